@@ -1,0 +1,26 @@
+"""The error of a user's mistake: what was given, and what would be valid."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in a config, a flag, a file or a call.
+
+    Programs print its message as one line and end with exit code 2; any other
+    exception is a fault of ours and keeps its traceback.
+    """
+
+
+def choose(kind: str, value: str, valid: Iterable[str]) -> str:
+    """Return `value` if it is one of `valid`.
+
+    Raises:
+        UserError: it is not; the message names the nearest valid choice and all others.
+    """
+    choices = list(valid)
+    if value in choices:
+        return value
+    nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    raise UserError(f"unknown {kind} {value!r}{hint}: valid are {', '.join(choices)}")

@@ -1,0 +1,96 @@
+"""Long convolution filters that a small network computes from the position.
+
+    z[t] = [t / (l_max - 1), cos(f w), -sin(f w)],   w = 2 pi t / l_max,   f = 1e-4
+
+are the position features of Hyena (Poli et al. 2023), trained like any other
+parameter. The length limit l_max sets the filter's time scale.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Float
+from mecheval_jax.errors import UserError
+from mecheval_jax.mixers import initializers
+
+FEATURES = 3
+FREQUENCY = 1e-4
+
+
+def linspace(start: float, stop: float, count: int) -> np.ndarray:
+    """float32 points as PyTorch computes them: from both ends towards the middle.
+
+    NumPy's differ in the last bit, which a comparison in float64 would see.
+    """
+    step = np.float32((np.float32(stop) - np.float32(start)) / np.float32(max(count - 1, 1)))
+    index = np.arange(count, dtype=np.float32)
+    upward = np.float32(start) + step * index
+    downward = np.float32(stop) - step * (np.float32(count - 1) - index)
+    return np.where(index < count / 2, upward, downward).astype(np.float32)
+
+
+def position_features(key, shape, dtype=jnp.float32) -> Float[Array, "max_length features"]:
+    """The initial value of the features z; `key` is not used."""
+    del key
+    max_length = shape[0]
+    angle = FREQUENCY * 2 * np.pi * np.arange(max_length) / max_length
+    features = [np.linspace(0, 1, max_length), np.cos(angle), -np.sin(angle)]
+    return jnp.asarray(np.stack(features, axis=-1), dtype)
+
+
+def check_length(length: int, max_length: int) -> None:
+    """Raise UserError if a sequence is longer than the filter."""
+    if length > max_length:
+        raise UserError(f"{length} tokens, but this filter was built for max_length {max_length}")
+
+
+class ReluFilter(nn.Module):
+    """BaseConv's filter: fc2(relu(fc1(z))), 3 -> 16 -> width."""
+
+    width: int
+    max_length: int
+    hidden: int = 16
+
+    def setup(self):
+        self.features = self.param("features", position_features, (self.max_length, FEATURES))
+        self.fc1 = nn.Dense(self.hidden, kernel_init=initializers.dense)
+        self.fc2 = nn.Dense(self.width, kernel_init=initializers.dense)
+
+    def __call__(self, length: int) -> Float[Array, "length width"]:
+        """The filter's first `length` taps."""
+        check_length(length, self.max_length)
+        return self.fc2(jax.nn.relu(self.fc1(self.features[:length])))
+
+
+class SineFilter(nn.Module):
+    """Hyena's filter: three layers with sin(frequency h), then a decaying window.
+
+    The three sines share one trained `frequency`. The window is
+    exp(-t |delta_c|) with delta_c spaced evenly over the channels, so that they decay
+    to 0.01 within 30 % to 150 % of the length limit.
+    """
+
+    width: int
+    max_length: int
+    order: int = 64
+
+    def setup(self):
+        self.features = self.param("features", position_features, (self.max_length, FEATURES))
+        self.frequency = self.param("frequency", nn.initializers.ones, (self.order,))
+        self.fc1, self.fc2, self.fc3 = (
+            nn.Dense(self.order, kernel_init=initializers.dense) for _ in range(3)
+        )
+        self.fc4 = nn.Dense(self.width, use_bias=False, kernel_init=initializers.dense)
+
+    def __call__(self, length: int) -> Float[Array, "length width"]:
+        """The filter's first `length` taps."""
+        check_length(length, self.max_length)
+        h = self.features[:length]
+        for layer in (self.fc1, self.fc2, self.fc3):
+            h = jnp.sin(self.frequency * layer(h))
+        time = linspace(0, 1, self.max_length)[:length]
+        rate = np.abs(linspace(np.log(0.01) / 1.5, np.log(0.01) / 0.3, self.width))
+        window = jnp.exp(-(jnp.asarray(time, h.dtype)[:, None] * jnp.asarray(rate, h.dtype)))
+        return self.fc4(h) * window

@@ -1,0 +1,1 @@
+"""Where arrays live: meshes of devices, and rules that place a tree on them."""

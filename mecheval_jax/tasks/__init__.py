@@ -1,0 +1,1 @@
+"""Recall tasks: what a document is, who asks what of it, and how to corrupt it."""

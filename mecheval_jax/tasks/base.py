@@ -1,0 +1,128 @@
+"""What every task gives: batches with named positions, corruption, floors.
+
+Sampling is a pure function of a key, so the step index is the whole state of the data:
+resuming and sharding need nothing else, and nothing is stored.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float, Int, Key
+
+PAD, BOS, EOS = 0, 1, 2
+SPLITS = ("train", "dev", "test")
+ABSENT = -1
+"""Position of a role that a document does not have."""
+
+
+@flax.struct.dataclass
+class Batch:
+    """Documents and what is asked of them. (A single document lacks the batch axis.)
+
+    Attributes:
+        tokens: token ids, padded on the right with `PAD`.
+        query_positions: where each answer is predicted.
+        targets: the answers.
+        weights: 1 for a query that counts, 0 for a place that is not used.
+        roles: for each named role one position per query, `ABSENT` where a document
+            has none; see SPEC of the task for the names.
+        lengths: tokens before the padding.
+    """
+
+    tokens: Int[Array, "*batch length"]
+    query_positions: Int[Array, "*batch queries"]
+    targets: Int[Array, "*batch queries"]
+    weights: Float[Array, "*batch queries"]
+    roles: dict[str, Int[Array, "*batch queries"]]
+    lengths: Int[Array, "*batch"]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A frozen dataclass built from the config."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids."""
+        ...
+
+    @property
+    def max_length(self) -> int:
+        """Length of the longest document, to which all are padded."""
+        ...
+
+    @property
+    def read_length(self) -> int:
+        """Tokens up to the last possible query: a causal model need read no further."""
+        ...
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """Roles whose token `corrupt` can replace."""
+        ...
+
+    def sample(self, key: Key, batch_size: int, split: str) -> Batch:
+        """Documents of a split (``train``, ``dev``, ``test``)."""
+        ...
+
+    def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
+        """The tokens with the one at `role` (of query 0) replaced by another of its class."""
+        ...
+
+    def describe(self, batch: Batch, index: int) -> str:
+        """One document in words, with its roles."""
+        ...
+
+    def floors(self, key: Key, documents: int, split: str) -> dict[str, float]:
+        """Accuracies of heuristics that need no recall, on sampled documents."""
+        ...
+
+
+def replace_at(
+    tokens: Int[Array, "batch length"],
+    positions: Int[Array, " batch"],
+    replacements: Int[Array, " batch"],
+) -> Int[Array, "batch length"]:
+    """`tokens` with one token of each document replaced."""
+    here = jnp.arange(tokens.shape[1])[None] == positions[:, None]
+    return jnp.where(here, replacements[:, None], tokens)
+
+
+def sample_distinct(
+    key: Key,
+    count: int,
+    population: int | Int[Array, ""],
+    excluded: Int[Array, " excluded"] | None = None,
+) -> Int[Array, " count"]:
+    """Distinct integers of [0, population), uniform and in random order, without rejection.
+
+    The i-th draw is a rank among those that are left; ranks become values from the last
+    draw backwards, each draw pushing up the later ones that are not below it (decoding
+    a Lehmer code): `count` vector operations.
+
+    Args:
+        key: random key.
+        count: how many.
+        population: size of the range; may be traced, at least `count` more than the
+            excluded.
+        excluded: distinct values never drawn.
+    """
+    taken = 0 if excluded is None else excluded.shape[0]
+    left = population - taken - jnp.arange(count)
+    draws = jax.random.randint(key, (count,), 0, jnp.maximum(left, 1))
+    index = jnp.arange(count)
+
+    def decode(step, values):
+        i = count - 1 - step
+        return values + ((index > i) & (values >= values[i]))
+
+    values = jax.lax.fori_loop(0, count, decode, draws)
+    if excluded is not None:
+        in_order = jnp.sort(excluded)
+        values = jax.lax.fori_loop(
+            0, taken, lambda i, values: values + (values >= in_order[i]), values
+        )
+    return values

@@ -1,0 +1,64 @@
+"""How a model is trained."""
+
+import dataclasses
+
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.training.optimizer import DECAYS
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """The regime of a run; the defaults are the study's, but for its length.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: documents per step.
+        learning_rate: the highest of the schedule.
+        weight_decay: decoupled decay of every parameter.
+        warmup_fraction: share of the steps in which the rate rises linearly from 0.
+        decay: ``cosine``, ``linear`` or ``constant`` after the warm-up.
+        training_batches: batches of a fixed training set that is replayed unshuffled;
+            None for fresh documents at every step.
+        seed: of the initialisation.
+        data_seed: of the documents.
+        evaluate_every: steps between evaluations on dev documents.
+        evaluation_documents: documents of such an evaluation.
+        checkpoint_every: steps between checkpoints.
+        steps_per_dispatch: steps compiled into one program.
+    """
+
+    steps: int
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup_fraction: float = 0.1
+    decay: str = "cosine"
+    training_batches: int | None = None
+    seed: int = 0
+    data_seed: int = 0
+    evaluate_every: int = 500
+    evaluation_documents: int = 320
+    checkpoint_every: int = 5000
+    steps_per_dispatch: int = 100
+
+    def __post_init__(self):
+        choose("training.decay", self.decay, DECAYS)
+        counts = ("steps", "batch_size", "evaluate_every", "evaluation_documents")
+        for name in (*counts, "checkpoint_every", "steps_per_dispatch"):
+            if getattr(self, name) < 1:
+                raise UserError(f"training.{name} is {getattr(self, name)}: at least 1")
+        if self.training_batches is not None and self.training_batches < 1:
+            raise UserError(
+                f"training.training_batches is {self.training_batches}: at least 1, or None"
+            )
+        if not 0 <= self.warmup_fraction < 1:
+            raise UserError(
+                f"training.warmup_fraction is {self.warmup_fraction}: 0 <= fraction < 1"
+            )
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise UserError(f"training.{name} is {value}: 0 or a positive number")
+        for name in ("seed", "data_seed"):
+            if not 0 <= getattr(self, name) < 2**32:
+                raise UserError(f"training.{name} is {getattr(self, name)}: 0 to 4294967295")

@@ -1,0 +1,74 @@
+"""The whole state of a run, and its birth on the devices where it lives."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from mecheval_jax.array_types import Array, Int, Key, PyTree
+from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.partitioning.rules import DATA_PARALLEL, Rule, shardings
+from mecheval_jax.training.config import TrainingConfig
+from mecheval_jax.training.optimizer import ADAM, Hyperparameters
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a step reads and writes.
+
+    Attributes:
+        step: steps taken; it is also the state of the data.
+        params: parameters of the model.
+        moments: Adam's running means.
+        hyperparameters: learning rate, weight decay and schedule length, as data.
+        key: of the documents; folded with the step.
+    """
+
+    step: Int[Array, ""]
+    params: PyTree
+    moments: optax.OptState
+    hyperparameters: Hyperparameters
+    key: Key
+
+
+def new_state(model: ModelConfig, training: TrainingConfig) -> TrainState:
+    """The state before the first step. Traceable."""
+    params = initialize(model, jax.random.key(training.seed))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        moments=ADAM.init(params),
+        hyperparameters=Hyperparameters(
+            learning_rate=jnp.float32(training.learning_rate),
+            weight_decay=jnp.float32(training.weight_decay),
+            steps=jnp.int32(training.steps),
+        ),
+        key=jax.random.key(training.data_seed),
+    )
+
+
+def abstract_state(
+    model: ModelConfig,
+    training: TrainingConfig,
+    mesh: Mesh,
+    rules: tuple[Rule, ...] = DATA_PARALLEL,
+) -> TrainState:
+    """Shapes, types and shardings of the state, nothing allocated."""
+    shapes = jax.eval_shape(lambda: new_state(model, training))
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        shardings(shapes, mesh, rules),
+    )
+
+
+def create_state(
+    model: ModelConfig,
+    training: TrainingConfig,
+    mesh: Mesh,
+    rules: tuple[Rule, ...] = DATA_PARALLEL,
+) -> TrainState:
+    """A new state, each parameter drawn on the devices that will hold it."""
+    where = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, training, mesh, rules))
+    return jax.jit(lambda: new_state(model, training), out_shardings=where)()

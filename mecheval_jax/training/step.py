@@ -1,0 +1,77 @@
+"""The training step, and many of them as one program."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from mecheval_jax.array_types import Array, Float
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.partitioning.mesh import documents_sharding
+from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.training.config import TrainingConfig
+from mecheval_jax.training.data import training_batch
+from mecheval_jax.training.losses import query_scores, weighted_mean
+from mecheval_jax.training.optimizer import schedule, update
+from mecheval_jax.training.state import TrainState
+
+Metrics = dict[str, Float[Array, "..."]]
+
+
+def read(task: Task, batch: Batch) -> Array:
+    """The tokens that a causal model needs to answer every query."""
+    return batch.tokens[:, : task.read_length]
+
+
+def loss_and_accuracy(model: ModelConfig, params, task: Task, batch: Batch):
+    """Mean negative log-likelihood in nats, and accuracy, at the queries."""
+    logits = LanguageModel(model).apply(
+        {"params": params}, read(task, batch), batch.query_positions, skip_unread=True
+    )
+    losses, correct = query_scores(logits, batch)
+    return weighted_mean(losses, batch.weights), weighted_mean(correct, batch.weights)
+
+
+def train_step(
+    state: TrainState, model: ModelConfig, task: Task, training: TrainingConfig, mesh: Mesh
+) -> tuple[TrainState, Metrics]:
+    """One step of AdamW on the documents of its number."""
+    batch = training_batch(
+        task, state.key, state.step, training.batch_size, training.training_batches
+    )
+    batch = jax.lax.with_sharding_constraint(batch, documents_sharding(mesh))
+    (loss, accuracy), gradients = jax.value_and_grad(
+        lambda params: loss_and_accuracy(model, params, task, batch), has_aux=True
+    )(state.params)
+    factor = schedule(
+        state.step, state.hyperparameters.steps, training.warmup_fraction, training.decay
+    )
+    params, moments = update(
+        gradients, state.moments, state.params, state.hyperparameters, factor
+    )
+    metrics = {"loss": loss, "accuracy": accuracy}
+    return state.replace(step=state.step + 1, params=params, moments=moments), metrics
+
+
+def compile_steps(
+    state: TrainState,
+    model: ModelConfig,
+    task: Task,
+    training: TrainingConfig,
+    mesh: Mesh,
+    count: int,
+) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
+    """`count` steps as one program; the state's buffers are donated to it.
+
+    Metrics come back with a leading axis of `count`.
+    """
+
+    def steps(state):
+        def body(state, _):
+            return train_step(state, model, task, training, mesh)
+
+        return jax.lax.scan(body, state, length=count)
+
+    where = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(steps, donate_argnums=0, out_shardings=(where, None))

@@ -1,0 +1,25 @@
+"""Each mixer gives the reference's numbers: catches any wrong equation, layout or constant."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mecheval_jax.interop import from_reference_mixer
+from tests import golden_files
+from tests.golden_files import relative_error
+
+
+@pytest.mark.parametrize("case", golden_files.MIXERS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
+def test_output_and_gradient(case, dtype, tolerance):
+    mixer = golden_files.MIXERS[case]
+    state, arrays = golden_files.load(f"mixer__{case}")
+    with jax.enable_x64(dtype == "float64"):
+        cast = lambda array: jnp.asarray(array, dtype)  # noqa: E731
+        params = jax.tree.map(cast, from_reference_mixer(mixer, state))
+        x = cast(arrays["x_L16"])
+        y = mixer.apply({"params": params}, x)
+        gradient = jax.grad(lambda x: (mixer.apply({"params": params}, x) ** 2).sum())(x)
+        assert y.dtype == dtype
+        assert relative_error(y, arrays["y64_L16"]) < tolerance
+        assert relative_error(gradient, arrays["gx64_L16"]) < tolerance
