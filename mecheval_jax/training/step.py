@@ -55,23 +55,28 @@ def train_step(
 
 
 def compile_steps(
-    state: TrainState,
-    model: ModelConfig,
-    task: Task,
-    training: TrainingConfig,
-    mesh: Mesh,
-    count: int,
-) -> Callable[[TrainState], tuple[TrainState, Metrics]]:
-    """`count` steps as one program; the state's buffers are donated to it.
+    state: TrainState, model: ModelConfig, task: Task, training: TrainingConfig, mesh: Mesh
+) -> Callable[[TrainState, int], tuple[TrainState, Metrics]]:
+    """A program that takes a number of steps; the state's buffers are donated to it.
 
-    Metrics come back with a leading axis of `count`.
+    The number is an argument and not a shape: one program serves every stretch between
+    two evaluations, and how a run is cut into stretches cannot change its numbers. It may
+    be 1 to ``steps_per_dispatch``; metrics come back with that leading axis, only the
+    first entries filled.
     """
 
-    def steps(state):
-        def body(state, _):
-            return train_step(state, model, task, training, mesh)
+    def steps(state, count):
+        _, shapes = jax.eval_shape(lambda s: train_step(s, model, task, training, mesh), state)
+        empty = jax.tree.map(
+            lambda leaf: jnp.full((training.steps_per_dispatch, *leaf.shape), jnp.nan), shapes
+        )
 
-        return jax.lax.scan(body, state, length=count)
+        def body(i, carry):
+            state, history = carry
+            state, metrics = train_step(state, model, task, training, mesh)
+            return state, jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
+
+        return jax.lax.fori_loop(0, count, body, (state, empty))
 
     where = jax.tree.map(lambda leaf: leaf.sharding, state)
     return jax.jit(steps, donate_argnums=0, out_shardings=(where, None))

@@ -1,0 +1,59 @@
+"""All fields of an experiment, with the defaults that configs start from."""
+
+from ml_collections import ConfigDict, config_dict
+
+
+def base() -> ConfigDict:
+    """The study's "AR 32", two layers of width 64; each config changes what it is about."""
+    config = ConfigDict()
+
+    config.task = ConfigDict()
+    config.task.name = "associative_recall"
+    config.task.pairs = 16  # key-value pairs of a document, at most
+    config.task.min_pairs = config_dict.placeholder(int)  # at least; None: always `pairs`
+    config.task.keys = 4096  # size of the class of keys
+    config.task.values = 4096  # size of the class of values
+    config.task.reverse = False  # ask for the key of a value
+    config.task.filler = 0  # filler tokens between two pairs
+    config.task.fillers = 64  # size of the class of fillers
+    config.task.queries = 1  # questions per document
+    config.task.held_out = 0.0  # fraction of (key, value) cells that only test asks
+    config.task.fresh_replacement = False  # corruptions never repeat a token of the document
+    config.task.seed = 0  # of the held-out cells
+
+    config.model = ConfigDict()
+    config.model.mixer = "attention"  # attention, base_conv, based, hyena, mamba
+    config.model.layers = 2  # blocks
+    config.model.width = 64  # channels of the residual stream
+    config.model.max_length = 1024  # length limit; sets the time scale of implicit filters
+    config.model.positions = "none"  # learned or none
+    config.model.feed_forward = "mlp"  # mlp, glu, identity, none; Mamba blocks have none
+    config.model.mixer_options = ConfigDict()  # fields of the mixer, e.g. heads or d_conv
+    config.model.mixer_options.unlock()
+
+    config.training = ConfigDict()
+    config.training.steps = 50_016  # optimizer steps
+    config.training.batch_size = 32  # documents per step
+    config.training.learning_rate = 1e-3  # the highest of the schedule
+    config.training.weight_decay = 0.0  # decoupled, of every parameter
+    config.training.warmup_fraction = 0.1  # share of the steps in which the rate rises
+    config.training.decay = "cosine"  # cosine, linear, constant
+    config.training.training_batches = config_dict.placeholder(int)  # None: fresh documents
+    config.training.seed = 0  # of the initialisation
+    config.training.data_seed = 0  # of the documents
+    config.training.evaluate_every = 500  # steps
+    config.training.evaluation_documents = 320  # of such an evaluation, split dev
+    config.training.checkpoint_every = 5000  # steps
+    config.training.steps_per_dispatch = 100  # steps compiled into one program
+
+    config.evaluation = ConfigDict()
+    config.evaluation.documents = 320  # evaluation documents
+    config.evaluation.split = "test"  # train, dev, test
+    config.evaluation.roles = ("key", "value", "next_key", "divider", "query")
+    config.evaluation.corruptions = ("key", "value")  # whose token is replaced
+    config.evaluation.directions = ("restore", "damage")
+    config.evaluation.resamples = 2000  # bootstrap samples over documents
+    config.evaluation.confidence = 0.95  # of all intervals
+    config.evaluation.seed = 0  # of corruptions and resamples
+    config.evaluation.chunk = 1  # patched runs computed at once
+    return config

@@ -1,0 +1,1 @@
+"""Programs, run as ``python -m launch.NAME`` from the repository's root."""

@@ -1,0 +1,25 @@
+"""Train one model.
+
+    python -m launch.train --config=configs/recall.py:mixer=attention,width=64 --workdir=DIR
+
+The same command resumes a run that was broken off, and skips one that is finished.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from mecheval_jax import command_line
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+flags.mark_flag_as_required("config")
+
+
+def main():
+    from mecheval_jax import experiment, runs
+
+    runs.train(experiment.from_config(CONFIG.value), WORKDIR.value)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

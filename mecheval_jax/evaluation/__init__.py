@@ -1,0 +1,1 @@
+"""From activations and answers to evidence."""

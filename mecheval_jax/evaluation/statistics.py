@@ -1,0 +1,37 @@
+"""Intervals: Wilson's for a share, the bootstrap over documents for a ratio of means."""
+
+import numpy as np
+import scipy.stats
+
+Interval = tuple[float, float]
+
+
+def wilson(successes: float, trials: int, confidence: float = 0.95) -> Interval:
+    """Interval of a share (Wilson 1927); within [0, 1], usable at 0 and at all of them."""
+    if trials == 0:
+        return 0.0, 1.0
+    z = scipy.stats.norm.ppf((1 + confidence) / 2)
+    share = successes / trials
+    centre = share + z**2 / (2 * trials)
+    spread = z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    scale = 1 + z**2 / trials
+    return max(0.0, float((centre - spread) / scale)), min(1.0, float((centre + spread) / scale))
+
+
+def bootstrap_weights(documents: int, resamples: int, seed: int) -> np.ndarray:
+    """Multinomial weights [resamples, documents]: each row is one resampled population.
+
+    A mean over a resampled population is a product with these weights, and using the same
+    ones for every quantity keeps documents paired.
+    """
+    counts = np.random.default_rng(seed).multinomial(
+        documents, np.full(documents, 1 / documents), size=resamples
+    )
+    return counts / documents
+
+
+def percentile_interval(samples: np.ndarray, confidence: float = 0.95) -> Interval:
+    """The middle `confidence` of bootstrap samples; NaNs are left out."""
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(samples, (tail, 1 - tail))
+    return float(low), float(high)

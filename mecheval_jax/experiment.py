@@ -1,0 +1,109 @@
+"""An experiment: one frozen value made from a config, checked before any compute."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.base import Task
+from mecheval_jax.training.config import TrainingConfig
+
+TASKS: dict[str, type] = {"associative_recall": AssociativeRecall}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What is trained on what, how, and how it is judged.
+
+    Attributes:
+        task_name: name of the task's class in `TASKS`.
+        task: where documents come from.
+        model: shape of the model.
+        training: regime.
+        evaluation: documents, corruptions and intervals of the evidence.
+    """
+
+    task_name: str
+    task: Task
+    model: ModelConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested values, as they stand in ``config.json``; see `from_config`."""
+        model = _plain(self.model)
+        del model["vocabulary_size"]  # the task's
+        return {
+            "task": {"name": self.task_name, **_plain(self.task)},
+            "model": model,
+            "training": _plain(self.training),
+            "evaluation": _plain(self.evaluation),
+        }
+
+    def fingerprint(self) -> str:
+        """Hash of all that the trained model depends on."""
+        values = self.as_dict()
+        del values["evaluation"]
+        text = json.dumps(values, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def from_config(config: ConfigDict | Mapping[str, Any]) -> Experiment:
+    """Build and check an experiment.
+
+    Args:
+        config: sections ``task`` (with ``name``), ``model``, ``training``,
+            ``evaluation``; fields are those of the dataclasses.
+
+    Raises:
+        UserError: a missing or unknown field, or a value that cannot be.
+    """
+    sections = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    for section in ("task", "model", "training", "evaluation"):
+        if section not in sections:
+            raise UserError(f"the config has no section {section!r}")
+    task_values = dict(sections["task"])
+    task_name = choose("task", task_values.pop("name", ""), TASKS)
+    task = _build(TASKS[task_name], task_values, "task")
+    vocabulary = {"vocabulary_size": task.vocabulary_size}
+    model = _build(ModelConfig, dict(sections["model"]) | vocabulary, "model")
+    if task.max_length > model.max_length:
+        raise UserError(
+            f"model.max_length {model.max_length} is shorter than the task's documents, "
+            f"which have up to {task.max_length} tokens"
+        )
+    return Experiment(
+        task_name,
+        task,
+        model,
+        _build(TrainingConfig, sections["training"], "training"),
+        _build(EvaluationConfig, sections["evaluation"], "evaluation"),
+    )
+
+
+def _build(kind: type, values: Mapping[str, Any], section: str):
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in values:
+        choose(f"field of {section}", name, fields)
+    needed = [
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise UserError(f"{section} lacks {', '.join(missing)}")
+    frozen = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+    return kind(**frozen)
+
+
+def _plain(instance) -> dict[str, Any]:
+    values = dataclasses.asdict(instance)
+    return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}

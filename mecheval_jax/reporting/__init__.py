@@ -1,0 +1,1 @@
+"""Showing what was found: rows on disk, progress on a terminal, figures, a report."""

@@ -1,0 +1,188 @@
+"""The folder of one run: what it is, where it came from, what it found.
+
+    config.json        the experiment             interchange.csv  the causal evidence
+    provenance.json    versions, commit, device   summary.json     accuracy and verdict
+    metrics.jsonl      metrics over steps         figures/         PNG and SVG
+    checkpoints/       orbax                      report.html      all of it, to look at
+"""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from typing import Any
+
+import jax
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import Experiment, from_config
+
+PACKAGES = ("mecheval_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class RunFolder:
+    """Paths and files of a run."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.json"
+        self.provenance = self.path / "provenance.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.interchange = self.path / "interchange.csv"
+        self.summary = self.path / "summary.json"
+        self.figures = self.path / "figures"
+        self.report = self.path / "report.html"
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, by which tables know the run."""
+        return self.path.absolute().name
+
+    def open(self, experiment: Experiment) -> None:
+        """Make the folder this experiment's, or check that it is.
+
+        Raises:
+            UserError: it holds another experiment's run, or something that is no run.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"workdir {self.path} is a file")
+        if self.config.exists():
+            self._check_same(experiment)
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise UserError(f"workdir {self.path} is not empty and holds no run: choose another")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.config, experiment.as_dict())
+        if not self.provenance.exists():
+            write_json(self.provenance, provenance(experiment))
+
+    def _check_same(self, experiment: Experiment) -> None:
+        ours, theirs = _flat(experiment.as_dict()), _flat(read_json(self.config))
+        different = [
+            f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here"
+            for name in sorted(ours.keys() | theirs.keys())
+            if not name.startswith("evaluation.") and ours.get(name) != theirs.get(name)
+        ]
+        if different:
+            raise UserError(
+                f"workdir {self.path} holds the run of another config "
+                f"({'; '.join(different[:5])}): choose another workdir"
+            )
+
+    def experiment(self) -> Experiment:
+        """The experiment whose run this is.
+
+        Raises:
+            UserError: the folder holds no run.
+        """
+        if not self.config.exists():
+            raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
+        return from_config(read_json(self.config))
+
+    def read_summary(self) -> dict[str, Any]:
+        """The summary so far; empty before there is one."""
+        return read_json(self.summary) if self.summary.exists() else {}
+
+    def update_summary(self, **values: Any) -> dict[str, Any]:
+        """Add to the summary, or change it, and return it."""
+        summary = self.read_summary() | values
+        write_json(self.summary, summary)
+        return summary
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
+        if not self.metrics.exists():
+            return []
+        rows = []
+        for line in self.metrics.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return rows
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps that will be taken again."""
+        if self.metrics.exists():
+            kept = [json.dumps(row) for row in self.read_metrics() if row["step"] <= step]
+            write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def write_json(path: pathlib.Path, values: Any) -> None:
+    """Write JSON whole or not at all."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged: {error}") from None
+
+
+def provenance(experiment: Experiment) -> dict[str, Any]:
+    """Where the numbers of a run come from."""
+    device = jax.devices()[0]
+    return {
+        "versions": {"python": platform.python_version()} | _versions(),
+        "commit": _commit(),
+        "platform": platform.platform(),
+        "device": {"platform": device.platform, "kind": device.device_kind},
+        "device_count": jax.device_count(),
+        "seed": experiment.training.seed,
+        "data_seed": experiment.training.data_seed,
+        "config_hash": experiment.fingerprint(),
+        "arguments": sys.argv[1:],
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _versions() -> dict[str, str]:
+    import mecheval_jax
+
+    versions = {"mecheval_jax": mecheval_jax.__version__}
+    for package in PACKAGES[1:]:
+        versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def _commit() -> str | None:
+    """The commit of the source, with ``+changes`` if it was edited; None outside git."""
+    here = pathlib.Path(__file__).parent
+
+    def git(*arguments):
+        result = subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+        return result.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,131 @@
+"""A run from end to end: train it, load it, intervene on it, report it."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+import jax
+from jax.sharding import Mesh
+
+from mecheval_jax.array_types import PyTree
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.behaviour import evaluate
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.partitioning.mesh import check_batch, make_mesh
+from mecheval_jax.reporting.progress import Progress, say
+from mecheval_jax.reporting.writers import JsonLines
+from mecheval_jax.run_folder import RunFolder
+from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.loop import Diverged, fit, restore_or_create
+from mecheval_jax.training.state import abstract_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained model with what it was trained on.
+
+    Attributes:
+        folder: its files.
+        experiment: its config.
+        params: parameters of the newest checkpoint.
+        step: the step of that checkpoint.
+    """
+
+    folder: RunFolder
+    experiment: Experiment
+    params: PyTree
+    step: int
+
+
+class _Hooks:
+    """Training hooks that write to the run folder and show progress."""
+
+    def __init__(self, writer: JsonLines, progress: Progress):
+        self._writer, self._progress = writer, progress
+
+    def record(self, values: Mapping[str, float | int | str]) -> None:
+        self._writer.write(values)
+
+    def advance(self, step: int, note: str) -> None:
+        self._progress.advance(step, note)
+
+    def say(self, message: str) -> None:
+        say(message)
+
+
+class _Say(_Hooks):
+    """Hooks where nothing is trained: messages only."""
+
+    def __init__(self):
+        pass
+
+
+def train(experiment: Experiment, workdir: str | os.PathLike, mesh: Mesh | None = None) -> RunFolder:
+    """Train to the end, or on from where a broken run stands; a finished one is skipped.
+
+    Raises:
+        UserError: a workdir that holds something else, a batch that does not divide over
+            the devices; `Diverged` where the loss is no longer finite.
+    """
+    mesh = make_mesh() if mesh is None else mesh
+    check_batch(experiment.training.batch_size, mesh)
+    folder = RunFolder(workdir)
+    folder.open(experiment)
+    if folder.read_summary().get("finished"):
+        say(f"{folder.path}: this run is finished, nothing to train")
+        return folder
+    model, task, training = experiment.model, experiment.task, experiment.training
+    checkpoints = Checkpoints(folder.checkpoints)
+    try:
+        state = restore_or_create(model, training, mesh, checkpoints, _Say())
+        step = int(state.step)
+        folder.forget_after(step)
+        title = f"training {model.mixer} {folder.name}"
+        writer = JsonLines(folder.metrics)
+        with Progress(title, training.steps, step) as progress:
+            hooks = _Hooks(writer, progress)
+            state = fit(state, model, task, training, mesh, checkpoints, hooks)
+        writer.close()
+    except Diverged as error:
+        folder.update_summary(finished=False, diverged_at=error.step)
+        raise
+    finally:
+        checkpoints.close()
+    scores = evaluate(state.params, experiment)
+    folder.update_summary(
+        finished=True,
+        step=training.steps,
+        mixer=model.mixer,
+        width=model.width,
+        layers=model.layers,
+        learning_rate=training.learning_rate,
+        seed=training.seed,
+        **scores,
+    )
+    say(
+        f"{folder.path}: {experiment.evaluation.split} accuracy {scores['accuracy']:.1%} "
+        f"[{scores['accuracy_low']:.1%}, {scores['accuracy_high']:.1%}] "
+        f"(best heuristic without recall {scores['floors']['best']:.1%})"
+    )
+    return folder
+
+
+def load(workdir: str | os.PathLike) -> Run:
+    """The trained model of a run folder.
+
+    Raises:
+        UserError: no run there, or no checkpoint that can be read.
+    """
+    folder = RunFolder(workdir)
+    experiment = folder.experiment()
+    if not folder.checkpoints.exists():
+        raise UserError(f"{folder.path} has no checkpoint yet: train it first")
+    checkpoints = Checkpoints(folder.checkpoints)
+    mesh = make_mesh(jax.devices()[:1])
+    state = checkpoints.restore(
+        abstract_state(experiment.model, experiment.training, mesh), _Say()
+    )
+    checkpoints.close()
+    if state is None:
+        raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
+    return Run(folder, experiment, jax.device_get(state.params), int(state.step))

@@ -1,0 +1,69 @@
+"""Checkpoints of the train state (orbax), restored onto the devices that will hold them."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from mecheval_jax.training.hooks import Hooks
+from mecheval_jax.training.state import TrainState
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: where they are kept.
+        keep: how many of the newest are kept.
+    """
+
+    def __init__(self, folder: pathlib.Path, keep: int = 2):
+        self._folder = folder.absolute()  # orbax refuses relative paths
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
+
+    def steps(self) -> list[int]:
+        """Steps of which a checkpoint exists, in order."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState) -> None:
+        """Write the state, in the background; a step that exists already is left alone."""
+        step = int(state.step)
+        if step not in self._manager.all_steps():
+            # The loop donates its buffers to the next steps: the write needs its own.
+            self._manager.save(step, args=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)))
+
+    def restore(self, abstract: TrainState, hooks: Hooks | None = None) -> TrainState | None:
+        """The newest checkpoint that can be read, or None.
+
+        One that cannot is set aside (renamed ``damaged_STEP``) and `hooks` is told.
+
+        Args:
+            abstract: shapes, types and shardings of the state.
+            hooks: who is told of a damaged checkpoint.
+        """
+        for step in reversed(self.steps()):
+            try:
+                return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            except Exception as error:  # whatever a damaged file makes orbax raise
+                self._set_aside(step)
+                if hooks is not None:
+                    reason = str(error).strip().splitlines()[0][:120] if str(error) else repr(error)
+                    hooks.say(
+                        f"the checkpoint of step {step} cannot be read ({reason}); it is kept as "
+                        f"damaged_{step}, and the one before it is tried"
+                    )
+        return None
+
+    def _set_aside(self, step: int) -> None:
+        damaged = self._folder / str(step)
+        target = self._folder / f"damaged_{step}"
+        if damaged.exists() and not target.exists():
+            damaged.rename(target)
+        self._manager.reload()
+
+    def close(self) -> None:
+        """Wait for writes under way."""
+        self._manager.wait_until_finished()
+        self._manager.close()

@@ -1,0 +1,144 @@
+"""The training loop: from a state to the last step, resumable at any moment."""
+
+import time
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.partitioning.mesh import check_batch, documents_sharding
+from mecheval_jax.tasks.base import Task
+from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.config import TrainingConfig
+from mecheval_jax.training.data import evaluation_batch
+from mecheval_jax.training.hooks import Hooks
+from mecheval_jax.training.state import TrainState, abstract_state, create_state
+from mecheval_jax.training.step import compile_steps, loss_and_accuracy
+
+
+class Diverged(UserError):
+    """The loss is no longer a finite number."""
+
+    def __init__(self, step: int, loss: float, learning_rate: float, last_good: int | None):
+        kept = f"the checkpoint of step {last_good} is kept" if last_good else "no checkpoint yet"
+        super().__init__(
+            f"training diverged: the loss is {loss} at step {step} with learning rate "
+            f"{learning_rate:g} ({kept}): take a lower learning rate"
+        )
+        self.step = step
+
+
+def next_stop(step: int, training: TrainingConfig) -> int:
+    """The step at which the host next looks in.
+
+    The next multiple of each interval: a resumed run stops where an undisturbed one does.
+    """
+    intervals = (
+        training.steps_per_dispatch,
+        training.evaluate_every,
+        training.checkpoint_every,
+    )
+    return min(training.steps, *((step // every + 1) * every for every in intervals))
+
+
+def restore_or_create(
+    model: ModelConfig,
+    training: TrainingConfig,
+    mesh: Mesh,
+    checkpoints: Checkpoints,
+    hooks: Hooks,
+) -> TrainState:
+    """The state of the newest good checkpoint, or a new one."""
+    restored = checkpoints.restore(abstract_state(model, training, mesh), hooks)
+    if restored is not None:
+        hooks.say(f"resuming at step {int(restored.step)}")
+        return restored
+    return create_state(model, training, mesh)
+
+
+class _Dispatched:
+    """A stretch of steps under way on the device; its metrics are fetched later."""
+
+    def __init__(self, first: int, count: int, metrics, development):
+        self.first, self.count = first, count
+        self.metrics, self.development = metrics, development
+
+    def fetch(self) -> tuple[np.ndarray, np.ndarray]:
+        loss, accuracy = jax.device_get((self.metrics["loss"], self.metrics["accuracy"]))
+        return loss[: self.count], accuracy[: self.count]
+
+
+def fit(
+    state: TrainState,
+    model: ModelConfig,
+    task: Task,
+    training: TrainingConfig,
+    mesh: Mesh,
+    checkpoints: Checkpoints,
+    hooks: Hooks,
+) -> TrainState:
+    """Train to the last step.
+
+    Metrics of a stretch are fetched after the next one is dispatched, so that the device
+    does not wait for the host.
+
+    Raises:
+        Diverged: the loss is not finite; what was written up to there stands.
+        UserError: a batch that does not divide over the devices.
+    """
+    check_batch(training.batch_size, mesh)
+    documents = training.evaluation_documents
+    # Spread over the devices where that comes out even, whole on each where not.
+    spread = documents_sharding(mesh) if documents % mesh.size == 0 else None
+    with jax.set_mesh(mesh):
+        sample = jax.jit(
+            lambda: evaluation_batch(task, training.data_seed, documents, "dev"),
+            out_shardings=spread,
+        )
+        development = sample()
+        evaluate = jax.jit(lambda params, batch: loss_and_accuracy(model, params, task, batch))
+        run = compile_steps(state, model, task, training, mesh)
+
+        pending: _Dispatched | None = None
+        step = int(state.step)
+        clock = time.monotonic()
+
+        def settle(dispatched: _Dispatched | None) -> None:
+            nonlocal clock
+            if dispatched is None:
+                return
+            loss, accuracy = dispatched.fetch()
+            end = dispatched.first + dispatched.count
+            bad = np.flatnonzero(~np.isfinite(loss))
+            if len(bad):
+                last_good = max(checkpoints.steps(), default=None)
+                rate = training.learning_rate
+                raise Diverged(dispatched.first + int(bad[0]), loss[bad[0]], rate, last_good)
+            now = time.monotonic()
+            seconds, clock = (now - clock) / dispatched.count, now
+            row = {"loss": float(loss.mean()), "accuracy": float(accuracy.mean())}
+            hooks.record({"step": end, "split": "train", **row, "seconds_per_step": seconds})
+            note = f"loss {row['loss']:.3f}"
+            if dispatched.development is not None:
+                dev_loss, dev_accuracy = map(float, jax.device_get(dispatched.development))
+                hooks.record(
+                    {"step": end, "split": "dev", "loss": dev_loss, "accuracy": dev_accuracy}
+                )
+                note += f", dev accuracy {dev_accuracy:.1%}"
+            hooks.advance(end, note)
+
+        while step < training.steps:
+            stop = next_stop(step, training)
+            state, metrics = run(state, stop - step)
+            at_evaluation = stop % training.evaluate_every == 0 or stop == training.steps
+            scores = evaluate(state.params, development) if at_evaluation else None
+            settle(pending)
+            pending = _Dispatched(step, stop - step, metrics, scores)
+            step = stop
+            if step % training.checkpoint_every == 0 or step == training.steps:
+                settle(pending)  # no state that diverged is ever saved
+                pending = None
+                checkpoints.save(state)
+    return state
