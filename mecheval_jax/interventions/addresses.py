@@ -1,0 +1,97 @@
+"""Names of sites: our paths, and what other tools call them.
+
+A site is addressed by its path, ``block_1/mixer_output``. Accepted as well:
+
+=======================================  ==============================
+TransformerLens                          here
+=======================================  ==============================
+``hook_embed``                           ``embedding``
+``blocks.1.hook_resid_pre``              ``block_1/block_input``
+``blocks.1.hook_resid_post``             ``block_1/block_output``
+``blocks.1.ln1.hook_normalized``         ``block_1/mixer_input``
+``blocks.1.hook_attn_out``               ``block_1/mixer_output``
+``blocks.1.hook_mixer_out``              ``block_1/mixer_output``
+``blocks.1.ln2.hook_normalized``         ``block_1/mlp_input``
+``blocks.1.hook_mlp_out``                ``block_1/mlp_output``
+``ln_final.hook_normalized``             ``final_norm``
+=======================================  ==============================
+
+and pyvene's components with a layer, ``attention_input[1]``, ``attention_output[1]``,
+``mlp_input[1]``, ``mlp_output[1]``, ``block_input[1]``, ``block_output[1]``.
+"""
+
+import functools
+import re
+from collections.abc import Iterable
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.errors import choose
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.sites import is_site
+
+TRANSFORMER_LENS = {
+    "hook_resid_pre": "block_input",
+    "hook_resid_post": "block_output",
+    "ln1.hook_normalized": "mixer_input",
+    "hook_attn_out": "mixer_output",
+    "hook_mixer_out": "mixer_output",
+    "ln2.hook_normalized": "mlp_input",
+    "hook_mlp_out": "mlp_output",
+}
+OUTSIDE_BLOCKS = {"hook_embed": "embedding", "ln_final.hook_normalized": "final_norm"}
+PYVENE = {"attention_input": "mixer_input", "attention_output": "mixer_output"}
+
+
+@functools.lru_cache(maxsize=64)
+def site_paths(config: ModelConfig) -> tuple[str, ...]:
+    """All sites of a model, in the order of the computation."""
+    params = jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
+    tokens = jnp.zeros((1, 1), jnp.int32)
+    _, captured = jax.eval_shape(
+        lambda params: LanguageModel(config).apply(
+            {"params": params}, tokens, capture_intermediates=is_site, mutable=["intermediates"]
+        ),
+        params,
+    )
+    found = flax.traverse_util.flatten_dict(captured["intermediates"], sep="/")
+    paths = {path.removesuffix("/__call__") for path in found}
+    order = ["embedding"]
+    for layer in range(config.layers):
+        block = f"block_{layer}"
+        inner = sorted(path for path in paths if path.startswith(f"{block}/mixer/"))
+        for component in config.components:
+            order.extend(inner if component == "mixer_output" else ())
+            order.append(f"{block}/{component}")
+    order.append("final_norm")
+    if set(order) != paths:
+        raise RuntimeError(f"sites without a place in the order: {sorted(set(order) ^ paths)}")
+    return tuple(order)
+
+
+def resolve(address: str, config: ModelConfig) -> str:
+    """The path of a site by any of its names.
+
+    Raises:
+        UserError: no such site; the message names the nearest.
+    """
+    return choose("site", _translate(address), site_paths(config))
+
+
+def resolve_all(addresses: Iterable[str], config: ModelConfig) -> tuple[str, ...]:
+    """`resolve` for each address."""
+    return tuple(resolve(address, config) for address in addresses)
+
+
+def _translate(address: str) -> str:
+    if address in OUTSIDE_BLOCKS:
+        return OUTSIDE_BLOCKS[address]
+    if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", address):
+        layer, name = match.groups()
+        return f"block_{layer}/{TRANSFORMER_LENS.get(name, name)}"
+    if match := re.fullmatch(r"(\w+)\[(\d+)\]", address):
+        name, layer = match.groups()
+        return f"block_{layer}/{PYVENE.get(name, name)}"
+    return address

@@ -1,0 +1,77 @@
+"""Checks before an intervention runs: Flax ignores a misspelt path without a word.
+
+Published results have been ruined by patches that were dropped silently.
+"""
+
+import numpy as np
+
+from mecheval_jax.array_types import Array, Int
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.interventions.capture import Activations, flatten
+from mecheval_jax.interventions.rewrites import Interventions, _entries
+
+
+def validate(interventions: Interventions, base: Activations, must_change: bool = True) -> None:
+    """Check interventions against the activations of the run that they go into.
+
+    Args:
+        interventions: what is to be applied.
+        base: activations of that run at (at least) the same sites.
+        must_change: whether values equal to the live ones are a mistake.
+
+    Raises:
+        UserError: a site that does not exist, another shape or type, a mask that selects
+            nothing, or a value that would change nothing.
+    """
+    live = flatten(base)
+    if not interventions:
+        raise UserError("no interventions: nothing would be changed")
+    for path, entry in _entries(interventions).items():
+        choose("site", path, live)
+        unknown = set(entry) - {"value", "mask"}
+        if unknown or "value" not in entry:
+            raise UserError(f"{path}: an intervention has a value and may have a mask, not {entry}")
+        value, expected = entry["value"], live[path]
+        if value.shape != expected.shape or value.dtype != expected.dtype:
+            raise UserError(
+                f"{path}: the value is {value.dtype}{list(value.shape)}, "
+                f"the activation {expected.dtype}{list(expected.shape)}"
+            )
+        mask = np.ones(expected.shape, bool)
+        if "mask" in entry:
+            mask = _broadcast(path, entry["mask"], expected.shape)
+            if not mask.any():
+                raise UserError(f"{path}: the mask selects no position in any document")
+        if must_change and np.array_equal(np.asarray(value)[mask], np.asarray(expected)[mask]):
+            raise UserError(
+                f"{path}: the value is the live one at every selected position, so nothing "
+                "would change (must_change=False allows that)"
+            )
+
+
+def _broadcast(path: str, mask: Array, shape: tuple[int, ...]) -> np.ndarray:
+    mask = np.asarray(mask)
+    if mask.dtype != bool or mask.ndim != len(shape) or mask.shape[:2] != shape[:2]:
+        raise UserError(
+            f"{path}: the mask is {mask.dtype}{list(mask.shape)}, it must be bool and fit "
+            f"{list(shape)} with the same documents and positions"
+        )
+    return np.broadcast_to(mask, shape)
+
+
+def validate_positions(
+    positions: Int[Array, " batch"] | Int[Array, "batch chosen"], lengths: Int[Array, " batch"]
+) -> None:
+    """Check that positions lie in their documents; negative ones mean none.
+
+    Raises:
+        UserError: the first that does not.
+    """
+    chosen = np.asarray(positions).reshape(len(lengths), -1)
+    outside = np.argwhere(chosen >= np.asarray(lengths)[:, None])
+    if len(outside):
+        document, column = outside[0]
+        raise UserError(
+            f"position {chosen[document, column]} lies outside document {document}, "
+            f"which has {int(lengths[document])} tokens"
+        )
