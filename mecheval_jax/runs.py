@@ -2,14 +2,19 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
+import pandas as pd
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.behaviour import evaluate
+from mecheval_jax.evaluation.attribution import Scores, rows
+from mecheval_jax.evaluation.behaviour import documents_of, evaluate
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.interchange import Grid, measure
+from mecheval_jax.evaluation.mechanism import CORRUPTION, Verdict, judge
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
@@ -18,6 +23,30 @@ from mecheval_jax.run_folder import RunFolder
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.state import abstract_state
+
+
+COLUMNS = (
+    "run",
+    "mixer",
+    "width",
+    "layers",
+    "learning_rate",
+    "seed",
+    "step",
+    "split",
+    "corruption",
+    "direction",
+    "layer",
+    "component",
+    "site",
+    "role",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "documents",
+)
+"""Columns of ``interchange.csv``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,3 +158,69 @@ def load(workdir: str | os.PathLike) -> Run:
     if state is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
     return Run(folder, experiment, jax.device_get(state.params), int(state.step))
+
+
+def intervene(
+    workdir: str | os.PathLike,
+    sites: Sequence[str] | None = None,
+    **changes: object,
+) -> tuple[pd.DataFrame, Verdict | None]:
+    """Measure the interchange grid of a run, write ``interchange.csv`` and the verdict.
+
+    Args:
+        workdir: folder of a trained run.
+        sites: paths or aliases; the canonical components of every layer if None.
+        **changes: fields of `EvaluationConfig` that differ from the run's config.
+
+    Returns:
+        The table, and the verdict; None where the grid lacks what it needs.
+
+    Raises:
+        UserError: nothing trained there, an unknown site, role, corruption or direction.
+    """
+    run = load(workdir)
+    evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
+    experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
+    model, folder = experiment.model, run.folder
+    if not folder.read_summary().get("finished"):
+        say(f"{folder.path}: training is not finished; reading step {run.step}")
+    batch = documents_of(experiment)
+    title = f"interventions {model.mixer} {folder.name}"
+    with Progress(title, 1, unit="grids") as progress:
+        grid = measure(model, run.params, experiment.task, batch, evaluation, sites)
+        progress.advance(1, f"{evaluation.documents} documents, {len(grid.sites)} sites")
+    scores = Scores(grid, evaluation)
+    table = pd.DataFrame(rows(scores))
+    constants = {
+        "run": folder.name,
+        "mixer": model.mixer,
+        "width": model.width,
+        "layers": model.layers,
+        "learning_rate": experiment.training.learning_rate,
+        "seed": experiment.training.seed,
+        "step": run.step,
+        "split": evaluation.split,
+    }
+    table = table.assign(**constants)[list(COLUMNS)]
+    table["layer"] = table["layer"].astype("Int64")
+    table.to_csv(folder.interchange, index=False)
+    behaviour = evaluate(run.params, experiment)
+    verdict = None
+    if _can_judge(grid, evaluation, model.layers):
+        verdict = judge(
+            scores, model.layers, behaviour["accuracy_low"], behaviour["floors"]["best"]
+        )
+        folder.update_summary(**behaviour, evidence_step=run.step, **verdict.as_dict())
+    return table, verdict
+
+
+def _can_judge(grid: Grid, evaluation: EvaluationConfig, layers: int) -> bool:
+    """Whether a grid has the residual stream and the roles that a verdict looks at."""
+    needed = {f"block_{layer}/block_output" for layer in range(layers)}
+    needed |= {f"block_{layer}/block_input" for layer in range(1, layers)}
+    return (
+        needed <= set(grid.sites)
+        and {"key", "value", "query"} <= set(grid.roles)
+        and CORRUPTION in evaluation.corruptions
+        and "restore" in evaluation.directions
+    )

@@ -1,0 +1,37 @@
+"""Measure how a trained run recalls: the interchange grid, its table and the verdict.
+
+    python -m launch.intervene --workdir=DIR
+
+Writes ``interchange.csv`` and the verdict in ``summary.json``. Flags change what the run's
+own config says of the evaluation.
+"""
+
+from absl import flags
+
+from mecheval_jax import command_line
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
+SITES = flags.DEFINE_list("sites", None, "Sites; the components of every layer if not given.")
+ROLES = flags.DEFINE_list("roles", None, "Positions at which activations are exchanged.")
+CORRUPTIONS = flags.DEFINE_list("corruptions", None, "Roles whose token is replaced.")
+DIRECTIONS = flags.DEFINE_list("directions", None, "restore, damage, or both.")
+DOCUMENTS = flags.DEFINE_integer("documents", None, "Evaluation documents.")
+SPLIT = flags.DEFINE_string("split", None, "train, dev or test.")
+
+
+def main():
+    from mecheval_jax import runs
+    from mecheval_jax.reporting import tables
+
+    flag_holders = (ROLES, CORRUPTIONS, DIRECTIONS, DOCUMENTS, SPLIT)
+    changes = {
+        holder.name: tuple(holder.value) if isinstance(holder.value, list) else holder.value
+        for holder in flag_holders
+        if holder.value is not None
+    }
+    table, verdict = runs.intervene(WORKDIR.value, SITES.value, **changes)
+    tables.show_interchange(table, verdict)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
