@@ -20,6 +20,7 @@ SPLIT = flags.DEFINE_string("split", None, "train, dev or test.")
 
 
 def main():
+    """Run the program."""
     from mecheval_jax import runs
     from mecheval_jax.reporting import tables
 

@@ -16,6 +16,7 @@ flags.mark_flag_as_required("config")
 
 
 def main():
+    """Run the program."""
     from mecheval_jax import experiment, runs
 
     runs.train(experiment.from_config(CONFIG.value), WORKDIR.value)

@@ -1,9 +1,9 @@
 """The folder of one run: what it is, where it came from, what it found.
 
-    config.json        the experiment             interchange.csv  the causal evidence
-    provenance.json    versions, commit, device   summary.json     accuracy and verdict
-    metrics.jsonl      metrics over steps         figures/         PNG and SVG
-    checkpoints/       orbax                      report.html      all of it, to look at
+config.json        the experiment             interchange.csv  the causal evidence
+provenance.json    versions, commit, device   summary.json     accuracy and verdict
+metrics.jsonl      metrics over steps         figures/         PNG and SVG
+checkpoints/       orbax                      report.html      all of it, to look at
 """
 
 import datetime

@@ -24,7 +24,6 @@ from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.state import abstract_state
 
-
 COLUMNS = (
     "run",
     "mixer",
@@ -89,7 +88,9 @@ class _Say(_Hooks):
         pass
 
 
-def train(experiment: Experiment, workdir: str | os.PathLike, mesh: Mesh | None = None) -> RunFolder:
+def train(
+    experiment: Experiment, workdir: str | os.PathLike, mesh: Mesh | None = None
+) -> RunFolder:
     """Train to the end, or on from where a broken run stands; a finished one is skipped.
 
     Raises:
@@ -151,9 +152,7 @@ def load(workdir: str | os.PathLike) -> Run:
         raise UserError(f"{folder.path} has no checkpoint yet: train it first")
     checkpoints = Checkpoints(folder.checkpoints)
     mesh = make_mesh(jax.devices()[:1])
-    state = checkpoints.restore(
-        abstract_state(experiment.model, experiment.training, mesh), _Say()
-    )
+    state = checkpoints.restore(abstract_state(experiment.model, experiment.training, mesh), _Say())
     checkpoints.close()
     if state is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")

@@ -26,6 +26,7 @@ class Site(nn.Module):
 
     @nn.compact
     def __call__(self, live: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
+        """The live activation, or what an intervention puts in its place."""
         if not self.has_variable(INTERVENTIONS, "value"):
             return live
         value = self.get_variable(INTERVENTIONS, "value")

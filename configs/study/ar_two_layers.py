@@ -14,6 +14,7 @@ mamba.
 
 from configs.arguments import parse
 from configs.base import base
+from configs.recall import make_small
 
 EPOCH = 3126  # batches of the fixed training set
 WIDTHS = (16, 32, 64, 128, 256)
@@ -41,9 +42,7 @@ def get_config(arg: str = ""):
     config.model.layers = arguments["layers"]
     # The study ran the two highest rates without positions, attention included.
     low_rate = arguments["learning_rate"] < 1e-2
-    config.model.positions = (
-        "learned" if arguments["mixer"] == "attention" and low_rate else "none"
-    )
+    config.model.positions = "learned" if arguments["mixer"] == "attention" and low_rate else "none"
     config.training.learning_rate = arguments["learning_rate"]
     config.training.seed = arguments["seed"]
     config.training.data_seed = arguments["seed"]
@@ -51,11 +50,7 @@ def get_config(arg: str = ""):
     if not arguments["fresh"]:
         config.training.training_batches = EPOCH
     if arguments["smoke"]:
-        config.training.steps = 20
-        config.training.evaluate_every = 10
-        config.training.steps_per_dispatch = 10
-        config.evaluation.documents = 32
-        config.evaluation.resamples = 200
+        make_small(config)
     return config
 
 

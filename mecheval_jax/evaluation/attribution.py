@@ -101,7 +101,7 @@ class Scores:
         restored = restored[:, gap > SMALLEST_GAP]
         documents = restored.shape[1]
         if documents == 0:
-            return {role: (np.nan, 0) for role in grid.roles}
+            return dict.fromkeys(grid.roles, (np.nan, 0))
         best = restored >= restored.max(axis=0) - TIE
         shares = (best / best.sum(axis=0)).mean(axis=1)
         return {role: (float(s), documents) for role, s in zip(grid.roles, shares, strict=True)}

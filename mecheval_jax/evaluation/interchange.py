@@ -177,13 +177,13 @@ def _program(model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites
     def program(params, batch, positions):
         query = batch.query_positions[:, :1]
         clean = batch.tokens
-        all_tokens = jnp.stack([clean, *corrupted_tokens(task, batch, corruptions, evaluation.seed)])
+        all_tokens = jnp.stack(
+            [clean, *corrupted_tokens(task, batch, corruptions, evaluation.seed)]
+        )
         all_tokens = all_tokens[:, :, : task.read_length]
 
         def base_run(tokens):
-            logits, activations = observe(
-                module, params, tokens, positions=query, skip_unread=True
-            )
+            logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
             return flatten(activations), *scores(logits, batch)
 
         activations, log_p, runs = jax.lax.map(base_run, all_tokens)
@@ -206,7 +206,11 @@ def _program(model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites
                 kl = (jnp.exp(patched) * (patched - log_p[base_index])).sum(axis=-1)
                 return {**measured, "kl": kl}
 
-            return jax.lax.map(item, jnp.asarray(items), batch_size=evaluation.chunk if evaluation.chunk > 1 else None)
+            return jax.lax.map(
+                item,
+                jnp.asarray(items),
+                batch_size=evaluation.chunk if evaluation.chunk > 1 else None,
+            )
 
         return runs, {site: patched_at(site) for site in sites}
 

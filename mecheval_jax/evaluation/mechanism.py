@@ -203,7 +203,8 @@ class _Reader:
 
     def delay(self, layer: int) -> str:
         """What the key token still carries into the layer that retrieves."""
-        return f"the input of layer {layer} at the key restores {self.at(f'block_{layer}/block_input', 'key')}"
+        carried = self.at(f"block_{layer}/block_input", "key")
+        return f"the input of layer {layer} at the key restores {carried}"
 
     def gap(self) -> Estimate:
         """p(o) - p(c) over all documents."""

@@ -8,11 +8,11 @@ more than a transposition (their dense weights are [out, in], ours [in, out]).
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
@@ -171,7 +171,7 @@ def _mixer_entries(mixer, state_dict, theirs, ours, problems):
 
 def _fill(shapes, table, entries, problems):
     """The parameter tree `shapes` filled from `entries`; raise UserError with all problems."""
-    wanted = flax.traverse_util.flatten_dict(shapes, sep="/")
+    wanted = flatten_dict(shapes, sep="/")
     names = {target.path: name for name, target in table.items() if target.path in wanted}
     filled = {}
     for path, shape in wanted.items():
@@ -187,4 +187,4 @@ def _fill(shapes, table, entries, problems):
     problems.extend(f"{name} has no place in this model" for name in extra)
     if problems:
         raise UserError("state dict does not fit:\n  " + "\n  ".join(problems))
-    return flax.traverse_util.unflatten_dict(filled, sep="/")
+    return unflatten_dict(filled, sep="/")

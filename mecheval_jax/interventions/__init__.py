@@ -1,8 +1,8 @@
 """Look into a model and cut into it: pure functions on pytrees of activations.
 
-    activations = capture_activations(model, params, tokens)
-    patch = interchange(activations, ["block_1/block_input"], positions)
-    logits = run(model, params, batch, patch)
+activations = capture_activations(model, params, tokens)
+patch = interchange(activations, ["block_1/block_input"], positions)
+logits = run(model, params, batch, patch)
 """
 
 from mecheval_jax.interventions.addresses import resolve, site_paths

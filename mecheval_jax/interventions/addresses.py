@@ -24,9 +24,9 @@ import functools
 import re
 from collections.abc import Iterable
 
-import flax
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
 from mecheval_jax.errors import choose
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
@@ -56,7 +56,7 @@ def site_paths(config: ModelConfig) -> tuple[str, ...]:
         ),
         params,
     )
-    found = flax.traverse_util.flatten_dict(captured["intermediates"], sep="/")
+    found = flatten_dict(captured["intermediates"], sep="/")
     paths = {path.removesuffix("/__call__") for path in found}
     order = ["embedding"]
     for layer in range(config.layers):

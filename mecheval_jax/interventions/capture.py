@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-import flax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.interventions.addresses import resolve_all
@@ -17,12 +17,12 @@ Activations = dict[str, Any]
 
 def flatten(tree: Activations) -> dict[str, Array]:
     """Activations by path."""
-    return flax.traverse_util.flatten_dict(tree, sep="/")
+    return flatten_dict(tree, sep="/")
 
 
 def unflatten(flat: dict[str, Array]) -> Activations:
     """Activations by path, nested again."""
-    return flax.traverse_util.unflatten_dict(flat, sep="/")
+    return unflatten_dict(flat, sep="/")
 
 
 def run(

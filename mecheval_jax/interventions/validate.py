@@ -50,13 +50,14 @@ def validate(interventions: Interventions, base: Activations, must_change: bool 
 
 
 def _broadcast(path: str, mask: Array, shape: tuple[int, ...]) -> np.ndarray:
-    mask = np.asarray(mask)
-    if mask.dtype != bool or mask.ndim != len(shape) or mask.shape[:2] != shape[:2]:
+    selected = np.asarray(mask)
+    fits = selected.ndim == len(shape) and selected.shape[:2] == shape[:2]
+    if selected.dtype != bool or not fits:
         raise UserError(
-            f"{path}: the mask is {mask.dtype}{list(mask.shape)}, it must be bool and fit "
+            f"{path}: the mask is {selected.dtype}{list(selected.shape)}, it must be bool and fit "
             f"{list(shape)} with the same documents and positions"
         )
-    return np.broadcast_to(mask, shape)
+    return np.broadcast_to(selected, shape)
 
 
 def validate_positions(

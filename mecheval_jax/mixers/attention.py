@@ -42,9 +42,7 @@ class Attention(nn.Module):
             nn.Dense(self.width, use_bias=self.bias, kernel_init=initializers.dense)
             for _ in range(3)
         )
-        self.out_proj = nn.Dense(
-            self.width, kernel_init=initializers.into_residual(self.layers)
-        )
+        self.out_proj = nn.Dense(self.width, kernel_init=initializers.into_residual(self.layers))
 
     def _project(self, read, x):
         """Queries of `read`, keys and values of `x`, each [batch, length, heads, d_head]."""

@@ -36,12 +36,8 @@ class ShortConvolution(nn.Module):
 
     def setup(self):
         # A bias is drawn as a tap is: uniform on +-1/sqrt(kernel).
-        self.weight = self.param(
-            "weight", initializers.uniform_fan_in, (self.kernel, self.width)
-        )
-        self.bias = self.param(
-            "bias", initializers.uniform(self.kernel**-0.5), (self.width,)
-        )
+        self.weight = self.param("weight", initializers.uniform_fan_in, (self.kernel, self.width))
+        self.bias = self.param("bias", initializers.uniform(self.kernel**-0.5), (self.width,))
 
     def __call__(self, x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
         """Convolve all tokens at once."""

@@ -45,9 +45,7 @@ class Hyena(nn.Module):
         self.short_conv = ShortConvolution(3 * self.width, self.kernel)
         self.filter = SineFilter(self.width, self.max_length, self.order)
         self.D = self.param("D", nn.initializers.normal(1.0), (self.width,))
-        self.out_proj = nn.Dense(
-            self.width, kernel_init=initializers.into_residual(self.layers)
-        )
+        self.out_proj = nn.Dense(self.width, kernel_init=initializers.into_residual(self.layers))
 
     def _read(self, x2, convolved, v):
         return self.out_proj(x2 * (convolved + self.D * v if self.skip else convolved))

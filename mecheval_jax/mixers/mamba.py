@@ -1,9 +1,9 @@
 """Mamba (Gu and Dao 2023).
 
-    u, z = halves of W_in x
-    u = silu(conv(u));   dt_r, B, C = W_x u;   dt = softplus(W_dt dt_r + b_dt)
-    y = selective_scan(u, dt, A, B, C) + D u,   A = -exp(A_log)
-    out = W_out (y silu(z))
+u, z = halves of W_in x
+u = silu(conv(u));   dt_r, B, C = W_x u;   dt = softplus(W_dt dt_r + b_dt)
+y = selective_scan(u, dt, A, B, C) + D u,   A = -exp(A_log)
+out = W_out (y silu(z))
 """
 
 import math
@@ -57,9 +57,7 @@ class Mamba(nn.Module):
         )
         self.A_log = self.param("A_log", initializers.log_integers, (inner, self.d_state))
         self.D = self.param("D", nn.initializers.ones, (inner,))
-        self.out_proj = dense(
-            self.width, init=initializers.mamba_out_projection(self.layers)
-        )
+        self.out_proj = dense(self.width, init=initializers.mamba_out_projection(self.layers))
 
     def _select(self, u):
         """The input-dependent dt, A, B and C."""

@@ -1,6 +1,6 @@
 """The language model: embedding, layers, final norm, output head tied to the embedding.
 
-    r = E[tokens] (+ P[0 .. length-1]);   r = block_i(r);   logits = LN(r) E^T
+r = E[tokens] (+ P[0 .. length-1]);   r = block_i(r);   logits = LN(r) E^T
 """
 
 import dataclasses
@@ -57,9 +57,7 @@ class ModelConfig:
                 raise UserError(f"model.{name} is {getattr(self, name)}: it must be at least 1")
         heads = self.mixer_options.get("heads", 1)
         if heads < 1 or self.width % heads:
-            raise UserError(
-                f"model.width {self.width} is not divisible by {heads} heads"
-            )
+            raise UserError(f"model.width {self.width} is not divisible by {heads} heads")
         for layer in range(self.layers):
             self.build_mixer(layer)
 

@@ -6,8 +6,9 @@ from mecheval_jax.array_types import Array, Float
 
 
 def taylor_exp(x: Float[Array, "*axes key"]) -> Float[Array, "*axes features"]:
-    """The feature map of Based (Arora et al. 2024): [1, x / r^(1/2), x (x) x / (r sqrt 2)], r = sqrt(key).
+    """The feature map of Based (Arora et al. 2024).
 
+    phi(x) = [1, x / r^(1/2), x (x) x / (r sqrt 2)] with r = sqrt(key).
     Its inner product is the second-order Taylor expansion of the exponential,
     phi(q) . phi(k) = 1 + u + u^2 / 2 with u = q . k / sqrt(key). The result has
     1 + key + key^2 features.

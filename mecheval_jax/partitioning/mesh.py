@@ -11,7 +11,9 @@ DATA = "data"
 """The mesh axis over which documents are spread."""
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+) -> Mesh:
     """A mesh of all (or the given) devices along the axis ``data``.
 
     The axis is Auto: with the default, Explicit axes, linen's Embed does not compile.

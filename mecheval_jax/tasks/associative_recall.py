@@ -24,7 +24,16 @@ import numpy as np
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.tasks import held_out
-from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, SPLITS, Batch, replace_at, sample_distinct
+from mecheval_jax.tasks.base import (
+    ABSENT,
+    BOS,
+    EOS,
+    PAD,
+    SPLITS,
+    Batch,
+    replace_at,
+    sample_distinct,
+)
 from mecheval_jax.tasks.floors import recall_floors
 
 FIRST_KEY = 3
@@ -134,9 +143,9 @@ class AssociativeRecall:
         """
         if not self.held_out:
             return None
-        rows = jax.jit(
-            jax.vmap(lambda key: self._askable(split, key).sum()), backend="cpu"
-        )(jnp.arange(self.keys))
+        rows = jax.jit(jax.vmap(lambda key: self._askable(split, key).sum()), backend="cpu")(
+            jnp.arange(self.keys)
+        )
         eligible = np.flatnonzero(np.asarray(rows) >= self.queries)
         if len(eligible) < self.queries:
             raise UserError(
@@ -277,7 +286,11 @@ class AssociativeRecall:
             if not self.fresh_replacement:
                 return first + (original + jax.random.randint(key, (), 1, size)) % size
             # Tokens of other classes fall outside the table and are dropped.
-            free = jnp.ones(size, bool).at[tokens - first].set(False, mode="drop", wrap_negative_indices=False)
+            free = (
+                jnp.ones(size, bool)
+                .at[tokens - first]
+                .set(False, mode="drop", wrap_negative_indices=False)
+            )
             return first + held_out.choose_uniformly(key, free)
 
         keys = jax.random.split(key, batch.tokens.shape[0])

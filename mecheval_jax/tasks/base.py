@@ -20,7 +20,7 @@ ABSENT = -1
 
 @flax.struct.dataclass
 class Batch:
-    """Documents and what is asked of them. (A single document lacks the batch axis.)
+    """Documents and what is asked of them; a single document lacks the batch axis.
 
     Attributes:
         tokens: token ids, padded on the right with `PAD`.
@@ -28,7 +28,7 @@ class Batch:
         targets: the answers.
         weights: 1 for a query that counts, 0 for a place that is not used.
         roles: for each named role one position per query, `ABSENT` where a document
-            has none; see SPEC of the task for the names.
+            has none; each task documents its names.
         lengths: tokens before the padding.
     """
 

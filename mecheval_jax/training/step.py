@@ -47,9 +47,7 @@ def train_step(
     factor = schedule(
         state.step, state.hyperparameters.steps, training.warmup_fraction, training.decay
     )
-    params, moments = update(
-        gradients, state.moments, state.params, state.hyperparameters, factor
-    )
+    params, moments = update(gradients, state.moments, state.params, state.hyperparameters, factor)
     metrics = {"loss": loss, "accuracy": accuracy}
     return state.replace(step=state.step + 1, params=params, moments=moments), metrics
 

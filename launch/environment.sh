@@ -1,0 +1,25 @@
+# Sourced by launch/quickstart.sh and tests/run.sh: a virtual environment in .venv.
+#   PYTHON=python3.12 chooses the interpreter; it must be Python 3.11 or newer.
+
+PYTHON="${PYTHON:-python3}"
+
+install_requirements() {
+    local requirements="$1" stamp
+    if [ ! -x .venv/bin/python ]; then
+        "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+            echo "error: $("$PYTHON" --version 2>&1) is too old: Python 3.11 or newer is needed;" \
+                "PYTHON=/path/to/python chooses another" >&2
+            exit 2
+        }
+        echo "making a virtual environment in .venv"
+        "$PYTHON" -m venv .venv
+    fi
+    # shellcheck disable=SC1091
+    source .venv/bin/activate
+    stamp=".venv/$requirements.installed"
+    if [ ! -f "$stamp" ] || ! cat requirements*.txt | cmp -s - "$stamp"; then
+        echo "installing $requirements (the first time takes a minute or two)"
+        python -m pip install --quiet --disable-pip-version-check -r "$requirements"
+        cat requirements*.txt > "$stamp"
+    fi
+}

@@ -1,0 +1,219 @@
+"""Tables of what was found, on standard output, and the rows they share with the report."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mecheval_jax.evaluation.mechanism import CORRUPTION, ROLES, SUBSTANTIAL, Verdict
+
+LOOK_UP = "block_1/block_input"
+"""The site that tells the mechanisms apart: between the two layers of the study's models."""
+
+PLAIN_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+COMPONENTS = (
+    "embedding",
+    "block_input",
+    "mixer_input",
+    "mixer_output",
+    "mlp_input",
+    "mlp_output",
+    "block_output",
+    "final_norm",
+)
+"""Components in the order in which a model computes them."""
+
+
+def number(value: Any) -> str:
+    """A score with two decimals, never -0.00; a dash where there is none."""
+    if value is None or pd.isna(value):
+        return "–"
+    text = f"{value:.2f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """``[low, high]``; empty where there is none."""
+    if row.get("low") is None or pd.isna(row["low"]):
+        return ""
+    return f"[{number(row['low'])}, {number(row['high'])}]"
+
+
+def percent(value: Any) -> str:
+    """A fraction as a percentage; a dash where there is none."""
+    return "–" if value is None or pd.isna(value) else f"{value:.1%}"
+
+
+def accuracy(summary: Mapping[str, Any]) -> str:
+    """Accuracy with its interval."""
+    if "accuracy" not in summary:
+        return "–"
+    low, high = summary.get("accuracy_low"), summary.get("accuracy_high")
+    spread = "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
+    return percent(summary["accuracy"]) + spread
+
+
+def attributions(table: pd.DataFrame, corruption: str, direction: str) -> pd.DataFrame:
+    """The attribution rows of one corruption and direction, with numbers as floats."""
+    chosen = table[
+        (table["metric"] == "attribution")
+        & (table["corruption"] == corruption)
+        & (table["direction"] == direction)
+    ].copy()
+    for column in ("value", "low", "high", "layer"):
+        # A column in which nothing could be told holds None, and is one of objects.
+        chosen[column] = pd.to_numeric(chosen[column]).astype(float)
+    return chosen
+
+
+def at(rows: Iterable[Mapping[str, Any]], site: str, role: str) -> Mapping[str, Any]:
+    """The row of a site and role; an empty one where it was not measured."""
+    for row in rows:
+        if row["site"] == site and row["role"] == role:
+            return row
+    return {"site": site, "role": role, "value": None, "low": None, "high": None}
+
+
+def bound(rows: Sequence[Mapping[str, Any]], site: str = LOOK_UP) -> Mapping[str, Any]:
+    """The row at the value, or at the next key where that one restores instead.
+
+    Short convolutions bind a pair one token later, so the verdict looks at both.
+    """
+    value, following = at(rows, site, "value"), at(rows, site, "next_key")
+    restored = following["value"]
+    if restored is None or not restored > SUBSTANTIAL:
+        return value
+    known = value["value"] is not None and not math.isnan(value["value"])
+    return following if not known or restored > value["value"] else value
+
+
+def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
+    """One run in words: what it is, how well it answers, and by which mechanism."""
+    rows = (summary.get("evidence") or {}).get("attributions", [])
+    best = bound(rows)
+    note = " (next key)" if best["role"] == "next_key" else ""
+    layer = summary.get("layer")
+    return {
+        "run": name,
+        "mixer": str(summary.get("mixer", "–")),
+        "width": str(summary.get("width", "–")),
+        "accuracy": accuracy(summary),
+        "best floor": percent(summary.get("floors", {}).get("best")),
+        "@value": number(best["value"]) + note,
+        "@key": number(at(rows, LOOK_UP, "key")["value"]),
+        "@query": number(at(rows, LOOK_UP, "query")["value"]),
+        "verdict": str(summary.get("verdict", "–")),
+        "layer": "–" if layer is None else str(layer),
+    }
+
+
+def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print one row a run.
+
+    Args:
+        summaries: name of the run to what its ``summary.json`` holds.
+    """
+    rows = [run_row(name, summary) for name, summary in summaries.items()]
+    console = _console()
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", header_style="bold")
+    for column in run_row("", {}):
+        words = column in ("run", "mixer", "verdict")
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row.values()))
+    console.print(table)
+    console.print(
+        "@value, @key, @query: attribution at the input of layer 1 under key corruption. "
+        "@value high: induction; @query high: direct retrieval in layer 0; "
+        "@key high: delayed to a later layer.",
+        style="dim",
+    )
+
+
+def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
+    """Print the residual stream's attributions under key corruption, and the verdict.
+
+    Args:
+        table: rows of ``interchange.csv``. A grid without the residual stream or without
+            key corruption is shown as far as it goes.
+        verdict: None if the grid lacks what a verdict needs.
+    """
+    console = _console()
+    corruption = _prefer(CORRUPTION, table["corruption"])
+    direction = _prefer("restore", table["direction"])
+    chosen = attributions(table, corruption, direction)
+    stream = chosen[
+        ((chosen["component"] == "block_input") & (chosen["layer"] >= 1))
+        | (chosen["component"] == "block_output")
+    ]
+    shown = chosen if stream.empty else stream
+    roles = list(dict.fromkeys(shown["role"]))
+    printed = Table(
+        box=None,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+        title=f"attribution, {corruption} corrupted, {direction}",
+        title_justify="left",
+    )
+    printed.add_column("site", overflow="fold")
+    for role in roles:
+        printed.add_column(Text(f"@{role}"), justify="right")
+    for site, rows in shown.groupby("site", sort=False):
+        records = rows.to_dict("records")
+        cells = (at(records, site, role) for role in roles)
+        printed.add_row(
+            Text(_place(records[0])),
+            *(Text(f"{number(cell['value'])}\n{interval(cell)}".rstrip()) for cell in cells),
+        )
+    console.print(printed)
+    console.print(_verdict_line(verdict), soft_wrap=True)
+
+
+def _verdict_line(verdict: Verdict | None) -> Text:
+    if verdict is None:
+        return Text(
+            "verdict: none: it needs the residual stream of every layer, the roles key, value "
+            "and query, key corruption and the direction restore",
+            style="bold",
+        )
+    layer = "" if verdict.layer is None else f" (layer {verdict.layer})"
+    return Text(f"verdict: {verdict.verdict}{layer}: {verdict.reason}", style="bold")
+
+
+def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The attributions that a verdict rests on, in words, in the order of the model."""
+    rows = sorted(evidence.get("attributions", []), key=lambda row: row["site"].split("/")[0])
+    known = {role: place for place, role in enumerate(ROLES)}
+    return [
+        {
+            "site": row["site"],
+            "role": row["role"],
+            "attribution": number(row["value"]),
+            "interval": interval(row),
+        }
+        for row in sorted(rows, key=lambda row: (row["site"], known.get(row["role"], 9)))
+    ]
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    names = {"block_input": "input", "block_output": "output"}
+    name = names.get(row["component"], row["component"])
+    return name if pd.isna(row["layer"]) else f"layer {int(row['layer'])} {name}"
+
+
+def _prefer(wanted: str, present: pd.Series) -> str:
+    names = list(dict.fromkeys(present))
+    return wanted if wanted in names or not names else names[0]
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    return console

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Install what the tests need into .venv, lint, check types, test. Arguments go to pytest:
+#   bash tests/run.sh                  all but the slow ones
+#   bash tests/run.sh -m slow          the slow ones
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source launch/environment.sh
+install_requirements requirements-test.txt
+
+ruff check .
+ruff format --check .
+# Pyright comes with its own Node.js, which a machine without a network cannot fetch.
+pyright --pythonpath .venv/bin/python || { [ $? -eq 1 ] && exit 1; echo "pyright could not start; types were not checked"; }
+python -m pytest "$@"
