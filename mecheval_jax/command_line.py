@@ -2,29 +2,124 @@
 
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, choose
 
 USAGE_ERROR = 2
 """Exit code of a user's mistake."""
 
+CONFIG = "config"
+"""Name of the flag for the config file, in every program that has one."""
+
+
+class _Integer(flags.IntegerParser):
+    """Reads an integer field of a config.
+
+    The flags of fields come with the present value as their default, looked up as an
+    attribute. For a field named as a method of ConfigDict (``task.keys``, ``task.values``)
+    that gives the method: there is no default then, the config's own value stands.
+    """
+
+    def parse(self, argument):
+        """The integer, or None for a method."""
+        if callable(argument):
+            return None
+        try:
+            return super().parse(argument)
+        except ValueError:
+            raise ValueError("it takes an integer") from None
+
 
 def run(main: Callable[[], None]) -> None:
     """Parse the flags and run `main`; a UserError is one line and exit code 2."""
+    config_flags.register_flag_parser_for_type(int, _Integer())
     app.run(lambda arguments: _guarded(main, arguments), flags_parser=_parse)
 
 
 def _parse(arguments: Sequence[str]) -> Sequence[str]:
+    path = _config_path(arguments)
     try:
-        return flags.FLAGS(arguments)
-    # A config file runs inside the parser: what it raises about a wrong field or value
-    # is about the user's flags.
+        if path is not None:
+            _check_config_file(path)
+        rest = flags.FLAGS(arguments)
+        if CONFIG in flags.FLAGS:
+            # A file that cannot be read raises its error only when the config is used.
+            hasattr(flags.FLAGS[CONFIG].value, "to_dict")
+        return rest
+    # The config file runs inside the parser, which wraps some of what it raises.
     except (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError) as e:
-        _fail(e)
+        _fail(_explain(e, path, arguments))
+
+
+def _config_path(arguments: Sequence[str]) -> str | None:
+    """The value of ``--config`` as it was typed, with the file's arguments."""
+    for i, argument in enumerate(arguments):
+        name, given, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name == CONFIG:
+            return value if given else next(iter(arguments[i + 1 :]), None)
+    return None
+
+
+def _check_config_file(path: str) -> None:
+    file = pathlib.Path(path.partition(":")[0])
+    if not file.is_file():
+        root = pathlib.Path(__file__).parents[1]
+        ours = [p for p in (root / "configs").rglob("*.py") if "def get_config" in p.read_text()]
+        choose("config file", str(file), sorted(str(p.relative_to(root)) for p in ours))
+
+
+def _explain(error: BaseException, path: str | None, arguments: Sequence[str]) -> object:
+    """What to tell the user; raises what is no mistake of the user's."""
+    mistake, link = None, error
+    while link is not None:  # the first that was raised is the last of the chain
+        mistake = link if isinstance(link, UserError) else mistake
+        link = link.__cause__ or link.__context__
+    if mistake is not None:
+        return mistake
+    if "no attribute 'get_config'" in str(error):
+        return f"config file {path!r} has no function get_config"
+    if isinstance(error, (AttributeError, KeyError)):
+        try:
+            _check_fields(path, arguments)
+        except UserError as unknown_field:
+            return unknown_field
+    missing = re.search(r"Flag --(\S+) must have a value other than None", str(error))
+    if missing:
+        return f"--{missing[1]} is missing: {flags.FLAGS[missing[1]].help}"
+    if isinstance(error, OSError):
+        return f"config file {path!r} cannot be read: {error.__cause__ or error}"
+    if isinstance(error, flags.Error) and "whilst parsing config file" not in str(error):
+        return error
+    raise error
+
+
+def _check_fields(path: str | None, arguments: Sequence[str]) -> None:
+    """Raise UserError for a ``--config.section.field`` that the config does not have."""
+    if path is None:
+        return
+    config = config_flags.ConfigFileFlagParser(CONFIG).parse(path)
+    for argument in arguments:
+        name = argument.lstrip("-").partition("=")[0]
+        if not (argument.startswith("-") and name.startswith(f"{CONFIG}.")):
+            continue
+        section, where = config, CONFIG
+        for field in name.split(".")[1:]:
+            if not isinstance(section, ConfigDict):
+                raise UserError(f"{where} has no fields, but {name} was given")
+            if not section and field not in section:
+                raise UserError(
+                    f"{where} has no field {field!r}: set it whole, "
+                    f"--{where}=\"{{'{field}': ...}}\""
+                )
+            choose(f"field of {where}", field, section)
+            section, where = section[field], f"{where}.{field}"
 
 
 def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
@@ -42,8 +137,7 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
 
 
 def _fail(error: object) -> None:
-    message = error.args[0] if isinstance(error, KeyError) and error.args else error
-    print(f"error: {message}", file=sys.stderr)
+    print("error: " + " ".join(str(error).split()), file=sys.stderr)
     sys.exit(USAGE_ERROR)
 
 

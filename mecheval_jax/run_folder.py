@@ -47,15 +47,19 @@ class RunFolder:
         """Make the folder this experiment's, or check that it is.
 
         Raises:
-            UserError: it holds another experiment's run, or something that is no run.
+            UserError: it holds another experiment's run, or something that is no run, or
+                it cannot be made.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"workdir {self.path} is a file")
         if self.config.exists():
             self._check_same(experiment)
-        elif self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(not _is_draft(path) for path in self.path.iterdir()):
             raise UserError(f"workdir {self.path} is not empty and holds no run: choose another")
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"workdir {self.path} cannot be made: {error.strerror}") from None
         write_json(self.config, experiment.as_dict())
         if not self.provenance.exists():
             write_json(self.provenance, provenance(experiment))
@@ -112,9 +116,17 @@ class RunFolder:
             write_text(self.metrics, "".join(f"{line}\n" for line in kept))
 
 
+DRAFT = ".part"
+"""Ending of a file that is being written; a kill may leave one behind."""
+
+
+def _is_draft(path: pathlib.Path) -> bool:
+    return path.name.endswith(DRAFT)
+
+
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write a file whole or not at all."""
-    draft = path.with_name(path.name + ".part")
+    draft = path.with_name(path.name + DRAFT)
     draft.write_text(text)
     draft.replace(path)
 

@@ -3,14 +3,14 @@
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
-import pandas as pd
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.attribution import Scores, rows
+from mecheval_jax.evaluation.attribution import Scores
 from mecheval_jax.evaluation.behaviour import documents_of, evaluate
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.interchange import Grid, measure
@@ -23,29 +23,6 @@ from mecheval_jax.run_folder import RunFolder
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.state import abstract_state
-
-COLUMNS = (
-    "run",
-    "mixer",
-    "width",
-    "layers",
-    "learning_rate",
-    "seed",
-    "step",
-    "split",
-    "corruption",
-    "direction",
-    "layer",
-    "component",
-    "site",
-    "role",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "documents",
-)
-"""Columns of ``interchange.csv``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +140,7 @@ def intervene(
     workdir: str | os.PathLike,
     sites: Sequence[str] | None = None,
     **changes: object,
-) -> tuple[pd.DataFrame, Verdict | None]:
+) -> tuple[Any, Verdict | None]:
     """Measure the interchange grid of a run, write ``interchange.csv`` and the verdict.
 
     Args:
@@ -172,11 +149,13 @@ def intervene(
         **changes: fields of `EvaluationConfig` that differ from the run's config.
 
     Returns:
-        The table, and the verdict; None where the grid lacks what it needs.
+        The table (a pandas DataFrame), and the verdict; None where the grid lacks what it needs.
 
     Raises:
         UserError: nothing trained there, an unknown site, role, corruption or direction.
     """
+    from mecheval_jax.evaluation.tables import interchange_table  # pandas: slow to import
+
     run = load(workdir)
     evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
     experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
@@ -184,12 +163,9 @@ def intervene(
     if not folder.read_summary().get("finished"):
         say(f"{folder.path}: training is not finished; reading step {run.step}")
     batch = documents_of(experiment)
-    title = f"interventions {model.mixer} {folder.name}"
-    with Progress(title, 1, unit="grids") as progress:
-        grid = measure(model, run.params, experiment.task, batch, evaluation, sites)
-        progress.advance(1, f"{evaluation.documents} documents, {len(grid.sites)} sites")
+    say(f"{folder.path}: interchange interventions over {evaluation.documents} documents")
+    grid = measure(model, run.params, experiment.task, batch, evaluation, sites)
     scores = Scores(grid, evaluation)
-    table = pd.DataFrame(rows(scores))
     constants = {
         "run": folder.name,
         "mixer": model.mixer,
@@ -200,8 +176,7 @@ def intervene(
         "step": run.step,
         "split": evaluation.split,
     }
-    table = table.assign(**constants)[list(COLUMNS)]
-    table["layer"] = table["layer"].astype("Int64")
+    table = interchange_table(scores, constants)
     table.to_csv(folder.interchange, index=False)
     behaviour = evaluate(run.params, experiment)
     verdict = None

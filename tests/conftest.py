@@ -7,8 +7,20 @@ package is imported: pytest reads this file before any test module.
 
 import jax
 import jaxtyping
+import pytest
 
-jaxtyping.install_import_hook("mecheval_jax", "beartype.beartype")
+# An int is a float here, as PEP 484 has it.
+jaxtyping.install_import_hook(
+    "mecheval_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
 
 # x [batch, width] + y [width] is an error; to broadcast, a program must say so.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def quick_compilation():
+    """Compile with few optimizations: half the time, where a program runs only once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

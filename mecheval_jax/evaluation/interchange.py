@@ -123,7 +123,7 @@ def measure(
     for corruption in evaluation.corruptions:
         choose("corruption", corruption, task.corruptions)
     positions = role_positions(task, batch, evaluation.roles)
-    raw = _program(model, task, evaluation, chosen)(params, batch, positions)
+    raw = compile_grid(model, task, evaluation, chosen)(params, batch, positions)
     runs, patched = jax.device_get(raw)
     axes = (len(evaluation.directions), len(evaluation.corruptions), len(evaluation.roles), -1)
     return Grid(
@@ -151,7 +151,9 @@ def corrupted_tokens(
     ]
 
 
-def _program(model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites: Sequence[str]):
+def compile_grid(
+    model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites: Sequence[str]
+):
     """The jitted grid: (params, batch, positions) -> (runs, patched)."""
     module = LanguageModel(model)
     directions, corruptions = evaluation.directions, evaluation.corruptions

@@ -1,7 +1,8 @@
 """Intervals: Wilson's for a share, the bootstrap over documents for a ratio of means."""
 
+from statistics import NormalDist
+
 import numpy as np
-import scipy.stats
 
 Interval = tuple[float, float]
 
@@ -10,7 +11,7 @@ def wilson(successes: float, trials: int, confidence: float = 0.95) -> Interval:
     """Interval of a share (Wilson 1927); within [0, 1], usable at 0 and at all of them."""
     if trials == 0:
         return 0.0, 1.0
-    z = scipy.stats.norm.ppf((1 + confidence) / 2)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
     share = successes / trials
     centre = share + z**2 / (2 * trials)
     spread = z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))

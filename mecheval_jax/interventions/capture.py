@@ -78,7 +78,7 @@ def observe(
     # Flax keeps a tuple with one value per call of the module; a site is called once.
     flat = {
         path.removesuffix("/__call__"): value
-        for path, (value,) in flatten(captured["intermediates"]).items()
+        for path, (value,) in flatten_dict(captured["intermediates"], sep="/").items()
     }
     return logits, unflatten(flat)
 

@@ -85,14 +85,14 @@ def _replace(values: dict[str, Array], positions) -> Interventions:
 
 def combine(first: Interventions, *others: Interventions) -> Interventions:
     """All of several interventions at once; where two claim a position, the later one has it."""
-    entries = _entries(first)
+    entries = entries_by_site(first)
     for other in others:
-        for path, entry in _entries(other).items():
+        for path, entry in entries_by_site(other).items():
             entries[path] = _over(entries[path], entry) if path in entries else entry
     return unflatten({f"{p}/{name}": leaf for p, e in entries.items() for name, leaf in e.items()})
 
 
-def _entries(interventions: Interventions) -> dict[str, dict[str, Array]]:
+def entries_by_site(interventions: Interventions) -> dict[str, dict[str, Array]]:
     """Interventions by site: path -> {"value": ..., "mask": ...}."""
     entries: dict[str, dict[str, Array]] = {}
     for path, leaf in flatten(interventions).items():

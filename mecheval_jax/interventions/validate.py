@@ -8,7 +8,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.interventions.capture import Activations, flatten
-from mecheval_jax.interventions.rewrites import Interventions, _entries
+from mecheval_jax.interventions.rewrites import Interventions, entries_by_site
 
 
 def validate(interventions: Interventions, base: Activations, must_change: bool = True) -> None:
@@ -26,7 +26,7 @@ def validate(interventions: Interventions, base: Activations, must_change: bool 
     live = flatten(base)
     if not interventions:
         raise UserError("no interventions: nothing would be changed")
-    for path, entry in _entries(interventions).items():
+    for path, entry in entries_by_site(interventions).items():
         choose("site", path, live)
         unknown = set(entry) - {"value", "mask"}
         if unknown or "value" not in entry:

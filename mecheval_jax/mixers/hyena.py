@@ -48,7 +48,9 @@ class Hyena(nn.Module):
         self.out_proj = nn.Dense(self.width, kernel_init=initializers.into_residual(self.layers))
 
     def _read(self, x2, convolved, v):
-        return self.out_proj(x2 * (convolved + self.D * v if self.skip else convolved))
+        if self.skip:
+            convolved = convolved + jnp.broadcast_to(self.D, v.shape) * v
+        return self.out_proj(x2 * convolved)
 
     def __call__(
         self,

@@ -89,8 +89,8 @@ class SineFilter(nn.Module):
         check_length(length, self.max_length)
         h = self.features[:length]
         for layer in (self.fc1, self.fc2, self.fc3):
-            h = jnp.sin(self.frequency * layer(h))
+            h = jnp.sin(self.frequency[None] * layer(h))
         time = linspace(0, 1, self.max_length)[:length]
         rate = np.abs(linspace(np.log(0.01) / 1.5, np.log(0.01) / 0.3, self.width))
-        window = jnp.exp(-(jnp.asarray(time, h.dtype)[:, None] * jnp.asarray(rate, h.dtype)))
+        window = jnp.exp(-(jnp.asarray(time, h.dtype)[:, None] * jnp.asarray(rate, h.dtype)[None]))
         return self.fc4(h) * window

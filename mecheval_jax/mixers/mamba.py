@@ -73,7 +73,8 @@ class Mamba(nn.Module):
         """Mix all tokens at once; the outputs at `positions`, or everywhere."""
         u, z = jnp.split(self.in_proj(x), 2, axis=-1)
         u = jax.nn.silu(self.conv(u) if self.d_conv else u)
-        y = selective_scan(u, *self._select(u), backend=self.scan_backend) + self.D * u
+        y = selective_scan(u, *self._select(u), backend=self.scan_backend)
+        y = y + self.D[None, None] * u
         return self.out_proj(at_positions(y, positions) * jax.nn.silu(at_positions(z, positions)))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
@@ -92,4 +93,4 @@ class Mamba(nn.Module):
             new["conv"], u = self.conv.step(state["conv"], u)
         u = jax.nn.silu(u)
         new["ssm"], y = selective_scan_step(state["ssm"], u, *self._select(u))
-        return new, self.out_proj((y + self.D * u) * jax.nn.silu(z))
+        return new, self.out_proj((y + self.D[None] * u) * jax.nn.silu(z))

@@ -24,7 +24,6 @@ from collections.abc import Callable
 import chex
 import jax
 import jax.numpy as jnp
-import scipy.fft
 from jax.sharding import PartitionSpec
 
 from mecheval_jax.array_types import Array, Float
@@ -92,6 +91,8 @@ def _fft(x, filter):
 
 
 def _fft_on_one_device(x, filter):
+    import scipy.fft  # half a second of import that most programs never need
+
     length = x.shape[1]
     # Twice the length, or the end of the sequence would wrap round to its start.
     size = scipy.fft.next_fast_len(2 * length, real=True)
@@ -105,6 +106,6 @@ def _direct(x, filter):
 
     def add_lag(y, lag):
         shifted = jax.lax.dynamic_slice_in_dim(padded, length - lag, length, axis=1)
-        return y + shifted * filter[lag], None
+        return y + shifted * filter[lag][None, None], None
 
     return jax.lax.scan(add_lag, jnp.zeros_like(x), jnp.arange(length))[0]

@@ -21,8 +21,8 @@ def short_convolution(
     """Convolve along length; output and input have the same shape."""
     kernel, length = weight.shape[0], x.shape[1]
     padded = jnp.pad(x, ((0, 0), (kernel - 1, 0), (0, 0)))
-    y = sum(padded[:, tap : tap + length] * weight[tap] for tap in range(kernel))
-    return y if bias is None else y + bias
+    y = sum(padded[:, tap : tap + length] * weight[None, None, tap] for tap in range(kernel))
+    return y if bias is None else y + bias[None, None]
 
 
 def short_convolution_step(
@@ -44,5 +44,5 @@ def short_convolution_step(
     """
     chex.assert_axis_dimension(window, 1, weight.shape[0] - 1)
     taps = jnp.concatenate([window, x_t[:, None]], axis=1)
-    y = (taps * weight).sum(axis=1)
-    return taps[:, 1:], (y if bias is None else y + bias)
+    y = (taps * weight[None]).sum(axis=1)
+    return taps[:, 1:], (y if bias is None else y + bias[None])

@@ -9,10 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mecheval_jax.evaluation.mechanism import CORRUPTION, ROLES, SUBSTANTIAL, Verdict
+from mecheval_jax.evaluation.mechanism import CORRUPTION, RESTORED, SUBSTANTIAL, Verdict
 
 LOOK_UP = "block_1/block_input"
 """The site that tells the mechanisms apart: between the two layers of the study's models."""
+
+MISSING = "-"
+"""Stands where there is no number."""
 
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
@@ -33,7 +36,7 @@ COMPONENTS = (
 def number(value: Any) -> str:
     """A score with two decimals, never -0.00; a dash where there is none."""
     if value is None or pd.isna(value):
-        return "–"
+        return MISSING
     text = f"{value:.2f}"
     return text.removeprefix("-") if float(text) == 0 else text
 
@@ -47,13 +50,13 @@ def interval(row: Mapping[str, Any]) -> str:
 
 def percent(value: Any) -> str:
     """A fraction as a percentage; a dash where there is none."""
-    return "–" if value is None or pd.isna(value) else f"{value:.1%}"
+    return MISSING if value is None or pd.isna(value) else f"{value:.1%}"
 
 
 def accuracy(summary: Mapping[str, Any]) -> str:
     """Accuracy with its interval."""
     if "accuracy" not in summary:
-        return "–"
+        return MISSING
     low, high = summary.get("accuracy_low"), summary.get("accuracy_high")
     spread = "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
     return percent(summary["accuracy"]) + spread
@@ -101,15 +104,15 @@ def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
     layer = summary.get("layer")
     return {
         "run": name,
-        "mixer": str(summary.get("mixer", "–")),
-        "width": str(summary.get("width", "–")),
+        "mixer": str(summary.get("mixer", MISSING)),
+        "width": str(summary.get("width", MISSING)),
         "accuracy": accuracy(summary),
         "best floor": percent(summary.get("floors", {}).get("best")),
         "@value": number(best["value"]) + note,
         "@key": number(at(rows, LOOK_UP, "key")["value"]),
         "@query": number(at(rows, LOOK_UP, "query")["value"]),
-        "verdict": str(summary.get("verdict", "–")),
-        "layer": "–" if layer is None else str(layer),
+        "verdict": str(summary.get("verdict", MISSING)),
+        "layer": MISSING if layer is None else str(layer),
     }
 
 
@@ -187,18 +190,27 @@ def _verdict_line(verdict: Verdict | None) -> Text:
 
 
 def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The attributions that a verdict rests on, in words, in the order of the model."""
-    rows = sorted(evidence.get("attributions", []), key=lambda row: row["site"].split("/")[0])
-    known = {role: place for place, role in enumerate(ROLES)}
+    """The attributions that a verdict rests on, in words."""
     return [
         {
             "site": row["site"],
             "role": row["role"],
             "attribution": number(row["value"]),
             "interval": interval(row),
+            "reading": _reading(row),
         }
-        for row in sorted(rows, key=lambda row: (row["site"], known.get(row["role"], 9)))
+        for row in evidence.get("attributions", [])
     ]
+
+
+def _reading(row: Mapping[str, Any]) -> str:
+    if row["low"] is None:
+        return "cannot be told"
+    if row["low"] > RESTORED:
+        return "restores"
+    if row["low"] > SUBSTANTIAL:
+        return "substantial"
+    return "negligible" if row["high"] < SUBSTANTIAL else "unclear"
 
 
 def _place(row: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ class Checkpoints:
     def restore(self, abstract: TrainState, hooks: Hooks | None = None) -> TrainState | None:
         """The newest checkpoint that can be read, or None.
 
-        One that cannot is set aside (renamed ``damaged_STEP``) and `hooks` is told.
+        One that cannot is set aside (renamed ``damaged_STEP``), and `hooks` is told.
 
         Args:
             abstract: shapes, types and shardings of the state.
@@ -47,21 +47,22 @@ class Checkpoints:
             try:
                 return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
             except Exception as error:  # whatever a damaged file makes orbax raise
-                self._set_aside(step)
+                kept_as = self._set_aside(step)
                 if hooks is not None:
                     reason = str(error).strip().splitlines()[0][:120] if str(error) else repr(error)
                     hooks.say(
                         f"the checkpoint of step {step} cannot be read ({reason}); it is kept as "
-                        f"damaged_{step}, and the one before it is tried"
+                        f"{kept_as}, and the one before it is tried"
                     )
         return None
 
-    def _set_aside(self, step: int) -> None:
-        damaged = self._folder / str(step)
-        target = self._folder / f"damaged_{step}"
-        if damaged.exists() and not target.exists():
-            damaged.rename(target)
+    def _set_aside(self, step: int) -> str:
+        """Rename a checkpoint, so that its step can be saved again; returns the new name."""
+        names = (f"damaged_{step}{suffix}" for suffix in ("", *(f"_{i}" for i in range(2, 1000))))
+        name = next(name for name in names if not (self._folder / name).exists())
+        (self._folder / str(step)).rename(self._folder / name)
         self._manager.reload()
+        return name
 
     def close(self) -> None:
         """Wait for writes under way."""

@@ -3,9 +3,11 @@
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from mecheval_jax.array_types import Array, Bool, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.partitioning.mesh import check_batch, documents_sharding
@@ -19,15 +21,25 @@ from mecheval_jax.training.step import compile_steps, loss_and_accuracy
 
 
 class Diverged(UserError):
-    """The loss is no longer a finite number."""
+    """The loss, or the state that training would go on from, is no longer finite.
 
-    def __init__(self, step: int, loss: float, learning_rate: float, last_good: int | None):
+    Attributes:
+        step: index of the step that gave it.
+    """
+
+    def __init__(self, step: int, what: str, learning_rate: float, last_good: int | None):
         kept = f"the checkpoint of step {last_good} is kept" if last_good else "no checkpoint yet"
         super().__init__(
-            f"training diverged: the loss is {loss} at step {step} with learning rate "
+            f"training diverged: {what} at step {step} with learning rate "
             f"{learning_rate:g} ({kept}): take a lower learning rate"
         )
         self.step = step
+
+
+@jax.jit
+def _is_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number of a tree is finite."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def next_stop(step: int, training: TrainingConfig) -> int:
@@ -105,6 +117,10 @@ def fit(
         step = int(state.step)
         clock = time.monotonic()
 
+        def diverged(step: int, what: str) -> Diverged:
+            last_good = max(checkpoints.steps(), default=None)
+            return Diverged(step, what, training.learning_rate, last_good)
+
         def settle(dispatched: _Dispatched | None) -> None:
             nonlocal clock
             if dispatched is None:
@@ -113,9 +129,7 @@ def fit(
             end = dispatched.first + dispatched.count
             bad = np.flatnonzero(~np.isfinite(loss))
             if len(bad):
-                last_good = max(checkpoints.steps(), default=None)
-                rate = training.learning_rate
-                raise Diverged(dispatched.first + int(bad[0]), loss[bad[0]], rate, last_good)
+                raise diverged(dispatched.first + int(bad[0]), f"the loss is {loss[bad[0]]}")
             now = time.monotonic()
             seconds, clock = (now - clock) / dispatched.count, now
             row = {"loss": float(loss.mean()), "accuracy": float(accuracy.mean())}
@@ -123,6 +137,8 @@ def fit(
             note = f"loss {row['loss']:.3f}"
             if dispatched.development is not None:
                 dev_loss, dev_accuracy = map(float, jax.device_get(dispatched.development))
+                if not np.isfinite(dev_loss):
+                    raise diverged(end - 1, f"the loss on dev documents is {dev_loss}")
                 hooks.record(
                     {"step": end, "split": "dev", "loss": dev_loss, "accuracy": dev_accuracy}
                 )
@@ -138,7 +154,11 @@ def fit(
             pending = _Dispatched(step, stop - step, metrics, scores)
             step = stop
             if step % training.checkpoint_every == 0 or step == training.steps:
-                settle(pending)  # no state that diverged is ever saved
+                settle(pending)
                 pending = None
+                # No state that diverged is ever saved. The loss of a step tells only of the
+                # parameters before it.
+                if not _is_finite((state.params, state.moments)):
+                    raise diverged(step - 1, "the parameters are not finite after the update")
                 checkpoints.save(state)
     return state

@@ -1,0 +1,28 @@
+"""Measure what the README claims, each against a baseline of the same run.
+
+    python -m launch.benchmark [--only=step,grid,convolution,sampling,imports]
+
+``step``: the training step of the study's AR; ``grid``: the interchange grid over 320
+documents; ``convolution``: FFT against Toeplitz product over lengths; ``sampling``:
+documents per second; ``imports``: time to import the package. Rates stand beside the
+machine's own float32 matrix-product rate, measured in the same run. The machine should
+have nothing else to do.
+"""
+
+from absl import flags
+
+from mecheval_jax import command_line
+
+STEPS = flags.DEFINE_integer("steps", 200, "Training steps timed.", lower_bound=1)
+ONLY = flags.DEFINE_list("only", None, "Parts to measure; all if not given.")
+
+
+def main():
+    """Run the program."""
+    from mecheval_jax import benchmarks
+
+    benchmarks.measure(ONLY.value, STEPS.value)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,82 @@
+"""How every figure looks, and how it is saved.
+
+Figures are drawn through matplotlib's objects, without pyplot: no global figures, no
+display. The same data give the same SVG, byte for byte.
+"""
+
+import functools
+import pathlib
+import re
+from collections.abc import Callable
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; their yellow is too pale
+# for a line on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+_STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "hatch.linewidth": 0.6,
+    "hatch.color": "#a0a0a0",
+    "text.parse_math": False,  # a dollar sign in a run's name is a dollar sign
+    "svg.hashsalt": "mecheval_jax",
+    "svg.fonttype": "path",
+}
+
+
+def styled(draw: Callable) -> Callable:
+    """Decorator: draw in this style, whatever the user's matplotlib is set to."""
+
+    @functools.wraps(draw)
+    def drawn(*arguments, **options):
+        with matplotlib.rc_context(_STYLE):
+            return draw(*arguments, **options)
+
+    return drawn
+
+
+@styled
+def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Write ``name.png`` and ``name.svg``; returns the path of the SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
+    path = folder / f"{name}.svg"
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(path, metadata=nothing)
+    return path
+
+
+def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many inches with one pair of axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def inline(path: pathlib.Path, prefix: str, description: str) -> Markup:
+    """A saved SVG as a part of an HTML page.
+
+    Args:
+        path: of the SVG.
+        prefix: set before its ids, so that the figures of a page do not share any.
+        description: read out in place of the picture.
+    """
+    svg = path.read_text(encoding="utf-8")
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)  # HTML knows the namespaces
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    # Matplotlib escapes every text it writes; what stands here is its own markup.
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1))

@@ -1,0 +1,117 @@
+"""Labels of points in a scatter that do not cover one another."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+MOST_NAMES = 12
+"""With more points than this they are numbered, and a list beside the axes names them."""
+
+NEAR = 0.04
+"""Points closer than this (in data units) share one label."""
+
+HALO = (withStroke(linewidth=3, foreground="white"),)
+"""Lets a text stand on lines."""
+
+_GAP = 12  # pixels at 100 dpi between a point and its label
+_DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
+
+
+def place_labels(
+    axes: Axes, names: Sequence[str], points: np.ndarray, obstacles: Sequence[Text]
+) -> None:
+    """Write every point's name beside it, clear of the points, obstacles and other names.
+
+    Points that lie together share a label of several lines.
+
+    Args:
+        axes: with its final limits.
+        names: one a point.
+        points: [points, 2] in data units.
+        obstacles: texts that stay where they are.
+    """
+    figure = axes.figure
+    shown = list(names)
+    if len(names) > MOST_NAMES:
+        shown = [str(index + 1) for index in range(len(names))]
+        listed = "\n".join(f"{mark}  {name}" for mark, name in zip(shown, names, strict=True))
+        _list_beside(axes, listed, len(names))
+    figure.draw_without_rendering()  # the layout settles sizes, which placing needs
+    renderer = figure.canvas.get_renderer()
+    pixels = axes.transData.transform(points)
+    taken = [text.get_window_extent(renderer) for text in obstacles]
+    taken += [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
+    inside = axes.get_window_extent(renderer)
+    for members in _clusters(points):
+        separator = "\n" if len(names) <= MOST_NAMES else ", "
+        words = [shown[index] for index in members]
+        lines = words if separator == "\n" else _wrapped(words)
+        label = axes.annotate(
+            "\n".join(lines),
+            points[members].mean(axis=0),
+            xytext=(0, 0),
+            textcoords="offset points",
+            verticalalignment="bottom",
+            fontsize=9,
+            path_effects=HALO,
+            zorder=5,
+        )
+        _settle(label, pixels[members].mean(axis=0), taken, inside, renderer)
+
+
+def _wrapped(words: Sequence[str], width: int = 6) -> list[str]:
+    return [", ".join(words[start : start + width]) for start in range(0, len(words), width)]
+
+
+def _list_beside(axes: Axes, listed: str, lines: int) -> None:
+    figure = axes.figure
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + 3.2, max(height, 0.5 + 0.17 * lines))
+    figure.get_layout_engine().set(rect=(0, 0, width / (width + 3.2), 1))
+    figure.text(width / (width + 3.2) + 0.01, 0.5, listed, va="center", fontsize=9)
+
+
+def _clusters(points: np.ndarray) -> list[list[int]]:
+    clusters: list[list[int]] = []
+    for index, point in enumerate(points):
+        for members in clusters:
+            if np.abs(points[members[0]] - point).max() < NEAR:
+                members.append(index)
+                break
+        else:
+            clusters.append([index])
+    return clusters
+
+
+def _settle(label, point: np.ndarray, taken: list[Bbox], inside: Bbox, renderer) -> None:
+    """Move a label to the nearest free place; the least covered one if none is free."""
+    size = label.get_window_extent(renderer)
+    best = None
+    for gap in (_GAP, 2 * _GAP, 4 * _GAP, 7 * _GAP, 11 * _GAP):
+        for x, y in _DIRECTIONS:
+            left = point[0] + x * gap - size.width * (1 - x) / 2
+            bottom = point[1] + y * gap - size.height * (1 - y) / 2
+            box = Bbox.from_bounds(left, bottom, size.width, size.height)
+            covered = sum(_overlap(box, other) for other in taken)
+            outside = box.width * box.height - _overlap(box, inside)
+            if best is None or covered + outside < best[0]:
+                best = (covered + outside, box, gap)
+    _, box, gap = best
+    taken.append(box)
+    # Offsets are in points, which unlike pixels mean the same at every resolution.
+    scale = 72 / label.axes.figure.dpi
+    label.set_position(((box.x0 - point[0]) * scale, (box.y0 - point[1]) * scale))
+    if gap > 2 * _GAP:
+        centre = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
+        ends = label.axes.transData.inverted().transform([point, centre])
+        label.axes.plot(*ends.T, color="#b0b0b0", linewidth=0.6, zorder=2)
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    width = min(one.x1, other.x1) - max(one.x0, other.x0)
+    height = min(one.y1, other.y1) - max(one.y0, other.y0)
+    return max(width, 0) * max(height, 0)

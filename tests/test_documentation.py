@@ -1,0 +1,76 @@
+"""Every command and snippet of README.md and BUILD.md runs.
+
+Trainings run as smoke runs (`smoke=True` added to the config's arguments) in a folder of
+the test's own. Commands that set up a machine are checked for their syntax here; the two
+set-up scripts run in `test_fresh_clone.py`.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "git clone")
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def as_smoke(text: str, folder: pathlib.Path) -> str:
+    """Runs go to `folder`, and trainings take seconds."""
+    text = re.sub(r"(--config=configs/[\w/]+\.py:[\w=,.\-]+)", r"\1,smoke=True", text)
+    text = re.sub(r"(--config=configs/[\w/]+\.py)(\s)", r"\1:smoke=True\2", text)
+    return re.sub(r"\bruns/", f"{folder}/", text)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("documented")
+
+
+def environment(folder: pathlib.Path) -> dict[str, str]:
+    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"MECHEVAL_JAX_CACHE": str(folder / "cache"), "PATH": path}
+
+
+def run(command: list[str], folder: pathlib.Path) -> None:
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment(folder), capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, f"{command[-1]}\n{result.stdout}\n{result.stderr}"
+
+
+@pytest.mark.parametrize("document", ["README.md", "BUILD.md"])
+def test_commands_and_snippets_in_order(document, folder):
+    """Catches a flag, path or function that the documents name and the code does not have."""
+    text = (ROOT / document).read_text()
+    ran = 0
+    for language, code in re.findall(
+        r"^```(bash|python)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE
+    ):
+        if language == "python":
+            run([sys.executable, "-c", as_smoke(code, folder)], folder)
+        elif any(word in code for word in SET_UP):
+            run(["bash", "-n", "-c", code], folder)
+        else:
+            run(["bash", "-e", "-c", as_smoke(code, folder)], folder)
+        ran += 1
+    assert ran >= 5
+
+
+@pytest.mark.parametrize("document", ["README.md", "BUILD.md"])
+def test_links_lead_somewhere(document):
+    """Catches a file that was moved."""
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / document).read_text()):
+        assert (ROOT / target).exists(), target
+
+
+def test_scripts_parse():
+    for script in ("launch/quickstart.sh", "launch/environment.sh", "tests/run.sh", ".ci/run"):
+        subprocess.run(["bash", "-n", str(ROOT / script)], check=True)

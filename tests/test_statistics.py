@@ -1,0 +1,152 @@
+"""Intervals: Wilson's, and the paired bootstrap of a ratio of means."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from mecheval_jax.evaluation.attribution import Scores
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.statistics import bootstrap_weights, percentile_interval, wilson
+from tests import planted
+
+SITE = "block_1/block_input"
+
+
+def scores_of(clean, corrupted, restored, resamples=400, seed=0, **grid):
+    grid = planted.fabricated_grid(clean, corrupted, {(SITE, "value"): restored}, **grid)
+    return Scores(grid, EvaluationConfig(resamples=resamples, seed=seed))
+
+
+def attribution(scores, role="value", direction="restore"):
+    return scores.cell(SITE, direction, "key", role)["attribution"]
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+    ],
+)
+def test_wilson_against_published_values(successes, trials, low, high):
+    """Catches the Wald interval, and one with the continuity correction.
+
+    81 of 263 is the example of Newcombe (1998), table I, method 3.
+    """
+    assert wilson(float(successes), trials) == pytest.approx((low, high), abs=6e-5)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_wilson_against_scipy(confidence):
+    """Catches a one-sided quantile, or a confidence that is ignored."""
+    for trials in (1, 7, 320):
+        for successes in {0, 1, trials // 3, trials - 1, trials}:
+            theirs = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, "wilson")
+            assert wilson(float(successes), trials, confidence) == pytest.approx(tuple(theirs), abs=1e-12)
+
+
+def test_wilson_of_nothing():
+    """Catches a division by zero, or certainty, where nothing was tried."""
+    assert wilson(0.0, 0) == (0.0, 1.0)
+
+
+def test_weights_are_resampled_documents():
+    """Catches weights that do not sum to 1, that are not counts, or that are one-sided."""
+    weights = bootstrap_weights(20, 3000, seed=3)
+    assert weights.shape == (3000, 20)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
+    counts = weights * 20
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-9)
+    # A multinomial count of 20 draws from 20: mean 1, variance 19/20.
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.1)
+    assert counts.var() == pytest.approx(19 / 20, abs=0.02)
+
+
+def test_weights_depend_on_the_seed_alone():
+    """Catches resamples from global random state: no table could be reproduced."""
+    first, again, other = (bootstrap_weights(10, 50, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_percentiles():
+    """Catches a tail on one side only, and samples without a value that spoil the rest."""
+    samples = np.concatenate([np.arange(101.0), [np.nan] * 40])
+    assert percentile_interval(samples, 0.9) == pytest.approx((5, 95))
+    assert percentile_interval(samples, 0.5) == pytest.approx((25, 75))
+
+
+def test_interval_of_a_mean_is_that_of_theory():
+    """Catches a spread that is too wide or too narrow by a factor of documents."""
+    values = np.random.default_rng(0).uniform(size=400)
+    scores = scores_of(values, 0 * values, values, resamples=4000)
+    low, high = scores.mean(values, np.ones(400, bool)).interval(0.95)
+    error = values.std() / np.sqrt(400)
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def population(draw, documents):
+    """Probabilities whose documents differ much more than their runs do.
+
+    Every document has a strength; means are 0.5 (clean), 0.05 (corrupted), and the
+    patched run restores 0.6 of the gap on average.
+    """
+    strength = draw.uniform(size=documents)
+    share = draw.uniform(0.4, 0.8, size=documents)
+    clean, corrupted = strength, 0.1 * strength
+    return clean, corrupted, corrupted + share * (clean - corrupted)
+
+
+def test_the_interval_of_a_ratio_covers_the_truth():
+    """Catches unpaired resampling (it always covers), and too few or too small samples."""
+    draw, truth, covered, widths = np.random.default_rng(7), 0.6, [], []
+    for repeat in range(300):
+        scores = scores_of(*population(draw, 60), seed=repeat)
+        low, high = attribution(scores).interval(0.95)
+        covered.append(low <= truth <= high)
+        widths.append(high - low)
+    # 300 repeats: 0.95 with a standard error of 0.013.
+    assert 0.90 <= np.mean(covered) <= 0.985
+    # The delta method for these documents: 1.96 x 2 x 0.133 / sqrt(60), unpaired 0.35.
+    assert np.mean(widths) == pytest.approx(0.068, abs=0.015)
+
+
+def test_higher_confidence_is_wider():
+    """Catches an interval that does not ask for its confidence."""
+    estimate = attribution(scores_of(*population(np.random.default_rng(0), 60)))
+    (low, high), (lower, higher) = estimate.interval(0.5), estimate.interval(0.99)
+    assert lower < low < estimate.value < high < higher
+
+
+@pytest.mark.parametrize(("restored", "value"), [("clean", 1.0), ("corrupted", 0.0)])
+def test_resampling_is_paired(restored, value):
+    """Catches clean, corrupted and patched runs resampled apart: a certain ratio gets a width."""
+    clean, corrupted, _ = population(np.random.default_rng(1), 40)
+    runs = {"clean": clean, "corrupted": corrupted}
+    estimate = attribution(scores_of(clean, corrupted, runs[restored]))
+    assert estimate.value == pytest.approx(value, abs=1e-12)
+    np.testing.assert_allclose(estimate.interval(0.95), value, atol=1e-12)
+
+
+def test_the_value_is_that_of_the_documents_themselves():
+    """Catches the mean of the bootstrap reported in place of the estimate."""
+    clean, corrupted, restored = population(np.random.default_rng(2), 11)
+    scores = scores_of(clean, corrupted, restored, resamples=3)
+    expected = (restored.mean() - corrupted.mean()) / (clean.mean() - corrupted.mean())
+    assert attribution(scores).value == pytest.approx(expected, abs=1e-12)
+
+
+def test_resamples_without_any_document_are_left_out():
+    """Catches a role that few documents have turning the whole interval into NaN."""
+    documents = 6
+    present = np.ones((4, documents), bool)
+    present[1, 1:] = False  # `value` exists in the first document only
+    clean = np.linspace(0.5, 1, documents)
+    scores = scores_of(clean, 0 * clean, 0.5 * clean, present=present)
+    estimate = attribution(scores)
+    assert np.isnan(estimate.samples).any()
+    assert estimate.documents == 1
+    np.testing.assert_allclose(estimate.interval(0.95), 0.5, atol=1e-12)
