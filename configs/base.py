@@ -11,11 +11,11 @@ def base() -> ConfigDict:
     config.task.name = "associative_recall"
     config.task.pairs = 16  # key-value pairs of a document, at most
     config.task.min_pairs = config_dict.placeholder(int)  # at least; None: always `pairs`
-    config.task.keys = 4096  # size of the class of keys
-    config.task.values = 4096  # size of the class of values
+    config.task.key_vocabulary = 4096  # size of the class of keys
+    config.task.value_vocabulary = 4096  # size of the class of values
     config.task.reverse = False  # ask for the key of a value
     config.task.filler = 0  # filler tokens between two pairs
-    config.task.fillers = 64  # size of the class of fillers
+    config.task.filler_vocabulary = 64  # size of the class of fillers
     config.task.queries = 1  # questions per document
     config.task.held_out = 0.0  # fraction of (key, value) cells that only test asks
     config.task.fresh_replacement = False  # corruptions never repeat a token of the document

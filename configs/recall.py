@@ -31,8 +31,8 @@ def get_config(arg: str = ""):
     )
     config = base()
     config.task.pairs = arguments["pairs"]
-    config.task.keys = arguments["keys"]
-    config.task.values = arguments["keys"]
+    config.task.key_vocabulary = arguments["keys"]
+    config.task.value_vocabulary = arguments["keys"]
     config.model.mixer = arguments["mixer"]
     config.model.width = arguments["width"]
     config.model.layers = arguments["layers"]

@@ -72,8 +72,8 @@ def measure(only: Sequence[str] | None, steps: int) -> None:
 def training_steps(steps: int) -> None:
     """Step time, share of the matrix rate, and the savings, of the study's AR."""
     print(
-        f"\n{'training step, batch 32':28}{'ms':>7}{'share':>7}"
-        f"{'all logits':>12}{'last layer whole':>18}   (ms)"
+        f"\n{'training step, batch 32':26}{'step, ms':>10}{'share':>7}   "
+        f"{'gradient, ms':>12}{'all logits':>12}{'whole last layer':>18}"
     )
     for mixer, width in (("attention", 64), ("based", 64), ("mamba", 64), ("attention", 256)):
         task = AssociativeRecall()
@@ -87,16 +87,18 @@ def training_steps(steps: int) -> None:
         )
         training = TrainingConfig(steps, training_batches=3126, steps_per_dispatch=steps)
         rate = matrix_rate()
-        fast = _whole_step(model, task, training, steps)
-        every, full = (_gradient(model, task, training, skip) for skip in ("logits", "layer"))
-        query = _gradient(model, task, training, None)
-        share = _flops(model, task, training.batch_size) / fast / rate
-        print(
-            f"{mixer + ' width ' + str(width):28}{fast * 1e3:7.1f}{share:7.0%}"
-            f"{(fast + every - query) * 1e3:12.1f}{(fast + full - query) * 1e3:18.1f}"
+        step = _whole_step(model, task, training, steps)
+        lean, every, whole = (
+            _gradient(model, task, training, w) for w in (None, "logits", "layer")
         )
-    print("share: of the matrix rate, counting what is computed; the two columns to the right:")
-    print("the same step with logits at every position, and with the last layer computed whole")
+        share = _flops(model, task, training.batch_size) / step / rate
+        print(
+            f"{mixer + ' width ' + str(width):26}{step * 1e3:10.1f}{share:7.0%}   "
+            f"{lean * 1e3:12.1f}{every * 1e3:12.1f}{whole * 1e3:18.1f}"
+        )
+    print("share: of the matrix rate, counting what is computed. Gradient: without sampling and")
+    print("update; beside it the same with logits at every position (and the last layer whole),")
+    print("and with the last layer whole but logits at the queries")
 
 
 def _whole_step(model, task, training, steps: int) -> float:

@@ -19,27 +19,8 @@ CONFIG = "config"
 """Name of the flag for the config file, in every program that has one."""
 
 
-class _Integer(flags.IntegerParser):
-    """Reads an integer field of a config.
-
-    The flags of fields come with the present value as their default, looked up as an
-    attribute. For a field named as a method of ConfigDict (``task.keys``, ``task.values``)
-    that gives the method: there is no default then, the config's own value stands.
-    """
-
-    def parse(self, argument):
-        """The integer, or None for a method."""
-        if callable(argument):
-            return None
-        try:
-            return super().parse(argument)
-        except ValueError:
-            raise ValueError("it takes an integer") from None
-
-
 def run(main: Callable[[], None]) -> None:
     """Parse the flags and run `main`; a UserError is one line and exit code 2."""
-    config_flags.register_flag_parser_for_type(int, _Integer())
     app.run(lambda arguments: _guarded(main, arguments), flags_parser=_parse)
 
 

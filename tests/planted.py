@@ -28,7 +28,7 @@ from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.tasks.associative_recall import FIRST_KEY, AssociativeRecall
 from mecheval_jax.tasks.base import Batch
 
-TASK = AssociativeRecall(pairs=4, keys=8, values=8, fresh_replacement=True)
+TASK = AssociativeRecall(pairs=4, key_vocabulary=8, value_vocabulary=8, fresh_replacement=True)
 """4 pairs of 8 keys and 8 values: 19 tokens of vocabulary, documents of 13 tokens."""
 
 SHARP = 40.0

@@ -21,7 +21,7 @@ CACHE = ROOT / ".pytest_cache" / "mecheval_jax"
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
 
-TASK = {"task.pairs": 2, "task.keys": 8, "task.values": 8}
+TASK = {"task.pairs": 2, "task.key_vocabulary": 8, "task.value_vocabulary": 8}
 SMALL = TASK | {
     "model.width": 16,
     "model.max_length": 16,

@@ -2,11 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from mecheval_jax.interop import from_reference_mixer
+from mecheval_jax.mixers.implicit_filter import linspace
 from tests import golden_files
 from tests.golden_files import relative_error
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.mark.parametrize("case", golden_files.MIXERS)
@@ -27,3 +31,18 @@ def test_output_and_gradient(case, dtype, tolerance):
         assert y.dtype == dtype
         assert relative_error(y, arrays["y64_L16"]) < tolerance
         assert relative_error(gradient, arrays["gx64_L16"]) < tolerance
+
+
+# Catches points that are rounded twice, or spaced as NumPy spaces them: off by one bit, which
+# float64 shows in a filter's output.
+def test_constants_of_hyena_to_the_bit():
+    for name, prefix in (
+        ("mixer__hyena_d16", ""),
+        ("lm__hyena", "backbone.layers.0.sequence_mixer."),
+    ):
+        state, _ = golden_files.load(name)
+        time = state[f"{prefix}filter_fn.pos_emb.t"].ravel()
+        rates = state[f"{prefix}filter_fn.modulation.deltas"].ravel()
+        np.testing.assert_array_equal(linspace(0, 1, len(time)), time)
+        slow, fast = np.log(0.01) / 1.5, np.log(0.01) / 0.3
+        np.testing.assert_array_equal(linspace(slow, fast, len(rates)), rates)

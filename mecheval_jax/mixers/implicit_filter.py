@@ -20,14 +20,16 @@ FREQUENCY = 1e-4
 
 
 def linspace(start: float, stop: float, count: int) -> np.ndarray:
-    """float32 points as PyTorch computes them: from both ends towards the middle.
+    """float32 points as PyTorch computes them: from both ends towards the middle, rounded once.
 
     NumPy's differ in the last bit, which a comparison in float64 would see.
     """
-    step = np.float32((np.float32(stop) - np.float32(start)) / np.float32(max(count - 1, 1)))
-    index = np.arange(count, dtype=np.float32)
-    upward = np.float32(start) + step * index
-    downward = np.float32(stop) - step * (np.float32(count - 1) - index)
+    low, high = np.float32(start), np.float32(stop)
+    step = np.float64((high - low) / np.float32(max(count - 1, 1)))
+    index = np.arange(count)
+    # A fused multiply-add: the product is exact in float64.
+    upward = low + step * index
+    downward = high - step * (count - 1 - index)
     return np.where(index < count / 2, upward, downward).astype(np.float32)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 MOST_NAMES = 12
@@ -45,7 +46,7 @@ def place_labels(
     pixels = axes.transData.transform(points)
     taken = [text.get_window_extent(renderer) for text in obstacles]
     taken += [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
-    inside = axes.get_window_extent(renderer)
+    inside = axes.get_window_extent(renderer).frozen()
     for members in _clusters(points):
         separator = "\n" if len(names) <= MOST_NAMES else ", "
         words = [shown[index] for index in members]
@@ -87,7 +88,13 @@ def _clusters(points: np.ndarray) -> list[list[int]]:
     return clusters
 
 
-def _settle(label, point: np.ndarray, taken: list[Bbox], inside: Bbox, renderer) -> None:
+def _settle(
+    label: Annotation,
+    point: np.ndarray,
+    taken: list[Bbox],
+    inside: Bbox,
+    renderer: RendererAgg,
+) -> None:
     """Move a label to the nearest free place; the least covered one if none is free."""
     size = label.get_window_extent(renderer)
     best = None

@@ -132,10 +132,10 @@ def _missing(run: Reported) -> list[dict[str, str]]:
     """What the report cannot show, and the command that makes it."""
     summary, lacks = run.summary, []
     train, intervene = _commands(run)[:2]
-    if "diverged_at" in summary:
+    done = max((row["step"] for row in run.metrics), default=0)
+    if not summary.get("finished") and "diverged_at" in summary:
         lacks.append((f"Training diverged at step {summary['diverged_at']}.", ""))
     elif not summary.get("finished"):
-        done = max((row["step"] for row in run.metrics), default=0)
         lacks.append((f"Training is not finished: step {done:,} of {run.steps:,}.", train))
     if run.table is None:
         lacks.append(("There is no interchange.csv: no intervention was made.", intervene))

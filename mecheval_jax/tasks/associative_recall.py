@@ -46,11 +46,11 @@ class AssociativeRecall:
     Attributes:
         pairs: key-value pairs of a document, at most.
         min_pairs: at least; None for always `pairs`. The number is uniform between.
-        keys: size of the class of keys.
-        values: size of the class of values.
+        key_vocabulary: size of the class of keys.
+        value_vocabulary: size of the class of values.
         reverse: ask for the key of a value.
         filler: filler tokens between two pairs.
-        fillers: size of the class of fillers.
+        filler_vocabulary: size of the class of fillers.
         queries: questions per document, about different pairs.
         held_out: fraction of the (key, value) cells that training and dev never ask,
             and test alone asks.
@@ -60,11 +60,11 @@ class AssociativeRecall:
 
     pairs: int = 16
     min_pairs: int | None = None
-    keys: int = 4096
-    values: int = 4096
+    key_vocabulary: int = 4096
+    value_vocabulary: int = 4096
     reverse: bool = False
     filler: int = 0
-    fillers: int = 64
+    filler_vocabulary: int = 64
     queries: int = 1
     held_out: float = 0.0
     fresh_replacement: bool = False
@@ -76,13 +76,13 @@ class AssociativeRecall:
                 raise UserError(f"task.{name} is {getattr(self, name)}: {rule}")
 
         require(self.pairs >= 1, "pairs", "at least 1")
-        for name in ("keys", "values"):
+        for name in ("key_vocabulary", "value_vocabulary"):
             spare = self.pairs + (1 if self.fresh_replacement else 0)
             need = max(spare, 2)  # a corruption needs another token of the class
             require(
                 getattr(self, name) >= need,
                 name,
-                f"{self.pairs} pairs need at least {need} different {name}",
+                f"{self.pairs} pairs need at least {need} tokens",
             )
         require(1 <= self.queries <= self.pairs, "queries", f"1 to {self.pairs}, one per pair")
         require(
@@ -91,7 +91,7 @@ class AssociativeRecall:
             f"{self.queries} (the queries) to {self.pairs} (the pairs)",
         )
         require(self.filler >= 0, "filler", "0 or more tokens between two pairs")
-        require(self.fillers >= 1, "fillers", "at least 1")
+        require(self.filler_vocabulary >= 1, "filler_vocabulary", "at least 1")
         require(0 <= self.held_out < 1, "held_out", "a fraction, 0 <= held_out < 1")
         if self.held_out:
             for split in SPLITS:
@@ -104,17 +104,17 @@ class AssociativeRecall:
     @property
     def first_value(self) -> int:
         """Id of the first value."""
-        return FIRST_KEY + self.keys
+        return FIRST_KEY + self.key_vocabulary
 
     @property
     def first_filler(self) -> int:
         """Id of the first filler."""
-        return self.first_value + self.values
+        return self.first_value + self.value_vocabulary
 
     @property
     def vocabulary_size(self) -> int:
         """Number of token ids."""
-        return self.first_filler + (self.fillers if self.filler else 0)
+        return self.first_filler + (self.filler_vocabulary if self.filler else 0)
 
     @property
     def max_length(self) -> int:
@@ -144,20 +144,20 @@ class AssociativeRecall:
         if not self.held_out:
             return None
         rows = jax.jit(jax.vmap(lambda key: self._askable(split, key).sum()), backend="cpu")(
-            jnp.arange(self.keys)
+            jnp.arange(self.key_vocabulary)
         )
         eligible = np.flatnonzero(np.asarray(rows) >= self.queries)
         if len(eligible) < self.queries:
             raise UserError(
-                f"task.held_out {self.held_out} with {self.keys} keys and {self.values} values "
+                f"task.held_out {self.held_out} with {self.key_vocabulary} keys and {self.value_vocabulary} values "
                 f"leaves {len(eligible)} keys that split {split!r} could ask, "
                 f"and {self.queries} are needed"
             )
-        return None if len(eligible) == self.keys else eligible.astype(np.int32)
+        return None if len(eligible) == self.key_vocabulary else eligible.astype(np.int32)
 
     def _askable(self, split: str, key):
         """Which values may be asked together with `key`."""
-        values = jnp.arange(self.values)
+        values = jnp.arange(self.value_vocabulary)
         forbidden = held_out.is_held_out(
             self.seed, self.held_out, jnp.broadcast_to(key, values.shape), values
         )
@@ -177,17 +177,17 @@ class AssociativeRecall:
         """Keys and values of the asked pairs, drawn before all others."""
         draw_keys, draw_values = jax.random.split(key)
         eligible = self._eligible_keys(split)
-        population = self.keys if eligible is None else len(eligible)
+        population = self.key_vocabulary if eligible is None else len(eligible)
         keys = sample_distinct(draw_keys, self.queries, population)
         if eligible is not None:
             keys = jnp.asarray(eligible)[keys]
         if not self.held_out:
-            return keys, sample_distinct(draw_values, self.queries, self.values)
+            return keys, sample_distinct(draw_values, self.queries, self.value_vocabulary)
         values = []
         for i, draw in enumerate(jax.random.split(draw_values, self.queries)):
             allowed = self._askable(split, keys[i])
             for earlier in values:
-                allowed = allowed & (jnp.arange(self.values) != earlier)
+                allowed = allowed & (jnp.arange(self.value_vocabulary) != earlier)
             values.append(held_out.choose_uniformly(draw, allowed))
         return keys, jnp.stack(values)
 
@@ -202,7 +202,7 @@ class AssociativeRecall:
             sample_distinct(draw, self.pairs - self.queries, population, excluded)
             for draw, population, excluded in zip(
                 jax.random.split(others),
-                (self.keys, self.values),
+                (self.key_vocabulary, self.value_vocabulary),
                 (asked_keys, asked_values),
                 strict=True,
             )
@@ -223,7 +223,7 @@ class AssociativeRecall:
         body = jnp.stack([keys, values], axis=1)
         if self.filler:
             shape = (self.pairs, self.filler)
-            noise = self.first_filler + jax.random.randint(key, shape, 0, self.fillers)
+            noise = self.first_filler + jax.random.randint(key, shape, 0, self.filler_vocabulary)
             body = jnp.concatenate([body, noise], axis=1)
         divider = self._divider(pairs)
         index = jnp.arange(self.max_length)
@@ -278,7 +278,7 @@ class AssociativeRecall:
         """
         choose("corruption", role, self.corruptions)
         is_key = (role == "key") != self.reverse
-        first, size = (FIRST_KEY, self.keys) if is_key else (self.first_value, self.values)
+        first, size = (FIRST_KEY, self.key_vocabulary) if is_key else (self.first_value, self.value_vocabulary)
         positions = batch.roles[role][:, 0]
 
         def replacement(key, tokens, position):
@@ -322,5 +322,5 @@ class AssociativeRecall:
 
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
-        answers = (FIRST_KEY, self.keys) if self.reverse else (self.first_value, self.values)
+        answers = (FIRST_KEY, self.key_vocabulary) if self.reverse else (self.first_value, self.value_vocabulary)
         return recall_floors(self.sample(key, documents, split), *answers)
