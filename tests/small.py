@@ -5,14 +5,14 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 from configs.base import base
-from mecheval_jax import command_line
 from mecheval_jax.experiment import Experiment, from_config
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -40,49 +40,81 @@ ONE_LAYER = {"model.layers": 1, "model.feed_forward": "none"}
 """For tests that look at the loop and not at the model: it compiles in little time."""
 
 
-def experiment(changes: dict[str, Any] | None = None, /, **training: Any) -> Experiment:
+def experiment(changes: Mapping[str, Any] | None = None, /, **training: Any) -> Experiment:
     """A small experiment, with some fields changed: paths, or names of training fields."""
     config = base()
-    values = SMALL | (changes or {}) | {f"training.{name}": v for name, v in training.items()}
+    values = SMALL | dict(changes or {}) | {f"training.{n}": v for n, v in training.items()}
     for path, value in values.items():
         section, name = path.split(".")
         config[section][name] = value
     return from_config(config)
 
 
-def flags(changes: dict[str, Any]) -> list[str]:
+def flags(changes: Mapping[str, Any]) -> list[str]:
     """Changes as they are written on a command line."""
     return [f"--config.{path}={value}" for path, value in changes.items()]
 
 
 @contextlib.contextmanager
-def cached_compilation() -> Iterator[None]:
-    """Programs compiled inside are kept in `CACHE` and taken from there."""
-    settings = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+def quick_compilation() -> Iterator[None]:
+    """Compile with few optimizations, keep the programs in `CACHE` and take them from there."""
+    settings = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(CACHE / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0.3,
+    }
     before = {name: getattr(jax.config, name) for name in settings}
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.environ.update, {"MECHEVAL_JAX_CACHE": _present()})
-        os.environ["MECHEVAL_JAX_CACHE"] = str(CACHE)
+    try:
+        for name, value in settings.items():
+            jax.config.update(name, value)
         jax_cache.reset_cache()  # jax looks only once whether there is a cache
-        command_line.set_up_compilation_cache()
         yield
+    finally:
         for name, value in before.items():
             jax.config.update(name, value)
         jax_cache.reset_cache()
 
 
-def _present() -> str:
-    return os.environ.get("MECHEVAL_JAX_CACHE", "")
-
-
 def start(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python from the repository's root, with `CACHE` for what it compiles."""
+    """Run Python from the repository's root, compiling as `quick_compilation` does."""
+    quick = {"MECHEVAL_JAX_CACHE": str(CACHE), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | {"MECHEVAL_JAX_CACHE": str(CACHE)} | environment,
+        env=os.environ | quick | environment,
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
+
+
+def assert_same_bits(ours: Any, theirs: Any) -> None:
+    """Two trees hold the same numbers, bit for bit."""
+    a, b = (jax.tree.leaves_with_path(tree) for tree in (ours, theirs))
+    assert [path for path, _ in a] == [path for path, _ in b]
+    for (path, left), (_, right) in zip(a, b, strict=True):
+        left, right = (_numbers(leaf) for leaf in (left, right))
+        assert left.dtype == right.dtype, jax.tree_util.keystr(path)
+        assert left.tobytes() == right.tobytes(), jax.tree_util.keystr(path)
+
+
+def _numbers(leaf: Any) -> np.ndarray:
+    is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+class Recorder:
+    """Training hooks that keep everything."""
+
+    def __init__(self):
+        self.rows, self.messages = [], []
+
+    def record(self, values):
+        self.rows.append(dict(values))
+
+    def advance(self, step, note):
+        del step, note
+
+    def say(self, message):
+        self.messages.append(message)

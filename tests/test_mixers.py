@@ -150,7 +150,7 @@ SHAPE = {"layers": 2, "width": 16, "max_length": 32}
 
 # Catches a misspelt name or option that is passed over in silence.
 def test_unknown_names():
-    with pytest.raises(UserError, match="'atention'.*did you mean 'attention'"):
+    with pytest.raises(UserError, match=r"'atention'.*did you mean 'attention'"):
         build_mixer("atention", 0, **SHAPE)
     with pytest.raises(UserError, match=r"'mamba'.*'d_cnov'.*d_conv"):
         build_mixer("mamba", 0, **SHAPE, options={"d_cnov": 2})

@@ -211,7 +211,7 @@ def test_at_positions(channels):
 )
 def test_unknown_backend(op, arguments):
     arguments = (jnp.asarray(a, jnp.float32) for a in arguments)
-    with pytest.raises(ValueError, match="'cuda'.*auto"):
+    with pytest.raises(ValueError, match=r"'cuda'.*auto"):
         op(*arguments, backend="cuda")
 
 
@@ -222,6 +222,4 @@ class ShortConvolutionVariants(chex.TestCase):
     def test_all_variants_agree(self):
         x, weight = normal(0, 2, 6, 3), normal(1, 3, 3)
         y = self.variant(short_convolution)(jnp.asarray(x), jnp.asarray(weight))
-        np.testing.assert_allclose(
-            y, references.short_convolution(x, weight), rtol=1e-5, atol=1e-5
-        )
+        np.testing.assert_allclose(y, references.short_convolution(x, weight), rtol=1e-5, atol=1e-5)

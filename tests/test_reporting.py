@@ -12,7 +12,7 @@ from mecheval_jax.evaluation.mechanism import Verdict
 from mecheval_jax.reporting import drawing, figures, report, tables
 
 CONFIG = {
-    "task": {"name": "associative_recall", "pairs": 4, "keys": 8, "values": 8},
+    "task": {"name": "associative_recall", "pairs": 4, "key_vocabulary": 8, "value_vocabulary": 8},
     "model": {"mixer": "attention", "layers": 2, "width": 16, "max_length": 32},
     "training": {"steps": 200, "learning_rate": 0.001, "seed": 3},
     "evaluation": {"documents": 40},

@@ -44,7 +44,8 @@ def test_wilson_against_scipy(confidence):
     for trials in (1, 7, 320):
         for successes in {0, 1, trials // 3, trials - 1, trials}:
             theirs = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, "wilson")
-            assert wilson(float(successes), trials, confidence) == pytest.approx(tuple(theirs), abs=1e-12)
+            ours = wilson(float(successes), trials, confidence)
+            assert ours == pytest.approx(tuple(theirs), abs=1e-12)
 
 
 def test_wilson_of_nothing():

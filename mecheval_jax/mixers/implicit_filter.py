@@ -25,7 +25,7 @@ def linspace(start: float, stop: float, count: int) -> np.ndarray:
     NumPy's differ in the last bit, which a comparison in float64 would see.
     """
     low, high = np.float32(start), np.float32(stop)
-    step = np.float64((high - low) / np.float32(max(count - 1, 1)))
+    step = float((high - low) / np.float32(max(count - 1, 1)))
     index = np.arange(count)
     # A fused multiply-add: the product is exact in float64.
     upward = low + step * index

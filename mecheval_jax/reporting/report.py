@@ -96,10 +96,11 @@ def _read_table(path: pathlib.Path) -> pd.DataFrame:
 def _names(folders: Sequence[RunFolder]) -> list[str]:
     """Folder names, with as many parents as it takes to tell them apart."""
     parts = [folder.path.resolve().parts for folder in folders]
-    for depth in range(1, max(map(len, parts)) + 1):
+    depth = 1
+    names = [part[-1] for part in parts]
+    while len(set(names)) < len(names) and depth < max(map(len, parts)):
+        depth += 1
         names = ["/".join(part[-depth:]) for part in parts]
-        if len(set(names)) == len(names):
-            break
     return names
 
 

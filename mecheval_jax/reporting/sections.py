@@ -77,7 +77,11 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
         curves = figures.accuracy_over_steps({name: run.metrics}, floors)
         path = save(curves, run.folder.figures, "accuracy")
         drawn.append(
-            {"kind": "accuracy", "svg": inline(path, f"{prefix}-a", "accuracy over steps")}
+            {
+                "kind": "accuracy",
+                "floor": bool(floors),
+                "svg": inline(path, f"{prefix}-a", "accuracy over steps"),
+            }
         )
     grids = []
     for corruption, direction in _grids(run.table):
@@ -142,7 +146,7 @@ def _missing(run: Reported) -> list[dict[str, str]]:
     elif "verdict" not in summary:
         lacks.append(("The interventions that were made do not suffice for a verdict.", intervene))
     else:
-        steps = {int(step) for step in run.table.get("step", ())}
+        steps = {int(step) for step in run.table["step"]}
         if steps - {summary.get("evidence_step")}:
             lacks.append(("The verdict is of another step than interchange.csv.", intervene))
     if summary.get("verdict") and summary.get("evidence_step") != run.steps:

@@ -149,7 +149,8 @@ class AssociativeRecall:
         eligible = np.flatnonzero(np.asarray(rows) >= self.queries)
         if len(eligible) < self.queries:
             raise UserError(
-                f"task.held_out {self.held_out} with {self.key_vocabulary} keys and {self.value_vocabulary} values "
+                f"task.held_out {self.held_out} with {self.key_vocabulary} keys and "
+                f"{self.value_vocabulary} values "
                 f"leaves {len(eligible)} keys that split {split!r} could ask, "
                 f"and {self.queries} are needed"
             )
@@ -278,7 +279,7 @@ class AssociativeRecall:
         """
         choose("corruption", role, self.corruptions)
         is_key = (role == "key") != self.reverse
-        first, size = (FIRST_KEY, self.key_vocabulary) if is_key else (self.first_value, self.value_vocabulary)
+        first, size = self._tokens_of("key" if is_key else "value")
         positions = batch.roles[role][:, 0]
 
         def replacement(key, tokens, position):
@@ -296,6 +297,12 @@ class AssociativeRecall:
         keys = jax.random.split(key, batch.tokens.shape[0])
         replacements = jax.vmap(replacement)(keys, batch.tokens, positions)
         return replace_at(batch.tokens, positions, replacements)
+
+    def _tokens_of(self, kind: str) -> tuple[int, int]:
+        """First id and size of the class of keys or of values."""
+        if kind == "key":
+            return FIRST_KEY, self.key_vocabulary
+        return self.first_value, self.value_vocabulary
 
     def name_of(self, token: int) -> str:
         """A token in words: ``k17``, ``v3``, ``<bos>``."""
@@ -322,5 +329,5 @@ class AssociativeRecall:
 
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
-        answers = (FIRST_KEY, self.key_vocabulary) if self.reverse else (self.first_value, self.value_vocabulary)
+        answers = self._tokens_of("key" if self.reverse else "value")
         return recall_floors(self.sample(key, documents, split), *answers)
