@@ -22,11 +22,17 @@ SETTINGS = {
     "all_keys": AssociativeRecall(pairs=5, key_vocabulary=5, value_vocabulary=5),
     "variable": AssociativeRecall(pairs=5, min_pairs=1, key_vocabulary=8, value_vocabulary=8),
     "reverse": AssociativeRecall(pairs=4, key_vocabulary=9, value_vocabulary=8, reverse=True),
-    "filler": AssociativeRecall(pairs=3, key_vocabulary=6, value_vocabulary=5, filler=2, filler_vocabulary=3),
-    "reverse_filler": AssociativeRecall(pairs=3, key_vocabulary=6, value_vocabulary=5, reverse=True, filler=1),
+    "filler": AssociativeRecall(
+        pairs=3, key_vocabulary=6, value_vocabulary=5, filler=2, filler_vocabulary=3
+    ),
+    "reverse_filler": AssociativeRecall(
+        pairs=3, key_vocabulary=6, value_vocabulary=5, reverse=True, filler=1
+    ),
     "queries": AssociativeRecall(pairs=4, key_vocabulary=6, value_vocabulary=6, queries=4),
     "held_out": AssociativeRecall(pairs=4, key_vocabulary=8, value_vocabulary=8, held_out=0.25),
-    "fresh": AssociativeRecall(pairs=4, key_vocabulary=6, value_vocabulary=5, fresh_replacement=True),
+    "fresh": AssociativeRecall(
+        pairs=4, key_vocabulary=6, value_vocabulary=5, fresh_replacement=True
+    ),
     "everything": AssociativeRecall(
         pairs=5,
         min_pairs=3,
@@ -72,7 +78,9 @@ def parse(task, tokens):
         if tokens[at] == EOS:
             break
         first = FIRST_KEY + task.key_vocabulary + task.value_vocabulary
-        assert all(first <= t < first + task.filler_vocabulary for t in tokens[at : at + task.filler])
+        assert all(
+            first <= t < first + task.filler_vocabulary for t in tokens[at : at + task.filler]
+        )
         at += task.filler
     divider = at
     questions = [
@@ -175,7 +183,9 @@ def test_corruption_changes_one_token(setting, role):
     task, (batch, corrupted) = SETTINGS[setting], sampled(setting)
     is_key = (role == "key") != task.reverse
     first, size = (
-        (FIRST_KEY, task.key_vocabulary) if is_key else (FIRST_KEY + task.key_vocabulary, task.value_vocabulary)
+        (FIRST_KEY, task.key_vocabulary)
+        if is_key
+        else (FIRST_KEY + task.key_vocabulary, task.value_vocabulary)
     )
     for tokens, changed, at in zip(
         batch.tokens, corrupted[role], batch.roles[role][:, 0], strict=True
@@ -258,7 +268,12 @@ def test_documents_are_uniform():
     [
         (AssociativeRecall(), 37, 17.852, 16.852),
         (AssociativeRecall(reverse=True), 37, 16.852, 17.852),
-        (AssociativeRecall(pairs=4, min_pairs=1, key_vocabulary=8, value_vocabulary=8), 10.03, 4.478, 3.478),
+        (
+            AssociativeRecall(pairs=4, min_pairs=1, key_vocabulary=8, value_vocabulary=8),
+            10.03,
+            4.478,
+            3.478,
+        ),
     ],
 )
 def test_statistics_of_the_reference(task, length, query_to_key, query_to_value):
@@ -300,7 +315,9 @@ def test_sampling_many_batches_at_once():
 
 # Catches a document that names its roles wrongly or in the wrong place.
 def test_describe():
-    task = AssociativeRecall(pairs=3, key_vocabulary=4, value_vocabulary=4, filler=1, filler_vocabulary=2)
+    task = AssociativeRecall(
+        pairs=3, key_vocabulary=4, value_vocabulary=4, filler=1, filler_vocabulary=2
+    )
     column = lambda position: jnp.array([[position]])
     batch = Batch(
         tokens=jnp.array([[1, 4, 9, 12, 3, 7, 11, 5, 8, 2, 4, 9, 2, 0]]),
@@ -358,10 +375,13 @@ def test_floors_by_counting(setting):
     ("options", "message"),
     [
         ({"pairs": 0}, r"task\.pairs is 0"),
-        ({"pairs": 9, "key_vocabulary": 8}, r"task\.key_vocabulary is 8: 9 pairs need at least 9"),
-        ({"pairs": 9, "value_vocabulary": 8}, r"task\.value_vocabulary is 8: 9 pairs need at least 9"),
+        ({"pairs": 9, "key_vocabulary": 8}, r"task\.key_vocabulary is 8: .*at least 9"),
+        ({"pairs": 9, "value_vocabulary": 8}, r"task\.value_vocabulary is 8: .*at least 9"),
         ({"pairs": 1, "key_vocabulary": 1}, r"task\.key_vocabulary is 1: .*at least 2"),
-        ({"pairs": 8, "key_vocabulary": 8, "fresh_replacement": True}, r"task\.key_vocabulary is 8: .*at least 9"),
+        (
+            {"pairs": 8, "key_vocabulary": 8, "fresh_replacement": True},
+            r"task\.key_vocabulary is 8: .*at least 9",
+        ),
         ({"pairs": 2, "queries": 3}, r"task\.queries is 3: 1 to 2"),
         ({"queries": 0}, r"task\.queries is 0"),
         ({"pairs": 4, "min_pairs": 5}, r"task\.min_pairs is 5: .*4"),

@@ -15,7 +15,9 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 FIRST_KEY = 3
 KEYS = VALUES = 16
-TASK = AssociativeRecall(pairs=4, key_vocabulary=KEYS, value_vocabulary=VALUES, held_out=0.1, seed=5)
+TASK = AssociativeRecall(
+    pairs=4, key_vocabulary=KEYS, value_vocabulary=VALUES, held_out=0.1, seed=5
+)
 WORD = 2**32
 
 
@@ -111,7 +113,9 @@ def test_the_context_may_hold_any_cell():
 # Catches a second question that asks a cell of the wrong split, or a value twice.
 @pytest.mark.parametrize(("split", "wanted"), [("train", False), ("test", True)])
 def test_several_queries(split, wanted):
-    task = AssociativeRecall(pairs=3, key_vocabulary=KEYS, value_vocabulary=VALUES, held_out=0.4, queries=3)
+    task = AssociativeRecall(
+        pairs=3, key_vocabulary=KEYS, value_vocabulary=VALUES, held_out=0.4, queries=3
+    )
     batch = jax.jit(lambda key: task.sample(key, 500, split))(jax.random.key(2))
     tokens, at = np.asarray(batch.tokens), np.asarray(batch.query_positions)
     keys = np.take_along_axis(tokens, at, axis=1) - FIRST_KEY

@@ -143,9 +143,9 @@ class AssociativeRecall:
         """
         if not self.held_out:
             return None
-        rows = jax.jit(jax.vmap(lambda key: self._askable(split, key).sum()), backend="cpu")(
-            jnp.arange(self.key_vocabulary)
-        )
+        cpu = jax.local_devices(backend="cpu")[0]
+        keys = jax.device_put(np.arange(self.key_vocabulary, dtype=np.int32), cpu)
+        rows = jax.jit(jax.vmap(lambda key: self._askable(split, key).sum()))(keys)
         eligible = np.flatnonzero(np.asarray(rows) >= self.queries)
         if len(eligible) < self.queries:
             raise UserError(
