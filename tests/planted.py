@@ -108,8 +108,8 @@ def direct_retrieval(seed: int = 0, layers: int = 2, layer: int = 0, d_conv: int
     values = identity[TASK.first_value :]
     draw = np.random.default_rng(seed)
     inner, state = 2 * width, 16
-    of_previous, of_key, of_value = np.split(draw.permutation(inner)[: 3 * TASK.keys], 3)
-    entry = draw.permutation(state)[: TASK.keys]
+    of_previous, of_key, of_value = np.split(draw.permutation(inner)[: 3 * TASK.key_vocabulary], 3)
+    entry = draw.permutation(state)[: TASK.key_vocabulary]
 
     # The norm makes an embedding sqrt(width) long; a present identity reads LARGE, where
     # silu returns its argument, and so does the gate z, whatever the token.

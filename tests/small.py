@@ -58,21 +58,18 @@ def flags(changes: Mapping[str, Any]) -> list[str]:
 @contextlib.contextmanager
 def quick_compilation() -> Iterator[None]:
     """Compile with few optimizations, keep the programs in `CACHE` and take them from there."""
-    settings = {
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(CACHE / "compiled"),
-        "jax_persistent_cache_min_compile_time_secs": 0.3,
-    }
-    before = {name: getattr(jax.config, name) for name in settings}
+    _set_up_compilation(few_optimizations=True, folder=str(CACHE / "compiled"), seconds=0.3)
     try:
-        for name, value in settings.items():
-            jax.config.update(name, value)
-        jax_cache.reset_cache()  # jax looks only once whether there is a cache
         yield
     finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
-        jax_cache.reset_cache()
+        _set_up_compilation(few_optimizations=False, folder=None, seconds=1.0)
+
+
+def _set_up_compilation(few_optimizations: bool, folder: str | None, seconds: float) -> None:
+    jax.config.update("jax_disable_most_optimizations", few_optimizations)
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
+    jax_cache.reset_cache()  # jax looks only once whether there is a cache
 
 
 def start(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from scipy import stats
 from mecheval_jax.errors import UserError
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.base import Batch, Task, sample_distinct
+from mecheval_jax.tasks.floors import recall_floors
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -52,7 +54,7 @@ DOCUMENTS = 64
 
 @functools.cache
 def sampled(setting, split="train"):
-    """Documents and their corruptions, as NumPy arrays."""
+    """Documents and their corruptions, in NumPy."""
     task = SETTINGS[setting]
 
     @jax.jit
@@ -64,7 +66,13 @@ def sampled(setting, split="train"):
             for key, role in zip(corruptions, task.corruptions, strict=True)
         }
 
-    return jax.tree.map(np.asarray, draw(jax.random.key(1)))
+    batch, corrupted = draw(jax.random.key(1))
+    return in_numpy(batch), jax.tree.map(np.asarray, corrupted)
+
+
+def in_numpy(batch):
+    """A batch with the same fields, not of the same type: a `Batch` holds JAX's arrays."""
+    return types.SimpleNamespace(**jax.tree.map(np.asarray, vars(batch)))
 
 
 def parse(task, tokens):
@@ -110,7 +118,8 @@ def test_layout(setting):
         assert len(set(keys)) == len(set(values)) == len(pairs)
         assert all(FIRST_KEY <= k < first_value for k in keys)
         assert all(first_value <= v < first_value + task.value_vocabulary for v in values)
-        answer_to = dict(zip(values, keys, strict=True) if task.reverse else zip(keys, values))
+        items, answers = (values, keys) if task.reverse else (keys, values)
+        answer_to = dict(zip(items, answers, strict=True))
         assert len({q for _, q, _ in questions}) == task.queries
         assert all(answer_to[q] == a for _, q, a in questions)
     fewest = task.pairs if task.min_pairs is None else task.min_pairs
@@ -200,7 +209,7 @@ def test_corruption_changes_one_token(setting, role):
 @pytest.mark.parametrize("fresh", [False, True])
 def test_replacements_are_uniform(fresh):
     task = AssociativeRecall(pairs=3, key_vocabulary=8, value_vocabulary=8, fresh_replacement=fresh)
-    one = jax.tree.map(lambda leaf: leaf[:1], task.sample(jax.random.key(0), 1))
+    one = jax.jit(lambda key: task.sample(key, 1))(jax.random.key(0))
     many = jax.tree.map(lambda leaf: jnp.repeat(leaf, 4000, axis=0), one)
     corrupted = jax.jit(lambda key: task.corrupt(key, many, "key"))(jax.random.key(1))
     at = int(one.roles["key"][0, 0])
@@ -288,13 +297,17 @@ def test_statistics_of_the_reference(task, length, query_to_key, query_to_value)
         assert abs(ours.mean() - theirs) <= 4 * error
 
 
+def assert_equal(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 # Catches state outside the key (a counter, NumPy's generator), and a key that is not used.
 def test_sampling_is_a_function_of_the_key():
     task = SETTINGS["everything"]
     sample = jax.jit(lambda key: task.sample(key, 8, "dev"))
     one, again, other = (sample(jax.random.key(seed)) for seed in (0, 0, 1))
-    equal = lambda a, b: jax.tree.map(np.array_equal, a, b)
-    assert all(jax.tree.leaves(equal(one, again)))
+    assert_equal(one, again)
     assert not np.array_equal(one.tokens, other.tokens)
     documents = {tuple(row) for row in np.asarray(one.tokens).tolist()}
     assert len(documents) == 8  # no two documents of a batch share their key
@@ -310,16 +323,16 @@ def test_sampling_many_batches_at_once():
     alone = jax.jit(sample)
     for i in range(4):
         batch = jax.tree.map(lambda leaf: leaf[i], together)  # noqa: B023
-        jax.tree.map(np.testing.assert_array_equal, batch, alone(keys[i]))
+        assert_equal(batch, alone(keys[i]))
 
 
-# Catches a document that names its roles wrongly or in the wrong place.
-def test_describe():
+def by_hand():
+    """A document written by hand, and its task."""
     task = AssociativeRecall(
         pairs=3, key_vocabulary=4, value_vocabulary=4, filler=1, filler_vocabulary=2
     )
     column = lambda position: jnp.array([[position]])
-    batch = Batch(
+    return task, Batch(
         tokens=jnp.array([[1, 4, 9, 12, 3, 7, 11, 5, 8, 2, 4, 9, 2, 0]]),
         query_positions=column(10),
         targets=column(9),
@@ -337,6 +350,11 @@ def test_describe():
         },
         lengths=jnp.array([13]),
     )
+
+
+# Catches a document that names its roles wrongly or in the wrong place.
+def test_describe():
+    task, batch = by_hand()
     assert task.describe(batch, 0) == (
         "<bos> k1[key] v2[value] f1[next_key] k0[next_pair_key] v0 f0 k2 v1 <eos> "
         "k1[query] v2[answer] <eos>"
@@ -347,8 +365,13 @@ def test_describe():
 @pytest.mark.parametrize("setting", ["variable", "reverse", "everything"])
 def test_floors_by_counting(setting):
     task, key = SETTINGS[setting], jax.random.key(6)
-    floors = task.floors(key, 200, "test")
-    batch = jax.tree.map(np.asarray, task.sample(key, 200, "test"))
+    batch = jax.jit(lambda key: task.sample(key, 200, "test"))(key)
+    lowest = FIRST_KEY if task.reverse else FIRST_KEY + task.key_vocabulary
+    size = task.key_vocabulary if task.reverse else task.value_vocabulary
+    floors = recall_floors(batch, lowest, size)
+    if setting == "reverse":  # sampling outside a compiled program is slow: once is enough
+        assert task.floors(key, 200, "test") == floors
+    batch = in_numpy(batch)
     first, last, in_document, answers = [], [], [], []
     for tokens in batch.tokens:
         pairs, _, questions, _ = parse(task, tokens)
@@ -359,7 +382,7 @@ def test_floors_by_counting(setting):
             last.append(candidates[-1] == answer)
             answers.append(answer)
     expected = {
-        "uniform": 1 / (task.key_vocabulary if task.reverse else task.value_vocabulary),
+        "uniform": 1 / size,
         "in_document": np.mean(in_document),
         "first": np.mean(first),
         "last": np.mean(last),
@@ -407,9 +430,8 @@ def test_bad_settings(options, message):
 
 # Catches a misspelt split or role that quietly means another.
 def test_unknown_names():
-    task = SETTINGS["plain"]
+    task, batch = by_hand()
     with pytest.raises(UserError, match=r"split 'tests' \(did you mean 'test'\?\)"):
         task.sample(jax.random.key(0), 1, "tests")
-    batch = task.sample(jax.random.key(0), 1)
-    with pytest.raises(UserError, match="corruption 'query'.*key, value"):
+    with pytest.raises(UserError, match=r"corruption 'query'.*key, value"):
         task.corrupt(jax.random.key(0), batch, "query")

@@ -28,7 +28,7 @@ def lowbias32(x):
     return x ^ (x >> 16)
 
 
-def table(seed, fraction, key_vocabulary=KEYS, value_vocabulary=VALUES):
+def table(seed, fraction, keys=KEYS, values=VALUES):
     """Which cells are held out, [keys, values]."""
     grid = jnp.meshgrid(jnp.arange(keys), jnp.arange(values), indexing="ij")
     return np.asarray(held_out.is_held_out(seed, fraction, *grid))

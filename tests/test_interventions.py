@@ -33,6 +33,8 @@ from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.associative_recall import FIRST_KEY
 from tests import planted
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 MIXERS = ("attention", "based", "mamba")
 DOCUMENTS, LENGTH, WIDTH = 4, 13, 16
 EVERYWHERE = jnp.broadcast_to(jnp.arange(LENGTH), (DOCUMENTS, LENGTH))

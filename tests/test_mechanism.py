@@ -14,6 +14,8 @@ from mecheval_jax.evaluation.mechanism import judge
 from mecheval_jax.evaluation.statistics import wilson
 from tests import planted
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 DOCUMENTS = 64
 EVALUATION = EvaluationConfig(documents=DOCUMENTS, corruptions=("key",), resamples=300)
 ROLES = EVALUATION.roles

@@ -1,5 +1,6 @@
 """Where one may look: the list of sites, their names, what they hold, what they cost."""
 
+import functools
 import re
 
 import jax
@@ -14,6 +15,8 @@ from mecheval_jax.interventions.capture import flatten, observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import Site
 from tests import planted
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
 SIX = ("block_input", "mixer_input", "mixer_output", "mlp_input", "mlp_output", "block_output")
@@ -31,15 +34,20 @@ def canonical(paths):
     return [path for path in paths if "/mixer/" not in path]
 
 
-@pytest.fixture(scope="module", params=MIXERS)
-def observed(request):
-    """A model of each architecture, its logits and all its activations."""
-    config, params, task = planted.lively(request.param)
+@functools.cache
+def observed_of(mixer):
+    """A model, its logits and all its activations."""
+    config, params, task = planted.lively(mixer)
     batch = planted.documents(task, 4)
     model = LanguageModel(config)
     look = jax.jit(lambda params, tokens: observe(model, params, tokens))
     logits, activations = look(params, batch.tokens)
     return config, params, batch, logits, flatten(activations)
+
+
+@pytest.fixture(params=MIXERS)
+def observed(request):
+    return observed_of(request.param)
 
 
 @pytest.mark.parametrize(

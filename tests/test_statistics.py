@@ -151,3 +151,13 @@ def test_resamples_without_any_document_are_left_out():
     assert np.isnan(estimate.samples).any()
     assert estimate.documents == 1
     np.testing.assert_allclose(estimate.interval(0.95), 0.5, atol=1e-12)
+
+
+def test_a_mean_is_over_the_documents_of_the_role_in_every_resample():
+    """Catches sums divided by all resampled documents, which absent ones then pull down."""
+    present = np.arange(12) % 3 > 0
+    values = np.where(present, 0.7, 100.0)
+    scores = scores_of(values, values, values)
+    estimate = scores.mean(values, present)
+    assert (estimate.value, estimate.documents) == (pytest.approx(0.7), 8)
+    np.testing.assert_allclose(estimate.samples, 0.7, atol=1e-12)

@@ -37,8 +37,9 @@ class Verdict:
     Attributes:
         verdict: ``induction``, ``direct_retrieval``, ``mixed``, ``not_learned`` or
             ``undecided``.
-        layer: for induction the layer that looks up (the first whose input restores at
-            the value), for direct retrieval the layer that retrieves.
+        layer: for induction the layer that looks up (from the first whose input restores
+            at the value on, the first whose output restores at the query), for direct
+            retrieval the layer that retrieves, for mixed the layer whose input was read.
         binding: where in the mixer the pair is formed; None, since sites inside the
             mixers are not read yet.
         reason: one sentence.
@@ -133,9 +134,10 @@ def _decide(reader, layers: int, accuracy_low: float, floor: float, gap: Estimat
                 f"the input of layer {layer} restores {bound[layer]} at the value and {other} "
                 "at the key and the query",
             )
+        outputs = {i: reader.at(f"block_{i}/block_output", "query") for i in range(layer, layers)}
         return verdict(
             "induction",
-            layer,
+            next((i for i, output in outputs.items() if output.restored), layer),
             f"the input of layer {layer} restores {bound[layer]} at the value: the pair is "
             "bound in the context and looked up",
         )

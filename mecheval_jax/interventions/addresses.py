@@ -77,7 +77,7 @@ def resolve(address: str, config: ModelConfig) -> str:
     Raises:
         UserError: no such site; the message names the nearest.
     """
-    return choose("site", _translate(address), site_paths(config))
+    return choose("site", translate(address), site_paths(config))
 
 
 def resolve_all(addresses: Iterable[str], config: ModelConfig) -> tuple[str, ...]:
@@ -85,7 +85,8 @@ def resolve_all(addresses: Iterable[str], config: ModelConfig) -> tuple[str, ...
     return tuple(resolve(address, config) for address in addresses)
 
 
-def _translate(address: str) -> str:
+def translate(address: str) -> str:
+    """The path that an alias stands for; anything else as it is."""
     if address in OUTSIDE_BLOCKS:
         return OUTSIDE_BLOCKS[address]
     if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", address):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Int
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.interventions.addresses import translate
 from mecheval_jax.interventions.capture import Activations, flatten, unflatten
 
 Interventions = dict[str, Any]
@@ -35,7 +36,8 @@ def positions_mask(
 
 def _at(tree: Activations, sites: Iterable[str]) -> dict[str, Array]:
     flat = flatten(tree)
-    return {choose("site", site, flat): flat[site] for site in sites}
+    paths = [choose("site", translate(site), flat) for site in sites]
+    return {path: flat[path] for path in paths}
 
 
 def interchange(
@@ -47,7 +49,7 @@ def interchange(
 
     Args:
         source: activations of another run on documents of the same shape.
-        sites: paths, as in `source`.
+        sites: paths as in `source`, or aliases.
         positions: where; everywhere if None. A negative position leaves a document alone.
 
     Raises:

@@ -110,6 +110,8 @@ def sample_distinct(
             excluded.
         excluded: distinct values never drawn.
     """
+    if count == 0:  # no loop body can index an empty array, though it never runs
+        return jnp.zeros(0, jnp.int32)
     taken = 0 if excluded is None else excluded.shape[0]
     left = population - taken - jnp.arange(count)
     draws = jax.random.randint(key, (count,), 0, jnp.maximum(left, 1))

@@ -1,9 +1,10 @@
 """What a training loop tells the outside: records to keep, progress to show."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Hooks(Protocol):
     """Receives what happens, in order. See `reporting` for those that write and show it."""
 

@@ -7,6 +7,8 @@ is lr t / w while t < w (so the very first step changes nothing), then
 lr (1 + cos(pi (t - w) / (T - w))) / 2, or lr (T - t) / (T - w), or lr.
 """
 
+import typing
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,7 @@ DECAYS = ("cosine", "linear", "constant")
 ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
 
 
+@typing.no_type_check  # as a tree it also holds shapes and shardings
 @flax.struct.dataclass
 class Hyperparameters:
     """What differs between runs of one shape: arrays, so that none of it recompiles.

@@ -1,5 +1,7 @@
 """The whole state of a run, and its birth on the devices where it lives."""
 
+import typing
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.optimizer import ADAM, Hyperparameters
 
 
+@typing.no_type_check  # as a tree it also holds shapes and shardings
 @flax.struct.dataclass
 class TrainState:
     """All that a step reads and writes.
