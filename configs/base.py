@@ -8,7 +8,7 @@ def base() -> ConfigDict:
     config = ConfigDict()
 
     config.task = ConfigDict()
-    config.task.name = "associative_recall"
+    config.task.name = "associative_recall"  # the only one so far
     config.task.pairs = 16  # key-value pairs of a document, at most
     config.task.min_pairs = config_dict.placeholder(int)  # at least; None: always `pairs`
     config.task.key_vocabulary = 4096  # size of the class of keys
@@ -49,9 +49,10 @@ def base() -> ConfigDict:
     config.evaluation = ConfigDict()
     config.evaluation.documents = 320  # evaluation documents
     config.evaluation.split = "test"  # train, dev, test
+    # Positions at which activations are exchanged.
     config.evaluation.roles = ("key", "value", "next_key", "divider", "query")
     config.evaluation.corruptions = ("key", "value")  # whose token is replaced
-    config.evaluation.directions = ("restore", "damage")
+    config.evaluation.directions = ("restore", "damage")  # clean into corrupted, and back
     config.evaluation.resamples = 2000  # bootstrap samples over documents
     config.evaluation.confidence = 0.95  # of all intervals
     config.evaluation.seed = 0  # of corruptions and resamples

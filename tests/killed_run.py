@@ -35,6 +35,10 @@ def kill_at(moment: str, step: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         write(self, values)
 
+    def save_whole(self, state):
+        save(self, state)
+        self._manager.wait_until_finished()
+
     def save_half(self, state):
         reached = int(state.step) == step
         save(self, state)
@@ -42,7 +46,7 @@ def kill_at(moment: str, step: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if moment == "row":
-        JsonLines.write = write_half
+        JsonLines.write, Checkpoints.save = write_half, save_whole
     else:
         Checkpoints.save = save_half
 

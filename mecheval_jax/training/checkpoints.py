@@ -21,7 +21,9 @@ class Checkpoints:
     def __init__(self, folder: pathlib.Path, keep: int = 2):
         self._folder = folder.absolute()  # orbax refuses relative paths
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        # Named here, or orbax guesses the layout from the newest folder, which may be damaged.
+        handler = ocp.StandardCheckpointHandler()
+        self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
 
     def steps(self) -> list[int]:
         """Steps of which a checkpoint exists, in order."""
@@ -43,7 +45,8 @@ class Checkpoints:
             abstract: shapes, types and shardings of the state.
             hooks: who is told of a damaged checkpoint.
         """
-        for step in reversed(self.steps()):
+        tried = self.steps()
+        for step in reversed(tried):
             try:
                 return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
             except Exception as error:  # whatever a damaged file makes orbax raise
@@ -54,6 +57,8 @@ class Checkpoints:
                         f"the checkpoint of step {step} cannot be read ({reason}); it is kept as "
                         f"{kept_as}, and the one before it is tried"
                     )
+        if tried and hooks is not None:
+            hooks.say("no checkpoint can be read: starting anew")
         return None
 
     def _set_aside(self, step: int) -> str:

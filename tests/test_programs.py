@@ -1,0 +1,158 @@
+"""The programs, as a user starts them."""
+
+import csv
+import json
+
+import pytest
+
+from tests import small
+
+CONFIG = "--config=configs/recall.py:mixer=based,smoke=True"
+TINY = {
+    "task.pairs": 3,
+    "task.key_vocabulary": 8,
+    "task.value_vocabulary": 8,
+    "model.width": 16,
+    "model.max_length": 16,
+    "training.batch_size": 8,
+    "evaluation.resamples": 50,
+}
+COLUMNS = (
+    "run,mixer,width,layers,learning_rate,seed,step,split,corruption,direction,layer,component,"
+    "site,role,metric,value,low,high,documents"
+).split(",")
+
+
+def train(workdir, *arguments, config=CONFIG):
+    return small.start(
+        ["-m", "launch.train", config, *small.flags(TINY), f"--workdir={workdir}", *arguments]
+    )
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("programs") / "run"
+    result = train(folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_train_intervene_report(workdir):
+    """Catches programs that do not fit together, and a table without its contract."""
+    for program in ("intervene", "report"):
+        result = small.start(["-m", f"launch.{program}", f"--workdir={workdir}"])
+        assert result.returncode == 0, result.stderr
+    files = {path.name for path in workdir.iterdir()}
+    assert files >= {
+        "config.json",
+        "provenance.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "interchange.csv",
+        "summary.json",
+        "figures",
+        "report.html",
+    }
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert 0 <= summary["accuracy"] <= 1
+    assert summary["verdict"] == "not_learned"  # twenty steps teach nothing
+    assert summary["evidence"]["attributions"]
+    with (workdir / "interchange.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == COLUMNS
+    assert {row["direction"] for row in rows} == {"restore", "damage"}
+    assert {row["corruption"] for row in rows} == {"key", "value"}
+    assert {row["component"] for row in rows} == {
+        "block_input",
+        "mixer_input",
+        "mixer_output",
+        "mlp_input",
+        "mlp_output",
+        "block_output",
+    }
+
+
+def test_a_finished_run_is_skipped(workdir):
+    """Catches a run that is trained again."""
+    before = (workdir / "metrics.jsonl").read_text()
+    result = train(workdir)
+    assert result.returncode == 0
+    assert "finished" in result.stderr
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+
+def assert_refused(result, *words):
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    for word in words:
+        assert word in line, line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config.model.mixer=mambo"], ["'mambo'", "mamba"]),
+        (["--config.model.mixer_options={'heads': 3}"], ["16", "3 heads"]),
+        (["--config.task.pairs=20"], ["20 pairs", "key_vocabulary"]),
+        (["--config.task.held_out=0.999"], ["held_out", "0.999"]),
+        (["--config.model.widht=3"], ["widht", "width"]),
+        (["--config.training.steps=abc"], ["abc"]),
+        (["stray"], ["stray"]),
+    ],
+)
+def test_mistakes_in_training(arguments, words, tmp_path):
+    """Catches a traceback for a user's mistake, and compute spent before it is found."""
+    assert_refused(train(tmp_path / "run", *arguments), *words)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_flags_that_are_missing(tmp_path):
+    """Catches a usage error with another exit code."""
+    assert_refused(small.start(["-m", "launch.train", CONFIG]), "workdir")
+    assert_refused(small.start(["-m", "launch.train", f"--workdir={tmp_path}/a"]), "config")
+    nowhere = small.start(
+        ["-m", "launch.train", "--config=configs/no.py", f"--workdir={tmp_path}/a"]
+    )
+    assert_refused(nowhere, "configs/no.py", "configs/recall.py")
+
+
+def test_another_runs_workdir(workdir):
+    """Catches a run that overwrites another."""
+    assert_refused(
+        train(workdir, "--config.training.seed=5"), "training.seed is 0 there and 5 here"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--sites=block_9/block_input", ["block_9/block_input", "block_1/block_input"]),
+        ("--roles=keyy", ["'keyy'", "key"]),
+        ("--roles=answer", ["answer", "after the query"]),
+        ("--corruptions=query", ["'query'", "key, value"]),
+        ("--directions=restor", ["'restor'", "restore"]),
+        ("--documents=0", ["documents"]),
+    ],
+)
+def test_mistakes_in_intervening(workdir, flag, words):
+    """Catches a site or role that is dropped in silence."""
+    table = workdir / "interchange.csv"
+    before = table.read_bytes() if table.exists() else None
+    result = small.start(["-m", "launch.intervene", f"--workdir={workdir}", flag])
+    assert_refused(result, *words)
+    assert (table.read_bytes() if table.exists() else None) == before
+
+
+def test_a_folder_without_a_run(tmp_path):
+    """Catches a traceback for a path that was mistyped."""
+    for program in ("intervene", "report"):
+        result = small.start(["-m", f"launch.{program}", f"--workdir={tmp_path}"])
+        assert_refused(result, str(tmp_path))
+
+
+def test_a_learning_rate_that_diverges(tmp_path):
+    """Catches a run that goes on with numbers that are none."""
+    result = train(tmp_path / "run", "--config.training.learning_rate=1e30")
+    assert_refused(result, "diverged", "1e+30", "step")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["finished"] is False
