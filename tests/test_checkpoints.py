@@ -122,7 +122,7 @@ def test_a_step_that_is_damaged_twice_is_saved_again(undisturbed, broken_off, ca
     for kept_as in ("damaged_40", "damaged_40_2"):
         cut_files(broken_off.checkpoints / "40")
         broken_off.summary.unlink(missing_ok=True)
-        assert f"kept as {kept_as}," in resume(broken_off, capsys)
+        assert f"kept as {kept_as}\n" in resume(broken_off, capsys)
         assert_same_run(broken_off, undisturbed)
 
 

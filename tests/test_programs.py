@@ -17,7 +17,7 @@ TINY = {
     "training.batch_size": 8,
     "evaluation.resamples": 50,
 }
-COLUMNS = (
+COLUMNS = (  # noqa: SIM905
     "run,mixer,width,layers,learning_rate,seed,step,split,corruption,direction,layer,component,"
     "site,role,metric,value,low,high,documents"
 ).split(",")

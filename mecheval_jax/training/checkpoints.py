@@ -45,8 +45,7 @@ class Checkpoints:
             abstract: shapes, types and shardings of the state.
             hooks: who is told of a damaged checkpoint.
         """
-        tried = self.steps()
-        for step in reversed(tried):
+        for step in reversed(self.steps()):
             try:
                 return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
             except Exception as error:  # whatever a damaged file makes orbax raise
@@ -54,11 +53,9 @@ class Checkpoints:
                 if hooks is not None:
                     reason = str(error).strip().splitlines()[0][:120] if str(error) else repr(error)
                     hooks.say(
-                        f"the checkpoint of step {step} cannot be read ({reason}); it is kept as "
-                        f"{kept_as}, and the one before it is tried"
+                        f"the checkpoint of step {step} cannot be read ({reason}): "
+                        f"it is kept as {kept_as}"
                     )
-        if tried and hooks is not None:
-            hooks.say("no checkpoint can be read: starting anew")
         return None
 
     def _set_aside(self, step: int) -> str:

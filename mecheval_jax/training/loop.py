@@ -62,11 +62,14 @@ def restore_or_create(
     checkpoints: Checkpoints,
     hooks: Hooks,
 ) -> TrainState:
-    """The state of the newest good checkpoint, or a new one."""
+    """The state of the newest checkpoint that can be read, or a new one."""
+    any_before = bool(checkpoints.steps())
     restored = checkpoints.restore(abstract_state(model, training, mesh), hooks)
     if restored is not None:
         hooks.say(f"resuming at step {int(restored.step)}")
         return restored
+    if any_before:
+        hooks.say("no checkpoint can be read: starting anew")
     return create_state(model, training, mesh)
 
 

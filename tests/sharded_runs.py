@@ -1,0 +1,159 @@
+"""What happens on 8 devices: ``python -m tests.sharded_runs`` prints it as JSON.
+
+A program of its own, because the number of a CPU's devices is fixed when jax starts.
+"""
+
+import json
+import pathlib
+import re
+import sys
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from mecheval_jax import command_line, runs
+from mecheval_jax.errors import UserError
+from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.partitioning.rules import path_name
+from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.state import abstract_state, create_state
+from mecheval_jax.training.step import compile_steps
+from tests import small
+
+BATCH, STEPS, CUT = 24, 20, 8
+SHORT = {"training.batch_size": BATCH, "model.feed_forward": "mlp"}
+LONG = {
+    "task.pairs": 255,
+    "task.key_vocabulary": 300,
+    "task.value_vocabulary": 300,
+    "model.max_length": 1024,
+    "training.batch_size": BATCH,
+}
+"""513 tokens are read: long convolutions run as FFTs."""
+
+SPLIT_RULES = (("mlp/fc1/kernel", PartitionSpec(None, "data")), (".*", PartitionSpec()))
+
+
+def steps_of(experiment, mesh, state=None):
+    """The compiled step program and a new state."""
+    training = experiment.training
+    if state is None:
+        state = create_state(experiment.model, training, mesh)
+    with jax.set_mesh(mesh):
+        run = compile_steps(state, experiment.model, experiment.task, training, mesh)
+        return run.lower(state, 1).compile(), state
+
+
+def shapes_in(text):
+    """Dimensions of all arrays of a compiled program, as they are on each device."""
+    return {tuple(map(int, found.split(","))) for found in re.findall(r"f32\[([\d,]+)\]", text)}
+
+
+def report_training(mixer):
+    """Losses on 1 and on 8 devices, and in a run that moves from the one to the other."""
+    experiment = small.experiment(
+        SHORT | {"model.mixer": mixer},
+        steps=STEPS,
+        steps_per_dispatch=STEPS,
+        learning_rate=1e-2,
+        warmup_fraction=0.1,
+    )
+    one, eight = make_mesh(jax.devices()[:1]), make_mesh()
+    programs = {}
+    losses = {}
+    for name, mesh in (("one", one), ("eight", eight)):
+        programs[name], state = steps_of(experiment, mesh)
+        _, metrics = programs[name](state, jnp.int32(STEPS))
+        losses[name] = np.asarray(metrics["loss"]).tolist()
+
+    state, metrics = programs["one"](
+        create_state(experiment.model, experiment.training, one), jnp.int32(CUT)
+    )
+    before = np.asarray(metrics["loss"])[:CUT]
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(pathlib.Path(folder))
+        checkpoints.save(state)
+        checkpoints.close()
+        checkpoints = Checkpoints(pathlib.Path(folder))
+        state = checkpoints.restore(
+            abstract_state(experiment.model, experiment.training, eight), small.Recorder()
+        )
+        checkpoints.close()
+    _, metrics = programs["eight"](state, jnp.int32(STEPS - CUT))
+    losses["moved"] = [*before.tolist(), *np.asarray(metrics["loss"])[: STEPS - CUT].tolist()]
+
+    text = programs["eight"].as_text()
+    return {
+        "losses": losses,
+        "all_gathers": text.count("all-gather"),
+        "all_reduces": text.count("all-reduce"),
+        "shapes": sorted(shapes_in(text)),
+        "shapes_on_one": sorted(shapes_in(programs["one"].as_text())),
+        "read_length": experiment.task.read_length,
+    }
+
+
+def report_long(mixer):
+    """What devices exchange in a step whose long convolutions are FFTs."""
+    experiment = small.experiment(LONG | small.ONE_LAYER | {"model.mixer": mixer})
+    mesh = make_mesh()
+    abstract = abstract_state(experiment.model, experiment.training, mesh)
+    text = steps_of(experiment, mesh, abstract)[0].as_text()
+    return {
+        "all_gathers": text.count("all-gather"),
+        "all_to_alls": text.count("all-to-all"),
+        "ffts": len(re.findall(r" fft\(", text)),
+        "read_length": experiment.task.read_length,
+        "shapes": sorted(shapes_in(text)),
+    }
+
+
+def report_birth():
+    """Where parameters live from the start, and whether they are those of one device."""
+    experiment = small.experiment(SHORT)
+    arguments = experiment.model, experiment.training
+    whole = create_state(*arguments, make_mesh(jax.devices()[:1]))
+    replicated = create_state(*arguments, make_mesh())
+    split = create_state(*arguments, make_mesh(), SPLIT_RULES)
+    for state in (replicated, split):
+        small.assert_same_bits(state.params, whole.params)
+
+    def places(state):
+        return {
+            path_name(path): [
+                str(leaf.sharding.spec),
+                len(leaf.sharding.device_set),
+                list(leaf.addressable_shards[0].data.shape),
+                list(leaf.shape),
+            ]
+            for path, leaf in jax.tree.leaves_with_path((state.params, state.moments))
+        }
+
+    return {"replicated": places(replicated), "split": places(split)}
+
+
+def report_uneven():
+    """The message about a batch that does not divide, and what the workdir then holds."""
+    workdir = pathlib.Path(tempfile.mkdtemp()) / "run"
+    try:
+        runs.train(small.experiment(batch_size=12), workdir)
+    except UserError as error:
+        return {"message": str(error), "workdir_exists": workdir.exists()}
+    return {"message": "", "workdir_exists": workdir.exists()}
+
+
+if __name__ == "__main__":
+    command_line.set_up_compilation_cache()
+    json.dump(
+        {
+            "devices": jax.device_count(),
+            "uneven": report_uneven(),
+            "birth": report_birth(),
+            "training": {mixer: report_training(mixer) for mixer in small.MIXERS},
+            "long": {mixer: report_long(mixer) for mixer in ("hyena", "base_conv_long")[:1]},
+        },
+        sys.stdout,
+    )
