@@ -39,6 +39,11 @@ def get_config(arg: str = ""):
 def sweep():
     """The architectures of the quickstart."""
     return [
-        {"model.mixer": mixer, "training.learning_rate": rate, "training.steps": steps}
+        {
+            "model.mixer": mixer,
+            "model.positions": recall.positions(mixer),
+            "training.learning_rate": rate,
+            "training.steps": steps,
+        }
         for mixer, (rate, steps) in SETTINGS.items()
     ]

@@ -36,7 +36,7 @@ def get_config(arg: str = ""):
     config.model.mixer = arguments["mixer"]
     config.model.width = arguments["width"]
     config.model.layers = arguments["layers"]
-    config.model.positions = "learned" if arguments["mixer"] == "attention" else "none"
+    config.model.positions = positions(arguments["mixer"])
     config.training.learning_rate = arguments["learning_rate"]
     config.training.batch_size = 64
     config.training.steps = arguments["steps"]
@@ -47,6 +47,11 @@ def get_config(arg: str = ""):
     if arguments["smoke"]:
         make_small(config)
     return config
+
+
+def positions(mixer):
+    """Learned positions for attention alone, as in the study."""
+    return "learned" if mixer == "attention" else "none"
 
 
 def make_small(config):
@@ -63,6 +68,7 @@ def sweep():
     return [
         {
             "model.mixer": mixer,
+            "model.positions": positions(mixer),
             "training.learning_rate": rate,
             "training.seed": seed,
             "training.data_seed": seed,

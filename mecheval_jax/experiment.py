@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
@@ -79,13 +80,14 @@ def from_config(config: ConfigDict | Mapping[str, Any]) -> Experiment:
             f"model.max_length {model.max_length} is shorter than the task's documents, "
             f"which have up to {task.max_length} tokens"
         )
-    return Experiment(
-        task_name,
-        task,
-        model,
-        _build(TrainingConfig, sections["training"], "training"),
-        _build(EvaluationConfig, sections["evaluation"], "evaluation"),
-    )
+    evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
+    for corruption in evaluation.corruptions:
+        choose("corruption", corruption, task.corruptions)
+    roles = jax.eval_shape(lambda: task.sample(jax.random.key(0), 1, evaluation.split)).roles
+    for role in evaluation.roles:
+        choose("role", role, roles)
+    training = _build(TrainingConfig, sections["training"], "training")
+    return Experiment(task_name, task, model, training, evaluation)
 
 
 def _build(kind: type, values: Mapping[str, Any], section: str):

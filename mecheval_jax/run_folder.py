@@ -143,9 +143,12 @@ def read_json(path: pathlib.Path) -> Any:
         UserError: the file is damaged.
     """
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        values = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged: it holds no JSON object")
+    return values
 
 
 def provenance(experiment: Experiment) -> dict[str, Any]:

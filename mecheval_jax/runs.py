@@ -19,7 +19,7 @@ from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
 from mecheval_jax.reporting.writers import JsonLines
-from mecheval_jax.run_folder import RunFolder
+from mecheval_jax.run_folder import RunFolder, write_text
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.state import abstract_state
@@ -78,11 +78,12 @@ def train(
     check_batch(experiment.training.batch_size, mesh)
     folder = RunFolder(workdir)
     folder.open(experiment)
-    if folder.read_summary().get("finished"):
-        say(f"{folder.path}: this run is finished, nothing to train")
-        return folder
     model, task, training = experiment.model, experiment.task, experiment.training
     checkpoints = Checkpoints(folder.checkpoints)
+    if folder.read_summary().get("finished") and training.steps in checkpoints.steps():
+        checkpoints.close()
+        say(f"{folder.path}: this run is finished, nothing to train")
+        return folder
     try:
         state = restore_or_create(model, training, mesh, checkpoints, _Say())
         step = int(state.step)
@@ -160,7 +161,7 @@ def intervene(
     evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
     experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
     model, folder = experiment.model, run.folder
-    if not folder.read_summary().get("finished"):
+    if run.step != experiment.training.steps:
         say(f"{folder.path}: training is not finished; reading step {run.step}")
     batch = documents_of(experiment)
     say(f"{folder.path}: interchange interventions over {evaluation.documents} documents")
@@ -177,7 +178,7 @@ def intervene(
         "split": evaluation.split,
     }
     table = interchange_table(scores, constants)
-    table.to_csv(folder.interchange, index=False)
+    write_text(folder.interchange, table.to_csv(index=False))
     behaviour = evaluate(run.params, experiment)
     verdict = None
     if _can_judge(grid, evaluation, model.layers):

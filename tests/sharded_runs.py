@@ -24,8 +24,7 @@ from mecheval_jax.training.step import compile_steps
 from tests import small
 
 BATCH, STEPS, CUT = 24, 20, 8
-SHORT = {"training.batch_size": BATCH, "model.feed_forward": "mlp"}
-LONG = {
+LONG = small.ONE_LAYER | {
     "task.pairs": 255,
     "task.key_vocabulary": 300,
     "task.value_vocabulary": 300,
@@ -54,8 +53,10 @@ def shapes_in(text):
 
 def report_training(mixer):
     """Losses on 1 and on 8 devices, and in a run that moves from the one to the other."""
+    feed_forward = "mlp" if mixer == "attention" else "none"  # that of one of them is enough
     experiment = small.experiment(
-        SHORT | {"model.mixer": mixer},
+        {"model.mixer": mixer, "model.feed_forward": feed_forward},
+        batch_size=BATCH,
         steps=STEPS,
         steps_per_dispatch=STEPS,
         learning_rate=1e-2,
@@ -96,9 +97,10 @@ def report_training(mixer):
     }
 
 
-def report_long(mixer):
-    """What devices exchange in a step whose long convolutions are FFTs."""
-    experiment = small.experiment(LONG | small.ONE_LAYER | {"model.mixer": mixer})
+def report_long(mixer, **options):
+    """What devices exchange in a step whose long convolution is an FFT."""
+    changes = {"model.mixer": mixer, "model.mixer_options": options}
+    experiment = small.experiment(LONG | changes)
     mesh = make_mesh()
     abstract = abstract_state(experiment.model, experiment.training, mesh)
     text = steps_of(experiment, mesh, abstract)[0].as_text()
@@ -113,7 +115,7 @@ def report_long(mixer):
 
 def report_birth():
     """Where parameters live from the start, and whether they are those of one device."""
-    experiment = small.experiment(SHORT)
+    experiment = small.experiment({"model.layers": 1})
     arguments = experiment.model, experiment.training
     whole = create_state(*arguments, make_mesh(jax.devices()[:1]))
     replicated = create_state(*arguments, make_mesh())
@@ -135,6 +137,19 @@ def report_birth():
     return {"replicated": places(replicated), "split": places(split)}
 
 
+def report_run():
+    """Metrics and summary of whole runs, with documents that do not divide over 8 devices."""
+    experiment = small.experiment(
+        small.ONE_LAYER | {"evaluation.documents": 10}, evaluation_documents=10
+    )
+    reports = {}
+    for name, devices in (("one", jax.devices()[:1]), ("eight", jax.devices())):
+        workdir = pathlib.Path(tempfile.mkdtemp()) / "run"
+        folder = runs.train(experiment, workdir, make_mesh(devices))
+        reports[name] = {"metrics": folder.read_metrics(), "summary": folder.read_summary()}
+    return reports
+
+
 def report_uneven():
     """The message about a batch that does not divide, and what the workdir then holds."""
     workdir = pathlib.Path(tempfile.mkdtemp()) / "run"
@@ -151,9 +166,13 @@ if __name__ == "__main__":
         {
             "devices": jax.device_count(),
             "uneven": report_uneven(),
+            "run": report_run(),
             "birth": report_birth(),
             "training": {mixer: report_training(mixer) for mixer in small.MIXERS},
-            "long": {mixer: report_long(mixer) for mixer in ("hyena", "base_conv_long")[:1]},
+            "long": {
+                "hyena": report_long("hyena"),
+                "base_conv": report_long("base_conv", kernel=None),
+            },
         },
         sys.stdout,
     )

@@ -17,7 +17,7 @@ from mecheval_jax.experiment import Experiment, from_config
 
 ROOT = pathlib.Path(__file__).parent.parent
 CACHE = ROOT / ".pytest_cache" / "mecheval_jax"
-"""Compiled programs, shared by the tests, by what they start, and by the next session."""
+"""Compiled programs, shared by the tests, by what they start, and by the next run of the tests."""
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
 

@@ -49,6 +49,19 @@ def test_sweeps_override_what_exists(module):
             assert experiment[section][name] == value
 
 
+@pytest.mark.parametrize("module", CONFIGS)
+def test_a_sweep_gives_what_the_arguments_give(module):
+    """Catches positions that a sweep leaves from the default mixer."""
+    for values in module.sweep():
+        config = module.get_config()
+        config.update_from_flattened_dict(values)
+        alone = module.get_config(f"mixer={values['model.mixer']}")
+        if values["training.learning_rate"] < 1e-2:
+            assert config.model.positions == alone.model.positions
+        else:
+            assert config.model.positions == "none"
+
+
 def test_every_field_is_commented():
     """Catches a field that nobody explains."""
     lines = (ROOT / "configs/base.py").read_text().splitlines()

@@ -71,6 +71,13 @@ def test_links_lead_somewhere(document):
         assert (ROOT / target).exists(), target
 
 
+@pytest.mark.parametrize("document", ["README.md", "BUILD.md", "CHANGELOG.md"])
+def test_no_placeholder_is_left(document):
+    """Catches a number that was to be filled in."""
+    names = set(re.findall(r"\b[A-Z]{3,}_[A-Z_]{3,}\b", (ROOT / document).read_text()))
+    assert names <= {"MECHEVAL_JAX_CACHE", "XDG_CACHE_HOME", "XLA_FLAGS"}
+
+
 def test_scripts_parse():
     for script in ("launch/quickstart.sh", "launch/environment.sh", "tests/run.sh", ".ci/run"):
         subprocess.run(["bash", "-n", str(ROOT / script)], check=True)

@@ -1,133 +1,117 @@
-"""One device and eight give the same losses, and no device gathers another's activations.
-
-Eight virtual CPU devices exist only in a process that asks for them before JAX starts, so
-the comparison runs in one of its own, which this file is too.
-"""
+"""Runs spread over devices give the numbers of one device, and move no activations."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from mecheval_jax.errors import UserError
-from mecheval_jax.partitioning.mesh import check_batch, make_mesh
+from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.partitioning.rules import shardings
+from tests import small
 
-ROOT = pathlib.Path(__file__).parent.parent
-MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
-STEPS = 20
-
-
-def compare(mixer: str) -> dict:
-    """Losses on one and eight devices, and what the eight-device program is made of."""
-    from mecheval_jax.models.language_model import ModelConfig
-    from mecheval_jax.ops.long_convolution import long_convolution
-    from mecheval_jax.partitioning.mesh import documents_sharding
-    from mecheval_jax.tasks.associative_recall import AssociativeRecall
-    from mecheval_jax.training.config import TrainingConfig
-    from mecheval_jax.training.state import create_state
-    from mecheval_jax.training.step import compile_steps
-
-    task = AssociativeRecall(pairs=3, key_vocabulary=16, value_vocabulary=16)
-    model = ModelConfig(mixer, 2, 16, task.vocabulary_size, 32)
-    training = TrainingConfig(STEPS, batch_size=16, learning_rate=1e-2, steps_per_dispatch=STEPS)
-    losses, text = [], ""
-    for mesh in (make_mesh(jax.devices()[:1]), make_mesh()):
-        state = create_state(model, training, mesh)
-        placed = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state.params)}
-        with jax.set_mesh(mesh):
-            program = compile_steps(state, model, task, training, mesh)
-            text = program.lower(state, STEPS).compile().as_text()
-            _, metrics = program(state, STEPS)
-        losses.append(metrics["loss"].tolist())
-    with jax.set_mesh(mesh):
-        x = jax.device_put(jnp.ones((16, 300, 4)), documents_sharding(mesh))
-        fft = jax.jit(lambda x, taps: long_convolution(x, taps, "fft"))
-        fft_text = fft.lower(x, jnp.ones((300, 4))).compile().as_text()
-    return {
-        "losses": losses,
-        "devices": sorted(placed),
-        "gathers": text.count("all-gather"),
-        "reduces": text.count("all-reduce"),
-        "fft": fft_text.count("fft("),
-        "fft_gathers": fft_text.count("all-gather"),
-    }
+BATCH = 24
+"""Of `sharded_runs`; no other axis there is 24 long."""
 
 
 @pytest.fixture(scope="module")
-def results():
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": str(ROOT),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compile sooner; partitioning is not affected
-    }
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.test_sharding"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=500,
+def report():
+    """What `sharded_runs` printed."""
+    done = small.start(
+        ["-m", "tests.sharded_runs"], XLA_FLAGS="--xla_force_host_platform_device_count=8"
     )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout.splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["devices"] == 8
+    return found
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-def test_losses_agree(mixer, results):
-    """Catches a batch, a gradient or a random number that depends on the number of devices."""
-    one, eight = (jnp.array(losses) for losses in results[mixer]["losses"])
-    assert one.shape == (STEPS,)
-    assert float(jnp.abs(one - eight).max()) < 1e-5
-    assert float(jnp.abs(one[0] - one[-1])) > 1e-3  # something was trained
+@pytest.mark.parametrize("mixer", small.MIXERS)
+def test_losses_do_not_depend_on_devices(report, mixer):
+    """Catches a mean of means, documents drawn per device, and a restore that loses its place."""
+    losses = report["training"][mixer]["losses"]
+    assert len(losses["one"]) == 20
+    assert losses["one"][-1] < losses["one"][0] - 0.1  # something was learned, and compared
+    np.testing.assert_allclose(losses["eight"], losses["one"], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(losses["moved"], losses["one"], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-def test_no_activation_is_gathered(mixer, results):
-    """Catches an operation whose operand XLA copies to every device: FFTs are one."""
-    assert results[mixer]["gathers"] == 0
-    assert results[mixer]["reduces"] > 0  # the gradients' sum: the batch is spread
-    assert results[mixer]["fft"] > 0
-    assert results[mixer]["fft_gathers"] == 0
+@pytest.mark.parametrize("mixer", small.MIXERS)
+def test_each_device_computes_its_own_documents(report, mixer):
+    """Catches a batch that every device samples whole, or that is gathered on the way."""
+    found = report["training"][mixer]
+    whole = {BATCH, BATCH * found["read_length"]}
+    assert any(whole & set(shape) for shape in found["shapes_on_one"])  # there they stand
+    assert not [shape for shape in found["shapes"] if whole & set(shape)]
+    assert found["all_gathers"] == 0
+    assert found["all_reduces"] > 0  # of the gradients
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-def test_parameters_live_on_all_devices(mixer, results):
-    """Catches a state that is born on the first device."""
-    assert results[mixer]["devices"] == [8]
+@pytest.mark.parametrize("mixer", ["hyena", "base_conv"])
+def test_long_convolutions_stay_on_their_device(report, mixer):
+    """Catches an FFT outside shard_map, for which XLA gathers the whole batch silently."""
+    found = report["long"][mixer]
+    assert found["ffts"] >= 3  # there and back, and the gradients
+    assert found["read_length"] > 512
+    assert found["all_gathers"] == found["all_to_alls"] == 0
+    whole = {BATCH, BATCH * found["read_length"]}
+    assert not [shape for shape in found["shapes"] if whole & set(shape)]
 
 
-def test_batch_that_does_not_divide(results):
-    """Catches a cryptic error from deep inside XLA."""
-    assert "12 does not divide over 8 devices" in results["refusal"]
+def test_whole_runs_do_not_depend_on_devices(report):
+    """Catches evaluation documents that must divide, and scores of one device's share."""
+    one, eight = report["run"]["one"], report["run"]["eight"]
+    assert [(row["step"], row["split"]) for row in eight["metrics"]] == [
+        (row["step"], row["split"]) for row in one["metrics"]
+    ]
+    for ours, theirs in zip(eight["metrics"], one["metrics"], strict=True):
+        for name in ("loss", "accuracy"):
+            np.testing.assert_allclose(ours[name], theirs[name], atol=1e-5)
+    assert one["summary"]["documents"] == 10
+    for name in ("loss", "accuracy", "likelihood"):
+        np.testing.assert_allclose(eight["summary"][name], one["summary"][name], atol=1e-5)
 
 
-def test_rules_place_by_path():
-    """Catches rules applied in the wrong order, or to the wrong leaf."""
-    mesh = make_mesh(jax.devices()[:1])
-    tree = {"mixer": {"kernel": jnp.ones(2)}, "norm": {"scale": jnp.ones(2)}}
-    rules = (("mixer/kernel", PartitionSpec("data")), (".*", PartitionSpec()))
-    placed = shardings(tree, mesh, rules)
-    assert placed["mixer"]["kernel"].spec == PartitionSpec("data")
-    assert placed["norm"]["scale"].spec == PartitionSpec()
-    with pytest.raises(ValueError, match="norm/scale"):
-        shardings(tree, mesh, rules[:1])
+def test_parameters_are_born_where_the_rules_say(report):
+    """Catches rules that are applied to parameters alone, or not at all."""
+    places = report["birth"]["split"]
+    split = {path for path in places if path.endswith("mlp/fc1/kernel")}
+    assert {path.split("/")[1] for path in split} == {"block_0", "mu", "nu"}
+    for path, (_, devices, on_each, whole) in places.items():
+        assert devices == 8
+        assert on_each == ([16, 8] if path in split else whole), path
+    for _, devices, on_each, whole in report["birth"]["replicated"].values():
+        assert devices == 8
+        assert on_each == whole
 
 
-def refusal() -> str:
-    """What a batch that does not divide over the devices is told."""
-    try:
-        check_batch(12, make_mesh())
-    except UserError as error:
-        return str(error)
-    return ""
+def test_a_batch_that_does_not_divide(report):
+    """Catches an error deep inside XLA, or one that leaves a workdir behind."""
+    assert "12" in report["uneven"]["message"]
+    assert "8 devices" in report["uneven"]["message"]
+    assert report["uneven"]["workdir_exists"] is False
 
 
-if __name__ == "__main__":
-    print(json.dumps({mixer: compare(mixer) for mixer in MIXERS} | {"refusal": refusal()}))
+TREE = {"mlp": {"fc1": {"kernel": 0, "bias": 0}}, "norm": {"scale": 0}}
+
+
+def specs(rules):
+    placed = shardings(TREE, make_mesh(jax.devices()[:1]), rules)
+    return jax.tree.map(lambda sharding: sharding.spec, placed)
+
+
+def test_the_first_rule_that_matches_counts():
+    """Catches rules matched from the last, or at the beginning of the path only."""
+    data, none = PartitionSpec("data"), PartitionSpec()
+    rules = (("fc1/kernel", data), ("mlp", none), (".*", PartitionSpec(None, "data")))
+    assert specs(rules) == {
+        "mlp": {"fc1": {"kernel": data, "bias": none}},
+        "norm": {"scale": PartitionSpec(None, "data")},
+    }
+
+
+def test_a_path_without_a_rule():
+    """Catches a leaf that is silently replicated."""
+    with pytest.raises(ValueError, match="'norm/scale'"):
+        specs((("mlp", PartitionSpec()),))

@@ -12,9 +12,9 @@ alone. Expected at width 64 (the study, best learning rate): attention 100 %, ba
 mamba.
 """
 
+from configs import recall
 from configs.arguments import parse
 from configs.base import base
-from configs.recall import make_small
 
 EPOCH = 3126  # batches of the fixed training set
 WIDTHS = (16, 32, 64, 128, 256)
@@ -40,9 +40,7 @@ def get_config(arg: str = ""):
     config.model.mixer = arguments["mixer"]
     config.model.width = arguments["width"]
     config.model.layers = arguments["layers"]
-    # The study ran the two highest rates without positions, attention included.
-    low_rate = arguments["learning_rate"] < 1e-2
-    config.model.positions = "learned" if arguments["mixer"] == "attention" and low_rate else "none"
+    config.model.positions = positions(arguments["mixer"], arguments["learning_rate"])
     config.training.learning_rate = arguments["learning_rate"]
     config.training.seed = arguments["seed"]
     config.training.data_seed = arguments["seed"]
@@ -50,14 +48,24 @@ def get_config(arg: str = ""):
     if not arguments["fresh"]:
         config.training.training_batches = EPOCH
     if arguments["smoke"]:
-        make_small(config)
+        recall.make_small(config)
     return config
+
+
+def positions(mixer, learning_rate):
+    """The study ran the two highest rates without positions, attention included."""
+    return recall.positions(mixer) if learning_rate < 1e-2 else "none"
 
 
 def sweep():
     """The study's grid: every mixer at every width and learning rate, one seed."""
     return [
-        {"model.mixer": mixer, "model.width": width, "training.learning_rate": rate}
+        {
+            "model.mixer": mixer,
+            "model.positions": positions(mixer, rate),
+            "model.width": width,
+            "training.learning_rate": rate,
+        }
         for mixer in MIXERS
         for width in WIDTHS
         for rate in LEARNING_RATES

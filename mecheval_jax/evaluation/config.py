@@ -37,6 +37,9 @@ class EvaluationConfig:
 
     def __post_init__(self):
         choose("evaluation.split", self.split, SPLITS)
+        for name in ("roles", "corruptions", "directions"):
+            if not getattr(self, name):
+                raise UserError(f"evaluation.{name} is empty: name at least one")
         for direction in self.directions:
             choose("evaluation.directions", direction, DIRECTIONS)
         for name in ("documents", "resamples", "chunk"):

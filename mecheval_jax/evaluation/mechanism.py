@@ -161,6 +161,16 @@ def _decide(reader, layers: int, accuracy_low: float, floor: float, gap: Estimat
     for layer in range(layers):
         output = reader.at(f"block_{layer}/block_output", "query")
         if output.restored:
+            # The last output at the query restores whatever the mechanism is: only the
+            # key and the query of a later layer's input are evidence of delayed retrieval.
+            if layer and not reader.elsewhere(layer).restored:
+                return verdict(
+                    "undecided",
+                    None,
+                    f"no layer's input restores at the value, and that of layer {layer} "
+                    f"restores {reader.elsewhere(layer)} at the key and the query: the answer "
+                    "comes from elsewhere",
+                )
             return verdict(
                 "direct_retrieval",
                 layer,
@@ -194,14 +204,17 @@ class _Reader:
         places = [role for role in ("value", "next_key") if role in self._roles]
         readings = [self.at(site, role) for role in places]
         known = [reading for reading in readings if not np.isnan(reading.value)]
-        return max(known, key=lambda reading: reading.value)
+        if not known:
+            return _Reading(np.nan, np.nan, np.nan)
+        return max(known, key=lambda reading: reading.low)
 
     def elsewhere(self, layer: int) -> _Reading:
-        """At the query and the key of a layer's input together (the sum of both)."""
+        """At the query and the key of a layer's input: their sum, or one alone if higher."""
         site = f"block_{layer}/block_input"
         query, key = self._estimate(site, "query"), self._estimate(site, "key")
         total = Estimate(query.value + key.value, query.samples + key.samples, query.documents)
-        return self._reading(total)
+        # The larger of the three: a negative one must not hide the other.
+        return max(map(self._reading, (total, query, key)), key=lambda reading: reading.low)
 
     def delay(self, layer: int) -> str:
         """What the key token still carries into the layer that retrieves."""

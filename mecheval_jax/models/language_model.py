@@ -56,6 +56,9 @@ class ModelConfig:
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name} is {getattr(self, name)}: it must be at least 1")
         heads = self.mixer_options.get("heads", 1)
+        for option, value in self.mixer_options.items():
+            if isinstance(value, str) and option != "scan_backend":
+                raise UserError(f"model.mixer_options.{option} is {value!r}: it takes a number")
         if heads < 1 or self.width % heads:
             raise UserError(f"model.width {self.width} is not divisible by {heads} heads")
         for layer in range(self.layers):
