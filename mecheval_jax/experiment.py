@@ -83,7 +83,7 @@ def from_config(config: ConfigDict | Mapping[str, Any]) -> Experiment:
     evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
     for corruption in evaluation.corruptions:
         choose("corruption", corruption, task.corruptions)
-    roles = jax.eval_shape(lambda: task.sample(jax.random.key(0), 1, evaluation.split)).roles
+    roles = jax.eval_shape(lambda: task.sample(jax.random.key(0), 1, evaluation.split).roles)
     for role in evaluation.roles:
         choose("role", role, roles)
     training = _build(TrainingConfig, sections["training"], "training")
