@@ -256,6 +256,15 @@ def test_several_runs_are_compared(tmp_path, capsys):
     assert f"report: {path}" in printed.err
 
 
+def test_several_runs_without_anything_to_scatter(tmp_path):
+    """Catches a comparison that needs an attribution, which runs that learned nothing lack."""
+    folders = [make_run(tmp_path / name, interchange=False) for name in ("a", "b")]
+    (folders[1] / "metrics.jsonl").unlink()
+    (folders[0] / "metrics.jsonl").unlink()
+    html = report.write([str(folder) for folder in folders], str(tmp_path / "out")).read_text()
+    assert "comparison" in html.lower()
+
+
 def test_what_is_missing_is_named_with_its_command(tmp_path):
     folder = make_run(tmp_path / "x", interchange=False)
     html = report.write([str(folder)]).read_text()

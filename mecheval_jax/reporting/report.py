@@ -108,7 +108,7 @@ def _comparison(runs: Sequence[Reported], home: pathlib.Path) -> Mapping[str, An
     """Table and figures of several runs; prints the table, too."""
     summaries = {run.name: _described(run) for run in runs}
     tables.show_runs(summaries)
-    drawn = {}
+    drawn: dict[str, Any] = {"scatter": None, "accuracy": None}  # None: nothing to draw
     measured = {run.name: run.table for run in runs if run.table is not None}
     scatter, placed = figures.layer_scatter(measured)
     if placed:
