@@ -127,23 +127,70 @@ def test_missing_parts_are_named():
         from_config(sections)
 
 
-def test_written_down_and_read_again_is_the_same():
+OPTIONS = {"model.mixer_options": {"heads": 2, "bias": True}}
+
+
+@pytest.mark.parametrize(
+    "config", [*(module.get_config() for module in CONFIGS), {"task.min_pairs": 1} | OPTIONS]
+)
+def test_written_down_and_read_again_is_the_same(config):
     """Catches a value that JSON changes, such as a tuple or None."""
-    experiment = small.experiment({"task.min_pairs": 1}, training_batches=3)
+    experiment = small.experiment(config) if isinstance(config, dict) else from_config(config)
     written = json.loads(json.dumps(experiment.as_dict()))
     assert from_config(written) == experiment
     assert from_config(written).fingerprint() == experiment.fingerprint()
+    assert from_config(written).as_dict() == written
 
 
-def test_fingerprint_sees_what_the_model_depends_on():
+FIELDS = [
+    (section, name)
+    for section, values in small.experiment().as_dict().items()
+    for name in values
+    if name != "name"
+]
+"""All but the name of the task: there is only one."""
+
+OTHER_WORDS = {
+    "mixer": "based",
+    "positions": "learned",
+    "feed_forward": "none",
+    "decay": "linear",
+    "split": "dev",
+    "min_pairs": 1,
+    "held_out": 0.3,
+    "training_batches": 3,
+    "mixer_options": {"heads": 2},
+    "roles": ["key"],
+    "corruptions": ["value"],
+    "directions": ["restore"],
+}
+
+
+@pytest.mark.parametrize(("section", "name"), FIELDS)
+def test_fingerprint_sees_what_the_model_depends_on(section, name):
     """Catches a fingerprint that ignores a field, or minds the evaluation."""
-    fingerprint = small.experiment().fingerprint()
-    assert small.experiment({"evaluation.documents": 17}).fingerprint() == fingerprint
-    for change in ({"task.pairs": 3}, {"model.width": 32}, {"training.seed": 1}):
-        assert small.experiment(change).fingerprint() != fingerprint
+    written = small.experiment({"evaluation.roles": ("key", "value")}).as_dict()
+    value = written[section][name]
+    if name in OTHER_WORDS:
+        changed = OTHER_WORDS[name]
+    elif isinstance(value, bool):
+        changed = not value
+    else:
+        changed = value + (1 if isinstance(value, int) else 0.01)
+    before = from_config(written).fingerprint()
+    written[section][name] = changed
+    after = from_config(written).fingerprint()
+    assert (after == before) == (section == "evaluation")
 
 
 def test_configs_import_without_side_effects():
     """Catches a config that runs something when it is imported."""
     for module in CONFIGS:
         assert importlib.reload(module).get_config.__doc__
+
+
+def test_a_reverse_task_builds():
+    """Catches default roles that a variant of the task does not have."""
+    sections = base().to_dict()
+    sections["task"]["reverse"] = True
+    assert from_config(sections).task.reverse

@@ -98,6 +98,11 @@ def assert_refused(result, *words):
         (["--config.task.held_out=0.999"], ["held_out", "0.999"]),
         (["--config.model.widht=3"], ["widht", "width"]),
         (["--config.training.steps=abc"], ["abc"]),
+        (["--config.training.learning_rate=-1"], ["learning_rate is -1"]),
+        (["--config.modle.width=3"], ["modle", "model"]),
+        (["--config.model.width.x=3"], ["config.model.width"]),
+        (["--config.model.mixer_options.heads=3"], ["--config.model.mixer_options=", "heads"]),
+        (["--workdri=x"], ["workdri", "workdir"]),
         (["stray"], ["stray"]),
     ],
 )
@@ -111,10 +116,47 @@ def test_flags_that_are_missing(tmp_path):
     """Catches a usage error with another exit code."""
     assert_refused(small.start(["-m", "launch.train", CONFIG]), "workdir")
     assert_refused(small.start(["-m", "launch.train", f"--workdir={tmp_path}/a"]), "config")
-    nowhere = small.start(
-        ["-m", "launch.train", "--config=configs/no.py", f"--workdir={tmp_path}/a"]
-    )
-    assert_refused(nowhere, "configs/no.py", "configs/recall.py")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("configs/no.py", ["'configs/no.py'", "configs/recall.py"]),
+        ("configs", ["'configs'", "configs/recall.py"]),
+        ("configs/base.py", ["configs/base.py", "get_config"]),
+        ("configs/recall.py:mixer=mambo", ["'mambo'", "mamba"]),
+        ("configs/recall.py:widht=3", ["'widht'", "width"]),
+        ("configs/recall.py:width=abc", ["width=abc", "int"]),
+        ("configs/recall.py:pairs=300", ["300 pairs"]),
+    ],
+)
+def test_mistakes_in_naming_a_config(config, words, tmp_path):
+    """Catches the traceback that the flags' library wraps round what a config raises."""
+    workdir = tmp_path / "run"
+    result = small.start(["-m", "launch.train", f"--config={config}", f"--workdir={workdir}"])
+    assert_refused(result, *words)
+    assert not workdir.exists()
+
+
+def test_a_fault_of_a_config_file_keeps_its_traceback(tmp_path):
+    """Catches a config's own bug reported as if it were a flag's."""
+    file = tmp_path / "mine.py"
+    file.write_text("def get_config(arg=''):\n    return {}['missing']\n")
+    result = small.start(["-m", "launch.train", f"--config={file}", f"--workdir={tmp_path}/run"])
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "mine.py" in result.stderr
+
+
+def test_the_studys_config(tmp_path):
+    """Catches a published config that no longer runs."""
+    config = "--config=configs/study/ar_two_layers.py:mixer=based,smoke=True"
+    result = train(tmp_path / "run", config=config)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["finished"] is True
+    assert summary["mixer"] == "based"
+    assert summary["width"] == 16
 
 
 def test_another_runs_workdir(workdir):

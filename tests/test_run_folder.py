@@ -1,6 +1,10 @@
 """The folder of a run: whose it is, and what survives a cut."""
 
+import datetime
+import importlib.metadata
 import json
+import re
+import sys
 
 import pytest
 
@@ -29,6 +33,48 @@ def test_what_is_no_run_is_left_alone(tmp_path):
         RunFolder(tmp_path).experiment()
 
 
+def test_all_fields_that_differ_are_named(tmp_path):
+    """Catches a message that leaves the user to compare two files."""
+    folder = RunFolder(tmp_path / "run")
+    folder.open(small.experiment())
+    other = small.experiment({"model.mixer": "based", "task.min_pairs": 1}, learning_rate=0.5)
+    with pytest.raises(UserError) as caught:
+        folder.open(other)
+    for difference in (
+        "model.mixer is 'attention' there and 'based' here",
+        "task.min_pairs is None there and 1 here",
+        "training.learning_rate is 0.001 there and 0.5 here",
+    ):
+        assert difference in str(caught.value)
+    assert folder.experiment() == small.experiment()
+
+
+def test_a_workdir_that_cannot_be_made(tmp_path):
+    """Catches a traceback for a path below a file."""
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"):
+        RunFolder(tmp_path / "file" / "run").open(small.experiment())
+
+
+def test_a_start_that_was_killed_can_be_repeated(tmp_path):
+    """Catches a folder that is refused because a file in it was only half written."""
+    (tmp_path / "config.json.part").write_text('{"task": ')
+    folder = RunFolder(tmp_path)
+    folder.open(small.experiment())
+    assert folder.experiment() == small.experiment()
+
+
+def test_a_folder_opened_again_keeps_where_it_came_from(tmp_path):
+    """Catches a resumed run that forgets by which versions it was begun."""
+    folder = RunFolder(tmp_path / "run")
+    folder.open(small.experiment())
+    provenance = read_json(folder.provenance) | {"commit": "of the beginning"}
+    folder.provenance.write_text(json.dumps(provenance))
+    folder.open(small.experiment({"evaluation.documents": 17}))
+    assert read_json(folder.provenance) == provenance
+    assert folder.experiment().evaluation.documents == 17
+
+
 def test_provenance(tmp_path):
     """Catches numbers whose origin cannot be told."""
     folder = RunFolder(tmp_path / "run")
@@ -38,7 +84,17 @@ def test_provenance(tmp_path):
     assert provenance["config_hash"] == experiment.fingerprint()
     assert provenance["seed"] == 3
     assert {"python", "jax", "flax", "optax", "mecheval_jax"} <= set(provenance["versions"])
+    for package in ("jax", "flax", "optax", "numpy", "orbax-checkpoint"):
+        assert provenance["versions"][package] == importlib.metadata.version(package)
     assert provenance["device"]["platform"] == "cpu"
+    assert provenance["device_count"] == 1
+    assert provenance["data_seed"] == 0
+    assert provenance["arguments"] == sys.argv[1:]
+    started = datetime.datetime.fromisoformat(provenance["started"])
+    assert abs(datetime.datetime.now(datetime.UTC) - started) < datetime.timedelta(hours=1)
+    assert provenance["commit"] is None or re.fullmatch(
+        r"[0-9a-f]{40}(\+changes)?", provenance["commit"]
+    )
     assert folder.experiment() == experiment
 
 

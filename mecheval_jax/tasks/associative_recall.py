@@ -246,13 +246,12 @@ class AssociativeRecall:
             "bos": jnp.zeros_like(slots),
             "key": item,
             "value": answer,
+            "next_key": answer + 1,  # with `reverse` always the asked item, so always absent
             "value+2": answer + 2,
             "divider": jnp.full_like(slots, divider),
             "query": query,
             "answer": query + 1,
         }
-        if not self.reverse:  # there the token after the answer is always the asked item
-            roles["next_key"] = answer + 1
         if self.filler:
             roles["next_pair_key"] = first + self._stride
         for name in ("next_key", "value+2", "next_pair_key"):
