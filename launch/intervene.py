@@ -16,7 +16,9 @@ ROLES = flags.DEFINE_list("roles", None, "Positions at which activations are exc
 CORRUPTIONS = flags.DEFINE_list("corruptions", None, "Roles whose token is replaced.")
 DIRECTIONS = flags.DEFINE_list("directions", None, "restore, damage, or both.")
 DOCUMENTS = flags.DEFINE_integer("documents", None, "Evaluation documents.")
-SPLIT = flags.DEFINE_string("split", None, "train, dev or test.")
+SPLIT = flags.DEFINE_string(
+    "split", None, "train, dev or test; always new documents of that split."
+)
 
 
 def main():

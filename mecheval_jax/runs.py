@@ -130,7 +130,8 @@ def load(workdir: str | os.PathLike) -> Run:
         raise UserError(f"{folder.path} has no checkpoint yet: train it first")
     checkpoints = Checkpoints(folder.checkpoints)
     mesh = make_mesh(jax.devices()[:1])
-    state = checkpoints.restore(abstract_state(experiment.model, experiment.training, mesh), _Say())
+    abstract = abstract_state(experiment.model, experiment.training, mesh)
+    state = checkpoints.restore(abstract, _Say(), set_aside=False)
     checkpoints.close()
     if state is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
@@ -186,6 +187,8 @@ def intervene(
             scores, model.layers, behaviour["accuracy_low"], behaviour["floors"]["best"]
         )
         folder.update_summary(**behaviour, evidence_step=run.step, **verdict.as_dict())
+    else:  # the table that an earlier verdict rested on is no more
+        folder.forget_in_summary("evidence_step", *(f.name for f in dataclasses.fields(Verdict)))
     return table, verdict
 
 

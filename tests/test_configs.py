@@ -92,6 +92,8 @@ def test_mistakes_in_arguments(argument, message):
     [
         ("model.mixer_options", {"heads": 3}, "64 is not divisible by 3 heads"),
         ("model.mixer_options", {"d_cov": 3}, "no option 'd_cov'"),
+        ("model.mixer_options", {"heads": "x"}, "heads is 'x'"),
+        ("model.mixer_options", {"heads": 0}, "heads is 0: a whole number, at least 1"),
         ("model.max_length", 8, "max_length 8"),
         ("model.layers", 0, "layers is 0"),
         ("task.pairs", 200, "200 pairs"),

@@ -198,3 +198,12 @@ def test_a_learning_rate_that_diverges(tmp_path):
     result = train(tmp_path / "run", "--config.training.learning_rate=1e30")
     assert_refused(result, "diverged", "1e+30", "step")
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["finished"] is False
+
+
+def test_evidence_that_does_not_suffice_leaves_no_verdict(workdir):
+    """Catches an earlier verdict beside a table that does not support it."""
+    for flag in ("--roles=key,value,query", "--roles=key"):
+        result = small.start(["-m", "launch.intervene", f"--workdir={workdir}", flag])
+        assert result.returncode == 0, result.stderr
+        judged = "verdict" in json.loads((workdir / "summary.json").read_text())
+        assert judged == ("query" in flag)

@@ -55,14 +55,20 @@ class ModelConfig:
         for name in ("layers", "width", "vocabulary_size", "max_length"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name} is {getattr(self, name)}: it must be at least 1")
-        heads = self.mixer_options.get("heads", 1)
         for option, value in self.mixer_options.items():
             if isinstance(value, str) and option != "scan_backend":
                 raise UserError(f"model.mixer_options.{option} is {value!r}: it takes a number")
-        if heads < 1 or self.width % heads:
-            raise UserError(f"model.width {self.width} is not divisible by {heads} heads")
+            smallest = 0 if option == "d_conv" else 1  # Mamba without its convolution
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if number and (value != int(value) or value < smallest):
+                raise UserError(
+                    f"model.mixer_options.{option} is {value}: a whole number, at least {smallest}"
+                )
         for layer in range(self.layers):
-            self.build_mixer(layer)
+            self.build_mixer(layer)  # names an option that no mixer has
+        heads = self.mixer_options.get("heads", 1)
+        if self.width % heads:
+            raise UserError(f"model.width {self.width} is not divisible by {heads} heads")
 
     def __hash__(self):
         return hash(tuple(str(value) for value in dataclasses.astuple(self)))

@@ -36,25 +36,28 @@ class Checkpoints:
             # The loop donates its buffers to the next steps: the write needs its own.
             self._manager.save(step, args=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)))
 
-    def restore(self, abstract: TrainState, hooks: Hooks | None = None) -> TrainState | None:
+    def restore(
+        self, abstract: TrainState, hooks: Hooks | None = None, *, set_aside: bool = True
+    ) -> TrainState | None:
         """The newest checkpoint that can be read, or None.
 
-        One that cannot is set aside (renamed ``damaged_STEP``), and `hooks` is told.
+        `hooks` is told of one that cannot.
 
         Args:
             abstract: shapes, types and shardings of the state.
             hooks: who is told of a damaged checkpoint.
+            set_aside: rename a damaged checkpoint to ``damaged_STEP``, so that training can
+                save its step again; who only reads leaves the folder as it is.
         """
         for step in reversed(self.steps()):
             try:
                 return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
             except Exception as error:  # whatever a damaged file makes orbax raise
-                kept_as = self._set_aside(step)
+                fate = f"kept as {self._set_aside(step)}" if set_aside else "passed over"
                 if hooks is not None:
                     reason = str(error).strip().splitlines()[0][:120] if str(error) else repr(error)
                     hooks.say(
-                        f"the checkpoint of step {step} cannot be read ({reason}): "
-                        f"it is kept as {kept_as}"
+                        f"the checkpoint of step {step} cannot be read ({reason}): it is {fate}"
                     )
         return None
 
