@@ -59,8 +59,9 @@ class ModelConfig:
             if isinstance(value, str) and option != "scan_backend":
                 raise UserError(f"model.mixer_options.{option} is {value!r}: it takes a number")
             smallest = 0 if option == "d_conv" else 1  # Mamba without its convolution
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if number and (value != int(value) or value < smallest):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                continue
+            if value != int(value) or value < smallest:
                 raise UserError(
                     f"model.mixer_options.{option} is {value}: a whole number, at least {smallest}"
                 )
