@@ -12,6 +12,14 @@ class UserError(ValueError):
     """
 
 
+def require_at_least(instance: object, section: str, names: Iterable[str], smallest: int) -> None:
+    """Raise UserError for the first of an instance's fields that is below `smallest`."""
+    for name in names:
+        value = getattr(instance, name)
+        if value < smallest:
+            raise UserError(f"{section}.{name} is {value}: it must be at least {smallest}")
+
+
 def choose(kind: str, value: str, valid: Iterable[str]) -> str:
     """Return `value` if it is one of `valid`.
 

@@ -180,9 +180,9 @@ def intervene(
     }
     table = interchange_table(scores, constants)
     write_text(folder.interchange, table.to_csv(index=False))
-    behaviour = evaluate(run.params, experiment)
     verdict = None
     if _can_judge(grid, evaluation, model.layers):
+        behaviour = evaluate(run.params, experiment, batch)
         verdict = judge(
             scores, model.layers, behaviour["accuracy_low"], behaviour["floors"]["best"]
         )

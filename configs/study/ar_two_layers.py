@@ -8,8 +8,8 @@ Question: which architectures recall, and by which mechanism?
 A fixed set of 100,032 documents (3,126 batches of 32) is replayed 16 times, 50,016 steps;
 ``fresh=True`` draws new documents at every step instead. Learned positions for attention
 alone. Expected at width 64 (the study, best learning rate): attention 100 %, based
-99.06 %, mamba 80.62 %. On two CPU cores about 7 minutes for attention and based, 17 for
-mamba.
+99.06 %, mamba 80.62 %. By the step times of
+``launch.benchmark`` on two CPU cores: 7 minutes for attention and based, 18 for mamba.
 """
 
 from configs import recall

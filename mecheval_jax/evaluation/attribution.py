@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.interchange import Grid
+from mecheval_jax.evaluation.interchange import CLEAN, Grid
 from mecheval_jax.evaluation.statistics import bootstrap_weights, percentile_interval, wilson
 
 SMALLEST_GAP = 0.01
@@ -76,7 +76,7 @@ class Scores:
         present = grid.present[r]
         measured = {name: values[d, c, r] for name, values in grid.patched[site].items()}
         clean, corrupted = (
-            {name: values[index] for name, values in grid.runs.items()} for index in (0, 1 + c)
+            {name: values[index] for name, values in grid.runs.items()} for index in (CLEAN, 1 + c)
         )
         base = corrupted if direction == "restore" else clean
         means = {

@@ -8,11 +8,9 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.evaluation.statistics import wilson
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.data import evaluation_batch, stream
-from mecheval_jax.training.losses import query_scores
-from mecheval_jax.training.step import read
+from mecheval_jax.training.step import answer
 
 
 def documents_of(experiment: Experiment) -> Batch:
@@ -26,8 +24,8 @@ def documents_of(experiment: Experiment) -> Batch:
     return sample()
 
 
-def evaluate(params: PyTree, experiment: Experiment) -> dict[str, Any]:
-    """Scores on the evaluation documents.
+def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None) -> dict[str, Any]:
+    """Scores on the evaluation documents (`batch`, where they are at hand already).
 
     Returns:
         ``accuracy`` (0-1) with its Wilson interval ``accuracy_low``, ``accuracy_high``,
@@ -35,14 +33,11 @@ def evaluate(params: PyTree, experiment: Experiment) -> dict[str, Any]:
         ``documents``, and ``floors``, the accuracies of heuristics without recall.
     """
     evaluation, task = experiment.evaluation, experiment.task
-    batch = documents_of(experiment)
+    batch = documents_of(experiment) if batch is None else batch
 
     @jax.jit
     def scores(params, batch):
-        logits = LanguageModel(experiment.model).apply(
-            {"params": params}, read(task, batch), batch.query_positions, skip_unread=True
-        )
-        loss, correct = query_scores(logits, batch)
+        loss, correct = answer(experiment.model, params, task, batch)
         weights = batch.weights
         sums = [(x * weights).sum() for x in (correct, jnp.exp(-loss), loss)]
         return (*sums, weights.sum())

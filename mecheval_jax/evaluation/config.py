@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.tasks.base import SPLITS
 
 DIRECTIONS = ("restore", "damage")
@@ -42,8 +42,6 @@ class EvaluationConfig:
                 raise UserError(f"evaluation.{name} is empty: name at least one")
         for direction in self.directions:
             choose("evaluation.directions", direction, DIRECTIONS)
-        for name in ("documents", "resamples", "chunk"):
-            if getattr(self, name) < 1:
-                raise UserError(f"evaluation.{name} is {getattr(self, name)}: at least 1")
+        require_at_least(self, "evaluation", ("documents", "resamples", "chunk"), 1)
         if not 0 < self.confidence < 1:
             raise UserError(f"evaluation.confidence is {self.confidence}: between 0 and 1")

@@ -30,8 +30,6 @@ from mecheval_jax.tasks.base import Batch, Task
 CLEAN = 0
 """Index of the clean run; the corrupted ones follow in the order of the corruptions."""
 
-METRICS = ("probability", "logit", "kl")
-
 
 @dataclasses.dataclass(frozen=True)
 class Grid:

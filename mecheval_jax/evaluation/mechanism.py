@@ -123,17 +123,20 @@ def _decide(reader, layers: int, accuracy_low: float, floor: float, gap: Estimat
             "the answer is not read from the document",
         )
     bound = {layer: reader.bound(layer) for layer in range(1, layers)}
+
+    def mixed(layer):
+        return verdict(
+            "mixed",
+            layer,
+            f"the input of layer {layer} restores {bound[layer]} at the value and "
+            f"{reader.elsewhere(layer)} at the key and the query",
+        )
+
     inducing = [layer for layer, reading in bound.items() if reading.restored]
     if inducing:
         layer = inducing[0]
-        other = reader.elsewhere(layer)
-        if other.substantial:
-            return verdict(
-                "mixed",
-                layer,
-                f"the input of layer {layer} restores {bound[layer]} at the value and {other} "
-                "at the key and the query",
-            )
+        if reader.elsewhere(layer).substantial:
+            return mixed(layer)
         outputs = {i: reader.at(f"block_{i}/block_output", "query") for i in range(layer, layers)}
         return verdict(
             "induction",
@@ -143,12 +146,7 @@ def _decide(reader, layers: int, accuracy_low: float, floor: float, gap: Estimat
         )
     for layer, reading in bound.items():
         if reading.substantial and reader.elsewhere(layer).substantial:
-            return verdict(
-                "mixed",
-                layer,
-                f"the input of layer {layer} restores {reading} at the value and "
-                f"{reader.elsewhere(layer)} at the key and the query",
-            )
+            return mixed(layer)
     unclear = [layer for layer, reading in bound.items() if not reading.negligible]
     if unclear:
         layer = unclear[0]

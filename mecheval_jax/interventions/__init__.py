@@ -8,7 +8,7 @@ logits = run(model, params, batch, patch)
 from mecheval_jax.interventions.addresses import resolve, site_paths
 from mecheval_jax.interventions.capture import Activations, capture_activations, run
 from mecheval_jax.interventions.rewrites import Interventions, combine, interchange, pin, zero
-from mecheval_jax.interventions.validate import validate
+from mecheval_jax.interventions.validate import validate, validate_positions
 
 __all__ = [
     "Activations",
@@ -21,5 +21,6 @@ __all__ = [
     "run",
     "site_paths",
     "validate",
+    "validate_positions",
     "zero",
 ]

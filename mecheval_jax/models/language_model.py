@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.mixers import ARCHITECTURES, build_mixer, initializers
 from mecheval_jax.models.blocks import Block, components, layer_norm
 from mecheval_jax.models.feed_forward import KINDS
@@ -52,9 +52,8 @@ class ModelConfig:
         choose("mixer", self.mixer, ARCHITECTURES)
         choose("positions", self.positions, POSITIONS)
         choose("feed_forward", self.feed_forward, KINDS)
-        for name in ("layers", "width", "vocabulary_size", "max_length"):
-            if getattr(self, name) < 1:
-                raise UserError(f"model.{name} is {getattr(self, name)}: it must be at least 1")
+        counts = ("layers", "width", "vocabulary_size", "max_length")
+        require_at_least(self, "model", counts, 1)
         for option, value in self.mixer_options.items():
             if isinstance(value, str) and option != "scan_backend":
                 raise UserError(f"model.mixer_options.{option} is {value!r}: it takes a number")

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.training.optimizer import DECAYS
 
 
@@ -44,9 +44,8 @@ class TrainingConfig:
     def __post_init__(self):
         choose("training.decay", self.decay, DECAYS)
         counts = ("steps", "batch_size", "evaluate_every", "evaluation_documents")
-        for name in (*counts, "checkpoint_every", "steps_per_dispatch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"training.{name} is {getattr(self, name)}: at least 1")
+        counts += ("checkpoint_every", "steps_per_dispatch")
+        require_at_least(self, "training", counts, 1)
         if self.training_batches is not None and self.training_batches < 1:
             raise UserError(
                 f"training.training_batches is {self.training_batches}: at least 1, or None"

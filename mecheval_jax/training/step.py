@@ -24,12 +24,17 @@ def read(task: Task, batch: Batch) -> Array:
     return batch.tokens[:, : task.read_length]
 
 
-def loss_and_accuracy(model: ModelConfig, params, task: Task, batch: Batch):
-    """Mean negative log-likelihood in nats, and accuracy, at the queries."""
+def answer(model: ModelConfig, params, task: Task, batch: Batch):
+    """`query_scores` of a model's answers: losses in nats and correctness, of every query."""
     logits = LanguageModel(model).apply(
         {"params": params}, read(task, batch), batch.query_positions, skip_unread=True
     )
-    losses, correct = query_scores(logits, batch)
+    return query_scores(logits, batch)
+
+
+def loss_and_accuracy(model: ModelConfig, params, task: Task, batch: Batch):
+    """Mean negative log-likelihood in nats, and accuracy, at the queries."""
+    losses, correct = answer(model, params, task, batch)
     return weighted_mean(losses, batch.weights), weighted_mean(correct, batch.weights)
 
 
