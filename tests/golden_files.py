@@ -9,32 +9,48 @@ import pathlib
 
 import numpy as np
 
-from mecheval_jax.mixers import Attention, BaseConv, Based, Hyena, Mamba
-
 FOLDER = pathlib.Path(__file__).parent / "golden"
 
 LIMIT = {"max_length": 64}
 MIXERS = {
-    "attention_d16_h1": Attention(16),
-    "attention_d32_h2_bias": Attention(32, heads=2, bias=True),
-    "base_conv_k3_d16": BaseConv(16, **LIMIT, kernel=3),
-    "base_conv_k1_d16": BaseConv(16, **LIMIT, kernel=1),
-    "base_conv_k4_d32": BaseConv(32, **LIMIT, kernel=4),
-    "base_conv_k3_act_d16": BaseConv(16, **LIMIT, kernel=3, activation=True),
-    "base_conv_implicit_d16": BaseConv(16, **LIMIT, kernel=None),
-    "hyena_d16": Hyena(16, **LIMIT),
-    "hyena_bias_d16": Hyena(16, **LIMIT, skip=True),
-    "based_d16_h1": Based(16),
-    "based_d32_h2": Based(32, heads=2),
-    "based_linear_view_d16": Based(16),
-    "hybrid_layer0_d16": BaseConv(16, **LIMIT, kernel=3),
-    "hybrid_layer1_d16": Based(16),
-    "mamba_d16": Mamba(16),
-    "mamba_d32_dconv3": Mamba(32, d_conv=3),
-    "mamba_d16_bias": Mamba(16, bias=True),
-    "mamba_without_conv_d16": Mamba(16, d_conv=0),
-    "mamba_no_causal_conv1d_d16": Mamba(16, d_conv=1),
+    "attention_d16_h1": ("attention", {"width": 16}),
+    "attention_d32_h2_bias": ("attention", {"width": 32, "heads": 2, "bias": True}),
+    "base_conv_k3_d16": ("base_conv", {"width": 16, "kernel": 3, **LIMIT}),
+    "base_conv_k1_d16": ("base_conv", {"width": 16, "kernel": 1, **LIMIT}),
+    "base_conv_k4_d32": ("base_conv", {"width": 32, "kernel": 4, **LIMIT}),
+    "base_conv_k3_act_d16": (
+        "base_conv",
+        {"width": 16, "kernel": 3, "activation": True, **LIMIT},
+    ),
+    "base_conv_implicit_d16": ("base_conv", {"width": 16, "kernel": "implicit", **LIMIT}),
+    "hyena_d16": ("hyena", {"width": 16, **LIMIT}),
+    "hyena_bias_d16": ("hyena", {"width": 16, "skip": True, **LIMIT}),
+    "h3_d16": ("h3", {"width": 16, **LIMIT}),
+    "h3_d32_hd1_n8": ("h3", {"width": 32, "head_dim": 1, "d_state": 8, **LIMIT}),
+    "based_d16_h1": ("based", {"width": 16}),
+    "based_d32_h2": ("based", {"width": 32, "heads": 2}),
+    "based_linear_view_d16": ("based", {"width": 16, "backend": "chunked"}),
+    "hybrid_layer0_d16": ("base_conv", {"width": 16, "kernel": 3, **LIMIT}),
+    "hybrid_layer1_d16": ("based", {"width": 16}),
+    "rwkv4_layer0_d16": ("rwkv4", {"width": 16, "layer": 0, "layers": 2}),
+    "rwkv4_layer1_d16": ("rwkv4", {"width": 16, "layer": 1, "layers": 2}),
+    "delta_net_d32_h2": ("delta_net", {"width": 32, "heads": 2}),
+    "gated_delta_net_d32_h2": ("gated_delta_net", {"width": 32, "heads": 2}),
+    "gla_d32_h2": ("gla", {"width": 32, "heads": 2}),
+    "retnet_d32_h2": ("retnet", {"width": 32, "heads": 2}),
+    "mamba_d16": ("mamba", {"width": 16}),
+    "mamba_d32_dconv3": ("mamba", {"width": 32, "d_conv": 3}),
+    "mamba_d16_bias": ("mamba", {"width": 16, "bias": True}),
+    "mamba_without_conv_d16": ("mamba", {"width": 16, "d_conv": 0}),
+    "mamba_no_causal_conv1d_d16": ("mamba", {"width": 16, "d_conv": 1}),
+    "mamba2_d32": ("mamba2", {"width": 32}),
+    "mamba2_d32_hd16_n16_g2": (
+        "mamba2",
+        {"width": 32, "head_dim": 16, "d_state": 16, "groups": 2},
+    ),
 }
+"""Name and fields of the mixer of each file; all but the explicit long convolution."""
+
 LANGUAGE_MODELS = ("attention", "based", "hyena", "mamba")
 
 

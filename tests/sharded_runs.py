@@ -171,7 +171,7 @@ if __name__ == "__main__":
             "training": {mixer: report_training(mixer) for mixer in small.MIXERS},
             "long": {
                 "hyena": report_long("hyena"),
-                "base_conv": report_long("base_conv", kernel=None),
+                "base_conv": report_long("base_conv", kernel="implicit"),
             },
         },
         sys.stdout,

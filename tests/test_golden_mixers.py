@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mecheval_jax.interop import from_reference_mixer
-from mecheval_jax.mixers.implicit_filter import linspace
+from mecheval_jax.mixers import mixer_of
+from mecheval_jax.mixers.filters import linspace
 from tests import golden_files
 from tests.golden_files import relative_error
 
@@ -16,11 +17,12 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("case", golden_files.MIXERS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
 def test_output_and_gradient(case, dtype, tolerance):
-    mixer = golden_files.MIXERS[case]
+    name, config = golden_files.MIXERS[case]
+    mixer = mixer_of(name, config)
     state, arrays = golden_files.load(f"mixer__{case}")
     with jax.enable_x64(dtype == "float64"):
         cast = lambda array: jnp.asarray(array, dtype)
-        params = jax.tree.map(cast, from_reference_mixer(mixer, state))
+        params = jax.tree.map(cast, from_reference_mixer(name, state, config))
 
         @jax.jit
         def output_and_gradient(x):

@@ -20,7 +20,7 @@ MIXERS = {
     "attention": Attention(WIDTH),
     "attention_2_heads": Attention(WIDTH, heads=2, bias=True),
     "base_conv_3": BaseConv(WIDTH, LIMIT, kernel=3),
-    "base_conv_implicit": BaseConv(WIDTH, LIMIT, kernel=None),
+    "base_conv_implicit": BaseConv(WIDTH, LIMIT, kernel="implicit"),
     "based": Based(WIDTH, heads=2, feature_width=4),
     "hyena": Hyena(WIDTH, LIMIT, order=8),
     "hyena_skip": Hyena(WIDTH, LIMIT, order=8, skip=True),
@@ -163,7 +163,7 @@ def test_unknown_names():
     ("architecture", "expected"),
     [
         ("attention", [Attention(16, layers=2)] * 2),
-        ("base_conv", [BaseConv(16, 32, kernel=3), BaseConv(16, 32, kernel=None)]),
+        ("base_conv", [BaseConv(16, 32, kernel=3), BaseConv(16, 32, kernel="implicit")]),
         ("based", [BaseConv(16, 32, kernel=3), Based(16)]),
         ("hyena", [Hyena(16, 32, layers=2)] * 2),
         ("mamba", [Mamba(16, layers=2)] * 2),

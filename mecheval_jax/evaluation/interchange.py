@@ -25,6 +25,7 @@ from mecheval_jax.interventions.addresses import resolve_all
 from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
 from mecheval_jax.interventions.rewrites import combine, pin
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.sites import is_state
 from mecheval_jax.tasks.base import Batch, Task
 
 CLEAN = 0
@@ -59,7 +60,7 @@ def default_sites(config: ModelConfig) -> tuple[str, ...]:
     return tuple(
         f"block_{layer}/{component}"
         for layer in range(config.layers)
-        for component in config.components
+        for component in config.components(layer)
     )
 
 
@@ -72,7 +73,7 @@ def pinned_sites(site: str, config: ModelConfig) -> tuple[str, ...]:
     block, _, component = site.partition("/")
     if not component:  # embedding: nothing before it; final_norm: cheap enough to redo
         return ()
-    order = config.components
+    order = config.components(int(block.removeprefix("block_")))
     inside = component.startswith("mixer/")
     end = order.index("mixer_output") if inside else order.index(component)
     return tuple(f"{block}/{earlier}" for earlier in order[:end])
@@ -175,6 +176,8 @@ def compile_grid(
 
     @jax.jit
     def program(params, batch, positions):
+        needed = {site: (*pinned_sites(site, model), site) for site in sites}
+        captured = set().union(*needed.values())
         query = batch.query_positions[:, :1]
         clean = batch.tokens
         all_tokens = jnp.stack(
@@ -184,22 +187,24 @@ def compile_grid(
 
         def base_run(tokens):
             logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
-            return flatten(activations), *scores(logits, batch)
+            flat = flatten(activations)
+            return {path: flat[path] for path in captured}, *scores(logits, batch)
 
         activations, log_p, runs = jax.lax.map(base_run, all_tokens)
 
         def patched_at(site):
-            needed = (*pinned_sites(site, model), site)
-
             def item(indices):
                 base_index, source_index, role = indices
-                base = unflatten({path: activations[path][base_index] for path in needed})
+                base = unflatten({path: activations[path][base_index] for path in needed[site]})
                 live, source = flatten(base)[site], activations[site][source_index]
                 index = query if live.shape[1] == 1 else jnp.arange(live.shape[1])[None]
                 mask = index == positions[role][:, None]
                 mask = mask.reshape(*mask.shape, *(1,) * (live.ndim - 2))
-                patch = unflatten({f"{site}/value": jnp.where(mask, source, live)})
-                interventions = combine(pin(base, needed[:-1]), patch)
+                patch = {f"{site}/value": jnp.where(mask, source, live)}
+                if is_state(site):  # the later states must follow, so they are not held
+                    patch = {f"{site}/value": source, f"{site}/mask": mask}
+                patch = unflatten(patch)
+                interventions = combine(pin(base, needed[site][:-1]), patch)
                 tokens = all_tokens[base_index]
                 logits = run(module, params, tokens, interventions, query, skip_unread=True)
                 patched, measured = scores(logits, batch)

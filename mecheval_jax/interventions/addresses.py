@@ -61,14 +61,22 @@ def site_paths(config: ModelConfig) -> tuple[str, ...]:
     order = ["embedding"]
     for layer in range(config.layers):
         block = f"block_{layer}"
-        inner = sorted(path for path in paths if path.startswith(f"{block}/mixer/"))
-        for component in config.components:
+        inner = _in_order(block, config.build_mixer(layer), paths)
+        for component in config.components(layer):
             order.extend(inner if component == "mixer_output" else ())
             order.append(f"{block}/{component}")
     order.append("final_norm")
     if set(order) != paths:
         raise RuntimeError(f"sites without a place in the order: {sorted(set(order) ^ paths)}")
     return tuple(order)
+
+
+def _in_order(block, mixer, paths):
+    """The sites inside a mixer: as its class lists them, then those of a mixer that lists none."""
+    inside = {path for path in paths if path.startswith(f"{block}/mixer/")}
+    listed = [f"{block}/mixer/{name}" for name in getattr(mixer, "SITES", ())]
+    listed = [path for path in listed if path in inside]
+    return [*listed, *sorted(inside - set(listed))]
 
 
 def resolve(address: str, config: ModelConfig) -> str:

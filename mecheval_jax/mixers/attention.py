@@ -1,9 +1,12 @@
-"""Causal softmax attention (Vaswani et al. 2017).
+"""Causal softmax attention (Vaswani et al. 2017), whole or in a sliding window.
 
     q, k, v = thirds of W x (+ b),   pattern = softmax(q k^T / sqrt(d_head)),
     y = W_o [pattern v of every head] + b_o
 
-The study's setting: one head, no bias on q, k, v, a bias on the output.
+The study's setting: one head, no bias on q, k, v, a bias on the output, positions learned
+by the model. Rotary positions (Su et al. 2021) turn q and k; ALiBi (Press et al. 2022) takes
+slope * distance from the scores. Heads of queries may share those of keys and values
+(Ainslie et al. 2023).
 """
 
 import chex
@@ -12,12 +15,15 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.rotary import alibi_slopes, rotary
+from mecheval_jax.sites import declare
 
 MASKED = -1e4
 """Score of a masked pair. The reference adds -10000; exp of either is 0 in float32."""
+ENCODINGS = ("none", "rotary", "alibi")
 
 
 class Attention(nn.Module):
@@ -27,33 +33,83 @@ class Attention(nn.Module):
         width: channels of the residual stream.
         layers: depth of the model, which scales the output projection at initialisation.
         heads: number of heads; divides the width.
+        key_heads: heads of keys and values, a divisor of `heads`; 0 for as many.
         bias: whether q, k and v have biases.
+        out_bias: whether the output projection has one.
+        window: tokens that are seen, the current one included; 0 for all.
+        encoding: positions in the scores: ``none``, ``rotary`` or ``alibi``.
+        rotary_share: share of a head's channels that rotary positions turn.
+        rotary_base: the slowest plane turns by 1 in about so many tokens.
     """
 
     width: int
     layers: int = 1
     heads: int = 1
+    key_heads: int = 0
     bias: bool = False
+    out_bias: bool = True
+    window: int = 0
+    encoding: str = "none"
+    rotary_share: float = 1.0
+    rotary_base: float = 10_000.0
 
-    def setup(self):
+    SITES = {
+        "q": "queries by head",
+        "k": "keys by head",
+        "v": "values by head",
+        "scores": "scores [batch, length, heads, source] before masking",
+        "pattern": "attention weights [batch, length, heads, source]",
+        "head_output": "what each head reads, before the output projection",
+    }
+
+    def __post_init__(self):
         if self.width % self.heads:
             raise UserError(f"width {self.width} is not divisible by {self.heads} heads")
+        if self.heads % (self.key_heads or self.heads):
+            raise UserError(f"{self.heads} heads are not divisible by key_heads {self.key_heads}")
+        choose("encoding", self.encoding, ENCODINGS)
+        super().__post_init__()
+
+    def setup(self):
+        declare(self)
+        shared = self.width // self.heads * (self.key_heads or self.heads)
         self.q_proj, self.k_proj, self.v_proj = (
-            nn.Dense(self.width, use_bias=self.bias, kernel_init=initializers.dense)
-            for _ in range(3)
+            nn.Dense(size, use_bias=self.bias, kernel_init=initializers.dense)
+            for size in (self.width, shared, shared)
         )
-        self.out_proj = nn.Dense(self.width, kernel_init=initializers.into_residual(self.layers))
+        self.out_proj = nn.Dense(
+            self.width,
+            use_bias=self.out_bias,
+            kernel_init=initializers.into_residual(self.layers),
+        )
 
-    def _project(self, read, x):
+    def _project(self, read, x, read_index, index):
         """Queries of `read`, keys and values of `x`, each [batch, length, heads, d_head]."""
+        head = self.width // self.heads
         projections = (self.q_proj(read), self.k_proj(x), self.v_proj(x))
-        return tuple(p.reshape(*p.shape[:2], self.heads, -1) for p in projections)
+        q, k, v = (p.reshape(*p.shape[:2], -1, head) for p in projections)
+        q, k, v = self.q(q), self.k(k), self.v(v)
+        if self.encoding == "rotary":
+            turned = int(self.rotary_share * head)
+            q, k = (
+                rotary(h, i, self.rotary_base, turned) for h, i in ((q, read_index), (k, index))
+            )
+        return q, k, v
 
-    def _read(self, q, k, v, visible):
-        """Attention of queries over keys and values, projected to the residual stream."""
+    def _read(self, q, k, v, distance):
+        """Attention over keys and values at a `distance` [batch, length, source] back."""
+        k, v = (jnp.repeat(h, self.heads // h.shape[2], axis=2) for h in (k, v))
         scores = jnp.einsum("blhd,bshd->bhls", q, k) * q.shape[-1] ** -0.5
-        pattern = jax.nn.softmax(jnp.where(visible, scores, MASKED), axis=-1)
-        heads = jnp.einsum("bhls,bshd->blhd", pattern, v)
+        if self.encoding == "alibi":
+            slopes = jnp.asarray(alibi_slopes(self.heads), scores.dtype)
+            scores = scores - slopes[None, :, None, None] * distance[:, None].astype(scores.dtype)
+        scores = _rows(self.scores(_rows(scores)))
+        visible = distance >= 0
+        if self.window:
+            visible &= distance < self.window
+        pattern = jax.nn.softmax(jnp.where(visible[:, None], scores, MASKED), axis=-1)
+        pattern = _rows(self.pattern(_rows(pattern)))
+        heads = self.head_output(jnp.einsum("bhls,bshd->blhd", pattern, v))
         return self.out_proj(heads.reshape(*q.shape[:2], self.width))
 
     def __call__(
@@ -63,23 +119,42 @@ class Attention(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; the outputs at `positions`, or everywhere."""
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
-        visible = index[:, None, :] <= at_positions(index, positions)[..., None]
-        return self._read(*self._project(at_positions(x, positions), x), visible[:, None])
+        read_index = at_positions(index, positions)
+        q, k, v = self._project(at_positions(x, positions), x, read_index, index)
+        return self._read(q, k, v, read_index[..., None] - index[:, None, :])
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """The empty cache of keys and values, and the number of tokens seen."""
-        cache = jnp.zeros((batch, max_length, self.heads, self.width // self.heads))
+        size = min(self.window, max_length) if self.window else max_length
+        heads = self.key_heads or self.heads
+        cache = jnp.zeros((batch, size, heads, self.width // self.heads))
         return {"keys": cache, "values": cache, "position": jnp.zeros((), jnp.int32)}
 
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
         """Mix one token: the next state and its output."""
-        q, k, v = self._project(x_t[:, None], x_t[:, None])
-        position = state["position"]
+        position, size = state["position"], state["keys"].shape[1]
+        index = jnp.broadcast_to(position, (len(x_t), 1))
+        q, k, v = self._project(x_t[:, None], x_t[:, None], index, index)
         chex.assert_equal_shape_suffix([k, state["keys"]], 2)
-        keys = jax.lax.dynamic_update_slice_in_dim(state["keys"], k, position, axis=1)
-        values = jax.lax.dynamic_update_slice_in_dim(state["values"], v, position, axis=1)
-        visible = (jnp.arange(keys.shape[1]) <= position)[None, None, None]
-        y = self._read(q, keys, values, visible)
+        slot = position % size  # a window's cache is a ring
+        keys, values = (
+            jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), slot, axis=1)
+            for old, new in ((state["keys"], k), (state["values"], v))
+        )
+        age = (slot - jnp.arange(size)) % size
+        distance = jnp.where(age <= position, age, -1)  # an empty slot is out of sight
+        y = self._read(q, keys, values, jnp.broadcast_to(distance, (len(x_t), 1, size)))
         return {"keys": keys, "values": values, "position": position + 1}, y[:, 0]
+
+
+class SlidingWindowAttention(Attention):
+    """Attention to the last tokens only (Beltagy et al. 2020); see `Attention`."""
+
+    window: int = 64
+
+
+def _rows(scores):
+    """Between [batch, heads, length, source] and the sites' [batch, length, heads, source]."""
+    return jnp.swapaxes(scores, 1, 2)

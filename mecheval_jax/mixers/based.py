@@ -4,21 +4,27 @@
     y[t] = W_o sum_s a[t, s] v[s] / (sum_s a[t, s] + 1e-12)
 
 a second-order Taylor expansion of the softmax's exponential. As a recurrence it keeps
-sum_s phi(k[s]) [v[s], 1] with the feature map of `ops.feature_maps.taylor_exp`.
-Up to a few hundred tokens the quadratic form is the cheaper one: the feature map has
-1 + 8 + 64 entries.
+sum_s phi(k[s]) [v[s], 1] with the feature map of `ops.feature_maps.taylor_exp`. The feature
+map has 1 + 8 + 64 entries, so up to `QUADRATIC_LIMIT` tokens the quadratic form is the
+cheaper one.
 """
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
 from mecheval_jax.ops.feature_maps import taylor_exp
+from mecheval_jax.ops.linear_attention import linear_attention, linear_attention_step, read
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.rotary import rotary
+from mecheval_jax.sites import declare
 
 EPSILON = 1e-12
+QUADRATIC_LIMIT = 512
+BACKENDS = ("auto", "quadratic", "sequential", "chunked")
 
 
 class Based(nn.Module):
@@ -28,15 +34,37 @@ class Based(nn.Module):
         width: channels of the residual stream.
         heads: number of heads; divides the width.
         feature_width: channels of a head's queries and keys.
+        encoding: ``rotary`` turns queries and keys by their positions; or ``none``.
+        backend: ``quadratic``, a backend of `ops.linear_attention`, or ``auto``.
     """
 
     width: int
     heads: int = 1
     feature_width: int = 8
+    encoding: str = "none"
+    backend: str = "auto"
 
-    def setup(self):
+    SITES = {
+        "q": "queries by head",
+        "k": "keys by head",
+        "v": "values by head",
+        "query_features": "feature map of the queries",
+        "key_features": "feature map of the keys",
+        "write": STATE_SITES["write"] + ": key features times [v, 1]",
+        "state": STATE_SITES["state"] + ": sums of key features times [v, 1]",
+        "normalizer": "sum of the weights of all tokens so far",
+        "head_output": "what each head reads, divided by the normalizer",
+    }
+
+    def __post_init__(self):
         if self.width % self.heads:
             raise UserError(f"width {self.width} is not divisible by {self.heads} heads")
+        choose("encoding", self.encoding, ("none", "rotary"))
+        choose("backend", self.backend, BACKENDS)
+        super().__post_init__()
+
+    def setup(self):
+        declare(self)
 
         def dense(features):
             return nn.Dense(features, use_bias=False, kernel_init=initializers.dense)
@@ -46,43 +74,80 @@ class Based(nn.Module):
         self.proj_v = dense(self.width)
         self.proj_o = dense(self.width)
 
-    def _project(self, read, x):
-        """Queries of `read`, keys and values of `x`, each [..., heads, channels]."""
+    def _project(self, read, x, read_index, index):
+        """Queries of `read`, keys and values of `x`, by head."""
         projections = (self.proj_q(read), self.proj_k(x), self.proj_v(x))
-        return tuple(p.reshape(*p.shape[:-1], self.heads, -1) for p in projections)
+        q, k, v = (p.reshape(*p.shape[:-1], self.heads, -1) for p in projections)
+        q, k, v = self.q(q), self.k(k), self.v(v)
+        if self.encoding == "rotary":
+            q, k = rotary(q, read_index), rotary(k, index)
+        return q, k, v
+
+    def _sums(self, q, k, v, distance, positions):
+        """Sums of weights times [v, 1] over the tokens at a `distance` >= 0 back."""
+        v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
+        maps = (self.query_features, self.key_features)
+        looked_at = any(getattr(self, name).in_use() for name in ("write", "state"))
+        linear = positions is None and self._backend(v.shape[1]) != "quadratic"
+        if linear or looked_at or any(site.in_use() for site in maps):
+            phi_q, phi_k = (site(taylor_exp(h)) for site, h in zip(maps, (q, k), strict=True))
+
+        def fast():
+            if linear:
+                no_decay = jnp.zeros((*v.shape[:3], 1), v.dtype)
+                return linear_attention(phi_q, phi_k, v, no_decay, self._backend(v.shape[1]))
+            if any(site.replaced() for site in maps):
+                weights = jnp.einsum("blhf,bshf->bhls", phi_q, phi_k)
+            else:
+                u = jnp.einsum("blhk,bshk->bhls", q, k) * self.feature_width**-0.5
+                weights = 1 + u + u**2 / 2
+            weights = jnp.where((distance >= 0)[:, None], weights, 0)
+            return jnp.einsum("bhls,bshv->blhv", weights, v)
+
+        return recurrence(
+            self,
+            fast,
+            decay=lambda: jnp.ones((*v.shape[:2], 1, 1, 1), v.dtype),
+            write=lambda: phi_k[..., None] * v[..., None, :],
+            read=lambda states: read(at_positions(states, positions), phi_q),
+        )
+
+    def _backend(self, length):
+        if self.backend != "auto":
+            return self.backend
+        return "quadratic" if length <= QUADRATIC_LIMIT else "chunked"
+
+    def _out(self, sums):
+        """The weighted mean, projected."""
+        heads = sums[..., :-1] / (self.normalizer(sums[..., -1:]) + EPSILON)
+        return self.proj_o(self.head_output(heads).reshape(*sums.shape[:-2], self.width))
 
     def __call__(
         self,
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once, in the quadratic form; at `positions`, or everywhere."""
-        q, k, v = self._project(at_positions(x, positions), x)
-        u = jnp.einsum("blhk,bshk->bhls", q, k) * self.feature_width**-0.5
+        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
-        visible = index[:, None, :] <= at_positions(index, positions)[..., None]
-        weights = jnp.where(visible[:, None], 1 + u + u**2 / 2, 0)
-        weights = weights / (weights.sum(axis=-1, keepdims=True) + EPSILON)
-        heads = jnp.einsum("bhls,bshv->blhv", weights, v)
-        return self.proj_o(heads.reshape(*q.shape[:2], self.width))
+        read_index = at_positions(index, positions)
+        q, k, v = self._project(at_positions(x, positions), x, read_index, index)
+        distance = read_index[..., None] - index[:, None, :]
+        return self._out(self._sums(q, k, v, distance, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty sums; their size does not depend on `max_length`."""
         del max_length
         features = 1 + self.feature_width + self.feature_width**2
-        return {
-            "sum": jnp.zeros((batch, self.heads, features, self.width // self.heads)),
-            "normalizer": jnp.zeros((batch, self.heads, features)),
-        }
+        sums = jnp.zeros((batch, self.heads, features, self.width // self.heads + 1))
+        return {"sums": sums, "position": jnp.zeros((), jnp.int32)}
 
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
         """Mix one token: the next state and its output."""
-        q, k, v = self._project(x_t, x_t)
-        q, k = taylor_exp(q), taylor_exp(k)
-        total = state["sum"] + k[..., None] * v[..., None, :]
-        normalizer = state["normalizer"] + k
-        read = jnp.einsum("bhf,bhfv->bhv", q, total)
-        read = read / (jnp.einsum("bhf,bhf->bh", q, normalizer)[..., None] + EPSILON)
-        return {"sum": total, "normalizer": normalizer}, self.proj_o(read.reshape(x_t.shape))
+        x, index = x_t[:, None], jnp.broadcast_to(state["position"], (len(x_t), 1))
+        q, k, v = (h[:, 0] for h in self._project(x, x, index, index))
+        v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
+        no_decay = jnp.zeros((*v.shape[:2], 1), v.dtype)
+        sums, o = linear_attention_step(state["sums"], taylor_exp(q), taylor_exp(k), v, no_decay)
+        return {"sums": sums, "position": state["position"] + 1}, self._out(o)

@@ -64,3 +64,21 @@ def log_integers(key, shape, dtype=jnp.float32):
     """A_log of Mamba: log(1), ..., log(state) in every channel; shape [inner, state]."""
     del key
     return jnp.broadcast_to(jnp.log(jnp.arange(1, shape[-1] + 1, dtype=dtype)), shape)
+
+
+def log_uniform_rates(low: float, high: float):
+    """A_log of a head: the logarithm of a rate uniform between `low` and `high`."""
+
+    def initialize(key, shape, dtype=jnp.float32):
+        return jnp.log(jax.random.uniform(key, shape, dtype, low, high))
+
+    return initialize
+
+
+def log_uniform(low: float, high: float):
+    """The logarithm of a number log-uniform between `low` and `high`: S4D's time steps."""
+
+    def initialize(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, math.log(low), math.log(high))
+
+    return initialize

@@ -14,9 +14,26 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.mixers import initializers
-from mecheval_jax.mixers.base_conv import ShortConvolution
+from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
+from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.selective_scan import selective_scan, selective_scan_step
+from mecheval_jax.sites import declare
+
+INNER_SITES = {
+    "in_projection": "all that the input projection gives",
+    "conv_input": "what the short convolution reads",
+    "conv_output": "what the short convolution gives, before its silu",
+    "activation": "its silu, from which all below are computed",
+    "x": "input of the state space model",
+    "B": "direction in which x is written into the state",
+    "C": "direction in which the state is read",
+    "dt": "step size, after its softplus",
+    **STATE_SITES,
+    "ssm_output": "what is read from the state, plus D x",
+    "gate": "z, before its silu",
+    "out_projection": "what the output projection gives",
+}
 
 
 class Mamba(nn.Module):
@@ -40,7 +57,10 @@ class Mamba(nn.Module):
     bias: bool = False
     scan_backend: str = "auto"
 
+    SITES = INNER_SITES
+
     def setup(self):
+        declare(self)
         inner, rank = self.expand * self.width, math.ceil(self.width / 16)
 
         def dense(features, use_bias=self.bias, init=initializers.uniform_fan_in):
@@ -59,11 +79,20 @@ class Mamba(nn.Module):
         self.D = self.param("D", nn.initializers.ones, (inner,))
         self.out_proj = dense(self.width, init=initializers.mamba_out_projection(self.layers))
 
+    def _halves(self, x):
+        u, z = jnp.split(self.in_projection(self.in_proj(x)), 2, axis=-1)
+        return self.conv_input(u), self.gate(z)
+
     def _select(self, u):
-        """The input-dependent dt, A, B and C."""
+        """The arguments of the scan: x, dt, A, B and C."""
+        u = self.activation(jax.nn.silu(u))
         rank = math.ceil(self.width / 16)
         dt, B, C = jnp.split(self.x_proj(u), (rank, rank + self.d_state), axis=-1)
-        return jax.nn.softplus(self.dt_proj(dt)), -jnp.exp(self.A_log), B, C
+        dt = self.dt(jax.nn.softplus(self.dt_proj(dt)))
+        return self.x(u), dt, -jnp.exp(self.A_log), self.B(B), self.C(C)
+
+    def _out(self, y, z):
+        return self.out_projection(self.out_proj(y * jax.nn.silu(z)))
 
     def __call__(
         self,
@@ -71,11 +100,18 @@ class Mamba(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; the outputs at `positions`, or everywhere."""
-        u, z = jnp.split(self.in_proj(x), 2, axis=-1)
-        u = jax.nn.silu(self.conv(u) if self.d_conv else u)
-        y = selective_scan(u, *self._select(u), backend=self.scan_backend)
-        y = y + self.D[None, None] * u
-        return self.out_proj(at_positions(y, positions) * jax.nn.silu(at_positions(z, positions)))
+        u, z = self._halves(x)
+        u, dt, A, B, C = self._select(self.conv_output(self.conv(u) if self.d_conv else u))
+        y = recurrence(
+            self,
+            fast=lambda: selective_scan(u, dt, A, B, C, backend=self.scan_backend),
+            decay=lambda: jnp.exp(dt[:, :, None] * A.T[None, None]),
+            write=lambda: B[..., None] * (dt * u)[:, :, None],
+            read=lambda states: (states * C[..., None]).sum(axis=2),
+            backend="auto" if self.scan_backend == "pallas" else self.scan_backend,
+        )
+        y = self.ssm_output(y + self.D[None, None] * u)
+        return self._out(at_positions(y, positions), at_positions(z, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty state; its size does not depend on `max_length`."""
@@ -87,10 +123,10 @@ class Mamba(nn.Module):
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
         """Mix one token: the next state and its output."""
-        u, z = jnp.split(self.in_proj(x_t), 2, axis=-1)
+        u, z = self._halves(x_t)
         new = dict(state)
         if self.d_conv:
             new["conv"], u = self.conv.step(state["conv"], u)
-        u = jax.nn.silu(u)
-        new["ssm"], y = selective_scan_step(state["ssm"], u, *self._select(u))
-        return new, self.out_proj((y + self.D[None] * u) * jax.nn.silu(z))
+        selected = self._select(u)
+        new["ssm"], y = selective_scan_step(state["ssm"], *selected)
+        return new, self._out(y + self.D[None] * selected[0], z)

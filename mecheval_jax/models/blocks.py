@@ -1,35 +1,70 @@
 """One layer: a mixer and a feed-forward part, each on a normalised residual stream.
 
-    r <- r + mixer(norm(r));    r <- r + feed_forward(LN(r))
+    r <- r + mixer(norm(r));    r <- r + feed_forward(norm(r))
 
-with LayerNorm, or in a Mamba block RMSNorm and no second half; eps 1e-5 throughout.
+with LayerNorm in the study, or in a Mamba block RMSNorm and no second half; eps 1e-5. Two
+variants: in a parallel block both halves read the same r (GPT-NeoX), and a residual
+convolution x <- x + conv(x) may stand before the mixer ("Canon", Allen-Zhu 2025).
 """
+
+import dataclasses
 
 import flax.linen as nn
 
-from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.models.feed_forward import FEED_FORWARD
+from mecheval_jax.array_types import Array, Float, Int, PyTree
+from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.models.feed_forward import FEED_FORWARD, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import Site
 
-EPSILON = 1e-5
-MIXER_COMPONENTS = ("block_input", "mixer_input", "mixer_output", "block_output")
-FEED_FORWARD_COMPONENTS = ("mlp_input", "mlp_output")
+COMPONENTS = (
+    "block_input",
+    "mixer_input",
+    "canon_output",
+    "mixer_output",
+    "mlp_input",
+    "mlp_output",
+    "block_output",
+)
+"""The sites of a block in the order of the computation."""
+NORMS = ("layer", "rms")
 
 
-def components(feed_forward: str) -> tuple[str, ...]:
-    """The sites of a block in the order of the computation."""
-    before, after = MIXER_COMPONENTS[:3], MIXER_COMPONENTS[3:]
-    return before + (() if feed_forward == "none" else FEED_FORWARD_COMPONENTS) + after
+@dataclasses.dataclass(frozen=True)
+class BlockConfig:
+    """Shape of a block around its mixer.
+
+    Attributes:
+        feed_forward: shape of the second half.
+        norm: ``layer`` or ``rms``.
+        epsilon: of the norms.
+        canon: taps of the residual convolution before the mixer; 0 for none.
+        parallel: whether both halves read the block's input.
+    """
+
+    feed_forward: FeedForwardConfig
+    norm: str = "layer"
+    epsilon: float = 1e-5
+    canon: int = 0
+    parallel: bool = False
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Those of `COMPONENTS` that the block has."""
+        absent = {"canon_output"} if not self.canon else set()
+        absent |= {"mlp_input", "mlp_output"} if self.feed_forward.kind == "none" else set()
+        return tuple(name for name in COMPONENTS if name not in absent)
 
 
-def layer_norm() -> nn.LayerNorm:
-    """LayerNorm as the study has it.
+def norm(kind: str, epsilon: float = 1e-5) -> nn.Module:
+    """LayerNorm with a bias, or RMSNorm.
 
     The variance is computed from the centred values (PyTorch's way): the faster form
     E[x^2] - E[x]^2 loses digits where the mean is large.
     """
-    return nn.LayerNorm(epsilon=EPSILON, use_fast_variance=False)
+    if kind == "rms":
+        return nn.RMSNorm(epsilon=epsilon)
+    return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False)
 
 
 class Block(nn.Module):
@@ -37,26 +72,22 @@ class Block(nn.Module):
 
     Attributes:
         mixer: the sequence mixer.
-        width: channels of the residual stream.
-        layers: depth of the model.
-        feed_forward: ``mlp``, ``glu``, ``identity`` or ``none``.
-        rms_norm: RMSNorm before the mixer instead of LayerNorm.
+        config: the shape of all else.
     """
 
     mixer: nn.Module
-    width: int
-    layers: int
-    feed_forward: str
-    rms_norm: bool
+    config: BlockConfig
 
     def setup(self):
-        self.mixer_norm = nn.RMSNorm(epsilon=EPSILON) if self.rms_norm else layer_norm()
-        if self.feed_forward != "none":
-            self.mlp_norm = layer_norm()
-            self.mlp = FEED_FORWARD[self.feed_forward](self.width, self.layers)
-            self.mlp_input, self.mlp_output = Site(), Site()
-        self.block_input, self.block_output = Site(), Site()
-        self.mixer_input, self.mixer_output = Site(), Site()
+        config, feed_forward = self.config, self.config.feed_forward
+        self.mixer_norm = norm(config.norm, config.epsilon)
+        if config.canon:
+            self.canon = ShortConvolution(feed_forward.width, config.canon)
+        if feed_forward.kind != "none":
+            self.mlp_norm = norm(config.norm, config.epsilon)
+            self.mlp = FEED_FORWARD[feed_forward.kind](feed_forward)
+        for name in config.components:
+            setattr(self, name, Site())
 
     def __call__(
         self,
@@ -70,9 +101,30 @@ class Block(nn.Module):
         model that is read at its queries.
         """
         residual = self.block_input(residual)
-        mixed = self.mixer(self.mixer_input(self.mixer_norm(residual)), positions)
-        residual = at_positions(residual, positions) + self.mixer_output(mixed)
-        if self.feed_forward != "none":
-            hidden = self.mlp(self.mlp_input(self.mlp_norm(residual)))
-            residual = residual + self.mlp_output(hidden)
+        x = self.mixer_input(self.mixer_norm(residual))
+        if self.config.canon:
+            x = self.canon_output(x + self.canon(x))
+        return self._add(at_positions(residual, positions), self.mixer(x, positions))
+
+    def _add(self, residual, mixed):
+        before, residual = residual, residual + self.mixer_output(mixed)
+        if self.config.feed_forward.kind != "none":
+            read = before if self.config.parallel else residual
+            residual = residual + self.mlp_output(self.mlp(self.mlp_input(self.mlp_norm(read))))
         return self.block_output(residual)
+
+    def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
+        """The state of the recurrent form before the first token."""
+        state = {"mixer": self.mixer.initial_state(batch, max_length)}
+        return state | ({"canon": self.canon.initial_state(batch)} if self.config.canon else {})
+
+    def step(
+        self, state: dict[str, PyTree], residual: Float[Array, "batch width"]
+    ) -> tuple[dict[str, PyTree], Float[Array, "batch width"]]:
+        """One token: the next state and the residual stream after this layer."""
+        new, x = {}, self.mixer_norm(residual)
+        if self.config.canon:
+            new["canon"], convolved = self.canon.step(state["canon"], x)
+            x = x + convolved
+        new["mixer"], mixed = self.mixer.step(state["mixer"], x)
+        return new, self._add(residual, mixed)

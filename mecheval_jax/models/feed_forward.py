@@ -1,12 +1,15 @@
 """The position-wise half of a block: MLP, GLU, or the reference's "Identity".
 
-    MLP:  fc2(gelu(fc1 x)),  hidden width 4 d        GLU:  fc3(fc1 x * gelu(fc2 x))
+    MLP:  fc2(f(fc1 x)),  hidden width 4 d by default        GLU:  fc3(fc1 x * f(fc2 x))
 
-with the exact (erf) GELU, biases, and the projection into the residual stream scaled
-at initialisation. ``identity`` returns its input, so that the block adds LN2(r): the
+with f the exact (erf) GELU and biases in the study; the projection into the residual stream
+is scaled at initialisation. ``identity`` returns its input, so that the block adds LN2(r): the
 reference's behaviour where no state mixer is asked for, kept for parity; ``none`` leaves
 the whole half out.
 """
+
+import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -15,45 +18,77 @@ from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mixers import initializers
 
 KINDS = ("mlp", "glu", "identity", "none")
+ACTIVATIONS = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "silu": jax.nn.silu,
+    "relu": jax.nn.relu,
+}
 EXPANSION = 4
 
 
-class MLP(nn.Module):
-    """Two dense layers with a GELU between them."""
+@dataclasses.dataclass(frozen=True)
+class FeedForwardConfig:
+    """Shape of the feed-forward part.
 
+    Attributes:
+        kind: ``mlp``, ``glu``, ``identity`` or ``none``.
+        width: channels of the residual stream.
+        layers: depth of the model.
+        hidden: inner width; 0 for four times the width.
+        activation: a name in `ACTIVATIONS`.
+        bias: whether the dense layers have biases.
+    """
+
+    kind: str
     width: int
     layers: int
+    hidden: int = 0
+    activation: str = "gelu"
+    bias: bool = True
+
+    def dense(self) -> nn.Dense:
+        """A layer into the hidden width."""
+        hidden = self.hidden or EXPANSION * self.width
+        return nn.Dense(hidden, use_bias=self.bias, kernel_init=initializers.dense)
+
+    def dense_out(self) -> nn.Dense:
+        """The layer into the residual stream."""
+        scaled = initializers.into_residual(self.layers)
+        return nn.Dense(self.width, use_bias=self.bias, kernel_init=scaled)
+
+
+class MLP(nn.Module):
+    """Two dense layers with an activation between them."""
+
+    config: FeedForwardConfig
 
     def setup(self):
-        self.fc1 = nn.Dense(EXPANSION * self.width, kernel_init=initializers.dense)
-        self.fc2 = nn.Dense(self.width, kernel_init=initializers.into_residual(self.layers))
+        self.fc1, self.fc2 = self.config.dense(), self.config.dense_out()
 
-    def __call__(self, x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
-        return self.fc2(jax.nn.gelu(self.fc1(x), approximate=False))
+    def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
+        return self.fc2(ACTIVATIONS[self.config.activation](self.fc1(x)))
 
 
 class GLU(nn.Module):
     """A gated MLP. Only the output projection is rescaled, not the gate."""
 
-    width: int
-    layers: int
+    config: FeedForwardConfig
 
     def setup(self):
-        self.fc1 = nn.Dense(EXPANSION * self.width, kernel_init=initializers.dense)
-        self.fc2 = nn.Dense(EXPANSION * self.width, kernel_init=initializers.dense)
-        self.fc3 = nn.Dense(self.width, kernel_init=initializers.into_residual(self.layers))
+        self.fc1, self.fc2 = self.config.dense(), self.config.dense()
+        self.fc3 = self.config.dense_out()
 
-    def __call__(self, x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
-        return self.fc3(self.fc1(x) * jax.nn.gelu(self.fc2(x), approximate=False))
+    def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
+        return self.fc3(self.fc1(x) * ACTIVATIONS[self.config.activation](self.fc2(x)))
 
 
 class Identity(nn.Module):
     """Returns its input."""
 
-    width: int
-    layers: int
+    config: FeedForwardConfig
 
-    def __call__(self, x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
+    def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
         return x
 
 

@@ -1,6 +1,9 @@
-"""The language model: embedding, layers, final norm, output head tied to the embedding.
+"""The language model: embedding, layers, final norm, output head.
 
-r = E[tokens] (+ P[0 .. length-1]);   r = block_i(r);   logits = LN(r) E^T
+r = E[tokens] (+ P[0 .. length-1]);   r = block_i(r);   logits = norm(r) E^T
+
+In the study the head is the embedding E. In its recurrent form a model reads one token at
+a time and keeps nothing but its state.
 """
 
 import dataclasses
@@ -14,13 +17,16 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose, require_at_least
-from mecheval_jax.mixers import ARCHITECTURES, build_mixer, initializers
-from mecheval_jax.models.blocks import Block, components, layer_norm
-from mecheval_jax.models.feed_forward import KINDS
+from mecheval_jax.mixers import architectures_of, build_mixer, initializers
+from mecheval_jax.models.blocks import NORMS, Block, BlockConfig, norm
+from mecheval_jax.models.feed_forward import ACTIVATIONS, KINDS, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import Site
 
-POSITIONS = ("learned", "none")
+POSITIONS = ("learned", "none", "rotary", "alibi")
+DTYPES = ("float32", "bfloat16")
+WIDE = ("A_log", "D", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay", "time_first")
+"""Parameters that stay float32 when the rest is narrowed: exponentials are taken of most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,15 +34,28 @@ class ModelConfig:
     """The shape of a model.
 
     Attributes:
-        mixer: name of the architecture (`mixers.ARCHITECTURES`).
+        mixer: name of the architecture (`mixers.ARCHITECTURES`), ``module:Class`` of one's
+            own, or one for each layer joined by commas.
         layers: number of blocks.
         width: channels of the residual stream.
         vocabulary_size: rows of the embedding.
         max_length: length limit in tokens: rows of the position table and taps of
             implicit filters (the study: 1024).
-        positions: ``learned`` absolute positions, or ``none``.
+        positions: ``learned`` absolute positions, ``none``, or inside the mixers that have
+            them ``rotary`` or ``alibi``.
         feed_forward: ``mlp``, ``glu``, ``identity`` or ``none``; Mamba blocks have none.
+        canon: taps of a residual convolution before every mixer; 0 for none.
         mixer_options: fields of the mixers that differ from the architecture's defaults.
+        dtype: of the activations, ``float32`` or ``bfloat16``; parameters, recurrent states
+            and logits stay float32.
+        hidden: inner width of the feed-forward part; 0 for four times the width.
+        activation: of the feed-forward part.
+        feed_forward_bias: whether its dense layers have biases.
+        norm: ``layer``, ``rms``, or ``auto`` for what the architecture has.
+        output_norm: ``layer`` or ``rms``, before the output head.
+        norm_epsilon: of all norms.
+        parallel: whether mixer and feed-forward part read the same residual stream.
+        tied: whether the output head is the embedding.
     """
 
     mixer: str
@@ -46,42 +65,51 @@ class ModelConfig:
     max_length: int
     positions: str = "none"
     feed_forward: str = "mlp"
+    canon: int = 0
     mixer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    dtype: str = "float32"
+    hidden: int = 0
+    activation: str = "gelu"
+    feed_forward_bias: bool = True
+    norm: str = "auto"
+    output_norm: str = "layer"
+    norm_epsilon: float = 1e-5
+    parallel: bool = False
+    tied: bool = True
 
     def __post_init__(self):
-        choose("mixer", self.mixer, ARCHITECTURES)
         choose("positions", self.positions, POSITIONS)
         choose("feed_forward", self.feed_forward, KINDS)
+        choose("dtype", self.dtype, DTYPES)
+        choose("activation", self.activation, ACTIVATIONS)
+        choose("norm", self.norm, ("auto", *NORMS))
+        choose("output_norm", self.output_norm, NORMS)
         counts = ("layers", "width", "vocabulary_size", "max_length")
         require_at_least(self, "model", counts, 1)
-        for option, value in self.mixer_options.items():
-            if isinstance(value, str) and option != "scan_backend":
-                raise UserError(f"model.mixer_options.{option} is {value!r}: it takes a number")
-            smallest = 0 if option == "d_conv" else 1  # Mamba without its convolution
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                continue
-            if value != int(value) or value < smallest:
-                raise UserError(
-                    f"model.mixer_options.{option} is {value}: a whole number, at least {smallest}"
-                )
+        require_at_least(self, "model", ("canon", "hidden"), 0)
         for layer in range(self.layers):
-            self.build_mixer(layer)  # names an option that no mixer has
-        heads = self.mixer_options.get("heads", 1)
-        if self.width % heads:
-            raise UserError(f"model.width {self.width} is not divisible by {heads} heads")
+            self.build_mixer(layer)  # names an unknown mixer, and an option that none has
 
     def __hash__(self):
         return hash(tuple(str(value) for value in dataclasses.astuple(self)))
 
-    @property
-    def mamba_block(self) -> bool:
-        """Whether the blocks are Mamba's: RMSNorm, no feed-forward part."""
-        return ARCHITECTURES[self.mixer].mamba_block
+    def block(self, layer: int) -> BlockConfig:
+        """The shape of a layer around its mixer."""
+        mamba = architectures_of(self.mixer, self.layers)[layer].mamba_block
+        feed_forward = FeedForwardConfig(
+            "none" if mamba else self.feed_forward,
+            self.width,
+            self.layers,
+            self.hidden,
+            self.activation,
+            self.feed_forward_bias,
+        )
+        norm = ("rms" if mamba else "layer") if self.norm == "auto" else self.norm
+        return BlockConfig(feed_forward, norm, self.norm_epsilon, self.canon, self.parallel)
 
-    @property
-    def components(self) -> tuple[str, ...]:
-        """The canonical components of every layer, in the order of the computation."""
-        return components("none" if self.mamba_block else self.feed_forward)
+    def components(self, layer: int) -> tuple[str, ...]:
+        """The canonical components of a layer, in the order of the computation."""
+        return self.block(layer).components
 
     def build_mixer(self, layer: int) -> nn.Module:
         """A new mixer for one layer."""
@@ -91,6 +119,7 @@ class ModelConfig:
             layers=self.layers,
             width=self.width,
             max_length=self.max_length,
+            encoding=self.positions if self.positions in ("rotary", "alibi") else "none",
             options=self.mixer_options,
         )
 
@@ -113,17 +142,25 @@ class LanguageModel(nn.Module):
                 config.max_length, config.width, embedding_init=initializers.dense
             )
         self.block = [
-            Block(
-                config.build_mixer(layer),
-                config.width,
-                config.layers,
-                "none" if config.mamba_block else config.feed_forward,
-                rms_norm=config.mamba_block,
-            )
-            for layer in range(config.layers)
+            Block(config.build_mixer(layer), config.block(layer)) for layer in range(config.layers)
         ]
-        self.output_norm = layer_norm()
+        self.output_norm = norm(config.output_norm, config.norm_epsilon)
+        if not config.tied:
+            self.output_head = nn.Dense(
+                config.vocabulary_size, use_bias=False, kernel_init=initializers.dense
+            )
         self.embedding, self.final_norm = Site(), Site()
+
+    def _embed(self, tokens, index):
+        residual = self.token_embedding(tokens)
+        if self.config.positions == "learned":
+            residual = residual + self.position_embedding(index)
+        return self.embedding(residual)
+
+    def _logits(self, residual):
+        read = self.final_norm(self.output_norm(residual))
+        head = self.token_embedding.attend if self.config.tied else self.output_head
+        return head(read).astype(jnp.promote_types(read.dtype, jnp.float32))
 
     def __call__(
         self,
@@ -147,16 +184,44 @@ class LanguageModel(nn.Module):
             raise UserError(
                 f"{tokens.shape[1]} tokens, but the model's max_length is {self.config.max_length}"
             )
-        residual = self.token_embedding(tokens)
-        if self.config.positions == "learned":
-            residual = residual + self.position_embedding(jnp.arange(tokens.shape[1]))[None]
-        residual = self.embedding(residual)
+        residual = self._embed(tokens, jnp.arange(tokens.shape[1])[None])
         for layer, block in enumerate(self.block):
             last = layer == self.config.layers - 1
             residual = block(residual, positions if last and skip_unread else None)
         if not skip_unread:
             residual = at_positions(residual, positions)
-        return self.token_embedding.attend(self.final_norm(self.output_norm(residual)))
+        return self._logits(residual)
+
+    def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
+        """The state of the recurrent form before the first token.
+
+        Its bytes are the memory that the model needs to go on from a document.
+
+        Args:
+            batch: documents.
+            max_length: tokens that will be read at most; growing states are this long.
+        """
+        blocks = [block.initial_state(batch, max_length) for block in self.block]
+        return {"blocks": blocks, "position": jnp.zeros((), jnp.int32)}
+
+    def step(
+        self, state: dict[str, PyTree], tokens_t: Int[Array, " batch"]
+    ) -> tuple[dict[str, PyTree], Float[Array, "batch vocabulary"]]:
+        """Read one token of each document: the next state, and the logits of what follows."""
+        residual, blocks = self._embed(tokens_t, state["position"][None]), []
+        for block, block_state in zip(self.block, state["blocks"], strict=True):
+            block_state, residual = block.step(block_state, residual)
+            blocks.append(block_state)
+        return {"blocks": blocks, "position": state["position"] + 1}, self._logits(residual)
+
+
+def narrow(params: PyTree, config: ModelConfig) -> PyTree:
+    """Parameters as the model computes with them: in `config.dtype`, but for a few rates."""
+    if config.dtype == "float32":
+        return params
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf if path[-1].key in WIDE else leaf.astype(config.dtype), params
+    )
 
 
 def initialize(config: ModelConfig, key: Array) -> PyTree:

@@ -27,11 +27,13 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.ops.precision import in_float32
 
 TOEPLITZ_LIMIT = 64
 BACKENDS = ("auto", "toeplitz", "fft", "direct")
 
 
+@in_float32
 def long_convolution(
     x: Float[Array, "batch length width"],
     filter: Float[Array, "length width"],
@@ -66,7 +68,9 @@ def long_convolution_step(
 ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
     """One token of the convolution: the next state and the output."""
     position = state["position"]
-    inputs = jax.lax.dynamic_update_slice_in_dim(state["inputs"], x_t[:, None], position, axis=1)
+    inputs = jax.lax.dynamic_update_slice_in_dim(
+        state["inputs"], x_t[:, None].astype(state["inputs"].dtype), position, axis=1
+    )
     lag = position - jnp.arange(inputs.shape[1])
     taps = filter_of_length(inputs.shape[1])[jnp.maximum(lag, 0)]
     y = jnp.einsum("bld,ld->bd", inputs, jnp.where(lag[:, None] >= 0, taps, 0))

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.evaluation.mechanism import CORRUPTION, RESTORED, SUBSTANTIAL, Verdict
-from mecheval_jax.models.blocks import components
+from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
 
 LOOK_UP = "block_1/block_input"
 """The site that tells the mechanisms apart: between the two layers of the study's models."""
@@ -21,7 +21,7 @@ MISSING = "-"
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
-COMPONENTS = ("embedding", *components("mlp"), "final_norm")
+COMPONENTS = ("embedding", *BLOCK_COMPONENTS, "final_norm")
 """Components in the order in which a model computes them."""
 
 

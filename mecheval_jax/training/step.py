@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, narrow
 from mecheval_jax.partitioning.mesh import documents_sharding
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
@@ -27,7 +27,10 @@ def read(task: Task, batch: Batch) -> Array:
 def answer(model: ModelConfig, params, task: Task, batch: Batch):
     """`query_scores` of a model's answers: losses in nats and correctness, of every query."""
     logits = LanguageModel(model).apply(
-        {"params": params}, read(task, batch), batch.query_positions, skip_unread=True
+        {"params": narrow(params, model)},
+        read(task, batch),
+        batch.query_positions,
+        skip_unread=True,
     )
     return query_scores(logits, batch)
 

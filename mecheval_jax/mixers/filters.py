@@ -1,4 +1,4 @@
-"""Long convolution filters that a small network computes from the position.
+"""Filters of long convolutions: computed from the position by a small network, or free.
 
     z[t] = [t / (l_max - 1), cos(f w), -sin(f w)],   w = 2 pi t / l_max,   f = 1e-4
 
@@ -40,6 +40,11 @@ def position_features(key, shape, dtype=jnp.float32) -> Float[Array, "max_length
     angle = FREQUENCY * 2 * np.pi * np.arange(max_length) / max_length
     features = [np.linspace(0, 1, max_length), np.cos(angle), -np.sin(angle)]
     return jnp.asarray(np.stack(features, axis=-1), dtype)
+
+
+def hyena_rates(width: int) -> np.ndarray:
+    """Rates of Hyena's window, negative: to 0.01 within 150 % to 30 % of the length limit."""
+    return linspace(np.log(0.01) / 1.5, np.log(0.01) / 0.3, width)
 
 
 def check_length(length: int, max_length: int) -> None:
@@ -93,6 +98,25 @@ class SineFilter(nn.Module):
         for layer in (self.fc1, self.fc2, self.fc3):
             h = jnp.sin(self.frequency[None] * layer(h))
         time = linspace(0, 1, self.max_length)[:length]
-        rate = np.abs(linspace(np.log(0.01) / 1.5, np.log(0.01) / 0.3, self.width))
+        rate = np.abs(hyena_rates(self.width))
         window = jnp.exp(-(jnp.asarray(time, h.dtype)[:, None] * jnp.asarray(rate, h.dtype)[None]))
         return self.fc4(h) * window
+
+
+class ExplicitFilter(nn.Module):
+    """One free parameter a tap, N(0, 1) at the start, cut to the sequence.
+
+    The reference's circular convolution reads the future where its filter is longer than
+    the sequence; cut to the length, it cannot.
+    """
+
+    width: int
+    max_length: int
+
+    def setup(self):
+        self.taps = self.param("taps", nn.initializers.normal(1.0), (self.max_length, self.width))
+
+    def __call__(self, length: int) -> Float[Array, "length width"]:
+        """The filter's first `length` taps."""
+        check_length(length, self.max_length)
+        return self.taps[:length]

@@ -1,0 +1,137 @@
+"""The reference study's names for the parameters of its mixers."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+import numpy as np
+
+from mecheval_jax import mixers
+from mecheval_jax.interop.state_dict import Table, Target, dense, short_convolution
+from mecheval_jax.mixers.filters import hyena_rates, linspace
+
+
+def _no_entries(mixer: nn.Module) -> dict[str, np.ndarray]:
+    del mixer
+    return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """How the reference stores a mixer.
+
+    Attributes:
+        table: where its entries go.
+        fused: dense layers stacked along the outputs: name -> names of the parts.
+        duplicates: entries under which one parameter is stored again: name -> original.
+        dead: entries that the computation never reads, or that are constants of the
+            architecture: given the mixer, what the inverse writes there.
+    """
+
+    table: Table
+    fused: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    duplicates: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    dead: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
+
+
+def _dead_of_hyena(mixer: mixers.Hyena) -> dict[str, np.ndarray]:
+    return {
+        "filter_fn.pos_emb.t": linspace(0, 1, mixer.max_length)[None, :, None],
+        "filter_fn.modulation.deltas": hyena_rates(mixer.width)[None, None],
+    }
+
+
+def _dead_of_mamba(mixer: mixers.Mamba) -> dict[str, np.ndarray]:
+    """Without convolution the reference still stores one, of 4 taps."""
+    if mixer.d_conv:
+        return {}
+    inner = mixer.expand * mixer.width
+    return {
+        "conv1d.weight": np.zeros((inner, 1, 4), np.float32),
+        "conv1d.bias": np.zeros(inner, np.float32),
+    }
+
+
+def _dead_of_gated_delta_net(mixer: mixers.GatedDeltaNet) -> dict[str, np.ndarray]:
+    return {"D": np.ones(mixer.heads, np.float32)}
+
+
+def _s4d_kernel(theirs: str) -> Table:
+    parameters = {n: Target(f"kernel/{n}") for n in ("log_dt", "B", "inv_A_real", "A_imag")}
+    parameters["C"] = Target("kernel/C", "first")
+    return {f"{theirs}.{name}": target for name, target in parameters.items()}
+
+
+QKV = ("q_proj", "k_proj", "v_proj")
+ATTENTION = Reference(dense(*QKV, "out_proj"), fused={"Wqkv": QKV})
+GATED_NORM = {"g_norm_swish_gate.weight": Target("o_norm/scale")}
+DELTA_NET = dense(*QKV, "b_proj", "o_proj") | {"o_norm.weight": Target("o_norm/scale")}
+for _name in "qkv":
+    DELTA_NET |= short_convolution(f"{_name}_conv1d", f"{_name}_conv")
+
+REFERENCES: dict[type[nn.Module], Reference] = {
+    mixers.Attention: ATTENTION,
+    mixers.SlidingWindowAttention: ATTENTION,
+    mixers.BaseConv: Reference(
+        dense("projection", "conv.mlp.0=filter/fc1", "conv.mlp.2=filter/fc2")
+        | short_convolution("conv.conv", "conv")
+        | {
+            "conv.pos_emb.z": Target("filter/features", "first"),
+            "conv.filter": Target("filter/taps", "transpose"),
+        }
+    ),
+    mixers.Based: Reference(dense("proj_q", "proj_k", "proj_v", "proj_o")),
+    mixers.Hyena: Reference(
+        dense("in_proj", "out_proj")
+        | dense(*(f"filter_fn.implicit_filter.{2 * i}=filter/fc{i + 1}" for i in range(4)))
+        | short_convolution("short_filter", "short_conv")
+        | {
+            "filter_fn.bias": Target("D"),
+            "filter_fn.pos_emb.z": Target("filter/features", "first"),
+            "filter_fn.implicit_filter.1.freq": Target("filter/frequency", "first"),
+        },
+        duplicates={
+            f"filter_fn.implicit_filter.{i}.freq": "filter_fn.implicit_filter.1.freq"
+            for i in (3, 5)
+        },
+        dead=_dead_of_hyena,
+    ),
+    mixers.H3: Reference(
+        dense(*QKV, "output_linear=out_proj")
+        | _s4d_kernel("kernel.kernel")
+        | {
+            "ssm_k_D": Target("shift_D"),
+            "D": Target("D"),
+            "ssm_k_kernel.kernel.B": Target("shift_B"),
+            "ssm_k_kernel.kernel.C": Target("shift_C", "first"),
+        }
+    ),
+    mixers.Mamba: Reference(
+        dense("in_proj", "x_proj", "dt_proj", "out_proj")
+        | short_convolution("conv1d", "conv")
+        | {"A_log": Target("A_log"), "D": Target("D")},
+        dead=_dead_of_mamba,
+    ),
+    mixers.Mamba2: Reference(
+        dense("in_proj", "out_proj")
+        | short_convolution("conv1d", "conv")
+        | {name: Target(name) for name in ("dt_bias", "A_log", "D")}
+        | {"norm.weight": Target("norm_scale")}
+    ),
+    mixers.DeltaNet: Reference(DELTA_NET),
+    mixers.GatedDeltaNet: Reference(
+        DELTA_NET
+        | dense("a_proj", "g_proj")
+        | {name: Target(name) for name in ("A_log", "dt_bias")},
+        dead=_dead_of_gated_delta_net,
+    ),
+    mixers.GatedLinearAttention: Reference(
+        dense(*QKV, "g_proj", "o_proj", "gk_proj.0=decay_down", "gk_proj.1=decay_up") | GATED_NORM
+    ),
+    mixers.RetNet: Reference(dense(*QKV, "g_proj", "o_proj") | GATED_NORM),
+    mixers.RWKV4: Reference(
+        dense("key=k_proj", "value=v_proj", "receptance=r_proj", "output=out_proj")
+        | {name: Target(name) for name in ("time_decay", "time_first")}
+        | {f"time_mix_{name}": Target(f"mix_{name}", "first_two") for name in "kvr"}
+    ),
+}

@@ -1,0 +1,210 @@
+"""From the name in a config to the mixers of a model.
+
+An architecture is what a config names: a mixer for every layer, and the block that goes
+round it. ``base_conv`` alternates a short and a long convolution, ``based`` a short gated
+convolution and linear attention (the study's settings). A name ``module:Class`` is the
+user's own Flax module. Names joined by commas are a hybrid, one for each layer.
+"""
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.mixers.attention import Attention, SlidingWindowAttention
+from mecheval_jax.mixers.base_conv import BaseConv
+from mecheval_jax.mixers.based import Based
+from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
+from mecheval_jax.mixers.gla import GatedLinearAttention
+from mecheval_jax.mixers.h3 import H3
+from mecheval_jax.mixers.hyena import Hyena
+from mecheval_jax.mixers.lstm import LSTM
+from mecheval_jax.mixers.mamba import Mamba
+from mecheval_jax.mixers.mamba2 import Mamba2
+from mecheval_jax.mixers.retnet import RetNet
+from mecheval_jax.mixers.rwkv import RWKV4
+from mecheval_jax.mixers.s4d import S4D
+
+CONTEXT = ("width", "max_length", "layer", "layers", "encoding")
+"""Fields of mixers that the model sets, in those that have them."""
+
+ZERO = ("kernel", "d_conv", "key_heads", "window")
+"""Counts that may be 0, for none or for a default; others are at least 1."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """What a mixer's name in a config stands for.
+
+    Attributes:
+        mixer: the mixer class of a layer (the index counts from 0).
+        defaults: fields of that class which the architecture sets for a layer.
+        mamba_block: RMSNorm before the mixer and no feed-forward part, as Mamba has it.
+    """
+
+    mixer: Callable[[int], type[nn.Module]]
+    defaults: Callable[[int], Mapping[str, Any]] = lambda layer: {}
+    mamba_block: bool = False
+
+
+def _even(layer: int) -> bool:
+    return layer % 2 == 0
+
+
+def _of(mixer: type[nn.Module], **options: Any) -> Architecture:
+    return Architecture(lambda layer: mixer, **options)
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "attention": _of(Attention),
+    "sliding_window_attention": _of(SlidingWindowAttention),
+    "base_conv": Architecture(
+        lambda layer: BaseConv, lambda layer: {"kernel": 3 if _even(layer) else "implicit"}
+    ),
+    "based": Architecture(lambda layer: BaseConv if _even(layer) else Based),
+    "taylor_attention": _of(Based),
+    "hyena": _of(Hyena),
+    "h3": _of(H3),
+    "s4d": _of(S4D),
+    "mamba": _of(Mamba, mamba_block=True),
+    "mamba2": _of(Mamba2, mamba_block=True),
+    "delta_net": _of(DeltaNet),
+    "gated_delta_net": _of(GatedDeltaNet),
+    "gla": _of(GatedLinearAttention),
+    "retnet": _of(RetNet),
+    "rwkv4": _of(RWKV4),
+    "lstm": _of(LSTM),
+}
+
+
+def architectures_of(mixer: str, layers: int) -> tuple[Architecture, ...]:
+    """The architecture of each layer.
+
+    Raises:
+        UserError: an unknown name, or a hybrid of another number of layers.
+    """
+    names = [name.strip() for name in mixer.split(",")]
+    found = [_own(name) if ":" in name else _known(name) for name in names]
+    if len(found) not in (1, layers):
+        raise UserError(f"model.mixer {mixer!r} names {len(found)} mixers for {layers} layers")
+    return tuple(found) if len(found) == layers else tuple(found) * layers
+
+
+def _known(name: str) -> Architecture:
+    return ARCHITECTURES[choose("mixer", name, ARCHITECTURES)]
+
+
+def _own(path: str) -> Architecture:
+    """The architecture of a class given as ``module:Class``."""
+    module, _, name = path.partition(":")
+    try:
+        mixer = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"model.mixer {path!r} cannot be imported: {error}") from error
+    if not (isinstance(mixer, type) and issubclass(mixer, nn.Module)):
+        raise UserError(f"model.mixer {path!r} is not a Flax module (flax.linen.Module)")
+    if "positions" not in inspect.signature(mixer.__call__).parameters:
+        raise UserError(
+            f"model.mixer {path!r}: its __call__ must take (x, positions=None); "
+            "mecheval_jax.ops.positions.at_positions reads an output there"
+        )
+    return _of(mixer)
+
+
+def mixer_of(name: str, config: Mapping[str, Any]) -> nn.Module:
+    """A single mixer by name, with the fields that are given.
+
+    Raises:
+        UserError: an unknown name or field.
+    """
+    # The study's architectures of two kinds of layers are named after the second.
+    mixer = _known(name).mixer(1)
+    for field in config:
+        choose(f"field of {name}", field, _fields(mixer))
+    return mixer(**config)
+
+
+def _fields(mixer: type[nn.Module]) -> dict[str, dataclasses.Field]:
+    fields = {field.name: field for field in dataclasses.fields(mixer)}
+    return {name: field for name, field in fields.items() if name not in ("parent", "name")}
+
+
+def build_mixer(
+    architecture: str,
+    layer: int,
+    *,
+    layers: int,
+    width: int,
+    max_length: int,
+    encoding: str = "none",
+    options: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """The mixer of one layer.
+
+    Args:
+        architecture: a name in `ARCHITECTURES`, ``module:Class``, or one for each layer
+            joined by commas.
+        layer: index of the layer, from 0.
+        layers: depth of the model.
+        width: channels of the residual stream.
+        max_length: length limit of the model, in tokens.
+        encoding: positions inside the mixer: ``none``, ``rotary`` or ``alibi``.
+        options: fields of the mixer that differ from the architecture's defaults; a list is
+            one value for each layer. One that only other layers' mixers have is passed over.
+
+    Raises:
+        UserError: an unknown architecture, an option that no layer's mixer has, or a value
+            that the mixer cannot have.
+    """
+    chosen = architectures_of(architecture, layers)
+    context = {"layer": layer, "layers": layers, "width": width, "max_length": max_length}
+    classes = [entry.mixer(i) for i, entry in enumerate(chosen)]
+    if encoding != "none":
+        if not any("encoding" in _fields(mixer) for mixer in classes):
+            raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
+        context["encoding"] = encoding
+    valid = set().union(*map(_fields, classes)) - set(CONTEXT)
+    fields, values = _fields(classes[layer]), {}
+    for option, value in (options or {}).items():
+        if option not in valid:
+            raise UserError(
+                f"mixer {architecture!r} has no option {option!r}: "
+                f"valid are {', '.join(sorted(valid))}"
+            )
+        if isinstance(value, (list, tuple)):
+            if len(value) != layers:
+                raise UserError(
+                    f"model.mixer_options.{option} has {len(value)} values for {layers} layers"
+                )
+            value = value[layer]
+        if option in fields:
+            _check(option, value, fields[option].type)
+            values[option] = value
+    wanted = context | dict(chosen[layer].defaults(layer)) | values
+    return classes[layer](**{name: value for name, value in wanted.items() if name in fields})
+
+
+def _check(option: str, value: Any, kind: Any) -> None:
+    """Raise UserError unless an option has a value of its field's type."""
+    given = f"model.mixer_options.{option} is {value!r}"
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise UserError(f"{given}: True or False")
+    elif kind is str:
+        if not isinstance(value, str):
+            raise UserError(f"{given}: it takes a name")
+    elif isinstance(value, str):
+        if kind != int | str:
+            raise UserError(f"{given}: it takes a number")
+    elif kind is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise UserError(f"{given}: a positive number")
+    elif kind in (int, int | str):
+        smallest = 0 if option in ZERO else 1
+        whole = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not whole or value != int(value) or value < smallest:
+            raise UserError(f"{given}: a whole number, at least {smallest}")

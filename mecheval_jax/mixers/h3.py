@@ -1,0 +1,132 @@
+"""H3 (Fu et al. 2023): a shift and a diagonal state space model around an outer product.
+
+    k <- shift(k) + D_k k;    kv[i, j] = k[i] v[j] in every head
+    y = S4D(kv) + D kv;       o[j] = sum_i q[i] y[i, j];    out = W_o o + b_o
+
+The study sets d_state to the length limit and the size of a head to 2. Channels of o are
+ordered (j, head), those of q, k and v (head, i): the reference's order.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.errors import UserError
+from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.s4d import S4DKernel
+from mecheval_jax.ops import ssm_kernels
+from mecheval_jax.ops.long_convolution import long_convolution
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.sites import declare
+
+
+def _first(key, shape):
+    """1 at the first entry of the state, 0 elsewhere: the input enters there."""
+    del key
+    return jnp.zeros(shape).at[:, 0].set(1)
+
+
+class H3(nn.Module):
+    """A layer of H3.
+
+    Attributes:
+        width: channels of the residual stream.
+        max_length: length limit of the model.
+        d_state: size of both states; 0 for the length limit.
+        head_dim: channels of a head.
+        discretization: of the diagonal model, ``bilinear`` or ``zoh``.
+    """
+
+    width: int
+    max_length: int
+    d_state: int = 0
+    head_dim: int = 2
+    discretization: str = "bilinear"
+
+    SITES = {
+        "q": "queries",
+        "k": "keys, before the shift",
+        "v": "values by head",
+        "shift_output": "keys by head, after the shift and its skip",
+        "write": "outer products of keys and values [..., i, j, heads]",
+        "ssm_output": "what the diagonal model gives for them, plus D times them",
+        "head_output": "what the queries read, [..., j, heads]",
+    }
+
+    def __post_init__(self):
+        if self.width % self.head_dim:
+            raise UserError(f"width {self.width} is not divisible by head_dim {self.head_dim}")
+        super().__post_init__()
+
+    @property
+    def state_size(self) -> int:
+        """Size of both states."""
+        return self.d_state or self.max_length
+
+    def setup(self):
+        declare(self)
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
+            nn.Dense(self.width, kernel_init=initializers.dense) for _ in range(4)
+        )
+        heads, shift = self.width // self.head_dim, (self.width, self.state_size)
+        self.shift_B = self.param("shift_B", _first, shift)
+        self.shift_C = self.param("shift_C", initializers.uniform(self.state_size**-0.5), shift)
+        self.shift_D = self.param("shift_D", nn.initializers.normal(1.0), (self.width,))
+        self.kernel = S4DKernel(heads, self.state_size, self.discretization)
+        self.D = self.param("D", nn.initializers.normal(1.0), (heads,))
+
+    def _project(self, read, x):
+        return self.q(self.q_proj(read)), self.k(self.k_proj(x)), self.v_proj(x)
+
+    def _heads(self, h):
+        """Channels (head, i) as [..., i, heads]."""
+        return jnp.swapaxes(h.reshape(*h.shape[:-1], -1, self.head_dim), -1, -2)
+
+    def _outer(self, k, v):
+        k, v = self.shift_output(self._heads(k)), self.v(self._heads(v))
+        return self.write(k[..., :, None, :] * v[..., None, :, :])
+
+    def _read(self, q, y):
+        o = self.head_output(jnp.einsum("...ih,...ijh->...jh", self._heads(q), y))
+        return self.out_proj(o.reshape(*o.shape[:-2], self.width))
+
+    def __call__(
+        self,
+        x: Float[Array, "batch length width"],
+        positions: Int[Array, "batch queries"] | None = None,
+    ) -> Float[Array, "batch positions width"]:
+        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        batch, length = x.shape[:2]
+        q, k, v = self._project(at_positions(x, positions), x)
+        taps = ssm_kernels.shift_kernel(self.shift_B, self.shift_C, length)
+        k = long_convolution(k, taps) + self.shift_D[None, None] * k
+        kv = self._outer(k, v)
+        # Pairs (i, j) as documents: they share the kernels of their heads.
+        size = self.head_dim
+        rows = jnp.moveaxis(kv, 1, 3).reshape(batch * size**2, length, -1)
+        y = long_convolution(rows, self.kernel(length))
+        y = jnp.moveaxis(y.reshape(batch, size, size, length, -1), 3, 1)
+        y = self.ssm_output(y + self.D[None, None, None, None] * kv)
+        return self._read(q, at_positions(y, positions))
+
+    def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
+        """Empty states; their sizes do not depend on `max_length`."""
+        del max_length
+        heads, size = self.width // self.head_dim, self.head_dim
+        return {
+            "shift": jnp.zeros((batch, self.width, self.state_size)),
+            "ssm": jnp.zeros((batch, size, size, heads, self.state_size // 2), jnp.complex64),
+        }
+
+    def step(
+        self, state: dict[str, Array], x_t: Float[Array, "batch width"]
+    ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
+        """Mix one token: the next states and the output."""
+        q, k, v = self._project(x_t, x_t)
+        older = jnp.pad(state["shift"], ((0, 0), (0, 0), (1, 0)))[..., :-1]
+        shift = older + self.shift_B[None] * k[..., None]
+        k = (shift * self.shift_C[None]).sum(axis=-1) + self.shift_D[None] * k
+        kv = self._outer(k, v)
+        ssm, y = self.kernel.step(state["ssm"], kv)
+        y = self.ssm_output(y + self.D[None, None, None] * kv)
+        return {"shift": shift, "ssm": ssm}, self._read(q, y)

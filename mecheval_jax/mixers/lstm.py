@@ -1,0 +1,81 @@
+"""The LSTM (Hochreiter and Schmidhuber 1997), with forget gates.
+
+    i, f, g, o = W x[t] + U h[t-1] + b
+    c <- sigmoid(f) c + sigmoid(i) tanh(g);   h = sigmoid(o) tanh(c);   y = h
+
+Its recurrence is not linear, so there is no parallel form: the parallel call is a loop.
+All weights are uniform on +-1/sqrt(width), PyTorch's rule.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.recurrence import STATE_SITES
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.sites import declare
+
+
+class LSTM(nn.Module):
+    """An LSTM as a sequence mixer.
+
+    Attributes:
+        width: channels of the residual stream and of the state.
+    """
+
+    width: int
+
+    SITES = {
+        "gates": "W x + b: input, forget, cell and output gate before the state is added",
+        "state": STATE_SITES["state"] + " [..., (c, h), width]",
+    }
+
+    def setup(self):
+        declare(self)
+        uniform = initializers.uniform(self.width**-0.5)
+        self.in_proj = nn.Dense(4 * self.width, kernel_init=uniform, bias_init=uniform)
+        self.recurrent = self.param("recurrent", uniform, (self.width, 4 * self.width))
+
+    def _advance(self, state, gates):
+        c, h = state[:, 0], state[:, 1]
+        i, f, g, o = jnp.split(gates + h @ self.recurrent, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jnp.stack([c, jax.nn.sigmoid(o) * jnp.tanh(c)], axis=1).astype(state.dtype)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch length width"],
+        positions: Int[Array, "batch queries"] | None = None,
+    ) -> Float[Array, "batch positions width"]:
+        """Mix all tokens, one after another; the outputs at `positions`, or everywhere."""
+        gates = self.gates(self.in_proj(x))
+        replaced = ()
+        if self.state.replaced():
+            mask, value = self.state.replacement()
+            mask = jnp.ones((1,) * 4, bool) if mask is None else mask
+            shape = (*x.shape[:2], 2, self.width)
+            replaced = tuple(jnp.broadcast_to(h, shape) for h in (mask, value))
+
+        def advance(state, at_t):
+            gates_t, *replaced_t = at_t
+            state = self._advance(state, gates_t)
+            if replaced_t:
+                state = jnp.where(replaced_t[0], replaced_t[1], state)
+            return state, state
+
+        by_time = tuple(jnp.moveaxis(h, 1, 0) for h in (gates, *replaced))
+        start = self.initial_state(len(x), x.shape[1]).astype(x.dtype)
+        states = self.state(jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1))
+        return at_positions(states[:, :, 1], positions)
+
+    def initial_state(self, batch: int, max_length: int) -> Array:
+        """C and h of zeros."""
+        del max_length
+        return jnp.zeros((batch, 2, self.width))
+
+    def step(self, state: Array, x_t: Float[Array, "batch width"]):
+        """Mix one token: the next state and its output."""
+        state = self._advance(state, self.in_proj(x_t))
+        return state, state[:, 1]

@@ -1,0 +1,151 @@
+"""Mamba-2 (Dao and Gu 2024).
+
+z, x, B, C, dt = parts of W_in x;   x, B, C = silu(conv(x, B, C))
+dt = softplus(dt + dt_bias), one a head;   a = exp(-exp(A_log) dt)
+S <- a S + B (dt x)^T;   y = S^T C + D x
+out = W_out (RMSNorm(y silu(z))), the norm over each group of channels
+
+The heads of a group share B and C.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.errors import UserError
+from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.mamba import INNER_SITES
+from mecheval_jax.mixers.recurrence import matrix_recurrence
+from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.ops.linear_attention import linear_attention_step
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.sites import declare
+
+EPSILON = 1e-5
+
+
+class Mamba2(nn.Module):
+    """A state space model with one decay a head, computed as matrix products.
+
+    Attributes:
+        width: channels of the residual stream.
+        layers: depth of the model, which scales the output projection at initialisation.
+        d_state: size of the state per channel.
+        d_conv: taps of the short convolution; 0 for none (its silu stays).
+        expand: inner channels per channel of the residual stream.
+        head_dim: channels of a head.
+        groups: number of groups of heads that share B and C.
+        bias: whether the input and output projections have biases.
+        backend: of `ops.linear_attention`.
+    """
+
+    width: int
+    layers: int = 1
+    d_state: int = 128
+    d_conv: int = 4
+    expand: int = 2
+    head_dim: int = 64
+    groups: int = 1
+    bias: bool = False
+    backend: str = "auto"
+
+    SITES = INNER_SITES
+
+    def __post_init__(self):
+        inner = self.expand * self.width
+        if inner % self.head_dim or (inner // self.head_dim) % self.groups:
+            raise UserError(
+                f"mamba2: {inner} inner channels do not divide into heads of {self.head_dim} "
+                f"channels in {self.groups} groups"
+            )
+        super().__post_init__()
+
+    @property
+    def inner(self) -> int:
+        """Channels inside the mixer."""
+        return self.expand * self.width
+
+    @property
+    def heads(self) -> int:
+        """Number of heads."""
+        return self.inner // self.head_dim
+
+    def setup(self):
+        declare(self)
+        mixed = self.inner + 2 * self.groups * self.d_state
+
+        def dense(features, init):
+            return nn.Dense(features, use_bias=self.bias, kernel_init=init)
+
+        self.in_proj = dense(self.inner + mixed + self.heads, initializers.uniform_fan_in)
+        if self.d_conv:
+            self.conv = ShortConvolution(mixed, self.d_conv)
+        self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
+        self.A_log = self.param("A_log", initializers.log_uniform_rates(1, 16), (self.heads,))
+        self.D = self.param("D", nn.initializers.ones, (self.heads,))
+        self.norm = nn.RMSNorm(epsilon=EPSILON, use_scale=False)  # of each group by itself
+        self.norm_scale = self.param("norm_scale", nn.initializers.ones, (self.inner,))
+        self.out_proj = dense(self.width, initializers.mamba_out_projection(self.layers))
+
+    def _parts(self, x):
+        projected = self.in_projection(self.in_proj(x))
+        z, mixed, dt = jnp.split(projected, (self.inner, projected.shape[-1] - self.heads), axis=-1)
+        lead = (None,) * (dt.ndim - 1)
+        return (
+            self.gate(z),
+            self.conv_input(mixed),
+            self.dt(jax.nn.softplus(dt + self.dt_bias[lead])),
+        )
+
+    def _select(self, mixed, dt):
+        """x, and the arguments of the recurrence: q, k, v, log_decay."""
+        mixed = self.activation(jax.nn.silu(mixed))
+        ends = (self.inner, self.inner + self.groups * self.d_state)
+        x, B, C = jnp.split(mixed, ends, axis=-1)
+        axes = x.shape[:-1]
+        x = self.x(x.reshape(*axes, self.heads, self.head_dim))
+        B, C = self.B(B.reshape(*axes, self.groups, -1)), self.C(C.reshape(*axes, self.groups, -1))
+        k, q = (jnp.repeat(h, self.heads // self.groups, axis=-2) for h in (B, C))
+        rates = -jnp.exp(self.A_log)[(None,) * (dt.ndim - 1)]
+        return x, (q, k, dt[..., None] * x, (rates * dt)[..., None])
+
+    def _with_skip(self, y, x):
+        return y + self.D[(None,) * (x.ndim - 2) + (slice(None), None)] * x
+
+    def _out(self, y, z):
+        y = y.reshape(z.shape) * jax.nn.silu(z)
+        y = self.norm(y.reshape(*z.shape[:-1], self.groups, -1)).reshape(z.shape)
+        scale = self.norm_scale[(None,) * (z.ndim - 1)]
+        return self.out_projection(self.out_proj(y * scale))
+
+    def __call__(
+        self,
+        x: Float[Array, "batch length width"],
+        positions: Int[Array, "batch queries"] | None = None,
+    ) -> Float[Array, "batch positions width"]:
+        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        z, mixed, dt = self._parts(x)
+        mixed = self.conv_output(self.conv(mixed) if self.d_conv else mixed)
+        x, arguments = self._select(mixed, dt)
+        y = matrix_recurrence(self, *arguments, self.backend)
+        y = self.ssm_output(self._with_skip(y, x))
+        return self._out(at_positions(y, positions), at_positions(z, positions))
+
+    def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
+        """Empty state; its size does not depend on `max_length`."""
+        del max_length
+        state = {"ssm": jnp.zeros((batch, self.heads, self.d_state, self.head_dim))}
+        return state | ({"conv": self.conv.initial_state(batch)} if self.d_conv else {})
+
+    def step(
+        self, state: dict[str, Array], x_t: Float[Array, "batch width"]
+    ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
+        """Mix one token: the next state and its output."""
+        z, mixed, dt = self._parts(x_t)
+        new = dict(state)
+        if self.d_conv:
+            new["conv"], mixed = self.conv.step(state["conv"], mixed)
+        x, arguments = self._select(mixed, dt)
+        new["ssm"], y = linear_attention_step(state["ssm"], *arguments)
+        return new, self._out(self._with_skip(y, x), z)

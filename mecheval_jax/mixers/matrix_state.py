@@ -1,0 +1,187 @@
+"""What the mixers with a matrix for a state share: DeltaNet, Gated DeltaNet, GLA, RetNet.
+
+    q, k, v = projections of x (in the delta nets: silu(conv(projection)))
+    S <- decay S + k v^T,  or by the delta rule  S <- decay (I - beta k k^T) S + beta k v^T
+    o = S^T q;    y = W_o (RMSNorm(o) [* silu(W_g x)])
+
+with a state S [key, value] a head, and one norm scale shared by the heads. A subclass says
+how q, k, decay and beta come about.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.errors import UserError
+from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.recurrence import STATE_SITES, matrix_recurrence
+from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.ops.delta_rule import delta_rule, delta_rule_states, delta_rule_step
+from mecheval_jax.ops.linear_attention import linear_attention_step, read
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.sites import declare
+
+EPSILON = 1e-5
+SITES = {
+    "q": "queries by head",
+    "k": "keys by head",
+    "v": "values by head",
+    "decay": STATE_SITES["decay"],
+    "write": STATE_SITES["write"],
+    "state": STATE_SITES["state"],
+    "head_output": "what each head reads from its state, before its norm",
+    "gate": "output gate, before its silu",
+}
+DELTA_SITES = {
+    "q_input": "queries before their convolution",
+    "k_input": "keys before their convolution",
+    "v_input": "values before their convolution",
+    "q": "queries by head, after convolution and silu",
+    "k": "keys by head, after convolution and silu",
+    "v": "values by head, after convolution and silu",
+    "beta": "how far the state is moved towards the value",
+    "state": STATE_SITES["state"],
+    "head_output": SITES["head_output"],
+}
+
+
+class MatrixStateMixer(nn.Module):
+    """Base of the family.
+
+    Attributes:
+        width: channels of the residual stream.
+        heads: number of heads.
+        backend: of `ops.linear_attention` or `ops.delta_rule`.
+    """
+
+    width: int
+    heads: int = 1
+    backend: str = "auto"
+
+    key_share: float = 1.0  # channels of all keys, as a share of the width
+    value_share: float = 1.0  # channels of all values
+    kernel: int = 0  # taps of the short convolutions; 0 for none
+    gated: bool = True  # whether there is an output gate
+
+    def __post_init__(self):
+        for share in (self.key_share, self.value_share):
+            if share * self.width % self.heads:
+                raise UserError(
+                    f"width {self.width} gives {share * self.width:g} channels of keys or values, "
+                    f"which are not divisible by {self.heads} heads"
+                )
+        super().__post_init__()
+
+    def setup(self):
+        declare(self)
+        key, value = int(self.key_share * self.width), int(self.value_share * self.width)
+        for name, size in (("q", key), ("k", key), ("v", value)):
+            setattr(self, f"{name}_proj", self.dense(size))
+            if self.kernel:
+                setattr(self, f"{name}_conv", ShortConvolution(size, self.kernel, use_bias=False))
+        if self.gated:
+            self.g_proj = self.dense(value)
+        self.o_norm = nn.RMSNorm(epsilon=EPSILON, use_fast_variance=False)
+        self.o_proj = self.dense(self.width)
+
+    def dense(self, features: int, use_bias: bool = False) -> nn.Dense:
+        """A projection of the family."""
+        return nn.Dense(features, use_bias=use_bias, kernel_init=initializers.dense)
+
+    # What a subclass is about.
+
+    def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
+        """Queries and keys [..., heads, key] of the positions `index`, as the state sees them."""
+        raise NotImplementedError
+
+    def log_decay(self, x: Array) -> Array:
+        """Logarithms of the decays [..., heads, key or 1]."""
+        return jnp.zeros((*x.shape[:-1], self.heads, 1), x.dtype)
+
+    def strength(self, x: Array) -> Array | None:
+        """Beta of the delta rule [..., heads]; None for plain linear attention."""
+        del x
+        return None
+
+    def _project(self, x, convolve):
+        """q, k and v by head; `convolve` is given the convolution's name and its input."""
+        parts = []
+        for name in "qkv":
+            h = getattr(self, f"{name}_proj")(x)
+            if self.kernel:
+                h = jax.nn.silu(convolve(f"{name}_conv", getattr(self, f"{name}_input")(h)))
+            parts.append(getattr(self, name)(h.reshape(*h.shape[:-1], self.heads, -1)))
+        return parts
+
+    def _mix(self, q, k, v, log_decay, beta):
+        if beta is None:
+            return matrix_recurrence(self, q, k, v, log_decay, self.backend)
+        if "decay" in self.SITES and self.decay.in_use():
+            decay = self.decay(jnp.exp(log_decay))
+            log_decay = jnp.log(decay) if self.decay.replaced() else log_decay
+        if self.state.in_use():
+            reset = None
+            if self.state.replaced():
+                mask, value = self.state.replacement()
+                reset = (jnp.ones((1,) * 5, bool) if mask is None else mask, value)
+            states = delta_rule_states(k, v, beta, log_decay, reset, self.backend)
+            states = self.state(states)
+            if self.state.replaced():
+                return read(states, q)
+        return delta_rule(q, k, v, beta, log_decay, self.backend)
+
+    def _out(self, heads, x):
+        o = self.o_norm(heads).reshape(*heads.shape[:-2], -1)
+        return self.o_proj(o * jax.nn.silu(self.gate(self.g_proj(x))) if self.gated else o)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch length width"],
+        positions: Int[Array, "batch queries"] | None = None,
+    ) -> Float[Array, "batch positions width"]:
+        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        q, k, v = self._project(x, lambda name, h: getattr(self, name)(h))
+        index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
+        q, k = self.prepare(q, k, index)
+        beta = self.strength(x)
+        heads = self._mix(q, k, v, self.log_decay(x), None if beta is None else self.beta(beta))
+        return self._out(
+            self.head_output(at_positions(heads, positions)), at_positions(x, positions)
+        )
+
+    def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
+        """Empty state; its size does not depend on `max_length`."""
+        del max_length
+        key, value = (
+            int(share * self.width) // self.heads for share in (self.key_share, self.value_share)
+        )
+        state = {
+            "matrix": jnp.zeros((batch, self.heads, key, value)),
+            "position": jnp.zeros((), jnp.int32),
+        }
+        if self.kernel:
+            convolutions = (f"{name}_conv" for name in "qkv")
+            state |= {name: getattr(self, name).initial_state(batch) for name in convolutions}
+        return state
+
+    def step(
+        self, state: dict[str, Array], x_t: Float[Array, "batch width"]
+    ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
+        """Mix one token: the next state and its output."""
+        new = {"position": state["position"] + 1}
+
+        def convolve(name, h):
+            new[name], y = getattr(self, name).step(state[name], h)
+            return y
+
+        q, k, v = self._project(x_t, convolve)
+        index = jnp.broadcast_to(state["position"], (len(x_t), 1))
+        q, k = (h[:, 0] for h in self.prepare(q[:, None], k[:, None], index))
+        arguments = (q, k, v), self.log_decay(x_t)
+        beta = self.strength(x_t)
+        if beta is None:
+            new["matrix"], o = linear_attention_step(state["matrix"], *arguments[0], arguments[1])
+        else:
+            new["matrix"], o = delta_rule_step(state["matrix"], *arguments[0], beta, arguments[1])
+        return new, self._out(o, x_t)

@@ -1,0 +1,30 @@
+"""Retention (Sun et al. 2023).
+
+S <- a S + k v^T,   a = 1 - 2^(-5 - h) in head h;   q and k turned by rotary positions
+y = W_o (RMSNorm(S^T q / sqrt(key)) * silu(W_g x));   values twice as wide
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array
+from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
+from mecheval_jax.ops.rotary import rotary
+
+
+class RetNet(MatrixStateMixer):
+    """Linear attention with fixed decays; see `MatrixStateMixer` for the attributes."""
+
+    value_share: float = 2.0
+
+    SITES = SITES
+
+    def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
+        """Both turned by their positions, and the queries scaled."""
+        return rotary(q, index) * q.shape[-1] ** -0.5, rotary(k, index)
+
+    def log_decay(self, x: Array) -> Array:
+        """log(1 - 2^(-5 - h)), whatever x is."""
+        decays = np.log1p(-(2.0 ** (-5 - np.arange(self.heads))))
+        decays = jnp.asarray(decays, x.dtype)[(None,) * (x.ndim - 1)]
+        return jnp.broadcast_to(decays, (*x.shape[:-1], self.heads))[..., None]

@@ -1,0 +1,107 @@
+"""The time mixing of RWKV-4 (Peng et al. 2023).
+
+k, v, r = W_* (m_* x[t] + (1 - m_*) x[t-1]);   y = W_o (sigmoid(r) * wkv(k, v))
+
+with the weighted average of `ops.wkv`: decay w = -exp(time_decay), bonus u = time_first.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.recurrence import STATE_SITES
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.wkv import wkv, wkv_state, wkv_step
+from mecheval_jax.sites import declare
+
+
+class RWKV4(nn.Module):
+    """RWKV-4's sequence mixer.
+
+    Attributes:
+        width: channels of the residual stream.
+        layer: index of the layer, on which the initial decays and mixtures depend.
+        layers: depth of the model.
+        backend: of `ops.wkv`.
+    """
+
+    width: int
+    layer: int = 0
+    layers: int = 1
+    backend: str = "auto"
+
+    SITES = {
+        "k": "logarithms of the weights",
+        "v": "values",
+        "r": "receptance, before its sigmoid",
+        "state": STATE_SITES["state"] + " [..., (numerator, denominator, exponent), width]",
+        "average": "the weighted average",
+    }
+
+    def setup(self):
+        declare(self)
+        depth = self.layer / max(self.layers - 1, 1)
+        rest = 1 - self.layer / self.layers
+        channel = jnp.arange(self.width) / self.width
+        last = jnp.arange(self.width) / max(self.width - 1, 1)
+        zigzag = (jnp.arange(1, self.width + 1) % 3 - 1) / 2
+        initial = {
+            "time_decay": -5 + 8 * last ** (0.7 + 1.3 * depth),
+            "time_first": jnp.log(0.3) + zigzag,
+            "mix_k": channel**rest,
+            "mix_v": channel**rest + 0.3 * depth,
+            "mix_r": channel ** (rest / 2),
+        }
+        for name, value in initial.items():
+            setattr(self, name, self.param(name, lambda key, value=value: value))
+        self.k_proj, self.v_proj, self.r_proj, self.out_proj = (
+            nn.Dense(self.width, use_bias=False, kernel_init=initializers.dense) for _ in range(4)
+        )
+
+    def _project(self, x, previous):
+        lead = (None,) * (x.ndim - 1)
+        parts = []
+        for name in "kvr":
+            mix = getattr(self, f"mix_{name}")[lead]
+            projected = getattr(self, f"{name}_proj")(mix * x + (1 - mix) * previous)
+            parts.append(getattr(self, name)(projected))
+        return parts
+
+    @property
+    def _rates(self):
+        return -jnp.exp(self.time_decay), self.time_first
+
+    def _out(self, y, r):
+        return self.out_proj(jax.nn.sigmoid(r) * y)
+
+    def __call__(
+        self,
+        x: Float[Array, "batch length width"],
+        positions: Int[Array, "batch queries"] | None = None,
+    ) -> Float[Array, "batch positions width"]:
+        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        k, v, r = self._project(x, jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1])
+        reset = None
+        if self.state.replaced():
+            mask, value = self.state.replacement()
+            reset = (jnp.ones((1,) * 4, bool) if mask is None else mask, value)
+        y, states = wkv(k, v, *self._rates, reset, self.backend)
+        self.state(states)
+        y = self.average(y)
+        return self._out(at_positions(y, positions), at_positions(r, positions))
+
+    def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
+        """Empty sums and no previous token; their size does not depend on `max_length`."""
+        del max_length
+        previous = jnp.zeros((batch, self.width))
+        return {"sums": wkv_state(batch, self.width), "previous": previous}
+
+    def step(
+        self, state: dict[str, Array], x_t: Float[Array, "batch width"]
+    ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
+        """Mix one token: the next state and its output."""
+        k, v, r = self._project(x_t, state["previous"])
+        sums, y = wkv_step(state["sums"], k, v, *self._rates)
+        return {"sums": sums, "previous": x_t}, self._out(y, r)

@@ -1,0 +1,129 @@
+"""S4D (Gu et al. 2022): a diagonal state space model that does not depend on its input.
+
+y = K * x + D x (a long convolution);   out = GLU(W gelu(y) + b)
+
+with the kernel K of `ops.ssm_kernels`, one state of size d_state a channel.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Complex, Float, Int
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.mixers import initializers
+from mecheval_jax.ops import ssm_kernels
+from mecheval_jax.ops.long_convolution import long_convolution
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.sites import declare
+
+
+def _real_ones(key, shape):
+    del key
+    return jnp.zeros(shape).at[..., 0].set(1)
+
+
+def _frequencies(key, shape):
+    """Pi n: the modes of S4D-Lin."""
+    del key
+    return jnp.broadcast_to(jnp.pi * jnp.arange(shape[1]), shape)
+
+
+class S4DKernel(nn.Module):
+    """The parameters of a kernel, with the initialisation S4D-Lin.
+
+    Attributes:
+        channels: number of kernels.
+        d_state: size of the state; half of it is stored, the rest is its conjugate.
+        discretization: ``bilinear`` or ``zoh``.
+    """
+
+    channels: int
+    d_state: int
+    discretization: str = "bilinear"
+
+    def __post_init__(self):
+        choose("discretization", self.discretization, ssm_kernels.DISCRETIZATIONS)
+        if self.d_state % 2:
+            raise UserError(f"d_state {self.d_state} is odd: it counts conjugate pairs")
+        super().__post_init__()
+
+    def setup(self):
+        shape = (self.channels, self.d_state // 2)
+        # Complex normal: variance 1/2 of the real and of the imaginary part.
+        self.C = self.param("C", nn.initializers.normal(0.5**0.5), (*shape, 2))
+        self.B = self.param("B", _real_ones, (*shape, 2))
+        self.log_dt = self.param("log_dt", initializers.log_uniform(1e-3, 1e-1), shape[:1])
+        self.inv_A_real = self.param("inv_A_real", nn.initializers.constant(jnp.log(0.5)), shape)
+        self.A_imag = self.param("A_imag", _frequencies, shape)
+
+    def discretized(self) -> tuple[Complex[Array, "c n"], Complex[Array, "c n"]]:
+        """Cbar and log Abar."""
+        parameters = (self.C, self.B, self.log_dt, self.inv_A_real, self.A_imag)
+        return ssm_kernels.discretize(*parameters, self.discretization)
+
+    def __call__(self, length: int) -> Float[Array, "length channels"]:
+        """The first `length` taps."""
+        return ssm_kernels.s4d_kernel(*self.discretized(), length)
+
+    def step(
+        self,
+        state: Complex[Array, "batch *axes channels n"],
+        x_t: Float[Array, "batch *axes channels"],
+    ) -> tuple[Complex[Array, "batch *axes channels n"], Float[Array, "batch *axes channels"]]:
+        """One token of the convolution: the next state and the output."""
+        C_bar, log_A_bar = (h[(None,) * (x_t.ndim - 1)] for h in self.discretized())
+        state = jnp.exp(log_A_bar) * state + x_t[..., None]
+        return state, 2 * (C_bar * state).real.sum(axis=-1)
+
+
+class S4D(nn.Module):
+    """A layer of S4D.
+
+    Attributes:
+        width: channels of the residual stream.
+        d_state: size of the state a channel.
+        discretization: ``bilinear`` or ``zoh``.
+    """
+
+    width: int
+    d_state: int = 64
+    discretization: str = "bilinear"
+
+    SITES = {
+        "filter_output": "what the long convolution gives",
+        "activation": "gelu of it plus D x",
+        "gate": "the half of the output projection that gates the other, before its sigmoid",
+    }
+
+    def setup(self):
+        declare(self)
+        self.kernel = S4DKernel(self.width, self.d_state, self.discretization)
+        self.D = self.param("D", nn.initializers.normal(1.0), (self.width,))
+        self.out_proj = nn.Dense(2 * self.width, kernel_init=initializers.dense)
+
+    def _out(self, y, x):
+        y = y + self.D[(None,) * (x.ndim - 1)] * x
+        y, gate = jnp.split(
+            self.out_proj(self.activation(jax.nn.gelu(y, approximate=False))), 2, -1
+        )
+        return y * jax.nn.sigmoid(self.gate(gate))
+
+    def __call__(
+        self,
+        x: Float[Array, "batch length width"],
+        positions: Int[Array, "batch queries"] | None = None,
+    ) -> Float[Array, "batch positions width"]:
+        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        y = self.filter_output(long_convolution(x, self.kernel(x.shape[1])))
+        return self._out(at_positions(y, positions), at_positions(x, positions))
+
+    def initial_state(self, batch: int, max_length: int) -> Array:
+        """Empty state; its size does not depend on `max_length`."""
+        del max_length
+        return jnp.zeros((batch, self.width, self.d_state // 2), jnp.complex64)
+
+    def step(self, state: Array, x_t: Float[Array, "batch width"]):
+        """Mix one token: the next state and its output."""
+        state, y = self.kernel.step(state, x_t)
+        return state, self._out(y, x_t)

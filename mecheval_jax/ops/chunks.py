@@ -1,0 +1,96 @@
+"""Recurrences of a matrix, chunk by chunk.
+
+    S[t] = diag(a[t]) S[t-1] + k[t] u[t]^T,    o[t] = S[t]^T q[t],    S [key, value]
+
+In a chunk of c tokens that starts from S_0, with D[t, s] the sum of log a from s+1 to t,
+
+    o[t] = (q[t] a[1..t])^T S_0 + sum_{s <= t} (q[t] exp(D[t, s]) . k[s]) u[s]
+
+so all chunks do their inner work at once as matrix products, and only S is carried from one
+to the next (Dao and Gu 2024; Yang et al. 2024). Sums of logarithms are taken over each
+span by itself: differences of one running sum would lose all digits beside a decay of
+almost 0. They are masked before the exponential, which keeps gradients finite.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float
+
+CHUNK = 16
+
+
+def split(
+    x: Float[Array, "batch length heads *axes"],
+) -> Float[Array, "chunks batch heads c *axes"]:
+    """Tokens in chunks, the last filled up with zeros."""
+    batch, length = x.shape[:2]
+    chunks = -(-length // CHUNK)
+    pad = [(0, 0), (0, chunks * CHUNK - length)] + [(0, 0)] * (x.ndim - 2)
+    x = jnp.pad(x, pad).reshape(batch, chunks, CHUNK, *x.shape[2:])
+    return jnp.moveaxis(jnp.moveaxis(x, 1, 0), 3, 2)
+
+
+def join(
+    x: Float[Array, "chunks batch heads c *axes"], length: int
+) -> Float[Array, "batch length heads *axes"]:
+    """The inverse of `split`."""
+    x = jnp.moveaxis(jnp.moveaxis(x, 2, 3), 0, 1)
+    return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
+
+
+class Decays(NamedTuple):
+    """Products of decays in each chunk; the last axis is the key's or of size 1.
+
+    Attributes:
+        between: [..., t, s, key], from after s to t; 0 where s > t.
+        start: [..., t, key], from before the chunk to t.
+        end: [..., s, key], from after s to the end of the chunk.
+        whole: [..., key], of the chunk.
+    """
+
+    between: Array
+    start: Array
+    end: Array
+    whole: Array
+
+
+def decays(log_decay: Float[Array, "chunks batch heads c key"]) -> Decays:
+    """The products of the decays whose logarithms are given."""
+    index = jnp.arange(CHUNK)
+    after = (index[:, None] > index[None, :])[None, None, None, ..., None]
+    spans = jnp.cumsum(jnp.where(after, log_decay[..., :, None, :], 0), axis=-3)
+    reached = (index[:, None] >= index[None, :])[None, None, None, ..., None]
+    between = jnp.exp(jnp.where(reached, spans, -jnp.inf))
+    start = jnp.exp(jnp.cumsum(log_decay, axis=-2))
+    return Decays(between, start, between[..., -1, :, :], start[..., -1, :])
+
+
+def pairs(q: Array, k: Array, between: Array) -> Array:
+    """sum_key q[t] k[s] between[t, s] for all t, s of each chunk."""
+    if between.shape[-1] == 1:  # one decay for all keys: a matrix product
+        return jnp.einsum("...tk,...sk->...ts", q, k) * between[..., 0]
+    return jnp.einsum("...tk,...sk,...tsk->...ts", q, k, between)
+
+
+def carry(q: Array, k: Array, u: Array, decay: Decays, from_state: Array | None = None) -> Array:
+    """Outputs [chunks, batch, heads, c, value], the state carried from chunk to chunk.
+
+    `from_state` [..., c, key], if given, makes the writes depend on the state at the
+    start of the chunk: u - from_state S_0.
+    """
+    inner = pairs(q, k, decay.between)
+    q, k = q * decay.start, k * decay.end
+    rows = (q, k, u, inner, decay.whole) + (() if from_state is None else (from_state,))
+
+    def advance(state, chunk):
+        q, k, u, inner, whole, *from_state = chunk
+        for read in from_state:
+            u = u - jnp.einsum("bhck,bhkv->bhcv", read, state)
+        o = jnp.einsum("bhck,bhkv->bhcv", q, state) + jnp.einsum("bhts,bhsv->bhtv", inner, u)
+        return whole[..., None] * state + jnp.einsum("bhck,bhcv->bhkv", k, u), o
+
+    start = jnp.zeros((*k.shape[1:3], k.shape[-1], u.shape[-1]), u.dtype)
+    return jax.lax.scan(advance, start, rows)[1]

@@ -1,0 +1,167 @@
+"""The gated delta rule (Yang et al. 2024a, 2024b).
+
+    S[t] = a[t] (I - beta[t] k[t] k[t]^T) S[t-1] + beta[t] k[t] v[t]^T,    o[t] = S[t]^T q[t]
+
+with S [key, value]: what the state answers to k is moved by beta towards v. The gate
+a = exp(log_decay) is 1 in DeltaNet. Keys are expected to have length 1.
+
+Backends: ``sequential`` (``lax.scan``) and ``chunked``, the WY form: in a chunk that starts
+from S_0 the recurrence writes k[t] u[t]^T (see `ops.chunks`) with
+
+    (I + A) u = beta v - (beta a[1..t] k) S_0,    A[t, s] = beta[t] (k[t] . k[s]) a[s+1..t], s < t
+
+and I + A is inverted by halves, in matrix products: a triangular solve is a call out of
+the program that XLA cannot spread over devices.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Bool, Float
+from mecheval_jax.errors import choose
+from mecheval_jax.ops import chunks
+from mecheval_jax.ops.linear_attention import BACKENDS, read
+from mecheval_jax.ops.precision import in_float32
+
+
+@in_float32
+def delta_rule(
+    q: Float[Array, "batch length heads key"],
+    k: Float[Array, "batch length heads key"],
+    v: Float[Array, "batch length heads value"],
+    beta: Float[Array, "batch length heads"],
+    log_decay: Float[Array, "batch length heads decayed"],
+    backend: str = "auto",
+) -> Float[Array, "batch length heads value"]:
+    """The outputs o, from a state of zeros.
+
+    Args:
+        q: what reads the state.
+        k: keys of length 1.
+        v: what the state shall answer to k.
+        beta: how far it is moved there, 0 to 1.
+        log_decay: logarithm of the gate a, at most 0; last axis 1.
+        backend: ``auto``, ``sequential`` or ``chunked``.
+
+    Raises:
+        UserError: an unknown backend.
+    """
+    if choose("backend", backend, BACKENDS) != "sequential":
+        return _chunked(q, k, v, beta, log_decay)
+
+    def advance(state, at_t):
+        return delta_rule_step(state, *at_t)
+
+    start = jnp.zeros((q.shape[0], q.shape[2], q.shape[3], v.shape[3]), v.dtype)
+    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (q, k, v, beta, log_decay))
+    return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
+
+
+def delta_rule_step(
+    state: Float[Array, "batch heads key value"],
+    q_t: Float[Array, "batch heads key"],
+    k_t: Float[Array, "batch heads key"],
+    v_t: Float[Array, "batch heads value"],
+    beta_t: Float[Array, "batch heads"],
+    log_decay_t: Float[Array, "batch heads decayed"],
+) -> tuple[Float[Array, "batch heads key value"], Float[Array, "batch heads value"]]:
+    """One token: the next state and the output."""
+    state = jnp.exp(log_decay_t)[..., None] * state
+    error = beta_t[..., None] * (v_t - read(state, k_t))
+    state = state + k_t[..., None] * error[..., None, :]
+    return state, read(state, q_t)
+
+
+def _chunked(q, k, v, beta, log_decay):
+    length = q.shape[1]
+    q, k, v, beta, log_decay = (chunks.split(x) for x in (q, k, v, beta[..., None], log_decay))
+    decay = chunks.decays(log_decay)
+    index = jnp.arange(chunks.CHUNK)
+    earlier = (index[:, None] > index[None, :])[None, None, None]
+    inverse = _inverse(jnp.where(earlier, beta * chunks.pairs(k, k, decay.between), 0))
+    u = jnp.einsum("...ts,...sv->...tv", inverse, beta * v)
+    from_state = jnp.einsum("...ts,...sk->...tk", inverse, beta * decay.start * k)
+    return chunks.join(chunks.carry(q, k, u, decay, from_state), length)
+
+
+def _inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
+    """The inverse of I + A for a strictly lower triangular A; c is a power of 2.
+
+    The inverse of [[P, 0], [Q, R]] is [[P', 0], [-R' Q P', R']]: diagonal blocks of size 1
+    are their own inverses, and each round doubles them.
+    """
+    size, axes = A.shape[-1], A.shape[:-2]
+    inverses = jnp.ones((*axes, size, 1, 1), A.dtype)
+    block = 1
+    while block < size:
+        count = size // (2 * block)
+        # The blocks Q below the diagonal, one of each pair.
+        tiles = A.reshape(*axes, count, 2, block, count, 2, block)[..., :, 1, :, :, 0, :]
+        Q = jnp.einsum("...ixiy->...ixy", tiles)
+        halves = inverses.reshape(*axes, count, 2, block, block)
+        P, R = halves[..., 0, :, :], halves[..., 1, :, :]
+        low = -jnp.einsum("...xy,...yz,...zw->...xw", R, Q, P)
+        top = jnp.concatenate([P, jnp.zeros_like(P)], axis=-1)
+        inverses = jnp.concatenate([top, jnp.concatenate([low, R], axis=-1)], axis=-2)
+        block *= 2
+    return inverses.reshape(*axes, size, size)
+
+
+def delta_rule_states(
+    k: Float[Array, "batch length heads key"],
+    v: Float[Array, "batch length heads value"],
+    beta: Float[Array, "batch length heads"],
+    log_decay: Float[Array, "batch length heads decayed"],
+    reset: tuple[Bool[Array, "..."], Float[Array, "..."]] | None = None,
+    backend: str = "auto",
+) -> Float[Array, "batch length heads key value"]:
+    """All states; where the mask of `reset` holds, its value stands in their place.
+
+    A replaced state is what the following tokens go on from. ``sequential`` goes token by
+    token. ``chunked`` composes the affine maps S -> M S + W in a parallel scan, where a
+    replaced entry has a row of zeros in M and its value in W; a mask that differs between
+    the value channels makes M differ between them.
+
+    Args:
+        k: keys of length 1.
+        v: what the state shall answer to k.
+        beta: how far it is moved there.
+        log_decay: logarithm of the gate, last axis 1.
+        reset: mask and value, each of a shape that broadcasts to the states'.
+        backend: ``auto`` (sequential), ``sequential`` or ``chunked``.
+    """
+    shape = (*k.shape, v.shape[-1])
+    mask, value = (jnp.zeros((1,) * 5, bool), jnp.zeros((1,) * 5)) if reset is None else reset
+    if choose("backend", backend, BACKENDS) == "chunked":
+        key = k.shape[-1]
+        outer = (beta[..., None] * k)[..., :, None] * k[..., None, :]
+        move = jnp.exp(log_decay)[..., None] * (
+            jnp.eye(key, dtype=k.dtype)[None, None, None] - outer
+        )
+        write = (beta[..., None] * k)[..., :, None] * v[..., None, :]
+        rows = jnp.broadcast_to(mask, (*mask.shape[:3], key, mask.shape[4]))
+        rows = jnp.moveaxis(rows, 4, 3)[..., None]  # [batch, length, heads, value or 1, key, 1]
+        move = jnp.where(rows, 0, move[:, :, :, None])
+        write = jnp.where(mask, value, write)
+
+        def compose(earlier, later):
+            (M, W), (M_later, W_later) = earlier, later
+            if M.shape[3] == 1:
+                moved = jnp.einsum("...ij,...jv->...iv", M_later[..., 0, :, :], W)
+            else:
+                moved = jnp.einsum("...vij,...jv->...iv", M_later, W)
+            return jnp.einsum("...ij,...jk->...ik", M_later, M), moved + W_later
+
+        return jax.lax.associative_scan(compose, (move, write), axis=1)[1]
+
+    mask, value = (jnp.broadcast_to(x, shape) for x in (mask, value))
+    q = jnp.zeros_like(k)
+
+    def advance(state, at_t):
+        mask_t, value_t, *rest = at_t
+        state = jnp.where(mask_t, value_t, delta_rule_step(state, *rest)[0])
+        return state, state
+
+    start = jnp.zeros((shape[0], *shape[2:]), v.dtype)
+    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (mask, value, q, k, v, beta, log_decay))
+    return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)

@@ -1,0 +1,39 @@
+"""Rotary positions (Su et al. 2021) and the slopes of ALiBi (Press et al. 2022).
+
+Rotary, in the half-split layout: channel i of the first half and channel i of the second
+are one plane, turned by position * base^(-i / half).
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Float, Int
+
+
+def rotary(
+    x: Float[Array, "batch length heads key"],
+    positions: Int[Array, "batch length"],
+    base: float = 10_000.0,
+    channels: int | None = None,
+) -> Float[Array, "batch length heads key"]:
+    """Turn queries or keys by their positions; only the first `channels`, all if None."""
+    channels = x.shape[-1] if channels is None else channels
+    half = channels // 2
+    rates = base ** (-jnp.arange(half, dtype=jnp.promote_types(x.dtype, jnp.float32)) / half)
+    angle = positions[..., None, None] * rates[None, None, None]
+    cosine, sine = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
+    first, second, rest = jnp.split(x, (half, 2 * half), axis=-1)
+    turned = (first * cosine - second * sine, second * cosine + first * sine)
+    return jnp.concatenate([*turned, rest], axis=-1)
+
+
+def alibi_slopes(heads: int) -> np.ndarray:
+    """The penalty per token of distance of each head: 2^(-8/n), 2^(-16/n), ... for n a power of 2.
+
+    Other numbers take those of the power below and every second one of the power above,
+    as the authors do.
+    """
+    power = 2 ** int(np.log2(heads))
+    slopes = 2.0 ** (-8 * np.arange(1, power + 1) / power)
+    between = 2.0 ** (-4 * np.arange(1, 2 * power + 1, 2) / power)
+    return np.concatenate([slopes, between])[:heads].astype(np.float32)

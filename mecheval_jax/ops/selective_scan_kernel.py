@@ -1,0 +1,137 @@
+"""The selective scan of `ops.selective_scan` as two Pallas kernels.
+
+    h[t] = a[t] h[t-1] + B[t] (dt[t] x[t]),   a[t] = exp(dt[t] A),   y[t] = sum_n C[t] h[t]
+
+and, with g[t] the gradient of the loss with respect to h[t], which runs backwards,
+
+    g[t] = a[t+1] g[t+1] + C[t] y_bar[t],     e[t] = g[t] a[t] h[t-1]
+    x_bar[t] = dt[t] sum_n g[t] B[t],         dt_bar[t] = x[t] sum_n g[t] B[t] + sum_n e[t] A
+    B_bar[t] = sum_d g[t] dt[t] x[t],         C_bar[t] = sum_d h[t] y_bar[t]
+    A_bar = sum_t e[t] dt[t]
+
+One program of the grid (batch, blocks of channels) walks through all tokens of one document
+and keeps h, or g and A_bar, [state, block], in the carry of its loop; channels come last, so
+that a row of x is one contiguous load. The forward kernel reads x, dt, B and C once and
+writes y; for a gradient it also writes the state before every token, [batch, length, state,
+inner], which the backward kernel reads. B_bar and C_bar are sums over all channels: each
+block writes its part, and the parts are added outside.
+
+Channels are padded with zeros to whole blocks and states to a power of two, as the Triton
+compiler asks. Away from a GPU or a TPU the kernels are interpreted, which is slow and meant
+for tests. They are lowered for both, but were never timed or run there.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton
+
+from mecheval_jax.array_types import Array, Float
+
+BLOCK = 128  # channels of one program: the lanes of a TPU register, 4 warps of a GPU
+
+
+def selective_scan_kernel(
+    x: Float[Array, "batch length inner"],
+    dt: Float[Array, "batch length inner"],
+    rates: Float[Array, "state inner"],
+    B: Float[Array, "batch length state"],
+    C: Float[Array, "batch length state"],
+) -> Float[Array, "batch length inner"]:
+    """The outputs y of the scan, from a state of zeros; `rates` is A with channels last."""
+    state, inner = rates.shape
+    block = min(BLOCK, pl.next_power_of_2(inner))
+    more_channels, more_state = -inner % block, pl.next_power_of_2(state) - state
+    x, dt = (_pad(array, 0, more_channels) for array in (x, dt))
+    B, C = (_pad(array, 0, more_state) for array in (B, C))
+    return _scan(block, x, dt, _pad(rates, more_state, more_channels), B, C)[..., :inner]
+
+
+def _pad(array, rows, columns):
+    return jnp.pad(array, [(0, 0)] * (array.ndim - 2) + [(0, rows), (0, columns)])
+
+
+def _forward_kernel(x, dt, rates, B, C, y, before=None):
+    def advance(t, h):
+        if before is not None:
+            before[t] = h
+        h = jnp.exp(dt[t][None] * rates[...]) * h + B[t][:, None] * (dt[t] * x[t])[None]
+        y[t] = (C[t][:, None] * h).sum(axis=0)
+        return h
+
+    jax.lax.fori_loop(0, x.shape[0], advance, jnp.zeros(rates.shape, x.dtype))
+
+
+def _backward_kernel(
+    x, dt, rates, B, C, before, y_bar, x_bar, dt_bar, rates_bar, B_bar, C_bar
+):
+    def retreat(steps, carry):
+        t = x.shape[0] - 1 - steps
+        g, total = carry
+        decay, written = jnp.exp(dt[t][None] * rates[...]), dt[t] * x[t]
+        kept = decay * before[t]
+        g = g + C[t][:, None] * y_bar[t][None]
+        exponent_bar = g * kept
+        written_bar = (g * B[t][:, None]).sum(axis=0)
+        x_bar[t] = written_bar * dt[t]
+        dt_bar[t] = written_bar * x[t] + (exponent_bar * rates[...]).sum(axis=0)
+        B_bar[t] = (g * written[None]).sum(axis=1)
+        C_bar[t] = ((kept + B[t][:, None] * written[None]) * y_bar[t][None]).sum(axis=1)
+        return g * decay, total + exponent_bar * dt[t][None]
+
+    zeros = jnp.zeros(rates.shape, x.dtype)
+    rates_bar[...] = jax.lax.fori_loop(0, x.shape[0], retreat, (zeros, zeros))[1]
+
+
+def _call(kernel, block, arrays, inputs, outputs):
+    """Run a kernel over documents and blocks of channels; arrays start with x, dt and rates."""
+    (batch, length, inner), (state, _) = arrays[0].shape, arrays[2].shape
+    blocks = inner // block
+    # Of each kind of array: its shape, what one program sees of it, and at which block.
+    kinds = {
+        "x": ((batch, length, inner), (None, length, block), lambda i, j: (i, 0, j)),
+        "A": ((state, inner), (state, block), lambda i, j: (0, j)),
+        "B": ((batch, length, state), (None, length, state), lambda i, j: (i, 0, 0)),
+        "h": (
+            (batch, length, state, inner),
+            (None, length, state, block),
+            lambda i, j: (i, 0, 0, j),
+        ),
+        "A part": ((batch, state, inner), (None, state, block), lambda i, j: (i, 0, j)),
+        "B part": (
+            (blocks, batch, length, state),
+            (None, None, length, state),
+            lambda i, j: (j, i, 0, 0),
+        ),
+    }
+    platform = jax.default_backend()
+    return pl.pallas_call(
+        kernel,
+        grid=(batch, blocks),
+        in_specs=[pl.BlockSpec(*kinds[kind][1:]) for kind in inputs],
+        out_specs=[pl.BlockSpec(*kinds[kind][1:]) for kind in outputs],
+        out_shape=[jax.ShapeDtypeStruct(kinds[kind][0], arrays[0].dtype) for kind in outputs],
+        compiler_params=triton.CompilerParams() if platform == "gpu" else None,
+        interpret=platform not in ("gpu", "tpu"),
+    )(*arrays)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan(block, x, dt, rates, B, C):
+    return _call(_forward_kernel, block, (x, dt, rates, B, C), "xxABB", "x")[0]
+
+
+def _forward(block, *arrays):
+    y, before = _call(_forward_kernel, block, arrays, "xxABB", "xh")
+    return y, (*arrays, before)
+
+
+def _backward(block, saved, y_bar):
+    outputs = ("x", "x", "A part", "B part", "B part")
+    bars = _call(_backward_kernel, block, (*saved, y_bar), "xxABBhx", outputs)
+    return (*bars[:2], *(parts.sum(axis=0) for parts in bars[2:]))
+
+
+_scan.defvjp(_forward, _backward)

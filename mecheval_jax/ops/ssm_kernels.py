@@ -1,0 +1,72 @@
+"""Convolution kernels of linear time-invariant state space models.
+
+S4D (Gu et al. 2022), a diagonal complex state with h[t] = Abar h[t-1] + x[t]:
+
+    K[l] = 2 Re sum_n Cbar_n Abar_n^l,    dt = exp(log_dt),  A = -exp(inv_A_real) + i A_imag
+    bilinear:  Abar = (1 + dt A / 2) / (1 - dt A / 2),   Cbar = C B dt / (1 - dt A / 2)
+    zoh:       Abar = exp(dt A),                         Cbar = C B (exp(dt A) - 1) / A
+
+Half of the conjugate pairs is stored, hence 2 Re. The shift state space model of H3 (Fu et
+al. 2023) remembers the last N inputs: K[l] = sum_n B[n] C[n + l] for l < N.
+"""
+
+import math
+
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Complex, Float
+from mecheval_jax.errors import choose
+
+DISCRETIZATIONS = ("bilinear", "zoh")
+
+
+def discretize(
+    C: Float[Array, "channels state 2"],
+    B: Float[Array, "channels state 2"],
+    log_dt: Float[Array, " channels"],
+    inv_A_real: Float[Array, "channels state"],
+    A_imag: Float[Array, "channels state"],
+    discretization: str = "bilinear",
+) -> tuple[Complex[Array, "channels state"], Complex[Array, "channels state"]]:
+    """Cbar and log Abar; the last axis of C and B is (real, imaginary).
+
+    Raises:
+        UserError: an unknown discretization.
+    """
+    dt = jnp.exp(log_dt)[:, None]
+    A = -jnp.exp(inv_A_real) + 1j * A_imag
+    CB = (C[..., 0] + 1j * C[..., 1]) * (B[..., 0] + 1j * B[..., 1])
+    if choose("discretization", discretization, DISCRETIZATIONS) == "zoh":
+        return CB * jnp.expm1(dt * A) / A, dt * A
+    below = 1 - dt * A / 2
+    return CB * dt / below, jnp.log(1 + dt * A / 2) - jnp.log(below)
+
+
+def s4d_kernel(
+    C_bar: Complex[Array, "channels state"],
+    log_A_bar: Complex[Array, "channels state"],
+    length: int,
+) -> Float[Array, "length channels"]:
+    """The first `length` taps K.
+
+    Abar^(a s + b) = Abar^(a s) Abar^b with s near sqrt(length): the powers are a product of
+    two small tables, which real matrix products sum over the state.
+    """
+    side = math.isqrt(length - 1) + 1
+    index = jnp.arange(side)[None, None]
+    fine = jnp.exp(log_A_bar[..., None] * index)
+    coarse = C_bar[..., None] * jnp.exp(log_A_bar[..., None] * (side * index))
+    taps = jnp.einsum("hna,hnb->abh", coarse.real, fine.real)
+    taps = taps - jnp.einsum("hna,hnb->abh", coarse.imag, fine.imag)
+    return 2 * taps.reshape(side * side, -1)[:length]
+
+
+def shift_kernel(
+    B: Float[Array, "channels state"], C: Float[Array, "channels state"], length: int
+) -> Float[Array, "length channels"]:
+    """The first `length` taps of the shift model; 0 beyond the size of its state."""
+    state = B.shape[1]
+    # A correlation, by transforms long enough that it does not wrap round.
+    product = jnp.conj(jnp.fft.rfft(B, n=2 * state)) * jnp.fft.rfft(C, n=2 * state)
+    taps = jnp.fft.irfft(product, n=2 * state)[:, : min(state, length)]
+    return jnp.pad(taps, ((0, 0), (0, max(0, length - state)))).T.astype(B.dtype)

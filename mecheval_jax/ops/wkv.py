@@ -1,0 +1,103 @@
+"""The weighted average of RWKV-4 (Peng et al. 2023).
+
+    y[t] = (n[t-1] + e^(u + k[t]) v[t]) / (d[t-1] + e^(u + k[t]))
+    n[t] = e^w n[t-1] + e^k[t] v[t],    d[t] = e^w d[t-1] + e^k[t],    w < 0
+
+k is not bounded, so the sums are kept as n = e^m n', d = e^m d' with the running maximum m
+of the exponents. The state is [n', d', m].
+
+Backends: ``sequential`` (``lax.scan``) and ``associative``, a parallel scan with the
+operator that joins two spans: shift both to the greater maximum, then add.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Bool, Float
+from mecheval_jax.ops.linear_recurrence import resolve_backend
+from mecheval_jax.ops.precision import in_float32
+
+LOWEST = -1e30
+"""The maximum of no exponents: e^LOWEST is 0, and no difference of two is not a number."""
+
+
+@in_float32
+def wkv(
+    k: Float[Array, "batch length width"],
+    v: Float[Array, "batch length width"],
+    w: Float[Array, " width"],
+    u: Float[Array, " width"],
+    reset: tuple[Bool[Array, "..."], Float[Array, "..."]] | None = None,
+    backend: str = "auto",
+) -> tuple[Float[Array, "batch length width"], Float[Array, "batch length 3 width"]]:
+    """The averages y, and the states after each token.
+
+    Args:
+        k: logarithms of the weights.
+        v: what is averaged.
+        w: logarithm of the decay per token, negative.
+        u: bonus of the current token.
+        reset: mask and value that broadcast to the states: where the mask holds, the value
+            takes the state's place and later tokens go on from it (always sequential).
+        backend: ``auto``, ``sequential`` or ``associative``.
+
+    Raises:
+        ValueError: an unknown backend.
+    """
+    backend = resolve_backend(backend)
+    start = wkv_state(k.shape[0], k.shape[2], k.dtype)
+    if backend == "associative" and reset is None:
+        decay = jnp.broadcast_to(w[None, None], k.shape)
+        states = jax.lax.associative_scan(_join, (decay, v, jnp.ones_like(v), k), axis=1)[1:]
+        states = jnp.stack(states, axis=2)
+        before = jnp.concatenate([start[:, None], states[:, :-1]], axis=1)
+        return _read(jnp.moveaxis(before, 2, 0), k, v, u[None, None]), states
+
+    def advance(state, at_t):
+        k_t, v_t, *replaced = at_t
+        state, y_t = wkv_step(state, k_t, v_t, w, u)
+        if replaced:
+            state = jnp.where(replaced[0], replaced[1], state)
+        return state, (y_t, state)
+
+    shape = (*k.shape[:2], 3, k.shape[2])
+    replaced = () if reset is None else tuple(jnp.broadcast_to(x, shape) for x in reset)
+    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (k, v, *replaced))
+    y, states = jax.lax.scan(advance, start, by_time)[1]
+    return jnp.moveaxis(y, 0, 1), jnp.moveaxis(states, 0, 1)
+
+
+def wkv_state(batch: int, width: int, dtype=jnp.float32) -> Float[Array, "batch 3 width"]:
+    """The state before the first token: empty sums."""
+    return jnp.zeros((batch, 3, width), dtype).at[:, 2].set(LOWEST)
+
+
+def wkv_step(
+    state: Float[Array, "batch 3 width"],
+    k_t: Float[Array, "batch width"],
+    v_t: Float[Array, "batch width"],
+    w: Float[Array, " width"],
+    u: Float[Array, " width"],
+) -> tuple[Float[Array, "batch 3 width"], Float[Array, "batch width"]]:
+    """One token: the next state and the average."""
+    y = _read(jnp.moveaxis(state, 1, 0), k_t, v_t, u[None])
+    n, d, m = jnp.moveaxis(state, 1, 0)
+    _, *after = _join((w[None], n, d, m), (w[None], v_t, jnp.ones_like(v_t), k_t))
+    return jnp.stack(after, axis=1), y
+
+
+def _join(earlier, later):
+    """Two spans as one: the decay over them, and [n', d', m] of their tokens."""
+    w, n, d, m = earlier
+    w_later, n_later, d_later, m_later = later
+    m = m + w_later
+    highest = jnp.maximum(m, m_later)
+    old, new = jnp.exp(m - highest), jnp.exp(m_later - highest)
+    return w + w_later, old * n + new * n_later, old * d + new * d_later, highest
+
+
+def _read(state, k, v, u):
+    n, d, m = state
+    highest = jnp.maximum(m, u + k)
+    old, new = jnp.exp(m - highest), jnp.exp(u + k - highest)
+    return (old * n + new * v) / (old * d + new)
