@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mecheval_jax.evaluation.interchange import default_sites
 from mecheval_jax.interop import from_reference
 from mecheval_jax.interventions import capture_activations, combine, interchange, run
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
@@ -115,7 +116,7 @@ def test_activations(name):
 def test_interchange(name):
     model, params, arrays = reference(name)
     _, _, clean = observed(name)
-    sites = [f"block_{layer}/{name}" for layer in range(LAYERS) for name in model.config.components]
+    sites = default_sites(model.config)
     read = arrays["ids_L16"].shape[1] - 2
 
     # All cuts in one program: each site has positions of its own, -1 for no cut.

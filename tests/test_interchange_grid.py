@@ -16,7 +16,7 @@ from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.interchange import corrupted_tokens, default_sites, measure
 from mecheval_jax.evaluation.statistics import wilson
 from mecheval_jax.interventions import combine, interchange, site_paths
-from mecheval_jax.interventions.capture import observe, unflatten
+from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.base import Batch
@@ -85,8 +85,9 @@ class OneAtATime:
         self.batch, self.sites = measured.batch, measured.sites
         model = LanguageModel(measured.config)
         program = jax.jit(lambda tokens, patch: observe(model, measured.params, tokens, patch))
-        shape = (*self.batch.tokens.shape, measured.config.width)
-        blank = unflatten({site: jnp.zeros(shape) for site in self.sites})
+        look = lambda params: observe(model, params, self.batch.tokens)[1]
+        seen = jax.eval_shape(look, measured.params)
+        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), seen)
         nothing = interchange(blank, self.sites, jnp.full(DOCUMENTS, -1))
         self.run = lambda tokens, patch: program(tokens, combine(nothing, patch))
         corrupted = corrupted_tokens(TASK, self.batch, EVALUATION.corruptions, EVALUATION.seed)
@@ -438,9 +439,10 @@ def test_rows_are_the_long_table(measured):
     assert len(table) == len(by_place)
     assert set(by_place) == expected
     for row in table:
-        block, _, component = row["site"].rpartition("/")
-        assert row["component"] == component
-        assert row["layer"] == (int(block.removeprefix("block_")) if block else None)
+        block, _, component = row["site"].partition("/")
+        inside = block.startswith("block_")
+        assert row["component"] == (component if inside else block)
+        assert row["layer"] == (int(block.removeprefix("block_")) if inside else None)
         if row["value"] is not None:
             assert row["low"] - 1e-9 <= row["value"] <= row["high"] + 1e-9
     for c, corruption in enumerate(grid.corruptions):

@@ -57,8 +57,10 @@ class Subject:
         self._program = jax.jit(
             lambda params, tokens, interventions: observe(self.model, params, tokens, interventions)
         )
-        shape = (DOCUMENTS, LENGTH, WIDTH)
-        blank = unflatten({site: jnp.zeros(shape) for site in self.sites})
+        seen = jax.eval_shape(
+            lambda params: observe(self.model, params, self.tokens)[1], self.params
+        )
+        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), seen)
         self.nothing = interchange(blank, self.sites, NOWHERE)
         self.logits, self.activations = self.observe({})
         self.other_logits, self.other = self.observe({}, self.other_tokens)
@@ -105,7 +107,7 @@ def test_the_two_runs_differ_everywhere_that_matters(subject):
     """Catches subjects on which the equalities below would hold of any program."""
     assert differs(subject.logits, subject.other_logits).all()
     for layer in range(2):
-        for part in subject.config.components:
+        for part in subject.config.components(layer):
             site = f"block_{layer}/{part}"
             assert differs(subject.patched(subject.restore(site)), subject.logits).all(), site
 
@@ -369,13 +371,7 @@ def test_a_patched_run_is_the_last_block_applied_to_the_patched_stream(mixer):
     source = subject.other["block_1"]["block_input"]
     here = jnp.arange(LENGTH)[None, :, None] == value[:, None, None]
     residual = jnp.where(here, source, subject.activations["block_1"]["block_input"])
-    block = Block(
-        config.build_mixer(1),
-        WIDTH,
-        layers=2,
-        feed_forward="none" if config.mamba_block else "mlp",
-        rms_norm=config.mamba_block,
-    )
+    block = Block(config.build_mixer(1), config.block(1))
     expected = jax.jit(lambda p, r: block.apply({"params": p}, r))(
         subject.params["block_1"], residual
     )

@@ -7,18 +7,23 @@ import numpy as np
 import pytest
 
 from mecheval_jax.ops import long_convolution as long_convolution_module
+from mecheval_jax.ops import selective_scan as selective_scan_module
+from mecheval_jax.ops import selective_scan_kernel
 from mecheval_jax.ops.feature_maps import taylor_exp
-from mecheval_jax.ops.linear_recurrence import linear_recurrence
+from mecheval_jax.ops.linear_recurrence import BACKENDS, linear_recurrence, resolve_backend
 from mecheval_jax.ops.long_convolution import long_convolution
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.selective_scan import selective_scan
 from mecheval_jax.ops.short_convolution import short_convolution
 from tests import references
 
+SCAN_BACKENDS = selective_scan_module.BACKENDS[1:]  # all but auto
+
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 LENGTHS = (1, 2, 7, 64, 65)  # the loops are unrolled by 5: with a remainder and without
-BATCH, WIDTH, STATE = 2, 3, 4
+LONG = 1000  # many chunks, of which the last is not full
+BATCH, WIDTH, STATE = 2, 3, 5  # the scan's kernel pads the state to a power of two
 
 
 def normal(key, *shape):
@@ -81,14 +86,42 @@ def test_long_convolution_beyond_the_toeplitz_limit():
     np.testing.assert_allclose(long_convolution(x, filter)[0, :, 0], expected, rtol=1e-5)
 
 
-# Catches a parallel scan with its operator the wrong way round, a forgotten initial state.
-@pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("backend", ["sequential", "associative"])
+# Catches a parallel scan with its operator the wrong way round, a forgotten initial state, a
+# chunk that starts from another's state, a gradient that runs past the padding.
+@pytest.mark.parametrize("length", [*LENGTHS, LONG])
+@pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_linear_recurrence(length, backend):
     decay = np.random.default_rng(0).uniform(0, 1, (BATCH, length, WIDTH))
     write, initial = normal(1, BATCH, length, WIDTH), normal(2, BATCH, WIDTH)
     op = lambda *arguments: linear_recurrence(*arguments, backend=backend)
     check(op, references.linear_recurrence, (decay, write, initial))
+
+
+# Catches a decay that is matched with the wrong axes, and a gradient that is not summed over them.
+@pytest.mark.parametrize("shared", [(WIDTH, 1, 1), (1, 1, 4)])
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_linear_recurrence_with_a_shared_decay(backend, shared):
+    decay = np.random.default_rng(0).uniform(0, 1, (BATCH, 65, *shared))
+    write, initial = normal(1, BATCH, 65, WIDTH, 2, 4), normal(2, BATCH, WIDTH, 2, 4)
+    op = lambda *arguments: linear_recurrence(*arguments, backend=backend)
+    check(op, references.linear_recurrence, (decay, write, initial))
+
+
+# Catches a decay without the state's axes, which would be matched with batch and length.
+def test_linear_recurrence_refuses_a_decay_of_another_rank():
+    with pytest.raises(AssertionError, match="rank"):
+        linear_recurrence(jnp.ones((2, 2, 2)), jnp.ones((2, 2, 2, 2)))
+
+
+# Catches an `auto` that takes, on some platform, what was never measured there.
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [("cpu", "sequential"), ("gpu", "associative"), ("tpu", "associative")],
+)
+def test_auto_backend(monkeypatch, platform, expected):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    assert resolve_backend("auto") == expected
+    assert resolve_backend("auto", selective_scan_module.BACKENDS) == expected
 
 
 def scan_arguments(length):
@@ -98,23 +131,39 @@ def scan_arguments(length):
     return x, dt, A, B, C
 
 
-# Catches an error in the hand-written gradient of the sequential scan, and a swap of B and C.
-@pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("backend", ["sequential", "associative"])
+# Catches an error in a hand-written gradient, and a swap of B and C.
+@pytest.mark.parametrize("length", [*LENGTHS, LONG])
+@pytest.mark.parametrize("backend", SCAN_BACKENDS)
 def test_selective_scan(length, backend):
     op = lambda *arguments: selective_scan(*arguments, backend=backend)
     check(op, references.selective_scan, scan_arguments(length))
 
 
-# Catches a hand-written gradient that is right only along some directions: every entry counts.
-def test_selective_scan_gradients_agree_entry_by_entry():
+# Catches a hand-written gradient that is right only along some directions: every entry counts;
+# and a kernel that mixes up its blocks of channels, or adds the gradients of padded ones.
+def test_selective_scan_gradients_agree_entry_by_entry(monkeypatch):
+    monkeypatch.setattr(selective_scan_kernel, "BLOCK", 2)  # two blocks, half of one padded
+
     def gradients(backend):
         loss = lambda *arguments: (selective_scan(*arguments, backend=backend) ** 3).sum()
         return jax.jit(jax.grad(loss, argnums=range(5)))(*map(jnp.asarray, scan_arguments(12)))
 
     with jax.enable_x64(True):
-        for ours, derived in zip(gradients("sequential"), gradients("associative"), strict=True):
-            np.testing.assert_allclose(ours, derived, rtol=1e-9, atol=1e-9)
+        derived = gradients("associative")
+        for backend in ("sequential", "pallas"):
+            for ours, theirs in zip(gradients(backend), derived, strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+# Catches a kernel that only the interpreter understands. It is lowered here, not compiled.
+@pytest.mark.parametrize(("platform", "name"), [("gpu", "cuda"), ("tpu", "tpu")])
+def test_selective_scan_kernel_is_lowered_for_accelerators(monkeypatch, platform, name):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    loss = lambda *arguments: selective_scan(*arguments, backend="pallas").sum()
+    arguments = (jnp.asarray(a, jnp.float32) for a in scan_arguments(7))
+    program = jax.jit(jax.grad(loss)).trace(*arguments).lower(lowering_platforms=(name,))
+    call = {"cuda": "__gpu$xla.gpu.triton", "tpu": "tpu_custom_call"}[name]
+    assert program.as_text().count(f"@{call}(") == 2  # forward and backward
 
 
 # Catches an op that computes in another type than its input's, and one that loses digits.
@@ -143,11 +192,26 @@ def test_float32(op, twin, arguments):
     np.testing.assert_allclose(y, expected, atol=1e-5 * np.abs(expected).max())
 
 
+# Catches states that are kept in the half precision of their inputs.
+@pytest.mark.parametrize(
+    ("op", "arguments"),
+    [
+        (linear_recurrence, (1 / (1 + np.exp(normal(0, 2, 65, 3))), normal(1, 2, 65, 3))),
+        (selective_scan, scan_arguments(65)),
+    ],
+    ids=["linear_recurrence", "selective_scan"],
+)
+def test_half_precision_is_computed_in_float32(op, arguments):
+    half = [jnp.asarray(a, jnp.bfloat16) for a in arguments]
+    expected = op(*(a.astype(jnp.float32) for a in half)).astype(jnp.bfloat16)
+    chex.assert_trees_all_equal(op(*half), expected)
+
+
 # Catches a division by a product of decays: it underflows, and the result is not finite.
-@pytest.mark.parametrize("backend", ["sequential", "associative"])
+@pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_linear_recurrence_at_extreme_decays(backend):
-    decay = np.ones((1, 40, 3), np.float32) * np.array([0.0, 1e-30, 1.0], np.float32)
-    write = normal(0, 1, 40, 3).astype(np.float32)
+    decay = np.ones((1, 140, 3), np.float32) * np.array([0.0, 1e-30, 1.0], np.float32)
+    write = normal(0, 1, 140, 3).astype(np.float32)
 
     @jax.jit
     def value_and_gradients(decay, write):
@@ -161,9 +225,9 @@ def test_linear_recurrence_at_extreme_decays(backend):
 
 # Catches exp(-dt A), a logarithm of decays, a gradient of 0 * inf: states that vanish at once
 # in one channel and never in another.
-@pytest.mark.parametrize("backend", ["sequential", "associative"])
+@pytest.mark.parametrize("backend", SCAN_BACKENDS)
 def test_selective_scan_at_extreme_decays(backend):
-    x, _, _, B, C = (jnp.asarray(a, jnp.float32) for a in scan_arguments(40))
+    x, _, _, B, C = (jnp.asarray(a, jnp.float32) for a in scan_arguments(140))
     dt = jnp.broadcast_to(jnp.array([1e4, 1e-8, 1.0]), x.shape)
     A = jnp.broadcast_to(jnp.array([-1e4, -1e-8, -1e30])[:, None], (WIDTH, STATE))
 

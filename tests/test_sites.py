@@ -2,6 +2,7 @@
 
 import functools
 import re
+import runpy
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from mecheval_jax.interventions import addresses, capture_activations, resolve, 
 from mecheval_jax.interventions.capture import flatten, observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import Site
-from tests import planted
+from tests import planted, small
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -80,37 +81,41 @@ def test_the_documented_sites_are_the_captured_ones(mixer, layers):
 def test_sites_follow_the_feed_forward_part(kind, parts):
     """Catches components that are listed by the architecture and not by what a block has."""
     config = planted.shape_of("attention", feed_forward=kind)
-    assert list(config.components) == list(parts)
+    assert list(config.components(1)) == list(parts)
     assert canonical(site_paths(config)) == listed(parts, 2)
 
 
-def rows_of_the_table():
-    rows = re.findall(r"^``(\S+)``\s+``(\S+)``$", addresses.__doc__, flags=re.MULTILINE)
-    assert len(rows) >= 9
-    return rows
+def test_the_page_of_sites_is_the_code():
+    """Catches a page that was edited by hand, or not written again."""
+    page = runpy.run_path(str(small.ROOT / "docs" / "sites.py"))["render"]()
+    assert (small.ROOT / "docs" / "sites.md").read_text() == page
+    for mixer in MIXERS:
+        for site in planted.shape_of(mixer).build_mixer(1).SITES:
+            assert f"| `{site}` |" in page
 
 
-@pytest.mark.parametrize(("alias", "path"), rows_of_the_table())
-def test_every_row_of_the_table_of_names(alias, path):
-    """Catches a documented TransformerLens name that is not accepted, or means another site."""
-    assert resolve(alias, ATTENTION) == path
-    assert resolve(path, ATTENTION) == path
+LENS = {f"blocks.1.{name}": f"block_1/{site}" for name, site in addresses.TRANSFORMER_LENS.items()}
+VENE = {f"{name}[1]": f"block_1/{site}" for name, site in addresses.PYVENE.items()}
 
 
-@pytest.mark.parametrize("layer", [0, 1])
-def test_names_of_pyvene(layer):
-    """Catches a pyvene component that is dropped, or a layer that is ignored."""
-    names = {
-        "attention_input": "mixer_input",
-        "attention_output": "mixer_output",
-        "mlp_input": "mlp_input",
-        "mlp_output": "mlp_output",
-        "block_input": "block_input",
-        "block_output": "block_output",
-    }
-    for theirs, ours in names.items():
-        assert resolve(f"{theirs}[{layer}]", ATTENTION) == f"block_{layer}/{ours}"
-        assert f"``{theirs}[1]``" in addresses.__doc__
+@pytest.mark.parametrize(
+    ("alias", "path"), (LENS | VENE | addresses.OUTSIDE_BLOCKS).items(), ids=str
+)
+def test_every_name_of_another_tool(alias, path):
+    """Catches a documented name that is not accepted, or means a site that no model has."""
+    mamba = any(part in path for part in ("projection", "conv", "ssm", "state", "decay", "write"))
+    mamba |= path.rpartition("/")[2] in ("x", "B", "C", "dt")
+    config = planted.shape_of("mamba") if mamba else ATTENTION
+    assert resolve(alias, config) == path
+    assert resolve(path, config) == path
+
+
+def test_any_site_inside_a_mixer_answers_to_its_name():
+    """Catches names that only the listed sites have."""
+    config = planted.shape_of("based")
+    assert resolve("blocks.1.mixer.hook_key_features", config) == "block_1/mixer/key_features"
+    with pytest.raises(UserError, match="did you mean 'block_1/mixer/key_features'"):
+        resolve("blocks.1.mixer.hook_key_feature", config)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +172,7 @@ def test_the_residual_stream_is_the_sum_of_its_parts(observed):
     for layer in range(2):
         at = lambda part: values[f"block_{layer}/{part}"]  # noqa: B023
         total = at("block_input") + at("mixer_output")
-        if "mlp_output" in config.components:
+        if "mlp_output" in config.components(0):
             assert np.abs(at("mlp_output")).max() > 0.1
             total = total + at("mlp_output")
         assert np.abs(at("mixer_output")).max() > 0.1
@@ -192,7 +197,7 @@ def test_inputs_are_after_the_norm(observed):
         block, at = params[f"block_{layer}"], lambda part: values[f"block_{layer}/{part}"]  # noqa: B023
         expected = normalized(at("block_input"), block["mixer_norm"])
         np.testing.assert_allclose(at("mixer_input"), expected, rtol=1e-3, atol=1e-4)
-        if "mlp_input" in config.components:
+        if "mlp_input" in config.components(0):
             expected = normalized(at("block_input") + at("mixer_output"), block["mlp_norm"])
             np.testing.assert_allclose(at("mlp_input"), expected, rtol=1e-3, atol=1e-4)
     expected = normalized(values["block_1/block_output"], params["output_norm"])

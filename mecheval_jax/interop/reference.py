@@ -137,9 +137,7 @@ def _take_mixer(mixer, entries, theirs, ours) -> tuple[Table, list[str]]:
             entries[theirs + name.removeprefix(f"{theirs}mixer.")] = entries.pop(name)
     for fused, parts in reference.fused.items():
         for kind in ("weight", "bias"):
-            whole = entries.get(f"{theirs}{fused}.{kind}")
-            rows = 0 if whole is None else len(whole) // len(parts)
-            names = [(f"{theirs}{part}.{kind}", rows) for part in parts]
+            names = [(f"{theirs}{part}.{kind}", mixer.width) for part in parts]
             problems += split(entries, f"{theirs}{fused}.{kind}", names)
     for name, original in reference.duplicates.items():
         copy = entries.pop(theirs + name, None)

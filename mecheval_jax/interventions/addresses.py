@@ -1,23 +1,9 @@
 """Names of sites: our paths, and what other tools call them.
 
-A site is addressed by its path, ``block_1/mixer_output``. Accepted as well:
-
-=======================================  ==============================
-TransformerLens                          here
-=======================================  ==============================
-``hook_embed``                           ``embedding``
-``blocks.1.hook_resid_pre``              ``block_1/block_input``
-``blocks.1.hook_resid_post``             ``block_1/block_output``
-``blocks.1.ln1.hook_normalized``         ``block_1/mixer_input``
-``blocks.1.hook_attn_out``               ``block_1/mixer_output``
-``blocks.1.hook_mixer_out``              ``block_1/mixer_output``
-``blocks.1.ln2.hook_normalized``         ``block_1/mlp_input``
-``blocks.1.hook_mlp_out``                ``block_1/mlp_output``
-``ln_final.hook_normalized``             ``final_norm``
-=======================================  ==============================
-
-and pyvene's components with a layer, ``attention_input[1]``, ``attention_output[1]``,
-``mlp_input[1]``, ``mlp_output[1]``, ``block_input[1]``, ``block_output[1]``.
+A site is addressed by its path, ``block_1/mixer_output`` or ``block_0/mixer/state``. Names of
+TransformerLens (``blocks.1.hook_resid_pre``, ``blocks.0.attn.hook_q``, and for any site inside a
+mixer ``blocks.0.mixer.hook_NAME``) and of pyvene with a layer (``attention_input[1]``) are
+accepted as well; docs/sites.md lists them all.
 """
 
 import functools
@@ -40,9 +26,43 @@ TRANSFORMER_LENS = {
     "hook_mixer_out": "mixer_output",
     "ln2.hook_normalized": "mlp_input",
     "hook_mlp_out": "mlp_output",
+    "attn.hook_q": "mixer/q",
+    "attn.hook_k": "mixer/k",
+    "attn.hook_v": "mixer/v",
+    "attn.hook_attn_scores": "mixer/scores",
+    "attn.hook_pattern": "mixer/pattern",
+    "attn.hook_z": "mixer/head_output",
+    "mixer.hook_in_proj": "mixer/in_projection",
+    "mixer.hook_conv_in": "mixer/conv_input",
+    "mixer.hook_conv_out": "mixer/conv_output",
+    "mixer.hook_ssm_x": "mixer/x",
+    "mixer.hook_ssm_B": "mixer/B",
+    "mixer.hook_ssm_C": "mixer/C",
+    "mixer.hook_ssm_dt": "mixer/dt",
+    "mixer.hook_ssm_decay": "mixer/decay",
+    "mixer.hook_ssm_write": "mixer/write",
+    "mixer.hook_ssm_state": "mixer/state",
+    "mixer.hook_ssm_out": "mixer/ssm_output",
+    "mixer.hook_out_proj": "mixer/out_projection",
 }
+"""After ``blocks.i.``; ``mixer.hook_NAME`` reaches every other site inside a mixer."""
+
 OUTSIDE_BLOCKS = {"hook_embed": "embedding", "ln_final.hook_normalized": "final_norm"}
-PYVENE = {"attention_input": "mixer_input", "attention_output": "mixer_output"}
+
+PYVENE = {
+    "block_input": "block_input",
+    "block_output": "block_output",
+    "mlp_input": "mlp_input",
+    "mlp_output": "mlp_output",
+    "attention_input": "mixer_input",
+    "attention_output": "mixer_output",
+    "query_output": "mixer/q",
+    "key_output": "mixer/k",
+    "value_output": "mixer/v",
+    "attention_weight": "mixer/pattern",
+    "attention_value_output": "mixer/head_output",
+}
+"""Before ``[i]``."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -99,7 +119,8 @@ def translate(address: str) -> str:
         return OUTSIDE_BLOCKS[address]
     if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", address):
         layer, name = match.groups()
-        return f"block_{layer}/{TRANSFORMER_LENS.get(name, name)}"
+        inside = f"mixer/{name.removeprefix('mixer.hook_')}" if "mixer.hook_" in name else name
+        return f"block_{layer}/{TRANSFORMER_LENS.get(name, inside)}"
     if match := re.fullmatch(r"(\w+)\[(\d+)\]", address):
         name, layer = match.groups()
         return f"block_{layer}/{PYVENE.get(name, name)}"

@@ -32,7 +32,7 @@ from mecheval_jax.mixers.s4d import S4D
 CONTEXT = ("width", "max_length", "layer", "layers", "encoding")
 """Fields of mixers that the model sets, in those that have them."""
 
-ZERO = ("kernel", "d_conv", "key_heads", "window")
+ZERO = ("kernel", "d_conv", "dt_rank", "key_heads", "window")
 """Counts that may be 0, for none or for a default; others are at least 1."""
 
 

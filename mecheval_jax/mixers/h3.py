@@ -56,6 +56,7 @@ class H3(nn.Module):
     def __post_init__(self):
         if self.width % self.head_dim:
             raise UserError(f"width {self.width} is not divisible by head_dim {self.head_dim}")
+        ssm_kernels.check(self.state_size, self.discretization)
         super().__post_init__()
 
     @property

@@ -46,6 +46,8 @@ class Mamba(nn.Module):
         d_conv: taps of the short convolution; 0 for none (its silu stays).
         expand: inner channels per channel of the residual stream.
         bias: whether the input and output projections have biases.
+        conv_bias: whether the short convolution has one.
+        dt_rank: channels from which the step sizes are computed; 0 for width / 16.
         scan_backend: backend of `ops.selective_scan`.
     """
 
@@ -55,21 +57,28 @@ class Mamba(nn.Module):
     d_conv: int = 4
     expand: int = 2
     bias: bool = False
+    conv_bias: bool = True
+    dt_rank: int = 0
     scan_backend: str = "auto"
 
     SITES = INNER_SITES
 
+    @property
+    def rank(self) -> int:
+        """Channels from which the step sizes are computed."""
+        return self.dt_rank or math.ceil(self.width / 16)
+
     def setup(self):
         declare(self)
-        inner, rank = self.expand * self.width, math.ceil(self.width / 16)
+        inner = self.expand * self.width
 
         def dense(features, use_bias=self.bias, init=initializers.uniform_fan_in):
             return nn.Dense(features, use_bias=use_bias, kernel_init=init)
 
         self.in_proj = dense(2 * inner)
         if self.d_conv:
-            self.conv = ShortConvolution(inner, self.d_conv)
-        self.x_proj = dense(rank + 2 * self.d_state, use_bias=False)
+            self.conv = ShortConvolution(inner, self.d_conv, self.conv_bias)
+        self.x_proj = dense(self.rank + 2 * self.d_state, use_bias=False)
         self.dt_proj = nn.Dense(
             inner,
             kernel_init=initializers.uniform_fan_in,
@@ -86,8 +95,8 @@ class Mamba(nn.Module):
     def _select(self, u):
         """The arguments of the scan: x, dt, A, B and C."""
         u = self.activation(jax.nn.silu(u))
-        rank = math.ceil(self.width / 16)
-        dt, B, C = jnp.split(self.x_proj(u), (rank, rank + self.d_state), axis=-1)
+        ends = (self.rank, self.rank + self.d_state)
+        dt, B, C = jnp.split(self.x_proj(u), ends, axis=-1)
         dt = self.dt(jax.nn.softplus(self.dt_proj(dt)))
         return self.x(u), dt, -jnp.exp(self.A_log), self.B(B), self.C(C)
 

@@ -22,8 +22,6 @@ from mecheval_jax.ops.linear_attention import linear_attention_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
-EPSILON = 1e-5
-
 
 class Mamba2(nn.Module):
     """A state space model with one decay a head, computed as matrix products.
@@ -37,6 +35,8 @@ class Mamba2(nn.Module):
         head_dim: channels of a head.
         groups: number of groups of heads that share B and C.
         bias: whether the input and output projections have biases.
+        conv_bias: whether the short convolution has one.
+        epsilon: of the norm before the output projection.
         backend: of `ops.linear_attention`.
     """
 
@@ -48,6 +48,8 @@ class Mamba2(nn.Module):
     head_dim: int = 64
     groups: int = 1
     bias: bool = False
+    conv_bias: bool = True
+    epsilon: float = 1e-5
     backend: str = "auto"
 
     SITES = INNER_SITES
@@ -80,11 +82,11 @@ class Mamba2(nn.Module):
 
         self.in_proj = dense(self.inner + mixed + self.heads, initializers.uniform_fan_in)
         if self.d_conv:
-            self.conv = ShortConvolution(mixed, self.d_conv)
+            self.conv = ShortConvolution(mixed, self.d_conv, self.conv_bias)
         self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
         self.A_log = self.param("A_log", initializers.log_uniform_rates(1, 16), (self.heads,))
         self.D = self.param("D", nn.initializers.ones, (self.heads,))
-        self.norm = nn.RMSNorm(epsilon=EPSILON, use_scale=False)  # of each group by itself
+        self.norm = nn.RMSNorm(epsilon=self.epsilon, use_scale=False)  # of each group by itself
         self.norm_scale = self.param("norm_scale", nn.initializers.ones, (self.inner,))
         self.out_proj = dense(self.width, initializers.mamba_out_projection(self.layers))
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Complex, Float, Int
-from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.ops import ssm_kernels
 from mecheval_jax.ops.long_convolution import long_convolution
@@ -43,9 +42,7 @@ class S4DKernel(nn.Module):
     discretization: str = "bilinear"
 
     def __post_init__(self):
-        choose("discretization", self.discretization, ssm_kernels.DISCRETIZATIONS)
-        if self.d_state % 2:
-            raise UserError(f"d_state {self.d_state} is odd: it counts conjugate pairs")
+        ssm_kernels.check(self.d_state, self.discretization)
         super().__post_init__()
 
     def setup(self):
@@ -95,6 +92,10 @@ class S4D(nn.Module):
         "activation": "gelu of it plus D x",
         "gate": "the half of the output projection that gates the other, before its sigmoid",
     }
+
+    def __post_init__(self):
+        ssm_kernels.check(self.d_state, self.discretization)
+        super().__post_init__()
 
     def setup(self):
         declare(self)

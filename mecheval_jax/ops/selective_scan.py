@@ -12,19 +12,24 @@ of vectors; that and the batched products of the backward loop are what it takes
 3-4 times faster than the derived gradient on a CPU (batch 32, length 35, inner 128,
 state 16: 25 ms against 6-8 ms on 2 cores).
 
-The ``associative`` backend is a parallel scan over stored decays and writes, for
-accelerators.
+``associative`` and ``chunked`` are those of `ops.linear_recurrence`, over stored decays and
+writes; ``pallas`` is a fused kernel, `ops.selective_scan_kernel`. ``auto`` takes
+``sequential`` on a CPU and ``associative`` on accelerators, and never ``pallas``.
 """
 
 import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.ops.linear_recurrence import BACKENDS as RECURRENCE_BACKENDS
 from mecheval_jax.ops.linear_recurrence import linear_recurrence, resolve_backend
+from mecheval_jax.ops.precision import in_float32
 
+BACKENDS = (*RECURRENCE_BACKENDS, "pallas")
 UNROLL = 5  # iterations of the sequential loops that are compiled as one
 
 
+@in_float32
 def selective_scan(
     x: Float[Array, "batch length inner"],
     dt: Float[Array, "batch length inner"],
@@ -41,16 +46,22 @@ def selective_scan(
         A: negative rates of decay.
         B: direction in which the input is written into the state.
         C: direction in which the state is read.
-        backend: ``auto``, ``sequential`` or ``associative``.
+        backend: one of `BACKENDS`.
 
     Raises:
         ValueError: an unknown backend.
     """
-    if resolve_backend(backend) == "sequential":
+    backend = resolve_backend(backend, BACKENDS)
+    if backend == "sequential":
         return _sequential(x, dt, A.T, B, C)
+    if backend == "pallas":
+        # Imported here: no other backend needs to wait for the import of Pallas.
+        from mecheval_jax.ops.selective_scan_kernel import selective_scan_kernel
+
+        return selective_scan_kernel(x, dt, A.T, B, C)
     decay = jnp.exp(dt[:, :, None] * A.T[None, None])
     write = B[..., None] * (dt * x)[:, :, None]
-    states = linear_recurrence(decay, write, backend="associative")
+    states = linear_recurrence(decay, write, backend=backend)
     return (states * C[..., None]).sum(axis=2)
 
 

@@ -17,8 +17,10 @@ inner], which the backward kernel reads. B_bar and C_bar are sums over all chann
 block writes its part, and the parts are added outside.
 
 Channels are padded with zeros to whole blocks and states to a power of two, as the Triton
-compiler asks. Away from a GPU or a TPU the kernels are interpreted, which is slow and meant
-for tests. They are lowered for both, but were never timed or run there.
+compiler asks. A block holds all tokens of a document: a TPU's memory bounds the length.
+
+Away from a GPU or a TPU the kernels are interpreted, which is meant for tests. The tests lower
+them for both platforms; they were neither compiled nor timed there.
 """
 
 import functools
@@ -64,9 +66,7 @@ def _forward_kernel(x, dt, rates, B, C, y, before=None):
     jax.lax.fori_loop(0, x.shape[0], advance, jnp.zeros(rates.shape, x.dtype))
 
 
-def _backward_kernel(
-    x, dt, rates, B, C, before, y_bar, x_bar, dt_bar, rates_bar, B_bar, C_bar
-):
+def _backward_kernel(x, dt, rates, B, C, before, y_bar, x_bar, dt_bar, rates_bar, B_bar, C_bar):
     def retreat(steps, carry):
         t = x.shape[0] - 1 - steps
         g, total = carry
@@ -107,13 +107,15 @@ def _call(kernel, block, arrays, inputs, outputs):
         ),
     }
     platform = jax.default_backend()
+    # Without Triton's parameters Pallas takes Mosaic on a GPU, which jax deprecates here.
+    parameters = triton.CompilerParams() if platform == "gpu" else None
     return pl.pallas_call(
         kernel,
         grid=(batch, blocks),
         in_specs=[pl.BlockSpec(*kinds[kind][1:]) for kind in inputs],
         out_specs=[pl.BlockSpec(*kinds[kind][1:]) for kind in outputs],
         out_shape=[jax.ShapeDtypeStruct(kinds[kind][0], arrays[0].dtype) for kind in outputs],
-        compiler_params=triton.CompilerParams() if platform == "gpu" else None,
+        compiler_params=parameters,
         interpret=platform not in ("gpu", "tpu"),
     )(*arrays)
 

@@ -15,9 +15,17 @@ import math
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Complex, Float
-from mecheval_jax.errors import choose
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.ops.precision import in_float32
 
 DISCRETIZATIONS = ("bilinear", "zoh")
+
+
+def check(d_state: int, discretization: str) -> None:
+    """Raise UserError for a state or a discretization that cannot be."""
+    choose("discretization", discretization, DISCRETIZATIONS)
+    if d_state % 2:
+        raise UserError(f"d_state {d_state} is odd: it counts conjugate pairs")
 
 
 def discretize(
@@ -61,6 +69,7 @@ def s4d_kernel(
     return 2 * taps.reshape(side * side, -1)[:length]
 
 
+@in_float32
 def shift_kernel(
     B: Float[Array, "channels state"], C: Float[Array, "channels state"], length: int
 ) -> Float[Array, "length channels"]:
@@ -69,4 +78,4 @@ def shift_kernel(
     # A correlation, by transforms long enough that it does not wrap round.
     product = jnp.conj(jnp.fft.rfft(B, n=2 * state)) * jnp.fft.rfft(C, n=2 * state)
     taps = jnp.fft.irfft(product, n=2 * state)[:, : min(state, length)]
-    return jnp.pad(taps, ((0, 0), (0, max(0, length - state)))).T.astype(B.dtype)
+    return jnp.pad(taps, ((0, 0), (0, max(0, length - state)))).T

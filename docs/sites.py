@@ -1,0 +1,88 @@
+"""Writes docs/sites.md from the code: python docs/sites.py > docs/sites.md."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+from mecheval_jax.interventions.addresses import OUTSIDE_BLOCKS, PYVENE, TRANSFORMER_LENS
+from mecheval_jax.mixers import ARCHITECTURES
+
+CANONICAL = {
+    "embedding": "token embedding plus position",
+    "block_i/block_input": "the residual stream before layer i",
+    "block_i/mixer_input": "its normalised form, what the mixer reads",
+    "block_i/canon_output": "that plus its short convolution (only with `canon`)",
+    "block_i/mixer_output": "what the mixer adds to the residual stream",
+    "block_i/mlp_input": "the normalised residual stream after the mixer (not in Mamba blocks)",
+    "block_i/mlp_output": "what the MLP adds (not in Mamba blocks)",
+    "block_i/block_output": "the residual stream after layer i",
+    "final_norm": "the normalised residual stream that the output head reads",
+}
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def inside() -> str:
+    """The sites inside the mixers, one row for each; mixers with the same list share it."""
+    mixers: dict[type, list[str]] = {}
+    for name, architecture in ARCHITECTURES.items():
+        for layer in (0, 1):
+            names = mixers.setdefault(architecture.mixer(layer), [])
+            names.extend([name] if name not in names else [])
+    rows, seen = [], {}
+    for mixer, names in mixers.items():
+        for site, meaning in mixer.SITES.items():
+            seen.setdefault((site, meaning), []).extend(n for n in names)
+    for (site, meaning), names in seen.items():
+        rows.append((f"`{site}`", meaning, ", ".join(dict.fromkeys(names))))
+    return table(("`block_i/mixer/`", "what it holds", "in"), rows)
+
+
+def aliases() -> str:
+    """Names of other tools."""
+    rows = [(f"TransformerLens `{n}`", f"`{site}`") for n, site in OUTSIDE_BLOCKS.items()]
+    rows += [
+        (f"TransformerLens `blocks.i.{name}`", f"`block_i/{site}`")
+        for name, site in TRANSFORMER_LENS.items()
+    ]
+    rows += [("TransformerLens `blocks.i.mixer.hook_NAME`", "`block_i/mixer/NAME`")]
+    rows += [(f"pyvene `{name}[i]`", f"`block_i/{site}`") for name, site in PYVENE.items()]
+    return table(("name", "here"), rows)
+
+
+def render() -> str:
+    """The whole page."""
+    canonical = table(
+        ("site", "what it holds"), [(f"`{site}`", meaning) for site, meaning in CANONICAL.items()]
+    )
+    return f"""# Sites
+
+*Written by docs/sites.py from the code.* A site is a named place in a model where an activation
+can be read or replaced. Axes begin with `[batch, length, ...]` everywhere, so that a position is
+always an index of axis 1; the attention pattern is `[batch, length, heads, source]`.
+
+{canonical}
+
+`mecheval_jax.interventions.site_paths(config)` lists those of a model.
+
+## Inside the mixers
+
+{inside()}
+
+Replacing `state` at a position changes all later ones, whatever backend computes the recurrence:
+a replaced state is a decay of 0 and a write of the new state. Sites that nobody looks at or
+replaces are not in the compiled program.
+
+## Names of other tools
+
+{aliases()}
+"""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

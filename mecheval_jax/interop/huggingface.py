@@ -1,0 +1,173 @@
+"""Checkpoints of Hugging Face's transformers, in folders: in and out.
+
+A folder holds config.json and model.safetensors, or several files of weights with
+model.safetensors.index.json. Families: gpt2, gpt_neox, llama, mamba and mamba2; what is
+in them and what of it is ours is in `huggingface_tables`. Pickled weights
+(pytorch_model.bin) are never opened: reading them runs what is in them.
+"""
+
+import json
+import os
+import pathlib
+import re
+
+import jax
+import numpy as np
+
+from mecheval_jax.array_types import PyTree
+from mecheval_jax.errors import UserError
+from mecheval_jax.interop.huggingface_config import read_config, read_json, write_config
+from mecheval_jax.interop.huggingface_tables import FAMILIES, Family, Fused
+from mecheval_jax.interop.safetensors_file import (
+    load_safetensors,
+    refuse_overwriting,
+    save_safetensors,
+)
+from mecheval_jax.interop.state_dict import Table, Target, below, empty, fill
+from mecheval_jax.models.language_model import ModelConfig, initialize
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+DEAD = re.compile(r"(^|\.)(attn|attention)\.(bias|masked_bias)$|(^|\.)rotary_emb\.inv_freq$")
+"""Constants that older versions stored among the weights: causal masks, rotary frequencies."""
+
+
+def load(folder: str | os.PathLike) -> tuple[ModelConfig, PyTree]:
+    """The model in a folder, as a config and float32 parameters.
+
+    Raises:
+        UserError: files that are missing or cannot be read; fields of config.json that no
+            model of ours has; weights that are missing, extra, misshaped or quantized. All
+            that is wrong in one file is named.
+    """
+    folder = pathlib.Path(folder)
+    model_type, config = read_config(read_json(folder / CONFIG))
+    family, entries = FAMILIES[model_type], _weights(folder)
+    entries, problems = _live(family, entries), []
+    head = entries.pop(family.head, None) if config.tied else None
+    embedding = entries.get(_embedding(family))
+    if head is not None and embedding is not None and not np.array_equal(head, embedding):
+        problems.append(f"{family.head} differs from the embedding, to which it is tied")
+    for name, array in entries.items():
+        if not np.issubdtype(array.dtype, np.floating):
+            problems.append(f"{name} is {array.dtype}: weights are floating-point numbers")
+    for fused in _fused(family, config):
+        _take_apart(fused, entries, config)
+    return config, fill(_shapes(config), _table(family, config), entries, problems)
+
+
+def save(
+    folder: str | os.PathLike, config: ModelConfig, params: PyTree, *, overwrite: bool = False
+) -> None:
+    """Write a model as a folder that `load`, and transformers, read.
+
+    Args:
+        folder: is made if it is not there.
+        config: of the model.
+        params: its parameters.
+        overwrite: whether files that are there may be replaced.
+
+    Raises:
+        UserError: a model that no family has, with what differs; parameters that are not those
+            of the config; files that exist.
+    """
+    folder, fields = pathlib.Path(folder), write_config(config)
+    family = FAMILIES[fields["model_type"]]
+    if not overwrite:
+        refuse_overwriting(folder / CONFIG, folder / WEIGHTS)
+    table = _table(family, config)
+    entries = empty(params, table)
+    fill(_shapes(config), table, entries)  # what is missing would be seen by readers only
+    for fused in _fused(family, config):
+        _put_together(fused, entries, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_safetensors(folder / WEIGHTS, entries, overwrite=overwrite)
+    (folder / CONFIG).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
+
+
+def _weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """All entries of the files of weights."""
+    if (folder / WEIGHTS).exists():
+        return load_safetensors(folder / WEIGHTS)
+    if not (folder / INDEX).exists():
+        pickled = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
+        why = f"; {pickled[0]} is pickled, and reading it would run what is in it" * bool(pickled)
+        raise UserError(f"{folder} has neither {WEIGHTS} nor {INDEX}{why}")
+    names = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
+    outside = [name for name in names if pathlib.PurePath(name).name != name]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if outside or missing or not names:
+        raise UserError(f"{folder / INDEX} names no files of the folder: {outside or missing}")
+    return {n: array for name in names for n, array in load_safetensors(folder / name).items()}
+
+
+def _live(family: Family, entries: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the computation reads, under the names that models with a head have."""
+    entries = {name: array for name, array in entries.items() if not DEAD.search(name)}
+    if not any(name.startswith(family.prefix) for name in entries):  # saved without a head
+        outside = {family.head, *family.renamed}
+        entries = {n if n in outside else family.prefix + n: array for n, array in entries.items()}
+    return {family.renamed.get(name, name): array for name, array in entries.items()}
+
+
+def _shapes(config: ModelConfig) -> PyTree:
+    return jax.eval_shape(lambda key: initialize(config, key), jax.random.key(0))
+
+
+def _embedding(family: Family) -> str:
+    (name,) = (n for n, target in family.outer.items() if target.path.startswith("token_embedding"))
+    return family.prefix + name
+
+
+def _layer(family: Family, layer: int) -> str:
+    return f"{family.prefix}{family.layers}.{layer}."
+
+
+def _table(family: Family, config: ModelConfig) -> Table:
+    """Where all entries of a model go."""
+    table = below(family.outer, family.prefix, "")
+    for layer in range(config.layers):
+        table |= below(family.inner, _layer(family, layer), f"block_{layer}/")
+    if not config.tied:
+        table[family.head] = Target("output_head/kernel", "transpose")
+    return table
+
+
+def _fused(family: Family, config: ModelConfig) -> list[Fused]:
+    """The fused layers of a model, under their full names."""
+    if family.fused is None:
+        return []
+    prefixes = (_layer(family, layer) for layer in range(config.layers))
+    return [family.fused._replace(name=prefix + family.fused.name) for prefix in prefixes]
+
+
+def _groups(fused: Fused, config: ModelConfig) -> int:
+    """How many times q, k and v follow each other in the rows."""
+    return config.build_mixer(0).heads if fused.by_head else 1
+
+
+def _take_apart(fused: Fused, entries: dict[str, np.ndarray], config: ModelConfig) -> None:
+    """Queries, keys and values in place of the fused layer."""
+    groups = _groups(fused, config)
+    for kind in ("weight", "bias"):
+        whole = entries.pop(f"{fused.name}.{kind}", None)
+        if whole is None:
+            continue
+        rows = np.atleast_1d(whole.T if fused.transposed else whole)
+        if len(rows) % (3 * groups):
+            parts = np.array_split(rows, 3)  # no three parts are right: `fill` says which are not
+        else:
+            parts = rows.reshape(groups, 3, -1, *rows.shape[1:]).swapaxes(0, 1)
+            parts = parts.reshape(3, -1, *rows.shape[1:])
+        entries |= zip(fused.parts(kind), parts, strict=True)
+
+
+def _put_together(fused: Fused, entries: dict[str, np.ndarray], config: ModelConfig) -> None:
+    """The inverse of `_take_apart`."""
+    groups = _groups(fused, config)
+    for kind in ("weight", "bias"):
+        names = fused.parts(kind)
+        if names[0] in entries:
+            parts = np.stack([entries.pop(name) for name in names])
+            rows = parts.reshape(3, groups, -1, *parts.shape[2:]).swapaxes(0, 1)
+            rows = rows.reshape(-1, *parts.shape[2:])
+            entries[f"{fused.name}.{kind}"] = rows.T if fused.transposed else rows

@@ -1,0 +1,190 @@
+"""config.json of a Hugging Face checkpoint, as a `ModelConfig`, and back.
+
+Writing is reading backwards, and is checked by reading again: a model of which config.json
+would tell less than all is refused, with what differs.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.interop.huggingface_fields import REQUIRED
+from mecheval_jax.interop.huggingface_tables import FAMILIES, TURNED, Family
+from mecheval_jax.mixers import CONTEXT
+from mecheval_jax.models.feed_forward import EXPANSION
+from mecheval_jax.models.language_model import ModelConfig
+
+OPTION = "mixer_options."
+ROPE = "rope_parameters"
+CONSTANTS = {"dtype": "float32", "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+"""What is written into every config.json. No token of ours is special."""
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """A JSON object in a file.
+
+    Raises:
+        UserError: there is no such file, or something else is in it.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        values = json.loads(path.read_text(), object_hook=_number)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return values
+
+
+def _number(values: dict[str, Any]) -> Any:
+    """JSON has no infinity: transformers writes {"__float__": "Infinity"}."""
+    return float(values["__float__"]) if set(values) == {"__float__"} else values
+
+
+def read_config(given: Mapping[str, Any]) -> tuple[str, ModelConfig]:
+    """The model that a config.json describes.
+
+    Args:
+        given: its fields.
+
+    Returns:
+        The ``model_type``, a key of `FAMILIES`, and the config.
+
+    Raises:
+        UserError: fields that are missing, or have values that no model of ours has; all of
+            them are named, with what is valid.
+    """
+    model_type = choose("model_type", given.get("model_type"), FAMILIES)
+    family = FAMILIES[model_type]
+    given, values, problems = _flat(given, family), dict(family.fixed), []
+    for name, field in family.fields.items():
+        value = given.get(name, field.default)
+        try:
+            if name not in given and value == REQUIRED:
+                problems.append(f"{name} is missing")
+            elif name in given or field.ours:
+                values |= dict.fromkeys(field.ours, field.values.read(value))
+        except ValueError as valid:
+            problems.append(f"{name} is {value!r}: valid is {valid}")
+    config = None if problems else _model_config(values)
+    if config:
+        problems = [*_underived(given, family, config), *_odd_plane(family, config)]
+    if config is None or problems:
+        lines = "\n  ".join(problems)
+        raise UserError(f"config.json describes a {model_type} that is not ours:\n  {lines}")
+    return model_type, config
+
+
+def write_config(config: ModelConfig) -> dict[str, Any]:
+    """The fields of a config.json that describes a model: the inverse of `read_config`.
+
+    ``dtype``, and the backends of mixers, are no part of a checkpoint.
+
+    Raises:
+        UserError: no family of `FAMILIES` has such models; what differs from the nearest one
+            is named.
+    """
+    mixer = _function(config, 0)["mixer"]
+    families = {n: family for n, family in FAMILIES.items() if family.fixed["mixer"] == mixer}
+    if not families:
+        valid = sorted({family.fixed["mixer"] for family in FAMILIES.values()})
+        raise UserError(f"model.mixer {config.mixer!r}: checkpoints have {', '.join(valid)}")
+    found = {}
+    for model_type, family in families.items():
+        fields = _write(model_type, family, config)
+        found[model_type] = fields, _differences(config, fields)
+    nearest = min(found, key=lambda name: len(found[name][1]))
+    fields, differences = found[nearest]
+    if differences:
+        lines = "\n  ".join(differences)
+        raise UserError(f"no checkpoint has such a model; what differs from {nearest}:\n  {lines}")
+    return fields
+
+
+def _flat(given: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """The fields, those of rotary positions with a dot, and at the place where they are now."""
+    current = {new: given[old] for old, new in family.older.items() if old in given}
+    rope = given.get("rope_scaling") or given.get(ROPE) or {}  # in this order, as transformers
+    if not isinstance(rope, Mapping) or any(isinstance(value, Mapping) for value in rope.values()):
+        rope = {"rope_type": rope}  # another one for each kind of layer
+    elif "type" in rope:
+        rope = {"rope_type": rope["type"], **rope}
+    return {**given, **current, **{f"{ROPE}.{name}": value for name, value in rope.items()}}
+
+
+def _model_config(values: Mapping[str, Any]) -> ModelConfig:
+    options = {n.removeprefix(OPTION): v for n, v in values.items() if n.startswith(OPTION)}
+    fields = {name: value for name, value in values.items() if not name.startswith(OPTION)}
+    if fields.get("hidden") == 0:  # so that all is said
+        fields["hidden"] = EXPANSION * fields["width"]
+    return ModelConfig(**fields, mixer_options=options)
+
+
+def _underived(given: Mapping[str, Any], family: Family, config: ModelConfig) -> list[str]:
+    """Fields that do not follow from the others, as ours do."""
+    found = []
+    for name, derive in family.derived.items():
+        value = given.get(name)
+        if value not in (None, derive(config)):
+            found.append(f"{name} is {value!r}: valid is {derive(config)}, with the other fields")
+    return found
+
+
+def _odd_plane(family: Family, config: ModelConfig) -> list[str]:
+    """Rotary positions turn pairs of channels."""
+    mixer = config.build_mixer(0)
+    turned = (
+        int(mixer.rotary_share * (mixer.width // mixer.heads)) if TURNED in family.fields else 0
+    )
+    return [f"{TURNED} gives {turned} channels of a head: valid are even numbers"] * (turned % 2)
+
+
+def _write(model_type: str, family: Family, config: ModelConfig) -> dict[str, Any]:
+    """What would be in config.json, right or wrong."""
+    ours, given = _function(config, 0), {}
+    for name, field in family.fields.items():
+        if field.ours:
+            given[name] = field.values.write(ours.get(field.ours[0]))
+    current = {old: given[new] for old, new in family.older.items() if new in given}
+    rope = {n.partition(".")[2]: v for n, v in given.items() if n.startswith(f"{ROPE}.")}
+    fields = {"model_type": model_type, "architectures": [family.architecture], **CONSTANTS}
+    fields |= {name: value for name, value in given.items() if not name.startswith(f"{ROPE}.")}
+    fields |= {ROPE: {"rope_type": "default", **rope}} if rope else {}
+    derived = {name: derive(config) for name, derive in family.derived.items()}
+    return fields | current | derived
+
+
+def _differences(config: ModelConfig, fields: Mapping[str, Any]) -> list[str]:
+    """In what the model that config.json describes is another one."""
+    try:
+        _, read = read_config(fields)
+    except UserError as error:
+        return [line.strip() for line in str(error).splitlines()[1:]]
+    found = {}
+    for layer in range(config.layers):
+        ours, theirs = _function(config, layer), _function(read, layer)
+        for name, value in ours.items():
+            if value != theirs.get(name, value):
+                found.setdefault(name, f"model.{name} is {value!r}, there {theirs[name]!r}")
+    return list(found.values())
+
+
+def _function(config: ModelConfig, layer: int) -> dict[str, Any]:
+    """All that the function of a layer depends on, by our names, with defaults filled in."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    names, block, mixer = config.mixer.split(","), config.block(layer), config.build_mixer(layer)
+    values |= {"mixer": names[layer % len(names)].strip(), "norm": block.norm}
+    values |= {"feed_forward": block.feed_forward.kind}
+    values["hidden"] = config.hidden or EXPANSION * config.width
+    unread = {"mixer_options", "dtype"}
+    if block.feed_forward.kind == "none":
+        unread |= {"hidden", "activation", "feed_forward_bias", "parallel"}
+    options = {field.name: getattr(mixer, field.name) for field in dataclasses.fields(mixer)}
+    outside = {*CONTEXT, "parent", "name", "backend", "scan_backend"}
+    return {name: value for name, value in values.items() if name not in unread} | {
+        OPTION + name: value for name, value in options.items() if name not in outside
+    }

@@ -1,0 +1,84 @@
+"""State dicts in safetensors files: arrays by name, and no code to run on reading.
+
+The package `safetensors` is no requirement of this one and is imported when it is needed.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.errors import UserError
+
+METADATA = {"format": "pt"}
+"""The layouts are PyTorch's; transformers opens no file that does not say whose they are."""
+
+
+def _package():
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise UserError(
+            "safetensors files need the package safetensors: pip install safetensors"
+        ) from error
+    return safetensors
+
+
+def refuse_overwriting(*paths: pathlib.Path) -> None:
+    """Raise UserError if one of the files exists."""
+    there = [str(path) for path in paths if path.exists()]
+    if there:
+        raise UserError(f"{', '.join(there)} exists already: overwrite=True replaces it")
+
+
+def save_safetensors(
+    path: str | os.PathLike, entries: Mapping[str, np.ndarray], *, overwrite: bool = False
+) -> None:
+    """Write a state dict, whole or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        entries: arrays by name, such as `to_reference` gives.
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        UserError: the file exists, its folder does not, or the package safetensors is missing.
+    """
+    path = pathlib.Path(path)
+    if not overwrite:
+        refuse_overwriting(path)
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent} is no folder: {path.name} cannot be written there")
+    package, draft = _package(), path.with_name(path.name + ".part")
+    # The file holds an array's memory as it lies there: rows first, no gaps.
+    arrays = {name: np.asarray(array, order="C") for name, array in entries.items()}
+    draft.touch()
+    mode = draft.stat().st_mode  # safetensors makes files that nobody else may read
+    package.numpy.save_file(arrays, draft, metadata=METADATA)
+    draft.chmod(mode)
+    draft.replace(path)
+
+
+def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The state dict in a file; float16 and bfloat16 become float32.
+
+    Raises:
+        UserError: there is no such file, it is not a safetensors file, it holds numbers that
+            NumPy does not have, or the package safetensors is missing.
+    """
+    package, path = _package(), pathlib.Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        with package.safe_open(path, framework="numpy") as file:
+            return {name: _at_least_float32(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+    except (package.SafetensorError, AttributeError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def _at_least_float32(array: np.ndarray) -> np.ndarray:
+    narrow = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
+    return array.astype(np.float32) if narrow else array

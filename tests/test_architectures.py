@@ -1,0 +1,200 @@
+"""From the name in a config to the mixers of its layers."""
+
+import sys
+import types
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.interventions import capture_activations, run, site_paths
+from mecheval_jax.mixers import (
+    ARCHITECTURES,
+    H3,
+    RWKV4,
+    Attention,
+    BaseConv,
+    Based,
+    Hyena,
+    Mamba,
+    Mamba2,
+    SlidingWindowAttention,
+    build_mixer,
+)
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.sites import Site
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SHAPE = {"layers": 2, "width": 32, "max_length": 32}
+
+
+# Catches a misspelt name or option that is passed over in silence.
+def test_unknown_names():
+    with pytest.raises(UserError, match=r"'atention'.*did you mean 'attention'"):
+        build_mixer("atention", 0, **SHAPE)
+    with pytest.raises(UserError, match=r"'mamba'.*'d_cnov'.*d_conv"):
+        build_mixer("mamba", 0, **SHAPE, options={"d_cnov": 2})
+    with pytest.raises(UserError, match="'width'"):  # it comes from the model
+        build_mixer("attention", 0, **SHAPE, options={"width": 8})
+
+
+# Catches layers that are numbered from 1, and options that reach no layer.
+@pytest.mark.parametrize(
+    ("architecture", "expected"),
+    [
+        ("attention", [Attention(32, layers=2)] * 2),
+        ("sliding_window_attention", [SlidingWindowAttention(32, layers=2, window=64)] * 2),
+        ("base_conv", [BaseConv(32, 32, kernel=3), BaseConv(32, 32, kernel="implicit")]),
+        ("based", [BaseConv(32, 32, kernel=3), Based(32)]),
+        ("hyena", [Hyena(32, 32, layers=2)] * 2),
+        ("h3", [H3(32, 32, head_dim=2)] * 2),
+        ("mamba", [Mamba(32, layers=2)] * 2),
+        ("mamba2", [Mamba2(32, layers=2)] * 2),
+        ("rwkv4", [RWKV4(32, layer=0, layers=2), RWKV4(32, layer=1, layers=2)]),
+        ("attention,mamba", [Attention(32, layers=2), Mamba(32, layers=2)]),
+    ],
+)
+def test_architectures(architecture, expected):
+    assert [build_mixer(architecture, layer, **SHAPE) for layer in (0, 1)] == expected
+
+
+# Catches a name that no layer can be built from.
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_has_a_recurrent_form(architecture):
+    mixer = build_mixer(architecture, 1, **SHAPE)
+    assert {"initial_state", "step"} <= set(dir(mixer))
+    assert mixer.SITES
+
+
+# Catches an option for one kind of layer that is refused, or lost, in a mixed architecture.
+def test_options_go_to_the_layers_that_have_them():
+    built = [
+        build_mixer("based", layer, **SHAPE, options={"heads": 2, "kernel": 4}) for layer in (0, 1)
+    ]
+    assert built == [BaseConv(32, 32, kernel=4), Based(32, heads=2)]
+
+
+# Catches a list of values that is given whole to every layer, or cut to the layers there are.
+def test_options_by_layer():
+    options = {"kernel": [3, "explicit"]}
+    built = [build_mixer("base_conv", layer, **SHAPE, options=options) for layer in (0, 1)]
+    assert built == [BaseConv(32, 32, kernel=3), BaseConv(32, 32, kernel="explicit")]
+    with pytest.raises(UserError, match="kernel has 3 values for 2 layers"):
+        build_mixer("base_conv", 0, **SHAPE, options={"kernel": [1, 2, 3]})
+
+
+# Catches a value that fails deep inside Flax, after the run has begun.
+@pytest.mark.parametrize(
+    ("mixer", "options", "message"),
+    [
+        ("mamba", {"d_conv": -1}, "d_conv is -1: a whole number, at least 0"),
+        ("mamba", {"d_state": 0}, "d_state is 0: a whole number, at least 1"),
+        ("mamba", {"bias": 2}, "bias is 2: True or False"),
+        ("mamba", {"scan_backend": 3}, "scan_backend is 3: it takes a name"),
+        ("attention", {"heads": "two"}, "heads is 'two': it takes a number"),
+        ("attention", {"rotary_share": -0.5}, "rotary_share is -0.5: a positive number"),
+        ("base_conv", {"kernel": "long"}, "'long': a number of taps, or implicit or explicit"),
+        ("s4d", {"discretization": "euler"}, "unknown discretization 'euler'"),
+    ],
+)
+def test_wrong_values(mixer, options, message):
+    with pytest.raises(UserError, match=message):
+        ModelConfig(mixer, vocabulary_size=5, mixer_options=options, **SHAPE)
+
+
+# Catches rotary positions that are dropped where no mixer has them, and learned ones as well.
+def test_positions_inside_the_mixers():
+    config = ModelConfig("attention", vocabulary_size=5, positions="rotary", **SHAPE)
+    assert config.build_mixer(1).encoding == "rotary"
+    shapes = jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
+    assert "position_embedding" not in shapes
+    with pytest.raises(UserError, match=r"'rotary'.*'mamba'"):
+        ModelConfig("mamba", vocabulary_size=5, positions="rotary", **SHAPE)
+    with pytest.raises(UserError, match="unknown encoding 'alibi'"):
+        ModelConfig("taylor_attention", vocabulary_size=5, positions="alibi", **SHAPE)
+
+
+# Catches a hybrid whose blocks all follow the first mixer.
+def test_a_hybrid_has_the_block_of_each_mixer():
+    config = ModelConfig("mamba,attention", vocabulary_size=5, **SHAPE)
+    params = jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
+    assert "mlp" not in params["block_0"]
+    assert "bias" not in params["block_0"]["mixer_norm"]
+    assert "mlp" in params["block_1"]
+    assert "bias" in params["block_1"]["mixer_norm"]
+    with pytest.raises(UserError, match="names 2 mixers for 3 layers"):
+        ModelConfig("mamba,attention", vocabulary_size=5, **(SHAPE | {"layers": 3}))
+
+
+# Catches a residual convolution that replaces its input, or that reads ahead of the norm.
+def test_canon_adds_a_convolution_to_what_the_mixer_reads():
+    config = ModelConfig("attention", vocabulary_size=5, canon=4, **SHAPE)
+    model, tokens = LanguageModel(config), jnp.array([[1, 2, 3, 4, 0]])
+    params = jax.jit(lambda key: initialize(config, key))(jax.random.key(0))
+    look = jax.jit(lambda params: capture_activations(model, params, tokens))
+    block = look(params)["block_0"]
+    x, y = block["mixer_input"], block["canon_output"]
+    taps, bias = params["block_0"]["canon"]["weight"], params["block_0"]["canon"]["bias"]
+    expected = x[0, 3] + bias + (taps * x[0, :4]).sum(axis=0)
+    assert jnp.allclose(y[0, 3], expected, atol=1e-5)
+
+
+class Mean(nn.Module):
+    """Averages what came before: a user's own mixer."""
+
+    width: int
+    gain: float = 1.0
+
+    @nn.compact
+    def __call__(self, x, positions=None):
+        sums = Site(name="sums")(jnp.cumsum(x, axis=1))
+        count = jnp.arange(1, x.shape[1] + 1)[None, :, None]
+        return at_positions(self.gain * nn.Dense(self.width)(sums / count), positions)
+
+
+class Deaf(nn.Module):
+    """Takes no positions."""
+
+    def __call__(self, x):
+        return x
+
+
+@pytest.fixture
+def own_module(monkeypatch):
+    module = types.ModuleType("their_mixers")
+    module.Mean, module.Deaf, module.number = Mean, Deaf, 3
+    monkeypatch.setitem(sys.modules, "their_mixers", module)
+
+
+@pytest.mark.usefixtures("own_module")
+def test_a_mixer_of_ones_own():
+    """Catches a plug-in whose options, sites or positions are lost."""
+    options = {"mixer_options": {"gain": 2.0}}
+    config = ModelConfig("their_mixers:Mean", vocabulary_size=5, **options, **SHAPE)
+    assert config.build_mixer(0) == Mean(32, gain=2.0)
+    tokens, queries = jnp.zeros((2, 6), jnp.int32), jnp.array([[5], [2]])
+    model = LanguageModel(config)
+    params = jax.jit(lambda key: initialize(config, key))(jax.random.key(0))
+    whole = jax.jit(lambda params: run(model, params, tokens))(params)
+    last = lambda params: run(model, params, tokens, positions=queries, skip_unread=True)
+    assert jnp.allclose(jax.jit(last)(params), at_positions(whole, queries), atol=1e-5)
+    assert "block_1/mixer/sums" in site_paths(config)
+
+
+@pytest.mark.usefixtures("own_module")
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("their_mixer:Mean", "cannot be imported: No module named 'their_mixer'"),
+        ("their_mixers:Maen", "cannot be imported: .*Maen"),
+        ("their_mixers:number", "not a Flax module"),
+        ("their_mixers:Deaf", r"must take \(x, positions=None\)"),
+    ],
+)
+def test_what_is_no_mixer(path, message):
+    with pytest.raises(UserError, match=message):
+        ModelConfig(path, vocabulary_size=5, **SHAPE)

@@ -1,0 +1,82 @@
+"""Generation through the recurrent form: the tokens that whole forward passes would give."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.models.decoding import greedy, state_bytes
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SHAPE = {"width": 16, "vocabulary_size": 20, "max_length": 16}
+
+
+def lively(config):
+    params = initialize(config, jax.random.key(1))
+    keys = iter(jax.random.split(jax.random.key(2), 100))
+    return jax.tree.map(lambda p: p + 0.3 * jax.random.normal(next(keys), p.shape), params)
+
+
+# Catches a token read twice, a position that does not advance, a state of the wrong layer, a
+# residual convolution that is forgotten, and logits of the prompt's last token but one.
+@pytest.mark.parametrize(
+    ("mixer", "options"),
+    [
+        ("attention", {"positions": "learned"}),
+        ("attention,mamba,h3", {"positions": "rotary", "canon": 4, "layers": 3}),
+        ("sliding_window_attention,taylor_attention", {"mixer_options": {"window": 3}}),
+        ("gated_delta_net,base_conv", {"feed_forward": "glu", "tied": False}),
+    ],
+)
+def test_greedy_is_what_whole_passes_give(mixer, options):
+    config = ModelConfig(mixer, **({"layers": 2} | SHAPE | options))
+    model, params = LanguageModel(config), lively(config)
+    prompt = jax.random.randint(jax.random.key(3), (3, 4), 0, SHAPE["vocabulary_size"])
+    generated = jax.jit(lambda params, prompt: greedy(model, params, prompt, 5))(params, prompt)
+    whole = jax.jit(lambda params, tokens: model.apply({"params": params}, tokens))
+    tokens = np.zeros((3, 9), np.int32)
+    tokens[:, :4] = prompt
+    for t in range(4, 9):
+        tokens[:, t] = np.asarray(whole(params, tokens))[:, t - 1].argmax(axis=-1)
+    np.testing.assert_array_equal(generated, tokens[:, 4:])
+    assert len(np.unique(tokens[:, 4:])) > 1
+
+
+# Catches a limit that is off by one, and a cache that wraps round in silence.
+def test_lengths():
+    config = ModelConfig("attention", layers=1, **SHAPE)
+    model, params = LanguageModel(config), lively(config)
+    prompt = jnp.ones((1, 10), jnp.int32)
+    assert greedy(model, params, prompt, 7).shape == (1, 7)
+    for wrong in (0, 8):
+        with pytest.raises(UserError, match=rf"{wrong} tokens after a prompt of 10.*at most 7"):
+            greedy(model, params, prompt, wrong)
+    with pytest.raises(UserError, match="empty"):
+        greedy(model, params, prompt[:, :0], 3)
+
+
+# Catches bytes that are computed from a formula: these are counted by hand, 4 bytes a number.
+@pytest.mark.parametrize(
+    ("mixer", "options", "count"),
+    [
+        ("attention", {}, lambda length: 2 * length * 16 + 1),  # keys, values, the position
+        ("sliding_window_attention", {"window": 4}, lambda length: 2 * 4 * 16 + 1),
+        ("mamba", {"d_state": 4, "d_conv": 4}, lambda length: 32 * 4 + 3 * 32),
+        ("mamba", {"d_state": 4, "d_conv": 0}, lambda length: 32 * 4),
+        ("base_conv", {"kernel": 3}, lambda length: 2 * 16),
+        ("hyena", {}, lambda length: length * 16 + 1 + 2 * 48),
+        ("retnet", {}, lambda length: 16 * 32 + 1),
+        ("s4d", {"d_state": 8}, lambda length: 16 * 4 * 2),  # complex
+        ("lstm", {}, lambda length: 2 * 16),
+    ],
+)
+def test_bytes_of_the_state(mixer, options, count):
+    config = ModelConfig(mixer, layers=1, mixer_options=options, **SHAPE)
+    for length in (8, 16):
+        of_model = 1  # its position
+        assert state_bytes(config, length) == 4 * (count(length) + of_model)
+    with pytest.raises(UserError, match=r"17 tokens.*16"):
+        state_bytes(config, 17)
