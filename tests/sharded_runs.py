@@ -54,8 +54,12 @@ def shapes_in(text):
 def report_training(mixer):
     """Losses on 1 and on 8 devices, and in a run that moves from the one to the other."""
     feed_forward = "mlp" if mixer == "attention" else "none"  # that of one of them is enough
+    changes = {"model.mixer": mixer, "model.feed_forward": feed_forward}
+    if "," in mixer:
+        changes["model.layers"] = len(mixer.split(","))
+        changes["model.mixer_options"] = {"head_dim": 16} if "mamba2" in mixer else {}
     experiment = small.experiment(
-        {"model.mixer": mixer, "model.feed_forward": feed_forward},
+        changes,
         batch_size=BATCH,
         steps=STEPS,
         steps_per_dispatch=STEPS,
@@ -168,10 +172,13 @@ if __name__ == "__main__":
             "uneven": report_uneven(),
             "run": report_run(),
             "birth": report_birth(),
-            "training": {mixer: report_training(mixer) for mixer in small.MIXERS},
+            "training": {
+                mixer: report_training(mixer) for mixer in small.MIXERS + small.HYBRIDS
+            },
             "long": {
                 "hyena": report_long("hyena"),
                 "base_conv": report_long("base_conv", kernel="implicit"),
+                "h3": report_long("h3", d_state=16),
             },
         },
         sys.stdout,

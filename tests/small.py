@@ -20,6 +20,8 @@ CACHE = ROOT / ".pytest_cache" / "mecheval_jax"
 """Compiled programs, shared by the tests, by what they start, and by the next run of the tests."""
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
+HYBRIDS = ("h3,s4d,mamba2,delta_net", "gated_delta_net,gla,retnet,rwkv4,lstm")
+"""The other mixers, several in one model: one program to compile for all of them."""
 
 TASK = {"task.pairs": 2, "task.key_vocabulary": 8, "task.value_vocabulary": 8}
 SMALL = TASK | {

@@ -27,7 +27,7 @@ def report():
     return found
 
 
-@pytest.mark.parametrize("mixer", small.MIXERS)
+@pytest.mark.parametrize("mixer", small.MIXERS + small.HYBRIDS)
 def test_losses_do_not_depend_on_devices(report, mixer):
     """Catches a mean of means, documents drawn per device, and a restore that loses its place."""
     losses = report["training"][mixer]["losses"]
@@ -37,7 +37,7 @@ def test_losses_do_not_depend_on_devices(report, mixer):
     np.testing.assert_allclose(losses["moved"], losses["one"], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("mixer", small.MIXERS)
+@pytest.mark.parametrize("mixer", small.MIXERS + small.HYBRIDS)
 def test_each_device_computes_its_own_documents(report, mixer):
     """Catches a batch that every device samples whole, or that is gathered on the way."""
     found = report["training"][mixer]
@@ -48,7 +48,7 @@ def test_each_device_computes_its_own_documents(report, mixer):
     assert found["all_reduces"] > 0  # of the gradients
 
 
-@pytest.mark.parametrize("mixer", ["hyena", "base_conv"])
+@pytest.mark.parametrize("mixer", ["hyena", "base_conv", "h3"])
 def test_long_convolutions_stay_on_their_device(report, mixer):
     """Catches an FFT outside shard_map, for which XLA gathers the whole batch silently."""
     found = report["long"][mixer]

@@ -94,11 +94,11 @@ def _inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
     inverses = jnp.ones((*axes, size, 1, 1), A.dtype)
     block = 1
     while block < size:
-        count = size // (2 * block)
         # The blocks Q below the diagonal, one of each pair.
-        tiles = A.reshape(*axes, count, 2, block, count, 2, block)[..., :, 1, :, :, 0, :]
-        Q = jnp.einsum("...ixiy->...ixy", tiles)
-        halves = inverses.reshape(*axes, count, 2, block, block)
+        starts = range(0, size, 2 * block)
+        blocks = [A[..., i + block : i + 2 * block, i : i + block] for i in starts]
+        Q = jnp.stack(blocks, axis=-3)
+        halves = inverses.reshape(*axes, len(starts), 2, block, block)
         P, R = halves[..., 0, :, :], halves[..., 1, :, :]
         low = -jnp.einsum("...xy,...yz,...zw->...xw", R, Q, P)
         top = jnp.concatenate([P, jnp.zeros_like(P)], axis=-1)
