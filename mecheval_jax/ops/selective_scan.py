@@ -14,7 +14,10 @@ state 16: 25 ms against 6-8 ms on 2 cores).
 
 ``associative`` and ``chunked`` are those of `ops.linear_recurrence`, over stored decays and
 writes; ``pallas`` is a fused kernel, `ops.selective_scan_kernel`. ``auto`` takes
-``sequential`` on a CPU and ``associative`` on accelerators, and never ``pallas``.
+``sequential`` on a CPU (batch 4, inner 64, state 16, value and gradient in ms, against
+associative and chunked: 0.8, 1.2, 1.2 at length 37; 5, 31, 30 at 256; 51, 165, 154 at 1,024;
+228, 705, 622 at 4,096) and ``associative`` on accelerators. It never takes ``pallas``, which
+was not measured on one.
 """
 
 import jax
