@@ -22,14 +22,25 @@ def base() -> ConfigDict:
     config.task.seed = 0  # of the held-out cells
 
     config.model = ConfigDict()
-    config.model.mixer = "attention"  # attention, base_conv, based, hyena, mamba
+    # A name in mecheval_jax.mixers.ARCHITECTURES, module:Class of your own, or one a layer: "a,b".
+    config.model.mixer = "attention"
     config.model.layers = 2  # blocks
     config.model.width = 64  # channels of the residual stream
     config.model.max_length = 1024  # length limit; sets the time scale of implicit filters
-    config.model.positions = "none"  # learned or none
+    config.model.positions = "none"  # learned or none; rotary or alibi: inside the mixers
     config.model.feed_forward = "mlp"  # mlp, glu, identity, none; Mamba blocks have none
-    config.model.mixer_options = ConfigDict()  # fields of the mixer, e.g. heads or d_conv
+    config.model.canon = 0  # taps of a residual convolution before every mixer; 0: none
+    config.model.mixer_options = ConfigDict()  # fields of the mixer; a list is one value a layer
     config.model.mixer_options.unlock()
+    config.model.dtype = "float32"  # of the activations; or bfloat16
+    config.model.hidden = 0  # inner width of the feed-forward part; 0: four times the width
+    config.model.activation = "gelu"  # of the feed-forward part: gelu, gelu_tanh, silu, relu
+    config.model.feed_forward_bias = True  # biases in the feed-forward part
+    config.model.norm = "auto"  # layer, rms; auto: rms in Mamba blocks alone
+    config.model.output_norm = "layer"  # layer or rms, before the output head
+    config.model.norm_epsilon = 1e-5  # of all norms
+    config.model.parallel = False  # mixer and feed-forward part read the same residual stream
+    config.model.tied = True  # the output head is the embedding
 
     config.training = ConfigDict()
     config.training.steps = 50_016  # optimizer steps

@@ -10,6 +10,22 @@ so all chunks do their inner work at once as matrix products, and only S is carr
 to the next (Dao and Gu 2024; Yang et al. 2024). Sums of logarithms are taken over each
 span by itself: differences of one running sum would lose all digits beside a decay of
 almost 0. They are masked before the exponential, which keeps gradients finite.
+
+Measured on 2 CPU cores, value and gradient of a layer of width 64, loop over tokens / chunks:
+
+=================  ===================  ====================
+mixer              batch 32, length 35  batch 32, length 128
+=================  ===================  ====================
+Mamba-2            154 / 57 ms          534 / 145 ms
+DeltaNet           79 / 15 ms           360 / 60 ms
+Gated DeltaNet     185 / 35 ms          695 / 110 ms
+GLA                42 / 19 ms           205 / 57 ms
+RetNet             107 / 13 ms          394 / 60 ms
+=================  ===================  ====================
+
+so chunks are what ``auto`` stands for at every length; on accelerators, where the loop's depth
+weighs more still, unmeasured. Chunks of 16, 32 and 64 tokens take the same time within 20 % where
+a head has one decay; with a decay a key channel 16 are 3 times faster than 32.
 """
 
 from typing import NamedTuple
