@@ -172,9 +172,7 @@ if __name__ == "__main__":
             "uneven": report_uneven(),
             "run": report_run(),
             "birth": report_birth(),
-            "training": {
-                mixer: report_training(mixer) for mixer in small.MIXERS + small.HYBRIDS
-            },
+            "training": {mixer: report_training(mixer) for mixer in small.MIXERS + small.HYBRIDS},
             "long": {
                 "hyena": report_long("hyena"),
                 "base_conv": report_long("base_conv", kernel="implicit"),

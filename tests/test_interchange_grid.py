@@ -147,7 +147,9 @@ def test_every_cell_is_one_patched_run(measured):
                             err_msg=f"{site} {direction} {corruption} {role} {name}",
                         )
                     moved = max(moved, expected["kl"].max())
-        assert moved > 1e-3, f"nothing at {site} matters, so this compares nothing"
+        # What the first layer asks for does not depend on the corrupted token.
+        first_query = site == "block_0/mixer/q"
+        assert moved > 1e-3 or first_query, f"nothing at {site} matters: this compares nothing"
 
 
 def test_the_input_at_the_corrupted_token_is_everything(measured):

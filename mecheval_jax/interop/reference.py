@@ -87,12 +87,16 @@ def to_reference(params: PyTree, config: ModelConfig) -> dict[str, np.ndarray]:
     and entries that it never reads, as the reference would have them at the start.
     """
     table = _model_table(config)
-    for layer in range(config.layers):
-        table |= below(_table(config.build_mixer(layer)), *_names_of(layer))
+    wrapper = "mixer." if config.mixer == "based" else ""  # a hybrid there: one module more
+    names = [_names_of(layer) for layer in range(config.layers)]
+    names = [(theirs + wrapper, ours) for theirs, ours in names]
+    mixers = [config.build_mixer(layer) for layer in range(config.layers)]
+    for mixer, (theirs, ours) in zip(mixers, names, strict=True):
+        table |= below(_table(mixer), theirs, ours)
     entries = empty(params, table)
     entries[HEAD] = entries[EMBEDDING]
-    for layer in range(config.layers):
-        _give_mixer(config.build_mixer(layer), entries, _names_of(layer)[0])
+    for mixer, (theirs, _) in zip(mixers, names, strict=True):
+        _give_mixer(mixer, entries, theirs)
     return entries
 
 

@@ -44,7 +44,7 @@ def wkv(
     Raises:
         ValueError: an unknown backend.
     """
-    backend = resolve_backend(backend)
+    backend = resolve_backend(backend, ("auto", "sequential", "associative"))
     start = wkv_state(k.shape[0], k.shape[2], k.dtype)
     if backend == "associative" and reset is None:
         decay = jnp.broadcast_to(w[None, None], k.shape)
