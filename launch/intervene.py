@@ -11,7 +11,11 @@ from absl import flags
 from mecheval_jax import command_line
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
-SITES = flags.DEFINE_list("sites", None, "Sites; the components of every layer if not given.")
+SITES = flags.DEFINE_list(
+    "sites",
+    None,
+    "Sites; the components of every layer if not given; all: those inside the mixers too.",
+)
 ROLES = flags.DEFINE_list("roles", None, "Positions at which activations are exchanged.")
 CORRUPTIONS = flags.DEFINE_list("corruptions", None, "Roles whose token is replaced.")
 DIRECTIONS = flags.DEFINE_list("directions", None, "restore, damage, or both.")

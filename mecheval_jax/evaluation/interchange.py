@@ -21,7 +21,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.interventions.addresses import resolve_all
+from mecheval_jax.interventions.addresses import resolve_all, site_paths
 from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
 from mecheval_jax.interventions.rewrites import combine, pin
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
@@ -62,6 +62,12 @@ def default_sites(config: ModelConfig) -> tuple[str, ...]:
         for layer in range(config.layers)
         for component in config.components(layer)
     )
+
+
+def _chosen(sites: Sequence[str] | None, config: ModelConfig) -> tuple[str, ...]:
+    if sites is None:
+        return default_sites(config)
+    return site_paths(config) if list(sites) == ["all"] else resolve_all(sites, config)
 
 
 def pinned_sites(site: str, config: ModelConfig) -> tuple[str, ...]:
@@ -113,12 +119,13 @@ def measure(
         task: which can corrupt its documents.
         batch: evaluation documents; query 0 of each is asked.
         evaluation: roles, corruptions, directions, seed, chunk.
-        sites: paths or aliases; the canonical components of every layer if None.
+        sites: paths or aliases; ``["all"]`` for every site of the model; the canonical
+            components of every layer if None.
 
     Raises:
         UserError: an unknown site, role or corruption, before any compute.
     """
-    chosen = default_sites(model) if sites is None else resolve_all(sites, model)
+    chosen = _chosen(sites, model)
     for corruption in evaluation.corruptions:
         choose("corruption", corruption, task.corruptions)
     positions = role_positions(task, batch, evaluation.roles)

@@ -25,8 +25,8 @@ from mecheval_jax.sites import Site
 
 POSITIONS = ("learned", "none", "rotary", "alibi")
 DTYPES = ("float32", "bfloat16")
-WIDE = ("A_log", "D", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay", "time_first")
-"""Parameters that stay float32 when the rest is narrowed: exponentials are taken of most."""
+WIDE = ("A_log", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay", "time_first")
+"""Parameters that stay float32 when the rest is narrowed: exponentials are taken of them."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,6 +107,7 @@ def _inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
     return inverses.reshape(*axes, size, size)
 
 
+@in_float32
 def delta_rule_states(
     k: Float[Array, "batch length heads key"],
     v: Float[Array, "batch length heads value"],

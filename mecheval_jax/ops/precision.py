@@ -19,7 +19,7 @@ def in_float32(op: Callable) -> Callable:
         dtype = arguments[0].dtype
         if dtype not in (jnp.bfloat16, jnp.float16):
             return op(*arguments, **options)
-        results = op(*(widen(x) for x in arguments), **options)
+        results = op(*jax.tree.map(widen, arguments), **options)
         return jax.tree.map(lambda y: y.astype(dtype), results)
 
     return wrapped
