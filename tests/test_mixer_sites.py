@@ -9,7 +9,7 @@ import pytest
 
 from mecheval_jax.interventions.rewrites import positions_mask
 from mecheval_jax.sites import INTERVENTIONS, STATE, is_site
-from tests.test_mixers import BATCH, CASES, LENGTH, WIDTH, example, parallel
+from tests.test_mixers import BATCH, CASES, LENGTH, MAIN, WIDTH, example, parallel
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -22,22 +22,6 @@ WITHOUT_CONVOLUTIONS = [
     if case.endswith("no_conv") or case.startswith(("gla", "retnet", "based"))
 ] + ["lstm", "rwkv4_associative"]
 """Mixers that keep nothing of the past but their state (RWKV one more token, its input)."""
-
-
-VARIANTS = [
-    "attention_2_heads",
-    "window",
-    "base_conv_explicit",
-    "hyena_skip",
-    "h3_small_state",
-    "s4d_zoh",
-    "mamba_no_conv",
-    "mamba2_no_conv",
-    "delta_net_no_conv",
-    "gated_delta_net_no_conv",
-    "rwkv4_associative",
-]
-"""Cases whose sites are those of another case."""
 
 
 def capture(case, x):
@@ -64,7 +48,7 @@ def at(position, activation):
 # Catches a site that is listed but never passed, or that an earlier position could see into:
 # replaced at a position, it may change that output and later ones, and no others. One program
 # holds all sites; masks choose. That all own activations change nothing is the algebra's zero.
-@pytest.mark.parametrize("case", sorted(set(CASES) - set(VARIANTS)))
+@pytest.mark.parametrize("case", MAIN)
 def test_cuts(case):
     mixer, variables, x = example(case)
     own, (_, theirs) = capture(case, x), other(case)

@@ -57,6 +57,22 @@ CASES = {
     "rwkv4_associative": ("rwkv4", {"backend": "associative"}),
     "lstm": ("lstm", {}),
 }
+VARIANTS = (
+    "attention_2_heads",
+    "window",
+    "base_conv_explicit",
+    "hyena_skip",
+    "h3_small_state",
+    "s4d_zoh",
+    "mamba_no_conv",
+    "mamba2_no_conv",
+    "delta_net_no_conv",
+    "gated_delta_net_no_conv",
+    "rwkv4_associative",
+)
+"""Cases that are others with an option changed: their code is compiled only."""
+
+MAIN = [case for case in CASES if case not in VARIANTS]
 REACH = {"base_conv_3": 3, "window": 3}
 """Tokens that an output reads, itself included, where that is not all of them."""
 
@@ -100,38 +116,52 @@ def test_causality(case):
     np.testing.assert_array_equal(depends, (lag >= 0) & (lag < REACH.get(case, LENGTH)))
 
 
+def check_recurrent_form(case, transform, length=LENGTH):
+    mixer, variables, x = example(case)
+    step = transform(lambda state, x_t: mixer.apply(variables, state, x_t, method="step"))
+    state = mixer.apply(variables, BATCH, LENGTH + 2, method="initial_state")
+    outputs = []
+    for t in range(length):
+        state, y_t = step(state, x[:, t])
+        outputs.append(y_t)
+    expected = parallel(case)[:, :length]
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(np.stack(outputs, axis=1), expected, atol=2e-5 * scale)
+
+
+def check_positions(case, transform):
+    mixer, variables, x = example(case)
+    positions = jnp.array([[8, 0, 3], [5, 5, 1]])
+    y = transform(mixer.apply)(variables, x, positions)
+    expected = np.take_along_axis(parallel(case), np.asarray(positions)[..., None], axis=1)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(y, expected, atol=2e-5 * scale)
+
+
 class Forms(chex.TestCase):
     """Catches a recurrent form that drifts from the parallel one, compiled or not.
 
-    A state one token late, a cache longer than the document that leaks in, a lost bias.
+    A state one token late, a cache longer than the document that leaks in, a lost bias; queries
+    gathered from the wrong document, or masked as if in order.
     """
 
     @chex.variants(with_jit=True, without_jit=True)
-    @parameterized.named_parameters((case, case) for case in CASES)
+    @parameterized.named_parameters((case, case) for case in MAIN)
     def test_recurrent_form(self, case):
-        mixer, variables, x = example(case)
-        step = self.variant(lambda state, x_t: mixer.apply(variables, state, x_t, method="step"))
-        state = mixer.apply(variables, BATCH, LENGTH + 2, method="initial_state")
-        outputs = []
-        # Step by step Python is slow where nothing is compiled: three tokens tell.
-        length = 3 if "without_jit" in self._testMethodName else LENGTH
-        for t in range(length):
-            state, y_t = step(state, x[:, t])
-            outputs.append(y_t)
-        expected = parallel(case)[:, :length]
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(np.stack(outputs, axis=1), expected, atol=2e-5 * scale)
+        # Python is slow where nothing is compiled: three tokens tell.
+        compiled = "without_jit" not in self._testMethodName
+        check_recurrent_form(case, self.variant, LENGTH if compiled else 3)
 
     @chex.variants(with_jit=True, without_jit=True)
-    @parameterized.named_parameters((case, case) for case in CASES)
+    @parameterized.named_parameters((case, case) for case in MAIN)
     def test_positions(self, case):
-        """Catches queries gathered from the wrong document, or masked as if in order."""
-        mixer, variables, x = example(case)
-        positions = jnp.array([[8, 0, 3], [5, 5, 1]])
-        y = self.variant(mixer.apply)(variables, x, positions)
-        expected = np.take_along_axis(parallel(case), np.asarray(positions)[..., None], axis=1)
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(y, expected, atol=2e-5 * scale)
+        check_positions(case, self.variant)
+
+
+@pytest.mark.parametrize("case", VARIANTS)
+def test_forms_of_variants(case):
+    check_recurrent_form(case, jax.jit)
+    check_positions(case, jax.jit)
 
 
 # Catches a step that changes the shape or type of its state, which no loop could carry.
@@ -202,7 +232,7 @@ def test_longer_than_the_filter(case):
 
 # Catches half-precision inputs that raise the output's type, or a recurrence that is run in it:
 # 8 bits are lost in every product of a decay.
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MAIN)
 def test_half_precision(case):
     mixer, variables, x = example(case)
     half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (variables, x))
