@@ -9,6 +9,8 @@ map has 1 + 8 + 64 entries, so up to `QUADRATIC_LIMIT` tokens the quadratic form
 cheaper one.
 """
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -87,17 +89,21 @@ class Based(nn.Module):
         """Sums of weights times [v, 1] over the tokens at a `distance` >= 0 back."""
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
         maps = (self.query_features, self.key_features)
-        looked_at = any(getattr(self, name).in_use() for name in ("write", "state"))
         linear = positions is None and self._backend(v.shape[1]) != "quadratic"
-        if linear or looked_at or any(site.in_use() for site in maps):
-            phi_q, phi_k = (site(taylor_exp(h)) for site, h in zip(maps, (q, k), strict=True))
+
+        @functools.cache  # a site is passed once
+        def features():
+            return tuple(site(taylor_exp(h)) for site, h in zip(maps, (q, k), strict=True))
+
+        if any(site.in_use() for site in maps):
+            features()
 
         def fast():
             if linear:
                 no_decay = jnp.zeros((*v.shape[:3], 1), v.dtype)
-                return linear_attention(phi_q, phi_k, v, no_decay, self._backend(v.shape[1]))
+                return linear_attention(*features(), v, no_decay, self._backend(v.shape[1]))
             if any(site.replaced() for site in maps):
-                weights = jnp.einsum("blhf,bshf->bhls", phi_q, phi_k)
+                weights = jnp.einsum("blhf,bshf->bhls", *features())
             else:
                 u = jnp.einsum("blhk,bshk->bhls", q, k) * self.feature_width**-0.5
                 weights = 1 + u + u**2 / 2
@@ -108,8 +114,8 @@ class Based(nn.Module):
             self,
             fast,
             decay=lambda: jnp.ones((*v.shape[:2], 1, 1, 1), v.dtype),
-            write=lambda: phi_k[..., None] * v[..., None, :],
-            read=lambda states: read(at_positions(states, positions), phi_q),
+            write=lambda: features()[1][..., None] * v[..., None, :],
+            read=lambda states: read(at_positions(states, positions), features()[0]),
         )
 
     def _backend(self, length):
