@@ -43,7 +43,7 @@ class Site(nn.Module):
         if not self.replaced():
             return live
         mask, value = self.replacement()
-        return value if mask is None else jnp.where(mask, value, live)
+        return jnp.where(mask, value, live) if self.has_variable(INTERVENTIONS, "mask") else value
 
     def replaced(self) -> bool:
         """Whether an intervention acts here."""
@@ -57,11 +57,11 @@ class Site(nn.Module):
         """
         return self.replaced() or self.is_mutable_collection("intermediates")
 
-    def replacement(self) -> tuple[Bool[Array, "..."] | None, Shaped[Array, "..."]]:
-        """Mask and value of the intervention; no mask means everywhere."""
-        masked = self.has_variable(INTERVENTIONS, "mask")
-        mask = self.get_variable(INTERVENTIONS, "mask") if masked else None
-        return mask, self.get_variable(INTERVENTIONS, "value")
+    def replacement(self) -> tuple[Bool[Array, "..."], Shaped[Array, "..."]]:
+        """Mask and value of the intervention; without a mask it acts everywhere."""
+        value = self.get_variable(INTERVENTIONS, "value")
+        everywhere = jnp.ones((1,) * value.ndim, bool)
+        return self.get_variable(INTERVENTIONS, "mask", everywhere), value
 
     def reset(
         self, decay: Float[Array, "..."], write: Float[Array, "..."]
@@ -70,7 +70,6 @@ class Site(nn.Module):
         if not self.replaced():
             return decay, write
         mask, value = self.replacement()
-        mask = jnp.ones_like(decay, bool) if mask is None else mask
         return jnp.where(mask, 0, decay), jnp.where(mask, value, write)
 
 

@@ -99,11 +99,30 @@ def test_options_by_layer():
         ("attention", {"rotary_share": -0.5}, "rotary_share is -0.5: a positive number"),
         ("base_conv", {"kernel": "long"}, "'long': a number of taps, or implicit or explicit"),
         ("s4d", {"discretization": "euler"}, "unknown discretization 'euler'"),
+        ("mamba", {"scan_backend": "cuda"}, "unknown scan_backend 'cuda'"),
+        ("mamba2", {"backend": "associative"}, "unknown backend 'associative'"),
+        ("mamba", {"d_state": float("nan")}, "d_state is nan: a whole number"),
+        ("retnet", {"kernel": 4}, "RetNet has no short convolutions"),
+        ("delta_net", {"gated": True}, "DeltaNet has no output gate"),
+        ("attention", {"rotary_share": 2.0}, "rotary_share is 2.0: above 0 and at most 1"),
     ],
 )
 def test_wrong_values(mixer, options, message):
     with pytest.raises(UserError, match=message):
         ModelConfig(mixer, vocabulary_size=5, mixer_options=options, **SHAPE)
+
+
+# Catches a whole number written as 2.0, as JSON may, that Flax would choke on.
+def test_whole_floats_are_numbers():
+    assert build_mixer("mamba", 0, **SHAPE, options={"d_conv": 2.0}).d_conv == 2
+
+
+# Catches a config that is equal to another and is compiled again.
+def test_equal_configs_have_equal_hashes():
+    options = [{"d_conv": 2, "d_state": 4}, {"d_state": 4, "d_conv": 2}]
+    one, two = (ModelConfig("mamba", vocabulary_size=5, mixer_options=o, **SHAPE) for o in options)
+    assert one == two
+    assert hash(one) == hash(two)
 
 
 # Catches rotary positions that are dropped where no mixer has them, and learned ones as well.
@@ -192,6 +211,7 @@ def test_a_mixer_of_ones_own():
         ("their_mixer:Mean", "cannot be imported: No module named 'their_mixer'"),
         ("their_mixers:Maen", "cannot be imported: .*Maen"),
         ("their_mixers:number", "not a Flax module"),
+        (":Mean", "cannot be imported"),
         ("their_mixers:Deaf", r"must take \(x, positions=None\)"),
     ],
 )

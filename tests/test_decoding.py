@@ -46,8 +46,9 @@ def test_greedy_is_what_whole_passes_give(mixer, options):
 
 
 # Catches a limit that is off by one, and a cache that wraps round in silence.
-def test_lengths():
-    config = ModelConfig("attention", layers=1, **SHAPE)
+@pytest.mark.parametrize("mixer", ["attention", "hyena"])
+def test_lengths(mixer):
+    config = ModelConfig(mixer, layers=1, **SHAPE)
     model, params = LanguageModel(config), lively(config)
     prompt = jnp.ones((1, 10), jnp.int32)
     assert greedy(model, params, prompt, 7).shape == (1, 7)
@@ -56,6 +57,16 @@ def test_lengths():
             greedy(model, params, prompt, wrong)
     with pytest.raises(UserError, match="empty"):
         greedy(model, params, prompt[:, :0], 3)
+
+
+# Catches a state that is born in single precision where the model computes in double.
+def test_double_precision():
+    config = ModelConfig("h3,s4d,rwkv4", layers=3, feed_forward="none", **SHAPE)
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda p: p.astype(jnp.float64), lively(config))
+        tokens = jnp.ones((1, 2), jnp.int32)
+        decode = lambda params: greedy(LanguageModel(config), params, tokens, 3)
+        assert jax.eval_shape(decode, params).shape == (1, 3)
 
 
 # Catches bytes that are computed from a formula: these are counted by hand, 4 bytes a number.

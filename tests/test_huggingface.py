@@ -206,11 +206,10 @@ def test_weights_that_do_not_fit(tmp_path):
     entries["transformer.ln_f.bias"] = np.ones(16, np.int8)
     message = refusal(huggingface.load, folder_of(tmp_path, "gpt2", entries=entries))
     assert sorted(line.strip() for line in message.splitlines()[1:]) == [
-        f"{block}attn.c_attn.weight (v) gives block_1/mixer/v_proj/kernel (16, 15), "
-        "the model has (16, 16)",
+        f"{block}attn.c_attn.weight (v) is (15, 16), the model needs (16, 16)",
         f"{block}mlp.c_fc.bias is missing",
         "transformer.h.2.ln_1.weight has no place in this model",
-        "transformer.ln_f.bias is int8: weights are floating-point numbers",
+        "transformer.ln_f.bias holds int8, not floating-point numbers",
     ]
 
 

@@ -114,7 +114,7 @@ def test_missing_extra_and_misshaped_entries_are_named_together():
     state["backbone.layers.2.norm1.weight"] = np.ones(32, np.float32)
     state[f"{MIXER}.rotary.freqs"] = np.ones(4, np.float32)
     assert problems(from_reference, state, config) == [
-        "backbone.layers.0.norm1.weight gives block_0/mixer_norm/scale (31,), the model has (32,)",
+        "backbone.layers.0.norm1.weight is (31,), the model needs (32,)",
         f"{MIXER}.out_proj.bias is missing",
         f"{MIXER}.rotary.freqs has no place in this model",
         "backbone.layers.2.norm1.weight has no place in this model",
@@ -128,7 +128,7 @@ def test_missing_extra_and_misshaped_entries_are_named_together():
     [
         ({"layers": 1}, r"backbone\.layers\.1\..* has no place"),
         ({"positions": "none"}, r"position_embeddings\.weight has no place"),
-        ({"width": 16}, r"word_embeddings\.weight gives .*\(44, 32\), the model has \(44, 16\)"),
+        ({"width": 16}, r"word_embeddings\.weight is \(44, 32\), the model needs \(44, 16\)"),
         ({"mixer": "based"}, r"Wqkv\.weight has no place"),
     ],
 )
@@ -177,10 +177,49 @@ def test_the_convolution_that_is_never_read():
     assert "conv" not in from_reference_mixer("mamba", state, {"width": 16, "d_conv": 0})
     state, _ = golden_files.load("mixer__mamba_d16")
     (line,) = problems(from_reference_mixer, "mamba", state, {"width": 16, "d_conv": 3})
-    assert "conv1d.weight gives conv/weight (4, 32), the model has (3, 32)" in line
+    assert "conv1d.weight is (32, 1, 4), the model needs (32, 1, 3)" in line
 
 
-# Catches a field that no mixer of that name has.
+# Catches an axis that is dropped although it is not of size 1, and whole numbers taken for weights.
+def test_axes_and_types():
+    state, _ = golden_files.load("mixer__mamba_d16")
+    taps = state["conv1d.weight"]
+    state |= {"conv1d.weight": np.repeat(taps, 3, axis=1), "D": np.ones(32, np.int32)}
+    assert problems(from_reference_mixer, "mamba", state, {"width": 16}) == [
+        "D holds int32, not floating-point numbers",
+        "conv1d.weight is (32, 3, 4), the model needs (32, 1, 4)",
+    ]
+
+
+# Catches a constant of the architecture that is thrown away although it is another.
+def test_constants_that_differ():
+    state, _ = golden_files.load("mixer__hyena_d16")
+    state = dict(state) | {"filter_fn.modulation.deltas": np.zeros((1, 1, 16), np.float32)}
+    found = problems(from_reference_mixer, "hyena", state, {"width": 16, "max_length": 64})
+    assert found == ["filter_fn.modulation.deltas is not the constant of this architecture"]
+
+
+# Catches a function other than the reference's that takes the reference's weights in silence.
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positions": "rotary"}, "encoding is 'rotary': the reference has 'none' only"),
+        ({"mixer_options": {"window": 3}}, "window is 3: the reference has 0 only"),
+        ({"mixer_options": {"heads": 4, "key_heads": 2}}, "key_heads is 2"),
+    ],
+)
+def test_attention_that_the_reference_does_not_have(change, message):
+    state, _ = language_model("attention")
+    config = ModelConfig(**({"mixer": "attention", "positions": "learned"} | SHAPE | change))
+    with pytest.raises(UserError, match=message):
+        from_reference(state, config)
+
+
+# Catches a field that no mixer of that name has, or that it needs.
 def test_unknown_fields():
     with pytest.raises(UserError, match=r"unknown field of mamba 'd_cov'.*'d_conv'"):
         from_reference_mixer("mamba", {}, {"width": 16, "d_cov": 3})
+    with pytest.raises(UserError, match="'base_conv' lacks a value for max_length"):
+        from_reference_mixer("base_conv", {}, {"width": 16})
+    with pytest.raises(UserError, match="d_conv is -1"):
+        from_reference_mixer("mamba", {}, {"width": 16, "d_conv": -1})

@@ -79,7 +79,7 @@ def test_delta_rule_states(backend, entries):
     mask = drawn if entries else np.arange(9)[None, :, None, None, None] == 4
     value = normal(6, *shape)
     with jax.enable_x64(True):
-        arguments = [jnp.asarray(a) for a in (k, v, beta, log_decay)]
+        arguments = [jnp.asarray(a) for a in (k, v, beta, np.exp(log_decay))]
         reset = jnp.asarray(mask), jnp.asarray(value)
         states = jax.jit(lambda *a: delta_rule_states(*a, reset, backend))(*arguments)
     expected = references.delta_rule_states(k, v, beta, log_decay, mask, value)

@@ -47,9 +47,6 @@ def load(folder: str | os.PathLike) -> tuple[ModelConfig, PyTree]:
     embedding = entries.get(_embedding(family))
     if head is not None and embedding is not None and not np.array_equal(head, embedding):
         problems.append(f"{family.head} differs from the embedding, to which it is tied")
-    for name, array in entries.items():
-        if not np.issubdtype(array.dtype, np.floating):
-            problems.append(f"{name} is {array.dtype}: weights are floating-point numbers")
     for fused in _fused(family, config):
         _take_apart(fused, entries, config)
     return config, fill(_shapes(config), _table(family, config), entries, problems)

@@ -1,5 +1,6 @@
 """Weights of the reference study's models, as parameters of ours, and back."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,7 +130,13 @@ def _model_table(config: ModelConfig) -> Table:
 def _table(mixer: nn.Module) -> Table:
     if type(mixer) not in REFERENCES:
         raise UserError(f"the reference has no mixer {type(mixer).__name__}")
-    return REFERENCES[type(mixer)].table
+    reference = REFERENCES[type(mixer)]
+    defaults = {field.name: field.default for field in dataclasses.fields(mixer)}
+    for name in reference.defaults:
+        given = getattr(mixer, name)
+        if given != defaults[name]:
+            raise UserError(f"{name} is {given!r}: the reference has {defaults[name]!r} only")
+    return reference.table
 
 
 def _take_mixer(mixer, entries, theirs, ours) -> tuple[Table, list[str]]:
@@ -147,6 +154,10 @@ def _take_mixer(mixer, entries, theirs, ours) -> tuple[Table, list[str]]:
         copy = entries.pop(theirs + name, None)
         if copy is not None and not np.array_equal(copy, entries.get(theirs + original, copy)):
             problems.append(f"{theirs + name} differs from {theirs + original}: one parameter")
+    for name, expected in reference.constants(mixer).items():
+        given = entries.pop(theirs + name, expected)
+        if np.shape(given) != expected.shape or not np.allclose(given, expected, rtol=1e-5):
+            problems.append(f"{theirs + name} is not the constant of this architecture")
     for name in reference.dead(mixer):
         entries.pop(theirs + name, None)
     return table, problems
@@ -160,4 +171,5 @@ def _give_mixer(mixer, entries, theirs) -> None:
             join(entries, f"{theirs}{fused}.{kind}", [f"{theirs}{p}.{kind}" for p in parts])
     for name, original in reference.duplicates.items():
         entries[theirs + name] = entries[theirs + original]
-    entries.update({theirs + name: array for name, array in reference.dead(mixer).items()})
+    unlearned = reference.constants(mixer) | reference.dead(mixer)
+    entries.update({theirs + name: array for name, array in unlearned.items()})

@@ -24,17 +24,21 @@ class Reference:
         table: where its entries go.
         fused: dense layers stacked along the outputs: name -> names of the parts.
         duplicates: entries under which one parameter is stored again: name -> original.
-        dead: entries that the computation never reads, or that are constants of the
-            architecture: given the mixer, what the inverse writes there.
+        constants: entries that are constants of the architecture, given the mixer.
+        dead: entries that the computation never reads: given the mixer, what the inverse
+            writes there.
+        defaults: fields of the mixer that the reference cannot vary.
     """
 
     table: Table
     fused: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     duplicates: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    constants: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
     dead: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
+    defaults: tuple[str, ...] = ()
 
 
-def _dead_of_hyena(mixer: mixers.Hyena) -> dict[str, np.ndarray]:
+def _constants_of_hyena(mixer: mixers.Hyena) -> dict[str, np.ndarray]:
     return {
         "filter_fn.pos_emb.t": linspace(0, 1, mixer.max_length)[None, :, None],
         "filter_fn.modulation.deltas": hyena_rates(mixer.width)[None, None],
@@ -63,7 +67,11 @@ def _s4d_kernel(theirs: str) -> Table:
 
 
 QKV = ("q_proj", "k_proj", "v_proj")
-ATTENTION = Reference(dense(*QKV, "out_proj"), fused={"Wqkv": QKV})
+ATTENTION = Reference(
+    dense(*QKV, "out_proj"),
+    fused={"Wqkv": QKV},
+    defaults=("key_heads", "out_bias", "window", "encoding"),
+)
 GATED_NORM = {"g_norm_swish_gate.weight": Target("o_norm/scale")}
 DELTA_NET = dense(*QKV, "b_proj", "o_proj") | {"o_norm.weight": Target("o_norm/scale")}
 for _name in "qkv":
@@ -80,7 +88,7 @@ REFERENCES: dict[type[nn.Module], Reference] = {
             "conv.filter": Target("filter/taps", "transpose"),
         }
     ),
-    mixers.Based: Reference(dense("proj_q", "proj_k", "proj_v", "proj_o")),
+    mixers.Based: Reference(dense("proj_q", "proj_k", "proj_v", "proj_o"), defaults=("encoding",)),
     mixers.Hyena: Reference(
         dense("in_proj", "out_proj")
         | dense(*(f"filter_fn.implicit_filter.{2 * i}=filter/fc{i + 1}" for i in range(4)))
@@ -94,7 +102,7 @@ REFERENCES: dict[type[nn.Module], Reference] = {
             f"filter_fn.implicit_filter.{i}.freq": "filter_fn.implicit_filter.1.freq"
             for i in (3, 5)
         },
-        dead=_dead_of_hyena,
+        constants=_constants_of_hyena,
     ),
     mixers.H3: Reference(
         dense(*QKV, "output_linear=out_proj")

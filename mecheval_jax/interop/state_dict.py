@@ -83,14 +83,15 @@ def fill(
             problems.append(f"{name or path} is missing")
             continue
         array = np.asarray(entries[name])
-        try:
-            array = LAYOUTS[table[name].layout][0](array)
-        except IndexError:
-            problems.append(f"{name} has {array.ndim} axes, too few for {path}")
-            continue
-        if array.shape != shape.shape:
-            problems.append(f"{name} gives {path} {array.shape}, the model has {shape.shape}")
-        filled[path] = jnp.asarray(array)
+        into_ours, into_theirs = LAYOUTS[table[name].layout]
+        # Compared as they are there: an axis of size 1 that is dropped must have been of size 1.
+        expected = into_theirs(np.empty(shape.shape)).shape
+        if array.shape != expected:
+            problems.append(f"{name} is {array.shape}, the model needs {expected}")
+        elif not jnp.issubdtype(array.dtype, jnp.floating):
+            problems.append(f"{name} holds {array.dtype}, not floating-point numbers")
+        else:
+            filled[path] = jnp.asarray(into_ours(array))
     extra = sorted(set(entries) - set(names.values()))
     problems.extend(f"{name} has no place in this model" for name in extra)
     if problems:
@@ -131,8 +132,9 @@ def split(
         return []
     parts = list(parts)
     ends = np.cumsum([rows for _, rows in parts])
-    if len(whole) != ends[-1]:
-        return [f"{fused} has {len(whole)} rows, the model {ends[-1]}"]
+    rows = len(whole) if np.ndim(whole) else 0
+    if rows != ends[-1]:
+        return [f"{fused} has {rows} rows, the model {ends[-1]}"]
     cut = np.split(np.asarray(whole), ends[:-1])
     entries.update({name: part for (name, _), part in zip(parts, cut, strict=True)})
     return []

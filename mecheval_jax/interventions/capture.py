@@ -92,6 +92,9 @@ def capture_activations(
 ) -> Activations:
     """The activations at `sites` (all, if None), under `interventions` if there are any.
 
+    Under `jax.jit` only those that are asked for are computed; outside it all are, recurrent
+    states included.
+
     Raises:
         UserError: an unknown site.
     """

@@ -25,15 +25,13 @@ from mecheval_jax.mixers.hyena import Hyena
 from mecheval_jax.mixers.lstm import LSTM
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
+from mecheval_jax.mixers.options import checked, fields_of, require_all
 from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.s4d import S4D
 
 CONTEXT = ("width", "max_length", "layer", "layers", "encoding")
 """Fields of mixers that the model sets, in those that have them."""
-
-ZERO = ("kernel", "d_conv", "dt_rank", "key_heads", "window")
-"""Counts that may be 0, for none or for a default; others are at least 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +101,7 @@ def _own(path: str) -> Architecture:
     module, _, name = path.partition(":")
     try:
         mixer = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"model.mixer {path!r} cannot be imported: {error}") from error
     if not (isinstance(mixer, type) and issubclass(mixer, nn.Module)):
         raise UserError(f"model.mixer {path!r} is not a Flax module (flax.linen.Module)")
@@ -123,14 +121,12 @@ def mixer_of(name: str, config: Mapping[str, Any]) -> nn.Module:
     """
     # The study's architectures of two kinds of layers are named after the second.
     mixer = _known(name).mixer(1)
-    for field in config:
-        choose(f"field of {name}", field, _fields(mixer))
-    return mixer(**config)
-
-
-def _fields(mixer: type[nn.Module]) -> dict[str, dataclasses.Field]:
-    fields = {field.name: field for field in dataclasses.fields(mixer)}
-    return {name: field for name, field in fields.items() if name not in ("parent", "name")}
+    fields, values = fields_of(mixer), {}
+    for field, value in config.items():
+        choose(f"field of {name}", field, fields)
+        values[field] = value if field in CONTEXT else checked(field, value, fields[field])
+    require_all(name, mixer, values)
+    return mixer(**values)
 
 
 def build_mixer(
@@ -164,11 +160,11 @@ def build_mixer(
     context = {"layer": layer, "layers": layers, "width": width, "max_length": max_length}
     classes = [entry.mixer(i) for i, entry in enumerate(chosen)]
     if encoding != "none":
-        if not any("encoding" in _fields(mixer) for mixer in classes):
+        if not any("encoding" in fields_of(mixer) for mixer in classes):
             raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
         context["encoding"] = encoding
-    valid = set().union(*map(_fields, classes)) - set(CONTEXT)
-    fields, values = _fields(classes[layer]), {}
+    valid = set().union(*map(fields_of, classes)) - set(CONTEXT)
+    fields, values = fields_of(classes[layer]), {}
     for option, value in (options or {}).items():
         if option not in valid:
             raise UserError(
@@ -182,29 +178,8 @@ def build_mixer(
                 )
             value = value[layer]
         if option in fields:
-            _check(option, value, fields[option].type)
-            values[option] = value
+            values[option] = checked(option, value, fields[option])
     wanted = context | dict(chosen[layer].defaults(layer)) | values
-    return classes[layer](**{name: value for name, value in wanted.items() if name in fields})
-
-
-def _check(option: str, value: Any, kind: Any) -> None:
-    """Raise UserError unless an option has a value of its field's type."""
-    given = f"model.mixer_options.{option} is {value!r}"
-    if kind is bool:
-        if not isinstance(value, bool):
-            raise UserError(f"{given}: True or False")
-    elif kind is str:
-        if not isinstance(value, str):
-            raise UserError(f"{given}: it takes a name")
-    elif isinstance(value, str):
-        if kind != int | str:
-            raise UserError(f"{given}: it takes a number")
-    elif kind is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise UserError(f"{given}: a positive number")
-    elif kind in (int, int | str):
-        smallest = 0 if option in ZERO else 1
-        whole = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not whole or value != int(value) or value < smallest:
-            raise UserError(f"{given}: a whole number, at least {smallest}")
+    wanted = {name: value for name, value in wanted.items() if name in fields}
+    require_all(architecture, classes[layer], wanted)
+    return classes[layer](**wanted)

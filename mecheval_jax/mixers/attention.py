@@ -68,6 +68,8 @@ class Attention(nn.Module):
         if self.heads % (self.key_heads or self.heads):
             raise UserError(f"{self.heads} heads are not divisible by key_heads {self.key_heads}")
         choose("encoding", self.encoding, ENCODINGS)
+        if not 0 < self.rotary_share <= 1:
+            raise UserError(f"rotary_share is {self.rotary_share}: above 0 and at most 1")
         super().__post_init__()
 
     def setup(self):
@@ -124,7 +126,10 @@ class Attention(nn.Module):
         return self._read(q, k, v, read_index[..., None] - index[:, None, :])
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
-        """The empty cache of keys and values, and the number of tokens seen."""
+        """The empty cache of keys and values, and the number of tokens seen.
+
+        Beyond `max_length` tokens `step` forgets the oldest.
+        """
         size = min(self.window, max_length) if self.window else max_length
         heads = self.key_heads or self.heads
         cache = jnp.zeros((batch, size, heads, self.width // self.heads))

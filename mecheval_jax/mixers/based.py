@@ -4,9 +4,8 @@
     y[t] = W_o sum_s a[t, s] v[s] / (sum_s a[t, s] + 1e-12)
 
 a second-order Taylor expansion of the softmax's exponential. As a recurrence it keeps
-sum_s phi(k[s]) [v[s], 1] with the feature map of `ops.feature_maps.taylor_exp`. The feature
-map has 1 + 8 + 64 entries, so up to `QUADRATIC_LIMIT` tokens the quadratic form is the
-cheaper one.
+sum_s phi(k[s]) [v[s], 1] with the feature map of `ops.feature_maps.taylor_exp`. That of 8
+channels has 1 + 8 + 64 entries, so up to `QUADRATIC_LIMIT` tokens the quadratic form is cheaper.
 """
 
 import functools

@@ -61,8 +61,8 @@ class H3(nn.Module):
 
     @property
     def state_size(self) -> int:
-        """Size of both states."""
-        return self.d_state or self.max_length
+        """Size of both states; the length limit is rounded up to whole conjugate pairs."""
+        return self.d_state or self.max_length + self.max_length % 2
 
     def setup(self):
         declare(self)
@@ -116,7 +116,9 @@ class H3(nn.Module):
         heads, size = self.width // self.head_dim, self.head_dim
         return {
             "shift": jnp.zeros((batch, self.width, self.state_size)),
-            "ssm": jnp.zeros((batch, size, size, heads, self.state_size // 2), jnp.complex64),
+            "ssm": jnp.zeros(
+                (batch, size, size, heads, self.state_size // 2), jnp.result_type(complex)
+            ),
         }
 
     def step(

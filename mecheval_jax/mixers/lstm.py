@@ -53,10 +53,8 @@ class LSTM(nn.Module):
         gates = self.gates(self.in_proj(x))
         replaced = ()
         if self.state.replaced():
-            mask, value = self.state.replacement()
-            mask = jnp.ones((1,) * 4, bool) if mask is None else mask
             shape = (*x.shape[:2], 2, self.width)
-            replaced = tuple(jnp.broadcast_to(h, shape) for h in (mask, value))
+            replaced = tuple(jnp.broadcast_to(h, shape) for h in self.state.replacement())
 
         def advance(state, at_t):
             gates_t, *replaced_t = at_t

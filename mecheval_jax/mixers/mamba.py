@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.ops.selective_scan import selective_scan, selective_scan_step
+from mecheval_jax.ops.selective_scan import BACKENDS, selective_scan, selective_scan_step
 from mecheval_jax.sites import declare
 
 INNER_SITES = {
@@ -67,6 +68,10 @@ class Mamba(nn.Module):
     def rank(self) -> int:
         """Channels from which the step sizes are computed."""
         return self.dt_rank or math.ceil(self.width / 16)
+
+    def __post_init__(self):
+        choose("scan_backend", self.scan_backend, BACKENDS)
+        super().__post_init__()
 
     def setup(self):
         declare(self)

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.mamba import INNER_SITES
 from mecheval_jax.mixers.recurrence import matrix_recurrence
 from mecheval_jax.mixers.short_convolution import ShortConvolution
-from mecheval_jax.ops.linear_attention import linear_attention_step
+from mecheval_jax.ops.linear_attention import BACKENDS, linear_attention_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
@@ -61,6 +61,7 @@ class Mamba2(nn.Module):
                 f"mamba2: {inner} inner channels do not divide into heads of {self.head_dim} "
                 f"channels in {self.groups} groups"
             )
+        choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 
     @property

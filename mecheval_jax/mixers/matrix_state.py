@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES, matrix_recurrence
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.delta_rule import delta_rule, delta_rule_states, delta_rule_step
-from mecheval_jax.ops.linear_attention import linear_attention_step, read
+from mecheval_jax.ops.linear_attention import BACKENDS, linear_attention_step, read
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
@@ -71,6 +71,14 @@ class MatrixStateMixer(nn.Module):
                     f"width {self.width} gives {share * self.width:g} channels of keys or values, "
                     f"which are not divisible by {self.heads} heads"
                 )
+        if self.kernel and "q_input" not in self.SITES:
+            raise UserError(
+                f"kernel is {self.kernel}: {type(self).__name__} has no short convolutions; "
+                "model.canon puts one before any mixer"
+            )
+        if self.gated and "gate" not in self.SITES:
+            raise UserError(f"gated is True: {type(self).__name__} has no output gate")
+        choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 
     def setup(self):
@@ -117,17 +125,13 @@ class MatrixStateMixer(nn.Module):
     def _mix(self, q, k, v, log_decay, beta):
         if beta is None:
             return matrix_recurrence(self, q, k, v, log_decay, self.backend)
-        if "decay" in self.SITES and self.decay.in_use():
-            decay = self.decay(jnp.exp(log_decay))
-            log_decay = jnp.log(decay) if self.decay.replaced() else log_decay
-        if self.state.in_use():
-            reset = None
-            if self.state.replaced():
-                mask, value = self.state.replacement()
-                reset = (jnp.ones((1,) * 5, bool) if mask is None else mask, value)
-            states = delta_rule_states(k, v, beta, log_decay, reset, self.backend)
-            states = self.state(states)
-            if self.state.replaced():
+        sites = [getattr(self, name) for name in ("decay", "state") if name in self.SITES]
+        if any(site.in_use() for site in sites):
+            decay = jnp.exp(log_decay)
+            decay = self.decay(decay) if "decay" in self.SITES else decay
+            reset = self.state.replacement() if self.state.replaced() else None
+            states = self.state(delta_rule_states(k, v, beta, decay, reset, self.backend))
+            if any(site.replaced() for site in sites):
                 return read(states, q)
         return delta_rule(q, k, v, beta, log_decay, self.backend)
 

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.ops.wkv import wkv, wkv_state, wkv_step
+from mecheval_jax.ops.wkv import BACKENDS, wkv, wkv_state, wkv_step
 from mecheval_jax.sites import declare
 
 
@@ -39,6 +40,10 @@ class RWKV4(nn.Module):
         "state": STATE_SITES["state"] + " [..., (numerator, denominator, exponent), width]",
         "average": "the weighted average",
     }
+
+    def __post_init__(self):
+        choose("backend", self.backend, BACKENDS)
+        super().__post_init__()
 
     def setup(self):
         declare(self)
@@ -83,10 +88,7 @@ class RWKV4(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; the outputs at `positions`, or everywhere."""
         k, v, r = self._project(x, jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1])
-        reset = None
-        if self.state.replaced():
-            mask, value = self.state.replacement()
-            reset = (jnp.ones((1,) * 4, bool) if mask is None else mask, value)
+        reset = self.state.replacement() if self.state.replaced() else None
         y, states = wkv(k, v, *self._rates, reset, self.backend)
         self.state(states)
         y = self.average(y)

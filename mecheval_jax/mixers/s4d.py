@@ -122,7 +122,7 @@ class S4D(nn.Module):
     def initial_state(self, batch: int, max_length: int) -> Array:
         """Empty state; its size does not depend on `max_length`."""
         del max_length
-        return jnp.zeros((batch, self.width, self.d_state // 2), jnp.complex64)
+        return jnp.zeros((batch, self.width, self.d_state // 2), jnp.result_type(complex))
 
     def step(self, state: Array, x_t: Float[Array, "batch width"]):
         """Mix one token: the next state and its output."""

@@ -29,29 +29,26 @@ def greedy(
     limit = model.config.max_length
     if length < 1:
         raise UserError("the prompt is empty: there is nothing to go on from")
-    if count < 1 or length + count > limit + 1:  # the last token is never read
+    if count < 1 or length + count > limit + 1:
         raise UserError(
             f"{count} tokens after a prompt of {length}: at least 1, and at most "
             f"{limit + 1 - length} with a max_length of {limit}"
         )
     variables = {"params": narrow(params, model.config)}
 
-    def read(state, tokens_t):
-        return model.apply(variables, state, tokens_t, method="step")
-
-    def read_prompt(state, tokens_t):
-        state, logits = read(state, tokens_t)
+    def guess(state, tokens_t):
+        state, logits = model.apply(variables, state, tokens_t, method="step")
         return state, logits.argmax(axis=-1).astype(prompt.dtype)
 
     def generate(carry, _):
-        state, token = carry
-        state, following = read_prompt(state, token)
-        return (state, following), token
+        carry = guess(*carry)
+        return carry, carry[1]
 
-    state = model.apply(variables, batch, length + count, method="initial_state")
-    state, guesses = jax.lax.scan(read_prompt, state, prompt.T)
-    _, generated = jax.lax.scan(generate, (state, guesses[-1]), length=count)
-    return jnp.moveaxis(generated, 0, 1)
+    # The last token that is generated is not read any more.
+    state = model.apply(variables, batch, length + count - 1, method="initial_state")
+    state, guesses = jax.lax.scan(guess, state, prompt.T)
+    _, others = jax.lax.scan(generate, (state, guesses[-1]), length=count - 1)
+    return jnp.concatenate([guesses[-1:], others]).T
 
 
 def state_bytes(config: ModelConfig, max_length: int) -> int:
@@ -60,8 +57,6 @@ def state_bytes(config: ModelConfig, max_length: int) -> int:
     Counted from the state itself. Constant for a state space model; growing with the
     length for attention and for convolutions with a free filter.
     """
-    if max_length > config.max_length:
-        raise UserError(f"{max_length} tokens, but the model's max_length is {config.max_length}")
     model = LanguageModel(config)
 
     def initial_state(key):

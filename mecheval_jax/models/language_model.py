@@ -87,11 +87,14 @@ class ModelConfig:
         counts = ("layers", "width", "vocabulary_size", "max_length")
         require_at_least(self, "model", counts, 1)
         require_at_least(self, "model", ("canon", "hidden"), 0)
+        if not self.norm_epsilon > 0:
+            raise UserError(f"model.norm_epsilon is {self.norm_epsilon}: it must be above 0")
         for layer in range(self.layers):
             self.build_mixer(layer)  # names an unknown mixer, and an option that none has
 
     def __hash__(self):
-        return hash(tuple(str(value) for value in dataclasses.astuple(self)))
+        fields = {**vars(self), "mixer_options": sorted(self.mixer_options.items())}
+        return hash(tuple(str(value) for value in fields.values()))
 
     def block(self, layer: int) -> BlockConfig:
         """The shape of a layer around its mixer."""
@@ -127,7 +130,8 @@ class ModelConfig:
 class LanguageModel(nn.Module):
     """A causal language model; see the module's equations.
 
-    Sites: ``embedding``, the components of every ``block_i``, and ``final_norm``.
+    Sites: ``embedding``, the components of every ``block_i``, those inside its mixer, and
+    ``final_norm``; see docs/sites.md.
     """
 
     config: ModelConfig
@@ -200,7 +204,20 @@ class LanguageModel(nn.Module):
         Args:
             batch: documents.
             max_length: tokens that will be read at most; growing states are this long.
+
+        Raises:
+            UserError: more than the model's `max_length`, or a mixer without recurrent form.
         """
+        if max_length > self.config.max_length:
+            raise UserError(
+                f"{max_length} tokens, but the model's max_length is {self.config.max_length}"
+            )
+        for block in self.block:
+            if not (hasattr(block.mixer, "initial_state") and hasattr(block.mixer, "step")):
+                raise UserError(
+                    f"{type(block.mixer).__name__} has no recurrent form: it needs "
+                    "initial_state(batch, max_length) and step(state, x_t)"
+                )
         blocks = [block.initial_state(batch, max_length) for block in self.block]
         return {"blocks": blocks, "position": jnp.zeros((), jnp.int32)}
 

@@ -66,10 +66,14 @@ def delta_rule_step(
     log_decay_t: Float[Array, "batch heads decayed"],
 ) -> tuple[Float[Array, "batch heads key value"], Float[Array, "batch heads value"]]:
     """One token: the next state and the output."""
-    state = jnp.exp(log_decay_t)[..., None] * state
-    error = beta_t[..., None] * (v_t - read(state, k_t))
-    state = state + k_t[..., None] * error[..., None, :]
+    state = _written(state, k_t, v_t, beta_t, jnp.exp(log_decay_t))
     return state, read(state, q_t)
+
+
+def _written(state, k_t, v_t, beta_t, decay_t):
+    state = decay_t[..., None] * state
+    error = beta_t[..., None] * (v_t - read(state, k_t))
+    return state + k_t[..., None] * error[..., None, :]
 
 
 def _chunked(q, k, v, beta, log_decay):
@@ -112,7 +116,7 @@ def delta_rule_states(
     k: Float[Array, "batch length heads key"],
     v: Float[Array, "batch length heads value"],
     beta: Float[Array, "batch length heads"],
-    log_decay: Float[Array, "batch length heads decayed"],
+    decay: Float[Array, "batch length heads decayed"],
     reset: tuple[Bool[Array, "..."], Float[Array, "..."]] | None = None,
     backend: str = "auto",
 ) -> Float[Array, "batch length heads key value"]:
@@ -127,7 +131,7 @@ def delta_rule_states(
         k: keys of length 1.
         v: what the state shall answer to k.
         beta: how far it is moved there.
-        log_decay: logarithm of the gate, last axis 1.
+        decay: the gate a itself, last axis 1.
         reset: mask and value, each of a shape that broadcasts to the states'.
         backend: ``auto`` (sequential), ``sequential`` or ``chunked``.
     """
@@ -136,9 +140,7 @@ def delta_rule_states(
     if choose("backend", backend, BACKENDS) == "chunked":
         key = k.shape[-1]
         outer = (beta[..., None] * k)[..., :, None] * k[..., None, :]
-        move = jnp.exp(log_decay)[..., None] * (
-            jnp.eye(key, dtype=k.dtype)[None, None, None] - outer
-        )
+        move = decay[..., None] * (jnp.eye(key, dtype=k.dtype)[None, None, None] - outer)
         write = (beta[..., None] * k)[..., :, None] * v[..., None, :]
         rows = jnp.broadcast_to(mask, (*mask.shape[:3], key, mask.shape[4]))
         rows = jnp.moveaxis(rows, 4, 3)[..., None]  # [batch, length, heads, value or 1, key, 1]
@@ -156,13 +158,12 @@ def delta_rule_states(
         return jax.lax.associative_scan(compose, (move, write), axis=1)[1]
 
     mask, value = (jnp.broadcast_to(x, shape) for x in (mask, value))
-    q = jnp.zeros_like(k)
 
     def advance(state, at_t):
         mask_t, value_t, *rest = at_t
-        state = jnp.where(mask_t, value_t, delta_rule_step(state, *rest)[0])
+        state = jnp.where(mask_t, value_t, _written(state, *rest))
         return state, state
 
     start = jnp.zeros((shape[0], *shape[2:]), v.dtype)
-    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (mask, value, q, k, v, beta, log_decay))
+    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (mask, value, k, v, beta, decay))
     return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)

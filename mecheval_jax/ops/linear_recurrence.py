@@ -40,6 +40,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.errors import choose
 
 BACKENDS = ("auto", "sequential", "associative", "chunked")
 CHUNK = 64  # on a CPU anything from 16 to 128 takes the same time
@@ -49,11 +50,9 @@ def resolve_backend(backend: str, backends: tuple[str, ...] = BACKENDS) -> str:
     """The backend that ``auto`` stands for on this platform, or else `backend` itself.
 
     Raises:
-        ValueError: a backend that is not one of `backends`.
+        UserError: a backend that is not one of `backends`.
     """
-    if backend not in backends:
-        raise ValueError(f"unknown backend {backend!r}: choose one of {', '.join(backends)}")
-    if backend == "auto":
+    if choose("backend", backend, backends) == "auto":
         return "sequential" if jax.default_backend() == "cpu" else "associative"
     return backend
 

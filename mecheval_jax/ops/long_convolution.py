@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.errors import choose
 from mecheval_jax.ops.precision import in_float32
 
 TOEPLITZ_LIMIT = 64
@@ -42,13 +43,12 @@ def long_convolution(
     """Convolve each channel of `x` with its filter, causally.
 
     Raises:
-        ValueError: an unknown backend.
+        UserError: an unknown backend.
     """
     chex.assert_equal(x.shape[1:], filter.shape)
     if backend == "auto":
         backend = "toeplitz" if x.shape[1] <= TOEPLITZ_LIMIT else "fft"
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+    choose("backend", backend, BACKENDS)
     return {"toeplitz": _toeplitz, "fft": _fft, "direct": _direct}[backend](x, filter)
 
 

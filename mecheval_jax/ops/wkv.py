@@ -17,6 +17,7 @@ from mecheval_jax.array_types import Array, Bool, Float
 from mecheval_jax.ops.linear_recurrence import resolve_backend
 from mecheval_jax.ops.precision import in_float32
 
+BACKENDS = ("auto", "sequential", "associative")
 LOWEST = -1e30
 """The maximum of no exponents: e^LOWEST is 0, and no difference of two is not a number."""
 
@@ -44,7 +45,7 @@ def wkv(
     Raises:
         ValueError: an unknown backend.
     """
-    backend = resolve_backend(backend, ("auto", "sequential", "associative"))
+    backend = resolve_backend(backend, BACKENDS)
     start = wkv_state(k.shape[0], k.shape[2], k.dtype)
     if backend == "associative" and reset is None:
         decay = jnp.broadcast_to(w[None, None], k.shape)
@@ -67,7 +68,7 @@ def wkv(
     return jnp.moveaxis(y, 0, 1), jnp.moveaxis(states, 0, 1)
 
 
-def wkv_state(batch: int, width: int, dtype=jnp.float32) -> Float[Array, "batch 3 width"]:
+def wkv_state(batch: int, width: int, dtype=None) -> Float[Array, "batch 3 width"]:
     """The state before the first token: empty sums."""
     return jnp.zeros((batch, 3, width), dtype).at[:, 2].set(LOWEST)
 
