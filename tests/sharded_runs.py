@@ -84,7 +84,6 @@ def report_training(mixer):
         "read_length": experiment.task.read_length,
     }
     if mixer in small.HYBRIDS:  # how a run moves does not depend on its mixers
-        losses["moved"] = losses["eight"]
         return found
 
     state, metrics = programs["one"](

@@ -34,7 +34,8 @@ def test_losses_do_not_depend_on_devices(report, mixer):
     assert len(losses["one"]) == 20
     assert losses["one"][-1] < losses["one"][0] - 0.1  # something was learned, and compared
     np.testing.assert_allclose(losses["eight"], losses["one"], atol=1e-5, rtol=0)
-    np.testing.assert_allclose(losses["moved"], losses["one"], atol=1e-5, rtol=0)
+    if mixer in small.MIXERS:
+        np.testing.assert_allclose(losses["moved"], losses["one"], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("mixer", small.MIXERS + small.HYBRIDS)
