@@ -1,5 +1,7 @@
 """What happens on 8 devices: ``python -m tests.sharded_runs`` prints it as JSON.
 
+Names of mixers as arguments: the training of those alone.
+
 A program of its own, because the number of a CPU's devices is fixed when jax starts.
 """
 
@@ -170,18 +172,20 @@ def report_uneven():
 
 if __name__ == "__main__":
     command_line.set_up_compilation_cache()
-    json.dump(
-        {
-            "devices": jax.device_count(),
+    asked = sys.argv[1:]
+    found = {
+        "devices": jax.device_count(),
+        "training": {mixer: report_training(mixer) for mixer in asked or small.MIXERS},
+    }
+    if not asked:
+        found |= {
             "uneven": report_uneven(),
             "run": report_run(),
             "birth": report_birth(),
-            "training": {mixer: report_training(mixer) for mixer in small.MIXERS + small.HYBRIDS},
             "long": {
                 "hyena": report_long("hyena"),
                 "base_conv": report_long("base_conv", kernel="implicit"),
                 "h3": report_long("h3", d_state=16),
             },
-        },
-        sys.stdout,
-    )
+        }
+    json.dump(found, sys.stdout)

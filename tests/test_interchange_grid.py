@@ -15,7 +15,12 @@ from mecheval_jax.evaluation.attribution import SMALLEST_GAP, Scores, rows
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.interchange import corrupted_tokens, default_sites, measure
 from mecheval_jax.evaluation.statistics import wilson
-from mecheval_jax.interventions import combine, interchange, site_paths
+from mecheval_jax.interventions import (
+    capture_activations,
+    combine,
+    interchange,
+    site_paths,
+)
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
@@ -47,7 +52,11 @@ class Measured:
     def __init__(self, mixer, **options):
         self.config, self.params, _ = planted.lively(mixer, **options)
         self.batch = planted.documents(TASK, DOCUMENTS, 1)
+        # Those inside the mixers too, where there are few enough to compile a program for each.
+        inside = mixer == "mamba" or self.config.layers == 1
         self.sites = site_paths(self.config)
+        if not inside:
+            self.sites = tuple(path for path in self.sites if "/mixer/" not in path)
         self.grid = measure(self.config, self.params, TASK, self.batch, EVALUATION, self.sites)
 
 
@@ -85,7 +94,7 @@ class OneAtATime:
         self.batch, self.sites = measured.batch, measured.sites
         model = LanguageModel(measured.config)
         program = jax.jit(lambda tokens, patch: observe(model, measured.params, tokens, patch))
-        look = lambda params: observe(model, params, self.batch.tokens)[1]
+        look = lambda params: capture_activations(model, params, self.batch.tokens, self.sites)
         seen = jax.eval_shape(look, measured.params)
         blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), seen)
         nothing = interchange(blank, self.sites, jnp.full(DOCUMENTS, -1))

@@ -133,7 +133,7 @@ def without_sites(monkeypatch):
 
 # Catches a site that keeps work alive: with no one looking, the program that is given to the
 # compiler is the one without sites, letter by letter.
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MAIN)
 def test_unused_sites_leave_no_trace(case, monkeypatch):
     mixer, variables, x = example(case)
 
