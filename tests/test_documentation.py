@@ -36,7 +36,8 @@ def folder(tmp_path_factory):
 
 def environment(folder: pathlib.Path) -> dict[str, str]:
     path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"MECHEVAL_JAX_CACHE": str(folder / "cache"), "PATH": path}
+    quick = {"MECHEVAL_JAX_CACHE": str(folder / "cache"), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    return os.environ | quick | {"PATH": path}
 
 
 def run(command: list[str], folder: pathlib.Path) -> None:
