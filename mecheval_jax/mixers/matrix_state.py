@@ -182,10 +182,9 @@ class MatrixStateMixer(nn.Module):
         q, k, v = self._project(x_t, convolve)
         index = jnp.broadcast_to(state["position"], (len(x_t), 1))
         q, k = (h[:, 0] for h in self.prepare(q[:, None], k[:, None], index))
-        arguments = (q, k, v), self.log_decay(x_t)
-        beta = self.strength(x_t)
+        matrix, log_decay, beta = state["matrix"], self.log_decay(x_t), self.strength(x_t)
         if beta is None:
-            new["matrix"], o = linear_attention_step(state["matrix"], *arguments[0], arguments[1])
+            new["matrix"], o = linear_attention_step(matrix, q, k, v, log_decay)
         else:
-            new["matrix"], o = delta_rule_step(state["matrix"], *arguments[0], beta, arguments[1])
+            new["matrix"], o = delta_rule_step(matrix, q, k, v, beta, log_decay)
         return new, self._out(o, x_t)
