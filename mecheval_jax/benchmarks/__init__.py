@@ -1,0 +1,37 @@
+"""Timings of this machine; see ``launch/benchmark.py``."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+
+from mecheval_jax.benchmarks.grids import grids
+from mecheval_jax.benchmarks.imports import imports
+from mecheval_jax.benchmarks.models import costs_in_length, unused_sites
+from mecheval_jax.benchmarks.ops import convolutions, recurrences
+from mecheval_jax.benchmarks.sampling import sampling
+from mecheval_jax.benchmarks.timing import matrix_rate
+from mecheval_jax.benchmarks.training import training_steps
+from mecheval_jax.errors import choose
+from mecheval_jax.reporting.progress import say
+
+PARTS: dict[str, Callable[[], None]] = {
+    "step": training_steps,
+    "grid": grids,
+    "length": costs_in_length,
+    "convolution": convolutions,
+    "recurrence": recurrences,
+    "sites": unused_sites,
+    "sampling": sampling,
+    "imports": imports,
+}
+
+
+def measure(only: Sequence[str] | None, steps: int) -> None:
+    """Run the parts that are named, all if None, and print what they find."""
+    chosen = [choose("benchmark", name, PARTS) for name in (only or PARTS)]
+    device = jax.devices()[0]
+    print(f"{jax.device_count()} x {device.device_kind}, jax {jax.__version__}")
+    print(f"float32 1024^3 matrix product: {matrix_rate() / 1e9:.0f} GFLOP/s")
+    for name in chosen:
+        say(f"measuring {name}")
+        PARTS[name](*([steps] if name == "step" else []))

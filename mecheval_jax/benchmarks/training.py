@@ -1,0 +1,112 @@
+"""The training step of the study's AR.
+
+Share of the matrix rate of a step = (6 x matrix weights outside the embedding x tokens they
+see + 6 x width x vocabulary x queries) / time / rate: forward and backward products only.
+Weights of the last layer that act at the query alone see only those.
+"""
+
+import dataclasses
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
+
+from mecheval_jax.benchmarks.timing import matrix_rate, seconds
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.training.config import TrainingConfig
+from mecheval_jax.training.losses import query_scores, weighted_mean
+from mecheval_jax.training.state import create_state
+from mecheval_jax.training.step import compile_steps, loss_and_accuracy
+
+AT_QUERY = ("q_proj", "out_proj", "proj_q", "proj_o", "projection", "mlp")
+"""Modules of the last layer that are computed at the queries alone."""
+
+
+def training_steps(steps: int) -> None:
+    """Step time, share of the matrix rate, and the savings, of the study's AR."""
+    print(
+        f"\n{'training step, batch 32':26}{'step, ms':>10}{'share':>7}   "
+        f"{'gradient, ms':>12}{'all logits':>12}{'whole last layer':>18}"
+    )
+    for mixer, width in (("attention", 64), ("based", 64), ("mamba", 64), ("attention", 256)):
+        task = AssociativeRecall()
+        model = ModelConfig(
+            mixer,
+            2,
+            width,
+            task.vocabulary_size,
+            1024,
+            positions="learned" if mixer == "attention" else "none",
+        )
+        training = TrainingConfig(steps, training_batches=3126, steps_per_dispatch=steps)
+        rate = matrix_rate()
+        step = _whole_step(model, task, training, steps)
+        lean, every, whole = (
+            _gradient(model, task, training, w) for w in (None, "logits", "layer")
+        )
+        share = _flops(model, task, training.batch_size) / step / rate
+        print(
+            f"{mixer + ' width ' + str(width):26}{step * 1e3:10.1f}{share:7.0%}   "
+            f"{lean * 1e3:12.1f}{every * 1e3:12.1f}{whole * 1e3:18.1f}"
+        )
+    print("share: of the matrix rate, counting what is computed. Gradient: without sampling and")
+    print("update; beside it the same with logits at every position (and the last layer whole),")
+    print("and with the last layer whole but logits at the queries")
+
+
+def _whole_step(model, task, training, steps: int) -> float:
+    mesh = make_mesh(jax.devices()[:1])
+    state = create_state(model, training, mesh)
+    with jax.set_mesh(mesh):
+        program = compile_steps(state, model, task, training, mesh)
+        times = []
+        for _ in range(4):
+            start = time.perf_counter()
+            state, metrics = program(state, steps)
+            jax.block_until_ready(metrics)
+            times.append((time.perf_counter() - start) / steps)
+    return statistics.median(times[1:])
+
+
+def _gradient(model, task, training, whole: str | None) -> float:
+    """Time of loss and gradient, with nothing, the last layer or all logits computed whole."""
+    params = initialize(model, jax.random.key(0))
+    batch = task.sample(jax.random.key(0), training.batch_size, "train")
+
+    def loss(params):
+        if whole is None:
+            return loss_and_accuracy(model, params, task, batch)[0]
+        tokens = batch.tokens[:, : task.read_length]
+        positions = batch.query_positions if whole == "layer" else None
+        logits = LanguageModel(model).apply({"params": params}, tokens, positions)
+        if positions is None:
+            # A loss over all positions, those that are no query with weight 0.
+            inside = batch.query_positions[..., None] == jnp.arange(tokens.shape[1])
+            everywhere = dataclasses.replace(
+                batch,
+                targets=jnp.broadcast_to(batch.targets, tokens.shape),
+                weights=inside.any(axis=1).astype(logits.dtype),
+            )
+            losses, _ = query_scores(logits, everywhere)
+            return weighted_mean(losses, everywhere.weights)
+        return weighted_mean(query_scores(logits, batch)[0], batch.weights)
+
+    program = jax.jit(jax.grad(loss))
+    return seconds(lambda: program(params), repeats=20)
+
+
+def _flops(model: ModelConfig, task: AssociativeRecall, batch: int) -> float:
+    shapes = jax.eval_shape(lambda: initialize(model, jax.random.key(0)))
+    last = f"block_{model.layers - 1}/"
+    total = 6 * model.width * model.vocabulary_size * batch * task.queries
+    for path, leaf in flatten_dict(shapes, sep="/").items():
+        if not path.endswith("kernel"):
+            continue
+        at_query = path.startswith(last) and any(f"/{name}/" in path for name in AT_QUERY)
+        tokens = batch * (task.queries if at_query else task.read_length)
+        total += 6 * leaf.size * tokens
+    return total
