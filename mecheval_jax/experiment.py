@@ -6,17 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.config import TrainingConfig
-
-TASKS: dict[str, type] = {"associative_recall": AssociativeRecall}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +21,7 @@ class Experiment:
     """What is trained on what, how, and how it is judged.
 
     Attributes:
-        task_name: name of the task's class in `TASKS`.
+        task_name: name of the task's class in `tasks.TASKS`.
         task: where documents come from.
         model: shape of the model.
         training: regime.
@@ -83,9 +80,8 @@ def from_config(config: ConfigDict | Mapping[str, Any]) -> Experiment:
     evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
     for corruption in evaluation.corruptions:
         choose("corruption", corruption, task.corruptions)
-    roles = jax.eval_shape(lambda: task.sample(jax.random.key(0), 1, evaluation.split).roles)
     for role in evaluation.roles:
-        choose("role", role, roles)
+        choose("role", role, task.role_names)
     training = _build(TrainingConfig, sections["training"], "training")
     return Experiment(task_name, task, model, training, evaluation)
 

@@ -16,12 +16,9 @@ from mecheval_jax.training.step import answer
 def documents_of(experiment: Experiment) -> Batch:
     """The evaluation documents of an experiment."""
     evaluation = experiment.evaluation
-    sample = jax.jit(
-        lambda: evaluation_batch(
-            experiment.task, experiment.training.data_seed, evaluation.documents, evaluation.split
-        )
+    return evaluation_batch(
+        experiment.task, experiment.training.data_seed, evaluation.documents, evaluation.split
     )
-    return sample()
 
 
 def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None) -> dict[str, Any]:

@@ -24,23 +24,15 @@ import numpy as np
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.tasks import held_out
-from mecheval_jax.tasks.base import (
-    ABSENT,
-    BOS,
-    EOS,
-    PAD,
-    SPLITS,
-    Batch,
-    replace_at,
-    sample_distinct,
-)
-from mecheval_jax.tasks.floors import recall_floors
+from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, SPLITS, Batch, sample_distinct
+from mecheval_jax.tasks.synthetic import FIRST, SyntheticTask, consecutive
 
-FIRST_KEY = 3
+FIRST_KEY = FIRST
+ROLES = ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
 
 
 @dataclasses.dataclass(frozen=True)
-class AssociativeRecall:
+class AssociativeRecall(SyntheticTask):
     """The task; the defaults are the study's "AR 32".
 
     Attributes:
@@ -102,19 +94,27 @@ class AssociativeRecall:
         return 2 + self.filler
 
     @property
+    def classes(self) -> dict[str, range]:
+        """Keys, values and fillers."""
+        return consecutive(
+            k=self.key_vocabulary,
+            v=self.value_vocabulary,
+            f=self.filler_vocabulary if self.filler else 0,
+        )
+
+    def class_of(self, role: str) -> range:
+        """Ids that can stand at the role ``key`` or ``value``."""
+        return self.classes["k" if (role == "key") != self.reverse else "v"]
+
+    @property
     def first_value(self) -> int:
         """Id of the first value."""
-        return FIRST_KEY + self.key_vocabulary
+        return self.classes["v"].start
 
     @property
-    def first_filler(self) -> int:
-        """Id of the first filler."""
-        return self.first_value + self.value_vocabulary
-
-    @property
-    def vocabulary_size(self) -> int:
-        """Number of token ids."""
-        return self.first_filler + (self.filler_vocabulary if self.filler else 0)
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles, with fillers also ``next_pair_key``."""
+        return (*ROLES, "next_pair_key") if self.filler else ROLES
 
     @property
     def max_length(self) -> int:
@@ -125,11 +125,6 @@ class AssociativeRecall:
     def read_length(self) -> int:
         """Tokens up to and with the last possible query."""
         return self._divider(self.pairs) + 2 * self.queries
-
-    @property
-    def corruptions(self) -> tuple[str, ...]:
-        """Roles whose token can be replaced."""
-        return ("key", "value")
 
     def _divider(self, pairs):
         return 1 + pairs * self._stride - self.filler
@@ -224,7 +219,9 @@ class AssociativeRecall:
         body = jnp.stack([keys, values], axis=1)
         if self.filler:
             shape = (self.pairs, self.filler)
-            noise = self.first_filler + jax.random.randint(key, shape, 0, self.filler_vocabulary)
+            noise = self.classes["f"].start + jax.random.randint(
+                key, shape, 0, self.filler_vocabulary
+            )
             body = jnp.concatenate([body, noise], axis=1)
         divider = self._divider(pairs)
         index = jnp.arange(self.max_length)
@@ -267,66 +264,7 @@ class AssociativeRecall:
             lengths=lengths,
         )
 
-    def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
-        """The tokens with the one at `role` (of query 0) replaced by another of its class.
-
-        Uniform over the class without the original; it may coincide with another token
-        of the document unless `fresh_replacement`.
-
-        Raises:
-            UserError: a role that cannot be corrupted.
-        """
-        choose("corruption", role, self.corruptions)
-        is_key = (role == "key") != self.reverse
-        first, size = self._tokens_of("key" if is_key else "value")
-        positions = batch.roles[role][:, 0]
-
-        def replacement(key, tokens, position):
-            original = tokens[position] - first
-            if not self.fresh_replacement:
-                return first + (original + jax.random.randint(key, (), 1, size)) % size
-            # Tokens of other classes fall outside the table and are dropped.
-            free = (
-                jnp.ones(size, bool)
-                .at[tokens - first]
-                .set(False, mode="drop", wrap_negative_indices=False)
-            )
-            return first + held_out.choose_uniformly(key, free)
-
-        keys = jax.random.split(key, batch.tokens.shape[0])
-        replacements = jax.vmap(replacement)(keys, batch.tokens, positions)
-        return replace_at(batch.tokens, positions, replacements)
-
-    def _tokens_of(self, kind: str) -> tuple[int, int]:
-        """First id and size of the class of keys or of values."""
-        if kind == "key":
-            return FIRST_KEY, self.key_vocabulary
-        return self.first_value, self.value_vocabulary
-
-    def name_of(self, token: int) -> str:
-        """A token in words: ``k17``, ``v3``, ``<bos>``."""
-        if token < FIRST_KEY:
-            return ("<pad>", "<bos>", "<eos>")[token]
-        if token < self.first_value:
-            return f"k{token - FIRST_KEY}"
-        if token < self.first_filler:
-            return f"v{token - self.first_value}"
-        return f"f{token - self.first_filler}"
-
-    def describe(self, batch: Batch, index: int) -> str:
-        """One document in words; the roles of its first query stand in brackets."""
-        names: dict[int, list[str]] = {}
-        for role, positions in batch.roles.items():
-            if role not in ("bos", "divider"):
-                names.setdefault(int(positions[index, 0]), []).append(role)
-        words = []
-        for position in range(int(batch.lengths[index])):
-            word = self.name_of(int(batch.tokens[index, position]))
-            roles = names.get(position)
-            words.append(f"{word}[{','.join(roles)}]" if roles else word)
-        return " ".join(words)
-
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
-        """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
-        answers = self._tokens_of("key" if self.reverse else "value")
-        return recall_floors(self.sample(key, documents, split), *answers)
+    def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+        """Length, distance from key to query, and number of pairs."""
+        divider = batch.roles["divider"]
+        return super().properties(batch) | {"pairs": (divider - 1 + self.filler) // self._stride}

@@ -4,15 +4,18 @@ Sampling is a pure function of a key, so the step index is the whole state of th
 resuming and sharding need nothing else, and nothing is stored.
 """
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float, Int, Key
+from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 
 PAD, BOS, EOS = 0, 1, 2
+SPECIAL = ("<pad>", "<bos>", "<eos>")
+"""Names of the first ids."""
 SPLITS = ("train", "dev", "test")
 ABSENT = -1
 """Position of a role that a document does not have."""
@@ -45,6 +48,15 @@ class Task(Protocol):
     """A frozen dataclass built from the config."""
 
     @property
+    def traceable(self) -> bool:
+        """Whether `sample` can be part of a compiled program.
+
+        Where it cannot, documents are drawn on the host, and a batch is only as long as the
+        bucket of its longest document (`tasks.packed`).
+        """
+        ...
+
+    @property
     def vocabulary_size(self) -> int:
         """Number of token ids."""
         ...
@@ -60,8 +72,18 @@ class Task(Protocol):
         ...
 
     @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles of its batches."""
+        ...
+
+    @property
     def corruptions(self) -> tuple[str, ...]:
         """Roles whose token `corrupt` can replace."""
+        ...
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of a guess that does not read the document; each task says which guess."""
         ...
 
     def sample(self, key: Key, batch_size: int, split: str) -> Batch:
@@ -72,8 +94,16 @@ class Task(Protocol):
         """The tokens with the one at `role` (of query 0) replaced by another of its class."""
         ...
 
+    def name_of(self, token: int) -> str:
+        """A token in words."""
+        ...
+
     def describe(self, batch: Batch, index: int) -> str:
         """One document in words, with its roles."""
+        ...
+
+    def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+        """Numbers by which accuracy is sliced: length, distance, ..."""
         ...
 
     def floors(self, key: Key, documents: int, split: str) -> dict[str, float]:
@@ -81,14 +111,38 @@ class Task(Protocol):
         ...
 
 
-def replace_at(
-    tokens: Int[Array, "batch length"],
-    positions: Int[Array, " batch"],
-    replacements: Int[Array, " batch"],
-) -> Int[Array, "batch length"]:
-    """`tokens` with one token of each document replaced."""
-    here = jnp.arange(tokens.shape[1])[None] == positions[:, None]
-    return jnp.where(here, replacements[:, None], tokens)
+def at_position(positions: Int[Array, " batch"], length: int) -> Bool[Array, "batch length"]:
+    """True at one position of each document; nowhere where it is `ABSENT`."""
+    return jnp.arange(length)[None] == positions[:, None]
+
+
+def describe(batch: Batch, index: int, name_of: Callable[[int], str]) -> str:
+    """One document in words; the roles of its first query stand in brackets."""
+    names: dict[int, list[str]] = {}
+    for role, positions in batch.roles.items():
+        if role not in ("bos", "divider"):
+            names.setdefault(int(positions[index, 0]), []).append(role)
+    words = []
+    for position in range(int(batch.lengths[index])):
+        word = name_of(int(batch.tokens[index, position]))
+        roles = names.get(position)
+        words.append(f"{word}[{','.join(roles)}]" if roles else word)
+    return " ".join(words)
+
+
+def query_properties(batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+    """What every document has: its ``length``, and the ``distance`` from the key to the query.
+
+    A distance is `ABSENT` where the document has no key.
+    """
+    lengths = jnp.broadcast_to(batch.lengths[:, None], batch.query_positions.shape)
+    if "key" not in batch.roles:
+        return {"length": lengths}
+    key = batch.roles["key"]
+    return {
+        "length": lengths,
+        "distance": jnp.where(key < 0, ABSENT, batch.query_positions - key),
+    }
 
 
 def sample_distinct(

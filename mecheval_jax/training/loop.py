@@ -108,11 +108,8 @@ def fit(
     # Spread over the devices where that comes out even, whole on each where not.
     spread = documents_sharding(mesh) if documents % mesh.size == 0 else None
     with jax.set_mesh(mesh):
-        sample = jax.jit(
-            lambda: evaluation_batch(task, training.data_seed, documents, "dev"),
-            out_shardings=spread,
-        )
-        development = sample()
+        development = evaluation_batch(task, training.data_seed, documents, "dev")
+        development = jax.device_put(development, spread)
         evaluate = jax.jit(lambda params, batch: loss_and_accuracy(model, params, task, batch))
         run = compile_steps(state, model, task, training, mesh)
 

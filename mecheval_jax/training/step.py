@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from mecheval_jax.array_types import Array, Float
+from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, narrow
 from mecheval_jax.partitioning.mesh import documents_sharding
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.data import training_batch
+from mecheval_jax.training.data import HostDocuments, training_batch
 from mecheval_jax.training.losses import query_scores, weighted_mean
 from mecheval_jax.training.optimizer import schedule, update
 from mecheval_jax.training.state import TrainState
@@ -42,12 +42,14 @@ def loss_and_accuracy(model: ModelConfig, params, task: Task, batch: Batch):
 
 
 def train_step(
-    state: TrainState, model: ModelConfig, task: Task, training: TrainingConfig, mesh: Mesh
+    state: TrainState,
+    batch: Batch,
+    model: ModelConfig,
+    task: Task,
+    training: TrainingConfig,
+    mesh: Mesh,
 ) -> tuple[TrainState, Metrics]:
-    """One step of AdamW on the documents of its number."""
-    batch = training_batch(
-        task, state.key, state.step, training.batch_size, training.training_batches
-    )
+    """One step of AdamW on a batch."""
     batch = jax.lax.with_sharding_constraint(batch, documents_sharding(mesh))
     (loss, accuracy), gradients = jax.value_and_grad(
         lambda params: loss_and_accuracy(model, params, task, batch), has_aux=True
@@ -60,6 +62,15 @@ def train_step(
     return state.replace(step=state.step + 1, params=params, moments=moments), metrics
 
 
+def _no_metrics(training: TrainingConfig) -> Metrics:
+    """Where the metrics of a stretch of steps will stand."""
+    return {name: jnp.full(training.steps_per_dispatch, jnp.nan) for name in ("loss", "accuracy")}
+
+
+def _note(history: Metrics, i: Int[Array, ""], metrics: Metrics) -> Metrics:
+    return jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
+
+
 def compile_steps(
     state: TrainState, model: ModelConfig, task: Task, training: TrainingConfig, mesh: Mesh
 ) -> Callable[[TrainState, int], tuple[TrainState, Metrics]]:
@@ -69,20 +80,49 @@ def compile_steps(
     two evaluations, and how a run is cut into stretches cannot change its numbers. It may
     be 1 to ``steps_per_dispatch``; metrics come back with that leading axis, only the
     first entries filled.
+
+    Documents of a traceable task are sampled inside the program. Those of another are drawn on
+    the host, and each step is a dispatch of its own, compiled once for every bucket of lengths.
     """
+    if not task.traceable:
+        return _HostSteps(state, model, task, training, mesh)
 
     def steps(state, count):
-        _, shapes = jax.eval_shape(lambda s: train_step(s, model, task, training, mesh), state)
-        empty = jax.tree.map(
-            lambda leaf: jnp.full((training.steps_per_dispatch, *leaf.shape), jnp.nan), shapes
-        )
-
         def body(i, carry):
             state, history = carry
-            state, metrics = train_step(state, model, task, training, mesh)
-            return state, jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
+            batch = training_batch(
+                task, state.key, state.step, training.batch_size, training.training_batches
+            )
+            state, metrics = train_step(state, batch, model, task, training, mesh)
+            return state, _note(history, i, metrics)
 
-        return jax.lax.fori_loop(0, count, body, (state, empty))
+        return jax.lax.fori_loop(0, count, body, (state, _no_metrics(training)))
 
     where = jax.tree.map(lambda leaf: leaf.sharding, state)
     return jax.jit(steps, donate_argnums=0, out_shardings=(where, None))
+
+
+class _HostSteps:
+    """The steps on documents that the host draws, while the device is at the step before."""
+
+    def __init__(self, state, model, task, training, mesh):
+        self._training, self._sharding = training, documents_sharding(mesh)
+        self._documents = HostDocuments(
+            task, state.key, training.batch_size, training.training_batches
+        )
+        self._next = int(state.step)  # counted here: reading it off the state would wait for it
+
+        def step(state, history, i, batch):
+            state, metrics = train_step(state, batch, model, task, training, mesh)
+            return state, _note(history, i, metrics)
+
+        where = jax.tree.map(lambda leaf: leaf.sharding, state)
+        self._step = jax.jit(step, donate_argnums=(0, 1), out_shardings=(where, None))
+
+    def __call__(self, state: TrainState, count: int) -> tuple[TrainState, Metrics]:
+        history = _no_metrics(self._training)
+        for i in range(count):
+            batch = jax.device_put(self._documents.batch(self._next), self._sharding)
+            state, history = self._step(state, history, jnp.int32(i), batch)
+            self._next += 1
+        return state, history

@@ -1,0 +1,119 @@
+"""What tasks on made-up tokens share: classes of tokens, their names, corruption, description.
+
+The vocabulary is pad 0, bos 1, eos 2 and then classes of tokens, one range of ids each. A token's
+name is the class's prefix and its number in the class: ``k17``, ``v3``.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Bool, Int, Key
+from mecheval_jax.errors import choose
+from mecheval_jax.tasks import held_out
+from mecheval_jax.tasks.base import EOS, SPECIAL, Batch, at_position, describe, query_properties
+from mecheval_jax.tasks.floors import recall_floors
+
+FIRST = EOS + 1
+"""Id of the first token that is not special."""
+
+
+def consecutive(**sizes: int) -> dict[str, range]:
+    """Classes of tokens one after another, from the first id that is not special.
+
+    Args:
+        **sizes: number of tokens by prefix; classes of size 0 are left out.
+    """
+    classes, start = {}, FIRST
+    for prefix, size in sizes.items():
+        if size:
+            classes[prefix] = range(start, start + size)
+            start += size
+    return classes
+
+
+class SyntheticTask:
+    """Base of such a task: a frozen dataclass that adds its fields, `classes` and sampling.
+
+    Attributes:
+        traceable: its sampling can be part of a compiled program.
+        fresh_replacement: a corrupted token never is one that the document has.
+    """
+
+    traceable = True
+    fresh_replacement = False
+
+    @property
+    def classes(self) -> dict[str, range]:
+        """Ids of each class of tokens, by the prefix of its names."""
+        raise NotImplementedError
+
+    def class_of(self, role: str) -> range:
+        """Ids of the tokens that can stand at a role."""
+        raise NotImplementedError
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids."""
+        return max(ids.stop for ids in self.classes.values())
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """Roles whose token can be replaced."""
+        return ("key", "value")
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of a uniform guess among the tokens of the answer's class."""
+        return 1 / len(self.class_of("value"))
+
+    def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
+        """Where `corrupt` replaces tokens: at the role of query 0."""
+        return at_position(batch.roles[role][:, 0], batch.tokens.shape[1])
+
+    def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
+        """The tokens with the one at `role` (of query 0) replaced by another of its class.
+
+        Uniform over the class without the original; it may coincide with another token
+        of the document unless `fresh_replacement`.
+
+        Raises:
+            UserError: a role that cannot be corrupted.
+        """
+        choose("corruption", role, self.corruptions)
+        ids = self.class_of(role)
+        first, size = ids.start, len(ids)
+
+        def replacement(key, tokens, position):
+            original = tokens[position] - first
+            if not self.fresh_replacement:
+                return first + (original + jax.random.randint(key, (), 1, size)) % size
+            # Tokens of other classes fall outside the table and are dropped.
+            free = (
+                jnp.ones(size, bool)
+                .at[tokens - first]
+                .set(False, mode="drop", wrap_negative_indices=False)
+            )
+            return first + held_out.choose_uniformly(key, free)
+
+        keys = jax.random.split(key, batch.tokens.shape[0])
+        replacements = jax.vmap(replacement)(keys, batch.tokens, batch.roles[role][:, 0])
+        return jnp.where(self.corrupted_places(batch, role), replacements[:, None], batch.tokens)
+
+    def name_of(self, token: int) -> str:
+        """A token in words: ``k17``, ``v3``, ``<bos>``."""
+        if token < FIRST:
+            return SPECIAL[token]
+        prefix, ids = next((p, ids) for p, ids in self.classes.items() if token in ids)
+        return f"{prefix}{token - ids.start}"
+
+    def describe(self, batch: Batch, index: int) -> str:
+        """One document in words; the roles of its first query stand in brackets."""
+        return describe(batch, index, self.name_of)
+
+    def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+        """Numbers by which accuracy is sliced; see `tasks.base.query_properties`."""
+        return query_properties(batch)
+
+    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+        """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
+        return recall_floors(self.sample(key, documents, split), self.class_of("value"))
