@@ -1,0 +1,104 @@
+"""Floors of packed documents, against a count by loops."""
+
+import collections
+import itertools
+
+import numpy as np
+import pytest
+
+from mecheval_jax.tasks import packed_floors as floors
+from mecheval_jax.tasks.packed import Packed
+
+
+def random_documents(seed, documents, divider, queries=2, vocabulary=7):
+    """Short documents with many repetitions, some queries unused, some answers seldom."""
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(3, 12, documents)
+    starts = np.concatenate([[0], lengths.cumsum()])
+    query = np.stack([draw.integers(2, length, queries) for length in lengths])
+    weights = (draw.random(query.shape) < 0.8).astype(np.float32)
+    weights[:, 0] = 1
+    roles = {"query": np.where(weights > 0, query, -1)}
+    if divider:
+        dividers = np.minimum(query.min(axis=1), draw.integers(1, 12, documents))
+        roles["divider"] = np.repeat(dividers[:, None], queries, axis=1)
+    return Packed(
+        tokens=draw.integers(3, 3 + vocabulary, lengths.sum()).astype(np.int32),
+        starts=starts,
+        query_positions=query,
+        targets=draw.integers(4, 3 + vocabulary, query.shape),
+        weights=weights,
+        roles=roles,
+    )
+
+
+def questions(documents):
+    """Every query that counts: the document's tokens, what may be seen, asked token, answer."""
+    for i in range(len(documents)):
+        tokens = documents.tokens[documents.starts[i] : documents.starts[i + 1]].tolist()
+        for j in np.flatnonzero(documents.weights[i]):
+            query = documents.roles["query"][i, j]
+            end = documents.roles["divider"][i, j] if "divider" in documents.roles else query
+            yield tokens, tokens[:end], tokens[query], documents.targets[i, j], end
+
+
+def commonest(counter):
+    return min(counter, key=lambda token: (-counter[token], token)) if counter else None
+
+
+def counted(train, documents):
+    """All floors by loops over documents and tokens."""
+    answers, to_query = collections.Counter(), collections.defaultdict(collections.Counter)
+    for _, _, asked, answer, _ in questions(train):
+        answers[answer] += 1
+        to_query[asked][answer] += 1
+    successors = collections.defaultdict(collections.Counter)
+    for i in range(len(train)):
+        tokens = train.tokens[train.starts[i] : train.starts[i + 1]].tolist()
+        stop = train.roles["divider"][i, 0] if "divider" in train.roles else len(tokens)
+        for first, second in itertools.pairwise(tokens[:stop]):
+            if second in answers:
+                successors[first][second] += 1
+    hits, total = collections.Counter(), 0
+    for tokens, seen, asked, answer, _ in questions(documents):
+        total += 1
+        if asked in seen:
+            last = len(seen) - 1 - seen[::-1].index(asked)
+            hits["copy_next"] += tokens[last + 1] == answer
+        candidates = [token for token in seen if token in answers]
+        if candidates:
+            hits["copy_last"] += candidates[-1] == answer
+            hits["in_document"] += candidates.count(answer) / len(candidates)
+        hits["majority"] += commonest(answers) == answer
+        hits["per_query_majority"] += commonest(to_query[asked] or answers) == answer
+        hits["bigram"] += commonest(successors[asked]) == answer
+    return {name: count / total for name, count in hits.items()}
+
+
+# Catches an occurrence of another document or after the query, a count over judged instead of
+# train documents, a successor across a border, unused queries that count, a wrong tie-break.
+@pytest.mark.parametrize("divider", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_as_counted(seed, divider):
+    train = random_documents(seed, 60, divider)
+    documents = random_documents(seed + 100, 80, divider, vocabulary=9)
+    expected = counted(train, documents)
+    found = floors.packed_floors(train, documents)
+    found["in_document"] = floors.in_document(documents, floors.answer_class(train))
+    best = found.pop("best")
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-12), name
+    assert best == max(value for name, value in found.items() if name != "in_document")
+
+
+# Catches a query token that no train document has: a table that is too short, or a guess.
+def test_unseen_query_token():
+    train = random_documents(0, 20, divider=False, vocabulary=4)
+    documents = random_documents(1, 20, divider=False, vocabulary=30)
+    unseen = floors.asked(documents) > train.tokens.max()
+    assert unseen.any()
+    guesses = floors.bigram(train, documents, floors.answer_class(train))
+    assert (guesses[unseen] == floors.NONE).all()
+    answers = floors.per_query_majority(train, documents)[unseen]
+    assert (answers == floors.majority(train, documents)[unseen]).all()
