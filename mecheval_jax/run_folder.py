@@ -61,6 +61,8 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"workdir {self.path} cannot be made: {error.strerror}") from None
         write_json(self.config, experiment.as_dict())
+        for name, text in experiment.task.artifacts().items():
+            write_text(self.path / name, text)
         if not self.provenance.exists():
             write_json(self.provenance, provenance(experiment))
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
+from ml_collections import ConfigDict
 
 from configs.base import base
 from mecheval_jax.experiment import Experiment, from_config
@@ -43,9 +44,15 @@ ONE_LAYER = {"model.layers": 1, "model.feed_forward": "none"}
 
 
 def experiment(changes: Mapping[str, Any] | None = None, /, **training: Any) -> Experiment:
-    """A small experiment, with some fields changed: paths, or names of training fields."""
+    """A small experiment, with some fields changed: paths, or names of training fields.
+
+    ``task`` alone changes the whole section.
+    """
     config = base()
     values = SMALL | dict(changes or {}) | {f"training.{n}": v for n, v in training.items()}
+    if "task" in values:
+        config.task = ConfigDict(values.pop("task"))
+        values = {path: v for path, v in values.items() if path not in TASK}
     for path, value in values.items():
         section, name = path.split(".")
         config[section][name] = value

@@ -110,6 +110,10 @@ class Task(Protocol):
         """Accuracies of heuristics that need no recall, on sampled documents."""
         ...
 
+    def artifacts(self) -> dict[str, str]:
+        """Texts that a run's folder keeps, by file name: what the config alone cannot rebuild."""
+        ...
+
 
 def at_position(positions: Int[Array, " batch"], length: int) -> Bool[Array, "batch length"]:
     """True at one position of each document; nowhere where it is `ABSENT`."""

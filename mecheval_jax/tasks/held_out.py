@@ -10,8 +10,11 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Int, Key, Shaped
 
+AnyArray = Array | np.ndarray
+"""The hash is the same function of arrays on the device and on the host."""
 
-def mix(x: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
+
+def mix(x: Shaped[AnyArray, "..."]) -> Shaped[AnyArray, "..."]:
     """A bijection of uint32 that scatters its input (the finalizer "lowbias32" of C. Wellons)."""
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         x = (x ^ (x >> shift)) * np.uint32(factor)
@@ -19,16 +22,16 @@ def mix(x: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
 
 
 def cells(
-    seed: int, keys: Int[Array, "*shape"], values: Int[Array, "*shape"]
-) -> Shaped[Array, "*shape"]:
+    seed: int, keys: Int[AnyArray, "*shape"], values: Int[AnyArray, "*shape"]
+) -> Shaped[AnyArray, "*shape"]:
     """The hash of each cell, uniform on uint32."""
     salted = mix(keys.astype(jnp.uint32) + np.uint32((seed * 0x9E3779B9) & 0xFFFFFFFF))
     return mix(salted ^ mix(values.astype(jnp.uint32) + np.uint32(0x85EBCA6B)))
 
 
 def is_held_out(
-    seed: int, fraction: float, keys: Int[Array, "*shape"], values: Int[Array, "*shape"]
-) -> Bool[Array, "*shape"]:
+    seed: int, fraction: float, keys: Int[AnyArray, "*shape"], values: Int[AnyArray, "*shape"]
+) -> Bool[AnyArray, "*shape"]:
     """Whether cells are held out; `fraction` of all are."""
     return cells(seed, keys, values) < np.uint32(min(fraction * 2.0**32, 2.0**32 - 1))
 

@@ -117,3 +117,7 @@ class SyntheticTask:
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
         return recall_floors(self.sample(key, documents, split), self.class_of("value"))
+
+    def artifacts(self) -> dict[str, str]:
+        """Texts that a run's folder keeps, by file name: none, the config says all."""
+        return {}

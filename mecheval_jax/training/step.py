@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, narrow
-from mecheval_jax.partitioning.mesh import documents_sharding
+from mecheval_jax.partitioning.mesh import documents_sharding, replicated
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import HostDocuments, training_batch
@@ -117,10 +117,12 @@ class _HostSteps:
             return state, _note(history, i, metrics)
 
         where = jax.tree.map(lambda leaf: leaf.sharding, state)
-        self._step = jax.jit(step, donate_argnums=(0, 1), out_shardings=(where, None))
+        self._everywhere = replicated(mesh)
+        self._step = jax.jit(step, donate_argnums=(0, 1), out_shardings=(where, self._everywhere))
 
     def __call__(self, state: TrainState, count: int) -> tuple[TrainState, Metrics]:
-        history = _no_metrics(self._training)
+        # Placed as it comes back from a step: placed otherwise, every bucket is compiled twice.
+        history = jax.device_put(_no_metrics(self._training), self._everywhere)
         for i in range(count):
             batch = jax.device_put(self._documents.batch(self._next), self._sharding)
             state, history = self._step(state, history, jnp.int32(i), batch)
