@@ -7,15 +7,15 @@ import re
 
 import pytest
 
-from configs import quickstart, recall
+from configs import quickstart, recall, treecall
 from configs.base import base
-from configs.study import ar_two_layers
+from configs.study import ar_two_layers, atr_two_layers
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import from_config
 from tests import small
 
 ROOT = pathlib.Path(__file__).parent.parent
-CONFIGS = (recall, quickstart, ar_two_layers)
+CONFIGS = (recall, treecall, quickstart, ar_two_layers, atr_two_layers)
 
 
 def test_every_file_is_known_here():

@@ -31,6 +31,10 @@ FLOORS = {
     "first": "the document's first",
     "last": "the document's last",
     "majority": "the commonest answer",
+    "copy_next": "the token after the asked one",
+    "copy_last": "the document's last that can be an answer",
+    "per_query_majority": "the commonest answer to the asked token",
+    "bigram": "the commonest successor of the asked token",
 }
 
 
