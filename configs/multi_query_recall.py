@@ -21,7 +21,7 @@ EVALUATION_ROLES = ("key", "value", "next_key", "value+2", "query")
 
 
 def get_config(arg: str = ""):
-    """Arguments: mixer, width, layers, vocabulary, length, pairs, learning_rate, steps, seed, smoke."""
+    """Arguments: those of configs/recall.py without keys; vocabulary, length."""
     arguments = parse(
         arg,
         {

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import UserError, require_at_least
-from mecheval_jax.tasks.base import ABSENT, PAD, Batch, following, sample_distinct
+from mecheval_jax.tasks.base import ABSENT, PAD, Batch, following
 from mecheval_jax.tasks.synthetic import SyntheticTask
 
 
@@ -121,12 +121,8 @@ class MultiQueryRecall(SyntheticTask):
         length = jnp.array(self.lengths, jnp.int32)[setting]
         pairs = jnp.array(self.pairs, jnp.int32)[setting]
         block = 2 * pairs * self.num_passes
-        keys, values = (
-            ids.start + sample_distinct(draw, max(self.pairs), len(ids))
-            for draw, ids in zip(
-                (draw_keys, draw_values), (self.class_of("key"), self.class_of("value")), strict=True
-            )
-        )
+        keys = self.distinct(draw_keys, "key", max(self.pairs))
+        values = self.distinct(draw_values, "value", max(self.pairs))
         query = block + 2 * self._distances(order, (length - block) // 2)
 
         index = jnp.arange(self.max_length)

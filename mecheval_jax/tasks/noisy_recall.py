@@ -84,12 +84,8 @@ class NoisyRecall(SyntheticTask):
         """One document; all splits draw alike."""
         del split
         asked, draw_keys, draw_values, order, fill = jax.random.split(key, 5)
-        keys, values = (
-            ids.start + sample_distinct(draw, self.pairs, len(ids))
-            for draw, ids in zip(
-                (draw_keys, draw_values), (self.class_of("key"), self.class_of("value")), strict=True
-            )
-        )
+        keys = self.distinct(draw_keys, "key", self.pairs)
+        values = self.distinct(draw_values, "value", self.pairs)
         slots = jnp.sort(sample_distinct(order, self.pairs, self.pairs + self.noise))
         first = 1 + slots + jnp.arange(self.pairs)  # every pair before it is a token longer
         noise, divider = self.classes["n"], self._divider

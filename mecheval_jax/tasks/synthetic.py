@@ -20,6 +20,7 @@ from mecheval_jax.tasks.base import (
     at_position,
     describe,
     query_properties,
+    sample_distinct,
 )
 from mecheval_jax.tasks.floors import recall_floors
 
@@ -61,6 +62,11 @@ class SyntheticTask:
         """Ids of the tokens that can stand at a role."""
         raise NotImplementedError
 
+    def distinct(self, key: Key, role: str, count: int) -> Int[Array, " count"]:
+        """Distinct tokens that can stand at a role, uniform and in random order."""
+        ids = self.class_of(role)
+        return ids.start + sample_distinct(key, count, len(ids))
+
     def document(self, key: Key, split: str) -> Batch:
         """One document of a split: a batch without its axis."""
         raise NotImplementedError
@@ -97,8 +103,9 @@ class SyntheticTask:
     def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
         """The tokens with the one at `role` (of query 0) replaced by another of its class.
 
-        The same one at all of `corrupted_places`. Uniform over the class without the original; it may coincide with another token
-        of the document unless `fresh_replacement`.
+        The same one at all of `corrupted_places`. Uniform over the class without the
+        original; it may coincide with another token of the document unless
+        `fresh_replacement`.
 
         Raises:
             UserError: a role that cannot be corrupted.
