@@ -3,7 +3,13 @@
 Question: does a mixer learn selective copying, induction heads, noisy recall, fuzzy recall and
 in-context bigrams, and by which mechanism?
 
-    python -m launch.train --config=configs/memory.py:task=induction_heads,mixer=mamba --workdir=DIR
+    python -m launch.train --config=configs/memory.py:task=induction_heads,mixer=based --workdir=DIR
+
+Expected: in about two minutes on one core Based answers all 320 test documents of induction
+heads (best floor 8 %; 1,000 steps suffice) and of in-context bigrams (best floor 7 %). On
+induction heads ``launch.intervene`` then says ``induction``: the input of layer 1 restores 0.99
+of the answer at the value. The other tasks' settings build, but how fast each is learned
+depends on the mixer.
 
 Each task has the settings below; any field can be changed on the command line,
 ``--config.task.noise=64``. ``slices.csv`` and the report show accuracy by what the documents are
@@ -65,7 +71,7 @@ def get_config(arg: str = ""):
         arg,
         {
             "task": "induction_heads",
-            "mixer": "mamba",
+            "mixer": "based",
             "width": 64,
             "layers": 2,
             "learning_rate": 3e-3,
