@@ -8,7 +8,7 @@ def base() -> ConfigDict:
     config = ConfigDict()
 
     config.task = ConfigDict()
-    config.task.name = "associative_recall"  # the only one so far
+    config.task.name = "associative_recall"  # a name in mecheval_jax.tasks.TASKS
     config.task.pairs = 16  # key-value pairs of a document, at most
     config.task.min_pairs = config_dict.placeholder(int)  # at least; None: always `pairs`
     config.task.key_vocabulary = 4096  # size of the class of keys

@@ -2,8 +2,9 @@
 
 config.json        the experiment             interchange.csv  the causal evidence
 provenance.json    versions, commit, device   summary.json     accuracy and verdict
-metrics.jsonl      metrics over steps         figures/         PNG and SVG
-checkpoints/       orbax                      report.html      all of it, to look at
+metrics.jsonl      metrics over steps         slices.csv       accuracy by length, pairs, ...
+checkpoints/       orbax                      figures/         PNG and SVG
+                                              report.html      all of it, to look at
 """
 
 import datetime
@@ -35,6 +36,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.interchange = self.path / "interchange.csv"
         self.summary = self.path / "summary.json"
+        self.slices = self.path / "slices.csv"
         self.figures = self.path / "figures"
         self.report = self.path / "report.html"
 

@@ -11,10 +11,11 @@ from jax.sharding import Mesh
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.attribution import Scores
-from mecheval_jax.evaluation.behaviour import documents_of, evaluate
+from mecheval_jax.evaluation.behaviour import answer_all, documents_of, evaluate, summarize
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.interchange import Grid, measure
 from mecheval_jax.evaluation.mechanism import CORRUPTION, Verdict, judge
+from mecheval_jax.evaluation.slices import as_csv, slice_accuracy
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
@@ -99,7 +100,13 @@ def train(
         raise
     finally:
         checkpoints.close()
-    scores = evaluate(state.params, experiment)
+    batch = documents_of(experiment)
+    answers = answer_all(state.params, experiment, batch)
+    scores = summarize(answers, experiment, batch)
+    rows = slice_accuracy(
+        task.properties(batch), answers.correct, batch.weights, experiment.evaluation.confidence
+    )
+    write_text(folder.slices, as_csv(rows))
     folder.update_summary(
         finished=True,
         step=training.steps,

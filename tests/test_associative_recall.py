@@ -368,7 +368,7 @@ def test_floors_by_counting(setting):
     lowest = FIRST_KEY if task.reverse else FIRST_KEY + task.key_vocabulary
     size = task.key_vocabulary if task.reverse else task.value_vocabulary
     floors = recall_floors(batch, range(lowest, lowest + size))
-    if setting == "reverse":  # sampling outside a compiled program is slow: once is enough
+    if setting == "reverse":  # it compiles the sampling again: once is enough
         assert task.floors(key, 200, "test") == floors
     batch = in_numpy(batch)
     first, last, in_document, answers = [], [], [], []

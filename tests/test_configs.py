@@ -1,5 +1,6 @@
 """Configs build, say what they mean, and survive being written down."""
 
+import dataclasses
 import importlib
 import json
 import pathlib
@@ -7,7 +8,7 @@ import re
 
 import pytest
 
-from configs import quickstart, recall, treecall
+from configs import memory, multi_query_recall, quickstart, recall, treecall
 from configs.base import base
 from configs.study import ar_two_layers, atr_two_layers
 from mecheval_jax.errors import UserError
@@ -15,7 +16,15 @@ from mecheval_jax.experiment import from_config
 from tests import small
 
 ROOT = pathlib.Path(__file__).parent.parent
-CONFIGS = (recall, treecall, quickstart, ar_two_layers, atr_two_layers)
+CONFIGS = (
+    recall,
+    treecall,
+    multi_query_recall,
+    memory,
+    quickstart,
+    ar_two_layers,
+    atr_two_layers,
+)
 
 
 def test_every_file_is_known_here():
@@ -60,6 +69,14 @@ def test_a_sweep_gives_what_the_arguments_give(module):
             assert config.model.positions == alone.model.positions
         else:
             assert config.model.positions == "none"
+
+
+@pytest.mark.parametrize("task", memory.TASKS)
+def test_memory_tasks_build(task):
+    """Catches roles or corruptions that the task does not have, and a field it lacks."""
+    experiment = from_config(memory.get_config(f"task={task},smoke=True"))
+    assert experiment.task_name == task
+    assert set(memory.TASKS[task]) == {field.name for field in dataclasses.fields(experiment.task)}
 
 
 def test_every_field_is_commented():

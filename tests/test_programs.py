@@ -49,6 +49,7 @@ def test_train_intervene_report(workdir):
         "metrics.jsonl",
         "checkpoints",
         "interchange.csv",
+        "slices.csv",
         "summary.json",
         "figures",
         "report.html",

@@ -128,6 +128,19 @@ def test_report_says_what_was_found(page):
     assert "no number" in text  # how to read the hatched cell
 
 
+def test_report_shows_slices(tmp_path):
+    """Catches slices that are left out, or a bin that is shown as one number."""
+    folder = make_run(tmp_path / "run", interchange=False)
+    (folder / "slices.csv").write_text(
+        "property,low_value,high_value,accuracy,low,high,queries\n"
+        "pairs,4,4,0.75,0.5,0.875,16\ndistance,8,15,0.25,0.125,0.5,24\n"
+    )
+    html = report.write([str(folder)]).read_text()
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", line) for line in html.splitlines()]
+    assert ["pairs", "4", "75.0 %", "[50.0, 87.5]", "16"] in cells
+    assert ["distance", "8 to 15", "25.0 %", "[12.5, 50.0]", "24"] in cells
+
+
 def test_report_leaves_figures_in_two_formats(page):
     for name in ("accuracy", "attribution_key_restore"):
         assert (page.parent / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -10,6 +10,7 @@ import orbax.checkpoint
 import pytest
 
 from mecheval_jax import runs
+from mecheval_jax.evaluation import slices
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.run_folder import RunFolder
@@ -261,9 +262,13 @@ def test_dev_scores_are_those_of_the_step(single_steps):
     assert len({row["loss"] for row in dev}) == 4
 
 
-def test_metrics_are_complete_and_in_order(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return runs.train(small.experiment(small.ONE_LAYER), tmp_path_factory.mktemp("whole") / "run")
+
+
+def test_metrics_are_complete_and_in_order(folder):
     """Catches rows that are lost, doubled or out of order, and fields that are missing."""
-    folder = runs.train(small.experiment(small.ONE_LAYER), tmp_path / "run")
     lines = folder.metrics.read_text().splitlines()
     rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
     assert [(row["step"], row["split"]) for row in rows] == [
@@ -284,6 +289,21 @@ def test_metrics_are_complete_and_in_order(tmp_path):
     assert summary["step"] == 20
     assert summary["accuracy_low"] <= summary["accuracy"] <= summary["accuracy_high"]
     assert summary["floors"]["best"] >= summary["floors"]["in_document"] == 0.5
+
+
+PROPERTIES = ("length", "distance", "pairs")
+
+
+def test_slices_are_of_the_same_answers(folder):
+    """Catches slices of other documents than those of the summary, or without some of them."""
+    sliced = slices.read_csv(folder.slices)
+    by_name = {name: [row for row in sliced if row["property"] == name] for name in PROPERTIES}
+    assert sum(map(len, by_name.values())) == len(sliced)
+    assert len(by_name["distance"]) > 1
+    for rows in by_name.values():
+        assert sum(row["queries"] for row in rows) == 16
+        right = sum(row["accuracy"] * row["queries"] for row in rows)
+        assert right / 16 == pytest.approx(folder.read_summary()["accuracy"])
 
 
 # Divergence ----------------------------------------------------------------------------------

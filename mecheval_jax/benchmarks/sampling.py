@@ -1,17 +1,117 @@
-"""Documents per second."""
+"""Documents per second on one core, each task against a plain sampler of the same run.
+
+A process of its own measures them: it is held to one core before jax starts and counts the cores.
+"""
+
+import dataclasses
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
+import numpy as np
 
 from mecheval_jax.benchmarks.timing import seconds
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.base import BOS, EOS
+from mecheval_jax.tasks.multi_query_recall import MultiQueryRecall
+
+ON_ONE_CORE = """
+import os
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from mecheval_jax.benchmarks.sampling import measure_samplers
+measure_samplers()
+"""
+
+BATCH = 8192
+PLAIN_DOCUMENTS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """A task whose sampling is measured.
+
+    Attributes:
+        name: what is drawn, in words.
+        task: which draws it.
+        goal: documents per second that it shall reach.
+        plain: draws one document of the task with NumPy or Python's random numbers.
+    """
+
+    name: str
+    task: Any
+    goal: int
+    plain: Callable[[], Any]
+
+
+RECALL = AssociativeRecall()
+MULTI_QUERY = MultiQueryRecall()
+
+
+def plain_recall() -> list[int]:
+    """A document of `RECALL`."""
+    keys = random.sample(range(3, 3 + RECALL.key_vocabulary), RECALL.pairs)
+    first_value = 3 + RECALL.key_vocabulary
+    values = random.sample(range(first_value, first_value + RECALL.value_vocabulary), RECALL.pairs)
+    asked = random.randrange(RECALL.pairs)
+    document = [BOS]
+    for key, value in zip(keys, values, strict=True):
+        document += [key, value]
+    return [*document, EOS, keys[asked], values[asked], EOS]
+
+
+def plain_multi_query() -> tuple[np.ndarray, np.ndarray]:
+    """A document of `MULTI_QUERY` and its labels, 0 where nothing is asked."""
+    (length,), (pairs,) = MULTI_QUERY.lengths, MULTI_QUERY.pairs
+    half = MULTI_QUERY.vocabulary // 2
+    keys = np.random.choice(np.arange(1, half), pairs, replace=False)
+    values = np.random.choice(np.arange(half, MULTI_QUERY.vocabulary), pairs, replace=False)
+    places = np.arange(1, length // 2 - pairs + 1)
+    weights = places ** (MULTI_QUERY.power - 1)
+    chosen = np.random.choice(places, pairs, replace=False, p=weights / weights.sum())
+    query = 2 * pairs + 2 * (chosen - 1)
+    document = np.random.randint(MULTI_QUERY.vocabulary, size=length)
+    document[0 : 2 * pairs : 2], document[1 : 2 * pairs : 2] = keys, values
+    document[query] = keys
+    labels = np.zeros(length, int)
+    labels[query] = values
+    return document, labels
+
+
+SAMPLERS = (
+    Sampler("AR, 16 pairs of 4,096", RECALL, 200_000, plain_recall),
+    Sampler("MQAR, 64 pairs, 256 tokens, 8,192 symbols", MULTI_QUERY, 20_000, plain_multi_query),
+)
 
 
 def sampling() -> None:
-    """Documents per second, against a plain sampler that draws one at a time."""
-    task, count = AssociativeRecall(), 8192
-    sample = jax.jit(lambda key: task.sample(key, count, "train"))
-    spent = seconds(lambda: sample(jax.random.key(0)))
-    one = jax.jit(lambda key: task.sample(key, 1, "train"))
-    single = seconds(lambda: one(jax.random.key(0)), repeats=50)
-    print(f"\nAR, 16 pairs of 4,096: {count / spent:,.0f} documents/s in batches of {count},")
-    print(f"{1 / single:,.0f} documents/s one at a time")
+    """Print documents per second on one core."""
+    subprocess.run([sys.executable, "-c", ON_ONE_CORE], check=True)
+
+
+def rate(task: Any) -> float:
+    """Documents per second in batches of `BATCH`."""
+    if task.traceable:
+        sample = jax.jit(lambda key: task.sample(key, BATCH, "train"))
+        return BATCH / seconds(lambda: sample(jax.random.key(0)))
+    return BATCH / seconds(lambda: task.draw(jax.random.key(0), BATCH, "train"))
+
+
+def plain_rate(draw: Callable[[], Any]) -> float:
+    """Documents per second, one at a time."""
+    start = time.perf_counter()
+    for _ in range(PLAIN_DOCUMENTS):
+        draw()
+    return PLAIN_DOCUMENTS / (time.perf_counter() - start)
+
+
+def measure_samplers() -> None:
+    """Print a line for each of `SAMPLERS`, on the cores that this process has."""
+    print(f"\n{'documents per second on one core':44}{'here':>12}{'goal':>12}{'plain':>12}")
+    for sampler in SAMPLERS:
+        here, plain = rate(sampler.task), plain_rate(sampler.plain)
+        print(f"{sampler.name:44}{here:12,.0f}{sampler.goal:12,}{plain:12,.0f}")

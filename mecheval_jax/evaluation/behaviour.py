@@ -1,11 +1,12 @@
 """What a model answers: accuracy, likelihood, and the floors beside them."""
 
+import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
-from mecheval_jax.array_types import PyTree
+from mecheval_jax.array_types import Float, PyTree
 from mecheval_jax.evaluation.statistics import wilson
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.tasks.base import Batch
@@ -21,29 +22,52 @@ def documents_of(experiment: Experiment) -> Batch:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a model answered, on the host.
+
+    Attributes:
+        loss: negative log-likelihood of each answer in nats.
+        correct: 1 where the answer is the likeliest token, 0 elsewhere.
+    """
+
+    loss: Float[np.ndarray, "documents queries"]
+    correct: Float[np.ndarray, "documents queries"]
+
+
+def answer_all(params: PyTree, experiment: Experiment, batch: Batch) -> Answers:
+    """A model's answers to every query of a batch."""
+    answers = jax.jit(
+        lambda params, batch: answer(experiment.model, params, experiment.task, batch)
+    )
+    return Answers(*jax.device_get(answers(params, batch)))
+
+
 def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None) -> dict[str, Any]:
-    """Scores on the evaluation documents (`batch`, where they are at hand already).
+    """`summarize` on the evaluation documents (`batch`, where they are at hand already)."""
+    batch = documents_of(experiment) if batch is None else batch
+    return summarize(answer_all(params, experiment, batch), experiment, batch)
+
+
+def summarize(answers: Answers, experiment: Experiment, batch: Batch) -> dict[str, Any]:
+    """Scores of a model's answers.
 
     Returns:
         ``accuracy`` (0-1) with its Wilson interval ``accuracy_low``, ``accuracy_high``,
         ``likelihood`` (mean probability of the answer), ``loss`` in nats, ``split``,
         ``documents``, and ``floors``, the accuracies of heuristics without recall.
     """
-    evaluation, task = experiment.evaluation, experiment.task
-    batch = documents_of(experiment) if batch is None else batch
-
-    @jax.jit
-    def scores(params, batch):
-        loss, correct = answer(experiment.model, params, task, batch)
-        weights = batch.weights
-        sums = [(x * weights).sum() for x in (correct, jnp.exp(-loss), loss)]
-        return (*sums, weights.sum())
-
-    correct, likelihood, loss, asked = (float(x) for x in scores(params, batch))
+    evaluation, weights = experiment.evaluation, np.asarray(batch.weights)
+    asked = float(weights.sum())
+    correct, likelihood, loss = (
+        float((values * weights).sum())
+        for values in (answers.correct, np.exp(-answers.loss), answers.loss)
+    )
     low, high = wilson(correct, round(asked), evaluation.confidence)
     floor_key = jax.random.fold_in(
         stream(jax.random.key(experiment.training.data_seed), evaluation.split), 1
     )
+    documents = max(4096, evaluation.documents)
     return {
         "accuracy": correct / asked,
         "accuracy_low": low,
@@ -52,5 +76,5 @@ def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None)
         "loss": loss / asked,
         "split": evaluation.split,
         "documents": evaluation.documents,
-        "floors": task.floors(floor_key, max(4096, evaluation.documents), evaluation.split),
+        "floors": experiment.task.floors(floor_key, documents, evaluation.split),
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.evaluation import slices
 from mecheval_jax.evaluation.mechanism import CORRUPTION
 from mecheval_jax.reporting import figures, tables
 from mecheval_jax.reporting.drawing import inline, save
@@ -109,6 +110,7 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
         "documents": summary.get("documents"),
         "split": summary.get("split"),
         "confidence": run.config["evaluation"]["confidence"],
+        "slices": slices.read_csv(run.folder.slices),
         "evidence": tables.readings(summary.get("evidence") or {}),
         "gap": (summary.get("evidence") or {}).get("gap"),
         "figures": drawn,

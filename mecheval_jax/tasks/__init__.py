@@ -1,10 +1,22 @@
 """Recall tasks: what a document is, who asks what of it, and how to corrupt it."""
 
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.fuzzy_recall import FuzzyRecall
+from mecheval_jax.tasks.in_context_bigrams import InContextBigrams
+from mecheval_jax.tasks.induction_heads import InductionHeads
+from mecheval_jax.tasks.multi_query_recall import MultiQueryRecall
+from mecheval_jax.tasks.noisy_recall import NoisyRecall
+from mecheval_jax.tasks.selective_copying import SelectiveCopying
 from mecheval_jax.tasks.treecall import Treecall
 
 TASKS: dict[str, type] = {
     "associative_recall": AssociativeRecall,
     "treecall": Treecall,
+    "multi_query_recall": MultiQueryRecall,
+    "selective_copying": SelectiveCopying,
+    "induction_heads": InductionHeads,
+    "noisy_recall": NoisyRecall,
+    "fuzzy_recall": FuzzyRecall,
+    "in_context_bigrams": InContextBigrams,
 }
 """The tasks by the name that a config gives them."""

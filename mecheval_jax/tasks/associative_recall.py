@@ -22,9 +22,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError
 from mecheval_jax.tasks import held_out
-from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, SPLITS, Batch, sample_distinct
+from mecheval_jax.tasks.base import (
+    BOS,
+    EOS,
+    PAD,
+    SPLITS,
+    Batch,
+    following,
+    free_of,
+    sample_distinct,
+)
 from mecheval_jax.tasks.synthetic import FIRST, SyntheticTask, consecutive
 
 FIRST_KEY = FIRST
@@ -159,16 +168,6 @@ class AssociativeRecall(SyntheticTask):
         )
         return forbidden if split == "test" else ~forbidden
 
-    def sample(self, key: Key, batch_size: int, split: str = "train") -> Batch:
-        """Documents of a split.
-
-        Raises:
-            UserError: an unknown split.
-        """
-        choose("split", split, SPLITS)
-        document = functools.partial(self._document, split=split)
-        return jax.vmap(document)(jax.random.split(key, batch_size))
-
     def _asked(self, key, split):
         """Keys and values of the asked pairs, drawn before all others."""
         draw_keys, draw_values = jax.random.split(key)
@@ -187,7 +186,8 @@ class AssociativeRecall(SyntheticTask):
             values.append(held_out.choose_uniformly(draw, allowed))
         return keys, jnp.stack(values)
 
-    def _document(self, key, split) -> Batch:
+    def document(self, key: Key, split: str) -> Batch:
+        """One document: the asked pairs first, then the others around them."""
         asked, others, order, how_many, fill = jax.random.split(key, 5)
         fewest = self.pairs if self.min_pairs is None else self.min_pairs
         pairs = jax.random.randint(how_many, (), fewest, self.pairs + 1)
@@ -243,18 +243,14 @@ class AssociativeRecall(SyntheticTask):
             "bos": jnp.zeros_like(slots),
             "key": item,
             "value": answer,
-            "next_key": answer + 1,  # with `reverse` always the asked item, so always absent
-            "value+2": answer + 2,
             "divider": jnp.full_like(slots, divider),
             "query": query,
             "answer": query + 1,
         }
+        # With `reverse` the next key is always the asked item, so always absent.
+        roles |= following(item, answer, divider)
         if self.filler:
-            roles["next_pair_key"] = first + self._stride
-        for name in ("next_key", "value+2", "next_pair_key"):
-            if name in roles:
-                clash = (roles[name] >= divider) | (roles[name] == item)
-                roles[name] = jnp.where(clash, ABSENT, roles[name])
+            roles["next_pair_key"] = free_of(item, divider, first + self._stride)
         return Batch(
             tokens=tokens,
             query_positions=query,

@@ -120,6 +120,23 @@ def at_position(positions: Int[Array, " batch"], length: int) -> Bool[Array, "ba
     return jnp.arange(length)[None] == positions[:, None]
 
 
+def free_of(
+    key: Int[Array, " queries"], stop: int | Int[Array, "..."], positions: Int[Array, " queries"]
+) -> Int[Array, " queries"]:
+    """Positions of a role, `ABSENT` from `stop` on and where the role would fall on ``key``."""
+    return jnp.where((positions >= stop) | (positions == key), ABSENT, positions)
+
+
+def following(
+    key: Int[Array, " queries"], value: Int[Array, " queries"], stop: int | Int[Array, "..."]
+) -> dict[str, Int[Array, " queries"]]:
+    """The roles right after the value, ``next_key`` and ``value+2``; see `free_of`."""
+    return {
+        "next_key": free_of(key, stop, value + 1),
+        "value+2": free_of(key, stop, value + 2),
+    }
+
+
 def describe(batch: Batch, index: int, name_of: Callable[[int], str]) -> str:
     """One document in words; the roles of its first query stand in brackets."""
     names: dict[int, list[str]] = {}

@@ -4,13 +4,24 @@ The vocabulary is pad 0, bos 1, eos 2 and then classes of tokens, one range of i
 name is the class's prefix and its number in the class: ``k17``, ``v3``.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import choose
 from mecheval_jax.tasks import held_out
-from mecheval_jax.tasks.base import EOS, SPECIAL, Batch, at_position, describe, query_properties
+from mecheval_jax.tasks.base import (
+    EOS,
+    SPECIAL,
+    SPLITS,
+    Batch,
+    at_position,
+    describe,
+    query_properties,
+    sample_distinct,
+)
 from mecheval_jax.tasks.floors import recall_floors
 
 FIRST = EOS + 1
@@ -32,7 +43,7 @@ def consecutive(**sizes: int) -> dict[str, range]:
 
 
 class SyntheticTask:
-    """Base of such a task: a frozen dataclass that adds its fields, `classes` and sampling.
+    """Base of such a task: a frozen dataclass that adds its fields, `classes` and `document`.
 
     Attributes:
         traceable: its sampling can be part of a compiled program.
@@ -51,6 +62,25 @@ class SyntheticTask:
         """Ids of the tokens that can stand at a role."""
         raise NotImplementedError
 
+    def distinct(self, key: Key, role: str, count: int) -> Int[Array, " count"]:
+        """Distinct tokens that can stand at a role, uniform and in random order."""
+        ids = self.class_of(role)
+        return ids.start + sample_distinct(key, count, len(ids))
+
+    def document(self, key: Key, split: str) -> Batch:
+        """One document of a split: a batch without its axis."""
+        raise NotImplementedError
+
+    def sample(self, key: Key, batch_size: int, split: str = "train") -> Batch:
+        """Documents of a split.
+
+        Raises:
+            UserError: an unknown split.
+        """
+        choose("split", split, SPLITS)
+        document = functools.partial(self.document, split=split)
+        return jax.vmap(document)(jax.random.split(key, batch_size))
+
     @property
     def vocabulary_size(self) -> int:
         """Number of token ids."""
@@ -67,14 +97,15 @@ class SyntheticTask:
         return 1 / len(self.class_of("value"))
 
     def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
-        """Where `corrupt` replaces tokens: at the role of query 0."""
+        """Where `corrupt` replaces tokens: at the role of query 0, or wherever it is repeated."""
         return at_position(batch.roles[role][:, 0], batch.tokens.shape[1])
 
     def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
         """The tokens with the one at `role` (of query 0) replaced by another of its class.
 
-        Uniform over the class without the original; it may coincide with another token
-        of the document unless `fresh_replacement`.
+        The same one at all of `corrupted_places`. Uniform over the class without the
+        original; it may coincide with another token of the document unless
+        `fresh_replacement`.
 
         Raises:
             UserError: a role that cannot be corrupted.
@@ -101,10 +132,10 @@ class SyntheticTask:
 
     def name_of(self, token: int) -> str:
         """A token in words: ``k17``, ``v3``, ``<bos>``."""
-        if token < FIRST:
-            return SPECIAL[token]
-        prefix, ids = next((p, ids) for p, ids in self.classes.items() if token in ids)
-        return f"{prefix}{token - ids.start}"
+        for prefix, ids in self.classes.items():
+            if token in ids:
+                return f"{prefix}{token - ids.start}"
+        return SPECIAL[token]
 
     def describe(self, batch: Batch, index: int) -> str:
         """One document in words; the roles of its first query stand in brackets."""
@@ -116,7 +147,8 @@ class SyntheticTask:
 
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
-        return recall_floors(self.sample(key, documents, split), self.class_of("value"))
+        sample = jax.jit(lambda key: self.sample(key, documents, split))
+        return recall_floors(sample(key), self.class_of("value"))
 
     def artifacts(self) -> dict[str, str]:
         """Texts that a run's folder keeps, by file name: none, the config says all."""
