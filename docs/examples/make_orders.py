@@ -5,10 +5,11 @@
 Each document lists a few orders in the words of different clerks and then asks for the
 destination of some, one after another:
 
-    order C7 to Oslo , two lamps for Ines . parcel A3 for Lima , paid . ... where to ? A3 Lima .
+    order B7 to Oslo , two lamps . parcel A3 for Lima , paid . ... where to ? A3 Lima .
 
 The order's number is ``key``, its destination ``value``, the number in the question ``query``,
-the first word of the note the role ``opening``. The words are made up; no order is real.
+and the first word of the note the role ``opening``, which only the first query names. The words
+are made up; no order is real.
 """
 
 import json
@@ -16,18 +17,17 @@ import pathlib
 import random
 import sys
 
-DOCUMENTS = 2000
+DOCUMENTS = 3000
 SEED = 0
 
-NUMBERS = [f"{letter}{digit}" for letter in "ABC" for digit in range(1, 9)]
+NUMBERS = [f"{letter}{digit}" for letter in "AB" for digit in range(1, 9)]
 CITIES = (  # noqa: SIM905
-    "Accra Bergen Cork Dakar Essen Fez Genoa Havana Izmir Jena Kyoto Lima "
-    "Malmo Nice Oslo Porto Quito Riga Sofia Turin Uppsala Vienna Wroclaw Zadar"
+    "Accra Bergen Cork Dakar Genoa Havana Izmir Kyoto Lima Malmo Oslo Porto Quito Riga Turin Zadar"
 ).split()
 NOTES = (
-    "order {number} to {city} , {count} {goods} for {name} .",
+    "order {number} to {city} , {count} {goods} .",
     "parcel {number} for {city} , {state} .",
-    "number {number} via {city} with {count} {goods} , {state} .",
+    "number {number} via {city} .",
     "{name} sends {number} to {city} .",
 )
 COUNTS = ("one", "two", "three", "six", "ten")
@@ -61,9 +61,9 @@ class Writer:
 
 
 def make_document(draw: random.Random) -> dict:
-    """Three to five orders, and questions about two or three of them."""
+    """Three or four orders, and questions about two or three of them."""
     writer = Writer()
-    orders = draw.randint(3, 5)
+    orders = draw.randint(3, 4)
     numbers, cities = draw.sample(NUMBERS, orders), draw.sample(CITIES, orders)
     notes = [
         writer.note(
@@ -83,15 +83,15 @@ def make_document(draw: random.Random) -> dict:
         writer.word(word)
     queries = []
     for asked in draw.sample(range(orders), draw.randint(2, 3)):
-        queries.append(
-            {
-                "query": writer.word(numbers[asked]),
-                "answer": writer.word(cities[asked]),
-                "key": notes[asked]["number"],
-                "value": notes[asked]["city"],
-                "roles": {"opening": notes[asked]["opening"]},
-            }
-        )
+        query = {
+            "query": writer.word(numbers[asked]),
+            "answer": writer.word(cities[asked]),
+            "key": notes[asked]["number"],
+            "value": notes[asked]["city"],
+        }
+        if not queries:
+            query["roles"] = {"opening": notes[asked]["opening"]}
+        queries.append(query)
         writer.word(".")
     return {"text": writer.text, "queries": queries}
 

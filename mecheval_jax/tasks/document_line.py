@@ -18,6 +18,7 @@ token of answers is scored, since that is the token which is the answer. Other f
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,8 @@ RESERVED = ("bos", "query", "answer", *PAIR, *DERIVED)
 """Names that no other role can have."""
 
 FIELDS = ("query", "answer", *PAIR, "roles")
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadLine(UserError):
@@ -164,7 +167,7 @@ class LineFormat:
 
 def _is_unicode(text: str) -> bool:
     """Whether a text has a form in UTF-8; JSON can write halves of characters."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return _SURROGATE.search(text) is None
 
 
 class _Asking:

@@ -37,16 +37,20 @@ from mecheval_jax.tasks.base import (
     describe,
     query_properties,
 )
-from mecheval_jax.tasks.document_file import scan, sha256_of
+from mecheval_jax.tasks.document_file import sha256_of
 from mecheval_jax.tasks.document_line import DERIVED, PAIR, Document, LineFormat, Question
+from mecheval_jax.tasks.document_scan import scan
 from mecheval_jax.tasks.packed import HostTask, Packed, generator
 from mecheval_jax.tasks.packed_floors import answer_class, in_document, packed_floors
 from mecheval_jax.tasks.tokenizers import IDS, NAMES, is_file, tokenizer_of
 
+KEPT_TOKENS = 4_000_000
+"""A split of at most so many tokens is kept; documents of a larger one are read when drawn."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Documents(HostTask):
-    """The task; the file is read and checked when it is made.
+    """The task. The file is read and checked when it is made.
 
     Attributes:
         path: of the file.
@@ -92,7 +96,7 @@ class Documents(HostTask):
                 f"{' or '.join(map(str, files))} is not what it was for this config: sha256 is "
                 f"{found}, and task.sha256 is {self.sha256}"
             )
-        file = scan(files[0], form, self.dev, self.test)
+        file = scan(files[0], form, {"dev": self.dev, "test": self.test})
         # The file is no field: a field is what a config says. These two, once they are known,
         # stand in a run's config.json, and whoever reads that checks them.
         longest = int(file.lengths.max()) + 2
@@ -149,8 +153,16 @@ class Documents(HostTask):
         """
         numbers = self._file.of_split(split)
         draws = generator(key)
-        rounds = [draws.permutation(numbers) for _ in range(-(-count // len(numbers)))]
-        return self._pack(self._file.read(np.concatenate(rounds)[:count]))
+        rounds = [draws.permutation(len(numbers)) for _ in range(-(-count // len(numbers)))]
+        chosen = np.concatenate(rounds)[:count]
+        if self._file.lengths[numbers].sum() <= KEPT_TOKENS:
+            return self._kept(split).take(chosen)
+        return self._pack(self._file.read(numbers[chosen]))
+
+    @functools.cache  # noqa: B019 - a handful of frozen tasks live as long as the program
+    def _kept(self, split: str) -> Packed:
+        """All documents of a split."""
+        return self._pack(self._file.read(self._file.of_split(split)))
 
     def _pack(self, documents: list[Document]) -> Packed:
         ids = [[BOS, *self._file.vocabulary.ids(d.symbols), EOS] for d in documents]
