@@ -21,7 +21,6 @@ import functools
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int, Key
@@ -33,7 +32,6 @@ from mecheval_jax.tasks.base import (
     PAD,
     SPLITS,
     Batch,
-    at_position,
     describe,
     query_properties,
 )
@@ -42,6 +40,7 @@ from mecheval_jax.tasks.document_line import DERIVED, PAIR, Document, LineFormat
 from mecheval_jax.tasks.document_scan import scan
 from mecheval_jax.tasks.packed import HostTask, Packed, generator
 from mecheval_jax.tasks.packed_floors import answer_class, in_document, packed_floors
+from mecheval_jax.tasks.replacement import replace
 from mecheval_jax.tasks.tokenizers import IDS, NAMES, is_file, tokenizer_of
 
 KEPT_TOKENS = 4_000_000
@@ -196,16 +195,7 @@ class Documents(HostTask):
             UserError: a role that cannot be corrupted.
         """
         choose("corruption", role, self.corruptions)
-        table = jnp.asarray(self._class(role))
-        positions = batch.roles[role][:, 0]
-        originals = jnp.take_along_axis(batch.tokens, positions[:, None], axis=1)[:, 0]
-        rank = jnp.searchsorted(table, originals)
-        # A dev or test document may have a token there that no train document has.
-        known = table[jnp.minimum(rank, len(table) - 1)] == originals
-        draws = jax.random.randint(key, positions.shape, 0, len(table) - known)
-        replacements = table[draws + (known & (draws >= rank))]
-        places = at_position(positions, batch.tokens.shape[1])
-        return jnp.where(places, replacements[:, None], batch.tokens)
+        return replace(key, batch.tokens, batch.roles[role][:, 0], self._class(role))
 
     @functools.cache  # noqa: B019 - a handful of frozen tasks live as long as the program
     def _class(self, role: str) -> np.ndarray:
