@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from configs import quickstart, recall
+from configs import documents, quickstart, recall
 from configs.base import base
 from configs.study import ar_two_layers
 from mecheval_jax.errors import UserError
@@ -15,7 +15,7 @@ from mecheval_jax.experiment import from_config
 from tests import small
 
 ROOT = pathlib.Path(__file__).parent.parent
-CONFIGS = (recall, quickstart, ar_two_layers)
+CONFIGS = (recall, documents, quickstart, ar_two_layers)
 
 
 def test_every_file_is_known_here():

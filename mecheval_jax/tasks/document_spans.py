@@ -2,7 +2,7 @@
 
 import dataclasses
 from bisect import bisect_left, bisect_right
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.tasks.tokenizers import Tokens
@@ -29,6 +29,7 @@ class Span:
         return self.start < other.stop and other.start < self.stop
 
 
+@runtime_checkable
 class Places(Protocol):
     """Finds the tokens of a place."""
 

@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.tasks.base import EOS, SPECIAL
@@ -41,6 +41,7 @@ class Tokens:
     stops: Sequence[int]
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Cuts texts."""
 
