@@ -118,7 +118,10 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
 
 
 def _fail(error: object) -> None:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    text = str(error)
+    if not isinstance(error, UserError):  # ours break lines on purpose
+        text = " ".join(text.split())
+    print(f"error: {text}", file=sys.stderr)
     sys.exit(USAGE_ERROR)
 
 

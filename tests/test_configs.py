@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from configs import memory, multi_query_recall, quickstart, recall, treecall
+from configs import documents, memory, multi_query_recall, quickstart, recall, treecall
 from configs.base import base
 from configs.study import ar_two_layers, atr_two_layers
 from mecheval_jax.errors import UserError
@@ -21,6 +21,7 @@ CONFIGS = (
     treecall,
     multi_query_recall,
     memory,
+    documents,
     quickstart,
     ar_two_layers,
     atr_two_layers,

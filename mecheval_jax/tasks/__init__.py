@@ -1,6 +1,7 @@
 """Recall tasks: what a document is, who asks what of it, and how to corrupt it."""
 
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.documents import Documents
 from mecheval_jax.tasks.fuzzy_recall import FuzzyRecall
 from mecheval_jax.tasks.in_context_bigrams import InContextBigrams
 from mecheval_jax.tasks.induction_heads import InductionHeads
@@ -8,6 +9,7 @@ from mecheval_jax.tasks.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.noisy_recall import NoisyRecall
 from mecheval_jax.tasks.selective_copying import SelectiveCopying
 from mecheval_jax.tasks.treecall import Treecall
+
 
 TASKS: dict[str, type] = {
     "associative_recall": AssociativeRecall,
@@ -18,5 +20,6 @@ TASKS: dict[str, type] = {
     "noisy_recall": NoisyRecall,
     "fuzzy_recall": FuzzyRecall,
     "in_context_bigrams": InContextBigrams,
+    "documents": Documents,
 }
 """The tasks by the name that a config gives them."""

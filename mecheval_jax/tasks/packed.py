@@ -74,6 +74,20 @@ class Packed:
             roles={name: positions[rows] for name, positions in self.roles.items()},
         )
 
+    def take(self, rows: Int[np.ndarray, " chosen"]) -> "Packed":
+        """Documents by number, in the order of `rows`, repeated where it repeats."""
+        lengths = self.lengths[rows]
+        starts = np.concatenate([[0], lengths.cumsum()])
+        shift = np.repeat(self.starts[rows] - starts[:-1], lengths)
+        return Packed(
+            tokens=self.tokens[np.arange(starts[-1]) + shift],
+            starts=starts,
+            query_positions=self.query_positions[rows],
+            targets=self.targets[rows],
+            weights=self.weights[rows],
+            roles={name: positions[rows] for name, positions in self.roles.items()},
+        )
+
     def batch(self, limit: int) -> Batch:
         """The documents padded to the bucket of the longest, on the device.
 

@@ -1,0 +1,75 @@
+"""Your own documents, in a file of JSON lines (docs/documents.md).
+
+Question: by which mechanism does a model recall what *these* documents say?
+
+    python -m launch.train --config=configs/documents.py:mixer=based --workdir=DIR
+
+The default file, ``docs/examples/orders.jsonl``, holds 2,000 notes about orders with later
+questions where some of them go.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import recall
+from configs.arguments import parse
+from configs.base import base
+
+EXAMPLE = "docs/examples/orders.jsonl"
+
+
+def get_config(arg: str = ""):
+    """Arguments: path, tokenizer, mixer, width, layers, learning_rate, steps, seed, smoke."""
+    arguments = parse(
+        arg,
+        {
+            "path": EXAMPLE,
+            "tokenizer": "whitespace",
+            "mixer": "based",
+            "width": 64,
+            "layers": 2,
+            "learning_rate": 3e-3,
+            "steps": 1500,
+            "seed": 0,
+            "smoke": False,
+        },
+    )
+    config = base()
+    config.task = ConfigDict()
+    config.task.name = "documents"
+    config.task.path = arguments["path"]  # one JSON object a line
+    config.task.tokenizer = arguments["tokenizer"]  # whitespace, bytes, ids, a tokenizer.json
+    config.task.first_answer_token = False  # score the first token of an answer of several
+    config.task.dev = 0.1  # share of the documents, by a hash of each
+    config.task.test = 0.2  # likewise
+    config.task.max_length = 0  # tokens a document may have; 0: as the longest one
+    config.task.sha256 = ""  # of the file; if given, it must be that one
+    config.model.mixer = arguments["mixer"]
+    config.model.width = arguments["width"]
+    config.model.layers = arguments["layers"]
+    config.model.positions = recall.positions(arguments["mixer"])
+    config.training.learning_rate = arguments["learning_rate"]
+    config.training.batch_size = 64
+    config.training.steps = arguments["steps"]
+    config.training.seed = arguments["seed"]
+    config.training.data_seed = arguments["seed"]
+    config.training.evaluate_every = 250
+    config.training.checkpoint_every = 1000
+    config.evaluation.roles = ("key", "value", "next_key", "query")  # documents name no divider
+    if arguments["smoke"]:
+        recall.make_small(config)
+    return config
+
+
+def sweep():
+    """Two architectures at two seeds."""
+    return [
+        {
+            "model.mixer": mixer,
+            "model.positions": recall.positions(mixer),
+            "training.learning_rate": rate,
+            "training.seed": seed,
+            "training.data_seed": seed,
+        }
+        for mixer, rate in (("based", 3e-3), ("mamba", 3e-3))
+        for seed in (0, 1)
+    ]

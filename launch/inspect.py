@@ -1,0 +1,28 @@
+"""Look at a task's documents: their roles, what they are made of, and what recall has to beat.
+
+python -m launch.inspect --config=configs/documents.py [--split=train] [--count=5] [--seed=0]
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from mecheval_jax import command_line
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+SPLIT = flags.DEFINE_string("split", "train", "train, dev or test.")
+COUNT = flags.DEFINE_integer("count", 5, "Documents to print.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "Of the documents.", lower_bound=0)
+flags.mark_flag_as_required("config")
+
+
+def main():
+    """Run the program."""
+    from mecheval_jax import experiment
+    from mecheval_jax.reporting import inspection
+
+    task = experiment.from_config(CONFIG.value).task
+    inspection.show(task, SPLIT.value, COUNT.value, SEED.value)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
