@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.special
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import (
@@ -32,7 +31,7 @@ from mecheval_jax.models.blocks import Block
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import rewrite
 from mecheval_jax.tasks.associative_recall import FIRST_KEY
-from tests import planted
+from tests import planted, references
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -384,31 +383,6 @@ def test_what_feeds_only_pinned_sites_is_not_computed(attention):
     assert flops(masked) >= whole
 
 
-def by_hand(params, residual):
-    """The last layer and the head of an attention model in NumPy, float64."""
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-    block, mixer = params["block_1"], params["block_1"]["mixer"]
-
-    def norm(x, p):
-        x = x - x.mean(-1, keepdims=True)
-        x = x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
-        return x * p["scale"][None, None] + p["bias"][None, None]
-
-    def dense(x, p):
-        return x @ p["kernel"] + (p["bias"][None, None] if "bias" in p else 0)
-
-    r = np.asarray(residual, np.float64)
-    x = norm(r, block["mixer_norm"])
-    q, k, v = (dense(x, mixer[name]) for name in ("q_proj", "k_proj", "v_proj"))
-    scores = np.einsum("bld,bsd->bls", q, k) / np.sqrt(WIDTH)
-    scores[:, np.triu(np.ones((LENGTH, LENGTH), bool), 1)] = -np.inf
-    r = r + dense(scipy.special.softmax(scores, axis=-1) @ v, mixer["out_proj"])
-    hidden = dense(norm(r, block["mlp_norm"]), block["mlp"]["fc1"])
-    hidden = hidden * (1 + scipy.special.erf(hidden / np.sqrt(2))) / 2
-    r = r + dense(hidden, block["mlp"]["fc2"])
-    return norm(r, params["output_norm"]) @ params["token_embedding"]["embedding"].T
-
-
 def test_a_patched_run_is_the_rest_of_the_model_by_hand(attention):
     """Catches a patch at the wrong place: two independent ways to intervene must agree."""
     live, source = (
@@ -424,9 +398,12 @@ def test_a_patched_run_is_the_rest_of_the_model_by_hand(attention):
         attention.tokens,
         interchange(attention.other, ["block_1/block_input"], value),
     )
-    expected = by_hand(attention.params, residual)
+    by_hand = lambda residual: references.transformer(
+        attention.params, attention.activations["embedding"], {"block_1/block_input": residual}
+    )["logits"]
+    expected = by_hand(residual)
     np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
-    assert differs(by_hand(attention.params, live), expected, 1e-2).all()
+    assert differs(by_hand(live), expected, 1e-2).all()
 
 
 @pytest.mark.parametrize("mixer", ["based", "mamba"])

@@ -136,7 +136,7 @@ class Surgery(chex.TestCase):
 
 
 def test_a_state_answers_what_it_was_taught():
-    """Catches an answer that is off by the key's length, and a second fact that forgets the first."""
+    """Catches an answer that is off by the key's length, and a fact that forgets another."""
     activations = captured("gla")[1]
     key, value = vectors(activations["state"])
     answer = lambda seen, key: jnp.einsum(

@@ -7,7 +7,8 @@ al. 2022, Goldowsky-Dill et al. 2023). Put that value in, with all else live (`p
 the effect is that of the one path. A path of several hops is a `path_patch` of a `path_patch`.
 
 A site inside a mixer or before it changes what that mixer writes, which is then a part of the
-path and not held; likewise ``mlp_input``.
+path and not held; likewise ``mlp_input``. A changed site that is itself written is held where
+it is not changed.
 """
 
 from collections.abc import Iterable
@@ -33,12 +34,12 @@ WRITERS = ("mixer_output", "mlp_output")
 def freeze(
     base: Activations, config: ModelConfig, senders: Iterable[str], receiver: str
 ) -> Interventions:
-    """Hold what is written between `senders` and `receiver` at its values in `base`.
+    """Hold what is written from `senders` to `receiver` at its values in `base`.
 
     Args:
         base: activations of the run that is patched, at all sites or at least the written ones.
         config: shape of the model.
-        senders: sites that will be changed; what they themselves write is not held.
+        senders: sites that will be changed; combine their changes after this.
         receiver: a later site.
 
     Raises:
@@ -52,23 +53,23 @@ def freeze(
         if order[sender] >= order[receiver]:
             raise UserError(f"no path from {sender} to {receiver}, which is computed before it")
     first = min(order[sender] for sender in senders)
-    own = {_writer_of(sender) for sender in senders}
+    own = {_writer_of(sender) for sender in senders} - {None}
     held = [
         path
         for path, place in order.items()
         if path.rpartition("/")[2] in WRITERS
-        and first < place < order[receiver]
+        and first <= place < order[receiver]
         and path not in own
     ]
     return pin(base, held)
 
 
-def _writer_of(site: str) -> str:
-    """The component through which a site reaches the residual stream; itself, if directly."""
+def _writer_of(site: str) -> str | None:
+    """The component by which a site before it reaches the residual stream."""
     block, _, component = site.partition("/")
     if component.startswith("mixer/") or component in ("mixer_input", "canon_output"):
         return f"{block}/mixer_output"
-    return f"{block}/mlp_output" if component == "mlp_input" else site
+    return f"{block}/mlp_output" if component == "mlp_input" else None
 
 
 def path_patch(
