@@ -63,8 +63,9 @@ def render() -> str:
     return f"""# Sites
 
 *Written by docs/sites.py from the code.* A site is a named place in a model where an activation
-can be read or replaced. Axes begin with `[batch, length, ...]` everywhere, so that a position is
-always an index of axis 1; the attention pattern is `[batch, length, heads, source]`.
+can be read or [rewritten](interventions.md). Axes begin with `[batch, length, ...]` everywhere, so
+that a position is always an index of axis 1; the attention pattern is
+`[batch, length, heads, source]`.
 
 {canonical}
 
@@ -74,9 +75,9 @@ always an index of axis 1; the attention pattern is `[batch, length, heads, sour
 
 {inside()}
 
-Replacing `state` at a position changes all later ones, whatever backend computes the recurrence:
-a replaced state is a decay of 0 and a write of the new state. Sites that nobody looks at or
-replaces are not in the compiled program.
+Rewriting `state` at a position changes all later ones, whatever backend computes the recurrence:
+a replaced state is a decay of 0 and a write of the new state, and a shift is added to the write.
+Sites that nobody looks at or rewrites are not in the compiled program.
 
 ## Names of other tools
 

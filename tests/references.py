@@ -1,6 +1,7 @@
 """Plain twins of the operations: loops over time in NumPy, written from the equations."""
 
 import numpy as np
+import scipy.special
 
 
 def short_convolution(x, weight, bias=None):
@@ -106,3 +107,58 @@ def wkv(k, v, w, u):
         weights = np.exp(exponents - exponents.max(axis=1, keepdims=True))
         y[:, t] = (weights * v[:, : t + 1]).sum(axis=1) / weights.sum(axis=1)
     return y
+
+
+def layer_norm(x, parameters):
+    """(x - mean) / sqrt(variance + 1e-5) * scale + bias along the last axis."""
+    x = x - x.mean(axis=-1, keepdims=True)
+    x = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5)
+    return x * parameters["scale"] + parameters["bias"]
+
+
+def transformer(params, embedding, put=None):
+    """All sites of a Transformer (one head, learned positions, MLP), unrolled.
+
+    Args:
+        params: of the model, with blocks ``block_0``, ``block_1`` ...
+        embedding: the residual stream before the first block [batch, length, width].
+        put: site -> what stands there in place of its value.
+
+    Returns:
+        Site -> value, heads as no axis of their own; and ``logits``.
+    """
+    params = _float64(params)
+    put, seen = {site: np.asarray(x, np.float64) for site, x in (put or {}).items()}, {}
+    earlier = np.tril(np.ones((embedding.shape[1],) * 2, bool))
+
+    def at(site, value):
+        seen[site] = put.get(site, value)
+        return seen[site]
+
+    def dense(x, parameters):
+        return x @ parameters["kernel"] + parameters.get("bias", 0)
+
+    r = at("embedding", np.asarray(embedding, np.float64))
+    for name in sorted(name for name in params if name.startswith("block_")):
+        block, mixer = params[name], params[name]["mixer"]
+        r = at(f"{name}/block_input", r)
+        x = at(f"{name}/mixer_input", layer_norm(r, block["mixer_norm"]))
+        q, k, v = (at(f"{name}/mixer/{n}", dense(x, mixer[f"{n}_proj"])) for n in "qkv")
+        scores = np.einsum("bld,bsd->bls", q, k) / np.sqrt(q.shape[-1])
+        weights = np.where(earlier, np.exp(scores - scores.max(axis=-1, keepdims=True)), 0)
+        read = weights / weights.sum(axis=-1, keepdims=True) @ v
+        r = r + at(f"{name}/mixer_output", dense(read, mixer["out_proj"]))
+        hidden = at(f"{name}/mlp_input", layer_norm(r, block["mlp_norm"]))
+        hidden = dense(hidden, block["mlp"]["fc1"])
+        hidden = hidden * (1 + scipy.special.erf(hidden / np.sqrt(2))) / 2
+        r = r + at(f"{name}/mlp_output", dense(hidden, block["mlp"]["fc2"]))
+        r = at(f"{name}/block_output", r)
+    final = at("final_norm", layer_norm(r, params["output_norm"]))
+    seen["logits"] = final @ params["token_embedding"]["embedding"].T
+    return seen
+
+
+def _float64(tree):
+    if isinstance(tree, dict):
+        return {name: _float64(child) for name, child in tree.items()}
+    return np.asarray(tree, np.float64)

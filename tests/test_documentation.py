@@ -1,4 +1,4 @@
-"""Every command and snippet of README.md and BUILD.md runs.
+"""Every command and snippet of README.md and BUILD.md runs, and those of docs/interventions.md.
 
 Trainings run as smoke runs (`smoke=True` added to the config's arguments) in a folder of
 the test's own. Commands that set up a machine are checked for their syntax here; the two
@@ -12,6 +12,8 @@ import subprocess
 import sys
 
 import pytest
+
+from mecheval_jax import interventions
 
 ROOT = pathlib.Path(__file__).parent.parent
 SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "git clone")
@@ -65,11 +67,25 @@ def test_commands_and_snippets_in_order(document, folder):
     assert ran >= 5
 
 
-@pytest.mark.parametrize("document", ["README.md", "BUILD.md"])
+@pytest.mark.usefixtures("quick_compilation")
+def test_snippets_on_interventions_follow_one_another():
+    """Catches a rewrite that the page names and the code does not have, or with other arguments."""
+    snippets = blocks("docs/interventions.md", "python")
+    assert len(snippets) >= 7
+    names: dict[str, object] = {}
+    exec("\n".join(snippets), names)
+    unnamed = set(interventions.__all__) - {"Activations", "Interventions", "Positions"}
+    page = (ROOT / "docs" / "interventions.md").read_text()
+    unnamed = {name for name in unnamed if name not in page}
+    assert unnamed <= {"resolve", "site_paths", "validate_positions"}
+
+
+@pytest.mark.parametrize("document", ["README.md", "BUILD.md", "docs/interventions.md"])
 def test_links_lead_somewhere(document):
     """Catches a file that was moved."""
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / document).read_text()):
-        assert (ROOT / target).exists(), target
+    path = ROOT / document
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target
 
 
 @pytest.mark.parametrize("document", ["README.md", "BUILD.md", "CHANGELOG.md"])

@@ -3,24 +3,63 @@
 activations = capture_activations(model, params, tokens)
 patch = interchange(activations, ["block_1/block_input"], positions)
 logits = run(model, params, batch, patch)
+
+docs/interventions.md has all rewrites, with an example of each.
 """
 
+from mecheval_jax.interventions.ablations import gaussian, mean, resample, zero
 from mecheval_jax.interventions.addresses import resolve, site_paths
 from mecheval_jax.interventions.capture import Activations, capture_activations, run
-from mecheval_jax.interventions.rewrites import Interventions, combine, interchange, pin, zero
+from mecheval_jax.interventions.knockout import knockout_edges, knockout_heads
+from mecheval_jax.interventions.paths import freeze, path_patch
+from mecheval_jax.interventions.positions import Positions, inside, locate
+from mecheval_jax.interventions.rewrites import (
+    Interventions,
+    combine,
+    interchange,
+    on_channels,
+    pin,
+    swap,
+    together,
+)
+from mecheval_jax.interventions.states import (
+    erase_association,
+    replace_association,
+    write_association,
+)
+from mecheval_jax.interventions.subspaces import interchange_subspace, projection_onto, steer
 from mecheval_jax.interventions.validate import validate, validate_positions
 
 __all__ = [
     "Activations",
     "Interventions",
+    "Positions",
     "capture_activations",
     "combine",
+    "erase_association",
+    "freeze",
+    "gaussian",
+    "inside",
     "interchange",
+    "interchange_subspace",
+    "knockout_edges",
+    "knockout_heads",
+    "locate",
+    "mean",
+    "on_channels",
+    "path_patch",
     "pin",
+    "projection_onto",
+    "replace_association",
+    "resample",
     "resolve",
     "run",
     "site_paths",
+    "steer",
+    "swap",
+    "together",
     "validate",
     "validate_positions",
+    "write_association",
     "zero",
 ]

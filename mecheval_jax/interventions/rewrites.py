@@ -1,40 +1,40 @@
 """Interventions as data: pure functions from activations to what sites shall return.
 
-An intervention on a site is ``{"value": v}``, which replaces the activation whole, or
-``{"value": v, "mask": m}``, which replaces it where the mask holds. All sites act on
-live activations: a later site overrides what flows into it.
+An intervention on a site is an entry of `sites`: ``{"value": v}`` replaces the activation
+whole, ``{"value": v, "mask": m}`` where the mask holds, ``{"shift": s}`` is added to it. All
+sites act on live activations: a later site overrides what flows into it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
-from mecheval_jax.array_types import Array, Bool, Int
+from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.interventions.addresses import translate
 from mecheval_jax.interventions.capture import Activations, flatten, unflatten
+from mecheval_jax.interventions.positions import (
+    Positions,
+    columns,
+    gather,
+    positions_mask,
+    scatter,
+)
+from mecheval_jax.sites import Entry, mask_of, steps
+from mecheval_jax.tasks.base import ABSENT
 
 Interventions = dict[str, Any]
-"""Nested as the activations are; leaves ``value`` and ``mask``."""
+"""Nested as the activations are, with an entry (`sites.Entry`) at each site."""
 
 
-def positions_mask(
-    positions: Int[Array, " batch"] | Int[Array, "batch chosen"], length: int, dimensions: int
-) -> Bool[Array, "batch length ..."]:
-    """True at the chosen positions of each document; a negative position chooses nothing.
+def at_sites(tree: Activations, sites: Iterable[str]) -> dict[str, Array]:
+    """Activations by path, of the sites alone.
 
-    Args:
-        positions: one position a document, or several.
-        length: tokens of the documents.
-        dimensions: of the activation; trailing axes of size 1 are added.
+    Raises:
+        UserError: a site that `tree` does not have.
     """
-    chosen = positions.reshape(positions.shape[0], -1)
-    mask = (jnp.arange(length)[None, :, None] == chosen[:, None, :]).any(axis=-1)
-    return mask.reshape(*mask.shape, *(1,) * (dimensions - 2))
-
-
-def _at(tree: Activations, sites: Iterable[str]) -> dict[str, Array]:
     flat = flatten(tree)
     paths = [choose("site", translate(site), flat) for site in sites]
     return {path: flat[path] for path in paths}
@@ -43,29 +43,19 @@ def _at(tree: Activations, sites: Iterable[str]) -> dict[str, Array]:
 def interchange(
     source: Activations,
     sites: Iterable[str],
-    positions: Int[Array, " batch"] | Int[Array, "batch chosen"] | None = None,
+    positions: Positions = None,
 ) -> Interventions:
     """Put in the activations that `source` has at `sites`.
 
     Args:
         source: activations of another run on documents of the same shape.
         sites: paths as in `source`, or aliases.
-        positions: where; everywhere if None. A negative position leaves a document alone.
+        positions: where (see `positions`); everywhere if None.
 
     Raises:
         UserError: a site that `source` does not have.
     """
-    return _replace(_at(source, sites), positions)
-
-
-def zero(
-    like: Activations,
-    sites: Iterable[str],
-    positions: Int[Array, " batch"] | Int[Array, "batch chosen"] | None = None,
-) -> Interventions:
-    """Put in zeros at `sites`, shaped as in `like`; see `interchange`."""
-    values = {path: jnp.zeros_like(value) for path, value in _at(like, sites).items()}
-    return _replace(values, positions)
+    return replace(at_sites(source, sites), positions)
 
 
 def pin(activations: Activations, sites: Iterable[str]) -> Interventions:
@@ -73,10 +63,72 @@ def pin(activations: Activations, sites: Iterable[str]) -> Interventions:
 
     What feeds only pinned sites is not computed.
     """
-    return _replace(_at(activations, sites), None)
+    return replace(at_sites(activations, sites), None)
 
 
-def _replace(values: dict[str, Array], positions) -> Interventions:
+def swap(
+    source: Activations,
+    sites: Iterable[str],
+    donors: Int[Array, " batch"],
+    positions: Positions = None,
+) -> Interventions:
+    """Put in the activations that other documents have, place by place.
+
+    Args:
+        source: activations of a run on the documents.
+        sites: paths as in `source`, or aliases.
+        donors: the document from which each one is given: a permutation of them, or any.
+        positions: where, a column or position for the document and its donor alike. A
+            document is left alone where it or its donor has no such position.
+
+    Raises:
+        UserError: a site that `source` does not have.
+    """
+    flat: dict[str, Entry] = {}
+    for path, activation in at_sites(source, sites).items():
+        values, present = gather(activation, positions)
+        both, here = present & present[donors], positions
+        if positions is not None:
+            here = both if positions.dtype == bool else jnp.where(both, columns(positions), ABSENT)
+        value = scatter(values[donors], here, activation.shape[1])
+        flat |= entries_by_site(replace({path: value}, here))
+    return unflatten(flat)
+
+
+def on_channels(interventions: Interventions, channels: Sequence[int]) -> Interventions:
+    """Interventions that act on some channels (entries of the last axis) alone.
+
+    Raises:
+        UserError: a channel that a site does not have.
+    """
+    return unflatten(
+        {
+            path: _narrowed(path, entry, channels)
+            for path, entry in entries_by_site(interventions).items()
+        }
+    )
+
+
+def _narrowed(path: str, entry: Entry, channels: Sequence[int]) -> Entry:
+    narrowed: dict[str, Any] = dict(entry)
+    shape = _shape(entry)
+    for channel in channels:
+        if not 0 <= channel < shape[-1]:
+            raise UserError(f"{path} has no channel {channel}: valid are 0 to {shape[-1] - 1}")
+    here = jnp.isin(jnp.arange(shape[-1]), jnp.asarray(channels))
+    here = here.reshape(*(1,) * (len(shape) - 1), -1)
+    if "value" in entry:
+        mask = mask_of(entry) & here
+        narrowed["mask"] = jnp.broadcast_to(mask, (*shape[:2], *mask.shape[2:]))
+    if "shift" in entry:
+        narrowed["shift"] = jnp.where(here, entry["shift"], 0)
+    if "then" in entry:
+        narrowed["then"] = _narrowed(path, entry["then"], channels)
+    return narrowed
+
+
+def replace(values: dict[str, Array], positions: Positions) -> Interventions:
+    """Put in `values` by path, at the positions."""
     flat = {}
     for path, value in values.items():
         flat[f"{path}/value"] = value
@@ -86,32 +138,103 @@ def _replace(values: dict[str, Array], positions) -> Interventions:
 
 
 def combine(first: Interventions, *others: Interventions) -> Interventions:
-    """All of several interventions at once; where two claim a position, the later one has it."""
+    """All of several interventions, one after another.
+
+    Where two claim a position of one site, the later one acts on what the earlier one made
+    of it: a value takes its place, a shift is added to it.
+
+    Raises:
+        UserError: entries on one site whose activations have different shapes.
+    """
     entries = entries_by_site(first)
     for other in others:
         for path, entry in entries_by_site(other).items():
             entries[path] = _over(entries[path], entry) if path in entries else entry
-    return unflatten({f"{p}/{name}": leaf for p, e in entries.items() for name, leaf in e.items()})
+    return unflatten(entries)
 
 
-def entries_by_site(interventions: Interventions) -> dict[str, dict[str, Array]]:
-    """Interventions by site: path -> {"value": ..., "mask": ...}."""
-    entries: dict[str, dict[str, Array]] = {}
-    for path, leaf in flatten(interventions).items():
-        site, _, name = path.rpartition("/")
-        entries.setdefault(site, {})[name] = leaf
-    return entries
+def together(first: Interventions, *others: Interventions) -> Interventions:
+    """All of several interventions at once, where no order is meant.
+
+    Shifts add up in any order; anything else on one site and position needs an order, which
+    `combine` takes from its arguments. Call it outside `jax.jit`.
+
+    Raises:
+        UserError: two that claim the same position of one site.
+    """
+    combined = first
+    for other in others:
+        earlier, later = entries_by_site(combined), entries_by_site(other)
+        for path in earlier.keys() & later.keys():
+            if all(set(entry) == {"shift"} for entry in (earlier[path], later[path])):
+                continue
+            shared = np.argwhere(_claimed(earlier[path]) & _claimed(later[path]))
+            if len(shared):
+                document, position = shared[0]
+                raise UserError(
+                    f"two rewrites claim {path} at {len(shared)} positions, the first of them "
+                    f"{position} in document {document}: combine(first, second) gives an order"
+                )
+        combined = combine(combined, other)
+    return combined
 
 
-def _over(below: dict[str, Array], above: dict[str, Array]) -> dict[str, Array]:
-    if "mask" not in above:
+def _claimed(entry: Entry) -> np.ndarray:
+    """Positions [batch, length] at which an entry acts."""
+    shape, claimed = _shape(entry), np.zeros(_shape(entry), bool)
+    for step in steps(entry):
+        if "value" in step:
+            claimed |= np.broadcast_to(np.asarray(mask_of(step)), shape)
+        if "shift" in step:
+            claimed |= np.asarray(step["shift"]) != 0
+    return claimed.any(axis=tuple(range(2, len(shape))))
+
+
+def entries_by_site(interventions: Interventions) -> dict[str, Entry]:
+    """Interventions by site: path -> entry."""
+    found: dict[str, Entry] = {}
+    for name, child in interventions.items():
+        if not isinstance(child, Mapping):
+            raise UserError(f"{name!r} is no site: an intervention is nested as the activations")
+        if all(isinstance(leaf, Mapping) for leaf in child.values()):
+            inside = entries_by_site(child)
+            found |= {f"{name}/{path}": entry for path, entry in inside.items()}
+        else:
+            found[name] = child
+    return found
+
+
+def _over(below: Entry, above: Entry) -> Entry:
+    """One entry that acts as `below` and then `above`."""
+    if _takes_all(above):
         return above
-    if below["value"].shape != above["value"].shape:
+    shapes = [_shape(entry) for entry in (below, above)]
+    if shapes[0] != shapes[1]:
         raise UserError(
-            f"interventions on one site have values of shapes {below['value'].shape} "
-            f"and {above['value'].shape}"
+            f"interventions on one site have values of shapes {shapes[0]} and {shapes[1]}"
         )
-    value = jnp.where(above["mask"], above["value"], below["value"])
-    if "mask" not in below:
-        return {"value": value}
-    return {"value": value, "mask": below["mask"] | above["mask"]}
+    if "then" in below:
+        return {**below, "then": _over(below["then"], above)}
+    if "then" in above or any("projection" in entry for entry in (below, above)):
+        return {**below, "then": above}
+    merged, shift = dict(above), below.get("shift")
+    if "value" in below:
+        merged["value"] = below["value"]
+        if "value" in above:
+            merged["value"] = jnp.where(above["mask"], above["value"], below["value"])
+        merged.pop("mask", None)
+        if "mask" in below:
+            merged["mask"] = below["mask"] | above["mask"] if "mask" in above else below["mask"]
+    if shift is not None:
+        kept = jnp.where(above["mask"], 0, shift) if "value" in above else shift
+        merged["shift"] = kept + above["shift"] if "shift" in above else kept
+    return merged
+
+
+def _takes_all(entry: Entry) -> bool:
+    """Whether nothing of the live activation is left."""
+    return "value" in entry and "mask" not in entry and "projection" not in entry
+
+
+def _shape(entry: Entry) -> tuple[int, ...]:
+    return (entry["value"] if "value" in entry else entry["shift"]).shape

@@ -109,7 +109,12 @@ class Attention(nn.Module):
         visible = distance >= 0
         if self.window:
             visible &= distance < self.window
-        pattern = jax.nn.softmax(jnp.where(visible[:, None], scores, MASKED), axis=-1)
+        visible = visible[:, None]
+        if self.scores.replaced():  # a score of minus infinity cuts an edge
+            visible &= scores > -jnp.inf
+        pattern = jax.nn.softmax(jnp.where(visible, scores, MASKED), axis=-1)
+        if self.scores.replaced():  # a token whose edges are all cut reads nothing
+            pattern = jnp.where(visible, pattern, 0)
         pattern = _rows(self.pattern(_rows(pattern)))
         heads = self.head_output(jnp.einsum("bhls,bshd->blhd", pattern, v))
         return self.out_proj(heads.reshape(*q.shape[:2], self.width))

@@ -1,0 +1,96 @@
+"""Knockout in attention: edges between tokens, and whole heads.
+
+An edge from a source to a destination is cut by a score of minus infinity: its weight is 0 and
+the other weights of the destination sum to 1 again (Geva et al. 2023). A destination whose
+edges are all cut reads nothing. A head is cut by a head output of 0.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Bool
+from mecheval_jax.errors import UserError
+from mecheval_jax.interventions.capture import Activations, flatten, unflatten
+from mecheval_jax.interventions.positions import Positions, positions_mask
+from mecheval_jax.interventions.rewrites import Interventions, at_sites
+
+
+def knockout_edges(
+    like: Activations,
+    sites: Iterable[str],
+    sources: Positions = None,
+    destinations: Positions = None,
+    heads: Sequence[int] | None = None,
+) -> Interventions:
+    """Cut the edges from each of `sources` to each of `destinations`.
+
+    Args:
+        like: activations of the shapes that the model's have.
+        sites: scores of attention, ``block_i/mixer/scores``, or aliases.
+        sources: positions that shall not be read; all if None.
+        destinations: positions that shall not read them; all if None.
+        heads: in which heads; all if None.
+
+    Raises:
+        UserError: a site that is no scores of attention, or a head that there is not.
+    """
+    flat = {}
+    for path, scores in at_sites(like, sites).items():
+        if not path.endswith("/scores"):
+            raise UserError(f"{path} holds no scores of attention; {_there_are('scores', like)}")
+        length = scores.shape[1]
+        mask = _heads_mask(path, heads, scores.shape[2])
+        if destinations is not None:
+            mask = mask & positions_mask(destinations, length, 4)
+        if sources is not None:
+            mask = mask & jnp.moveaxis(positions_mask(sources, length, 4), 1, 3)
+        flat[f"{path}/value"] = jnp.full_like(scores, -jnp.inf)
+        flat[f"{path}/mask"] = jnp.broadcast_to(mask, scores.shape)
+    return unflatten(flat)
+
+
+def knockout_heads(
+    like: Activations, sites: Iterable[str], heads: Sequence[int], positions: Positions = None
+) -> Interventions:
+    """Put zeros in place of what some heads read.
+
+    Args:
+        like: activations of the shapes that the model's have, queries included.
+        sites: outputs by head, ``block_i/mixer/head_output``, or aliases.
+        heads: their indices.
+        positions: where the heads read nothing; everywhere if None.
+
+    Raises:
+        UserError: a site that is not [batch, length, heads, channels], or a head that there
+            is not.
+    """
+    activations, flat = flatten(like), {}
+    for path, read in at_sites(like, sites).items():
+        mixer, _, name = path.rpartition("/")
+        queries = activations.get(f"{mixer}/q")
+        # H3 reads by head too, but its heads are the last axis and its queries have none.
+        if name != "head_output" or queries is None or queries.shape[:3] != read.shape[:3]:
+            raise UserError(
+                f"{path} is not [batch, length, heads, channels] with queries "
+                f"{mixer}/q by head; {_there_are('head_output', like)}"
+            )
+        mask = _heads_mask(path, heads, read.shape[2])
+        if positions is not None:
+            mask = mask & positions_mask(positions, read.shape[1], 4)
+        flat[f"{path}/value"] = jnp.zeros_like(read)
+        flat[f"{path}/mask"] = jnp.broadcast_to(mask, (*read.shape[:3], 1))
+    return unflatten(flat)
+
+
+def _heads_mask(path: str, heads: Sequence[int] | None, count: int) -> Bool[Array, "1 1 heads 1"]:
+    for head in heads or ():
+        if not 0 <= head < count:
+            raise UserError(f"{path} has no head {head}: valid are 0 to {count - 1}")
+    chosen = [heads is None or head in heads for head in range(count)]
+    return jnp.array(chosen)[None, None, :, None]
+
+
+def _there_are(name: str, like: Activations) -> str:
+    found = [path for path in flatten(like) if path.endswith(f"/{name}")]
+    return f"there are {', '.join(found)}" if found else "these activations have none"

@@ -1,0 +1,118 @@
+"""Surgery on a recurrent state that is a matrix: one association at a time.
+
+A state S [..., key, value] is a sum of associations k v^T and answers S^T q to a query. At
+one position of each document
+
+    write      S <- S + k v^T                        answers more v to k
+    replace    S <- S + k (v - S^T k)^T / |k|^2      answers v to k
+    erase      S <- S - k (S^T k)^T / |k|^2          answers nothing to k
+
+and what is orthogonal to k stays; `erase` of a pair that was written is `write` of -v. Later
+tokens go on from the new state. Keys are as the state sees them, after feature maps, rotary
+positions and normalisation: in Mamba B and dt x, and everywhere the factors of ``write``.
+
+S is read from the activations that are given: capture them under the rewrites that act
+before this one (``capture_activations(..., interventions=...)``).
+"""
+
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.errors import UserError
+from mecheval_jax.interventions.capture import Activations, flatten, unflatten
+from mecheval_jax.interventions.positions import gather, positions_mask
+from mecheval_jax.interventions.rewrites import Interventions, at_sites
+from mecheval_jax.sites import is_state
+
+
+def write_association(
+    activations: Activations,
+    site: str,
+    key: Float[Array, "..."],
+    value: Float[Array, "..."],
+    positions: Int[Array, " batch"],
+) -> Interventions:
+    """Add an association to the state after one token.
+
+    Args:
+        activations: of the run that is to be patched, the mixer's other sites included.
+        site: the state, ``block_i/mixer/state``, or an alias.
+        key: [key], [heads, key] or [batch, (heads,) key].
+        value: likewise.
+        positions: the token of each document; a negative one leaves the document alone.
+
+    Raises:
+        UserError: a site whose state is no matrix of keys and values, or vectors of other sizes.
+    """
+    path, state = _matrix_state(activations, site)
+    key, value = (
+        _vector("key", key, path, state.shape, -2),
+        _vector("value", value, path, state.shape, -1),
+    )
+    return _shift(path, state, key[..., :, None] * value[..., None, :], positions)
+
+
+def replace_association(
+    activations: Activations,
+    site: str,
+    key: Float[Array, "..."],
+    value: Float[Array, "..."],
+    positions: Int[Array, " batch"],
+) -> Interventions:
+    """Make the state after one token answer `value` to `key`; arguments as `write_association`."""
+    path, state = _matrix_state(activations, site)
+    key, value = (
+        _vector("key", key, path, state.shape, -2),
+        _vector("value", value, path, state.shape, -1),
+    )
+    before = gather(state, positions)[0][:, 0]
+    answer = jnp.einsum("...kv,...k->...v", before, key)
+    square = (key * key).sum(axis=-1, keepdims=True)
+    unit = jnp.where(square > 0, key / jnp.where(square > 0, square, 1), 0)
+    return _shift(path, state, unit[..., :, None] * (value - answer)[..., None, :], positions)
+
+
+def erase_association(
+    activations: Activations,
+    site: str,
+    key: Float[Array, "..."],
+    positions: Int[Array, " batch"],
+) -> Interventions:
+    """Make the state after one token answer nothing to `key`; see `write_association`."""
+    path, state = _matrix_state(activations, site)
+    nothing = jnp.zeros(state.shape[-1], state.dtype)
+    return replace_association(activations, path, key, nothing, positions)
+
+
+def _matrix_state(activations: Activations, site: str) -> tuple[str, Float[Array, "..."]]:
+    ((path, state),) = at_sites(activations, [site]).items()
+    flat, mixer = flatten(activations), path.rpartition("/")[0]
+    write, k, v = (flat.get(f"{mixer}/{name}") for name in ("write", "k", "v"))
+    if is_state(path):
+        if write is not None and write.shape == state.shape:
+            return path, state
+        if k is not None and v is not None and state.shape == (*k.shape, v.shape[-1]):
+            return path, state
+    raise UserError(
+        f"{path} is no state that sums keys times values: these activations must hold "
+        f"{mixer}/write of its shape, or {mixer}/k and {mixer}/v of its keys and values"
+    )
+
+
+def _vector(name, vector, path, shape, axis):
+    """A key or value as [batch, (heads,) channels]."""
+    whole = (shape[0], *shape[2:-2], shape[axis])
+    if not 0 < vector.ndim <= len(whole) or vector.shape != whole[-vector.ndim :]:
+        raise UserError(
+            f"{path}: the {name} is {list(vector.shape)}, it must be {list(whole)} or the last "
+            "of these axes"
+        )
+    return jnp.broadcast_to(
+        vector.reshape(*(1,) * (len(whole) - vector.ndim), *vector.shape), whole
+    )
+
+
+def _shift(path, state, change, positions) -> Interventions:
+    here = positions_mask(positions, state.shape[1], state.ndim)
+    shift = jnp.where(here, change[:, None], jnp.zeros_like(state)).astype(state.dtype)
+    return unflatten({f"{path}/shift": shift})

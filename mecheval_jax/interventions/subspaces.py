@@ -1,0 +1,120 @@
+"""Rewrites along directions: a shift by a vector, and interchange in a subspace.
+
+    steer                   x <- x + d
+    interchange_subspace    x <- x + P (x' - x)
+
+with d and P on the last axis of the activation. P projects onto the span of orthonormal
+columns B as B B^T; what is orthogonal to them stays the live activation's.
+"""
+
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Float
+from mecheval_jax.errors import UserError
+from mecheval_jax.interventions.capture import Activations, unflatten
+from mecheval_jax.interventions.positions import Positions, positions_mask
+from mecheval_jax.interventions.rewrites import (
+    Interventions,
+    at_sites,
+    entries_by_site,
+    interchange,
+)
+
+TOLERANCE = 1e-4
+"""Greatest deviation from orthonormality, or from P P = P: far above float32's rounding."""
+
+
+def steer(
+    like: Activations,
+    sites: Iterable[str],
+    direction: Float[Array, "..."],
+    positions: Positions = None,
+) -> Interventions:
+    """Add `direction` to the activations at `sites`.
+
+    Args:
+        like: activations of the shapes that the model's have.
+        sites: paths as in `like`, or aliases.
+        direction: what is added, times the strength that is wanted: one number a channel, or
+            of the shape of an activation at one position.
+        positions: where; everywhere if None.
+
+    Raises:
+        UserError: a site that `like` does not have, or a direction of another shape.
+    """
+    flat = {}
+    for path, live in at_sites(like, sites).items():
+        if direction.shape not in (live.shape[2:], live.shape[-1:]):
+            raise UserError(
+                f"{path}: the direction is {list(direction.shape)}, an activation at one "
+                f"position {list(live.shape[2:])}"
+            )
+        vector = direction.astype(live.dtype)
+        vector = vector.reshape(*(1,) * (live.ndim - direction.ndim), *direction.shape)
+        shift = jnp.broadcast_to(vector, live.shape)
+        if positions is not None:
+            here = positions_mask(positions, live.shape[1], live.ndim)
+            shift = jnp.where(here, shift, jnp.zeros_like(shift))
+        flat[f"{path}/shift"] = shift
+    return unflatten(flat)
+
+
+def projection_onto(basis: Float[Array, "channels dimension"]) -> Float[Array, "channels channels"]:
+    """B B^T, the projection onto the span of orthonormal columns.
+
+    Raises:
+        UserError: columns that are not orthonormal (not checked on traced values).
+    """
+    dimension = basis.shape[1]
+    if not isinstance(basis, jax.core.Tracer):
+        columns = np.asarray(basis, np.float64)
+        deviation = np.abs(columns.T @ columns - np.eye(dimension)).max()
+        if not deviation <= TOLERANCE:
+            raise UserError(
+                f"the basis [{basis.shape[0]} channels, {dimension} columns] is not orthonormal: "
+                f"B^T B deviates from the identity by {deviation:.3g}, at most {TOLERANCE} is "
+                "allowed (jnp.linalg.qr(basis)[0] has the same span)"
+            )
+    return basis @ basis.T
+
+
+def interchange_subspace(
+    source: Activations,
+    sites: Iterable[str],
+    projection: Float[Array, "channels channels"],
+    positions: Positions = None,
+) -> Interventions:
+    """Put in the part of `source` that lies in a subspace of the last axis.
+
+    Args:
+        source: activations of another run on documents of the same shape.
+        sites: paths as in `source`, or aliases.
+        projection: onto the subspace; of a basis, `projection_onto` it.
+        positions: where; everywhere if None.
+
+    Raises:
+        UserError: a site that `source` does not have, another number of channels, or a
+            matrix that is no projection (not checked on traced values).
+    """
+    if not isinstance(projection, jax.core.Tracer):
+        matrix = np.asarray(projection, np.float64)
+        deviation = np.abs(matrix @ matrix - matrix).max()
+        if not deviation <= TOLERANCE:
+            raise UserError(
+                f"the matrix is no projection: P P deviates from P by {deviation:.3g}, "
+                f"at most {TOLERANCE} is allowed"
+            )
+    flat = {}
+    for path, entry in entries_by_site(interchange(source, sites, positions)).items():
+        channels = entry["value"].shape[-1]
+        if projection.shape[0] != channels:
+            raise UserError(
+                f"{path}: the projection is {list(projection.shape)}, the activation has "
+                f"{channels} channels"
+            )
+        flat[path] = {**entry, "projection": projection.astype(entry["value"].dtype)}
+    return unflatten(flat)
