@@ -17,10 +17,11 @@ import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.interventions.addresses import site_paths
-from mecheval_jax.interventions.capture import flatten, run, unflatten
+from mecheval_jax.interventions.capture import run, unflatten
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, narrow
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import INTERVENTIONS, is_site
@@ -151,5 +152,5 @@ def _output(model, params, node, given, inside, query):
         capture_intermediates=is_site,
         mutable=["intermediates"],
     )
-    (output,) = flatten(captured["intermediates"])[f"{node}/__call__"]
+    (output,) = flatten_dict(captured["intermediates"], sep="/")[f"{node}/__call__"]
     return output
