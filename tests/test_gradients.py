@@ -1,0 +1,217 @@
+"""Attribution by gradient: derivatives of the interchange grid, and how far they agree with it."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation import effects
+from mecheval_jax.evaluation.attribution import Scores
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.gradients import attribute
+from mecheval_jax.evaluation.interchange import CLEAN, Grid, corrupted_tokens, measure
+from mecheval_jax.interventions import combine, interchange, site_paths
+from mecheval_jax.interventions.capture import observe
+from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.reporting import gradient_figures
+from tests import planted
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+DOCUMENTS = 8
+TASK = planted.task_with(min_pairs=2)
+ROLES = ("key", "value", "next_key", "query")
+EVALUATION = EvaluationConfig(documents=DOCUMENTS, roles=ROLES, corruptions=("key",), resamples=50)
+MODELS = ("attention", "mamba", "based,gated_delta_net", "rwkv4,lstm")
+
+
+@functools.cache
+def example(mixer, evaluation=EVALUATION, **options):
+    config, params, _ = planted.lively(mixer, **options)
+    return config, params, TASK, planted.documents(TASK, DOCUMENTS, 1), evaluation
+
+
+class Moved:
+    """The answer's centred logit when one activation has gone a little way to another run's."""
+
+    def __init__(self, mixer):
+        config, params, _, self.batch, _ = example(mixer)
+        model, self.sites = LanguageModel(config), site_paths(config)
+        (corrupted,) = corrupted_tokens(TASK, self.batch, ("key",), EVALUATION.seed)
+        program = jax.jit(lambda tokens, patch: observe(model, params, tokens, patch))
+        shapes = jax.eval_shape(lambda: observe(model, params, corrupted)[1])
+        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        nothing = interchange(blank, self.sites, jnp.full(DOCUMENTS, -1))
+        # One program for all cells: it reads an entry at every site, and all but one select nothing.
+        self.run = lambda tokens, patch: program(tokens, combine(nothing, patch))
+        self.tokens = (self.batch.tokens, corrupted)
+        self.seen = [self.run(tokens, {})[1] for tokens in self.tokens]
+
+    def slope(self, site, role, base, step=1e-2):
+        ends = self.seen[base], self.seen[1 - base]
+        positions = self.batch.roles[role][:, 0]
+
+        def answer(share):
+            along = jax.tree.map(lambda a, b: a + share * (b - a), *ends)
+            logits, _ = self.run(self.tokens[base], interchange(along, [site], positions))
+            logits = np.asarray(logits, np.float64)[np.arange(DOCUMENTS), self.query]
+            of_answer = logits[np.arange(DOCUMENTS), self.batch.targets[:, 0]]
+            return of_answer - logits.mean(axis=-1)
+
+        return (answer(step) - answer(-step)) / (2 * step)
+
+    @property
+    def query(self):
+        return self.batch.query_positions[:, 0]
+
+
+@pytest.mark.parametrize("mixer", MODELS)
+def test_patching_is_the_derivative_of_the_exchange(mixer):
+    """Catches a gradient at the wrong run or position, and a state whose change stays where it is."""
+    estimate = attribute(*example(mixer), ["all"], measure="logit")
+    moved = Moved(mixer)
+    assert estimate.sites == moved.sites
+    for site in moved.sites:
+        for d, base in enumerate((1, 0)):
+            for r in (0, 1, 3):
+                expected = moved.slope(site, ROLES[r], base)
+                scale = np.abs(expected).max() + 0.1
+                ours = estimate.changes[site][d, 0, r]
+                np.testing.assert_allclose(ours, expected, atol=0.03 * scale, err_msg=site)
+
+
+@functools.cache
+def grid():
+    return measure(*example("attention", BOTH))
+
+
+BOTH = dataclasses.replace(EVALUATION, corruptions=("key", "value"))
+
+
+def test_exact_where_the_readout_is_linear():
+    """Catches an estimate that is off by a factor or by the run that it is added to."""
+    model = example("attention", BOTH)
+    sites = ["final_norm"]
+    measured = effects.effects_of(measure(*model, sites), "logit")
+    estimate = attribute(*model, sites, measure="logit")
+    assert np.abs(measured.changes["final_norm"][:, :, 3]).max() > 0.1
+    np.testing.assert_allclose(estimate.runs, measured.runs, rtol=1e-5)
+    np.testing.assert_allclose(
+        estimate.changes["final_norm"], measured.changes["final_norm"], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_integrated_gradients_are_complete():
+    """Catches a line that does not join the runs, and a mean with the wrong weights."""
+    model = example("mamba", BOTH)
+    found = attribute(*model, ["embedding"], method="integrated_gradients", steps=128)
+    # Only the corrupted token's embedding differs between the runs.
+    for c, role in enumerate(BOTH.corruptions):
+        changes = found.changes["embedding"][:, c, ROLES.index(role)]
+        gap = found.gaps[c]
+        assert np.abs(gap).max() > 0.1
+        np.testing.assert_allclose(changes, np.stack([gap, -gap]), atol=2e-3)
+
+
+def test_effects_of_a_grid_give_its_attributions():
+    """Catches a second definition of an attribution, or of its resampled documents."""
+    scores, measured = Scores(grid(), BOTH), effects.effects_of(grid())
+    for corruption in BOTH.corruptions:
+        for direction in BOTH.directions:
+            cells = effects.attributions(measured, BOTH, corruption, direction)
+            for (site, role), ours in cells.items():
+                expected = scores.cell(site, direction, corruption, role)["attribution"]
+                np.testing.assert_allclose(ours.value, expected.value, rtol=1e-6, atol=1e-9)
+                np.testing.assert_allclose(ours.samples, expected.samples, rtol=1e-4, atol=1e-7)
+                assert ours.documents == expected.documents
+
+
+def fabricated(method, changes, runs=((0.9, 0.7), (0.1, 0.3))):
+    """Effects at one role and corruption, to restore; `changes` by site and document."""
+    changes = {site: np.array(values)[None, None, None] for site, values in changes.items()}
+    return effects.Effects(
+        method,
+        "probability",
+        tuple(changes),
+        ("key",),
+        ("key",),
+        ("restore",),
+        np.ones((1, 2), bool),
+        np.array(runs),
+        changes,
+    )
+
+
+def test_agreement_is_spearmans_over_cells_that_change():
+    """Catches cells that flatter the correlation, and ranks of something else."""
+    sites = [f"block_{i}/block_input" for i in range(5)]
+    exact = dict(
+        zip(sites, ([0.0, 0.0], [0.1, 0.3], [0.4, 0.2], [0.6, 0.2], [0.0, 0.1]), strict=True)
+    )
+    guess = dict(
+        zip(sites, ([0.0, 0.0], [0.2, 0.1], [0.0, 0.0], [0.5, 0.5], [0.1, 0.9]), strict=True)
+    )
+    evaluation = EvaluationConfig(documents=2, resamples=50)
+    one, other = fabricated("exact", exact), fabricated("guess", guess)
+    (row,) = effects.agreement(one, [other], evaluation)
+    means = [[np.mean(values[site]) for site in sites[1:]] for values in (exact, guess)]
+    assert row["value"] == pytest.approx(scipy.stats.spearmanr(*means).statistic)
+    assert row["cells"] == 4
+    assert row["low"] <= row["value"] <= row["high"]
+    (same,) = effects.agreement(one, [one], evaluation)
+    assert same["value"] == pytest.approx(1)
+    assert same["cells"] == 4  # the cell that only the guess changes is left out
+
+
+def test_nothing_can_be_told_without_a_gap():
+    """Catches a division by a gap of nothing."""
+    flat = fabricated("exact", {"embedding": [0.1, 0.2]}, runs=((0.5, 0.5), (0.5, 0.495)))
+    evaluation = EvaluationConfig(documents=2, resamples=50)
+    (row,) = effects.rows(flat, evaluation)
+    assert row["value"] is None
+    assert row["documents"] == 2
+    assert row["layer"] is None
+    (agreed,) = effects.agreement(flat, [flat], evaluation)
+    assert agreed["value"] is None
+    assert agreed["cells"] == 0
+
+
+def test_the_figure_shows_what_was_measured():
+    """Catches a mark at another cell's place, and a correlation of another direction."""
+    model = example("attention", BOTH)
+    measured = effects.effects_of(grid())
+    estimate = attribute(*model)
+    both = (measured, estimate)
+    table = pd.DataFrame([row for each in both for row in effects.rows(each, BOTH)])
+    agreement = pd.DataFrame(effects.agreement(measured, [estimate], BOTH))
+    figure = gradient_figures.exact_against_gradient(table, agreement, "key", "damage")
+    marks = {line.get_label(): line for line in figure.axes[0].get_lines()}
+    of_key = [
+        [cell.value for (_, role), cell in cells.items() if role == "key"]
+        for cells in (effects.attributions(each, BOTH, "key", "damage") for each in both)
+    ]
+    drawn = np.array(marks["@key"].get_data()).T
+    np.testing.assert_allclose(sorted(map(tuple, drawn)), sorted(zip(*of_key, strict=True)))
+    rows = agreement[(agreement["corruption"] == "key") & (agreement["direction"] == "damage")]
+    assert f"rank correlation {rows['value'].item():.2f}" in figure.axes[0].get_title("left")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "gradient_patching"}, r"unknown method 'gradient_patching'"),
+        ({"measure": "prob"}, r"did you mean 'probability'"),
+        ({"steps": 0}, r"steps is 0"),
+        ({"sites": ["block_0/mixer/conv"]}, r"unknown site 'block_0/mixer/conv'"),
+    ],
+)
+def test_mistakes_are_named(changes, message):
+    """Catches a request that is silently something else."""
+    with pytest.raises(UserError, match=message):
+        attribute(*example("attention"), **changes)
