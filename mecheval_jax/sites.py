@@ -5,28 +5,48 @@ intervention, and an unused site leaves no trace in the compiled program.
 
 * Looking: Flax's ``capture_intermediates`` with the filter `is_site` collects the value
   of every site.
-* Cutting: ``apply`` reads a collection ``interventions`` with the same nesting; a site
-  whose entry holds ``value`` and ``mask`` returns ``where(mask, value, live)``, so
-  that several sites at once each act on the live activation. An entry with a ``value``
-  alone replaces the activation whole; the compiler then drops all that fed only it,
+* Cutting: ``apply`` reads a collection ``interventions`` with the same nesting. A site with
+  an entry there returns a function of its live activation x:
+
+      x <- value                        with ``value`` alone
+      x <- x + P (value - x)            with a ``projection`` P of the last axis
+      (either only where ``mask`` holds, if there is one)
+      x <- x + shift                    with a ``shift``
+      x <- the entry ``then`` of x      with one
+
+  so that several sites at once each act on the live activation. A value without mask and
+  projection replaces the activation whole; the compiler then drops all that fed only it,
   which is how the interchange grid runs no more of the model than a patch can change.
 
-A recurrent state is a site of its own kind: what replaces it at one position must reach
-all later ones. Where decays and writes describe the recurrence, that is a decay of 0 and a
-write of the new state (`Site.reset`), in whatever order a backend computes.
+A recurrent state is a site of its own kind: what is done to it at one position must reach
+all later ones. Where decays and writes describe the recurrence, a replaced state is a decay
+of 0 and a write of the new state, and a shift is added to the write (`into_recurrence`), in
+whatever order a backend computes; a projection mixes channels, and goes token by token.
 """
 
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Bool, Float, Shaped
+from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
 
 INTERVENTIONS = "interventions"
 """Name of the variable collection that sites read."""
 
-
 STATE = "state"
 """Name of the sites at which a replaced position changes the later ones."""
+
+LEAVES = ("value", "mask", "projection", "shift", "then")
+"""What an entry may hold."""
+
+Entry = Mapping[str, PyTree]
+"""An intervention on one site."""
+
+NO_ENTRY: Entry = MappingProxyType({})
+"""That of a site that is left alone."""
 
 
 def is_state(path: str) -> bool:
@@ -34,20 +54,98 @@ def is_state(path: str) -> bool:
     return path.rpartition("/")[2] == STATE
 
 
+def steps(entry: Entry) -> Iterator[Entry]:
+    """An entry, its ``then``, and so on."""
+    while entry:
+        yield entry
+        entry = entry.get("then", {})
+
+
+def mask_of(step: Entry) -> Bool[Array, "..."]:
+    """Where the value of a step acts; without a mask, everywhere."""
+    return step["mask"] if "mask" in step else jnp.ones((1,) * step["value"].ndim, bool)
+
+
+def rewrite(live: Shaped[Array, "..."], entry: Entry) -> Shaped[Array, "..."]:
+    """What a site with this entry returns in place of `live`."""
+    for step in steps(entry):
+        if "value" in step:
+            value = step["value"]
+            if "projection" in step:
+                change = jnp.einsum("...d,ed->...e", value - live, step["projection"])
+                value = live + change
+            live = jnp.where(step["mask"], value, live) if "mask" in step else value
+        if "shift" in step:
+            live = live + step["shift"]
+    return live
+
+
+def tokens_of(entry: Entry, length: int) -> Int[Array, " length"] | None:
+    """What a loop over tokens hands to `rewrite_at`: their numbers, or nothing without entry."""
+    return jnp.arange(length) if entry else None
+
+
+def rewrite_at(
+    state: Shaped[Array, "batch ..."], entry: Entry, token: Int[Array, ""] | None
+) -> Shaped[Array, "batch ..."]:
+    """`rewrite` of the state after one token, by the entry on the states of all."""
+
+    def at_token(name, leaf):
+        if name == "projection":
+            return leaf
+        return jax.lax.dynamic_index_in_dim(leaf, token, axis=1, keepdims=False)
+
+    for step in steps(entry):
+        own = {name: leaf for name, leaf in step.items() if name != "then"}
+        state = rewrite(state, {name: at_token(name, leaf) for name, leaf in own.items()})
+    return state
+
+
+def is_elementwise(entry: Entry) -> bool:
+    """Whether an entry treats every number of an activation by itself."""
+    return not any("projection" in step for step in steps(entry))
+
+
+def into_recurrence(
+    entry: Entry, decay: Float[Array, "..."], write: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Decay and write of a recurrence, with an entry (`is_elementwise`) on its state in them."""
+    for step in steps(entry):
+        if "value" in step:
+            mask = mask_of(step)
+            decay, write = jnp.where(mask, 0, decay), jnp.where(mask, step["value"], write)
+        if "shift" in step:
+            write = write + step["shift"]
+    return decay, write
+
+
 class Site(nn.Module):
     """Identity, unless the ``interventions`` collection holds an entry for this module."""
 
     @nn.compact
-    def __call__(self, live: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
-        """The live activation, or what an intervention puts in its place."""
-        if not self.replaced():
-            return live
-        mask, value = self.replacement()
-        return jnp.where(mask, value, live) if self.has_variable(INTERVENTIONS, "mask") else value
+    def __call__(
+        self, live: Shaped[Array, "..."], *, rewritten: bool = False
+    ) -> Shaped[Array, "..."]:
+        """The live activation, or what an intervention puts in its place.
+
+        Args:
+            live: the activation.
+            rewritten: whether the intervention is in it already (a recurrent state that
+                went on from there).
+        """
+        return live if rewritten else rewrite(live, self.entry())
+
+    def entry(self) -> Entry:
+        """The intervention on this site; empty if there is none."""
+        return {
+            name: self.get_variable(INTERVENTIONS, name)
+            for name in LEAVES
+            if self.has_variable(INTERVENTIONS, name)
+        }
 
     def replaced(self) -> bool:
         """Whether an intervention acts here."""
-        return self.has_variable(INTERVENTIONS, "value")
+        return bool(self.entry())
 
     def in_use(self) -> bool:
         """Whether an intervention acts here or activations are being captured.
@@ -56,21 +154,6 @@ class Site(nn.Module):
         where this holds.
         """
         return self.replaced() or self.is_mutable_collection("intermediates")
-
-    def replacement(self) -> tuple[Bool[Array, "..."], Shaped[Array, "..."]]:
-        """Mask and value of the intervention; without a mask it acts everywhere."""
-        value = self.get_variable(INTERVENTIONS, "value")
-        everywhere = jnp.ones((1,) * value.ndim, bool)
-        return self.get_variable(INTERVENTIONS, "mask", everywhere), value
-
-    def reset(
-        self, decay: Float[Array, "..."], write: Float[Array, "..."]
-    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Decay and write of a recurrence whose state is this site, its replacement included."""
-        if not self.replaced():
-            return decay, write
-        mask, value = self.replacement()
-        return jnp.where(mask, 0, decay), jnp.where(mask, value, write)
 
 
 def declare(module: nn.Module) -> None:

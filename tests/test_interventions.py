@@ -30,6 +30,7 @@ from mecheval_jax.interventions.rewrites import positions_mask
 from mecheval_jax.interventions.validate import validate_positions
 from mecheval_jax.models.blocks import Block
 from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.sites import rewrite
 from mecheval_jax.tasks.associative_recall import FIRST_KEY
 from tests import planted
 
@@ -196,6 +197,71 @@ def test_a_whole_replacement_later_wins_everywhere(subject):
     assert set(entry) == {"value"}
     at_key = positions_mask(subject.key, LENGTH, 3)
     same(entry["value"], jnp.where(at_key, 0, subject.other["block_1"]["block_input"]))
+
+
+def test_a_shift_is_added_to_the_live_activation(subject):
+    """Catches a shift of the stored activation, which loses what flows in from before."""
+    early, site = subject.restore("block_0/block_input"), "block_1/mixer_output"
+    live = flatten(subject.observe(early)[1])[site]
+    shift = jnp.where(positions_mask(subject.key, LENGTH, 3), 0.5, jnp.zeros_like(live))
+    patch = unflatten({f"{site}/shift": shift})
+    _, seen = subject.observe(combine(early, patch))
+    same(flatten(seen)[site], live + shift)
+    nothing = unflatten({f"{site}/shift": jnp.zeros_like(live)})
+    same(subject.patched(nothing), subject.logits)
+    validate(patch, subject.activations)
+    with pytest.raises(UserError, match="nothing would change"):
+        validate(nothing, subject.activations)
+
+
+def entry_by_hand(live, entry):
+    """What a site returns, in NumPy."""
+    live = np.asarray(live)
+    if "value" in entry:
+        change = entry["value"] - live
+        if "projection" in entry:
+            change = change @ np.asarray(entry["projection"]).T
+        live = np.where(entry.get("mask", True), live + change, live)
+    live = live + entry.get("shift", 0)
+    return entry_by_hand(live, entry["then"]) if "then" in entry else live
+
+
+ENTRIES = {
+    "value": ("value",),
+    "part": ("value", "mask"),
+    "shift": ("shift",),
+    "value and shift": ("value", "shift"),
+    "part and shift": ("value", "mask", "shift"),
+    "subspace": ("value", "mask", "projection"),
+    "subspace and shift": ("value", "projection", "shift"),
+}
+
+
+@pytest.mark.parametrize("second", ENTRIES)
+@pytest.mark.parametrize("first", ENTRIES)
+def test_one_entry_over_another(first, second):
+    """Catches a part of the earlier entry that is lost, doubled, or wins; three in a row too."""
+    draw = np.random.default_rng(0)
+
+    def entry(kind):
+        leaves = {
+            "value": draw.normal(size=(2, 3, 4)),
+            "mask": draw.random((2, 3, 1)) < 0.5,
+            "projection": np.outer([0.6, 0.8, 0, 0], [0.6, 0.8, 0, 0]),
+            "shift": draw.normal(size=(2, 3, 4)),
+        }
+        return {name: jnp.asarray(leaves[name]) for name in ENTRIES[kind]}
+
+    live = draw.normal(size=(2, 3, 4)).astype(np.float32)
+    chain = [entry(kind) for kind in (first, second, first)]
+    expected = live
+    for one in chain:
+        expected = entry_by_hand(expected, one)
+    combined = combine(*({"block_0": {"mixer": {"q": one}}} for one in chain))
+    got = rewrite(jnp.asarray(live), combined["block_0"]["mixer"]["q"])
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    if not any("projection" in one for one in chain):
+        assert "then" not in combined["block_0"]["mixer"]["q"]
 
 
 def test_interventions_of_different_shapes_do_not_combine(attention):
@@ -460,6 +526,22 @@ BROKEN = {
         "selects no position",
     ),
     "no value": (lambda entry: {"mask": entry["mask"]}, "has a value"),
+    "mask of a shift": (
+        lambda entry: {"mask": entry["mask"], "shift": entry["value"]},
+        "a mask without a value",
+    ),
+    "shift of other documents": (
+        lambda entry: {"shift": entry["value"][1:]},
+        r"the shift is float32\[3, 13, 16\], the activation float32\[4, 13, 16\]",
+    ),
+    "projection of other channels": (
+        lambda entry: entry | {"projection": jnp.eye(15)},
+        r"the projection is \[15, 15\], the activation has 16 channels",
+    ),
+    "another leaf later": (
+        lambda entry: entry | {"then": {"shfit": entry["value"]}},
+        "has a value",
+    ),
     "another leaf": (lambda entry: entry | {"valeu": entry["value"]}, "has a value"),
 }
 

@@ -80,8 +80,8 @@ def test_delta_rule_states(backend, entries):
     value = normal(6, *shape)
     with jax.enable_x64(True):
         arguments = [jnp.asarray(a) for a in (k, v, beta, np.exp(log_decay))]
-        reset = jnp.asarray(mask), jnp.asarray(value)
-        states = jax.jit(lambda *a: delta_rule_states(*a, reset, backend))(*arguments)
+        entry = {"value": jnp.asarray(value), "mask": jnp.asarray(mask)}
+        states = jax.jit(lambda *a: delta_rule_states(*a, entry, backend))(*arguments)
     expected = references.delta_rule_states(k, v, beta, log_decay, mask, value)
     np.testing.assert_allclose(states, expected, rtol=1e-10, atol=1e-10)
 

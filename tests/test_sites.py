@@ -241,7 +241,7 @@ def test_an_unused_site_leaves_no_trace(mixer, monkeypatch):
     """Catches a site that adds an operation (a copy, a mask, a product) where it is not used."""
     config, params, _ = planted.lively(mixer)
     with_sites, flops = programs(config, params)
-    monkeypatch.setattr(Site, "__call__", lambda self, live: live)
+    monkeypatch.setattr(Site, "__call__", lambda self, live, **_: live)
     without, flops_without = programs(config, params)
     assert with_sites == without
     if mixer in ("attention", "mamba"):

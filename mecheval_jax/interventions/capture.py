@@ -20,8 +20,8 @@ def flatten(tree: Activations) -> dict[str, Array]:
     return flatten_dict(tree, sep="/")
 
 
-def unflatten(flat: dict[str, Array]) -> Activations:
-    """Activations by path, nested again."""
+def unflatten(flat: dict[str, Any]) -> dict[str, Any]:
+    """Activations by path (or entries of interventions), nested again."""
     return unflatten_dict(flat, sep="/")
 
 

@@ -1,11 +1,11 @@
 """Interventions as data: pure functions from activations to what sites shall return.
 
-An intervention on a site is ``{"value": v}``, which replaces the activation whole, or
-``{"value": v, "mask": m}``, which replaces it where the mask holds. All sites act on
-live activations: a later site overrides what flows into it.
+An intervention on a site is an entry of `sites`: ``{"value": v}`` replaces the activation
+whole, ``{"value": v, "mask": m}`` where the mask holds, ``{"shift": s}`` is added to it. All
+sites act on live activations: a later site overrides what flows into it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,9 +14,10 @@ from mecheval_jax.array_types import Array, Bool, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.interventions.addresses import translate
 from mecheval_jax.interventions.capture import Activations, flatten, unflatten
+from mecheval_jax.sites import Entry, steps
 
 Interventions = dict[str, Any]
-"""Nested as the activations are; leaves ``value`` and ``mask``."""
+"""Nested as the activations are, with an entry (`sites.Entry`) at each site."""
 
 
 def positions_mask(
@@ -86,32 +87,66 @@ def _replace(values: dict[str, Array], positions) -> Interventions:
 
 
 def combine(first: Interventions, *others: Interventions) -> Interventions:
-    """All of several interventions at once; where two claim a position, the later one has it."""
+    """All of several interventions, one after another.
+
+    Where two claim a position of one site, the later one acts on what the earlier one made
+    of it: a value takes its place, a shift is added to it.
+
+    Raises:
+        UserError: entries on one site whose activations have different shapes.
+    """
     entries = entries_by_site(first)
     for other in others:
         for path, entry in entries_by_site(other).items():
             entries[path] = _over(entries[path], entry) if path in entries else entry
-    return unflatten({f"{p}/{name}": leaf for p, e in entries.items() for name, leaf in e.items()})
+    return unflatten(entries)
 
 
-def entries_by_site(interventions: Interventions) -> dict[str, dict[str, Array]]:
-    """Interventions by site: path -> {"value": ..., "mask": ...}."""
-    entries: dict[str, dict[str, Array]] = {}
-    for path, leaf in flatten(interventions).items():
-        site, _, name = path.rpartition("/")
-        entries.setdefault(site, {})[name] = leaf
-    return entries
+def entries_by_site(interventions: Interventions) -> dict[str, Entry]:
+    """Interventions by site: path -> entry."""
+    found: dict[str, Entry] = {}
+    for name, child in interventions.items():
+        if not isinstance(child, Mapping):
+            raise UserError(f"{name!r} is no site: an intervention is nested as the activations")
+        if all(isinstance(leaf, Mapping) for leaf in child.values()):
+            inside = entries_by_site(child)
+            found |= {f"{name}/{path}": entry for path, entry in inside.items()}
+        else:
+            found[name] = child
+    return found
 
 
-def _over(below: dict[str, Array], above: dict[str, Array]) -> dict[str, Array]:
-    if "mask" not in above:
+def _over(below: Entry, above: Entry) -> Entry:
+    """One entry that acts as `below` and then `above`."""
+    if _takes_all(above):
         return above
-    if below["value"].shape != above["value"].shape:
+    shapes = [_shape(next(steps(entry))) for entry in (below, above)]
+    if shapes[0] != shapes[1]:
         raise UserError(
-            f"interventions on one site have values of shapes {below['value'].shape} "
-            f"and {above['value'].shape}"
+            f"interventions on one site have values of shapes {shapes[0]} and {shapes[1]}"
         )
-    value = jnp.where(above["mask"], above["value"], below["value"])
-    if "mask" not in below:
-        return {"value": value}
-    return {"value": value, "mask": below["mask"] | above["mask"]}
+    if "then" in below:
+        return {**below, "then": _over(below["then"], above)}
+    if "then" in above or any("projection" in entry for entry in (below, above)):
+        return {**below, "then": above}
+    merged, shift = dict(above), below.get("shift")
+    if "value" in below:
+        merged["value"] = below["value"]
+        if "value" in above:
+            merged["value"] = jnp.where(above["mask"], above["value"], below["value"])
+        merged.pop("mask", None)
+        if "mask" in below:
+            merged["mask"] = below["mask"] | above["mask"] if "mask" in above else below["mask"]
+    if shift is not None:
+        kept = jnp.where(above["mask"], 0, shift) if "value" in above else shift
+        merged["shift"] = kept + above["shift"] if "shift" in above else kept
+    return merged
+
+
+def _takes_all(entry: Entry) -> bool:
+    """Whether nothing of the live activation is left."""
+    return "value" in entry and "mask" not in entry and "projection" not in entry
+
+
+def _shape(step: Entry) -> tuple[int, ...]:
+    return (step["value"] if "value" in step else step["shift"]).shape

@@ -3,12 +3,14 @@
 Published results have been ruined by patches that were dropped silently.
 """
 
+import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.interventions.capture import Activations, flatten
 from mecheval_jax.interventions.rewrites import Interventions, entries_by_site
+from mecheval_jax.sites import LEAVES, Entry, rewrite, steps
 
 
 def validate(interventions: Interventions, base: Activations, must_change: bool = True) -> None:
@@ -21,32 +23,44 @@ def validate(interventions: Interventions, base: Activations, must_change: bool 
 
     Raises:
         UserError: a site that does not exist, another shape or type, a mask that selects
-            nothing, or a value that would change nothing.
+            nothing, or an intervention that would change nothing.
     """
     live = flatten(base)
     if not interventions:
         raise UserError("no interventions: nothing would be changed")
     for path, entry in entries_by_site(interventions).items():
         choose("site", path, live)
-        unknown = set(entry) - {"value", "mask"}
-        if unknown or "value" not in entry:
-            raise UserError(f"{path}: an intervention has a value and may have a mask, not {entry}")
-        value, expected = entry["value"], live[path]
-        if value.shape != expected.shape or value.dtype != expected.dtype:
-            raise UserError(
-                f"{path}: the value is {value.dtype}{list(value.shape)}, "
-                f"the activation {expected.dtype}{list(expected.shape)}"
-            )
-        mask = np.ones(expected.shape, bool)
-        if "mask" in entry:
-            mask = _broadcast(path, entry["mask"], expected.shape)
-            if not mask.any():
-                raise UserError(f"{path}: the mask selects no position in any document")
-        if must_change and np.array_equal(np.asarray(value)[mask], np.asarray(expected)[mask]):
+        for step in steps(entry):
+            _check(path, step, live[path])
+        if must_change and np.array_equal(rewrite(jnp.asarray(live[path]), entry), live[path]):
             raise UserError(
                 f"{path}: the value is the live one at every selected position, so nothing "
                 "would change (must_change=False allows that)"
             )
+
+
+def _check(path: str, step: Entry, live: Array) -> None:
+    if set(step) - set(LEAVES) or not {"value", "shift"} & set(step):
+        raise UserError(
+            f"{path}: an intervention has a value or a shift, and may have a mask and a "
+            f"projection for its value, not {', '.join(step)}"
+        )
+    for name in ("value", "shift"):
+        if name in step and (step[name].shape, step[name].dtype) != (live.shape, live.dtype):
+            raise UserError(
+                f"{path}: the {name} is {step[name].dtype}{list(step[name].shape)}, "
+                f"the activation {live.dtype}{list(live.shape)}"
+            )
+    for name in {"mask", "projection"} & set(step):
+        if "value" not in step:
+            raise UserError(f"{path}: a {name} without a value does nothing")
+    if "mask" in step and not _broadcast(path, step["mask"], live.shape).any():
+        raise UserError(f"{path}: the mask selects no position in any document")
+    if "projection" in step and step["projection"].shape != (live.shape[-1],) * 2:
+        raise UserError(
+            f"{path}: the projection is {list(step['projection'].shape)}, the activation has "
+            f"{live.shape[-1]} channels"
+        )
 
 
 def _broadcast(path: str, mask: Array, shape: tuple[int, ...]) -> np.ndarray:

@@ -15,7 +15,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.sites import declare
+from mecheval_jax.sites import declare, rewrite_at, tokens_of
 
 
 class LSTM(nn.Module):
@@ -51,21 +51,17 @@ class LSTM(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens, one after another; the outputs at `positions`, or everywhere."""
         gates = self.gates(self.in_proj(x))
-        replaced = ()
-        if self.state.replaced():
-            shape = (*x.shape[:2], 2, self.width)
-            replaced = tuple(jnp.broadcast_to(h, shape) for h in self.state.replacement())
+        entry = self.state.entry()
 
         def advance(state, at_t):
-            gates_t, *replaced_t = at_t
-            state = self._advance(state, gates_t)
-            if replaced_t:
-                state = jnp.where(replaced_t[0], replaced_t[1], state)
+            token, gates_t = at_t
+            state = rewrite_at(self._advance(state, gates_t), entry, token)
             return state, state
 
-        by_time = tuple(jnp.moveaxis(h, 1, 0) for h in (gates, *replaced))
+        by_time = (tokens_of(entry, x.shape[1]), jnp.moveaxis(gates, 1, 0))
         start = self.initial_state(len(x), x.shape[1]).astype(x.dtype)
-        states = self.state(jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1))
+        states = jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
+        states = self.state(states, rewritten=True)
         return at_positions(states[:, :, 1], positions)
 
     def initial_state(self, batch: int, max_length: int) -> Array:

@@ -129,8 +129,8 @@ class MatrixStateMixer(nn.Module):
         if any(site.in_use() for site in sites):
             decay = jnp.exp(log_decay)
             decay = self.decay(decay) if "decay" in self.SITES else decay
-            reset = self.state.replacement() if self.state.replaced() else None
-            states = self.state(delta_rule_states(k, v, beta, decay, reset, self.backend))
+            states = delta_rule_states(k, v, beta, decay, self.state.entry(), self.backend)
+            states = self.state(states, rewritten=True)
             if any(site.replaced() for site in sites):
                 return read(states, q)
         return delta_rule(q, k, v, beta, log_decay, self.backend)

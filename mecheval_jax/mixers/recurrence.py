@@ -1,7 +1,7 @@
 """Linear recurrences whose decay, write and state are sites.
 
 The fast forms of a recurrence never store its states. They are computed beside it, by
-`ops.linear_recurrence`, where somebody looks; and where decay, write or state is replaced, the
+`ops.linear_recurrence`, where somebody looks; and where decay, write or state is rewritten, the
 outputs are read from them. Otherwise nothing of this is in the compiled program.
 """
 
@@ -45,8 +45,8 @@ def recurrence(
     decays, writes = decay(), module.write(write())
     if "decay" in module.SITES:
         decays = module.decay(decays)
-    states = linear_recurrence(*module.state.reset(decays, writes), backend=backend)
-    states = module.state(states)
+    states = linear_recurrence(decays, writes, backend=backend, entry=module.state.entry())
+    states = module.state(states, rewritten=True)
     return read(states) if any(site.replaced() for site in sites) else fast()
 
 

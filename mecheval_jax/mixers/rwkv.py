@@ -88,9 +88,8 @@ class RWKV4(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; the outputs at `positions`, or everywhere."""
         k, v, r = self._project(x, jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1])
-        reset = self.state.replacement() if self.state.replaced() else None
-        y, states = wkv(k, v, *self._rates, reset, self.backend)
-        self.state(states)
+        y, states = wkv(k, v, *self._rates, self.state.entry(), self.backend)
+        self.state(states, rewritten=True)
         y = self.average(y)
         return self._out(at_positions(y, positions), at_positions(r, positions))
 

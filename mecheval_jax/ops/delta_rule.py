@@ -17,11 +17,19 @@ the program that XLA cannot spread over devices.
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Bool, Float
+from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
 from mecheval_jax.ops import chunks
 from mecheval_jax.ops.linear_attention import BACKENDS, read
 from mecheval_jax.ops.precision import in_float32
+from mecheval_jax.sites import (
+    NO_ENTRY,
+    Entry,
+    into_recurrence,
+    is_elementwise,
+    rewrite_at,
+    tokens_of,
+)
 
 
 @in_float32
@@ -117,35 +125,33 @@ def delta_rule_states(
     v: Float[Array, "batch length heads value"],
     beta: Float[Array, "batch length heads"],
     decay: Float[Array, "batch length heads decayed"],
-    reset: tuple[Bool[Array, "..."], Float[Array, "..."]] | None = None,
+    entry: Entry = NO_ENTRY,
     backend: str = "auto",
 ) -> Float[Array, "batch length heads key value"]:
-    """All states; where the mask of `reset` holds, its value stands in their place.
+    """All states, rewritten by an intervention.
 
-    A replaced state is what the following tokens go on from. ``sequential`` goes token by
+    A rewritten state is what the following tokens go on from. ``sequential`` goes token by
     token. ``chunked`` composes the affine maps S -> M S + W in a parallel scan, where a
-    replaced entry has a row of zeros in M and its value in W; a mask that differs between
-    the value channels makes M differ between them.
+    replaced number has a row of zeros in M and its value in W; a mask that differs between
+    the value channels makes M differ between them. A projection of the value channels is no
+    such map, and always goes token by token.
 
     Args:
         k: keys of length 1.
         v: what the state shall answer to k.
         beta: how far it is moved there.
         decay: the gate a itself, last axis 1.
-        reset: mask and value, each of a shape that broadcasts to the states'.
+        entry: what `sites.rewrite` does to the states.
         backend: ``auto`` (sequential), ``sequential`` or ``chunked``.
     """
-    shape = (*k.shape, v.shape[-1])
-    mask, value = (jnp.zeros((1,) * 5, bool), jnp.zeros((1,) * 5)) if reset is None else reset
-    if choose("backend", backend, BACKENDS) == "chunked":
+    if choose("backend", backend, BACKENDS) == "chunked" and is_elementwise(entry):
         key = k.shape[-1]
         outer = (beta[..., None] * k)[..., :, None] * k[..., None, :]
         move = decay[..., None] * (jnp.eye(key, dtype=k.dtype)[None, None, None] - outer)
         write = (beta[..., None] * k)[..., :, None] * v[..., None, :]
-        rows = jnp.broadcast_to(mask, (*mask.shape[:3], key, mask.shape[4]))
-        rows = jnp.moveaxis(rows, 4, 3)[..., None]  # [batch, length, heads, value or 1, key, 1]
-        move = jnp.where(rows, 0, move[:, :, :, None])
-        write = jnp.where(mask, value, write)
+        kept, write = into_recurrence(entry, jnp.ones((1, 1, 1, key, 1), k.dtype), write)
+        # Rows of M: [batch, length, heads, value or 1, key, 1].
+        move = move[:, :, :, None] * jnp.moveaxis(kept, 4, 3)[..., None]
 
         def compose(earlier, later):
             (M, W), (M_later, W_later) = earlier, later
@@ -157,13 +163,12 @@ def delta_rule_states(
 
         return jax.lax.associative_scan(compose, (move, write), axis=1)[1]
 
-    mask, value = (jnp.broadcast_to(x, shape) for x in (mask, value))
-
     def advance(state, at_t):
-        mask_t, value_t, *rest = at_t
-        state = jnp.where(mask_t, value_t, _written(state, *rest))
+        token, *rest = at_t
+        state = rewrite_at(_written(state, *rest), entry, token)
         return state, state
 
-    start = jnp.zeros((shape[0], *shape[2:]), v.dtype)
-    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (mask, value, k, v, beta, decay))
-    return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
+    start = jnp.zeros((k.shape[0], *k.shape[2:], v.shape[-1]), v.dtype)
+    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (k, v, beta, decay))
+    states = jax.lax.scan(advance, start, (tokens_of(entry, k.shape[1]), *by_time))[1]
+    return jnp.moveaxis(states, 0, 1)

@@ -41,6 +41,14 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
+from mecheval_jax.sites import (
+    NO_ENTRY,
+    Entry,
+    into_recurrence,
+    is_elementwise,
+    rewrite_at,
+    tokens_of,
+)
 
 BACKENDS = ("auto", "sequential", "associative", "chunked")
 CHUNK = 64  # on a CPU anything from 16 to 128 takes the same time
@@ -62,6 +70,7 @@ def linear_recurrence(
     write: Float[Array, "batch length *state"],
     initial: Float[Array, "batch *state"] | None = None,
     backend: str = "auto",
+    entry: Entry = NO_ENTRY,
 ) -> Float[Array, "batch length *state"]:
     """All states h[0..length-1], computed in float32 at least, in the type of `write`.
 
@@ -70,6 +79,8 @@ def linear_recurrence(
         write: what each token adds.
         initial: the state before the first token; zeros if not given.
         backend: one of `BACKENDS`.
+        entry: rewrites the states (`sites.rewrite`), and later tokens go on from what it
+            makes of them. One with a projection always goes token by token.
 
     Raises:
         ValueError: an unknown backend.
@@ -81,7 +92,23 @@ def linear_recurrence(
     wide_decay, wide_write = decay.astype(wide), write.astype(wide)
     if initial is not None:
         wide_write = wide_write.at[:, 0].add(wide_decay[:, 0] * initial)
-    return _recur(scan, wide_decay, wide_write).astype(write.dtype)
+    if is_elementwise(entry):
+        states = _recur(scan, *into_recurrence(entry, wide_decay, wide_write))
+    else:
+        states = _rewritten(wide_decay, wide_write, entry)
+    return states.astype(write.dtype)
+
+
+def _rewritten(decay, write, entry):
+    def advance(state, at_t):
+        token, *rest = at_t
+        state = rewrite_at(_advance(state, rest)[0], entry, token)
+        return state, state
+
+    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (decay, write))
+    tokens = tokens_of(entry, write.shape[1])
+    states = jax.lax.scan(advance, jnp.zeros_like(write[:, 0]), (tokens, *by_time))[1]
+    return jnp.moveaxis(states, 0, 1)
 
 
 def _advance(state, at_t):

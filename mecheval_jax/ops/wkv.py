@@ -13,9 +13,10 @@ operator that joins two spans: shift both to the greater maximum, then add.
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Bool, Float
+from mecheval_jax.array_types import Array, Float
 from mecheval_jax.ops.linear_recurrence import resolve_backend
 from mecheval_jax.ops.precision import in_float32
+from mecheval_jax.sites import NO_ENTRY, Entry, rewrite_at, tokens_of
 
 BACKENDS = ("auto", "sequential", "associative")
 LOWEST = -1e30
@@ -28,7 +29,7 @@ def wkv(
     v: Float[Array, "batch length width"],
     w: Float[Array, " width"],
     u: Float[Array, " width"],
-    reset: tuple[Bool[Array, "..."], Float[Array, "..."]] | None = None,
+    entry: Entry = NO_ENTRY,
     backend: str = "auto",
 ) -> tuple[Float[Array, "batch length width"], Float[Array, "batch length 3 width"]]:
     """The averages y, and the states after each token.
@@ -38,8 +39,8 @@ def wkv(
         v: what is averaged.
         w: logarithm of the decay per token, negative.
         u: bonus of the current token.
-        reset: mask and value that broadcast to the states: where the mask holds, the value
-            takes the state's place and later tokens go on from it (always sequential).
+        entry: rewrites the states (`sites.rewrite`), and later tokens go on from what it
+            makes of them (always sequential).
         backend: ``auto``, ``sequential`` or ``associative``.
 
     Raises:
@@ -47,7 +48,7 @@ def wkv(
     """
     backend = resolve_backend(backend, BACKENDS)
     start = wkv_state(k.shape[0], k.shape[2], k.dtype)
-    if backend == "associative" and reset is None:
+    if backend == "associative" and not entry:
         decay = jnp.broadcast_to(w[None, None], k.shape)
         states = jax.lax.associative_scan(_join, (decay, v, jnp.ones_like(v), k), axis=1)[1:]
         states = jnp.stack(states, axis=2)
@@ -55,15 +56,13 @@ def wkv(
         return _read(jnp.moveaxis(before, 2, 0), k, v, u[None, None]), states
 
     def advance(state, at_t):
-        k_t, v_t, *replaced = at_t
+        token, k_t, v_t = at_t
         state, y_t = wkv_step(state, k_t, v_t, w, u)
-        if replaced:
-            state = jnp.where(replaced[0], replaced[1], state)
+        state = rewrite_at(state, entry, token)
         return state, (y_t, state)
 
-    shape = (*k.shape[:2], 3, k.shape[2])
-    replaced = () if reset is None else tuple(jnp.broadcast_to(x, shape) for x in reset)
-    by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (k, v, *replaced))
+    tokens = tokens_of(entry, k.shape[1])
+    by_time = (tokens, jnp.moveaxis(k, 1, 0), jnp.moveaxis(v, 1, 0))
     y, states = jax.lax.scan(advance, start, by_time)[1]
     return jnp.moveaxis(y, 0, 1), jnp.moveaxis(states, 0, 1)
 
