@@ -44,8 +44,9 @@ class Plain:
     def __init__(self):
         self.config, params, _, self.batch, _ = example()
         self.params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-        (corrupted,) = corrupted_tokens(TASK, self.batch, ("key",), EVALUATION.seed)
-        tokens = [np.asarray(t)[:, : TASK.read_length] for t in (self.batch.tokens, corrupted)]
+        corrupt = jax.jit(lambda batch: corrupted_tokens(TASK, batch, ("key",), EVALUATION.seed))
+        tokens = [self.batch.tokens, *corrupt(self.batch)]
+        tokens = [np.asarray(t)[:, : TASK.read_length] for t in tokens]
         place = self.params["position_embedding"]["embedding"][: TASK.read_length]
         words = self.params["token_embedding"]["embedding"]
         self.clean, self.corrupted = (

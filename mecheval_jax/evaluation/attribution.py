@@ -141,7 +141,7 @@ def rows(scores: Scores) -> Iterator[dict[str, Any]]:
                         yield (
                             place
                             | {"role": role, "metric": metric}
-                            | values_of(estimate, confidence)
+                            | describe(estimate, confidence)
                         )
                 if direction == "restore":
                     for role, (share, documents) in scores.best_share(site, corruption).items():
@@ -165,8 +165,8 @@ def place_of(site: str) -> dict[str, Any]:
     return {"layer": int(block.removeprefix("block_")), "component": component, "site": site}
 
 
-def values_of(estimate: Estimate, confidence: float) -> dict[str, Any]:
-    """Value, interval and documents of a row; None where nothing can be told."""
+def describe(estimate: Estimate, confidence: float) -> dict[str, Any]:
+    """Value, interval and documents of an estimate as cells of a row; None for what is NaN."""
     if np.isnan(estimate.value):
         return {"value": None, "low": None, "high": None, "documents": estimate.documents}
     low, high = estimate.interval(confidence)

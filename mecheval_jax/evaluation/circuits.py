@@ -28,13 +28,12 @@ import numpy as np
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.attribution import values_of
+from mecheval_jax.evaluation.attribution import describe
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.effects import MEASURES, share_of_gap
 from mecheval_jax.evaluation.gradients import points
 from mecheval_jax.evaluation.interchange import CLEAN, answer_scores, corrupted_tokens
 from mecheval_jax.evaluation.residual_graph import EMBEDDING, Graph, evaluate, graph_of
-from mecheval_jax.evaluation.statistics import percentile_interval
 from mecheval_jax.interventions.capture import flatten, observe
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import Batch, Task
@@ -283,7 +282,7 @@ def edge_rows(scores: EdgeScores, evaluation: EvaluationConfig) -> Iterator[dict
                 "sender": edge.sender,
                 "reader": edge.reader,
                 "metric": "edge_attribution",
-                **values_of(share, evaluation.confidence),
+                **describe(share, evaluation.confidence),
             }
 
 
@@ -306,10 +305,11 @@ def faithfulness_rows(
             drawn = np.array([share.value for share in shares[1:]])
             place = {"measure": faithfulness.measure, "corruption": corruption, "edges": size}
             place |= {"metric": "faithfulness"}
-            first = values_of(shares[0], evaluation.confidence)
+            first = describe(shares[0], evaluation.confidence)
             yield {"circuit": faithfulness.method, **place, **first, "draws": 1}
             known = not np.isnan(drawn).any()
-            low, high = percentile_interval(drawn, evaluation.confidence) if known else (None,) * 2
+            ends = ((1 - evaluation.confidence) / 2, (1 + evaluation.confidence) / 2)
+            low, high = map(float, np.quantile(drawn, ends)) if known else (None, None)
             yield {
                 "circuit": RANDOM,
                 **place,

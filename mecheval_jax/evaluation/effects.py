@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from mecheval_jax.evaluation.attribution import SMALLEST_GAP, Estimate, place_of, values_of
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.attribution import SMALLEST_GAP, Estimate, describe, place_of
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.interchange import CLEAN, Grid
-from mecheval_jax.evaluation.statistics import bootstrap_weights, percentile_interval
+from mecheval_jax.evaluation.statistics import bootstrap_weights
 
 EXACT = "exact"
 MEASURES = ("probability", "logit")
@@ -126,7 +127,7 @@ def rows(effects: Effects, evaluation: EvaluationConfig) -> Iterator[dict[str, A
             cells = attributions(effects, evaluation, corruption, direction)
             for (site, role), estimate in cells.items():
                 named = place | place_of(site) | {"role": role, "metric": "attribution"}
-                yield named | values_of(estimate, evaluation.confidence)
+                yield named | describe(estimate, evaluation.confidence)
 
 
 def agreement(
@@ -135,9 +136,17 @@ def agreement(
     """Rank correlation of every estimate with what was measured, a row for each case.
 
     Values are None where fewer than two cells change. The interval is the bootstrap's, over
-    documents. `estimates` must have the sites, roles, corruptions and directions of `exact`.
+    documents.
+
+    Raises:
+        UserError: an estimate of another grid than `exact`.
     """
+    axes = ("measure", "sites", "roles", "corruptions", "directions")
     for effects in estimates:
+        for axis in axes:
+            theirs, ours = getattr(effects, axis), getattr(exact, axis)
+            if theirs != ours:
+                raise UserError(f"{effects.method} has the {axis} {theirs}, the grid {ours}")
         for corruption in exact.corruptions:
             for direction in exact.directions:
                 pair = [
@@ -149,28 +158,29 @@ def agreement(
                     for cell in pair[0]
                     if any(abs(cells[cell].value) > UNCHANGED for cells in pair)  # nor is it NaN
                 ]
+                correlation = _correlation(*([each[cell] for cell in cells] for each in pair))
                 yield {
                     "method": effects.method,
                     "measure": effects.measure,
                     "corruption": corruption,
                     "direction": direction,
                     "metric": "rank_correlation",
-                    **_correlation(*([e[cell] for cell in cells] for e in pair), evaluation),
+                    **describe(correlation, evaluation.confidence),
                     "cells": len(cells),
                 }
 
 
-def _correlation(measured, estimated, evaluation: EvaluationConfig) -> dict[str, Any]:
+def _correlation(measured: list[Estimate], estimated: list[Estimate]) -> Estimate:
+    """Rank correlation over cells, in the documents as they are and resampled."""
     if len(measured) < 2:
-        return {"value": None, "low": None, "high": None, "documents": evaluation.documents}
-    samples = [
-        np.stack([np.append(estimate.value, estimate.samples) for estimate in cells], axis=1)
+        return Estimate(np.nan, np.full(0, np.nan), 0)
+    one, other = (
+        np.stack([np.append(cell.value, cell.samples) for cell in cells], axis=1)
         for cells in (measured, estimated)
-    ]
-    correlations = rank_correlations(*samples)
-    low, high = percentile_interval(correlations[1:], evaluation.confidence)
-    documents = max(estimate.documents for estimate in measured)
-    return {"value": float(correlations[0]), "low": low, "high": high, "documents": documents}
+    )
+    correlations = rank_correlations(one, other)
+    documents = max(cell.documents for cell in measured)
+    return Estimate(float(correlations[0]), correlations[1:], documents)
 
 
 def rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
