@@ -31,7 +31,7 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.attribution import describe
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.effects import MEASURES, share_of_gap
-from mecheval_jax.evaluation.gradients import points
+from mecheval_jax.evaluation.gradients import middles
 from mecheval_jax.evaluation.interchange import CLEAN, answer_scores, corrupted_tokens
 from mecheval_jax.evaluation.residual_graph import EMBEDDING, Graph, evaluate, graph_of
 from mecheval_jax.interventions.capture import flatten, observe
@@ -123,7 +123,7 @@ def score_edges(
     choose("measure", measure, MEASURES)
     if steps < 1:
         raise UserError(f"steps is {steps}: it must be at least 1")
-    times = (1.0,) if method == "eap" else points("integrated_gradients", steps, ())
+    times = (1.0,) if method == "eap" else middles(steps)
     module, graph = LanguageModel(model), graph_of(model)
 
     @jax.jit

@@ -108,9 +108,7 @@ def compile_gradients(
     """The jitted estimate: (params, batch, positions) -> (runs, changes), as in `Effects`."""
     module = LanguageModel(model)
     directions, corruptions = evaluation.directions, evaluation.corruptions
-    times = points(method, steps, directions)
-    items = [(1 + c, time) for c in range(len(corruptions)) for time in times]
-    signs = np.array([1.0 if direction == "restore" else -1.0 for direction in directions])
+    places, used = runs_of(method, steps, directions, len(corruptions))
 
     @jax.jit
     def program(params, batch, positions):
@@ -132,8 +130,9 @@ def compile_gradients(
         shapes = jax.eval_shape(look, tokens[CLEAN])[1]
         blank = {site: jnp.zeros(shapes[site].shape, shapes[site].dtype) for site in sites}
 
-        def changes_at(item):
-            source, time = item
+        def changes_at(place):
+            """[corruption, role, document] of each site, with the slopes of one run."""
+            source, time = place
             along = (1 - time) * embeddings[source] + time * embeddings[CLEAN]
 
             def answer(shifts):
@@ -146,31 +145,57 @@ def compile_gradients(
             return {
                 site: _products(
                     read_roles(slopes[site], positions, query),
-                    at_roles[site][CLEAN] - at_roles[site][source],
+                    at_roles[site][CLEAN][None] - at_roles[site][1:],
                 )
                 for site in sites
             }
 
-        sources, moments = (jnp.asarray(column) for column in zip(*items, strict=True))
-        found = jax.lax.map(changes_at, (sources, moments))
-        return runs, {site: by_direction(values) for site, values in found.items()}
+        sources, times = (jnp.asarray(column) for column in zip(*places, strict=True))
+        found = jax.lax.map(changes_at, (sources, times))
+        return runs, {site: by_direction(changes) for site, changes in found.items()}
 
-    def by_direction(values):
-        """[corruption and point, role, document] -> [direction, corruption, role, document]."""
-        values = values.reshape(len(corruptions), len(times), *values.shape[1:])
-        values = jnp.moveaxis(values, 1, 0)
-        if method == "integrated_gradients":
-            values = jnp.broadcast_to(values.mean(axis=0), (len(directions), *values.shape[1:]))
-        return signs[:, None, None, None].astype(values.dtype) * values
+    def by_direction(changes):
+        """From [run, corruption, role, document] to [direction, corruption, role, document]."""
+        signs = {"restore": 1, "damage": -1}
+        means = [
+            [signs[direction] * changes[np.array(chosen), c].mean(axis=0) for c, chosen in cases]
+            for direction, cases in zip(directions, used, strict=True)
+        ]
+        return jnp.stack([jnp.stack(row) for row in means])
 
     return program
 
 
-def points(method: str, steps: int, directions: Sequence[str]) -> tuple[float, ...]:
-    """Where on the line from the corrupted (0) to the clean run (1) derivatives are taken."""
-    if method == "integrated_gradients":
-        return tuple((step + 0.5) / steps for step in range(steps))
-    return tuple(0.0 if direction == "restore" else 1.0 for direction in directions)
+Place = tuple[int, float]
+"""(index of a corrupted run, t): a run on the line from it to the clean run."""
+
+
+def runs_of(
+    method: str, steps: int, directions: Sequence[str], corruptions: int
+) -> tuple[list[Place], list[list[tuple[int, list[int]]]]]:
+    """Where slopes are taken, each place once, and which of them are used.
+
+    Returns:
+        The places; and for each direction, for each corruption, its index with the indices of
+        the places over which its slopes are averaged.
+    """
+    lines = [1 + c for c in range(corruptions)]
+
+    def wanted(direction: str, line: int) -> list[Place]:
+        if method == "integrated_gradients":
+            return [(line, time) for time in middles(steps)]
+        # All lines end in the same clean run.
+        return [(line, 0.0) if direction == "restore" else (lines[0], 1.0)]
+
+    table = [[wanted(direction, line) for line in lines] for direction in directions]
+    places = list(dict.fromkeys(place for row in table for cell in row for place in cell))
+    used = [[(c, [places.index(p) for p in cell]) for c, cell in enumerate(row)] for row in table]
+    return places, used
+
+
+def middles(steps: int) -> tuple[float, ...]:
+    """The middles of equal parts of the line from 0 to 1."""
+    return tuple((step + 0.5) / steps for step in range(steps))
 
 
 def read_roles(
@@ -191,6 +216,6 @@ def read_roles(
 
 
 def _products(slopes, differences):
-    """Their sums over all channels, in float32."""
-    axes = tuple(range(2, slopes.ndim))
-    return (slopes.astype(jnp.float32) * differences.astype(jnp.float32)).sum(axis=axes)
+    """Sums over all channels, in float32: [corruption, role, document]."""
+    axes = tuple(range(3, differences.ndim))
+    return (slopes.astype(jnp.float32)[None] * differences.astype(jnp.float32)).sum(axis=axes)
