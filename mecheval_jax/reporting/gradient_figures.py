@@ -117,6 +117,7 @@ def faithfulness_curves(table: pd.DataFrame, corruption: str) -> Figure:
 
 def _of(table: pd.DataFrame, **values: str) -> pd.DataFrame:
     """The rows that have these values."""
+    chosen = np.ones(len(table), bool)
     for column, value in values.items():
-        table = table[table[column] == value]
-    return table
+        chosen &= (table[column] == value).to_numpy()
+    return table.loc[chosen]
