@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from mecheval_jax.benchmarks.evidence import gradient_attribution
 from mecheval_jax.benchmarks.grids import grids
 from mecheval_jax.benchmarks.imports import imports
 from mecheval_jax.benchmarks.models import costs_in_length, unused_sites
@@ -17,6 +18,7 @@ from mecheval_jax.reporting.progress import say
 PARTS: dict[str, Callable[[], None]] = {
     "step": training_steps,
     "grid": grids,
+    "gradients": gradient_attribution,
     "length": costs_in_length,
     "convolution": convolutions,
     "recurrence": recurrences,

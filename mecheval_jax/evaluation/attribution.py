@@ -138,7 +138,11 @@ def rows(scores: Scores) -> Iterator[dict[str, Any]]:
                 place = {"corruption": corruption, "direction": direction, **place_of(site)}
                 for role in grid.roles:
                     for metric, estimate in scores.cell(site, direction, corruption, role).items():
-                        yield place | {"role": role, "metric": metric} | _row(estimate, confidence)
+                        yield (
+                            place
+                            | {"role": role, "metric": metric}
+                            | describe(estimate, confidence)
+                        )
                 if direction == "restore":
                     for role, (share, documents) in scores.best_share(site, corruption).items():
                         low, high = wilson(share * documents, documents, confidence)
@@ -161,7 +165,8 @@ def place_of(site: str) -> dict[str, Any]:
     return {"layer": int(block.removeprefix("block_")), "component": component, "site": site}
 
 
-def _row(estimate: Estimate, confidence: float) -> dict[str, Any]:
+def describe(estimate: Estimate, confidence: float) -> dict[str, Any]:
+    """Value, interval and documents of an estimate as cells of a row; None for what is NaN."""
     if np.isnan(estimate.value):
         return {"value": None, "low": None, "high": None, "documents": estimate.documents}
     low, high = estimate.interval(confidence)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, PyTree
+from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.interventions.addresses import resolve_all, site_paths
@@ -64,7 +64,12 @@ def default_sites(config: ModelConfig) -> tuple[str, ...]:
     )
 
 
-def _chosen(sites: Sequence[str] | None, config: ModelConfig) -> tuple[str, ...]:
+def chosen_sites(sites: Sequence[str] | None, config: ModelConfig) -> tuple[str, ...]:
+    """The paths that `sites` stands for; see `measure`.
+
+    Raises:
+        UserError: an unknown site.
+    """
     if sites is None:
         return default_sites(config)
     return site_paths(config) if list(sites) == ["all"] else resolve_all(sites, config)
@@ -125,7 +130,7 @@ def measure(
     Raises:
         UserError: an unknown site, role or corruption, before any compute.
     """
-    chosen = _chosen(sites, model)
+    chosen = chosen_sites(sites, model)
     for corruption in evaluation.corruptions:
         choose("corruption", corruption, task.corruptions)
     positions = role_positions(task, batch, evaluation.roles)
@@ -157,6 +162,20 @@ def corrupted_tokens(
     ]
 
 
+def answer_scores(
+    logits: Float[Array, "documents queries vocabulary"], batch: Batch
+) -> tuple[Float[Array, "documents vocabulary"], dict[str, Float[Array, " documents"]]]:
+    """Log-probabilities at query 0, and how well the answer does there.
+
+    ``probability`` of the answer, and its ``logit`` less the mean logit.
+    """
+    log_p = jax.nn.log_softmax(logits[:, 0], axis=-1)
+    answer = batch.targets[:, :1]
+    take = lambda x: jnp.take_along_axis(x, answer, axis=-1)[:, 0]  # noqa: E731
+    centred = take(logits[:, 0]) - logits[:, 0].mean(axis=-1)
+    return log_p, {"probability": jnp.exp(take(log_p)), "logit": centred}
+
+
 def compile_grid(
     model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites: Sequence[str]
 ):
@@ -174,13 +193,6 @@ def compile_grid(
         ]
     )
 
-    def scores(logits, batch):
-        log_p = jax.nn.log_softmax(logits[:, 0], axis=-1)
-        answer = batch.targets[:, :1]
-        take = lambda x: jnp.take_along_axis(x, answer, axis=-1)[:, 0]  # noqa: E731
-        centred = take(logits[:, 0]) - logits[:, 0].mean(axis=-1)
-        return log_p, {"probability": jnp.exp(take(log_p)), "logit": centred}
-
     @jax.jit
     def program(params, batch, positions):
         needed = {site: (*pinned_sites(site, model), site) for site in sites}
@@ -195,7 +207,7 @@ def compile_grid(
         def base_run(tokens):
             logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
             flat = flatten(activations)
-            return {path: flat[path] for path in captured}, *scores(logits, batch)
+            return {path: flat[path] for path in captured}, *answer_scores(logits, batch)
 
         activations, log_p, runs = jax.lax.map(base_run, all_tokens)
 
@@ -214,7 +226,7 @@ def compile_grid(
                 interventions = combine(pin(base, needed[site][:-1]), patch)
                 tokens = all_tokens[base_index]
                 logits = run(module, params, tokens, interventions, query, skip_unread=True)
-                patched, measured = scores(logits, batch)
+                patched, measured = answer_scores(logits, batch)
                 kl = (jnp.exp(patched) * (patched - log_p[base_index])).sum(axis=-1)
                 return {**measured, "kl": kl}
 

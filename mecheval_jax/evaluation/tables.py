@@ -1,6 +1,6 @@
 """Long tables of evidence: one measured value a row."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -35,4 +35,13 @@ def interchange_table(scores: Scores, constants: Mapping[str, Any]) -> pd.DataFr
     """The rows of a grid with what they have in common, in the order of `COLUMNS`."""
     table = pd.DataFrame(rows(scores)).assign(**constants)[list(COLUMNS)]
     table["layer"] = table["layer"].astype("Int64")  # embedding and final_norm have none
+    return table
+
+
+def long_table(found: Iterable[Mapping[str, Any]], constants: Mapping[str, Any]) -> pd.DataFrame:
+    """Rows of any kind of evidence, with what they have in common in the first columns."""
+    table = pd.DataFrame(found)
+    table = table.assign(**constants)[[*constants, *table.columns]]
+    if "layer" in table:
+        table["layer"] = table["layer"].astype("Int64")
     return table

@@ -1,0 +1,42 @@
+"""Evidence about a trained model, beyond the canonical grid."""
+
+import time
+
+import jax
+
+from mecheval_jax.benchmarks.timing import seconds
+from mecheval_jax.evaluation import gradients, interchange
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.interventions import site_paths
+from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.tasks.associative_recall import AssociativeRecall
+
+STEPS = 8
+
+
+def gradient_attribution() -> None:
+    """Attribution of all sites by gradient, beside the interchange grid that it estimates."""
+    task, evaluation = AssociativeRecall(), EvaluationConfig()
+    batch = task.sample(jax.random.key(0), evaluation.documents, "test")
+    positions = interchange.role_positions(task, batch, evaluation.roles)
+    cases = len(evaluation.roles) * len(evaluation.corruptions) * len(evaluation.directions)
+    print(f"\n{'attribution of all sites, 320 documents':42}{'cells':>7}{'s':>8}{'compile, s':>12}")
+    for mixer in ("attention", "mamba"):
+        model = ModelConfig(mixer, 2, 64, task.vocabulary_size, 1024)
+        params = initialize(model, jax.random.key(0))
+        sites = site_paths(model)
+        programs = {
+            method: gradients.compile_gradients(
+                model, task, evaluation, sites, method, STEPS, "probability"
+            )
+            for method in gradients.METHODS
+        }
+        programs["exact grid"] = interchange.compile_grid(model, task, evaluation, sites)
+        for name, program in programs.items():
+            start = time.perf_counter()
+            compiled = program.lower(params, batch, positions).compile()
+            compiling = time.perf_counter() - start
+            spent = seconds(lambda p=params, run=compiled: run(p, batch, positions), repeats=3)
+            steps = f", {STEPS} steps" if name == "integrated_gradients" else ""
+            label = f"{mixer} {name.replace('_', ' ')}{steps}"
+            print(f"{label:42}{len(sites) * cases:7}{spent:8.2f}{compiling:12.1f}")
