@@ -74,7 +74,10 @@ def lens_rows(
         first = int((rank == 1).sum())
         medians = weighted_medians(rank, weights)
         found = {
-            "probability": (probability.mean(), percentile_interval(weights @ probability, confidence)),
+            "probability": (
+                probability.mean(),
+                percentile_interval(weights @ probability, confidence),
+            ),
             "rank": (np.median(rank), percentile_interval(medians, confidence)),
             "accuracy": (first / documents, wilson(first, documents, confidence)),
         }
