@@ -18,8 +18,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 DOCUMENTS, LENGTH = 2, 9
 LAYERS = {
-    "attention": ("attention", {"heads": 2, "key_heads": 1, "window": 0}),
-    "window": ("sliding_window_attention", {"window": 3}),
+    "attention": ("attention", {"heads": 2, "key_heads": 1}),
     "taylor_attention": ("taylor_attention", {"heads": 2, "feature_width": 4}),
     "gla": ("gla", {"heads": 2}),
     "retnet": ("retnet", {"heads": 2}),
@@ -30,9 +29,7 @@ LAYERS = {
     "rwkv4": ("rwkv4", {}),
     "s4d": ("s4d", {"d_state": 4}),
     "h3": ("h3", {"d_state": 4, "head_dim": 4}),
-    "hyena": ("hyena", {"order": 8}),
-    "hyena_skip": ("hyena", {"order": 8, "skip": True}),
-    "base_conv": ("base_conv", {"kernel": 3}),
+    "hyena": ("hyena", {"order": 8, "skip": True}),
     "base_conv_implicit": ("base_conv", {"kernel": "implicit"}),
     "base_conv_activation": ("base_conv", {"kernel": 3, "activation": True}),
 }
@@ -43,7 +40,7 @@ MIXERS = tuple(mixer for mixer, _ in LAYERS.values())
 
 def options():
     """Options as the model takes them: for each a list with an entry a layer."""
-    blank = {"window": 0, "heads": 1, "key_heads": 0, "kernel": 0, "skip": False}
+    blank = {"heads": 1, "key_heads": 0, "kernel": 0, "skip": False}
     blank |= {"feature_width": 4, "d_state": 4, "head_dim": 8, "groups": 1, "order": 8}
     blank |= {"activation": False}
     kernels = {"delta_net": 4, "gated_delta_net": 4, "hyena": 3}
@@ -90,8 +87,7 @@ def read_by(layer, activations):
     params = jax.tree.map(np.asarray, model()[1][f"block_{layer}"]["mixer"])
     if mixer == "hyena":
         x1, x2, v = np.split(sites["conv_output"], 3, axis=-1)
-        skip = params["D"] * x1 * v if layer == list(LAYERS).index("hyena_skip") else 0
-        return x2 * (sites["filter_output"] + skip)
+        return x2 * (sites["filter_output"] + params["D"] * x1 * v)
     if mixer == "s4d":
         return sites["filter_output"] + params["D"] * block["mixer_input"]
     if mixer == "base_conv":

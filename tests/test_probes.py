@@ -19,6 +19,7 @@ from tests import planted
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
+BATCH = 320
 DOCUMENTS, FITTED, WIDTH, CLASSES, RIDGE = 240, 160, 6, 4, 1e-2
 
 
@@ -39,7 +40,9 @@ def fit_planted():
     x, labels, fitted = planted_features()
     training = jnp.broadcast_to(jnp.asarray(fitted, jnp.float32), x.shape[:2])
     labels = jnp.asarray(labels, jnp.int32)
-    found, losses = fit_classifiers(jnp.asarray(x, jnp.float32), labels, training, CLASSES, RIDGE)
+    found, losses = fit_classifiers(
+        jnp.asarray(x, jnp.float32), labels, training, jnp.arange(DOCUMENTS), CLASSES, RIDGE
+    )
     return np.asarray(found), np.asarray(losses)
 
 
@@ -102,10 +105,10 @@ def test_codes():
     fitted = np.arange(DOCUMENTS) < FITTED
     labels = np.stack([labels, draw.permutation(labels)])
     training = jnp.broadcast_to(jnp.asarray(fitted, jnp.float32), x.shape[:2])
-    arguments = [jnp.asarray(a, jnp.float32) for a in (x, codes)]
-    found, _ = fit_codes(
-        arguments[0], jnp.asarray(labels, jnp.int32), training, arguments[1], RIDGE
-    )
+    everything = jnp.arange(DOCUMENTS)
+    x32, codes32 = (jnp.asarray(a, jnp.float32) for a in (x, codes))
+    labels32 = jnp.asarray(labels, jnp.int32)
+    found, _ = fit_codes(x32, labels32, training, everything, codes32, RIDGE)
     found = np.asarray(found)
     accuracy = (found == labels[None])[:, :, ~fitted].mean(axis=-1)
     unseen = ~fitted & ~np.isin(labels[0], labels[0][fitted])
@@ -127,7 +130,13 @@ def rows_of(model, params, batch, sites, roles, **options):
     return table.set_index(["site", "role", "target", "metric"])
 
 
+def few(batch, count):
+    """The first documents of a batch."""
+    return jax.tree.map(lambda leaf: leaf[:count], batch)
+
+
 SITES = ("block_0/block_input", "block_1/block_input")
+ROLES = ("key", "value", "next_key")
 
 
 # Catches activations of another position or document, labels of another role, a control that is
@@ -136,11 +145,10 @@ SITES = ("block_0/block_input", "block_1/block_input")
 def test_the_induction_model_holds_the_pair_at_the_value(monkeypatch):
     monkeypatch.setattr(probes, "MOST_CLASSES", 4)  # everything by codes
     config, params, task = planted.induction()
-    batch = planted.documents(task, 320)
-    roles = ("key", "value", "next_key")
-    table = rows_of(LanguageModel(config), params, batch, SITES, roles)
+    batch = planted.documents(task, BATCH)
+    table = rows_of(LanguageModel(config), params, batch, SITES, ROLES)
     value = table["value"]
-    assert len(table) == len(SITES) * len(roles) * 3 * 3
+    assert len(table) == len(SITES) * len(ROLES) * 3 * 3
     before, after = SITES
     for site, role, target in [
         (before, "key", "key"),
@@ -171,9 +179,10 @@ def test_the_induction_model_holds_the_pair_at_the_value(monkeypatch):
 # Catches classes of pairs that coincide: 64 of them, by classification.
 def test_pairs_as_classes():
     config, params, task = planted.induction()
-    batch = planted.documents(task, 320)
-    table = rows_of(LanguageModel(config), params, batch, SITES, ("value",), targets=("pair",))
-    before, after = (table["value"][site, "value", "pair"] for site in SITES)
+    batch = planted.documents(task, BATCH)
+    table = rows_of(LanguageModel(config), params, batch, SITES, ROLES, targets=("pair",))
+    scores = table["value"].unstack("metric")
+    before, after = (scores.loc[(site, "value", "pair")] for site in SITES)
     assert before["accuracy"] < 0.3
     assert after["accuracy"] > 0.9
     assert after["control"] < 0.15
@@ -182,10 +191,11 @@ def test_pairs_as_classes():
 # Catches a role that is gathered at another role's position, and documents in another order.
 def test_features():
     config, params, task = planted.lively("attention", layers=1)
-    batch = planted.documents(task, 7)
+    batch = few(planted.documents(task, BATCH), 7)
     model, site = LanguageModel(config), "block_0/mixer/pattern"
     found = features_at(model, params, batch, ("value", "key"), (site, "block_0/mlp_output"))
-    activations = flatten(capture_activations(model, params, batch.tokens))
+    capture = jax.jit(lambda params: capture_activations(model, params, batch.tokens))
+    activations = flatten(capture(params))
     for path, features in found.items():
         for index, role in enumerate(("value", "key")):
             positions = np.asarray(batch.roles[role][:, 0])
@@ -196,14 +206,15 @@ def test_features():
 # Catches numbers where there is nothing: a role that no document has.
 def test_a_role_that_is_nowhere(monkeypatch):
     monkeypatch.setattr(probes, "MOST_CLASSES", 4)
-    config, params, _ = planted.induction()
-    task = planted.task_with(reverse=True)
-    batch = planted.documents(task, 16)
-    table = rows_of(
-        LanguageModel(config), params, batch, SITES[:1], ("next_key",), targets=("key",)
-    )
-    assert table["value"].isna().all()
-    assert set(table["documents"]) == {0}
+    config, params, task = planted.induction()
+    batch = planted.documents(task, BATCH)
+    nowhere = jnp.full_like(batch.roles["next_key"], -1)
+    batch = batch.replace(roles=batch.roles | {"next_key": nowhere})
+    table = rows_of(LanguageModel(config), params, batch, SITES, ROLES).reset_index()
+    rows = table[table["role"] == "next_key"]
+    assert rows["value"].isna().all()
+    assert set(rows["documents"]) == {0}
+    assert table[table["role"] == "key"]["value"].notna().all()
 
 
 # Catches mistakes that surface as shapes, or not at all.
@@ -222,7 +233,7 @@ def test_a_role_that_is_nowhere(monkeypatch):
 )
 def test_bad_requests(arguments, options, message):
     config, params, task = planted.induction()
-    batch = planted.documents(task, 16)
+    batch = few(planted.documents(task, BATCH), 16)
     places = {"sites": SITES, "roles": ("value",)} | arguments
     with pytest.raises(UserError, match=message):
         rows_of(LanguageModel(config), params, batch, **places, **options)

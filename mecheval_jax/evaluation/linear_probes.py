@@ -41,22 +41,24 @@ def fit_classifiers(
     features: Float[Array, "sites documents width"],
     labels: Int[Array, "labellings documents"],
     training: Float[Array, "sites documents"],
+    asked: Int[Array, " asked"],
     classes: int,
     ridge: float | Scalar = 1e-2,
     chunk: int = CHUNK,
-) -> tuple[Int[Array, "sites labellings documents"], Float[Array, "sites labellings"]]:
+) -> tuple[Int[Array, "sites labellings asked"], Float[Array, "sites labellings"]]:
     """Fit a logistic regression for every site and labelling.
 
     Args:
         features: activations.
         labels: classes of the documents, from 0; every labelling is another set of probes.
         training: weights of the documents that probes are fitted on, 0 for all others.
+        asked: indices of the documents whose classes are predicted.
         classes: number of classes.
         ridge: penalty.
         chunk: sites that are fitted side by side.
 
     Returns:
-        The predictions for all documents, and the minima of L in nats.
+        The predicted classes of the documents asked, and the minima of L in nats.
     """
 
     def at_site(arguments):
@@ -73,7 +75,7 @@ def fit_classifiers(
                 return (share * cross_entropy).sum() + ridge / 2 * norm
 
             fitted, value = _minimize(loss, jnp.zeros((x.shape[1], classes), x.dtype))
-            return (x @ fitted).argmax(axis=1).astype(labels.dtype), value
+            return (x[asked] @ fitted).argmax(axis=1).astype(labels.dtype), value
 
         return jax.vmap(fit)(labels)
 
@@ -85,23 +87,25 @@ def fit_codes(
     features: Float[Array, "sites documents width"],
     labels: Int[Array, "labellings documents"],
     training: Float[Array, "sites documents"],
+    asked: Int[Array, " asked"],
     codes: Float[Array, "classes code"],
     ridge: float | Scalar = 1e-2,
     chunk: int = CHUNK,
-) -> tuple[Int[Array, "sites labellings documents"], Float[Array, "sites labellings"]]:
+) -> tuple[Int[Array, "sites labellings asked"], Float[Array, "sites labellings"]]:
     """Fit a regression onto codes for every site and labelling.
 
     Args:
         features: activations.
         labels: classes of the documents, from 0; every labelling is another set of probes.
         training: weights of the documents that probes are fitted on, 0 for all others.
+        asked: indices of the documents whose classes are predicted.
         codes: a unit vector for each class.
         ridge: penalty.
         chunk: sites that are fitted side by side.
 
     Returns:
-        The classes of the nearest codes for all documents, and the minima of the penalized mean
-        squared errors.
+        The classes of the codes nearest to the documents asked, and the minima of the penalized
+        mean squared errors.
     """
 
     def at_site(arguments):
@@ -116,7 +120,7 @@ def fit_codes(
             fitted = jax.scipy.linalg.cho_solve(factor, x.T @ (share * (targets - mean)))
             read = x @ fitted + mean
             loss = (share * (read - targets) ** 2).sum() + ridge * (fitted**2).sum()
-            return (read @ codes.T).argmax(axis=1).astype(labels.dtype), loss
+            return (read[asked] @ codes.T).argmax(axis=1).astype(labels.dtype), loss
 
         return jax.lax.map(fit, labels)
 

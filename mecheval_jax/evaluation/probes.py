@@ -18,6 +18,7 @@ over the classes, at length 1: the probe shows whether the token's embedding can
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -134,9 +135,10 @@ def probe_rows(
         stacked = jnp.stack([features[site][roles.index(role)] for site, role in members])
         for name, target in targets.items():
             present = np.stack([presence[role] & target.present for _, role in members])
+            asked = np.flatnonzero(held_out)
             training = present & ~held_out
-            tested = present & held_out & training.any(axis=1, keepdims=True)
-            fitted = _fit(stacked, target, training, embedding, config.ridge)
+            tested = present[:, asked] & training.any(axis=1, keepdims=True)
+            fitted = _fit(stacked, target, training, asked, embedding, config.ridge)
             for member, one, here in zip(members, fitted, tested, strict=True):
                 right[(*member, name)] = one[:, here]
     for site, role, name in itertools.product(chosen, roles, targets):
@@ -158,19 +160,19 @@ def features_at(
     A site's own axes (heads, state) count as channels. Where a document lacks the role they are
     those of some other position, to be left out.
     """
-
-    @jax.jit
-    def program(params, tokens, positions):
-        def one(arguments):
-            tokens, positions = arguments
-            flat = flatten(observe(model, params, tokens[None])[1])
-            return {site: flat[site][0, positions].reshape(len(roles), -1) for site in sites}
-
-        found = jax.lax.map(one, (tokens, positions), batch_size=min(BLOCK, len(tokens)))
-        return {site: jnp.swapaxes(values, 0, 1) for site, values in found.items()}
-
     positions = jnp.stack([batch.roles[role][:, 0] for role in roles], axis=1)
-    return program(params, batch.tokens, positions)
+    return _gather(model, tuple(sites), params, batch.tokens, positions)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _gather(model, sites, params, tokens, positions):
+    def one(arguments):
+        tokens, positions = arguments
+        flat = flatten(observe(model, params, tokens[None])[1])
+        return {site: flat[site][0, positions].reshape(len(positions), -1) for site in sites}
+
+    found = jax.lax.map(one, (tokens, positions), batch_size=min(BLOCK, len(tokens)))
+    return {site: jnp.swapaxes(values, 0, 1) for site, values in found.items()}
 
 
 def _target(batch: Batch, name: str, seed: int) -> _Target:
@@ -209,18 +211,18 @@ def _held_out(documents: int, config: ProbeConfig) -> np.ndarray:
     return np.isin(np.arange(documents), order[:tested])
 
 
-def _fit(features, target: _Target, training, embedding, ridge: float) -> np.ndarray:
-    """Whether each probe is right, [member, labelling, document]."""
-    right = np.ones((len(features), 2, features.shape[1]), bool)
-    weights = jnp.asarray(training, features.dtype)
+def _fit(features, target: _Target, training, asked, embedding, ridge: float) -> np.ndarray:
+    """Whether each probe is right, [member, labelling, document asked]."""
+    right = np.ones((len(features), 2, len(asked)), bool)
+    documents = (jnp.asarray(training, features.dtype), jnp.asarray(asked, jnp.int32))
     for labels, tokens in zip(target.labels, target.tokens, strict=True):
         if target.classes <= MOST_CLASSES:
-            predicted, _ = fit_classifiers(features, labels, weights, target.classes, ridge)
+            predicted, _ = fit_classifiers(features, labels, *documents, target.classes, ridge)
         else:
             codes = embedding[tokens]
             codes = unit_rows(codes - codes.mean(axis=0, keepdims=True))
-            predicted, _ = fit_codes(features, labels, weights, codes, ridge)
-        right &= np.asarray(predicted) == labels[None]
+            predicted, _ = fit_codes(features, labels, *documents, codes, ridge)
+        right &= np.asarray(predicted) == labels[None][..., asked]
     return right
 
 
