@@ -161,7 +161,7 @@ def _with_ones(x):
     return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1)
 
 
-def _minimize(loss, start):
+def _minimize(loss, start) -> tuple[Array, Array]:
     """The minimum of a convex function, and its value."""
     search = optax.scale_by_zoom_linesearch(LINE_SEARCH, initial_guess_strategy="one")
     solver = optax.lbfgs(linesearch=search)
