@@ -4,11 +4,11 @@
 
 ``step``: the training step of the study's AR; ``grid``: the interchange grid over 320
 documents; ``gradients``: attribution of all sites by gradient, beside the grid of all sites;
-``length``: time and memory of a training step over lengths; ``convolution``: FFT
-against Toeplitz product; ``recurrence``: backends of the recurrences; ``sites``: models with
-sites against models without; ``sampling``: documents per second; ``imports``: time to import
-the package. Rates stand beside the machine's own float32 matrix-product rate, measured in the
-same run. The machine should have nothing else to do.
+``probes``: a thousand linear probes against a loop; ``length``: time and memory of a training
+step over lengths; ``convolution``: FFT against Toeplitz product; ``recurrence``: backends of the
+recurrences; ``sites``: models with sites against models without; ``sampling``: documents per
+second; ``imports``: time to import the package. Rates stand beside the machine's own float32
+matrix-product rate, measured in the same run. The machine should have nothing else to do.
 """
 
 from absl import flags

@@ -9,6 +9,7 @@ from mecheval_jax.benchmarks.grids import grids
 from mecheval_jax.benchmarks.imports import imports
 from mecheval_jax.benchmarks.models import costs_in_length, unused_sites
 from mecheval_jax.benchmarks.ops import convolutions, recurrences
+from mecheval_jax.benchmarks.probes import probes
 from mecheval_jax.benchmarks.sampling import sampling
 from mecheval_jax.benchmarks.timing import matrix_rate
 from mecheval_jax.benchmarks.training import training_steps
@@ -19,6 +20,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "step": training_steps,
     "grid": grids,
     "gradients": gradient_attribution,
+    "probes": probes,
     "length": costs_in_length,
     "convolution": convolutions,
     "recurrence": recurrences,

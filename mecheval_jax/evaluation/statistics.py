@@ -36,3 +36,28 @@ def percentile_interval(samples: np.ndarray, confidence: float = 0.95) -> Interv
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(samples, (tail, 1 - tail))
     return float(low), float(high)
+
+
+def difference_of_shares(
+    first: tuple[float, int], second: tuple[float, int], confidence: float = 0.95
+) -> Interval:
+    """Interval of a difference of two shares, from Wilson's of each (Newcombe 1998, method 10).
+
+    Args:
+        first: successes and trials.
+        second: those of the share that is taken from the first.
+        confidence: of the interval.
+    """
+    (a, trials_a), (b, trials_b) = first, second
+    if trials_a == 0 or trials_b == 0:
+        return -1.0, 1.0
+    (low_a, high_a), (low_b, high_b) = (
+        wilson(a, trials_a, confidence),
+        wilson(b, trials_b, confidence),
+    )
+    share_a, share_b = a / trials_a, b / trials_b
+    down, up = (
+        np.hypot(share_a - low_a, high_b - share_b),
+        np.hypot(high_a - share_a, share_b - low_b),
+    )
+    return float(share_a - share_b - down), float(share_a - share_b + up)

@@ -13,13 +13,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mecheval_jax.evaluation.mechanism import CORRUPTION, RESTORED
+from mecheval_jax.reporting.cells import draw_cells
 from mecheval_jax.reporting.drawing import COLOURS, MARKERS, one_axes, styled
 from mecheval_jax.reporting.labels import HALO, place_labels
-from mecheval_jax.reporting.tables import COMPONENTS, LOOK_UP, at, attributions, bound, number
+from mecheval_jax.reporting.tables import COMPONENTS, LOOK_UP, at, attributions, bound
 
 ROLE_ORDER = ("key", "value", "next_key", "divider", "query")
 
@@ -129,27 +129,9 @@ def _panel(
     for row in rows.to_dict("records"):
         layer = "" if math.isnan(row["layer"]) else int(row["layer"])
         values[layers.index(layer), roles.index(row["role"])] = row["value"]
-    axes.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto")
-    for (y, x), value in np.ndenumerate(values):
-        if math.isnan(value):
-            cell = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="#e6e6e6", linewidth=0)
-            cell.set(hatch="////", edgecolor="#a0a0a0")
-            axes.add_patch(cell)
-        else:
-            pale = abs(min(max(value, -1), 1)) < 0.6
-            ink = "black" if pale else "white"
-            axes.text(x, y, number(value), ha="center", va="center", color=ink, fontsize=9)
-    axes.set_xticks(range(len(roles)), roles, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(layers)), layers)
+    draw_cells(axes, values, roles, layers, norm, colours)
     axes.set_ylabel("layer" if layers != [""] else "")
     axes.set_title(component.replace("_", " "), loc="left")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    # White lines between cells.
-    axes.set_xticks(np.arange(len(roles) - 1) + 0.5, minor=True)
-    axes.set_yticks(np.arange(len(layers) - 1) + 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="minor", length=0)
 
 
 @styled

@@ -1,0 +1,54 @@
+"""Linear probes, side by side and one after the other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.benchmarks.timing import seconds
+from mecheval_jax.evaluation.linear_probes import fit_classifiers, fit_codes, random_codes
+
+PROBES, DOCUMENTS, WIDTH = 1000, 2048, 64
+ASKED = np.arange(DOCUMENTS * 3 // 4, DOCUMENTS, dtype=np.int32)
+"""The documents that are held out."""
+LOOPED = 50
+"""Probes that are fitted one after the other; the time of all is inferred from them."""
+CLASSES = (32, 1024)
+
+
+def probes() -> None:
+    """Time of a thousand probes as one program, and of a loop that calls it for each."""
+    print(
+        f"\n{'1,000 probes, 2,048 documents':34}{'one program, s':>16}{'loop, s':>10}{'ratio':>8}"
+    )
+    for classes in CLASSES:
+        features, labels, training = _noisy(classes)
+        codes = random_codes(jax.random.key(1), classes, WIDTH)
+
+        def fit(features, training, labels=labels, codes=codes):
+            arguments = (features, labels, training, jnp.asarray(ASKED))
+            if len(codes) > CLASSES[0]:
+                return fit_codes(*arguments, codes)
+            return fit_classifiers(*arguments, len(codes))
+
+        def loop(fit=fit, features=features, training=training):
+            return [fit(features[i : i + 1], training[i : i + 1]) for i in range(LOOPED)]
+
+        together = seconds(lambda f=fit, x=features, w=training: f(x, w), repeats=1)
+        apart = seconds(loop, repeats=1) * PROBES / LOOPED
+        kind = "onto codes" if classes > CLASSES[0] else "logistic"
+        name = f"{classes:,} classes, width {WIDTH}, {kind}"
+        print(f"{name:34}{together:16.1f}{apart:10.1f}{apart / together:8.2f}")
+    print(
+        f"loop: {LOOPED} probes, times {PROBES // LOOPED}; three quarters of the documents fitted"
+    )
+
+
+def _noisy(classes: int):
+    """Features in which classes are from easy to impossible to read, labels and weights."""
+    centres, noise, draw = jax.random.split(jax.random.key(0), 3)
+    labels = jax.random.randint(draw, (1, DOCUMENTS), 0, classes)
+    signal = jax.random.normal(centres, (classes, WIDTH))[labels]
+    scale = jnp.linspace(0.5, 8, PROBES)[:, None, None]
+    features = signal + scale * jax.random.normal(noise, (PROBES, DOCUMENTS, WIDTH))
+    fitted = (jnp.arange(DOCUMENTS) < ASKED[0]).astype(features.dtype)
+    return features, labels, jnp.broadcast_to(fitted, features.shape[:2])

@@ -1,0 +1,185 @@
+"""Linear probes, many at once: what a class of linear maps can read off activations.
+
+Up to `MOST_CLASSES` classes a probe is a multinomial logistic regression, the minimum of
+
+    L(W, b) = mean cross-entropy of softmax(W x + b) + ridge / 2 |W|^2
+
+over the training documents, by L-BFGS from 0. With more classes there are too few documents of
+each, and the probe is a ridge regression onto a fixed code, a unit vector c_y for each class y,
+
+    min mean |W x + b - c_y|^2 + ridge |W|^2,      prediction = argmax_y c_y . (W x + b)
+
+the nearest code. It has a closed form, and a code that is itself learned from the world, such as
+the tokens' embeddings, lets it name classes that no training document has.
+
+Features are centred and scaled to variance 1 by the training documents' statistics. All probes of
+one width are one program: mapped over sites, in chunks that fill the caches, and over labellings.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mecheval_jax.array_types import Array, Float, Int, Key, Scalar
+
+MOST_CLASSES = 128
+"""With more classes than this a probe regresses onto codes."""
+CHUNK = 8
+"""Sites whose probes are fitted side by side."""
+STEPS = 100
+"""L-BFGS steps at most."""
+TOLERANCE = 1e-3
+"""A probe is fitted where the norm of its gradient is below this: L is then right to some 1e-4."""
+LINE_SEARCH = 10
+"""Steps of a line search at most."""
+
+
+@functools.partial(jax.jit, static_argnames=("classes", "chunk"))
+def fit_classifiers(
+    features: Float[Array, "sites documents width"],
+    labels: Int[Array, "labellings documents"],
+    training: Float[Array, "sites documents"],
+    asked: Int[Array, " asked"],
+    classes: int,
+    ridge: float | Scalar = 1e-2,
+    chunk: int = CHUNK,
+) -> tuple[Int[Array, "sites labellings asked"], Float[Array, "sites labellings"]]:
+    """Fit a logistic regression for every site and labelling.
+
+    Args:
+        features: activations.
+        labels: classes of the documents, from 0; every labelling is another set of probes.
+        training: weights of the documents that probes are fitted on, 0 for all others.
+        asked: indices of the documents whose classes are predicted.
+        classes: number of classes.
+        ridge: penalty.
+        chunk: sites that are fitted side by side.
+
+    Returns:
+        The predicted classes of the documents asked, and the minima of L in nats.
+    """
+
+    def at_site(arguments):
+        x, weights = arguments
+        x, share = _with_ones(_standardized(x, weights)), weights / weights.sum()
+        penalized = jnp.arange(x.shape[1])[:, None] < x.shape[1] - 1
+
+        def fit(labels):
+            def loss(weights):
+                logits = x @ weights
+                right = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+                cross_entropy = jax.nn.logsumexp(logits, axis=1) - right
+                norm = (jnp.where(penalized, weights, 0) ** 2).sum()
+                return (share * cross_entropy).sum() + ridge / 2 * norm
+
+            fitted, value = _minimize(loss, jnp.zeros((x.shape[1], classes), x.dtype))
+            return (x[asked] @ fitted).argmax(axis=1).astype(labels.dtype), value
+
+        return jax.vmap(fit)(labels)
+
+    return _over_sites(at_site, features, training, chunk)
+
+
+@functools.partial(jax.jit, static_argnames=("chunk",))
+def fit_codes(
+    features: Float[Array, "sites documents width"],
+    labels: Int[Array, "labellings documents"],
+    training: Float[Array, "sites documents"],
+    asked: Int[Array, " asked"],
+    codes: Float[Array, "classes code"],
+    ridge: float | Scalar = 1e-2,
+    chunk: int = CHUNK,
+) -> tuple[Int[Array, "sites labellings asked"], Float[Array, "sites labellings"]]:
+    """Fit a regression onto codes for every site and labelling.
+
+    Args:
+        features: activations.
+        labels: classes of the documents, from 0; every labelling is another set of probes.
+        training: weights of the documents that probes are fitted on, 0 for all others.
+        asked: indices of the documents whose classes are predicted.
+        codes: a unit vector for each class.
+        ridge: penalty.
+        chunk: sites that are fitted side by side.
+
+    Returns:
+        The classes of the codes nearest to the documents asked, and the minima of the penalized
+        mean squared errors.
+    """
+
+    def at_site(arguments):
+        x, weights = arguments
+        x, share = _standardized(x, weights), (weights / weights.sum())[:, None]
+        penalty = ridge * jnp.eye(x.shape[1], dtype=x.dtype)
+        factor = jax.scipy.linalg.cho_factor(x.T @ (share * x) + penalty)
+
+        def fit(labels):
+            targets = codes[labels]
+            mean = (share * targets).sum(axis=0, keepdims=True)  # the features' means are 0
+            fitted = jax.scipy.linalg.cho_solve(factor, x.T @ (share * (targets - mean)))
+            read = x @ fitted + mean
+            loss = (share * (read - targets) ** 2).sum() + ridge * (fitted**2).sum()
+            return (read[asked] @ codes.T).argmax(axis=1).astype(labels.dtype), loss
+
+        return jax.lax.map(fit, labels)
+
+    return _over_sites(at_site, features, training, chunk)
+
+
+def random_codes(key: Key, classes: int, width: int) -> Float[Array, "classes width"]:
+    """Independent directions, one for each class."""
+    return unit_rows(jax.random.normal(key, (classes, width)))
+
+
+def unit_rows(x: Float[Array, "rows width"]) -> Float[Array, "rows width"]:
+    """Rows of length 1."""
+    return x / jnp.maximum(jnp.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _over_sites(at_site, features, training, chunk):
+    """Map over sites in equal chunks: one of another size would be compiled a second time."""
+    sites = features.shape[0]
+    size = -(-sites // -(-sites // chunk))
+    blank = -sites % size
+    features = jnp.pad(features, ((0, blank), (0, 0), (0, 0)))
+    training = jnp.pad(training, ((0, blank), (0, 0)), constant_values=1)
+    found = jax.lax.map(at_site, (features, training), batch_size=size)
+    return jax.tree.map(lambda values: values[:sites], found)
+
+
+def _standardized(x, weights):
+    share = (weights / weights.sum())[:, None]
+    centred = x - (share * x).sum(axis=0, keepdims=True)
+    deviation = jnp.sqrt((share * centred**2).sum(axis=0, keepdims=True))
+    # A channel that never varies says nothing, and rounding must not be blown up to say it.
+    scale = jnp.abs(x).max(axis=0, keepdims=True)
+    return jnp.where(deviation > 1e-5 * scale, centred / jnp.maximum(deviation, 1e-30), 0)
+
+
+def _with_ones(x):
+    return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1)
+
+
+def _minimize(loss, start) -> tuple[Array, Array]:
+    """The minimum of a convex function, and its value."""
+    search = optax.scale_by_zoom_linesearch(LINE_SEARCH, initial_guess_strategy="one")
+    solver = optax.lbfgs(linesearch=search)
+    value_and_gradient = optax.value_and_grad_from_state(loss)
+
+    def step(carry):
+        count, _, params, state = carry
+        value, gradient = value_and_gradient(params, state=state)
+        updates, state = solver.update(
+            gradient, state, params, value=value, grad=gradient, value_fn=loss
+        )
+        norm = jnp.sqrt((optax.tree.get(state, "grad") ** 2).sum())
+        return count + 1, norm, optax.apply_updates(params, updates), state
+
+    def unfinished(carry):
+        count, norm, *_ = carry
+        return (count < STEPS) & (norm > TOLERANCE)
+
+    first = (0, jnp.full((), jnp.inf, start.dtype), start, solver.init(start))
+    _, _, fitted, state = jax.lax.while_loop(unfinished, step, first)
+    return fitted, optax.tree.get(state, "value")
