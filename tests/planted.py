@@ -48,9 +48,7 @@ TEMPERATURE = 2.0
 Planted = tuple[ModelConfig, PyTree, AssociativeRecall]
 
 
-def induction(
-    seed: int = 0, feed_forward: str = "none", task: AssociativeRecall = TASK
-) -> Planted:
+def induction(seed: int = 0, feed_forward: str = "none", task: AssociativeRecall = TASK) -> Planted:
     """A two-layer Transformer that binds in layer 0 and looks up in layer 1.
 
     Args:

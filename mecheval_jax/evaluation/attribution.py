@@ -31,9 +31,7 @@ class Scores:
 
     def __init__(self, grid: Grid, evaluation: EvaluationConfig):
         self.grid, self.evaluation = grid, evaluation
-        self.bootstrap = Bootstrap(
-            [grid.present.shape[1]], evaluation.resamples, evaluation.seed
-        )
+        self.bootstrap = Bootstrap([grid.present.shape[1]], evaluation.resamples, evaluation.seed)
 
     def cell(self, site: str, direction: str, corruption: str, role: str) -> dict[str, Estimate]:
         """All scores of one site at one role; a score that cannot be told is NaN."""

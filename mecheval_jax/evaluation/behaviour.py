@@ -29,8 +29,8 @@ def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None)
 
     Returns:
         ``accuracy`` (0-1) with its Wilson interval ``accuracy_low``, ``accuracy_high``,
-        ``likelihood`` (mean probability of the answer), ``loss`` in nats, ``split``,
-        ``documents``, and ``floors``, the accuracies of heuristics without recall.
+        ``likelihood`` (mean probability of the answer), ``loss`` in nats, ``asked`` (answers that
+        count), ``split``, ``documents``, and ``floors``, the accuracies of heuristics without recall.
     """
     evaluation, task = experiment.evaluation, experiment.task
     batch = documents_of(experiment) if batch is None else batch
@@ -53,6 +53,7 @@ def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None)
         "accuracy_high": high,
         "likelihood": likelihood / asked,
         "loss": loss / asked,
+        "asked": round(asked),
         "split": evaluation.split,
         "documents": evaluation.documents,
         "floors": task.floors(floor_key, max(4096, evaluation.documents), evaluation.split),

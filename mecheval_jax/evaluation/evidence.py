@@ -226,7 +226,9 @@ class Readings:
         asked = evidence.asked.astype(int)[drawn]
         samples = (draw.binomial(asked, shares[drawn]) / asked).mean(axis=1)
         if runs == 1:
-            return wilson(float(evidence.correct[0]), int(evidence.asked[0]), self.confidence), samples
+            return wilson(
+                float(evidence.correct[0]), int(evidence.asked[0]), self.confidence
+            ), samples
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(samples, (tail, 1 - tail))
         return (float(low), float(high)), samples

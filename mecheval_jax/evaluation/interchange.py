@@ -12,6 +12,7 @@ from ``mixer_output`` on then have that one position, and no other could change 
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -157,6 +158,7 @@ def corrupted_tokens(
     ]
 
 
+@functools.lru_cache(maxsize=8)
 def compile_grid(
     model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites: Sequence[str]
 ):

@@ -194,19 +194,31 @@ def _reason(readings: Readings, case: Cases, numbers: dict[str, Any]) -> str:
 
     sentences = {
         "two_routes": lambda: f"the input of layer {layer} restores {both()}",
-        "bound": lambda: f"the input of layer {layer} restores {said.bound} at the value: the "
-        "pair is bound in the context and looked up",
-        "second_route_unclear": lambda: f"the input of layer {layer} restores {both()}: whether "
-        "there is a second route is not clear",
-        "binding_unclear": lambda: f"the input of layer {layer} restores {said.bound} at the "
-        "value: neither enough for induction nor too little",
-        "source_unclear": lambda: "no layer's input restores at the value, and that of layer "
-        f"{layer} restores {said.elsewhere} at the key and the query: the answer comes from "
-        "elsewhere",
-        "convolution_unclear": lambda: f"layer {layer} retrieves the answer, and one vector of "
-        f"its convolution restores {said.convolved}: neither enough nor too little",
-        "convolved": lambda: f"{said.retrieval}, and so does one vector of its convolution at "
-        f"the {said.convolved_role}, {said.convolved}{said.delay}",
+        "bound": lambda: (
+            f"the input of layer {layer} restores {said.bound} at the value: the "
+            "pair is bound in the context and looked up"
+        ),
+        "second_route_unclear": lambda: (
+            f"the input of layer {layer} restores {both()}: whether "
+            "there is a second route is not clear"
+        ),
+        "binding_unclear": lambda: (
+            f"the input of layer {layer} restores {said.bound} at the "
+            "value: neither enough for induction nor too little"
+        ),
+        "source_unclear": lambda: (
+            "no layer's input restores at the value, and that of layer "
+            f"{layer} restores {said.elsewhere} at the key and the query: the answer comes from "
+            "elsewhere"
+        ),
+        "convolution_unclear": lambda: (
+            f"layer {layer} retrieves the answer, and one vector of "
+            f"its convolution restores {said.convolved}: neither enough nor too little"
+        ),
+        "convolved": lambda: (
+            f"{said.retrieval}, and so does one vector of its convolution at "
+            f"the {said.convolved_role}, {said.convolved}{said.delay}"
+        ),
         "retrieved": lambda: said.retrieval + said.delay,
     }
     return sentences[step]()

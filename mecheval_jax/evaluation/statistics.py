@@ -62,7 +62,9 @@ def bca_interval(
         return np.nan, np.nan
     # Half of those that equal the estimate lie below it; none or all would be infinitely biased.
     below = ((known < value).mean() + (known <= value).mean()) / 2
-    bias = _NORMAL.inv_cdf(float(np.clip(below, 1 / (len(known) + 1), len(known) / (len(known) + 1))))
+    bias = _NORMAL.inv_cdf(
+        float(np.clip(below, 1 / (len(known) + 1), len(known) / (len(known) + 1)))
+    )
     ends = []
     for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
         shifted = bias + _NORMAL.inv_cdf(tail)
