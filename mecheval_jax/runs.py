@@ -17,9 +17,9 @@ from mecheval_jax.evaluation.mechanism import Verdict, judge
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
+from mecheval_jax.reporting.record import Record
 from mecheval_jax.reporting.writers import JsonLines
 from mecheval_jax.run_folder import RunFolder
-from mecheval_jax.reporting.record import Record
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.state import abstract_state
@@ -156,6 +156,8 @@ def kept_steps(workdir: str | os.PathLike) -> list[int]:
     checkpoints = _checkpoints(folder)
     steps = checkpoints.steps()
     checkpoints.close()
+    if not steps:
+        raise UserError(f"{folder.path} has no checkpoint yet: train it first")
     return steps
 
 

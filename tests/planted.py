@@ -28,7 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.evaluation.interchange import Grid
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.evidence import Evidence, verdict_sites
+from mecheval_jax.evaluation.interchange import Grid, measure
+from mecheval_jax.evaluation.mechanism import Verdict, judge
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.tasks.associative_recall import FIRST_KEY, AssociativeRecall
 from mecheval_jax.tasks.base import Batch
@@ -311,6 +314,35 @@ def task_with(**changes) -> AssociativeRecall:
     return dataclasses.replace(TASK, **changes)
 
 
+EVALUATION = EvaluationConfig(documents=64, corruptions=("key",), resamples=300)
+"""Of the verdicts on planted models."""
+
+
+@functools.cache
+def floor(task: AssociativeRecall = TASK) -> float:
+    """Accuracy of the best heuristic on a task."""
+    return task.floors(jax.random.key(0))["best"]
+
+
+def evidence_of(grid: Grid, config: ModelConfig, task: AssociativeRecall = TASK) -> Evidence:
+    """What a verdict reads from a grid; an answer is right where it has more than half."""
+    clean = grid.runs["probability"][0]
+    correct = float((clean > 0.5).sum())
+    found = Evidence.of_grid(grid, verdict_sites(config), correct, len(clean), floor(task))
+    assert found is not None
+    return found
+
+
+def verdict_of(
+    model: Planted, documents_seed: int = 0, sites: tuple[str, ...] | None = None
+) -> Verdict:
+    """The verdict on a planted model, from the sites that it needs, or from more."""
+    config, params, task = model
+    batch = documents(task, EVALUATION.documents, documents_seed)
+    grid = measure(config, params, task, batch, EVALUATION, sites or verdict_sites(config))
+    return judge(evidence_of(grid, config, task), EVALUATION)
+
+
 def _directions(seed: int, width: int, *counts: int) -> list[np.ndarray]:
     """Orthonormal rows in groups of `counts`, all orthogonal to the vector of ones."""
     total = sum(counts)
@@ -347,6 +379,7 @@ def fabricated_grid(
     roles: tuple[str, ...] = ("key", "value", "next_key", "query"),
     present: np.ndarray | None = None,
     damaged: dict[tuple[str, str], np.ndarray] | None = None,
+    inside: tuple[str, ...] = (),
 ) -> Grid:
     """A grid of given probabilities, one corruption (``key``), at the residual stream.
 
@@ -357,8 +390,9 @@ def fabricated_grid(
         roles: of the grid.
         present: [role, document]; all if None.
         damaged: as `restored`, of the other direction; the clean run's by default.
+        inside: names of further sites of every layer.
     """
-    parts = ("block_input", "block_output")
+    parts = ("block_input", *inside, "block_output")
     sites = tuple(f"block_{layer}/{part}" for layer in range(layers) for part in parts)
     for site, role in [*restored, *(damaged or {})]:
         assert site in sites, f"{site} is none of {sites}"

@@ -30,7 +30,8 @@ def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None)
     Returns:
         ``accuracy`` (0-1) with its Wilson interval ``accuracy_low``, ``accuracy_high``,
         ``likelihood`` (mean probability of the answer), ``loss`` in nats, ``asked`` (answers that
-        count), ``split``, ``documents``, and ``floors``, the accuracies of heuristics without recall.
+        count), ``split``, ``documents``, and ``floors``, the accuracies of heuristics without
+        recall.
     """
     evaluation, task = experiment.evaluation, experiment.task
     batch = documents_of(experiment) if batch is None else batch

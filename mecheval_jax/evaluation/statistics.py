@@ -128,12 +128,12 @@ def bootstrap_weights(runs: Sequence[int], resamples: int, seed: int) -> np.ndar
     return np.concatenate(columns, axis=1)
 
 
-def _quotient(above: np.ndarray, under: np.ndarray) -> np.ndarray:
+def _quotient(above, under):
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(np.abs(under) > 0, above / under, np.nan)
 
 
-def _acceleration(remaining: np.ndarray) -> float:
+def _acceleration(remaining):
     """Skewness of the estimates that leave one unit out, over 6."""
     known = remaining[~np.isnan(remaining)]
     if not len(known):

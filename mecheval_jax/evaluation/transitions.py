@@ -1,15 +1,15 @@
 """When a mechanism appears during training, and whether it changes.
 
 The verdict is given at every kept checkpoint; steps at which it is ``undecided`` are passed over.
-Where two verdicts A, B follow one another, the transition is reported at the first step of B. In each
-replicate of the bootstrap (the same resampled documents at all steps) it lies at the step k that
-fits best: the fewest steps from A's first on that are B before k, or not B from k to B's last.
-Between two checkpoints nothing is known, so that a replicate whose transition is found at k says
-that it happened after the checkpoint before; the interval takes its lower end from those and its
-upper end from the k.
+Where two verdicts A, B follow one another, the transition is reported at the first step of B. In
+each replicate of the bootstrap (the same resampled documents at all steps) it lies at the step k
+that fits best: the fewest steps from A's first on that are B before k, or not B from k to B's
+last. Between two checkpoints nothing is known: a transition found at k happened after the
+checkpoint before it. The interval takes its lower end from those and its upper end from the k.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,7 +57,7 @@ def find_transitions(
     stretches = _stretches(verdicts)
     return [
         _transition(steps, verdicts, classes, first, second, confidence)
-        for first, second in zip(stretches, stretches[1:], strict=False)
+        for first, second in itertools.pairwise(stretches)
     ]
 
 

@@ -42,8 +42,10 @@ class Record:
             return table, None
         write_text(folder.controls, self._table("controls", CONTROLS).to_csv(index=False))
         last.evidence.write(folder.evidence)
+        # What the run answers at its end is not what it answers at an earlier step.
+        finished_later = step < folder.read_summary().get("step", 0)
         folder.update_summary(
-            **last.behaviour,
+            **({} if finished_later else last.behaviour),
             evidence_step=step,
             **last.verdict.as_dict(),
             over_training=self._over_training(),

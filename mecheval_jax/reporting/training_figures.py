@@ -63,11 +63,8 @@ def attribution_over_steps(
     axes.axhline(RESTORED, color="#909090", linewidth=0.8, linestyle=":", zorder=1)
     ends = pd.concat([rows["low"], rows["high"]]).dropna()
     low = min(-0.1, max(-1.0, ends.min() if len(ends) else 0.0))
-    axes.set(
-        xlabel="training step",
-        ylabel=f"attribution at {'the input of layer 1' if site == LOOK_UP else 'the output of layer 0'}",
-        ylim=(low, 1.35),
-    )
+    place = "input of layer 1" if site == LOOK_UP else "output of layer 0"
+    axes.set(xlabel="training step", ylabel=f"attribution at the {place}", ylim=(low, 1.35))
     axes.set_xlim(0, last + max(1, math.ceil(last / 50)))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
