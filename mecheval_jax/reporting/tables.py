@@ -107,7 +107,6 @@ def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
         "@query": number(at(rows, LOOK_UP, "query")["value"]),
         "verdict": str(summary.get("verdict", MISSING)),
         "layer": MISSING if layer is None else str(layer),
-        "binding": summary.get("binding") or MISSING,
     }
 
 
@@ -121,7 +120,7 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     console = _console()
     table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", header_style="bold")
     for column in run_row("", {}):
-        words = column in ("run", "mixer", "verdict", "binding")
+        words = column in ("run", "mixer", "verdict")
         table.add_column(column, justify="left" if words else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row.values()))
