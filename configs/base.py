@@ -55,6 +55,7 @@ def base() -> ConfigDict:
     config.training.evaluate_every = 500  # steps
     config.training.evaluation_documents = 320  # of such an evaluation, split dev
     config.training.checkpoint_every = 5000  # steps
+    config.training.keep_checkpoints = 2  # the newest that are kept; 0: all
     config.training.steps_per_dispatch = 100  # steps compiled into one program
 
     config.evaluation = ConfigDict()

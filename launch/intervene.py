@@ -1,9 +1,9 @@
 """Measure how a trained run recalls: the interchange grid, its table and the verdict.
 
-    python -m launch.intervene --workdir=DIR
+    python -m launch.intervene --workdir=DIR [--steps=all]
 
-Writes ``interchange.csv`` and the verdict in ``summary.json``. Flags change what the run's
-own config says of the evaluation.
+Writes ``interchange.csv``, ``controls.csv`` and the verdict in ``summary.json``; over several steps
+``transitions.csv`` too. Flags change what the run's own config says of the evaluation.
 """
 
 from absl import flags
@@ -14,7 +14,11 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", requi
 SITES = flags.DEFINE_list(
     "sites",
     None,
-    "Sites; the components of every layer if not given; all: those inside the mixers too.",
+    "Sites; the components of every layer and the convolution outputs if not given; all: every "
+    "site inside the mixers too.",
+)
+STEPS = flags.DEFINE_list(
+    "steps", None, "Steps of checkpoints; all: every one that is kept; the newest if not given."
 )
 ROLES = flags.DEFINE_list("roles", None, "Positions at which activations are exchanged.")
 CORRUPTIONS = flags.DEFINE_list("corruptions", None, "Roles whose token is replaced.")
@@ -36,7 +40,7 @@ def main():
         for holder in flag_holders
         if holder.value is not None
     }
-    table, verdict = runs.intervene(WORKDIR.value, SITES.value, **changes)
+    table, verdict = runs.intervene(WORKDIR.value, SITES.value, STEPS.value, **changes)
     tables.show_interchange(table, verdict)
 
 

@@ -1,10 +1,11 @@
 """The folder of one run: what it is, where it came from, what it found.
 
 config.json        the experiment             interchange.csv  the causal evidence
-provenance.json    versions, commit, device   summary.json     accuracy and verdict
-metrics.jsonl      metrics over steps         slices.csv       accuracy by length, pairs, ...
-checkpoints/       orbax                      figures/         PNG and SVG
-                                              report.html      all of it, to look at
+provenance.json    versions, commit, device   controls.csv     the same where nothing should be
+metrics.jsonl      metrics over steps         evidence.npz     what the verdict rests on
+checkpoints/       orbax                      transitions.csv  changes of the verdict in training
+summary.json       accuracy and verdict       slices.csv       accuracy by length, pairs, ...
+figures/           PNG and SVG                report.html      all of it, to look at
 """
 
 import datetime
@@ -35,6 +36,9 @@ class RunFolder:
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.interchange = self.path / "interchange.csv"
+        self.controls = self.path / "controls.csv"
+        self.evidence = self.path / "evidence.npz"
+        self.transitions = self.path / "transitions.csv"
         self.summary = self.path / "summary.json"
         self.slices = self.path / "slices.csv"
         self.figures = self.path / "figures"
@@ -69,7 +73,8 @@ class RunFolder:
             write_json(self.provenance, provenance(experiment))
 
     def _check_same(self, experiment: Experiment) -> None:
-        ours, theirs = _flat(experiment.as_dict()), _flat(read_json(self.config))
+        # With the defaults of fields that an older file lacks.
+        ours, theirs = _flat(experiment.as_dict()), _flat(self.experiment().as_dict())
         different = [
             f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here"
             for name in sorted(ours.keys() | theirs.keys())

@@ -9,18 +9,18 @@ import jax
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.attribution import Scores
-from mecheval_jax.evaluation.behaviour import answer_all, documents_of, evaluate, summarize
-from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.interchange import Grid, measure
-from mecheval_jax.evaluation.mechanism import CORRUPTION, Verdict, judge
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.behaviour import answer_all, documents_of, summarize
+from mecheval_jax.evaluation.evidence import Evidence
+from mecheval_jax.evaluation.findings import find
+from mecheval_jax.evaluation.mechanism import Verdict, judge
 from mecheval_jax.evaluation.slices import as_csv, slice_accuracy
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
+from mecheval_jax.reporting.record import Record
 from mecheval_jax.reporting.writers import JsonLines
-from mecheval_jax.run_folder import RunFolder, write_text
+from mecheval_jax.run_folder import RunFolder
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.state import abstract_state
@@ -80,7 +80,7 @@ def train(
     folder = RunFolder(workdir)
     folder.open(experiment)
     model, task, training = experiment.model, experiment.task, experiment.training
-    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
     if folder.read_summary().get("finished") and training.steps in checkpoints.steps():
         checkpoints.close()
         say(f"{folder.path}: this run is finished, nothing to train")
@@ -125,87 +125,125 @@ def train(
     return folder
 
 
-def load(workdir: str | os.PathLike) -> Run:
+def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
     """The trained model of a run folder.
 
+    Args:
+        workdir: the folder.
+        step: of the checkpoint; the newest that can be read if None.
+
     Raises:
-        UserError: no run there, or no checkpoint that can be read.
+        UserError: no run there, no checkpoint of that step, or none that can be read.
     """
     folder = RunFolder(workdir)
     experiment = folder.experiment()
-    if not folder.checkpoints.exists():
-        raise UserError(f"{folder.path} has no checkpoint yet: train it first")
-    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints = _checkpoints(folder)
     mesh = make_mesh(jax.devices()[:1])
     abstract = abstract_state(experiment.model, experiment.training, mesh)
-    state = checkpoints.restore(abstract, _Say(), set_aside=False)
-    checkpoints.close()
+    try:
+        if step is not None:
+            state = checkpoints.read(step, abstract)
+        else:
+            state = checkpoints.restore(abstract, _Say(), set_aside=False)
+    finally:
+        checkpoints.close()
     if state is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
     return Run(folder, experiment, jax.device_get(state.params), int(state.step))
 
 
+def kept_steps(workdir: str | os.PathLike) -> list[int]:
+    """Steps of the checkpoints of a run folder, in order.
+
+    Raises:
+        UserError: no run there, or no checkpoint.
+    """
+    folder = RunFolder(workdir)
+    folder.experiment()
+    checkpoints = _checkpoints(folder)
+    steps = checkpoints.steps()
+    checkpoints.close()
+    if not steps:
+        raise UserError(f"{folder.path} has no checkpoint yet: train it first")
+    return steps
+
+
+def _checkpoints(folder: RunFolder) -> Checkpoints:
+    if not folder.checkpoints.exists():
+        raise UserError(f"{folder.path} has no checkpoint yet: train it first")
+    return Checkpoints(folder.checkpoints, keep=None)  # who only reads throws nothing away
+
+
 def intervene(
     workdir: str | os.PathLike,
     sites: Sequence[str] | None = None,
+    steps: Sequence[int] | str | None = None,
     **changes: object,
 ) -> tuple[Any, Verdict | None]:
-    """Measure the interchange grid of a run, write ``interchange.csv`` and the verdict.
+    """Measure the interchange grid of a run with its controls, and judge.
+
+    Writes ``interchange.csv``, ``controls.csv``, ``evidence.npz``, the verdict in ``summary.json``,
+    and of several steps ``transitions.csv``.
 
     Args:
         workdir: folder of a trained run.
-        sites: paths or aliases; the canonical components of every layer if None.
+        sites: paths or aliases; if None the canonical components of every layer and the
+            convolution outputs that the verdict reads.
+        steps: of the checkpoints; ``all`` that are kept; the newest if None.
         **changes: fields of `EvaluationConfig` that differ from the run's config.
 
     Returns:
-        The table (a pandas DataFrame), and the verdict; None where the grid lacks what it needs.
+        The table (a pandas DataFrame), and the verdict at the last of the steps; None where the
+        grid lacks what it needs.
 
     Raises:
-        UserError: nothing trained there, an unknown site, role, corruption or direction.
+        UserError: nothing trained there, an unknown site, role, corruption, direction or step.
     """
-    from mecheval_jax.evaluation.tables import interchange_table  # pandas: slow to import
-
-    run = load(workdir)
-    evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
-    experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
-    model, folder = experiment.model, run.folder
-    if run.step != experiment.training.steps:
-        say(f"{folder.path}: training is not finished; reading step {run.step}")
-    batch = documents_of(experiment)
-    say(f"{folder.path}: interchange interventions over {evaluation.documents} documents")
-    grid = measure(model, run.params, experiment.task, batch, evaluation, sites)
-    scores = Scores(grid, evaluation)
-    constants = {
-        "run": folder.name,
-        "mixer": model.mixer,
-        "width": model.width,
-        "layers": model.layers,
-        "learning_rate": experiment.training.learning_rate,
-        "seed": experiment.training.seed,
-        "step": run.step,
-        "split": evaluation.split,
-    }
-    table = interchange_table(scores, constants)
-    write_text(folder.interchange, table.to_csv(index=False))
-    verdict = None
-    if _can_judge(grid, evaluation, model.layers):
-        behaviour = evaluate(run.params, experiment, batch)
-        verdict = judge(
-            scores, model.layers, behaviour["accuracy_low"], behaviour["floors"]["best"]
+    chosen: Sequence[int | None] = [None]
+    if steps is not None:
+        kept = kept_steps(workdir)
+        if steps in ("all", ["all"]):
+            chosen = kept
+        else:
+            valid = {str(step): step for step in kept}
+            chosen = sorted({valid[choose("step", str(step), valid)] for step in steps})
+    record = Record(RunFolder(workdir))
+    batch = None
+    for step in chosen:
+        run = load(workdir, step)
+        evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
+        experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
+        if step is None and run.step != experiment.training.steps:
+            say(f"{run.folder.path}: training is not finished; reading step {run.step}")
+        batch = documents_of(experiment) if batch is None else batch
+        say(
+            f"{run.folder.path}: interchange interventions over {evaluation.documents} documents, "
+            f"step {run.step}"
         )
-        folder.update_summary(**behaviour, evidence_step=run.step, **verdict.as_dict())
-    else:  # the table that an earlier verdict rested on is no more
-        folder.forget_in_summary("evidence_step", *(f.name for f in dataclasses.fields(Verdict)))
-    return table, verdict
+        record.add(experiment, run.step, find(run.params, experiment, batch, sites))
+    return record.write()
 
 
-def _can_judge(grid: Grid, evaluation: EvaluationConfig, layers: int) -> bool:
-    """Whether a grid has the residual stream and the roles that a verdict looks at."""
-    needed = {f"block_{layer}/block_output" for layer in range(layers)}
-    needed |= {f"block_{layer}/block_input" for layer in range(1, layers)}
-    return (
-        needed <= set(grid.sites)
-        and {"key", "value", "query"} <= set(grid.roles)
-        and CORRUPTION in evaluation.corruptions
-        and "restore" in evaluation.directions
-    )
+def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool]]:
+    """The verdict on several runs together, which should differ in their seeds alone.
+
+    Those that have learned the task are pooled; intervals resample runs, and then documents.
+
+    Args:
+        workdirs: folders of runs on which `intervene` has been called.
+
+    Returns:
+        The verdict, and by the name of each run whether it has learned.
+
+    Raises:
+        UserError: fewer than two runs, one without evidence, or architectures that differ.
+    """
+    folders = list({folder.path.resolve(): folder for folder in map(RunFolder, workdirs)}.values())
+    if len(folders) < 2:
+        raise UserError("one run is no population: give the workdirs of two runs or more")
+    evaluation = folders[0].experiment().evaluation
+    found = [Evidence.read(folder.evidence) for folder in folders]
+    learned = [judge(evidence, evaluation).verdict != "not_learned" for evidence in found]
+    chosen = [evidence for evidence, ok in zip(found, learned, strict=True) if ok] or found
+    names = [str(folder.path) for folder in folders]
+    return judge(Evidence.pool(chosen), evaluation), dict(zip(names, learned, strict=True))

@@ -8,9 +8,14 @@ scaled to `SHARP` against 0.
     induction           layer 0 copies the previous token's identity into directions of its
                         own, at every token; layer 1 attends from the query to the token
                         that stores it as its previous one, and copies that token.
-    direct retrieval    the convolution of one Mamba layer sees the previous token beside the
+    direct retrieval    in one layer, heads of the query's own copy every token of the document
+                        into directions of its place, and the MLP at the query compares keys.
+    mixture             both in one model: pairs of the first half are induced, those of the
+                        second half retrieved directly.
+    convolution         the convolution of one Mamba layer sees earlier tokens beside the
                         current one; the scan writes value identities into the state entry
-                        of the previous key, and reads the entry of the current key.
+                        of their key, and reads the entry of the current key. It does so at the
+                        value, or one token later.
 
 Each function returns the shape of the model, its parameters and the task it solves.
 """
@@ -23,7 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.evaluation.interchange import Grid
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.evidence import Evidence, verdict_sites
+from mecheval_jax.evaluation.interchange import Grid, measure
+from mecheval_jax.evaluation.mechanism import Verdict, judge
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.tasks.associative_recall import FIRST_KEY, AssociativeRecall
 from mecheval_jax.tasks.base import Batch
@@ -43,14 +51,15 @@ TEMPERATURE = 2.0
 Planted = tuple[ModelConfig, PyTree, AssociativeRecall]
 
 
-def induction(seed: int = 0, feed_forward: str = "none") -> Planted:
+def induction(seed: int = 0, feed_forward: str = "none", task: AssociativeRecall = TASK) -> Planted:
     """A two-layer Transformer that binds in layer 0 and looks up in layer 1.
 
     Args:
         seed: of the directions.
         feed_forward: ``none``, or a kind whose weights are then all zero.
+        task: any of up to 20 tokens.
     """
-    width, tokens, length = 64, TASK.vocabulary_size, TASK.max_length
+    width, tokens, length = 64, task.vocabulary_size, task.max_length
     config = ModelConfig(
         mixer="attention",
         layers=2,
@@ -82,34 +91,159 @@ def induction(seed: int = 0, feed_forward: str = "none") -> Planted:
     for layer, kernels in enumerate(layers):
         for name, kernel in (kernels | {"out_proj": np.eye(width)}).items():
             params[f"block_{layer}"]["mixer"][name]["kernel"] = kernel
-    return config, _as_arrays(params), TASK
+    return config, _as_arrays(params), task
 
 
-def direct_retrieval(seed: int = 0, layers: int = 2, layer: int = 0, d_conv: int = 2) -> Planted:
-    """A Mamba that retrieves at the query, in one layer; the others write nothing.
+def direct_retrieval(
+    seed: int = 0, layers: int = 2, layer: int = 0, task: AssociativeRecall = TASK
+) -> Planted:
+    """A Transformer that retrieves at the query, in one layer; the others write nothing.
+
+    Args:
+        seed: of the directions.
+        layers: depth.
+        layer: the layer that retrieves; above 0 the retrieval is delayed.
+        task: of 4 pairs and up to 8 keys and values.
+    """
+    model = _Wide(seed, layers, task)
+    model.compare(layer, range(task.pairs))
+    return model.planted()
+
+
+def delayed_retrieval(seed: int = 0, task: AssociativeRecall = TASK) -> Planted:
+    """`direct_retrieval` in layer 1 of two."""
+    return direct_retrieval(seed, layers=2, layer=1, task=task)
+
+
+def mixture(seed: int = 0, task: AssociativeRecall = TASK) -> Planted:
+    """A Transformer that induces the first two pairs and retrieves the others directly."""
+    model = _Wide(seed, 2, task)
+    half = task.pairs // 2
+    model.compare(0, range(half, task.pairs))
+    model.bind(0, range(half))
+    model.look_up(1)
+    return model.planted()
+
+
+class _Wide:
+    """A Transformer of 16 heads of 8 channels, to which mechanisms are added.
+
+    A head attends where it is told to, and to the first token, which it copies nothing of,
+    everywhere else.
+    """
+
+    WIDTH, HEADS, SIZE = 128, 16, 8
+
+    def __init__(self, seed: int, layers: int, task: AssociativeRecall):
+        tokens, length = task.vocabulary_size, task.max_length
+        self.task, self.query = task, 2 * task.pairs + 2
+        self.hidden = task.pairs * task.key_vocabulary * task.value_vocabulary
+        self.config = ModelConfig(
+            mixer="attention",
+            layers=layers,
+            width=self.WIDTH,
+            vocabulary_size=tokens,
+            max_length=length,
+            positions="learned",
+            activation="relu",
+            hidden=self.hidden,
+            mixer_options={"heads": self.HEADS},
+        )
+        counts = (tokens, length, task.key_vocabulary, *(self.SIZE,) * (2 * task.pairs))
+        identity, self.place, self.previous, *self.slots = _directions(seed, self.WIDTH, *counts)
+        self.keys = identity[FIRST_KEY : task.first_value]
+        self.values = identity[task.first_value : task.first_filler]
+        self.params = _blank(self.config, identity)
+        self.params["position_embedding"]["embedding"] = self.place
+
+    def planted(self) -> Planted:
+        return self.config, _as_arrays(self.params), self.task
+
+    def _head(self, layer: int, head: int, asks, answers, reads, writes, long):
+        """One head: scores asks^T answers, scaled to `SHARP` for inputs of lengths `long`."""
+        mixer = self.params[f"block_{layer}"]["mixer"]
+        own = slice(head * self.SIZE, (head + 1) * self.SIZE)
+        score = np.sqrt(SHARP * np.sqrt(self.SIZE))
+        for name, rows, size in (("q", asks, long[0]), ("k", answers, long[1])):
+            mixer[f"{name}_proj"]["kernel"][:, own][:, : len(rows)] = score * rows.T / size
+        mixer["v_proj"]["kernel"][:, own][:, : len(reads)] = reads.T / long[1]
+        mixer["out_proj"]["kernel"][own][: len(writes)] = writes
+
+    def _at_places(self, layer, head, pairs, reads, writes):
+        """A head that looks from one place to another, for `pairs` of places."""
+        sources, targets = zip(*pairs, strict=True)
+        everywhere, first = self.place.sum(axis=0), self.place[0] / 2
+        asks = np.stack([*self.place[list(sources)], everywhere])
+        answers = np.stack([*self.place[list(targets)], first])
+        long = np.sqrt(self.WIDTH / 2)  # an identity and a place
+        self._head(layer, head, asks, answers, reads, writes, (long, long))
+
+    def compare(self, layer: int, pairs) -> None:
+        """Retrieve `pairs` at the query: copy their tokens there, compare keys in the MLP."""
+        task, block = self.task, self.params[f"block_{layer}"]
+        for place in (2 * pair + part for pair in pairs for part in (0, 1)):
+            reads = self.values if place % 2 else self.keys
+            slot = self.slots[place][: len(reads)]
+            self._at_places(layer, place, [(self.query, place + 1)], reads, slot)
+        long = np.sqrt(self.WIDTH / (2 + 2 * len(pairs)))
+        combinations = np.ndindex(len(pairs), task.key_vocabulary, task.value_vocabulary)
+        first, second = block["mlp"]["fc1"], block["mlp"]["fc2"]
+        for unit, (number, key, value) in enumerate(combinations):
+            place = 2 * pairs[number]
+            agree = self.keys[key] + self.slots[place][key] + self.slots[place + 1][value]
+            first["kernel"][:, unit] = agree / long
+            first["bias"][unit] = -2.5  # three of three agree
+            second["kernel"][unit] = 2 * ANSWER * self.values[value]
+
+    def bind(self, layer: int, pairs) -> None:
+        """Copy the key of `pairs` to their value token."""
+        places = [(2 * pair + 2, 2 * pair + 1) for pair in pairs]
+        self._at_places(layer, 2 * self.task.pairs, places, self.keys, self.previous)
+
+    def look_up(self, layer: int) -> None:
+        """Attend from a key to the token that stores it, and copy that one's value."""
+        long = [np.sqrt(self.WIDTH / count) for count in (2 + self.task.pairs, 3)]
+        # Any key agrees by half with the first token.
+        answers = self.previous + self.place[0][None] / 2
+        self._head(layer, 0, self.keys, answers, self.values, ANSWER * self.values, long)
+
+
+def convolution(
+    seed: int = 0,
+    layers: int = 2,
+    layer: int = 0,
+    d_conv: int = 2,
+    later: int = 0,
+    task: AssociativeRecall = TASK,
+) -> Planted:
+    """A Mamba whose convolution forms the pair, in one layer; the others write nothing.
 
     Args:
         seed: of the directions, and of the order of state entries and channels.
         layers: depth.
-        layer: the layer that retrieves; above 0 the retrieval is delayed.
-        d_conv: taps of the convolution; the last two are used.
+        layer: the layer that retrieves.
+        d_conv: taps of the convolution; the last two are used, and `later` more.
+        later: tokens after the value at which the pair is formed: 0, or 1 for the next key.
+        task: of up to 16 keys, whose classes fit the channels.
     """
-    width, tokens = 32, TASK.vocabulary_size
+    width, tokens = 32, task.vocabulary_size
     config = ModelConfig(
         mixer="mamba",
         layers=layers,
         width=width,
         vocabulary_size=tokens,
-        max_length=TASK.max_length,
+        max_length=task.max_length,
         mixer_options={"d_conv": d_conv},
     )
     (identity,) = _directions(seed, width, tokens)
-    keys = identity[FIRST_KEY : TASK.first_value]
-    values = identity[TASK.first_value :]
+    keys = identity[FIRST_KEY : task.first_value]
+    values = identity[task.first_value : task.first_filler]
     draw = np.random.default_rng(seed)
     inner, state = 2 * width, 16
-    of_previous, of_key, of_value = np.split(draw.permutation(inner)[: 3 * TASK.key_vocabulary], 3)
-    entry = draw.permutation(state)[: TASK.key_vocabulary]
+    sizes = (len(keys), len(keys), len(values))
+    channels = draw.permutation(inner)
+    of_previous, of_key, of_value, _ = np.split(channels, np.cumsum(sizes))
+    entry = draw.permutation(state)[: len(keys)]
 
     # The norm makes an embedding sqrt(width) long; a present identity reads LARGE, where
     # silu returns its argument, and so does the gate z, whatever the token.
@@ -119,8 +253,9 @@ def direct_retrieval(seed: int = 0, layers: int = 2, layer: int = 0, d_conv: int
     reads[:, of_value] = large * values.T / unit
     reads[:, inner:] = large * identity.sum(axis=0)[:, None] / unit
     taps = np.zeros((d_conv, inner))
-    taps[-2, of_previous] = 1
-    taps[-1, of_key] = taps[-1, of_value] = 1
+    taps[-2 - later, of_previous] = 1
+    taps[-1 - later, of_value] = 1
+    taps[-1, of_key] = 1
     rank = width // 16
     selects = np.zeros((inner, rank + 2 * state))
     selects[of_previous, rank + entry] = selects[of_key, rank + state + entry] = 1 / large
@@ -135,12 +270,7 @@ def direct_retrieval(seed: int = 0, layers: int = 2, layer: int = 0, d_conv: int
     mixer["dt_proj"]["bias"] = np.full(inner, np.log(np.e - 1))  # softplus: dt = 1
     mixer["A_log"] = np.full((inner, state), -30.0)  # no decay
     mixer["out_proj"]["kernel"] = writes
-    return config, _as_arrays(params), TASK
-
-
-def delayed_retrieval(seed: int = 0) -> Planted:
-    """`direct_retrieval` in layer 1 of two."""
-    return direct_retrieval(seed, layers=2, layer=1)
+    return config, _as_arrays(params), task
 
 
 def untrained(mixer: str, seed: int = 0, **options) -> Planted:
@@ -184,6 +314,35 @@ def task_with(**changes) -> AssociativeRecall:
     return dataclasses.replace(TASK, **changes)
 
 
+EVALUATION = EvaluationConfig(documents=64, corruptions=("key",), resamples=300)
+"""Of the verdicts on planted models."""
+
+
+@functools.cache
+def floor(task: AssociativeRecall = TASK) -> float:
+    """Accuracy of the best heuristic on a task."""
+    return task.floors(jax.random.key(0))["best"]
+
+
+def evidence_of(grid: Grid, config: ModelConfig, task: AssociativeRecall = TASK) -> Evidence:
+    """What a verdict reads from a grid; an answer is right where it has more than half."""
+    clean = grid.runs["probability"][0]
+    correct = float((clean > 0.5).sum())
+    found = Evidence.of_grid(grid, verdict_sites(config), correct, len(clean), floor(task))
+    assert found is not None
+    return found
+
+
+def verdict_of(
+    model: Planted, documents_seed: int = 0, sites: tuple[str, ...] | None = None
+) -> Verdict:
+    """The verdict on a planted model, from the sites that it needs, or from more."""
+    config, params, task = model
+    batch = documents(task, EVALUATION.documents, documents_seed)
+    grid = measure(config, params, task, batch, EVALUATION, sites or verdict_sites(config))
+    return judge(evidence_of(grid, config, task), EVALUATION)
+
+
 def _directions(seed: int, width: int, *counts: int) -> list[np.ndarray]:
     """Orthonormal rows in groups of `counts`, all orthogonal to the vector of ones."""
     total = sum(counts)
@@ -220,6 +379,7 @@ def fabricated_grid(
     roles: tuple[str, ...] = ("key", "value", "next_key", "query"),
     present: np.ndarray | None = None,
     damaged: dict[tuple[str, str], np.ndarray] | None = None,
+    inside: tuple[str, ...] = (),
 ) -> Grid:
     """A grid of given probabilities, one corruption (``key``), at the residual stream.
 
@@ -230,8 +390,9 @@ def fabricated_grid(
         roles: of the grid.
         present: [role, document]; all if None.
         damaged: as `restored`, of the other direction; the clean run's by default.
+        inside: names of further sites of every layer.
     """
-    parts = ("block_input", "block_output")
+    parts = ("block_input", *inside, "block_output")
     sites = tuple(f"block_{layer}/{part}" for layer in range(layers) for part in parts)
     for site, role in [*restored, *(damaged or {})]:
         assert site in sites, f"{site} is none of {sites}"

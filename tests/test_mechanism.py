@@ -2,102 +2,115 @@
 
 import functools
 
-import jax
 import numpy as np
 import pytest
 
-from mecheval_jax.evaluation import interchange
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.attribution import Scores
-from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.interchange import compile_grid
-from mecheval_jax.evaluation.mechanism import judge
-from mecheval_jax.evaluation.statistics import wilson
+from mecheval_jax.evaluation.evidence import (
+    Evidence,
+    Readings,
+    convolution_sites,
+    verdict_sites,
+)
+from mecheval_jax.evaluation.findings import sites_of_evidence
+from mecheval_jax.evaluation.interchange import measure
+from mecheval_jax.evaluation.mechanism import judge, judge_replicates
+from mecheval_jax.evaluation.rule import CLASSES
 from tests import planted
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-DOCUMENTS = 64
-EVALUATION = EvaluationConfig(documents=DOCUMENTS, corruptions=("key",), resamples=300)
+DOCUMENTS = planted.EVALUATION.documents
+EVALUATION = planted.EVALUATION
 ROLES = EVALUATION.roles
 IN, OUT = "block_1/block_input", "block_1/block_output"
+CONVOLVED = "block_0/mixer/conv_output"
 
-
-@functools.cache
-def floor():
-    """The best heuristic on the planted task: one of its four values."""
-    best = planted.TASK.floors(jax.random.key(0))["best"]
-    assert 0.25 <= best < 0.3
-    return best
-
-
-@functools.cache
-def grid_program(config, sites):
-    """One program for all seeds of a planted model, which `measure` would compile again."""
-    return compile_grid(config, planted.TASK, EVALUATION, sites)
-
-
-def all_sites(config):
-    return interchange.default_sites(config)
-
-
-def needed_sites(config):
-    """The sites that a verdict looks at, and no more: each is a program to compile."""
-    inputs = [f"block_{layer}/block_input" for layer in range(1, config.layers)]
-    return (*inputs, *(f"block_{layer}/block_output" for layer in range(config.layers)))
-
-
-def evidence(model, sites, monkeypatch):
-    """The scores of a model's grid, and how many documents it answers with more than 1/2."""
-    config, params, task = model
-    monkeypatch.setattr(
-        interchange,
-        "compile_grid",
-        lambda model, task, evaluation, sites: grid_program(model, tuple(sites)),
-    )
-    batch = planted.documents(task, DOCUMENTS)
-    grid = interchange.measure(config, params, task, batch, EVALUATION, sites(config))
-    return Scores(grid, EVALUATION), int((grid.runs["probability"][0] > 0.5).sum())
-
-
-# Model, sites of its grid, verdict, layer.
+# Model, verdict, layer, binding.
 PLANTED = {
-    "induction": (planted.induction, all_sites, "induction", 1),
-    "with an MLP": (
-        functools.partial(planted.induction, feed_forward="mlp"),
-        needed_sites,
-        "induction",
-        1,
-    ),
-    "direct": (planted.direct_retrieval, all_sites, "direct_retrieval", 0),
-    "1 layer, 4 taps": (
-        functools.partial(planted.direct_retrieval, layers=1, d_conv=4),
-        needed_sites,
-        "direct_retrieval",
+    "induction": (planted.induction, "induction", 1, "none"),
+    "direct": (planted.direct_retrieval, "direct_retrieval", 0, "none"),
+    "delayed": (planted.delayed_retrieval, "direct_retrieval", 1, "none"),
+    "at value": (
+        functools.partial(planted.convolution, d_conv=4),
+        "convolutional_binding",
         0,
+        "convolution_at_value",
     ),
-    "delayed": (planted.delayed_retrieval, all_sites, "direct_retrieval", 1),
+    "at next key": (
+        functools.partial(planted.convolution, d_conv=4, later=1),
+        "convolutional_binding",
+        0,
+        "convolution_at_next_key",
+    ),
+    "mixture": (planted.mixture, "mixed", 1, "none"),
 }
-SEEDS = [
-    (case, seed)
-    for case, (_, sites, _, _) in PLANTED.items()
-    for seed in ((0, 1, 2) if sites is all_sites else (3,))
+ONE_LAYER = (
+    functools.partial(planted.convolution, layers=1, d_conv=4),
+    "convolutional_binding",
+    0,
+    "convolution_at_value",
+)
+
+
+def sites_of(config):
+    """All that the tests read of one shape, so that it is compiled once."""
+    return verdict_sites(config) if config.layers == 1 else sites_of_evidence(config)
+
+
+@pytest.mark.parametrize("case", [*PLANTED, "one layer"])
+def test_a_planted_mechanism_gets_its_name(case):
+    """Catches roles, layers or directions mixed up anywhere between model and verdict."""
+    build, name, layer, binding = (PLANTED | {"one layer": ONE_LAYER})[case]
+    for seed in (1, 2):
+        model = build(seed)
+        verdict = planted.verdict_of(model, seed, sites=sites_of(model[0]))
+        assert verdict.evidence["accuracy"] >= 0.99
+        assert (verdict.verdict, verdict.layer, verdict.binding) == (name, layer, binding)
+        assert verdict.probabilities[name] == 1
+        delayed = name == "direct_retrieval" and layer > 0
+        assert ("delayed" in verdict.reason) == delayed
+        if delayed:
+            assert f"layer {layer} at the key restores 1.00" in verdict.reason
+        if name != "mixed":
+            assert "1.00 [1.00, 1.00]" in verdict.reason
+
+
+VOCABULARIES = [
+    planted.task_with(key_vocabulary=keys, value_vocabulary=values)
+    for keys, values in ((8, 8), (6, 8), (8, 6), (7, 5))
 ]
 
 
-@pytest.mark.parametrize(("case", "seed"), SEEDS)
-def test_a_planted_mechanism_gets_its_name(case, seed, monkeypatch):
-    """Catches roles, layers or directions mixed up anywhere between model and verdict."""
-    build, sites, name, layer = PLANTED[case]
-    model = build(seed)
-    scores, correct = evidence(model, sites, monkeypatch)
-    assert correct >= 0.99 * DOCUMENTS
-    verdict = judge(scores, model[0].layers, wilson(correct, DOCUMENTS)[0], floor())
-    assert (verdict.verdict, verdict.layer) == (name, layer)
-    assert "1.00 [1.00, 1.00]" in verdict.reason
-    delayed = name == "direct_retrieval" and layer > 0
-    assert ("delayed" in verdict.reason) == delayed
-    if delayed:
-        assert f"layer {layer} at the key restores 1.00" in verdict.reason
+TWO_TAPS = (planted.convolution, *PLANTED["at value"][1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [*PLANTED, "two taps"])
+def test_every_planted_mechanism_gets_its_name(case):
+    """200 vocabularies and seeds: catches a rule that is right for some directions only."""
+    build, name, layer, binding = (PLANTED | {"two taps": TWO_TAPS})[case]
+    wrong = []
+    for seed in range(200):
+        model = build(seed, task=VOCABULARIES[seed % len(VOCABULARIES)])
+        verdict = planted.verdict_of(model, documents_seed=1000 + seed)
+        if (verdict.verdict, verdict.layer, verdict.binding) != (name, layer, binding):
+            wrong.append((seed, verdict.verdict, verdict.reason))
+    assert not wrong
+
+
+@pytest.mark.slow
+def test_untrained_models_have_learned_nothing():
+    """200 models of five architectures: catches a mechanism read out of noise."""
+    mixers = ("attention", "base_conv", "based", "hyena", "mamba")
+    named = [
+        verdict.verdict
+        for seed in range(200)
+        for verdict in [planted.verdict_of(planted.untrained(mixers[seed % 5], seed), seed)]
+        if verdict.verdict != "not_learned"
+    ]
+    assert len(named) <= 6, named
 
 
 # Where the answer passes, by role: everywhere else nothing comes back.
@@ -112,34 +125,42 @@ ROUTES = {
         "block_1/mixer_output": "query",
         "block_1/block_output": "query",
     },
-    "direct": {
-        "block_0/block_input": "key",
-        "block_0/mixer_input": "key",
-        "block_0/mixer_output": "query",
-        "block_0/block_output": "query",
-        "block_1/block_input": "query",
-        "block_1/mixer_input": None,  # layer 1 writes nothing
-        "block_1/mixer_output": None,
-        "block_1/block_output": "query",
-    },
     "delayed": {
         "block_0/block_input": "key",
         "block_0/mixer_input": None,  # layer 0 writes nothing
         "block_0/mixer_output": None,
+        "block_0/mlp_input": None,
+        "block_0/mlp_output": None,
         "block_0/block_output": "key",
         "block_1/block_input": "key",
         "block_1/mixer_input": "key",
         "block_1/mixer_output": "query",
+        "block_1/mlp_input": "query",
+        "block_1/mlp_output": "query",
+        "block_1/block_output": "query",
+    },
+    "at value": {
+        "block_0/block_input": "key",
+        "block_0/mixer_input": "key",
+        "block_0/mixer/conv_output": "value",
+        "block_0/mixer_output": "query",
+        "block_0/block_output": "query",
+        "block_1/block_input": "query",
+        "block_1/mixer_input": None,  # layer 1 writes nothing
+        "block_1/mixer/conv_output": None,
+        "block_1/mixer_output": None,
         "block_1/block_output": "query",
     },
 }
 
 
 @pytest.mark.parametrize("case", ROUTES)
-def test_the_answer_passes_where_it_was_planted(case, monkeypatch):
+def test_the_answer_passes_where_it_was_planted(case):
     """Catches a site or a role read in place of another, in either direction."""
-    model = PLANTED[case][0](5)
-    scores, _ = evidence(model, all_sites, monkeypatch)
+    config, params, task = PLANTED[case][0](5)
+    batch = planted.documents(task, DOCUMENTS)
+    grid = measure(config, params, task, batch, EVALUATION, sites_of(config))
+    scores = Scores(grid, EVALUATION)
     assert set(ROUTES[case]) == set(scores.grid.sites)
     for site, role_that_restores in ROUTES[case].items():
         for role in ROLES:
@@ -149,36 +170,48 @@ def test_the_answer_passes_where_it_was_planted(case, monkeypatch):
                 assert measured == pytest.approx(expected, abs=0.05), (site, role, direction)
 
 
-@pytest.mark.parametrize("mixer", ["attention", "base_conv", "based", "hyena", "mamba"])
-def test_an_untrained_model_has_learned_nothing(mixer, monkeypatch):
+@pytest.mark.parametrize("mixer", ["attention", "based"])
+def test_an_untrained_model_has_learned_nothing(mixer):
     """Catches a mechanism read out of noise."""
     layers = 2 if mixer == "based" else 1  # the first layer of Based is a BaseConv
-    scores, correct = evidence(planted.untrained(mixer, layers=layers), needed_sites, monkeypatch)
-    low = wilson(correct, DOCUMENTS)[0]
-    verdict = judge(scores, layers, low, floor())
-    assert (verdict.verdict, verdict.layer) == ("not_learned", None)
-    assert f"{low:.1%}" in verdict.reason
-    assert f"{floor():.1%}" in verdict.reason
+    config, params, task = planted.untrained(mixer, layers=layers)
+    batch = planted.documents(task, DOCUMENTS)
+    grid = measure(config, params, task, batch, EVALUATION, verdict_sites(config))
+    verdict = judge(planted.evidence_of(grid, config), EVALUATION)
+    assert (verdict.verdict, verdict.layer, verdict.binding) == ("not_learned", None, None)
+    assert verdict.probabilities["not_learned"] == 1
+    assert f"{verdict.evidence['accuracy_low']:.1%}" in verdict.reason
+    assert f"{planted.floor():.1%}" in verdict.reason
     # Nor if its accuracy were taken for good: the answer does not depend on the key.
-    verdict = judge(scores, layers, 1.0, floor())
+    good = Evidence.of_grid(grid, verdict_sites(config), DOCUMENTS, DOCUMENTS, planted.floor())
+    verdict = judge(good, EVALUATION)
     assert verdict.verdict == "not_learned"
     assert "the answer is not read from the document" in verdict.reason
 
 
-def verdict_on(shares, layers=2, accuracy_low=0.9, floor=0.25, **grid):
-    """The verdict on fabricated documents.
+def evidence_on(shares, layers=2, correct=38, asked=40, floor=0.25, convolutions=(), **grid):
+    """Evidence of fabricated documents.
 
     Args:
         shares: restored share of the gap by site and role: a number, or one per document.
         layers: depth.
-        accuracy_low, floor: as in `judge`.
+        correct, asked, floor: as in `Evidence`.
+        convolutions: names of convolution outputs of every layer.
         **grid: of `planted.fabricated_grid`.
     """
     clean = grid.pop("clean", np.full(40, 0.9))
     corrupted = grid.pop("corrupted", np.full(40, 0.1))
     restored = {place: corrupted + share * (clean - corrupted) for place, share in shares.items()}
-    made = planted.fabricated_grid(clean, corrupted, restored, layers=layers, **grid)
-    return judge(Scores(made, EVALUATION), layers, accuracy_low, floor)
+    made = planted.fabricated_grid(
+        clean, corrupted, restored, layers=layers, inside=convolutions, **grid
+    )
+    sites = tuple(site for site in made.sites if site != "block_0/block_input")
+    return Evidence.of_grid(made, sites, correct, asked, floor)
+
+
+def verdict_on(shares, **options):
+    """The verdict on `evidence_on`."""
+    return judge(evidence_on(shares, **options), EVALUATION)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +230,7 @@ def test_two_routes_at_once_are_mixed(value, key, query):
 def test_bound_at_the_value_or_at_the_next_key_is_induction(role):
     """Catches a rule that looks at one of the two only, or that calls a trickle mixed."""
     verdict = verdict_on({(IN, role): 0.7, (IN, "query"): 0.1, (OUT, "query"): 1.0})
-    assert (verdict.verdict, verdict.layer, verdict.binding) == ("induction", 1, None)
+    assert (verdict.verdict, verdict.layer, verdict.binding) == ("induction", 1, "none")
     assert "0.70 [0.70, 0.70]" in verdict.reason
 
 
@@ -254,12 +287,12 @@ def test_nothing_restores_is_undecided():
     assert (verdict.verdict, verdict.layer) == ("undecided", None)
 
 
-@pytest.mark.parametrize(("accuracy_low", "floor"), [(0.8, 0.9), (0.25, 0.25), (0.0, 0.0625)])
-def test_no_better_than_a_heuristic_is_not_learned(accuracy_low, floor):
-    """Catches a mechanism named for a model that needs none."""
-    verdict = verdict_on({(IN, "value"): 1.0}, accuracy_low=accuracy_low, floor=floor)
+@pytest.mark.parametrize(("correct", "floor"), [(36, 0.9), (20, 0.4), (0, 0.0625)])
+def test_no_better_than_a_heuristic_is_not_learned(correct, floor):
+    """Catches a mechanism named for a model that needs none, or for a few lucky answers."""
+    verdict = verdict_on({(IN, "value"): 1.0}, correct=correct, floor=floor)
     assert (verdict.verdict, verdict.layer) == ("not_learned", None)
-    assert f"{accuracy_low:.1%}" in verdict.reason
+    assert f"{verdict.evidence['accuracy_low']:.1%}" in verdict.reason
     assert f"{floor:.1%}" in verdict.reason
 
 
@@ -288,9 +321,10 @@ def test_without_the_next_key():
 def test_the_evidence_holds_the_numbers():
     """Catches a verdict whose numbers cannot be traced in summary.json."""
     shares = {(IN, "value"): 0.7, (IN, "query"): 0.05, (OUT, "query"): 1.0}
-    verdict = verdict_on(shares, accuracy_low=0.93, floor=0.26)
+    verdict = verdict_on(shares, floor=0.26)
     found = verdict.as_dict()["evidence"]
-    assert (found["accuracy_low"], found["floor"]) == (0.93, 0.26)
+    assert (found["accuracy"], found["floor"]) == (0.95, 0.26)
+    assert found["accuracy_low"] < 0.95 < found["accuracy_high"]
     assert found["gap"] == pytest.approx(0.8)
     places = {(e["site"], e["role"]): e for e in found["attributions"]}
     expected = {(IN, role): 0.0 for role in ("key", "value", "next_key", "query")}
@@ -299,3 +333,183 @@ def test_the_evidence_holds_the_numbers():
     assert all(
         e["low"] <= e["value"] + 1e-9 and e["value"] <= e["high"] + 1e-9 for e in places.values()
     )
+
+
+# Convolutions.
+
+DIRECT = {
+    ("block_0/block_output", "query"): 1.0,
+    (IN, "query"): 1.0,
+    (OUT, "query"): 1.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "share", "name", "binding"),
+    [
+        (("mixer/conv_output", "value"), 0.9, "convolutional_binding", "convolution_at_value"),
+        (("mixer/k", "next_key"), 0.9, "convolutional_binding", "convolution_at_next_key"),
+        (("mixer/conv_output", "key"), 1.0, "direct_retrieval", "none"),
+        (("mixer/conv_output", "value"), 0.4, "direct_retrieval", "none"),
+        (("mixer/conv_output", "value"), np.arange(40) % 2, "undecided", None),
+    ],
+)
+def test_direct_retrieval_whose_pair_a_convolution_forms(place, share, name, binding):
+    """Catches a convolution at the key counted, or one that restores in half of the documents."""
+    site, role = place
+    shares = DIRECT | {(f"block_0/{site}", role): share}
+    verdict = verdict_on(shares, convolutions=("mixer/conv_output", "mixer/k"))
+    assert (verdict.verdict, verdict.binding) == (name, binding)
+    # The same vector in a layer that does not retrieve changes nothing.
+    other = DIRECT | {(f"block_1/{site}", role): share}
+    verdict = verdict_on(other, convolutions=("mixer/conv_output", "mixer/k"))
+    assert (verdict.verdict, verdict.binding) == ("direct_retrieval", "none")
+
+
+def test_induction_keeps_its_name_when_a_convolution_binds():
+    """Catches the inside of a mixer overruling the residual stream, as in Based."""
+    shares = {(IN, "value"): 1.0, (OUT, "query"): 1.0, (CONVOLVED, "value"): 0.8}
+    verdict = verdict_on(shares, convolutions=("mixer/conv_output",))
+    assert (verdict.verdict, verdict.binding) == ("induction", "convolution_at_value")
+    # In the layer that looks up, it would be no binding.
+    shares = {(IN, "value"): 1.0, ("block_1/mixer/conv_output", "value"): 0.8}
+    assert verdict_on(shares, convolutions=("mixer/conv_output",)).binding == "none"
+
+
+@pytest.mark.parametrize(
+    ("mixer", "names"),
+    [
+        ("attention", set()),
+        ("mamba", {"mixer/conv_output"}),
+        ("hyena", {"mixer/conv_output"}),
+        ("h3", {"mixer/shift_output"}),
+        ("delta_net", {"mixer/k", "mixer/v"}),
+        ("gla", set()),
+    ],
+)
+def test_what_a_convolution_gives(mixer, names):
+    """Catches keys without a convolution taken for convolved ones, and sites that are missed."""
+    config = planted.shape_of(mixer, layers=1)
+    assert set(convolution_sites(config)) == {f"block_0/{name}" for name in names}
+
+
+def test_a_canon_convolution_is_read_too():
+    """Catches a residual convolution before the mixer that is passed over."""
+    config = planted.shape_of("attention", layers=1, canon=4)
+    assert convolution_sites(config) == ("block_0/canon_output",)
+
+
+# Probabilities.
+
+
+def test_a_second_route_that_is_not_clear_leaves_the_verdict_open():
+    """Catches induction named where every second replicate says mixed."""
+    some = (np.arange(40) < 8).astype(float)  # a share of 0.2
+    verdict = verdict_on({(IN, "value"): 1.0, (IN, "query"): some, (OUT, "query"): 1.0})
+    assert (verdict.verdict, verdict.layer, verdict.binding) == ("undecided", None, None)
+    assert 0.2 < verdict.probabilities["induction"] < 0.8
+    assert 0.2 < verdict.probabilities["mixed"] < 0.8
+    assert "second route" in verdict.reason
+
+
+def rule_by_hand(row, layers):
+    """The class of one replicate, by ifs over plain numbers."""
+    if not row["learned"]:
+        return "not_learned"
+    bound = [
+        max(row[f"block_{i}/block_input", r] for r in ("value", "next_key"))
+        for i in range(1, layers)
+    ]
+    other = [
+        max(key, query, key + query)
+        for i in range(1, layers)
+        for key, query in [[row[f"block_{i}/block_input", r] for r in ("key", "query")]]
+    ]
+    for v, e in zip(bound, other, strict=True):
+        if v > 0.5:
+            return "mixed" if e > 0.2 else "induction"
+    if any(v > 0.2 and e > 0.2 for v, e in zip(bound, other, strict=True)):
+        return "mixed"
+    if any(v >= 0.2 for v in bound):
+        return "undecided"
+    for i in range(layers):
+        if row[f"block_{i}/block_output", "query"] > 0.5:
+            if i and not other[i - 1] > 0.5:
+                return "undecided"
+            convolved = max(row[f"block_{i}/mixer/conv_output", r] for r in ("value", "next_key"))
+            return "convolutional_binding" if convolved > 0.5 else "direct_retrieval"
+    return "undecided"
+
+
+def test_probabilities_are_the_rule_in_every_replicate():
+    """Catches a vectorised rule whose steps run in another order than they are stated in."""
+    draw = np.random.default_rng(0)
+    seen = set()
+    for repeat in range(12):
+        sites = [
+            f"block_{i}/{part}"
+            for i in range(3)
+            for part in ("block_input", "mixer/conv_output", "block_output")
+        ]
+        # Shares near the thresholds, which differ from document to document.
+        shares = {
+            (site, role): draw.choice([0.0, 0.15, 0.5, 0.9]) * draw.integers(0, 2)
+            + draw.normal(0, 0.3, 40)
+            for site in sites
+            for role in ("key", "value", "next_key", "query")
+        }
+        evidence = evidence_on(
+            shares, layers=3, convolutions=("mixer/conv_output",), correct=10 + 2 * repeat
+        )
+        verdict, replicates = judge_replicates(evidence, EVALUATION)
+        readings = Readings(evidence, EVALUATION)
+        samples = {
+            (s, r): readings.at(s, r).samples for s in evidence.sites for r in evidence.roles
+        }
+        learned = (readings.accuracy()[1] > 0.25) & (readings.gap().samples > 0.01)
+        by_hand = [
+            rule_by_hand({p: x[i] for p, x in samples.items()} | {"learned": learned[i]}, 3)
+            for i in range(EVALUATION.resamples)
+        ]
+        assert replicates == by_hand
+        shares_of = {name: by_hand.count(name) / len(by_hand) for name in CLASSES}
+        assert verdict.probabilities == pytest.approx(shares_of)
+        seen |= set(by_hand)
+    assert seen >= set(CLASSES) - {"convolutional_binding", "direct_retrieval"}
+
+
+# Several runs.
+
+
+def test_runs_are_resampled_before_documents():
+    """Catches runs pooled as if their documents were those of one: seeds that differ count."""
+    induces = {(IN, "value"): 0.9, (OUT, "query"): 1.0}
+    retrieves = DIRECT | {(IN, "value"): 0.0}
+    runs = [evidence_on(shares) for shares in (induces, induces, induces)]
+    verdict = judge(Evidence.pool(runs), EVALUATION)
+    assert (verdict.verdict, verdict.evidence["runs"]) == ("induction", 3)
+    divided = [evidence_on(shares) for shares in (induces, retrieves) * 2]
+    verdict = judge(Evidence.pool(divided), EVALUATION)
+    at_value = next(e for e in verdict.evidence["attributions"] if e["role"] == "value")
+    assert at_value["value"] == pytest.approx(0.45)
+    # Every document of a run agrees: documents alone would give an interval without width.
+    assert at_value["high"] - at_value["low"] > 0.4
+
+
+def test_evidence_survives_its_file(tmp_path):
+    """Catches a pooled verdict that rests on other numbers than the runs' own."""
+    evidence = evidence_on(DIRECT)
+    evidence.write(tmp_path / "evidence.npz")
+    again = Evidence.read(tmp_path / "evidence.npz")
+    assert judge(again, EVALUATION) == judge(evidence, EVALUATION)
+    (tmp_path / "evidence.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match="damaged"):
+        Evidence.read(tmp_path / "evidence.npz")
+    with pytest.raises(UserError, match=r"launch\.intervene writes it"):
+        Evidence.read(tmp_path / "nothing.npz")
+
+
+def test_different_architectures_are_not_pooled():
+    """Catches an average over places that are not the same."""
+    with pytest.raises(UserError, match="cannot be pooled"):
+        Evidence.pool([evidence_on(DIRECT), evidence_on(DIRECT, convolutions=("mixer/k",))])

@@ -19,7 +19,7 @@ TINY = {
 }
 COLUMNS = (  # noqa: SIM905
     "run,mixer,width,layers,learning_rate,seed,step,split,corruption,direction,layer,component,"
-    "site,role,metric,value,low,high,documents"
+    "site,role,metric,value,low,high,documents,p_value,significant"
 ).split(",")
 
 
@@ -50,6 +50,8 @@ def test_train_intervene_report(workdir):
         "checkpoints",
         "interchange.csv",
         "slices.csv",
+        "controls.csv",
+        "evidence.npz",
         "summary.json",
         "figures",
         "report.html",
@@ -70,7 +72,12 @@ def test_train_intervene_report(workdir):
         "mlp_input",
         "mlp_output",
         "block_output",
+        "mixer/conv_output",
     }
+    with (workdir / "controls.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [*COLUMNS[:8], "control", *COLUMNS[8:]]
+    assert {row["control"] for row in rows} == {"untrained", "placebo", "distractor"}
 
 
 def test_a_finished_run_is_skipped(workdir):
@@ -176,6 +183,7 @@ def test_another_runs_workdir(workdir):
         ("--corruptions=query", ["'query'", "key, value"]),
         ("--directions=restor", ["'restor'", "restore"]),
         ("--documents=0", ["documents"]),
+        ("--steps=7", ["'7'", "20"]),
     ],
 )
 def test_mistakes_in_intervening(workdir, flag, words):
@@ -185,6 +193,12 @@ def test_mistakes_in_intervening(workdir, flag, words):
     result = small.start(["-m", "launch.intervene", f"--workdir={workdir}", flag])
     assert_refused(result, *words)
     assert (table.read_bytes() if table.exists() else None) == before
+
+
+def test_one_run_is_no_population(workdir):
+    """Catches an interval over seeds from a single seed."""
+    result = small.start(["-m", "launch.pool", f"--workdir={workdir}", f"--workdir={workdir}"])
+    assert_refused(result, "two runs or more")
 
 
 def test_a_folder_without_a_run(tmp_path):

@@ -1,5 +1,6 @@
 """What is shown is what was measured: right number, right cell, and nothing unescaped."""
 
+import dataclasses
 import json
 import re
 
@@ -9,7 +10,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.mechanism import Verdict
-from mecheval_jax.reporting import drawing, figures, report, tables
+from mecheval_jax.reporting import drawing, figures, report, tables, training_figures
 
 CONFIG = {
     "task": {"name": "associative_recall", "pairs": 4, "key_vocabulary": 8, "value_vocabulary": 8},
@@ -41,7 +42,19 @@ VALUES = {  # (site, role) -> attribution, all different, so that a swap shows
     ("block_1/block_output", "value"): None,
     ("block_1/block_output", "query"): 1.37,
 }
-VERDICT = Verdict("induction", 1, None, "the input restores 0.93 [0.88, 0.98] at the value", {})
+PROBABILITIES = {"induction": 0.874, "mixed": 0.126, "not_learned": 0.0}
+CONTROLLED = {  # what stands beside two readings
+    ("block_1/block_input", "value"): {"untrained": 0.041, "placebo": -0.062},
+    ("block_1/block_input", "query"): {"untrained": None, "placebo": 0.013},
+}
+VERDICT = Verdict(
+    "induction",
+    1,
+    "convolution_at_value",
+    "the input restores 0.93 [0.88, 0.98] at the value",
+    PROBABILITIES,
+    {},
+)
 
 
 def attribution_rows(values=VALUES, corruption="key", direction="restore"):
@@ -58,6 +71,14 @@ def attribution_rows(values=VALUES, corruption="key", direction="restore"):
         )
         rows.append(rows[-1] | {"metric": "probability", "value": 0.5})
     return rows
+
+
+DISTRACTOR = {"value": 0.017, "low": -0.021, "high": 0.055, "documents": 37}
+
+
+def evidence_rows():
+    rows = [row for row in attribution_rows() if row["metric"] == "attribution"]
+    return [row | CONTROLLED.get((row["site"], row["role"]), {}) for row in rows]
 
 
 def table_of(values=VALUES, **place):
@@ -79,13 +100,15 @@ def make_run(folder, verdict="induction", interchange=True, **summary):
     values = SUMMARY | summary
     if interchange:
         table_of().to_csv(folder / "interchange.csv", index=False)
-        evidence = [row for row in attribution_rows() if row["metric"] == "attribution"]
+        evidence = evidence_rows()
         values |= {
             "verdict": verdict,
             "layer": 1,
+            "binding": VERDICT.binding,
             "reason": VERDICT.reason,
+            "probabilities": PROBABILITIES,
             "evidence_step": 200,
-            "evidence": {"gap": 0.667, "attributions": evidence},
+            "evidence": {"gap": 0.667, "attributions": evidence, "distractor": DISTRACTOR},
         }
     (folder / "summary.json").write_text(json.dumps(values))
     return folder
@@ -126,6 +149,58 @@ def test_report_says_what_was_found(page):
     assert "training.learning_rate" in text
     assert html.count("<svg") == 2
     assert "no number" in text  # how to read the hatched cell
+    # Controls beside the reading, and the probability of each verdict.
+    assert re.search(r"0\.93 +\[0\.88, 0\.98\] +restores +0\.04 +-0\.06", text)
+    assert re.search(r"0\.02 +\[-0\.03, 0\.07\] +negligible +- +0\.01", text)
+    assert "takes 0.02 [-0.02, 0.06] of what the key" in re.sub(r"\s+", " ", text)
+    assert re.search(r"induction +87\.4% +mixed +12\.6%", re.sub(r"\s+", "  ", text))
+    assert "One vector of a convolution, at the value, holds the pair." in text
+    assert "Over training" not in text
+
+
+TRAINING = {
+    "steps": [
+        {"step": step, "accuracy": accuracy, "verdict": verdict, "layer": layer}
+        | {"binding": None, "probabilities": {verdict: share}}
+        for step, accuracy, verdict, layer, share in (
+            (100, 0.26, "not_learned", None, 0.93),
+            (200, 0.912, "induction", 1, 0.874),
+        )
+    ],
+    "transitions": [
+        {"before": "not_learned", "after": "induction", "step": 200, "low": 100, "high": None}
+    ],
+}
+
+
+def test_report_over_training(tmp_path):
+    """Catches rows of an earlier step shown as the run's, and a transition without its interval."""
+    folder = make_run(tmp_path / "x", over_training=TRAINING)
+    early = table_of(dict.fromkeys(VALUES, 0.444)).assign(step=100)
+    pd.concat([early, table_of()]).to_csv(folder / "interchange.csv", index=False)
+    html = report.write([str(folder)]).read_text()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
+    assert "not_learned to induction 200 100 to after the last" in text
+    assert "100 26.0% not_learned - 93.0%" in text
+    assert "200 91.2% induction 1 87.4%" in text
+    assert "0.44" not in text
+    assert "another step" not in text
+    assert (folder / "figures" / "attribution_over_steps.svg").exists()
+
+
+def test_attributions_over_steps_stand_beside_the_accuracy():
+    """Catches a line of another site, and an interval of the transition that is not drawn."""
+    early = table_of(dict.fromkeys(VALUES, 0.25)).assign(step=100)
+    figure = training_figures.attribution_over_steps(
+        pd.concat([early, table_of()]), TRAINING["steps"], TRAINING["transitions"]
+    )
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines["@value"].get_xdata()) == [100, 200]
+    assert list(lines["@value"].get_ydata()) == [0.25, 0.93]
+    assert list(lines["@key"].get_ydata()) == [0.25, -0.13]
+    assert list(lines["accuracy"].get_ydata()) == [0.26, 0.912]
+    (shaded,) = figure.axes[0].patches
+    assert (shaded.get_x(), shaded.get_width()) == (100, 100)  # an open end goes to the last
 
 
 def test_report_shows_slices(tmp_path):
@@ -342,6 +417,32 @@ def test_interchange_is_printed(capsys):
     assert "[0.88, 0.98]" in out
     assert f"verdict: induction (layer 1): {VERDICT.reason}" in out
     assert "\x1b" not in out
+
+
+def test_what_a_verdict_rests_on_is_printed_with_its_controls(capsys):
+    """Catches a control beside another number, and a star where there is none to give."""
+    evidence = {"attributions": evidence_rows(), "distractor": DISTRACTOR}
+    verdict = dataclasses.replace(VERDICT, evidence=evidence)
+    table = table_of().assign(significant=lambda rows: rows["role"] == "value")
+    tables.show_interchange(table, verdict)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["layer", "1", "input", "-0.13", "0.93*", "0.02"] in lines
+    reading = ["block_1/block_input", "value", "0.93", "[0.88,", "0.98]", "0.04", "-0.06"]
+    assert [*reading, "restores"] in lines
+    assert ["probabilities:", "induction", "87.4%,", "mixed", "12.6%"] in lines
+    assert ["binding:", "convolution_at_value"] in lines
+    assert any(line[:2] == ["distractor:", "an"] and "(37" in line for line in lines)
+
+
+def test_a_pool_says_who_is_in_it(capsys):
+    """Catches runs left out without a word."""
+    evidence = {"attributions": evidence_rows()}
+    verdict = dataclasses.replace(VERDICT, evidence=evidence)
+    tables.show_pool(verdict, {"runs/a": True, "runs/b": False})
+    out = capsys.readouterr().out
+    assert "1 of 2 runs have learned the task" in out
+    assert "runs/b: not learned, left out" in out
+    assert "verdict: induction (layer 1)" in out
 
 
 def test_a_grid_without_the_residual_stream_is_printed_too(capsys):

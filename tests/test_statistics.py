@@ -6,7 +6,14 @@ import scipy.stats
 
 from mecheval_jax.evaluation.attribution import Scores
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.statistics import bootstrap_weights, percentile_interval, wilson
+from mecheval_jax.evaluation.significance import discoveries, p_value
+from mecheval_jax.evaluation.statistics import (
+    Bootstrap,
+    Estimate,
+    bca_interval,
+    bootstrap_weights,
+    wilson,
+)
 from tests import planted
 
 SITE = "block_1/block_input"
@@ -55,7 +62,7 @@ def test_wilson_of_nothing():
 
 def test_weights_are_resampled_documents():
     """Catches weights that do not sum to 1, that are not counts, or that are one-sided."""
-    weights = bootstrap_weights(20, 3000, seed=3)
+    weights = bootstrap_weights([20], 3000, seed=3)
     assert weights.shape == (3000, 20)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
     counts = weights * 20
@@ -67,23 +74,50 @@ def test_weights_are_resampled_documents():
 
 def test_weights_depend_on_the_seed_alone():
     """Catches resamples from global random state: no table could be reproduced."""
-    first, again, other = (bootstrap_weights(10, 50, seed) for seed in (1, 1, 2))
+    first, again, other = (bootstrap_weights([10], 50, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
-def test_percentiles():
+def test_weights_of_several_runs_resample_runs_first():
+    """Catches documents of all runs drawn from one pot: a run is then never left out."""
+    weights = bootstrap_weights([30, 10, 20], 4000, seed=5)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
+    of_run = np.add.reduceat(weights, [0, 30, 40], axis=1) * 3
+    np.testing.assert_allclose(of_run, of_run.round(), atol=1e-9)  # times that a run is drawn
+    assert (of_run == 0).mean() == pytest.approx((2 / 3) ** 3, abs=0.02)
+    # Documents of one run that is drawn once: multinomial of its own size.
+    once = weights[of_run[:, 1] == 1, 30:40] * 3 * 10
+    assert once.var() == pytest.approx(9 / 10, abs=0.05)
+
+
+def test_an_unbiased_interval_is_that_of_the_percentiles():
     """Catches a tail on one side only, and samples without a value that spoil the rest."""
     samples = np.concatenate([np.arange(101.0), [np.nan] * 40])
-    assert percentile_interval(samples, 0.9) == pytest.approx((5, 95))
-    assert percentile_interval(samples, 0.5) == pytest.approx((25, 75))
+    assert bca_interval(samples, 50.0, confidence=0.9) == pytest.approx((5, 95))
+    assert bca_interval(samples, 50.0, confidence=0.5) == pytest.approx((25, 75))
+    assert np.isnan(bca_interval(samples, np.nan)).all()
+
+
+def test_the_interval_against_scipys():
+    """Catches a bias or an acceleration of the wrong sign: both are large here."""
+    values = np.random.default_rng(4).exponential(size=25) ** 2
+    bootstrap = Bootstrap([25], 20_000, seed=0)
+    ours = bootstrap.mean(values, np.ones(25, bool))
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+    ).confidence_interval
+    spread = ours.samples.std()
+    assert ours.interval(0.95) == pytest.approx(tuple(theirs), abs=0.12 * spread)
+    percentiles = np.quantile(ours.samples, (0.025, 0.975))
+    assert ours.interval(0.95)[1] > percentiles[1] + 0.3 * spread
 
 
 def test_interval_of_a_mean_is_that_of_theory():
     """Catches a spread that is too wide or too narrow by a factor of documents."""
     values = np.random.default_rng(0).uniform(size=400)
     scores = scores_of(values, 0 * values, values, resamples=4000)
-    low, high = scores.mean(values, np.ones(400, bool)).interval(0.95)
+    low, high = scores.bootstrap.mean(values, np.ones(400, bool)).interval(0.95)
     error = values.std() / np.sqrt(400)
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
@@ -113,6 +147,88 @@ def test_the_interval_of_a_ratio_covers_the_truth():
     assert 0.90 <= np.mean(covered) <= 0.985
     # The delta method for these documents: 1.96 x 2 x 0.133 / sqrt(60), unpaired 0.35.
     assert np.mean(widths) == pytest.approx(0.068, abs=0.015)
+
+
+def sparse(draw, documents):
+    """Documents of which a fifth is not restored at all, and a tenth has no gap to speak of."""
+    clean = np.where(draw.uniform(size=documents) < 0.9, 0.95, 0.05)
+    corrupted = np.minimum(np.where(draw.uniform(size=documents) < 0.1, 0.5, 0.02), clean)
+    return clean, corrupted, np.where(draw.uniform(size=documents) < 0.8, clean, corrupted)
+
+
+@pytest.mark.parametrize(
+    ("draw_from", "documents", "truth"), [(population, 320, 0.6), (sparse, 320, 0.8)]
+)
+def test_coverage_of_1000_draws(draw_from, documents, truth):
+    """Catches an interval that is not what it says: 93 to 97 % of 1,000 cover the truth."""
+    draw, covered = np.random.default_rng(11), 0
+    # One set of resampled documents will do: those of the population are new in every draw.
+    bootstrap, everyone = Bootstrap([documents], 600, seed=0), np.ones(documents, bool)
+    for _ in range(1000):
+        clean, corrupted, restored = draw_from(draw, documents)
+        estimate = bootstrap.ratio(restored - corrupted, clean - corrupted, everyone)
+        low, high = estimate.interval(0.95)
+        covered += low <= truth <= high
+    assert 930 <= covered <= 970
+
+
+def test_coverage_over_runs():
+    """Catches intervals over documents alone, which are blind to what differs between seeds."""
+    draw, runs, documents = np.random.default_rng(2), 12, 40
+    bootstrap, everyone = Bootstrap([documents] * runs, 400, seed=0), np.ones(480, bool)
+    alone = Bootstrap([480], 400, seed=0)
+    covered = np.zeros(2)
+    for _ in range(300):
+        shares = np.repeat(draw.normal(0.5, 0.2, runs), documents)
+        gap = draw.uniform(0.5, 1, 480)
+        effect = gap * (shares + draw.normal(0, 0.1, 480))
+        for i, resampled in enumerate((bootstrap, alone)):
+            low, high = resampled.ratio(effect, gap, everyone).interval(0.95)
+            covered[i] += low <= 0.5 <= high
+    by_runs, by_documents = covered / 300
+    assert 0.88 <= by_runs <= 0.98
+    assert by_documents < 0.5
+
+
+# Significance.
+
+
+def test_false_discoveries_against_the_definition():
+    """Catches Bonferroni, Holm, and a step-up that stops at the first failure."""
+    p = np.array([0.039, 0.001, 0.041, np.nan, 0.008, 0.042, 0.6, 0.06])
+    #  sorted 0.001 0.008 0.039 0.041 0.042 | 0.06 0.6: i q / m = 0.0071 i; 0.039 > 0.0214.
+    np.testing.assert_array_equal(
+        discoveries(p), [False, True, False, False, True, False, False, False]
+    )
+    known = p[~np.isnan(p)]
+    theirs = scipy.stats.false_discovery_control(known, method="bh")
+    for rate in (0.01, 0.05, 0.08, 0.5):
+        np.testing.assert_array_equal(discoveries(known, rate), theirs <= rate)
+    assert not discoveries(np.array([np.nan])).any()
+    assert not discoveries(np.zeros(0)).any()
+
+
+def test_the_rate_of_false_discoveries():
+    """Catches p-values that are too small: null cells of a grid that are called significant."""
+    draw, false, found = np.random.default_rng(0), 0, 0
+    bootstrap, everyone = Bootstrap([320], 400, seed=0), np.ones(320, bool)
+    for _ in range(40):
+        # 20 cells where nothing happens, and 20 with an effect of 3 standard errors and more.
+        effects = draw.normal(0, 0.2, (40, 320))
+        effects[20:] += 0.2 * draw.uniform(3, 8, (20, 1)) / np.sqrt(320)
+        p = np.array([p_value(bootstrap.mean(effect, everyone)) for effect in effects])
+        called = discoveries(p)
+        false, found = false + called[:20].sum(), found + called.sum()
+    assert false / found < 0.05
+    assert found > 0.8 * 40 * 20
+
+
+def test_a_rounding_error_is_not_significant():
+    """Catches cells in which nothing happened, to seven digits, on every document alike."""
+    same = np.full(50, 3e-7)
+    assert p_value(Bootstrap([50], 100, 0).mean(same, np.ones(50, bool))) == 1
+    assert p_value(Estimate(0.5, np.full(100, 0.5), 50)) == 0
+    assert np.isnan(p_value(Estimate(np.nan, np.full(100, np.nan), 0)))
 
 
 def test_higher_confidence_is_wider():
@@ -158,6 +274,6 @@ def test_a_mean_is_over_the_documents_of_the_role_in_every_resample():
     present = np.arange(12) % 3 > 0
     values = np.where(present, 0.7, 100.0)
     scores = scores_of(values, values, values)
-    estimate = scores.mean(values, present)
+    estimate = scores.bootstrap.mean(values, present)
     assert (estimate.value, estimate.documents) == (pytest.approx(0.7), 8)
     np.testing.assert_allclose(estimate.samples, 0.7, atol=1e-12)

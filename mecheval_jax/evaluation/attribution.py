@@ -8,10 +8,9 @@ and patched run over the documents that have the role:
 
 a ratio of means and not a mean of ratios, so that documents with a small gap cannot
 dominate; reported only where the gap p(o) - p(c) is above `SMALLEST_GAP`. Intervals are
-percentiles of a paired bootstrap over documents.
+those of a paired bootstrap over documents (`statistics`).
 """
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,30 +18,12 @@ import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.interchange import CLEAN, Grid
-from mecheval_jax.evaluation.statistics import bootstrap_weights, percentile_interval, wilson
+from mecheval_jax.evaluation.significance import discoveries, p_value
+from mecheval_jax.evaluation.statistics import Bootstrap, Estimate, wilson
 
 SMALLEST_GAP = 0.01
 TIE = 1e-6
 """Probabilities closer than this are equally good restorers of a document."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A number with its bootstrap.
-
-    Attributes:
-        value: over the documents as they are.
-        samples: over resampled documents.
-        documents: how many it rests on.
-    """
-
-    value: float
-    samples: np.ndarray
-    documents: int
-
-    def interval(self, confidence: float) -> tuple[float, float]:
-        """The middle `confidence` of the samples."""
-        return percentile_interval(self.samples, confidence)
 
 
 class Scores:
@@ -50,20 +31,7 @@ class Scores:
 
     def __init__(self, grid: Grid, evaluation: EvaluationConfig):
         self.grid, self.evaluation = grid, evaluation
-        self._weights = bootstrap_weights(
-            grid.present.shape[1], evaluation.resamples, evaluation.seed
-        )
-
-    def mean(self, values: np.ndarray, present: np.ndarray) -> Estimate:
-        """Mean of `values` over the documents where `present` holds."""
-        documents = int(present.sum())
-        if documents == 0:
-            return Estimate(np.nan, np.full(len(self._weights), np.nan), 0)
-        weights = self._weights * present
-        total = weights.sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            samples = np.where(total > 0, (weights @ np.where(present, values, 0)) / total, np.nan)
-        return Estimate(float(values[present].mean()), samples, documents)
+        self.bootstrap = Bootstrap([grid.present.shape[1]], evaluation.resamples, evaluation.seed)
 
     def cell(self, site: str, direction: str, corruption: str, role: str) -> dict[str, Estimate]:
         """All scores of one site at one role; a score that cannot be told is NaN."""
@@ -79,14 +47,18 @@ class Scores:
             {name: values[index] for name, values in grid.runs.items()} for index in (CLEAN, 1 + c)
         )
         base = corrupted if direction == "restore" else clean
-        means = {
-            "probability": self.mean(measured["probability"], present),
-            "clean_probability": self.mean(clean["probability"], present),
-            "corrupted_probability": self.mean(corrupted["probability"], present),
-            "logit_difference": self.mean(measured["logit"] - base["logit"], present),
-            "kl": self.mean(measured["kl"], present),
+        mean = self.bootstrap.mean
+        restored, start = measured["probability"], base["probability"]
+        effect = restored - start if direction == "restore" else start - restored
+        gap = clean["probability"] - corrupted["probability"]
+        return {
+            "attribution": attribution(self.bootstrap, effect, gap, present),
+            "probability": mean(restored, present),
+            "clean_probability": mean(clean["probability"], present),
+            "corrupted_probability": mean(corrupted["probability"], present),
+            "logit_difference": mean(measured["logit"] - base["logit"], present),
+            "kl": mean(measured["kl"], present),
         }
-        return {"attribution": _attribution(means, direction)} | means
 
     def best_share(self, site: str, corruption: str) -> dict[str, tuple[float, int]]:
         """Share of documents for which each role restores best; ties are split.
@@ -107,30 +79,33 @@ class Scores:
         return {role: (float(s), documents) for role, s in zip(grid.roles, shares, strict=True)}
 
 
-def _attribution(means: dict[str, Estimate], direction: str) -> Estimate:
-    restored, clean, corrupted = (
-        means[name] for name in ("probability", "clean_probability", "corrupted_probability")
-    )
+def attribution(
+    bootstrap: Bootstrap, effect: np.ndarray, gap: np.ndarray, present: np.ndarray
+) -> Estimate:
+    """Mean effect over mean gap; NaN where the gap is too small to divide by.
 
-    def ratio(r, o, c):
-        effect = r - c if direction == "restore" else o - r
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(np.abs(o - c) > 0, effect / (o - c), np.nan)
-
-    if not clean.value - corrupted.value > SMALLEST_GAP:
-        return Estimate(np.nan, np.full(len(clean.samples), np.nan), restored.documents)
-    return Estimate(
-        float(ratio(restored.value, clean.value, corrupted.value)),
-        ratio(restored.samples, clean.samples, corrupted.samples),
-        restored.documents,
-    )
+    Args:
+        bootstrap: of the documents.
+        effect: change of the answer's probability in each document.
+        gap: p(o) - p(c) of each.
+        present: documents that it is taken over.
+    """
+    if not (present.any() and gap[present].mean() > SMALLEST_GAP):
+        return Estimate(np.nan, np.full(len(bootstrap.weights), np.nan), int(present.sum()))
+    return bootstrap.ratio(effect, gap, present)
 
 
-def rows(scores: Scores) -> Iterator[dict[str, Any]]:
+def rows(scores: Scores) -> list[dict[str, Any]]:
     """The long table: one measured value a row, with its interval and documents.
 
     Values that cannot be told (no document has the role, or the gap is too small) are None.
+    Attributions have a ``p_value`` against 0, and are ``significant`` at a false discovery rate of
+    5 % over all attributions of the grid.
     """
+    return with_discoveries(list(_rows(scores)))
+
+
+def _rows(scores: Scores) -> Iterator[dict[str, Any]]:
     grid, confidence = scores.grid, scores.evaluation.confidence
     for corruption in grid.corruptions:
         for direction in grid.directions:
@@ -138,11 +113,8 @@ def rows(scores: Scores) -> Iterator[dict[str, Any]]:
                 place = {"corruption": corruption, "direction": direction, **place_of(site)}
                 for role in grid.roles:
                     for metric, estimate in scores.cell(site, direction, corruption, role).items():
-                        yield (
-                            place
-                            | {"role": role, "metric": metric}
-                            | describe(estimate, confidence)
-                        )
+                        row = describe(estimate, confidence, tested=metric == "attribution")
+                        yield place | {"role": role, "metric": metric} | row
                 if direction == "restore":
                     for role, (share, documents) in scores.best_share(site, corruption).items():
                         low, high = wilson(share * documents, documents, confidence)
@@ -154,7 +126,18 @@ def rows(scores: Scores) -> Iterator[dict[str, Any]]:
                             "low": low if known else None,
                             "high": high if known else None,
                             "documents": documents,
+                            "p_value": None,
                         }
+
+
+def with_discoveries(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with ``significant``: tested together; None where there is no p-value."""
+    p_values = np.array([np.nan if row["p_value"] is None else row["p_value"] for row in table])
+    found = discoveries(p_values)
+    tested = ~np.isnan(p_values)
+    return [
+        row | {"significant": bool(found[i]) if tested[i] else None} for i, row in enumerate(table)
+    ]
 
 
 def place_of(site: str) -> dict[str, Any]:
@@ -165,9 +148,11 @@ def place_of(site: str) -> dict[str, Any]:
     return {"layer": int(block.removeprefix("block_")), "component": component, "site": site}
 
 
-def describe(estimate: Estimate, confidence: float) -> dict[str, Any]:
-    """Value, interval and documents of an estimate as cells of a row; None for what is NaN."""
+def describe(estimate: Estimate, confidence: float, tested: bool = True) -> dict[str, Any]:
+    """Value, interval, documents and p-value of an estimate as cells of a row."""
+    row = {"documents": estimate.documents, "value": None, "low": None, "high": None}
     if np.isnan(estimate.value):
-        return {"value": None, "low": None, "high": None, "documents": estimate.documents}
+        return row | {"p_value": None}
     low, high = estimate.interval(confidence)
-    return {"value": estimate.value, "low": low, "high": high, "documents": estimate.documents}
+    p = p_value(estimate) if tested else None
+    return row | {"value": estimate.value, "low": low, "high": high, "p_value": p}

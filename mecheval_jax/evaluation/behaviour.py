@@ -54,8 +54,9 @@ def summarize(answers: Answers, experiment: Experiment, batch: Batch) -> dict[st
 
     Returns:
         ``accuracy`` (0-1) with its Wilson interval ``accuracy_low``, ``accuracy_high``,
-        ``likelihood`` (mean probability of the answer), ``loss`` in nats, ``split``,
-        ``documents``, and ``floors``, the accuracies of heuristics without recall.
+        ``likelihood`` (mean probability of the answer), ``loss`` in nats, ``asked`` (answers that
+        count), ``split``, ``documents``, and ``floors``, the accuracies of heuristics without
+        recall.
     """
     evaluation, weights = experiment.evaluation, np.asarray(batch.weights)
     asked = float(weights.sum())
@@ -74,6 +75,7 @@ def summarize(answers: Answers, experiment: Experiment, batch: Batch) -> dict[st
         "accuracy_high": high,
         "likelihood": likelihood / asked,
         "loss": loss / asked,
+        "asked": round(asked),
         "split": evaluation.split,
         "documents": evaluation.documents,
         "floors": experiment.task.floors(floor_key, documents, evaluation.split),

@@ -20,10 +20,10 @@ import numpy as np
 import scipy.stats
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.attribution import SMALLEST_GAP, Estimate, describe, place_of
+from mecheval_jax.evaluation.attribution import attribution, describe, place_of
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.interchange import CLEAN, Grid
-from mecheval_jax.evaluation.statistics import bootstrap_weights
+from mecheval_jax.evaluation.statistics import Bootstrap, Estimate
 
 EXACT = "exact"
 MEASURES = ("probability", "logit")
@@ -86,7 +86,7 @@ def share_of_gap(
 ) -> list[Estimate]:
     """Ratio of means of changes and the gap, with the bootstrap over documents.
 
-    All are NaN where the mean gap is at most `SMALLEST_GAP`.
+    A share is NaN where the mean gap is too small; see `attribution.attribution`.
 
     Args:
         changes: [cell, document].
@@ -94,15 +94,11 @@ def share_of_gap(
         present: [cell, document] which documents a cell rests on.
         evaluation: resamples and seed; the resampled documents are those of `Scores`.
     """
-    weights = bootstrap_weights(len(gap), evaluation.resamples, evaluation.seed)
-    # The documents as they are come first, then the resampled ones.
-    weights = np.concatenate([np.full((1, len(gap)), 1 / len(gap)), weights])
-    over, under = weights @ (changes * present).T, weights @ (gap[:, None] * present.T)
-    known = under[0] > SMALLEST_GAP * (weights[:1] @ present.T)[0]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = np.where(known & (under != 0), over / under, np.nan)
-    documents = present.sum(axis=1)
-    return [Estimate(float(s[0]), s[1:], int(n)) for s, n in zip(shares.T, documents, strict=True)]
+    bootstrap = Bootstrap([len(gap)], evaluation.resamples, evaluation.seed)
+    return [
+        attribution(bootstrap, change, gap, here)
+        for change, here in zip(changes, present, strict=True)
+    ]
 
 
 def attributions(
@@ -165,7 +161,7 @@ def agreement(
                     "corruption": corruption,
                     "direction": direction,
                     "metric": "rank_correlation",
-                    **describe(correlation, evaluation.confidence),
+                    **describe(correlation, evaluation.confidence, tested=False),
                     "cells": len(cells),
                 }
 

@@ -12,6 +12,7 @@ from ``mixer_output`` on then have that one position, and no other could change 
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -176,6 +177,7 @@ def answer_scores(
     return log_p, {"probability": jnp.exp(take(log_p)), "logit": centred}
 
 
+@functools.lru_cache(maxsize=8)
 def compile_grid(
     model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites: Sequence[str]
 ):

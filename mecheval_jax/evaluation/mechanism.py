@@ -1,20 +1,24 @@
-"""The verdict: by which mechanism a model recalls, read from the residual stream.
+"""The verdict: by which mechanism a model recalls.
 
 Under key corruption, let V, Q and K be the attributions of restoring the input of layer l
-(l >= 1) at the value (or next key, whichever is higher), at the query and at the key.
+(l >= 1) at the value (or next key, whichever is higher), at the query and at the key; E the
+highest of Q, K and Q + K.
 
-* V restores: the pair was bound in the context before layer l, which looks it up:
-  ``induction``.
-* V does not, at any layer: nothing is bound in the context. The answer is computed at
-  the query, in the first layer whose output at the query restores: ``direct_retrieval``.
-  It is delayed when the key token still carries what is needed (K) at later layers.
-* both routes carry a substantial part at the same layer: ``mixed``.
+* V restores and E is negligible: the pair was bound in the context before layer l, which looks
+  it up: ``induction``. Both substantial at one layer: ``mixed``.
+* V is negligible at every layer: nothing is bound in the residual stream of the context. The
+  answer is computed at the query, in the first layer whose output at the query restores:
+  ``direct_retrieval``; delayed, where that is not layer 0, for then E must restore at that
+  layer's input. If one vector that a convolution of that layer gives, at the value or at the next
+  key, restores alone, the pair is formed there: ``convolutional_binding``.
 
-An attribution restores if its interval lies above `RESTORED`, is substantial if it lies
-above `SUBSTANTIAL`, negligible if it lies below that, and undetermined otherwise: a
-verdict that would need one of those is ``undecided``. A model whose accuracy does not lie
-above the best heuristic of its task, or whose answers do not depend on the key, has
-``not_learned``; no mechanism is named then.
+An attribution restores above `RESTORED`, is substantial above `SUBSTANTIAL` and negligible below
+that. For the verdict these are statements about intervals: one that the interval straddles is
+undetermined, and a verdict that would need it is ``undecided``. A model whose accuracy does not
+lie above the best heuristic of its task, or whose answers do not depend on the key, has
+``not_learned``; no mechanism is named then. The same rule applied to every replicate of the
+bootstrap, where an attribution is a number and nothing is undetermined, gives the probability of
+each class. docs/verdict.md has the rule in full.
 """
 
 import dataclasses
@@ -22,12 +26,23 @@ from typing import Any
 
 import numpy as np
 
-from mecheval_jax.evaluation.attribution import SMALLEST_GAP, Estimate, Scores
+from mecheval_jax.evaluation.attribution import SMALLEST_GAP
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.evidence import Evidence, Readings
+from mecheval_jax.evaluation.rule import (
+    BOUND,
+    CLASSES,
+    ELSEWHERE,
+    Cases,
+    Span,
+    Spans,
+    classify,
+    convolutions_of,
+)
+from mecheval_jax.evaluation.statistics import Estimate
 
-RESTORED = 0.5
-SUBSTANTIAL = 0.2
-CORRUPTION = "key"
-ROLES = ("key", "value", "next_key", "query")
+NO_BINDING = "none"
+UNCLEAR = "undecided"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +50,16 @@ class Verdict:
     """A class and what it rests on.
 
     Attributes:
-        verdict: ``induction``, ``direct_retrieval``, ``mixed``, ``not_learned`` or
-            ``undecided``.
+        verdict: one of `rule.CLASSES`.
         layer: for induction the layer that looks up (from the first whose input restores
             at the value on, the first whose output restores at the query), for direct
-            retrieval the layer that retrieves, for mixed the layer whose input was read.
-        binding: where in the mixer the pair is formed; None, since sites inside the
-            mixers are not read yet.
+            retrieval and convolutional binding the layer that retrieves, for mixed the layer
+            whose input was read.
+        binding: where a convolution forms the pair: ``convolution_at_value``,
+            ``convolution_at_next_key``, ``none``, or ``undecided``; None where no mechanism is
+            named.
         reason: one sentence.
+        probabilities: share of the bootstrap's replicates in which the rule gives each class.
         evidence: attribution with interval at each site the rule looks at.
     """
 
@@ -50,6 +67,7 @@ class Verdict:
     layer: int | None
     binding: str | None
     reason: str
+    probabilities: dict[str, float]
     evidence: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
@@ -57,190 +75,209 @@ class Verdict:
         return dataclasses.asdict(self)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Reading:
-    """An attribution and what its interval says of it."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def restored(self) -> bool:
-        return self.low > RESTORED
-
-    @property
-    def substantial(self) -> bool:
-        return self.low > SUBSTANTIAL
-
-    @property
-    def negligible(self) -> bool:
-        return self.high < SUBSTANTIAL
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
-
-def judge(scores: Scores, layers: int, accuracy_low: float, floor: float) -> Verdict:
-    """The verdict on one run.
+def judge(evidence: Evidence, evaluation: EvaluationConfig) -> Verdict:
+    """The verdict on one run, or on several that are pooled.
 
     Args:
-        scores: of a grid with the residual stream, the corruption ``key`` and the roles
-            key, value and query (next_key where the task has it).
-        layers: depth of the model.
-        accuracy_low: lower end of the accuracy's interval.
-        floor: accuracy of the best heuristic without recall.
+        evidence: of the run, or pooled.
+        evaluation: resamples, confidence and seed.
     """
-    reader = _Reader(scores)
-    evidence = reader.evidence(layers)
-    gap = reader.gap()
-    verdict = _decide(reader, layers, accuracy_low, floor, gap)
+    return _judge(evidence, evaluation)[0]
+
+
+def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, list[str]]:
+    """The verdict, and the class of every replicate.
+
+    Evidence of one run at several steps shares its resampled documents, so that replicate i of
+    one step belongs to replicate i of another.
+    """
+    verdict, replicates = _judge(evidence, evaluation)
+    return verdict, [CLASSES[index] for index in replicates.verdict]
+
+
+def _judge(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, Cases]:
+    readings = Readings(evidence, evaluation)
+    gap = readings.gap()
+    (accuracy_low, accuracy_high), accuracies = readings.accuracy()
+    gap_low, gap_high = gap.interval(readings.confidence)
+
+    def interval(estimate: Estimate) -> Span:
+        low, high = estimate.interval(readings.confidence)
+        return Span(np.array([low]), np.array([high]))
+
+    learned = accuracy_low > evidence.floor and gap_low > SMALLEST_GAP
+    spans = Spans(readings, interval, np.array([learned]))
+    case = classify(spans)
+    replicates = classify(
+        Spans(
+            readings,
+            lambda estimate: Span(estimate.samples, estimate.samples),
+            (accuracies > evidence.floor) & (gap.samples > SMALLEST_GAP),
+        )
+    )
+    name, layer = CLASSES[case.verdict[0]], int(case.layer[0])
     numbers = {
+        "accuracy": evidence.accuracy,
         "accuracy_low": accuracy_low,
-        "floor": floor,
+        "accuracy_high": accuracy_high,
+        "floor": evidence.floor,
         "gap": gap.value,
-        "attributions": evidence,
+        "gap_low": gap_low,
+        "gap_high": gap_high,
+        "runs": len(evidence.runs),
+        "attributions": _attributions(readings),
     }
-    return dataclasses.replace(verdict, evidence=numbers)
+    shares = np.bincount(replicates.verdict, minlength=len(CLASSES)) / len(replicates.verdict)
+    verdict = Verdict(
+        verdict=name,
+        layer=layer if layer >= 0 else None,
+        binding=_binding(name, layer, spans),
+        reason=_reason(readings, case, numbers),
+        probabilities=dict(zip(CLASSES, map(float, shares), strict=True)),
+        evidence=numbers,
+    )
+    return verdict, replicates
 
 
-def _decide(reader, layers: int, accuracy_low: float, floor: float, gap: Estimate) -> Verdict:
-    def verdict(name, layer, reason):
-        return Verdict(name, layer, None, reason, {})
+def _binding(name: str, layer: int, spans: Spans) -> str | None:
+    """Where a convolution forms the pair, in the layers that the class leaves for it."""
+    if name == "direct_retrieval":
+        return NO_BINDING  # the rule has looked
+    places = {
+        "convolutional_binding": range(layer, layer + 1),
+        "induction": range(layer),  # bound before the layer that looks up
+        "mixed": range(layer + 1),
+    }
+    if name not in places:
+        return None
+    found = {role: spans.convolved_at(places[name], role) for role in BOUND}
+    restoring = [role for role, span in found.items() if span.restores[0]]
+    if restoring:
+        best = max(restoring, key=lambda role: found[role].low[0])
+        return f"convolution_at_{best}"
+    return UNCLEAR if any(span.may_restore[0] for span in found.values()) else NO_BINDING
 
-    if not accuracy_low > floor:
-        return verdict(
-            "not_learned",
-            None,
-            f"accuracy is at least {accuracy_low:.1%} only, the best heuristic without recall "
-            f"reaches {floor:.1%}",
-        )
-    if not gap.value > SMALLEST_GAP:
-        return verdict(
-            "not_learned",
-            None,
-            f"corrupting the key changes the answer's probability by {gap.value:.3f} only: "
-            "the answer is not read from the document",
-        )
-    bound = {layer: reader.bound(layer) for layer in range(1, layers)}
 
-    def mixed(layer):
-        return verdict(
-            "mixed",
-            layer,
-            f"the input of layer {layer} restores {bound[layer]} at the value and "
-            f"{reader.elsewhere(layer)} at the key and the query",
-        )
+def _attributions(readings: Readings) -> list[dict[str, Any]]:
+    """The numbers that the verdict rests on."""
+    found = []
+    for site in readings.evidence.sites:
+        output = site.endswith("/block_output")
+        for role in ("query",) if output else readings.evidence.roles:
+            estimate = readings.at(site, role)
+            low, high = estimate.interval(readings.confidence)
+            numbers = {"value": estimate.value, "low": low, "high": high}
+            known = {n: None if np.isnan(x) else float(x) for n, x in numbers.items()}
+            found.append({"site": site, "role": role, **known})
+    return found
 
-    inducing = [layer for layer, reading in bound.items() if reading.restored]
-    if inducing:
-        layer = inducing[0]
-        if reader.elsewhere(layer).substantial:
-            return mixed(layer)
-        outputs = {i: reader.at(f"block_{i}/block_output", "query") for i in range(layer, layers)}
-        return verdict(
-            "induction",
-            next((i for i, output in outputs.items() if output.restored), layer),
-            f"the input of layer {layer} restores {bound[layer]} at the value: the pair is "
-            "bound in the context and looked up",
-        )
-    for layer, reading in bound.items():
-        if reading.substantial and reader.elsewhere(layer).substantial:
-            return mixed(layer)
-    unclear = [layer for layer, reading in bound.items() if not reading.negligible]
-    if unclear:
-        layer = unclear[0]
-        return verdict(
-            "undecided",
-            None,
-            f"the input of layer {layer} restores {bound[layer]} at the value: neither enough "
-            "for induction nor too little",
-        )
-    for layer in range(layers):
-        output = reader.at(f"block_{layer}/block_output", "query")
-        if output.restored:
-            # The last output at the query restores whatever the mechanism is: only the
-            # key and the query of a later layer's input are evidence of delayed retrieval.
-            if layer and not reader.elsewhere(layer).restored:
-                return verdict(
-                    "undecided",
-                    None,
-                    f"no layer's input restores at the value, and that of layer {layer} "
-                    f"restores {reader.elsewhere(layer)} at the key and the query: the answer "
-                    "comes from elsewhere",
-                )
-            return verdict(
-                "direct_retrieval",
-                layer,
-                f"no layer's input restores at the value; the output of layer {layer} at the "
-                f"query restores {output}" + (", delayed: " + reader.delay(layer) if layer else ""),
+
+def _reason(readings: Readings, case: Cases, numbers: dict[str, Any]) -> str:
+    """One sentence for the step of the rule that settled the verdict."""
+    step, layer = case.reason
+    said = _Words(readings, layer)
+    if step == "not_learned":
+        if not numbers["accuracy_low"] > numbers["floor"]:
+            return (
+                f"accuracy is at least {numbers['accuracy_low']:.1%} only, the best heuristic "
+                f"without recall reaches {numbers['floor']:.1%}"
             )
-    return verdict("undecided", None, "no layer's output at the query restores the answer")
+        return (
+            f"corrupting the key changes the answer's probability by {numbers['gap']:.3f} only: "
+            "the answer is not read from the document"
+        )
+    if step == "nothing_restores":
+        return "no layer's output at the query restores the answer"
+
+    def both():
+        return f"{said.bound} at the value and {said.elsewhere} at the key and the query"
+
+    sentences = {
+        "two_routes": lambda: f"the input of layer {layer} restores {both()}",
+        "bound": lambda: (
+            f"the input of layer {layer} restores {said.bound} at the value: the "
+            "pair is bound in the context and looked up"
+        ),
+        "second_route_unclear": lambda: (
+            f"the input of layer {layer} restores {both()}: whether "
+            "there is a second route is not clear"
+        ),
+        "binding_unclear": lambda: (
+            f"the input of layer {layer} restores {said.bound} at the "
+            "value: neither enough for induction nor too little"
+        ),
+        "source_unclear": lambda: (
+            "no layer's input restores at the value, and that of layer "
+            f"{layer} restores {said.elsewhere} at the key and the query: the answer comes from "
+            "elsewhere"
+        ),
+        "convolution_unclear": lambda: (
+            f"layer {layer} retrieves the answer, and one vector of "
+            f"its convolution restores {said.convolved}: neither enough nor too little"
+        ),
+        "convolved": lambda: (
+            f"{said.retrieval}, and so does one vector of its convolution at "
+            f"the {said.convolved_role}, {said.convolved}{said.delay}"
+        ),
+        "retrieved": lambda: said.retrieval + said.delay,
+    }
+    return sentences[step]()
 
 
-class _Reader:
-    """Attributions of the residual stream under key corruption."""
+class _Words:
+    """Readings around one layer in words: value [low, high]."""
 
-    def __init__(self, scores: Scores):
-        self._scores = scores
-        self._roles = [role for role in ROLES if role in scores.grid.roles]
+    def __init__(self, readings: Readings, layer: int):
+        self._readings, self._layer = readings, layer
+        self._input = f"block_{layer}/block_input"
 
-    def _estimate(self, site: str, role: str) -> Estimate:
-        return self._scores.cell(site, "restore", CORRUPTION, role)["attribution"]
+    def _strongest(self, places) -> tuple[str, tuple[str, ...]]:
+        """The words for the place with the highest interval, and its roles."""
 
-    def _reading(self, estimate: Estimate) -> _Reading:
-        if np.isnan(estimate.value):
-            return _Reading(np.nan, np.nan, np.nan)
-        return _Reading(estimate.value, *estimate.interval(self._scores.evaluation.confidence))
+        def low(place):
+            end = self._readings.at(place[0], *place[1]).interval(self._readings.confidence)[0]
+            return -np.inf if np.isnan(end) else end
 
-    def at(self, site: str, role: str) -> _Reading:
-        return self._reading(self._estimate(site, role))
+        site, roles = max(places, key=low)
+        return self._words(site, *roles), roles
 
-    def bound(self, layer: int) -> _Reading:
-        """At the value or the next key of a layer's input, whichever restores more."""
-        site = f"block_{layer}/block_input"
-        places = [role for role in ("value", "next_key") if role in self._roles]
-        readings = [self.at(site, role) for role in places]
-        known = [reading for reading in readings if not np.isnan(reading.value)]
-        if not known:
-            return _Reading(np.nan, np.nan, np.nan)
-        return max(known, key=lambda reading: reading.low)
+    def _words(self, site: str, *roles: str) -> str:
+        estimate = self._readings.at(site, *roles)
+        low, high = estimate.interval(self._readings.confidence)
+        return f"{estimate.value:.2f} [{low:.2f}, {high:.2f}]"
 
-    def elsewhere(self, layer: int) -> _Reading:
-        """At the query and the key of a layer's input: their sum, or one alone if higher."""
-        site = f"block_{layer}/block_input"
-        query, key = self._estimate(site, "query"), self._estimate(site, "key")
-        total = Estimate(query.value + key.value, query.samples + key.samples, query.documents)
-        # The larger of the three: a negative one must not hide the other.
-        return max(map(self._reading, (total, query, key)), key=lambda reading: reading.low)
+    @property
+    def bound(self) -> str:
+        return self._strongest([(self._input, (role,)) for role in BOUND])[0]
 
-    def delay(self, layer: int) -> str:
+    @property
+    def elsewhere(self) -> str:
+        return self._strongest([(self._input, roles) for roles in ELSEWHERE])[0]
+
+    def _convolved(self) -> tuple[str, tuple[str, ...]]:
+        sites = convolutions_of(self._readings.evidence.sites, self._layer)
+        return self._strongest([(site, (role,)) for site in sites for role in BOUND])
+
+    @property
+    def convolved(self) -> str:
+        return self._convolved()[0]
+
+    @property
+    def convolved_role(self) -> str:
+        return self._convolved()[1][0].replace("_", " ")
+
+    @property
+    def retrieval(self) -> str:
+        output = self._words(f"block_{self._layer}/block_output", "query")
+        return (
+            f"no layer's input restores at the value; the output of layer {self._layer} at the "
+            f"query restores {output}"
+        )
+
+    @property
+    def delay(self) -> str:
         """What the key token still carries into the layer that retrieves."""
-        carried = self.at(f"block_{layer}/block_input", "key")
-        return f"the input of layer {layer} at the key restores {carried}"
-
-    def gap(self) -> Estimate:
-        """p(o) - p(c) over all documents."""
-        grid = self._scores.grid
-        c = grid.corruptions.index(CORRUPTION)
-        clean, corrupted = grid.runs["probability"][0], grid.runs["probability"][1 + c]
-        return self._scores.mean(clean - corrupted, np.ones(len(clean), bool))
-
-    def evidence(self, layers: int) -> list[dict[str, Any]]:
-        """Attribution at the residual stream, the numbers that the verdict rests on."""
-        sites = [f"block_{layer}/block_input" for layer in range(1, layers)]
-        outputs = [f"block_{layer}/block_output" for layer in range(layers)]
-        places = [(site, role) for site in sites for role in self._roles]
-        places += [(site, "query") for site in outputs]
-        readings = [(site, role, self.at(site, role)) for site, role in places]
-        return [
-            {
-                "site": site,
-                "role": role,
-                **{
-                    name: None if np.isnan(number) else number
-                    for name, number in dataclasses.asdict(reading).items()
-                },
-            }
-            for site, role, reading in readings
-        ]
+        if not self._layer:
+            return ""
+        carried = self._words(self._input, "key")
+        return f", delayed: the input of layer {self._layer} at the key restores {carried}"

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mecheval_jax.evaluation.mechanism import CORRUPTION, RESTORED
+from mecheval_jax.evaluation.evidence import CORRUPTION
+from mecheval_jax.evaluation.rule import RESTORED
 from mecheval_jax.reporting.cells import draw_cells
 from mecheval_jax.reporting.drawing import COLOURS, MARKERS, one_axes, styled
 from mecheval_jax.reporting.labels import HALO, place_labels

@@ -17,7 +17,17 @@ from mecheval_jax.run_folder import RunFolder, read_json, write_text
 
 TEMPLATE = pathlib.Path(__file__).with_name("report.html.jinja")
 
-NEEDED = {"corruption", "direction", "layer", "component", "site", "role", "metric", "value"}
+NEEDED = {
+    "step",
+    "corruption",
+    "direction",
+    "layer",
+    "component",
+    "site",
+    "role",
+    "metric",
+    "value",
+}
 NUMBERS = ("layer", "value", "low", "high")
 
 
@@ -68,7 +78,8 @@ def _read(folder: RunFolder, name: str) -> Reported:
         provenance,
         folder.read_summary(),
         folder.read_metrics(),
-        table,
+        None if table is None else tables.newest(table),
+        table if table is not None and table["step"].nunique() > 1 else None,
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.evaluation import slices
-from mecheval_jax.evaluation.mechanism import CORRUPTION
-from mecheval_jax.reporting import figures, tables
+from mecheval_jax.evaluation.evidence import CORRUPTION
+from mecheval_jax.reporting import figures, tables, training_figures
 from mecheval_jax.reporting.drawing import inline, save
 from mecheval_jax.run_folder import RunFolder
 
@@ -19,11 +19,20 @@ VERDICTS = {
     "looks it up.",
     "direct_retrieval": "recalls by direct retrieval: layer {layer} fetches the answer at the "
     "query, and nothing is bound in the context before.",
-    "convolutional_binding": "binds the pair by a convolution, and layer {layer} looks it up.",
+    "convolutional_binding": "forms the pair by a convolution inside layer {layer}, which fetches "
+    "the answer at the query.",
     "mixed": "recalls by both routes: what layer {layer} reads is carried by the context and by "
     "the query or the key.",
     "not_learned": "has not learned to recall, so that no mechanism is named.",
     "undecided": "recalls, but the evidence does not decide by which mechanism.",
+}
+
+BINDINGS = {
+    "convolution_at_value": "One vector of a convolution, at the value, holds the pair.",
+    "convolution_at_next_key": "One vector of a convolution, at the token after the value, holds "
+    "the pair.",
+    "none": "No vector of a convolution alone holds the pair.",
+    "undecided": "Whether a vector of a convolution holds the pair is not clear.",
 }
 
 FLOORS = {
@@ -50,7 +59,8 @@ class Reported:
         provenance: ``provenance.json``; empty if there is none.
         summary: ``summary.json``; empty if there is none.
         metrics: rows of ``metrics.jsonl``.
-        table: ``interchange.csv``; None if there is none.
+        table: the last step of ``interchange.csv``; None if there is none.
+        history: all of its steps, where there are several.
     """
 
     name: str
@@ -60,6 +70,7 @@ class Reported:
     summary: dict[str, Any]
     metrics: list[dict[str, Any]]
     table: pd.DataFrame | None
+    history: pd.DataFrame | None
 
     @property
     def floors(self) -> dict[str, float]:
@@ -88,6 +99,14 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
                 "svg": inline(path, f"{prefix}-a", "accuracy over steps"),
             }
         )
+    training = summary.get("over_training") or {}
+    if run.history is not None and training:
+        figure = training_figures.attribution_over_steps(
+            run.history, training["steps"], training["transitions"]
+        )
+        path = save(figure, run.folder.figures, "attribution_over_steps")
+        svg = inline(path, f"{prefix}-t", "attribution over steps")
+        drawn.append({"kind": "training", "svg": svg})
     grids = []
     for corruption, direction in _grids(run.table):
         heat_map = figures.attribution_heat_map(run.table, corruption, direction)
@@ -97,6 +116,7 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
         place = {"corruption": corruption, "direction": direction, "title": title}
         drawn.append({"kind": "heat_map", "svg": svg, **place})
         grids.append(place | _grid(tables.attributions(run.table, corruption, direction)))
+    evidence = summary.get("evidence") or {}
     return {
         "id": prefix,
         "name": name,
@@ -111,14 +131,51 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
         "split": summary.get("split"),
         "confidence": run.config["evaluation"]["confidence"],
         "slices": slices.read_csv(run.folder.slices),
-        "evidence": tables.readings(summary.get("evidence") or {}),
-        "gap": (summary.get("evidence") or {}).get("gap"),
+        "evidence": tables.readings(evidence),
+        "gap": evidence.get("gap"),
+        "binding": BINDINGS.get(summary.get("binding") or ""),
+        "probabilities": _shares(summary.get("probabilities") or {}),
+        "distractor": tables.distractor(evidence) if "distractor" in evidence else None,
+        "training": _training(training),
         "figures": drawn,
         "grids": grids,
         "csv": str(run.folder.interchange),
         "config": list(_flat(run.config)),
         "provenance": list(_flat(origin)),
         "commands": _commands(run),
+    }
+
+
+def _shares(probabilities: dict[str, float]) -> list[dict[str, Any]]:
+    """Classes that occur in the bootstrap, the likeliest first."""
+    order = sorted(probabilities.items(), key=lambda item: -item[1])
+    return [{"name": n, "share": p, "text": f"{p:.1%}"} for n, p in order if p > 0]
+
+
+def _training(training: dict[str, Any]) -> dict[str, Any] | None:
+    """The verdict at every step, and its transitions."""
+    if not training:
+        return None
+    return {
+        "steps": [
+            {
+                "step": f"{row['step']:,}",
+                "accuracy": tables.percent(row["accuracy"]),
+                "verdict": row["verdict"],
+                "layer": tables.MISSING if row["layer"] is None else str(row["layer"]),
+                "probability": tables.percent(row["probabilities"][row["verdict"]]),
+            }
+            for row in training["steps"]
+        ],
+        "transitions": [
+            {
+                "change": f"{row['before']} to {row['after']}",
+                "step": f"{row['step']:,}",
+                "interval": f"{row['low']:,} to "
+                + ("after the last" if row["high"] is None else f"{row['high']:,}"),
+            }
+            for row in training["transitions"]
+        ],
     }
 
 
@@ -205,7 +262,7 @@ def _grid(rows: pd.DataFrame) -> dict[str, Any]:
     for site, cells in rows.groupby("site", sort=False):
         records = cells.to_dict("records")
         found = [tables.at(records, site, role) for role in roles]
-        lines.append((site, [(tables.number(c["value"]), tables.interval(c)) for c in found]))
+        lines.append((site, [(tables.starred(c), tables.interval(c)) for c in found]))
     return {"roles": roles, "lines": lines}
 
 

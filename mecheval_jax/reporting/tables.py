@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mecheval_jax.evaluation.mechanism import CORRUPTION, RESTORED, SUBSTANTIAL, Verdict
+from mecheval_jax.evaluation.evidence import CORRUPTION
+from mecheval_jax.evaluation.mechanism import Verdict
+from mecheval_jax.evaluation.rule import RESTORED, SUBSTANTIAL
 from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
 
 LOOK_UP = "block_1/block_input"
@@ -131,15 +133,31 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     )
 
 
+def newest(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last step, of a table that may have several."""
+    return table[table["step"] == table["step"].max()] if "step" in table else table
+
+
+def is_significant(row: Mapping[str, Any]) -> bool:
+    """Whether a row says so; not where it says nothing."""
+    return str(row.get("significant")) == "True"
+
+
+def starred(row: Mapping[str, Any]) -> str:
+    """A score, with a star if it is significant."""
+    return number(row["value"]) + ("*" if is_significant(row) else "")
+
+
 def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     """Print the residual stream's attributions under key corruption, and the verdict.
 
     Args:
-        table: rows of ``interchange.csv``. A grid without the residual stream or without
-            key corruption is shown as far as it goes.
+        table: rows of ``interchange.csv``; of several steps the last is shown. A grid without the
+            residual stream or without key corruption is shown as far as it goes.
         verdict: None if the grid lacks what a verdict needs.
     """
     console = _console()
+    table = newest(table)
     corruption = _prefer(CORRUPTION, table["corruption"])
     direction = _prefer("restore", table["direction"])
     chosen = attributions(table, corruption, direction)
@@ -149,32 +167,87 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     ]
     shown = chosen if stream.empty else stream
     roles = list(dict.fromkeys(shown["role"]))
-    printed = Table(
-        box=None,
-        padding=(0, 1, 0, 0),
-        header_style="bold",
-        title=f"attribution, {corruption} corrupted, {direction}",
-        title_justify="left",
-    )
-    printed.add_column("site", overflow="fold")
-    for role in roles:
-        printed.add_column(Text(f"@{role}"), justify="right")
+    printed = _table(f"attribution, {corruption} corrupted, {direction}", ["site"], roles, "@")
     for site, rows in shown.groupby("site", sort=False):
         records = rows.to_dict("records")
         cells = (at(records, site, role) for role in roles)
         printed.add_row(
             Text(_place(records[0])),
-            *(Text(f"{number(cell['value'])}\n{interval(cell)}".rstrip()) for cell in cells),
+            *(Text(f"{starred(cell)}\n{interval(cell)}".rstrip()) for cell in cells),
         )
     console.print(printed)
+    console.print(
+        "*: differs from 0, at a false discovery rate of 5 % over the whole grid", style="dim"
+    )
+    if verdict is not None and verdict.evidence.get("attributions"):
+        show_evidence(verdict)
     console.print(_verdict_line(verdict), soft_wrap=True)
+
+
+def show_evidence(verdict: Verdict) -> None:
+    """Print what a verdict rests on, with the controls beside it, and its probabilities."""
+    rows = readings(verdict.evidence)
+    controlled = any("untrained" in entry for entry in verdict.evidence["attributions"])
+    numbers = ["attribution", "interval"] + (["untrained", "placebo"] if controlled else [])
+    printed = _table("what the verdict rests on", ["site", "role"], numbers)
+    printed.add_column("reading")
+    for row in rows:
+        printed.add_row(*(Text(row[name]) for name in ("site", "role", *numbers, "reading")))
+    console = _console()
+    console.print(printed)
+    if "distractor" in verdict.evidence:
+        console.print(Text(distractor(verdict.evidence)), soft_wrap=True)
+    console.print(Text(f"probabilities: {probabilities(verdict.probabilities)}"), soft_wrap=True)
+    if verdict.binding is not None:
+        console.print(Text(f"binding: {verdict.binding}"))
+
+
+def show_pool(verdict: Verdict, learned: Mapping[str, bool]) -> None:
+    """Print the verdict on several runs together.
+
+    Args:
+        verdict: on those that have learned.
+        learned: by the name of each run whether it has.
+    """
+    console = _console()
+    console.print(f"{sum(learned.values())} of {len(learned)} runs have learned the task")
+    for name, ok in learned.items():
+        console.print(Text(f"  {name}: {'pooled' if ok else 'not learned, left out'}"))
+    show_evidence(verdict)
+    console.print(_verdict_line(verdict), soft_wrap=True)
+
+
+def distractor(evidence: Mapping[str, Any]) -> str:
+    """The control with an uninvolved token replaced, in words."""
+    row = evidence["distractor"]
+    return (
+        f"distractor: an uninvolved token replaced takes {number(row['value'])} {interval(row)} of "
+        f"what the key's corruption takes ({row['documents']} documents)"
+    )
+
+
+def probabilities(shares: Mapping[str, float]) -> str:
+    """Those of the classes that occur, the likeliest first."""
+    order = sorted(shares.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {share:.1%}" for name, share in order if share > 0)
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str], prefix: str = "") -> Table:
+    printed = Table(
+        box=None, padding=(0, 1, 0, 0), header_style="bold", title=title, title_justify="left"
+    )
+    for name in words:
+        printed.add_column(name, overflow="fold")
+    for name in numbers:
+        printed.add_column(Text(f"{prefix}{name}"), justify="right")
+    return printed
 
 
 def _verdict_line(verdict: Verdict | None) -> Text:
     if verdict is None:
         return Text(
-            "verdict: none: it needs the residual stream of every layer, the roles key, value "
-            "and query, key corruption and the direction restore",
+            "verdict: none: it needs the residual stream of every layer, the convolution outputs, "
+            "the roles key, value and query, key corruption and the direction restore",
             style="bold",
         )
     layer = "" if verdict.layer is None else f" (layer {verdict.layer})"
@@ -182,13 +255,15 @@ def _verdict_line(verdict: Verdict | None) -> Text:
 
 
 def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The attributions that a verdict rests on, in words."""
+    """The attributions that a verdict rests on, in words, with the controls beside them."""
     return [
         {
             "site": row["site"],
             "role": row["role"],
             "attribution": number(row["value"]),
             "interval": interval(row),
+            "untrained": number(row.get("untrained")),
+            "placebo": number(row.get("placebo")),
             "reading": _reading(row),
         }
         for row in evidence.get("attributions", [])

@@ -10,7 +10,6 @@ from mecheval_jax.tasks.noisy_recall import NoisyRecall
 from mecheval_jax.tasks.selective_copying import SelectiveCopying
 from mecheval_jax.tasks.treecall import Treecall
 
-
 TASKS: dict[str, type] = {
     "associative_recall": AssociativeRecall,
     "treecall": Treecall,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.training.hooks import Hooks
 from mecheval_jax.training.state import TrainState
 
@@ -15,10 +16,10 @@ class Checkpoints:
 
     Args:
         folder: where they are kept.
-        keep: how many of the newest are kept.
+        keep: how many of the newest are kept; all if None.
     """
 
-    def __init__(self, folder: pathlib.Path, keep: int = 2):
+    def __init__(self, folder: pathlib.Path, keep: int | None = 2):
         self._folder = folder.absolute()  # orbax refuses relative paths
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         # Named here, or orbax guesses the layout from the newest folder, which may be damaged.
@@ -60,6 +61,20 @@ class Checkpoints:
                         f"the checkpoint of step {step} cannot be read ({reason}): it is {fate}"
                     )
         return None
+
+    def read(self, step: int, abstract: TrainState) -> TrainState:
+        """The checkpoint of one step.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        choose("step", str(step), map(str, self.steps()))
+        try:
+            return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        except Exception as error:  # whatever a damaged file makes orbax raise
+            raise UserError(
+                f"the checkpoint of step {step} in {self._folder} cannot be read: {error}"
+            ) from None
 
     def _set_aside(self, step: int) -> str:
         """Rename a checkpoint, so that its step can be saved again; returns the new name."""

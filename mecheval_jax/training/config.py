@@ -24,6 +24,7 @@ class TrainingConfig:
         evaluate_every: steps between evaluations on dev documents.
         evaluation_documents: documents of such an evaluation.
         checkpoint_every: steps between checkpoints.
+        keep_checkpoints: the newest checkpoints that are kept; all if None or 0.
         steps_per_dispatch: steps compiled into one program.
     """
 
@@ -39,6 +40,7 @@ class TrainingConfig:
     evaluate_every: int = 500
     evaluation_documents: int = 320
     checkpoint_every: int = 5000
+    keep_checkpoints: int | None = 2
     steps_per_dispatch: int = 100
 
     def __post_init__(self):
@@ -50,6 +52,8 @@ class TrainingConfig:
             raise UserError(
                 f"training.training_batches is {self.training_batches}: at least 1, or None"
             )
+        if self.keep_checkpoints is not None:
+            require_at_least(self, "training", ("keep_checkpoints",), 0)
         if not 0 <= self.warmup_fraction < 1:
             raise UserError(
                 f"training.warmup_fraction is {self.warmup_fraction}: 0 <= fraction < 1"

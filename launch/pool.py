@@ -1,0 +1,26 @@
+"""One verdict on several runs that differ in their seeds: intervals over runs and documents.
+
+    python -m launch.pool --workdir=DIR --workdir=DIR2 [--workdir=DIR3 ...]
+
+Each run must have been intervened on (``launch.intervene``). Runs that have not learned the task
+are counted and left out.
+"""
+
+from absl import flags
+
+from mecheval_jax import command_line
+
+WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folders of runs.", required=True)
+
+
+def main():
+    """Run the program."""
+    from mecheval_jax import runs
+    from mecheval_jax.reporting import tables
+
+    verdict, learned = runs.pool(WORKDIRS.value)
+    tables.show_pool(verdict, learned)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,234 @@
+"""What the verdict reads: a few cells of the grid, document by document, and the accuracy.
+
+Under key corruption, clean activations put into the corrupted run: the residual stream between the
+layers and after each of them, and what the convolutions inside the mixers give, at the roles
+key, value, next_key and query. One run's evidence is what its grid holds; that of several runs
+is pooled, and resampled by runs and then by documents.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.attribution import attribution
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.interchange import CLEAN, Grid
+from mecheval_jax.evaluation.statistics import Bootstrap, Estimate, Interval, wilson
+from mecheval_jax.interventions.addresses import site_paths
+from mecheval_jax.models.language_model import ModelConfig
+
+CORRUPTION = "key"
+ROLES = ("key", "value", "next_key", "query")
+NEEDED_ROLES = ("key", "value", "query")
+"""Those without which there is no verdict; a task may lack the next key."""
+
+CONVOLUTIONS = ("conv_output", "shift_output")
+"""Sites inside mixers that hold what a convolution over positions gives."""
+
+CONVOLVED = ("k", "v")
+"""Those that hold it where the mixer has a convolution for each, and a site before it."""
+
+
+def convolution_sites(config: ModelConfig) -> tuple[str, ...]:
+    """What the convolutions of every layer give: vectors that may hold key and value together.
+
+    ``mixer/conv_output`` (Mamba, Hyena, BaseConv), ``mixer/shift_output`` (H3), ``mixer/k`` and
+    ``mixer/v`` of the delta nets, whose queries are left out because nothing is stored in them,
+    and ``canon_output`` before a mixer.
+    """
+    paths = site_paths(config)
+    kinds = {f"mixer/{name}" for name in CONVOLUTIONS} | {"canon_output"}
+    return tuple(
+        path
+        for path in paths
+        if (name := path.partition("/")[2]) in kinds
+        or (name in {f"mixer/{part}" for part in CONVOLVED} and f"{path}_input" in paths)
+    )
+
+
+def verdict_sites(config: ModelConfig) -> tuple[str, ...]:
+    """The sites that a verdict looks at, in the order of the computation."""
+    wanted = {f"block_{layer}/block_output" for layer in range(config.layers)}
+    wanted |= {f"block_{layer}/block_input" for layer in range(1, config.layers)}
+    wanted |= set(convolution_sites(config))
+    return tuple(path for path in site_paths(config) if path in wanted)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """Probabilities of the right answer, and how many answers were right.
+
+    Attributes:
+        sites: paths, in the order of the computation.
+        roles: of those in `ROLES`.
+        clean, corrupted: [document] in the clean run and with the key corrupted.
+        restored: [site, role, document] with one clean activation put into the corrupted run.
+        present: [role, document] whether the document has the role.
+        runs: documents of each run; documents of one run stand together.
+        correct, asked: of each run, right answers and answers.
+        floor: accuracy of the best heuristic without recall.
+    """
+
+    sites: tuple[str, ...]
+    roles: tuple[str, ...]
+    clean: np.ndarray
+    corrupted: np.ndarray
+    restored: np.ndarray
+    present: np.ndarray
+    runs: np.ndarray
+    correct: np.ndarray
+    asked: np.ndarray
+    floor: float
+
+    @classmethod
+    def of_grid(
+        cls, grid: Grid, sites: Sequence[str], correct: float, asked: int, floor: float
+    ) -> "Evidence | None":
+        """What a grid holds of it; None if the grid lacks a site, role or run that it takes.
+
+        Args:
+            grid: of one run.
+            sites: what is read, `verdict_sites` of the model.
+            correct: right answers.
+            asked: answers.
+            floor: accuracy of the best heuristic without recall.
+        """
+        complete = (
+            set(sites) <= set(grid.sites)
+            and set(NEEDED_ROLES) <= set(grid.roles)
+            and CORRUPTION in grid.corruptions
+            and "restore" in grid.directions
+        )
+        if not complete:
+            return None
+        d, c = grid.directions.index("restore"), grid.corruptions.index(CORRUPTION)
+        roles = tuple(role for role in ROLES if role in grid.roles)
+        index = [grid.roles.index(role) for role in roles]
+        probability = grid.runs["probability"]
+        return cls(
+            sites=tuple(sites),
+            roles=roles,
+            clean=np.asarray(probability[CLEAN]),
+            corrupted=np.asarray(probability[1 + c]),
+            restored=np.stack([grid.patched[s]["probability"][d, c][index] for s in sites]),
+            present=grid.present[index],
+            runs=np.array([grid.present.shape[1]]),
+            correct=np.array([correct]),
+            asked=np.array([asked]),
+            floor=floor,
+        )
+
+    @classmethod
+    def pool(cls, runs: Sequence["Evidence"]) -> "Evidence":
+        """The evidence of several runs as one; their highest floor counts.
+
+        Raises:
+            UserError: runs of models or tasks with other sites or roles.
+        """
+        first = runs[0]
+        for other in runs[1:]:
+            if (other.sites, other.roles) != (first.sites, first.roles):
+                raise UserError(
+                    "runs of different architectures, depths or tasks cannot be pooled: "
+                    f"{', '.join(first.sites)} at {', '.join(first.roles)} in one, "
+                    f"{', '.join(other.sites)} at {', '.join(other.roles)} in another"
+                )
+
+        def joined(name):
+            return np.concatenate([getattr(run, name) for run in runs], axis=-1)
+
+        arrays = ("clean", "corrupted", "restored", "present", "runs", "correct", "asked")
+        floor = max(run.floor for run in runs)
+        return dataclasses.replace(first, floor=floor, **{name: joined(name) for name in arrays})
+
+    @property
+    def layers(self) -> int:
+        """Depth of the model."""
+        return sum(site.endswith("/block_output") for site in self.sites)
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over runs."""
+        return float((self.correct / self.asked).mean())
+
+    def write(self, path: pathlib.Path) -> None:
+        """Write ``evidence.npz``, from which runs can be pooled."""
+        with path.open("wb") as file:  # a name without the ending .npz would be given one
+            np.savez_compressed(file, **dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, path: pathlib.Path) -> "Evidence":
+        """Read what `write` wrote.
+
+        Raises:
+            UserError: no such file, or a damaged one.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                values = {field.name: file[field.name] for field in dataclasses.fields(cls)}
+        except FileNotFoundError:
+            raise UserError(f"there is no {path}: python -m launch.intervene writes it") from None
+        except Exception as error:  # whatever a damaged archive makes numpy raise
+            raise UserError(f"{path} is damaged ({error}): intervene again") from None
+        names = {name: tuple(map(str, values[name])) for name in ("sites", "roles")}
+        return cls(**{**values, **names, "floor": float(values["floor"])})
+
+
+class Readings:
+    """Estimates from evidence; all share one set of resampled runs and documents."""
+
+    def __init__(self, evidence: Evidence, evaluation: EvaluationConfig):
+        self.evidence, self.confidence = evidence, evaluation.confidence
+        self._bootstrap = Bootstrap(
+            [int(count) for count in evidence.runs], evaluation.resamples, evaluation.seed
+        )
+        self._gap = evidence.clean - evidence.corrupted
+        self._seed = evaluation.seed
+        self._known: dict[tuple[str, ...], Estimate] = {}
+
+    def at(self, site: str, *roles: str) -> Estimate:
+        """Attribution of a site at a role, or at several together (their sum).
+
+        NaN where the task lacks a role, no document has it, or the gap is too small.
+        """
+        place = (site, *roles)
+        if place not in self._known:
+            self._known[place] = self._estimate(site, roles)
+        return self._known[place]
+
+    def _estimate(self, site, roles):
+        evidence = self.evidence
+        if not set(roles) <= set(evidence.roles):
+            nothing = np.zeros(len(self._gap), bool)
+            return attribution(self._bootstrap, self._gap, self._gap, nothing)
+        index = [evidence.roles.index(role) for role in roles]
+        restored = evidence.restored[evidence.sites.index(site)][index]
+        effect = (restored - evidence.corrupted[None]).sum(axis=0)
+        return attribution(self._bootstrap, effect, self._gap, evidence.present[index].all(axis=0))
+
+    def gap(self) -> Estimate:
+        """p(o) - p(c) over all documents."""
+        return self._bootstrap.mean(self._gap, np.ones(len(self._gap), bool))
+
+    def accuracy(self) -> tuple[Interval, np.ndarray]:
+        """Interval of the accuracy, and its replicates.
+
+        One run: Wilson's interval; a resampled count of right answers is binomial. Several: the
+        quantiles of replicates that resample runs and then answers.
+        """
+        evidence = self.evidence
+        shares, runs = evidence.correct / evidence.asked, len(evidence.runs)
+        draw = np.random.default_rng([self._seed, 1])
+        drawn = draw.integers(runs, size=(len(self._bootstrap.weights), runs))
+        asked = evidence.asked.astype(int)[drawn]
+        samples = (draw.binomial(asked, shares[drawn]) / asked).mean(axis=1)
+        if runs == 1:
+            return wilson(
+                float(evidence.correct[0]), int(evidence.asked[0]), self.confidence
+            ), samples
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(samples, (tail, 1 - tail))
+        return (float(low), float(high)), samples

@@ -1,0 +1,106 @@
+"""What interventions found, written into the files of a run's folder."""
+
+import dataclasses
+from typing import Any
+
+from mecheval_jax.evaluation.findings import Findings
+from mecheval_jax.evaluation.mechanism import Verdict
+from mecheval_jax.evaluation.tables import CONTROLS, INTERCHANGE, TRANSITIONS, long_table
+from mecheval_jax.evaluation.transitions import find_transitions
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.run_folder import RunFolder, write_text
+
+
+class Record:
+    """Findings of one run at one step or several, in order.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: RunFolder):
+        self._folder = folder
+        self._found: list[tuple[int, Findings]] = []
+        self._experiment: Experiment | None = None
+
+    def add(self, experiment: Experiment, step: int, findings: Findings) -> None:
+        """What was found with the parameters of a step, under an experiment's evaluation."""
+        self._experiment = experiment
+        self._found.append((step, findings))
+
+    def write(self) -> tuple[Any, Verdict | None]:
+        """Write all files; the table of the grid, and the verdict at the last step."""
+        folder, (step, last) = self._folder, self._found[-1]
+        table = self._table("interchange", INTERCHANGE)
+        write_text(folder.interchange, table.to_csv(index=False))
+        if last.evidence is None or last.verdict is None:
+            # The numbers that an earlier verdict rested on are no more.
+            names = (field.name for field in dataclasses.fields(Verdict))
+            folder.forget_in_summary("evidence_step", "over_training", *names)
+            for path in (folder.controls, folder.evidence, folder.transitions):
+                path.unlink(missing_ok=True)
+            return table, None
+        write_text(folder.controls, self._table("controls", CONTROLS).to_csv(index=False))
+        last.evidence.write(folder.evidence)
+        # What the run answers at its end is not what it answers at an earlier step.
+        finished_later = step < folder.read_summary().get("step", 0)
+        folder.update_summary(
+            **({} if finished_later else last.behaviour),
+            evidence_step=step,
+            **last.verdict.as_dict(),
+            over_training=self._over_training(),
+        )
+        return table, last.verdict
+
+    def _table(self, rows: str, columns: tuple[str, ...]):
+        placed = [
+            {"step": step, **row} for step, found in self._found for row in getattr(found, rows)
+        ]
+        return long_table(placed, self._constants(), columns)
+
+    def _constants(self) -> dict[str, Any]:
+        model, training = self._experiment.model, self._experiment.training
+        return {
+            "run": self._folder.name,
+            "mixer": model.mixer,
+            "width": model.width,
+            "layers": model.layers,
+            "learning_rate": training.learning_rate,
+            "seed": training.seed,
+            "split": self._experiment.evaluation.split,
+        }
+
+    def _over_training(self) -> dict[str, Any] | None:
+        """Verdicts and their transitions over the steps; None for a single step."""
+        self._folder.transitions.unlink(missing_ok=True)
+        if len(self._found) < 2:
+            return None
+        steps = [step for step, _ in self._found]
+        changes = find_transitions(
+            steps,
+            [found.verdict.verdict for _, found in self._found],
+            [found.replicates for _, found in self._found],
+            self._experiment.evaluation.confidence,
+        )
+        rows = [
+            {
+                "metric": "step",
+                "value": change.step,
+                "documents": len(self._found[0][1].evidence.clean),
+            }
+            | {name: getattr(change, name) for name in ("before", "after", "low", "high")}
+            for change in changes
+        ]
+        table = long_table(rows, self._constants(), TRANSITIONS)
+        for column in ("value", "low", "high"):
+            table[column] = table[column].astype("Int64")  # an open end is an empty cell
+        write_text(self._folder.transitions, table.to_csv(index=False))
+        fields = ("verdict", "layer", "binding", "probabilities")
+        return {
+            "steps": [
+                {"step": step, "accuracy": found.behaviour["accuracy"]}
+                | {name: getattr(found.verdict, name) for name in fields}
+                for step, found in self._found
+            ],
+            "transitions": [dataclasses.asdict(change) for change in changes],
+        }

@@ -1,0 +1,100 @@
+"""Evidence of a run: over its checkpoints, and pooled with that of other seeds."""
+
+import csv
+import json
+
+import pytest
+
+from mecheval_jax import runs
+from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import from_config
+from tests import small
+
+ALL_KEPT = small.ONE_LAYER | {"evaluation.roles": ("key", "value", "query")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    with small.quick_compilation():
+        yield
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two seeds with all of their checkpoints."""
+    made = []
+    for seed in (0, 1):
+        folder = tmp_path_factory.mktemp("seeds") / f"seed_{seed}"
+        experiment = small.experiment(ALL_KEPT, seed=seed, checkpoint_every=5, keep_checkpoints=0)
+        runs.train(experiment, folder)
+        made.append(folder)
+    return made
+
+
+def read(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_kept_checkpoint_has_its_rows(folders):
+    """Catches the newest checkpoint read for all steps, and a summary of another step's verdict."""
+    folder = folders[0]
+    assert runs.kept_steps(folder) == [5, 10, 15, 20]
+    table, verdict = runs.intervene(folder, steps="all")
+    assert list(table["step"].unique()) == [5, 10, 15, 20]
+    assert verdict.verdict == "not_learned"
+    assert {int(row["step"]) for row in read(folder / "controls.csv")} == {5, 10, 15, 20}
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["evidence_step"] == 20
+    over = summary["over_training"]
+    assert [row["step"] for row in over["steps"]] == [5, 10, 15, 20]
+    assert over["transitions"] == []
+    assert read(folder / "transitions.csv") == []
+    losses = table[(table["metric"] == "clean_probability") & (table["role"] == "key")]
+    assert losses.groupby("step")["value"].first().nunique() == 4
+    accuracy = summary["accuracy"]
+    # An earlier step alone: its rows, its verdict, but not its accuracy as the run's.
+    table, _ = runs.intervene(folder, steps=[5])
+    assert list(table["step"].unique()) == [5]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["evidence_step"], summary["accuracy"]) == (5, accuracy)
+    assert summary["over_training"] is None
+    assert not (folder / "transitions.csv").exists()
+
+
+def test_as_many_checkpoints_are_kept_as_were_asked_for(tmp_path):
+    """Catches a config field that changes nothing."""
+    experiment = small.experiment(small.ONE_LAYER, checkpoint_every=5, keep_checkpoints=3)
+    runs.train(experiment, tmp_path / "run")
+    assert runs.kept_steps(tmp_path / "run") == [10, 15, 20]
+    runs.load(tmp_path / "run")
+    assert runs.kept_steps(tmp_path / "run") == [10, 15, 20]  # reading throws nothing away
+    with pytest.raises(UserError, match=r"unknown step '5'.*10, 15, 20"):
+        runs.intervene(tmp_path / "run", steps=[5])
+    with pytest.raises(UserError, match="keep_checkpoints is -1"):
+        small.experiment(keep_checkpoints=-1)
+
+
+def test_an_older_config_has_the_default(tmp_path):
+    """Catches a run of an earlier version that is taken for another experiment's."""
+    folder = runs.RunFolder(tmp_path / "run")
+    folder.open(small.experiment())
+    values = json.loads(folder.config.read_text())
+    del values["training"]["keep_checkpoints"]
+    folder.config.write_text(json.dumps(values))
+    folder.open(small.experiment())
+    assert from_config(values) == small.experiment()
+
+
+def test_seeds_are_pooled(folders):
+    """Catches a pool of a run with itself, and a run without evidence passed over."""
+    with pytest.raises(UserError, match=r"launch\.intervene writes it"):
+        runs.pool(folders)
+    for folder in folders:
+        runs.intervene(folder)
+    verdict, learned = runs.pool(folders)
+    assert list(learned.values()) == [False, False]
+    assert verdict.verdict == "not_learned"  # twenty steps teach nothing
+    assert verdict.evidence["runs"] == 2
+    with pytest.raises(UserError, match="two runs or more"):
+        runs.pool([folders[0], folders[0]])
