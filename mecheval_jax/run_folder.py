@@ -5,7 +5,8 @@ provenance.json    versions, commit, device   controls.csv     the same where no
 metrics.jsonl      metrics over steps         evidence.npz     what the verdict rests on
 checkpoints/       orbax                      transitions.csv  changes of the verdict in training
 summary.json       accuracy and verdict       slices.csv       accuracy by length, pairs, ...
-figures/           PNG and SVG                report.html      all of it, to look at
+figures/           PNG and SVG                analyses/        tables of further analyses
+                                              report.html      all of it, to look at
 """
 
 import datetime
@@ -41,6 +42,7 @@ class RunFolder:
         self.transitions = self.path / "transitions.csv"
         self.summary = self.path / "summary.json"
         self.slices = self.path / "slices.csv"
+        self.analyses = self.path / "analyses"
         self.figures = self.path / "figures"
         self.report = self.path / "report.html"
 

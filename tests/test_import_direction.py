@@ -26,6 +26,7 @@ LAYERS = (
     ("run_folder",),
     ("reporting",),
     ("runs", "benchmarks", "command_line"),
+    ("analyses",),
 )
 """From the bottom up. Those of one layer do not know each other; the longest name counts."""
 

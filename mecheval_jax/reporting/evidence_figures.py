@@ -46,6 +46,26 @@ def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
 
 
 @styled
+def subspace_heat_map(table: pd.DataFrame) -> Figure:
+    """Variables at places x subspaces: how often exchanging one gives the other's answer.
+
+    Args:
+        table: rows of `evaluation.subspaces.subspace_rows`.
+    """
+    table = table.assign(place=table["variable"] + ": " + table["site"] + " @" + table["role"])
+    places, kinds = (list(dict.fromkeys(table[name])) for name in ("place", "subspace"))
+    figure, (axes,) = _panels(1, 1, 3.6 + 0.9 * len(kinds), 1.6 + 0.34 * len(places))
+    cells = table.pivot(index="place", columns="subspace", values="value").astype(float)
+    values = cells.loc[places, kinds].to_numpy()
+    titles = [kind.replace("_", " ") for kind in kinds]
+    scale = Normalize(0, 1, clip=True)
+    draw_cells(axes, values, titles, places, scale, matplotlib.colormaps["Blues"])
+    dimensions = int(table["dimensions"].iloc[0])
+    axes.set_title(f"Exchange accuracy, subspaces of {dimensions} dimensions", loc="left")
+    return figure
+
+
+@styled
 def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) -> Figure:
     """Which token is read at which, a panel for each mixer; rows read, columns are read.
 

@@ -48,6 +48,22 @@ FLOORS = {
 }
 
 
+ANALYSES = {
+    "gradients": "Attribution by gradient against what was measured: on the dashed line both are "
+    "the same. Trust the estimate where the rank correlation is high.",
+    "circuits": "How much of the answer comes back when only the best edges carry the clean run. A "
+    "circuit means something as far as it lies above random edges.",
+    "probes": "What a linear probe reads off the activations, beside the same probe fitted to "
+    "shuffled labels. That something can be read does not mean that the model reads it.",
+    "subspaces": "How often exchanging a subspace gives the answer of the other document. The "
+    "learned one counts as far as it lies above its controls.",
+    "attention": "Which token each mixer reads at which, in one document. A softmax pattern and "
+    "the effective attention of other mixers are drawn alike; only places can be compared.",
+    "lens": "The answer as the last norm and the output head would read it after each layer.",
+}
+"""Further analyses in the order of the report, and how to read their figures."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Reported:
     """What a run folder holds so far.
@@ -139,11 +155,21 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
         "training": _training(training),
         "figures": drawn,
         "grids": grids,
+        "analyses": _analyses(run.folder, prefix),
         "csv": str(run.folder.interchange),
         "config": list(_flat(run.config)),
         "provenance": list(_flat(origin)),
         "commands": _commands(run),
     }
+
+
+def _analyses(folder: RunFolder, prefix: str) -> list[dict[str, str]]:
+    """The figures of further analyses that were made, with how to read them."""
+    return [
+        {"name": name, "reading": reading, "svg": inline(path, f"{prefix}-{name}", name)}
+        for name, reading in ANALYSES.items()
+        if (path := folder.figures / f"{name}.svg").exists()
+    ]
 
 
 def _shares(probabilities: dict[str, float]) -> list[dict[str, Any]]:

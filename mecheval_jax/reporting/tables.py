@@ -20,6 +20,13 @@ LOOK_UP = "block_1/block_input"
 MISSING = "-"
 """Stands where there is no number."""
 
+ANALYSED = (
+    *("corruption", "direction", "site", "role", "variable", "subspace", "target", "method"),
+    *("sender", "reader", "circuit", "edges", "matrix", "destination_token", "source_token"),
+    "metric",
+)
+"""Columns that say what a value of an analysis is about."""
+
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
@@ -252,6 +259,21 @@ def _verdict_line(verdict: Verdict | None) -> Text:
         )
     layer = "" if verdict.layer is None else f" (layer {verdict.layer})"
     return Text(f"verdict: {verdict.verdict}{layer}: {verdict.reason}", style="bold")
+
+
+def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
+    """Print how many rows each analysis has, and the highest of its values.
+
+    Args:
+        found: name of the table to its rows.
+    """
+    console = _console()
+    for name, table in found.items():
+        console.print(Text(f"{name}: {len(table):,} values", style="bold"))
+        measured = table.assign(value=pd.to_numeric(table["value"])).dropna(subset="value")
+        for row in measured.nlargest(3, "value").to_dict("records"):
+            words = [str(row[c]) for c in ANALYSED if c in row and not pd.isna(row[c])]
+            console.print(Text(f"  {number(row['value'])} {interval(row)}  {', '.join(words)}"))
 
 
 def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -1,0 +1,31 @@
+"""Analyse a trained run beyond its verdict: gradients, circuits, probes, subspaces, and more.
+
+    python -m launch.evaluate --workdir=DIR [--analyses=gradients,circuits,probes,...]
+
+Writes a table ``analyses/NAME.csv`` and a figure for each; ``python -m launch.report`` shows them.
+``gradients``: attribution of every site by gradient, beside what was measured; ``circuits``: which
+edges carry the answer; ``probes``: where key, value and pair can be read off; ``subspaces``: in
+which subspace they are carried; ``attention``: what each mixer reads; ``lens``: the answer after
+each layer. A few seconds to a minute each.
+"""
+
+from absl import flags
+
+from mecheval_jax import command_line
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
+ANALYSES = flags.DEFINE_list("analyses", None, "Which; all if not given.")
+DOCUMENTS = flags.DEFINE_integer("documents", None, "Evaluation documents.")
+
+
+def main():
+    """Run the program."""
+    from mecheval_jax import analyses
+    from mecheval_jax.reporting import tables
+
+    changes = {} if DOCUMENTS.value is None else {"documents": DOCUMENTS.value}
+    tables.show_analyses(analyses.analyze(WORKDIR.value, ANALYSES.value, **changes))
+
+
+if __name__ == "__main__":
+    command_line.run(main)
