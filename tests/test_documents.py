@@ -29,7 +29,7 @@ EXAMPLE = ROOT / "docs/examples/orders.jsonl"
 def orders(tmp_path_factory):
     """The first lines of the example, enough for a few tests."""
     path = tmp_path_factory.mktemp("documents") / "orders.jsonl"
-    path.write_text("".join(EXAMPLE.open().readlines()[:300]))
+    path.write_text("\n".join(EXAMPLE.read_text().splitlines()[:300]))
     return Documents(str(path), test=0.2)
 
 
@@ -44,7 +44,7 @@ def of_ids(folder, *records, **fields):
 def test_batches_are_what_the_file_says(orders):
     assert isinstance(orders, Task)
     records = {}
-    for line in pathlib.Path(orders.path).open():
+    for line in pathlib.Path(orders.path).read_text().splitlines():
         record = json.loads(line)
         records[record["text"]] = record
     batch = orders.sample(jax.random.key(0), 64, "train")
@@ -193,7 +193,7 @@ def test_corruption(orders, role):
     elsewhere = np.arange(clean.shape[1])[None] != positions[:, None]
     assert (changed == clean)[:, elsewhere].all()
     class_of = set()
-    for line in pathlib.Path(orders.path).open():
+    for line in pathlib.Path(orders.path).read_text().splitlines():
         record = json.loads(line)
         for query in record["queries"]:
             start, stop = query[role]

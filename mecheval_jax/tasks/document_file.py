@@ -62,7 +62,7 @@ class DocumentFile:
             raise UserError(without_split(self.path, split, self.splits))
         return chosen
 
-    def read(self, numbers: Iterable[int]) -> list[Document]:
+    def read(self, numbers: Int[np.ndarray, " chosen"]) -> list[Document]:
         """Documents by number.
 
         Raises:
