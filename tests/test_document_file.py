@@ -333,6 +333,8 @@ def test_memory_stays_bounded(tmp_path, monkeypatch):
         size = len(record["text"])
         record["queries"][0]["query"] = [size - 2, size]
         lines.append(json.dumps(record))
+    small = Documents(write(tmp_path, *many(20)))
+    small.draw(jax.random.key(0), 8, "train")  # what jax and numpy keep is none of the file's
     path = write(tmp_path, *lines)
     size = pathlib.Path(path).stat().st_size
     assert size > 1_700_000
