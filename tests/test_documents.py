@@ -5,6 +5,7 @@ import pathlib
 import random
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -29,7 +30,7 @@ EXAMPLE = ROOT / "docs/examples/orders.jsonl"
 def orders(tmp_path_factory):
     """The first lines of the example, enough for a few tests."""
     path = tmp_path_factory.mktemp("documents") / "orders.jsonl"
-    path.write_text("".join(EXAMPLE.open().readlines()[:300]))
+    path.write_text("\n".join(EXAMPLE.read_text().splitlines()[:300]))
     return Documents(str(path), test=0.2)
 
 
@@ -48,12 +49,13 @@ def test_batches_are_what_the_file_says(orders):
         record = json.loads(line)
         records[record["text"]] = record
     batch = orders.sample(jax.random.key(0), 64, "train")
+    batch = types.SimpleNamespace(**jax.tree.map(np.asarray, vars(batch)))
     assert batch.tokens.shape[1] <= orders.max_length
     seen = 0
-    for i, length in enumerate(np.asarray(batch.lengths)):
+    for i, length in enumerate(batch.lengths):
         words = [orders.name_of(int(token)) for token in batch.tokens[i, :length]]
         assert (words[0], words[-1]) == ("<bos>", "<eos>")
-        assert not np.asarray(batch.tokens[i, length:]).any()
+        assert not batch.tokens[i, length:].any()
         record = records[" ".join(words[1:-1])]
         assert int(batch.weights[i].sum()) == len(record["queries"])
         for j, query in enumerate(record["queries"]):
@@ -71,9 +73,9 @@ def test_batches_are_what_the_file_says(orders):
             assert int(batch.query_positions[i, j]) == at["query"]
             assert orders.name_of(int(batch.targets[i, j])) == words[at["answer"]]
             seen += 1
-        unused = np.asarray(batch.weights[i]) == 0
+        unused = batch.weights[i] == 0
         for positions in batch.roles.values():
-            assert (np.asarray(positions[i])[unused] == -1).all()
+            assert (positions[i][unused] == -1).all()
     assert seen > 128
     assert orders.read_length >= int(batch.query_positions.max()) + 1
 

@@ -87,21 +87,21 @@ def test_statistics_by_hand():
     assert inspection.distributions(absent)[2].cells()[1] == "-"
 
 
-# Catches a program for one task only, markup that eats a token, and output without its parts.
-def test_show(tmp_path, capsys):
-    records = [
-        {"text": f"n{i} [red] A x . A", "queries": [{"query": [0, 0], "answer": "x"}]}
-        for i in range(10)
-    ]
-    for record in records:
-        at = record["text"].index("A")
-        size = len(record["text"])
-        record["queries"][0] |= {"query": [size - 1, size], "key": [at, at + 1]}
-        record["queries"][0]["value"] = [at + 2, at + 3]
-    path = tmp_path / "mine.jsonl"
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    records = []
+    for i in range(10):
+        text = f"n{i} [red] A x . A"
+        query = {"query": [15, 16], "answer": "x", "key": [9, 10], "value": [11, 12]}
+        records.append({"text": text, "queries": [query]})
+    path = tmp_path_factory.mktemp("inspection") / "mine.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    task = Documents(str(path), dev=0.0, test=0.0)
-    inspection.show(task, "train", count=2)
+    return Documents(str(path), dev=0.0, test=0.0)
+
+
+# Catches a program for one task only, markup that eats a token, and output without its parts.
+def test_show(mine, capsys):
+    inspection.show(mine, "train", count=2)
     out = capsys.readouterr().out
     assert out.count("[red] A[key] x[value] .[next_key] A[query] <eos>") == 2
     for words in (
@@ -115,16 +115,15 @@ def test_show(tmp_path, capsys):
     assert "100.0%" in out  # the only answer
 
 
-def test_colours_on_a_terminal(monkeypatch, capsys):
+def test_colours_on_a_terminal(mine, monkeypatch, capsys):
     """Catches colours that are asked for and never printed."""
     monkeypatch.setattr(
         inspection, "Console", lambda **kwargs: Console(force_terminal=True, width=200, **kwargs)
     )
-    monkeypatch.setattr(inspection, "SAMPLE", 4)
-    monkeypatch.setattr(AssociativeRecall, "floors", lambda *_: {"majority": 0.25, "best": 0.25})
+    monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    inspection.show(TASK, "train", count=1)
-    assert "\x1b[1;32m" in capsys.readouterr().out
+    inspection.show(mine, "train", count=1)
+    assert "\x1b[1;32mA\x1b[0m" in capsys.readouterr().out
 
 
 def test_the_program(tmp_path):

@@ -62,7 +62,7 @@ class DocumentFile:
             raise UserError(without_split(self.path, split, self.splits))
         return chosen
 
-    def read(self, numbers: Iterable[int]) -> list[Document]:
+    def read(self, numbers: Int[np.ndarray, " chosen"]) -> list[Document]:
         """Documents by number.
 
         Raises:
@@ -91,7 +91,7 @@ def sha256_of(paths: Iterable[pathlib.Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         with open_file(path) as file:
-            while block := file.read(1 << 20):
+            while block := file.read(1 << 16):
                 digest.update(block)
     return digest.hexdigest()
 
