@@ -5,16 +5,19 @@ every role stands. Ids are counted here again, from the layout that the task's m
 """
 
 import dataclasses
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.documents import Documents
 from mecheval_jax.tasks.fuzzy_recall import FuzzyRecall
 from mecheval_jax.tasks.in_context_bigrams import InContextBigrams
 from mecheval_jax.tasks.induction_heads import InductionHeads
 from mecheval_jax.tasks.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.noisy_recall import NoisyRecall
 from mecheval_jax.tasks.selective_copying import SelectiveCopying
+from mecheval_jax.tasks.treecall import Treecall
 
 PAD, BOS, EOS, FIRST = 0, 1, 2, 3
 ABSENT = -1
@@ -53,8 +56,8 @@ class Case:
 
     task: Any
     read: Callable[[Any, list[int], int, int], Reading]
-    classes: dict[str, range]
-    answers: range
+    classes: dict[str, Sequence[int]]
+    answers: Sequence[int]
     floors: Callable[..., dict[str, float]] | None = None
 
 
@@ -161,6 +164,43 @@ def read_in_context_bigrams(task, tokens, length, number):
     return Reading(answers.pop(), roles, properties, repeated)
 
 
+def read_treecall(task, tokens, length, number):
+    """The parent of the last such terminal, in a grammar whose yields parse in one way.
+
+    Every expansion has two symbols and then its head, and heads are no leaves: postfix notation.
+    """
+    del number
+    divider, query = tokens.index(EOS), len(tokens) - 1
+    first_head = FIRST + task.terminals // 2
+    stack, parent = [], {}
+    for at in range(1, divider):
+        if tokens[at] >= first_head:
+            parent |= dict.fromkeys((stack.pop(), stack.pop()), at)
+        stack.append(at)
+    assert len(stack) == 1
+    key = max(at for at in range(1, divider) if tokens[at] == tokens[-1])
+    value = parent[key]
+    roles = {"bos": 0, "key": key, "value": value, "divider": divider}
+    roles |= {"query": query, "answer": query + 1} | after(value, key, divider)
+    return Reading(tokens[value], roles, {"length": length, "distance": query - key})
+
+
+def read_documents(task, tokens, length, number):
+    """Pairs, and one of their keys again."""
+    del task, number
+    query = len(tokens) - 1
+    key = tokens.index(tokens[-1])
+    roles = {"bos": 0, "key": key, "value": key + 1, "query": query, "answer": ABSENT}
+    roles |= after(key + 1, key, query)
+    return Reading(tokens[key + 1], roles, {"length": length, "distance": query - key})
+
+
+FOLDER = pathlib.Path(__file__).parent
+OWN = Documents(str(FOLDER / "id_documents.jsonl"), tokenizer="ids", test=0.4)
+"""Pairs of the ids 10 to 15 and 20 to 24."""
+
+SYMBOLS = {OWN.name_of(token): token for token in range(OWN.vocabulary_size)}
+
 CASES = {
     "associative_recall": Case(
         AssociativeRecall(pairs=4, min_pairs=2, key_vocabulary=6, value_vocabulary=7, queries=2),
@@ -203,6 +243,23 @@ CASES = {
         read_in_context_bigrams,
         {"key": range(3, 6), "value": range(6, 11)},
         range(6, 11),
+    ),
+    "treecall": Case(
+        Treecall(
+            grammar_file=str(FOLDER / "binary_grammar.json"), terminals=8, shortest=5, longest=30
+        ),
+        read_treecall,
+        {"key": range(3, 11), "value": range(3, 11)},
+        range(3, 11),
+    ),
+    "documents": Case(
+        OWN,
+        read_documents,
+        {
+            "key": [SYMBOLS[str(name)] for name in range(10, 16)],
+            "value": [SYMBOLS[str(name)] for name in range(20, 25)],
+        },
+        [SYMBOLS[str(name)] for name in range(20, 25)],
     ),
 }
 """By the name in `tasks.TASKS`; a new task is one entry more."""

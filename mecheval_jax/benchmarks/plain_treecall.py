@@ -4,6 +4,7 @@ The tests compare the two: nothing here is shared with `tasks.derivation` or `ta
 """
 
 import random
+from collections.abc import Iterator
 
 from mecheval_jax.tasks.grammar import Grammar
 from mecheval_jax.tasks.treecall import Treecall
@@ -75,16 +76,15 @@ def pairs_of(symbols: list[Node], query_type: str) -> list[tuple[Node, Node]]:
     return pairs
 
 
-def sample(task: Treecall, source: random.Random, count: int) -> list[tuple]:
-    """So many documents of a task without held-out cells.
+def sampler(task: Treecall, source: random.Random) -> Iterator[tuple]:
+    """Documents of a task without held-out cells.
 
-    Returns:
-        Of each the symbols, the places of query and answer among them, and the depth.
+    Yields:
+        The symbols of a document, the places of query and answer among them, and the depth.
     """
     table = task.grammar.head_probabilities
     heads = None if table is None else table.tolist()
-    documents = []
-    while len(documents) < count:
+    while True:
         symbols, depth = derive_one(task.grammar, heads, source, task.longest)
         if not task.shortest <= len(symbols) <= task.longest:
             continue
@@ -95,5 +95,4 @@ def sample(task: Treecall, source: random.Random, count: int) -> list[tuple]:
         outer = 1 if task.order == "target_first" else 0
         place = source.choice(sorted({pair[outer].place for pair in pairs}))
         query, answer = source.choice([pair for pair in pairs if pair[outer].place == place])
-        documents.append((symbols, query.place, answer.place, depth))
-    return documents
+        yield symbols, query.place, answer.place, depth

@@ -14,10 +14,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from mecheval_jax.benchmarks import plain_treecall
 from mecheval_jax.benchmarks.timing import seconds
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.base import BOS, EOS
 from mecheval_jax.tasks.multi_query_recall import MultiQueryRecall
+from mecheval_jax.tasks.treecall import Treecall
+from mecheval_jax.training.data import BLOCK, HostDocuments
 
 ON_ONE_CORE = """
 import os
@@ -50,6 +53,10 @@ class Sampler:
 
 RECALL = AssociativeRecall()
 MULTI_QUERY = MultiQueryRecall()
+EASY, MEDIUM = Treecall(), Treecall(symbols=10)
+LARGE = Treecall(terminals=8192, terminal_weight=20.0)
+SET = 3126
+"""Batches of 32 documents in the study's training set."""
 
 
 def plain_recall() -> list[int]:
@@ -82,9 +89,18 @@ def plain_multi_query() -> tuple[np.ndarray, np.ndarray]:
     return document, labels
 
 
+def plain_tree(task: Treecall) -> Callable[[], Any]:
+    """Draws a document of a Treecall task."""
+    source = random.Random(0)
+    sampler = plain_treecall.sampler(task, source)
+    return lambda: next(sampler)
+
+
 SAMPLERS = (
     Sampler("AR, 16 pairs of 4,096", RECALL, 200_000, plain_recall),
     Sampler("MQAR, 64 pairs, 256 tokens, 8,192 symbols", MULTI_QUERY, 20_000, plain_multi_query),
+    Sampler("ATR, L = 5, 20 terminals", EASY, 50_000, plain_tree(EASY)),
+    Sampler("ATR, L = 10, 20 terminals", MEDIUM, 15_000, plain_tree(MEDIUM)),
 )
 
 
@@ -115,3 +131,11 @@ def measure_samplers() -> None:
     for sampler in SAMPLERS:
         here, plain = rate(sampler.task), plain_rate(sampler.plain)
         print(f"{sampler.name:44}{here:12,.0f}{sampler.goal:12,}{plain:12,.0f}")
+    print(f"\n{'training set of 100,032 documents':44}{'MB':>12}{'s':>12}")
+    for name, task in (("ATR, L = 5", EASY), ("ATR, L = 10", MEDIUM), ("ATR, 8,192", LARGE)):
+        documents = HostDocuments(task, jax.random.key(0), 32, SET)
+        start = time.perf_counter()
+        for step in range(0, SET, BLOCK):
+            documents.batch(step)
+        spent = time.perf_counter() - start
+        print(f"{name:44}{documents.nbytes / 1e6:12.1f}{spent:12.1f}")

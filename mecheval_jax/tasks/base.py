@@ -115,6 +115,14 @@ class Task(Protocol):
         ...
 
 
+class SelfContained:
+    """Base of tasks that a config says all of."""
+
+    def artifacts(self) -> dict[str, str]:
+        """Nothing has to be kept beside the config; see `Task.artifacts`."""
+        return {}
+
+
 def at_position(positions: Int[Array, " batch"], length: int) -> Bool[Array, "batch length"]:
     """True at one position of each document; nowhere where it is `ABSENT`."""
     return jnp.arange(length)[None] == positions[:, None]
@@ -135,6 +143,16 @@ def following(
         "next_key": free_of(key, stop, value + 1),
         "value+2": free_of(key, stop, value + 2),
     }
+
+
+def replace_at(
+    tokens: Int[Array, "batch length"],
+    positions: Int[Array, " batch"],
+    replacements: Int[Array, " batch"],
+) -> Int[Array, "batch length"]:
+    """`tokens` with one token of each document replaced; none where the position is `ABSENT`."""
+    here = at_position(positions, tokens.shape[1])
+    return jnp.where(here, replacements[:, None], tokens)
 
 
 def describe(batch: Batch, index: int, name_of: Callable[[int], str]) -> str:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Int, Key
-from mecheval_jax.tasks.base import PAD, Batch
+from mecheval_jax.tasks.base import PAD, Batch, SelfContained
 
 SMALLEST_BUCKET = 16
 
@@ -131,7 +131,7 @@ def generator(key: Key) -> np.random.Generator:
     return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
 
 
-class HostTask:
+class HostTask(SelfContained):
     """Base of a task that draws its documents packed: `draw` is what it adds."""
 
     traceable = False

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.tasks.base import at_position
+from mecheval_jax.tasks.base import replace_at
 
 
 def replace(
@@ -30,4 +30,4 @@ def replace(
     known = table[jnp.minimum(rank, len(ids) - 1)] == originals
     draws = jax.random.randint(key, positions.shape, 0, len(ids) - known)
     replacements = table[draws + (known & (draws >= rank))]
-    return jnp.where(at_position(positions, tokens.shape[1]), replacements[:, None], tokens)
+    return replace_at(tokens, positions, replacements)

@@ -17,6 +17,7 @@ from mecheval_jax.tasks.base import (
     SPECIAL,
     SPLITS,
     Batch,
+    SelfContained,
     at_position,
     describe,
     query_properties,
@@ -42,7 +43,7 @@ def consecutive(**sizes: int) -> dict[str, range]:
     return classes
 
 
-class SyntheticTask:
+class SyntheticTask(SelfContained):
     """Base of such a task: a frozen dataclass that adds its fields, `classes` and `document`.
 
     Attributes:
@@ -149,7 +150,3 @@ class SyntheticTask:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
         sample = jax.jit(lambda key: self.sample(key, documents, split))
         return recall_floors(sample(key), self.class_of("value"))
-
-    def artifacts(self) -> dict[str, str]:
-        """Texts that a run's folder keeps, by file name: none, the config says all."""
-        return {}
