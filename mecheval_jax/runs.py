@@ -192,7 +192,7 @@ def intervene(
     Raises:
         UserError: nothing trained there, an unknown site, role, corruption, direction or step.
     """
-    chosen: list[int | None] = [None]
+    chosen: Sequence[int | None] = [None]
     if steps is not None:
         kept = kept_steps(workdir)
         if steps in ("all", ["all"]):

@@ -14,7 +14,7 @@ from mecheval_jax.benchmarks.training import training_steps
 from mecheval_jax.errors import choose
 from mecheval_jax.reporting.progress import say
 
-PARTS: dict[str, Callable[[], None]] = {
+PARTS: dict[str, Callable[..., None]] = {
     "step": training_steps,
     "grid": grids,
     "length": costs_in_length,
