@@ -20,7 +20,7 @@ from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
 from mecheval_jax.reporting.record import Record
 from mecheval_jax.reporting.writers import JsonLines
-from mecheval_jax.run_folder import RunFolder
+from mecheval_jax.run_folder import RunFolder, write_text
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.state import abstract_state

@@ -20,7 +20,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.evaluation.attribution import place_of
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.statistics import bootstrap_weights, percentile_interval, wilson
+from mecheval_jax.evaluation.statistics import Bootstrap, Estimate, wilson
 from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.ops.positions import at_positions
@@ -63,22 +63,22 @@ def lens_rows(
     """The long table of `lens`: one measured value a row.
 
     Metrics: ``probability`` of the answer, its mean; ``rank``, the median; ``accuracy``, the share
-    of documents in which no token is likelier. Intervals are percentiles of a bootstrap over
-    documents, for the accuracy Wilson's.
+    of documents in which no token is likelier. Intervals are those of a bootstrap over
+    documents (`statistics`), for the accuracy Wilson's.
     """
     measured = jax.device_get(jax.jit(lens, static_argnums=0)(model, params, batch))
     confidence, documents = evaluation.confidence, len(batch.targets)
-    weights = bootstrap_weights(documents, evaluation.resamples, evaluation.seed)
+    bootstrap = Bootstrap([documents], evaluation.resamples, evaluation.seed)
+    everywhere = np.ones(documents, bool)
     for index, site in enumerate(lens_sites(model.config)):
         probability, rank = (measured[name][index] for name in ("probability", "rank"))
         first = int((rank == 1).sum())
-        medians = weighted_medians(rank, weights)
+        mean = bootstrap.mean(probability, everywhere)
+        medians = weighted_medians(rank, bootstrap.weights)
+        median = Estimate(float(np.median(rank)), medians, documents)
         found = {
-            "probability": (
-                probability.mean(),
-                percentile_interval(weights @ probability, confidence),
-            ),
-            "rank": (np.median(rank), percentile_interval(medians, confidence)),
+            "probability": (mean.value, mean.interval(confidence)),
+            "rank": (median.value, median.interval(confidence)),
             "accuracy": (first / documents, wilson(first, documents, confidence)),
         }
         for metric, (value, (low, high)) in found.items():
