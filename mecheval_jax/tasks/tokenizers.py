@@ -81,7 +81,8 @@ class Bytes:
 
     def name_of(self, symbol: Symbol) -> str:
         """The character of a printable ASCII byte, the number of another."""
-        return chr(symbol) if 0x20 < symbol < 0x7F else f"\\x{symbol:02x}"
+        byte = int(symbol)
+        return chr(byte) if 0x20 < byte < 0x7F else f"\\x{byte:02x}"
 
 
 class Ids:
