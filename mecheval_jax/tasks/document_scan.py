@@ -9,6 +9,7 @@ file twice is in one split.
 """
 
 import array
+import functools
 import hashlib
 import pathlib
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.tasks.base import SPLITS
 from mecheval_jax.tasks.document_file import DocumentFile, open_file, without_split
 from mecheval_jax.tasks.document_line import PAIR, BadLine, Document, LineFormat
-from mecheval_jax.tasks.tokenizers import Symbol, Vocabulary
+from mecheval_jax.tasks.tokenizers import IDS, Symbol, Vocabulary, tokenizer_of
 
 SHOWN = 50
 """Bad lines that a message lists."""
@@ -47,6 +48,28 @@ def scan(path: pathlib.Path, line_format: LineFormat, shares: Mapping[str, float
                 scanner.add(number, offset, line)
             offset += len(line)
     return scanner.finish(path)
+
+
+@functools.lru_cache(maxsize=4)
+def scanned(
+    path: str,
+    tokenizer: str,
+    first_answer_token: bool,
+    dev: float,
+    test: float,
+    max_length: int,
+    sha256: str,
+) -> DocumentFile:
+    """`scan` by the fields of a task, which `tasks.documents` explains.
+
+    A file is not read again where its bytes, of which `sha256` tells, and the fields are the
+    same.
+    """
+    del sha256  # for the cache alone
+    line_format = LineFormat(
+        tokenizer_of(tokenizer), tokenizer == IDS, first_answer_token, max_length
+    )
+    return scan(pathlib.Path(path), line_format, {"dev": dev, "test": test})
 
 
 class _Scanner:

@@ -36,12 +36,12 @@ from mecheval_jax.tasks.base import (
     query_properties,
 )
 from mecheval_jax.tasks.document_file import sha256_of
-from mecheval_jax.tasks.document_line import DERIVED, PAIR, Document, LineFormat, Question
-from mecheval_jax.tasks.document_scan import scan
+from mecheval_jax.tasks.document_line import DERIVED, PAIR, Document, Question
+from mecheval_jax.tasks.document_scan import scanned
 from mecheval_jax.tasks.packed import HostTask, Packed, generator
 from mecheval_jax.tasks.packed_floors import answer_class, in_document, packed_floors
 from mecheval_jax.tasks.replacement import replace
-from mecheval_jax.tasks.tokenizers import IDS, NAMES, is_file, tokenizer_of
+from mecheval_jax.tasks.tokenizers import NAMES, is_file
 
 KEPT_TOKENS = 4_000_000
 """A split of at most so many tokens is kept; documents of a larger one are read when drawn."""
@@ -81,12 +81,6 @@ class Documents(HostTask):
             )
         if self.max_length < 0:
             raise UserError(f"task.max_length is {self.max_length}: 0 or a number of tokens")
-        form = LineFormat(
-            tokenizer_of(self.tokenizer),
-            of_ids=self.tokenizer == IDS,
-            first_answer_token=self.first_answer_token,
-            max_length=self.max_length,
-        )
         files = [pathlib.Path(self.path)]
         files += [pathlib.Path(self.tokenizer)] if is_file(self.tokenizer) else []
         found = sha256_of(files)
@@ -95,7 +89,7 @@ class Documents(HostTask):
                 f"{' or '.join(map(str, files))} is not what it was for this config: sha256 is "
                 f"{found}, and task.sha256 is {self.sha256}"
             )
-        file = scan(files[0], form, {"dev": self.dev, "test": self.test})
+        file = scanned(**(dataclasses.asdict(self) | {"sha256": found}))
         # The file is no field: a field is what a config says. These two, once they are known,
         # stand in a run's config.json, and whoever reads that checks them.
         longest = int(file.lengths.max()) + 2
