@@ -164,6 +164,9 @@ class AssociativeRecall:
         )
         return forbidden if split == "test" else ~forbidden
 
+    # As one program it is traced once for all that call it, and outside of a program it is
+    # compiled at once and not operation by operation.
+    @functools.partial(jax.jit, static_argnames=("self", "batch_size", "split"), inline=True)
     def sample(self, key: Key, batch_size: int, split: str = "train") -> Batch:
         """Documents of a split.
 
@@ -267,6 +270,7 @@ class AssociativeRecall:
             lengths=lengths,
         )
 
+    @functools.partial(jax.jit, static_argnames=("self", "role"), inline=True)
     def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
         """The tokens with the one at `role` (of query 0) replaced by another of its class.
 
