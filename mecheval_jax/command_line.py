@@ -144,4 +144,5 @@ def set_up_compilation_cache() -> None:
     except OSError:  # a home that cannot be written costs only time
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    # A start compiles some hundred small programs beside the few large ones.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

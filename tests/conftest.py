@@ -5,9 +5,17 @@ every call by beartype, through jaxtyping's import hook, which must be in place 
 package is imported: pytest reads this file before any test module.
 """
 
-import jax
+import os
+
 import jaxtyping
 import pytest
+
+from tests import compilation
+
+# jax reads them when it is imported, and so do the programs that tests start.
+os.environ.update(compilation.settings())
+
+import jax
 
 # An int is a float here, as PEP 484 has it.
 jaxtyping.install_import_hook(
@@ -20,7 +28,4 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.fixture
 def quick_compilation():
-    """Compile with few optimizations: half the time, where a program runs only once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    """Every test compiles quickly, by `tests.compilation`; named where it matters most."""

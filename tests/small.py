@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pathlib
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,15 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental.compilation_cache import compilation_cache as jax_cache
 from ml_collections import ConfigDict
 
 from configs.base import base
 from mecheval_jax.experiment import Experiment, from_config
-
-ROOT = pathlib.Path(__file__).parent.parent
-CACHE = ROOT / ".pytest_cache" / "mecheval_jax"
-"""Compiled programs, shared by the tests, by what they start, and by the next run of the tests."""
+from tests.compilation import ROOT, settings
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
 HYBRIDS = ("h3,s4d,mamba2,delta_net", "gated_delta_net,gla,retnet,rwkv4,lstm")
@@ -66,28 +61,16 @@ def flags(changes: Mapping[str, Any]) -> list[str]:
 
 @contextlib.contextmanager
 def quick_compilation() -> Iterator[None]:
-    """Compile with few optimizations, keep the programs in `CACHE` and take them from there."""
-    _set_up_compilation(few_optimizations=True, folder=str(CACHE / "compiled"), seconds=0.3)
-    try:
-        yield
-    finally:
-        _set_up_compilation(few_optimizations=False, folder=None, seconds=1.0)
-
-
-def _set_up_compilation(few_optimizations: bool, folder: str | None, seconds: float) -> None:
-    jax.config.update("jax_disable_most_optimizations", few_optimizations)
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
-    jax_cache.reset_cache()  # jax looks only once whether there is a cache
+    """Every test compiles quickly, by `tests.compilation`; named where it matters most."""
+    yield
 
 
 def start(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python from the repository's root, compiling as `quick_compilation` does."""
-    quick = {"MECHEVAL_JAX_CACHE": str(CACHE), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    """Run Python from the repository's root, compiling as the tests do."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | quick | environment,
+        env=os.environ | settings() | environment,
         capture_output=True,
         text=True,
         timeout=600,

@@ -14,8 +14,8 @@ import sys
 import pytest
 
 from mecheval_jax import interventions
+from tests.compilation import ROOT, settings
 
-ROOT = pathlib.Path(__file__).parent.parent
 SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "git clone")
 
 
@@ -36,15 +36,14 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("documented")
 
 
-def environment(folder: pathlib.Path) -> dict[str, str]:
+def environment() -> dict[str, str]:
     path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    quick = {"MECHEVAL_JAX_CACHE": str(folder / "cache"), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    return os.environ | quick | {"PATH": path}
+    return os.environ | settings() | {"PATH": path}
 
 
 def run(command: list[str], folder: pathlib.Path) -> None:
     result = subprocess.run(
-        command, cwd=ROOT, env=environment(folder), capture_output=True, text=True, timeout=300
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, f"{command[-1]}\n{result.stdout}\n{result.stderr}"
 

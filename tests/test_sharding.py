@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.partitioning.rules import shardings
 from tests import small
+from tests.compilation import settings
 
 BATCH = 24
 """Of `sharded_runs`; no other axis there is 24 long."""
@@ -19,7 +20,7 @@ def printed(*mixers):
     """What `sharded_runs` prints."""
     done = small.start(
         ["-m", "tests.sharded_runs", *mixers],
-        XLA_FLAGS="--xla_force_host_platform_device_count=8",
+        **settings("--xla_force_host_platform_device_count=8"),
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -72,6 +72,9 @@ class SyntheticTask(SelfContained):
         """One document of a split: a batch without its axis."""
         raise NotImplementedError
 
+    # As one program it is traced once for all that call it, and outside of a program it is
+    # compiled at once and not operation by operation.
+    @functools.partial(jax.jit, static_argnames=("self", "batch_size", "split"), inline=True)
     def sample(self, key: Key, batch_size: int, split: str = "train") -> Batch:
         """Documents of a split.
 
@@ -101,6 +104,7 @@ class SyntheticTask(SelfContained):
         """Where `corrupt` replaces tokens: at the role of query 0, or wherever it is repeated."""
         return at_position(batch.roles[role][:, 0], batch.tokens.shape[1])
 
+    @functools.partial(jax.jit, static_argnames=("self", "role"), inline=True)
     def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
         """The tokens with the one at `role` (of query 0) replaced by another of its class.
 
@@ -148,5 +152,4 @@ class SyntheticTask(SelfContained):
 
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
-        sample = jax.jit(lambda key: self.sample(key, documents, split))
-        return recall_floors(sample(key), self.class_of("value"))
+        return recall_floors(self.sample(key, documents, split), self.class_of("value"))

@@ -71,7 +71,4 @@ class HostDocuments:
 
 def evaluation_batch(task: Task, seed: int, documents: int, split: str) -> Batch:
     """The documents on which runs with one data seed are evaluated."""
-    key = stream(jax.random.key(seed), split)
-    if not task.traceable:
-        return task.sample(key, documents, split)
-    return jax.jit(lambda key: task.sample(key, documents, split))(key)
+    return task.sample(stream(jax.random.key(seed), split), documents, split)
