@@ -4,8 +4,11 @@ Question: by which mechanism does a model recall what *these* documents say?
 
     python -m launch.train --config=configs/documents.py:mixer=based --workdir=DIR
 
-The default file, ``docs/examples/orders.jsonl``, holds 2,000 notes about orders with later
-questions where some of them go.
+The default file, ``docs/examples/orders.jsonl``, holds 3,000 notes about orders with later
+questions where some of them go. Expected of Based at the default settings, after about a minute
+on one core: a test accuracy of at least 95 % (24 % for the best heuristic without recall) and
+``induction``. Mamba memorises so small a file: with the settings tried, all of at most 1,500
+steps, it stayed below 50 % on other documents.
 """
 
 from ml_collections import ConfigDict
