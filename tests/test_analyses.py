@@ -1,0 +1,111 @@
+"""Further analyses of trained runs, and the tutorial, which looks at two of them."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from mecheval_jax import analyses, runs
+from mecheval_jax.errors import UserError
+from mecheval_jax.reporting import report, tables
+from tests import small
+from tests.compilation import ROOT
+
+SHORT = {"evaluation.roles": ("key", "value", "query"), "evaluation.corruptions": ("key",)}
+
+
+@pytest.fixture(scope="module")
+def workdirs(tmp_path_factory):
+    """Two runs in the folders that the quickstart gives them."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    for mixer in ("based", "mamba"):
+        changes = SHORT | {"model.mixer": mixer, "model.feed_forward": "none"}
+        runs.train(small.experiment(changes), folder / mixer)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(workdirs):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(analyses, "PROBED_DOCUMENTS", 128)
+        return analyses.analyze(workdirs / "based")
+
+
+def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
+    """Catches an analysis that writes nothing, or what it does not return."""
+    folder = workdirs / "based"
+    assert set(found) == {
+        *("gradients", "gradients_agreement", "edges", "circuits"),
+        *("probes", "subspaces", "attention", "lens"),
+    }
+    for name, table in found.items():
+        written = pd.read_csv(folder / "analyses" / f"{name}.csv")
+        assert list(written.columns) == list(table.columns)
+        assert len(written) == len(table) > 0
+        assert (written["run"] == "based").all()
+        assert (written["step"] == 20).all()
+        assert written["metric"].notna().all()
+    for name in analyses.ANALYSES:
+        assert (folder / "figures" / f"{name}.svg").exists()
+        assert (folder / "figures" / f"{name}.png").exists()
+    tables.show_analyses(found)
+    printed = capsys.readouterr().out
+    for name, table in found.items():
+        assert f"{name}: {len(table):,} values" in printed
+
+
+def test_the_report_shows_what_was_made(workdirs, found):
+    """Catches a figure that is lost between the program and the report."""
+    del found
+    page = report.write([str(workdirs / "based")], str(workdirs / "page")).read_text()
+    for name in analyses.ANALYSES:
+        assert f"<summary>{name.capitalize()}</summary>" in page
+    untouched = report.write([str(workdirs / "mamba")], str(workdirs / "page")).read_text()
+    assert "Further analyses" not in untouched
+
+
+def test_mistakes(workdirs, tmp_path):
+    """Catches a misspelt analysis that is passed over, and a traceback."""
+    with pytest.raises(UserError, match=r"'probe'.*'probes'"):
+        analyses.analyze(workdirs / "based", ["probe"])
+    with pytest.raises(UserError, match="holds no run"):
+        analyses.analyze(tmp_path)
+
+
+def test_what_cannot_be_is_passed_over_unless_it_was_asked_for(tmp_path, capsys, monkeypatch):
+    """Catches an architecture without one analysis that loses the others."""
+    monkeypatch.setattr(
+        analyses, "ANALYSES", {n: analyses.ANALYSES[n] for n in ("attention", "lens")}
+    )
+    changes = SHORT | small.ONE_LAYER | {"model.mixer": "lstm"}
+    runs.train(small.experiment(changes), tmp_path / "run")
+    assert set(analyses.analyze(tmp_path / "run")) == {"lens"}
+    assert "no attention: " in capsys.readouterr().err
+    with pytest.raises(UserError, match="LSTM"):
+        analyses.analyze(tmp_path / "run", ["attention"])
+
+
+def test_the_tutorial_runs(workdirs):
+    """Catches a call of the notebook that the code does not have, or a figure that is not drawn."""
+    done = small.start(["docs/tutorial.py"], QUICKSTART=str(workdirs))
+    assert done.returncode == 0, done.stderr
+    assert "k" in done.stdout.splitlines()[0]
+    for name in ("based", "mamba"):
+        assert f"{name}: accuracy " in done.stdout
+        assert f"{name}: not_learned: " in done.stdout
+    assert (workdirs / "figures" / "tutorial.svg").exists()
+
+
+def test_the_tutorial_is_a_notebook_in_percent_format():
+    """Catches cells that Jupytext would not find."""
+    text = (ROOT / "docs/tutorial.py").read_text()
+    cells = text.split("\n# %%")[1:]
+    assert text.startswith("# ---\n# jupyter:\n#   jupytext:")
+    assert len(cells) >= 8
+    for cell in cells:
+        kind, _, body = cell.partition("\n")
+        assert kind in ("", " [markdown]")
+        if kind:
+            assert all(line.startswith("#") for line in body.splitlines() if line)
+    subprocess.run([sys.executable, "-m", "py_compile", str(ROOT / "docs/tutorial.py")], check=True)
