@@ -34,6 +34,19 @@ class Experiment:
     training: TrainingConfig
     evaluation: EvaluationConfig
 
+    def __post_init__(self):
+        sizes = self.task.sizes()
+        for field, split, count in (
+            ("evaluation.documents", self.evaluation.split, self.evaluation.documents),
+            ("training.evaluation_documents", "dev", self.training.evaluation_documents),
+        ):
+            # Documents that are counted twice make every interval too narrow.
+            if count > sizes.get(split, count):
+                raise UserError(
+                    f"{field} is {count}, and split {split!r} has {sizes[split]} documents: "
+                    "take at most so many"
+                )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, as they stand in ``config.json``; see `from_config`."""
         model = _plain(self.model)

@@ -273,15 +273,18 @@ def test_train_and_intervene(orders, tmp_path):
     assert from_config(written) == experiment
     workdir = tmp_path / "run"
     runs.train(experiment, workdir)
-    table, verdict = runs.intervene(workdir, sites=["block_0/block_input", "block_0/block_output"])
+    sites = ["block_0/block_input", "block_0/mixer/conv_output", "block_0/block_output"]
+    table, verdict = runs.intervene(workdir, sites)
     assert set(table["role"]) == {"key", "value", "opening", "query"}
     assert set(table["corruption"]) == {"key", "value"}
     assert verdict.verdict == "not_learned"
     summary = RunFolder(workdir).read_summary()
     assert summary["floors"]["best"] > 0
+    with pytest.raises(UserError, match=r"evaluation\.documents is 9999, and split 'test' has"):
+        runs.intervene(workdir, sites, documents=9999)
     lines = path.read_text().splitlines()
     path.write_text("\n".join(random.Random(0).sample(lines, len(lines))))
     with pytest.raises(UserError, match="not what it was for this config"):
         runs.load(workdir)
-    with pytest.raises(UserError, match=r"task\.sha256 is .* there and .* here"):
+    with pytest.raises(UserError, match="not what it was for this config"):
         runs.train(from_config(sections), workdir)

@@ -110,6 +110,10 @@ class Task(Protocol):
         """Accuracies of heuristics that need no recall, on sampled documents."""
         ...
 
+    def sizes(self) -> dict[str, int]:
+        """Documents of each split, where there are only so many."""
+        ...
+
     def artifacts(self) -> dict[str, str]:
         """Texts that a run's folder keeps, by file name: what the config alone cannot rebuild."""
         ...
@@ -120,6 +124,10 @@ class SelfContained:
 
     def artifacts(self) -> dict[str, str]:
         """Nothing has to be kept beside the config; see `Task.artifacts`."""
+        return {}
+
+    def sizes(self) -> dict[str, int]:
+        """There is no end of documents; see `Task.sizes`."""
         return {}
 
 
