@@ -70,7 +70,7 @@ def start(arguments: list[str], **environment: str) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env=os.environ | settings() | environment,
+        env=os.environ | environment | settings(environment.get("XLA_FLAGS", "")),
         capture_output=True,
         text=True,
         timeout=600,

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests import small
+from tests import forked, small
 
 CONFIG = "--config=configs/recall.py:mixer=based,smoke=True"
 TINY = {
@@ -23,8 +23,8 @@ COLUMNS = (  # noqa: SIM905
 ).split(",")
 
 
-def train(workdir, *arguments, config=CONFIG):
-    return small.start(
+def train(workdir, *arguments, config=CONFIG, start=forked.start):
+    return start(
         ["-m", "launch.train", config, *small.flags(TINY), f"--workdir={workdir}", *arguments]
     )
 
@@ -32,7 +32,7 @@ def train(workdir, *arguments, config=CONFIG):
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs") / "run"
-    result = train(folder)
+    result = train(folder, start=small.start)
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -122,8 +122,8 @@ def test_mistakes_in_training(arguments, words, tmp_path):
 
 def test_flags_that_are_missing(tmp_path):
     """Catches a usage error with another exit code."""
-    assert_refused(small.start(["-m", "launch.train", CONFIG]), "workdir")
-    assert_refused(small.start(["-m", "launch.train", f"--workdir={tmp_path}/a"]), "config")
+    assert_refused(forked.start(["-m", "launch.train", CONFIG]), "workdir")
+    assert_refused(forked.start(["-m", "launch.train", f"--workdir={tmp_path}/a"]), "config")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_flags_that_are_missing(tmp_path):
 def test_mistakes_in_naming_a_config(config, words, tmp_path):
     """Catches the traceback that the flags' library wraps round what a config raises."""
     workdir = tmp_path / "run"
-    result = small.start(["-m", "launch.train", f"--config={config}", f"--workdir={workdir}"])
+    result = forked.start(["-m", "launch.train", f"--config={config}", f"--workdir={workdir}"])
     assert_refused(result, *words)
     assert not workdir.exists()
 
@@ -150,7 +150,7 @@ def test_a_fault_of_a_config_file_keeps_its_traceback(tmp_path):
     """Catches a config's own bug reported as if it were a flag's."""
     file = tmp_path / "mine.py"
     file.write_text("def get_config(arg=''):\n    return {}['missing']\n")
-    result = small.start(["-m", "launch.train", f"--config={file}", f"--workdir={tmp_path}/run"])
+    result = forked.start(["-m", "launch.train", f"--config={file}", f"--workdir={tmp_path}/run"])
     assert result.returncode == 1
     assert "Traceback" in result.stderr
     assert "mine.py" in result.stderr
@@ -190,21 +190,21 @@ def test_mistakes_in_intervening(workdir, flag, words):
     """Catches a site or role that is dropped in silence."""
     table = workdir / "interchange.csv"
     before = table.read_bytes() if table.exists() else None
-    result = small.start(["-m", "launch.intervene", f"--workdir={workdir}", flag])
+    result = forked.start(["-m", "launch.intervene", f"--workdir={workdir}", flag])
     assert_refused(result, *words)
     assert (table.read_bytes() if table.exists() else None) == before
 
 
 def test_one_run_is_no_population(workdir):
     """Catches an interval over seeds from a single seed."""
-    result = small.start(["-m", "launch.pool", f"--workdir={workdir}", f"--workdir={workdir}"])
+    result = forked.start(["-m", "launch.pool", f"--workdir={workdir}", f"--workdir={workdir}"])
     assert_refused(result, "two runs or more")
 
 
 def test_a_folder_without_a_run(tmp_path):
     """Catches a traceback for a path that was mistyped."""
     for program in ("intervene", "report"):
-        result = small.start(["-m", f"launch.{program}", f"--workdir={tmp_path}"])
+        result = forked.start(["-m", f"launch.{program}", f"--workdir={tmp_path}"])
         assert_refused(result, str(tmp_path))
 
 
@@ -218,7 +218,7 @@ def test_a_learning_rate_that_diverges(tmp_path):
 def test_evidence_that_does_not_suffice_leaves_no_verdict(workdir):
     """Catches an earlier verdict beside a table that does not support it."""
     for flag in ("--roles=key,value,query", "--roles=key"):
-        result = small.start(["-m", "launch.intervene", f"--workdir={workdir}", flag])
+        result = forked.start(["-m", "launch.intervene", f"--workdir={workdir}", flag])
         assert result.returncode == 0, result.stderr
         judged = "verdict" in json.loads((workdir / "summary.json").read_text())
         assert judged == ("query" in flag)

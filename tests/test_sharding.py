@@ -10,7 +10,6 @@ from jax.sharding import PartitionSpec
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.partitioning.rules import shardings
 from tests import small
-from tests.compilation import settings
 
 BATCH = 24
 """Of `sharded_runs`; no other axis there is 24 long."""
@@ -20,7 +19,7 @@ def printed(*mixers):
     """What `sharded_runs` prints."""
     done = small.start(
         ["-m", "tests.sharded_runs", *mixers],
-        **settings("--xla_force_host_platform_device_count=8"),
+        XLA_FLAGS="--xla_force_host_platform_device_count=8",
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
