@@ -152,7 +152,7 @@ class _Wide:
         counts = (tokens, length, task.key_vocabulary, *(self.SIZE,) * (2 * task.pairs))
         identity, self.place, self.previous, *self.slots = _directions(seed, self.WIDTH, *counts)
         self.keys = identity[FIRST_KEY : task.first_value]
-        self.values = identity[task.first_value : task.first_filler]
+        self.values = identity[task.classes["v"].start : task.classes["v"].stop]
         self.params = _blank(self.config, identity)
         self.params["position_embedding"]["embedding"] = self.place
 
@@ -237,7 +237,7 @@ def convolution(
     )
     (identity,) = _directions(seed, width, tokens)
     keys = identity[FIRST_KEY : task.first_value]
-    values = identity[task.first_value : task.first_filler]
+    values = identity[task.classes["v"].start : task.classes["v"].stop]
     draw = np.random.default_rng(seed)
     inner, state = 2 * width, 16
     sizes = (len(keys), len(keys), len(values))

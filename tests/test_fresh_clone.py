@@ -37,6 +37,14 @@ def test_quickstart_ends_with_verdicts_and_a_report(clone):
         assert summary["accuracy"] >= 0.95
         assert summary["verdict"] == verdict
     assert (clone / "runs/quickstart/report.html").exists()
+    # The tutorial finds by hand what the verdicts say.
+    printed = run(clone, ".venv/bin/python", "docs/tutorial.py")
+    table = {words[0]: words[1:] for line in printed.splitlines() if (words := line.split())}
+    columns = table["role"]
+    for mixer, role in (("based", "value"), ("mamba", "key")):
+        assert float(table[mixer][columns.index(role)]) > 0.5
+    assert abs(float(table["mamba"][columns.index("value")])) < 0.2
+    assert "marks: based, mamba" in printed
 
 
 @pytest.mark.slow

@@ -435,7 +435,7 @@ def test_rows_are_the_long_table(measured):
     grid, scores = measured.grid, Scores(measured.grid, EVALUATION)
     table = list(rows(scores))
     columns = {"corruption", "direction", "layer", "component", "site", "role", "metric"}
-    columns |= {"value", "low", "high", "documents"}
+    columns |= {"value", "low", "high", "documents", "p_value", "significant"}
     assert all(set(row) == columns for row in table)
     names = ("corruption", "direction", "site", "role", "metric")
     by_place = {tuple(row[name] for name in names): row for row in table}

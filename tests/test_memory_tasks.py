@@ -138,7 +138,8 @@ def test_bigrams_follow_the_table():
 
 # Catches a trigger that is put at some places only.
 def test_bigrams_ask_for_triggers_at_all_places():
-    rare = InContextBigrams(length=9, triggers=2, vocabulary=4, concentration=2.0, seed=3)
+    # No other test has this task: what is compiled for it holds the table that is put in here.
+    rare = InContextBigrams(length=9, triggers=2, vocabulary=4, concentration=2.0, seed=77)
     table = np.array(rare.table)
     table[:, :2] = 0  # no trigger but the one that is put
     rare.__dict__["table"] = table / table.sum(axis=1, keepdims=True)
