@@ -2,7 +2,20 @@
 
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from mecheval_jax.errors import UserError, choose
+
+COMMON = {
+    "mixer": "attention",
+    "width": 64,
+    "layers": 2,
+    "learning_rate": 1e-3,
+    "steps": 3000,
+    "seed": 0,
+    "smoke": False,
+}
+"""Arguments that every config has, and what they are if it has no defaults of its own."""
 
 
 def parse(text: str, defaults: dict[str, Any]) -> dict[str, Any]:
@@ -30,3 +43,32 @@ def _read(name: str, value: str, kind: type) -> Any:
         return kind(value)
     except ValueError:
         raise UserError(f"config argument {name}={value}: it takes a {kind.__name__}") from None
+
+
+def apply(config: ConfigDict, arguments: dict[str, Any]) -> ConfigDict:
+    """Set the fields that the arguments of `COMMON` stand for; returns the config."""
+    config.model.mixer = arguments["mixer"]
+    config.model.width = arguments["width"]
+    config.model.layers = arguments["layers"]
+    config.model.positions = positions(arguments["mixer"])
+    config.training.learning_rate = arguments["learning_rate"]
+    config.training.steps = arguments["steps"]
+    config.training.seed = arguments["seed"]
+    config.training.data_seed = arguments["seed"]
+    if arguments["smoke"]:
+        make_small(config)
+    return config
+
+
+def positions(mixer: str) -> str:
+    """Learned positions for attention alone, as in the study."""
+    return "learned" if mixer == "attention" else "none"
+
+
+def make_small(config: ConfigDict) -> None:
+    """Turn a config into a run of seconds."""
+    config.training.steps = 20
+    config.training.evaluate_every = 10
+    config.training.steps_per_dispatch = 10
+    config.evaluation.documents = 32
+    config.evaluation.resamples = 200

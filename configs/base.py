@@ -70,3 +70,12 @@ def base() -> ConfigDict:
     config.evaluation.seed = 0  # of corruptions and resamples
     config.evaluation.chunk = 1  # patched runs computed at once
     return config
+
+
+def short() -> ConfigDict:
+    """`base` for trainings of minutes: larger batches, looked at and kept more often."""
+    config = base()
+    config.training.batch_size = 64  # documents per step
+    config.training.evaluate_every = 250  # steps
+    config.training.checkpoint_every = 1000  # steps
+    return config

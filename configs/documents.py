@@ -13,9 +13,8 @@ steps, it stayed below 50 % on other documents.
 
 from ml_collections import ConfigDict
 
-from configs import recall
-from configs.arguments import parse
-from configs.base import base
+from configs.arguments import COMMON, apply, parse, positions
+from configs.base import short
 
 EXAMPLE = "docs/examples/orders.jsonl"
 
@@ -24,19 +23,16 @@ def get_config(arg: str = ""):
     """Arguments: path, tokenizer, mixer, width, layers, learning_rate, steps, seed, smoke."""
     arguments = parse(
         arg,
-        {
+        COMMON
+        | {
             "path": EXAMPLE,
             "tokenizer": "whitespace",
             "mixer": "based",
-            "width": 64,
-            "layers": 2,
             "learning_rate": 3e-3,
             "steps": 1500,
-            "seed": 0,
-            "smoke": False,
         },
     )
-    config = base()
+    config = short()
     config.task = ConfigDict()
     config.task.name = "documents"
     config.task.path = arguments["path"]  # one JSON object a line
@@ -46,22 +42,9 @@ def get_config(arg: str = ""):
     config.task.test = 0.2  # likewise
     config.task.max_length = 0  # tokens a document may have; 0: as the longest one
     config.task.sha256 = ""  # of the file; if given, it must be that one
-    config.model.mixer = arguments["mixer"]
-    config.model.width = arguments["width"]
-    config.model.layers = arguments["layers"]
-    config.model.positions = recall.positions(arguments["mixer"])
-    config.training.learning_rate = arguments["learning_rate"]
-    config.training.batch_size = 64
-    config.training.steps = arguments["steps"]
-    config.training.seed = arguments["seed"]
-    config.training.data_seed = arguments["seed"]
-    config.training.evaluate_every = 250
     config.training.evaluation_documents = 256  # the example has 293 in dev, 584 in test
-    config.training.checkpoint_every = 1000
     config.evaluation.roles = ("key", "value", "next_key", "query")  # documents name no divider
-    if arguments["smoke"]:
-        recall.make_small(config)
-    return config
+    return apply(config, arguments)
 
 
 def sweep():
@@ -69,7 +52,7 @@ def sweep():
     return [
         {
             "model.mixer": mixer,
-            "model.positions": recall.positions(mixer),
+            "model.positions": positions(mixer),
             "training.learning_rate": rate,
             "training.seed": seed,
             "training.data_seed": seed,

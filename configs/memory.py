@@ -18,9 +18,8 @@ like. With ``smoke=True`` it is a run of seconds that learns nothing.
 
 from ml_collections import ConfigDict
 
-from configs import recall
-from configs.arguments import parse
-from configs.base import base
+from configs.arguments import COMMON, apply, parse, positions
+from configs.base import short
 from mecheval_jax.errors import choose
 
 TASKS = {
@@ -69,37 +68,16 @@ def get_config(arg: str = ""):
     """Arguments: task, mixer, width, layers, learning_rate, steps, seed, smoke."""
     arguments = parse(
         arg,
-        {
-            "task": "induction_heads",
-            "mixer": "based",
-            "width": 64,
-            "layers": 2,
-            "learning_rate": 3e-3,
-            "steps": 2000,
-            "seed": 0,
-            "smoke": False,
-        },
+        COMMON
+        | {"task": "induction_heads", "mixer": "based", "learning_rate": 3e-3, "steps": 2000},
     )
     task = choose("memory task", arguments["task"], TASKS)
-    config = base()
+    config = short()
     config.task = ConfigDict({"name": task, **TASKS[task]})
     config.evaluation.roles = ROLES.get(task, config.evaluation.roles)
     if task == "selective_copying":
         config.evaluation.corruptions = ("value",)  # there is no key
-    config.model.mixer = arguments["mixer"]
-    config.model.width = arguments["width"]
-    config.model.layers = arguments["layers"]
-    config.model.positions = recall.positions(arguments["mixer"])
-    config.training.learning_rate = arguments["learning_rate"]
-    config.training.batch_size = 64
-    config.training.steps = arguments["steps"]
-    config.training.seed = arguments["seed"]
-    config.training.data_seed = arguments["seed"]
-    config.training.evaluate_every = 250
-    config.training.checkpoint_every = 1000
-    if arguments["smoke"]:
-        recall.make_small(config)
-    return config
+    return apply(config, arguments)
 
 
 def sweep():
@@ -107,7 +85,7 @@ def sweep():
     return [
         {
             "model.mixer": mixer,
-            "model.positions": recall.positions(mixer),
+            "model.positions": positions(mixer),
             "training.learning_rate": rate,
         }
         for mixer in ("attention", "based", "mamba")

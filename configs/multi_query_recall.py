@@ -15,9 +15,8 @@ nothing.
 
 from ml_collections import ConfigDict
 
-from configs import recall
-from configs.arguments import parse
-from configs.base import base
+from configs.arguments import COMMON, apply, parse, positions
+from configs.base import short
 
 EVALUATION_ROLES = ("key", "value", "next_key", "value+2", "query")
 
@@ -26,20 +25,17 @@ def get_config(arg: str = ""):
     """Arguments: those of configs/recall.py without keys; vocabulary, length."""
     arguments = parse(
         arg,
-        {
+        COMMON
+        | {
             "mixer": "based",
-            "width": 64,
-            "layers": 2,
             "vocabulary": 256,
             "length": 64,
             "pairs": 8,
             "learning_rate": 3e-3,
             "steps": 2000,
-            "seed": 0,
-            "smoke": False,
         },
     )
-    config = base()
+    config = short()
     config.task = ConfigDict()
     config.task.name = "multi_query_recall"
     config.task.vocabulary = arguments["vocabulary"]  # keys and values together, even
@@ -49,20 +45,7 @@ def get_config(arg: str = ""):
     config.task.power = 0.01  # of the distances of the queries; 1: anywhere after the pairs
     config.task.noise = True  # random tokens where nothing is asked, instead of 0
     config.evaluation.roles = EVALUATION_ROLES
-    config.model.mixer = arguments["mixer"]
-    config.model.width = arguments["width"]
-    config.model.layers = arguments["layers"]
-    config.model.positions = recall.positions(arguments["mixer"])
-    config.training.learning_rate = arguments["learning_rate"]
-    config.training.batch_size = 64
-    config.training.steps = arguments["steps"]
-    config.training.seed = arguments["seed"]
-    config.training.data_seed = arguments["seed"]
-    config.training.evaluate_every = 250
-    config.training.checkpoint_every = 1000
-    if arguments["smoke"]:
-        recall.make_small(config)
-    return config
+    return apply(config, arguments)
 
 
 def shares(whole):
@@ -75,7 +58,7 @@ def sweep():
     return [
         {
             "model.mixer": mixer,
-            "model.positions": recall.positions(mixer),
+            "model.positions": positions(mixer),
             "model.width": width,
             "training.learning_rate": rate,
         }

@@ -12,7 +12,7 @@ fresh ones). Expected: test accuracies of at least 95 %, ``induction`` for Based
 """
 
 from configs import recall
-from configs.arguments import parse
+from configs.arguments import make_small, parse, positions
 from mecheval_jax.errors import choose
 
 TRAINING_BATCHES = 400
@@ -32,7 +32,7 @@ def get_config(arg: str = ""):
     config.training.steps = steps
     config.training.training_batches = TRAINING_BATCHES
     if arguments["smoke"]:
-        recall.make_small(config)
+        make_small(config)
     return config
 
 
@@ -41,7 +41,7 @@ def sweep():
     return [
         {
             "model.mixer": mixer,
-            "model.positions": recall.positions(mixer),
+            "model.positions": positions(mixer),
             "training.learning_rate": rate,
             "training.steps": steps,
         }

@@ -9,58 +9,18 @@ field can be changed on the command line, ``--config.training.steps=20000``. Wit
 ``smoke=True`` it is a run of seconds that learns nothing.
 """
 
-from configs.arguments import parse
-from configs.base import base
+from configs.arguments import COMMON, apply, parse, positions
+from configs.base import short
 
 
 def get_config(arg: str = ""):
     """Arguments: mixer, width, layers, pairs, keys, learning_rate, steps, seed, smoke."""
-    arguments = parse(
-        arg,
-        {
-            "mixer": "attention",
-            "width": 64,
-            "layers": 2,
-            "pairs": 8,
-            "keys": 128,
-            "learning_rate": 1e-3,
-            "steps": 3000,
-            "seed": 0,
-            "smoke": False,
-        },
-    )
-    config = base()
+    arguments = parse(arg, COMMON | {"pairs": 8, "keys": 128})
+    config = short()
     config.task.pairs = arguments["pairs"]
     config.task.key_vocabulary = arguments["keys"]
     config.task.value_vocabulary = arguments["keys"]
-    config.model.mixer = arguments["mixer"]
-    config.model.width = arguments["width"]
-    config.model.layers = arguments["layers"]
-    config.model.positions = positions(arguments["mixer"])
-    config.training.learning_rate = arguments["learning_rate"]
-    config.training.batch_size = 64
-    config.training.steps = arguments["steps"]
-    config.training.seed = arguments["seed"]
-    config.training.data_seed = arguments["seed"]
-    config.training.evaluate_every = 250
-    config.training.checkpoint_every = 1000
-    if arguments["smoke"]:
-        make_small(config)
-    return config
-
-
-def positions(mixer):
-    """Learned positions for attention alone, as in the study."""
-    return "learned" if mixer == "attention" else "none"
-
-
-def make_small(config):
-    """Turn a config into a run of seconds."""
-    config.training.steps = 20
-    config.training.evaluate_every = 10
-    config.training.steps_per_dispatch = 10
-    config.evaluation.documents = 32
-    config.evaluation.resamples = 200
+    return apply(config, arguments)
 
 
 def sweep():

@@ -14,8 +14,7 @@ and the floors, of which copying the next token is right in about half of the do
 
 from ml_collections import ConfigDict, config_dict
 
-from configs import recall
-from configs.arguments import parse
+from configs.arguments import COMMON, apply, parse, positions
 from configs.base import base
 
 LARGE = 1000  # terminals from which on they count as a weight
@@ -56,36 +55,21 @@ def get_config(arg: str = ""):
     """
     arguments = parse(
         arg,
-        {
-            "mixer": "attention",
-            "width": 64,
-            "layers": 2,
+        COMMON
+        | {
             "terminals": 20,
             "symbols": 5,
             "grammar": 0,
             "query": "parent",
             "held_out": 0.0,
-            "learning_rate": 1e-3,
             "steps": 5000,
-            "seed": 0,
-            "smoke": False,
         },
     )
     config = base()
     config.task = task(*(arguments[n] for n in ("terminals", "symbols", "grammar", "held_out")))
     config.task.query_types = tuple(arguments["query"].split("+"))
-    config.model.mixer = arguments["mixer"]
-    config.model.width = arguments["width"]
-    config.model.layers = arguments["layers"]
-    config.model.positions = recall.positions(arguments["mixer"])
     config.model.max_length = config.task.longest + 6  # the longest document
-    config.training.learning_rate = arguments["learning_rate"]
-    config.training.steps = arguments["steps"]
-    config.training.seed = arguments["seed"]
-    config.training.data_seed = arguments["seed"]
-    if arguments["smoke"]:
-        recall.make_small(config)
-    return config
+    return apply(config, arguments)
 
 
 def sweep():
@@ -93,7 +77,7 @@ def sweep():
     return [
         {
             "model.mixer": mixer,
-            "model.positions": recall.positions(mixer),
+            "model.positions": positions(mixer),
             "task.symbols": symbols,
             "task.seed": grammar,
             "training.learning_rate": 1e-3,

@@ -12,8 +12,8 @@ alone. Expected at width 64 (the study, best learning rate): attention 100 %, ba
 ``launch.benchmark`` on two CPU cores: 7 minutes for attention and based, 18 for mamba.
 """
 
-from configs import recall
-from configs.arguments import parse
+from configs.arguments import COMMON, apply, parse
+from configs.arguments import positions as learned_for_attention
 from configs.base import base
 
 EPOCH = 3126  # batches of the fixed training set
@@ -23,38 +23,19 @@ MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
 
 
 def get_config(arg: str = ""):
-    """Arguments: mixer, width, layers, learning_rate, seed, fresh, smoke."""
-    arguments = parse(
-        arg,
-        {
-            "mixer": "attention",
-            "width": 64,
-            "layers": 2,
-            "learning_rate": 1e-3,
-            "seed": 0,
-            "fresh": False,
-            "smoke": False,
-        },
-    )
+    """Arguments: mixer, width, layers, learning_rate, steps, seed, fresh, smoke."""
+    arguments = parse(arg, COMMON | {"steps": 16 * EPOCH, "fresh": False})
     config = base()
-    config.model.mixer = arguments["mixer"]
-    config.model.width = arguments["width"]
-    config.model.layers = arguments["layers"]
-    config.model.positions = positions(arguments["mixer"], arguments["learning_rate"])
-    config.training.learning_rate = arguments["learning_rate"]
-    config.training.seed = arguments["seed"]
-    config.training.data_seed = arguments["seed"]
-    config.training.steps = 16 * EPOCH
     if not arguments["fresh"]:
         config.training.training_batches = EPOCH
-    if arguments["smoke"]:
-        recall.make_small(config)
+    apply(config, arguments)
+    config.model.positions = positions(arguments["mixer"], arguments["learning_rate"])
     return config
 
 
 def positions(mixer, learning_rate):
     """The study ran the two highest rates without positions, attention included."""
-    return recall.positions(mixer) if learning_rate < 1e-2 else "none"
+    return learned_for_attention(mixer) if learning_rate < 1e-2 else "none"
 
 
 def sweep():

@@ -13,8 +13,8 @@ width 64 (the study, best learning rate, one grammar): easy, mamba 96 %, attenti
 floors of copying lie near 50 %.
 """
 
-from configs import recall, treecall
-from configs.arguments import parse
+from configs import treecall
+from configs.arguments import COMMON, apply, parse, positions
 from configs.base import base
 from configs.study.ar_two_layers import EPOCH, WIDTHS
 from mecheval_jax.errors import choose
@@ -30,38 +30,16 @@ MIXERS = ("attention", "base_conv", "based", "h3", "hyena", "mamba")
 
 
 def get_config(arg: str = ""):
-    """Arguments: mixer, language, width, layers, learning_rate, held_out, seed, smoke."""
-    arguments = parse(
-        arg,
-        {
-            "mixer": "attention",
-            "language": "easy",
-            "width": 64,
-            "layers": 2,
-            "learning_rate": 1e-3,
-            "held_out": 0.0,
-            "seed": 0,
-            "smoke": False,
-        },
-    )
+    """Arguments: mixer, language, width, layers, learning_rate, steps, held_out, seed, smoke."""
+    arguments = parse(arg, COMMON | {"steps": 32 * EPOCH, "language": "easy", "held_out": 0.0})
     terminals, symbols = LANGUAGES[choose("language", arguments["language"], LANGUAGES)]
     config = base()
     config.task = treecall.task(terminals, symbols, held_out=arguments["held_out"])
-    config.model.mixer = arguments["mixer"]
-    config.model.width = arguments["width"]
-    config.model.layers = arguments["layers"]
-    config.model.positions = recall.positions(arguments["mixer"])
     config.model.max_length = config.task.longest + 6
-    config.training.learning_rate = arguments["learning_rate"]
-    config.training.seed = arguments["seed"]
-    config.training.data_seed = arguments["seed"]
-    config.training.steps = 32 * EPOCH
     config.training.training_batches = EPOCH
     if arguments["held_out"]:
         config.training.decay = "linear"
-    if arguments["smoke"]:
-        recall.make_small(config)
-    return config
+    return apply(config, arguments)
 
 
 def sweep():
@@ -69,7 +47,7 @@ def sweep():
     return [
         {
             "model.mixer": mixer,
-            "model.positions": recall.positions(mixer),
+            "model.positions": positions(mixer),
             "model.width": width,
             "training.learning_rate": rate,
         }

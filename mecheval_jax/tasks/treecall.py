@@ -52,13 +52,12 @@ TRAINING_DOCUMENTS = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Treecall(HostTask, SyntheticTask):
+class Treecall(HostTask, SyntheticTask, GrammarConfig):
     """The task; the defaults are the study's "L = 5" with 20 terminals.
 
     Attributes:
-        terminals, nonterminals, levels, rules, symbols, terminal_weight, rule_concentration,
-            head_concentration, heads, head_side: of the grammar; see `GrammarConfig`.
-        seed: of the grammar and of the held-out cells.
+        terminals, ..., seed: of the grammar, see `GrammarConfig`; the seed is also that of the
+            held-out cells.
         grammar_file: a grammar as JSON, in place of one that is drawn.
         grammar_sha256: of that file's grammar; filled in where it is empty.
         query_types: those that are asked.
@@ -67,17 +66,6 @@ class Treecall(HostTask, SyntheticTask):
         held_out: fraction of the (parent, child) cells that test alone asks.
     """
 
-    terminals: int = 20
-    nonterminals: int = 40
-    levels: int = 10
-    rules: int = 5
-    symbols: int = 5
-    terminal_weight: float | None = None
-    rule_concentration: float = 1.0
-    head_concentration: float = 1.0
-    heads: str = "informative"
-    head_side: str = "right"
-    seed: int = 0
     grammar_file: str | None = None
     grammar_sha256: str = ""
     query_types: tuple[str, ...] = ("parent",)
@@ -87,6 +75,7 @@ class Treecall(HostTask, SyntheticTask):
     held_out: float = 0.0
 
     def __post_init__(self):
+        super().__post_init__()
         if not self.query_types:
             raise UserError(f"task.query_types is empty: name some of {', '.join(QUERY_TYPES)}")
         for query_type in self.query_types:
