@@ -42,7 +42,11 @@ FLOORS = {
     "last": "the document's last",
     "majority": "the commonest answer",
     "copy_next": "the token after the asked one",
+    "copy_previous": "the token before the asked one",
+    "copy_query": "the asked token",
     "copy_last": "the document's last that can be an answer",
+    "copy_first": "the document's first that can be an answer",
+    "by_type": "the best of these for each type of query",
     "per_query_majority": "the commonest answer to the asked token",
     "bigram": "the commonest successor of the asked token",
 }

@@ -3,16 +3,20 @@
 Each is a guess at the answer to every query, a function of no more than
 
     copy_next           the token after the last occurrence of the asked token
+    copy_previous       the token before it
+    copy_query          the asked token
     copy_last           the last token that can be an answer
+    copy_first          the first one
     majority            nothing: the commonest answer
     per_query_majority  the asked token: the commonest answer to it
     bigram              the asked token: its commonest successor that can be an answer
     in_document         which answers the document has: one of their occurrences, uniform
+    by_type             where a token tells the type of a query: for each type the guess that does
+                        best on train documents
 
-What is commonest, and which tokens can be an answer, is counted in train documents; accuracies
-are counted in the documents that are judged. Copies look
-at what comes before the divider, or before the query in a document without one. A guess that a
-document does not allow is wrong.
+What is commonest is counted in train documents, and accuracies in the documents that are judged.
+Copies look at what comes before the divider, or before the query in a document without one. A
+guess that a document does not allow is wrong.
 """
 
 import numpy as np
@@ -23,30 +27,72 @@ from mecheval_jax.tasks.packed import Packed
 NONE = -1
 """No guess; no token has this id."""
 
+TYPE = "query_type"
+"""The role of a token that tells the type of the query."""
+
 Guesses = Int[np.ndarray, "documents queries"]
 
 
-def packed_floors(train: Packed, documents: Packed) -> dict[str, float]:
+def packed_floors(
+    train: Packed, documents: Packed, answers: Int[np.ndarray, " answers"] | None = None
+) -> dict[str, float]:
     """Accuracies, each between 0 and 1, of all guesses but the uniform one.
 
     Args:
         train: what is counted to fit them.
         documents: whose queries are answered; those of weight 0 do not count.
+        answers: tokens that can be an answer; those of train documents if None.
 
     Returns:
-        ``copy_next``, ``copy_last``, ``majority``, ``per_query_majority``, ``bigram`` and
+        ``copy_next``, ``copy_previous``, ``copy_query``, ``copy_last``, ``copy_first``,
+        ``majority``, ``per_query_majority``, ``bigram``, with types of queries ``by_type``, and
         ``best``, the highest of these.
     """
-    answers = answer_class(train)
-    guesses = {
-        "copy_next": copy_next(documents),
+    answers = answer_class(train) if answers is None else answers
+    guesses = guess(train, documents, answers)
+    floors = {name: accuracy(guessed, documents) for name, guessed in guesses.items()}
+    if TYPE in documents.roles:
+        floors["by_type"] = _by_type(train, documents, answers)
+    return floors | {"best": max(floors.values())}
+
+
+def guess(
+    train: Packed, documents: Packed, answers: Int[np.ndarray, " answers"]
+) -> dict[str, Guesses]:
+    """All guesses that do not depend on the type of the query."""
+    return {
+        "copy_next": copy_beside(documents, 1),
+        "copy_previous": copy_beside(documents, -1),
+        "copy_query": asked(documents),
         "copy_last": copy_last(documents, answers),
+        "copy_first": copy_first(documents, answers),
         "majority": majority(train, documents),
         "per_query_majority": per_query_majority(train, documents),
         "bigram": bigram(train, documents, answers),
     }
-    floors = {name: accuracy(guess, documents) for name, guess in guesses.items()}
-    return floors | {"best": max(floors.values())}
+
+
+def _by_type(train: Packed, documents: Packed, answers: np.ndarray) -> float:
+    """Accuracy of the guess that suits each type of query."""
+    right, kinds, of_train = 0.0, _types(documents), _types(train)
+    for kind in np.unique(kinds):
+        judged, known = (
+            packed.take(np.flatnonzero(types == kind))
+            for packed, types in ((documents, kinds), (train, of_train))
+        )
+        # Half of the train documents choose between guesses that are fitted to the other half.
+        fitted, choosing = known[: len(known) // 2], known[len(known) // 2 :]
+        if not len(fitted):
+            continue
+        tried = guess(fitted, choosing, answers)
+        best = max(tried, key=lambda name: accuracy(tried[name], choosing))
+        right += len(judged) * accuracy(guess(known, judged, answers)[best], judged)
+    return right / len(documents)
+
+
+def _types(documents: Packed) -> Int[np.ndarray, " documents"]:
+    """The token that tells the type of each document's first query."""
+    return documents.tokens[documents.starts[:-1] + documents.roles[TYPE][:, 0]]
 
 
 def accuracy(guesses: Guesses, documents: Packed) -> float:
@@ -65,11 +111,11 @@ def answer_class(train: Packed) -> Int[np.ndarray, " answers"]:
     return np.unique(train.targets[train.weights > 0])
 
 
-def copy_next(documents: Packed) -> Guesses:
-    """The token after the last occurrence of the asked token."""
+def copy_beside(documents: Packed, distance: int) -> Guesses:
+    """The token so far after the last occurrence of the asked token."""
     positions = _last_occurrence(documents, asked(documents))
-    following = np.minimum(positions + 1, len(documents.tokens) - 1)
-    return np.where(positions < 0, NONE, documents.tokens[following])
+    beside = np.clip(positions + distance, 0, len(documents.tokens) - 1)
+    return np.where(positions < 0, NONE, documents.tokens[beside])
 
 
 def copy_last(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesses:
@@ -78,6 +124,14 @@ def copy_last(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesse
     last = np.maximum.accumulate(np.where(np.isin(documents.tokens, answers), index, NONE))
     position = last[_ends(documents) - 1]
     return np.where(position < documents.starts[:-1, None], NONE, documents.tokens[position])
+
+
+def copy_first(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesses:
+    """The first token that can be an answer."""
+    size = len(documents.tokens)
+    places = np.where(np.isin(documents.tokens, answers), np.arange(size), size)
+    first = np.minimum.accumulate(places[::-1])[::-1][documents.starts[:-1, None]]
+    return np.where(first < _ends(documents), documents.tokens[np.minimum(first, size - 1)], NONE)
 
 
 def majority(train: Packed, documents: Packed) -> Guesses:

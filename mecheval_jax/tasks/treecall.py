@@ -265,4 +265,5 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
         """Accuracies of heuristics on documents of a split, fitted to others of training."""
         fitted, counted = jax.random.split(key)
         training = self.draw(fitted, TRAINING_DOCUMENTS, "train")
-        return packed_floors(training, self.draw(counted, documents, split))
+        terminals = np.array(self.class_of("value"))
+        return packed_floors(training, self.draw(counted, documents, split), terminals)
