@@ -25,7 +25,8 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def as_smoke(text: str, folder: pathlib.Path) -> str:
-    """Runs go to `folder`, and trainings take seconds."""
+    """Runs go to `folder`, and trainings take seconds; all compile as the tests do."""
+    text = re.sub(r"\bXLA_FLAGS=(\S+)", r'XLA_FLAGS="\1 $XLA_FLAGS"', text)
     text = re.sub(r"(--config=configs/[\w/]+\.py:[\w=,.\-]+)", r"\1,smoke=True", text)
     text = re.sub(r"(--config=configs/[\w/]+\.py)(\s)", r"\1:smoke=True\2", text)
     return re.sub(r"\bruns/", f"{folder}/", text)
