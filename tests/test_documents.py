@@ -229,6 +229,9 @@ def test_floors(orders):
     floors = orders.floors(jax.random.key(0))
     assert set(floors) == {
         "copy_next",
+        "copy_previous",
+        "copy_query",
+        "copy_first",
         "copy_last",
         "majority",
         "per_query_majority",

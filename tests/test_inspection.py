@@ -78,8 +78,10 @@ def test_statistics_by_hand():
         "from key to query": [3],
         "between key and value": [1],
     }
-    # k0 v1 k2 v3 <eos> k2 v3 k0 v1: nine tokens, five of them different
-    assert inspection.repeated_share(batch) == 4 / 9
+    # Before the divider all differ; without one, k0 v1 k2 v3 stand twice, and eos does not count.
+    assert inspection.repeated_share(TASK, batch) == 0
+    whole = {name: positions for name, positions in batch.roles.items() if name != "divider"}
+    assert inspection.repeated_share(TASK, batch.replace(roles=whole)) == 4 / 8
     assert inspection.frequent(TASK, batch)[0] == ("<eos>", 2 / 11)
     assert sum(share for _, share in inspection.frequent(TASK, batch)) == pytest.approx(1)
     absent = batch.replace(roles={**batch.roles, "key": -jnp.ones_like(batch.roles["key"])})

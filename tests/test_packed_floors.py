@@ -65,9 +65,13 @@ def counted(train, documents):
         if asked in seen:
             last = len(seen) - 1 - seen[::-1].index(asked)
             hits["copy_next"] += tokens[last + 1] == answer
+            if last > 0:  # before the first token stands another document
+                hits["copy_previous"] += tokens[last - 1] == answer
+        hits["copy_query"] += asked == answer
         candidates = [token for token in seen if token in answers]
         if candidates:
             hits["copy_last"] += candidates[-1] == answer
+            hits["copy_first"] += candidates[0] == answer
             hits["in_document"] += candidates.count(answer) / len(candidates)
         hits["majority"] += commonest(answers) == answer
         hits["per_query_majority"] += commonest(to_query[asked] or answers) == answer

@@ -25,7 +25,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.run_folder import RunFolder
-from mecheval_jax.tasks import held_out
+from mecheval_jax.tasks import held_out, treecall
 from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD
 from mecheval_jax.tasks.derivation import ROOT, derive
 from mecheval_jax.tasks.packed import bucket, concatenate
@@ -338,6 +338,41 @@ def test_draws_are_a_function_of_the_key():
     chex.assert_trees_all_equal(dataclasses.asdict(one), dataclasses.asdict(again))
     other = task.draw(jax.random.key(6), 50, "train")
     assert one.tokens.tobytes() != other.tokens.tobytes()
+
+
+COPIES = {
+    "copy_next": lambda tokens, at: tokens[at + 1],
+    "copy_previous": lambda tokens, at: tokens[at - 1],
+    "copy_query": lambda tokens, at: tokens[at],
+    "copy_last": lambda tokens, at: tokens[-1],
+    "copy_first": lambda tokens, at: tokens[0],
+}
+
+
+@pytest.mark.parametrize("name", ["easy", "left", "child", "mixed"])
+def test_floors_know_every_copy(name, monkeypatch):
+    """Catches a task whose easy heuristic is no floor: a model would pass that only copies."""
+    monkeypatch.setattr(treecall, "TRAINING_DOCUMENTS", 4000)
+    task, key = VARIANTS[name], jax.random.key(8)
+    floors = task.floors(key, 2000, "test")
+    judged = task.draw(jax.random.split(key)[1], 2000, "test")
+    right = collections.defaultdict(lambda: dict.fromkeys(COPIES, 0))
+    for i in range(len(judged)):
+        tokens = judged.tokens[judged.starts[i] : judged.starts[i + 1]].tolist()
+        role = {name: int(positions[i, 0]) for name, positions in judged.roles.items()}
+        inside = [*tokens[1 : role["divider"]], None]  # nothing after the last token is right
+        kind = tokens[role["query_type"]] if "query_type" in role else None
+        for copy, guess in COPIES.items():
+            at = role["key"] - 1
+            seen = inside[:-1] if copy in ("copy_last", "copy_first") else inside
+            guessed = None if copy == "copy_previous" and at == 0 else guess(seen, at)
+            right[kind][copy] += guessed == judged.targets[i, 0]
+    for copy in COPIES:
+        assert floors[copy] == pytest.approx(sum(r[copy] for r in right.values()) / 2000)
+    # No copy beats the best floor, however it suits the types (up to chance in their choice).
+    by_type = sum(max(counts.values()) for counts in right.values()) / 2000
+    assert floors["best"] >= by_type - 0.03
+    assert ("by_type" in floors) == (len(task.query_types) > 1)
 
 
 def test_corruption(task):

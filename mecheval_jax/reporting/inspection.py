@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.reporting.tables import PLAIN_WIDTH, percent
-from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.base import SPECIAL, Batch, Task
 from mecheval_jax.training.data import evaluation_batch
 
 COLOURS = (
@@ -58,7 +58,7 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
     for part in (
         *(document(task, batch, index, coloured) for index in range(count)),
         legend(task, coloured),
-        statistics(task, batch, split),
+        statistics(task, batch, split, task.statistics(jax.random.key(seed), SAMPLE, split)),
         accuracies(task, floors),
     ):
         console.print(part, soft_wrap=isinstance(part, Text))
@@ -136,7 +136,7 @@ class Distribution:
         if not len(self.values):
             return [self.name, *["-"] * (1 + len(QUANTILES))]
         quantiles = np.quantile(self.values, QUANTILES)
-        return [self.name, f"{self.values.mean():.1f}", *(f"{q:g}" for q in quantiles)]
+        return [self.name, f"{self.values.mean():.3g}", *(f"{q:.3g}" for q in quantiles)]
 
 
 def distributions(batch: Batch) -> list[Distribution]:
@@ -158,12 +158,17 @@ def distributions(batch: Batch) -> list[Distribution]:
     return found
 
 
-def repeated_share(batch: Batch) -> float:
-    """Share of tokens that the same document had before, bos and eos apart."""
+def repeated_share(task: Task, batch: Batch) -> float:
+    """Share of tokens that stood in the same document before, up to the divider if it has one.
+
+    Special tokens (padding, bos, eos) do not count.
+    """
     repeated = total = 0
-    lengths = np.asarray(batch.lengths)
-    for tokens, length in zip(np.asarray(batch.tokens), lengths, strict=True):
-        inside = tokens[1 : length - 1]
+    special = [i for i in range(len(SPECIAL)) if task.name_of(i) in SPECIAL]
+    ends = batch.roles["divider"][:, 0] if "divider" in batch.roles else batch.lengths
+    for tokens, end in zip(np.asarray(batch.tokens), np.asarray(ends), strict=True):
+        inside = tokens[:end]
+        inside = inside[~np.isin(inside, special)]
         total += len(inside)
         repeated += len(inside) - len(np.unique(inside))
     return repeated / max(total, 1)
@@ -177,19 +182,27 @@ def frequent(task: Task, batch: Batch) -> list[tuple[str, float]]:
     return [(task.name_of(int(ids[i])), counts[i] / counts.sum()) for i in order]
 
 
-def statistics(task: Task, batch: Batch, split: str) -> Group:
-    """Vocabulary, tokens, lengths and distances of sampled documents."""
+def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.ndarray]) -> Group:
+    """Vocabulary, tokens, lengths and distances of sampled documents.
+
+    Args:
+        task: any.
+        batch: of the task.
+        split: of the batch.
+        further: numbers that the batch does not tell; see `Task.statistics`.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
     table.add_column(f"{len(batch.lengths)} documents of {split}")
     for column in ("mean", "least", "25 %", "median", "75 %", "most"):
         table.add_column(column, justify="right")
-    for distribution in distributions(batch):
+    found = [Distribution(name.replace("_", " "), numbers) for name, numbers in further.items()]
+    for distribution in (*distributions(batch), *found):
         table.add_row(*map(Text, distribution.cells()))
     common = ", ".join(f"{name} {percent(share)}" for name, share in frequent(task, batch))
     lines = (
         f"vocabulary: {task.vocabulary_size} tokens; documents have up to {task.max_length}",
         f"most frequent: {common}",
-        f"tokens that their document had before: {percent(repeated_share(batch))}",
+        f"tokens that their document had before: {percent(repeated_share(task, batch))}",
     )
     return Group(*map(Text, lines), table)
 

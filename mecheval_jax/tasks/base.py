@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 
@@ -110,6 +111,10 @@ class Task(Protocol):
         """Accuracies of heuristics that need no recall, on sampled documents."""
         ...
 
+    def statistics(self, key: Key, documents: int, split: str) -> dict[str, np.ndarray]:
+        """What a batch does not tell of its documents: by name a number for each of some."""
+        ...
+
     def sizes(self) -> dict[str, int]:
         """Documents of each split, where there are only so many."""
         ...
@@ -120,7 +125,12 @@ class Task(Protocol):
 
 
 class SelfContained:
-    """Base of tasks that a config says all of."""
+    """Base of tasks that a config, and a batch, say all of."""
+
+    def statistics(self, key: Key, documents: int, split: str) -> dict[str, np.ndarray]:
+        """A batch tells all; see `Task.statistics`."""
+        del key, documents, split
+        return {}
 
     def artifacts(self) -> dict[str, str]:
         """Nothing has to be kept beside the config; see `Task.artifacts`."""

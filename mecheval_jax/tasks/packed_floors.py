@@ -114,8 +114,10 @@ def answer_class(train: Packed) -> Int[np.ndarray, " answers"]:
 def copy_beside(documents: Packed, distance: int) -> Guesses:
     """The token so far after the last occurrence of the asked token."""
     positions = _last_occurrence(documents, asked(documents))
-    beside = np.clip(positions + distance, 0, len(documents.tokens) - 1)
-    return np.where(positions < 0, NONE, documents.tokens[beside])
+    beside = positions + distance
+    inside = (positions >= 0) & (beside >= documents.starts[:-1, None])
+    inside &= beside < documents.starts[1:, None]
+    return np.where(inside, documents.tokens[np.where(inside, beside, 0)], NONE)
 
 
 def copy_last(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesses:

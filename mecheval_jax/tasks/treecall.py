@@ -247,16 +247,16 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
         )
 
     def statistics(
-        self, key: Key, begun: int = TRIALS, split: str = "train"
+        self, key: Key, documents: int = TRIALS, split: str = "train"
     ) -> dict[str, np.ndarray]:
         """What documents of the grammar look like; see `tree_queries.statistics`.
 
         Args:
             key: of the derivations.
-            begun: derivations; those that become no document of the split are not counted.
+            documents: derivations; those that become no document of the split are not counted.
             split: whose questions.
         """
-        derived = derive(self.grammar, generator(key), begun, self.longest)
+        derived = derive(self.grammar, generator(key), documents, self.longest)
         by_type = self.eligible(derived, split)
         asked, _ = choose_pairs(generator(key), by_type, self.order, len(derived.lengths))
         return statistics(derived, by_type, asked, self.terminals)
