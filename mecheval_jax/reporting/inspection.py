@@ -136,7 +136,7 @@ class Distribution:
         if not len(self.values):
             return [self.name, *["-"] * (1 + len(QUANTILES))]
         quantiles = np.quantile(self.values, QUANTILES)
-        return [self.name, f"{self.values.mean():.3g}", *(f"{q:.3g}" for q in quantiles)]
+        return [self.name, f"{self.values.mean():.1f}", *(f"{q.round(2):g}" for q in quantiles)]
 
 
 def distributions(batch: Batch) -> list[Distribution]:
