@@ -108,11 +108,6 @@ class RunFolder:
         write_json(self.summary, summary)
         return summary
 
-    def forget_in_summary(self, *names: str) -> None:
-        """Drop values that no longer hold."""
-        kept = {name: v for name, v in self.read_summary().items() if name not in names}
-        write_json(self.summary, kept)
-
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
         if not self.metrics.exists():

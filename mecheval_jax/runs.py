@@ -193,8 +193,9 @@ def intervene(
         **changes: fields of `EvaluationConfig` that differ from the run's config.
 
     Returns:
-        The table (a pandas DataFrame), and the verdict at the last of the steps; None where the
-        grid lacks what it needs.
+        The table (a pandas DataFrame), and the verdict at the last of the steps, which does not
+        depend on the sites, roles, corruptions and directions of the table; None where the task has
+        no keys to corrupt.
 
     Raises:
         UserError: nothing trained there, an unknown site, role, corruption, direction or step.

@@ -2,8 +2,9 @@
 
 Under key corruption, clean activations put into the corrupted run: the residual stream between the
 layers and after each of them, and what the convolutions inside the mixers give, at the roles
-key, value, next_key and query. One run's evidence is what its grid holds; that of several runs
-is pooled, and resampled by runs and then by documents.
+key, value, next_key and query. All of it is measured for every verdict, whatever grid was asked
+for beside it: without one of the places a verdict could be confident and wrong. The evidence of
+several runs is pooled, and resampled by runs and then by documents.
 """
 
 import dataclasses
@@ -19,11 +20,12 @@ from mecheval_jax.evaluation.interchange import CLEAN, Grid
 from mecheval_jax.evaluation.statistics import Bootstrap, Estimate, Interval, wilson
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.tasks.base import Batch, Task
 
 CORRUPTION = "key"
 ROLES = ("key", "value", "next_key", "query")
 NEEDED_ROLES = ("key", "value", "query")
-"""Those without which there is no verdict; a task may lack the next key."""
+"""Those that a task must have to be judged; it may lack the next key."""
 
 CONVOLUTIONS = ("conv_output", "shift_output")
 """Sites inside mixers that hold what a convolution over positions gives."""
@@ -57,6 +59,16 @@ def verdict_sites(config: ModelConfig) -> tuple[str, ...]:
     return tuple(path for path in site_paths(config) if path in wanted)
 
 
+def roles_of_verdict(batch: Batch) -> tuple[str, ...]:
+    """The roles that a verdict looks at: all of `ROLES` that the documents' task has."""
+    return tuple(role for role in ROLES if role in batch.roles)
+
+
+def can_be_judged(task: Task, batch: Batch) -> bool:
+    """Whether a task can corrupt keys, and has the roles of a pair and its question."""
+    return CORRUPTION in task.corruptions and set(NEEDED_ROLES) <= set(batch.roles)
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """Probabilities of the right answer, and how many answers were right.
@@ -86,24 +98,17 @@ class Evidence:
     @classmethod
     def of_grid(
         cls, grid: Grid, sites: Sequence[str], correct: float, asked: int, floor: float
-    ) -> "Evidence | None":
-        """What a grid holds of it; None if the grid lacks a site, role or run that it takes.
+    ) -> "Evidence":
+        """What a grid holds of it.
 
         Args:
-            grid: of one run.
+            grid: of one run; it holds the sites, all of `ROLES` that the task has, key
+                corruption and the direction restore.
             sites: what is read, `verdict_sites` of the model.
             correct: right answers.
             asked: answers.
             floor: accuracy of the best heuristic without recall.
         """
-        complete = (
-            set(sites) <= set(grid.sites)
-            and set(NEEDED_ROLES) <= set(grid.roles)
-            and CORRUPTION in grid.corruptions
-            and "restore" in grid.directions
-        )
-        if not complete:
-            return None
         d, c = grid.directions.index("restore"), grid.corruptions.index(CORRUPTION)
         roles = tuple(role for role in ROLES if role in grid.roles)
         index = [grid.roles.index(role) for role in roles]

@@ -34,12 +34,7 @@ class Record:
         table = self._table("interchange", INTERCHANGE)
         write_text(folder.interchange, table.to_csv(index=False))
         if last.evidence is None or last.verdict is None:
-            # The numbers that an earlier verdict rested on are no more.
-            names = (field.name for field in dataclasses.fields(Verdict))
-            folder.forget_in_summary("evidence_step", "over_training", *names)
-            for path in (folder.controls, folder.evidence, folder.transitions):
-                path.unlink(missing_ok=True)
-            return table, None
+            return table, None  # the task has none, so neither did an earlier call
         write_text(folder.controls, self._table("controls", CONTROLS).to_csv(index=False))
         last.evidence.write(folder.evidence)
         # What the run answers at its end is not what it answers at an earlier step.
