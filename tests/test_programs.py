@@ -184,6 +184,10 @@ def test_another_runs_workdir(workdir):
         ("--directions=restor", ["'restor'", "restore"]),
         ("--documents=0", ["documents"]),
         ("--steps=7", ["'7'", "20"]),
+        ("--steps=", ["steps is empty"]),
+        ("--sites=", ["sites is empty"]),
+        ("--roles=", ["roles is empty"]),
+        ("--roles=key,key", ["names key twice"]),
     ],
 )
 def test_mistakes_in_intervening(workdir, flag, words):

@@ -37,15 +37,23 @@ class Record:
             return table, None  # the task has none, so neither did an earlier call
         write_text(folder.controls, self._table("controls", CONTROLS).to_csv(index=False))
         last.evidence.write(folder.evidence)
-        # What the run answers at its end is not what it answers at an earlier step.
-        finished_later = step < folder.read_summary().get("step", 0)
         folder.update_summary(
-            **({} if finished_later else last.behaviour),
+            **(last.behaviour if self._is_of_the_run(step) else {}),
             evidence_step=step,
             **last.verdict.as_dict(),
             over_training=self._over_training(),
         )
         return table, last.verdict
+
+    def _is_of_the_run(self, step: int) -> bool:
+        """Whether the answers are the run's own: at its end, to the documents of its config.
+
+        Otherwise they stand with the verdict's evidence alone; unless the run has none yet.
+        """
+        summary, own = self._folder.read_summary(), self._folder.experiment().evaluation
+        used = self._experiment.evaluation
+        same = (used.documents, used.split) == (own.documents, own.split)
+        return "accuracy" not in summary or (same and step >= summary.get("step", 0))
 
     def _table(self, rows: str, columns: tuple[str, ...]):
         placed = [
