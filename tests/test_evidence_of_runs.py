@@ -18,7 +18,7 @@ def evidence_of_induction():
     clean, corrupted = np.full(40, 0.9), np.full(40, 0.1)
     restored = {("block_1/block_input", "value"): clean, ("block_1/block_output", "query"): clean}
     grid = planted.fabricated_grid(clean, corrupted, restored)
-    return Evidence.of_grid(grid, grid.sites[1:], 40, 40, 0.25)
+    return Evidence.of_grid(grid, grid.sites[1:], np.ones(40), np.ones(40), 0.25)
 
 
 ALL_KEPT = small.ONE_LAYER | {"evaluation.roles": ("key", "value", "query")}

@@ -6,7 +6,7 @@ from typing import Any
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.evaluation.attribution import Scores, rows
-from mecheval_jax.evaluation.behaviour import evaluate
+from mecheval_jax.evaluation.behaviour import answer_all, counts_of, summarize
 from mecheval_jax.evaluation.controls import measure_controlled, with_controls
 from mecheval_jax.evaluation.evidence import (
     Evidence,
@@ -67,19 +67,16 @@ def find(
     chosen = sites_of_evidence(model) if sites is None else sites
     grid = measure(model, params, experiment.task, batch, evaluation, chosen)
     interchange = rows(Scores(grid, evaluation))
-    behaviour = evaluate(params, experiment, batch)
+    answers = answer_all(params, experiment, batch)
+    behaviour = summarize(answers, experiment, batch)
     if not can_be_judged(experiment.task, batch):
         return Findings(interchange, [], behaviour, None, None, [])
     read, controls = measure_controlled(
         model, params, experiment.task, batch, evaluation, experiment.training.seed
     )
-    evidence = Evidence.of_grid(
-        read,
-        verdict_sites(model),
-        correct=behaviour["accuracy"] * behaviour["asked"],
-        asked=behaviour["asked"],
-        floor=behaviour["floors"]["best"],
-    )
+    correct, asked = counts_of(answers, batch)
+    floor = behaviour["floors"]["best"]
+    evidence = Evidence.of_grid(read, verdict_sites(model), correct, asked, floor)
     verdict, replicates = judge_replicates(evidence, evaluation)
     verdict = with_controls(verdict, controls)
     return Findings(interchange, controls, behaviour, evidence, verdict, replicates)
