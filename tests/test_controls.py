@@ -65,7 +65,9 @@ def test_controls_of_a_planted_model_find_nothing(model):
     sites = verdict_sites(config)
     assert {row["control"] for row in rows} == {"untrained", "placebo", "distractor"}
     placebos = {(row["site"], row["role"]) for row in rows if row["control"] == "placebo"}
-    assert placebos == {(site, role) for site in sites for role in ("bos", "uninvolved")}
+    expected = {(site, role) for site in sites for role in ("bos", "uninvolved")}
+    expected |= {("block_1/block_output", role) for role in ("key", "value", "next_key")}
+    assert placebos == expected
     for row in rows:
         assert abs(row["value"]) < 0.05, row
         assert row["low"] <= row["value"] + 1e-9

@@ -16,7 +16,7 @@ from mecheval_jax.evaluation.evidence import (
 from mecheval_jax.evaluation.findings import sites_of_evidence
 from mecheval_jax.evaluation.interchange import measure
 from mecheval_jax.evaluation.mechanism import judge, judge_replicates
-from mecheval_jax.evaluation.rule import CLASSES
+from mecheval_jax.evaluation.rule import CLASSES, label
 from tests import planted
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -496,11 +496,20 @@ def test_probabilities_are_the_rule_in_every_replicate():
             rule_by_hand({p: x[i] for p, x in samples.items()} | {"learned": learned[i]}, 3)
             for i in range(EVALUATION.resamples)
         ]
-        assert replicates == by_hand
+        assert [name.partition(" (")[0] for name in replicates] == by_hand
         shares_of = {name: by_hand.count(name) / len(by_hand) for name in CLASSES}
         assert verdict.probabilities == pytest.approx(shares_of)
         seen |= set(by_hand)
     assert seen >= set(CLASSES) - {"convolutional_binding", "direct_retrieval"}
+
+
+def test_replicates_name_the_layer():
+    """Catches a mechanism that moves to another layer in training and is taken for the same."""
+    shares = {("block_2/block_input", "value"): 0.9, ("block_2/block_output", "query"): 0.9}
+    verdict, replicates = judge_replicates(evidence_on(shares, layers=3), EVALUATION)
+    assert set(replicates) == {"induction (layer 2)"}
+    assert label(verdict.verdict, verdict.layer) == "induction (layer 2)"
+    assert label("undecided", -1) == label("undecided", None) == "undecided"
 
 
 # Several runs.

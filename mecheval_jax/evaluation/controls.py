@@ -3,7 +3,8 @@
 untrained    the model as it was before training, at every place that the verdict reads.
 placebo      the trained model, restored at positions that have no part in the question: the
              first token (role ``bos``, before anything was corrupted), and a token of the document
-             that the question is not about (``uninvolved``).
+             that the question is not about (``uninvolved``). And restored at a site that has no
+             part in the answer: the last layer's output at the roles before the query.
 distractor   the trained model's clean documents with that uninvolved token replaced: the
              answer's probability must not move.
 
@@ -136,6 +137,8 @@ def measure_controlled(
         if role == "query" or not site.endswith("/block_output")
     ]
     rows += [sheet.restored("placebo", own, site, role) for site in sites for role in placebos]
+    last = f"block_{model.layers - 1}/block_output"
+    rows += [sheet.restored("placebo", own, last, role) for role in read if role != "query"]
     changed = _probability(model, params, task, batch, distractors.in_documents(batch))
     rows.append(sheet.distracted(changed, distractors.positions >= 0))
     return own, with_discoveries(rows)

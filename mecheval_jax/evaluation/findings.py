@@ -32,7 +32,7 @@ class Findings:
         behaviour: accuracy and floors.
         evidence: what the verdict rests on, document by document.
         verdict: None where the task has no keys to corrupt; then so is `evidence`.
-        replicates: class of each replicate of the bootstrap.
+        replicates: class and layer of each replicate of the bootstrap.
     """
 
     interchange: list[dict[str, Any]]

@@ -38,6 +38,7 @@ from mecheval_jax.evaluation.rule import (
     Spans,
     classify,
     convolutions_of,
+    label,
 )
 from mecheval_jax.evaluation.statistics import Estimate
 
@@ -86,13 +87,14 @@ def judge(evidence: Evidence, evaluation: EvaluationConfig) -> Verdict:
 
 
 def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, list[str]]:
-    """The verdict, and the class of every replicate.
+    """The verdict, and the class of every replicate with its layer, as of `label`.
 
     Evidence of one run at several steps shares its resampled documents, so that replicate i of
     one step belongs to replicate i of another.
     """
     verdict, replicates = _judge(evidence, evaluation)
-    return verdict, [CLASSES[index] for index in replicates.verdict]
+    pairs = zip(replicates.verdict, replicates.layer, strict=True)
+    return verdict, [label(CLASSES[index], int(layer)) for index, layer in pairs]
 
 
 def _judge(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, Cases]:

@@ -26,6 +26,11 @@ CLASSES = (
 )
 
 
+def label(name: str, layer: int | None) -> str:
+    """A class with its layer: ``induction (layer 1)``."""
+    return name if layer is None or layer < 0 else f"{name} (layer {layer})"
+
+
 BOUND = ("value", "next_key")
 """Where a pair can be bound."""
 ELSEWHERE = (("query", "key"), ("query",), ("key",))

@@ -5,6 +5,7 @@ from typing import Any
 
 from mecheval_jax.evaluation.findings import Findings
 from mecheval_jax.evaluation.mechanism import Verdict
+from mecheval_jax.evaluation.rule import label
 from mecheval_jax.evaluation.tables import CONTROLS, INTERCHANGE, TRANSITIONS, long_table
 from mecheval_jax.evaluation.transitions import find_transitions
 from mecheval_jax.experiment import Experiment
@@ -81,7 +82,7 @@ class Record:
         steps = [step for step, _ in self._found]
         changes = find_transitions(
             steps,
-            [found.verdict.verdict for _, found in self._found],
+            [label(found.verdict.verdict, found.verdict.layer) for _, found in self._found],
             [found.replicates for _, found in self._found],
             self._experiment.evaluation.confidence,
         )
