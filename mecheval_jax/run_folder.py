@@ -76,11 +76,10 @@ class RunFolder:
 
     def _check_same(self, experiment: Experiment) -> None:
         # With the defaults of fields that an older file lacks.
-        ours, theirs = _flat(experiment.as_dict()), _flat(self.experiment().as_dict())
         different = [
-            f"{name} is {theirs.get(name)!r} there and {ours.get(name)!r} here"
-            for name in sorted(ours.keys() | theirs.keys())
-            if not name.startswith("evaluation.") and ours.get(name) != theirs.get(name)
+            f"{name} is {theirs!r} there and {ours!r} here"
+            for name, ours, theirs in differences(experiment, self.experiment())
+            if not name.startswith("evaluation.")
         ]
         if different:
             raise UserError(
@@ -107,11 +106,6 @@ class RunFolder:
         summary = self.read_summary() | values
         write_json(self.summary, summary)
         return summary
-
-    def forget_in_summary(self, *names: str) -> None:
-        """Drop values that no longer hold."""
-        kept = {name: v for name, v in self.read_summary().items() if name not in names}
-        write_json(self.summary, kept)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
@@ -207,6 +201,16 @@ def _commit() -> str | None:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, Any]]:
+    """Fields of two experiments that differ: their names (``model.width``), and both values."""
+    ours, theirs = _flat(first.as_dict()), _flat(second.as_dict())
+    return [
+        (name, ours.get(name), theirs.get(name))
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name)
+    ]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

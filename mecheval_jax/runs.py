@@ -20,7 +20,7 @@ from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
 from mecheval_jax.reporting.record import Record
 from mecheval_jax.reporting.writers import JsonLines
-from mecheval_jax.run_folder import RunFolder, write_text
+from mecheval_jax.run_folder import RunFolder, differences, write_text
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.state import abstract_state
@@ -193,12 +193,17 @@ def intervene(
         **changes: fields of `EvaluationConfig` that differ from the run's config.
 
     Returns:
-        The table (a pandas DataFrame), and the verdict at the last of the steps; None where the
-        grid lacks what it needs.
+        The table (a pandas DataFrame), and the verdict at the last of the steps, which does not
+        depend on the sites, roles, corruptions and directions of the table; None where the task has
+        no keys to corrupt.
 
     Raises:
-        UserError: nothing trained there, an unknown site, role, corruption, direction or step.
+        UserError: nothing trained there, an unknown site, role, corruption, direction or step,
+            or an empty list of them.
     """
+    for name, given in {"sites": sites, "steps": steps}.items():
+        if given is not None and len(given) == 0:
+            raise UserError(f"{name} is empty: name at least one, or leave it out")
     chosen: Sequence[int | None] = [None]
     if steps is not None:
         kept = kept_steps(workdir)
@@ -227,7 +232,8 @@ def intervene(
 def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool]]:
     """The verdict on several runs together, which should differ in their seeds alone.
 
-    Those that have learned the task are pooled; intervals resample runs, and then documents.
+    Those that have learned the task are pooled; intervals resample runs, and then documents, as
+    often and with the confidence that the runs' configs say.
 
     Args:
         workdirs: folders of runs on which `intervene` has been called.
@@ -236,14 +242,55 @@ def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool
         The verdict, and by the name of each run whether it has learned.
 
     Raises:
-        UserError: fewer than two runs, one without evidence, or architectures that differ.
+        UserError: fewer than two runs or fewer than two that have learned, one without evidence,
+            configs that differ in more than seeds, or two runs of the same seeds.
     """
     folders = list({folder.path.resolve(): folder for folder in map(RunFolder, workdirs)}.values())
     if len(folders) < 2:
         raise UserError("one run is no population: give the workdirs of two runs or more")
-    evaluation = folders[0].experiment().evaluation
+    experiments = [folder.experiment() for folder in folders]
+    names = [str(folder.path) for folder in folders]
+    _check_seeds_differ_alone(names, experiments)
+    evaluation = experiments[0].evaluation
     found = [Evidence.read(folder.evidence) for folder in folders]
     learned = [judge(evidence, evaluation).verdict != "not_learned" for evidence in found]
-    chosen = [evidence for evidence, ok in zip(found, learned, strict=True) if ok] or found
-    names = [str(folder.path) for folder in folders]
-    return judge(Evidence.pool(chosen), evaluation), dict(zip(names, learned, strict=True))
+    pooled = Evidence.pool(found)  # checks those that are left out, too
+    if sum(learned) < 2:
+        which = ", ".join(name for name, ok in zip(names, learned, strict=True) if ok) or "none"
+        raise UserError(
+            f"of {len(names)} runs those that have learned the task are: {which}; a verdict on "
+            "several together needs two that have"
+        )
+    if not all(learned):
+        pooled = Evidence.pool([one for one, ok in zip(found, learned, strict=True) if ok])
+    return judge(pooled, evaluation), dict(zip(names, learned, strict=True))
+
+
+SEEDS = ("training.seed", "training.data_seed")
+
+
+def _check_seeds_differ_alone(names: Sequence[str], experiments: Sequence[Experiment]) -> None:
+    """That several runs are draws from one population.
+
+    Raises:
+        UserError: configs that differ elsewhere, or two of the same seeds.
+    """
+    known: dict[tuple[int, int], str] = {}
+    for name, experiment in zip(names, experiments, strict=True):
+        different = [
+            f"{field} is {theirs!r} in {names[0]} and {ours!r} in {name}"
+            for field, theirs, ours in differences(experiments[0], experiment)
+            if field not in SEEDS
+        ]
+        if different:
+            raise UserError(
+                f"runs that differ in more than their seeds are no population "
+                f"({'; '.join(different[:5])})"
+            )
+        seeds = (experiment.training.seed, experiment.training.data_seed)
+        if seeds in known:
+            raise UserError(
+                f"{known[seeds]} and {name} have the same seeds ({seeds[0]}, data {seeds[1]}): "
+                "a copy is not another run"
+            )
+        known[seeds] = name

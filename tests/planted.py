@@ -327,10 +327,8 @@ def floor(task: AssociativeRecall = TASK) -> float:
 def evidence_of(grid: Grid, config: ModelConfig, task: AssociativeRecall = TASK) -> Evidence:
     """What a verdict reads from a grid; an answer is right where it has more than half."""
     clean = grid.runs["probability"][0]
-    correct = float((clean > 0.5).sum())
-    found = Evidence.of_grid(grid, verdict_sites(config), correct, len(clean), floor(task))
-    assert found is not None
-    return found
+    correct, asked = clean > 0.5, np.ones(len(clean))
+    return Evidence.of_grid(grid, verdict_sites(config), correct, asked, floor(task))
 
 
 def verdict_of(

@@ -1,11 +1,14 @@
 """Controls: where nothing should be found, they find nothing, and they would find something."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.evaluation.controls import control_rows, draw_distractors, with_controls
+from mecheval_jax.evaluation.controls import draw_distractors, measure_controlled, with_controls
 from mecheval_jax.evaluation.evidence import verdict_sites
+from mecheval_jax.evaluation.mechanism import judge
 from mecheval_jax.tasks.base import ABSENT
 from tests import planted
 
@@ -58,11 +61,13 @@ def test_controls_of_a_planted_model_find_nothing(model):
     """Catches a control in units of its own gap, and one that restores where it should not."""
     config, params, task = model
     batch = planted.documents(task, 64)
-    rows = control_rows(config, params, task, batch, planted.EVALUATION, seed=0)
+    _, rows = measure_controlled(config, params, task, batch, planted.EVALUATION, seed=0)
     sites = verdict_sites(config)
     assert {row["control"] for row in rows} == {"untrained", "placebo", "distractor"}
     placebos = {(row["site"], row["role"]) for row in rows if row["control"] == "placebo"}
-    assert placebos == {(site, role) for site in sites for role in ("bos", "uninvolved")}
+    expected = {(site, role) for site in sites for role in ("bos", "uninvolved")}
+    expected |= {("block_1/block_output", role) for role in ("key", "value", "next_key")}
+    assert placebos == expected
     for row in rows:
         assert abs(row["value"]) < 0.05, row
         assert row["low"] <= row["value"] + 1e-9
@@ -90,10 +95,23 @@ def test_a_distractor_that_matters_is_seen(model, monkeypatch):
     monkeypatch.setattr(controls, "draw_distractors", asked)
     config, params, task = model
     batch = planted.documents(task, 64)
-    rows = control_rows(config, params, task, batch, planted.EVALUATION, seed=0)
+    _, rows = measure_controlled(config, params, task, batch, planted.EVALUATION, seed=0)
     assert rows[-1]["value"] > 0.5
     assert rows[-1]["significant"]
     # And restoring at that place is no placebo.
     output = [r for r in rows if r["control"] == "placebo" and r["role"] == "uninvolved"]
     assert not any(r["significant"] for r in output if r["value"] == 0)
     assert jnp.isfinite(rows[-1]["p_value"])
+
+
+def test_a_verdict_reads_every_role_of_the_task():
+    """Catches direct retrieval named because the next key, which binds, was left out."""
+    model, params, task = planted.convolution(1, d_conv=4, later=1)
+    asked = dataclasses.replace(planted.EVALUATION, roles=("key",), directions=("damage",))
+    batch = planted.documents(task, 64)
+    grid, _ = measure_controlled(model, params, task, batch, asked, seed=0)
+    verdict = judge(planted.evidence_of(grid, model, task), asked)
+    assert (verdict.verdict, verdict.binding) == (
+        "convolutional_binding",
+        "convolution_at_next_key",
+    )

@@ -3,12 +3,23 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.evidence import Evidence
 from mecheval_jax.experiment import from_config
-from tests import small
+from tests import planted, small
+
+
+def evidence_of_induction():
+    """What a run has that learned to induce, one layer or more."""
+    clean, corrupted = np.full(40, 0.9), np.full(40, 0.1)
+    restored = {("block_1/block_input", "value"): clean, ("block_1/block_output", "query"): clean}
+    grid = planted.fabricated_grid(clean, corrupted, restored)
+    return Evidence.of_grid(grid, grid.sites[1:], np.ones(40), np.ones(40), 0.25)
+
 
 ALL_KEPT = small.ONE_LAYER | {"evaluation.roles": ("key", "value", "query")}
 
@@ -92,9 +103,46 @@ def test_seeds_are_pooled(folders):
         runs.pool(folders)
     for folder in folders:
         runs.intervene(folder)
-    verdict, learned = runs.pool(folders)
-    assert list(learned.values()) == [False, False]
-    assert verdict.verdict == "not_learned"  # twenty steps teach nothing
-    assert verdict.evidence["runs"] == 2
+    with pytest.raises(UserError, match="learned the task are: none"):  # twenty steps teach nothing
+        runs.pool(folders)
+    learned = [evidence_of_induction(), evidence_of_induction()]
+    for folder, evidence in zip(folders, learned, strict=True):
+        evidence.write(folder / "evidence.npz")
+    verdict, pooled = runs.pool(folders)
+    assert list(pooled.values()) == [True, True]
+    assert (verdict.verdict, verdict.evidence["runs"]) == ("induction", 2)
     with pytest.raises(UserError, match="two runs or more"):
         runs.pool([folders[0], folders[0]])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("training.seed", 0, "same seeds"),
+        ("training.learning_rate", 0.5, "training.learning_rate is 0.5"),
+        ("evaluation.confidence", 0.9, "evaluation.confidence is 0.9"),
+    ],
+)
+def test_what_is_no_population_is_refused(tmp_path, field, value, words):
+    """Catches a copy of a run counted twice, and settings averaged over as if they were seeds."""
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for seed, folder in enumerate(folders):
+        experiment = small.experiment(small.ONE_LAYER, seed=seed)
+        runs.RunFolder(folder).open(experiment)
+        evidence_of_induction().write(folder / "evidence.npz")
+    values = json.loads((folders[1] / "config.json").read_text())
+    group, name = field.split(".")
+    values[group][name] = value
+    (folders[1] / "config.json").write_text(json.dumps(values))
+    with pytest.raises(UserError, match=words):
+        runs.pool(folders[::-1])
+
+
+def test_other_documents_leave_the_runs_own_accuracy(folders):
+    """Catches the accuracy of a handful of documents in place of the trained run's."""
+    before = json.loads((folders[0] / "summary.json").read_text())
+    runs.intervene(folders[0], documents=5)
+    after = json.loads((folders[0] / "summary.json").read_text())
+    names = ("accuracy", "accuracy_low", "documents", "asked")
+    assert [after[name] for name in names] == [before[name] for name in names]
+    assert after["evidence"]["accuracy_high"] != before["accuracy_high"]

@@ -16,7 +16,7 @@ from mecheval_jax.evaluation.evidence import (
 from mecheval_jax.evaluation.findings import sites_of_evidence
 from mecheval_jax.evaluation.interchange import measure
 from mecheval_jax.evaluation.mechanism import judge, judge_replicates
-from mecheval_jax.evaluation.rule import CLASSES
+from mecheval_jax.evaluation.rule import CLASSES, label
 from tests import planted
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -183,19 +183,20 @@ def test_an_untrained_model_has_learned_nothing(mixer):
     assert f"{verdict.evidence['accuracy_low']:.1%}" in verdict.reason
     assert f"{planted.floor():.1%}" in verdict.reason
     # Nor if its accuracy were taken for good: the answer does not depend on the key.
-    good = Evidence.of_grid(grid, verdict_sites(config), DOCUMENTS, DOCUMENTS, planted.floor())
+    good = Evidence.of_grid(grid, verdict_sites(config), *[np.ones(DOCUMENTS)] * 2, planted.floor())
     verdict = judge(good, EVALUATION)
     assert verdict.verdict == "not_learned"
     assert "the answer is not read from the document" in verdict.reason
 
 
-def evidence_on(shares, layers=2, correct=38, asked=40, floor=0.25, convolutions=(), **grid):
+def evidence_on(shares, layers=2, correct=0.95, floor=0.25, convolutions=(), **grid):
     """Evidence of fabricated documents.
 
     Args:
         shares: restored share of the gap by site and role: a number, or one per document.
         layers: depth.
-        correct, asked, floor: as in `Evidence`.
+        correct: share of right answers.
+        floor: as in `Evidence`.
         convolutions: names of convolution outputs of every layer.
         **grid: of `planted.fabricated_grid`.
     """
@@ -206,7 +207,9 @@ def evidence_on(shares, layers=2, correct=38, asked=40, floor=0.25, convolutions
         clean, corrupted, restored, layers=layers, inside=convolutions, **grid
     )
     sites = tuple(site for site in made.sites if site != "block_0/block_input")
-    return Evidence.of_grid(made, sites, correct, asked, floor)
+    asked = np.ones(len(clean))
+    right = np.arange(len(clean)) < round(correct * len(clean))
+    return Evidence.of_grid(made, sites, right, asked, floor)
 
 
 def verdict_on(shares, **options):
@@ -263,15 +266,37 @@ def test_one_layer_cannot_induce():
 
 def test_documents_that_disagree_are_undecided():
     """Catches a verdict by the point value, 0.63 here, whatever its interval."""
-    disagreeing = np.array([1, 1, 1, 1, 1, 0, 0, 0])
-    runs = {"clean": np.full(8, 0.9), "corrupted": np.full(8, 0.1)}
-    verdict = verdict_on({(IN, "value"): disagreeing, (OUT, "query"): np.ones(8)}, **runs)
+    disagreeing = np.tile([1, 1, 1, 1, 1, 0, 0, 0], 3)
+    runs = {"clean": np.full(24, 0.9), "corrupted": np.full(24, 0.1)}
+    verdict = verdict_on({(IN, "value"): disagreeing, (OUT, "query"): np.ones(24)}, **runs)
     assert (verdict.verdict, verdict.layer) == ("undecided", None)
     assert "0.62 [" in verdict.reason
     # With many documents the same shares are enough.
     many = {name: np.tile(run_, 40) for name, run_ in runs.items()}
     verdict = verdict_on({(IN, "value"): np.tile(disagreeing, 40)}, **many)
     assert verdict.verdict == "induction"
+
+
+def test_few_documents_give_no_verdict():
+    """Catches a verdict on 19 documents, or on a next key in three, that all agree by chance."""
+    shares = {(IN, "value"): 1.0, (OUT, "query"): 1.0}
+    for count, name in ((19, "undecided"), (20, "induction")):
+        runs = {"clean": np.full(count, 0.9), "corrupted": np.full(count, 0.1)}
+        verdict = verdict_on(shares, correct=1.0, **runs)
+        assert verdict.verdict == name
+        assert verdict.probabilities[name] == 1
+        assert ("value in 19" in verdict.reason) == (count == 19)
+    present = np.ones((4, 40), bool)
+    present[2, 3:] = False
+    verdict = verdict_on(shares, present=present)
+    assert (verdict.verdict, "next_key in 3" in verdict.reason) == ("undecided", True)
+
+
+def test_probabilities_of_a_few_right_answers_do_not_claim_certainty():
+    """Catches replicates that are all right because all answers were, beside `not_learned`."""
+    verdict = verdict_on({(IN, "value"): 1.0}, correct=1.0, floor=0.95)
+    assert verdict.verdict == "not_learned"
+    assert 0.02 < verdict.probabilities["not_learned"] < 0.5
 
 
 def test_neither_much_nor_little_is_undecided():
@@ -287,7 +312,7 @@ def test_nothing_restores_is_undecided():
     assert (verdict.verdict, verdict.layer) == ("undecided", None)
 
 
-@pytest.mark.parametrize(("correct", "floor"), [(36, 0.9), (20, 0.4), (0, 0.0625)])
+@pytest.mark.parametrize(("correct", "floor"), [(0.9, 0.9), (0.5, 0.4), (0.0, 0.0625)])
 def test_no_better_than_a_heuristic_is_not_learned(correct, floor):
     """Catches a mechanism named for a model that needs none, or for a few lucky answers."""
     verdict = verdict_on({(IN, "value"): 1.0}, correct=correct, floor=floor)
@@ -459,7 +484,7 @@ def test_probabilities_are_the_rule_in_every_replicate():
             for role in ("key", "value", "next_key", "query")
         }
         evidence = evidence_on(
-            shares, layers=3, convolutions=("mixer/conv_output",), correct=10 + 2 * repeat
+            shares, layers=3, convolutions=("mixer/conv_output",), correct=(10 + 2 * repeat) / 40
         )
         verdict, replicates = judge_replicates(evidence, EVALUATION)
         readings = Readings(evidence, EVALUATION)
@@ -471,11 +496,20 @@ def test_probabilities_are_the_rule_in_every_replicate():
             rule_by_hand({p: x[i] for p, x in samples.items()} | {"learned": learned[i]}, 3)
             for i in range(EVALUATION.resamples)
         ]
-        assert replicates == by_hand
+        assert [name.partition(" (")[0] for name in replicates] == by_hand
         shares_of = {name: by_hand.count(name) / len(by_hand) for name in CLASSES}
         assert verdict.probabilities == pytest.approx(shares_of)
         seen |= set(by_hand)
     assert seen >= set(CLASSES) - {"convolutional_binding", "direct_retrieval"}
+
+
+def test_replicates_name_the_layer():
+    """Catches a mechanism that moves to another layer in training and is taken for the same."""
+    shares = {("block_2/block_input", "value"): 0.9, ("block_2/block_output", "query"): 0.9}
+    verdict, replicates = judge_replicates(evidence_on(shares, layers=3), EVALUATION)
+    assert set(replicates) == {"induction (layer 2)"}
+    assert label(verdict.verdict, verdict.layer) == "induction (layer 2)"
+    assert label("undecided", -1) == label("undecided", None) == "undecided"
 
 
 # Several runs.

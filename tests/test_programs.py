@@ -184,6 +184,10 @@ def test_another_runs_workdir(workdir):
         ("--directions=restor", ["'restor'", "restore"]),
         ("--documents=0", ["documents"]),
         ("--steps=7", ["'7'", "20"]),
+        ("--steps=", ["steps is empty"]),
+        ("--sites=", ["sites is empty"]),
+        ("--roles=", ["roles is empty"]),
+        ("--roles=key,key", ["names key twice"]),
     ],
 )
 def test_mistakes_in_intervening(workdir, flag, words):
@@ -215,10 +219,13 @@ def test_a_learning_rate_that_diverges(tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["finished"] is False
 
 
-def test_evidence_that_does_not_suffice_leaves_no_verdict(workdir):
-    """Catches an earlier verdict beside a table that does not support it."""
-    for flag in ("--roles=key,value,query", "--roles=key"):
-        result = forked.start(["-m", "launch.intervene", f"--workdir={workdir}", flag])
+def test_the_verdict_does_not_depend_on_the_table(workdir):
+    """Catches a verdict that an exploratory grid removes, or one from fewer places."""
+    names = ("verdict", "probabilities", "evidence")
+    found = []
+    for flags in ([], ["--roles=key", "--directions=damage", "--corruptions=value"]):
+        result = forked.start(["-m", "launch.intervene", f"--workdir={workdir}", *flags])
         assert result.returncode == 0, result.stderr
-        judged = "verdict" in json.loads((workdir / "summary.json").read_text())
-        assert judged == ("query" in flag)
+        summary = json.loads((workdir / "summary.json").read_text())
+        found.append({name: summary[name] for name in names})
+    assert found[0] == found[1]

@@ -10,6 +10,7 @@ from mecheval_jax.evaluation.significance import discoveries, p_value
 from mecheval_jax.evaluation.statistics import (
     Bootstrap,
     Estimate,
+    accuracy_interval,
     bca_interval,
     bootstrap_weights,
     wilson,
@@ -277,3 +278,22 @@ def test_a_mean_is_over_the_documents_of_the_role_in_every_resample():
     estimate = scores.bootstrap.mean(values, present)
     assert (estimate.value, estimate.documents) == (pytest.approx(0.7), 8)
     np.testing.assert_allclose(estimate.samples, 0.7, atol=1e-12)
+
+
+def test_answers_to_one_document_are_no_independent_trials():
+    """Catches Wilson's interval on 80 answers that are 20 documents' alike."""
+    boot = Bootstrap([20], 2000, 0)
+    right = np.repeat([4.0, 0.0], [14, 6])
+    (low, high), samples = accuracy_interval(right, np.full(20, 4.0), 0.95, boot)
+    once, _ = accuracy_interval(right / 4, np.ones(20), 0.95, boot)
+    assert once == wilson(14.0, 20)
+    assert high - low > 0.9 * (once[1] - once[0])
+    assert high - low > 1.5 * (wilson(56.0, 80)[1] - wilson(56.0, 80)[0])
+    assert samples.std() == pytest.approx(np.sqrt(0.7 * 0.3 / 20), rel=0.1)
+    # Where all are right documents count, and replicates are not all alike.
+    interval, samples = accuracy_interval(np.full(20, 4.0), np.full(20, 4.0), 0.95, boot)
+    assert interval == wilson(20.0, 20)
+    assert samples.mean() == pytest.approx(20.5 / 21, abs=0.005)
+    # One number of answers to each document does as well as another, and none is no document.
+    asked = np.where(np.arange(20) < 14, 4.0, 0.0)
+    assert accuracy_interval(asked, asked, 0.95, boot)[0] == wilson(14.0, 14)

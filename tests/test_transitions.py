@@ -36,6 +36,13 @@ def test_a_mechanism_at_the_first_checkpoint_came_after_step_0():
     assert places(find_transitions([0, 90], [N, B], same([N, B]), 0.95)) == [(N, B, 90, 0, 90)]
 
 
+def test_another_layer_is_another_mechanism():
+    """Catches labels with layers that are cut to the length of the shortest."""
+    verdicts = [N, f"{D} (layer 0)", U, f"{D} (layer 1)"]
+    changes = find_transitions([10, 20, 30, 40], verdicts, same(verdicts), 0.95)
+    assert places(changes) == [(N, verdicts[1], 20, 10, 20), (*verdicts[1::2], 40, 30, 40)]
+
+
 def test_nothing_changes():
     """Catches a transition to what was there before."""
     assert find_transitions([5, 6, 7], [N, U, N], same([N, U, N]), 0.95) == []

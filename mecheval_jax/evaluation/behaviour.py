@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from mecheval_jax.array_types import Float, PyTree
-from mecheval_jax.evaluation.statistics import wilson
+from mecheval_jax.evaluation.statistics import Bootstrap, accuracy_interval
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.data import evaluation_batch, stream
@@ -35,6 +35,12 @@ class Answers:
     correct: Float[np.ndarray, "documents queries"]
 
 
+def counts_of(answers: Answers, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Right answers, and answers that count, to each document: [document] both."""
+    weights = np.asarray(batch.weights, np.float64)
+    return (answers.correct * weights).sum(axis=1), weights.sum(axis=1)
+
+
 def answer_all(params: PyTree, experiment: Experiment, batch: Batch) -> Answers:
     """A model's answers to every query of a batch."""
     answers = jax.jit(
@@ -53,7 +59,8 @@ def summarize(answers: Answers, experiment: Experiment, batch: Batch) -> dict[st
     """Scores of a model's answers.
 
     Returns:
-        ``accuracy`` (0-1) with its Wilson interval ``accuracy_low``, ``accuracy_high``,
+        ``accuracy`` (0-1) with its interval ``accuracy_low``, ``accuracy_high`` (Wilson's; over
+        resampled documents, where they have several queries: see `accuracy_interval`),
         ``likelihood`` (mean probability of the answer), ``loss`` in nats, ``asked`` (answers that
         count), ``split``, ``documents``, and ``floors``, the accuracies of heuristics without
         recall.
@@ -64,7 +71,8 @@ def summarize(answers: Answers, experiment: Experiment, batch: Batch) -> dict[st
         float((values * weights).sum())
         for values in (answers.correct, np.exp(-answers.loss), answers.loss)
     )
-    low, high = wilson(correct, round(asked), evaluation.confidence)
+    bootstrap = Bootstrap([len(weights)], evaluation.resamples, evaluation.seed)
+    (low, high), _ = accuracy_interval(*counts_of(answers, batch), evaluation.confidence, bootstrap)
     floor_key = jax.random.fold_in(
         stream(jax.random.key(experiment.training.data_seed), evaluation.split), 1
     )

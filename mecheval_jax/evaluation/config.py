@@ -1,5 +1,6 @@
 """What the evidence of a run rests on."""
 
+import collections
 import dataclasses
 
 from mecheval_jax.errors import UserError, choose, require_at_least
@@ -38,8 +39,12 @@ class EvaluationConfig:
     def __post_init__(self):
         choose("evaluation.split", self.split, SPLITS)
         for name in ("roles", "corruptions", "directions"):
-            if not getattr(self, name):
+            given = getattr(self, name)
+            if not given:
                 raise UserError(f"evaluation.{name} is empty: name at least one")
+            twice = [value for value, count in collections.Counter(given).items() if count > 1]
+            if twice:
+                raise UserError(f"evaluation.{name} names {', '.join(twice)} twice: once is enough")
         for direction in self.directions:
             choose("evaluation.directions", direction, DIRECTIONS)
         require_at_least(self, "evaluation", ("documents", "resamples", "chunk"), 1)

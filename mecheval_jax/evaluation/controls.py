@@ -3,7 +3,8 @@
 untrained    the model as it was before training, at every place that the verdict reads.
 placebo      the trained model, restored at positions that have no part in the question: the
              first token (role ``bos``, before anything was corrupted), and a token of the document
-             that the question is not about (``uninvolved``).
+             that the question is not about (``uninvolved``). And restored at a site that has no
+             part in the answer: the last layer's output at the roles before the query.
 distractor   the trained model's clean documents with that uninvolved token replaced: the
              answer's probability must not move.
 
@@ -28,7 +29,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.evaluation.attribution import attribution, describe, place_of, with_discoveries
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.evidence import CORRUPTION, ROLES, verdict_sites
+from mecheval_jax.evaluation.evidence import CORRUPTION, roles_of_verdict, verdict_sites
 from mecheval_jax.evaluation.interchange import CLEAN, Grid, measure
 from mecheval_jax.evaluation.mechanism import Verdict
 from mecheval_jax.evaluation.statistics import Bootstrap
@@ -93,27 +94,29 @@ def with_role(batch: Batch, name: str, positions: np.ndarray) -> Batch:
     return batch.replace(roles={**batch.roles, name: added})
 
 
-def control_rows(
+def measure_controlled(
     model: ModelConfig,
     params: PyTree,
     task: Task,
     batch: Batch,
     evaluation: EvaluationConfig,
     seed: int,
-) -> list[dict[str, Any]]:
-    """Measure the controls: rows of ``controls.csv``.
+) -> tuple[Grid, list[dict[str, Any]]]:
+    """Measure what a verdict reads, and the controls beside it: rows of ``controls.csv``.
+
+    Sites, roles, corruption and direction are those of the verdict, whatever `evaluation` says.
 
     Args:
         model: shape of the model.
         params: the trained ones.
         task: which can corrupt its documents' keys.
         batch: the documents of the verdict.
-        evaluation: as of the verdict.
+        evaluation: resamples, confidence and seed.
         seed: of the untrained model; the run's own gives what it was before training.
     """
     distractors = draw_distractors(batch, evaluation.seed)
     extended = with_role(batch, UNINVOLVED, distractors.positions)
-    read = tuple(role for role in ROLES if role in batch.roles)
+    read = roles_of_verdict(batch)
     placebos = tuple(role for role in PLACEBOS if role in extended.roles)
     reduced = dataclasses.replace(
         evaluation,
@@ -134,9 +137,11 @@ def control_rows(
         if role == "query" or not site.endswith("/block_output")
     ]
     rows += [sheet.restored("placebo", own, site, role) for site in sites for role in placebos]
+    last = f"block_{model.layers - 1}/block_output"
+    rows += [sheet.restored("placebo", own, last, role) for role in read if role != "query"]
     changed = _probability(model, params, task, batch, distractors.in_documents(batch))
     rows.append(sheet.distracted(changed, distractors.positions >= 0))
-    return with_discoveries(rows)
+    return own, with_discoveries(rows)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))

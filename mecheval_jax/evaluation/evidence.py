@@ -2,8 +2,9 @@
 
 Under key corruption, clean activations put into the corrupted run: the residual stream between the
 layers and after each of them, and what the convolutions inside the mixers give, at the roles
-key, value, next_key and query. One run's evidence is what its grid holds; that of several runs
-is pooled, and resampled by runs and then by documents.
+key, value, next_key and query. All of it is measured for every verdict, whatever grid was asked
+for beside it: without one of the places a verdict could be confident and wrong. The evidence of
+several runs is pooled, and resampled by runs and then by documents.
 """
 
 import dataclasses
@@ -16,14 +17,23 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.attribution import attribution
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.interchange import CLEAN, Grid
-from mecheval_jax.evaluation.statistics import Bootstrap, Estimate, Interval, wilson
+from mecheval_jax.evaluation.statistics import (
+    Bootstrap,
+    Estimate,
+    Interval,
+    accuracy_interval,
+)
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.tasks.base import Batch, Task
 
 CORRUPTION = "key"
 ROLES = ("key", "value", "next_key", "query")
 NEEDED_ROLES = ("key", "value", "query")
-"""Those without which there is no verdict; a task may lack the next key."""
+"""Those that a task must have to be judged; it may lack the next key."""
+
+FEWEST_DOCUMENTS = 20
+"""With a role; of fewer, the bootstrap's intervals are too short to rest a verdict on."""
 
 CONVOLUTIONS = ("conv_output", "shift_output")
 """Sites inside mixers that hold what a convolution over positions gives."""
@@ -57,6 +67,16 @@ def verdict_sites(config: ModelConfig) -> tuple[str, ...]:
     return tuple(path for path in site_paths(config) if path in wanted)
 
 
+def roles_of_verdict(batch: Batch) -> tuple[str, ...]:
+    """The roles that a verdict looks at: all of `ROLES` that the documents' task has."""
+    return tuple(role for role in ROLES if role in batch.roles)
+
+
+def can_be_judged(task: Task, batch: Batch) -> bool:
+    """Whether a task can corrupt keys, and has the roles of a pair and its question."""
+    return CORRUPTION in task.corruptions and set(NEEDED_ROLES) <= set(batch.roles)
+
+
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """Probabilities of the right answer, and how many answers were right.
@@ -68,7 +88,7 @@ class Evidence:
         restored: [site, role, document] with one clean activation put into the corrupted run.
         present: [role, document] whether the document has the role.
         runs: documents of each run; documents of one run stand together.
-        correct, asked: of each run, right answers and answers.
+        correct, asked: [document] right answers to its queries, and answers.
         floor: accuracy of the best heuristic without recall.
     """
 
@@ -85,25 +105,23 @@ class Evidence:
 
     @classmethod
     def of_grid(
-        cls, grid: Grid, sites: Sequence[str], correct: float, asked: int, floor: float
-    ) -> "Evidence | None":
-        """What a grid holds of it; None if the grid lacks a site, role or run that it takes.
+        cls,
+        grid: Grid,
+        sites: Sequence[str],
+        correct: np.ndarray,
+        asked: np.ndarray,
+        floor: float,
+    ) -> "Evidence":
+        """What a grid holds of it.
 
         Args:
-            grid: of one run.
+            grid: of one run; it holds the sites, all of `ROLES` that the task has, key
+                corruption and the direction restore.
             sites: what is read, `verdict_sites` of the model.
-            correct: right answers.
-            asked: answers.
+            correct: [document] right answers.
+            asked: [document] answers.
             floor: accuracy of the best heuristic without recall.
         """
-        complete = (
-            set(sites) <= set(grid.sites)
-            and set(NEEDED_ROLES) <= set(grid.roles)
-            and CORRUPTION in grid.corruptions
-            and "restore" in grid.directions
-        )
-        if not complete:
-            return None
         d, c = grid.directions.index("restore"), grid.corruptions.index(CORRUPTION)
         roles = tuple(role for role in ROLES if role in grid.roles)
         index = [grid.roles.index(role) for role in roles]
@@ -116,8 +134,8 @@ class Evidence:
             restored=np.stack([grid.patched[s]["probability"][d, c][index] for s in sites]),
             present=grid.present[index],
             runs=np.array([grid.present.shape[1]]),
-            correct=np.array([correct]),
-            asked=np.array([asked]),
+            correct=np.asarray(correct, float),
+            asked=np.asarray(asked, float),
             floor=floor,
         )
 
@@ -151,8 +169,18 @@ class Evidence:
 
     @property
     def accuracy(self) -> float:
-        """Mean over runs."""
-        return float((self.correct / self.asked).mean())
+        """Share of right answers."""
+        return float(self.correct.sum() / self.asked.sum())
+
+    @property
+    def thin(self) -> dict[str, int]:
+        """Roles that too few documents have, and how many do; a next key may be in none."""
+        counts = dict(zip(self.roles, map(int, self.present.sum(axis=1)), strict=True))
+        return {
+            role: count
+            for role, count in counts.items()
+            if count < FEWEST_DOCUMENTS and (count or role in NEEDED_ROLES)
+        }
 
     def write(self, path: pathlib.Path) -> None:
         """Write ``evidence.npz``, from which runs can be pooled."""
@@ -173,6 +201,8 @@ class Evidence:
             raise UserError(f"there is no {path}: python -m launch.intervene writes it") from None
         except Exception as error:  # whatever a damaged archive makes numpy raise
             raise UserError(f"{path} is damaged ({error}): intervene again") from None
+        if values["correct"].shape != values["clean"].shape:
+            raise UserError(f"{path} is of an earlier version: intervene again")
         names = {name: tuple(map(str, values[name])) for name in ("sites", "roles")}
         return cls(**{**values, **names, "floor": float(values["floor"])})
 
@@ -186,7 +216,6 @@ class Readings:
             [int(count) for count in evidence.runs], evaluation.resamples, evaluation.seed
         )
         self._gap = evidence.clean - evidence.corrupted
-        self._seed = evaluation.seed
         self._known: dict[tuple[str, ...], Estimate] = {}
 
     def at(self, site: str, *roles: str) -> Estimate:
@@ -214,21 +243,6 @@ class Readings:
         return self._bootstrap.mean(self._gap, np.ones(len(self._gap), bool))
 
     def accuracy(self) -> tuple[Interval, np.ndarray]:
-        """Interval of the accuracy, and its replicates.
-
-        One run: Wilson's interval; a resampled count of right answers is binomial. Several: the
-        quantiles of replicates that resample runs and then answers.
-        """
+        """Interval of the accuracy, and its replicates; see `accuracy_interval`."""
         evidence = self.evidence
-        shares, runs = evidence.correct / evidence.asked, len(evidence.runs)
-        draw = np.random.default_rng([self._seed, 1])
-        drawn = draw.integers(runs, size=(len(self._bootstrap.weights), runs))
-        asked = evidence.asked.astype(int)[drawn]
-        samples = (draw.binomial(asked, shares[drawn]) / asked).mean(axis=1)
-        if runs == 1:
-            return wilson(
-                float(evidence.correct[0]), int(evidence.asked[0]), self.confidence
-            ), samples
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(samples, (tail, 1 - tail))
-        return (float(low), float(high)), samples
+        return accuracy_interval(evidence.correct, evidence.asked, self.confidence, self._bootstrap)

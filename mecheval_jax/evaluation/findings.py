@@ -6,9 +6,14 @@ from typing import Any
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.evaluation.attribution import Scores, rows
-from mecheval_jax.evaluation.behaviour import evaluate
-from mecheval_jax.evaluation.controls import control_rows, with_controls
-from mecheval_jax.evaluation.evidence import Evidence, convolution_sites, verdict_sites
+from mecheval_jax.evaluation.behaviour import answer_all, counts_of, summarize
+from mecheval_jax.evaluation.controls import measure_controlled, with_controls
+from mecheval_jax.evaluation.evidence import (
+    Evidence,
+    can_be_judged,
+    convolution_sites,
+    verdict_sites,
+)
 from mecheval_jax.evaluation.interchange import default_sites, measure
 from mecheval_jax.evaluation.mechanism import Verdict, judge_replicates
 from mecheval_jax.experiment import Experiment
@@ -26,8 +31,8 @@ class Findings:
         controls: rows of the controls; empty without a verdict.
         behaviour: accuracy and floors.
         evidence: what the verdict rests on, document by document.
-        verdict: None where the grid lacks what it needs; then so is `evidence`.
-        replicates: class of each replicate of the bootstrap.
+        verdict: None where the task has no keys to corrupt; then so is `evidence`.
+        replicates: class and layer of each replicate of the bootstrap.
     """
 
     interchange: list[dict[str, Any]]
@@ -47,7 +52,7 @@ def sites_of_evidence(model: ModelConfig) -> tuple[str, ...]:
 def find(
     params: PyTree, experiment: Experiment, batch: Batch, sites: Sequence[str] | None = None
 ) -> Findings:
-    """Measure the grid and the controls, and judge.
+    """Measure the grid that was asked for; and what a verdict reads with its controls, and judge.
 
     Args:
         params: of the model.
@@ -62,19 +67,16 @@ def find(
     chosen = sites_of_evidence(model) if sites is None else sites
     grid = measure(model, params, experiment.task, batch, evaluation, chosen)
     interchange = rows(Scores(grid, evaluation))
-    behaviour = evaluate(params, experiment, batch)
-    evidence = Evidence.of_grid(
-        grid,
-        verdict_sites(model),
-        correct=behaviour["accuracy"] * behaviour["asked"],
-        asked=behaviour["asked"],
-        floor=behaviour["floors"]["best"],
-    )
-    if evidence is None:
+    answers = answer_all(params, experiment, batch)
+    behaviour = summarize(answers, experiment, batch)
+    if not can_be_judged(experiment.task, batch):
         return Findings(interchange, [], behaviour, None, None, [])
-    verdict, replicates = judge_replicates(evidence, evaluation)
-    controls = control_rows(
+    read, controls = measure_controlled(
         model, params, experiment.task, batch, evaluation, experiment.training.seed
     )
+    correct, asked = counts_of(answers, batch)
+    floor = behaviour["floors"]["best"]
+    evidence = Evidence.of_grid(read, verdict_sites(model), correct, asked, floor)
+    verdict, replicates = judge_replicates(evidence, evaluation)
     verdict = with_controls(verdict, controls)
     return Findings(interchange, controls, behaviour, evidence, verdict, replicates)

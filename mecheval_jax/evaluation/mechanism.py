@@ -16,9 +16,9 @@ An attribution restores above `RESTORED`, is substantial above `SUBSTANTIAL` and
 that. For the verdict these are statements about intervals: one that the interval straddles is
 undetermined, and a verdict that would need it is ``undecided``. A model whose accuracy does not
 lie above the best heuristic of its task, or whose answers do not depend on the key, has
-``not_learned``; no mechanism is named then. The same rule applied to every replicate of the
-bootstrap, where an attribution is a number and nothing is undetermined, gives the probability of
-each class. docs/verdict.md has the rule in full.
+``not_learned``; no mechanism is named then, nor from fewer than `FEWEST_DOCUMENTS`. The same
+rule applied to every replicate of the bootstrap, where an attribution is a number and nothing is
+undetermined, gives the probability of each class. docs/verdict.md has the rule in full.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ import numpy as np
 
 from mecheval_jax.evaluation.attribution import SMALLEST_GAP
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.evidence import Evidence, Readings
+from mecheval_jax.evaluation.evidence import FEWEST_DOCUMENTS, Evidence, Readings
 from mecheval_jax.evaluation.rule import (
     BOUND,
     CLASSES,
@@ -38,6 +38,7 @@ from mecheval_jax.evaluation.rule import (
     Spans,
     classify,
     convolutions_of,
+    label,
 )
 from mecheval_jax.evaluation.statistics import Estimate
 
@@ -86,13 +87,14 @@ def judge(evidence: Evidence, evaluation: EvaluationConfig) -> Verdict:
 
 
 def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, list[str]]:
-    """The verdict, and the class of every replicate.
+    """The verdict, and the class of every replicate with its layer, as of `label`.
 
     Evidence of one run at several steps shares its resampled documents, so that replicate i of
     one step belongs to replicate i of another.
     """
     verdict, replicates = _judge(evidence, evaluation)
-    return verdict, [CLASSES[index] for index in replicates.verdict]
+    pairs = zip(replicates.verdict, replicates.layer, strict=True)
+    return verdict, [label(CLASSES[index], int(layer)) for index, layer in pairs]
 
 
 def _judge(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, Cases]:
@@ -185,6 +187,12 @@ def _reason(readings: Readings, case: Cases, numbers: dict[str, Any]) -> str:
         return (
             f"corrupting the key changes the answer's probability by {numbers['gap']:.3f} only: "
             "the answer is not read from the document"
+        )
+    if step == "thin":
+        counts = ", ".join(f"{role} in {n}" for role, n in readings.evidence.thin.items())
+        return (
+            f"too few documents have a role that the verdict reads ({counts}): "
+            f"it takes {FEWEST_DOCUMENTS}"
         )
     if step == "nothing_restores":
         return "no layer's output at the query restores the answer"

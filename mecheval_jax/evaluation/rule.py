@@ -26,6 +26,11 @@ CLASSES = (
 )
 
 
+def label(name: str, layer: int | None) -> str:
+    """A class with its layer: ``induction (layer 1)``."""
+    return name if layer is None or layer < 0 else f"{name} (layer {layer})"
+
+
 BOUND = ("value", "next_key")
 """Where a pair can be bound."""
 ELSEWHERE = (("query", "key"), ("query",), ("key",))
@@ -77,7 +82,7 @@ class Spans:
 
     def __init__(self, readings: Readings, of: Callable[[Estimate], Span], learned: np.ndarray):
         self._readings, self._of, self.learned = readings, of, learned
-        self.layers = readings.evidence.layers
+        self.layers, self.thin = readings.evidence.layers, bool(readings.evidence.thin)
 
     def at(self, site: str, *roles: str) -> Span:
         """Of a site at a role, or at several together."""
@@ -149,6 +154,7 @@ def classify(spans: Spans) -> Cases:
     count = len(spans.learned)
     cases = Cases(np.full(count, CLASSES.index("undecided")), np.full(count, -1))
     cases.settle(~spans.learned, "not_learned", "not_learned", -1)
+    cases.settle(np.full(count, spans.thin), "undecided", "thin", -1)
     inputs = range(1, spans.layers)
     bound = {layer: spans.bound(layer) for layer in inputs}
     elsewhere = {layer: spans.elsewhere(layer) for layer in inputs}

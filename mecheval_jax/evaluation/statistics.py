@@ -11,6 +11,7 @@ documents carry the effect.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from statistics import NormalDist
 
@@ -100,6 +101,41 @@ def difference_of_shares(
     return float(share_a - share_b - down), float(share_a - share_b + up)
 
 
+def accuracy_interval(
+    correct: np.ndarray, asked: np.ndarray, confidence: float, bootstrap: "Bootstrap"
+) -> tuple[Interval, np.ndarray]:
+    """Interval of an accuracy, and its replicates.
+
+    One answer to a document: Wilson's interval; a replicate is drawn from Beta(right + 1/2, wrong
+    + 1/2), Jeffreys' posterior, which is not a point where all or none are right. Several: answers
+    to one document are no independent trials, and documents are resampled with all of theirs;
+    where all or none are right, as if each document had been asked once. Of several runs, runs are
+    resampled first.
+
+    Args:
+        correct: [document] right answers.
+        asked: [document] answers.
+        confidence: of the interval.
+        bootstrap: over the same documents.
+    """
+    several = bool((asked > 1).any())
+    if several and 0 < correct.sum() < asked.sum():
+        estimate = bootstrap.ratio(correct, asked, asked > 0)
+        return estimate.interval(confidence), estimate.samples
+    ends = np.cumsum(bootstrap.runs)[:-1]
+    right, trials = (
+        np.array([part.sum() for part in np.split((values > 0) if several else values, ends)])
+        for values in (correct, asked)
+    )
+    draw, runs = np.random.default_rng([bootstrap.seed, 1]), len(bootstrap.runs)
+    drawn = draw.integers(runs, size=(bootstrap.resamples, runs))
+    samples = draw.beta(right[drawn] + 0.5, (trials - right)[drawn] + 0.5).mean(axis=1)
+    if runs == 1:
+        return wilson(float(right[0]), round(float(trials[0])), confidence), samples
+    low, high = np.quantile(samples, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return (float(low), float(high)), samples
+
+
 class Bootstrap:
     """Resampled documents, the same for every quantity, so that documents stay paired.
 
@@ -110,10 +146,15 @@ class Bootstrap:
     """
 
     def __init__(self, runs: Sequence[int], resamples: int, seed: int):
-        self.weights = bootstrap_weights(runs, resamples, seed)
+        self.runs, self.resamples, self.seed = tuple(runs), resamples, seed
         units = runs if len(runs) > 1 else np.ones(runs[0], int)
         # What the jackknife leaves out: a run, or a document where there is one run.
         self._unit = np.repeat(np.arange(len(units)), units)
+
+    @functools.cached_property
+    def weights(self) -> np.ndarray:
+        """[resamples, documents], as of `bootstrap_weights`; drawn when first needed."""
+        return bootstrap_weights(self.runs, self.resamples, self.seed)
 
     def mean(self, values: np.ndarray, present: np.ndarray) -> Estimate:
         """Mean of `values` over the documents where `present` holds."""

@@ -1,6 +1,7 @@
 """When a mechanism appears during training, and whether it changes.
 
-The verdict is given at every kept checkpoint; steps at which it is ``undecided`` are passed over.
+A mechanism in another layer is another one: verdicts are compared with their layers. One is given
+at every kept checkpoint; steps at which it is ``undecided`` are passed over.
 Where two verdicts A, B follow one another, the transition is reported at the first step of B. In
 each replicate of the bootstrap (the same resampled documents at all steps) it lies at the step k
 that fits best: the fewest steps from A's first on that are B before k, or not B from k to B's
@@ -23,7 +24,7 @@ class Transition:
     """A change of the verdict.
 
     Attributes:
-        before, after: the verdicts.
+        before, after: the verdicts, with their layers: ``direct_retrieval (layer 1)``.
         step: the first checkpoint with the new one.
         low, high: steps between which it happened; `high` is None where the replicates that
             never change are more than the interval leaves out.
@@ -46,8 +47,8 @@ def find_transitions(
 
     Args:
         steps: of the checkpoints, in order.
-        verdicts: at each.
-        replicates: [step][replicate] the class in each replicate of the bootstrap.
+        verdicts: at each, with its layer as of `rule.label`.
+        replicates: [step][replicate] the same of each replicate of the bootstrap.
         confidence: of the intervals.
     """
     classes = np.array(replicates)

@@ -5,6 +5,7 @@ from typing import Any
 
 from mecheval_jax.evaluation.findings import Findings
 from mecheval_jax.evaluation.mechanism import Verdict
+from mecheval_jax.evaluation.rule import label
 from mecheval_jax.evaluation.tables import CONTROLS, INTERCHANGE, TRANSITIONS, long_table
 from mecheval_jax.evaluation.transitions import find_transitions
 from mecheval_jax.experiment import Experiment
@@ -34,23 +35,26 @@ class Record:
         table = self._table("interchange", INTERCHANGE)
         write_text(folder.interchange, table.to_csv(index=False))
         if last.evidence is None or last.verdict is None:
-            # The numbers that an earlier verdict rested on are no more.
-            names = (field.name for field in dataclasses.fields(Verdict))
-            folder.forget_in_summary("evidence_step", "over_training", *names)
-            for path in (folder.controls, folder.evidence, folder.transitions):
-                path.unlink(missing_ok=True)
-            return table, None
+            return table, None  # the task has none, so neither did an earlier call
         write_text(folder.controls, self._table("controls", CONTROLS).to_csv(index=False))
         last.evidence.write(folder.evidence)
-        # What the run answers at its end is not what it answers at an earlier step.
-        finished_later = step < folder.read_summary().get("step", 0)
         folder.update_summary(
-            **({} if finished_later else last.behaviour),
+            **(last.behaviour if self._is_of_the_run(step) else {}),
             evidence_step=step,
             **last.verdict.as_dict(),
             over_training=self._over_training(),
         )
         return table, last.verdict
+
+    def _is_of_the_run(self, step: int) -> bool:
+        """Whether the answers are the run's own: at its end, to the documents of its config.
+
+        Otherwise they stand with the verdict's evidence alone; unless the run has none yet.
+        """
+        summary, own = self._folder.read_summary(), self._folder.experiment().evaluation
+        used = self._experiment.evaluation
+        same = (used.documents, used.split) == (own.documents, own.split)
+        return "accuracy" not in summary or (same and step >= summary.get("step", 0))
 
     def _table(self, rows: str, columns: tuple[str, ...]):
         placed = [
@@ -78,7 +82,7 @@ class Record:
         steps = [step for step, _ in self._found]
         changes = find_transitions(
             steps,
-            [found.verdict.verdict for _, found in self._found],
+            [label(found.verdict.verdict, found.verdict.layer) for _, found in self._found],
             [found.replicates for _, found in self._found],
             self._experiment.evaluation.confidence,
         )

@@ -161,7 +161,7 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     Args:
         table: rows of ``interchange.csv``; of several steps the last is shown. A grid without the
             residual stream or without key corruption is shown as far as it goes.
-        verdict: None if the grid lacks what a verdict needs.
+        verdict: None if the task lacks what a verdict needs.
     """
     console = _console()
     table = newest(table)
@@ -253,8 +253,8 @@ def _table(title: str, words: Sequence[str], numbers: Sequence[str], prefix: str
 def _verdict_line(verdict: Verdict | None) -> Text:
     if verdict is None:
         return Text(
-            "verdict: none: it needs the residual stream of every layer, the convolution outputs, "
-            "the roles key, value and query, key corruption and the direction restore",
+            "verdict: none: the task has no keys that can be corrupted, or lacks one of the roles "
+            "key, value and query",
             style="bold",
         )
     layer = "" if verdict.layer is None else f" (layer {verdict.layer})"
