@@ -288,3 +288,32 @@ def test_train_and_intervene(orders, tmp_path):
         runs.load(workdir)
     with pytest.raises(UserError, match="not what it was for this config"):
         runs.train(from_config(sections), workdir)
+
+
+# Catches a config refused for roles that only interventions need, a missing role or split that is
+# found after training, and a message that does not say where the role is missing.
+def test_documents_without_roles(tmp_path):
+    path = tmp_path / "bare.jsonl"
+    records = [
+        {"tokens": [i, 50, i], "queries": [{"query": 2, "answer": 50, "key": 0}]} for i in range(60)
+    ]
+    del records[3]["queries"][0]["key"]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    sections = config.get_config(f"path={path},tokenizer=ids,width=16,layers=1").to_dict()
+    sections["task"] |= {"dev": 0.3, "test": 0.3}
+    sections["training"] |= {"evaluation_documents": 2}
+    sections["evaluation"] |= {"documents": 2}
+    experiment = from_config(sections)
+    with pytest.raises(UserError, match=r"no role 'value', since the first query of line 1 of "):
+        experiment.check_interventions()
+    sections["evaluation"]["roles"] = ("key", "query")
+    with pytest.raises(UserError, match=r"no corruption 'key', since .* line 4 .* no 'key'"):
+        from_config(sections).check_interventions()
+    sections["evaluation"]["roles"] = ("kee",)
+    with pytest.raises(UserError, match="unknown role 'kee'.*'key'"):
+        from_config(sections)
+    sections["evaluation"]["roles"] = ("key",)
+    for split in ("dev", "test"):
+        empty = sections | {"task": sections["task"] | {split: 0.0}}
+        with pytest.raises(UserError, match=rf"split '{split}'.* has none.* task\.{split}"):
+            from_config(empty)

@@ -86,7 +86,7 @@ class _Scanner:
         self._strange: dict[Symbol, array.array] = {}
         self._classes: dict[str, set[Symbol]] = {role: set() for role in PAIR}
         self._roles: set[str] = set()
-        self._common: set[str] | None = None
+        self._without: dict[str, int] = {}
         self._queries = self._last_query = 0
         self._bad: list[tuple[int, str]] = []
         self._bad_count = 0
@@ -104,7 +104,7 @@ class _Scanner:
         self._offsets.append(offset)
         self._lengths.append(len(document.symbols))
         self._splits.append(split)
-        self._note_questions(document)
+        self._note_questions(number, document)
         if split == TRAIN:
             self._fit(document)
             return
@@ -119,10 +119,11 @@ class _Scanner:
         test, dev = self._bounds
         return SPLITS.index("test" if u < test else "dev" if u < dev else "train")
 
-    def _note_questions(self, document: Document) -> None:
+    def _note_questions(self, number: int, document: Document) -> None:
         questions = document.questions
-        first = set(questions[0].roles)
-        self._common = first if self._common is None else self._common & first
+        for role in PAIR:
+            if role not in questions[0].roles:
+                self._without.setdefault(role, number)
         self._roles.update(*(question.roles for question in questions))
         self._queries = max(self._queries, len(questions))
         self._last_query = max(self._last_query, *(q.position for q in questions), 0)
@@ -157,7 +158,7 @@ class _Scanner:
             queries=self._queries,
             last_query=self._last_query,
             role_names=tuple(sorted(self._roles, key=lambda name: (name not in PAIR, name))),
-            common_roles=frozenset(self._common or ()),
+            without=self._without,
             answers=frozenset(self._answers),
             classes={role: frozenset(symbols) for role, symbols in self._classes.items()},
         )

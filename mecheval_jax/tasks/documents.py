@@ -123,13 +123,26 @@ class Documents(HostTask):
         return tuple(
             role
             for role in PAIR
-            if role in self._file.common_roles and len(self._file.classes[role]) > 1
+            if role not in self._file.without and len(self._file.classes[role]) > 1
         )
 
     @property
     def chance(self) -> float:
         """Accuracy of a uniform guess among the tokens that answer a train query."""
         return 1 / len(self._file.answers)
+
+    def absent(self) -> dict[str, str]:
+        """Of key, value and what comes of them, those that first queries lack or all share."""
+        reasons = {}
+        for role in PAIR:
+            if role in self._file.without:
+                line = self._file.without[role]
+                reasons[role] = f"the first query of line {line} of {self.path} has no {role!r}"
+            elif role not in self.corruptions:
+                reasons[role] = f"all train documents of {self.path} have the same token there"
+        if "value" not in self.role_names:
+            reasons |= dict.fromkeys(DERIVED, reasons["value"])
+        return reasons
 
     def sizes(self) -> dict[str, int]:
         """Number of documents of each split."""
