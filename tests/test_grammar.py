@@ -200,6 +200,7 @@ def test_a_file_that_is_not_there():
         ({"terminals": 1}, "task.terminals is 1"),
         ({"symbols": 1}, "task.symbols is 1"),
         ({"levels": 0}, "task.levels is 0"),
+        ({"seed": -1}, "task.seed is -1"),
         ({"heads": "none"}, "unknown task.heads 'none'"),
         ({"head_side": "top"}, "unknown task.head_side 'top'"),
         ({"terminal_weight": 0.0}, "task.terminal_weight is 0.0"),

@@ -61,6 +61,7 @@ class GrammarConfig:
     def __post_init__(self):
         require_at_least(self, "task", ("nonterminals", "levels", "rules"), 1)
         require_at_least(self, "task", ("terminals", "symbols"), 2)
+        require_at_least(self, "task", ("seed",), 0)
         choose("task.heads", self.heads, HEADS)
         choose("task.head_side", self.head_side, SIDES)
         for name in ("rule_concentration", "head_concentration", "terminal_weight"):
