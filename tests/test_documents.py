@@ -98,7 +98,7 @@ def test_batches_are_what_the_file_says(orders):
 )
 def test_derived_roles(tmp_path, query, expected):
     record = {"tokens": [7, 8, 9, 10, 11, 7, 8], "queries": [query | {"answer": 8}]}
-    task = of_ids(tmp_path, record)
+    task = of_ids(tmp_path, record, value_is_answer=False)
     batch = task.sample(jax.random.key(0), 1, "train")
     assert set(batch.roles) == set(task.role_names)
     assert ("next_key" in batch.roles) == ("value" in query)

@@ -59,6 +59,7 @@ class Documents(HostTask):
             an answer is an error.
         dev, test: shares of the documents in these splits, by a hash of the document.
         max_length: tokens that a document may have, with bos and eos; 0 for the longest one's.
+        value_is_answer: a ``value`` whose token is not the answer's is an error.
         sha256: of the file, and of the tokenizer's where there is one; if given, the files must
             be these.
     """
@@ -69,6 +70,7 @@ class Documents(HostTask):
     dev: float = 0.1
     test: float = 0.1
     max_length: int = 0
+    value_is_answer: bool = True
     sha256: str = ""
 
     def __post_init__(self):
