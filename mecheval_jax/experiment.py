@@ -42,8 +42,8 @@ class Experiment:
         ):
             if sizes.get(split) == 0:
                 raise UserError(
-                    f"split {split!r}, of which {field} takes {count} documents, has none: it "
-                    f"needs more documents, or another task.{split}"
+                    f"split {split!r} has no documents, and {field} takes {count} of it: give "
+                    f"more documents, or another task.{split}"
                 )
             # Documents that are counted twice make every interval too narrow.
             if count > sizes.get(split, count):

@@ -315,5 +315,5 @@ def test_documents_without_roles(tmp_path):
     sections["evaluation"]["roles"] = ("key",)
     for split in ("dev", "test"):
         empty = sections | {"task": sections["task"] | {split: 0.0}}
-        with pytest.raises(UserError, match=rf"split '{split}'.* has none.* task\.{split}"):
+        with pytest.raises(UserError, match=rf"split '{split}' has no doc.* task\.{split}"):
             from_config(empty)
