@@ -41,6 +41,7 @@ def get_config(arg: str = ""):
     config.task.dev = 0.1  # share of the documents, by a hash of each
     config.task.test = 0.2  # likewise
     config.task.max_length = 0  # tokens a document may have; 0: as the longest one
+    config.task.value_is_answer = True  # False: a value may be another token than the answer
     config.task.sha256 = ""  # of the file; if given, it must be that one
     config.training.evaluation_documents = 256  # the example has 293 in dev, 584 in test
     config.evaluation.roles = ("key", "value", "next_key", "query")  # documents name no divider

@@ -79,6 +79,7 @@ Found = tuple[Mapping[str, Iterable[Mapping[str, Any]]], Callable[[Mapping[str, 
 
 
 def _gradients(subject: Subject) -> Found:
+    subject.experiment.check_interventions()
     experiment, evaluation = subject.experiment, subject.evaluation
     common = (experiment.model, subject.params, experiment.task, subject.batch, evaluation)
     exact = effects.effects_of(measure(*common, default_sites(experiment.model)))
@@ -97,6 +98,7 @@ def _gradients(subject: Subject) -> Found:
 
 
 def _circuits(subject: Subject) -> Found:
+    subject.experiment.check_interventions()
     experiment, evaluation = subject.experiment, subject.evaluation
     common = (experiment.model, subject.params, experiment.task, subject.batch, evaluation)
     edges, faithful = [], []

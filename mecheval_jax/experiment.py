@@ -40,12 +40,39 @@ class Experiment:
             ("evaluation.documents", self.evaluation.split, self.evaluation.documents),
             ("training.evaluation_documents", "dev", self.training.evaluation_documents),
         ):
+            if sizes.get(split) == 0:
+                raise UserError(
+                    f"split {split!r} has no documents, and {field} takes {count} of it: give "
+                    f"more documents, or another task.{split}"
+                )
             # Documents that are counted twice make every interval too narrow.
             if count > sizes.get(split, count):
                 raise UserError(
                     f"{field} is {count}, and split {split!r} has {sizes[split]} documents: "
                     "take at most so many"
                 )
+
+    def check_interventions(self) -> None:
+        """Check that documents have what interventions on them need.
+
+        Training needs neither the roles nor the corruptions of the evaluation.
+
+        Raises:
+            UserError: a role or a corruption of the evaluation is not there, and why.
+        """
+        absent = self.task.absent()
+        for kind, names, present in (
+            ("role", self.evaluation.roles, self.task.role_names),
+            ("corruption", self.evaluation.corruptions, self.task.corruptions),
+        ):
+            for name in names:
+                if name in absent and name not in present:
+                    others = f"name others ({', '.join(present)})" if present else "there is none"
+                    raise UserError(
+                        f"evaluation.{kind}s: there is no {kind} {name!r}, since {absent[name]}; "
+                        f"add it to the documents, or {others}"
+                    )
+                choose(kind, name, present)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, as they stand in ``config.json``; see `from_config`."""
@@ -91,10 +118,15 @@ def from_config(config: ConfigDict | Mapping[str, Any]) -> Experiment:
             f"which have up to {task.max_length} tokens"
         )
     evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
-    for corruption in evaluation.corruptions:
-        choose("corruption", corruption, task.corruptions)
-    for role in evaluation.roles:
-        choose("role", role, task.role_names)
+    # What documents merely lack is in the way of interventions alone; see `check_interventions`.
+    absent = task.absent()
+    for kind, names, present in (
+        ("corruption", evaluation.corruptions, task.corruptions),
+        ("role", evaluation.roles, task.role_names),
+    ):
+        for name in names:
+            if name not in absent:
+                choose(kind, name, present)
     training = _build(TrainingConfig, sections["training"], "training")
     return Experiment(task_name, task, model, training, evaluation)
 

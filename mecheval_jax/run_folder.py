@@ -33,6 +33,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path)
         self.config = self.path / "config.json"
+        self.grammar = self.path / "grammar.json"
         self.provenance = self.path / "provenance.json"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
@@ -90,12 +91,18 @@ class RunFolder:
     def experiment(self) -> Experiment:
         """The experiment whose run this is.
 
+        Of a grammar file that is gone the folder has a copy (`Task.artifacts`).
+
         Raises:
             UserError: the folder holds no run.
         """
         if not self.config.exists():
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
-        return from_config(read_json(self.config))
+        values = read_json(self.config)
+        grammar_file = values.get("task", {}).get("grammar_file")
+        if grammar_file and not pathlib.Path(grammar_file).exists() and self.grammar.exists():
+            values["task"]["grammar_file"] = str(self.grammar)
+        return from_config(values)
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""

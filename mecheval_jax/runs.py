@@ -218,6 +218,7 @@ def intervene(
         run = load(workdir, step)
         evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
         experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
+        experiment.check_interventions()
         if step is None and run.step != experiment.training.steps:
             say(f"{run.folder.path}: training is not finished; reading step {run.step}")
         batch = documents_of(experiment) if batch is None else batch

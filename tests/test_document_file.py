@@ -129,14 +129,64 @@ def test_all_bad_lines_are_reported_together(tmp_path):
     assert "query 0: key [8, 8] is empty; query 2: has no field 'answer'" in rest[1]
 
 
-# Catches a message of a million lines, and a count that forgets those that are not shown.
+# Catches a report that stops at the first mistake of a query.
+def test_all_mistakes_of_a_line_are_reported_together():
+    bad = line(TEXT + " x x", vlaue=[1, 2], key=[8, 8], value=[0, 99], roles={"bos": [0, 1]})
+    with pytest.raises(BadLine) as caught:
+        LineFormat(Whitespace(), of_ids=False, max_length=11).read(bad.encode())
+    said = ("13 tokens", "'vlaue'", "key .* empty", "value .* outside", "role 'bos'")
+    assert len(caught.value.reasons) == len(said)
+    for reason, words in zip(caught.value.reasons, said, strict=True):
+        assert re.search(words, reason)
+
+
+# Catches a message of a million lines, a count that forgets those that are not shown, and lines
+# that are not shown and not named either.
 def test_many_bad_lines_are_counted(tmp_path):
     with pytest.raises(UserError) as caught:
-        Documents(write(tmp_path, *["{"] * 123))
+        Documents(write(tmp_path, *["{"] * 60, line(), "{", line(), *["{"] * 62))
     head, *shown, last = str(caught.value).splitlines()
     assert "123 bad lines" in head
     assert len(shown) == 50
-    assert last.strip() == "and 73 more"
+    assert last.strip() == "and 73 more: lines 51-60, 62, 64-125"
+    with pytest.raises(UserError, match=r"and 1150 more: lines 101, .*, 499, \.\.\. 2399$"):
+        Documents(write(tmp_path, *["{", line()] * 1200))
+
+
+# Catches an answer called strange because the line that would have brought it is bad.
+def test_no_strange_answers_beside_bad_lines(tmp_path):
+    lines = list(many(60))
+    splits = splits_of(Documents(write(tmp_path, *lines)))
+    records = [json.loads(text) for text in lines]
+    odd = splits.index("test")
+    records[odd]["queries"][0]["answer"] = "Atlantis"
+    del records[odd]["queries"][0]["value"]
+    records[splits.index("train")]["queries"][0]["key"] = [0, 0]
+    with pytest.raises(UserError, match="has 1 bad line:\n.*empty$"):
+        Documents(write(tmp_path, *map(json.dumps, records)))
+
+
+# Catches a value whose token the model cannot be right to copy, and a message without a way out.
+def test_a_value_that_is_not_the_answer():
+    class Spaced(Whitespace):
+        """A word has the space before it in its token."""
+
+        def encode(self, text):
+            words = list(re.finditer(r" ?\S+", text))
+            return Tokens(
+                [word.group() for word in words],
+                [word.start() for word in words],
+                [word.end() for word in words],
+            )
+
+    form = LineFormat(Spaced(), of_ids=False, value_is_answer=True)
+    with pytest.raises(BadLine, match="token is ' Oslo' and the answer's 'Oslo': write.*' Oslo'"):
+        form.read(line(answer="Oslo").encode())
+    for answer in ([29, 33], " Oslo"):
+        assert form.read(line(answer=answer).encode())
+    form = LineFormat(Ids(), of_ids=True, value_is_answer=True)
+    with pytest.raises(BadLine, match="token is '6' and the answer's '8': take task.value_is_ans"):
+        form.read(ids().encode())
 
 
 def many(count, words=("Oslo", "Lima", "Rome")):
@@ -168,6 +218,7 @@ def test_answers_outside_the_vocabulary(tmp_path, place):
     odd = next(i for i, split in enumerate(splits) if split == "test")
     strange = json.loads(lines.pop(odd))
     strange["queries"][0]["answer"] = "Atlantis"
+    del strange["queries"][0]["value"]
     at = 0 if place == "first" else len(lines)
     lines.insert(at, json.dumps(strange))
     with pytest.raises(UserError, match=f"line {at + 1}: answers outside.*'Atlantis'"):

@@ -98,7 +98,7 @@ def test_batches_are_what_the_file_says(orders):
 )
 def test_derived_roles(tmp_path, query, expected):
     record = {"tokens": [7, 8, 9, 10, 11, 7, 8], "queries": [query | {"answer": 8}]}
-    task = of_ids(tmp_path, record)
+    task = of_ids(tmp_path, record, value_is_answer=False)
     batch = task.sample(jax.random.key(0), 1, "train")
     assert set(batch.roles) == set(task.role_names)
     assert ("next_key" in batch.roles) == ("value" in query)
@@ -291,3 +291,32 @@ def test_train_and_intervene(orders, tmp_path):
         runs.load(workdir)
     with pytest.raises(UserError, match="not what it was for this config"):
         runs.train(from_config(sections), workdir)
+
+
+# Catches a config refused for roles that only interventions need, a missing role or split that is
+# found after training, and a message that does not say where the role is missing.
+def test_documents_without_roles(tmp_path):
+    path = tmp_path / "bare.jsonl"
+    records = [
+        {"tokens": [i, 50, i], "queries": [{"query": 2, "answer": 50, "key": 0}]} for i in range(60)
+    ]
+    del records[3]["queries"][0]["key"]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    sections = config.get_config(f"path={path},tokenizer=ids,width=16,layers=1").to_dict()
+    sections["task"] |= {"dev": 0.3, "test": 0.3}
+    sections["training"] |= {"evaluation_documents": 2}
+    sections["evaluation"] |= {"documents": 2}
+    experiment = from_config(sections)
+    with pytest.raises(UserError, match=r"no role 'value', since the first query of line 1 of "):
+        experiment.check_interventions()
+    sections["evaluation"]["roles"] = ("key", "query")
+    with pytest.raises(UserError, match=r"no corruption 'key', since .* line 4 .* no 'key'"):
+        from_config(sections).check_interventions()
+    sections["evaluation"]["roles"] = ("kee",)
+    with pytest.raises(UserError, match="unknown role 'kee'.*'key'"):
+        from_config(sections)
+    sections["evaluation"]["roles"] = ("key",)
+    for split in ("dev", "test"):
+        empty = sections | {"task": sections["task"] | {split: 0.0}}
+        with pytest.raises(UserError, match=rf"split '{split}' has no doc.* task\.{split}"):
+            from_config(empty)

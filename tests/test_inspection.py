@@ -108,6 +108,7 @@ def test_show(mine, capsys):
     assert out.count("[red] A[key] x[value] .[next_key] A[query] <eos>") == 2
     for words in (
         "vocabulary: 18 tokens",
+        "documents: train 10, dev 0, test 0",
         "from key to query",
         "copy_next",
         "chance",

@@ -166,6 +166,7 @@ def test_bigrams_ask_for_triggers_at_all_places():
         (FuzzyRecall, {"value_tokens": 0}, r"task\.value_tokens is 0"),
         (FuzzyRecall, {"key_tokens": 7}, r"task\.key_tokens is 7: .*34,359,738,368 such keys"),
         (InContextBigrams, {"length": 3}, r"task\.length is 3"),
+        (InContextBigrams, {"seed": -1}, r"task\.seed is -1"),
         (InContextBigrams, {"triggers": 1}, r"task\.triggers is 1"),
         (InContextBigrams, {"concentration": 0.0}, r"task\.concentration is 0\.0"),
     ],

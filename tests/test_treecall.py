@@ -509,6 +509,30 @@ def test_a_run_keeps_its_grammar_and_is_judged(tmp_path):
         dataclasses.replace(from_file, grammar_sha256="0" * 64)
 
 
+def test_a_run_whose_grammar_file_is_gone(tmp_path):
+    """Catches a finished run that can be loaded only where it was trained, or with any grammar."""
+    path = tmp_path / "mine.json"
+    path.write_text(experiment().task.grammar.as_json())
+    task = TREECALL | {"grammar_file": str(path)}
+    made = small.experiment({"task": task, "model.max_length": 128})
+    folder = RunFolder(tmp_path / "run")
+    folder.open(made)
+    path.unlink()
+    again = folder.experiment().task
+    assert again.grammar_file == str(folder.grammar)
+    assert dataclasses.replace(made.task, grammar_file=str(folder.grammar)) == again
+    folder.grammar.write_text(Treecall(seed=5, terminals=again.terminals).grammar.as_json())
+    with pytest.raises(UserError, match="another grammar"):
+        folder.experiment()
+    folder.grammar.unlink()
+    with pytest.raises(UserError, match=r"mine\.json"):
+        folder.experiment()
+    left = made.task.grammar.as_json().replace('"right"', '"left"')
+    path.write_text(left)
+    with pytest.raises(UserError, match=r"head_side is right, and .*mine\.json has left"):
+        small.experiment({"task": task})
+
+
 # Mistakes ------------------------------------------------------------------------------------
 
 

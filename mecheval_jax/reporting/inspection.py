@@ -58,6 +58,7 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
     for part in (
         *(document(task, batch, index, coloured) for index in range(count)),
         legend(task, coloured),
+        *split_sizes(task),
         statistics(task, batch, split, task.statistics(jax.random.key(seed), SAMPLE, split)),
         accuracies(task, floors),
     ):
@@ -117,6 +118,12 @@ def legend(task: Task, coloured: bool) -> Text:
     for role, style in styles(task).items():
         text.append(" ").append(role, style if coloured else None)
     return text
+
+
+def split_sizes(task: Task) -> list[Text]:
+    """A line with the documents of each split, where there are only so many."""
+    sizes = ", ".join(f"{name} {size:,}" for name, size in task.sizes().items())
+    return [Text(f"documents: {sizes}")] if sizes else []
 
 
 @dataclasses.dataclass(frozen=True)

@@ -119,6 +119,10 @@ class Task(Protocol):
         """Documents of each split, where there are only so many."""
         ...
 
+    def absent(self) -> dict[str, str]:
+        """Why roles that such a task can have, or their corruptions, are not there; by role."""
+        ...
+
     def artifacts(self) -> dict[str, str]:
         """Texts that a run's folder keeps, by file name: what the config alone cannot rebuild."""
         ...
@@ -134,6 +138,10 @@ class SelfContained:
 
     def artifacts(self) -> dict[str, str]:
         """Nothing has to be kept beside the config; see `Task.artifacts`."""
+        return {}
+
+    def absent(self) -> dict[str, str]:
+        """All documents have the same roles; see `Task.absent`."""
         return {}
 
     def sizes(self) -> dict[str, int]:

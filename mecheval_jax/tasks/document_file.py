@@ -33,7 +33,8 @@ class DocumentFile:
         queries: of the document with most.
         last_query: the last position of a query, without bos.
         role_names: key, value and the named roles that some query has, in order.
-        common_roles: those that every document's first query has.
+        without: the first line whose first query lacks the role, by those of key and value
+            that not all first queries have.
         answers: symbols that answer a train query.
         classes: for key and value, the symbols that stand there in train documents.
     """
@@ -47,7 +48,7 @@ class DocumentFile:
     queries: int
     last_query: int
     role_names: tuple[str, ...]
-    common_roles: frozenset[str]
+    without: dict[str, int]
     answers: frozenset[Symbol]
     classes: dict[str, frozenset[Symbol]]
 

@@ -17,9 +17,10 @@ token of answers is scored, since that is the token which is the answer. Other f
 """
 
 import dataclasses
+import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mecheval_jax.errors import UserError, choose
@@ -100,12 +101,14 @@ class LineFormat:
         first_answer_token: of an answer of several tokens the first is scored; otherwise such
             an answer is an error.
         max_length: tokens of the longest document, with bos and eos; 0 for no limit.
+        value_is_answer: a ``value`` whose token is not the answer's is an error.
     """
 
     tokenizer: Tokenizer
     of_ids: bool
     first_answer_token: bool = False
     max_length: int = 0
+    value_is_answer: bool = False
 
     def read(self, line: bytes) -> Document:
         """The document of a line.
@@ -120,20 +123,21 @@ class LineFormat:
         if not isinstance(record, dict):
             raise BadLine(["is no JSON object"])
         symbols, places, content = self._ids(record) if self.of_ids else self._text(record)
+        reasons: list[str] = []
         size = len(symbols) + 2  # with bos and eos
         if self.max_length and size > self.max_length:
-            raise BadLine(
-                [f"has {size} tokens with bos and eos: task.max_length is {self.max_length}"]
+            reasons.append(
+                f"has {size} tokens with bos and eos: task.max_length is {self.max_length}"
             )
         records = record.get("queries")
         if not isinstance(records, list) or not records:
-            raise BadLine(["has no list 'queries' with at least one query"])
-        questions, reasons = [], []
+            raise BadLine([*reasons, "has no list 'queries' with at least one query"])
+        questions = []
         for number, query in enumerate(records):
             try:
                 questions.append(_Asking(self, symbols, places, query).question())
-            except UserError as error:
-                reasons.append(f"query {number}: {error}")
+            except BadLine as error:
+                reasons += [f"query {number}: {reason}" for reason in error.reasons]
         if reasons:
             raise BadLine(reasons)
         return Document(symbols, questions, content)
@@ -171,50 +175,92 @@ def _is_unicode(text: str) -> bool:
 
 
 class _Asking:
-    """The reading of one query."""
+    """The reading of one query; what is wrong gathers in `reasons`."""
 
     def __init__(self, form: LineFormat, symbols: list[Symbol], places: Places, record: Any):
         if not isinstance(record, dict):
-            raise UserError(f"is no JSON object: {record!r:.40}")
-        for name in record:
-            choose("field", name, FIELDS)
-        for name in ("query", "answer"):
-            if name not in record:
-                raise UserError(f"has no field {name!r}")
+            raise BadLine([f"is no JSON object: {record!r:.40}"])
         self._form, self._symbols, self._places, self._record = form, symbols, places, record
+        self._reasons: list[str] = []
+
+    def _try(self, read: Callable, *arguments: Any) -> Any:
+        """What a reading gives; None, and one more reason, where it finds a mistake."""
+        try:
+            return read(*arguments)
+        except UserError as error:
+            self._reasons.append(str(error))
+            return None
 
     def question(self) -> Question:
+        """The query.
+
+        Raises:
+            BadLine: with all that is wrong with it.
+        """
         record = self._record
-        spans = {
-            name: self._places.find(name, record[name])
+        for name in record:
+            self._try(choose, "field", name, FIELDS)
+        for name in ("query", "answer"):
+            if name not in record:
+                self._reasons.append(f"has no field {name!r}")
+        found = {
+            name: self._try(self._places.find, name, record[name])
             for name in ("query", *PAIR)
             if name in record
         }
-        self._check_order(list(spans.values()))
-        position = spans.pop("query").last
-        named = record.get("roles", {})
-        if not isinstance(named, dict):
-            raise UserError(f"roles are no JSON object: {named!r:.40}")
-        for name, place in named.items():
-            if name in RESERVED:
-                raise UserError(f"role {name!r} has a name with a meaning of its own")
-            spans[name] = self._places.find(f"role {name!r}", place)
-        answer, answer_position = self._answer(position)
+        spans: dict[str, Span] = {name: span for name, span in found.items() if span is not None}
+        self._check_order(spans)
+        spans |= self._named()
         roles = {name: span.last for name, span in spans.items()}
         if self._form.first_answer_token and "value" in spans:
             roles["value"] = spans["value"].first
-        return Question(position, answer, answer_position, roles)
+        # Without a query the answer is read for its own mistakes.
+        position = roles.pop("query", -1)
+        answer = self._try(self._answer, position) if "answer" in record else None
+        if answer and self._form.value_is_answer and "value" in roles:
+            self._try(self._check_value, self._symbols[roles["value"]], answer[0])
+        if self._reasons or answer is None:
+            raise BadLine(self._reasons)
+        return Question(position, *answer, roles)
 
-    def _check_order(self, spans: list[Span]) -> None:
+    def _named(self) -> dict[str, Span]:
+        """The places of the roles that have names of the user's own."""
+        named = self._record.get("roles", {})
+        if not isinstance(named, dict):
+            self._reasons.append(f"roles are no JSON object: {named!r:.40}")
+            return {}
+        spans = {}
+        for name, place in named.items():
+            if name in RESERVED:
+                self._reasons.append(f"role {name!r} has a name with a meaning of its own")
+                continue
+            span = self._try(self._places.find, f"role {name!r}", place)
+            if span is not None:
+                spans[name] = span
+        return spans
+
+    def _check_order(self, spans: Mapping[str, Span]) -> None:
         """Key, value and query are apart, and the query is last."""
-        for i, one in enumerate(spans):
-            for other in spans[i + 1 :]:
-                if one.overlaps(other):
-                    raise UserError(f"{one.label} and {other.label} overlap")
-        query, *others = spans
-        for other in others:
-            if other.start > query.start:
-                raise UserError(f"{other.label} comes after the {query.label}")
+        for one, other in itertools.combinations(spans.values(), 2):
+            if one.overlaps(other):
+                self._reasons.append(f"{one.label} and {other.label} overlap")
+            elif "query" in spans and one is spans["query"] and other.start > one.start:
+                self._reasons.append(f"{other.label} comes after the {one.label}")
+
+    def _check_value(self, value: Symbol, answer: Symbol) -> None:
+        """A model that copies the value must be right."""
+        if value == answer:
+            return
+        name_of, text = self._form.tokenizer.name_of, self._record["answer"]
+        hint = ""
+        if isinstance(text, str):
+            spaced = self._form.tokenizer.encode(f" {text}").symbols
+            if spaced and spaced[0] == value:
+                hint = f"write the answer with the space before it, {f' {text}'!r}, or "
+        raise UserError(
+            f"the value's token is {name_of(value)!r} and the answer's {name_of(answer)!r}: "
+            f"{hint}take task.value_is_answer=False if they are meant to differ"
+        )
 
     def _answer(self, query: int) -> tuple[Symbol, int | None]:
         """The answer's (first) token, and where it stands after the query."""

@@ -12,7 +12,7 @@ import array
 import functools
 import hashlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,7 +23,10 @@ from mecheval_jax.tasks.document_line import PAIR, BadLine, Document, LineFormat
 from mecheval_jax.tasks.tokenizers import IDS, Symbol, Vocabulary, tokenizer_of
 
 SHOWN = 50
-"""Bad lines that a message lists."""
+"""Bad lines that a message lists with their reasons."""
+
+RANGES = 200
+"""Ranges of further bad lines that it lists."""
 
 TRAIN = SPLITS.index("train")
 
@@ -58,6 +61,7 @@ def scanned(
     dev: float,
     test: float,
     max_length: int,
+    value_is_answer: bool,
     sha256: str,
 ) -> DocumentFile:
     """`scan` by the fields of a task, which `tasks.documents` explains.
@@ -67,7 +71,7 @@ def scanned(
     """
     del sha256  # for the cache alone
     line_format = LineFormat(
-        tokenizer_of(tokenizer), tokenizer == IDS, first_answer_token, max_length
+        tokenizer_of(tokenizer), tokenizer == IDS, first_answer_token, max_length, value_is_answer
     )
     return scan(pathlib.Path(path), line_format, {"dev": dev, "test": test})
 
@@ -86,25 +90,26 @@ class _Scanner:
         self._strange: dict[Symbol, array.array] = {}
         self._classes: dict[str, set[Symbol]] = {role: set() for role in PAIR}
         self._roles: set[str] = set()
-        self._common: set[str] | None = None
+        self._without: dict[str, int] = {}
         self._queries = self._last_query = 0
         self._bad: list[tuple[int, str]] = []
-        self._bad_count = 0
+        self._further = array.array("q")  # bad lines that are not shown
 
     def add(self, number: int, offset: int, line: bytes) -> None:
         """One line."""
         try:
             document = self._format.read(line)
         except BadLine as error:
-            self._bad_count += 1
             if len(self._bad) < SHOWN:
                 self._bad.append((number, str(error)))
+            else:
+                self._further.append(number)
             return
         split = self._split_of(document.content)
         self._offsets.append(offset)
         self._lengths.append(len(document.symbols))
         self._splits.append(split)
-        self._note_questions(document)
+        self._note_questions(number, document)
         if split == TRAIN:
             self._fit(document)
             return
@@ -119,10 +124,11 @@ class _Scanner:
         test, dev = self._bounds
         return SPLITS.index("test" if u < test else "dev" if u < dev else "train")
 
-    def _note_questions(self, document: Document) -> None:
+    def _note_questions(self, number: int, document: Document) -> None:
         questions = document.questions
-        first = set(questions[0].roles)
-        self._common = first if self._common is None else self._common & first
+        for role in PAIR:
+            if role not in questions[0].roles:
+                self._without.setdefault(role, number)
         self._roles.update(*(question.roles for question in questions))
         self._queries = max(self._queries, len(questions))
         self._last_query = max(self._last_query, *(q.position for q in questions), 0)
@@ -143,8 +149,11 @@ class _Scanner:
         if not len(splits) and not self._bad:
             raise UserError(f"{path} has no documents")
         has_train = bool((splits == TRAIN).any())
-        # Without train documents every answer would be a strange one.
-        self._report_bad_lines(path, self._strange_answers() if has_train else {})
+        # Answers may be strange only because train lines are bad, or missing.
+        if has_train and not self._bad:
+            self._note_strange_answers()
+        if self._bad:
+            raise UserError(self._bad_lines(path))
         if not has_train:
             raise UserError(without_split(path, "train", splits))
         return DocumentFile(
@@ -157,32 +166,50 @@ class _Scanner:
             queries=self._queries,
             last_query=self._last_query,
             role_names=tuple(sorted(self._roles, key=lambda name: (name not in PAIR, name))),
-            common_roles=frozenset(self._common or ()),
+            without=self._without,
             answers=frozenset(self._answers),
             classes={role: frozenset(symbols) for role, symbols in self._classes.items()},
         )
 
-    def _strange_answers(self) -> dict[int, list[str]]:
-        """Answers that no train document has, by line."""
+    def _note_strange_answers(self) -> None:
+        """Lines whose answers no train document has are bad."""
         strange: dict[int, list[str]] = {}
         for symbol, lines in self._strange.items():
             if symbol not in self._symbols:
                 name = self._format.tokenizer.name_of(symbol)
                 for line in lines:
                     strange.setdefault(line, []).append(repr(name))
-        return strange
-
-    def _report_bad_lines(self, path: pathlib.Path, strange: dict[int, list[str]]) -> None:
-        count = self._bad_count + len(strange)
-        if not count:
-            return
-        bad = [
-            (line, f"answers outside the vocabulary of the train documents: {', '.join(names)}")
-            for line, names in strange.items()
+        numbers = sorted(strange)
+        self._bad = [
+            (
+                number,
+                "answers outside the vocabulary of the train documents: "
+                + ", ".join(strange[number]),
+            )
+            for number in numbers[:SHOWN]
         ]
-        bad = sorted(self._bad + bad)[:SHOWN]
-        lines = [f"  line {number}: {reasons}" for number, reasons in bad]
-        if count > len(bad):
-            lines.append(f"  and {count - len(bad)} more")
+        self._further.extend(numbers[SHOWN:])
+
+    def _bad_lines(self, path: pathlib.Path) -> str:
+        """All bad lines in words."""
+        count = len(self._bad) + len(self._further)
         plural = "s" if count > 1 else ""
-        raise UserError("\n".join([f"{path} has {count} bad line{plural}:", *lines]))
+        lines = [f"{path} has {count} bad line{plural}:"]
+        lines += [f"  line {number}: {reasons}" for number, reasons in self._bad]
+        if self._further:
+            lines.append(f"  and {len(self._further)} more: lines {_ranges(self._further)}")
+        return "\n".join(lines)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Increasing numbers in words: ``3-5, 9``; of very many ranges the first and the end."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        elif len(ranges) < RANGES:
+            ranges.append([number, number])
+        else:
+            break
+    words = ", ".join(f"{a}-{b}" if b > a else f"{a}" for a, b in ranges)
+    return words if ranges[-1][1] == numbers[-1] else f"{words}, ... {numbers[-1]}"

@@ -59,6 +59,7 @@ class Documents(HostTask):
             an answer is an error.
         dev, test: shares of the documents in these splits, by a hash of the document.
         max_length: tokens that a document may have, with bos and eos; 0 for the longest one's.
+        value_is_answer: a ``value`` whose token is not the answer's is an error.
         sha256: of the file, and of the tokenizer's where there is one; if given, the files must
             be these.
     """
@@ -69,6 +70,7 @@ class Documents(HostTask):
     dev: float = 0.1
     test: float = 0.1
     max_length: int = 0
+    value_is_answer: bool = True
     sha256: str = ""
 
     def __post_init__(self):
@@ -123,13 +125,26 @@ class Documents(HostTask):
         return tuple(
             role
             for role in PAIR
-            if role in self._file.common_roles and len(self._file.classes[role]) > 1
+            if role not in self._file.without and len(self._file.classes[role]) > 1
         )
 
     @property
     def chance(self) -> float:
         """Accuracy of a uniform guess among the tokens that answer a train query."""
         return 1 / len(self._file.answers)
+
+    def absent(self) -> dict[str, str]:
+        """Of key, value and what comes of them, those that first queries lack or all share."""
+        reasons = {}
+        for role in PAIR:
+            if role in self._file.without:
+                line = self._file.without[role]
+                reasons[role] = f"the first query of line {line} of {self.path} has no {role!r}"
+            elif role not in self.corruptions:
+                reasons[role] = f"all train documents of {self.path} have the same token there"
+        if "value" not in self.role_names:
+            reasons |= dict.fromkeys(DERIVED, reasons["value"])
+        return reasons
 
     def sizes(self) -> dict[str, int]:
         """Number of documents of each split."""

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,7 @@ class GrammarConfig:
     def __post_init__(self):
         require_at_least(self, "task", ("nonterminals", "levels", "rules"), 1)
         require_at_least(self, "task", ("terminals", "symbols"), 2)
+        require_at_least(self, "task", ("seed",), 0)
         choose("task.heads", self.heads, HEADS)
         choose("task.head_side", self.head_side, SIDES)
         for name in ("rule_concentration", "head_concentration", "terminal_weight"):
@@ -225,27 +227,10 @@ def from_json(text: str, source: str = "the grammar") -> Grammar:
         UserError: what is missing or wrong in it.
     """
     try:
-        values = json.loads(text)
-        names = [f"nt{i}" for i in range(len(values["rules"]))]
-        heads = values["head_probs"]
-        terminals = values.get("terminals") or len(heads["nt0"])
-        grammar = Grammar(
-            terminals=terminals,
-            levels=tuple(int(values["max_depths"][name]) for name in names),
-            rules=tuple(
-                tuple(tuple(_symbol(word, terminals) for word in rule) for rule in rules)
-                for rules in (values["rules"][name] for name in names)
-            ),
-            rule_probabilities=tuple(tuple(values["rule_probs"][name]) for name in names),
-            head_probabilities=None
-            if heads is None
-            else np.array([heads[name] for name in names], float),
-            head_side=choose("head_side", values.get("head_side", "right"), SIDES),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"{source} is no grammar: {what}") from None
-    _check(grammar, source)
+        grammar = _read(json.loads(text))
+        _check(grammar)
+    except (UserError, json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{source} is no grammar: {error}") from None
     return grammar
 
 
@@ -262,36 +247,94 @@ def load_grammar(path: str) -> Grammar:
     return from_json(text, path)
 
 
-def _symbol(word: str, terminals: int) -> int:
-    nested = word.startswith("nt")
-    number = int(word.removeprefix("nt") if nested else word.removeprefix("t"))
-    if not nested and number >= terminals:
-        raise ValueError(f"terminal {word} of {terminals}")
-    return terminals + number if nested else number
+def _read(values: Any) -> Grammar:
+    """The grammar of a JSON value; every part is checked to be of its kind."""
+    values = _typed("it", values, dict)
+    for name in ("rules", "rule_probs", "head_probs", "max_depths"):
+        if name not in values:
+            raise UserError(f"lacks {name!r}")
+    rules = _typed("rules", values["rules"], dict)
+    if not rules:
+        raise UserError("it has no rules")
+    names = [f"nt{i}" for i in range(len(rules))]
+
+    def rows(field: str) -> list[Any]:
+        of_name = _typed(field, values[field], dict)
+        for name in names:
+            if name not in of_name:
+                raise UserError(f"{field} lacks {name!r}")
+        return [of_name[name] for name in names]
+
+    def numbers(field: str) -> list[list[float]]:
+        return [
+            [float(_typed(f"{field} of {name}", p, int, float)) for p in _typed(field, row, list)]
+            for name, row in zip(names, rows(field), strict=True)
+        ]
+
+    heads = None if values["head_probs"] is None else numbers("head_probs")
+    if heads is not None and len({len(row) for row in heads}) > 1:
+        raise UserError("head_probs have rows of several lengths")
+    terminals = values.get("terminals")
+    if terminals is None and heads is None:
+        raise UserError("lacks 'terminals', which null head_probs do not tell")
+    terminals = len(heads[0]) if terminals is None else _typed("terminals", terminals, int)
+    if terminals < 1:
+        raise UserError(f"terminals is {terminals}: at least 1")
+    return Grammar(
+        terminals=terminals,
+        levels=tuple(_typed("max_depths", level, int) for level in rows("max_depths")),
+        rules=tuple(
+            tuple(
+                tuple(_symbol(word, terminals) for word in _typed("a rule", rule, list))
+                for rule in _typed("rules", of_one, list)
+            )
+            for of_one in rows("rules")
+        ),
+        rule_probabilities=tuple(map(tuple, numbers("rule_probs"))),
+        head_probabilities=None if heads is None else np.array(heads),
+        head_side=choose("head_side", values.get("head_side", "right"), SIDES),
+    )
 
 
-def _check(grammar: Grammar, source: str) -> None:
+KINDS = {dict: "an object", list: "a list", int: "a whole number", float: "a number"}
+
+
+def _typed(what: str, value: Any, *kinds: type) -> Any:
+    """A value of JSON, if it is of a kind; true and false are no numbers."""
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise UserError(f"{what} is or has {value!r:.40}, which is not {KINDS[kinds[-1]]}")
+    return value
+
+
+def _symbol(word: Any, terminals: int) -> int:
+    found = re.fullmatch(r"(nt|t)([0-9]+)", word) if isinstance(word, str) else None
+    if not found:
+        raise UserError(f"a rule has {word!r:.40}, which is no symbol such as 't3' or 'nt7'")
+    number = int(found[2])
+    if found[1] == "t" and number >= terminals:
+        raise UserError(f"a rule has terminal {word} of {terminals}")
+    return number if found[1] == "t" else terminals + number
+
+
+def _check(grammar: Grammar) -> None:
     """Raise UserError for rules that a derivation could not follow to its end."""
-
-    def wrong(what: Any) -> UserError:
-        return UserError(f"{source} is no grammar: {what}")
-
     for i, rules in enumerate(grammar.rules):
         probabilities = grammar.rule_probabilities[i]
         if not rules or len(rules) != len(probabilities):
-            raise wrong(f"nt{i} has {len(rules)} rules and {len(probabilities)} probabilities")
-        if min(probabilities) < 0 or abs(sum(probabilities) - 1) > 1e-3:
-            raise wrong(f"the rule probabilities of nt{i} sum to {sum(probabilities):g}")
+            raise UserError(f"nt{i} has {len(rules)} rules and {len(probabilities)} probabilities")
+        # Written so that NaN fails.
+        if not (min(probabilities) >= 0 and abs(sum(probabilities) - 1) <= 1e-3):
+            raise UserError(f"the rule probabilities of nt{i} sum to {sum(probabilities):g}")
         if not all(rules):
-            raise wrong(f"nt{i} has a rule without symbols")
+            raise UserError(f"nt{i} has a rule without symbols")
         for symbol in (s - grammar.terminals for rule in rules for s in rule):
             if symbol >= grammar.nonterminals:
-                raise wrong(f"nt{i} produces nt{symbol}, which has no rules")
+                raise UserError(f"nt{i} produces nt{symbol}, which has no rules")
             if symbol >= 0 and grammar.levels[symbol] <= grammar.levels[i]:
-                raise wrong(f"nt{i} produces nt{symbol}, whose level is not larger")
+                raise UserError(f"nt{i} produces nt{symbol}, whose level is not larger")
     heads = grammar.head_probabilities
     if heads is not None:
         if heads.shape != (grammar.nonterminals, grammar.terminals):
-            raise wrong(f"its head probabilities have the shape {heads.shape}")
-        if (heads < 0).any() or (np.abs(heads.sum(axis=1) - 1) > 1e-3).any():
-            raise wrong("some head probabilities do not sum to 1")
+            raise UserError(f"its head probabilities have the shape {heads.shape}")
+        if not ((heads >= 0).all() and (np.abs(heads.sum(axis=1) - 1) <= 1e-3).all()):
+            raise UserError("some head probabilities do not sum to 1")

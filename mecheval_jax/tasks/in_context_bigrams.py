@@ -55,6 +55,7 @@ class InContextBigrams(SyntheticTask):
     def __post_init__(self):
         require_at_least(self, "task", ("length",), 4)
         require_at_least(self, "task", ("triggers", "vocabulary"), 2)
+        require_at_least(self, "task", ("seed",), 0)
         if not self.concentration > 0:
             raise UserError(f"task.concentration is {self.concentration}: it must be above 0")
 

@@ -55,6 +55,10 @@ class MultiQueryRecall(SyntheticTask):
     noise: bool = True
 
     def __post_init__(self):
+        for name in ("lengths", "pairs"):
+            for value in getattr(self, name):
+                if type(value) is not int:
+                    raise UserError(f"task.{name} has {value!r}: whole numbers")
         if not self.lengths or len(self.lengths) != len(self.pairs):
             raise UserError(
                 f"task.lengths {self.lengths} and task.pairs {self.pairs}: "

@@ -58,7 +58,9 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
     Attributes:
         terminals, ..., seed: of the grammar, see `GrammarConfig`; the seed is also that of the
             held-out cells.
-        grammar_file: a grammar as JSON, in place of one that is drawn.
+        grammar_file: a grammar as JSON, in place of one that is drawn; `terminals` and
+            `head_side` must be its own, and the other fields of `GrammarConfig` but for the seed
+            are not used.
         grammar_sha256: of that file's grammar; filled in where it is empty.
         query_types: those that are asked.
         order: ``target_first`` or ``query_first``.
@@ -101,11 +103,10 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
                 f"the grammar derives {min(shortest)} to {max(longest)} symbols, and task.shortest "
                 f"{self.shortest} to task.longest {self.longest} are wanted: nothing can be derived"
             )
-        if self.grammar.terminals != self.terminals:
-            raise UserError(
-                f"task.terminals is {self.terminals}, and {self.grammar_file} has "
-                f"{self.grammar.terminals}"
-            )
+        for name in ("terminals", "head_side"):
+            ours, theirs = getattr(self, name), getattr(self.grammar, name)
+            if ours != theirs:
+                raise UserError(f"task.{name} is {ours}, and {self.grammar_file} has {theirs}")
         if self.grammar_file is None:
             return
         digest = hashlib.sha256(self.grammar.as_json().encode()).hexdigest()
