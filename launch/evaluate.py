@@ -1,6 +1,6 @@
 """Analyse a trained run beyond its verdict: gradients, circuits, probes, subspaces, and more.
 
-    python -m launch.evaluate --workdir=DIR [--analyses=gradients,circuits,probes,...]
+    python -m launch.evaluate --workdir=DIR [--analyses=gradients,probes,...] [--sites=all]
 
 Writes a table ``analyses/NAME.csv`` and a figure for each; ``python -m launch.report`` shows them.
 ``gradients``: attribution of every site by gradient, beside what was measured; ``circuits``: which
@@ -15,6 +15,11 @@ from mecheval_jax import command_line
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
 ANALYSES = flags.DEFINE_list("analyses", None, "Which; all if not given.")
+SITES = flags.DEFINE_list(
+    "sites",
+    None,
+    "Where gradients and probes look: paths, or 'all'; the canonical components if not given.",
+)
 DOCUMENTS = flags.DEFINE_integer("documents", None, "Evaluation documents.")
 
 
@@ -24,7 +29,8 @@ def main():
     from mecheval_jax.reporting import tables
 
     changes = {} if DOCUMENTS.value is None else {"documents": DOCUMENTS.value}
-    tables.show_analyses(analyses.analyze(WORKDIR.value, ANALYSES.value, **changes))
+    found = analyses.analyze(WORKDIR.value, ANALYSES.value, SITES.value, **changes)
+    tables.show_analyses(found)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from mecheval_jax.evaluation.behaviour import documents_of
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.counterfactuals import variables_of
 from mecheval_jax.evaluation.effective_attention import effective_attention, image
-from mecheval_jax.evaluation.interchange import default_sites, measure
+from mecheval_jax.evaluation.interchange import chosen_sites, measure
 from mecheval_jax.evaluation.logit_lens import lens_rows
 from mecheval_jax.evaluation.probes import ProbeConfig, probe_rows
 from mecheval_jax.evaluation.subspaces import SubspaceConfig, subspace_rows
@@ -51,11 +51,13 @@ class Subject:
         experiment: the run's, with the evaluation that was asked for.
         params: its parameters.
         batch: evaluation documents.
+        sites: at which gradients and probes look; the canonical components if None.
     """
 
     experiment: Experiment
     params: PyTree
     batch: Batch
+    sites: tuple[str, ...] | None = None
 
     @property
     def model(self) -> LanguageModel:
@@ -68,10 +70,14 @@ class Subject:
         return self.experiment.evaluation
 
     def more_documents(self) -> Batch:
-        """At least `PROBED_DOCUMENTS` documents of the same split."""
+        """At least `PROBED_DOCUMENTS` documents of the same split, or all that there are.
+
+        None twice: one that is fitted must not be held out as well.
+        """
+        task, split = self.experiment.task, self.evaluation.split
         count = max(PROBED_DOCUMENTS, self.evaluation.documents)
-        seed = self.experiment.training.data_seed
-        return evaluation_batch(self.experiment.task, seed, count, self.evaluation.split)
+        count = min(count, task.sizes().get(split, count))
+        return evaluation_batch(task, self.experiment.training.data_seed, count, split)
 
 
 Found = tuple[Mapping[str, Iterable[Mapping[str, Any]]], Callable[[Mapping[str, Any]], Any]]
@@ -82,7 +88,7 @@ def _gradients(subject: Subject) -> Found:
     subject.experiment.check_interventions()
     experiment, evaluation = subject.experiment, subject.evaluation
     common = (experiment.model, subject.params, experiment.task, subject.batch, evaluation)
-    exact = effects.effects_of(measure(*common, default_sites(experiment.model)))
+    exact = effects.effects_of(measure(*common, subject.sites))
     estimates = [
         gradients.attribute(*common, exact.sites, method=method) for method in gradients.METHODS
     ]
@@ -120,7 +126,11 @@ def _probes(subject: Subject) -> Found:
     both = {"key", "value"} <= set(batch.roles)
     targets = ("key", "value", "pair") if both else ("value",)
     config = ProbeConfig(targets, confidence=evaluation.confidence, seed=evaluation.seed)
-    rows = list(probe_rows(subject.model, subject.params, batch, evaluation.roles, config))
+    rows = list(
+        probe_rows(
+            subject.model, subject.params, batch, evaluation.roles, config, sites=subject.sites
+        )
+    )
     return {"probes": rows}, lambda tables: evidence_figures.probe_heat_map(
         tables["probes"], "value"
     )
@@ -128,7 +138,7 @@ def _probes(subject: Subject) -> Found:
 
 def _subspaces(subject: Subject) -> Found:
     task, layers = subject.experiment.task, subject.experiment.model.layers
-    sites = [f"block_{layer}/block_input" for layer in range(1, layers)] or ["block_0/mixer_output"]
+    sites = [f"block_{layer}/block_input" for layer in range(1, layers)] or ["block_0/mixer_input"]
     roles = [role for role in ("key", "value", "query") if role in subject.evaluation.roles]
     rows = subspace_rows(
         subject.model,
@@ -197,7 +207,10 @@ ANALYSES: dict[str, Callable[[Subject], Found]] = {
 
 
 def analyze(
-    workdir: str | os.PathLike, names: Sequence[str] | None = None, **changes: object
+    workdir: str | os.PathLike,
+    names: Sequence[str] | None = None,
+    sites: Sequence[str] | None = None,
+    **changes: object,
 ) -> dict[str, Any]:
     """Analyse a run: a table ``analyses/NAME.csv`` and a figure for each analysis.
 
@@ -205,20 +218,25 @@ def analyze(
         workdir: folder of a trained run.
         names: of `ANALYSES`; all if None, then those that the architecture or the task cannot
             have are passed over with a message.
+        sites: at which ``gradients`` and ``probes`` look: paths or aliases; ``["all"]`` for every
+            site of the model; the canonical components of every layer if None.
         **changes: fields of `EvaluationConfig` that differ from the run's config.
 
     Returns:
         The tables (pandas DataFrames) by name.
 
     Raises:
-        UserError: an unknown analysis, nothing trained there, or one that was asked for by name
-            and cannot be.
+        UserError: an unknown analysis or site, or none of them, nothing trained there, or an
+            analysis that was asked for by name and cannot be.
     """
+    if names is not None and not names:
+        raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")
     chosen = [choose("analysis", name, ANALYSES) for name in (names or ANALYSES)]
     run = runs.load(workdir)
     evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
     experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
-    subject = Subject(experiment, run.params, documents_of(experiment))
+    places = None if sites is None else chosen_sites(sites, experiment.model)
+    subject = Subject(experiment, run.params, documents_of(experiment), places)
     run.folder.analyses.mkdir(exist_ok=True)
     constants = {"run": run.folder.name, "mixer": experiment.model.mixer, "step": run.step}
     written: dict[str, Any] = {}

@@ -327,3 +327,29 @@ def test_positions_that_do_not_exist(where, message):
     """Catches a document that is left out silently."""
     with pytest.raises(UserError, match=re.escape(message)):
         locate(BATCH, *where)
+
+
+def test_queries_and_numbers_of_numpy():
+    """Catches a query that wraps or is clipped to the last, and a NumPy index taken for a mask."""
+    np.testing.assert_array_equal(locate(BATCH, np.int64(2)), locate(BATCH, 2))
+    for query in (1, -1):
+        with pytest.raises(UserError, match=f"query {query}: these documents have queries 0 to 0"):
+            locate(BATCH, "key", query=query)
+
+
+def test_sites_are_a_list_or_one_name():
+    """Catches a name that is read letter by letter, and a rewrite of no site that does nothing."""
+    tree = {"embedding": jnp.arange(24.0).reshape(3, 4, 2)}
+    whole = zero(tree, ["embedding"])
+    np.testing.assert_array_equal(
+        zero(tree, "embedding")["embedding"]["value"], whole["embedding"]["value"]
+    )
+    with pytest.raises(UserError, match="no sites"):
+        zero(tree, [])
+    for donors, message in (
+        ([0, 1], r"donors are \[2\]: one for each of 3 documents"),
+        ([0, 3, 1], "the donor of document 1 is 3: valid are 0 to 2"),
+        ([0, 1, -1], "the donor of document 2 is -1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            swap(tree, "embedding", jnp.array(donors))

@@ -1,13 +1,19 @@
 """Further analyses of trained runs, and the tutorial, which looks at two of them."""
 
+import json
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pandas as pd
 import pytest
 
 from mecheval_jax import analyses, runs
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.behaviour import documents_of
+from mecheval_jax.interventions.capture import flatten, observe
+from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.reporting import report, tables
 from tests import small
 from tests.compilation import ROOT
@@ -73,6 +79,42 @@ def test_mistakes(workdirs, tmp_path):
         analyses.analyze(tmp_path)
 
 
+def test_no_document_is_fitted_and_held_out(tmp_path):
+    """Catches a split that is drawn again and again until there are documents enough."""
+    lines = (ROOT / "docs/examples/orders.jsonl").read_text().splitlines()[:200]
+    texts = {json.loads(line)["text"]: line for line in lines}
+    (tmp_path / "orders.jsonl").write_text("\n".join(texts.values()))
+    changes = SHORT | {
+        "task": {"name": "documents", "path": str(tmp_path / "orders.jsonl"), "test": 0.2},
+        "model.max_length": 64,
+    }
+    experiment = small.experiment(changes)
+    batch = analyses.Subject(experiment, {}, documents_of(experiment)).more_documents()
+    assert len(batch.tokens) == experiment.task.sizes()["test"] < analyses.PROBED_DOCUMENTS
+    assert len(np.unique(batch.tokens, axis=0)) == len(batch.tokens)
+
+
+def test_gradients_and_probes_look_where_they_are_told(workdirs, monkeypatch):
+    """Catches a flag that is passed over, an alias or 'all' that is no site, and no site at all."""
+    monkeypatch.setattr(analyses, "PROBED_DOCUMENTS", 64)
+    places = ["blocks.1.mixer.hook_q"]
+    found = analyses.analyze(workdirs / "based", ["probes"], places)
+    assert set(found["probes"]["site"]) == {"block_1/mixer/q"}
+
+    def asked(*arguments):
+        raise UserError(f"measured at {arguments[-1]}")
+
+    monkeypatch.setattr(analyses, "measure", asked)
+    with pytest.raises(UserError, match="measured at .*block_0/mixer/.*block_1/mixer/q"):
+        analyses.analyze(workdirs / "based", ["gradients"], ["all"])
+    with pytest.raises(UserError, match="unknown site 'block_9/mixer/q'"):
+        analyses.analyze(workdirs / "based", ["probes"], ["block_9/mixer/q"])
+    with pytest.raises(UserError, match="no analysis is named: valid are gradients"):
+        analyses.analyze(workdirs / "based", [])
+    with pytest.raises(UserError, match="no site"):
+        analyses.analyze(workdirs / "based", ["probes"], [])
+
+
 def test_what_cannot_be_is_passed_over_unless_it_was_asked_for(tmp_path, capsys, monkeypatch):
     """Catches an architecture without one analysis that loses the others."""
     monkeypatch.setattr(
@@ -84,6 +126,30 @@ def test_what_cannot_be_is_passed_over_unless_it_was_asked_for(tmp_path, capsys,
     assert "no attention: " in capsys.readouterr().err
     with pytest.raises(UserError, match="LSTM"):
         analyses.analyze(tmp_path / "run", ["attention"])
+
+
+def test_the_subspaces_of_a_single_layer(monkeypatch):
+    """Catches a site of the last layer that is computed at the query alone."""
+    asked = []
+    monkeypatch.setattr(analyses, "PROBED_DOCUMENTS", 16)
+    monkeypatch.setattr(
+        analyses, "subspace_rows", lambda *arguments: asked.extend(arguments[4]) or []
+    )
+    experiment = small.experiment(SHORT | small.ONE_LAYER)
+    batch = documents_of(experiment)
+    analyses.ANALYSES["subspaces"](analyses.Subject(experiment, {}, batch))
+    (site,) = asked
+    config, key, query = experiment.model, jax.random.key(0), batch.query_positions[:, :1]
+    seen = jax.eval_shape(
+        lambda: observe(
+            LanguageModel(config),
+            initialize(config, key),
+            batch.tokens,
+            positions=query,
+            skip_unread=True,
+        )[1]
+    )
+    assert flatten(seen)[site].shape[1] == batch.tokens.shape[1]
 
 
 def test_the_tutorial_runs(workdirs):

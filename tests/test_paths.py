@@ -145,6 +145,8 @@ def test_freezing_alone_changes_nothing():
         ([M0], M0, f"no path from {M0} to {M0}"),
         ([M0, F1], "block_1/mixer_input", f"no path from {F1} to block_1/mixer_input"),
         ([], M1, "no senders"),
+        (["embedding", "block_0/mixer/k"], "final_norm", f"embedding reaches .* through {M0} too"),
+        (["block_1/mixer/k", M0], "final_norm", f"{M0} reaches final_norm through {M1} too"),
         (["block_0/mixer/state"], M1, "unknown site 'block_0/mixer/state'"),
         ([M0], "block_1/mixer/kk", "did you mean 'block_1/mixer/k'"),
     ],

@@ -185,6 +185,19 @@ def test_an_absent_position_and_a_key_of_zeros_change_nothing():
     np.testing.assert_array_equal(nothing["block_0"]["mixer"]["state"]["shift"], 0)
 
 
+def test_one_position_of_each_document():
+    """Catches columns after the first that are dropped, or given what the first one needs."""
+    activations = nested(captured("gla")[1])
+    key, value = vectors(captured("gla")[1]["state"])
+    column = jnp.asarray(POSITIONS)[:, None]
+    for write in (write_association, replace_association):
+        one, same = (write(activations, STATE, key, value, p) for p in (POSITIONS, column))
+        shifts = [tree["block_0"]["mixer"]["state"]["shift"] for tree in (one, same)]
+        np.testing.assert_array_equal(*shifts)
+        with pytest.raises(UserError, match="2 columns of positions"):
+            write(activations, STATE, key, value, jnp.concatenate([column, column], axis=1))
+
+
 @pytest.mark.parametrize(
     ("case", "site", "size", "message"),
     [

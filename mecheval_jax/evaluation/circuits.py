@@ -27,11 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.attribution import describe
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.effects import MEASURES, share_of_gap
-from mecheval_jax.evaluation.gradients import middles
+from mecheval_jax.evaluation.effects import share_of_gap
+from mecheval_jax.evaluation.gradients import check_request, middles
 from mecheval_jax.evaluation.interchange import CLEAN, answer_scores, corrupted_tokens
 from mecheval_jax.evaluation.residual_graph import EMBEDDING, Graph, evaluate, graph_of
 from mecheval_jax.interventions.capture import flatten, observe
@@ -117,12 +117,7 @@ def score_edges(
     Raises:
         UserError: an unknown corruption, method or measure, before any compute.
     """
-    for corruption in evaluation.corruptions:
-        choose("corruption", corruption, task.corruptions)
-    choose("method", method, METHODS)
-    choose("measure", measure, MEASURES)
-    if steps < 1:
-        raise UserError(f"steps is {steps}: it must be at least 1")
+    check_request(task, evaluation, method, METHODS, steps, measure)
     times = (1.0,) if method == "eap" else middles(steps)
     module, graph = LanguageModel(model), graph_of(model)
 

@@ -74,12 +74,7 @@ def attribute(
         UserError: an unknown site, role, corruption, method or measure, before any compute.
     """
     chosen = chosen_sites(sites, model)
-    for corruption in evaluation.corruptions:
-        choose("corruption", corruption, task.corruptions)
-    choose("method", method, METHODS)
-    choose("measure", measure, MEASURES)
-    if steps < 1:
-        raise UserError(f"steps is {steps}: it must be at least 1")
+    check_request(task, evaluation, method, METHODS, steps, measure)
     positions = role_positions(task, batch, evaluation.roles)
     program = compile_gradients(model, task, evaluation, chosen, method, steps, measure)
     runs, changes = jax.device_get(program(params, batch, positions))
@@ -94,6 +89,23 @@ def attribute(
         np.asarray(runs, np.float64),
         {site: np.asarray(values, np.float64) for site, values in changes.items()},
     )
+
+
+def check_request(
+    task: Task,
+    evaluation: EvaluationConfig,
+    method: str,
+    methods: Sequence[str],
+    steps: int,
+    measure: str,
+) -> None:
+    """Raise UserError for an estimate by gradient that there is not; arguments as `attribute`."""
+    for corruption in evaluation.corruptions:
+        choose("corruption", corruption, task.corruptions)
+    choose("method", method, methods)
+    choose("measure", measure, MEASURES)
+    if steps < 1:
+        raise UserError(f"steps is {steps}: it must be at least 1")
 
 
 def compile_gradients(

@@ -22,7 +22,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.interventions.addresses import resolve_all, site_paths
+from mecheval_jax.interventions.addresses import listed, resolve_all, site_paths
 from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
 from mecheval_jax.interventions.rewrites import combine, pin
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
@@ -69,11 +69,11 @@ def chosen_sites(sites: Sequence[str] | None, config: ModelConfig) -> tuple[str,
     """The paths that `sites` stands for; see `measure`.
 
     Raises:
-        UserError: an unknown site.
+        UserError: an unknown site, or none.
     """
     if sites is None:
         return default_sites(config)
-    return site_paths(config) if list(sites) == ["all"] else resolve_all(sites, config)
+    return site_paths(config) if listed(sites) == ("all",) else resolve_all(sites, config)
 
 
 def pinned_sites(site: str, config: ModelConfig) -> tuple[str, ...]:

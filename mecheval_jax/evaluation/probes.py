@@ -30,7 +30,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.evaluation.attribution import place_of
-from mecheval_jax.evaluation.interchange import default_sites
+from mecheval_jax.evaluation.interchange import chosen_sites
 from mecheval_jax.evaluation.linear_probes import (
     MOST_CLASSES,
     fit_classifiers,
@@ -38,7 +38,6 @@ from mecheval_jax.evaluation.linear_probes import (
     unit_rows,
 )
 from mecheval_jax.evaluation.statistics import difference_of_shares, wilson
-from mecheval_jax.interventions.addresses import resolve_all
 from mecheval_jax.interventions.capture import flatten, observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.base import Batch
@@ -110,7 +109,7 @@ def probe_rows(
         batch: documents, fitted and held-out ones; query 0 of each counts.
         roles: where activations are taken.
         config: how probes are fitted.
-        sites: paths or aliases; the canonical components of every layer if None.
+        sites: as in `interchange.measure`.
 
     Yields:
         site, layer, component, role, target, classes, metric, value, low, high, documents (held
@@ -119,7 +118,7 @@ def probe_rows(
     Raises:
         UserError: an unknown site, role or target, or too few documents, before any compute.
     """
-    chosen = resolve_all(default_sites(model.config) if sites is None else sites, model.config)
+    chosen = chosen_sites(sites, model.config)
     for role in roles:
         choose("role", role, batch.roles)
     targets = {name: _target(batch, name, config.seed) for name in config.targets}

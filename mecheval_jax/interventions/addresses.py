@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from mecheval_jax.errors import choose
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.sites import is_site
 
@@ -109,8 +109,20 @@ def resolve(address: str, config: ModelConfig) -> str:
 
 
 def resolve_all(addresses: Iterable[str], config: ModelConfig) -> tuple[str, ...]:
-    """`resolve` for each address."""
-    return tuple(resolve(address, config) for address in addresses)
+    """`resolve` for each address; see `listed`."""
+    return tuple(resolve(address, config) for address in listed(addresses))
+
+
+def listed(sites: str | Iterable[str]) -> tuple[str, ...]:
+    """Sites as a tuple; a name alone is one site, not a list of letters.
+
+    Raises:
+        UserError: no site.
+    """
+    found = (sites,) if isinstance(sites, str) else tuple(sites)
+    if not found:
+        raise UserError("no sites: name at least one")
+    return found
 
 
 def translate(address: str) -> str:

@@ -43,15 +43,26 @@ def freeze(
         receiver: a later site.
 
     Raises:
-        UserError: an unknown site, no sender, or a receiver that is not later than all of them.
+        UserError: an unknown site, no sender, a receiver that is not later than all of them, or
+            senders of which one reaches the receiver through another.
     """
-    senders, receiver = resolve_all(senders, config), resolve(receiver, config)
+    senders = senders if isinstance(senders, str) else tuple(senders)
     if not senders:
         raise UserError("no senders: nothing would be changed")
+    senders, receiver = resolve_all(senders, config), resolve(receiver, config)
     order = {path: place for place, path in enumerate(site_paths(config))}
     for sender in senders:
         if order[sender] >= order[receiver]:
             raise UserError(f"no path from {sender} to {receiver}, which is computed before it")
+        for other in senders:
+            writer = _writer_of(other)
+            # What lies before the receiver alone can carry anything to it.
+            between = writer is not None and order[sender] < order[writer] < order[receiver]
+            if between and _writer_of(sender) != writer:
+                raise UserError(
+                    f"{sender} reaches {receiver} through {writer} too, which {other} leaves free: "
+                    "patch one path for each of them"
+                )
     first = min(order[sender] for sender in senders)
     own = {_writer_of(sender) for sender in senders} - {None}
     held = [
@@ -95,7 +106,8 @@ def path_patch(
         positions: of the receiver that take the new value; everywhere if None.
 
     Raises:
-        UserError: an unknown site, or a patch that is not earlier than the receiver.
+        UserError: an unknown site, a patch that is not earlier than the receiver, or senders that
+            `freeze` refuses.
     """
     receiver = resolve(receiver, model.config)
     held = freeze(base, model.config, entries_by_site(patch), receiver)

@@ -29,7 +29,7 @@ LISTED = 10
 
 def locate(
     batch: Batch,
-    *where: str | int | Columns | Bool[Array, "batch length"],
+    *where: str | int | np.integer | Columns | Bool[Array, "batch length"],
     query: int = 0,
     skip_absent: bool = False,
 ) -> Int[Array, "batch chosen"] | Bool[Array, "batch length"]:
@@ -43,9 +43,12 @@ def locate(
         skip_absent: whether a document without such a position is left alone there.
 
     Raises:
-        UserError: an unknown role, a mask among columns, or positions that do not exist in
+        UserError: an unknown role or query, a mask among columns, or positions that do not exist in
             some documents and are not to be skipped; the message lists these.
     """
+    queries = batch.query_positions.shape[1]
+    if not 0 <= query < queries:
+        raise UserError(f"query {query}: these documents have queries 0 to {queries - 1}")
     masks = [_is_mask(one) for one in where]
     if any(masks):
         if len(where) > 1:
@@ -62,7 +65,7 @@ def locate(
         if isinstance(one, str):
             name = f"role {one!r}"
             positions = batch.roles[choose("role", one, batch.roles)][:, query, None]
-        elif isinstance(one, int):
+        elif isinstance(one, int | np.integer):
             name, positions = f"position {one}", jnp.full((len(batch.lengths), 1), one)
         else:
             name, positions = "a position", columns(one)
@@ -83,7 +86,7 @@ def inside(batch: Batch) -> Bool[Array, "batch length"]:
 
 
 def _is_mask(one) -> bool:
-    return not isinstance(one, (str, int)) and one.dtype == bool
+    return not isinstance(one, str | int | np.integer) and one.dtype == bool
 
 
 def _refuse(name: str, missing: np.ndarray) -> None:

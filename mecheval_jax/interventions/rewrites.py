@@ -8,12 +8,13 @@ sites act on live activations: a later site overrides what flows into it.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.interventions.addresses import translate
+from mecheval_jax.interventions.addresses import listed, translate
 from mecheval_jax.interventions.capture import Activations, flatten, unflatten
 from mecheval_jax.interventions.positions import (
     Positions,
@@ -33,10 +34,10 @@ def at_sites(tree: Activations, sites: Iterable[str]) -> dict[str, Array]:
     """Activations by path, of the sites alone.
 
     Raises:
-        UserError: a site that `tree` does not have.
+        UserError: a site that `tree` does not have, or no site.
     """
     flat = flatten(tree)
-    paths = [choose("site", translate(site), flat) for site in sites]
+    paths = [choose("site", translate(site), flat) for site in listed(sites)]
     return {path: flat[path] for path in paths}
 
 
@@ -59,17 +60,18 @@ def interchange(
 
 
 def pin(activations: Activations, sites: Iterable[str]) -> Interventions:
-    """Hold `sites` at their values in `activations`, whole.
+    """Hold `sites` at their values in `activations`, whole; none holds nothing.
 
     What feeds only pinned sites is not computed.
     """
-    return replace(at_sites(activations, sites), None)
+    held = sites if isinstance(sites, str) else tuple(sites)
+    return replace(at_sites(activations, held), None) if held else {}
 
 
 def swap(
     source: Activations,
     sites: Iterable[str],
-    donors: Int[Array, " batch"],
+    donors: Int[Array, " donors"],
     positions: Positions = None,
 ) -> Interventions:
     """Put in the activations that other documents have, place by place.
@@ -77,15 +79,18 @@ def swap(
     Args:
         source: activations of a run on the documents.
         sites: paths as in `source`, or aliases.
-        donors: the document from which each one is given: a permutation of them, or any.
+        donors: the document from which each one is given: a permutation of them, or any;
+            numbers that are traced are not checked.
         positions: where, a column or position for the document and its donor alike. A
             document is left alone where it or its donor has no such position.
 
     Raises:
-        UserError: a site that `source` does not have.
+        UserError: a site that `source` does not have, or donors that are not one of the documents
+            for each.
     """
     flat: dict[str, Entry] = {}
     for path, activation in at_sites(source, sites).items():
+        _check_donors(donors, len(activation))
         values, present = gather(activation, positions)
         both, here = present & present[donors], positions
         if positions is not None:
@@ -93,6 +98,20 @@ def swap(
         value = scatter(values[donors], here, activation.shape[1])
         flat |= entries_by_site(replace({path: value}, here))
     return unflatten(flat)
+
+
+def _check_donors(donors: Int[Array, " donors"], documents: int) -> None:
+    if donors.shape != (documents,):
+        raise UserError(f"donors are {list(donors.shape)}: one for each of {documents} documents")
+    if isinstance(donors, jax.core.Tracer):
+        return
+    numbers = np.asarray(donors)
+    wrong = np.flatnonzero((numbers < 0) | (numbers >= documents))
+    if len(wrong):
+        raise UserError(
+            f"the donor of document {wrong[0]} is {numbers[wrong[0]]}: valid are 0 to "
+            f"{documents - 1}"
+        )
 
 
 def on_channels(interventions: Interventions, channels: Sequence[int]) -> Interventions:

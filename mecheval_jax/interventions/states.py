@@ -17,10 +17,10 @@ before this one (``capture_activations(..., interventions=...)``).
 
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions.capture import Activations, flatten, unflatten
-from mecheval_jax.interventions.positions import gather, positions_mask
+from mecheval_jax.interventions.positions import Columns, columns, gather, positions_mask
 from mecheval_jax.interventions.rewrites import Interventions, at_sites
 from mecheval_jax.sites import is_state
 
@@ -30,7 +30,7 @@ def write_association(
     site: str,
     key: Float[Array, "..."],
     value: Float[Array, "..."],
-    positions: Int[Array, " batch"],
+    positions: Columns,
 ) -> Interventions:
     """Add an association to the state after one token.
 
@@ -39,10 +39,12 @@ def write_association(
         site: the state, ``block_i/mixer/state``, or an alias.
         key: [key], [heads, key] or [batch, (heads,) key].
         value: likewise.
-        positions: the token of each document; a negative one leaves the document alone.
+        positions: the token of each document, one alone (later states go on from the first, so
+            a second association needs a second capture); a negative one leaves the document alone.
 
     Raises:
-        UserError: a site whose state is no matrix of keys and values, or vectors of other sizes.
+        UserError: a site whose state is no matrix of keys and values, vectors of other sizes, or
+            several positions of a document.
     """
     path, state = _matrix_state(activations, site)
     key, value = (
@@ -57,7 +59,7 @@ def replace_association(
     site: str,
     key: Float[Array, "..."],
     value: Float[Array, "..."],
-    positions: Int[Array, " batch"],
+    positions: Columns,
 ) -> Interventions:
     """Make the state after one token answer `value` to `key`; arguments as `write_association`."""
     path, state = _matrix_state(activations, site)
@@ -65,6 +67,7 @@ def replace_association(
         _vector("key", key, path, state.shape, -2),
         _vector("value", value, path, state.shape, -1),
     )
+    positions = _one_each(positions)
     before = gather(state, positions)[0][:, 0]
     answer = jnp.einsum("...kv,...k->...v", before, key)
     square = (key * key).sum(axis=-1, keepdims=True)
@@ -76,7 +79,7 @@ def erase_association(
     activations: Activations,
     site: str,
     key: Float[Array, "..."],
-    positions: Int[Array, " batch"],
+    positions: Columns,
 ) -> Interventions:
     """Make the state after one token answer nothing to `key`; see `write_association`."""
     path, state = _matrix_state(activations, site)
@@ -112,7 +115,17 @@ def _vector(name, vector, path, shape, axis):
     )
 
 
+def _one_each(positions: Columns) -> Columns:
+    chosen = columns(positions).shape[1]
+    if positions.dtype == bool or chosen != 1:
+        raise UserError(
+            f"{chosen} columns of positions: an association is written after one token of each "
+            "document, so write one, capture again under it, and write the next"
+        )
+    return positions
+
+
 def _shift(path, state, change, positions) -> Interventions:
-    here = positions_mask(positions, state.shape[1], state.ndim)
+    here = positions_mask(_one_each(positions), state.shape[1], state.ndim)
     shift = jnp.where(here, change[:, None], jnp.zeros_like(state)).astype(state.dtype)
     return unflatten({f"{path}/shift": shift})
