@@ -105,7 +105,7 @@ def test_gradients_and_probes_look_where_they_are_told(workdirs, monkeypatch):
         raise UserError(f"measured at {arguments[-1]}")
 
     monkeypatch.setattr(analyses, "measure", asked)
-    with pytest.raises(UserError, match="measured at .*block_0/mixer/.*block_1/mixer/q"):
+    with pytest.raises(UserError, match=r"measured at .*block_0/mixer/.*block_1/mixer/q"):
         analyses.analyze(workdirs / "based", ["gradients"], ["all"])
     with pytest.raises(UserError, match="unknown site 'block_9/mixer/q'"):
         analyses.analyze(workdirs / "based", ["probes"], ["block_9/mixer/q"])
