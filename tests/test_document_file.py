@@ -162,7 +162,7 @@ def test_no_strange_answers_beside_bad_lines(tmp_path):
     records[odd]["queries"][0]["answer"] = "Atlantis"
     del records[odd]["queries"][0]["value"]
     records[splits.index("train")]["queries"][0]["key"] = [0, 0]
-    with pytest.raises(UserError, match="has 1 bad line:\n.*empty$"):
+    with pytest.raises(UserError, match=r"has 1 bad line:\n.*empty$"):
         Documents(write(tmp_path, *map(json.dumps, records)))
 
 
@@ -180,12 +180,12 @@ def test_a_value_that_is_not_the_answer():
             )
 
     form = LineFormat(Spaced(), of_ids=False, value_is_answer=True)
-    with pytest.raises(BadLine, match="token is ' Oslo' and the answer's 'Oslo': write.*' Oslo'"):
+    with pytest.raises(BadLine, match=r"token is ' Oslo' and the answer's 'Oslo': write.*' Oslo'"):
         form.read(line(answer="Oslo").encode())
     for answer in ([29, 33], " Oslo"):
         assert form.read(line(answer=answer).encode())
     form = LineFormat(Ids(), of_ids=True, value_is_answer=True)
-    with pytest.raises(BadLine, match="token is '6' and the answer's '8': take task.value_is_ans"):
+    with pytest.raises(BadLine, match=r"token is '6' and the answer's '8': take task.value_is"):
         form.read(ids().encode())
 
 

@@ -313,7 +313,7 @@ def test_documents_without_roles(tmp_path):
     with pytest.raises(UserError, match=r"no corruption 'key', since .* line 4 .* no 'key'"):
         from_config(sections).check_interventions()
     sections["evaluation"]["roles"] = ("kee",)
-    with pytest.raises(UserError, match="unknown role 'kee'.*'key'"):
+    with pytest.raises(UserError, match=r"unknown role 'kee'.*'key'"):
         from_config(sections)
     sections["evaluation"]["roles"] = ("key",)
     for split in ("dev", "test"):

@@ -275,10 +275,11 @@ def _read(values: Any) -> Grammar:
     if heads is not None and len({len(row) for row in heads}) > 1:
         raise UserError("head_probs have rows of several lengths")
     terminals = values.get("terminals")
-    if terminals is None and heads is None:
-        raise UserError("lacks 'terminals', which null head_probs do not tell")
-    terminals = len(heads[0]) if terminals is None else _typed("terminals", terminals, int)
-    if terminals < 1:
+    if terminals is None:
+        if heads is None:
+            raise UserError("lacks 'terminals', which null head_probs do not tell")
+        terminals = len(heads[0])
+    if _typed("terminals", terminals, int) < 1:
         raise UserError(f"terminals is {terminals}: at least 1")
     return Grammar(
         terminals=terminals,
