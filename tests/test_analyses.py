@@ -1,6 +1,7 @@
 """Further analyses of trained runs, and the tutorial, which looks at two of them."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.behaviour import documents_of
 from mecheval_jax.interventions.capture import flatten, observe
 from mecheval_jax.models.language_model import LanguageModel, initialize
-from mecheval_jax.reporting import report, tables
+from mecheval_jax.reporting import evidence_figures, report, tables
 from tests import small
 from tests.compilation import ROOT
 
@@ -71,6 +72,54 @@ def test_the_report_shows_what_was_made(workdirs, found):
     assert "Further analyses" not in untouched
 
 
+def test_attention_of_several_runs_on_one_document(workdirs, tmp_path):
+    """Catches a transposed matrix, and runs beside each other that read different documents."""
+    names = ["<bos>", "nan", "v2"]
+    folders = [tmp_path / name for name in ("one", "two", "three")]
+
+    def write(folder, tokens, scale):
+        shutil.copytree(workdirs / "mamba", folder, dirs_exist_ok=True)
+        (folder / "analyses").mkdir(exist_ok=True)
+        rows = [
+            {
+                "matrix": "layer 0",
+                "destination": i,
+                "source": j,
+                "destination_token": tokens[i],
+                "source_token": tokens[j],
+                "value": scale * (3 * i + j),
+            }
+            for i in range(3)
+            for j in range(i + 1)
+        ]
+        pd.DataFrame(rows).to_csv(folder / "analyses" / "attention.csv", index=False)
+
+    write(folders[0], names, 0.1)
+    write(folders[1], names, 0.2)
+    write(folders[2], ["<bos>", "k1", "v2"], 0.3)
+    table = pd.read_csv(folders[1] / "analyses" / "attention.csv", keep_default_na=False)
+    matrices, tokens = evidence_figures.matrices_of(table)
+    assert tokens == names
+    np.testing.assert_allclose(matrices["layer 0"], np.tril(0.2 * np.arange(9).reshape(3, 3)))
+    drawn = {}
+
+    draw = evidence_figures.attention_images
+
+    def images(matrices, tokens):
+        drawn.update(matrices=matrices, tokens=tokens)
+        return draw(matrices, tokens)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(report.evidence_figures, "attention_images", images)
+        page = report.write([str(folder) for folder in folders], str(tmp_path / "page"))
+    assert list(drawn["matrices"]) == ["one, layer 0", "two, layer 0"]
+    assert drawn["tokens"] == names
+    assert "in the same document" in page.read_text()
+    assert (tmp_path / "page" / "figures" / "comparison_attention.svg").exists()
+    alone = report.write([str(folder) for folder in folders[1:]], str(tmp_path / "other"))
+    assert "in the same document" not in alone.read_text()
+
+
 def test_mistakes(workdirs, tmp_path):
     """Catches a misspelt analysis that is passed over, and a traceback."""
     with pytest.raises(UserError, match=r"'probe'.*'probes'"):
@@ -96,17 +145,23 @@ def test_no_document_is_fitted_and_held_out(tmp_path):
 
 def test_gradients_and_probes_look_where_they_are_told(workdirs, monkeypatch):
     """Catches a flag that is passed over, an alias or 'all' that is no site, and no site at all."""
-    monkeypatch.setattr(analyses, "PROBED_DOCUMENTS", 64)
-    places = ["blocks.1.mixer.hook_q"]
-    found = analyses.analyze(workdirs / "based", ["probes"], places)
-    assert set(found["probes"]["site"]) == {"block_1/mixer/q"}
+    monkeypatch.setattr(analyses, "PROBED_DOCUMENTS", 16)
 
-    def asked(*arguments):
-        raise UserError(f"measured at {arguments[-1]}")
+    def asked(*arguments, sites=None):
+        raise UserError(f"asked for {sites or arguments[-1]}")
 
     monkeypatch.setattr(analyses, "measure", asked)
+<<<<<<< HEAD
     with pytest.raises(UserError, match=r"measured at .*block_0/mixer/.*block_1/mixer/q"):
         analyses.analyze(workdirs / "based", ["gradients"], ["all"])
+=======
+    monkeypatch.setattr(analyses, "probe_rows", asked)
+    for name in ("gradients", "probes"):
+        with pytest.raises(UserError, match=r"asked for \('block_1/mixer/q',\)"):
+            analyses.analyze(workdirs / "based", [name], ["blocks.1.mixer.hook_q"])
+        with pytest.raises(UserError, match=r"asked for .*block_0/mixer/.*block_1/mixer/q"):
+            analyses.analyze(workdirs / "based", [name], ["all"])
+>>>>>>> fix_analyses
     with pytest.raises(UserError, match="unknown site 'block_9/mixer/q'"):
         analyses.analyze(workdirs / "based", ["probes"], ["block_9/mixer/q"])
     with pytest.raises(UserError, match="no analysis is named: valid are gradients"):
@@ -141,15 +196,14 @@ def test_the_subspaces_of_a_single_layer(monkeypatch):
     (site,) = asked
     config, key, query = experiment.model, jax.random.key(0), batch.query_positions[:, :1]
     seen = jax.eval_shape(
-        lambda: observe(
-            LanguageModel(config),
-            initialize(config, key),
-            batch.tokens,
-            positions=query,
-            skip_unread=True,
-        )[1]
+        lambda params: flatten(
+            observe(LanguageModel(config), params, batch.tokens, positions=query, skip_unread=True)[
+                1
+            ]
+        ),
+        jax.eval_shape(lambda: initialize(config, key)),
     )
-    assert flatten(seen)[site].shape[1] == batch.tokens.shape[1]
+    assert seen[site].shape[1] == batch.tokens.shape[1]
 
 
 def test_the_tutorial_runs(workdirs):

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from mecheval_jax import interventions
+from mecheval_jax import analyses, interventions
 from tests.compilation import ROOT, settings
 
 SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "git clone")
@@ -80,12 +80,22 @@ def test_snippets_on_interventions_follow_one_another():
     assert unnamed <= {"resolve", "site_paths", "validate_positions"}
 
 
-@pytest.mark.parametrize("document", ["README.md", "BUILD.md", "docs/interventions.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "BUILD.md", "docs/interventions.md", "docs/analyses.md"]
+)
 def test_links_lead_somewhere(document):
     """Catches a file that was moved."""
     path = ROOT / document
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def test_the_page_on_analyses_names_them_all():
+    """Catches an analysis, or a table, that nobody is told of."""
+    page = (ROOT / "docs" / "analyses.md").read_text()
+    for name in analyses.ANALYSES:
+        assert f"| `{name}` |" in page
+        assert f"\n## {name.capitalize()}\n" in page
 
 
 @pytest.mark.parametrize("document", ["README.md", "BUILD.md", "CHANGELOG.md"])

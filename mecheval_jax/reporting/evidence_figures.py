@@ -99,6 +99,22 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
     return figure
 
 
+def matrices_of(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The matrices of a table of the analysis ``attention``, by title, and the tokens' names.
+
+    Args:
+        table: its rows, a number each: matrix, destination, source, source_token, value.
+    """
+    first = table.drop_duplicates("source").sort_values("source")
+    tokens = [str(name) for name in first["source_token"]]
+    matrices = {}
+    for title, rows in table.groupby("matrix", sort=False):
+        matrix = np.zeros((len(tokens),) * 2)
+        matrix[rows["destination"], rows["source"]] = rows["value"]
+        matrices[str(title)] = matrix
+    return matrices, tokens
+
+
 def _image(axes: Axes, matrix: np.ndarray, tokens: Sequence[str]) -> None:
     largest = np.abs(matrix).max()
     axes.imshow(matrix / (largest or 1), aspect="equal", interpolation="nearest")

@@ -1,15 +1,17 @@
 """The report: one HTML file that carries its figures, and needs no network to be read."""
 
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
-from mecheval_jax.reporting import figures, tables
+from mecheval_jax.reporting import evidence_figures, figures, tables
 from mecheval_jax.reporting.drawing import inline, save
 from mecheval_jax.reporting.progress import say
 from mecheval_jax.reporting.sections import Reported, section
@@ -119,7 +121,8 @@ def _comparison(runs: Sequence[Reported], home: pathlib.Path) -> Mapping[str, An
     """Table and figures of several runs; prints the table, too."""
     summaries = {run.name: _described(run) for run in runs}
     tables.show_runs(summaries)
-    drawn: dict[str, Any] = {"scatter": None, "accuracy": None}  # None: nothing to draw
+    # None: nothing to draw
+    drawn: dict[str, Any] = {"scatter": None, "accuracy": None, "attention": None}
     measured = {run.name: run.table for run in runs if run.table is not None}
     scatter, placed = figures.layer_scatter(measured)
     if placed:
@@ -131,11 +134,44 @@ def _comparison(runs: Sequence[Reported], home: pathlib.Path) -> Mapping[str, An
         curves = figures.accuracy_over_steps(trained, floors)
         path = save(curves, home / "figures", "comparison_accuracy")
         drawn["accuracy"] = inline(path, "curves", "accuracy over steps of all runs")
+    read, tokens = _attention_on_one_document(runs)
+    if read:
+        images = evidence_figures.attention_images(read, tokens)
+        path = save(images, home / "figures", "comparison_attention")
+        drawn["attention"] = inline(path, "attention", "what each run reads in one document")
     return {
         "rows": [tables.run_row(name, summary) for name, summary in summaries.items()],
         "figures": drawn,
         "absent": [run.name for run in runs if run.name not in placed] if placed else [],
     }
+
+
+def _attention_on_one_document(
+    runs: Sequence[Reported],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The matrices of the runs that looked at the document that most of them did, by title.
+
+    Nothing if no two runs have the same task and document.
+    """
+    groups: dict[str, list[tuple[Reported, dict[str, np.ndarray], list[str]]]] = {}
+    for run in runs:
+        path = run.folder.analyses / "attention.csv"
+        if path.exists():
+            # A token may be called "nan" or "None".
+            matrices, tokens = evidence_figures.matrices_of(
+                pd.read_csv(path, keep_default_na=False)
+            )
+            document = json.dumps([run.config["task"], tokens], sort_keys=True)
+            groups.setdefault(document, []).append((run, matrices, tokens))
+    largest = max(groups.values(), key=len, default=[])
+    if len(largest) < 2:
+        return {}, []
+    titled = {
+        f"{run.name}, {title}": matrix
+        for run, matrices, _ in largest
+        for title, matrix in matrices.items()
+    }
+    return titled, largest[0][2]
 
 
 def _described(run: Reported) -> dict[str, Any]:
