@@ -151,17 +151,12 @@ def test_gradients_and_probes_look_where_they_are_told(workdirs, monkeypatch):
         raise UserError(f"asked for {sites or arguments[-1]}")
 
     monkeypatch.setattr(analyses, "measure", asked)
-<<<<<<< HEAD
-    with pytest.raises(UserError, match=r"measured at .*block_0/mixer/.*block_1/mixer/q"):
-        analyses.analyze(workdirs / "based", ["gradients"], ["all"])
-=======
     monkeypatch.setattr(analyses, "probe_rows", asked)
     for name in ("gradients", "probes"):
         with pytest.raises(UserError, match=r"asked for \('block_1/mixer/q',\)"):
             analyses.analyze(workdirs / "based", [name], ["blocks.1.mixer.hook_q"])
         with pytest.raises(UserError, match=r"asked for .*block_0/mixer/.*block_1/mixer/q"):
             analyses.analyze(workdirs / "based", [name], ["all"])
->>>>>>> fix_analyses
     with pytest.raises(UserError, match="unknown site 'block_9/mixer/q'"):
         analyses.analyze(workdirs / "based", ["probes"], ["block_9/mixer/q"])
     with pytest.raises(UserError, match="no analysis is named: valid are gradients"):
