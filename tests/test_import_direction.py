@@ -24,9 +24,10 @@ LAYERS = (
     ("experiment",),
     ("evaluation",),
     ("run_folder",),
+    ("sweep_folder",),
     ("reporting",),
     ("runs", "benchmarks", "command_line"),
-    ("analyses",),
+    ("analyses", "sweeps"),
 )
 """From the bottom up. Those of one layer do not know each other; the longest name counts."""
 
