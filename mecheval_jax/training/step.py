@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, narrow
+from mecheval_jax.partitioning.distributed import place
 from mecheval_jax.partitioning.mesh import documents_sharding, replicated
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
@@ -127,7 +128,7 @@ class _HostSteps:
 
     def __call__(self, state: TrainState, count: int) -> tuple[TrainState, Metrics]:
         # Placed as it comes back from a step: placed otherwise, every bucket is compiled twice.
-        history = jax.device_put(_no_metrics(self._training), self._everywhere)
+        history = place(_no_metrics(self._training), self._everywhere)
         for i in range(count):
             batch = self._documents.batch(self._next)
             state, history = self._step(state, history, jnp.int32(i), batch)
