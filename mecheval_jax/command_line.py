@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -173,8 +174,12 @@ def _fail(error: object) -> None:
     _end(USAGE_ERROR, error)
 
 
+_stopping = threading.Lock()
+
+
 def _stop(error: Interrupted) -> NoReturn:
     """End what can be resumed; from whichever thread, where another process is gone."""
+    _stopping.acquire()  # for good: the first who knows says why
     print(error, file=sys.stderr, flush=True)
     _end(REQUEUE, error)
 
