@@ -195,7 +195,8 @@ def test_lanes_are_parts_of_what_is_drawn(orders, monkeypatch):
     assert [document for lane in range(4) for document in read(lane, 4)] == whole
     seen = []
     monkeypatch.setattr(documents_module, "KEPT_TOKENS", 0)
-    monkeypatch.setattr(orders._file, "read", lambda numbers: seen.extend(numbers) or [])
+    file = type(orders._file)
+    monkeypatch.setattr(file, "read", lambda self, numbers: seen.extend(numbers) or [])
     monkeypatch.setattr(type(orders), "_pack", lambda self, documents: documents)
     orders.draw_lane(key, count, "train", 1, 4)
     assert len(seen) == count // 4
