@@ -23,7 +23,7 @@ from mecheval_jax.reporting.writers import JsonLines
 from mecheval_jax.run_folder import RunFolder, differences, write_text
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
-from mecheval_jax.training.state import abstract_state
+from mecheval_jax.training.state import abstract_state, saved_part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,17 +139,17 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
     experiment = folder.experiment()
     checkpoints = _checkpoints(folder)
     mesh = make_mesh(jax.devices()[:1])
-    abstract = abstract_state(experiment.model, experiment.training, mesh)
+    abstract = saved_part(abstract_state(experiment.model, experiment.training, mesh))
     try:
         if step is not None:
-            state = checkpoints.read(step, abstract)
+            saved = checkpoints.read(step, abstract)
         else:
-            state = checkpoints.restore(abstract, _Say(), set_aside=False)
+            saved = checkpoints.restore(abstract, _Say(), set_aside=False)
     finally:
         checkpoints.close()
-    if state is None:
+    if saved is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
-    return Run(folder, experiment, jax.device_get(state.params), int(state.step))
+    return Run(folder, experiment, jax.device_get(saved["params"]), int(saved["step"]))
 
 
 def kept_steps(workdir: str | os.PathLike) -> list[int]:

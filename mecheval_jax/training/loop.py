@@ -16,7 +16,14 @@ from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import evaluation_batch
 from mecheval_jax.training.hooks import Hooks
-from mecheval_jax.training.state import TrainState, abstract_state, create_state
+from mecheval_jax.training.intervals import is_evaluation, next_stop
+from mecheval_jax.training.state import (
+    TrainState,
+    abstract_state,
+    create_state,
+    restored_state,
+    saved_part,
+)
 from mecheval_jax.training.step import compile_steps, loss_and_accuracy
 
 
@@ -42,19 +49,6 @@ def _is_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
-def next_stop(step: int, training: TrainingConfig) -> int:
-    """The step at which the host next looks in.
-
-    The next multiple of each interval: a resumed run stops where an undisturbed one does.
-    """
-    intervals = (
-        training.steps_per_dispatch,
-        training.evaluate_every,
-        training.checkpoint_every,
-    )
-    return min(training.steps, *((step // every + 1) * every for every in intervals))
-
-
 def restore_or_create(
     model: ModelConfig,
     training: TrainingConfig,
@@ -64,10 +58,11 @@ def restore_or_create(
 ) -> TrainState:
     """The state of the newest checkpoint that can be read, or a new one."""
     any_before = bool(checkpoints.steps())
-    restored = checkpoints.restore(abstract_state(model, training, mesh), hooks)
-    if restored is not None:
-        hooks.say(f"resuming at step {int(restored.step)}")
-        return restored
+    abstract = abstract_state(model, training, mesh)
+    saved = checkpoints.restore(saved_part(abstract), hooks)
+    if saved is not None:
+        hooks.say(f"resuming at step {int(saved['step'])}")
+        return restored_state(saved, training, abstract)
     if any_before:
         hooks.say("no checkpoint can be read: starting anew")
     return create_state(model, training, mesh)
@@ -148,8 +143,9 @@ def fit(
         while step < training.steps:
             stop = next_stop(step, training)
             state, metrics = run(state, stop - step)
-            at_evaluation = stop % training.evaluate_every == 0 or stop == training.steps
-            scores = evaluate(state.params, development) if at_evaluation else None
+            scores = None
+            if is_evaluation(stop, training):
+                scores = evaluate(state.params, development)
             settle(pending)
             pending = _Dispatched(step, stop - step, metrics, scores)
             step = stop
@@ -160,5 +156,5 @@ def fit(
                 # parameters before it.
                 if not _is_finite((state.params, state.moments)):
                     raise diverged(step - 1, "the parameters are not finite after the update")
-                checkpoints.save(state)
+                checkpoints.save(step, saved_part(state))
     return state
