@@ -81,7 +81,8 @@ def train(
     folder.open(experiment)
     model, task, training = experiment.model, experiment.task, experiment.training
     checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
-    if folder.read_summary().get("finished") and training.steps in checkpoints.steps():
+    summary = folder.read_summary()
+    if summary.get("finished") and summary.get("step") in checkpoints.steps():
         checkpoints.close()
         say(f"{folder.path}: this run is finished, nothing to train")
         return folder
@@ -109,7 +110,7 @@ def train(
     write_text(folder.slices, as_csv(rows))
     folder.update_summary(
         finished=True,
-        step=training.steps,
+        step=int(state.step),
         mixer=model.mixer,
         width=model.width,
         layers=model.layers,
@@ -219,7 +220,7 @@ def intervene(
         evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
         experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
         experiment.check_interventions()
-        if step is None and run.step != experiment.training.steps:
+        if step is None and not run.folder.read_summary().get("finished"):
             say(f"{run.folder.path}: training is not finished; reading step {run.step}")
         batch = documents_of(experiment) if batch is None else batch
         say(

@@ -355,3 +355,26 @@ def test_divergence_in_the_last_update(tmp_path):
     folder = RunFolder(tmp_path / "run")
     assert not states_of(folder, experiment)
     assert folder.read_summary() == {"finished": False, "diverged_at": 0}
+
+
+# Early end ------------------------------------------------------------------------------------
+
+
+def test_training_ends_at_the_target(tmp_path):
+    """Catches a target that is ignored, one that is looked at late, and a resume that goes on."""
+    target = {"learning_rate": 1e-2, "steps": 200, "evaluate_every": 20, "checkpoint_every": 200}
+    experiment = small.experiment(small.ONE_LAYER, **target, target_accuracy=0.3)
+    folder = runs.train(experiment, tmp_path / "run")
+    dev = [row for row in folder.read_metrics() if row["split"] == "dev"]
+    end = folder.read_summary()["step"]
+    assert 20 < end < 200
+    assert [row["accuracy"] >= 0.3 for row in dev] == [False] * (len(dev) - 1) + [True]
+    assert dev[-1]["step"] == end
+    assert runs.load(folder.path).step == end
+
+    before = folder.metrics.read_text()
+    runs.train(experiment, folder.path)  # finished: skipped
+    folder.summary.unlink()  # as if it had been broken off before it was written
+    runs.train(experiment, folder.path)
+    assert folder.read_summary()["step"] == end
+    assert folder.metrics.read_text() == before

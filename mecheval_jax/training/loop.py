@@ -89,7 +89,7 @@ def fit(
     checkpoints: Checkpoints,
     hooks: Hooks,
 ) -> TrainState:
-    """Train to the last step.
+    """Train to the last step, or to the evaluation at which the target accuracy is reached.
 
     Metrics of a stretch are fetched after the next one is dispatched, so that the device
     does not wait for the host.
@@ -140,7 +140,20 @@ def fit(
                 note += f", dev accuracy {dev_accuracy:.1%}"
             hooks.advance(end, note)
 
-        while step < training.steps:
+        def reached(at: int, scores) -> bool:
+            """Whether training is over at an evaluation, by its accuracy (on the device)."""
+            target = training.target_accuracy
+            if target is None or scores is None:
+                return False
+            met = bool(scores[1] >= np.float32(target))
+            if met:
+                hooks.say(f"the target of {target:.1%} on dev documents is reached at step {at}")
+            return met
+
+        # A run that was broken off after its last checkpoint may be over already.
+        resumed = step > 0 and training.target_accuracy and is_evaluation(step, training)
+        over = reached(step, evaluate(state.params, development) if resumed else None)
+        while step < training.steps and not over:
             stop = next_stop(step, training)
             state, metrics = run(state, stop - step)
             scores = None
@@ -149,7 +162,8 @@ def fit(
             settle(pending)
             pending = _Dispatched(step, stop - step, metrics, scores)
             step = stop
-            if step % training.checkpoint_every == 0 or step == training.steps:
+            over = reached(step, scores)
+            if over or step % training.checkpoint_every == 0 or step == training.steps:
                 settle(pending)
                 pending = None
                 # No state that diverged is ever saved. The loss of a step tells only of the
