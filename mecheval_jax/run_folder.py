@@ -7,8 +7,11 @@ checkpoints/       orbax                      transitions.csv  changes of the ve
 summary.json       accuracy and verdict       slices.csv       accuracy by length, pairs, ...
 figures/           PNG and SVG                analyses/        tables of further analyses
                                               report.html      all of it, to look at
+
+A member of a sweep's group has ``member.json`` in place of checkpoints: the group has them.
 """
 
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -36,7 +39,7 @@ class RunFolder:
         self.grammar = self.path / "grammar.json"
         self.provenance = self.path / "provenance.json"
         self.metrics = self.path / "metrics.jsonl"
-        self.checkpoints = self.path / "checkpoints"
+        self.member = self.path / "member.json"
         self.interchange = self.path / "interchange.csv"
         self.controls = self.path / "controls.csv"
         self.evidence = self.path / "evidence.npz"
@@ -46,6 +49,15 @@ class RunFolder:
         self.analyses = self.path / "analyses"
         self.figures = self.path / "figures"
         self.report = self.path / "report.html"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Where the parameters are: the run's own, or for a member of a group the group's."""
+        return (self.path / "../.." if self.member.exists() else self.path) / "checkpoints"
+
+    def read_member(self) -> "MemberPlace | None":
+        """Which part of the group's checkpoints is this run's; None for a run on its own."""
+        return MemberPlace(**read_json(self.member)) if self.member.exists() else None
 
     @property
     def name(self) -> str:
@@ -131,6 +143,19 @@ class RunFolder:
         if self.metrics.exists():
             kept = [json.dumps(row) for row in self.read_metrics() if row["step"] <= step]
             write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberPlace:
+    """Where a member of a group stands, as in ``member.json``.
+
+    Attributes:
+        place: along the axis of members.
+        of: how many members the group has.
+    """
+
+    place: int
+    of: int
 
 
 DRAFT = ".part"

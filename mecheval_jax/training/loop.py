@@ -3,11 +3,9 @@
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from mecheval_jax.array_types import Array, Bool, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.partitioning.mesh import check_batch, documents_sharding
@@ -24,7 +22,7 @@ from mecheval_jax.training.state import (
     restored_state,
     saved_part,
 )
-from mecheval_jax.training.step import compile_steps, loss_and_accuracy
+from mecheval_jax.training.step import compile_steps, is_finite, loss_and_accuracy
 
 
 class Diverged(UserError):
@@ -43,10 +41,7 @@ class Diverged(UserError):
         self.step = step
 
 
-@jax.jit
-def _is_finite(tree: PyTree) -> Bool[Array, ""]:
-    """Whether every number of a tree is finite."""
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+_is_finite = jax.jit(is_finite)
 
 
 def restore_or_create(
