@@ -27,7 +27,7 @@ LAYERS = (
     ("sweep_folder",),
     ("reporting",),
     ("runs", "benchmarks", "command_line"),
-    ("analyses",),
+    ("analyses", "sweeps"),
 )
 """From the bottom up. Those of one layer do not know each other; the longest name counts."""
 

@@ -1,0 +1,1 @@
+"""Sweeps: many members trained together, group by group."""
