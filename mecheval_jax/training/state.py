@@ -5,6 +5,7 @@ import typing
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -12,7 +13,7 @@ from mecheval_jax.array_types import Array, Int, Key, PyTree
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.partitioning.rules import DATA_PARALLEL, Rule, shardings
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.optimizer import ADAM, Hyperparameters
+from mecheval_jax.training.optimizer import Hyperparameters, new_moments
 
 
 @typing.no_type_check  # as a tree it also holds shapes and shardings
@@ -24,7 +25,7 @@ class TrainState:
         step: steps taken; it is also the state of the data.
         params: parameters of the model.
         moments: Adam's running means.
-        hyperparameters: learning rate, weight decay and schedule length, as data.
+        hyperparameters: what runs of one shape differ in, as data.
         key: of the documents; folded with the step.
     """
 
@@ -35,19 +36,34 @@ class TrainState:
     key: Key
 
 
-def new_state(model: ModelConfig, training: TrainingConfig) -> TrainState:
+HYPERPARAMETERS = {
+    "learning_rate": np.float32,
+    "weight_decay": np.float32,
+    "beta1": np.float32,
+    "beta2": np.float32,
+    "steps": np.int32,
+    "seed": np.uint32,
+    "data_seed": np.uint32,
+}
+"""Fields of `TrainingConfig` in which runs of one shape may differ, and their types as data."""
+
+
+def hyperparameters_of(training: TrainingConfig) -> Hyperparameters:
+    """The part of a config that is data, on the host."""
+    return Hyperparameters(
+        **{name: kind(getattr(training, name)) for name, kind in HYPERPARAMETERS.items()}
+    )
+
+
+def new_state(model: ModelConfig, hyperparameters: Hyperparameters) -> TrainState:
     """The state before the first step. Traceable."""
-    params = initialize(model, jax.random.key(training.seed))
+    params = initialize(model, jax.random.key(hyperparameters.seed))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        moments=ADAM.init(params),
-        hyperparameters=Hyperparameters(
-            learning_rate=jnp.float32(training.learning_rate),
-            weight_decay=jnp.float32(training.weight_decay),
-            steps=jnp.int32(training.steps),
-        ),
-        key=jax.random.key(training.data_seed),
+        moments=new_moments(params),
+        hyperparameters=jax.tree.map(jnp.asarray, hyperparameters),
+        key=jax.random.key(hyperparameters.data_seed),
     )
 
 
@@ -58,7 +74,7 @@ def abstract_state(
     rules: tuple[Rule, ...] = DATA_PARALLEL,
 ) -> TrainState:
     """Shapes, types and shardings of the state, nothing allocated."""
-    shapes = jax.eval_shape(lambda: new_state(model, training))
+    shapes = jax.eval_shape(lambda: new_state(model, hyperparameters_of(training)))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -74,4 +90,5 @@ def create_state(
 ) -> TrainState:
     """A new state, each parameter drawn on the devices that will hold it."""
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, training, mesh, rules))
-    return jax.jit(lambda: new_state(model, training), out_shardings=where)()
+    create = jax.jit(new_state, static_argnums=0, out_shardings=where)
+    return create(model, hyperparameters_of(training))

@@ -47,10 +47,11 @@ def train_step(
     model: ModelConfig,
     task: Task,
     training: TrainingConfig,
-    mesh: Mesh,
+    mesh: Mesh | None,
 ) -> tuple[TrainState, Metrics]:
-    """One step of AdamW on a batch."""
-    batch = jax.lax.with_sharding_constraint(batch, documents_sharding(mesh))
+    """One step of AdamW on a batch, spread over a mesh or, with None, where it is."""
+    if mesh is not None:
+        batch = jax.lax.with_sharding_constraint(batch, documents_sharding(mesh))
     (loss, accuracy), gradients = jax.value_and_grad(
         lambda params: loss_and_accuracy(model, params, task, batch), has_aux=True
     )(state.params)
