@@ -12,6 +12,7 @@ from mecheval_jax import command_line
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+WRITERS = command_line.define_writers()
 flags.mark_flag_as_required("config")
 
 
@@ -19,7 +20,7 @@ def main():
     """Run the program."""
     from mecheval_jax import experiment, runs
 
-    runs.train(experiment.from_config(CONFIG.value), WORKDIR.value)
+    runs.train(experiment.from_config(CONFIG.value), WORKDIR.value, writers=WRITERS.value)
 
 
 if __name__ == "__main__":

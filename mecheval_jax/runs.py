@@ -19,7 +19,8 @@ from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
 from mecheval_jax.reporting.record import Record, record_answers
-from mecheval_jax.reporting.writers import JsonLines
+from mecheval_jax.reporting.trackers import check_trackers
+from mecheval_jax.reporting.writers import Writer, open_writers
 from mecheval_jax.run_folder import RunFolder, differences
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
@@ -46,7 +47,7 @@ class Run:
 class _Hooks:
     """Training hooks that write to the run folder and show progress."""
 
-    def __init__(self, writer: JsonLines, progress: Progress):
+    def __init__(self, writer: Writer, progress: Progress):
         self._writer, self._progress = writer, progress
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
@@ -67,14 +68,25 @@ class _Say(_Hooks):
 
 
 def train(
-    experiment: Experiment, workdir: str | os.PathLike, mesh: Mesh | None = None
+    experiment: Experiment,
+    workdir: str | os.PathLike,
+    mesh: Mesh | None = None,
+    writers: Sequence[str] = (),
 ) -> RunFolder:
     """Train to the end, or on from where a broken run stands; a finished one is skipped.
 
+    Args:
+        experiment: what to train.
+        workdir: folder of the run.
+        mesh: of devices; all if None.
+        writers: of `TRACKERS`, which get the metrics beside ``metrics.jsonl`` and ``.csv``.
+
     Raises:
         UserError: a workdir that holds something else, a batch that does not divide over
-            the devices; `Diverged` where the loss is no longer finite.
+            the devices, an unknown writer or one that is not installed; `Diverged` where the loss
+            is no longer finite.
     """
+    check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
     check_batch(experiment.training.batch_size, mesh)
     folder = RunFolder(workdir)
@@ -91,11 +103,12 @@ def train(
         step = int(state.step)
         folder.forget_after(step)
         title = f"training {model.mixer} {folder.name}"
-        writer = JsonLines(folder.metrics)
-        with Progress(title, training.steps, step) as progress:
+        with (
+            open_writers(writers, folder.path) as writer,
+            Progress(title, training.steps, step) as progress,
+        ):
             hooks = _Hooks(writer, progress)
             state = fit(state, model, task, training, mesh, checkpoints, hooks)
-        writer.close()
     except Diverged as error:
         folder.update_summary(finished=False, diverged_at=error.step)
         raise

@@ -25,6 +25,7 @@ LAYERS = (
     ("evaluation",),
     ("run_folder",),
     ("sweep_folder",),
+    ("sweep_status",),
     ("reporting",),
     ("runs", "benchmarks", "command_line"),
     ("analyses", "sweeps"),
