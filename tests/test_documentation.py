@@ -67,7 +67,6 @@ def test_commands_and_snippets_in_order(document, folder):
     assert ran >= 5
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_snippets_on_interventions_follow_one_another():
     """Catches a rewrite that the page names and the code does not have, or with other arguments."""
     snippets = blocks("docs/interventions.md", "python")
