@@ -2,7 +2,9 @@
 
     python -m launch.train --config=configs/recall.py:mixer=attention,width=64 --workdir=DIR
 
-The same command resumes a run that was broken off, and skips one that is finished.
+The same command resumes a run that was broken off, and skips one that is finished. Started on
+several hosts (``--coordinator=HOST:PORT --processes=N --process_id=I``, or by a cluster, which says
+so itself) it is one run on all their devices; see docs/hosts.md.
 """
 
 from absl import flags
@@ -24,4 +26,4 @@ def main():
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, many_hosts=True)
