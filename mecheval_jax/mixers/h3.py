@@ -64,17 +64,22 @@ class H3(nn.Module):
         """Size of both states; the length limit is rounded up to whole conjugate pairs."""
         return self.d_state or self.max_length + self.max_length % 2
 
+    @property
+    def heads(self) -> int:
+        """Number of heads."""
+        return self.width // self.head_dim
+
     def setup(self):
         declare(self)
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
             nn.Dense(self.width, kernel_init=initializers.dense) for _ in range(4)
         )
-        heads, shift = self.width // self.head_dim, (self.width, self.state_size)
+        shift = (self.width, self.state_size)
         self.shift_B = self.param("shift_B", _first, shift)
         self.shift_C = self.param("shift_C", initializers.uniform(self.state_size**-0.5), shift)
         self.shift_D = self.param("shift_D", nn.initializers.normal(1.0), (self.width,))
-        self.kernel = S4DKernel(heads, self.state_size, self.discretization)
-        self.D = self.param("D", nn.initializers.normal(1.0), (heads,))
+        self.kernel = S4DKernel(self.heads, self.state_size, self.discretization)
+        self.D = self.param("D", nn.initializers.normal(1.0), (self.heads,))
 
     def _project(self, read, x):
         return self.q(self.q_proj(read)), self.k(self.k_proj(x)), self.v_proj(x)
@@ -113,11 +118,11 @@ class H3(nn.Module):
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty states; their sizes do not depend on `max_length`."""
         del max_length
-        heads, size = self.width // self.head_dim, self.head_dim
+        size = self.head_dim
         return {
             "shift": jnp.zeros((batch, self.width, self.state_size)),
             "ssm": jnp.zeros(
-                (batch, size, size, heads, self.state_size // 2), jnp.result_type(complex)
+                (batch, size, size, self.heads, self.state_size // 2), jnp.result_type(complex)
             ),
         }
 

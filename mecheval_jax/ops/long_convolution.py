@@ -9,8 +9,8 @@ Three backends, equal in value and gradient:
     length^2 work, but work that matrix units do well.
 ``fft``
     zero-padded real FFTs: length log length work. XLA replicates the operand of an
-    FFT on every device, so under a mesh with a ``data`` axis the transform runs
-    inside ``jax.shard_map``, each device on its own documents.
+    FFT on every device, so under a mesh the transform runs inside ``jax.shard_map``,
+    each device on its own documents and channels.
 ``direct``
     a sum over lags in order, for checks.
 
@@ -24,10 +24,10 @@ from collections.abc import Callable
 import chex
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
+from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, current_mesh, fitted
 from mecheval_jax.ops.precision import in_float32
 
 TOEPLITZ_LIMIT = 64
@@ -85,13 +85,12 @@ def _toeplitz(x, filter):
 
 
 def _fft(x, filter):
-    mesh = jax.sharding.get_abstract_mesh()
-    if "data" not in mesh.axis_names:
+    mesh = current_mesh()
+    if mesh is None:
         return _fft_on_one_device(x, filter)
-    documents = PartitionSpec("data")
-    return jax.shard_map(
-        _fft_on_one_device, in_specs=(documents, PartitionSpec()), out_specs=documents
-    )(x, filter)
+    inputs = fitted((DOCUMENTS, None, MODEL), x.shape, mesh.shape)
+    taps = fitted((None, MODEL), filter.shape, mesh.shape)
+    return jax.shard_map(_fft_on_one_device, in_specs=(inputs, taps), out_specs=inputs)(x, filter)
 
 
 def _fft_on_one_device(x, filter):

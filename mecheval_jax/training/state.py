@@ -10,7 +10,8 @@ from jax.sharding import Mesh
 
 from mecheval_jax.array_types import Array, Int, Key, PyTree
 from mecheval_jax.models.language_model import ModelConfig, initialize
-from mecheval_jax.partitioning.rules import DATA_PARALLEL, Rule, shardings
+from mecheval_jax.partitioning.padding import padded_rows, resize_tables
+from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.optimizer import ADAM, Hyperparameters
 
@@ -35,9 +36,16 @@ class TrainState:
     key: Key
 
 
-def new_state(model: ModelConfig, training: TrainingConfig) -> TrainState:
-    """The state before the first step. Traceable."""
+def new_state(model: ModelConfig, training: TrainingConfig, rows: int | None = None) -> TrainState:
+    """The state before the first step. Traceable.
+
+    Args:
+        model: shape of the model.
+        training: regime.
+        rows: of the tables of the vocabulary, if they are padded.
+    """
     params = initialize(model, jax.random.key(training.seed))
+    params = params if rows is None else resize_tables(params, rows)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -55,10 +63,21 @@ def abstract_state(
     model: ModelConfig,
     training: TrainingConfig,
     mesh: Mesh,
-    rules: tuple[Rule, ...] = DATA_PARALLEL,
+    rules: tuple[Rule, ...] | None = None,
+    *,
+    rows: int | None = None,
 ) -> TrainState:
-    """Shapes, types and shardings of the state, nothing allocated."""
-    shapes = jax.eval_shape(lambda: new_state(model, training))
+    """Shapes, types and shardings of the state, nothing allocated.
+
+    Args:
+        model: shape of the model.
+        training: regime.
+        mesh: the devices that hold it.
+        rules: where on them; `rules_of` the model if None.
+        rows: of the tables of the vocabulary, if they are padded.
+    """
+    rules = rules_of(model, mesh) if rules is None else rules
+    shapes = jax.eval_shape(lambda: new_state(model, training, rows))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -70,8 +89,10 @@ def create_state(
     model: ModelConfig,
     training: TrainingConfig,
     mesh: Mesh,
-    rules: tuple[Rule, ...] = DATA_PARALLEL,
+    rules: tuple[Rule, ...] | None = None,
 ) -> TrainState:
-    """A new state, each parameter drawn on the devices that will hold it."""
-    where = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, training, mesh, rules))
-    return jax.jit(lambda: new_state(model, training), out_shardings=where)()
+    """A new state with padded tables, each parameter drawn on the devices that will hold it."""
+    rows = padded_rows(model.vocabulary_size, mesh)
+    abstract = abstract_state(model, training, mesh, rules, rows=rows)
+    where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    return jax.jit(lambda: new_state(model, training, rows), out_shardings=where)()
