@@ -47,6 +47,8 @@ def base() -> ConfigDict:
     config.training.batch_size = 32  # documents per step
     config.training.learning_rate = 1e-3  # the highest of the schedule
     config.training.weight_decay = 0.0  # decoupled, of every parameter
+    config.training.beta1 = 0.9  # of Adam's running mean of gradients
+    config.training.beta2 = 0.999  # of Adam's running mean of their squares
     config.training.warmup_fraction = 0.1  # share of the steps in which the rate rises
     config.training.decay = "cosine"  # cosine, linear, constant
     config.training.training_batches = config_dict.placeholder(int)  # None: fresh documents
@@ -54,6 +56,8 @@ def base() -> ConfigDict:
     config.training.data_seed = 0  # of the documents
     config.training.evaluate_every = 500  # steps
     config.training.evaluation_documents = 320  # of such an evaluation, split dev
+    # Accuracy on them, 0 to 1, at which training ends early; None: never.
+    config.training.target_accuracy = config_dict.placeholder(float)
     config.training.checkpoint_every = 5000  # steps
     config.training.keep_checkpoints = 2  # the newest that are kept; 0: all
     config.training.steps_per_dispatch = 100  # steps compiled into one program

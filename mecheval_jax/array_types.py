@@ -26,9 +26,20 @@ Tokens, positions and lengths are int32; activations and parameters float32
 unless a caller asks for float64 (``jax.enable_x64``).
 """
 
-from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray, PyTree, Shaped, UInt32
 
-__all__ = ["Array", "Bool", "Complex", "Float", "Int", "Key", "PyTree", "Scalar", "Shaped"]
+__all__ = [
+    "Array",
+    "Bool",
+    "Complex",
+    "Float",
+    "Int",
+    "Key",
+    "PyTree",
+    "Scalar",
+    "Shaped",
+    "UInt32",
+]
 
 Key = PRNGKeyArray
 """A typed random key (``jax.random.key``)."""

@@ -16,7 +16,7 @@ from mecheval_jax.evaluation.findings import find
 from mecheval_jax.evaluation.mechanism import Verdict, judge
 from mecheval_jax.evaluation.slices import as_csv, slice_accuracy
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.partitioning.mesh import check_batch, make_mesh
+from mecheval_jax.partitioning.mesh import check_batch, gather, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
 from mecheval_jax.reporting.record import Record
 from mecheval_jax.reporting.writers import JsonLines
@@ -76,10 +76,11 @@ def train(
             the devices; `Diverged` where the loss is no longer finite.
     """
     mesh = make_mesh() if mesh is None else mesh
-    check_batch(experiment.training.batch_size, mesh)
+    training = experiment.training
+    check_batch(training.batch_size, mesh, training.gradient_accumulation)
     folder = RunFolder(workdir)
     folder.open(experiment)
-    model, task, training = experiment.model, experiment.task, experiment.training
+    model, task = experiment.model, experiment.task
     checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
     if folder.read_summary().get("finished") and training.steps in checkpoints.steps():
         checkpoints.close()
@@ -101,7 +102,7 @@ def train(
     finally:
         checkpoints.close()
     batch = documents_of(experiment)
-    answers = answer_all(state.params, experiment, batch)
+    answers = answer_all(gather(state.params, mesh), experiment, batch)
     scores = summarize(answers, experiment, batch)
     rows = slice_accuracy(
         task.properties(batch), answers.correct, batch.weights, experiment.evaluation.confidence

@@ -25,6 +25,7 @@ LAYERS = (
     ("experiment",),
     ("evaluation",),
     ("run_folder",),
+    ("sweep_folder",),
     ("reporting",),
     ("runs", "benchmarks", "command_line"),
     ("analyses",),

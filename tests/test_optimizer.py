@@ -5,32 +5,37 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.training.optimizer import ADAM, Hyperparameters, schedule, update
+from mecheval_jax.training.optimizer import Hyperparameters, new_moments, schedule, update
 
 SHAPES = {"kernel": (3, 4), "bias": (5,)}
 
 
-def hyperparameters(learning_rate, weight_decay=0.0, steps=10):
+def hyperparameters(learning_rate, weight_decay=0.0, steps=10, beta1=0.9, beta2=0.999):
     return Hyperparameters(
         learning_rate=jnp.float32(learning_rate),
         weight_decay=jnp.float32(weight_decay),
+        beta1=jnp.float32(beta1),
+        beta2=jnp.float32(beta2),
         steps=jnp.int32(steps),
+        seed=jnp.uint32(0),
+        data_seed=jnp.uint32(0),
     )
 
 
-def plain_adamw(params, gradients, factors, rate, decay):
+def plain_adamw(params, gradients, factors, rate, decay, beta1, beta2):
     """AdamW (Loshchilov and Hutter 2019) in float64, one array, one step after the other."""
     p = params.astype(np.float64)
     m, v = np.zeros_like(p), np.zeros_like(p)
     for t, (g, factor) in enumerate(zip(gradients.astype(np.float64), factors, strict=True), 1):
-        m = 0.9 * m + 0.1 * g
-        v = 0.999 * v + 0.001 * g**2
-        corrected_m, corrected_v = m / (1 - 0.9**t), v / (1 - 0.999**t)
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        corrected_m, corrected_v = m / (1 - beta1**t), v / (1 - beta2**t)
         p = p - rate * factor * (corrected_m / (np.sqrt(corrected_v) + 1e-8) + decay * p)
     return p
 
 
-def test_ten_steps_of_adamw():
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.95)])
+def test_ten_steps_of_adamw(betas):
     """Catches decay inside the gradient, no bias correction, another epsilon or its place."""
     generator = np.random.default_rng(0)
     rate, decay, factors = 0.03, 0.1, np.linspace(0, 1, 10)
@@ -42,15 +47,19 @@ def test_ten_steps_of_adamw():
         for name, s in SHAPES.items()
     }
     params = jax.tree.map(jnp.asarray, start)
-    moments = ADAM.init(params)
+    moments = new_moments(params)
     step = jax.jit(update)
     for t in range(10):
         gradient = {name: jnp.asarray(g[t]) for name, g in gradients.items()}
         params, moments = step(
-            gradient, moments, params, hyperparameters(rate, decay), jnp.float32(factors[t])
+            gradient,
+            moments,
+            params,
+            hyperparameters(rate, decay, 10, *betas),
+            jnp.float32(factors[t]),
         )
     for name in SHAPES:
-        expected = plain_adamw(start[name], gradients[name], factors, rate, decay)
+        expected = plain_adamw(start[name], gradients[name], factors, rate, decay, *betas)
         np.testing.assert_allclose(params[name], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -90,7 +99,7 @@ def test_rate_zero_changes_nothing():
     params = {"kernel": jnp.array([1.5, -2.0, 3e-5])}
     gradients = {"kernel": jnp.array([1.0, 1e-9, -1e3])}
     after, moments = update(
-        gradients, ADAM.init(params), params, hyperparameters(1.0, 0.1), jnp.float32(0)
+        gradients, new_moments(params), params, hyperparameters(1.0, 0.1), jnp.float32(0)
     )
     np.testing.assert_array_equal(after["kernel"], params["kernel"])
     assert np.all(np.asarray(moments.mu["kernel"]) != 0)
@@ -107,8 +116,9 @@ def test_hyperparameters_are_data():
         return update(gradients, moments, params, values, factor)[0]
 
     params = {"kernel": jnp.ones(3)}
-    moments = ADAM.init(params)._replace(count=jnp.int32(5))
+    moments = new_moments(params)._replace(count=jnp.int32(5))
     variants = [(1e-3, 0.0, 10), (1e-1, 0.0, 10), (1e-3, 0.5, 10), (1e-3, 0.0, 1000)]
+    variants += [(1e-3, 0.0, 10, 0.5), (1e-3, 0.0, 10, 0.9, 0.5)]
     results = [step(params, moments, params, hyperparameters(*v))["kernel"] for v in variants]
     assert len(traces) == 1
     assert len({np.asarray(result).tobytes() for result in results}) == len(variants)

@@ -14,7 +14,6 @@ from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.mesh_axes import MODEL
-from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.partitioning.rules import path_name
 
 TABLES = ((r"token_embedding/embedding$", 0), (r"output_head/kernel$", 1))
@@ -42,3 +41,13 @@ def resize_tables(tree: PyTree, rows: int) -> PyTree:
         return leaf
 
     return jax.tree.map_with_path(resize, tree)
+
+
+def resized(state: PyTree, abstract: PyTree) -> PyTree:
+    """A train state with its tables as long as those of `abstract`, and placed as it says."""
+    sizes = [jax.tree.map(jnp.shape, tree) for tree in (state, abstract)]
+    if sizes[0] == sizes[1]:
+        return state
+    rows = len(abstract.params["token_embedding"]["embedding"])
+    where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    return jax.jit(resize_tables, static_argnums=1, out_shardings=where)(state, rows)

@@ -16,6 +16,8 @@ class TrainingConfig:
         batch_size: documents per step.
         learning_rate: the highest of the schedule.
         weight_decay: decoupled decay of every parameter.
+        beta1: of Adam's running mean of gradients.
+        beta2: of Adam's running mean of their squares.
         warmup_fraction: share of the steps in which the rate rises linearly from 0.
         decay: ``cosine``, ``linear`` or ``constant`` after the warm-up.
         training_batches: batches of a fixed training set that is replayed unshuffled;
@@ -24,6 +26,7 @@ class TrainingConfig:
         data_seed: of the documents.
         evaluate_every: steps between evaluations on dev documents.
         evaluation_documents: documents of such an evaluation.
+        target_accuracy: accuracy (0 to 1) on them at which training ends early; None for never.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: the newest checkpoints that are kept; all if None or 0.
         steps_per_dispatch: steps compiled into one program.
@@ -38,6 +41,8 @@ class TrainingConfig:
     batch_size: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
     warmup_fraction: float = 0.1
     decay: str = "cosine"
     training_batches: int | None = None
@@ -45,6 +50,7 @@ class TrainingConfig:
     data_seed: int = 0
     evaluate_every: int = 500
     evaluation_documents: int = 320
+    target_accuracy: float | None = None
     checkpoint_every: int = 5000
     keep_checkpoints: int | None = 2
     steps_per_dispatch: int = 100
@@ -76,6 +82,13 @@ class TrainingConfig:
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
                 raise UserError(f"training.{name} is {value}: 0 or a positive number")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"training.{name} is {getattr(self, name)}: 0 <= {name} < 1")
+        if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
+            raise UserError(
+                f"training.target_accuracy is {self.target_accuracy}: above 0, at most 1, or None"
+            )
         for name in ("seed", "data_seed"):
             if not 0 <= getattr(self, name) < 2**32:
                 raise UserError(f"training.{name} is {getattr(self, name)}: 0 to 4294967295")

@@ -10,7 +10,8 @@ from jax.sharding import Mesh
 from mecheval_jax.array_types import Array, Bool, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.partitioning.mesh import check_batch, documents_sharding
+from mecheval_jax.partitioning.mesh import check_batch, document_shards, documents_sharding
+from mecheval_jax.partitioning.padding import resized
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.config import TrainingConfig
@@ -67,7 +68,7 @@ def restore_or_create(
     restored = checkpoints.restore(abstract_state(model, training, mesh), hooks)
     if restored is not None:
         hooks.say(f"resuming at step {int(restored.step)}")
-        return restored
+        return resized(restored, abstract_state(model, training, mesh, padded=True))
     if any_before:
         hooks.say("no checkpoint can be read: starting anew")
     return create_state(model, training, mesh)
@@ -94,7 +95,7 @@ def fit(
     checkpoints: Checkpoints,
     hooks: Hooks,
 ) -> TrainState:
-    """Train to the last step.
+    """Train to the last step, and return its state, with tables of the vocabulary alone.
 
     Metrics of a stretch are fetched after the next one is dispatched, so that the device
     does not wait for the host.
@@ -103,10 +104,11 @@ def fit(
         Diverged: the loss is not finite; what was written up to there stands.
         UserError: a batch that does not divide over the devices.
     """
-    check_batch(training.batch_size, mesh)
+    check_batch(training.batch_size, mesh, training.gradient_accumulation)
+    kept = abstract_state(model, training, mesh)  # without spare rows of tables
     documents = training.evaluation_documents
     # Spread over the devices where that comes out even, whole on each where not.
-    spread = documents_sharding(mesh) if documents % mesh.size == 0 else None
+    spread = documents_sharding(mesh) if documents % document_shards(mesh) == 0 else None
     with jax.set_mesh(mesh):
         development = evaluation_batch(task, training.data_seed, documents, "dev")
         development = jax.device_put(development, spread)
@@ -160,5 +162,5 @@ def fit(
                 # parameters before it.
                 if not _is_finite((state.params, state.moments)):
                     raise diverged(step - 1, "the parameters are not finite after the update")
-                checkpoints.save(state)
-    return state
+                checkpoints.save(resized(state, kept))
+    return resized(state, kept)

@@ -1,6 +1,6 @@
-"""AdamW (Loshchilov and Hutter 2019) whose rate and decay are data.
+"""AdamW (Loshchilov and Hutter 2019) whose rate, decay and betas are data.
 
-    p <- p - rate(t) (m^ / (sqrt(v^) + 1e-8) + weight_decay p),    betas 0.9 and 0.999
+    p <- p - rate(t) (m^ / (sqrt(v^) + 1e-8) + weight_decay p)
 
 The schedule follows the study: with T steps, t from 0 and w = floor(fraction T), the rate
 is lr t / w while t < w (so the very first step changes nothing), then
@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mecheval_jax.array_types import Array, Float, Int, PyTree, Scalar
+from mecheval_jax.array_types import Array, Float, Int, PyTree, Scalar, UInt32
 
 DECAYS = ("cosine", "linear", "constant")
 
-ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+EPSILON = 1e-8
 
 
 @typing.no_type_check  # as a tree it also holds shapes and shardings
@@ -29,12 +29,24 @@ class Hyperparameters:
     Attributes:
         learning_rate: the highest of the schedule.
         weight_decay: decoupled decay.
+        beta1, beta2: of Adam's running means of gradients and of their squares.
         steps: length T of the schedule.
+        seed: of the initialisation.
+        data_seed: of the documents.
     """
 
     learning_rate: Scalar
     weight_decay: Scalar
+    beta1: Scalar
+    beta2: Scalar
     steps: Int[Array, ""]
+    seed: UInt32[Array, ""]
+    data_seed: UInt32[Array, ""]
+
+
+def new_moments(params: PyTree) -> optax.OptState:
+    """Adam's running means before the first step: zeros, whatever the betas."""
+    return optax.scale_by_adam().init(params)
 
 
 def schedule(
@@ -61,7 +73,8 @@ def update(
     factor: Float[Array, ""],
 ) -> tuple[PyTree, optax.OptState]:
     """New parameters and moments after one step, at `factor` times the learning rate."""
-    directions, moments = ADAM.update(gradients, moments, params)
+    adam = optax.scale_by_adam(hyperparameters.beta1, hyperparameters.beta2, EPSILON)
+    directions, moments = adam.update(gradients, moments, params)
     rate = hyperparameters.learning_rate * factor
 
     def descend(param, direction):

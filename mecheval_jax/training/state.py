@@ -5,6 +5,7 @@ import typing
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -13,7 +14,7 @@ from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.partitioning.padding import padded_rows, resize_tables
 from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.optimizer import ADAM, Hyperparameters
+from mecheval_jax.training.optimizer import Hyperparameters, new_moments
 
 
 @typing.no_type_check  # as a tree it also holds shapes and shardings
@@ -25,7 +26,7 @@ class TrainState:
         step: steps taken; it is also the state of the data.
         params: parameters of the model.
         moments: Adam's running means.
-        hyperparameters: learning rate, weight decay and schedule length, as data.
+        hyperparameters: what runs of one shape differ in, as data.
         key: of the documents; folded with the step.
     """
 
@@ -36,26 +37,37 @@ class TrainState:
     key: Key
 
 
-def new_state(model: ModelConfig, training: TrainingConfig, rows: int | None = None) -> TrainState:
-    """The state before the first step. Traceable.
+HYPERPARAMETERS = {
+    "learning_rate": np.float32,
+    "weight_decay": np.float32,
+    "beta1": np.float32,
+    "beta2": np.float32,
+    "steps": np.int32,
+    "seed": np.uint32,
+    "data_seed": np.uint32,
+}
+"""Fields of `TrainingConfig` in which runs of one shape may differ, and their types as data."""
 
-    Args:
-        model: shape of the model.
-        training: regime.
-        rows: of the tables of the vocabulary, if they are padded.
-    """
-    params = initialize(model, jax.random.key(training.seed))
+
+def hyperparameters_of(training: TrainingConfig) -> Hyperparameters:
+    """The part of a config that is data, on the host."""
+    return Hyperparameters(
+        **{name: kind(getattr(training, name)) for name, kind in HYPERPARAMETERS.items()}
+    )
+
+
+def new_state(
+    model: ModelConfig, hyperparameters: Hyperparameters, rows: int | None = None
+) -> TrainState:
+    """The state before the first step, with tables of so many rows if given. Traceable."""
+    params = initialize(model, jax.random.key(hyperparameters.seed))
     params = params if rows is None else resize_tables(params, rows)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        moments=ADAM.init(params),
-        hyperparameters=Hyperparameters(
-            learning_rate=jnp.float32(training.learning_rate),
-            weight_decay=jnp.float32(training.weight_decay),
-            steps=jnp.int32(training.steps),
-        ),
-        key=jax.random.key(training.data_seed),
+        moments=new_moments(params),
+        hyperparameters=jax.tree.map(jnp.asarray, hyperparameters),
+        key=jax.random.key(hyperparameters.data_seed),
     )
 
 
@@ -65,7 +77,7 @@ def abstract_state(
     mesh: Mesh,
     rules: tuple[Rule, ...] | None = None,
     *,
-    rows: int | None = None,
+    padded: bool = False,
 ) -> TrainState:
     """Shapes, types and shardings of the state, nothing allocated.
 
@@ -74,10 +86,11 @@ def abstract_state(
         training: regime.
         mesh: the devices that hold it.
         rules: where on them; `rules_of` the model if None.
-        rows: of the tables of the vocabulary, if they are padded.
+        padded: whether the tables of the vocabulary are filled up, as in training.
     """
     rules = rules_of(model, mesh) if rules is None else rules
-    shapes = jax.eval_shape(lambda: new_state(model, training, rows))
+    rows = padded_rows(model.vocabulary_size, mesh) if padded else None
+    shapes = jax.eval_shape(lambda: new_state(model, hyperparameters_of(training), rows))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -92,7 +105,7 @@ def create_state(
     rules: tuple[Rule, ...] | None = None,
 ) -> TrainState:
     """A new state with padded tables, each parameter drawn on the devices that will hold it."""
-    rows = padded_rows(model.vocabulary_size, mesh)
-    abstract = abstract_state(model, training, mesh, rules, rows=rows)
+    abstract = abstract_state(model, training, mesh, rules, padded=True)
     where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    return jax.jit(lambda: new_state(model, training, rows), out_shardings=where)()
+    create = jax.jit(new_state, static_argnums=(0, 2), out_shardings=where)
+    return create(model, hyperparameters_of(training), padded_rows(model.vocabulary_size, mesh))

@@ -82,10 +82,11 @@ def train_step(
     model: ModelConfig,
     task: Task,
     training: TrainingConfig,
-    mesh: Mesh,
+    mesh: Mesh | None,
 ) -> tuple[TrainState, Metrics]:
-    """One step of AdamW on a batch."""
-    batch = jax.lax.with_sharding_constraint(batch, documents_sharding(mesh))
+    """One step of AdamW on a batch, spread over a mesh or, with None, where it is."""
+    if mesh is not None:
+        batch = jax.lax.with_sharding_constraint(batch, documents_sharding(mesh))
     gradients, metrics = gradients_and_metrics(model, state.params, task, batch, training)
     factor = schedule(
         state.step, state.hyperparameters.steps, training.warmup_fraction, training.decay

@@ -1,0 +1,152 @@
+"""The folder of a sweep: which runs, in which groups, how each group is doing, what all found.
+
+sweep.json         the base config, what each member changes, the groups
+provenance.json    versions, commit, device
+members.csv        one row for each member and metric     best.csv      the best member of a shape
+success.csv        shares of members that reach an accuracy              report.html
+groups/NAME/
+    status.json        how far it is, rewritten at every stop
+    metrics.jsonl      metrics over steps, a row for each member (metrics.csv: the same)
+    checkpoints/       of all members together
+    members.csv        the members of the group
+    members/INDEX/     the run folder of each member, whose parameters are the group's
+"""
+
+import dataclasses
+import datetime
+import os
+import pathlib
+import socket
+from typing import Any
+
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.run_folder import read_json, write_json
+
+STATES = ("waiting", "running", "preempted", "failed", "finished")
+"""What a group can be: not begun, under way (or dead), to be gone on with, given up, done."""
+
+
+@dataclasses.dataclass
+class GroupStatus:
+    """How a group is doing, as it stands in ``status.json``.
+
+    Attributes:
+        state: of `STATES`.
+        members: how many there are.
+        step: steps taken, of `steps`.
+        steps: of the longest schedule.
+        training: members that still learn; the others are done, stopped early or diverged.
+        diverged: members whose loss was not finite.
+        stopped: members that reached the target accuracy before their last step.
+        best_accuracy: highest of the members on dev documents, 0 to 1; None before an evaluation.
+        rate: member-steps a second.
+        seconds: spent so far, over all attempts.
+        attempts: how often it was started.
+        error: why it failed, one line; empty if it did not.
+        host: name of the machine that works on it.
+        process: id there.
+        updated: when this was written, UTC, ISO 8601.
+    """
+
+    state: str = "waiting"
+    members: int = 0
+    step: int = 0
+    steps: int = 0
+    training: int = 0
+    diverged: int = 0
+    stopped: int = 0
+    best_accuracy: float | None = None
+    rate: float = 0.0
+    seconds: float = 0.0
+    attempts: int = 0
+    error: str = ""
+    host: str = ""
+    process: int = 0
+    updated: str = ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until its last step at the present rate; None before there is one."""
+        left = (self.steps - self.step) * max(self.training, 0)
+        return left / self.rate if self.rate > 0 else None
+
+
+class GroupFolder:
+    """Paths and files of one group."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        self.status = path / "status.json"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.table = path / "members.csv"
+        self.members = path / "members"
+
+    @property
+    def name(self) -> str:
+        """Of the group."""
+        return self.path.name
+
+    def member(self, index: int) -> pathlib.Path:
+        """The run folder of the member with this number in the sweep."""
+        return self.members / f"{index:04d}"
+
+    def read_status(self) -> GroupStatus:
+        """The status; that of a group not begun if there is none.
+
+        Raises:
+            UserError: a damaged file.
+        """
+        if not self.status.exists():
+            return GroupStatus()
+        values = read_json(self.status)
+        known = {field.name for field in dataclasses.fields(GroupStatus)}
+        status = GroupStatus(**{name: value for name, value in values.items() if name in known})
+        choose(f"state in {self.status}", status.state, STATES)
+        return status
+
+    def write_status(self, status: GroupStatus) -> None:
+        """Write the status, with who writes it and when."""
+        status.host, status.process = socket.gethostname(), os.getpid()
+        status.updated = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.status, dataclasses.asdict(status))
+
+
+class SweepFolder:
+    """Paths and files of a sweep."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self.sweep = self.path / "sweep.json"
+        self.provenance = self.path / "provenance.json"
+        self.members = self.path / "members.csv"
+        self.best = self.path / "best.csv"
+        self.success = self.path / "success.csv"
+        self.figures = self.path / "figures"
+        self.report = self.path / "report.html"
+
+    def group(self, name: str) -> GroupFolder:
+        """The folder of one group."""
+        return GroupFolder(self.path / "groups" / name)
+
+    def read(self) -> dict[str, Any]:
+        """What ``sweep.json`` holds.
+
+        ``base`` (a config), ``members`` (for each what it changes: field -> value) and ``groups``
+        (for each its ``name``, ``title`` and the numbers of its ``members``).
+
+        Raises:
+            UserError: the folder holds no sweep.
+        """
+        if not self.sweep.exists():
+            raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")
+        return read_json(self.sweep)
+
+    def groups(self) -> list[GroupFolder]:
+        """The folders of all groups, in order.
+
+        Raises:
+            UserError: the folder holds no sweep.
+        """
+        return [self.group(group["name"]) for group in self.read()["groups"]]
