@@ -14,6 +14,7 @@ not divide its dimension is left out: the array is whole along it.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
@@ -24,8 +25,14 @@ AXES = DATA, FSDP, MODEL = ("data", "fsdp", "model")
 DOCUMENTS = (DATA, FSDP)
 """The axes over which documents are spread."""
 
-Layout = Sequence[str | tuple[str, ...] | None]
-"""Axes of a mesh for the first dimensions of an array; those that follow are whole."""
+FREE = PartitionSpec.UNCONSTRAINED
+"""For a dimension that may be laid out in any way."""
+
+Axes = Any
+"""For one dimension of an array: an axis, several, None for none, or `FREE`."""
+
+Layout = Sequence[Axes]
+"""For the first dimensions of an array; those that follow are whole."""
 
 
 def fitted(layout: Layout, shape: Sequence[int], sizes: Mapping[str, int]) -> PartitionSpec:
@@ -38,6 +45,8 @@ def fitted(layout: Layout, shape: Sequence[int], sizes: Mapping[str, int]) -> Pa
     """
 
     def divides(axes, size):
+        if axes is FREE:
+            return True
         axes = (axes,) if isinstance(axes, str) else axes or ()
         return size % math.prod(sizes[axis] for axis in axes) == 0
 
@@ -61,7 +70,7 @@ def is_spread(axes: Sequence[str] = (FSDP, MODEL)) -> bool:
     return mesh is not None and any(mesh.shape[axis] > 1 for axis in axes)
 
 
-def spread(x: Shaped[Array, "..."], *layout: str | tuple[str, ...] | None) -> Shaped[Array, "..."]:
+def spread(x: Shaped[Array, "..."], *layout: Axes) -> Shaped[Array, "..."]:
     """The same numbers, laid out so on the current mesh; without one, or along ``data``, untouched.
 
     XLA would otherwise choose a layout by itself, and move activations about to have it.

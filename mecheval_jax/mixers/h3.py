@@ -12,7 +12,9 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
+from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.projection import Projection
 from mecheval_jax.mixers.s4d import S4DKernel
 from mecheval_jax.ops import ssm_kernels
 from mecheval_jax.ops.long_convolution import long_convolution
@@ -71,9 +73,10 @@ class H3(nn.Module):
 
     def setup(self):
         declare(self)
-        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
-            nn.Dense(self.width, kernel_init=initializers.dense) for _ in range(4)
+        self.q_proj, self.k_proj, self.v_proj = (
+            nn.Dense(self.width, kernel_init=initializers.dense) for _ in range(3)
         )
+        self.out_proj = Projection(self.width, (self.width,), True, initializers.dense)
         shift = (self.width, self.state_size)
         self.shift_B = self.param("shift_B", _first, shift)
         self.shift_C = self.param("shift_C", initializers.uniform(self.state_size**-0.5), shift)
@@ -86,7 +89,8 @@ class H3(nn.Module):
 
     def _heads(self, h):
         """Channels (head, i) as [..., i, heads]."""
-        return jnp.swapaxes(h.reshape(*h.shape[:-1], -1, self.head_dim), -1, -2)
+        h = jnp.swapaxes(h.reshape(*h.shape[:-1], -1, self.head_dim), -1, -2)
+        return spread(h, DOCUMENTS, *(None,) * (h.ndim - 2), MODEL)
 
     def _outer(self, k, v):
         k, v = self.shift_output(self._heads(k)), self.v(self._heads(v))
@@ -94,7 +98,10 @@ class H3(nn.Module):
 
     def _read(self, q, y):
         o = self.head_output(jnp.einsum("...ih,...ijh->...jh", self._heads(q), y))
-        return self.out_proj(o.reshape(*o.shape[:-2], self.width))
+        # The weights in the shape of o, and not o in theirs: its heads stand on several devices.
+        kernel = self.out_proj.kernel.reshape(*o.shape[-2:], self.width)
+        out = jnp.einsum("...jh,jhd->...d", o, spread(kernel, None, MODEL))
+        return out + self.out_proj.bias[(None,) * (out.ndim - 1)]
 
     def __call__(
         self,

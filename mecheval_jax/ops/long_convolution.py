@@ -39,8 +39,17 @@ def long_convolution(
     x: Float[Array, "batch length width"],
     filter: Float[Array, "length width"],
     backend: str = "auto",
+    *,
+    inner: bool = True,
 ) -> Float[Array, "batch length width"]:
     """Convolve each channel of `x` with its filter, causally.
+
+    Args:
+        x: what is convolved.
+        filter: taps, that of the current token first.
+        backend: one of `BACKENDS`.
+        inner: whether these are inner channels of a mixer, which are spread over devices;
+            those of the residual stream are whole on each.
 
     Raises:
         UserError: an unknown backend.
@@ -49,7 +58,9 @@ def long_convolution(
     if backend == "auto":
         backend = "toeplitz" if x.shape[1] <= TOEPLITZ_LIMIT else "fft"
     choose("backend", backend, BACKENDS)
-    return {"toeplitz": _toeplitz, "fft": _fft, "direct": _direct}[backend](x, filter)
+    if backend == "fft":
+        return _fft(x, filter, MODEL if inner else None)
+    return {"toeplitz": _toeplitz, "direct": _direct}[backend](x, filter)
 
 
 def long_convolution_state(batch: int, max_length: int, width: int) -> dict[str, Array]:
@@ -84,12 +95,12 @@ def _toeplitz(x, filter):
     return jnp.einsum("lsd,bsd->bld", matrix, x)
 
 
-def _fft(x, filter):
+def _fft(x, filter, channels):
     mesh = current_mesh()
     if mesh is None:
         return _fft_on_one_device(x, filter)
-    inputs = fitted((DOCUMENTS, None, MODEL), x.shape, mesh.shape)
-    taps = fitted((None, MODEL), filter.shape, mesh.shape)
+    inputs = fitted((DOCUMENTS, None, channels), x.shape, mesh.shape)
+    taps = fitted((None, channels), filter.shape, mesh.shape)
     return jax.shard_map(_fft_on_one_device, in_specs=(inputs, taps), out_specs=inputs)(x, filter)
 
 

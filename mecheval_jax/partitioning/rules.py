@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.mesh_axes import FSDP, MODEL, Layout, fitted
-from mecheval_jax.mixers import ARCHITECTURES, LSTM
+from mecheval_jax.mixers import ARCHITECTURES, LSTM, S4D, BaseConv
 from mecheval_jax.models.language_model import ModelConfig
 
 Rule = tuple[str, Layout]
@@ -72,16 +72,19 @@ MIXERS: tuple[Rule, ...] = (
 )
 """Parameters of every mixer of `mixers.ARCHITECTURES`."""
 
+WHOLE = (BaseConv, S4D, LSTM)
+"""Mixers without inner channels: they convolve those of the residual stream, which every device
+has whole, or let all read each other at every token."""
+
 
 def splits(mixer: nn.Module, devices: int) -> bool:
     """Whether a mixer falls into so many parts, each of whole heads or of channels.
 
     Heads are never cut: a mixer with fewer of them than devices along ``model`` (or with a
-    number that those do not divide) is copied along that axis. So is an LSTM, whose channels
-    all read each other at every token.
+    number that those do not divide) is copied along that axis. So are those of `WHOLE`.
     """
     heads = [getattr(mixer, name, 0) for name in ("heads", "key_heads")]
-    return not isinstance(mixer, LSTM) and not any(count % devices for count in heads)
+    return not isinstance(mixer, WHOLE) and not any(count % devices for count in heads)
 
 
 def rules_of(model: ModelConfig, mesh: Mesh) -> tuple[Rule, ...]:
