@@ -111,7 +111,7 @@ def train(
     """
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
-    check_batch(experiment.training.batch_size, mesh)
+    check_batch(experiment.training.batch_size, mesh, experiment.training.gradient_accumulation)
     with distributed.together(), Preemption() as preemption:
         distributed.agree(
             config=json.dumps(experiment.as_dict(), sort_keys=True),

@@ -9,7 +9,13 @@ from jax.sharding import Mesh
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.partitioning.distributed import place
-from mecheval_jax.partitioning.mesh import check_batch, documents_sharding, replicated
+from mecheval_jax.partitioning.mesh import (
+    check_batch,
+    document_shards,
+    documents_sharding,
+    replicated,
+)
+from mecheval_jax.partitioning.padding import resized
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.config import TrainingConfig
@@ -59,7 +65,8 @@ def restore_or_create(
     saved = checkpoints.restore(saved_part(abstract), hooks)
     if saved is not None:
         hooks.say(f"resuming at step {int(saved['step'])}")
-        return restored_state(saved, training, abstract)
+        state = restored_state(saved, training, abstract)
+        return resized(state, abstract_state(model, training, mesh, padded=True))
     if any_before:
         hooks.say("no checkpoint can be read: starting anew")
     return create_state(model, training, mesh)
@@ -89,6 +96,8 @@ def fit(
 ) -> TrainState:
     """Train to the last step, or to the evaluation at which the target accuracy is reached.
 
+    The state that comes back has tables of the vocabulary alone.
+
     Metrics of a stretch are fetched after the next one is dispatched, so that the device
     does not wait for the host.
 
@@ -107,10 +116,12 @@ def fit(
         Preempted: `preemption` asked for it; the state is saved.
         UserError: a batch that does not divide over the devices.
     """
-    check_batch(training.batch_size, mesh)
+    check_batch(training.batch_size, mesh, training.gradient_accumulation)
+    kept = abstract_state(model, training, mesh)  # without spare rows of tables
     documents = training.evaluation_documents
     # Spread over the devices where that comes out even, whole on each where not.
-    spread = documents_sharding(mesh) if documents % mesh.size == 0 else replicated(mesh)
+    even = documents % document_shards(mesh) == 0
+    spread = documents_sharding(mesh) if even else replicated(mesh)
     development = evaluation_batch(task, training.data_seed, documents, "dev")
     development = place(development, spread)
     with jax.set_mesh(mesh):
@@ -183,7 +194,7 @@ def fit(
                 # parameters before it.
                 if not _is_finite((state.params, state.moments)):
                     raise diverged(step - 1, "the parameters are not finite after the update")
-                checkpoints.save(step, saved_part(state))
+                checkpoints.save(step, saved_part(resized(state, kept)))
             if preempted:
                 raise Preempted(step)
-    return state
+    return resized(state, kept)
