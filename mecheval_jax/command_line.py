@@ -28,6 +28,15 @@ CONFIG = "config"
 """Name of the flag for the config file, in every program that has one."""
 
 
+def define_writers() -> flags.FlagHolder:
+    """The flag ``--writers`` of programs that train."""
+    return flags.DEFINE_list(
+        "writers",
+        [],
+        "Where metrics go beside metrics.jsonl and metrics.csv: tensorboard, wandb, mlflow.",
+    )
+
+
 def run(main: Callable[[], None], *, many_hosts: bool = False) -> None:
     """Parse the flags and run `main`; a UserError is one line and exit code 2.
 

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 LAYERS = (
     ("array_types", "errors"),
+    ("mesh_axes",),
     ("sites",),
     ("ops",),
     ("tasks", "mixers"),
@@ -25,6 +26,7 @@ LAYERS = (
     ("evaluation",),
     ("run_folder",),
     ("sweep_folder",),
+    ("sweep_status",),
     ("reporting",),
     ("runs", "benchmarks", "command_line"),
     ("analyses", "sweeps"),
