@@ -9,6 +9,7 @@ import os
 from absl import flags
 
 from mecheval_jax import command_line, runs
+from mecheval_jax.partitioning.mesh import make_mesh, parse_mesh
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.preemption import Preemption
 from tests import small
@@ -16,6 +17,7 @@ from tests import small
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 TASK = flags.DEFINE_enum("task", "recall", ["recall", "treecall"], "What is trained on.")
 WIDTH = flags.DEFINE_integer("width", 16, "Of the model.")
+MESH = flags.DEFINE_string("mesh", "-1,1,1", "Devices along data, fsdp and model.")
 KILL_AT = flags.DEFINE_integer("kill_at", None, "Stop at which a signal is sent.")
 SIGNAL = flags.DEFINE_integer("signal", 9, "Which signal.")
 
@@ -47,8 +49,8 @@ def kill_at(stop, number):
             os.kill(os.getpid(), number)
         return requested(self)
 
-    def save_whole(self, state):
-        save(self, state)
+    def save_whole(self, step, tree):
+        save(self, step, tree)
         self._manager.wait_until_finished()
 
     Preemption.requested, Checkpoints.save = signalled, save_whole
@@ -57,7 +59,8 @@ def kill_at(stop, number):
 def main():
     if KILL_AT.value is not None:
         kill_at(KILL_AT.value, SIGNAL.value)
-    runs.train(experiment_of(TASK.value, WIDTH.value), WORKDIR.value)
+    mesh = make_mesh(shape=parse_mesh(MESH.value))
+    runs.train(experiment_of(TASK.value, WIDTH.value), WORKDIR.value, mesh)
 
 
 if __name__ == "__main__":

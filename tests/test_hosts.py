@@ -84,6 +84,8 @@ def test_killed_preempted_and_resumed_elsewhere(undisturbed, tmp_path):
     assert codes == [75, -signal.SIGKILL], errors
     assert "host 1 is gone; the same command, started on every host, resumes" in errors[0]
     assert kept(workdir) == {"10"}
+    parts = (workdir / "checkpoints" / "10" / "default").glob("ocdbt.process_*")
+    assert len(list(parts)) == 2  # both have written
 
     codes, errors = started(2, 4, workdir, process_1=["--kill_at=1", "--signal=15"])
     assert codes == [75, 75], errors
@@ -141,11 +143,14 @@ def test_a_killed_run_resumes_on_any_number(undisturbed, tmp_path, count, device
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["recall", "treecall"])
-def test_a_whole_run_is_that_of_one_process(tmp_path, task):
+@pytest.mark.parametrize(
+    ("task", "mesh"), [("recall", "8,1,1"), ("treecall", "8,1,1"), ("treecall", "2,1,4")]
+)
+def test_a_whole_run_is_that_of_one_process(tmp_path, task, mesh):
     """Catches documents that depend on the host that draws them, and a mean of means."""
     alone = runs.train(experiment_of(task), tmp_path / "one")
-    codes, errors = started(2, 4, tmp_path / "two", others=[f"--task={task}"])
+    others = [f"--task={task}", f"--mesh={mesh}"]
+    codes, errors = started(2, 4, tmp_path / "two", others)
     assert codes == [0, 0], errors
     assert_same_run(RunFolder(tmp_path / "two"), alone)
     assert errors[1] == ""  # the first alone speaks
