@@ -126,7 +126,7 @@ def test_others_that_cannot_be_found(environment, monkeypatch):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", refuse)
-    with pytest.raises(UserError, match=r"cannot be found \(coord.* or --processes=1 to run on"):
+    with pytest.raises(UserError, match=r"cannot be found \(coord.* or --processes=1 to run on this"):
         distributed.initialize()
 
 

@@ -129,8 +129,9 @@ def _start(arguments: Mapping[str, Any], timeout: int, *, may_be_alone: bool) ->
     if may_be_alone and isinstance(failure[0], ValueError):  # "... must be defined"
         return
     raise HostsMissing(
-        f"the other processes cannot be found ({failure[0]}): give --coordinator, --processes and "
-        "--process_id, or --processes=1 to run on this host alone"
+        f"the other processes cannot be found ({failure[0]}): give --coordinator=host:port (and "
+        "--processes and --process_id, where no cluster numbers them), or --processes=1 to run on "
+        "this host alone"
     )
 
 
