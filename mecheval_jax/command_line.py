@@ -188,7 +188,8 @@ _stopping = threading.Lock()
 
 def _stop(error: Interrupted) -> NoReturn:
     """End what can be resumed; from whichever thread, where another process is gone."""
-    _stopping.acquire()  # for good: the first who knows says why
+    if _is_one_of_several():
+        _stopping.acquire()  # for good: the first thread that knows says why
     print(error, file=sys.stderr, flush=True)
     _end(REQUEUE, error)
 

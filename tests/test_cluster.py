@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from mecheval_jax.errors import UserError
+from mecheval_jax import command_line
+from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.partitioning import cluster, distributed
 from mecheval_jax.training.preemption import Preemption
 
@@ -126,7 +127,7 @@ def test_others_that_cannot_be_found(environment, monkeypatch):
         raise ValueError("coordinator_address should be defined.")
 
     monkeypatch.setattr(jax.distributed, "initialize", refuse)
-    with pytest.raises(UserError, match=r"cannot be found \(coord.* or --processes=1 to run on this"):
+    with pytest.raises(UserError, match=r"cannot be found \(coord.* or --processes=1 to run"):
         distributed.initialize()
 
 
@@ -172,3 +173,15 @@ def test_a_thread_has_no_handler():
     thread.start()
     thread.join()
     assert found == [False]
+
+
+# Catches a scheduler that is told of a failure, or of an end, where it should start again.
+@pytest.mark.parametrize(("error", "code"), [(Interrupted("saved"), 75), (UserError("wrong"), 2)])
+def test_exit_codes(capsys, error, code):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        command_line._guarded(main, ["program"])
+    assert end.value.code == code
+    assert str(error) in capsys.readouterr().err

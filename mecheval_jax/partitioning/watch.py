@@ -11,6 +11,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+from mecheval_jax.errors import UserError
+
 GOODBYE = b"goodbye"
 PORT = "mecheval_jax/watch/port"
 """Under this key jax's service tells the port on which the first process listens."""
@@ -30,6 +32,9 @@ def watch(on_loss: Callable[[int], None]) -> None:
 
     Args:
         on_loss: what is to be done; it need not return.
+
+    Raises:
+        UserError: the first process cannot be reached.
     """
     from jax._src.distributed import global_state as state  # where the service is found
 
@@ -38,7 +43,13 @@ def watch(on_loss: Callable[[int], None]) -> None:
     else:
         port = state.client.blocking_key_value_get(PORT, CONNECT * 1000)
         host = state.coordinator_address.rpartition(":")[0].strip("[]")
-        connection = socket.create_connection((host, int(port)), timeout=CONNECT)
+        try:
+            connection = socket.create_connection((host, int(port)), timeout=CONNECT)
+        except OSError as error:
+            raise UserError(
+                f"port {port} of {host} cannot be reached ({error}): hosts have to let each "
+                "other's connections through"
+            ) from None
         connection.settimeout(None)
         connection.sendall(str(state.process_id).encode())
         _keep_alive(connection)
