@@ -6,7 +6,6 @@ same variables (see docs/hosts.md).
 
 import dataclasses
 import os
-from collections.abc import Mapping
 
 from mecheval_jax.errors import UserError
 
@@ -43,24 +42,38 @@ def find_cluster() -> Cluster | None:
     return None
 
 
-def check_flags(flags: Mapping[str, str | int | None], cluster: Cluster | None) -> None:
-    """Raise UserError for flags that are missing or contradict each other.
+def check_flags(
+    coordinator: str | None,
+    processes: int | None,
+    process_id: int | None,
+    cluster: Cluster | None,
+) -> None:
+    """Check the flags that tell a process of the others; None where one is not given.
 
     Args:
-        flags: ``--coordinator``, ``--processes`` and ``--process_id``, None where not given.
+        coordinator: ``--coordinator``.
+        processes: ``--processes``.
+        process_id: ``--process_id``.
         cluster: what is known without them.
+
+    Raises:
+        UserError: one is missing, or they contradict each other.
     """
-    coordinator, processes, process_id = flags.values()
     if coordinator is not None:
-        host, _, port = str(coordinator).rpartition(":")
+        host, _, port = coordinator.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise UserError(f"--coordinator is {coordinator!r}: give host:port of process 0")
     if processes is not None and processes < 1:
         raise UserError(f"--processes is {processes}: it must be at least 1")
-    if None not in (processes, process_id) and not 0 <= process_id < processes:
+    if processes is not None and process_id is not None and not 0 <= process_id < processes:
         raise UserError(
             f"--process_id is {process_id}: of {processes} processes it is 0 to {processes - 1}"
         )
+    flags = {
+        "--coordinator": coordinator,
+        "--processes": processes,
+        "--process_id": process_id,
+    }
     given = [flag for flag, value in flags.items() if value is not None]
     missing = [flag for flag, value in flags.items() if value is None]
     # On its own whatever the cluster says; or the cluster's, but for where they meet.

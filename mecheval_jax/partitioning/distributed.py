@@ -73,14 +73,9 @@ def initialize(
     Raises:
         UserError: values that are missing or contradict each other, or others that do not come.
     """
-    flags = {
-        "--coordinator": coordinator,
-        "--processes": processes,
-        "--process_id": process_id,
-    }
     cluster = find_cluster()
-    check_flags(flags, cluster)
-    explicit = None not in flags.values()
+    check_flags(coordinator, processes, process_id, cluster)
+    explicit = None not in (coordinator, processes, process_id)
     if cluster is not None and not explicit:
         processes = cluster.processes if processes is None else processes
         process_id = cluster.process_id if process_id is None else process_id
