@@ -9,6 +9,7 @@ import pytest
 from mecheval_jax.partitioning.members import member_mesh, place
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.training.loop import Diverged, fit
+from mecheval_jax.training.members import NEVER
 from mecheval_jax.training.state import create_state
 from mecheval_jax.training.strategies import Strategy
 from mecheval_jax.training.sweep import Group, Programs, fit_group, restored, saved_part
@@ -81,14 +82,17 @@ def test_a_member_is_the_run_that_it_would_be_alone(strategy, singles):
     """Catches a seed, rate, decay, beta or schedule that members share or that is baked in."""
     members, watcher = trained(group_of(experiment()), strategy)
     for i, (state, rows) in enumerate(singles):
-        ours = jax.tree.map(lambda leaf, i=i: leaf[i], members.state)
-        assert int(ours.step) == int(state.step)
-        close(ours.params, state.params)
+        assert int(members.state.step[i]) == int(state.step)
+        close(params_of(members, i), state.params)
         found = [row for row in watcher.rows if row["member"] == i]
         assert [(r["step"], r["split"]) for r in found] == [(r["step"], r["split"]) for r in rows]
         for row, expected in zip(found, rows, strict=True):
             for name in ("loss", "accuracy"):
                 np.testing.assert_allclose(row[name], expected[name], atol=1e-5)
+
+
+def params_of(members, i):
+    return jax.tree.map(lambda leaf: leaf[i], members.state.params)
 
 
 def close(ours, theirs):
@@ -134,7 +138,7 @@ def test_a_member_stops_at_the_target():
     assert int(members.stopped_at[1]) == NEVER
     assert int(members.state.step[1]) == 70
     assert watcher.standing.training == 0
-    close(jax.tree.map(lambda leaf: leaf[0], members.state.params), state.params)
+    close(params_of(members, 0), state.params)
     ours = [(row["step"], row["split"]) for row in watcher.rows if row["member"] == 0]
     assert ours == [(row["step"], row["split"]) for row in rows]
 
@@ -171,9 +175,9 @@ def test_leaving_saves_and_goes_on_later():
 
 def test_documents_that_the_host_draws():
     """Catches members that get each other's documents, and widths that change a member."""
-    task = {"name": "treecall", "symbols": 3, "max_depth": 2, "seed": 1, "vocabulary": 6}
+    task = {"name": "treecall", "terminals": 8, "longest": 30, "seed": 1}
     base = small.experiment(
-        small.ONE_LAYER | {"task": task, "model.max_length": 64, "evaluation.roles": ("query",)},
+        small.ONE_LAYER | {"task": task, "model.max_length": 128},
         steps=20,
         steps_per_dispatch=5,
         learning_rate=1e-2,
@@ -184,6 +188,6 @@ def test_documents_that_the_host_draws():
     members, watcher = trained(group_of(base, runs), Strategy("vmap", 3))
     for i, changes in enumerate(runs):
         state, rows = alone(base, changes)
-        close(jax.tree.map(lambda leaf, i=i: leaf[i], members.state.params), state.params)
+        close(params_of(members, i), state.params)
         ours = [(r["step"], r["split"]) for r in watcher.rows if r["member"] == i]
         assert ours == [(r["step"], r["split"]) for r in rows]
