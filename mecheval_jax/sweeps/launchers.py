@@ -94,7 +94,7 @@ def run_with_retries(
             say(f"{name} failed: {error}")
             return error
         except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             say(f"{name} failed ({text}); {left} {'retry' if left == 1 else 'retries'} left")
             if not left:
                 return error
