@@ -8,8 +8,11 @@ checkpoints/       orbax                      slices.csv       accuracy by lengt
 summary.json       accuracy and verdict       analyses/        tables of further analyses
 figures/           PNG and SVG                report.html      all of it, to look at
 trackers.json      ids of --writers           tensorboard/, wandb/, mlruns/   theirs
+
+A member of a sweep's group has ``member.json`` in place of checkpoints: the group has them.
 """
 
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -37,7 +40,7 @@ class RunFolder:
         self.grammar = self.path / "grammar.json"
         self.provenance = self.path / "provenance.json"
         self.metrics = self.path / "metrics.jsonl"
-        self.checkpoints = self.path / "checkpoints"
+        self.member = self.path / "member.json"
         self.interchange = self.path / "interchange.csv"
         self.controls = self.path / "controls.csv"
         self.evidence = self.path / "evidence.npz"
@@ -47,6 +50,15 @@ class RunFolder:
         self.analyses = self.path / "analyses"
         self.figures = self.path / "figures"
         self.report = self.path / "report.html"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Where the parameters are: the run's own, or for a member of a group the group's."""
+        return (self.path / "../.." if self.member.exists() else self.path) / "checkpoints"
+
+    def read_member(self) -> "MemberPlace | None":
+        """Which part of the group's checkpoints is this run's; None for a run on its own."""
+        return MemberPlace(**read_json(self.member)) if self.member.exists() else None
 
     @property
     def name(self) -> str:
@@ -122,6 +134,19 @@ class RunFolder:
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again."""
         forget_after(self.metrics, step)
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberPlace:
+    """Where a member of a group stands, as in ``member.json``.
+
+    Attributes:
+        place: along the axis of members.
+        of: how many members the group has.
+    """
+
+    place: int
+    of: int
 
 
 DRAFT = ".part"

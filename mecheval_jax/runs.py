@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.behaviour import answer_all, documents_of, summarize
+from mecheval_jax.evaluation.behaviour import answer_all, documents_of
 from mecheval_jax.evaluation.evidence import Evidence
 from mecheval_jax.evaluation.findings import find
 from mecheval_jax.evaluation.mechanism import Verdict, judge
-from mecheval_jax.evaluation.slices import as_csv, slice_accuracy
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
-from mecheval_jax.reporting.record import Record
+from mecheval_jax.reporting.record import Record, record_answers
 from mecheval_jax.reporting.trackers import check_trackers
 from mecheval_jax.reporting.writers import Writer, open_writers
-from mecheval_jax.run_folder import RunFolder, differences, write_text
+from mecheval_jax.run_folder import RunFolder, differences
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.state import abstract_state
@@ -93,7 +93,8 @@ def train(
     folder.open(experiment)
     model, task, training = experiment.model, experiment.task, experiment.training
     checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
-    if folder.read_summary().get("finished") and training.steps in checkpoints.steps():
+    summary = folder.read_summary()
+    if summary.get("finished") and summary.get("step") in checkpoints.steps():
         checkpoints.close()
         say(f"{folder.path}: this run is finished, nothing to train")
         return folder
@@ -115,21 +116,7 @@ def train(
         checkpoints.close()
     batch = documents_of(experiment)
     answers = answer_all(state.params, experiment, batch)
-    scores = summarize(answers, experiment, batch)
-    rows = slice_accuracy(
-        task.properties(batch), answers.correct, batch.weights, experiment.evaluation.confidence
-    )
-    write_text(folder.slices, as_csv(rows))
-    folder.update_summary(
-        finished=True,
-        step=training.steps,
-        mixer=model.mixer,
-        width=model.width,
-        layers=model.layers,
-        learning_rate=training.learning_rate,
-        seed=training.seed,
-        **scores,
-    )
+    scores = record_answers(folder, experiment, int(state.step), answers, batch)
     say(
         f"{folder.path}: {experiment.evaluation.split} accuracy {scores['accuracy']:.1%} "
         f"[{scores['accuracy_low']:.1%}, {scores['accuracy_high']:.1%}] "
@@ -153,16 +140,26 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
     checkpoints = _checkpoints(folder)
     mesh = make_mesh(jax.devices()[:1])
     abstract = abstract_state(experiment.model, experiment.training, mesh)
+    wanted = {"step": abstract.step, "params": abstract.params}
+    member = folder.read_member()
+    if member is not None:  # the group's arrays have an axis of members before all others
+
+        def of_group(leaf):
+            return np.broadcast_to(np.zeros((), leaf.dtype), (member.of, *leaf.shape))
+
+        wanted = jax.tree.map(of_group, wanted)
     try:
         if step is not None:
-            state = checkpoints.read(step, abstract)
+            saved = checkpoints.read(step, wanted)
         else:
-            state = checkpoints.restore(abstract, _Say(), set_aside=False)
+            saved = checkpoints.restore(wanted, _Say(), set_aside=False)
     finally:
         checkpoints.close()
-    if state is None:
+    if saved is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
-    return Run(folder, experiment, jax.device_get(state.params), int(state.step))
+    if member is not None:
+        saved = jax.tree.map(lambda leaf: leaf[member.place], saved)
+    return Run(folder, experiment, jax.device_get(saved["params"]), int(saved["step"]))
 
 
 def kept_steps(workdir: str | os.PathLike) -> list[int]:
@@ -232,7 +229,7 @@ def intervene(
         evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
         experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
         experiment.check_interventions()
-        if step is None and run.step != experiment.training.steps:
+        if step is None and not run.folder.read_summary().get("finished"):
             say(f"{run.folder.path}: training is not finished; reading step {run.step}")
         batch = documents_of(experiment) if batch is None else batch
         say(

@@ -205,7 +205,8 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         status.state, status.diverged, status.training = "failed", 1, 0
         status.error = f"training diverged at step {summary['diverged_at']}"
     if summary.get("finished"):
-        status.state, status.step, status.training = "finished", steps, 0
+        status.state, status.step, status.training = "finished", int(summary["step"]), 0
+        status.stopped = int(status.step < steps)
     best = None
     development = _dev_rows(folder.metrics)
     if development:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.sweeps.launchers import (
     PREEMPTED,
     Command,
@@ -76,7 +76,7 @@ def test_what_is_not_retried():
     task, calls = failing(9, UserError)
     assert isinstance(run_with_retries("g1", task, 3, said.append), UserError)
     assert len(calls) == 1
-    for error in (KeyboardInterrupt, SystemExit):
+    for error in (Interrupted, KeyboardInterrupt, SystemExit):
         task, calls = failing(9, error)
         with pytest.raises(error):
             run_with_retries("g1", task, 3, said.append)

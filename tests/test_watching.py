@@ -208,9 +208,10 @@ def test_a_single_run(tmp_path):
     (group,) = read_overview(tmp_path).groups
     assert (group.status.state, group.status.diverged) == ("failed", 1)
     assert group.status.error == "training diverged at step 21"
-    folder.update_summary(finished=True)
+    folder.update_summary(finished=True, step=30)
     overview = read_overview(tmp_path)
-    assert overview.groups[0].status.state == "finished"
+    (group,) = overview.groups
+    assert (group.status.state, group.status.step, group.status.stopped) == ("finished", 30, 1)
     assert advice(overview) == f"all done; python -m launch.report --workdir={tmp_path} shows it"
 
 

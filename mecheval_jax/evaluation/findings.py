@@ -76,7 +76,12 @@ class Inquiry:
 
     @classmethod
     def of(
-        cls, experiment: Experiment, batch: Batch, sites: Sequence[str] | None = None
+        cls,
+        experiment: Experiment,
+        batch: Batch,
+        sites: Sequence[str] | None = None,
+        *,
+        verdict: bool = True,
     ) -> tuple["Inquiry", "Sample"]:
         """The measurement on a batch, and the arrays that it takes.
 
@@ -84,6 +89,7 @@ class Inquiry:
             experiment: shape, task and evaluation.
             batch: evaluation documents.
             sites: paths, aliases or ``["all"]``; none if empty; `sites_of_evidence` if None.
+            verdict: measure what a verdict reads.
 
         Raises:
             UserError: an unknown site, role, corruption or direction.
@@ -91,11 +97,13 @@ class Inquiry:
         model, task, evaluation = experiment.model, experiment.task, experiment.evaluation
         chosen = sites_of_evidence(model) if sites is None else sites
         chosen = chosen_sites(chosen, model) if len(chosen) else ()
-        for corruption in evaluation.corruptions:
-            choose("corruption", corruption, task.corruptions)
-        positions = role_positions(task, batch, evaluation.roles)
+        positions = None
+        if chosen:
+            for corruption in evaluation.corruptions:
+                choose("corruption", corruption, task.corruptions)
+            positions = role_positions(task, batch, evaluation.roles)
         controlled, material = None, None
-        if can_be_judged(task, batch):
+        if verdict and can_be_judged(task, batch):
             controlled, material = Controlled.of(model, task, batch, evaluation)
         return cls(experiment, chosen, controlled), Sample(batch, positions, material)
 
@@ -144,12 +152,12 @@ class Sample:
 
     Attributes:
         batch: evaluation documents.
-        positions: of the roles of the grid, of query 0.
+        positions: of the roles of the grid, of query 0; None without a grid.
         material: of the verdict's measurement.
     """
 
     batch: Batch
-    positions: Int[Array, "role document"]
+    positions: Int[Array, "role document"] | None
     material: Material | None
 
 

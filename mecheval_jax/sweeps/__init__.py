@@ -1,1 +1,1 @@
-"""Sweeps: many members trained together, group by group."""
+"""Sweeps: many runs in groups of one shape, each group one program."""

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import Interrupted, UserError, choose
 
 LAUNCHERS = ("none", "local", "slurm")
 """In this process; as processes of this machine; as an array job of Slurm."""
@@ -73,8 +73,8 @@ def run_with_retries(
 ) -> Exception | None:
     """Run a task, again where it fails.
 
-    A `UserError` would be the same again, so it is no reason to. KeyboardInterrupt and SystemExit,
-    by which a preempted program ends, pass through.
+    A `UserError` would be the same again, so it is no reason to. What is no failure of the task's
+    passes through: preemption (`Interrupted`), KeyboardInterrupt, SystemExit.
 
     Args:
         name: of the task, for messages.
@@ -88,6 +88,8 @@ def run_with_retries(
     for left in range(retries, -1, -1):
         try:
             task()
+        except Interrupted:
+            raise
         except UserError as error:
             say(f"{name} failed: {error}")
             return error

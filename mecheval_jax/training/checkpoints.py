@@ -1,4 +1,4 @@
-"""Checkpoints of the train state (orbax), restored onto the devices that will hold them."""
+"""Checkpoints of training (orbax), restored onto the devices that will hold them."""
 
 import pathlib
 
@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.training.hooks import Hooks
-from mecheval_jax.training.state import TrainState
 
 
 class Checkpoints:
@@ -23,36 +23,35 @@ class Checkpoints:
         self._folder = folder.absolute()  # orbax refuses relative paths
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         # Named here, or orbax guesses the layout from the newest folder, which may be damaged.
-        handler = ocp.StandardCheckpointHandler()
+        handler = ocp.PyTreeCheckpointHandler()
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
 
     def steps(self) -> list[int]:
         """Steps of which a checkpoint exists, in order."""
         return sorted(self._manager.all_steps())
 
-    def save(self, state: TrainState) -> None:
-        """Write the state, in the background; a step that exists already is left alone."""
-        step = int(state.step)
+    def save(self, step: int, tree: PyTree) -> None:
+        """Write a tree, in the background; a step that exists already is left alone."""
         if step not in self._manager.all_steps():
             # The loop donates its buffers to the next steps: the write needs its own.
-            self._manager.save(step, args=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)))
+            self._manager.save(step, args=ocp.args.PyTreeSave(jax.tree.map(jnp.copy, tree)))
 
     def restore(
-        self, abstract: TrainState, hooks: Hooks | None = None, *, set_aside: bool = True
-    ) -> TrainState | None:
+        self, abstract: PyTree, hooks: Hooks | None = None, *, set_aside: bool = True
+    ) -> PyTree | None:
         """The newest checkpoint that can be read, or None.
 
         `hooks` is told of one that cannot.
 
         Args:
-            abstract: shapes, types and shardings of the state.
+            abstract: shapes, types and shardings of the tree.
             hooks: who is told of a damaged checkpoint.
             set_aside: rename a damaged checkpoint to ``damaged_STEP``, so that training can
                 save its step again; who only reads leaves the folder as it is.
         """
         for step in reversed(self.steps()):
             try:
-                return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+                return self._read(step, abstract)
             except Exception as error:  # whatever a damaged file makes orbax raise
                 fate = f"kept as {self._set_aside(step)}" if set_aside else "passed over"
                 if hooks is not None:
@@ -62,7 +61,15 @@ class Checkpoints:
                     )
         return None
 
-    def read(self, step: int, abstract: TrainState) -> TrainState:
+    def _read(self, step: int, abstract: PyTree) -> PyTree:
+        arguments = ocp.args.PyTreeRestore(
+            abstract,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+            partial_restore=True,  # of what earlier versions saved beside it, nothing is needed
+        )
+        return self._manager.restore(step, args=arguments)
+
+    def read(self, step: int, abstract: PyTree) -> PyTree:
         """The checkpoint of one step.
 
         Raises:
@@ -70,7 +77,7 @@ class Checkpoints:
         """
         choose("step", str(step), map(str, self.steps()))
         try:
-            return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            return self._read(step, abstract)
         except Exception as error:  # whatever a damaged file makes orbax raise
             raise UserError(
                 f"the checkpoint of step {step} in {self._folder} cannot be read: {error}"

@@ -18,7 +18,7 @@ from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import training_batch
 from mecheval_jax.training.optimizer import Hyperparameters
 from mecheval_jax.training.state import TrainState, new_state
-from mecheval_jax.training.step import Metrics, loss_and_accuracy, train_step
+from mecheval_jax.training.step import Metrics, is_finite, loss_and_accuracy, train_step
 
 NEVER = -1
 
@@ -30,7 +30,7 @@ class Member:
 
     Attributes:
         state: its training.
-        diverged_at: the step whose loss was not finite; `NEVER` so far.
+        diverged_at: the step whose loss, or whose update, was not finite; `NEVER` so far.
         stopped_at: the step at which it reached the target accuracy; `NEVER` so far.
     """
 
@@ -54,9 +54,9 @@ def new_member(model: ModelConfig, hyperparameters: Hyperparameters) -> Member:
 def member_step(
     member: Member, batch: Batch, model: ModelConfig, task: Task, training: TrainingConfig
 ) -> tuple[Member, Metrics]:
-    """One step; a member whose loss is not finite keeps the parameters that it had."""
+    """One step; where it gives a loss or a state that is not finite, the member stays as it was."""
     state, metrics = train_step(member.state, batch, model, task, training, None)
-    good = jnp.isfinite(metrics["loss"])
+    good = is_finite((metrics["loss"], state.params, state.moments))
     kept = jax.tree.map(
         lambda new, old: jnp.where(good, new, old),
         (state.step, state.params, state.moments),
@@ -109,8 +109,7 @@ def evaluate_member(
 ) -> tuple[Member, Metrics]:
     """Loss and accuracy on dev documents, and what follows from them for the member.
 
-    It stops where it has reached the target. Where its parameters are finite no more although
-    the last loss was, it has diverged in the last step.
+    It stops where it has reached the target, and has diverged where the loss is not finite.
     """
     loss, accuracy = loss_and_accuracy(model, member.state.params, task, batch)
     learning = member.training

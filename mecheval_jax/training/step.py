@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, narrow
 from mecheval_jax.partitioning.mesh import documents_sharding, replicated
 from mecheval_jax.tasks.base import Batch, Task
@@ -39,6 +39,11 @@ def loss_and_accuracy(model: ModelConfig, params, task: Task, batch: Batch):
     """Mean negative log-likelihood in nats, and accuracy, at the queries."""
     losses, correct = answer(model, params, task, batch)
     return weighted_mean(losses, batch.weights), weighted_mean(correct, batch.weights)
+
+
+def is_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number of a tree is finite. Traceable."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def train_step(

@@ -83,6 +83,13 @@ class Group:
         """The step at which the host next looks in: where any of the runs alone would stop."""
         return min(next_stop(step, run) for run in self.runs if run.steps > step)
 
+    def batches(self, draw: Callable[[int], Batch]) -> list[Batch]:
+        """A batch for each member, of one width; drawn once for each data seed."""
+        seeds = [run.data_seed for run in self.runs]
+        different = list(dict.fromkeys(seeds))
+        drawn = dict(zip(different, of_one_width([draw(s) for s in different]), strict=True))
+        return [drawn[seed] for seed in seeds]
+
     def is_evaluated_at(self, step: int) -> bool:
         """Whether dev documents are answered at a stop."""
         ends = {run.steps for run in self.runs}
@@ -271,27 +278,23 @@ def choose_strategy(
 def development_documents(group: Group) -> Batch:
     """The dev documents of every member [member, document, ...]."""
     documents = group.training.evaluation_documents
-    return stack_by_seed(
-        [run.data_seed for run in group.runs],
-        lambda seed: evaluation_batch(group.task, seed, documents, "dev"),
-    )
+    return stack(group.batches(lambda seed: evaluation_batch(group.task, seed, documents, "dev")))
 
 
-def stack_by_seed(seeds: Sequence[int], draw) -> Batch:
-    """Batches of all members, drawn once a seed, padded to the longest: [member, ...]."""
-    drawn = {seed: draw(seed) for seed in dict.fromkeys(seeds)}
-    return stack_batches([drawn[seed] for seed in seeds])
-
-
-def stack_batches(batches: Sequence[Batch]) -> Batch:
-    """Batches along a new leading axis, their documents padded to the longest."""
+def of_one_width(batches: Sequence[Batch]) -> list[Batch]:
+    """The batches with their documents padded to the longest of all."""
     width = max(batch.tokens.shape[1] for batch in batches)
 
     def padded(batch):
         spare = width - batch.tokens.shape[1]
         return batch.replace(tokens=jnp.pad(batch.tokens, ((0, 0), (0, spare))))
 
-    return jax.tree.map(lambda *of: jnp.stack(of), *map(padded, batches))
+    return [padded(batch) for batch in batches]
+
+
+def stack(trees: Sequence[PyTree]) -> PyTree:
+    """Trees along a new leading axis."""
+    return jax.tree.map(lambda *of: jnp.stack(of), *trees)
 
 
 class _HostSteps:
@@ -334,8 +337,9 @@ class _HostSteps:
         )
         history = place(empty, self._mesh)
         for step in range(int(first), int(stop)):
-            drawn = {seed: of.batch(step) for seed, of in self._documents.items()}
-            batch = stack_batches([drawn[run.data_seed] for run in self._group.runs])
+            batch = stack(
+                self._group.batches(lambda seed, step=step: self._documents[seed].batch(step))
+            )
             members, history = self._step(members, history, place(batch, self._mesh), first)
         return members, history
 
