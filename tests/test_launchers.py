@@ -137,6 +137,24 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
     assert any(line.startswith("bad: failed (job") and "exit code 3" in line for line in said)
 
 
+def test_jobs_end_with_who_waits_for_them(tmp_path):
+    """Catches processes that train on after their launcher was interrupted."""
+    noted = tmp_path / "process"
+
+    def interrupt(line):
+        while not (noted.exists() and noted.read_text().strip()):
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    command = ["bash", "-c", f"echo $$ > {noted}; exec sleep 100"]
+    with pytest.raises(KeyboardInterrupt):
+        launch_jobs({"g1": command}, "local", tmp_path / "jobs", interrupt)
+    process, until = pathlib.Path("/proc") / noted.read_text().strip(), time.monotonic() + 20
+    while process.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not process.exists()
+
+
 FAKES = {
     "sbatch": """#!/bin/bash
 echo x >> {log}

@@ -24,8 +24,8 @@ LAUNCHERS = ("none", "local", "slurm")
 PREEMPTED = 75
 """Exit code of a program that was told to stop and can go on (EX_TEMPFAIL)."""
 
-TIMEOUT_MINUTES = 24 * 60
-"""Of a job whose ``timeout_min`` is not given; submitit's own is five minutes."""
+TIMEOUT_MINUTES = {"local": 365 * 24 * 60, "slurm": 24 * 60}
+"""Of a job whose ``timeout_min`` is not given; submitit's own are minutes."""
 
 MAX_REQUEUES = 1000
 """How often Slurm may end a job for its time and submitit requeue it: each goes on further."""
@@ -242,7 +242,8 @@ def launch_jobs(
         folder=folder, cluster=launcher, slurm_max_num_timeout=MAX_REQUEUES
     )
     executor.update_parameters(
-        **{"timeout_min": TIMEOUT_MINUTES, "name": "mecheval_jax"} | dict(parameters or {})
+        **{"timeout_min": TIMEOUT_MINUTES[launcher], "name": "mecheval_jax"}
+        | dict(parameters or {})
     )
     if launcher == "local" and "gpus_per_node" not in (parameters or {}):
         commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
@@ -251,8 +252,10 @@ def launch_jobs(
         while waiting or running:
             room = len(waiting) if launcher == "slurm" else at_once - len(running)
             batch, waiting = waiting[:room], waiting[room:]
-            if batch:
-                running |= _submit(executor, dict(batch), say)
+            started = _submit(executor, dict(batch)) if batch else {}
+            running |= started
+            for name, job in started.items():
+                say(f"{name}: job {job.job_id}, log {job.paths.stdout}")
             for name, job in list(running.items()):
                 if job.done():
                     del running[name]
@@ -276,7 +279,7 @@ def _same_gpus() -> list[str]:
     return ["env", f"{name}={os.environ[name]}"] if name in os.environ else ["env", "-u", name]
 
 
-def _submit(executor: Any, commands: Mapping[str, Sequence[str]], say: Callable[[str], None]):
+def _submit(executor: Any, commands: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Submit commands, together as one array where there are arrays."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -287,8 +290,6 @@ def _submit(executor: Any, commands: Mapping[str, Sequence[str]], say: Callable[
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         text = " ".join(str(error).split())
         raise UserError(f"the scheduler did not take the jobs: {text}") from error
-    for name, job in zip(commands, jobs, strict=True):
-        say(f"{name}: job {job.job_id}, log {job.paths.stdout}")
     return dict(zip(commands, jobs, strict=True))
 
 
