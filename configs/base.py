@@ -61,6 +61,8 @@ def base() -> ConfigDict:
     config.training.checkpoint_every = 5000  # steps
     config.training.keep_checkpoints = 2  # the newest that are kept; 0: all
     config.training.steps_per_dispatch = 100  # steps compiled into one program
+    config.training.gradient_accumulation = 1  # micro-batches of a step, one after another
+    config.training.remat = "none"  # computed again for the gradient: none, dots, full
 
     config.evaluation = ConfigDict()
     config.evaluation.documents = 320  # evaluation documents

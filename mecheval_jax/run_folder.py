@@ -211,7 +211,7 @@ def provenance(experiment: Experiment) -> dict[str, Any]:
     """Where the numbers of a run come from."""
     device = jax.devices()[0]
     return {
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": {"python": platform.python_version()} | versions(),
         "commit": _commit(),
         "platform": platform.platform(),
         "device": {"platform": device.platform, "kind": device.device_kind},
@@ -224,13 +224,14 @@ def provenance(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of what computes the numbers of a run."""
     import mecheval_jax
 
-    versions = {"mecheval_jax": mecheval_jax.__version__}
+    found = {"mecheval_jax": mecheval_jax.__version__}
     for package in PACKAGES[1:]:
-        versions[package] = importlib.metadata.version(package)
-    return versions
+        found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _commit() -> str | None:

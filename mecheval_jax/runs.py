@@ -1,6 +1,8 @@
 """A run from end to end: train it, load it, intervene on it, report it."""
 
+import contextlib
 import dataclasses
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,14 +18,16 @@ from mecheval_jax.evaluation.evidence import Evidence
 from mecheval_jax.evaluation.findings import find
 from mecheval_jax.evaluation.mechanism import Verdict, judge
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.partitioning import distributed
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
 from mecheval_jax.reporting.record import Record, record_answers
 from mecheval_jax.reporting.trackers import check_trackers
 from mecheval_jax.reporting.writers import Writer, open_writers
-from mecheval_jax.run_folder import RunFolder, differences
+from mecheval_jax.run_folder import RunFolder, differences, versions
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
+from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.state import abstract_state
 
 
@@ -67,6 +71,22 @@ class _Say(_Hooks):
         pass
 
 
+class _Unheard(_Hooks):
+    """Hooks of the processes that write nothing."""
+
+    def __init__(self):
+        pass
+
+    def record(self, values: Mapping[str, float | int | str]) -> None:
+        del values
+
+    def advance(self, step: int, note: str) -> None:
+        del step, note
+
+    def say(self, message: str) -> None:
+        del message
+
+
 def train(
     experiment: Experiment,
     workdir: str | os.PathLike,
@@ -74,6 +94,8 @@ def train(
     writers: Sequence[str] = (),
 ) -> RunFolder:
     """Train to the end, or on from where a broken run stands; a finished one is skipped.
+
+    With several processes (`partitioning.distributed`) each calls this, and the first writes.
 
     Args:
         experiment: what to train.
@@ -83,46 +105,78 @@ def train(
 
     Raises:
         UserError: a workdir that holds something else, a batch that does not divide over
-            the devices, an unknown writer or one that is not installed; `Diverged` where the loss
-            is no longer finite.
+            the devices, an unknown writer or one that is not installed, processes that were told
+            different things; `Diverged` where the loss is no longer finite.
+        Interrupted: SIGTERM came, and the state is saved; or another process is gone.
     """
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
-    check_batch(experiment.training.batch_size, mesh)
-    folder = RunFolder(workdir)
-    folder.open(experiment)
+    check_batch(experiment.training.batch_size, mesh, experiment.training.gradient_accumulation)
+    with distributed.together(), Preemption() as preemption:
+        distributed.agree(
+            config=json.dumps(experiment.as_dict(), sort_keys=True),
+            workdir=str(workdir),
+            mesh=str(mesh.shape),
+            versions=json.dumps(versions()),
+        )
+        return _train(experiment, RunFolder(workdir), mesh, preemption, writers)
+
+
+def _finished_at(folder: RunFolder) -> int | None:
+    """The last step of a run that is finished."""
+    summary = folder.read_summary()
+    return summary.get("step") if summary.get("finished") else None
+
+
+def _train(
+    experiment: Experiment,
+    folder: RunFolder,
+    mesh: Mesh,
+    preemption: Preemption,
+    writers: Sequence[str],
+) -> RunFolder:
+    distributed.on_main(lambda: folder.open(experiment))
     model, task, training = experiment.model, experiment.task, experiment.training
     checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
-    summary = folder.read_summary()
-    if summary.get("finished") and summary.get("step") in checkpoints.steps():
+    done = distributed.on_main(lambda: _finished_at(folder))
+    if done is not None and done in checkpoints.steps():
         checkpoints.close()
-        say(f"{folder.path}: this run is finished, nothing to train")
+        if distributed.is_main():
+            say(f"{folder.path}: this run is finished, nothing to train")
         return folder
     try:
-        state = restore_or_create(model, training, mesh, checkpoints, _Say())
+        hooks = _Say() if distributed.is_main() else _Unheard()
+        state = restore_or_create(model, training, mesh, checkpoints, hooks)
         step = int(state.step)
-        folder.forget_after(step)
-        title = f"training {model.mixer} {folder.name}"
-        with (
-            open_writers(writers, folder.path) as writer,
-            Progress(title, training.steps, step) as progress,
-        ):
-            hooks = _Hooks(writer, progress)
-            state = fit(state, model, task, training, mesh, checkpoints, hooks)
+        with contextlib.ExitStack() as stack:
+            if distributed.is_main():
+                folder.forget_after(step)
+                title = f"training {model.mixer} {folder.name}"
+                writer = stack.enter_context(open_writers(writers, folder.path))
+                progress = stack.enter_context(Progress(title, training.steps, step))
+                hooks = _Hooks(writer, progress)
+            state = fit(state, model, task, training, mesh, checkpoints, hooks, preemption)
     except Diverged as error:
-        folder.update_summary(finished=False, diverged_at=error.step)
+        at = error.step
+        distributed.on_main(lambda: folder.update_summary(finished=False, diverged_at=at) and None)
         raise
     finally:
         checkpoints.close()
+    params, step = distributed.fetch((state.params, state.step))
+    distributed.on_main(lambda: _summarize(experiment, folder, params, int(step)))
+    return folder
+
+
+def _summarize(experiment: Experiment, folder: RunFolder, params: PyTree, step: int) -> None:
+    """Write how the trained model answers the evaluation documents."""
     batch = documents_of(experiment)
-    answers = answer_all(state.params, experiment, batch)
-    scores = record_answers(folder, experiment, int(state.step), answers, batch)
+    answers = answer_all(params, experiment, batch)
+    scores = record_answers(folder, experiment, step, answers, batch)
     say(
         f"{folder.path}: {experiment.evaluation.split} accuracy {scores['accuracy']:.1%} "
         f"[{scores['accuracy_low']:.1%}, {scores['accuracy_high']:.1%}] "
         f"(best heuristic without recall {scores['floors']['best']:.1%})"
     )
-    return folder
 
 
 def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
@@ -138,7 +192,7 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
     folder = RunFolder(workdir)
     experiment = folder.experiment()
     checkpoints = _checkpoints(folder)
-    mesh = make_mesh(jax.devices()[:1])
+    mesh = make_mesh(jax.local_devices()[:1])
     abstract = abstract_state(experiment.model, experiment.training, mesh)
     wanted = {"step": abstract.step, "params": abstract.params}
     member = folder.read_member()

@@ -13,6 +13,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 LAYERS = (
     ("array_types", "errors"),
+    ("mesh_axes",),
     ("sites",),
     ("ops",),
     ("tasks", "mixers"),

@@ -17,12 +17,12 @@ import sys
 import pytest
 import yaml
 
+from mecheval_jax.command_line import REQUEUE
 from tests.compilation import ROOT
 
 LAUNCH = ROOT / "launch"
 SCRIPTS = sorted([*LAUNCH.glob("*.sh"), LAUNCH / "slurm.sbatch", ROOT / "tests" / "run.sh"])
 PATH = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-PREEMPTED = 75
 
 TEXTS = {str: str}
 POLICY_RULE = {
@@ -164,7 +164,7 @@ def test_preempted_pods_are_started_again():
     """Catches a preemption that counts as a failure, or one pod restarted where all must be."""
     for variant, action in (("tpu", "FailJob"), ("gpu", "FailJob"), ("shards", "Ignore")):
         rules = job(variant)["podFailurePolicy"]["rules"]
-        (exit_code,) = (r for r in rules if PREEMPTED in r.get("onExitCodes", {}).get("values", ()))
+        (exit_code,) = (r for r in rules if REQUEUE in r.get("onExitCodes", {}).get("values", ()))
         (taken,) = (r for r in rules if "onPodConditions" in r)
         assert exit_code["action"] == taken["action"] == action
         restarts = jobsets()[variant]["spec"]["failurePolicy"].get("rules", [])
@@ -269,7 +269,7 @@ def test_slurm_requeues_nothing_else(tmp_path, code):
 def test_slurm_requeues_what_was_preempted(tmp_path):
     """Catches a job that is not gone on with, and an array that is requeued whole."""
     array = {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_MIN": "2", "SLURM_ARRAY_TASK_COUNT": "4"}
-    calls, result = slurm(tmp_path, PREEMPTED, "--workdir=/x", **array)
+    calls, result = slurm(tmp_path, REQUEUE, "--workdir=/x", **array)
     assert result.returncode == 0, result.stderr
     (program, requeue) = calls
     assert program.endswith("-m launch.sweep --shard=3/4 --workdir=/x")

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.sweeps.launchers import (
-    PREEMPTED,
     Command,
     check_launcher,
     launch_jobs,
@@ -120,7 +120,7 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
         "good": ["bash", "-c", f"echo $CUDA_VISIBLE_DEVICES > {seen}; echo hello"],
         "bad": ["bash", "-c", "exit 3"],
         "killed": ["bash", "-c", "kill -9 $$"],
-        "stopped": ["bash", "-c", f"exit {PREEMPTED}"],
+        "stopped": ["bash", "-c", f"exit {REQUEUE}"],
     }
     said = []
     ends = launch_jobs(commands, "local", tmp_path / "jobs", said.append, at_once=4)
@@ -128,7 +128,7 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
         "good": ("finished", 0),
         "bad": ("failed", 3),
         "killed": ("failed", -9),
-        "stopped": ("preempted", PREEMPTED),
+        "stopped": ("preempted", REQUEUE),
     }
     assert seen.read_text() == "3\n"
     (good,) = (end for end in ends if end.name == "good")
@@ -194,7 +194,7 @@ def test_slurm_gets_one_array(tmp_path, monkeypatch):
     log = tmp_path / "sbatch"
     stand_in(tmp_path / "bin", log)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    first = f"[ -e {log}.requeued ] || exit {PREEMPTED}"
+    first = f"[ -e {log}.requeued ] || exit {REQUEUE}"
     commands = {"g1": ["bash", "-c", "exit 4"], "g2": ["bash", "-c", first]}
     parameters = parse_parameters("partition=gpu,timeout_min=30")
 
@@ -227,7 +227,7 @@ def test_a_warned_job_saves_before_it_is_requeued(tmp_path):
     """Catches a job requeued while its program still writes, and a signal that kills it instead."""
     saved = tmp_path / "saved"
     script = (
-        f"trap 'sleep 0.2; echo saved > {saved}; exit {PREEMPTED}' TERM; "
+        f"trap 'sleep 0.2; echo saved > {saved}; exit {REQUEUE}' TERM; "
         f"touch {tmp_path}/ready; while true; do sleep 0.05; done"
     )
     command, found = Command(["bash", "-c", script]), []
@@ -246,7 +246,7 @@ def test_a_warned_job_saves_before_it_is_requeued(tmp_path):
     try:
         thread = threading.Thread(target=warn, daemon=True)
         thread.start()
-        assert command() == PREEMPTED
+        assert command() == REQUEUE
         thread.join()
     finally:
         signal.signal(signal.SIGUSR2, before)

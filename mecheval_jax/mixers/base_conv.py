@@ -73,7 +73,7 @@ class BaseConv(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; the outputs at `positions`, or everywhere."""
         if isinstance(self.kernel, str):
-            convolved = long_convolution(x, self.filter(x.shape[1])) + x
+            convolved = long_convolution(x, self.filter(x.shape[1]), inner=False) + x
         else:
             convolved = self.conv(x)
         convolved = self.conv_output(convolved)

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
+from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.projection import Projection
 from mecheval_jax.mixers.s4d import S4DKernel
 from mecheval_jax.ops import ssm_kernels
 from mecheval_jax.ops.long_convolution import long_convolution
@@ -64,24 +66,31 @@ class H3(nn.Module):
         """Size of both states; the length limit is rounded up to whole conjugate pairs."""
         return self.d_state or self.max_length + self.max_length % 2
 
+    @property
+    def heads(self) -> int:
+        """Number of heads."""
+        return self.width // self.head_dim
+
     def setup(self):
         declare(self)
-        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
-            nn.Dense(self.width, kernel_init=initializers.dense) for _ in range(4)
+        self.q_proj, self.k_proj, self.v_proj = (
+            nn.Dense(self.width, kernel_init=initializers.dense) for _ in range(3)
         )
-        heads, shift = self.width // self.head_dim, (self.width, self.state_size)
+        self.out_proj = Projection(self.width, (self.width,), True, initializers.dense)
+        shift = (self.width, self.state_size)
         self.shift_B = self.param("shift_B", _first, shift)
         self.shift_C = self.param("shift_C", initializers.uniform(self.state_size**-0.5), shift)
         self.shift_D = self.param("shift_D", nn.initializers.normal(1.0), (self.width,))
-        self.kernel = S4DKernel(heads, self.state_size, self.discretization)
-        self.D = self.param("D", nn.initializers.normal(1.0), (heads,))
+        self.kernel = S4DKernel(self.heads, self.state_size, self.discretization)
+        self.D = self.param("D", nn.initializers.normal(1.0), (self.heads,))
 
     def _project(self, read, x):
         return self.q(self.q_proj(read)), self.k(self.k_proj(x)), self.v_proj(x)
 
     def _heads(self, h):
         """Channels (head, i) as [..., i, heads]."""
-        return jnp.swapaxes(h.reshape(*h.shape[:-1], -1, self.head_dim), -1, -2)
+        h = jnp.swapaxes(h.reshape(*h.shape[:-1], -1, self.head_dim), -1, -2)
+        return spread(h, DOCUMENTS, *(None,) * (h.ndim - 2), MODEL)
 
     def _outer(self, k, v):
         k, v = self.shift_output(self._heads(k)), self.v(self._heads(v))
@@ -89,7 +98,10 @@ class H3(nn.Module):
 
     def _read(self, q, y):
         o = self.head_output(jnp.einsum("...ih,...ijh->...jh", self._heads(q), y))
-        return self.out_proj(o.reshape(*o.shape[:-2], self.width))
+        # The weights in the shape of o, and not o in theirs: its heads stand on several devices.
+        kernel = self.out_proj.kernel.reshape(*o.shape[-2:], self.width)
+        out = jnp.einsum("...jh,jhd->...d", o, spread(kernel, None, MODEL))
+        return out + self.out_proj.bias[(None,) * (out.ndim - 1)]
 
     def __call__(
         self,
@@ -113,11 +125,11 @@ class H3(nn.Module):
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty states; their sizes do not depend on `max_length`."""
         del max_length
-        heads, size = self.width // self.head_dim, self.head_dim
+        size = self.head_dim
         return {
             "shift": jnp.zeros((batch, self.width, self.state_size)),
             "ssm": jnp.zeros(
-                (batch, size, size, heads, self.state_size // 2), jnp.result_type(complex)
+                (batch, size, size, self.heads, self.state_size // 2), jnp.result_type(complex)
             ),
         }
 

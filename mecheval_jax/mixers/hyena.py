@@ -10,8 +10,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.filters import SineFilter
+from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.long_convolution import (
     long_convolution,
@@ -52,17 +54,25 @@ class Hyena(nn.Module):
 
     def setup(self):
         declare(self)
-        self.in_proj = nn.Dense(3 * self.width, kernel_init=initializers.dense)
+        thirds = (self.width,) * 3
+        self.in_proj = Projection(self.width, thirds, True, initializers.dense)
         if self.kernel:
             self.short_conv = ShortConvolution(3 * self.width, self.kernel)
         self.filter = SineFilter(self.width, self.max_length, self.order)
         self.D = self.param("D", nn.initializers.normal(1.0), (self.width,))
         self.out_proj = nn.Dense(self.width, kernel_init=initializers.into_residual(self.layers))
 
-    def _factors(self, u):
+    def _factors(self, x1, x2, v):
         """The gate x2, and the input x1 v of the long convolution."""
-        x1, x2, v = jnp.split(self.conv_output(u), 3, axis=-1)
         return self.gate(x2), self.filter_input(self.input_gate(x1) * v)
+
+    def _convolved(self, x):
+        """x1, x2 and v of all tokens."""
+        if apart(self.conv_input, self.conv_output):
+            parts = self.in_proj.parts(x)
+            return self.short_conv.parts(parts, (MODEL,) * 3) if self.kernel else parts
+        u = self.conv_input(self.in_proj(x))
+        return jnp.split(self.conv_output(self.short_conv(u) if self.kernel else u), 3, axis=-1)
 
     def _read(self, x2, convolved, v):
         if self.skip:
@@ -75,8 +85,7 @@ class Hyena(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; the outputs at `positions`, or everywhere."""
-        u = self.conv_input(self.in_proj(x))
-        x2, v = self._factors(self.short_conv(u) if self.kernel else u)
+        x2, v = self._factors(*self._convolved(x))
         convolved = self.filter_output(long_convolution(v, self.filter(x.shape[1])))
         return self._read(*(at_positions(h, positions) for h in (x2, convolved, v)))
 
@@ -92,6 +101,6 @@ class Hyena(nn.Module):
         new, u = {}, self.in_proj(x_t)
         if self.kernel:
             new["short_conv"], u = self.short_conv.step(state["short_conv"], u)
-        x2, v = self._factors(u)
+        x2, v = self._factors(*jnp.split(self.conv_output(u), 3, axis=-1))
         new["long_conv"], convolved = long_convolution_step(state["long_conv"], v, self.filter)
         return new, self._read(x2, convolved, v)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.positions import at_positions
@@ -80,7 +81,8 @@ class Mamba(nn.Module):
         def dense(features, use_bias=self.bias, init=initializers.uniform_fan_in):
             return nn.Dense(features, use_bias=use_bias, kernel_init=init)
 
-        self.in_proj = dense(2 * inner)
+        halves = (inner, inner)
+        self.in_proj = Projection(self.width, halves, self.bias, initializers.uniform_fan_in)
         if self.d_conv:
             self.conv = ShortConvolution(inner, self.d_conv, self.conv_bias)
         self.x_proj = dense(self.rank + 2 * self.d_state, use_bias=False)
@@ -94,7 +96,10 @@ class Mamba(nn.Module):
         self.out_proj = dense(self.width, init=initializers.mamba_out_projection(self.layers))
 
     def _halves(self, x):
-        u, z = jnp.split(self.in_projection(self.in_proj(x)), 2, axis=-1)
+        if apart(self.in_projection):
+            u, z = self.in_proj.parts(x)
+        else:
+            u, z = jnp.split(self.in_projection(self.in_proj(x)), 2, axis=-1)
         return self.conv_input(u), self.gate(z)
 
     def _select(self, u):

@@ -14,8 +14,10 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.mamba import INNER_SITES
+from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import matrix_recurrence
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.linear_attention import BACKENDS, linear_attention_step
@@ -76,12 +78,12 @@ class Mamba2(nn.Module):
 
     def setup(self):
         declare(self)
-        mixed = self.inner + 2 * self.groups * self.d_state
-
-        def dense(features, init):
-            return nn.Dense(features, use_bias=self.bias, kernel_init=init)
-
-        self.in_proj = dense(self.inner + mixed + self.heads, initializers.uniform_fan_in)
+        state = self.groups * self.d_state
+        mixed = self.inner + 2 * state
+        sizes = (self.inner, self.inner, state, state, self.heads)  # z, x, B, C, dt
+        self.in_proj = Projection(
+            self.width, sizes, self.bias, initializers.uniform_fan_in, shared=(2, 3)
+        )
         if self.d_conv:
             self.conv = ShortConvolution(mixed, self.d_conv, self.conv_bias)
         self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
@@ -89,23 +91,32 @@ class Mamba2(nn.Module):
         self.D = self.param("D", nn.initializers.ones, (self.heads,))
         self.norm = nn.RMSNorm(epsilon=self.epsilon, use_scale=False)  # of each group by itself
         self.norm_scale = self.param("norm_scale", nn.initializers.ones, (self.inner,))
-        self.out_proj = dense(self.width, initializers.mamba_out_projection(self.layers))
+        into_residual = initializers.mamba_out_projection(self.layers)
+        self.out_proj = nn.Dense(self.width, use_bias=self.bias, kernel_init=into_residual)
 
     def _parts(self, x):
         projected = self.in_projection(self.in_proj(x))
         z, mixed, dt = jnp.split(projected, (self.inner, projected.shape[-1] - self.heads), axis=-1)
-        lead = (None,) * (dt.ndim - 1)
-        return (
-            self.gate(z),
-            self.conv_input(mixed),
-            self.dt(jax.nn.softplus(dt + self.dt_bias[lead])),
-        )
+        return self.gate(z), self.conv_input(mixed), dt
 
-    def _select(self, mixed, dt):
-        """x, and the arguments of the recurrence: q, k, v, log_decay."""
-        mixed = self.activation(jax.nn.silu(mixed))
+    def _activated(self, mixed):
+        """x, B and C of what the convolution gives."""
         ends = (self.inner, self.inner + self.groups * self.d_state)
-        x, B, C = jnp.split(mixed, ends, axis=-1)
+        return jnp.split(self.activation(jax.nn.silu(mixed)), ends, axis=-1)
+
+    def _convolved(self, x):
+        """z, dt, and x, B, C of all tokens."""
+        if apart(self.in_projection, self.conv_input, self.conv_output, self.activation):
+            z, *mixed, dt = self.in_proj.parts(x)
+            mixed = self.conv.parts(mixed, (MODEL, None, None)) if self.d_conv else mixed
+            return self.gate(z), dt, *map(jax.nn.silu, mixed)
+        z, mixed, dt = self._parts(x)
+        mixed = self.conv_output(self.conv(mixed) if self.d_conv else mixed)
+        return z, dt, *self._activated(mixed)
+
+    def _select(self, dt, x, B, C):
+        """x, and the arguments of the recurrence: q, k, v, log_decay."""
+        dt = self.dt(jax.nn.softplus(dt + self.dt_bias[(None,) * (dt.ndim - 1)]))
         axes = x.shape[:-1]
         x = self.x(x.reshape(*axes, self.heads, self.head_dim))
         B, C = self.B(B.reshape(*axes, self.groups, -1)), self.C(C.reshape(*axes, self.groups, -1))
@@ -128,9 +139,8 @@ class Mamba2(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; the outputs at `positions`, or everywhere."""
-        z, mixed, dt = self._parts(x)
-        mixed = self.conv_output(self.conv(mixed) if self.d_conv else mixed)
-        x, arguments = self._select(mixed, dt)
+        z, *selected = self._convolved(x)
+        x, arguments = self._select(*selected)
         y = matrix_recurrence(self, *arguments, self.backend)
         y = self.ssm_output(self._with_skip(y, x))
         return self._out(at_positions(y, positions), at_positions(z, positions))
@@ -149,6 +159,6 @@ class Mamba2(nn.Module):
         new = dict(state)
         if self.d_conv:
             new["conv"], mixed = self.conv.step(state["conv"], mixed)
-        x, arguments = self._select(mixed, dt)
+        x, arguments = self._select(dt, *self._activated(mixed))
         new["ssm"], y = linear_attention_step(state["ssm"], *arguments)
         return new, self._out(self._with_skip(y, x), z)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Complex, Float, Int
+from mecheval_jax.mesh_axes import DOCUMENTS, spread
 from mecheval_jax.mixers import initializers
 from mecheval_jax.ops import ssm_kernels
 from mecheval_jax.ops.long_convolution import long_convolution
@@ -105,9 +106,8 @@ class S4D(nn.Module):
 
     def _out(self, y, x):
         y = y + self.D[(None,) * (x.ndim - 1)] * x
-        y, gate = jnp.split(
-            self.out_proj(self.activation(jax.nn.gelu(y, approximate=False))), 2, -1
-        )
+        y = self.out_proj(self.activation(jax.nn.gelu(y, approximate=False)))
+        y, gate = jnp.split(spread(y, DOCUMENTS), 2, axis=-1)
         return y * jax.nn.sigmoid(self.gate(gate))
 
     def __call__(
@@ -116,7 +116,7 @@ class S4D(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; the outputs at `positions`, or everywhere."""
-        y = self.filter_output(long_convolution(x, self.kernel(x.shape[1])))
+        y = self.filter_output(long_convolution(x, self.kernel(x.shape[1]), inner=False))
         return self._out(at_positions(y, positions), at_positions(x, positions))
 
     def initial_state(self, batch: int, max_length: int) -> Array:

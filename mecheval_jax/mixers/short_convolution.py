@@ -1,10 +1,13 @@
 """A causal depthwise convolution with its parameters, which several mixers have."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.projection import slices
 from mecheval_jax.ops.short_convolution import short_convolution, short_convolution_step
 
 
@@ -30,6 +33,15 @@ class ShortConvolution(nn.Module):
     def __call__(self, x: Float[Array, "batch length width"]) -> Float[Array, "batch length width"]:
         """Convolve all tokens at once."""
         return short_convolution(x, self.weight, self.bias)
+
+    def parts(
+        self, xs: Sequence[Float[Array, "batch length _"]], layout: Sequence[str | None]
+    ) -> list[Float[Array, "batch length _"]]:
+        """Convolve parts of the channels (see `mixers.projection`), each with its own taps."""
+        sizes = [x.shape[-1] for x in xs]
+        weights = slices(self.weight, sizes, layout)
+        biases = slices(self.bias, sizes, layout) if self.use_bias else [None] * len(xs)
+        return list(map(short_convolution, xs, weights, biases))
 
     def initial_state(self, batch: int) -> Float[Array, "batch past width"]:
         """The window of inputs before the first token: zeros."""

@@ -10,8 +10,10 @@ convolution x <- x + conv(x) may stand before the mixer ("Canon", Allen-Zhu 2025
 import dataclasses
 
 import flax.linen as nn
+import jax
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
+from mecheval_jax.mesh_axes import DOCUMENTS, spread
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.models.feed_forward import FEED_FORWARD, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
@@ -101,16 +103,17 @@ class Block(nn.Module):
         model that is read at its queries.
         """
         residual = self.block_input(residual)
-        x = self.mixer_input(self.mixer_norm(residual))
+        x = self.mixer_input(spread(self.mixer_norm(residual), DOCUMENTS))
         if self.config.canon:
             x = self.canon_output(x + self.canon(x))
         return self._add(at_positions(residual, positions), self.mixer(x, positions))
 
     def _add(self, residual, mixed):
-        before, residual = residual, residual + self.mixer_output(mixed)
+        before, residual = residual, residual + self.mixer_output(spread(mixed, DOCUMENTS))
         if self.config.feed_forward.kind != "none":
             read = before if self.config.parallel else residual
-            residual = residual + self.mlp_output(self.mlp(self.mlp_input(self.mlp_norm(read))))
+            computed = self.mlp(self.mlp_input(spread(self.mlp_norm(read), DOCUMENTS)))
+            residual = residual + self.mlp_output(spread(computed, DOCUMENTS))
         return self.block_output(residual)
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
@@ -128,3 +131,17 @@ class Block(nn.Module):
             x = x + convolved
         new["mixer"], mixed = self.mixer.step(state["mixer"], x)
         return new, self._add(residual, mixed)
+
+
+REMAT = {
+    "none": None,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+"""What a gradient keeps of a block: all of it; outputs of its dense layers; its input."""
+
+
+def rematerialized(remat: str) -> type[Block]:
+    """`Block`, or one whose gradient computes again what `REMAT` does not keep."""
+    policy = REMAT[remat]
+    return Block if policy is None else nn.remat(Block, policy=policy)

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import architectures_of, build_mixer, initializers
-from mecheval_jax.models.blocks import NORMS, Block, BlockConfig, norm
+from mecheval_jax.models.blocks import NORMS, BlockConfig, norm, rematerialized
 from mecheval_jax.models.feed_forward import ACTIVATIONS, KINDS, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import Site
@@ -132,39 +133,47 @@ class LanguageModel(nn.Module):
 
     Sites: ``embedding``, the components of every ``block_i``, those inside its mixer, and
     ``final_norm``; see docs/sites.md.
+
+    Attributes:
+        config: the shape of the model.
+        rows: of the tables of the vocabulary, where they are longer than it (tables that
+            are spread over devices in equal parts); there is no logit of a spare row.
+        remat: what a gradient keeps of the forward pass, a name in `REMAT`.
     """
 
     config: ModelConfig
+    rows: int = 0
+    remat: str = "none"
 
     def setup(self):
-        config = self.config
-        self.token_embedding = nn.Embed(
-            config.vocabulary_size, config.width, embedding_init=initializers.dense
-        )
+        config, rows = self.config, self.rows or self.config.vocabulary_size
+        self.token_embedding = nn.Embed(rows, config.width, embedding_init=initializers.dense)
         if config.positions == "learned":
             self.position_embedding = nn.Embed(
                 config.max_length, config.width, embedding_init=initializers.dense
             )
+        block = rematerialized(self.remat)
         self.block = [
-            Block(config.build_mixer(layer), config.block(layer)) for layer in range(config.layers)
+            block(config.build_mixer(layer), config.block(layer)) for layer in range(config.layers)
         ]
         self.output_norm = norm(config.output_norm, config.norm_epsilon)
         if not config.tied:
-            self.output_head = nn.Dense(
-                config.vocabulary_size, use_bias=False, kernel_init=initializers.dense
-            )
+            self.output_head = nn.Dense(rows, use_bias=False, kernel_init=initializers.dense)
         self.embedding, self.final_norm = Site(), Site()
 
     def _embed(self, tokens, index):
-        residual = self.token_embedding(tokens)
+        # Gathered along the width first: each device then looks up its documents' tokens.
+        table = spread(self.token_embedding.embedding, MODEL)
+        residual = jnp.take(table, tokens, axis=0)
         if self.config.positions == "learned":
             residual = residual + self.position_embedding(index)
-        return self.embedding(residual)
+        return self.embedding(spread(residual, DOCUMENTS))
 
     def _logits(self, residual):
         read = self.final_norm(self.output_norm(residual))
         head = self.token_embedding.attend if self.config.tied else self.output_head
-        return head(read).astype(jnp.promote_types(read.dtype, jnp.float32))
+        logits = head(read)[..., : self.config.vocabulary_size]
+        return logits.astype(jnp.promote_types(read.dtype, jnp.float32))
 
     def __call__(
         self,

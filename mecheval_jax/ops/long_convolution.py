@@ -9,8 +9,8 @@ Three backends, equal in value and gradient:
     length^2 work, but work that matrix units do well.
 ``fft``
     zero-padded real FFTs: length log length work. XLA replicates the operand of an
-    FFT on every device, so under a mesh with a ``data`` axis the transform runs
-    inside ``jax.shard_map``, each device on its own documents.
+    FFT on every device, so under a mesh the transform runs inside ``jax.shard_map``,
+    each device on its own documents and channels.
 ``direct``
     a sum over lags in order, for checks.
 
@@ -24,10 +24,10 @@ from collections.abc import Callable
 import chex
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
+from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, current_mesh, fitted
 from mecheval_jax.ops.precision import in_float32
 
 TOEPLITZ_LIMIT = 64
@@ -39,8 +39,17 @@ def long_convolution(
     x: Float[Array, "batch length width"],
     filter: Float[Array, "length width"],
     backend: str = "auto",
+    *,
+    inner: bool = True,
 ) -> Float[Array, "batch length width"]:
     """Convolve each channel of `x` with its filter, causally.
+
+    Args:
+        x: what is convolved.
+        filter: taps, that of the current token first.
+        backend: one of `BACKENDS`.
+        inner: whether these are inner channels of a mixer, which are spread over devices;
+            those of the residual stream are whole on each.
 
     Raises:
         UserError: an unknown backend.
@@ -49,7 +58,9 @@ def long_convolution(
     if backend == "auto":
         backend = "toeplitz" if x.shape[1] <= TOEPLITZ_LIMIT else "fft"
     choose("backend", backend, BACKENDS)
-    return {"toeplitz": _toeplitz, "fft": _fft, "direct": _direct}[backend](x, filter)
+    if backend == "fft":
+        return _fft(x, filter, MODEL if inner else None)
+    return {"toeplitz": _toeplitz, "direct": _direct}[backend](x, filter)
 
 
 def long_convolution_state(batch: int, max_length: int, width: int) -> dict[str, Array]:
@@ -84,14 +95,13 @@ def _toeplitz(x, filter):
     return jnp.einsum("lsd,bsd->bld", matrix, x)
 
 
-def _fft(x, filter):
-    mesh = jax.sharding.get_abstract_mesh()
-    if "data" not in mesh.axis_names:
+def _fft(x, filter, channels):
+    mesh = current_mesh()
+    if mesh is None:
         return _fft_on_one_device(x, filter)
-    documents = PartitionSpec("data")
-    return jax.shard_map(
-        _fft_on_one_device, in_specs=(documents, PartitionSpec()), out_specs=documents
-    )(x, filter)
+    inputs = fitted((DOCUMENTS, None, channels), x.shape, mesh.shape)
+    taps = fitted((None, channels), filter.shape, mesh.shape)
+    return jax.shard_map(_fft_on_one_device, in_specs=(inputs, taps), out_specs=inputs)(x, filter)
 
 
 def _fft_on_one_device(x, filter):

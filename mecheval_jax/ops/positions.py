@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Shaped
+from mecheval_jax.mesh_axes import DOCUMENTS, FREE, spread
 
 
 def at_positions(
@@ -11,4 +12,5 @@ def at_positions(
     """Row `positions[b, q]` of each sequence of `x`; `x` itself where `positions` is None."""
     if positions is None:
         return x
-    return jnp.take_along_axis(x, positions.reshape(*positions.shape, *(1,) * (x.ndim - 2)), axis=1)
+    index = positions.reshape(*positions.shape, *(1,) * (x.ndim - 2))
+    return spread(jnp.take_along_axis(x, index, axis=1), DOCUMENTS, *(FREE,) * (x.ndim - 1))

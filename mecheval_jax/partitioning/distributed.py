@@ -249,6 +249,13 @@ def on_main(action: Callable[[], Any]) -> Any:
     return outcome["value"]
 
 
+def all_can(ours: bool) -> bool:
+    """Whether something is true on every process."""
+    if not several():
+        return ours
+    return bool(multihost_utils.process_allgather(np.int32(ours)).all())
+
+
 def agree(**values: str) -> None:
     """Check that every process has the same values, before anything is written.
 
@@ -295,26 +302,23 @@ def together() -> Iterator[None]:
         raise
 
 
-def leave(code: int, error: BaseException) -> NoReturn:
-    """End this process with an exit code, because of an error.
+def leave(code: int, error: object) -> NoReturn:
+    """End this process, which is one of several, with an exit code, because of an error.
 
-    One of several waits a moment for the others to end with it. Where they do not, it is gone at
-    once: at an orderly end jax would wait for them, and abort.
+    It waits a moment for the others to end with it. Where they do not, it is gone at once: at an
+    orderly end jax would wait for them, and abort.
     """
-    if not jax.distributed.is_initialized():
-        sys.exit(code)
     from jax._src.distributed import global_state  # the only barrier with a time limit
 
     try:
-        if isinstance(error, HostsMissing):
-            raise error
-        if isinstance(error, HostLost):
+        if isinstance(error, HostLost) and global_state.process_id == 0:
             # The others, who are about to say the same, would be aborted without the coordinator.
-            time.sleep(2 if global_state.process_id == 0 else 0)
-            raise error
-        global_state.client.wait_at_barrier("mecheval_jax_leave", FAREWELL * 1000)
-    except Exception:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+            time.sleep(FAREWELL / 5)
+        if not isinstance(error, HostLost | HostsMissing):
+            global_state.client.wait_at_barrier("mecheval_jax_leave", FAREWELL * 1000)
+            sys.exit(code)
+    except jax.errors.JaxRuntimeError:
+        pass
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,40 +1,93 @@
-"""Meshes of devices."""
+"""Meshes of devices, with the axes of `mesh_axes`."""
 
+import math
+import re
 from collections.abc import Sequence
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.mesh_axes import AXES, DOCUMENTS
 
-DATA = "data"
-"""The mesh axis over which documents are spread."""
+REST = -1
+"""Devices along ``data``: as many as the other axes leave."""
 
 
 def make_mesh(
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+    shape: Sequence[int] = (REST, 1, 1),
 ) -> Mesh:
-    """A mesh of all (or the given) devices along the axis ``data``.
+    """A mesh of all (or the given) devices.
 
-    The axis is Auto: with the default, Explicit axes, linen's Embed does not compile.
+    The axes are Auto: with the default, Explicit axes, linen's Embed does not compile.
+
+    Args:
+        devices: all of this process if None.
+        shape: devices along ``data``, ``fsdp`` and ``model``; the first may be `REST`.
+
+    Raises:
+        UserError: a shape that is not one of so many devices.
     """
     devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), (DATA,), axis_types=(AxisType.Auto,), devices=devices)
-
-
-def check_batch(batch_size: int, mesh: Mesh) -> None:
-    """Raise UserError unless a batch divides evenly over the mesh."""
-    devices = mesh.shape[DATA]
-    if batch_size % devices:
+    data, fsdp, model = shape
+    if data == REST and fsdp * model > 0:
+        data = len(devices) // (fsdp * model)
+    if min(data, fsdp, model) < 1 or data * fsdp * model != len(devices):
         raise UserError(
-            f"training.batch_size {batch_size} does not divide over {devices} devices: "
-            f"take a multiple of {devices}"
+            f"mesh {','.join(map(str, shape))} (data, fsdp, model) does not fit {len(devices)} "
+            f"devices: the product of the three must be {len(devices)}"
+        )
+    return jax.make_mesh(
+        (data, fsdp, model), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+    )
+
+
+def parse_mesh(text: str) -> tuple[int, int, int]:
+    """The shape of a mesh as it is written: ``2,2,2``, or by name ``fsdp=4,model=2``.
+
+    By name, ``data`` takes the devices that are left over, and any other axis one.
+
+    Raises:
+        UserError: anything else.
+    """
+    sizes = dict(zip(AXES, (REST, 1, 1), strict=True))
+    parts = [part.strip() for part in text.split(",")]
+    named = [re.fullmatch(rf"({'|'.join(AXES)})=(-1|\d+)", part) for part in parts]
+    if all(named):
+        given = [(found[1], int(found[2])) for found in named]
+    elif len(parts) == len(AXES) and all(re.fullmatch(r"-1|\d+", part) for part in parts):
+        given = list(zip(AXES, map(int, parts), strict=True))
+    else:
+        given = []
+    sizes |= dict(given)
+    others = [size for axis, size in sizes.items() if axis != AXES[0]]
+    if not given or len(dict(given)) < len(given) or min(others) < 1 or sizes[AXES[0]] == 0:
+        raise UserError(
+            f"mesh {text!r}: devices along data, fsdp and model, as in 2,2,2 or fsdp=4,model=2"
+        )
+    return sizes["data"], sizes["fsdp"], sizes["model"]
+
+
+def document_shards(mesh: Mesh) -> int:
+    """Into how many parts the documents of a batch are spread."""
+    return math.prod(mesh.shape[axis] for axis in DOCUMENTS)
+
+
+def check_batch(batch_size: int, mesh: Mesh, gradient_accumulation: int = 1) -> None:
+    """Raise UserError unless every micro-batch divides evenly over the mesh."""
+    shards = document_shards(mesh)
+    if batch_size % (shards * gradient_accumulation):
+        times = f" {gradient_accumulation} times over" if gradient_accumulation > 1 else " over"
+        raise UserError(
+            f"training.batch_size {batch_size} does not divide{times} {shards} devices: "
+            f"take a multiple of {shards * gradient_accumulation}"
         )
 
 
 def documents_sharding(mesh: Mesh) -> NamedSharding:
-    """Leading axis over the devices: for whatever has one row per document."""
-    return NamedSharding(mesh, PartitionSpec(DATA))
+    """Leading axis over ``data`` and ``fsdp``: for whatever has one row per document."""
+    return NamedSharding(mesh, PartitionSpec(DOCUMENTS))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

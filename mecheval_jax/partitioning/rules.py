@@ -1,17 +1,115 @@
-"""Rules that place a whole train state: regular expression on a path -> PartitionSpec."""
+"""Rules that place a whole train state: regular expression on a path -> layout (`mesh_axes`).
+
+A dense layer into heads or inner channels is cut by columns over ``model``, the one back into the
+residual stream by rows, so that what is between them stays on its device and one sum over the
+axis ends each half of a block (Shoeybi et al. 2019). The other dimension is cut over ``fsdp``.
+Adam's moments have the paths of their parameters, and their layouts.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import flax.linen as nn
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.mesh_axes import FSDP, MODEL, Layout, fitted
+from mecheval_jax.mixers import ARCHITECTURES, LSTM, S4D, BaseConv
+from mecheval_jax.models.language_model import ModelConfig
 
-Rule = tuple[str, PartitionSpec]
+Rule = tuple[str, Layout]
 
-DATA_PARALLEL: tuple[Rule, ...] = ((".*", PartitionSpec()),)
+DATA_PARALLEL: tuple[Rule, ...] = ((".*", ()),)
 """Everything replicated: documents are spread, parameters are not."""
+
+STATE: tuple[Rule, ...] = (
+    (r"^(step|key|hyperparameters/.*|moments/count)$", ()),
+    (r"token_embedding/embedding$", (MODEL, FSDP)),
+    (r"position_embedding/embedding$", (None, FSDP)),
+    (r"output_head/kernel$", (FSDP, MODEL)),
+    (r"norm/(scale|bias)$", ()),
+    (r"canon/(weight|bias)$", ()),
+)
+"""All but mixers and feed-forward parts."""
+
+FEED_FORWARD: dict[str, tuple[Rule, ...]] = {
+    "mlp": (
+        (r"mlp/fc1/kernel$", (FSDP, MODEL)),
+        (r"mlp/fc1/bias$", (MODEL,)),
+        (r"mlp/fc2/kernel$", (MODEL, FSDP)),
+        (r"mlp/fc2/bias$", ()),
+    ),
+    "glu": (
+        (r"mlp/fc[12]/kernel$", (FSDP, MODEL)),
+        (r"mlp/fc[12]/bias$", (MODEL,)),
+        (r"mlp/fc3/kernel$", (MODEL, FSDP)),
+        (r"mlp/fc3/bias$", ()),
+    ),
+    "identity": (),
+    "none": (),
+}
+
+INTO = r"mixer/([qkvgrab]_proj|proj_[qkv]|in_proj|dt_proj|decay_up|projection)"
+OUT_OF = r"mixer/(out_proj|o_proj|proj_o|x_proj)"
+MIXERS: tuple[Rule, ...] = (
+    (rf"{INTO}/kernel$", (FSDP, MODEL)),
+    (rf"{INTO}/bias$", (MODEL,)),
+    (rf"{OUT_OF}/kernel$", (MODEL, FSDP)),
+    (rf"{OUT_OF}/bias$", ()),
+    (r"mixer/([qkv]_conv|short_conv|conv)/weight$", (None, MODEL)),
+    (r"mixer/([qkv]_conv|short_conv|conv)/bias$", (MODEL,)),
+    (r"mixer/(A_log|D|dt_bias|norm_scale|time_decay|time_first)$", (MODEL,)),
+    (r"mixer/shift_[BCD]$", (MODEL,)),
+    (r"mixer/kernel/(A_imag|B|C|inv_A_real|log_dt)$", (MODEL,)),
+    (r"mixer/filter/taps$", (None, MODEL)),
+    # Small networks and vectors of the residual stream.
+    (r"mixer/filter/fc\d/kernel$", (FSDP,)),
+    (r"mixer/filter/(fc\d/bias|features|frequency)$", ()),
+    (r"mixer/decay_down/kernel$", (FSDP,)),
+    (r"mixer/mix_[kvr]$", ()),
+    (r"mixer/recurrent$", (FSDP,)),
+)
+"""Parameters of every mixer of `mixers.ARCHITECTURES`."""
+
+WHOLE = (BaseConv, S4D, LSTM)
+"""Mixers without inner channels: they convolve those of the residual stream, which every device
+has whole, or let all read each other at every token."""
+
+
+def splits(mixer: nn.Module, devices: int) -> bool:
+    """Whether a mixer falls into so many parts, each of whole heads or of channels.
+
+    Heads are never cut: a mixer with fewer of them than devices along ``model`` (or with a
+    number that those do not divide) is copied along that axis. So are those of `WHOLE`.
+    """
+    heads = [getattr(mixer, name, 0) for name in ("heads", "key_heads")]
+    return not isinstance(mixer, WHOLE) and not any(count % devices for count in heads)
+
+
+def rules_of(model: ModelConfig, mesh: Mesh) -> tuple[Rule, ...]:
+    """The rules for the train state of a model on a mesh.
+
+    A mixer of the user's own is copied to every device. Without devices along ``fsdp`` and
+    ``model`` everything is.
+    """
+    if mesh.shape[FSDP] == mesh.shape[MODEL] == 1:
+        return DATA_PARALLEL
+
+    def of_layer(layer: int) -> Iterator[Rule]:
+        mixer = model.build_mixer(layer)
+        known = any(type(mixer) is entry.mixer(layer) for entry in ARCHITECTURES.values())
+        if not known:
+            yield rf"block_{layer}/mixer/", ()
+        elif not splits(mixer, mesh.shape[MODEL]):
+            for pattern, layout in MIXERS:
+                yield (
+                    rf"block_{layer}/{pattern}",
+                    tuple(None if axis == MODEL else axis for axis in layout),
+                )
+
+    own = [rule for layer in range(model.layers) for rule in of_layer(layer)]
+    return (*own, *STATE, *FEED_FORWARD[model.feed_forward], *MIXERS)
 
 
 def path_name(path: tuple) -> str:
@@ -22,16 +120,17 @@ def path_name(path: tuple) -> str:
 def shardings(tree: PyTree, mesh: Mesh, rules: Sequence[Rule] = DATA_PARALLEL) -> PyTree:
     """The sharding of every leaf: that of the first rule whose expression its path contains.
 
+    An axis that does not divide its dimension of a leaf is left out (`mesh_axes.fitted`).
+
     Raises:
         ValueError: a leaf that no rule matches.
     """
 
     def place(path, leaf):
-        del leaf
         name = path_name(path)
-        for pattern, spec in rules:
+        for pattern, layout in rules:
             if re.search(pattern, name):
-                return NamedSharding(mesh, spec)
+                return NamedSharding(mesh, fitted(layout, leaf.shape, mesh.shape))
         raise ValueError(f"no partitioning rule matches {name!r}")
 
     return jax.tree.map_with_path(place, tree)

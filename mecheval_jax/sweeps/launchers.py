@@ -16,13 +16,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.errors import Interrupted, UserError, choose
 
 LAUNCHERS = ("none", "local", "slurm")
 """In this process; as processes of this machine; as an array job of Slurm."""
-
-PREEMPTED = 75
-"""Exit code of a program that was told to stop and can go on (EX_TEMPFAIL)."""
 
 TIMEOUT_MINUTES = {"local": 365 * 24 * 60, "slurm": 24 * 60}
 """Of a job whose ``timeout_min`` is not given; submitit's own are minutes."""
@@ -108,7 +106,7 @@ class Command:
 
     Before Slurm ends a job for its time, submitit calls `checkpoint`: the program is told to save
     (SIGTERM) and waited for, and the job requeued to run the same command, which resumes. So it is
-    where Slurm told the program itself, and it ends with the code of `PREEMPTED`.
+    where Slurm told the program itself, and it ends with the code of `REQUEUE`.
 
     Args:
         arguments: program and arguments.
@@ -132,7 +130,7 @@ class Command:
             if self._process.poll() is None:
                 self._process.terminate()
                 self._process.wait()
-        if code == PREEMPTED and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+        if code == REQUEUE and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
             signal.raise_signal(signal.SIGUSR2)  # submitit then does as at the end of the time
         return code
 
@@ -300,7 +298,7 @@ def _end(name: str, job: Any) -> JobEnd:
         code = next((code for code in job.results() if code != 0), 0)  # of each of its tasks
     except UncompletedJobError:  # killed, or out of time or memory: its log tells
         code = None
-    state = {0: "finished", PREEMPTED: "preempted"}.get(code, "failed")
+    state = {0: "finished", REQUEUE: "preempted"}.get(code, "failed")
     return JobEnd(name, str(job.job_id), state, code, job.paths.stdout)
 
 

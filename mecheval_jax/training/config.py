@@ -3,6 +3,7 @@
 import dataclasses
 
 from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.models.blocks import REMAT
 from mecheval_jax.training.optimizer import DECAYS
 
 
@@ -29,6 +30,11 @@ class TrainingConfig:
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: the newest checkpoints that are kept; all if None or 0.
         steps_per_dispatch: steps compiled into one program.
+        gradient_accumulation: micro-batches into which the batch of a step is cut, one
+            after another, so that only one of them needs memory.
+        remat: what a gradient keeps of the forward pass: ``none`` of it is computed again,
+            all but the outputs of dense layers (``dots``), or all but the residual stream
+            between blocks (``full``).
     """
 
     steps: int
@@ -48,12 +54,20 @@ class TrainingConfig:
     checkpoint_every: int = 5000
     keep_checkpoints: int | None = 2
     steps_per_dispatch: int = 100
+    gradient_accumulation: int = 1
+    remat: str = "none"
 
     def __post_init__(self):
         choose("training.decay", self.decay, DECAYS)
+        choose("training.remat", self.remat, REMAT)
         counts = ("steps", "batch_size", "evaluate_every", "evaluation_documents")
-        counts += ("checkpoint_every", "steps_per_dispatch")
+        counts += ("checkpoint_every", "steps_per_dispatch", "gradient_accumulation")
         require_at_least(self, "training", counts, 1)
+        if self.batch_size % self.gradient_accumulation:
+            raise UserError(
+                f"training.batch_size {self.batch_size} does not divide into "
+                f"{self.gradient_accumulation} micro-batches (training.gradient_accumulation)"
+            )
         if self.training_batches is not None and self.training_batches < 1:
             raise UserError(
                 f"training.training_batches is {self.training_batches}: at least 1, or None"

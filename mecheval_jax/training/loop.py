@@ -8,13 +8,21 @@ from jax.sharding import Mesh
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.partitioning.mesh import check_batch, documents_sharding
+from mecheval_jax.partitioning.distributed import place
+from mecheval_jax.partitioning.mesh import (
+    check_batch,
+    document_shards,
+    documents_sharding,
+    replicated,
+)
+from mecheval_jax.partitioning.padding import resized
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import evaluation_batch
 from mecheval_jax.training.hooks import Hooks
 from mecheval_jax.training.intervals import is_evaluation, next_stop
+from mecheval_jax.training.preemption import Preempted, Preemption
 from mecheval_jax.training.state import (
     TrainState,
     abstract_state,
@@ -57,7 +65,8 @@ def restore_or_create(
     saved = checkpoints.restore(saved_part(abstract), hooks)
     if saved is not None:
         hooks.say(f"resuming at step {int(saved['step'])}")
-        return restored_state(saved, training, abstract)
+        state = restored_state(saved, training, abstract)
+        return resized(state, abstract_state(model, training, mesh, padded=True))
     if any_before:
         hooks.say("no checkpoint can be read: starting anew")
     return create_state(model, training, mesh)
@@ -83,24 +92,43 @@ def fit(
     mesh: Mesh,
     checkpoints: Checkpoints,
     hooks: Hooks,
+    preemption: Preemption | None = None,
 ) -> TrainState:
     """Train to the last step, or to the evaluation at which the target accuracy is reached.
+
+    The state that comes back has tables of the vocabulary alone.
 
     Metrics of a stretch are fetched after the next one is dispatched, so that the device
     does not wait for the host.
 
+    Args:
+        state: where to begin.
+        model: which is trained.
+        task: where the documents come from.
+        training: the regime.
+        mesh: the devices, of all processes.
+        checkpoints: where states are saved.
+        hooks: who is told of metrics and progress.
+        preemption: asked at every stop whether to save and end there; never if None.
+
     Raises:
         Diverged: the loss is not finite; what was written up to there stands.
+        Preempted: `preemption` asked for it; the state is saved.
         UserError: a batch that does not divide over the devices.
     """
-    check_batch(training.batch_size, mesh)
+    check_batch(training.batch_size, mesh, training.gradient_accumulation)
+    kept = abstract_state(model, training, mesh)  # without spare rows of tables
     documents = training.evaluation_documents
     # Spread over the devices where that comes out even, whole on each where not.
-    spread = documents_sharding(mesh) if documents % mesh.size == 0 else None
+    even = documents % document_shards(mesh) == 0
+    spread = documents_sharding(mesh) if even else replicated(mesh)
+    development = evaluation_batch(task, training.data_seed, documents, "dev")
+    development = place(development, spread)
     with jax.set_mesh(mesh):
-        development = evaluation_batch(task, training.data_seed, documents, "dev")
-        development = jax.device_put(development, spread)
-        evaluate = jax.jit(lambda params, batch: loss_and_accuracy(model, params, task, batch))
+        evaluate = jax.jit(
+            lambda params, batch: loss_and_accuracy(model, params, task, batch),
+            out_shardings=replicated(mesh),
+        )
         run = compile_steps(state, model, task, training, mesh)
 
         pending: _Dispatched | None = None
@@ -157,13 +185,16 @@ def fit(
             settle(pending)
             pending = _Dispatched(step, stop - step, metrics, scores)
             step = stop
-            over = reached(step, scores)
-            if over or step % training.checkpoint_every == 0 or step == training.steps:
+            over = reached(step, scores) or step == training.steps
+            preempted = preemption is not None and preemption.requested() and not over
+            if step % training.checkpoint_every == 0 or over or preempted:
                 settle(pending)
                 pending = None
                 # No state that diverged is ever saved. The loss of a step tells only of the
                 # parameters before it.
                 if not _is_finite((state.params, state.moments)):
                     raise diverged(step - 1, "the parameters are not finite after the update")
-                checkpoints.save(step, saved_part(state))
-    return state
+                checkpoints.save(step, saved_part(resized(state, kept)))
+            if preempted:
+                raise Preempted(step)
+    return resized(state, kept)

@@ -11,7 +11,8 @@ from jax.sharding import Mesh
 
 from mecheval_jax.array_types import Array, Int, Key, PyTree
 from mecheval_jax.models.language_model import ModelConfig, initialize
-from mecheval_jax.partitioning.rules import DATA_PARALLEL, Rule, shardings
+from mecheval_jax.partitioning.padding import padded_rows, resize_tables
+from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.optimizer import Hyperparameters, new_moments
 
@@ -55,9 +56,12 @@ def hyperparameters_of(training: TrainingConfig) -> Hyperparameters:
     )
 
 
-def new_state(model: ModelConfig, hyperparameters: Hyperparameters) -> TrainState:
-    """The state before the first step. Traceable."""
+def new_state(
+    model: ModelConfig, hyperparameters: Hyperparameters, rows: int | None = None
+) -> TrainState:
+    """The state before the first step, with tables of so many rows if given. Traceable."""
     params = initialize(model, jax.random.key(hyperparameters.seed))
+    params = params if rows is None else resize_tables(params, rows)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -94,10 +98,22 @@ def abstract_state(
     model: ModelConfig,
     training: TrainingConfig,
     mesh: Mesh,
-    rules: tuple[Rule, ...] = DATA_PARALLEL,
+    rules: tuple[Rule, ...] | None = None,
+    *,
+    padded: bool = False,
 ) -> TrainState:
-    """Shapes, types and shardings of the state, nothing allocated."""
-    shapes = jax.eval_shape(lambda: new_state(model, hyperparameters_of(training)))
+    """Shapes, types and shardings of the state, nothing allocated.
+
+    Args:
+        model: shape of the model.
+        training: regime.
+        mesh: the devices that hold it.
+        rules: where on them; `rules_of` the model if None.
+        padded: whether the tables of the vocabulary are filled up, as in training.
+    """
+    rules = rules_of(model, mesh) if rules is None else rules
+    rows = padded_rows(model.vocabulary_size, mesh) if padded else None
+    shapes = jax.eval_shape(lambda: new_state(model, hyperparameters_of(training), rows))
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -109,9 +125,10 @@ def create_state(
     model: ModelConfig,
     training: TrainingConfig,
     mesh: Mesh,
-    rules: tuple[Rule, ...] = DATA_PARALLEL,
+    rules: tuple[Rule, ...] | None = None,
 ) -> TrainState:
-    """A new state, each parameter drawn on the devices that will hold it."""
-    where = jax.tree.map(lambda leaf: leaf.sharding, abstract_state(model, training, mesh, rules))
-    create = jax.jit(new_state, static_argnums=0, out_shardings=where)
-    return create(model, hyperparameters_of(training))
+    """A new state with padded tables, each parameter drawn on the devices that will hold it."""
+    abstract = abstract_state(model, training, mesh, rules, padded=True)
+    where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    create = jax.jit(new_state, static_argnums=(0, 2), out_shardings=where)
+    return create(model, hyperparameters_of(training), padded_rows(model.vocabulary_size, mesh))

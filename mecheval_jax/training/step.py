@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree
+from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, narrow
+from mecheval_jax.partitioning.distributed import place
 from mecheval_jax.partitioning.mesh import documents_sharding, replicated
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
@@ -24,9 +25,10 @@ def read(task: Task, batch: Batch) -> Array:
     return batch.tokens[:, : task.read_length]
 
 
-def answer(model: ModelConfig, params, task: Task, batch: Batch):
+def answer(model: ModelConfig, params, task: Task, batch: Batch, remat: str = "none"):
     """`query_scores` of a model's answers: losses in nats and correctness, of every query."""
-    logits = LanguageModel(model).apply(
+    rows = len(params["token_embedding"]["embedding"])
+    logits = LanguageModel(model, rows, remat).apply(
         {"params": narrow(params, model)},
         read(task, batch),
         batch.query_positions,
@@ -46,6 +48,40 @@ def is_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
+def gradients_and_metrics(
+    model: ModelConfig, params, task: Task, batch: Batch, training: TrainingConfig
+) -> tuple[PyTree, Metrics]:
+    """Gradients of the mean loss over a batch, with that loss and the accuracy.
+
+    Micro-batches are computed one after another. Each adds its share of the mean over all queries
+    of the batch, so that documents with more queries weigh as much as in one pass.
+    """
+    total = batch.weights.sum()
+
+    def share(params, batch):
+        losses, correct = answer(model, params, task, batch, training.remat)
+        scores = {"loss": losses, "accuracy": correct}
+        shares = jax.tree.map(lambda score: (score * batch.weights).sum() / total, scores)
+        return shares["loss"], shares
+
+    gradient = jax.grad(share, has_aux=True)
+    if training.gradient_accumulation == 1:
+        return gradient(params, batch)
+
+    def add(sums, batch):
+        return jax.tree.map(jnp.add, sums, gradient(params, batch)), None
+
+    batches = jax.tree.map(lambda leaf: _micro(leaf, training.gradient_accumulation), batch)
+    first = jax.tree.map(lambda leaf: leaf[0], batches)
+    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first))
+    return jax.lax.scan(add, zeros, batches)[0]
+
+
+def _micro(rows: Shaped[Array, "batch ..."], count: int) -> Shaped[Array, "count micro ..."]:
+    """Every `count`-th row: neighbours stand on one device, so all have rows of each."""
+    return jnp.swapaxes(rows.reshape(-1, count, *rows.shape[1:]), 0, 1)
+
+
 def train_step(
     state: TrainState,
     batch: Batch,
@@ -57,14 +93,11 @@ def train_step(
     """One step of AdamW on a batch, spread over a mesh or, with None, where it is."""
     if mesh is not None:
         batch = jax.lax.with_sharding_constraint(batch, documents_sharding(mesh))
-    (loss, accuracy), gradients = jax.value_and_grad(
-        lambda params: loss_and_accuracy(model, params, task, batch), has_aux=True
-    )(state.params)
+    gradients, metrics = gradients_and_metrics(model, state.params, task, batch, training)
     factor = schedule(
         state.step, state.hyperparameters.steps, training.warmup_fraction, training.decay
     )
     params, moments = update(gradients, state.moments, state.params, state.hyperparameters, factor)
-    metrics = {"loss": loss, "accuracy": accuracy}
     return state.replace(step=state.step + 1, params=params, moments=moments), metrics
 
 
@@ -105,16 +138,20 @@ def compile_steps(
         return jax.lax.fori_loop(0, count, body, (state, _no_metrics(training)))
 
     where = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(steps, donate_argnums=0, out_shardings=(where, None))
+    return jax.jit(steps, donate_argnums=0, out_shardings=(where, replicated(mesh)))
 
 
 class _HostSteps:
     """The steps on documents that the host draws, while the device is at the step before."""
 
     def __init__(self, state, model, task, training, mesh):
-        self._training, self._sharding = training, documents_sharding(mesh)
+        self._training = training
         self._documents = HostDocuments(
-            task, state.key, training.batch_size, training.training_batches
+            task,
+            state.key,
+            training.batch_size,
+            training.training_batches,
+            documents_sharding(mesh),
         )
         self._next = int(state.step)  # counted here: reading it off the state would wait for it
 
@@ -128,9 +165,9 @@ class _HostSteps:
 
     def __call__(self, state: TrainState, count: int) -> tuple[TrainState, Metrics]:
         # Placed as it comes back from a step: placed otherwise, every bucket is compiled twice.
-        history = jax.device_put(_no_metrics(self._training), self._everywhere)
+        history = place(_no_metrics(self._training), self._everywhere)
         for i in range(count):
-            batch = jax.device_put(self._documents.batch(self._next), self._sharding)
+            batch = self._documents.batch(self._next)
             state, history = self._step(state, history, jnp.int32(i), batch)
             self._next += 1
         return state, history
