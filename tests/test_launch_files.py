@@ -186,6 +186,7 @@ def test_processes_find_each_other():
     assert job("tpu")["completions"] == job("tpu")["parallelism"]
     (shard,) = (arg for arg in container("shards")["args"] if arg.startswith("--shard"))
     assert shard.endswith(f"/{job('shards')['completions']}")
+    assert "--processes=1" in container("shards")["args"]  # or an indexed job would be one program
 
 
 def commands():

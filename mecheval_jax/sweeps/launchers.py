@@ -71,8 +71,8 @@ def run_with_retries(
 ) -> Exception | None:
     """Run a task, again where it fails.
 
-    A `UserError` would be the same again, so it is no reason to. What is no failure of the task's
-    passes through: preemption (`Interrupted`), KeyboardInterrupt, SystemExit.
+    A `UserError` would be the same again, so it is no reason to. What ends a program that can go on
+    later (`Interrupted`, KeyboardInterrupt, SystemExit) passes through.
 
     Args:
         name: of the task, for messages.
