@@ -117,17 +117,24 @@ class Command:
         self._process: subprocess.Popen | None = None
 
     def __call__(self) -> int:
-        """Run the command and return its exit code."""
-        # Slurm sends its warning to every process of the job; ignored signals stay so in children.
-        before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        """Run the command and return its exit code; whoever interrupts this ends the command."""
+        noted: list[int] = []
+        handlers = {
+            # Slurm warns every process of the job, and children inherit that a signal is ignored.
+            signal.SIGUSR2: signal.SIG_IGN,
+            # An interrupt while the process is made would leave it to nobody.
+            signal.SIGINT: lambda number, frame: noted.append(number),
+        }
+        before = {number: signal.signal(number, one) for number, one in handlers.items()}
         try:
             self._process = subprocess.Popen(self._arguments)
-        finally:
-            signal.signal(signal.SIGUSR2, before)
-        try:
+            _handle(before)
+            if noted:
+                raise KeyboardInterrupt
             code = self._process.wait()
         finally:
-            if self._process.poll() is None:
+            _handle(before)
+            if self._process is not None and self._process.poll() is None:
                 self._process.terminate()
                 self._process.wait()
         if code == REQUEUE and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
@@ -143,6 +150,11 @@ class Command:
             os.kill(self._process.pid, signal.SIGTERM)
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(Command(self._arguments))
+
+
+def _handle(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @dataclasses.dataclass(frozen=True)
