@@ -34,24 +34,30 @@ def test_ten_kills_change_nothing(tmp_path):
     began = time.monotonic()
     assert start(whole.path).wait() == 0
     seconds = time.monotonic() - began
-    killed = SweepFolder(tmp_path / "killed")
     random.seed(0)
-    kills = []
-    while len(kills) < KILLS:
-        process = start(killed.path)
-        # From the first second, in which folders are made, to the writing of the tables.
-        time.sleep(random.uniform(0.1, 1.0) * seconds)
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
-            break
-        started = killed.sweep.exists()
-        kills.append(moment(killed.groups()[0]) if started else None)
+    kills, sweeps = [], 0
+    while (
+        len(kills) < KILLS
+    ):  # a sweep that ends before it is killed is compared, and another begun
+        killed = SweepFolder(tmp_path / f"killed_{sweeps}")
+        sweeps += 1
+        while True:
+            process = start(killed.path)
+            if len(kills) < KILLS:
+                # From the first second, in which folders are made, to the writing of the tables.
+                time.sleep(random.uniform(0.1, 1.0) * seconds)
+                process.send_signal(signal.SIGKILL)
+            _, said = process.communicate()
+            if process.returncode == 0:
+                break
+            assert process.returncode == -signal.SIGKILL, said.decode()
+            kills.append(moment(killed.groups()[0]) if killed.sweep.exists() else None)
+        assert_same(killed, whole)
     print("killed at", kills)
-    final = start(killed.path)
-    assert final.wait() == 0, final.stderr.read().decode()
+
+
+def assert_same(ours, theirs):
     for name in ("members", "best", "success"):
-        ours, theirs = (getattr(folder, name).read_bytes() for folder in (killed, whole))
-        assert ours == theirs, name
-    for ours, theirs in zip(killed.groups(), whole.groups(), strict=True):
-        assert ours.metrics.read_bytes() == theirs.metrics.read_bytes()
-    assert len(kills) == KILLS
+        assert getattr(ours, name).read_bytes() == getattr(theirs, name).read_bytes(), name
+    for group, expected in zip(ours.groups(), theirs.groups(), strict=True):
+        assert group.metrics.read_bytes() == expected.metrics.read_bytes()
