@@ -32,7 +32,7 @@ def train(workdir, *arguments, config=CONFIG, start=forked.start):
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs") / "run"
-    result = train(folder, start=small.start)
+    result = train(folder, "--writers=tensorboard", start=small.start)
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -47,6 +47,7 @@ def test_train_intervene_report(workdir):
         "config.json",
         "provenance.json",
         "metrics.jsonl",
+        "metrics.csv",
         "checkpoints",
         "interchange.csv",
         "slices.csv",
@@ -80,6 +81,18 @@ def test_train_intervene_report(workdir):
     assert {row["control"] for row in rows} == {"untrained", "placebo", "distractor"}
 
 
+def test_metrics_are_written_everywhere(workdir):
+    """Catches a program that opens the writers and gives them nothing."""
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    with (workdir / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [(float(one["loss"]), one["split"]) for one in table] == [
+        (row["loss"], row["split"]) for row in rows
+    ]
+    (events,) = (workdir / "tensorboard").iterdir()
+    assert b"dev/accuracy" in events.read_bytes()
+
+
 def test_a_finished_run_is_skipped(workdir):
     """Catches a run that is trained again."""
     before = (workdir / "metrics.jsonl").read_text()
@@ -111,6 +124,7 @@ def assert_refused(result, *words):
         (["--config.model.width.x=3"], ["config.model.width"]),
         (["--config.model.mixer_options.heads=3"], ["--config.model.mixer_options=", "heads"]),
         (["--workdri=x"], ["workdri", "workdir"]),
+        (["--writers=tensorbord"], ["'tensorbord'", "tensorboard"]),
         (["stray"], ["stray"]),
     ],
 )

@@ -124,7 +124,7 @@ def _run_one(plan, folder, options, retries, show, preemption) -> Exception | No
     )
     if error is not None and distributed.is_main():
         status = own.read_status()
-        status.state, status.error = "failed", " ".join(str(error).split())
+        status.state, status.error = "failed", " ".join(str(error).split())[:300]
         own.write_status(status)
         show(plan.name, plan.title, status)
     return error
@@ -136,16 +136,15 @@ def collect(folder: SweepFolder) -> dict[str, Any]:
     Returns:
         How many ``members`` they have.
     """
-    tables = [
-        pd.read_csv(group.table, float_precision="round_trip")
-        for group in folder.groups()
-        if group.table.exists()
-    ]
+    tables = [group.table for group in folder.groups() if group.table.exists()]
     if not tables:
         return {"members": 0}
-    table = pd.concat(tables, ignore_index=True).sort_values("member", kind="stable")
+    # As text: what was measured is not read as numbers and written again.
+    texts = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in tables])
+    texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
+    write_text(folder.members, texts.to_csv(index=False))
+    table = pd.read_csv(folder.members)
     first = folder.read()["base"]["evaluation"]
-    write_text(folder.members, table.to_csv(index=False))
     chosen = best(table)
     write_text(folder.best, chosen.to_csv(index=False))
     rates = success(table, first["confidence"])
