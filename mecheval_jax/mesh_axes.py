@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-from jax.sharding import AbstractMesh, AxisType, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
 from mecheval_jax.array_types import Array, Shaped
 
@@ -27,6 +27,9 @@ DOCUMENTS = (DATA, FSDP)
 
 FREE = PartitionSpec.UNCONSTRAINED
 """For a dimension that may be laid out in any way."""
+
+AnyMesh = Mesh | AbstractMesh
+"""Devices, or only how many there are along which axes."""
 
 Axes = Any
 """For one dimension of an array: an axis, several, None for none, or `FREE`."""

@@ -9,7 +9,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.mesh_axes import AXES, DOCUMENTS
+from mecheval_jax.mesh_axes import AXES, DOCUMENTS, AnyMesh
 
 REST = -1
 """Devices along ``data``: as many as the other axes leave."""
@@ -70,12 +70,12 @@ def parse_mesh(text: str) -> tuple[int, int, int]:
     return sizes["data"], sizes["fsdp"], sizes["model"]
 
 
-def document_shards(mesh: Mesh) -> int:
+def document_shards(mesh: AnyMesh) -> int:
     """Into how many parts the documents of a batch are spread."""
     return math.prod(mesh.shape[axis] for axis in DOCUMENTS)
 
 
-def check_batch(batch_size: int, mesh: Mesh, gradient_accumulation: int = 1) -> None:
+def check_batch(batch_size: int, mesh: AnyMesh, gradient_accumulation: int = 1) -> None:
     """Raise UserError unless every micro-batch divides evenly over the mesh."""
     shards = document_shards(mesh)
     if batch_size % (shards * gradient_accumulation):
