@@ -13,6 +13,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.mesh_axes import AXES, DOCUMENTS, FREE, MODEL, fitted, spread
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.mixers.initializers import uniform_fan_in
+from mecheval_jax.mixers.options import fields_of
 from mecheval_jax.mixers.projection import Projection
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
@@ -28,8 +29,8 @@ MESH = AbstractMesh((2, 2, 2), AXES)
 
 def config(mixer, **fields):
     """A model of two layers with two heads where there are heads, and a table of 19 rows."""
-    options = {"heads": 2} if "heads" in vars(ARCHITECTURES[mixer].mixer(1)) else {}
-    options = {"head_dim": 8} if mixer == "mamba2" else options
+    known = mixer in ARCHITECTURES and "heads" in fields_of(ARCHITECTURES[mixer].mixer(1))
+    options = {"heads": 2} if known else {"head_dim": 8} if mixer == "mamba2" else {}
     fields = {"mixer_options": options, "feed_forward": "glu", "positions": "learned"} | fields
     shape = {"layers": 2, "width": 16, "vocabulary_size": 19, "max_length": 8, "canon": 2}
     return ModelConfig(mixer, **(shape | fields))
@@ -45,10 +46,9 @@ def specs(model, mesh=MESH):
 
 
 @pytest.mark.parametrize("mixer", ARCHITECTURES)
-@pytest.mark.parametrize("tied", [True, False])
-def test_every_leaf_has_a_rule(mixer, tied):
+def test_every_leaf_has_a_rule(mixer):
     """Catches a parameter that no rule is meant for, and moments that are not with theirs."""
-    found = specs(config(mixer, tied=tied))
+    found = specs(config(mixer, tied=False))
     assert (".*", ()) not in rules_of(config(mixer), MESH)
     for path, spec in found.items():
         if path.startswith("params/"):
@@ -67,7 +67,7 @@ EXPECTED = {
     "attention": {"q_proj/kernel": COLUMNS, "out_proj/kernel": ROWS, "out_proj/bias": ()},
     "hyena": {"in_proj/bias": ("model",), "short_conv/weight": (None, "model"), "D": ("model",)},
     "h3": {"shift_C": ("model",), "kernel/B": ("model",), "v_proj/kernel": COLUMNS},
-    "mamba": {"A_log": ("model",), "x_proj/kernel": ROWS, "dt_proj/kernel": (None, "model")},
+    "mamba": {"A_log": ("model",), "out_proj/kernel": ROWS, "dt_proj/kernel": (None, "model")},
     "mamba2": {"norm_scale": ("model",), "A_log": ("model",), "in_proj/kernel": COLUMNS},
     "gated_delta_net": {"o_norm/scale": (), "dt_bias": ("model",), "g_proj/kernel": COLUMNS},
     "gla": {"decay_down/kernel": ("fsdp",), "decay_up/kernel": COLUMNS, "o_proj/kernel": ROWS},
@@ -88,7 +88,8 @@ def test_layouts(mixer):
 
 
 @pytest.mark.parametrize(
-    ("options", "cut"), [({"heads": 4}, True), ({"heads": 1}, False), ({"heads": 4, "key_heads": 1}, False)]
+    ("options", "cut"),
+    [({"heads": 4}, True), ({"heads": 1}, False), ({"heads": 4, "key_heads": 1}, False)],
 )
 def test_heads_are_never_cut(options, cut):
     """Catches channels of one head on two devices, whose scores would have to be summed."""
@@ -111,7 +112,7 @@ class Own(nn.Module):
 
 def test_a_mixer_of_ones_own_is_copied():
     """Catches a mixer that cannot be trained on a mesh, and one that is cut at random."""
-    model = config("attention", mixer=f"{__name__}:Own", mixer_options={})
+    model = config(f"{__name__}:Own")
     assert specs(model)["params/block_0/mixer/strange/kernel"] == PartitionSpec()
 
 
@@ -185,7 +186,7 @@ def test_check_batch():
 @pytest.mark.parametrize("tied", [True, False])
 def test_spare_rows(tied):
     """Catches spare rows that change a logit, draw a gradient or remain in what is kept."""
-    model = config("attention", tied=tied, layers=1)
+    model = config("attention", tied=tied, layers=1, canon=0, feed_forward="none")
     params = jax.jit(lambda key: initialize(model, key))(jax.random.key(0))
     padded = resize_tables(params, 24)
     sizes = [len(padded["token_embedding"]["embedding"])]
@@ -194,7 +195,7 @@ def test_spare_rows(tied):
     tokens = jnp.arange(8).reshape(2, 4)
 
     @jax.jit
-    def logits_and_gradients(params, rows):
+    def logits_and_gradients(params):
         def loss(params):
             logits = LanguageModel(model, len(params["token_embedding"]["embedding"])).apply(
                 {"params": params}, tokens
@@ -203,9 +204,7 @@ def test_spare_rows(tied):
 
         return jax.grad(loss, has_aux=True)(params)
 
-    (gradients, logits), (wide, same) = (
-        logits_and_gradients(p, 0) for p in (params, padded)
-    )
+    (gradients, logits), (wide, same) = map(logits_and_gradients, (params, padded))
     np.testing.assert_allclose(same, logits, atol=1e-6)
     assert all(not leaf.any() for leaf in jax.tree.leaves(_spare(wide)))
     small.assert_same_bits(resize_tables(padded, 19), params)
@@ -229,13 +228,13 @@ def test_parts_are_slices_of_the_whole(use_bias):
     small.assert_same_bits(params, dense.init(jax.random.key(1), x))
     params = jax.tree.map(lambda leaf: leaf + 1, params)
     whole = joint.apply(params, x)
-    np.testing.assert_allclose(whole, dense.apply(params, x), rtol=1e-6)
+    np.testing.assert_allclose(whole, dense.apply(params, x), atol=1e-5)
     parts = joint.apply(params, x, method="parts")
     assert [part.shape[-1] for part in parts] == list(sizes)
-    np.testing.assert_allclose(jnp.concatenate(parts, -1), whole, rtol=1e-6)
+    np.testing.assert_allclose(jnp.concatenate(parts, -1), whole, atol=1e-5)
 
     convolution = ShortConvolution(10, 3, use_bias)
     params = convolution.init(jax.random.key(2), whole)
     convolved = convolution.apply(params, parts, (None,) * 3, method="parts")
     expected = convolution.apply(params, whole)
-    np.testing.assert_allclose(jnp.concatenate(convolved, -1), expected, rtol=1e-5)
+    np.testing.assert_allclose(jnp.concatenate(convolved, -1), expected, atol=1e-5)

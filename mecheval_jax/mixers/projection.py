@@ -74,4 +74,3 @@ class Projection(nn.Module):
             lead = (None,) * (x.ndim - 1)
             found = [y + bias[lead] for y, bias in zip(found, biases, strict=True)]
         return found
-
