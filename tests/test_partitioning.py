@@ -220,7 +220,7 @@ def _spare(params):
 
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_parts_are_slices_of_the_whole(use_bias):
-    """Catches columns of another part, a forgotten bias, and weights drawn unlike those of Dense."""
+    """Catches columns of another part, a forgotten bias, and weights drawn unlike Dense's."""
     sizes, x = (6, 3, 1), jax.random.normal(jax.random.key(0), (2, 5, 4))
     joint = Projection(4, sizes, use_bias, uniform_fan_in, shared=(1,))
     dense = nn.Dense(10, use_bias=use_bias, kernel_init=uniform_fan_in)
