@@ -13,8 +13,9 @@ steps, it stayed below 50 % on other documents.
 
 from ml_collections import ConfigDict
 
-from configs.arguments import COMMON, apply, parse, positions
+from configs.arguments import COMMON, apply, parse
 from configs.base import short
+from configs.grids import axis, mixers, product, seeds
 
 EXAMPLE = "docs/examples/orders.jsonl"
 
@@ -50,14 +51,4 @@ def get_config(arg: str = ""):
 
 def sweep():
     """Two architectures at two seeds."""
-    return [
-        {
-            "model.mixer": mixer,
-            "model.positions": positions(mixer),
-            "training.learning_rate": rate,
-            "training.seed": seed,
-            "training.data_seed": seed,
-        }
-        for mixer, rate in (("based", 3e-3), ("mamba", 3e-3))
-        for seed in (0, 1)
-    ]
+    return product(mixers(("based", "mamba")), axis("training.learning_rate", (3e-3,)), seeds(2))

@@ -18,8 +18,9 @@ like. With ``smoke=True`` it is a run of seconds that learns nothing.
 
 from ml_collections import ConfigDict
 
-from configs.arguments import COMMON, apply, parse, positions
+from configs.arguments import COMMON, apply, parse
 from configs.base import short
+from configs.grids import axis, mixers, product
 from mecheval_jax.errors import choose
 
 TASKS = {
@@ -82,12 +83,6 @@ def get_config(arg: str = ""):
 
 def sweep():
     """Three architectures on the default task, at two learning rates."""
-    return [
-        {
-            "model.mixer": mixer,
-            "model.positions": positions(mixer),
-            "training.learning_rate": rate,
-        }
-        for mixer in ("attention", "based", "mamba")
-        for rate in (1e-3, 3e-3)
-    ]
+    return product(
+        mixers(("attention", "based", "mamba")), axis("training.learning_rate", (1e-3, 3e-3))
+    )

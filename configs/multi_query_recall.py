@@ -15,8 +15,9 @@ nothing.
 
 from ml_collections import ConfigDict
 
-from configs.arguments import COMMON, apply, parse, positions
+from configs.arguments import COMMON, apply, parse
 from configs.base import short
+from configs.grids import axis, mixers, product
 
 EVALUATION_ROLES = ("key", "value", "next_key", "value+2", "query")
 
@@ -55,14 +56,8 @@ def shares(whole):
 
 def sweep():
     """Three architectures at two widths and two learning rates."""
-    return [
-        {
-            "model.mixer": mixer,
-            "model.positions": positions(mixer),
-            "model.width": width,
-            "training.learning_rate": rate,
-        }
-        for mixer in ("attention", "based", "mamba")
-        for width in (32, 64)
-        for rate in (1e-3, 3e-3)
-    ]
+    return product(
+        mixers(("attention", "based", "mamba")),
+        axis("model.width", (32, 64)),
+        axis("training.learning_rate", (1e-3, 3e-3)),
+    )

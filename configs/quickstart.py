@@ -12,7 +12,8 @@ fresh ones). Expected: test accuracies of at least 95 %, ``induction`` for Based
 """
 
 from configs import recall
-from configs.arguments import make_small, parse, positions
+from configs.arguments import make_small, parse
+from configs.grids import axis, mixers, zipped
 from mecheval_jax.errors import choose
 
 TRAINING_BATCHES = 400
@@ -38,12 +39,8 @@ def get_config(arg: str = ""):
 
 def sweep():
     """The architectures of the quickstart."""
-    return [
-        {
-            "model.mixer": mixer,
-            "model.positions": positions(mixer),
-            "training.learning_rate": rate,
-            "training.steps": steps,
-        }
-        for mixer, (rate, steps) in SETTINGS.items()
-    ]
+    return zipped(
+        mixers(SETTINGS),
+        axis("training.learning_rate", [rate for rate, _ in SETTINGS.values()]),
+        axis("training.steps", [steps for _, steps in SETTINGS.values()]),
+    )

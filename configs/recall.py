@@ -9,8 +9,9 @@ field can be changed on the command line, ``--config.training.steps=20000``. Wit
 ``smoke=True`` it is a run of seconds that learns nothing.
 """
 
-from configs.arguments import COMMON, apply, parse, positions
+from configs.arguments import COMMON, apply, parse
 from configs.base import short
+from configs.grids import axis, mixers, product, seeds
 
 
 def get_config(arg: str = ""):
@@ -25,15 +26,8 @@ def get_config(arg: str = ""):
 
 def sweep():
     """Two architectures at three learning rates and two seeds."""
-    return [
-        {
-            "model.mixer": mixer,
-            "model.positions": positions(mixer),
-            "training.learning_rate": rate,
-            "training.seed": seed,
-            "training.data_seed": seed,
-        }
-        for mixer in ("based", "mamba")
-        for rate in (3e-4, 1e-3, 3e-3)
-        for seed in (0, 1)
-    ]
+    return product(
+        mixers(("based", "mamba")),
+        axis("training.learning_rate", (3e-4, 1e-3, 3e-3)),
+        seeds(2),
+    )

@@ -14,8 +14,9 @@ and the floors, of which copying the next token is right in about half of the do
 
 from ml_collections import ConfigDict, config_dict
 
-from configs.arguments import COMMON, apply, parse, positions
+from configs.arguments import COMMON, apply, parse
 from configs.base import base
+from configs.grids import axis, mixers, product
 
 LARGE = 1000  # terminals from which on they count as a weight
 
@@ -74,15 +75,9 @@ def get_config(arg: str = ""):
 
 def sweep():
     """Two architectures on two grammars of each kind."""
-    return [
-        {
-            "model.mixer": mixer,
-            "model.positions": positions(mixer),
-            "task.symbols": symbols,
-            "task.seed": grammar,
-            "training.learning_rate": 1e-3,
-        }
-        for mixer in ("attention", "mamba")
-        for symbols in (5, 10)
-        for grammar in (0, 1)
-    ]
+    return product(
+        mixers(("attention", "mamba")),
+        axis("task.symbols", (5, 10)),
+        axis("task.seed", (0, 1)),
+        axis("training.learning_rate", (1e-3,)),
+    )

@@ -4,6 +4,8 @@
 
 The same command resumes a run that was broken off, and skips one that is finished. With
 ``--mesh=2,2,2`` a model is spread over devices (docs/sharding.md); a run may go on on another mesh.
+Started on several hosts (``--coordinator=HOST:PORT --processes=N --process_id=I``, or by a cluster,
+which says so itself) it is one run on all their devices; see docs/hosts.md.
 """
 
 from absl import flags
@@ -13,6 +15,7 @@ from mecheval_jax import command_line
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+WRITERS = command_line.define_writers()
 MESH = flags.DEFINE_string(
     "mesh", "-1,1,1", "Devices along data, fsdp and model; -1: the devices that are left."
 )
@@ -25,8 +28,8 @@ def main():
     from mecheval_jax.partitioning.mesh import make_mesh, parse_mesh
 
     mesh = make_mesh(shape=parse_mesh(MESH.value))
-    runs.train(experiment.from_config(CONFIG.value), WORKDIR.value, mesh)
+    runs.train(experiment.from_config(CONFIG.value), WORKDIR.value, mesh, WRITERS.value)
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, many_hosts=True)

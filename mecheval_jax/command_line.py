@@ -4,24 +4,72 @@ import os
 import pathlib
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import Interrupted, UserError, choose
 
 USAGE_ERROR = 2
 """Exit code of a user's mistake."""
+
+REQUEUE = 75
+"""Exit code of work that stopped before its end and that the same command resumes (EX_TEMPFAIL)."""
+
+FAULT = 1
+"""Exit code of a fault of ours, after its traceback."""
 
 CONFIG = "config"
 """Name of the flag for the config file, in every program that has one."""
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parse the flags and run `main`; a UserError is one line and exit code 2."""
+def define_writers() -> flags.FlagHolder:
+    """The flag ``--writers`` of programs that train."""
+    return flags.DEFINE_list(
+        "writers",
+        [],
+        "Where metrics go beside metrics.jsonl and metrics.csv: tensorboard, wandb, mlflow.",
+    )
+
+
+def run(main: Callable[[], None], *, many_hosts: bool = False) -> None:
+    """Parse the flags and run `main`; a UserError is one line and exit code 2.
+
+    Args:
+        main: the program.
+        many_hosts: it may run as several processes, which flags or a cluster tell of each other.
+    """
+    if many_hosts:
+        _define_host_flags()
+        main = _joined(main)
     app.run(lambda arguments: _guarded(main, arguments), flags_parser=_parse)
+
+
+def _define_host_flags() -> None:
+    flags.DEFINE_string("coordinator", None, "Of several processes: host:port of process 0.")
+    flags.DEFINE_integer("processes", None, "How many there are; 1: alone, in a cluster too.")
+    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+    flags.DEFINE_integer(
+        "hosts_timeout", None, "Seconds in which all of them have to come.", lower_bound=1
+    )
+
+
+def _joined(main: Callable[[], None]) -> Callable[[], None]:
+    """A program that meets the other processes before anything else."""
+
+    def joined():
+        from mecheval_jax.partitioning import distributed
+
+        values = flags.FLAGS
+        timeout = values.hosts_timeout or distributed.TIMEOUT
+        distributed.initialize(values.coordinator, values.processes, values.process_id, timeout)
+        main()
+
+    return joined
 
 
 def _parse(arguments: Sequence[str]) -> Sequence[str]:
@@ -112,9 +160,17 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
         main()
     except UserError as error:
         _fail(error)
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        _end(REQUEUE, error)
     except KeyboardInterrupt:
         print("interrupted; the same command resumes", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not _is_one_of_several():
+            raise
+        traceback.print_exc()
+        _end(FAULT, error)
 
 
 def _fail(error: object) -> None:
@@ -122,7 +178,21 @@ def _fail(error: object) -> None:
     if not isinstance(error, UserError):  # ours break lines on purpose
         text = " ".join(text.split())
     print(f"error: {text}", file=sys.stderr)
-    sys.exit(USAGE_ERROR)
+    _end(USAGE_ERROR, error)
+
+
+def _is_one_of_several() -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
+
+
+def _end(code: int, error: object) -> NoReturn:
+    """End the program, and see that no other process waits for it."""
+    if _is_one_of_several():
+        from mecheval_jax.partitioning import distributed
+
+        distributed.leave(code, error)
+    sys.exit(code)
 
 
 def cache_folder() -> pathlib.Path:

@@ -32,3 +32,11 @@ def choose(kind: str, value: str, valid: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
     hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
     raise UserError(f"unknown {kind} {value!r}{hint}: valid are {', '.join(choices)}")
+
+
+class Interrupted(Exception):
+    """Work that stopped before its end through no mistake: the same command goes on with it.
+
+    Programs print its message as one line and end with the exit code that tells a scheduler to
+    start them again.
+    """

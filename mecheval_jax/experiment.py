@@ -74,6 +74,15 @@ class Experiment:
                     )
                 choose(kind, name, present)
 
+    def with_training(self, values: Mapping[str, Any]) -> "Experiment":
+        """The same with another training section.
+
+        Raises:
+            UserError: a missing or unknown field, or a value that cannot be.
+        """
+        training = _build(TrainingConfig, values, "training")
+        return dataclasses.replace(self, training=training)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, as they stand in ``config.json``; see `from_config`."""
         model = _plain(self.model)

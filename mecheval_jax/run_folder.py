@@ -3,12 +3,16 @@
 config.json        the experiment             interchange.csv  the causal evidence
 provenance.json    versions, commit, device   controls.csv     the same where nothing should be
 metrics.jsonl      metrics over steps         evidence.npz     what the verdict rests on
-checkpoints/       orbax                      transitions.csv  changes of the verdict in training
-summary.json       accuracy and verdict       slices.csv       accuracy by length, pairs, ...
-figures/           PNG and SVG                analyses/        tables of further analyses
-                                              report.html      all of it, to look at
+metrics.csv        the same                   transitions.csv  changes of the verdict in training
+checkpoints/       orbax                      slices.csv       accuracy by length, pairs, ...
+summary.json       accuracy and verdict       analyses/        tables of further analyses
+figures/           PNG and SVG                report.html      all of it, to look at
+trackers.json      ids of --writers           tensorboard/, wandb/, mlruns/   theirs
+
+A member of a sweep's group has ``member.json`` in place of checkpoints: the group has them.
 """
 
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -36,7 +40,7 @@ class RunFolder:
         self.grammar = self.path / "grammar.json"
         self.provenance = self.path / "provenance.json"
         self.metrics = self.path / "metrics.jsonl"
-        self.checkpoints = self.path / "checkpoints"
+        self.member = self.path / "member.json"
         self.interchange = self.path / "interchange.csv"
         self.controls = self.path / "controls.csv"
         self.evidence = self.path / "evidence.npz"
@@ -46,6 +50,15 @@ class RunFolder:
         self.analyses = self.path / "analyses"
         self.figures = self.path / "figures"
         self.report = self.path / "report.html"
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Where the parameters are: the run's own, or for a member of a group the group's."""
+        return (self.path / "../.." if self.member.exists() else self.path) / "checkpoints"
+
+    def read_member(self) -> "MemberPlace | None":
+        """Which part of the group's checkpoints is this run's; None for a run on its own."""
+        return MemberPlace(**read_json(self.member)) if self.member.exists() else None
 
     @property
     def name(self) -> str:
@@ -116,21 +129,24 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
-        if not self.metrics.exists():
-            return []
-        rows = []
-        for line in self.metrics.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return rows
+        return read_rows(self.metrics)
 
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again."""
-        if self.metrics.exists():
-            kept = [json.dumps(row) for row in self.read_metrics() if row["step"] <= step]
-            write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+        forget_after(self.metrics, step)
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberPlace:
+    """Where a member of a group stands, as in ``member.json``.
+
+    Attributes:
+        place: along the axis of members.
+        of: how many members the group has.
+    """
+
+    place: int
+    of: int
 
 
 DRAFT = ".part"
@@ -168,11 +184,34 @@ def read_json(path: pathlib.Path) -> Any:
     return values
 
 
+def read_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
+    """Rows of a ``metrics.jsonl``; a last line that was cut off is passed over."""
+    if not metrics.exists():
+        return []
+    rows = []
+    for line in metrics.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def forget_after(metrics: pathlib.Path, step: int) -> None:
+    """Drop rows of steps that will be taken again.
+
+    ``metrics.csv`` follows when it is opened to be written (`reporting.writers`).
+    """
+    if metrics.exists():
+        kept = [json.dumps(row) for row in read_rows(metrics) if row["step"] <= step]
+        write_text(metrics, "".join(f"{line}\n" for line in kept))
+
+
 def provenance(experiment: Experiment) -> dict[str, Any]:
     """Where the numbers of a run come from."""
     device = jax.devices()[0]
     return {
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": {"python": platform.python_version()} | versions(),
         "commit": _commit(),
         "platform": platform.platform(),
         "device": {"platform": device.platform, "kind": device.device_kind},
@@ -185,13 +224,14 @@ def provenance(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of what computes the numbers of a run."""
     import mecheval_jax
 
-    versions = {"mecheval_jax": mecheval_jax.__version__}
+    found = {"mecheval_jax": mecheval_jax.__version__}
     for package in PACKAGES[1:]:
-        versions[package] = importlib.metadata.version(package)
-    return versions
+        found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _commit() -> str | None:
@@ -212,7 +252,7 @@ def _commit() -> str | None:
 
 def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, Any]]:
     """Fields of two experiments that differ: their names (``model.width``), and both values."""
-    ours, theirs = _flat(first.as_dict()), _flat(second.as_dict())
+    ours, theirs = flatten(first.as_dict()), flatten(second.as_dict())
     return [
         (name, ours.get(name), theirs.get(name))
         for name in sorted(ours.keys() | theirs.keys())
@@ -220,11 +260,12 @@ def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, A
     ]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one dict, by ``section.field``."""
     flat = {}
     for name, value in values.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+            flat |= flatten(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat

@@ -1,28 +1,33 @@
 """A run from end to end: train it, load it, intervene on it, report it."""
 
+import contextlib
 import dataclasses
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.behaviour import answer_all, documents_of, summarize
+from mecheval_jax.evaluation.behaviour import answer_all, documents_of
 from mecheval_jax.evaluation.evidence import Evidence
 from mecheval_jax.evaluation.findings import find
 from mecheval_jax.evaluation.mechanism import Verdict, judge
-from mecheval_jax.evaluation.slices import as_csv, slice_accuracy
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.partitioning.mesh import check_batch, gather, make_mesh
+from mecheval_jax.partitioning import distributed
+from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.progress import Progress, say
-from mecheval_jax.reporting.record import Record
-from mecheval_jax.reporting.writers import JsonLines
-from mecheval_jax.run_folder import RunFolder, differences, write_text
+from mecheval_jax.reporting.record import Record, record_answers
+from mecheval_jax.reporting.trackers import check_trackers
+from mecheval_jax.reporting.writers import Writer, open_writers
+from mecheval_jax.run_folder import RunFolder, differences, versions
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
+from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.state import abstract_state
 
 
@@ -46,7 +51,7 @@ class Run:
 class _Hooks:
     """Training hooks that write to the run folder and show progress."""
 
-    def __init__(self, writer: JsonLines, progress: Progress):
+    def __init__(self, writer: Writer, progress: Progress):
         self._writer, self._progress = writer, progress
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
@@ -66,64 +71,112 @@ class _Say(_Hooks):
         pass
 
 
+class _Unheard(_Hooks):
+    """Hooks of the processes that write nothing."""
+
+    def __init__(self):
+        pass
+
+    def record(self, values: Mapping[str, float | int | str]) -> None:
+        del values
+
+    def advance(self, step: int, note: str) -> None:
+        del step, note
+
+    def say(self, message: str) -> None:
+        del message
+
+
 def train(
-    experiment: Experiment, workdir: str | os.PathLike, mesh: Mesh | None = None
+    experiment: Experiment,
+    workdir: str | os.PathLike,
+    mesh: Mesh | None = None,
+    writers: Sequence[str] = (),
 ) -> RunFolder:
     """Train to the end, or on from where a broken run stands; a finished one is skipped.
 
+    With several processes (`partitioning.distributed`) each calls this, and the first writes.
+
+    Args:
+        experiment: what to train.
+        workdir: folder of the run.
+        mesh: of devices; all if None.
+        writers: of `TRACKERS`, which get the metrics beside ``metrics.jsonl`` and ``.csv``.
+
     Raises:
         UserError: a workdir that holds something else, a batch that does not divide over
-            the devices; `Diverged` where the loss is no longer finite.
+            the devices, an unknown writer or one that is not installed, processes that were told
+            different things; `Diverged` where the loss is no longer finite.
+        Interrupted: SIGTERM came, and the state is saved; or another process is gone.
     """
+    check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
-    training = experiment.training
-    check_batch(training.batch_size, mesh, training.gradient_accumulation)
-    folder = RunFolder(workdir)
-    folder.open(experiment)
-    model, task = experiment.model, experiment.task
+    check_batch(experiment.training.batch_size, mesh, experiment.training.gradient_accumulation)
+    with distributed.together(), Preemption() as preemption:
+        distributed.agree(
+            config=json.dumps(experiment.as_dict(), sort_keys=True),
+            workdir=str(workdir),
+            mesh=str(mesh.shape),
+            versions=json.dumps(versions()),
+        )
+        return _train(experiment, RunFolder(workdir), mesh, preemption, writers)
+
+
+def _finished_at(folder: RunFolder) -> int | None:
+    """The last step of a run that is finished."""
+    summary = folder.read_summary()
+    return summary.get("step") if summary.get("finished") else None
+
+
+def _train(
+    experiment: Experiment,
+    folder: RunFolder,
+    mesh: Mesh,
+    preemption: Preemption,
+    writers: Sequence[str],
+) -> RunFolder:
+    distributed.on_main(lambda: folder.open(experiment))
+    model, task, training = experiment.model, experiment.task, experiment.training
     checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
-    if folder.read_summary().get("finished") and training.steps in checkpoints.steps():
+    done = distributed.on_main(lambda: _finished_at(folder))
+    if done is not None and done in checkpoints.steps():
         checkpoints.close()
-        say(f"{folder.path}: this run is finished, nothing to train")
+        if distributed.is_main():
+            say(f"{folder.path}: this run is finished, nothing to train")
         return folder
     try:
-        state = restore_or_create(model, training, mesh, checkpoints, _Say())
+        hooks = _Say() if distributed.is_main() else _Unheard()
+        state = restore_or_create(model, training, mesh, checkpoints, hooks)
         step = int(state.step)
-        folder.forget_after(step)
-        title = f"training {model.mixer} {folder.name}"
-        writer = JsonLines(folder.metrics)
-        with Progress(title, training.steps, step) as progress:
-            hooks = _Hooks(writer, progress)
-            state = fit(state, model, task, training, mesh, checkpoints, hooks)
-        writer.close()
+        with contextlib.ExitStack() as stack:
+            if distributed.is_main():
+                folder.forget_after(step)
+                title = f"training {model.mixer} {folder.name}"
+                writer = stack.enter_context(open_writers(writers, folder.path))
+                progress = stack.enter_context(Progress(title, training.steps, step))
+                hooks = _Hooks(writer, progress)
+            state = fit(state, model, task, training, mesh, checkpoints, hooks, preemption)
     except Diverged as error:
-        folder.update_summary(finished=False, diverged_at=error.step)
+        at = error.step
+        distributed.on_main(lambda: folder.update_summary(finished=False, diverged_at=at) and None)
         raise
     finally:
         checkpoints.close()
+    params, step = distributed.fetch((state.params, state.step))
+    distributed.on_main(lambda: _summarize(experiment, folder, params, int(step)))
+    return folder
+
+
+def _summarize(experiment: Experiment, folder: RunFolder, params: PyTree, step: int) -> None:
+    """Write how the trained model answers the evaluation documents."""
     batch = documents_of(experiment)
-    answers = answer_all(gather(state.params, mesh), experiment, batch)
-    scores = summarize(answers, experiment, batch)
-    rows = slice_accuracy(
-        task.properties(batch), answers.correct, batch.weights, experiment.evaluation.confidence
-    )
-    write_text(folder.slices, as_csv(rows))
-    folder.update_summary(
-        finished=True,
-        step=training.steps,
-        mixer=model.mixer,
-        width=model.width,
-        layers=model.layers,
-        learning_rate=training.learning_rate,
-        seed=training.seed,
-        **scores,
-    )
+    answers = answer_all(params, experiment, batch)
+    scores = record_answers(folder, experiment, step, answers, batch)
     say(
         f"{folder.path}: {experiment.evaluation.split} accuracy {scores['accuracy']:.1%} "
         f"[{scores['accuracy_low']:.1%}, {scores['accuracy_high']:.1%}] "
         f"(best heuristic without recall {scores['floors']['best']:.1%})"
     )
-    return folder
 
 
 def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
@@ -139,18 +192,28 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
     folder = RunFolder(workdir)
     experiment = folder.experiment()
     checkpoints = _checkpoints(folder)
-    mesh = make_mesh(jax.devices()[:1])
+    mesh = make_mesh(jax.local_devices()[:1])
     abstract = abstract_state(experiment.model, experiment.training, mesh)
+    wanted = {"step": abstract.step, "params": abstract.params}
+    member = folder.read_member()
+    if member is not None:  # the group's arrays have an axis of members before all others
+
+        def of_group(leaf):
+            return np.broadcast_to(np.zeros((), leaf.dtype), (member.of, *leaf.shape))
+
+        wanted = jax.tree.map(of_group, wanted)
     try:
         if step is not None:
-            state = checkpoints.read(step, abstract)
+            saved = checkpoints.read(step, wanted)
         else:
-            state = checkpoints.restore(abstract, _Say(), set_aside=False)
+            saved = checkpoints.restore(wanted, _Say(), set_aside=False)
     finally:
         checkpoints.close()
-    if state is None:
+    if saved is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
-    return Run(folder, experiment, jax.device_get(state.params), int(state.step))
+    if member is not None:
+        saved = jax.tree.map(lambda leaf: leaf[member.place], saved)
+    return Run(folder, experiment, jax.device_get(saved["params"]), int(saved["step"]))
 
 
 def kept_steps(workdir: str | os.PathLike) -> list[int]:
@@ -220,7 +283,7 @@ def intervene(
         evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
         experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
         experiment.check_interventions()
-        if step is None and run.step != experiment.training.steps:
+        if step is None and not run.folder.read_summary().get("finished"):
             say(f"{run.folder.path}: training is not finished; reading step {run.step}")
         batch = documents_of(experiment) if batch is None else batch
         say(

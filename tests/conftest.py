@@ -5,6 +5,7 @@ every call by beartype, through jaxtyping's import hook, which must be in place 
 package is imported: pytest reads this file before any test module.
 """
 
+import gc
 import os
 
 import jaxtyping
@@ -24,6 +25,10 @@ jaxtyping.install_import_hook(
 
 # x [batch, width] + y [width] is an error; to broadcast, a program must say so.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# A trace is many objects that live as long as its program: to look through them for cycles as
+# often as Python does takes a tenth of the tests' time.
+gc.set_threshold(100_000, 20, 50)
 
 
 @pytest.fixture

@@ -35,13 +35,13 @@ def kill_at(moment: str, step: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         write(self, values)
 
-    def save_whole(self, state):
-        save(self, state)
+    def save_whole(self, at, tree):
+        save(self, at, tree)
         self._manager.wait_until_finished()
 
-    def save_half(self, state):
-        reached = int(state.step) == step
-        save(self, state)
+    def save_half(self, at, tree):
+        reached = at == step
+        save(self, at, tree)
         if reached:
             os.kill(os.getpid(), signal.SIGKILL)
 

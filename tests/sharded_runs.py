@@ -22,7 +22,12 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.partitioning.rules import path_name
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.state import abstract_state, create_state
+from mecheval_jax.training.state import (
+    abstract_state,
+    create_state,
+    restored_state,
+    saved_part,
+)
 from mecheval_jax.training.step import compile_steps
 from tests import small
 
@@ -143,12 +148,12 @@ def report_training(mixer):
     before = np.asarray(metrics["loss"])[:CUT]
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(pathlib.Path(folder))
-        checkpoints.save(state)
+        checkpoints.save(CUT, saved_part(state))
         checkpoints.close()
         checkpoints = Checkpoints(pathlib.Path(folder))
-        state = checkpoints.restore(
-            abstract_state(experiment.model, experiment.training, eight), small.Recorder()
-        )
+        abstract = abstract_state(experiment.model, experiment.training, eight)
+        saved = checkpoints.restore(saved_part(abstract), small.Recorder())
+        state = restored_state(saved, experiment.training, abstract)
         checkpoints.close()
     _, metrics = programs["eight"](state, jnp.int32(STEPS - CUT))
     losses["moved"] = [*before.tolist(), *np.asarray(metrics["loss"])[: STEPS - CUT].tolist()]

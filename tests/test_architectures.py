@@ -27,8 +27,6 @@ from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initi
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import Site
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SHAPE = {"layers": 2, "width": 32, "max_length": 32}
 
 

@@ -15,8 +15,6 @@ from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.base import Batch, Task, sample_distinct
 from mecheval_jax.tasks.floors import recall_floors
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 PAD, BOS, EOS, FIRST_KEY = 0, 1, 2, 3  # SPEC: pad 0, bos 1, eos 2, then keys and values
 SETTINGS = {
     "plain": AssociativeRecall(pairs=4, key_vocabulary=8, value_vocabulary=9),

@@ -13,7 +13,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.run_folder import RunFolder
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.state import abstract_state
+from mecheval_jax.training.state import abstract_state, saved_part
 from tests import small
 from tests.killed_run import EXPERIMENT
 
@@ -42,7 +42,8 @@ def broken_off(undisturbed, tmp_path):
 def newest_state(folder):
     mesh = make_mesh(jax.devices()[:1])
     checkpoints = Checkpoints(folder.checkpoints)
-    state = checkpoints.restore(abstract_state(EXPERIMENT.model, EXPERIMENT.training, mesh))
+    abstract = abstract_state(EXPERIMENT.model, EXPERIMENT.training, mesh)
+    state = checkpoints.restore(saved_part(abstract))
     checkpoints.close()
     return state
 
@@ -56,7 +57,7 @@ def resume(folder, capsys):
 
 def assert_same_run(folder, undisturbed):
     state = newest_state(folder)
-    assert int(state.step) == 40
+    assert int(state["step"]) == 40
     small.assert_same_bits(state, newest_state(undisturbed))
     assert folder.read_summary() == undisturbed.read_summary()
 
@@ -161,7 +162,7 @@ def test_load_takes_the_newest_checkpoint_that_can_be_read(undisturbed, broken_o
     """Catches parameters of another step than is said, and an error that names nothing."""
     whole = runs.load(undisturbed.path)
     assert whole.step == 40
-    small.assert_same_bits(whole.params, jax.device_get(newest_state(undisturbed).params))
+    small.assert_same_bits(whole.params, jax.device_get(newest_state(undisturbed)["params"]))
     cut_files(broken_off.checkpoints / "40")
     assert runs.load(broken_off.path).step == 30
     cut_files(broken_off.checkpoints / "30")

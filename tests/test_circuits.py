@@ -20,8 +20,6 @@ from mecheval_jax.reporting import gradient_figures
 from tests import planted
 from tests.references import softmax_attention
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DOCUMENTS = 6
 TASK = planted.task_with(min_pairs=2)
 EVALUATION = EvaluationConfig(documents=DOCUMENTS, corruptions=("key",), resamples=50)

@@ -187,6 +187,8 @@ OTHER_WORDS = {
     "roles": ["key"],
     "corruptions": ["value"],
     "directions": ["restore"],
+    "beta2": 0.9,
+    "target_accuracy": 0.5,
 }
 
 

@@ -12,8 +12,6 @@ from mecheval_jax.evaluation.mechanism import judge
 from mecheval_jax.tasks.base import ABSENT
 from tests import planted
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.mark.parametrize(
     "changes",

@@ -9,8 +9,6 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.models.decoding import greedy, state_bytes
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SHAPE = {"width": 16, "vocabulary_size": 20, "max_length": 16}
 
 

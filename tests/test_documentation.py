@@ -9,11 +9,11 @@ import os
 import pathlib
 import re
 import subprocess
-import sys
 
 import pytest
 
 from mecheval_jax import analyses, interventions
+from tests import forked
 from tests.compilation import ROOT, settings
 
 SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "git clone")
@@ -37,37 +37,39 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("documented")
 
 
-def environment() -> dict[str, str]:
-    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | settings() | {"PATH": path}
-
-
-def run(command: list[str], folder: pathlib.Path) -> None:
-    result = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, f"{command[-1]}\n{result.stdout}\n{result.stderr}"
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """That of a shell whose `python` starts where its imports are done."""
+    with forked.interpreter(tmp_path_factory.mktemp("python")) as python:
+        yield os.environ | settings() | {"PATH": f"{python}{os.pathsep}{os.environ['PATH']}"}
 
 
 @pytest.mark.parametrize("document", ["README.md", "BUILD.md"])
-def test_commands_and_snippets_in_order(document, folder):
+def test_commands_and_snippets_in_order(document, folder, environment):
     """Catches a flag, path or function that the documents name and the code does not have."""
     text = (ROOT / document).read_text()
     ran = 0
     for language, code in re.findall(
         r"^```(bash|python)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE
     ):
+        code = as_smoke(code, folder)
         if language == "python":
-            run([sys.executable, "-c", as_smoke(code, folder)], folder)
-        elif any(word in code for word in SET_UP):
-            run(["bash", "-n", "-c", code], folder)
+            result = forked.start(["-c", code])
         else:
-            run(["bash", "-e", "-c", as_smoke(code, folder)], folder)
+            how = "-n" if any(word in code for word in SET_UP) else "-e"
+            result = subprocess.run(
+                ["bash", how, "-c", code],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+        assert result.returncode == 0, f"{code}\n{result.stdout}\n{result.stderr}"
         ran += 1
     assert ran >= 5
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_snippets_on_interventions_follow_one_another():
     """Catches a rewrite that the page names and the code does not have, or with other arguments."""
     snippets = blocks("docs/interventions.md", "python")

@@ -20,8 +20,6 @@ from mecheval_jax.tasks import documents as documents_module
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.documents import Documents
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLE = ROOT / "docs/examples/orders.jsonl"
 

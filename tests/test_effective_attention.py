@@ -14,8 +14,6 @@ from mecheval_jax.interventions.capture import capture_activations
 from mecheval_jax.models.language_model import LanguageModel
 from tests import planted
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DOCUMENTS, LENGTH = 2, 9
 LAYERS = {
     "attention": ("attention", {"heads": 2, "key_heads": 1}),

@@ -24,12 +24,6 @@ def evidence_of_induction():
 ALL_KEPT = small.ONE_LAYER | {"evaluation.roles": ("key", "value", "query")}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quickly():
-    with small.quick_compilation():
-        yield
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Two seeds with all of their checkpoints."""

@@ -21,8 +21,6 @@ from mecheval_jax.training.losses import query_scores, weighted_mean
 from tests import golden_files
 from tests.golden_files import relative_error
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LAYERS = 2
 COMPONENTS = {
     "block_input": "block_input",

@@ -12,8 +12,6 @@ from mecheval_jax.mixers.s4d import S4DKernel
 from tests import golden_files
 from tests.golden_files import relative_error
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.mark.parametrize("case", golden_files.MIXERS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])

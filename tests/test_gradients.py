@@ -27,8 +27,6 @@ from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting import gradient_figures
 from tests import planted
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DOCUMENTS = 8
 TASK = planted.task_with(min_pairs=2)
 ROLES = ("key", "value", "next_key", "query")

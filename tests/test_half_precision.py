@@ -16,8 +16,6 @@ from mecheval_jax.training.state import create_state
 from mecheval_jax.training.step import compile_steps
 from tests import small
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STEPS = 40
 MODELS = (
     "attention,base_conv,taylor_attention,hyena,mamba,sliding_window_attention",

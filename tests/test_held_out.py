@@ -11,8 +11,6 @@ from scipy import stats
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 FIRST_KEY = 3
 KEYS = VALUES = 16
 TASK = AssociativeRecall(

@@ -26,7 +26,6 @@ from tests.make_huggingface_golden import FOLDER, VARIANTS
 from tests.small import assert_same_bits
 
 pytest.importorskip("safetensors")
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @functools.cache

@@ -26,9 +26,10 @@ LAYERS = (
     ("evaluation",),
     ("run_folder",),
     ("sweep_folder",),
+    ("sweep_status",),
     ("reporting",),
     ("runs", "benchmarks", "command_line"),
-    ("analyses",),
+    ("analyses", "sweeps"),
 )
 """From the bottom up. Those of one layer do not know each other; the longest name counts."""
 

@@ -19,8 +19,6 @@ from mecheval_jax.interop import from_reference
 from mecheval_jax.models.language_model import ModelConfig, initialize, parameter_count
 from tests import golden_files
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STUDY = {"width": 64, "layers": 2, "max_length": 1024, "vocabulary_size": 8196}
 MODELS = {
     "attention": ModelConfig("attention", positions="learned", **STUDY),

@@ -13,8 +13,6 @@ from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.documents import Documents
 from tests import small
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 TASK = AssociativeRecall(pairs=2, key_vocabulary=4, value_vocabulary=4, queries=2)
 
 

@@ -27,8 +27,6 @@ from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.base import Batch
 from tests import planted
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DOCUMENTS = 32
 TASK = planted.task_with(min_pairs=2, fresh_replacement=False)
 """Documents of 9 to 13 tokens, so that queries stand at different places."""

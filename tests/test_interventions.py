@@ -33,8 +33,6 @@ from mecheval_jax.sites import rewrite
 from mecheval_jax.tasks.associative_recall import FIRST_KEY
 from tests import planted, references
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MIXERS = ("attention", "based", "mamba")
 DOCUMENTS, LENGTH, WIDTH = 4, 13, 16
 EVERYWHERE = jnp.broadcast_to(jnp.arange(LENGTH), (DOCUMENTS, LENGTH))

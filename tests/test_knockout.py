@@ -14,8 +14,6 @@ from mecheval_jax.interventions.capture import unflatten
 from mecheval_jax.sites import INTERVENTIONS, is_site
 from tests.test_mixers import BATCH, LENGTH, WIDTH, example, parallel
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SCORES, READ = "block_0/mixer/scores", "block_0/mixer/head_output"
 SOURCES, DESTINATIONS = jnp.array([2, 0]), jnp.array([[5, 3, 8], [4, 2, 7]])
 

@@ -2,15 +2,12 @@
 
 import jax
 import numpy as np
-import pytest
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.logit_lens import lens, lens_rows, weighted_medians
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
 from tests import planted
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 DOCUMENTS = 24
 

@@ -15,8 +15,6 @@ from mecheval_jax.ops.wkv import wkv
 from tests import references
 from tests.test_ops import check, normal
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LENGTHS = (1, 2, 7, 64, 65, 1000)  # chunks of 16: with a remainder and without
 BATCH, HEADS, KEY, VALUE = 1, 2, 3, 4
 

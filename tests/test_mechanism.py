@@ -19,8 +19,6 @@ from mecheval_jax.evaluation.mechanism import judge, judge_replicates
 from mecheval_jax.evaluation.rule import CLASSES, label
 from tests import planted
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DOCUMENTS = planted.EVALUATION.documents
 EVALUATION = planted.EVALUATION
 ROLES = EVALUATION.roles

@@ -20,8 +20,6 @@ from mecheval_jax.tasks.selective_copying import SelectiveCopying
 from tests.test_multi_query_recall import is_drawn_from
 from tests.test_tasks import in_numpy
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DOCUMENTS = 4000
 FIRST = 3
 

@@ -11,8 +11,6 @@ from mecheval_jax.interventions.rewrites import positions_mask
 from mecheval_jax.sites import INTERVENTIONS, STATE, is_site
 from tests.test_mixers import BATCH, CASES, LENGTH, MAIN, WIDTH, example, parallel
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 AT = 4
 """Where activations are replaced."""
 

@@ -23,8 +23,6 @@ from mecheval_jax.mixers import (
 )
 from tests import references
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BATCH, LENGTH, WIDTH, LIMIT = 2, 9, 16, 12
 CASES = {
     "attention": ("attention", {}),

@@ -12,8 +12,6 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.tasks.multi_query_recall import MultiQueryRecall
 from tests.test_tasks import in_numpy
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DOCUMENTS = 6000
 ONE = MultiQueryRecall(vocabulary=14, lengths=(12,), pairs=(2,), power=0.5)
 """2 pairs, then 4 places for the queries: tokens 4, 6, 8, 10; keys 1-6, values 7-13."""

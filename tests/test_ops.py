@@ -19,8 +19,6 @@ from tests import references
 
 SCAN_BACKENDS = selective_scan_module.BACKENDS[1:]  # all but auto
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LENGTHS = (1, 2, 7, 64, 65)  # the loops are unrolled by 5: with a remainder and without
 LONG = 1000  # many chunks, of which the last is not full
 BATCH, WIDTH, STATE = 2, 3, 5  # the scan's kernel pads the state to a power of two

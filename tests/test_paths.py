@@ -14,8 +14,6 @@ from mecheval_jax.interventions.rewrites import entries_by_site
 from tests import references
 from tests.test_interventions import subject_of
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 M0, F0, M1, F1 = (
     f"block_{layer}/{part}" for layer in (0, 1) for part in ("mixer_output", "mlp_output")
 )

@@ -17,8 +17,6 @@ from mecheval_jax.interventions.capture import capture_activations, flatten
 from mecheval_jax.models.language_model import LanguageModel
 from tests import planted
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BATCH = 320
 DOCUMENTS, FITTED, WIDTH, CLASSES, RIDGE = 240, 160, 6, 4, 1e-2
 

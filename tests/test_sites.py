@@ -17,8 +17,6 @@ from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import Site
 from tests import planted, small
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
 SIX = ("block_input", "mixer_input", "mixer_output", "mlp_input", "mlp_output", "block_output")
 FOUR = ("block_input", "mixer_input", "mixer_output", "block_output")

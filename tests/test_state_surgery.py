@@ -21,8 +21,6 @@ from mecheval_jax.sites import INTERVENTIONS, is_site
 from tests.test_mixer_sites import other
 from tests.test_mixers import BATCH, LENGTH, example, parallel
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STATE = "block_0/mixer/state"
 POSITIONS = jnp.array([4, 2])
 MATRICES = {

@@ -22,8 +22,6 @@ from mecheval_jax.evaluation.subspaces import (
 from mecheval_jax.models.language_model import LanguageModel
 from tests import planted
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 DOCUMENTS = 160
 DIMENSIONS = 7  # of the differences between 8 keys or 8 values
 SITE = "block_1/block_input"

@@ -15,8 +15,6 @@ from tests import sharded_tasks, small
 from tests.sharded_tasks import DOCUMENTS
 from tests.task_cases import ABSENT, CASES, PAD
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def in_numpy(batch):
     """A batch with the same fields, not of the same type: a `Batch` holds JAX's arrays."""

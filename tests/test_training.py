@@ -6,7 +6,6 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint
 import pytest
 
 from mecheval_jax import runs
@@ -20,7 +19,7 @@ from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.data import evaluation_batch, stream, training_batch
 from mecheval_jax.training.loop import Diverged, fit
 from mecheval_jax.training.losses import weighted_mean
-from mecheval_jax.training.state import abstract_state, create_state
+from mecheval_jax.training.state import abstract_state, create_state, saved_part
 from mecheval_jax.training.step import compile_steps, loss_and_accuracy, read
 from tests import small
 
@@ -206,7 +205,7 @@ class Nowhere(Checkpoints):
     def steps(self):
         return []
 
-    def save(self, state):
+    def save(self, step, tree):
         pass
 
     def close(self):
@@ -316,8 +315,7 @@ def states_of(folder, experiment):
     states = []
     for step in steps:
         checkpoints = Checkpoints(folder.checkpoints)
-        restore = orbax.checkpoint.args.StandardRestore(abstract)
-        states.append(checkpoints._manager.restore(step, args=restore))
+        states.append(checkpoints.read(step, saved_part(abstract)))
         checkpoints.close()
     return dict(zip(steps, states, strict=True))
 
@@ -336,7 +334,7 @@ def test_divergence_is_named_and_never_saved(tmp_path):
     assert f"the checkpoint of step {max(states)} is kept" in str(caught.value)
     assert caught.value.step in (max(states), max(states) - 1)
     for state in states.values():
-        for leaf in jax.tree.leaves((state.params, state.moments)):
+        for leaf in jax.tree.leaves((state["params"], state["moments"])):
             assert np.isfinite(np.asarray(leaf)).all()
     assert folder.read_summary() == {"finished": False, "diverged_at": caught.value.step}
     for row in folder.read_metrics():
@@ -357,3 +355,26 @@ def test_divergence_in_the_last_update(tmp_path):
     folder = RunFolder(tmp_path / "run")
     assert not states_of(folder, experiment)
     assert folder.read_summary() == {"finished": False, "diverged_at": 0}
+
+
+# Early end ------------------------------------------------------------------------------------
+
+
+def test_training_ends_at_the_target(tmp_path):
+    """Catches a target that is ignored, one that is looked at late, and a resume that goes on."""
+    target = {"learning_rate": 1e-2, "steps": 200, "evaluate_every": 20, "checkpoint_every": 200}
+    experiment = small.experiment(small.ONE_LAYER, **target, target_accuracy=0.3)
+    folder = runs.train(experiment, tmp_path / "run")
+    dev = [row for row in folder.read_metrics() if row["split"] == "dev"]
+    end = folder.read_summary()["step"]
+    assert 20 < end < 200
+    assert [row["accuracy"] >= 0.3 for row in dev] == [False] * (len(dev) - 1) + [True]
+    assert dev[-1]["step"] == end
+    assert runs.load(folder.path).step == end
+
+    before = folder.metrics.read_text()
+    runs.train(experiment, folder.path)  # finished: skipped
+    folder.summary.unlink()  # as if it had been broken off before it was written
+    runs.train(experiment, folder.path)
+    assert folder.read_summary()["step"] == end
+    assert folder.metrics.read_text() == before

@@ -59,12 +59,6 @@ def task(request):
     return VARIANTS[request.param]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with small.quick_compilation():
-        yield
-
-
 @functools.cache
 def drawn(task, count=4000, split="train"):
     return task.draw(jax.random.key(0), count, split)

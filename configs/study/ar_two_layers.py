@@ -15,11 +15,13 @@ alone. Expected at width 64 (the study, best learning rate): attention 100 %, ba
 from configs.arguments import COMMON, apply, parse
 from configs.arguments import positions as learned_for_attention
 from configs.base import base
+from configs.grids import axis, chain, mixers, product
 
 EPOCH = 3126  # batches of the fixed training set
 WIDTHS = (16, 32, 64, 128, 256)
 LEARNING_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
+WITHOUT_POSITIONS = 1e-2  # the learning rate from which attention had no positions, either
 
 
 def get_config(arg: str = ""):
@@ -35,19 +37,20 @@ def get_config(arg: str = ""):
 
 def positions(mixer, learning_rate):
     """The study ran the two highest rates without positions, attention included."""
-    return learned_for_attention(mixer) if learning_rate < 1e-2 else "none"
+    return learned_for_attention(mixer) if learning_rate < WITHOUT_POSITIONS else "none"
 
 
 def sweep():
     """The study's grid: every mixer at every width and learning rate, one seed."""
-    return [
-        {
-            "model.mixer": mixer,
-            "model.positions": positions(mixer, rate),
-            "model.width": width,
-            "training.learning_rate": rate,
-        }
-        for mixer in MIXERS
-        for width in WIDTHS
-        for rate in LEARNING_RATES
-    ]
+    low = [rate for rate in LEARNING_RATES if rate < WITHOUT_POSITIONS]
+    high = [rate for rate in LEARNING_RATES if rate >= WITHOUT_POSITIONS]
+    widths = axis("model.width", WIDTHS)
+    return chain(
+        product(mixers(MIXERS), widths, axis("training.learning_rate", low)),
+        product(
+            axis("model.mixer", MIXERS),
+            axis("model.positions", ["none"]),
+            widths,
+            axis("training.learning_rate", high),
+        ),
+    )

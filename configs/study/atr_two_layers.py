@@ -14,8 +14,9 @@ floors of copying lie near 50 %.
 """
 
 from configs import treecall
-from configs.arguments import COMMON, apply, parse, positions
+from configs.arguments import COMMON, apply, parse
 from configs.base import base
+from configs.grids import axis, mixers, product
 from configs.study.ar_two_layers import EPOCH, WIDTHS
 from mecheval_jax.errors import choose
 
@@ -44,14 +45,8 @@ def get_config(arg: str = ""):
 
 def sweep():
     """The study's grid on the easy language; ``--config=...:language=`` chooses another."""
-    return [
-        {
-            "model.mixer": mixer,
-            "model.positions": positions(mixer),
-            "model.width": width,
-            "training.learning_rate": rate,
-        }
-        for mixer in MIXERS
-        for width in WIDTHS
-        for rate in LEARNING_RATES
-    ]
+    return product(
+        mixers(MIXERS),
+        axis("model.width", WIDTHS),
+        axis("training.learning_rate", LEARNING_RATES),
+    )

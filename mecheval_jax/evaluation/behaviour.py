@@ -41,12 +41,13 @@ def counts_of(answers: Answers, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     return (answers.correct * weights).sum(axis=1), weights.sum(axis=1)
 
 
+answers_of = jax.jit(answer, static_argnums=(0, 2))
+"""`training.step.answer`, compiled once for runs of one shape, and steps of one run."""
+
+
 def answer_all(params: PyTree, experiment: Experiment, batch: Batch) -> Answers:
     """A model's answers to every query of a batch."""
-    answers = jax.jit(
-        lambda params, batch: answer(experiment.model, params, experiment.task, batch)
-    )
-    return Answers(*jax.device_get(answers(params, batch)))
+    return Answers(*jax.device_get(answers_of(experiment.model, params, experiment.task, batch)))
 
 
 def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None) -> dict[str, Any]:

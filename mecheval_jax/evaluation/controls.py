@@ -22,6 +22,7 @@ import dataclasses
 import functools
 from typing import Any
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +31,13 @@ from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.evaluation.attribution import attribution, describe, place_of, with_discoveries
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.evidence import CORRUPTION, roles_of_verdict, verdict_sites
-from mecheval_jax.evaluation.interchange import CLEAN, Grid, measure
+from mecheval_jax.evaluation.interchange import (
+    CLEAN,
+    Grid,
+    compile_grid,
+    grid_of,
+    role_positions,
+)
 from mecheval_jax.evaluation.mechanism import Verdict
 from mecheval_jax.evaluation.statistics import Bootstrap
 from mecheval_jax.interventions.capture import run
@@ -94,6 +101,102 @@ def with_role(batch: Batch, name: str, positions: np.ndarray) -> Batch:
     return batch.replace(roles={**batch.roles, name: added})
 
 
+@dataclasses.dataclass(frozen=True)
+class Controlled:
+    """What a verdict reads and its controls: a measurement yet to be made.
+
+    Sites, roles, corruption and direction are those of the verdict, whatever else is asked for.
+
+    Attributes:
+        model: shape of the model.
+        task: which can corrupt its documents' keys.
+        evaluation: with the verdict's roles, corruption and direction.
+        read: the roles that a verdict reads.
+        placebos: those that have no part in the question.
+    """
+
+    model: ModelConfig
+    task: Task
+    evaluation: EvaluationConfig
+    read: tuple[str, ...]
+    placebos: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, model: ModelConfig, task: Task, batch: Batch, evaluation: EvaluationConfig
+    ) -> tuple["Controlled", "Material"]:
+        """The measurement on a batch, and the arrays that it takes."""
+        distractors = draw_distractors(batch, evaluation.seed)
+        extended = with_role(batch, UNINVOLVED, distractors.positions)
+        read = roles_of_verdict(batch)
+        placebos = tuple(role for role in PLACEBOS if role in extended.roles)
+        reduced = dataclasses.replace(
+            evaluation,
+            roles=(*read, *placebos),
+            corruptions=(CORRUPTION,),
+            directions=("restore",),
+        )
+        positions = role_positions(task, extended, reduced.roles)
+        material = Material(batch, positions, distractors.in_documents(batch))
+        return cls(model, task, reduced, read, placebos), material
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """What is measured."""
+        return verdict_sites(self.model)
+
+    def on_device(self, params: PyTree, untrained: PyTree, material: "Material") -> PyTree:
+        """All that the device has to do, for `on_host`. Traceable."""
+        grid = compile_grid(self.model, self.task, self.evaluation, self.sites)
+        batch, positions = material.batch, material.positions
+        return {
+            "own": grid(params, batch, positions),
+            "untrained": grid(untrained, batch, positions),
+            "distracted": _answer(
+                self.model, params, self.task.read_length, batch, material.distracted
+            ),
+        }
+
+    def on_host(self, raw: PyTree, material: "Material") -> tuple[Grid, list[dict[str, Any]]]:
+        """The grid that the verdict reads, and the rows of ``controls.csv``."""
+        positions, sites = np.asarray(material.positions), self.sites
+        own, other = (
+            grid_of(raw[name], self.evaluation, sites, positions) for name in ("own", "untrained")
+        )
+        sheet = _Sheet(own, self.evaluation)
+        rows = [
+            sheet.restored("untrained", other, site, role)
+            for site in sites
+            for role in self.read
+            if role == "query" or not site.endswith("/block_output")
+        ]
+        rows += [
+            sheet.restored("placebo", own, site, role) for site in sites for role in self.placebos
+        ]
+        last = f"block_{self.model.layers - 1}/block_output"
+        rows += [
+            sheet.restored("placebo", own, last, role) for role in self.read if role != "query"
+        ]
+        uninvolved = own.present[self.evaluation.roles.index(UNINVOLVED)]
+        rows.append(sheet.distracted(raw["distracted"][:, 0], uninvolved))
+        return own, with_discoveries(rows)
+
+
+@flax.struct.dataclass
+class Material:
+    """The arrays of a `Controlled` measurement.
+
+    Attributes:
+        batch: the documents.
+        positions: of the roles, of query 0.
+        distracted: tokens of the documents with an uninvolved one replaced.
+    """
+
+    batch: Batch
+    positions: Int[Array, "role document"]
+    distracted: Int[Array, "document length"]
+
+
 def measure_controlled(
     model: ModelConfig,
     params: PyTree,
@@ -104,8 +207,6 @@ def measure_controlled(
 ) -> tuple[Grid, list[dict[str, Any]]]:
     """Measure what a verdict reads, and the controls beside it: rows of ``controls.csv``.
 
-    Sites, roles, corruption and direction are those of the verdict, whatever `evaluation` says.
-
     Args:
         model: shape of the model.
         params: the trained ones.
@@ -114,38 +215,15 @@ def measure_controlled(
         evaluation: resamples, confidence and seed.
         seed: of the untrained model; the run's own gives what it was before training.
     """
-    distractors = draw_distractors(batch, evaluation.seed)
-    extended = with_role(batch, UNINVOLVED, distractors.positions)
-    read = roles_of_verdict(batch)
-    placebos = tuple(role for role in PLACEBOS if role in extended.roles)
-    reduced = dataclasses.replace(
-        evaluation,
-        roles=(*read, *placebos),
-        corruptions=(CORRUPTION,),
-        directions=("restore",),
-    )
-    sites = verdict_sites(model)
-    fresh = jax.jit(initialize, static_argnums=0)(model, jax.random.key(seed))
-    own, other = (
-        measure(model, weights, task, extended, reduced, sites) for weights in (params, fresh)
-    )
-    sheet = _Sheet(own, evaluation)
-    rows = [
-        sheet.restored("untrained", other, site, role)
-        for site in sites
-        for role in read
-        if role == "query" or not site.endswith("/block_output")
-    ]
-    rows += [sheet.restored("placebo", own, site, role) for site in sites for role in placebos]
-    last = f"block_{model.layers - 1}/block_output"
-    rows += [sheet.restored("placebo", own, last, role) for role in read if role != "query"]
-    changed = _probability(model, params, task, batch, distractors.in_documents(batch))
-    rows.append(sheet.distracted(changed, distractors.positions >= 0))
-    return own, with_discoveries(rows)
+    measurement, material = Controlled.of(model, task, batch, evaluation)
+    untrained = jax.jit(initialize, static_argnums=0)(model, jax.random.key(seed))
+    raw = jax.device_get(measurement.on_device(params, untrained, material))
+    return measurement.on_host(raw, material)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _answer(model, params, length, batch, tokens):
+    """Probability of the answer to query 0 in other documents than the batch's own."""
     logits = run(
         LanguageModel(model),
         params,
@@ -155,11 +233,6 @@ def _answer(model, params, length, batch, tokens):
         skip_unread=True,
     )
     return jnp.take_along_axis(jax.nn.softmax(logits[:, 0], axis=-1), batch.targets[:, :1], axis=-1)
-
-
-def _probability(model, params, task, batch, tokens) -> np.ndarray:
-    """Probability of the answer to query 0 in other documents than the batch's own."""
-    return np.asarray(_answer(model, params, task.read_length, batch, tokens))[:, 0]
 
 
 class _Sheet:

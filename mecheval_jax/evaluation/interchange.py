@@ -136,14 +136,21 @@ def measure(
         choose("corruption", corruption, task.corruptions)
     positions = role_positions(task, batch, evaluation.roles)
     raw = compile_grid(model, task, evaluation, chosen)(params, batch, positions)
-    runs, patched = jax.device_get(raw)
+    return grid_of(jax.device_get(raw), evaluation, chosen, np.asarray(positions))
+
+
+def grid_of(
+    raw: tuple, evaluation: EvaluationConfig, sites: Sequence[str], positions: np.ndarray
+) -> Grid:
+    """The grid from what `compile_grid` computed, on the host."""
+    runs, patched = raw
     axes = (len(evaluation.directions), len(evaluation.corruptions), len(evaluation.roles), -1)
     return Grid(
-        sites=chosen,
+        sites=tuple(sites),
         roles=tuple(evaluation.roles),
         corruptions=tuple(evaluation.corruptions),
         directions=tuple(evaluation.directions),
-        present=np.asarray(positions) >= 0,
+        present=positions >= 0,
         runs=runs,
         patched={
             site: {name: values.reshape(axes) for name, values in metrics.items()}

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.mesh_axes import AXES, DOCUMENTS, AnyMesh
 
@@ -94,8 +93,3 @@ def documents_sharding(mesh: Mesh) -> NamedSharding:
 def replicated(mesh: Mesh) -> NamedSharding:
     """A copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
-
-
-def gather(tree: PyTree, mesh: Mesh) -> PyTree:
-    """A tree whose arrays are whole on every device."""
-    return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree)

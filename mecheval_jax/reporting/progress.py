@@ -16,12 +16,13 @@ from rich.progress import Progress as Bar
 PLAIN_EVERY = 15.0
 """Seconds between two plain lines."""
 
-_console = Console(stderr=True, soft_wrap=True, highlight=False)
+CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False)
+"""Where everything that is said and shown during work goes, so that it does not overlap."""
 
 
 def say(message: str) -> None:
     """One line for the user, on standard error."""
-    _console.print(message, markup=False)
+    CONSOLE.print(message, markup=False)
 
 
 class Progress:
@@ -41,7 +42,7 @@ class Progress:
         self._bar: Bar | None = None
 
     def __enter__(self) -> "Progress":
-        if _console.is_terminal:
+        if CONSOLE.is_terminal:
             self._bar = Bar(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -50,7 +51,7 @@ class Progress:
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
-                console=_console,
+                console=CONSOLE,
             )
             self._task = self._bar.add_task(
                 self._title, total=self._total, completed=self._start, note="", rate=""

@@ -3,13 +3,46 @@
 import dataclasses
 from typing import Any
 
+from mecheval_jax.evaluation.behaviour import Answers, summarize
 from mecheval_jax.evaluation.findings import Findings
 from mecheval_jax.evaluation.mechanism import Verdict
 from mecheval_jax.evaluation.rule import label
+from mecheval_jax.evaluation.slices import as_csv, slice_accuracy
 from mecheval_jax.evaluation.tables import CONTROLS, INTERCHANGE, TRANSITIONS, long_table
 from mecheval_jax.evaluation.transitions import find_transitions
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.run_folder import RunFolder, write_text
+from mecheval_jax.tasks.base import Batch
+
+
+def record_answers(
+    folder: RunFolder, experiment: Experiment, step: int, answers: Answers, batch: Batch
+) -> dict[str, Any]:
+    """Write what a trained model answers: ``slices.csv`` and the summary of a finished run.
+
+    Returns:
+        The scores, as of `evaluation.behaviour.summarize`.
+    """
+    model, training = experiment.model, experiment.training
+    scores = summarize(answers, experiment, batch)
+    sliced = slice_accuracy(
+        experiment.task.properties(batch),
+        answers.correct,
+        batch.weights,
+        experiment.evaluation.confidence,
+    )
+    write_text(folder.slices, as_csv(sliced))
+    folder.update_summary(
+        finished=True,
+        step=step,
+        mixer=model.mixer,
+        width=model.width,
+        layers=model.layers,
+        learning_rate=training.learning_rate,
+        seed=training.seed,
+        **scores,
+    )
+    return scores
 
 
 class Record:

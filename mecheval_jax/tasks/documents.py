@@ -159,10 +159,15 @@ class Documents(HostTask):
         Raises:
             UserError: an unknown split, or an empty one.
         """
+        return self.draw_lane(key, count, split, lane=0, lanes=1)
+
+    def draw_lane(self, key: Key, count: int, split: str, lane: int, lanes: int) -> Packed:
+        """One part of the documents that `draw` would give; the others are not read."""
         numbers = self._file.of_split(split)
         draws = generator(key)
         rounds = [draws.permutation(len(numbers)) for _ in range(-(-count // len(numbers)))]
-        chosen = np.concatenate(rounds)[:count]
+        part = count // lanes
+        chosen = np.concatenate(rounds)[lane * part : (lane + 1) * part]
         if self._file.lengths[numbers].sum() <= KEPT_TOKENS:
             return self._kept(split).take(chosen)
         return self._pack(self._file.read(numbers[chosen]))

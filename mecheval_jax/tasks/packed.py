@@ -94,18 +94,26 @@ class Packed:
         Args:
             limit: the task's longest document, beyond which no bucket goes.
         """
+        return Batch(**jax.tree.map(jnp.asarray, self.padded(bucket(self.longest, limit))))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest document."""
+        return int(self.lengths.max())
+
+    def padded(self, width: int) -> dict[str, Any]:
+        """The fields of a `Batch` whose documents are `width` long, on the host."""
         lengths = self.lengths
-        width = bucket(int(lengths.max()), limit)
         tokens = np.full((len(self), width), PAD, np.int32)
         tokens[np.arange(width)[None] < lengths[:, None]] = self.tokens
-        return Batch(
-            tokens=jnp.asarray(tokens),
-            query_positions=jnp.asarray(self.query_positions, jnp.int32),
-            targets=jnp.asarray(self.targets, jnp.int32),
-            weights=jnp.asarray(self.weights, jnp.float32),
-            roles={name: jnp.asarray(p, jnp.int32) for name, p in self.roles.items()},
-            lengths=jnp.asarray(lengths, jnp.int32),
-        )
+        return {
+            "tokens": tokens,
+            "query_positions": self.query_positions.astype(np.int32),
+            "targets": self.targets.astype(np.int32),
+            "weights": self.weights.astype(np.float32),
+            "roles": {name: p.astype(np.int32) for name, p in self.roles.items()},
+            "lengths": lengths.astype(np.int32),
+        }
 
 
 def concatenate(parts: Sequence[Packed]) -> Packed:
@@ -139,6 +147,18 @@ class HostTask(SelfContained):
     def draw(self, key: Key, count: int, split: str) -> Packed:
         """So many documents of a split."""
         raise NotImplementedError
+
+    def draw_lane(self, key: Key, count: int, split: str, lane: int, lanes: int) -> Packed:
+        """One of the equal parts of `count` documents, which may be drawn in different places.
+
+        Args:
+            key: of all the documents.
+            count: documents of all parts, a multiple of `lanes`.
+            split: whose documents.
+            lane: number of the part, from 0.
+            lanes: how many parts there are.
+        """
+        return self.draw(jax.random.fold_in(key, lane), count // lanes, split)
 
     def sample(self, key: Key, batch_size: int, split: str = "train") -> Batch:
         """Documents of a split, as long as the bucket of the longest. Not traceable."""

@@ -1,18 +1,34 @@
-"""Checkpoints of the train state (orbax), restored onto the devices that will hold them."""
+"""Checkpoints of training (orbax), restored onto the devices that will hold them."""
 
 import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
+from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.partitioning.distributed import all_can, on_main
 from mecheval_jax.training.hooks import Hooks
-from mecheval_jax.training.state import TrainState
+
+
+@jax.jit
+def _copy(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.copy, tree)
+
+
+def _owned(tree: PyTree) -> PyTree:
+    """The tree, its arrays on devices copied; those of the host are nobody else's."""
+    on_host = all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree))
+    return tree if on_host else _copy(tree)
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """The checkpoints of one run, in a folder that all processes see.
+
+    Every process calls every method, at the same point: each writes and reads what its devices
+    hold, and it may be read back by another number of processes on another number of devices.
 
     Args:
         folder: where they are kept.
@@ -23,46 +39,54 @@ class Checkpoints:
         self._folder = folder.absolute()  # orbax refuses relative paths
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         # Named here, or orbax guesses the layout from the newest folder, which may be damaged.
-        handler = ocp.StandardCheckpointHandler()
+        handler = ocp.PyTreeCheckpointHandler()
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
 
     def steps(self) -> list[int]:
         """Steps of which a checkpoint exists, in order."""
         return sorted(self._manager.all_steps())
 
-    def save(self, state: TrainState) -> None:
-        """Write the state, in the background; a step that exists already is left alone."""
-        step = int(state.step)
+    def save(self, step: int, tree: PyTree) -> None:
+        """Write a tree, in the background; a step that exists already is left alone."""
         if step not in self._manager.all_steps():
             # The loop donates its buffers to the next steps: the write needs its own.
-            self._manager.save(step, args=ocp.args.StandardSave(jax.tree.map(jnp.copy, state)))
+            self._manager.save(step, args=ocp.args.PyTreeSave(_owned(tree)))
 
     def restore(
-        self, abstract: TrainState, hooks: Hooks | None = None, *, set_aside: bool = True
-    ) -> TrainState | None:
+        self, abstract: PyTree, hooks: Hooks | None = None, *, set_aside: bool = True
+    ) -> PyTree | None:
         """The newest checkpoint that can be read, or None.
 
         `hooks` is told of one that cannot.
 
         Args:
-            abstract: shapes, types and shardings of the state.
+            abstract: shapes, types and shardings of the tree.
             hooks: who is told of a damaged checkpoint.
             set_aside: rename a damaged checkpoint to ``damaged_STEP``, so that training can
                 save its step again; who only reads leaves the folder as it is.
         """
         for step in reversed(self.steps()):
+            state, reason = None, "another host cannot read it"
             try:
-                return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+                state = self._read(step, abstract)
             except Exception as error:  # whatever a damaged file makes orbax raise
-                fate = f"kept as {self._set_aside(step)}" if set_aside else "passed over"
-                if hooks is not None:
-                    reason = str(error).strip().splitlines()[0][:120] if str(error) else repr(error)
-                    hooks.say(
-                        f"the checkpoint of step {step} cannot be read ({reason}): it is {fate}"
-                    )
+                reason = str(error).strip().splitlines()[0][:120] if str(error) else repr(error)
+            if all_can(state is not None):
+                return state
+            fate = f"kept as {self._set_aside(step)}" if set_aside else "passed over"
+            if hooks is not None:
+                hooks.say(f"the checkpoint of step {step} cannot be read ({reason}): it is {fate}")
         return None
 
-    def read(self, step: int, abstract: TrainState) -> TrainState:
+    def _read(self, step: int, abstract: PyTree) -> PyTree:
+        arguments = ocp.args.PyTreeRestore(
+            abstract,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+            partial_restore=True,  # of what earlier versions saved beside it, nothing is needed
+        )
+        return self._manager.restore(step, args=arguments)
+
+    def read(self, step: int, abstract: PyTree) -> PyTree:
         """The checkpoint of one step.
 
         Raises:
@@ -70,7 +94,7 @@ class Checkpoints:
         """
         choose("step", str(step), map(str, self.steps()))
         try:
-            return self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            return self._read(step, abstract)
         except Exception as error:  # whatever a damaged file makes orbax raise
             raise UserError(
                 f"the checkpoint of step {step} in {self._folder} cannot be read: {error}"
@@ -79,8 +103,13 @@ class Checkpoints:
     def _set_aside(self, step: int) -> str:
         """Rename a checkpoint, so that its step can be saved again; returns the new name."""
         names = (f"damaged_{step}{suffix}" for suffix in ("", *(f"_{i}" for i in range(2, 1000))))
-        name = next(name for name in names if not (self._folder / name).exists())
-        (self._folder / str(step)).rename(self._folder / name)
+
+        def rename() -> str:
+            name = next(name for name in names if not (self._folder / name).exists())
+            (self._folder / str(step)).rename(self._folder / name)
+            return name
+
+        name = on_main(rename)
         self._manager.reload()
         return name
 

@@ -1,13 +1,23 @@
 """Which documents a step sees: a pure function of the data key and the step."""
 
+import dataclasses
+import math
+
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Sharding, SingleDeviceSharding
 
 from mecheval_jax.array_types import Array, Int, Key
+from mecheval_jax.partitioning.distributed import several
 from mecheval_jax.tasks.base import SPLITS, Batch, Task
-from mecheval_jax.tasks.packed import HostTask, Packed
+from mecheval_jax.tasks.packed import HostTask, Packed, bucket, concatenate
 
 BLOCK = 64
 """Training batches that are drawn on the host at once."""
+
+LANES = 8
+"""Parts of a batch that can be drawn in different places, where its size is divisible so."""
 
 
 def stream(key: Key, split: str) -> Key:
@@ -30,43 +40,105 @@ def training_batch(
 class HostDocuments:
     """The documents of the steps, of a task that draws them on the host.
 
-    They are drawn in blocks of `BLOCK` batches, each a function of the key and its number, and
-    kept packed: all blocks of a fixed set, of an endless stream the last.
+    They are drawn in blocks of `BLOCK` batches and kept packed: all blocks of a fixed set, of an
+    endless stream the last. The rows of every batch are cut into lanes, each a function of the
+    key, the number of the block and its own: a process draws the lanes whose rows its devices
+    hold, and the whole batch does not depend on how many processes there are.
 
     Args:
         task: which draws.
         key: of the documents.
         batch_size: documents a step.
         training_batches: batches of a fixed set that is replayed; None for an endless stream.
+        sharding: where the rows of a batch live; all on the default device if None.
     """
 
     def __init__(
-        self, task: HostTask, key: Key, batch_size: int, training_batches: int | None = None
+        self,
+        task: HostTask,
+        key: Key,
+        batch_size: int,
+        training_batches: int | None = None,
+        sharding: Sharding | None = None,
     ):
         self._task, self._key = task, stream(key, "train")
         self._batch_size, self._training_batches = batch_size, training_batches
-        self._blocks: dict[int, Packed] = {}
+        self._lanes = math.gcd(LANES, batch_size)
+        self._sharding = sharding or SingleDeviceSharding(jax.local_devices()[0])
+        self._own = self._own_lanes()
+        self._blocks: dict[int, _Block] = {}
+
+    def _own_lanes(self) -> list[int]:
+        """The lanes of which this process holds a row."""
+        rows = self._sharding.addressable_devices_indices_map((self._batch_size,)).values()
+        spans = [span.indices(self._batch_size) for (span,) in rows]
+        in_lane = self._batch_size // self._lanes
+        return sorted(
+            {
+                lane
+                for first, stop, _ in spans
+                for lane in range(first // in_lane, -(-stop // in_lane))
+            }
+        )
 
     def batch(self, step: int) -> Batch:
-        """The documents of a step, as long as the bucket of the longest."""
+        """The documents of a step, as long as the bucket of the longest, where they shall live."""
         index = step if self._training_batches is None else step % self._training_batches
-        block, place = divmod(index, BLOCK)
-        first = place * self._batch_size
-        documents = self._block(block)[first : first + self._batch_size]
-        return documents.batch(self._task.max_length)
+        number, place = divmod(index, BLOCK)
+        block = self._block(number)
+        in_lane = self._batch_size // self._lanes
+        count = in_lane * len(self._own)
+        rows = block.documents[place * count : (place + 1) * count]
+        fields = rows.padded(bucket(int(block.longest[place]), self._task.max_length))
+
+        def globally(ours):
+            def part(index):
+                first, stop, _ = index[0].indices(self._batch_size)
+                lane, within = divmod(first, in_lane)
+                at = self._own.index(lane) * in_lane + within
+                return ours[at : at + stop - first]
+
+            shape = (self._batch_size, *ours.shape[1:])
+            return jax.make_array_from_callback(shape, self._sharding, part)
+
+        return Batch(**jax.tree.map(globally, fields))
 
     @property
     def nbytes(self) -> int:
         """Bytes of the blocks that are kept."""
-        return sum(block.nbytes for block in self._blocks.values())
+        return sum(block.documents.nbytes for block in self._blocks.values())
 
-    def _block(self, number: int) -> Packed:
+    def _block(self, number: int) -> "_Block":
         if number not in self._blocks:
             if self._training_batches is None:
                 self._blocks.clear()
-            key = jax.random.fold_in(self._key, number)
-            self._blocks[number] = self._task.draw(key, BLOCK * self._batch_size, "train")
+            self._blocks[number] = self._draw(jax.random.fold_in(self._key, number))
         return self._blocks[number]
+
+    def _draw(self, key: Key) -> "_Block":
+        count = BLOCK * self._batch_size
+        drawn = concatenate(
+            [self._task.draw_lane(key, count, "train", lane, self._lanes) for lane in self._own]
+        )
+        by_lane = np.arange(len(drawn)).reshape(len(self._own), BLOCK, -1)
+        documents = drawn.take(by_lane.swapaxes(0, 1).ravel())
+        longest = documents.lengths.reshape(BLOCK, -1).max(axis=1)
+        if several():
+            longest = multihost_utils.process_allgather(longest).max(axis=0)
+        return _Block(documents, longest)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """What a process has of `BLOCK` batches.
+
+    Attributes:
+        documents: the rows of its lanes, batch after batch.
+        longest: tokens of the longest document of each batch, on whichever process.
+    """
+
+    documents: Packed
+    longest: Int[np.ndarray, " batches"]
 
 
 def evaluation_batch(task: Task, seed: int, documents: int, split: str) -> Batch:

@@ -3,22 +3,34 @@
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from mecheval_jax.array_types import Array, Bool, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.partitioning.mesh import check_batch, document_shards, documents_sharding
+from mecheval_jax.partitioning.distributed import place
+from mecheval_jax.partitioning.mesh import (
+    check_batch,
+    document_shards,
+    documents_sharding,
+    replicated,
+)
 from mecheval_jax.partitioning.padding import resized
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import evaluation_batch
 from mecheval_jax.training.hooks import Hooks
-from mecheval_jax.training.state import TrainState, abstract_state, create_state
-from mecheval_jax.training.step import compile_steps, loss_and_accuracy
+from mecheval_jax.training.intervals import is_evaluation, next_stop
+from mecheval_jax.training.preemption import Preempted, Preemption
+from mecheval_jax.training.state import (
+    TrainState,
+    abstract_state,
+    create_state,
+    restored_state,
+    saved_part,
+)
+from mecheval_jax.training.step import compile_steps, is_finite, loss_and_accuracy
 
 
 class Diverged(UserError):
@@ -37,23 +49,7 @@ class Diverged(UserError):
         self.step = step
 
 
-@jax.jit
-def _is_finite(tree: PyTree) -> Bool[Array, ""]:
-    """Whether every number of a tree is finite."""
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
-
-
-def next_stop(step: int, training: TrainingConfig) -> int:
-    """The step at which the host next looks in.
-
-    The next multiple of each interval: a resumed run stops where an undisturbed one does.
-    """
-    intervals = (
-        training.steps_per_dispatch,
-        training.evaluate_every,
-        training.checkpoint_every,
-    )
-    return min(training.steps, *((step // every + 1) * every for every in intervals))
+_is_finite = jax.jit(is_finite)
 
 
 def restore_or_create(
@@ -65,10 +61,12 @@ def restore_or_create(
 ) -> TrainState:
     """The state of the newest checkpoint that can be read, or a new one."""
     any_before = bool(checkpoints.steps())
-    restored = checkpoints.restore(abstract_state(model, training, mesh), hooks)
-    if restored is not None:
-        hooks.say(f"resuming at step {int(restored.step)}")
-        return resized(restored, abstract_state(model, training, mesh, padded=True))
+    abstract = abstract_state(model, training, mesh)
+    saved = checkpoints.restore(saved_part(abstract), hooks)
+    if saved is not None:
+        hooks.say(f"resuming at step {int(saved['step'])}")
+        state = restored_state(saved, training, abstract)
+        return resized(state, abstract_state(model, training, mesh, padded=True))
     if any_before:
         hooks.say("no checkpoint can be read: starting anew")
     return create_state(model, training, mesh)
@@ -94,25 +92,43 @@ def fit(
     mesh: Mesh,
     checkpoints: Checkpoints,
     hooks: Hooks,
+    preemption: Preemption | None = None,
 ) -> TrainState:
-    """Train to the last step, and return its state, with tables of the vocabulary alone.
+    """Train to the last step, or to the evaluation at which the target accuracy is reached.
+
+    The state that comes back has tables of the vocabulary alone.
 
     Metrics of a stretch are fetched after the next one is dispatched, so that the device
     does not wait for the host.
 
+    Args:
+        state: where to begin.
+        model: which is trained.
+        task: where the documents come from.
+        training: the regime.
+        mesh: the devices, of all processes.
+        checkpoints: where states are saved.
+        hooks: who is told of metrics and progress.
+        preemption: asked at every stop whether to save and end there; never if None.
+
     Raises:
         Diverged: the loss is not finite; what was written up to there stands.
+        Preempted: `preemption` asked for it; the state is saved.
         UserError: a batch that does not divide over the devices.
     """
     check_batch(training.batch_size, mesh, training.gradient_accumulation)
     kept = abstract_state(model, training, mesh)  # without spare rows of tables
     documents = training.evaluation_documents
     # Spread over the devices where that comes out even, whole on each where not.
-    spread = documents_sharding(mesh) if documents % document_shards(mesh) == 0 else None
+    even = documents % document_shards(mesh) == 0
+    spread = documents_sharding(mesh) if even else replicated(mesh)
+    development = evaluation_batch(task, training.data_seed, documents, "dev")
+    development = place(development, spread)
     with jax.set_mesh(mesh):
-        development = evaluation_batch(task, training.data_seed, documents, "dev")
-        development = jax.device_put(development, spread)
-        evaluate = jax.jit(lambda params, batch: loss_and_accuracy(model, params, task, batch))
+        evaluate = jax.jit(
+            lambda params, batch: loss_and_accuracy(model, params, task, batch),
+            out_shardings=replicated(mesh),
+        )
         run = compile_steps(state, model, task, training, mesh)
 
         pending: _Dispatched | None = None
@@ -147,20 +163,38 @@ def fit(
                 note += f", dev accuracy {dev_accuracy:.1%}"
             hooks.advance(end, note)
 
-        while step < training.steps:
+        def reached(at: int, scores) -> bool:
+            """Whether training is over at an evaluation, by its accuracy (on the device)."""
+            target = training.target_accuracy
+            if target is None or scores is None:
+                return False
+            met = bool(scores[1] >= np.float32(target))
+            if met:
+                hooks.say(f"the target of {target:.1%} on dev documents is reached at step {at}")
+            return met
+
+        # A run that was broken off after its last checkpoint may be over already.
+        resumed = step > 0 and training.target_accuracy and is_evaluation(step, training)
+        over = reached(step, evaluate(state.params, development) if resumed else None)
+        while step < training.steps and not over:
             stop = next_stop(step, training)
             state, metrics = run(state, stop - step)
-            at_evaluation = stop % training.evaluate_every == 0 or stop == training.steps
-            scores = evaluate(state.params, development) if at_evaluation else None
+            scores = None
+            if is_evaluation(stop, training):
+                scores = evaluate(state.params, development)
             settle(pending)
             pending = _Dispatched(step, stop - step, metrics, scores)
             step = stop
-            if step % training.checkpoint_every == 0 or step == training.steps:
+            over = reached(step, scores) or step == training.steps
+            preempted = preemption is not None and preemption.requested() and not over
+            if step % training.checkpoint_every == 0 or over or preempted:
                 settle(pending)
                 pending = None
                 # No state that diverged is ever saved. The loss of a step tells only of the
                 # parameters before it.
                 if not _is_finite((state.params, state.moments)):
                     raise diverged(step - 1, "the parameters are not finite after the update")
-                checkpoints.save(resized(state, kept))
+                checkpoints.save(step, saved_part(resized(state, kept)))
+            if preempted:
+                raise Preempted(step)
     return resized(state, kept)

@@ -71,6 +71,29 @@ def new_state(
     )
 
 
+SAVED = ("step", "params", "moments")
+"""What a checkpoint holds of a state; all else follows from the config."""
+
+
+def saved_part(state: TrainState) -> dict[str, PyTree]:
+    """What a checkpoint holds of a state, or of an abstract one."""
+    return {name: getattr(state, name) for name in SAVED}
+
+
+def restored_state(
+    saved: dict[str, PyTree], training: TrainingConfig, abstract: TrainState
+) -> TrainState:
+    """The state whose `saved_part` a checkpoint held."""
+
+    def given():
+        key = jax.random.key(training.data_seed)
+        return jax.tree.map(jnp.asarray, hyperparameters_of(training)), key
+
+    where = jax.tree.map(lambda leaf: leaf.sharding, (abstract.hyperparameters, abstract.key))
+    hyperparameters, key = jax.jit(given, out_shardings=where)()
+    return TrainState(**saved, hyperparameters=hyperparameters, key=key)
+
+
 def abstract_state(
     model: ModelConfig,
     training: TrainingConfig,

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from mecheval_jax.array_types import Array, Float, Int, PyTree, Shaped
+from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, narrow
+from mecheval_jax.partitioning.distributed import place
 from mecheval_jax.partitioning.mesh import documents_sharding, replicated
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
@@ -40,6 +41,11 @@ def loss_and_accuracy(model: ModelConfig, params, task: Task, batch: Batch):
     """Mean negative log-likelihood in nats, and accuracy, at the queries."""
     losses, correct = answer(model, params, task, batch)
     return weighted_mean(losses, batch.weights), weighted_mean(correct, batch.weights)
+
+
+def is_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number of a tree is finite. Traceable."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def gradients_and_metrics(
@@ -132,16 +138,20 @@ def compile_steps(
         return jax.lax.fori_loop(0, count, body, (state, _no_metrics(training)))
 
     where = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(steps, donate_argnums=0, out_shardings=(where, None))
+    return jax.jit(steps, donate_argnums=0, out_shardings=(where, replicated(mesh)))
 
 
 class _HostSteps:
     """The steps on documents that the host draws, while the device is at the step before."""
 
     def __init__(self, state, model, task, training, mesh):
-        self._training, self._sharding = training, documents_sharding(mesh)
+        self._training = training
         self._documents = HostDocuments(
-            task, state.key, training.batch_size, training.training_batches
+            task,
+            state.key,
+            training.batch_size,
+            training.training_batches,
+            documents_sharding(mesh),
         )
         self._next = int(state.step)  # counted here: reading it off the state would wait for it
 
@@ -155,9 +165,9 @@ class _HostSteps:
 
     def __call__(self, state: TrainState, count: int) -> tuple[TrainState, Metrics]:
         # Placed as it comes back from a step: placed otherwise, every bucket is compiled twice.
-        history = jax.device_put(_no_metrics(self._training), self._everywhere)
+        history = place(_no_metrics(self._training), self._everywhere)
         for i in range(count):
-            batch = jax.device_put(self._documents.batch(self._next), self._sharding)
+            batch = self._documents.batch(self._next)
             state, history = self._step(state, history, jnp.int32(i), batch)
             self._next += 1
         return state, history

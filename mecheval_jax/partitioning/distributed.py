@@ -1,0 +1,324 @@
+"""Several processes, mostly one a host, as one program.
+
+Every process runs the same program on the same values and sees all devices as one mesh; `jax`
+moves what has to be moved. Process 0 is the coordinator, and the only one that writes files
+(`on_main`), but for checkpoints. What a process is told by flags, or by the cluster that started
+it, `initialize` hands to ``jax.distributed``; see docs/hosts.md for the variables.
+
+A process that waits for another which is gone gets an error from the collective it is in, where
+that goes over TCP (gloo on CPUs): `HostLost` for whoever runs under `together`. Elsewhere, and
+when the coordinator is gone, jax itself ends the process after `HEARTBEAT` seconds, with SIGABRT.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Sharding
+
+from mecheval_jax.array_types import PyTree
+from mecheval_jax.errors import Interrupted, UserError
+
+TIMEOUT = 300
+"""Seconds in which all processes have to come."""
+
+HEARTBEAT = 60
+"""Seconds without a sign of life after which a process is taken for dead."""
+
+FAREWELL = 10
+"""Seconds that a process which fails waits for others that fail with it."""
+
+
+class HostLost(Interrupted):
+    """Another process is gone, and this one cannot go on without it."""
+
+
+class HostsMissing(UserError):
+    """Other processes did not come, or cannot be found."""
+
+
+def initialize(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process_id: int | None = None,
+    timeout: int = TIMEOUT,
+) -> None:
+    """Join the other processes; nothing happens where there are none.
+
+    What is not given is taken from the environment of Slurm, Open MPI, an indexed job of
+    Kubernetes or a TPU pod. To be called before anything is computed.
+
+    Args:
+        coordinator: ``host:port`` of process 0, which listens there.
+        processes: how many there are; 1 for a process on its own, whatever the environment says.
+        process_id: number of this one, from 0.
+        timeout: seconds in which the others have to come.
+
+    Raises:
+        UserError: values that are missing or contradict each other, or others that do not come.
+    """
+    flags = {
+        "--coordinator": coordinator,
+        "--processes": processes,
+        "--process_id": process_id,
+    }
+    cluster = _cluster()
+    _check(flags, cluster)
+    explicit = None not in flags.values()
+    if cluster is not None and not explicit:
+        processes = cluster.processes if processes is None else processes
+        process_id = cluster.process_id if process_id is None else process_id
+    if processes == 1 or (cluster is None and not explicit):
+        return
+    arguments = {
+        "coordinator_address": coordinator,
+        "num_processes": processes,
+        "process_id": process_id,
+        # Flags say all there is: a cluster's variables would hide devices from the process.
+        "cluster_detection_method": "deactivate" if explicit else None,
+        "heartbeat_timeout_seconds": HEARTBEAT,
+        "shutdown_timeout_seconds": HEARTBEAT,
+    }
+    _start(arguments, timeout, may_be_alone=cluster is not None and cluster.name == "TPU")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cluster:
+    """What started this process, as its environment says.
+
+    Attributes:
+        name: of the cluster's manager.
+        processes, process_id: how many, and which this is; None where jax has to ask for it.
+    """
+
+    name: str
+    processes: int | None = None
+    process_id: int | None = None
+
+
+def _cluster() -> _Cluster | None:
+    """The cluster that this process belongs to; None on a machine on its own."""
+    variables = os.environ
+    for name, count, number in (
+        ("Open MPI", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+        # The step's and not the job's: a shell in an allocation for many is on its own.
+        ("Slurm", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+    ):
+        if count in variables and number in variables:
+            return _Cluster(name, int(variables[count]), int(variables[number]))
+    # Every pod has the first; a job of several has the second too.
+    if "KUBERNETES_SERVICE_HOST" in variables and "JOB_COMPLETION_INDEX" in variables:
+        return _Cluster("Kubernetes")
+    if "TPU_ML_PLATFORM" in variables:  # jax sets it on machines with TPUs
+        return _Cluster("TPU")
+    return None
+
+
+def _check(flags: Mapping[str, str | int | None], cluster: _Cluster | None) -> None:
+    """Raise UserError for flags that are missing or contradict each other."""
+    coordinator, processes, process_id = flags.values()
+    if coordinator is not None:
+        host, _, port = str(coordinator).rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise UserError(f"--coordinator is {coordinator!r}: give host:port of process 0")
+    if processes is not None and processes < 1:
+        raise UserError(f"--processes is {processes}: it must be at least 1")
+    if None not in (processes, process_id) and not 0 <= process_id < processes:
+        raise UserError(
+            f"--process_id is {process_id}: of {processes} processes it is 0 to {processes - 1}"
+        )
+    given = [flag for flag, value in flags.items() if value is not None]
+    missing = [flag for flag, value in flags.items() if value is None]
+    # On its own whatever the cluster says; or the cluster's, but for where they meet.
+    enough = processes == 1 or (cluster is not None and given == ["--coordinator"])
+    if given and missing and not enough:
+        raise UserError(
+            f"{' and '.join(given)} {'was' if len(given) == 1 else 'were'} given without "
+            f"{' and '.join(missing)}: give all three"
+        )
+
+
+def _start(arguments: Mapping[str, Any], timeout: int, *, may_be_alone: bool) -> None:
+    """``jax.distributed.initialize``, but one that comes back when its time is up.
+
+    Raises:
+        HostsMissing: the other processes did not come, or nothing says where they are.
+    """
+    failure: list[Exception] = []
+
+    def connect():
+        try:
+            # jax aborts the process when its own time is up: it is given time enough.
+            jax.distributed.initialize(**arguments, initialization_timeout=10 * timeout)
+        except Exception as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    where = arguments["coordinator_address"] or "the address of the cluster"
+    if thread.is_alive():
+        raise HostsMissing(
+            f"not all of the {arguments['num_processes'] or ''} processes came to {where} within "
+            f"{timeout} s: start all of them, with the same --coordinator and --processes"
+        )
+    if not failure:
+        return
+    if may_be_alone and isinstance(failure[0], ValueError):  # "... must be defined"
+        return
+    raise HostsMissing(
+        f"the other processes cannot be found ({failure[0]}): give --coordinator, --processes and "
+        "--process_id, or --processes=1 to run on this host alone"
+    )
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes."""
+    return jax.process_index() == 0
+
+
+def several() -> bool:
+    """Whether there are other processes."""
+    return jax.process_count() > 1
+
+
+def fetch(tree: PyTree) -> PyTree:
+    """Values of a tree on the host, whole on every process; all have to call it."""
+
+    def whole(leaf):
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+            return leaf
+        return multihost_utils.process_allgather(leaf, tiled=True)
+
+    return jax.device_get(jax.tree.map(whole, tree))
+
+
+def place(tree: PyTree, sharding: Sharding) -> PyTree:
+    """Arrays that are the same on every process, as arrays over all devices.
+
+    Every process places the part of its own devices.
+    """
+    if not several():
+        return jax.device_put(tree, sharding)
+
+    def spread(leaf):
+        values = np.asarray(leaf)
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+    return jax.tree.map(spread, tree)
+
+
+def on_main(action: Callable[[], Any]) -> Any:
+    """What process 0 alone does, and its outcome on every process.
+
+    The others wait, so that they find whatever was written.
+
+    Args:
+        action: returns JSON values.
+
+    Raises:
+        UserError: the action did, on every process.
+    """
+    if not several():
+        return action()
+    outcome: dict[str, Any] = {}
+    if is_main():
+        try:
+            outcome["value"] = action()
+        except UserError as error:
+            outcome["error"] = str(error)
+    text = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    padded = np.zeros(length, np.uint8)
+    if is_main():
+        padded[:] = text
+    text = bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded)))
+    outcome = json.loads(text)
+    if "error" in outcome:
+        raise UserError(outcome["error"])
+    return outcome["value"]
+
+
+def all_can(ours: bool) -> bool:
+    """Whether something is true on every process."""
+    if not several():
+        return ours
+    return bool(multihost_utils.process_allgather(np.int32(ours)).all())
+
+
+def agree(**values: str) -> None:
+    """Check that every process has the same values, before anything is written.
+
+    Raises:
+        UserError: on every process, which of them differ from process 0, and in what.
+    """
+    if not several():
+        return
+    digests = [hashlib.sha256(text.encode()).digest()[:8] for text in values.values()]
+    ours = np.frombuffer(b"".join(digests), np.uint32).reshape(len(values), 2)
+    all_of_them = multihost_utils.process_allgather(ours)
+    different = (all_of_them != all_of_them[:1]).any(axis=2)  # [process, value]
+    if different.any():
+        names = [name for name, any_of in zip(values, different.any(axis=0), strict=True) if any_of]
+        others = ", ".join(str(host) for host in np.flatnonzero(different.any(axis=1)))
+        raise UserError(
+            f"the hosts disagree: not as on host 0 is, on host {others}, the "
+            f"{' and the '.join(names)}; start all with the same command and the same versions"
+        )
+
+
+LOST = ("Gloo", "NCCL", "CoordinationService", "UNAVAILABLE", "DEADLINE_EXCEEDED", "BarrierError")
+"""Words in the errors of what waits for a process that is gone."""
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Where processes wait for each other: the loss of one is a `HostLost`.
+
+    Raises:
+        HostLost: an error inside says that another process is gone.
+    """
+    try:
+        yield
+    except (UserError, Interrupted):
+        raise
+    except Exception as error:
+        text = str(error)
+        if several() and any(word in text for word in LOST):
+            raise HostLost(
+                f"another host is gone ({' '.join(text.split())[:160]}); the same command, "
+                "started on every host, resumes"
+            ) from error
+        raise
+
+
+def leave(code: int, error: object) -> NoReturn:
+    """End this process, which is one of several, with an exit code, because of an error.
+
+    It waits a moment for the others to end with it. Where they do not, it is gone at once: at an
+    orderly end jax would wait for them, and abort.
+    """
+    from jax._src.distributed import global_state  # the only barrier with a time limit
+
+    try:
+        if isinstance(error, HostLost) and global_state.process_id == 0:
+            # The others, who are about to say the same, would be aborted without the coordinator.
+            time.sleep(FAREWELL / 5)
+        if not isinstance(error, HostLost | HostsMissing):
+            global_state.client.wait_at_barrier("mecheval_jax_leave", FAREWELL * 1000)
+            sys.exit(code)
+    except jax.errors.JaxRuntimeError:
+        pass
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,98 @@
+"""Members of a sweep over devices: one mesh axis, across which nothing is ever exchanged."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from mecheval_jax.array_types import PyTree
+
+MEMBER = "member"
+"""The mesh axis over which members are spread."""
+
+
+def member_mesh(devices: Sequence | None = None) -> Mesh:
+    """A mesh of all (or the given) devices along the axis ``member``."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), (MEMBER,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def padded_count(members: int, mesh: Mesh) -> int:
+    """Members with those that fill the last devices up: a multiple of the devices."""
+    return -(-members // mesh.size) * mesh.size
+
+
+def members_sharding(mesh: Mesh) -> NamedSharding:
+    """Leading axis over the devices."""
+    return NamedSharding(mesh, PartitionSpec(MEMBER))
+
+
+def place(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Put arrays of the host with a leading axis of members where the members live.
+
+    The last member is repeated until the devices have equally many. Every process gives the
+    whole tree and keeps its own part.
+    """
+
+    def put(leaf):
+        leaf = np.asarray(leaf)
+        filled = np.minimum(np.arange(padded_count(len(leaf), mesh)), len(leaf) - 1)
+
+        def part(index):
+            return leaf[filled[index[0]]][(slice(None), *index[1:])]
+
+        shape = (len(filled), *leaf.shape[1:])
+        return jax.make_array_from_callback(shape, members_sharding(mesh), part)
+
+    return jax.tree.map(put, tree)
+
+
+def on_members(one: Callable, mesh: Mesh, at_once: int, shared: int = 0) -> Callable:
+    """A function of one member's trees as a function of all members'.
+
+    Each device goes through its own members, `at_once` of them together as a `jax.vmap`, group
+    after group as a `jax.lax.map`. It stands in `jax.shard_map`, as XLA would gather the whole
+    batch for an FFT.
+
+    Args:
+        one: (tree of a member, shared, ...) -> tree.
+        mesh: of `member_mesh`.
+        at_once: members that a device computes together; all of its own if more.
+        shared: how many arguments after the first are the same for all members.
+    """
+
+    def block(tree, *same):
+        def each(member):
+            return one(member, *same)
+
+        own = len(jax.tree.leaves(tree)[0])
+        if at_once >= own:
+            return jax.vmap(each)(tree)
+        return jax.lax.map(each, tree, batch_size=at_once if at_once > 1 else None)
+
+    spread = PartitionSpec(MEMBER)
+    in_specs = (spread, *[PartitionSpec()] * shared)
+    return jax.shard_map(block, mesh=mesh, in_specs=in_specs, out_specs=spread, check_vma=False)
+
+
+def on_member_of_each_device(one: Callable, mesh: Mesh, shared: int = 0) -> Callable:
+    """The same for one member of each device: (tree, which, *shared) -> (tree, result).
+
+    `one` returns the member and a result; the tree that comes back has the member replaced, and
+    the result a leading axis of devices.
+    """
+
+    def block(tree, which, *same):
+        member = jax.tree.map(
+            lambda leaf: jax.lax.dynamic_index_in_dim(leaf, which, keepdims=False), tree
+        )
+        member, result = one(member, *same)
+        tree = jax.tree.map(
+            lambda all, new: jax.lax.dynamic_update_index_in_dim(all, new, which, 0), tree, member
+        )
+        return tree, jax.tree.map(lambda leaf: leaf[None], result)
+
+    spread = PartitionSpec(MEMBER)
+    in_specs = (spread, *[PartitionSpec()] * (1 + shared))
+    return jax.shard_map(block, mesh=mesh, in_specs=in_specs, out_specs=spread, check_vma=False)

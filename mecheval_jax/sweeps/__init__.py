@@ -1,0 +1,1 @@
+"""Sweeps: many runs in groups of one shape, each group one program."""

@@ -1,0 +1,309 @@
+"""Who runs which groups of a sweep: shards of any scheduler, retries, array jobs of Slurm.
+
+Nothing here knows how a group is trained. With ``--shard=i/n`` each of n processes takes its
+own groups and needs to know nothing of the others. With a launcher one process submits a job for
+each group through submitit (optional), waits, and reports how each ended.
+"""
+
+import dataclasses
+import importlib.util
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mecheval_jax.errors import UserError, choose
+
+LAUNCHERS = ("none", "local", "slurm")
+"""In this process; as processes of this machine; as an array job of Slurm."""
+
+PREEMPTED = 75
+"""Exit code of a program that was told to stop and can go on (EX_TEMPFAIL)."""
+
+TIMEOUT_MINUTES = 24 * 60
+"""Of a job whose ``timeout_min`` is not given; submitit's own is five minutes."""
+
+MAX_REQUEUES = 1000
+"""How often Slurm may end a job for its time and submitit requeue it: each goes on further."""
+
+POLL_SECONDS = 0.5
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """The shard's number and how many there are: ``0/4`` to ``3/4``, as Slurm's arrays count.
+
+    Raises:
+        UserError: something else.
+    """
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UserError(f"shard {text!r} is none: give i/n with i from 0 to n - 1, such as 0/4")
+    return int(index), int(count)
+
+
+def share(costs: Mapping[str, int], shard: tuple[int, int]) -> list[str]:
+    """The groups of one shard: whole ones, so that all shards have about as much to do.
+
+    The dearest group goes to the shard that has least so far, and so on. Every process finds
+    the same shares; where there are more shards than groups, some are empty.
+
+    Args:
+        costs: member-steps by the name of each group.
+        shard: of `parse_shard`.
+
+    Returns:
+        Names, in the order of `costs`.
+    """
+    index, count = shard
+    loads = [0] * count
+    owner = {}
+    for name in sorted(costs, key=lambda name: -costs[name]):  # stable: equal ones keep their order
+        least = loads.index(min(loads))
+        loads[least] += costs[name]
+        owner[name] = least
+    return [name for name in costs if owner[name] == index]
+
+
+def run_with_retries(
+    name: str, task: Callable[[], None], retries: int, say: Callable[[str], None]
+) -> Exception | None:
+    """Run a task, again where it fails.
+
+    A `UserError` would be the same again, so it is no reason to. KeyboardInterrupt and SystemExit,
+    by which a preempted program ends, pass through.
+
+    Args:
+        name: of the task, for messages.
+        task: what to run.
+        retries: how often again.
+        say: takes one line for each failure.
+
+    Returns:
+        The last error; None if the task was done.
+    """
+    for left in range(retries, -1, -1):
+        try:
+            task()
+        except UserError as error:
+            say(f"{name} failed: {error}")
+            return error
+        except Exception as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            say(f"{name} failed ({text}); {left} {'retry' if left == 1 else 'retries'} left")
+            if not left:
+                return error
+        else:
+            return None
+    raise ValueError(f"retries is {retries}: it must be at least 0")
+
+
+class Command:
+    """A command as a job of submitit, which asks for it by calling.
+
+    Before Slurm ends a job for its time, submitit calls `checkpoint`: the program is told to save
+    (SIGTERM) and waited for, and the job requeued to run the same command, which resumes. So it is
+    where Slurm told the program itself, and it ends with the code of `PREEMPTED`.
+
+    Args:
+        arguments: program and arguments.
+    """
+
+    def __init__(self, arguments: Sequence[str]):
+        self._arguments = list(arguments)
+        self._process: subprocess.Popen | None = None
+
+    def __call__(self) -> int:
+        """Run the command and return its exit code."""
+        # Slurm sends its warning to every process of the job; ignored signals stay so in children.
+        before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        try:
+            self._process = subprocess.Popen(self._arguments)
+        finally:
+            signal.signal(signal.SIGUSR2, before)
+        try:
+            code = self._process.wait()
+        finally:
+            if self._process.poll() is None:
+                self._process.terminate()
+                self._process.wait()
+        if code == PREEMPTED and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+            signal.raise_signal(signal.SIGUSR2)  # submitit then does as at the end of the time
+        return code
+
+    def checkpoint(self) -> Any:
+        """What to submit again, once the program has saved."""
+        from submitit.helpers import DelayedSubmission
+
+        if self._process is not None and self._process.returncode is None:
+            # Not Popen's methods: this runs in a signal's handler, while they hold their lock.
+            os.kill(self._process.pid, signal.SIGTERM)
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        return DelayedSubmission(Command(self._arguments))
+
+
+@dataclasses.dataclass(frozen=True)
+class JobEnd:
+    """How a job ended.
+
+    Attributes:
+        name: of its group.
+        job: id that the scheduler, or this machine, knew it by.
+        state: ``finished``, ``preempted`` (the same command goes on) or ``failed``.
+        code: exit code of the command, negative for a signal; None if the job left none.
+        log: file of what it said.
+    """
+
+    name: str
+    job: str
+    state: str
+    code: int | None
+    log: pathlib.Path
+
+
+def check_launcher(launcher: str) -> None:
+    """That a launcher is known, and that what it needs is there.
+
+    Raises:
+        UserError: it is not.
+    """
+    choose("launcher", launcher, LAUNCHERS)
+    if launcher == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
+        raise UserError("launcher 'slurm' needs sbatch and srun: this machine belongs to no Slurm")
+    if launcher != "none" and importlib.util.find_spec("submitit") is None:
+        raise UserError(
+            f"launcher {launcher!r} needs the package submitit: pip install submitit "
+            "(the extra 'slurm')"
+        )
+
+
+def parse_parameters(text: str) -> dict[str, Any]:
+    """What Slurm is asked for: ``partition=gpu,gpus_per_node=8,timeout_min=720``.
+
+    Names are submitit's (its shared ones, and Slurm's own as ``sbatch`` has them). On this
+    machine the shared ones alone count.
+
+    Raises:
+        UserError: no such name, or no value.
+    """
+    from submitit import AutoExecutor
+    from submitit.slurm.slurm import SlurmExecutor
+
+    shared = AutoExecutor._typed_parameters()
+    valid = sorted(shared.keys() | SlurmExecutor._valid_parameters())
+    parameters: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        choose("parameter of --slurm", name, valid)
+        kind = shared.get(name, str)
+        try:
+            typed = value == "True" if value in ("True", "False") else kind(value)
+        except ValueError:
+            typed = ""
+        if typed == "":
+            raise UserError(f"--slurm: {name} is {value!r}, which is no {kind.__name__}")
+        parameters[name if name in shared else f"slurm_{name}"] = typed
+    return parameters
+
+
+def launch_jobs(
+    commands: Mapping[str, Sequence[str]],
+    launcher: str,
+    folder: pathlib.Path,
+    say: Callable[[str], None],
+    parameters: Mapping[str, Any] | None = None,
+    at_once: int = 1,
+) -> list[JobEnd]:
+    """Run each command as a job, wait for all, and report how each ends.
+
+    On Slurm they are one array job. On this machine, where all would share its devices, they run
+    one after the other, or `at_once` beside each other.
+
+    Args:
+        commands: by the name of the group.
+        launcher: ``local`` or ``slurm``.
+        folder: of the jobs' scripts and logs.
+        say: takes one line for each job's end.
+        parameters: of `parse_parameters`.
+        at_once: jobs beside each other on this machine; Slurm has ``array_parallelism``.
+
+    Raises:
+        UserError: submitit is not installed, or Slurm does not take the jobs.
+    """
+    check_launcher(launcher)
+    import submitit
+
+    executor = submitit.AutoExecutor(
+        folder=folder, cluster=launcher, slurm_max_num_timeout=MAX_REQUEUES
+    )
+    executor.update_parameters(
+        **{"timeout_min": TIMEOUT_MINUTES, "name": "mecheval_jax"} | dict(parameters or {})
+    )
+    if launcher == "local" and "gpus_per_node" not in (parameters or {}):
+        commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
+    waiting, running, ended = list(commands.items()), {}, []
+    try:
+        while waiting or running:
+            room = len(waiting) if launcher == "slurm" else at_once - len(running)
+            batch, waiting = waiting[:room], waiting[room:]
+            if batch:
+                running |= _submit(executor, dict(batch), say)
+            for name, job in list(running.items()):
+                if job.done():
+                    del running[name]
+                    ended.append(_end(name, job))
+                    say(_describe(ended[-1]))
+            time.sleep(POLL_SECONDS)
+    except BaseException:
+        for job in running.values():
+            if launcher == "local":
+                job.cancel()
+        if launcher == "slurm" and running:
+            ids = " ".join(str(job.job_id) for job in running.values())
+            say(f"the jobs go on without this program; to end them: scancel {ids}")
+        raise
+    return ended
+
+
+def _same_gpus() -> list[str]:
+    """What stands before a command so that it sees this process's GPUs; submitit hides them."""
+    name = "CUDA_VISIBLE_DEVICES"
+    return ["env", f"{name}={os.environ[name]}"] if name in os.environ else ["env", "-u", name]
+
+
+def _submit(executor: Any, commands: Mapping[str, Sequence[str]], say: Callable[[str], None]):
+    """Submit commands, together as one array where there are arrays."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    jobs = []
+    try:
+        with executor.batch():
+            jobs += [executor.submit(Command(command)) for command in commands.values()]
+    except (FailedJobError, FailedSubmissionError, OSError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"the scheduler did not take the jobs: {text}") from error
+    for name, job in zip(commands, jobs, strict=True):
+        say(f"{name}: job {job.job_id}, log {job.paths.stdout}")
+    return dict(zip(commands, jobs, strict=True))
+
+
+def _end(name: str, job: Any) -> JobEnd:
+    from submitit.core.utils import UncompletedJobError
+
+    try:
+        code = next((code for code in job.results() if code != 0), 0)  # of each of its tasks
+    except UncompletedJobError:  # killed, or out of time or memory: its log tells
+        code = None
+    state = {0: "finished", PREEMPTED: "preempted"}.get(code, "failed")
+    return JobEnd(name, str(job.job_id), state, code, job.paths.stdout)
+
+
+def _describe(end: JobEnd) -> str:
+    if end.state == "finished":
+        return f"{end.name}: finished (job {end.job})"
+    code = "no exit code" if end.code is None else f"exit code {end.code}"
+    hint = "the same command goes on" if end.state == "preempted" else f"see {end.log}"
+    return f"{end.name}: {end.state} (job {end.job}, {code}); {hint}"

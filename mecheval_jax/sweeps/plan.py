@@ -1,0 +1,279 @@
+"""What a sweep consists of: its runs, and the groups of one shape that train together."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.experiment import Experiment, from_config
+from mecheval_jax.run_folder import differences, provenance, write_json
+from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.training.state import HYPERPARAMETERS
+
+Changes = dict[str, Any]
+"""What a member changes in the base config: field (``training.seed``) -> value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupPlan:
+    """Members of one shape.
+
+    Attributes:
+        name: of its folder.
+        title: mixer, width and depth, and what else distinguishes it from other groups.
+        members: their numbers in the sweep.
+        experiments: theirs, in the same order.
+    """
+
+    name: str
+    title: str
+    members: tuple[int, ...]
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def cost(self) -> int:
+        """Steps of all members: how long it takes beside other groups, roughly."""
+        return sum(experiment.training.steps for experiment in self.experiments)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """All runs of a sweep.
+
+    Attributes:
+        base: the config that members change, as plain values.
+        changes: of each member.
+        groups: of one shape each, in the order of their first members.
+    """
+
+    base: dict[str, Any]
+    changes: tuple[Changes, ...]
+    groups: tuple[GroupPlan, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for ``sweep.json``."""
+        return {
+            "base": self.base,
+            "members": list(self.changes),
+            "groups": [
+                {"name": group.name, "title": group.title, "members": list(group.members)}
+                for group in self.groups
+            ],
+        }
+
+    def fingerprint(self) -> str:
+        """Hash of all runs."""
+        runs = [one.as_dict() for group in self.groups for one in group.experiments]
+        return hashlib.sha256(json.dumps(runs, sort_keys=True).encode()).hexdigest()[:16]
+
+    def chosen(self, names: Sequence[str] | None) -> tuple[GroupPlan, ...]:
+        """The groups of these names; all if None.
+
+        Raises:
+            UserError: an unknown name.
+        """
+        known = {group.name: group for group in self.groups}
+        if names is None:
+            return self.groups
+        return tuple(known[choose("group", name, known)] for name in names)
+
+
+def shape_of(experiment: Experiment) -> Experiment:
+    """An experiment without what members of a group may differ in."""
+    neutral = {name: kind(1) if name == "steps" else 0 for name, kind in HYPERPARAMETERS.items()}
+    neutral["steps"] = 1
+    training = dataclasses.replace(experiment.training, **neutral)
+    return dataclasses.replace(experiment, training=training)
+
+
+def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sweep:
+    """Build every run, and group those of one shape.
+
+    Args:
+        base: the config that is changed.
+        changes: of each member, field -> value.
+
+    Raises:
+        UserError: no members, a field that the config does not have, a value that cannot be,
+            or two members that are the same run; it names the member.
+    """
+    sections = base.to_dict() if isinstance(base, ConfigDict) else dict(base)
+    if not changes:
+        raise UserError("the sweep has no members: sweep() gives an empty list")
+    experiments: list[Experiment] = []
+    built: dict[str, Experiment] = {}  # a task may have files to read: once is enough
+    for number, change in enumerate(changes):
+        try:
+            changed = _changed(sections, change)
+            training = changed["training"]
+            shape = json.dumps({**changed, "training": None}, sort_keys=True, default=str)
+            built[shape] = (
+                built[shape].with_training(training) if shape in built else from_config(changed)
+            )
+            experiments.append(built[shape])
+        except UserError as error:
+            raise UserError(f"member {number} ({_listed(change)}): {error}") from None
+    seen: dict[str, int] = {}
+    groups: dict[Experiment, list[int]] = {}
+    for number, experiment in enumerate(experiments):
+        same = seen.setdefault(json.dumps(experiment.as_dict(), sort_keys=True), number)
+        if same != number:
+            raise UserError(
+                f"members {same} and {number} are the same run: {_listed(changes[same])}"
+            )
+        groups.setdefault(shape_of(experiment), []).append(number)
+    first = next(iter(groups))
+    plans = [
+        GroupPlan(
+            _name(index, shape),
+            _title(shape, first),
+            tuple(numbers),
+            tuple(experiments[number] for number in numbers),
+        )
+        for index, (shape, numbers) in enumerate(groups.items())
+    ]
+    return Sweep(experiments_base(sections), tuple(dict(c) for c in changes), tuple(plans))
+
+
+def experiments_base(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """The base config as JSON holds it."""
+    return json.loads(json.dumps(sections))
+
+
+def _changed(sections: Mapping[str, Any], change: Changes) -> dict[str, Any]:
+    changed = {name: dict(values) for name, values in sections.items()}
+    for path, value in change.items():
+        section, _, field = path.partition(".")
+        choose("section", section, changed)
+        choose(f"field of {section}", field, changed[section])
+        changed[section][field] = value
+    return changed
+
+
+def _listed(change: Changes) -> str:
+    return ", ".join(f"{field}={value}" for field, value in change.items()) or "no changes"
+
+
+def _name(index: int, shape: Experiment) -> str:
+    mixer = re.sub(r"[^a-z0-9]+", "_", shape.model.mixer.lower()).strip("_")[:40]
+    return f"{index:03d}_{mixer}_width_{shape.model.width}"
+
+
+def _title(shape: Experiment, first: Experiment) -> str:
+    model = shape.model
+    title = f"{model.mixer}, width {model.width}, {model.layers} layers"
+    named = {"model.mixer", "model.width", "model.layers", "model.positions"}
+    others = [
+        f"{name} {ours}"
+        for name, _, ours in differences(first, shape)
+        if name not in named and isinstance(ours, (int, float, str))
+    ]
+    return ", ".join((title, *others[:3]))
+
+
+def changes_of_file(path: str) -> list[Changes]:
+    """What ``sweep()`` of a config file gives; ``file.py:arguments`` names the file, too.
+
+    Raises:
+        UserError: no such function, or something else than a list of dicts.
+    """
+    file = pathlib.Path(path.partition(":")[0])
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "sweep"):
+        raise UserError(f"config file {str(file)!r} has no function sweep: add one, or give --grid")
+    changes = module.sweep()
+    if not isinstance(changes, list) or not all(isinstance(each, Mapping) for each in changes):
+        raise UserError(f"sweep() of {str(file)!r} must give a list of dicts, field -> value")
+    return [dict(each) for each in changes]
+
+
+def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
+    """Every combination of ``field=value,value`` texts, the last field the fastest.
+
+    Values are read as the type that the field has in the base config.
+
+    Raises:
+        UserError: an unknown field, no values, or values of another type.
+    """
+    combined: list[Changes] = [{}]
+    for text in axes:
+        path, given, listed = text.partition("=")
+        section, _, field = path.partition(".")
+        if not given or not listed:
+            raise UserError(f"--grid={text}: write field=value,value,... (training.seed=0,1,2)")
+        choose("section", section, base)
+        choose(f"field of {section}", field, base[section])
+        values = [_read(path, value, base[section].get_type(field)) for value in listed.split(",")]
+        combined = [{**change, path: value} for change in combined for value in values]
+    return combined
+
+
+def _read(path: str, text: str, kind: type) -> Any:
+    if text == "None":
+        return None
+    if kind is bool and text not in ("True", "False"):
+        raise UserError(f"--grid: {path}={text}: True or False")
+    try:
+        return text == "True" if kind is bool else kind(text)
+    except (TypeError, ValueError):
+        raise UserError(f"--grid: {path}={text}: it takes a {kind.__name__}") from None
+
+
+def open_folder(folder: SweepFolder, sweep: Sweep) -> None:
+    """Make a folder this sweep's, or check that it is.
+
+    Raises:
+        UserError: it holds another sweep, or something else, or cannot be made.
+    """
+    path = folder.path
+    if path.exists() and not path.is_dir():
+        raise UserError(f"workdir {path} is a file")
+    if folder.sweep.exists():
+        _check_same(folder, sweep)
+        return
+    if path.exists() and any(not each.name.endswith(".part") for each in path.iterdir()):
+        raise UserError(f"workdir {path} is not empty and holds no sweep: choose another")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"workdir {path} cannot be made: {error.strerror}") from None
+    write_json(folder.provenance, provenance(sweep.groups[0].experiments[0]))
+    write_json(folder.sweep, sweep.as_dict())
+
+
+def _check_same(folder: SweepFolder, sweep: Sweep) -> None:
+    there = read_plan(folder)
+    if there.fingerprint() == sweep.fingerprint():
+        return
+    ours = [one for group in sweep.groups for one in group.experiments]
+    theirs = [one for group in there.groups for one in group.experiments]
+    if len(ours) != len(theirs):
+        what = f"{len(theirs)} members there and {len(ours)} here"
+    else:
+        what = "; ".join(
+            f"{name} is {there!r} there and {here!r} here"
+            for one, other in zip(ours, theirs, strict=True)
+            for name, here, there in differences(one, other)
+        )
+    raise UserError(
+        f"workdir {folder.path} holds another sweep ({what[:300]}): choose another workdir"
+    )
+
+
+def read_plan(folder: SweepFolder) -> Sweep:
+    """The sweep of a folder.
+
+    Raises:
+        UserError: the folder holds no sweep, or a damaged one.
+    """
+    values = folder.read()
+    return plan(values["base"], values["members"])

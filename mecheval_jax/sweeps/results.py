@@ -1,0 +1,127 @@
+"""Tables of a sweep: every member, the best of each shape, and how often training succeeds.
+
+``members.csv`` is long, one row for each member and metric. ``best.csv`` has for each shape the
+member with the highest accuracy on dev documents (the lower loss, where several have it) and its
+accuracy on the evaluation documents, which had no part in the choice. ``success.csv`` has the
+share of members whose accuracy exceeds a threshold: over all of a shape, over the seeds of each
+learning rate, and over the learning rates of each seed, with Wilson's intervals.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.evaluation.statistics import wilson
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.training.state import HYPERPARAMETERS
+
+SHAPE = ("group", "mixer", "width", "layers")
+MEMBERS = ("member", *SHAPE, *HYPERPARAMETERS, "metric", "value", "low", "high", "label")
+THRESHOLDS = (0.5, 0.9, 0.99)
+"""Accuracies that count as a success."""
+
+
+def member_rows(
+    number: int,
+    group: str,
+    experiment: Experiment,
+    summary: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """The rows of one member in ``members.csv``.
+
+    Args:
+        number: of the member in the sweep.
+        group: name of its group.
+        experiment: the member's.
+        summary: of its run.
+        metrics: rows over its training.
+    """
+    model, training = experiment.model, experiment.training
+    constants = {"member": number, "group": group, "mixer": model.mixer}
+    constants |= {"width": model.width, "layers": model.layers}
+    constants |= {name: getattr(training, name) for name in HYPERPARAMETERS}
+    dev = [row for row in metrics if row["split"] == "dev"]
+    last = dev[-1] if dev else {}
+    rows = [
+        {
+            "metric": "accuracy",
+            "value": summary["accuracy"],
+            "low": summary["accuracy_low"],
+            "high": summary["accuracy_high"],
+        },
+        {"metric": "likelihood", "value": summary["likelihood"]},
+        {"metric": "loss", "value": summary["loss"]},
+        {"metric": "floor", "value": summary["floors"]["best"]},
+        {"metric": "dev_accuracy", "value": last.get("accuracy")},
+        {"metric": "dev_loss", "value": last.get("loss")},
+        {"metric": "step", "value": summary["step"]},
+        {"metric": "diverged_at", "value": summary.get("diverged_at")},
+        {"metric": "stopped_at", "value": summary.get("stopped_at")},
+    ]
+    if "verdict" in summary:
+        share = summary["probabilities"][summary["verdict"]]
+        rows.append({"metric": "verdict", "value": share, "label": summary["verdict"]})
+    return [constants | row for row in rows]
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of members as a table."""
+    return pd.DataFrame(rows, columns=list(MEMBERS))
+
+
+def wide(table: pd.DataFrame) -> pd.DataFrame:
+    """One row for each member: its constants, its metrics as columns, and its verdict."""
+    constants = table.drop_duplicates("member").set_index("member")[[*SHAPE, *HYPERPARAMETERS]]
+    values = table.pivot(index="member", columns="metric", values="value")
+    accuracy = table[table["metric"] == "accuracy"].set_index("member")[["low", "high"]]
+    verdicts = table[table["metric"] == "verdict"].set_index("member")["label"]
+    whole = constants.join(values.drop(columns="verdict", errors="ignore")).join(accuracy)
+    return whole.join(verdicts.rename("verdict")).reset_index()
+
+
+def best(table: pd.DataFrame) -> pd.DataFrame:
+    """The best member of each shape: a row of ``best.csv``."""
+    members = wide(table).sort_values(
+        ["group", "dev_accuracy", "dev_loss", "member"],
+        ascending=[True, False, True, True],
+        na_position="last",
+    )
+    chosen = members.groupby("group", sort=False).first().reset_index()
+    columns = [*SHAPE, "member", *HYPERPARAMETERS, "dev_accuracy", "accuracy", "low", "high"]
+    return chosen[[*columns, "floor", "verdict"]]
+
+
+def success(
+    table: pd.DataFrame, confidence: float, thresholds: Sequence[float] = THRESHOLDS
+) -> pd.DataFrame:
+    """Shares of members above each threshold: ``success.csv``.
+
+    ``over`` says what the members of a row differ in: ``all`` of the shape, the ``seeds`` of one
+    learning rate, or the ``learning_rates`` of one seed; ``at`` is that rate or seed.
+    """
+    members = wide(table)
+    rows = []
+    for shape, of_shape in members.groupby(list(SHAPE), sort=False):
+        cases = [("all", None, of_shape)]
+        cases += [("seeds", rate, part) for rate, part in of_shape.groupby("learning_rate")]
+        cases += [("learning_rates", seed, part) for seed, part in of_shape.groupby("seed")]
+        for over, at, part in cases:
+            for threshold in thresholds:
+                hits = int((part["accuracy"] > threshold).sum())
+                low, high = wilson(hits, len(part), confidence)
+                named = dict(zip(SHAPE, shape, strict=True)) | {"over": over, "at": at}
+                rows.append(
+                    named
+                    | {
+                        "metric": "success_rate",
+                        "threshold": threshold,
+                        "value": hits / len(part),
+                        "low": low,
+                        "high": high,
+                        "members": len(part),
+                        "diverged": int(part["diverged_at"].notna().sum()),
+                    }
+                )
+    return pd.DataFrame(rows)

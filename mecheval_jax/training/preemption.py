@@ -1,0 +1,64 @@
+"""Notice that the machine is wanted back: SIGTERM, and how all hosts stop at the same step."""
+
+import itertools
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from jax.experimental import multihost_utils
+
+from mecheval_jax.errors import Interrupted
+from mecheval_jax.partitioning.distributed import several
+
+# jax's service counts the stops of a process from its start, and so must whoever asks it.
+_stops = itertools.count(1)
+
+
+class Preempted(Interrupted):
+    """The run was asked to end, and saved what it had.
+
+    Attributes:
+        step: of the checkpoint.
+    """
+
+    def __init__(self, step: int, what: str = "the same command resumes"):
+        super().__init__(f"stopped by SIGTERM; the checkpoint of step {step} is saved: {what}")
+        self.step = step
+
+
+class Preemption:
+    """Context manager that takes note of SIGTERM in place of dying of it.
+
+    One process on its own has a handler while the context lasts, in the main thread alone (Python
+    allows no other). Of several processes jax catches the signal, from the start of the program
+    on, and tells the others: `requested` is then true on all of them at the same call.
+    """
+
+    def __init__(self):
+        self._noted = False
+        self._before: Any = None
+
+    def __enter__(self) -> "Preemption":
+        if not several() and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._noted = True
+
+    def requested(self) -> bool:
+        """Whether to save and end now; every process has to ask equally often."""
+        if several():
+            return multihost_utils.reached_preemption_sync_point(next(_stops))
+        return self._noted

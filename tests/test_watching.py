@@ -1,0 +1,242 @@
+"""How a sweep is doing: the view of who trains it, and of who reads its files."""
+
+import datetime
+import io
+import json
+import os
+import socket
+
+import pytest
+from rich.console import Console
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.reporting import live
+from mecheval_jax.reporting.live import SweepView, advice, duration, show_overview, status_table
+from mecheval_jax.run_folder import RunFolder, write_json
+from mecheval_jax.sweep_folder import GroupStatus, SweepFolder
+from mecheval_jax.sweep_status import (
+    NamedStatus,
+    is_dead,
+    read_overview,
+    seconds_left,
+    total,
+)
+from tests import forked
+
+NOW = datetime.datetime(2030, 1, 1, 12, 0, tzinfo=datetime.UTC)
+
+
+def status(state="running", **fields):
+    return GroupStatus(state, **{"members": 4, "steps": 100, **fields})
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Three groups of two members: one done, one of this process, one not begun."""
+    folder = SweepFolder(tmp_path / "sweep")
+    folder.path.mkdir()
+    groups = [
+        {"name": f"g{i}", "title": f"mamba, width {16 * (i + 1)}", "members": [2 * i, 2 * i + 1]}
+        for i in range(3)
+    ]
+    members = [{"training.seed": i, "training.steps": 100 + i} for i in range(6)]
+    base = {"training": {"steps": 100}}
+    write_json(folder.sweep, {"base": base, "members": members, "groups": groups})
+    write_json(folder.provenance, {"arguments": ["--config=c.py", f"--workdir={folder.path}"]})
+    done = status("finished", members=2, step=100, stopped=1, best_accuracy=0.9, seconds=7.0)
+    folder.group("g0").write_status(done)
+    half = status(members=2, step=50, training=2, best_accuracy=0.4, rate=20.0)
+    folder.group("g1").write_status(half)
+    rows = [
+        {"step": step, "split": split, "member": member, "loss": 1.0, "accuracy": accuracy}
+        for step, split, member, accuracy in (
+            (50, "dev", 0, 0.2),
+            (50, "dev", 1, float("nan")),
+            (100, "train", 0, 1.0),
+            (100, "dev", 1, 0.9),
+        )
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows) + '{"step": 200, "split": "dev", "acc'
+    folder.group("g0").metrics.write_text(text)
+    return folder
+
+
+def test_a_sweep_from_its_files(sweep):
+    """Catches totals that leave out groups not begun, and a best member by train documents."""
+    overview = read_overview(sweep.path)
+    assert [one.status.state for one in overview.groups] == ["finished", "running", "waiting"]
+    assert [one.status.steps for one in overview.groups] == [100, 100, 105]
+    assert overview.best._asdict() == {
+        "group": "g0",
+        "member": 1,
+        "accuracy": 0.9,
+        "changes": {"training.seed": 1, "training.steps": 101},
+    }
+    values = overview.as_dict()
+    assert values["total"]["members"] == 6
+    assert values["total"]["stopped"] == 1
+    assert (values["total"]["step"], values["total"]["steps"]) == (300, 610)
+    # 50 steps of two members, then 105 of two that wait, at 20 member-steps a second.
+    assert values["total"]["seconds_left"] == pytest.approx((50 * 2 + 105 * 2) / 20)
+    assert overview.resume == f"python -m launch.sweep --config=c.py --workdir={sweep.path}"
+    assert advice(overview) == "running"
+
+
+def test_a_process_that_is_gone(sweep):
+    """Catches a killed sweep that seems to run, and one that runs declared dead."""
+    group = sweep.group("g1")
+    values = json.loads(group.status.read_text())
+    values["process"] = 2**22 + 1  # above what Linux gives
+    write_json(group.status, values)
+    overview = read_overview(sweep.path)
+    assert [one.status.state for one in overview.groups] == ["finished", "dead", "waiting"]
+    assert advice(overview).startswith("nothing runs; to go on: python -m launch.sweep --config")
+    assert json.loads(group.status.read_text())["state"] == "running"  # reading changes nothing
+
+
+def test_a_group_on_another_machine():
+    """Catches a process id looked up on the wrong machine."""
+    far = status(host="elsewhere", process=os.getpid(), updated=NOW.isoformat())
+    later = NOW + datetime.timedelta(seconds=601)
+    assert not is_dead(far, NOW + datetime.timedelta(seconds=599), 600)
+    assert is_dead(far, later, 600)
+    assert not is_dead(far, later, 1000)
+    here = status(host=socket.gethostname(), process=os.getpid(), updated=NOW.isoformat())
+    assert not is_dead(here, later, 600)  # compiling for long is no death
+    assert not is_dead(status("finished", updated=NOW.isoformat()), later, 600)
+
+
+def test_time_left():
+    """Catches a rate of groups that no longer run, and finished members that still cost time."""
+    running = status(step=50, training=2, rate=10.0)
+    assert seconds_left([running, status("finished", rate=99.0)]) == 10.0
+    assert seconds_left([running, status("waiting")]) == 10.0 + 40.0
+    assert seconds_left([status("waiting")]) is None
+    assert total([running, status("finished", rate=99.0)]).rate == 10.0
+    assert total([status(best_accuracy=None), status(best_accuracy=0.0)]).best_accuracy == 0.0
+    assert [duration(s) for s in (None, 7, 600, 9000, 86_400 * 3)] == [
+        "–",  # noqa: RUF001
+        "7 s",
+        "10 min",
+        "2.5 h",
+        "3.0 days",
+    ]
+
+
+def printed(table, width=120):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_the_table_fits_a_terminal():
+    """Catches a sweep of many groups whose running one is off the screen."""
+    groups = [NamedStatus(f"g{i}", f"group {i}", status("waiting")) for i in range(30)]
+    groups[20] = NamedStatus("g20", "group 20", status(step=3, training=4, diverged=1))
+    text = printed(status_table(groups, "sweep", room=5))
+    assert "group 20" in text
+    assert "… 29 more" in text
+    assert "3/3,000" not in text
+    assert len(text.splitlines()) < 12
+    assert "more" not in printed(status_table(groups, "sweep"))
+
+
+def plain(monkeypatch, clock):
+    """A view without a terminal, at times of the test's own."""
+    console = Console(file=io.StringIO(), width=500)
+    monkeypatch.setattr(live, "CONSOLE", console)
+    monkeypatch.setattr("mecheval_jax.reporting.progress.CONSOLE", console)
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
+    return console.file
+
+
+def test_plain_lines(monkeypatch):
+    """Catches a line for every stop, and a change of state that nobody is told."""
+    clock = [0.0]
+    file = plain(monkeypatch, clock)
+    with SweepView("sweep") as view:
+        view.update("g0", "mamba", status("waiting"))
+        view.update("g1", "based", status("waiting"))
+        running = status(step=1, training=4, rate=40.0)
+        view.update("g0", "mamba", running)
+        for clock[0] in (5.0, 10.0, 16.0, 20.0):
+            running.step = int(clock[0])  # the caller's own object, changed in place
+            view.update("g0", "mamba", running)
+        running.state, running.error = "failed", "out of memory"
+        view.update("g0", "mamba", running)
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("mamba: running, step 1/100, 4 of 4 training")
+    assert lines[0].endswith("groups: 1 running, 1 waiting, 20 s left in all")
+    assert "step 16/100" in lines[1]
+    assert "mamba: failed" in lines[2]
+    assert "(out of memory)" in lines[2]
+
+
+def test_a_terminal_has_a_table(monkeypatch):
+    """Catches a view that shows nothing where it is looked at."""
+    console = Console(file=io.StringIO(), width=120, height=40, force_terminal=True)
+    monkeypatch.setattr(live, "CONSOLE", console)
+    with SweepView("sweep") as view:
+        for name in ("g0", "g1"):
+            view.update(name, name, status(step=7, training=3, best_accuracy=0.25, rate=9.5))
+    shown = console.file.getvalue()
+    for word in ("member-steps/s", "7/100", "25.0%", "9.5", "total", "56/800"):
+        assert word in shown
+
+
+def run_rows(folder, *steps):
+    rows = [{"step": n, "split": "train", "loss": 1, "seconds_per_step": 0.5} for n in steps]
+    rows += [{"step": n, "split": "dev", "loss": 1, "accuracy": n / 100} for n in steps]
+    rows.sort(key=lambda row: row["step"])
+    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_single_run(tmp_path):
+    """Catches a run that is called dead, or alive, against what its files say."""
+    folder = RunFolder(tmp_path)
+    write_json(folder.config, {"training": {"steps": 40}, "model": {"mixer": "mamba"}})
+    assert read_overview(tmp_path).groups[0].status.state == "waiting"
+    run_rows(folder, 10, 20)
+    (group,) = read_overview(tmp_path).groups
+    assert (group.title, group.status.state, group.status.step) == ("mamba", "running", 20)
+    assert group.status.best_accuracy == 0.2
+    assert group.status.seconds_left == 10.0
+    os.utime(folder.metrics, (0, 0))
+    assert read_overview(tmp_path).groups[0].status.state == "dead"
+    folder.update_summary(finished=False, diverged_at=21)
+    (group,) = read_overview(tmp_path).groups
+    assert (group.status.state, group.status.diverged) == ("failed", 1)
+    assert group.status.error == "training diverged at step 21"
+    folder.update_summary(finished=True)
+    overview = read_overview(tmp_path)
+    assert overview.groups[0].status.state == "finished"
+    assert advice(overview) == f"all done; python -m launch.report --workdir={tmp_path} shows it"
+
+
+def test_what_is_printed(sweep, capsys):
+    """Catches a failure without its reason, and a dead group without its process."""
+    failed = status("failed", members=2, error="RESOURCE_EXHAUSTED")
+    sweep.group("g2").write_status(failed)
+    show_overview(read_overview(sweep.path))
+    said = capsys.readouterr().out
+    assert "mamba, width 48: RESOURCE_EXHAUSTED" in said
+    assert "best so far: 90.0% on dev documents, member 1 of g0 (training.seed=1" in said
+    assert "1 to be taken up again, by python -m launch.sweep" in said
+
+
+def test_the_program(sweep, tmp_path):
+    """Catches a program whose JSON a machine cannot read, and a traceback for a wrong folder."""
+    result = forked.start(["-m", "launch.status", f"--workdir={sweep.path}", "--json"])
+    assert result.returncode == 0, result.stderr
+    values = json.loads(result.stdout)
+    assert values["total"]["states"] == {"finished": 1, "running": 1, "waiting": 1}
+    assert values["groups"][1]["seconds_left"] == 5.0
+    result = forked.start(["-m", "launch.status", f"--workdir={sweep.path}"])
+    assert "mamba, width 32" in result.stdout
+    result = forked.start(["-m", "launch.status", f"--workdir={tmp_path}"])
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    (sweep.group("g1").status).write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        read_overview(sweep.path)
