@@ -111,6 +111,9 @@ def assert_refused(result, *words):
         (["--config.model.width.x=3"], ["config.model.width"]),
         (["--config.model.mixer_options.heads=3"], ["--config.model.mixer_options=", "heads"]),
         (["--workdri=x"], ["workdri", "workdir"]),
+        (["--mesh=2,2"], ["'2,2'", "fsdp=4,model=2"]),
+        (["--mesh=2,1,1"], ["2,1,1", "1 devices"]),
+        (["--config.training.gradient_accumulation=3"], ["batch_size 8", "3 micro-batches"]),
         (["stray"], ["stray"]),
     ],
 )
