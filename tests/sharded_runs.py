@@ -242,9 +242,10 @@ if __name__ == "__main__":
     else:
         found["training"] = {mixer: report_training(mixer) for mixer in asked or small.MIXERS}
     if len(sys.argv) == 1:
-        two = (MESHES[0], *MESHES[2:])
-        found["meshes"] = {mixer: report_meshes(mixer, two) for mixer in ("attention", "mamba")}
-        found["accumulated"] = report_meshes("attention", MESHES[2:3], **ACCUMULATED)
+        one, _, *spread = MESHES
+        pairs = zip(("attention", "mamba"), spread, strict=True)
+        found["meshes"] = {mixer: report_meshes(mixer, (one, mesh)) for mixer, mesh in pairs}
+        found["accumulated"] = report_meshes("attention", spread[1:], **ACCUMULATED)
         found |= {
             "uneven": report_uneven(),
             "run": report_run(),

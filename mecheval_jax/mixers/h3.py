@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
-from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
+from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, is_shared_out, spread
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.projection import Projection
 from mecheval_jax.mixers.s4d import S4DKernel
@@ -112,7 +112,10 @@ class H3(nn.Module):
         batch, length = x.shape[:2]
         q, k, v = self._project(at_positions(x, positions), x)
         taps = ssm_kernels.shift_kernel(self.shift_B, self.shift_C, length)
-        k = long_convolution(k, taps) + self.shift_D[None, None] * k
+        k = (
+            long_convolution(k, taps, inner=is_shared_out(self.heads))
+            + self.shift_D[None, None] * k
+        )
         kv = self._outer(k, v)
         # Pairs (i, j) as documents: they share the kernels of their heads.
         size = self.head_dim

@@ -14,13 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.mesh_axes import MODEL, is_spread, spread
+from mecheval_jax.mesh_axes import MODEL, is_shared_out, spread
 from mecheval_jax.sites import Site
 
 
-def apart(*joint: Site) -> bool:
-    """Whether parts are computed by themselves: they are spread, and no site reads them joined."""
-    return is_spread((MODEL,)) and not any(site.in_use() for site in joint)
+def apart(count: int, *joint: Site) -> bool:
+    """Whether parts are computed by themselves.
+
+    Args:
+        count: of heads or channels, each of which needs nothing of the others.
+        joint: sites of joined parts; one that is in use keeps them joined.
+    """
+    return is_shared_out(count) and not any(site.in_use() for site in joint)
 
 
 def slices(

@@ -78,13 +78,13 @@ has whole, or let all read each other at every token."""
 
 
 def splits(mixer: nn.Module, devices: int) -> bool:
-    """Whether a mixer falls into so many parts, each of whole heads or of channels.
+    """Whether a mixer falls into so many equal parts, each of whole heads or of channels.
 
     Heads are never cut: a mixer with fewer of them than devices along ``model`` (or with a
     number that those do not divide) is copied along that axis. So are those of `WHOLE`.
     """
-    heads = [getattr(mixer, name, 0) for name in ("heads", "key_heads")]
-    return not isinstance(mixer, WHOLE) and not any(count % devices for count in heads)
+    counts = [getattr(mixer, name, 0) for name in ("width", "heads", "key_heads")]
+    return not isinstance(mixer, WHOLE) and not any(count % devices for count in counts)
 
 
 def rules_of(model: ModelConfig, mesh: AnyMesh) -> tuple[Rule, ...]:
