@@ -36,11 +36,9 @@ PRIME = 13
 """Of the documents on one device, on two and so on, and of no other axis but in the delta rule."""
 
 MESHES = ((1, 1, 1), (8, 1, 1), (2, 2, 2), (1, 4, 2))
-HEADS = {"mamba2": {"head_dim": 16}} | {
-    mixer: {"heads": 2}
-    for mixer in ("attention", "sliding_window_attention", "based", "delta_net")
-    + ("gated_delta_net", "gla", "retnet")
-}
+HEADED = ("attention", "sliding_window_attention", "based", "delta_net")
+HEADED += ("gated_delta_net", "gla", "retnet")
+HEADS = {"mamba2": {"head_dim": 16}} | {mixer: {"heads": 2} for mixer in HEADED}
 """Options with which heads can be spread over two devices."""
 
 ACCUMULATED = {"gradient_accumulation": 2, "remat": "full"}

@@ -95,7 +95,7 @@ def test_settings_that_cannot_be():
     """Catches a mistake that is found only in the compiled step."""
     with pytest.raises(UserError, match="batch_size 8 does not divide into 3 micro-batches"):
         small.experiment(gradient_accumulation=3)
-    with pytest.raises(UserError, match="'ful'.*full"):
+    with pytest.raises(UserError, match=r"'ful'.*full"):
         small.experiment(remat="ful")
 
 

@@ -30,7 +30,7 @@ def apart(count: int, *joint: Site) -> bool:
 
 def slices(
     parameter: Float[Array, "*axes channels"], sizes: Sequence[int], layout: Sequence[str | None]
-) -> list[Float[Array, "*axes part"]]:
+) -> list[Float[Array, "*axes _"]]:
     """Parts of a parameter's last axis, each cut along an axis of the mesh or whole.
 
     The parameter is gathered first: then a device has all that its slices are made of.
@@ -69,7 +69,7 @@ class Projection(nn.Module):
         y = x @ self.kernel
         return y + self.bias[(None,) * (x.ndim - 1)] if self.use_bias else y
 
-    def parts(self, x: Float[Array, "*axes width"]) -> list[Float[Array, "*axes part"]]:
+    def parts(self, x: Float[Array, "*axes width"]) -> list[Float[Array, "*axes _"]]:
         """Every part from its own columns."""
         columns = [None if i in self.shared else MODEL for i in range(len(self.sizes))]
         kernels = slices(self.kernel, self.sizes, columns)
