@@ -99,7 +99,7 @@ class H3(nn.Module):
     def _read(self, q, y):
         o = self.head_output(jnp.einsum("...ih,...ijh->...jh", self._heads(q), y))
         # The weights in the shape of o, and not o in theirs: its heads stand on several devices.
-        kernel = self.out_proj.kernel.reshape(*o.shape[-2:], self.width)
+        kernel = spread(self.out_proj.kernel).reshape(*o.shape[-2:], self.width)
         out = jnp.einsum("...jh,jhd->...d", o, spread(kernel, None, MODEL))
         return out + self.out_proj.bias[(None,) * (out.ndim - 1)]
 
