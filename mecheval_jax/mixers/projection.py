@@ -61,8 +61,8 @@ class Projection(nn.Module):
     def setup(self):
         outputs = sum(self.sizes)
         self.kernel = self.param("kernel", self.kernel_init, (self.width, outputs))
-        zeros = nn.initializers.zeros
-        self.bias = self.param("bias", zeros, (outputs,)) if self.use_bias else None
+        if self.use_bias:
+            self.bias = self.param("bias", nn.initializers.zeros, (outputs,))
 
     def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes outputs"]:
         """All parts, joined."""
