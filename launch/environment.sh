@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by launch/quickstart.sh and tests/run.sh: a virtual environment in .venv.
 #   PYTHON=python3.12 chooses the interpreter; it must be Python 3.11 or newer.
 

@@ -36,17 +36,49 @@ def define_writers() -> flags.FlagHolder:
     )
 
 
-def run(main: Callable[[], None], *, many_hosts: bool = False) -> None:
+def run(
+    main: Callable[[], None],
+    *,
+    many_hosts: bool = False,
+    cpu_devices: flags.FlagHolder | None = None,
+) -> None:
     """Parse the flags and run `main`; a UserError is one line and exit code 2.
 
     Args:
         main: the program.
         many_hosts: it may run as several processes, which flags or a cluster tell of each other.
+        cpu_devices: a flag for how many devices a CPU is taken for, its cores if None; without
+            the flag it is one device, as jax has it.
     """
+    if cpu_devices is not None:
+        main = _on_cpu_devices(main, cpu_devices)
     if many_hosts:
         _define_host_flags()
         main = _joined(main)
     app.run(lambda arguments: _guarded(main, arguments), flags_parser=_parse)
+
+
+def _on_cpu_devices(main: Callable[[], None], wanted: flags.FlagHolder) -> Callable[[], None]:
+    """A program that sees a CPU as several devices, unless the environment says how many."""
+
+    def on_devices():
+        import jax
+
+        count = wanted.value
+        if count is not None and count < 1:
+            raise UserError(f"--cpu_devices is {count}: it must be at least 1")
+        told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+        if count is not None or not (told or "JAX_NUM_CPU_DEVICES" in os.environ):
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+            jax.config.update("jax_num_cpu_devices", count or cores)
+        main()
+
+    return on_devices
+
+
+def config_file() -> str:
+    """The value of ``--config``: the file, with its arguments."""
+    return config_flags.get_config_filename(flags.FLAGS[CONFIG])
 
 
 def _define_host_flags() -> None:

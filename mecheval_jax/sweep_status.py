@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 import pathlib
+import re
 import shlex
 import socket
 from collections.abc import Iterable, Sequence
@@ -58,7 +59,8 @@ class Overview(NamedTuple):
         workdir: of the sweep or run.
         groups: in order.
         best: None before an evaluation.
-        resume: the command that started it, which goes on with it; None if that is not known.
+        resume: the command that started it, which goes on with it, for all groups; None if that is
+            not known.
     """
 
     workdir: str
@@ -205,7 +207,8 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         status.state, status.diverged, status.training = "failed", 1, 0
         status.error = f"training diverged at step {summary['diverged_at']}"
     if summary.get("finished"):
-        status.state, status.step, status.training = "finished", steps, 0
+        status.state, status.step, status.training = "finished", int(summary["step"]), 0
+        status.stopped = int(status.step < steps)
     best = None
     development = _dev_rows(folder.metrics)
     if development:
@@ -244,4 +247,6 @@ def _command(provenance: pathlib.Path, program: str) -> str | None:
     arguments = read_json(provenance).get("arguments") if provenance.exists() else None
     if arguments is None:
         return None
-    return shlex.join(["python", "-m", f"launch.{program}", *arguments])
+    # What a process, or a job, was given of a sweep is no more than its part.
+    whole = [one for one in arguments if not re.match(r"--?(shard|groups)=", one)]
+    return shlex.join(["python", "-m", f"launch.{program}", *whole])

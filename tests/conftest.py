@@ -9,7 +9,6 @@ import gc
 import os
 
 import jaxtyping
-import pytest
 
 from tests import compilation
 
@@ -29,8 +28,3 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # A trace is many objects that live as long as its program: to look through them for cycles as
 # often as Python does takes a tenth of the tests' time.
 gc.set_threshold(100_000, 20, 50)
-
-
-@pytest.fixture
-def quick_compilation():
-    """Every test compiles quickly, by `tests.compilation`; named where it matters most."""

@@ -1,10 +1,9 @@
 """Experiments that train in seconds, and the programs that the tests start."""
 
-import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -57,12 +56,6 @@ def experiment(changes: Mapping[str, Any] | None = None, /, **training: Any) -> 
 def flags(changes: Mapping[str, Any]) -> list[str]:
     """Changes as they are written on a command line."""
     return [f"--config.{path}={value}" for path, value in changes.items()]
-
-
-@contextlib.contextmanager
-def quick_compilation() -> Iterator[None]:
-    """Every test compiles quickly, by `tests.compilation`; named where it matters most."""
-    yield
 
 
 def start(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:

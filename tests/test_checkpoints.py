@@ -18,12 +18,6 @@ from tests import small
 from tests.killed_run import EXPERIMENT
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with small.quick_compilation():
-        yield
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """A run of 40 steps from beginning to end; its checkpoints are those of 30 and 40."""

@@ -1,5 +1,7 @@
 """Generation through the recurrent form: the tokens that whole forward passes would give."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initi
 SHAPE = {"width": 16, "vocabulary_size": 20, "max_length": 16}
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def lively(config):
     params = initialize(config, jax.random.key(1))
     keys = iter(jax.random.split(jax.random.key(2), 100))
@@ -61,7 +64,8 @@ def test_lengths(mixer):
 def test_double_precision():
     config = ModelConfig("h3,s4d,rwkv4", layers=3, feed_forward="none", **SHAPE)
     with jax.enable_x64(True):
-        params = jax.tree.map(lambda p: p.astype(jnp.float64), lively(config))
+        double = lambda p: jax.ShapeDtypeStruct(p.shape, jnp.float64)
+        params = jax.tree.map(double, jax.eval_shape(lambda: lively(config)))
         tokens = jnp.ones((1, 2), jnp.int32)
         decode = lambda params: greedy(LanguageModel(config), params, tokens, 3)
         assert jax.eval_shape(decode, params).shape == (1, 3)

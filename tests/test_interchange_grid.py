@@ -23,6 +23,7 @@ from mecheval_jax.interventions import (
 )
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.sites import is_state
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.base import Batch
 from tests import planted
@@ -44,17 +45,33 @@ METRICS = (
 IN, OUT = "block_1/block_input", "block_1/block_output"
 
 
+def sites_of(config):
+    """All sites; of those inside the mixers, each a program to compile, as many as it takes.
+
+    All of a single layer; of two layers of Mamba each in one of them, and the state in both.
+    Of the others none.
+    """
+    paths = site_paths(config)
+    inside = [path.partition("/")[2] for path in paths if path.startswith("block_0/mixer/")]
+
+    def is_kept(path):
+        block, _, component = path.partition("/")
+        if config.layers == 1 or not component.startswith("mixer/"):
+            return True
+        if config.mixer != "mamba":
+            return False
+        return is_state(path) or block == f"block_{inside.index(component) % 2}"
+
+    return tuple(filter(is_kept, paths))
+
+
 class Measured:
     """A model, its documents, and its grid at every site."""
 
     def __init__(self, mixer, **options):
         self.config, self.params, _ = planted.lively(mixer, **options)
         self.batch = planted.documents(TASK, DOCUMENTS, 1)
-        # Those inside the mixers too, where there are few enough to compile a program for each.
-        inside = mixer == "mamba" or self.config.layers == 1
-        self.sites = site_paths(self.config)
-        if not inside:
-            self.sites = tuple(path for path in self.sites if "/mixer/" not in path)
+        self.sites = sites_of(self.config)
         self.grid = measure(self.config, self.params, TASK, self.batch, EVALUATION, self.sites)
 
 

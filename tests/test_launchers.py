@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.command_line import REQUEUE
+from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.sweeps.launchers import (
-    PREEMPTED,
     Command,
     check_launcher,
     launch_jobs,
@@ -76,7 +76,7 @@ def test_what_is_not_retried():
     task, calls = failing(9, UserError)
     assert isinstance(run_with_retries("g1", task, 3, said.append), UserError)
     assert len(calls) == 1
-    for error in (KeyboardInterrupt, SystemExit):
+    for error in (Interrupted, KeyboardInterrupt, SystemExit):
         task, calls = failing(9, error)
         with pytest.raises(error):
             run_with_retries("g1", task, 3, said.append)
@@ -120,7 +120,7 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
         "good": ["bash", "-c", f"echo $CUDA_VISIBLE_DEVICES > {seen}; echo hello"],
         "bad": ["bash", "-c", "exit 3"],
         "killed": ["bash", "-c", "kill -9 $$"],
-        "stopped": ["bash", "-c", f"exit {PREEMPTED}"],
+        "stopped": ["bash", "-c", f"exit {REQUEUE}"],
     }
     said = []
     ends = launch_jobs(commands, "local", tmp_path / "jobs", said.append, at_once=4)
@@ -128,7 +128,7 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
         "good": ("finished", 0),
         "bad": ("failed", 3),
         "killed": ("failed", -9),
-        "stopped": ("preempted", PREEMPTED),
+        "stopped": ("preempted", REQUEUE),
     }
     assert seen.read_text() == "3\n"
     (good,) = (end for end in ends if end.name == "good")
@@ -137,14 +137,33 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
     assert any(line.startswith("bad: failed (job") and "exit code 3" in line for line in said)
 
 
+def test_jobs_end_with_who_waits_for_them(tmp_path):
+    """Catches processes that train on after their launcher was interrupted."""
+    noted = tmp_path / "process"
+
+    def interrupt(line):
+        while not (noted.exists() and noted.read_text().strip()):
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+
+    command = ["bash", "-c", f"echo $$ > {noted}; exec sleep 100"]
+    with pytest.raises(KeyboardInterrupt):
+        launch_jobs({"g1": command}, "local", tmp_path / "jobs", interrupt)
+    process, until = pathlib.Path("/proc") / noted.read_text().strip(), time.monotonic() + 20
+    while process.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not process.exists()
+
+
 FAKES = {
     "sbatch": """#!/bin/bash
 echo x >> {log}
+cp "$1" {log}.script  # as Slurm keeps a copy: submitit moves its own
 last=$(grep -oP 'array=0-\\K[0-9]+' "$1")
 for i in $(seq 0 "$last"); do
     SLURM_ARRAY_JOB_ID=77 SLURM_ARRAY_TASK_ID=$i SLURM_JOB_ID=$((100 + i)) SLURM_NTASKS=1 \\
     SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_PROCID=0 SLURM_LOCALID=0 \\
-    SLURM_JOB_NODELIST=localhost bash "$1" < /dev/null > {log}.$i 2>&1 &
+    SLURM_JOB_NODELIST=localhost bash {log}.script < /dev/null > {log}.$i 2>&1 &
 done
 echo "Submitted batch job 77"
 """,
@@ -176,7 +195,7 @@ def test_slurm_gets_one_array(tmp_path, monkeypatch):
     log = tmp_path / "sbatch"
     stand_in(tmp_path / "bin", log)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    first = f"[ -e {log}.requeued ] || exit {PREEMPTED}"
+    first = f"[ -e {log}.requeued ] || exit {REQUEUE}"
     commands = {"g1": ["bash", "-c", "exit 4"], "g2": ["bash", "-c", first]}
     parameters = parse_parameters("partition=gpu,timeout_min=30")
 
@@ -186,8 +205,7 @@ def test_slurm_gets_one_array(tmp_path, monkeypatch):
         environment = {"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "1"}
         environment |= {"SLURM_JOB_ID": "101", "SLURM_NTASKS": "1", "SLURM_JOB_NUM_NODES": "1"}
         environment |= dict.fromkeys(("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID"), "0")
-        (script,) = (tmp_path / "jobs").glob("*submission.sh")
-        arguments = ["bash", "-c", f"bash {script} > {log}.again 2>&1"]
+        arguments = ["bash", "-c", f"bash {log}.script > {log}.again 2>&1"]
         os.spawnvpe(os.P_WAIT, "bash", arguments, os.environ | environment)
 
     thread = threading.Thread(target=run_again, daemon=True)
@@ -200,16 +218,16 @@ def test_slurm_gets_one_array(tmp_path, monkeypatch):
         "g2": ("77_1", "finished", 0),
     }
     assert log.with_name("sbatch.requeued").read_text() == "scontrol requeue 77_1\n"
-    (script,) = (tmp_path / "jobs").glob("*submission.sh")
-    assert "#SBATCH --partition=gpu" in script.read_text()
-    assert "#SBATCH --time=30" in script.read_text()
+    script = log.with_name("sbatch.script").read_text()
+    assert "#SBATCH --partition=gpu" in script
+    assert "#SBATCH --time=30" in script
 
 
 def test_a_warned_job_saves_before_it_is_requeued(tmp_path):
     """Catches a job requeued while its program still writes, and a signal that kills it instead."""
     saved = tmp_path / "saved"
     script = (
-        f"trap 'sleep 0.2; echo saved > {saved}; exit {PREEMPTED}' TERM; "
+        f"trap 'sleep 0.2; echo saved > {saved}; exit {REQUEUE}' TERM; "
         f"touch {tmp_path}/ready; while true; do sleep 0.05; done"
     )
     command, found = Command(["bash", "-c", script]), []
@@ -228,7 +246,7 @@ def test_a_warned_job_saves_before_it_is_requeued(tmp_path):
     try:
         thread = threading.Thread(target=warn, daemon=True)
         thread.start()
-        assert command() == PREEMPTED
+        assert command() == REQUEUE
         thread.join()
     finally:
         signal.signal(signal.SIGUSR2, before)

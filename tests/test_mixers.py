@@ -71,6 +71,9 @@ VARIANTS = (
 """Cases that are others with an option changed: their code is compiled only."""
 
 MAIN = [case for case in CASES if case not in VARIANTS]
+OPERATION_BY_OPERATION = ("attention", "based_linear", "hyena", "s4d", "mamba", "gla")
+"""One of each kind of parallel form: scores, sums, filters, kernels, a scan, chunks."""
+
 REACH = {"base_conv_3": 3, "window": 3}
 """Tokens that an output reads, itself included, where that is not all of them."""
 
@@ -150,9 +153,14 @@ class Forms(chex.TestCase):
         compiled = "without_jit" not in self._testMethodName
         check_recurrent_form(case, self.variant, LENGTH if compiled else 3)
 
-    @chex.variants(with_jit=True, without_jit=True)
+    @chex.variants(with_jit=True)
     @parameterized.named_parameters((case, case) for case in MAIN)
     def test_positions(self, case):
+        check_positions(case, self.variant)
+
+    @chex.variants(without_jit=True)
+    @parameterized.named_parameters((case, case) for case in OPERATION_BY_OPERATION)
+    def test_positions_of_each_kind(self, case):
         check_positions(case, self.variant)
 
 

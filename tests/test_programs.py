@@ -32,7 +32,7 @@ def train(workdir, *arguments, config=CONFIG, start=forked.start):
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs") / "run"
-    result = train(folder, start=small.start)
+    result = train(folder, "--writers=tensorboard", start=small.start)
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -47,6 +47,7 @@ def test_train_intervene_report(workdir):
         "config.json",
         "provenance.json",
         "metrics.jsonl",
+        "metrics.csv",
         "checkpoints",
         "interchange.csv",
         "slices.csv",
@@ -78,6 +79,18 @@ def test_train_intervene_report(workdir):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [*COLUMNS[:8], "control", *COLUMNS[8:]]
     assert {row["control"] for row in rows} == {"untrained", "placebo", "distractor"}
+
+
+def test_metrics_are_written_everywhere(workdir):
+    """Catches a program that opens the writers and gives them nothing."""
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    with (workdir / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [(float(one["loss"]), one["split"]) for one in table] == [
+        (row["loss"], row["split"]) for row in rows
+    ]
+    (events,) = (workdir / "tensorboard").iterdir()
+    assert b"dev/accuracy" in events.read_bytes()
 
 
 def test_a_finished_run_is_skipped(workdir):
@@ -114,6 +127,7 @@ def assert_refused(result, *words):
         (["--mesh=2,2"], ["'2,2'", "fsdp=4,model=2"]),
         (["--mesh=2,1,1"], ["2,1,1", "1 devices"]),
         (["--config.training.gradient_accumulation=3"], ["batch_size 8", "3 micro-batches"]),
+        (["--writers=tensorbord"], ["'tensorbord'", "tensorboard"]),
         (["stray"], ["stray"]),
     ],
 )

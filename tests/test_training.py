@@ -24,12 +24,6 @@ from mecheval_jax.training.step import compile_steps, loss_and_accuracy, read
 from tests import small
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    with small.quick_compilation():
-        yield
-
-
 def one_device():
     return make_mesh(jax.devices()[:1])
 

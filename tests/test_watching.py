@@ -42,7 +42,8 @@ def sweep(tmp_path):
     members = [{"training.seed": i, "training.steps": 100 + i} for i in range(6)]
     base = {"training": {"steps": 100}}
     write_json(folder.sweep, {"base": base, "members": members, "groups": groups})
-    write_json(folder.provenance, {"arguments": ["--config=c.py", f"--workdir={folder.path}"]})
+    arguments = ["--config=c.py", "--shard=1/2", f"--workdir={folder.path}"]
+    write_json(folder.provenance, {"arguments": arguments})
     done = status("finished", members=2, step=100, stopped=1, best_accuracy=0.9, seconds=7.0)
     folder.group("g0").write_status(done)
     half = status(members=2, step=50, training=2, best_accuracy=0.4, rate=20.0)
@@ -208,9 +209,10 @@ def test_a_single_run(tmp_path):
     (group,) = read_overview(tmp_path).groups
     assert (group.status.state, group.status.diverged) == ("failed", 1)
     assert group.status.error == "training diverged at step 21"
-    folder.update_summary(finished=True)
+    folder.update_summary(finished=True, step=30)
     overview = read_overview(tmp_path)
-    assert overview.groups[0].status.state == "finished"
+    (group,) = overview.groups
+    assert (group.status.state, group.status.step, group.status.stopped) == ("finished", 30, 1)
     assert advice(overview) == f"all done; python -m launch.report --workdir={tmp_path} shows it"
 
 

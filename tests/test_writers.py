@@ -305,15 +305,3 @@ def test_mlflow_without_a_network(tmp_path, monkeypatch):
     history = client.get_metric_history(run, "dev/accuracy")
     assert [(metric.step, metric.value) for metric in history] == [(10, 0.5), (20, 0.5)]
     assert client.get_run(run).info.status == "FINISHED"
-
-
-def test_a_run_is_written_everywhere(tmp_path):
-    """Catches a program that opens the writers and gives them nothing."""
-    experiment = small.experiment(small.ONE_LAYER)
-    folder = runs.train(experiment, tmp_path / "run", writers=["tensorboard"])
-    rows = folder.read_metrics()
-    with (folder.path / "metrics.csv").open() as file:
-        table = list(csv.DictReader(file))
-    assert [float(row["loss"]) for row in table] == [row["loss"] for row in rows]
-    shown = [step for tag, step, _ in events(folder.path / "tensorboard") if tag == "dev/accuracy"]
-    assert shown == [row["step"] for row in rows if row["split"] == "dev"]

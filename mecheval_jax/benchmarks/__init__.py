@@ -11,6 +11,7 @@ from mecheval_jax.benchmarks.models import costs_in_length, unused_sites
 from mecheval_jax.benchmarks.ops import convolutions, recurrences
 from mecheval_jax.benchmarks.probes import probes
 from mecheval_jax.benchmarks.sampling import sampling
+from mecheval_jax.benchmarks.sweeps import strategies, sweep_as_one_program
 from mecheval_jax.benchmarks.timing import matrix_rate
 from mecheval_jax.benchmarks.training import training_steps
 from mecheval_jax.errors import choose
@@ -26,6 +27,8 @@ PARTS: dict[str, Callable[..., None]] = {
     "recurrence": recurrences,
     "sites": unused_sites,
     "sampling": sampling,
+    "sweep": sweep_as_one_program,
+    "strategies": strategies,
     "imports": imports,
 }
 

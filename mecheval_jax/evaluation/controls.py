@@ -184,7 +184,7 @@ class Controlled:
 
 @flax.struct.dataclass
 class Material:
-    """The arrays of a `Controlled` measurement.
+    """The arrays of a `Controlled` measurement, or of all members of a group at once.
 
     Attributes:
         batch: the documents.
@@ -193,8 +193,8 @@ class Material:
     """
 
     batch: Batch
-    positions: Int[Array, "role document"]
-    distracted: Int[Array, "document length"]
+    positions: Int[Array, "*members role document"]
+    distracted: Int[Array, "*members document length"]
 
 
 def measure_controlled(

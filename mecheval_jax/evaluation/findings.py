@@ -148,7 +148,7 @@ class Inquiry:
 
 @flax.struct.dataclass
 class Sample:
-    """The arrays of an `Inquiry`.
+    """The arrays of an `Inquiry`, or of those of all members of a group at once.
 
     Attributes:
         batch: evaluation documents.
@@ -157,7 +157,7 @@ class Sample:
     """
 
     batch: Batch
-    positions: Int[Array, "role document"] | None
+    positions: Int[Array, "*members role document"] | None
     material: Material | None
 
 

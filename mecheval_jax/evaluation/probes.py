@@ -218,7 +218,7 @@ def _fit(features, target: _Target, training, asked, embedding, ridge: float) ->
         if target.classes <= MOST_CLASSES:
             predicted, _ = fit_classifiers(features, labels, *documents, target.classes, ridge)
         else:
-            codes = embedding[tokens]
+            codes = jnp.asarray(embedding)[tokens]  # a run that was loaded holds NumPy's arrays
             codes = unit_rows(codes - codes.mean(axis=0, keepdims=True))
             predicted, _ = fit_codes(features, labels, *documents, codes, ridge)
         right &= np.asarray(predicted) == labels[None][..., asked]

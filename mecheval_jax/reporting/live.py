@@ -91,7 +91,8 @@ class SweepView:
         now = time.monotonic()
         if status.state != old or (status.state == "running" and now - self._spoke >= PLAIN_EVERY):
             self._spoke = now
-            say(f"{describe(self._groups[name])}; {summarize(groups)}")
+            whole = f"; {summarize(groups)}" if len(groups) > 1 else ""
+            say(f"{describe(self._groups[name])}{whole}")
 
 
 def status_table(groups: Sequence[NamedStatus], title: str, room: int | None = None) -> Table:

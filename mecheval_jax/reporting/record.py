@@ -1,6 +1,7 @@
 """What interventions found, written into the files of a run's folder."""
 
 import dataclasses
+import math
 from typing import Any
 
 from mecheval_jax.evaluation.behaviour import Answers, summarize
@@ -40,9 +41,14 @@ def record_answers(
         layers=model.layers,
         learning_rate=training.learning_rate,
         seed=training.seed,
-        **scores,
+        **{name: _finite(score) for name, score in scores.items()},
     )
     return scores
+
+
+def _finite(score: Any) -> Any:
+    """A score as JSON can hold it; a member that diverged may have answers that are no numbers."""
+    return None if isinstance(score, float) and not math.isfinite(score) else score
 
 
 class Record:

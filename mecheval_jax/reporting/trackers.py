@@ -95,7 +95,7 @@ class WeightsAndBiases:
     package, distribution = "wandb", "wandb"
 
     def __init__(self, folder: pathlib.Path, step: int):
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         del step
         self._run = wandb.init(
@@ -128,8 +128,8 @@ class MLflow:
     def __init__(self, folder: pathlib.Path, step: int):
         # MLflow from 3.13 on refuses to write files unless told that they are wanted.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        from mlflow import MlflowClient
-        from mlflow.entities import Metric, Param
+        from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
+        from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
 
         del step
         files = (folder / "mlruns").absolute().as_uri()

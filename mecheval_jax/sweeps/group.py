@@ -1,31 +1,31 @@
 """One group of a sweep, from its first step to the verdicts on its members; resumable anywhere."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
-from mecheval_jax.array_types import PyTree
 from mecheval_jax.command_line import cache_folder
 from mecheval_jax.evaluation.behaviour import Answers, documents_of
 from mecheval_jax.evaluation.findings import Inquiry
-from mecheval_jax.experiment import Experiment
-from mecheval_jax.partitioning.distributed import fetch, is_main
+from mecheval_jax.partitioning.distributed import fetch, is_main, on_main
 from mecheval_jax.partitioning.members import member_mesh, on_members, place
 from mecheval_jax.reporting.progress import say
 from mecheval_jax.reporting.record import Record, record_answers
-from mecheval_jax.reporting.writers import JsonLines
+from mecheval_jax.reporting.writers import Writer, open_writers
 from mecheval_jax.run_folder import RunFolder, read_json, write_json, write_text
 from mecheval_jax.sweep_folder import GroupFolder, GroupStatus
-from mecheval_jax.sweeps.plan import GroupPlan
+from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.sweeps.results import member_rows, table_of
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.members import NEVER, Member, new_member
 from mecheval_jax.training.preemption import Preempted, Preemption
-from mecheval_jax.training.strategies import Choices, Strategy
+from mecheval_jax.training.strategies import AUTO, Choices, Strategy
 from mecheval_jax.training.sweep import (
     Group,
     Programs,
@@ -37,6 +37,9 @@ from mecheval_jax.training.sweep import (
     stack,
 )
 
+Show = Callable[[str, str, GroupStatus], None]
+"""Takes a group's name, its title and how it is doing."""
+
 SITES = {"full": None, "verdict": (), "none": ()}
 """What is measured of every member: the grid and the verdict, the verdict alone, or answers."""
 
@@ -46,26 +49,29 @@ class Options:
     """How a group is computed; nothing of it changes what is found but for rounding.
 
     Attributes:
-        strategy: of `strategies.KINDS`; measured if None.
+        strategy: of `strategies.KINDS`, or ``auto`` for the one that is found fastest.
         at_once: members that a device computes together; by its memory if None.
         interventions: of `SITES`.
+        writers: of `reporting.trackers.TRACKERS`, which get the metrics beside the files.
     """
 
-    strategy: str | None = None
+    strategy: str = AUTO
     at_once: int | None = None
     interventions: str = "full"
+    writers: tuple[str, ...] = ()
 
 
 class _Hooks:
-    """Writes what happens to the group's folder, and shows it."""
+    """Writes what happens to the group's folder, and shows it; the first process alone does."""
 
-    def __init__(self, plan: GroupPlan, folder: GroupFolder, status: GroupStatus, show):
+    def __init__(self, plan: GroupPlan, folder: GroupFolder, status: GroupStatus, show: Show):
         self._plan, self._folder, self._show = plan, folder, show
         self.status = status
-        self._writer = JsonLines(folder.metrics)
+        self.writer: Writer | None = None
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
-        self._writer.write({**values, "member": self._plan.members[int(values["member"])]})
+        if self.writer is not None:
+            self.writer.write({**values, "member": self._plan.members[int(values["member"])]})
         if values["split"] == "dev":
             best = self.status.best_accuracy or 0.0
             self.status.best_accuracy = max(best, float(values["accuracy"]))
@@ -86,181 +92,191 @@ class _Hooks:
             self._show(self._folder.name, self._plan.title, self.status)
 
     def say(self, message: str) -> None:
-        say(f"{self._folder.name}: {message}")
-
-    def close(self) -> None:
-        self._writer.close()
+        if is_main():
+            say(f"{self._folder.name}: {message}")
 
 
-def run_group(plan: GroupPlan, folder: GroupFolder, options: Options, show) -> None:
+def run_group(
+    plan: GroupPlan, folder: GroupFolder, options: Options, show: Show, preemption: Preemption
+) -> None:
     """Train a group to its end and evaluate its members, on from wherever it stands.
 
     Args:
         plan: the group.
         folder: its files.
         options: how it is computed.
-        show: (name, title, status) -> None, told of every stop.
+        show: told of every stop.
+        preemption: asked at every stop whether to save and end there.
 
     Raises:
-        UserError: more members than the devices have memory for.
+        UserError: more members than the devices have memory for, or documents without what
+            interventions need.
         Preempted: SIGTERM came; what was trained is saved.
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
+    if options.interventions != "none":
+        plan.experiments[0].check_interventions()
     status = folder.read_status()
     status.state, status.error = "running", ""
     status.attempts += 1
     status.members = status.training = len(plan.members)
     status.steps = max(experiment.training.steps for experiment in plan.experiments)
-    first = plan.experiments[0]
-    if options.interventions != "none":
-        first.check_interventions()
-    group = Group(first.model, first.task, tuple(e.training for e in plan.experiments))
-    checkpoints = Checkpoints(folder.checkpoints, group.training.keep_checkpoints or None)
     hooks = _Hooks(plan, folder, status, show)
     hooks.tell()
+    run = _GroupRun(plan, folder, options, hooks)
     try:
-        programs = Programs(group, member_mesh())
-        strategy = _strategy(programs, plan, folder, options, hooks.say)
-        members = _restore_or_create(programs, checkpoints, folder, hooks)
-
-        def save(step: int, members: Member) -> None:
-            checkpoints.save(step, _without_padding(fetch(saved_part(members)), group))
-
-        with Preemption() as preemption:
-            members = fit_group(
-                programs, strategy, members, fetch, save, lambda step: preemption.requested(), hooks
-            )
-            if preemption.requested():
-                checkpoints.close()
-                raise Preempted(status.step)
-        _conclude(programs, plan, folder, members, options, hooks)
+        members = run.train(preemption)
+        run.conclude(members)
     except Preempted:
         status.state = "preempted"
         hooks.tell()
         raise
     finally:
-        hooks.close()
-        checkpoints.close()
+        run.checkpoints.close()
     status.state = "finished"
     hooks.tell()
 
 
-def _without_padding(tree: PyTree, group: Group) -> PyTree:
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(group.runs)], tree)
+class _GroupRun:
+    """A group at work."""
 
+    def __init__(self, plan: GroupPlan, folder: GroupFolder, options: Options, hooks: _Hooks):
+        first = plan.experiments[0]
+        self.plan, self.folder, self.options, self.hooks = plan, folder, options, hooks
+        self.group = Group(first.model, first.task, tuple(e.training for e in plan.experiments))
+        self.programs = Programs(self.group, member_mesh())
+        keep = self.group.training.keep_checkpoints or None
+        self.checkpoints = Checkpoints(folder.checkpoints, keep)
 
-def _strategy(programs: Programs, plan: GroupPlan, folder: GroupFolder, options, say) -> Strategy:
-    """The strategy of the group: the one it began with, or a new choice.
+    def train(self, preemption: Preemption) -> Member:
+        """Train all members to their ends.
 
-    Another would change its numbers by rounding, so that a resumed sweep were not the same.
-    """
-    path = folder.path / "strategy.json"
-    if path.exists():
-        kept = Strategy(**read_json(path))
-        say(f"members are computed by {kept}, as before")
-        return kept
-    device = jax.devices()[0]
-    shape = dataclasses.replace(plan.experiments[0], training=programs.group.training)
-    key = " ".join(
-        (
-            _shape_key(shape),
-            f"{programs.on_each} members on each of {programs.mesh.size}",
-            f"{device.platform} {device.device_kind}",
-            f"jax {jax.__version__}",
+        Raises:
+            Preempted: SIGTERM came; what was trained is saved.
+        """
+        strategy = self._strategy()
+        members = self._restore_or_create()
+        left_at: list[int] = []
+
+        def save(step: int, members: Member) -> None:
+            saved = fetch(saved_part(members))
+            own = len(self.group.runs)  # without those that fill devices up
+            self.checkpoints.save(step, jax.tree.map(lambda leaf: np.asarray(leaf)[:own], saved))
+
+        def leave_at(step: int) -> bool:
+            if preemption.requested():
+                left_at.append(step)
+            return bool(left_at)
+
+        with contextlib.ExitStack() as stack:
+            if is_main():
+                writers = open_writers(self.options.writers, self.folder.path, members=True)
+                self.hooks.writer = stack.enter_context(writers)
+            members = fit_group(self.programs, strategy, members, fetch, save, leave_at, self.hooks)
+        if left_at:
+            raise Preempted(left_at[0])
+        return members
+
+    def _strategy(self) -> Strategy:
+        """The strategy that the group began with, or a new choice.
+
+        Another would change its numbers by rounding, so that a resumed sweep were not the same.
+        """
+        path, say = self.folder.path / "strategy.json", self.hooks.say
+        kept = on_main(lambda: read_json(path) if path.exists() else None)
+        if kept is not None:
+            say(f"members are computed by {Strategy(**kept)}, as before")
+            return Strategy(**kept)
+        device, model = jax.devices()[0], self.group.model
+        shape = shape_of(self.plan.experiments[0])
+        key = (
+            f"{shape.fingerprint()} {model.mixer} width {model.width}, "
+            f"{self.programs.on_each} members on each of {self.programs.mesh.size} "
+            f"{device.platform} {device.device_kind}, jax {jax.__version__}"
         )
-    )
-    choices = Choices(cache_folder() / "strategies.json")
-    chosen = choose_strategy(programs, choices, key, options.at_once, options.strategy, say)
-    write_json(path, dataclasses.asdict(chosen))
-    return chosen
+        choices = Choices(cache_folder() / "strategies.json")
+        options = self.options
+        chosen = choose_strategy(
+            self.programs, choices, key, options.at_once, options.strategy, say
+        )
 
+        def keep():
+            write_json(path, dataclasses.asdict(chosen))
+            return dataclasses.asdict(chosen)
 
-def _shape_key(shape: Experiment) -> str:
-    model = shape.model
-    return f"{shape.fingerprint()} {model.mixer} width {model.width}"
+        return Strategy(**on_main(keep))  # each process has measured for itself: the first decides
 
+    def _restore_or_create(self) -> Member:
+        """The members of the newest checkpoint that can be read, or new ones."""
+        members = self.programs.create()
+        count = len(self.group.runs)
 
-def _restore_or_create(
-    programs: Programs, checkpoints: Checkpoints, folder: GroupFolder, hooks: _Hooks
-) -> Member:
-    """The members of the newest checkpoint that can be read, or new ones."""
-    members = programs.create()
-    count = len(programs.group.runs)
+        def on_host(leaf):
+            return np.broadcast_to(np.zeros((), leaf.dtype), (count, *leaf.shape[1:]))
 
-    def on_host(leaf):
-        return np.broadcast_to(np.zeros((), leaf.dtype), (count, *leaf.shape[1:]))
+        saved = self.checkpoints.restore(jax.tree.map(on_host, saved_part(members)), self.hooks)
+        step = 0
+        if saved is not None:
+            step = int(np.max(saved["step"]))
+            members = restored(members, place(saved, self.programs.mesh))
+            self.hooks.say(f"resuming at step {step}")
+        run = RunFolder(self.folder.path)
+        on_main(lambda: run.forget_after(step))
+        dev = [row["accuracy"] for row in run.read_metrics() if row["split"] == "dev"]
+        status = self.hooks.status
+        status.step, status.best_accuracy = step, max(dev, default=None)
+        return members
 
-    saved = checkpoints.restore(jax.tree.map(on_host, saved_part(members)), hooks)
-    step = 0
-    if saved is not None:
-        step = int(np.max(saved["step"]))
-        members = restored(members, place(saved, programs.mesh))
-        hooks.say(f"resuming at step {step}")
-    run = RunFolder(folder.path)
-    run.forget_after(step)
-    dev = [row["accuracy"] for row in run.read_metrics() if row["split"] == "dev"]
-    hooks.status.step, hooks.status.best_accuracy = step, max(dev, default=None)
-    return members
-
-
-def _conclude(
-    programs: Programs,
-    plan: GroupPlan,
-    folder: GroupFolder,
-    members: Member,
-    options: Options,
-    hooks: _Hooks,
-) -> None:
-    """Answers, interventions and verdicts of all members, computed as one program."""
-    experiments, group = plan.experiments, programs.group
-    intervening = options.interventions != "none"
-    hooks.say(
-        f"{'answers, interventions and verdicts' if intervening else 'answers'} of "
-        f"{len(experiments)} members on {experiments[0].evaluation.documents} documents each"
-    )
-    first = {e.training.data_seed: e for e in experiments}
-    batches = group.batches(lambda seed: documents_of(first[seed]))
-    sites = SITES[options.interventions]
-    asked = [
-        Inquiry.of(experiment, batch, sites, verdict=intervening)
-        for experiment, batch in zip(experiments, batches, strict=True)
-    ]
-    inquiry = asked[0][0]
-    samples = place(stack([sample for _, sample in asked]), programs.mesh)
-    model = group.model
-
-    def one(member):
-        state, sample = member
-        untrained = new_member(model, state.hyperparameters).state.params
-        return inquiry.on_device(state.params, untrained, sample)
-
-    program = jax.jit(on_members(one, programs.mesh, at_once=1))
-    raw = fetch(program((members.state, samples)))
-    steps, diverged, stopped = fetch((members.state.step, members.diverged_at, members.stopped_at))
-    if not is_main():
-        return
-    rows = []
-    metrics = RunFolder(folder.path).read_metrics()
-    for i, (number, experiment) in enumerate(zip(plan.members, experiments, strict=True)):
-        run = RunFolder(folder.member(number))
-        shutil.rmtree(run.path, ignore_errors=True)  # of an attempt that was broken off
-        run.open(experiment)
-        write_json(run.member, {"place": i, "of": len(experiments)})
-        own = [
-            {name: value for name, value in row.items() if name != "member"}
-            for row in metrics
-            if row["member"] == number
+    def conclude(self, members: Member) -> None:
+        """Answers, interventions and verdicts of all members, computed as one program."""
+        experiments = self.plan.experiments
+        verdict = self.options.interventions != "none"
+        self.hooks.say(
+            f"{'answers, interventions and verdicts' if verdict else 'answers'} of "
+            f"{len(experiments)} members on {experiments[0].evaluation.documents} documents each"
+        )
+        by_seed = {e.training.data_seed: e for e in experiments}
+        batches = self.group.batches(lambda seed: documents_of(by_seed[seed]))
+        sites = SITES[self.options.interventions]
+        asked = [
+            Inquiry.of(experiment, batch, sites, verdict=verdict)
+            for experiment, batch in zip(experiments, batches, strict=True)
         ]
-        write_text(run.metrics, "".join(f"{json.dumps(row)}\n" for row in own))
-        sample = asked[i][1]
-        found = jax.tree.map(lambda leaf, i=i: leaf[i], raw)
-        step = int(steps[i])
-        record_answers(run, experiment, step, Answers(*found["answers"]), sample.batch)
-        ends = {"diverged_at": int(diverged[i]), "stopped_at": int(stopped[i])}
-        run.update_summary(**{name: at for name, at in ends.items() if at != NEVER})
-        if intervening:
-            record = Record(run)
-            record.add(experiment, step, inquiry.on_host(found, sample, experiment))
-            record.write()
-        rows += member_rows(number, folder.name, experiment, run.read_summary(), own)
-    write_text(folder.table, table_of(rows).to_csv(index=False))
+        inquiry, samples = asked[0][0], [sample for _, sample in asked]
+
+        def one(member):
+            state, sample = member
+            untrained = new_member(self.group.model, state.hyperparameters).state.params
+            return inquiry.on_device(state.params, untrained, sample)
+
+        program = jax.jit(on_members(one, self.programs.mesh, at_once=1))
+        raw = fetch(program((members.state, place(stack(samples), self.programs.mesh))))
+        ends = fetch((members.state.step, members.diverged_at, members.stopped_at))
+        if not is_main():
+            return
+        rows = []
+        metrics = RunFolder(self.folder.path).read_metrics()
+        for i, (number, experiment) in enumerate(zip(self.plan.members, experiments, strict=True)):
+            found = jax.tree.map(lambda leaf, i=i: leaf[i], raw)
+            step, diverged_at, stopped_at = (int(values[i]) for values in ends)
+            own = [row for row in metrics if row["member"] == number]
+            run = self._member_folder(i, own)
+            answers = Answers(*found["answers"])
+            record_answers(run, experiment, step, answers, samples[i].batch)
+            events = {"diverged_at": diverged_at, "stopped_at": stopped_at}
+            run.update_summary(**{name: at for name, at in events.items() if at != NEVER})
+            if verdict:
+                record = Record(run)
+                record.add(experiment, step, inquiry.on_host(found, samples[i], experiment))
+                record.write()
+            rows += member_rows(number, self.folder.name, experiment, run.read_summary(), own)
+        write_text(self.folder.table, table_of(rows).to_csv(index=False))
+
+    def _member_folder(self, i: int, metrics: Sequence[Mapping[str, Any]]) -> RunFolder:
+        """A new run folder for a member, with its rows of metrics."""
+        run = RunFolder(self.folder.member(self.plan.members[i]))
+        shutil.rmtree(run.path, ignore_errors=True)  # of an attempt that was broken off
+        run.open(self.plan.experiments[i])
+        write_json(run.member, {"place": i, "of": len(self.plan.members)})
+        rows = [{k: v for k, v in row.items() if k != "member"} for row in metrics]
+        write_text(run.metrics, "".join(f"{json.dumps(row)}\n" for row in rows))
+        return run

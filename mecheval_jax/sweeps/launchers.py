@@ -16,16 +16,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.command_line import REQUEUE
+from mecheval_jax.errors import Interrupted, UserError, choose
 
 LAUNCHERS = ("none", "local", "slurm")
 """In this process; as processes of this machine; as an array job of Slurm."""
 
-PREEMPTED = 75
-"""Exit code of a program that was told to stop and can go on (EX_TEMPFAIL)."""
-
-TIMEOUT_MINUTES = 24 * 60
-"""Of a job whose ``timeout_min`` is not given; submitit's own is five minutes."""
+TIMEOUT_MINUTES = {"local": 365 * 24 * 60, "slurm": 24 * 60}
+"""Of a job whose ``timeout_min`` is not given; submitit's own are minutes."""
 
 MAX_REQUEUES = 1000
 """How often Slurm may end a job for its time and submitit requeue it: each goes on further."""
@@ -73,8 +71,8 @@ def run_with_retries(
 ) -> Exception | None:
     """Run a task, again where it fails.
 
-    A `UserError` would be the same again, so it is no reason to. KeyboardInterrupt and SystemExit,
-    by which a preempted program ends, pass through.
+    A `UserError` would be the same again, so it is no reason to. What ends a program that can go on
+    later (`Interrupted`, KeyboardInterrupt, SystemExit) passes through.
 
     Args:
         name: of the task, for messages.
@@ -88,11 +86,13 @@ def run_with_retries(
     for left in range(retries, -1, -1):
         try:
             task()
+        except Interrupted:
+            raise
         except UserError as error:
             say(f"{name} failed: {error}")
             return error
         except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             say(f"{name} failed ({text}); {left} {'retry' if left == 1 else 'retries'} left")
             if not left:
                 return error
@@ -106,7 +106,7 @@ class Command:
 
     Before Slurm ends a job for its time, submitit calls `checkpoint`: the program is told to save
     (SIGTERM) and waited for, and the job requeued to run the same command, which resumes. So it is
-    where Slurm told the program itself, and it ends with the code of `PREEMPTED`.
+    where Slurm told the program itself, and it ends with the code of `REQUEUE`.
 
     Args:
         arguments: program and arguments.
@@ -117,20 +117,27 @@ class Command:
         self._process: subprocess.Popen | None = None
 
     def __call__(self) -> int:
-        """Run the command and return its exit code."""
-        # Slurm sends its warning to every process of the job; ignored signals stay so in children.
-        before = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        """Run the command and return its exit code; whoever interrupts this ends the command."""
+        noted: list[int] = []
+        handlers = {
+            # Slurm warns every process of the job, and children inherit that a signal is ignored.
+            signal.SIGUSR2: signal.SIG_IGN,
+            # An interrupt while the process is made would leave it to nobody.
+            signal.SIGINT: lambda number, frame: noted.append(number),
+        }
+        before = {number: signal.signal(number, one) for number, one in handlers.items()}
         try:
             self._process = subprocess.Popen(self._arguments)
-        finally:
-            signal.signal(signal.SIGUSR2, before)
-        try:
+            _handle(before)
+            if noted:
+                raise KeyboardInterrupt
             code = self._process.wait()
         finally:
-            if self._process.poll() is None:
+            _handle(before)
+            if self._process is not None and self._process.poll() is None:
                 self._process.terminate()
                 self._process.wait()
-        if code == PREEMPTED and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+        if code == REQUEUE and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
             signal.raise_signal(signal.SIGUSR2)  # submitit then does as at the end of the time
         return code
 
@@ -143,6 +150,11 @@ class Command:
             os.kill(self._process.pid, signal.SIGTERM)
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(Command(self._arguments))
+
+
+def _handle(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,7 +252,8 @@ def launch_jobs(
         folder=folder, cluster=launcher, slurm_max_num_timeout=MAX_REQUEUES
     )
     executor.update_parameters(
-        **{"timeout_min": TIMEOUT_MINUTES, "name": "mecheval_jax"} | dict(parameters or {})
+        **{"timeout_min": TIMEOUT_MINUTES[launcher], "name": "mecheval_jax"}
+        | dict(parameters or {})
     )
     if launcher == "local" and "gpus_per_node" not in (parameters or {}):
         commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
@@ -249,8 +262,10 @@ def launch_jobs(
         while waiting or running:
             room = len(waiting) if launcher == "slurm" else at_once - len(running)
             batch, waiting = waiting[:room], waiting[room:]
-            if batch:
-                running |= _submit(executor, dict(batch), say)
+            started = _submit(executor, dict(batch)) if batch else {}
+            running |= started
+            for name, job in started.items():
+                say(f"{name}: job {job.job_id}, log {job.paths.stdout}")
             for name, job in list(running.items()):
                 if job.done():
                     del running[name]
@@ -274,7 +289,7 @@ def _same_gpus() -> list[str]:
     return ["env", f"{name}={os.environ[name]}"] if name in os.environ else ["env", "-u", name]
 
 
-def _submit(executor: Any, commands: Mapping[str, Sequence[str]], say: Callable[[str], None]):
+def _submit(executor: Any, commands: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Submit commands, together as one array where there are arrays."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -285,8 +300,6 @@ def _submit(executor: Any, commands: Mapping[str, Sequence[str]], say: Callable[
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         text = " ".join(str(error).split())
         raise UserError(f"the scheduler did not take the jobs: {text}") from error
-    for name, job in zip(commands, jobs, strict=True):
-        say(f"{name}: job {job.job_id}, log {job.paths.stdout}")
     return dict(zip(commands, jobs, strict=True))
 
 
@@ -297,7 +310,7 @@ def _end(name: str, job: Any) -> JobEnd:
         code = next((code for code in job.results() if code != 0), 0)  # of each of its tasks
     except UncompletedJobError:  # killed, or out of time or memory: its log tells
         code = None
-    state = {0: "finished", PREEMPTED: "preempted"}.get(code, "failed")
+    state = {0: "finished", REQUEUE: "preempted"}.get(code, "failed")
     return JobEnd(name, str(job.job_id), state, code, job.paths.stdout)
 
 

@@ -178,6 +178,20 @@ def _title(shape: Experiment, first: Experiment) -> str:
     return ", ".join((title, *others[:3]))
 
 
+def read_sweep(base: ConfigDict, path: str, grid: Sequence[str] = ()) -> Sweep:
+    """The sweep of a config file, or the grid that is asked for in its place.
+
+    Args:
+        base: the file's config, with what the command line changes.
+        path: of the file; it may have arguments.
+        grid: texts for `changes_of_grid`.
+
+    Raises:
+        UserError: no sweep, or one that cannot be.
+    """
+    return plan(base, changes_of_grid(grid, base) if grid else changes_of_file(path))
+
+
 def changes_of_file(path: str) -> list[Changes]:
     """What ``sweep()`` of a config file gives; ``file.py:arguments`` names the file, too.
 

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
@@ -131,19 +132,19 @@ class Choices:
         except (OSError, ValueError):  # no file yet, or a damaged one: measure again
             return {}
 
-    def get(self, key: str) -> Strategy | None:
-        """The choice under a key."""
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The fields of the `Strategy` chosen under a key; None if there is none."""
         known = self._read().get(key)
         try:
-            return Strategy(known["kind"], int(known["at_once"])) if known else None
-        except (KeyError, TypeError, ValueError):
+            return dataclasses.asdict(Strategy(**known)) if known else None
+        except (TypeError, UserError):  # written by another version
             return None
 
-    def put(self, key: str, strategy: Strategy) -> None:
+    def put(self, key: str, choice: dict[str, Any]) -> None:
         """Keep a choice; a folder that cannot be written costs a measurement the next time."""
         if self._path is None:
             return
-        values = self._read() | {key: dataclasses.asdict(strategy)}
+        values = self._read() | {key: choice}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             draft = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")

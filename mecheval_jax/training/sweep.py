@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.partitioning.distributed import on_main
 from mecheval_jax.partitioning.members import (
     on_member_of_each_device,
     on_members,
@@ -42,6 +43,7 @@ from mecheval_jax.training.members import (
 from mecheval_jax.training.optimizer import Hyperparameters
 from mecheval_jax.training.state import hyperparameters_of
 from mecheval_jax.training.strategies import (
+    AUTO,
     Choices,
     Estimate,
     Strategy,
@@ -195,12 +197,13 @@ class Programs:
         compiled = self.steps(Strategy("scan"))
         resident = resident_memory(compiled)
         working = max(needed_memory(compiled) - resident, 1)
-        free = free_memory(self.mesh.local_devices[0])
+        free = on_main(lambda: free_memory(self.mesh.local_devices[0]))
         return Estimate(self.on_each, free, resident, working)
 
     def seconds_of(self, strategy: Strategy) -> float:
         """Time of `MEASURED_STEPS` steps of every member; the lower of two measurements."""
-        run, members = self.steps(strategy), self.create()
+        endless = self._hyperparameters.replace(steps=self._hyperparameters.steps * 0 + 2**30)
+        run, members = self.steps(strategy), self._birth(endless)
         times, step = [], 0
         count = min(MEASURED_STEPS, self.group.training.steps_per_dispatch)
         for _ in range(3):  # the first also pays for what is done once
@@ -233,7 +236,7 @@ class _Loop:
 
 
 def choose_strategy(
-    programs: Programs, choices: Choices, key: str, at_once: int | None, kind: str | None, say
+    programs: Programs, choices: Choices, key: str, at_once: int | None, kind: str, say
 ) -> Strategy:
     """How a group is computed: as asked for, as found before, or what is now found fastest.
 
@@ -242,7 +245,7 @@ def choose_strategy(
         choices: made before.
         key: of the shape, the number of members and the platform.
         at_once: members a device computes together; by the memory estimate if None.
-        kind: of `strategies.KINDS`; measured if None.
+        kind: of `strategies.KINDS`; ``auto`` to measure.
         say: told what was chosen and why.
 
     Raises:
@@ -254,7 +257,7 @@ def choose_strategy(
         estimate.check(at_once)
     together = at_once or (estimate.at_once if estimate else programs.on_each)
     together = max(1, min(together, programs.on_each))
-    if kind is not None:
+    if kind != AUTO:
         chosen = Strategy(kind, together if kind == "vmap" else 1)
         say(f"members are computed by {chosen}, as asked for")
         return chosen
@@ -262,7 +265,8 @@ def choose_strategy(
         chosen = Strategy("vmap", together)
         say(f"members are computed by {chosen}")
         return chosen
-    known = choices.get(key)
+    known = on_main(lambda: choices.get(key))
+    known = Strategy(**known) if known else None
     if known is not None and known.at_once <= together:
         say(f"members are computed by {known}, measured before on this platform")
         return known
@@ -271,7 +275,7 @@ def choose_strategy(
     steps = len(programs.group.runs) * MEASURED_STEPS
     listed = ", ".join(f"{name} {1e3 * t / steps:.2f} ms" for name, t in times.items())
     say(f"members are computed by {chosen} (a step of a member: {listed})")
-    choices.put(key, chosen)
+    on_main(lambda: choices.put(key, dataclasses.asdict(chosen)))
     return chosen
 
 

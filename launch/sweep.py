@@ -1,0 +1,62 @@
+"""Train a whole sweep: runs of one shape as one program, on all devices.
+
+    python -m launch.sweep --config=configs/recall.py --workdir=DIR
+    python -m launch.sweep --config=configs/recall.py --workdir=DIR \
+        --grid=training.learning_rate=1e-3,3e-3 --grid=training.seed=0,1,2,3
+
+The runs are those of the config file's ``sweep()``, or every combination of the ``--grid`` flags.
+The same command resumes a sweep that was broken off, and skips groups that are finished.
+"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from mecheval_jax import command_line
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the sweep.", required=True)
+GRID = flags.DEFINE_multi_string("grid", [], "field=value,value,... in place of sweep().")
+GROUPS = flags.DEFINE_list("groups", None, "Names of the groups to run; all if not given.")
+SHARD = flags.DEFINE_string("shard", None, "i/n: the groups of one of n processes, i from 0.")
+STRATEGY = flags.DEFINE_enum(
+    "strategy", "auto", ["auto", "vmap", "scan", "loop"], "How members are computed."
+)
+AT_ONCE = flags.DEFINE_integer(
+    "members_at_once", None, "Members a device computes together; by its memory if not given."
+)
+INTERVENTIONS = flags.DEFINE_enum(
+    "interventions", "full", ["full", "verdict", "none"], "What is measured of every member."
+)
+RETRIES = flags.DEFINE_integer("retries", 1, "How often a group that fails is run again.", 0)
+CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
+LAUNCHER = flags.DEFINE_enum(
+    "launcher", "none", ["none", "local", "slurm"], "Run groups here, or as jobs by submitit."
+)
+SLURM = flags.DEFINE_string("slurm", "", "Of the jobs: partition=gpu,gpus_per_node=8,...")
+JOBS_AT_ONCE = flags.DEFINE_integer("jobs_at_once", 1, "Jobs of the local launcher.", 1)
+WRITERS = command_line.define_writers()
+flags.mark_flag_as_required("config")
+
+
+def main():
+    """Run the program."""
+    from mecheval_jax.sweeps import launchers, plan, run
+    from mecheval_jax.sweeps.group import Options
+
+    shard = launchers.parse_shard(SHARD.value) if SHARD.value else None
+    sweep = plan.read_sweep(CONFIG.value, command_line.config_file(), GRID.value)
+    if LAUNCHER.value != "none":
+        outcome = run.launch_sweep(
+            sweep, WORKDIR.value, LAUNCHER.value, sys.argv[1:], GROUPS.value, shard,
+            SLURM.value, JOBS_AT_ONCE.value,
+        )  # fmt: skip
+    else:
+        options = Options(STRATEGY.value, AT_ONCE.value, INTERVENTIONS.value, tuple(WRITERS.value))
+        outcome = run.run_sweep(sweep, WORKDIR.value, options, GROUPS.value, shard, RETRIES.value)
+    run.report_failures(outcome)
+
+
+if __name__ == "__main__":
+    command_line.run(main, many_hosts=True, cpu_devices=CPU_DEVICES)

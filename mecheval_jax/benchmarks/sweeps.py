@@ -1,0 +1,118 @@
+"""A sweep as one program, against the same runs as programs of their own."""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.partitioning.members import member_mesh
+from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.run_folder import read_rows
+from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.training.config import TrainingConfig
+from mecheval_jax.training.state import create_state
+from mecheval_jax.training.step import compile_steps
+from mecheval_jax.training.strategies import Strategy
+from mecheval_jax.training.sweep import MEASURED_STEPS, Group, Programs
+
+MEMBERS, STEPS = 16, 1000
+CONFIG = "configs/recall.py:mixer=attention,width=32"
+MIXERS = ("attention", "based", "hyena", "mamba")
+
+
+def sweep_as_one_program() -> None:
+    """Time of 16 runs (attention, width 32, 8 pairs of 128) of 1,000 steps each, both ways.
+
+    Both have run before, so that all programs are compiled already. Without start-up counts the
+    steps alone: the runs' own time of a step, and the sweep's rate in its last stretch.
+    """
+    print(f"\n{MEMBERS} runs of {STEPS} steps, attention of width 32, compiled before")
+    with tempfile.TemporaryDirectory() as folder:
+        home = pathlib.Path(folder)
+        _train(home / "warm", 0, 200)
+        _sweep(home / "warm_sweep", 200)
+        start = time.perf_counter()
+        for seed in range(MEMBERS):
+            _train(home / str(seed), seed, STEPS)
+        apart = time.perf_counter() - start
+        start = time.perf_counter()
+        _sweep(home / "sweep", STEPS)
+        together = time.perf_counter() - start
+        steps_apart = sum(_seconds_of_steps(home / str(seed)) for seed in range(MEMBERS))
+        (group,) = SweepFolder(home / "sweep").groups()
+        steps_together = MEMBERS * STEPS / group.read_status().rate
+        strategy = json.loads((group.path / "strategy.json").read_text())
+    print(f"{'':34}{'s':>8}{'without start-up, s':>22}")
+    print(f"{'launch.train, one after another':34}{apart:8.1f}{steps_apart:22.1f}")
+    print(f"{'launch.sweep':34}{together:8.1f}{steps_together:22.1f}")
+    print(f"{'ratio':34}{apart / together:8.2f}{steps_apart / steps_together:22.2f}")
+    print(f"members were computed by {strategy['kind']}, {strategy['at_once']} at once")
+
+
+def _run(arguments: Sequence[str]) -> None:
+    subprocess.run([sys.executable, "-m", *arguments], capture_output=True, check=True)
+
+
+def _train(workdir: pathlib.Path, seed: int, steps: int) -> None:
+    config = f"--config={CONFIG},seed={seed},steps={steps}"
+    _run(["launch.train", config, f"--workdir={workdir}"])
+
+
+def _sweep(workdir: pathlib.Path, steps: int) -> None:
+    seeds = ",".join(map(str, range(MEMBERS)))
+    grid = f"--grid=training.seed={seeds}"
+    config = f"--config={CONFIG},steps={steps}"
+    _run(["launch.sweep", config, f"--workdir={workdir}", grid, "--interventions=none"])
+
+
+def _seconds_of_steps(workdir: pathlib.Path) -> float:
+    rows = [row for row in read_rows(workdir / "metrics.jsonl") if row["split"] == "train"]
+    return STEPS * statistics.median(row["seconds_per_step"] for row in rows)
+
+
+def strategies() -> None:
+    """Time of a step of one of 16 members by each strategy, beside that of a run alone."""
+    task = AssociativeRecall(8, 128, 128)
+    devices = jax.device_count()
+    print(f"\nms a step of one of {MEMBERS} members, width 32, on {devices} devices")
+    print(f"{'':14}{'alone':>8}{'vmap':>8}{'vmap of 4':>11}{'scan':>8}{'loop':>8}")
+    for mixer in MIXERS:
+        positions = "learned" if mixer == "attention" else "none"
+        model = ModelConfig(mixer, 2, 32, task.vocabulary_size, 1024, positions=positions)
+        training = TrainingConfig(steps=2**30, batch_size=64)
+        runs = tuple(
+            dataclasses.replace(training, seed=seed, data_seed=seed) for seed in range(MEMBERS)
+        )
+        programs = Programs(Group(model, task, runs), member_mesh())
+        kinds = (Strategy("vmap", MEMBERS), Strategy("vmap", 4), Strategy("scan"), Strategy("loop"))
+        times = [programs.seconds_of(kind) / MEASURED_STEPS / MEMBERS for kind in kinds]
+        alone = _alone(model, task, training)
+        print(
+            f"{mixer:14}{alone * 1e3:8.2f}{times[0] * 1e3:8.2f}{times[1] * 1e3:11.2f}"
+            f"{times[2] * 1e3:8.2f}{times[3] * 1e3:8.2f}"
+        )
+
+
+def _alone(model: ModelConfig, task: AssociativeRecall, training: TrainingConfig) -> float:
+    """Seconds of a step of the run alone, on one device."""
+    mesh = make_mesh(jax.devices()[:1])
+    state = create_state(model, training, mesh)
+    with jax.set_mesh(mesh):
+        program = compile_steps(state, model, task, training, mesh)
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            state, metrics = program(state, np.int32(50))
+            jax.block_until_ready(metrics)
+            times.append((time.perf_counter() - start) / 50)
+    return min(times[1:])

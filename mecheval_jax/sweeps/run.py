@@ -1,0 +1,235 @@
+"""A sweep from end to end: its groups one after the other, or as jobs, and the tables of all."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.partitioning import distributed
+from mecheval_jax.reporting.live import SweepView
+from mecheval_jax.reporting.progress import say
+from mecheval_jax.reporting.trackers import check_trackers
+from mecheval_jax.run_folder import versions, write_text
+from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.sweeps.group import Options, run_group
+from mecheval_jax.sweeps.launchers import (
+    JobEnd,
+    check_launcher,
+    launch_jobs,
+    parse_parameters,
+    run_with_retries,
+    share,
+)
+from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
+from mecheval_jax.sweeps.results import best, success
+from mecheval_jax.training.preemption import Preemption
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of the groups that were asked for.
+
+    Attributes:
+        finished, failed: names.
+        error: of the first that failed.
+    """
+
+    finished: tuple[str, ...]
+    failed: tuple[str, ...]
+    error: Exception | None = None
+
+
+def run_sweep(
+    sweep: Sweep,
+    workdir: str | os.PathLike,
+    options: Options,
+    names: Sequence[str] | None = None,
+    shard: tuple[int, int] | None = None,
+    retries: int = 1,
+) -> Outcome:
+    """Run the groups of a sweep in this process; finished ones are skipped, broken ones resumed.
+
+    With several processes (`partitioning.distributed`) each calls this, and the first writes.
+
+    Args:
+        sweep: all of it.
+        workdir: its folder.
+        options: how groups are computed.
+        names: of the groups to run; all if None.
+        shard: which part of those; all if None.
+        retries: how often a group that fails is run again.
+
+    Raises:
+        UserError: a workdir of another sweep, unknown groups, a writer that is not installed, or
+            the mistake for which a group could not be run.
+        Interrupted: SIGTERM came, and what was trained is saved; or another process is gone.
+    """
+    check_trackers(options.writers)
+    folder = SweepFolder(workdir)
+    plans = _shared(sweep.chosen(names), shard)
+    failed: dict[str, Exception] = {}
+    with distributed.together(), Preemption() as preemption, _view(folder) as show:
+        distributed.agree(
+            config=json.dumps(sweep.as_dict(), sort_keys=True),
+            workdir=str(workdir),
+            groups=json.dumps([plan.name for plan in plans]),
+            options=repr(options),
+            versions=json.dumps(versions()),
+        )
+        distributed.on_main(lambda: open_folder(folder, sweep))
+        for plan in plans:
+            show(plan.name, plan.title, folder.group(plan.name).read_status())
+        for plan in plans:
+            error = _run_one(plan, folder, options, retries, show, preemption)
+            if error is not None:
+                failed[plan.name] = error
+        distributed.on_main(lambda: collect(folder))
+    finished = tuple(plan.name for plan in plans if plan.name not in failed)
+    return Outcome(finished, tuple(failed), next(iter(failed.values()), None))
+
+
+def _shared(plans: Sequence[GroupPlan], shard: tuple[int, int] | None) -> Sequence[GroupPlan]:
+    """The groups of a shard; all without one."""
+    if shard is None:
+        return plans
+    mine = share({plan.name: plan.cost for plan in plans}, shard)
+    return [plan for plan in plans if plan.name in mine]
+
+
+@contextlib.contextmanager
+def _view(folder: SweepFolder):
+    """A function that shows how a group is doing; nothing on processes that do not write."""
+    if not distributed.is_main():
+        yield lambda name, title, status: None
+        return
+    with SweepView(str(folder.path)) as view:
+        yield view.update
+
+
+def _run_one(plan, folder, options, retries, show, preemption) -> Exception | None:
+    """Run one group unless it is finished; the error for which it was given up."""
+    own = folder.group(plan.name)
+    if distributed.on_main(lambda: own.read_status().state) == "finished":
+        if distributed.is_main():
+            say(f"{plan.name}: finished before, skipped")
+        return None
+    error = run_with_retries(
+        plan.name, lambda: run_group(plan, own, options, show, preemption), retries, say
+    )
+    if error is not None and distributed.is_main():
+        status = own.read_status()
+        status.state, status.error = "failed", " ".join(str(error).split())[:300]
+        own.write_status(status)
+        show(plan.name, plan.title, status)
+    return error
+
+
+def collect(folder: SweepFolder) -> dict[str, Any]:
+    """Write the tables of all groups that are finished so far.
+
+    Returns:
+        How many ``members`` they have.
+    """
+    tables = [group.table for group in folder.groups() if group.table.exists()]
+    if not tables:
+        return {"members": 0}
+    # As text: what was measured is not read as numbers and written again.
+    texts = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in tables])
+    texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
+    write_text(folder.members, texts.to_csv(index=False))
+    table = pd.read_csv(folder.members)
+    first = folder.read()["base"]["evaluation"]
+    chosen = best(table)
+    write_text(folder.best, chosen.to_csv(index=False))
+    rates = success(table, first["confidence"])
+    write_text(folder.success, rates.to_csv(index=False))
+    for row in chosen.itertuples():
+        verdict = f", {row.verdict}" if isinstance(row.verdict, str) else ""
+        say(
+            f"{row.group}: best at learning rate {row.learning_rate:g}, seed {row.seed} "
+            f"(member {row.member}): accuracy {row.accuracy:.1%} "
+            f"[{row.low:.1%}, {row.high:.1%}], floor {row.floor:.1%}{verdict}"
+        )
+    return {"members": int(table["member"].nunique())}
+
+
+LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once")
+"""Flags that a job's command does not repeat."""
+
+
+def launch_sweep(
+    sweep: Sweep,
+    workdir: str | os.PathLike,
+    launcher: str,
+    arguments: Sequence[str],
+    names: Sequence[str] | None = None,
+    shard: tuple[int, int] | None = None,
+    slurm: str = "",
+    at_once: int = 1,
+) -> Outcome:
+    """Run the groups that are not finished as jobs, one each, and collect what they found.
+
+    Args:
+        sweep: all of it.
+        workdir: its folder.
+        launcher: ``local`` or ``slurm``.
+        arguments: of this program; jobs get them but for those in `LAUNCHER_FLAGS`.
+        names: of the groups to run; all if None.
+        shard: which part of those; all if None.
+        slurm: parameters, ``name=value,...``.
+        at_once: jobs beside each other on this machine.
+
+    Raises:
+        UserError: a launcher that cannot be used, or a workdir of another sweep.
+    """
+    check_launcher(launcher)
+    parameters = parse_parameters(slurm)
+    folder = SweepFolder(workdir)
+    plans = _shared(sweep.chosen(names), shard)
+    open_folder(folder, sweep)
+    open_groups = [p for p in plans if folder.group(p.name).read_status().state != "finished"]
+    program = [sys.executable, "-m", "launch.sweep", *_repeated(arguments)]
+    commands = {plan.name: [*program, f"--groups={plan.name}"] for plan in open_groups}
+    ends: list[JobEnd] = []
+    if commands:
+        jobs = folder.path / "jobs"
+        ends = launch_jobs(commands, launcher, jobs, say, parameters, at_once)
+    collect(folder)
+    bad = {end.name: end for end in ends if end.state != "finished"}
+    error = RuntimeError(f"see {next(iter(bad.values())).log}") if bad else None
+    return Outcome(tuple(p.name for p in plans if p.name not in bad), tuple(bad), error)
+
+
+def _repeated(arguments: Sequence[str]) -> list[str]:
+    """The flags that a job's command has, too."""
+    repeated, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+            continue
+        name, given, _ = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name in LAUNCHER_FLAGS:
+            skip = not given
+            continue
+        repeated.append(argument)
+    return repeated
+
+
+def report_failures(outcome: Outcome) -> None:
+    """End with an error if a group failed.
+
+    Raises:
+        UserError: the mistake for which the first of them could not be run.
+        SystemExit: code 1, for any other reason.
+    """
+    if isinstance(outcome.error, UserError):
+        raise outcome.error
+    if outcome.failed:
+        say(f"error: {len(outcome.failed)} groups failed: {', '.join(outcome.failed)}")
+        sys.exit(1)

@@ -1,0 +1,101 @@
+"""Groups on 8 devices: ``python -m tests.sharded_members MIXER ...`` prints what they exchange.
+
+A program of its own, because the number of a CPU's devices is fixed when jax starts.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+
+import jax
+import numpy as np
+
+from mecheval_jax import command_line
+from mecheval_jax.evaluation.behaviour import documents_of
+from mecheval_jax.evaluation.findings import Inquiry
+from mecheval_jax.partitioning.members import member_mesh, on_members, place
+from mecheval_jax.training.strategies import Strategy
+from mecheval_jax.training.sweep import Group, Programs, development_documents, fit_group, stack
+from tests import small
+from tests.sharded_runs import LONG
+from tests.test_members import Watcher
+
+MEMBERS = 11
+"""Not a multiple of 8: some devices have a copy to compute."""
+
+COLLECTIVES = r"\b(all-gather|all-reduce|all-to-all|collective-\w+|reduce-scatter)(-start)?\("
+LONG_FILTERS = {"hyena": {}, "base_conv": {"kernel": "implicit"}, "h3": {"d_state": 16}}
+
+
+def group_of(mixer, changes):
+    layers = len(mixer.split(","))
+    changes = {"model.mixer": mixer, "model.layers": layers} | changes
+    options = {"head_dim": 16} if "mamba2" in mixer else LONG_FILTERS.get(mixer, {})
+    experiment = small.experiment(
+        {"model.feed_forward": "none", "model.mixer_options": options} | changes,
+        steps=10,
+        steps_per_dispatch=10,
+        learning_rate=1e-2,
+    )
+    runs = [
+        dataclasses.replace(experiment.training, seed=seed, data_seed=seed)
+        for seed in range(MEMBERS)
+    ]
+    return experiment, Group(experiment.model, experiment.task, tuple(runs))
+
+
+def report(mixer, changes, *, everything):
+    """Collectives and FFTs in the programs of a group."""
+    experiment, group = group_of(mixer, changes)
+    programs = Programs(group, member_mesh())
+    strategy = Strategy("vmap", 2)
+    texts = {"steps": programs.steps(strategy).as_text()}
+    if everything:
+        texts["birth"] = programs._birth.lower(programs._hyperparameters).compile().as_text()
+        documents = place(development_documents(group), programs.mesh)
+        evaluate = programs.evaluate(strategy).lower(programs.create(), documents)
+        texts["evaluate"] = evaluate.compile().as_text()
+        inquiry, sample = Inquiry.of(experiment, documents_of(experiment))
+
+        def one(pair):
+            state, sample = pair
+            return inquiry.on_device(state.params, state.params, sample)
+
+        samples = place(stack([sample] * MEMBERS), programs.mesh)
+        measure = jax.jit(on_members(one, programs.mesh, at_once=1))
+        texts["measure"] = measure.lower((programs.create().state, samples)).compile().as_text()
+    return {
+        "collectives": {name: len(re.findall(COLLECTIVES, text)) for name, text in texts.items()},
+        "ffts": len(re.findall(r" fft\(", texts["steps"])),
+    }
+
+
+def losses():
+    """Of all members on 8 devices and on 1."""
+    found = {}
+    for name, devices in (("eight", jax.devices()), ("one", jax.devices()[:1])):
+        _, group = group_of("attention", {})
+        programs, watcher = Programs(group, member_mesh(devices)), Watcher()
+        fit_group(
+            programs,
+            Strategy("vmap", MEMBERS),
+            programs.create(),
+            jax.device_get,
+            lambda step, members: None,
+            lambda step: False,
+            watcher,
+        )
+        found[name] = [[r["member"], r["step"], r["split"], r["loss"]] for r in watcher.rows]
+    return found
+
+
+if __name__ == "__main__":
+    command_line.set_up_compilation_cache()
+    np.testing.assert_equal(jax.device_count(), 8)
+    found = {"mixers": {mixer: report(mixer, {}, everything=True) for mixer in sys.argv[1:]}}
+    if not sys.argv[1:]:
+        found["losses"] = losses()
+        found["mixers"] = {"attention,mamba": report("attention,mamba", {}, everything=True)}
+        found["long"] = {mixer: report(mixer, LONG, everything=False) for mixer in LONG_FILTERS}
+    json.dump(found, sys.stdout)

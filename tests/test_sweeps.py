@@ -1,0 +1,259 @@
+"""Whole sweeps: trained, evaluated, judged, resumed; each member as the run that it would be."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs import grids
+from mecheval_jax import runs
+from mecheval_jax.errors import Interrupted, UserError
+from mecheval_jax.evaluation.rule import CLASSES
+from mecheval_jax.reporting import report
+from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.sweeps import group as groups
+from mecheval_jax.sweeps import run as sweeps
+from mecheval_jax.sweeps.group import Options
+from mecheval_jax.sweeps.plan import plan
+from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.preemption import Preemption
+from tests import small
+
+SHAPE = small.ONE_LAYER | {"evaluation.directions": ("restore",), "evaluation.roles": ("key",)}
+BASE = small.experiment(
+    SHAPE,
+    steps=20,
+    checkpoint_every=10,
+    evaluate_every=10,
+    warmup_fraction=0.5,
+).as_dict()
+CHANGES = grids.chain(
+    grids.product(
+        grids.axis("training.learning_rate", (1e-2, 1e-3)),
+        grids.seeds(2),
+    ),
+    [{"training.learning_rate": 1e12}],
+    [{"model.width": 8, "training.steps": 10}],
+)
+"""Members 0 to 4 of one shape, the last of which diverges, and 5 of another."""
+
+OPTIONS = Options(strategy="vmap")
+
+
+def run(workdir, changes=CHANGES, options=OPTIONS, **arguments):
+    return sweeps.run_sweep(plan(BASE, changes), workdir, options, **arguments)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "whole")
+    outcome = run(folder.path)
+    assert outcome.failed == ()
+    return folder
+
+
+def member(folder, number):
+    (path,) = folder.path.glob(f"groups/*/members/{number:04d}")
+    return path
+
+
+def test_a_member_is_what_train_and_intervene_would_give(finished, tmp_path):
+    """Catches documents, corruptions, seeds or controls of another member."""
+    for number in (1, 2):
+        alone = small.experiment(
+            SHAPE | CHANGES[number],
+            steps=20,
+            checkpoint_every=10,
+            evaluate_every=10,
+            warmup_fraction=0.5,
+        )
+        folder = runs.train(alone, tmp_path / str(number))
+        runs.intervene(folder.path)
+        ours = runs.RunFolder(member(finished, number))
+        assert ours.experiment() == alone
+        a, b = (json.loads(f.summary.read_text()) for f in (ours, folder))
+        assert a.keys() == b.keys()
+        for name in ("accuracy", "accuracy_low", "verdict", "floors", "step", "documents"):
+            assert a[name] == pytest.approx(b[name]), name
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+        for name in ("interchange", "controls"):
+            tables = [pd.read_csv(getattr(f, name)).drop(columns="run") for f in (ours, folder)]
+            for column in tables[0].select_dtypes("number"):
+                np.testing.assert_allclose(tables[0][column], tables[1][column], atol=2e-3)
+            assert len(tables[0]) == len(tables[1])
+        rows = [f.read_metrics() for f in (ours, folder)]
+        assert [(r["step"], r["split"]) for r in rows[0]] == [
+            (r["step"], r["split"]) for r in rows[1]
+        ]
+        loaded, expected = runs.load(ours.path), runs.load(folder.path)
+        assert loaded.step == expected.step
+        for one, other in zip(
+            *(map(np.asarray, jax.tree.leaves(r.params)) for r in (loaded, expected)), strict=True
+        ):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_members_can_be_looked_at_as_runs(finished, tmp_path):
+    """Catches a member that other programs cannot read."""
+    path = tmp_path / "copy"
+    shutil.copytree(finished.path, path)
+    (ours,) = path.glob("groups/*/members/0001")
+    assert runs.kept_steps(ours) == [10, 20]
+    early = runs.load(ours, 10)
+    assert early.step == 10
+    table, verdict = runs.intervene(ours, sites=["block_0/mixer_output"])
+    assert verdict is not None
+    assert set(table["site"]) == {"block_0/mixer_output"}
+    assert report.write([str(ours)], str(tmp_path / "report")).exists()
+
+
+def test_tables(finished):
+    """Catches a member or metric that is missing, and a best that was chosen on test documents."""
+    table = pd.read_csv(finished.members)
+    assert set(table["member"]) == set(range(6))
+    assert table.groupby("member")["metric"].nunique().nunique() == 1
+    assert not table.duplicated(["member", "metric"]).any()
+    value = table.pivot(index="member", columns="metric", values="value")
+    known = value.drop(columns=["diverged_at", "stopped_at"])
+    assert np.isfinite(known.drop(index=4).to_numpy()).all()
+    assert known.loc[4, ["dev_accuracy", "dev_loss"]].isna().all()
+    assert value["diverged_at"].notna().tolist() == [False] * 4 + [True, False]
+    assert value["step"].tolist() == [20, 20, 20, 20, value["diverged_at"][4], 10]
+    assert set(table[table["metric"] == "verdict"]["label"]) <= set(CLASSES)
+
+    best = pd.read_csv(finished.best)
+    assert len(best) == 2
+    rows = [json.loads(line) for f in finished.groups() for line in f.metrics.open()]
+    last = {r["member"]: r for r in rows if r["split"] == "dev"}
+    chosen = max(
+        range(5), key=lambda m: (last[m]["accuracy"], -last[m]["loss"]) if m in last else (-1, 0)
+    )
+    assert best["member"].tolist() == [chosen, 5]
+    assert best["accuracy"][0] == value["accuracy"][chosen]
+
+    success = pd.read_csv(finished.success)
+    over = success[success["threshold"] == 0.5].groupby(["width", "over"])["members"].apply(list)
+    assert over[16, "all"] == [5]
+    assert over[16, "seeds"] == [2, 2, 1]
+    assert over[16, "learning_rates"] == [3, 2]
+    for row in success.itertuples():
+        assert row.low <= row.value <= row.high
+
+
+def test_status_files(finished):
+    """Catches a status that is not brought up to date at the end."""
+    big, small_one = (group.read_status() for group in finished.groups())
+    assert (big.state, big.members, big.training, big.diverged) == ("finished", 5, 0, 1)
+    assert (big.step, big.steps, big.attempts, big.error) == (20, 20, 1, "")
+    assert (small_one.state, small_one.members, small_one.step) == ("finished", 1, 10)
+    assert big.best_accuracy is not None
+
+
+def test_a_finished_group_is_skipped(finished, capsys):
+    """Catches groups that are trained or evaluated again."""
+    before = finished.members.read_bytes()
+    run(finished.path)
+    said = capsys.readouterr().err
+    assert said.count("finished before, skipped") == 2
+    assert finished.members.read_bytes() == before
+    assert [group.read_status().attempts for group in finished.groups()] == [1, 1]
+
+
+def test_a_workdir_of_another_sweep(finished):
+    """Catches members of two sweeps in one table."""
+    with pytest.raises(UserError, match="another sweep"):
+        run(finished.path, CHANGES[:-1])
+
+
+def fails(times, error):
+    """`conclude` that fails at first."""
+    original = groups._GroupRun.conclude
+    left = [times]
+
+    def conclude(self, members):
+        if left[0]:
+            left[0] -= 1
+            raise error
+        original(self, members)
+
+    return conclude
+
+
+def test_a_group_that_fails_is_run_again(finished, tmp_path, monkeypatch, capsys):
+    """Catches a failure that ends the sweep, one that is retried from the start, or for ever."""
+    monkeypatch.setattr(groups._GroupRun, "conclude", fails(1, RuntimeError("out of luck")))
+    outcome = run(tmp_path / "again", retries=1)
+    assert outcome.failed == ()
+    assert "out of luck" in capsys.readouterr().err
+    again = SweepFolder(tmp_path / "again")
+    assert again.members.read_bytes() == finished.members.read_bytes()
+    assert [group.read_status().attempts for group in again.groups()] == [2, 1]
+
+    monkeypatch.setattr(groups._GroupRun, "conclude", fails(2, RuntimeError("out of luck")))
+    outcome = run(tmp_path / "failed", retries=1)
+    assert len(outcome.failed) == len(outcome.finished) == 1
+    status = SweepFolder(tmp_path / "failed").groups()[0].read_status()
+    assert (status.state, status.error) == ("failed", "out of luck")
+    with pytest.raises(SystemExit) as ended:
+        sweeps.report_failures(outcome)
+    assert ended.value.code == 1
+
+
+def test_broken_off_and_resumed_is_the_same(finished, tmp_path, monkeypatch):
+    """Catches a resumed group that differs by a bit, doubles a row or forgets its strategy."""
+    save = Checkpoints.save
+
+    def die(self, step, tree):
+        save(self, step, tree)
+        self._manager.wait_until_finished()
+        if step == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", die)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "sweep")
+    monkeypatch.setattr(Checkpoints, "save", save)
+    assert not (tmp_path / "sweep/members.csv").exists()
+    run(tmp_path / "sweep", options=dataclasses.replace(OPTIONS, strategy="loop"))
+    again = SweepFolder(tmp_path / "sweep")
+    assert again.members.read_bytes() == finished.members.read_bytes()
+    for ours, theirs in zip(again.groups(), finished.groups(), strict=True):
+        assert ours.metrics.read_bytes() == theirs.metrics.read_bytes()
+
+
+def test_preemption(tmp_path, monkeypatch):
+    """Catches a group that trains on after SIGTERM, or is retried as if it had failed."""
+    asked = []
+
+    def requested(self):
+        asked.append(1)
+        return len(asked) == 2
+
+    monkeypatch.setattr(Preemption, "requested", requested)
+    with pytest.raises(Interrupted, match="step 10"):
+        run(tmp_path / "sweep")
+    first = SweepFolder(tmp_path / "sweep").groups()[0].read_status()
+    assert (first.state, first.attempts, first.step) == ("preempted", 1, 10)
+
+
+def test_less_can_be_measured(tmp_path):
+    """Catches options that are ignored, and tables that need what was not measured."""
+    changes = CHANGES[:2]
+    run(tmp_path / "none", changes, Options("vmap", interventions="none"))
+    folder = SweepFolder(tmp_path / "none")
+    assert "verdict" not in set(pd.read_csv(folder.members)["metric"])
+    assert pd.read_csv(folder.best)["verdict"].isna().all()
+    assert not (member(folder, 0) / "interchange.csv").exists()
+
+
+def test_shards_share_the_groups(finished, tmp_path):
+    """Catches groups that nobody runs, or two."""
+    for i in (0, 1):
+        outcome = run(tmp_path / "sweep", shard=(i, 2))
+        assert len(outcome.finished) == 1
+    again = SweepFolder(tmp_path / "sweep")
+    assert again.members.read_bytes() == finished.members.read_bytes()
