@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-from jax.sharding import AbstractMesh, AxisType, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
 from mecheval_jax.array_types import Array, Shaped
 
@@ -27,6 +27,9 @@ DOCUMENTS = (DATA, FSDP)
 
 FREE = PartitionSpec.UNCONSTRAINED
 """For a dimension that may be laid out in any way."""
+
+AnyMesh = Mesh | AbstractMesh
+"""Devices, or only how many there are along which axes."""
 
 Axes = Any
 """For one dimension of an array: an axis, several, None for none, or `FREE`."""
@@ -64,10 +67,10 @@ def current_mesh() -> AbstractMesh | None:
     return mesh if is_ours else None
 
 
-def is_spread(axes: Sequence[str] = (FSDP, MODEL)) -> bool:
-    """Whether the current mesh has several devices along one of these axes."""
+def is_shared_out(count: int) -> bool:
+    """Whether the current mesh spreads so many heads or channels over ``model``."""
     mesh = current_mesh()
-    return mesh is not None and any(mesh.shape[axis] > 1 for axis in axes)
+    return mesh is not None and mesh.shape[MODEL] > 1 and count % mesh.shape[MODEL] == 0
 
 
 def spread(x: Shaped[Array, "..."], *layout: Axes) -> Shaped[Array, "..."]:
@@ -76,6 +79,6 @@ def spread(x: Shaped[Array, "..."], *layout: Axes) -> Shaped[Array, "..."]:
     XLA would otherwise choose a layout by itself, and move activations about to have it.
     """
     mesh = current_mesh()
-    if mesh is None or not is_spread():
+    if mesh is None or mesh.shape[FSDP] == mesh.shape[MODEL] == 1:
         return x
     return jax.lax.with_sharding_constraint(x, fitted(layout, x.shape, mesh.shape))

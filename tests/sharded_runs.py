@@ -1,20 +1,21 @@
 """What happens on 8 devices: ``python -m tests.sharded_runs`` prints it as JSON.
 
-Names of mixers as arguments: the training of those alone.
+Names of mixers as arguments: the training of those alone; after ``meshes``, on every mesh.
 
 A program of its own, because the number of a CPU's devices is fixed when jax starts.
 """
 
 import json
+import math
 import pathlib
 import re
+import shutil
 import sys
 import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
 
 from mecheval_jax import command_line, runs
 from mecheval_jax.errors import UserError
@@ -30,7 +31,17 @@ from mecheval_jax.training.state import (
 from mecheval_jax.training.step import compile_steps
 from tests import small
 
-BATCH, STEPS, CUT = 24, 20, 8
+BATCH, STEPS, CUT = 104, 20, 8
+PRIME = 13
+"""Of the documents on one device, on two and so on, and of no other axis but in the delta rule."""
+
+MESHES = ((1, 1, 1), (8, 1, 1), (2, 2, 2), (1, 4, 2))
+HEADED = ("attention", "sliding_window_attention", "based", "delta_net")
+HEADED += ("gated_delta_net", "gla", "retnet")
+HEADS = {"mamba2": {"head_dim": 16}} | {mixer: {"heads": 2} for mixer in HEADED}
+"""Options with which heads can be spread over two devices."""
+
+ACCUMULATED = {"gradient_accumulation": 2, "remat": "full"}
 LONG = small.ONE_LAYER | {
     "task.pairs": 255,
     "task.key_vocabulary": 300,
@@ -40,7 +51,7 @@ LONG = small.ONE_LAYER | {
 }
 """513 tokens are read: long convolutions run as FFTs."""
 
-SPLIT_RULES = (("mlp/fc1/kernel", PartitionSpec(None, "data")), (".*", PartitionSpec()))
+SPLIT_RULES = (("mlp/fc1/kernel", (None, "data")), (".*", ()))
 
 
 def steps_of(experiment, mesh, state=None):
@@ -56,6 +67,42 @@ def steps_of(experiment, mesh, state=None):
 def shapes_in(text):
     """Dimensions of all arrays of a compiled program, as they are on each device."""
     return {tuple(map(int, found.split(","))) for found in re.findall(r"f32\[([\d,]+)\]", text)}
+
+
+def moved_documents(text):
+    """What devices exchange of documents in a compiled program: operation and dimensions.
+
+    Sums (all-reduce) and the parts of them are what a layer cut by rows is for.
+    """
+    moved = []
+    pattern = r"= (.*?) (all-gather|all-to-all|collective-permute)(?:-start)?\("
+    for shapes, operation in re.findall(pattern, text):
+        for found in re.findall(r"\w+\[([\d,]+)\]", shapes):
+            if any(int(size) % PRIME == 0 for size in found.split(",")):
+                moved.append([operation, found])
+    return moved
+
+
+def report_meshes(mixer, meshes=MESHES, **training):
+    """Losses on several meshes, and what moves on each."""
+    changes = {"model.mixer": mixer, "model.mixer_options": HEADS.get(mixer, {})}
+    changes["model.feed_forward"] = "glu" if mixer == "hyena" else "mlp"
+    changes["model.tied"] = mixer != "attention"
+    experiment = small.experiment(
+        changes, batch_size=BATCH, steps=STEPS, steps_per_dispatch=STEPS, **training
+    )
+    report = {}
+    for shape in meshes:
+        mesh = make_mesh(jax.devices()[: math.prod(shape)], shape)
+        program, state = steps_of(experiment, mesh)
+        _, metrics = program(state, jnp.int32(STEPS))
+        text = program.as_text()
+        report[",".join(map(str, shape))] = {
+            "losses": np.asarray(metrics["loss"]).tolist(),
+            "moved": moved_documents(text),
+            "gathers": text.count(" all-gather("),
+        }
+    return report
 
 
 def report_training(mixer):
@@ -162,6 +209,14 @@ def report_run():
         workdir = pathlib.Path(tempfile.mkdtemp()) / "run"
         folder = runs.train(experiment, workdir, make_mesh(devices))
         reports[name] = {"metrics": folder.read_metrics(), "summary": folder.read_summary()}
+    # Half on one mesh and half on another: the checkpoint has no trace of either.
+    workdir = pathlib.Path(tempfile.mkdtemp()) / "run"
+    folder = runs.train(experiment, workdir, make_mesh(shape=(2, 2, 2)))
+    shutil.rmtree(folder.checkpoints / str(experiment.training.steps))
+    folder = runs.train(experiment, workdir, make_mesh(shape=(1, 4, 2)))
+    reports["moved"] = {"metrics": folder.read_metrics(), "summary": folder.read_summary()}
+    table = runs.load(workdir).params["token_embedding"]["embedding"]
+    reports["moved"]["rows"] = [len(table), experiment.model.vocabulary_size]
     return reports
 
 
@@ -178,11 +233,17 @@ def report_uneven():
 if __name__ == "__main__":
     command_line.set_up_compilation_cache()
     asked = sys.argv[1:]
-    found = {
-        "devices": jax.device_count(),
-        "training": {mixer: report_training(mixer) for mixer in asked or small.MIXERS},
-    }
-    if not asked:
+    found = {"devices": jax.device_count()}
+    if "meshes" in asked:
+        asked.remove("meshes")
+        found["meshes"] = {mixer: report_meshes(mixer) for mixer in asked}
+    else:
+        found["training"] = {mixer: report_training(mixer) for mixer in asked or small.MIXERS}
+    if len(sys.argv) == 1:
+        one, _, *spread = MESHES
+        pairs = zip(("attention", "mamba"), spread, strict=True)
+        found["meshes"] = {mixer: report_meshes(mixer, (one, mesh)) for mixer, mesh in pairs}
+        found["accumulated"] = report_meshes("attention", spread[1:], **ACCUMULATED)
         found |= {
             "uneven": report_uneven(),
             "run": report_run(),

@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.partitioning.rules import shardings
 from tests import small
 
-BATCH = 24
-"""Of `sharded_runs`; no other axis there is 24 long."""
+BATCH = 104
+"""Of `sharded_runs`; no other axis there is so long."""
+
+MESHES = {"1,1,1", "8,1,1", "2,2,2", "1,4,2"}
+EVERY_MIXER = tuple(name for name in ARCHITECTURES if name != "taylor_attention")
+"""But for those that ``based`` has in its second layer."""
 
 
 def printed(*mixers):
@@ -62,10 +67,43 @@ def test_each_device_computes_its_own_documents(report, mixer):
     found = report["training"][mixer]
     whole = {BATCH, BATCH * found["read_length"]}
     assert any(whole & set(shape) for shape in found["shapes_on_one"])  # there they stand
-    # The delta rule has arrays of 6 axes, in which 3 documents a device times 8 blocks make 24.
+    # The delta rule has arrays of 6 axes, in which 13 documents a device times 8 blocks make 104.
     assert not [shape for shape in found["shapes"] if whole & set(shape) and len(shape) < 6]
     assert found["all_gathers"] == 0
     assert found["all_reduces"] > 0  # of the gradients
+
+
+def assert_same_on_meshes(report, meshes):
+    """The same losses on all meshes, and nothing but sums sent from device to device."""
+    assert set(report) == meshes
+    for mesh, found in report.items():
+        assert len(found["losses"]) == 20
+        np.testing.assert_allclose(found["losses"], report["1,1,1"]["losses"], atol=1e-5, rtol=0)
+        assert found["moved"] == [], mesh
+        # Parameters are gathered where, and only where, they are spread.
+        assert (found["gathers"] > 0) == (mesh not in ("1,1,1", "8,1,1")), mesh
+    losses = report["1,1,1"]["losses"]
+    assert losses[-1] < losses[0] - 0.02  # something was learned, and compared
+
+
+@pytest.mark.parametrize(("mixer", "mesh"), [("attention", "2,2,2"), ("mamba", "1,4,2")])
+def test_losses_do_not_depend_on_the_mesh(report, mixer, mesh):
+    """Catches spare rows that count, a slice across devices, and layouts left to the compiler."""
+    assert_same_on_meshes(report["meshes"][mixer], {"1,1,1", mesh})
+
+
+def test_micro_batches_stay_on_their_devices(report):
+    """Catches micro-batches of neighbours, which stand on one device, and a mean of means."""
+    whole, found = report["meshes"]["attention"]["1,1,1"], report["accumulated"]["1,4,2"]
+    np.testing.assert_allclose(found["losses"], whole["losses"], atol=1e-5, rtol=0)
+    assert found["moved"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixer", EVERY_MIXER)
+def test_every_mixer_on_every_mesh(mixer):
+    """Catches a mixer whose heads or channels are moved, or whose gradient is not summed."""
+    assert_same_on_meshes(printed("meshes", mixer)["meshes"][mixer], MESHES)
 
 
 @pytest.mark.parametrize("mixer", ["hyena", "base_conv", "h3"])
@@ -79,9 +117,11 @@ def test_long_convolutions_stay_on_their_device(report, mixer):
     assert not [shape for shape in found["shapes"] if whole & set(shape)]
 
 
-def test_whole_runs_do_not_depend_on_devices(report):
-    """Catches evaluation documents that must divide, and scores of one device's share."""
-    one, eight = report["run"]["one"], report["run"]["eight"]
+@pytest.mark.parametrize("where", ["eight", "moved"])
+def test_whole_runs_do_not_depend_on_devices(report, where):
+    """Catches evaluation documents that must divide, scores of one device's share, and
+    checkpoints that only the mesh of their run can read."""
+    one, eight = report["run"]["one"], report["run"][where]
     assert [(row["step"], row["split"]) for row in eight["metrics"]] == [
         (row["step"], row["split"]) for row in one["metrics"]
     ]
@@ -91,6 +131,11 @@ def test_whole_runs_do_not_depend_on_devices(report):
     assert one["summary"]["documents"] == 10
     for name in ("loss", "accuracy", "likelihood"):
         np.testing.assert_allclose(eight["summary"][name], one["summary"][name], atol=1e-5)
+
+
+def test_checkpoints_have_no_spare_rows(report):
+    """Catches a padded table in a checkpoint: 19 tokens on two devices."""
+    assert report["run"]["moved"]["rows"] == [19, 19]
 
 
 def test_parameters_are_born_where_the_rules_say(report):
@@ -113,7 +158,8 @@ def test_a_batch_that_does_not_divide(report):
     assert report["uneven"]["workdir_exists"] is False
 
 
-TREE = {"mlp": {"fc1": {"kernel": 0, "bias": 0}}, "norm": {"scale": 0}}
+LEAF = jax.ShapeDtypeStruct((4, 4), "float32")
+TREE = {"mlp": {"fc1": {"kernel": LEAF, "bias": LEAF}}, "norm": {"scale": LEAF}}
 
 
 def specs(rules):
@@ -124,7 +170,7 @@ def specs(rules):
 def test_the_first_rule_that_matches_counts():
     """Catches rules matched from the last, or at the beginning of the path only."""
     data, none = PartitionSpec("data"), PartitionSpec()
-    rules = (("fc1/kernel", data), ("mlp", none), (".*", PartitionSpec(None, "data")))
+    rules = (("fc1/kernel", ("data",)), ("mlp", ()), (".*", (None, "data")))
     assert specs(rules) == {
         "mlp": {"fc1": {"kernel": data, "bias": none}},
         "norm": {"scale": PartitionSpec(None, "data")},
@@ -134,4 +180,4 @@ def test_the_first_rule_that_matches_counts():
 def test_a_path_without_a_rule():
     """Catches a leaf that is silently replicated."""
     with pytest.raises(ValueError, match="'norm/scale'"):
-        specs((("mlp", PartitionSpec()),))
+        specs((("mlp", ()),))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
-from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
+from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, is_shared_out, spread
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.projection import Projection
 from mecheval_jax.mixers.s4d import S4DKernel
@@ -99,7 +99,7 @@ class H3(nn.Module):
     def _read(self, q, y):
         o = self.head_output(jnp.einsum("...ih,...ijh->...jh", self._heads(q), y))
         # The weights in the shape of o, and not o in theirs: its heads stand on several devices.
-        kernel = self.out_proj.kernel.reshape(*o.shape[-2:], self.width)
+        kernel = spread(self.out_proj.kernel).reshape(*o.shape[-2:], self.width)
         out = jnp.einsum("...jh,jhd->...d", o, spread(kernel, None, MODEL))
         return out + self.out_proj.bias[(None,) * (out.ndim - 1)]
 
@@ -112,7 +112,10 @@ class H3(nn.Module):
         batch, length = x.shape[:2]
         q, k, v = self._project(at_positions(x, positions), x)
         taps = ssm_kernels.shift_kernel(self.shift_B, self.shift_C, length)
-        k = long_convolution(k, taps) + self.shift_D[None, None] * k
+        k = (
+            long_convolution(k, taps, inner=is_shared_out(self.heads))
+            + self.shift_D[None, None] * k
+        )
         kv = self._outer(k, v)
         # Pairs (i, j) as documents: they share the kernels of their heads.
         size = self.head_dim

@@ -68,7 +68,7 @@ class Hyena(nn.Module):
 
     def _convolved(self, x):
         """x1, x2 and v of all tokens."""
-        if apart(self.conv_input, self.conv_output):
+        if apart(self.width, self.conv_input, self.conv_output):
             parts = self.in_proj.parts(x)
             return self.short_conv.parts(parts, (MODEL,) * 3) if self.kernel else parts
         u = self.conv_input(self.in_proj(x))

@@ -96,7 +96,7 @@ class Mamba(nn.Module):
         self.out_proj = dense(self.width, init=initializers.mamba_out_projection(self.layers))
 
     def _halves(self, x):
-        if apart(self.in_projection):
+        if apart(self.width, self.in_projection):
             u, z = self.in_proj.parts(x)
         else:
             u, z = jnp.split(self.in_projection(self.in_proj(x)), 2, axis=-1)

@@ -106,7 +106,8 @@ class Mamba2(nn.Module):
 
     def _convolved(self, x):
         """z, dt, and x, B, C of all tokens."""
-        if apart(self.in_projection, self.conv_input, self.conv_output, self.activation):
+        joint = (self.in_projection, self.conv_input, self.conv_output, self.activation)
+        if apart(self.heads, *joint):
             z, *mixed, dt = self.in_proj.parts(x)
             mixed = self.conv.parts(mixed, (MODEL, None, None)) if self.d_conv else mixed
             return self.gate(z), dt, *map(jax.nn.silu, mixed)

@@ -14,18 +14,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.mesh_axes import MODEL, is_spread, spread
+from mecheval_jax.mesh_axes import MODEL, is_shared_out, spread
 from mecheval_jax.sites import Site
 
 
-def apart(*joint: Site) -> bool:
-    """Whether parts are computed by themselves: they are spread, and no site reads them joined."""
-    return is_spread((MODEL,)) and not any(site.in_use() for site in joint)
+def apart(count: int, *joint: Site) -> bool:
+    """Whether parts are computed by themselves.
+
+    Args:
+        count: of heads or channels, each of which needs nothing of the others.
+        joint: sites of joined parts; one that is in use keeps them joined.
+    """
+    return is_shared_out(count) and not any(site.in_use() for site in joint)
 
 
 def slices(
     parameter: Float[Array, "*axes channels"], sizes: Sequence[int], layout: Sequence[str | None]
-) -> list[Float[Array, "*axes part"]]:
+) -> list[Float[Array, "*axes _"]]:
     """Parts of a parameter's last axis, each cut along an axis of the mesh or whole.
 
     The parameter is gathered first: then a device has all that its slices are made of.
@@ -56,15 +61,15 @@ class Projection(nn.Module):
     def setup(self):
         outputs = sum(self.sizes)
         self.kernel = self.param("kernel", self.kernel_init, (self.width, outputs))
-        zeros = nn.initializers.zeros
-        self.bias = self.param("bias", zeros, (outputs,)) if self.use_bias else None
+        if self.use_bias:
+            self.bias = self.param("bias", nn.initializers.zeros, (outputs,))
 
     def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes outputs"]:
         """All parts, joined."""
         y = x @ self.kernel
         return y + self.bias[(None,) * (x.ndim - 1)] if self.use_bias else y
 
-    def parts(self, x: Float[Array, "*axes width"]) -> list[Float[Array, "*axes part"]]:
+    def parts(self, x: Float[Array, "*axes width"]) -> list[Float[Array, "*axes _"]]:
         """Every part from its own columns."""
         columns = [None if i in self.shared else MODEL for i in range(len(self.sizes))]
         kernels = slices(self.kernel, self.sizes, columns)

@@ -8,7 +8,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.mesh_axes import AXES, DOCUMENTS
+from mecheval_jax.mesh_axes import AXES, DATA, DOCUMENTS, FSDP, MODEL, AnyMesh
 
 REST = -1
 """Devices along ``data``: as many as the other axes leave."""
@@ -51,30 +51,25 @@ def parse_mesh(text: str) -> tuple[int, int, int]:
     Raises:
         UserError: anything else.
     """
-    sizes = dict(zip(AXES, (REST, 1, 1), strict=True))
     parts = [part.strip() for part in text.split(",")]
-    named = [re.fullmatch(rf"({'|'.join(AXES)})=(-1|\d+)", part) for part in parts]
-    if all(named):
-        given = [(found[1], int(found[2])) for found in named]
-    elif len(parts) == len(AXES) and all(re.fullmatch(r"-1|\d+", part) for part in parts):
-        given = list(zip(AXES, map(int, parts), strict=True))
-    else:
-        given = []
-    sizes |= dict(given)
-    others = [size for axis, size in sizes.items() if axis != AXES[0]]
-    if not given or len(dict(given)) < len(given) or min(others) < 1 or sizes[AXES[0]] == 0:
+    if "=" not in text and len(parts) == len(AXES):
+        parts = [f"{axis}={size}" for axis, size in zip(AXES, parts, strict=True)]
+    one = rf"(?:^|(?<=,))({'|'.join(AXES)})=(-1|\d+)(?=,|$)"
+    given = {axis: int(size) for axis, size in re.findall(one, ",".join(parts))}
+    data, fsdp, model = ({DATA: REST, FSDP: 1, MODEL: 1} | given).values()
+    if len(given) < len(parts) or data == 0 or min(fsdp, model) < 1:
         raise UserError(
             f"mesh {text!r}: devices along data, fsdp and model, as in 2,2,2 or fsdp=4,model=2"
         )
-    return sizes["data"], sizes["fsdp"], sizes["model"]
+    return data, fsdp, model
 
 
-def document_shards(mesh: Mesh) -> int:
+def document_shards(mesh: AnyMesh) -> int:
     """Into how many parts the documents of a batch are spread."""
     return math.prod(mesh.shape[axis] for axis in DOCUMENTS)
 
 
-def check_batch(batch_size: int, mesh: Mesh, gradient_accumulation: int = 1) -> None:
+def check_batch(batch_size: int, mesh: AnyMesh, gradient_accumulation: int = 1) -> None:
     """Raise UserError unless every micro-batch divides evenly over the mesh."""
     shards = document_shards(mesh)
     if batch_size % (shards * gradient_accumulation):

@@ -10,17 +10,16 @@ import re
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.mesh_axes import MODEL
+from mecheval_jax.mesh_axes import MODEL, AnyMesh
 from mecheval_jax.partitioning.rules import path_name
 
 TABLES = ((r"token_embedding/embedding$", 0), (r"output_head/kernel$", 1))
 """Tables by their paths, in parameters and moments, and the axis of the vocabulary."""
 
 
-def padded_rows(vocabulary_size: int, mesh: Mesh) -> int:
+def padded_rows(vocabulary_size: int, mesh: AnyMesh) -> int:
     """Rows of a table on a mesh."""
     devices = mesh.shape[MODEL]
     return -(-vocabulary_size // devices) * devices

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 
 import flax.linen as nn
 import jax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.mesh_axes import FSDP, MODEL, Layout, fitted
+from mecheval_jax.mesh_axes import FSDP, MODEL, AnyMesh, Layout, fitted
 from mecheval_jax.mixers import ARCHITECTURES, LSTM, S4D, BaseConv
 from mecheval_jax.models.language_model import ModelConfig
 
@@ -78,16 +78,16 @@ has whole, or let all read each other at every token."""
 
 
 def splits(mixer: nn.Module, devices: int) -> bool:
-    """Whether a mixer falls into so many parts, each of whole heads or of channels.
+    """Whether a mixer falls into so many equal parts, each of whole heads or of channels.
 
     Heads are never cut: a mixer with fewer of them than devices along ``model`` (or with a
     number that those do not divide) is copied along that axis. So are those of `WHOLE`.
     """
-    heads = [getattr(mixer, name, 0) for name in ("heads", "key_heads")]
-    return not isinstance(mixer, WHOLE) and not any(count % devices for count in heads)
+    counts = [getattr(mixer, name, 0) for name in ("width", "heads", "key_heads")]
+    return not isinstance(mixer, WHOLE) and not any(count % devices for count in counts)
 
 
-def rules_of(model: ModelConfig, mesh: Mesh) -> tuple[Rule, ...]:
+def rules_of(model: ModelConfig, mesh: AnyMesh) -> tuple[Rule, ...]:
     """The rules for the train state of a model on a mesh.
 
     A mixer of the user's own is copied to every device. Without devices along ``fsdp`` and
@@ -117,7 +117,7 @@ def path_name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def shardings(tree: PyTree, mesh: Mesh, rules: Sequence[Rule] = DATA_PARALLEL) -> PyTree:
+def shardings(tree: PyTree, mesh: AnyMesh, rules: Sequence[Rule] = DATA_PARALLEL) -> PyTree:
     """The sharding of every leaf: that of the first rule whose expression its path contains.
 
     An axis that does not divide its dimension of a leaf is left out (`mesh_axes.fitted`).

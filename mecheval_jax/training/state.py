@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import Array, Int, Key, PyTree
+from mecheval_jax.mesh_axes import AnyMesh
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.partitioning.padding import padded_rows, resize_tables
 from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
@@ -97,7 +98,7 @@ def restored_state(
 def abstract_state(
     model: ModelConfig,
     training: TrainingConfig,
-    mesh: Mesh,
+    mesh: AnyMesh,
     rules: tuple[Rule, ...] | None = None,
     *,
     padded: bool = False,
