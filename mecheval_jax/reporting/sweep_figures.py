@@ -36,10 +36,10 @@ BEST = {"color": COLOURS[0], "linewidth": 2.0}
 COLUMNS = 3
 """Panels beside each other."""
 
-PANEL_TITLE, LINE_TITLE = 36, 30
+PANEL_TITLE, LINE_TITLE = 38, 30
 """Characters of a shape's title before it is broken, above a panel and beside an axis."""
 
-TICK_ROOM = 0.09
+TICK_ROOM = 0.065
 """Share of the axis of learning rates that the number of one takes."""
 
 Curves = Mapping[int, Sequence[Mapping[str, Any]]]
@@ -61,7 +61,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     rates = np.unique(table.loc[table["group"].isin(titles), "learning_rate"])
     places = dict(zip(rates, _places(rates), strict=True))
     at = np.array(list(places.values()))
-    spread = 0.5 * np.diff(at).min(initial=0.6)
+    spread = 0.4 * np.diff(at).min(initial=0.6)
     margin = max(spread, 0.06 * np.ptp(at))
     for axes, name in zip(panels, titles, strict=True):
         own = table[table["group"] == name]
@@ -72,15 +72,18 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             members = members.sort_values("member")
             x = places[rate] + spread * _beside(len(members))
             bad = members["member"].isin(diverged).to_numpy()
-            axes.plot(x[~bad], members["value"][~bad], **MEMBER, alpha=0.75, clip_on=False)
-            axes.plot(x[bad], members["value"][bad], **DIVERGED, clip_on=False, zorder=4)
+            if not bad.all():  # the layout takes a line without points for one at its corner
+                axes.plot(x[~bad], members["value"][~bad], **MEMBER, alpha=0.75, clip_on=False)
+            if bad.any():
+                axes.plot(x[bad], members["value"][bad], **DIVERGED, clip_on=False, zorder=4)
         axes.plot(*zip(*medians, strict=True), color="black", linewidth=1.4, zorder=3)
         axes.axhline(_of(own, "floor").max(), **FLOOR, zorder=1)
         accuracy_axis(axes)
         axes.set_xlim(at.min() - margin, at.max() + margin)
         shown = _apart(at, TICK_ROOM * len(_first_row(panels)) * (np.ptp(at) + 2 * margin))
         axes.set_xticks(at[shown], [f"{rate:g}" for rate in rates[shown]], fontsize=8)
-    _label(figure, panels, "learning rate", "accuracy")
+        axes.set_xticks(at, minor=True)
+    _label(panels, "learning rate", "accuracy")
     handles = [Line2D([], [], **MEMBER), Line2D([], [], color="black"), Line2D([], [], **DIVERGED)]
     names = ["member", "median of a learning rate", "member that diverged"]
     _legend(figure, [*handles, Line2D([], [], **FLOOR)], [*names, "best heuristic without recall"])
@@ -139,31 +142,32 @@ def learning_curves(
         best: number of the best member of those groups that are finished.
     """
     figure, panels = _panels(titles)
-    ends = table[table["metric"].isin(("diverged_at", "stopped_at"))].dropna(subset="value")
     for axes, name in zip(panels, titles, strict=True):
         lines = {
             member: np.array([(row["step"], row["accuracy"]) for row in rows], float)
             for member, rows in curves[name].items()
-            if rows
         }
+        own = table[table["group"] == name]
+        for member, step in _of(own, "diverged_at").dropna().items():
+            # Where it was last looked at; one that never was stands at 0.
+            line = lines.get(member, np.zeros((0, 2)))
+            y = line[-1, 1] if len(line) else 0.0
+            lines[member] = np.concatenate([line, [[step, y]]])
+            axes.plot(step, y, **DIVERGED, clip_on=False, zorder=5)
+        for member in _of(own, "stopped_at").dropna().index:
+            axes.plot(*lines[member][-1], **MEMBER, clip_on=False, zorder=5)
         others = [line for member, line in lines.items() if member != best.get(name)]
         axes.add_collection(LineCollection(others, colors=GREY, linewidths=0.9, alpha=0.7))
         if best.get(name) in lines:
             axes.plot(*lines[best[name]].T, **BEST, zorder=4)
-        own = table[table["group"] == name]
-        for row in ends[ends["group"] == name].itertuples():
-            x, y = lines.get(row.member, np.array([[row.value, 0.0]]))[-1]
-            if row.metric == "diverged_at":
-                axes.plot(max(x, row.value), y, **DIVERGED, clip_on=False, zorder=5)
-            else:
-                axes.plot(x, y, **MEMBER, clip_on=False, zorder=5)
-        if len(own):
-            axes.axhline(_of(own, "floor").max(), **FLOOR, zorder=1)
+        floors = _of(own, "floor")
+        if len(floors):
+            axes.axhline(floors.max(), **FLOOR, zorder=1)
         axes.autoscale_view()
         accuracy_axis(axes)
         axes.set_xlim(left=0)
         step_axis(axes, ticks=4 if len(panels) > 1 else 6)
-    _label(figure, panels, "training step", "accuracy on dev documents")
+    _label(panels, "training step", "accuracy on dev documents")
     styles = {
         "member": {"color": GREY},
         "best member": BEST,
@@ -242,22 +246,26 @@ def _panels(titles: Mapping[str, str]) -> tuple[Figure, list[Axes]]:
     for axes in panels[len(titles) :]:
         axes.set_axis_off()
     for axes, title in zip(panels, titles.values(), strict=False):
-        axes.set_title(textwrap.fill(title, PANEL_TITLE), loc="left", fontsize=9)
+        axes.set_title(_broken(title, PANEL_TITLE), loc="left", fontsize=9)
         axes.tick_params(labelsize=8)
     return figure, panels[: len(titles)]
+
+
+def _broken(title: str, width: int) -> str:
+    """A title in lines, broken after commas where that can be."""
+    return textwrap.fill(title.replace(" ", "\xa0").replace(",\xa0", ", "), width)
 
 
 def _first_row(panels: Sequence[Axes]) -> Sequence[Axes]:
     return panels[: min(len(panels), COLUMNS)]
 
 
-def _label(figure: Figure, panels: Sequence[Axes], x: str, y: str) -> None:
-    """Name the axes once for all panels; numbers at the y axis stand in the first column."""
-    figure.supxlabel(x, fontsize=10)
-    figure.supylabel(y, fontsize=10)
+def _label(panels: Sequence[Axes], x: str, y: str) -> None:
+    """Name the x axis below the last panels, and the y axis beside the first of each row."""
     for i, axes in enumerate(panels):
-        if i % COLUMNS:
-            axes.tick_params(labelleft=False)
+        axes.set_xlabel("" if i + COLUMNS < len(panels) else x, fontsize=9)
+        axes.set_ylabel("" if i % COLUMNS else y, fontsize=9)
+        axes.tick_params(labelleft=i % COLUMNS == 0)
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
@@ -267,7 +275,7 @@ def _legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> 
 def _lines(titles: Mapping[str, str]) -> tuple[Figure, Axes]:
     """A figure whose y axis has a line for each title, the first on top."""
     figure, axes = one_axes(8.4, 1.5 + 0.55 * len(titles))
-    texts = [textwrap.fill(title, LINE_TITLE) for title in titles.values()]
+    texts = [_broken(title, LINE_TITLE) for title in titles.values()]
     axes.set_yticks(range(len(titles)), texts, fontsize=9)
     axes.set_ylim(len(titles) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)

@@ -141,7 +141,7 @@ def _with_state(one: NamedStatus) -> str:
     status = one.status
     if status.state == "finished":
         return one.title
-    return f"{one.title} ({status.state}, step {status.step:,} of {status.steps:,})"
+    return f"{one.title}, {status.state} at step {status.step:,} of {status.steps:,}"
 
 
 def _about(content: Mapping[str, Any]) -> str:

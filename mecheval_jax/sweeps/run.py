@@ -137,11 +137,7 @@ def collect(folder: SweepFolder) -> dict[str, Any]:
     Returns:
         How many ``members`` they have.
     """
-    tables = [
-        pd.read_csv(group.table, float_precision="round_trip")
-        for group in folder.groups()
-        if group.table.exists()
-    ]
+    tables = [pd.read_csv(group.table) for group in folder.groups() if group.table.exists()]
     if not tables:
         return {"members": 0}
     table = pd.concat(tables, ignore_index=True).sort_values("member", kind="stable")
