@@ -1,6 +1,7 @@
 """The report of a sweep says of every member, shape and group what the tables say."""
 
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mecheval_jax.reporting import sweep_figures, sweep_report
+from mecheval_jax.sweeps.plan import plan
 from mecheval_jax.sweeps.results import best
 from mecheval_jax.sweeps.run import collect
 from tests.sweep_results import FLOOR, make_sweep
@@ -109,7 +111,9 @@ def test_the_page_says_what_was_found(text):
     # How each group was computed; where it came from.
     assert f"{MAMBA} mamba, width 16, 2 layers finished 4 20 of 20 vmap of 6" in text
     assert "abc123" in text
-    assert "python -m launch.sweep --config=configs/recall.py:width=16 &#39;--workdir=a b&#39;" in text
+    assert (
+        "python -m launch.sweep --config=configs/recall.py:width=16 &#39;--workdir=a b&#39;" in text
+    )
     assert "training.learning_rate 0.0001, 0.01" in text
 
 
@@ -244,3 +248,20 @@ def test_what_a_sweep_varies_is_listed_once():
         ("a.c", "null"),
         ("a.d", "x"),
     ]
+
+
+def test_the_page_on_sweeps_says_what_the_code_does():
+    """Catches a flag, a helper or a table that the page names and the code does not have."""
+    root = pathlib.Path(__file__).parent.parent
+    text = (root / "docs" / "sweeps.md").read_text()
+    programs = "".join(path.read_text() for path in (root / "launch").glob("*.py"))
+    known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', programs)) | {"config", "writers"}
+    flags = set(re.findall(r"(?<![\w-])--(\w+)", text))
+    assert {"grid", "shard", "strategy", "members_at_once", "interventions", "retries"} <= flags
+    assert flags <= known
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    names = {}
+    exec(snippet, names)
+    changes = names["sweep"]()
+    assert f"these are {len(changes)} members in four groups" in text
+    assert len(plan(names["get_config"](), changes).groups) == 4

@@ -17,7 +17,14 @@ from matplotlib.lines import Line2D
 from mecheval_jax.evaluation.evidence import CORRUPTION
 from mecheval_jax.evaluation.rule import RESTORED
 from mecheval_jax.reporting.cells import draw_cells
-from mecheval_jax.reporting.drawing import COLOURS, MARKERS, accuracy_axis, one_axes, step_axis, styled
+from mecheval_jax.reporting.drawing import (
+    COLOURS,
+    MARKERS,
+    accuracy_axis,
+    one_axes,
+    step_axis,
+    styled,
+)
 from mecheval_jax.reporting.labels import HALO, place_labels
 from mecheval_jax.reporting.tables import COMPONENTS, LOOK_UP, at, attributions, bound
 

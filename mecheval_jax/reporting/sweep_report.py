@@ -214,7 +214,9 @@ def _interval(low: float, high: float) -> str:
 
 def _success(success: pd.DataFrame, titles: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """A line for each shape, rate or seed, with a cell for each threshold."""
-    for (name, over, at), rows in success.groupby(["group", "over", "at"], sort=False, dropna=False):
+    for (name, over, at), rows in success.groupby(
+        ["group", "over", "at"], sort=False, dropna=False
+    ):
         first = rows.iloc[0]
         yield {
             "title": titles[name],
