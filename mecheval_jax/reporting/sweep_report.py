@@ -33,9 +33,9 @@ EVENTS = {"diverged_at": "diverged", "stopped_at": "reached the target accuracy,
 
 READINGS = {
     "accuracy_by_rate": "Each mark is a member, answering the evaluation documents; the black line "
-    "joins the medians of the learning rates. What does not lie above the dashed line is no recall: "
-    "the best heuristic without recall reaches it. Where the line still rises at the first or the "
-    "last rate, the best rate may lie outside the sweep.",
+    "joins the medians of the learning rates. What does not lie above the dashed line is no "
+    "recall: the best heuristic without recall reaches it. Where the line still rises at the "
+    "first or the last rate, the best rate may lie outside the sweep.",
     "success_by_shape": "Share of a shape's members, over all learning rates and seeds, that are "
     "more accurate than each threshold, with Wilson's intervals. Few members leave wide ones.",
     "learning_curves": "Accuracy on dev documents, a line a member. A curve that still rises at "
