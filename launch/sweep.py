@@ -24,7 +24,7 @@ STRATEGY = flags.DEFINE_enum(
     "strategy", "auto", ["auto", "vmap", "scan", "loop"], "How members are computed."
 )
 AT_ONCE = flags.DEFINE_integer(
-    "members_at_once", None, "Members a device computes together; by its memory if not given."
+    "members_at_once", None, "Members a device computes together; by its memory if not given.", 1
 )
 INTERVENTIONS = flags.DEFINE_enum(
     "interventions", "full", ["full", "verdict", "none"], "What is measured of every member."

@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import platform
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -159,7 +160,8 @@ def _is_draft(path: pathlib.Path) -> bool:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write a file whole or not at all."""
-    draft = path.with_name(path.name + DRAFT)
+    # Shards of a sweep may write the same table at the same time.
+    draft = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{DRAFT}")
     draft.write_text(text)
     draft.replace(path)
 

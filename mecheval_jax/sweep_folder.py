@@ -3,10 +3,12 @@
 sweep.json         the base config, what each member changes, the groups
 provenance.json    versions, commit, device
 members.csv        one row for each member and metric     best.csv      the best member of a shape
-success.csv        shares of members that reach an accuracy              report.html
+success.csv        shares of members that reach an accuracy
+report.html        all of it, to look at       figures/       its figures
 groups/NAME/
     status.json        how far it is, rewritten at every stop
     metrics.jsonl      metrics over steps, a row for each member (metrics.csv: the same)
+    strategy.json      how its members are computed
     checkpoints/       of all members together
     members.csv        the members of the group
     members/INDEX/     the run folder of each member, whose parameters are the group's

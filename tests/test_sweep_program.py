@@ -70,13 +70,13 @@ def test_mistakes(finished, tmp_path, arguments, message):
 
 def test_groups_as_jobs(tmp_path):
     """Catches jobs that run other groups, launch jobs themselves, or are not collected."""
-    grid = "--grid=model.width=8,16"
-    path = tmp_path / "jobs"
+    path = tmp_path / "by_jobs"
+    grid = "--grid=training.seed=0,1"
     arguments = [CONFIG, *FLAGS[:-1], grid, f"--workdir={path}", "--launcher=local"]
     done = small.start(["-m", "launch.sweep", *arguments])
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count(": finished (job ") == 2
-    assert sorted(pd.read_csv(path / "members.csv")["width"].unique()) == [8, 16]
-    again = small.start(["-m", "launch.sweep", *arguments])
+    assert done.stderr.count(": finished (job ") == 1
+    assert sorted(pd.read_csv(path / "members.csv")["member"].unique()) == [0, 1]
+    again = sweep(*arguments)
     assert again.returncode == 0
-    assert "job" not in again.stderr
+    assert "(job" not in again.stderr
