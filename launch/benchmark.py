@@ -8,8 +8,9 @@ documents; ``gradients``: attribution of all sites by gradient, beside the grid 
 step over lengths; ``convolution``: FFT against Toeplitz product; ``recurrence``: backends of the
 recurrences; ``sites``: models with sites against models without; ``sampling``: documents per
 second; ``sweep``: 16 runs as one program against 16 programs; ``strategies``: how members of a
-sweep are computed (``JAX_NUM_CPU_DEVICES=2`` for two devices); ``imports``: time to import the package. Rates stand beside the machine's own float32
-matrix-product rate, measured in the same run. The machine should have nothing else to do.
+sweep are computed (``JAX_NUM_CPU_DEVICES=2`` for two devices); ``imports``: time to import the
+package. Rates stand beside the machine's own float32 matrix-product rate, measured in the same
+run. The machine should have nothing else to do.
 """
 
 from absl import flags

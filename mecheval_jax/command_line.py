@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -98,7 +99,9 @@ def _joined(main: Callable[[], None]) -> Callable[[], None]:
 
         values = flags.FLAGS
         timeout = values.hosts_timeout or distributed.TIMEOUT
-        distributed.initialize(values.coordinator, values.processes, values.process_id, timeout)
+        distributed.initialize(
+            values.coordinator, values.processes, values.process_id, timeout, _stop
+        )
         main()
 
     return joined
@@ -193,8 +196,7 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
     except UserError as error:
         _fail(error)
     except Interrupted as error:
-        print(error, file=sys.stderr)
-        _end(REQUEUE, error)
+        _stop(error)
     except KeyboardInterrupt:
         print("interrupted; the same command resumes", file=sys.stderr)
         sys.exit(130)
@@ -211,6 +213,17 @@ def _fail(error: object) -> None:
         text = " ".join(text.split())
     print(f"error: {text}", file=sys.stderr)
     _end(USAGE_ERROR, error)
+
+
+_stopping = threading.Lock()
+
+
+def _stop(error: Interrupted) -> NoReturn:
+    """End what can be resumed; from whichever thread, where another process is gone."""
+    if _is_one_of_several():
+        _stopping.acquire()  # for good: the first thread that knows says why
+    print(error, file=sys.stderr, flush=True)
+    _end(REQUEUE, error)
 
 
 def _is_one_of_several() -> bool:

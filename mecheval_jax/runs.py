@@ -158,7 +158,7 @@ def _train(
             state = fit(state, model, task, training, mesh, checkpoints, hooks, preemption)
     except Diverged as error:
         at = error.step
-        distributed.on_main(lambda: folder.update_summary(finished=False, diverged_at=at) and None)
+        distributed.on_main(lambda: folder.update_summary(finished=False, diverged_at=at))
         raise
     finally:
         checkpoints.close()

@@ -182,7 +182,7 @@ def _best_member(
     if not evaluated:
         return None
     name = max(evaluated, key=lambda group: group.status.best_accuracy).name
-    rows = _dev_rows(folder.group(name).metrics)
+    rows = dev_rows(folder.group(name).metrics)
     if not rows:
         return None
     row = max(rows, key=lambda row: row["accuracy"])
@@ -210,7 +210,7 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         status.state, status.step, status.training = "finished", int(summary["step"]), 0
         status.stopped = int(status.step < steps)
     best = None
-    development = _dev_rows(folder.metrics)
+    development = dev_rows(folder.metrics)
     if development:
         best = Best(folder.name, 0, max(row["accuracy"] for row in development), {})
         status.best_accuracy = best.accuracy
@@ -219,7 +219,7 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
     return Overview(str(folder.path), groups, best, _command(folder.provenance, "train"))
 
 
-def _dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
+def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
     """Rows of evaluations: the few of many, so that the others are not parsed."""
     if not metrics.exists():
         return []

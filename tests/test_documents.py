@@ -180,6 +180,26 @@ def test_reading_again_gives_what_is_kept(orders, monkeypatch):
     assert all((kept.roles[name] == again.roles[name]).all() for name in kept.roles)
 
 
+def test_lanes_are_parts_of_what_is_drawn(orders, monkeypatch):
+    """Catches documents that are there twice since two hosts drew them, and rows read in vain."""
+    key, size = jax.random.key(4), orders.sizes()["train"]
+    count = size // 4 * 4
+
+    def read(lane, lanes):
+        drawn = orders.draw_lane(key, count, "train", lane, lanes)
+        return [tuple(drawn[i : i + 1].tokens.tolist()) for i in range(len(drawn))]
+
+    whole = read(0, 1)
+    assert [document for lane in range(4) for document in read(lane, 4)] == whole
+    seen = []
+    monkeypatch.setattr(documents_module, "KEPT_TOKENS", 0)
+    file = type(orders._file)
+    read_all = file.read
+    monkeypatch.setattr(file, "read", lambda self, n: seen.extend(n) or read_all(self, n))
+    orders.draw_lane(key, count, "train", 1, 4)
+    assert len(seen) == count // 4
+
+
 # Catches a corruption of another place or class, one that keeps the token, and one that
 # prefers some; and a table that jit cannot hold.
 @pytest.mark.parametrize("role", ["key", "value"])

@@ -5,13 +5,12 @@ moves what has to be moved. Process 0 is the coordinator, and the only one that 
 (`on_main`), but for checkpoints. What a process is told by flags, or by the cluster that started
 it, `initialize` hands to ``jax.distributed``; see docs/hosts.md for the variables.
 
-A process that waits for another which is gone gets an error from the collective it is in, where
-that goes over TCP (gloo on CPUs): `HostLost` for whoever runs under `together`. Elsewhere, and
-when the coordinator is gone, jax itself ends the process after `HEARTBEAT` seconds, with SIGABRT.
+Where one is gone the others cannot go on. Who watches (`initialize`) is told at once; the error
+of a collective that notices is a `HostLost` for whoever runs under `together`; and what neither
+finds, such as a process that hangs, jax ends on all of them after `HEARTBEAT` seconds, by SIGABRT.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -28,6 +27,8 @@ from jax.sharding import Sharding
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import Interrupted, UserError
+from mecheval_jax.partitioning.cluster import check_flags, find_cluster
+from mecheval_jax.partitioning.watch import watch
 
 TIMEOUT = 300
 """Seconds in which all processes have to come."""
@@ -42,6 +43,9 @@ FAREWELL = 10
 class HostLost(Interrupted):
     """Another process is gone, and this one cannot go on without it."""
 
+    def __init__(self, what: str):
+        super().__init__(f"{what}; the same command, started on every host, resumes")
+
 
 class HostsMissing(UserError):
     """Other processes did not come, or cannot be found."""
@@ -52,6 +56,7 @@ def initialize(
     processes: int | None = None,
     process_id: int | None = None,
     timeout: int = TIMEOUT,
+    on_loss: Callable[[HostLost], None] | None = None,
 ) -> None:
     """Join the other processes; nothing happens where there are none.
 
@@ -63,18 +68,14 @@ def initialize(
         processes: how many there are; 1 for a process on its own, whatever the environment says.
         process_id: number of this one, from 0.
         timeout: seconds in which the others have to come.
+        on_loss: called from a thread when a process is gone; it should end this one.
 
     Raises:
         UserError: values that are missing or contradict each other, or others that do not come.
     """
-    flags = {
-        "--coordinator": coordinator,
-        "--processes": processes,
-        "--process_id": process_id,
-    }
-    cluster = _cluster()
-    _check(flags, cluster)
-    explicit = None not in flags.values()
+    cluster = find_cluster()
+    check_flags(coordinator, processes, process_id, cluster)
+    explicit = None not in (coordinator, processes, process_id)
     if cluster is not None and not explicit:
         processes = cluster.processes if processes is None else processes
         process_id = cluster.process_id if process_id is None else process_id
@@ -90,62 +91,8 @@ def initialize(
         "shutdown_timeout_seconds": HEARTBEAT,
     }
     _start(arguments, timeout, may_be_alone=cluster is not None and cluster.name == "TPU")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Cluster:
-    """What started this process, as its environment says.
-
-    Attributes:
-        name: of the cluster's manager.
-        processes, process_id: how many, and which this is; None where jax has to ask for it.
-    """
-
-    name: str
-    processes: int | None = None
-    process_id: int | None = None
-
-
-def _cluster() -> _Cluster | None:
-    """The cluster that this process belongs to; None on a machine on its own."""
-    variables = os.environ
-    for name, count, number in (
-        ("Open MPI", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-        # The step's and not the job's: a shell in an allocation for many is on its own.
-        ("Slurm", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
-    ):
-        if count in variables and number in variables:
-            return _Cluster(name, int(variables[count]), int(variables[number]))
-    # Every pod has the first; a job of several has the second too.
-    if "KUBERNETES_SERVICE_HOST" in variables and "JOB_COMPLETION_INDEX" in variables:
-        return _Cluster("Kubernetes")
-    if "TPU_ML_PLATFORM" in variables:  # jax sets it on machines with TPUs
-        return _Cluster("TPU")
-    return None
-
-
-def _check(flags: Mapping[str, str | int | None], cluster: _Cluster | None) -> None:
-    """Raise UserError for flags that are missing or contradict each other."""
-    coordinator, processes, process_id = flags.values()
-    if coordinator is not None:
-        host, _, port = str(coordinator).rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise UserError(f"--coordinator is {coordinator!r}: give host:port of process 0")
-    if processes is not None and processes < 1:
-        raise UserError(f"--processes is {processes}: it must be at least 1")
-    if None not in (processes, process_id) and not 0 <= process_id < processes:
-        raise UserError(
-            f"--process_id is {process_id}: of {processes} processes it is 0 to {processes - 1}"
-        )
-    given = [flag for flag, value in flags.items() if value is not None]
-    missing = [flag for flag, value in flags.items() if value is None]
-    # On its own whatever the cluster says; or the cluster's, but for where they meet.
-    enough = processes == 1 or (cluster is not None and given == ["--coordinator"])
-    if given and missing and not enough:
-        raise UserError(
-            f"{' and '.join(given)} {'was' if len(given) == 1 else 'were'} given without "
-            f"{' and '.join(missing)}: give all three"
-        )
+    if on_loss is not None and jax.distributed.is_initialized():
+        watch(lambda number: on_loss(HostLost(f"host {number} is gone")))
 
 
 def _start(arguments: Mapping[str, Any], timeout: int, *, may_be_alone: bool) -> None:
@@ -177,8 +124,9 @@ def _start(arguments: Mapping[str, Any], timeout: int, *, may_be_alone: bool) ->
     if may_be_alone and isinstance(failure[0], ValueError):  # "... must be defined"
         return
     raise HostsMissing(
-        f"the other processes cannot be found ({failure[0]}): give --coordinator, --processes and "
-        "--process_id, or --processes=1 to run on this host alone"
+        f"the other processes cannot be found ({failure[0]}): give --coordinator=host:port (and "
+        "--processes and --process_id, where no cluster numbers them), or --processes=1 to run on "
+        "this host alone"
     )
 
 
@@ -295,10 +243,7 @@ def together() -> Iterator[None]:
     except Exception as error:
         text = str(error)
         if several() and any(word in text for word in LOST):
-            raise HostLost(
-                f"another host is gone ({' '.join(text.split())[:160]}); the same command, "
-                "started on every host, resumes"
-            ) from error
+            raise HostLost(f"another host is gone ({' '.join(text.split())[:160]})") from error
         raise
 
 

@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable
 
 import matplotlib
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; their yellow is too pale
 # for a line on white.
@@ -63,6 +65,20 @@ def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots()
+
+
+def accuracy_axis(axes: Axes) -> None:
+    """Let the y axis show accuracies, 0 to 100 %."""
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(axis="y", color="#e0e0e0", linewidth=0.8)
+
+
+def step_axis(axes: Axes, ticks: int = 6) -> None:
+    """Let the x axis show training steps, with so many numbers at most."""
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
 
 
 def inline(path: pathlib.Path, prefix: str, description: str) -> Markup:

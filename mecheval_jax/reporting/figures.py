@@ -13,12 +13,18 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mecheval_jax.evaluation.evidence import CORRUPTION
 from mecheval_jax.evaluation.rule import RESTORED
 from mecheval_jax.reporting.cells import draw_cells
-from mecheval_jax.reporting.drawing import COLOURS, MARKERS, one_axes, styled
+from mecheval_jax.reporting.drawing import (
+    COLOURS,
+    MARKERS,
+    accuracy_axis,
+    one_axes,
+    step_axis,
+    styled,
+)
 from mecheval_jax.reporting.labels import HALO, place_labels
 from mecheval_jax.reporting.tables import COMPONENTS, LOOK_UP, at, attributions, bound
 
@@ -59,12 +65,9 @@ def accuracy_over_steps(
         axes.axhline(floor, color="#555555", linestyle="--", linewidth=1.2, zorder=2)
         handles.append(Line2D([], [], color="#555555", linestyle="--"))
         names.append(f"best heuristic without recall, {floor:.1%}")
-    axes.set(ylim=(-0.02, 1.02), xlabel="training step", ylabel="accuracy")
-    axes.set_yticks(np.linspace(0, 1, 6))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    axes.grid(axis="y", color="#e0e0e0", linewidth=0.8)
+    axes.set(xlabel="training step", ylabel="accuracy")
+    accuracy_axis(axes)
+    step_axis(axes)
     if several:
         handles.append(Line2D([], [], color="#555555", linestyle=":"))
         names.append("dotted: training documents")

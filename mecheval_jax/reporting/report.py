@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 
@@ -13,11 +12,10 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
 from mecheval_jax.reporting import evidence_figures, figures, tables
 from mecheval_jax.reporting.drawing import inline, save
+from mecheval_jax.reporting.page import render
 from mecheval_jax.reporting.progress import say
 from mecheval_jax.reporting.sections import Reported, section
 from mecheval_jax.run_folder import RunFolder, read_json, write_text
-
-TEMPLATE = pathlib.Path(__file__).with_name("report.html.jinja")
 
 NEEDED = {
     "step",
@@ -59,12 +57,8 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         raise UserError(f"output {home} is no folder") from None
     sections = [section(run, f"run{index}") for index, run in enumerate(runs)]
     comparison = _comparison(runs, home) if len(runs) > 1 else None
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     path = home / "report.html"
-    write_text(path, template.render(runs=sections, comparison=comparison))
+    write_text(path, render("report.html.jinja", runs=sections, comparison=comparison))
     say(f"report: {path}")
     return path
 

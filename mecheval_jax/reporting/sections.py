@@ -161,8 +161,8 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
         "grids": grids,
         "analyses": _analyses(run.folder, prefix),
         "csv": str(run.folder.interchange),
-        "config": list(_flat(run.config)),
-        "provenance": list(_flat(origin)),
+        "config": list(rows_of(run.config)),
+        "provenance": list(rows_of(origin)),
         "commands": _commands(run),
     }
 
@@ -296,10 +296,10 @@ def _grid(rows: pd.DataFrame) -> dict[str, Any]:
     return {"roles": roles, "lines": lines}
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def rows_of(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested values as rows of a name with dots and a text."""
     for name, value in values.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from rows_of(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value if isinstance(value, str) else json.dumps(value)

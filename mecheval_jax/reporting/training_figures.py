@@ -6,11 +6,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from mecheval_jax.evaluation.evidence import CORRUPTION
 from mecheval_jax.evaluation.rule import RESTORED
-from mecheval_jax.reporting.drawing import COLOURS, MARKERS, one_axes, styled
+from mecheval_jax.reporting.drawing import COLOURS, MARKERS, one_axes, step_axis, styled
 from mecheval_jax.reporting.tables import LOOK_UP, attributions
 
 OUTPUT = "block_0/block_output"
@@ -66,7 +65,6 @@ def attribution_over_steps(
     place = "input of layer 1" if site == LOOK_UP else "output of layer 0"
     axes.set(xlabel="training step", ylabel=f"attribution at the {place}", ylim=(low, 1.35))
     axes.set_xlim(0, last + max(1, math.ceil(last / 50)))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    step_axis(axes)
     figure.legend(loc="outside lower center", ncols=6, frameon=False)
     return figure

@@ -14,6 +14,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning import distributed
 from mecheval_jax.reporting.live import SweepView
 from mecheval_jax.reporting.progress import say
+from mecheval_jax.reporting.sweep_report import write_sweep_report
 from mecheval_jax.reporting.trackers import check_trackers
 from mecheval_jax.run_folder import versions, write_text
 from mecheval_jax.sweep_folder import SweepFolder
@@ -131,7 +132,7 @@ def _run_one(plan, folder, options, retries, show, preemption) -> Exception | No
 
 
 def collect(folder: SweepFolder) -> dict[str, Any]:
-    """Write the tables of all groups that are finished so far.
+    """Write the tables of all groups that are finished so far, and the report of the sweep.
 
     Returns:
         How many ``members`` they have.
@@ -156,6 +157,7 @@ def collect(folder: SweepFolder) -> dict[str, Any]:
             f"(member {row.member}): accuracy {row.accuracy:.1%} "
             f"[{row.low:.1%}, {row.high:.1%}], floor {row.floor:.1%}{verdict}"
         )
+    write_sweep_report(folder, table, chosen, rates)
     return {"members": int(table["member"].nunique())}
 
 
