@@ -160,17 +160,19 @@ def report_training(mixer):
     return found
 
 
-def report_long(mixer, **options):
+def report_long(mixer, mesh=MESHES[1], **options):
     """What devices exchange in a step whose long convolution is an FFT."""
     changes = {"model.mixer": mixer, "model.mixer_options": options}
     experiment = small.experiment(LONG | changes)
-    mesh = make_mesh()
-    abstract = abstract_state(experiment.model, experiment.training, mesh)
+    mesh = make_mesh(shape=mesh)
+    abstract = abstract_state(experiment.model, experiment.training, mesh, padded=True)
     text = steps_of(experiment, mesh, abstract)[0].as_text()
     return {
         "all_gathers": text.count("all-gather"),
+        "moved": moved_documents(text),
         "all_to_alls": text.count("all-to-all"),
         "ffts": len(re.findall(r" fft\(", text)),
+        "transforms": re.findall(r"= \w+\[([\d,]+)\]\S* fft\(", text),
         "read_length": experiment.task.read_length,
         "shapes": sorted(shapes_in(text)),
     }
@@ -255,6 +257,7 @@ if __name__ == "__main__":
                 "hyena": report_long("hyena"),
                 "base_conv": report_long("base_conv", kernel="implicit"),
                 "h3": report_long("h3", d_state=16),
+                "meshed": report_long("hyena", MESHES[2]),
             },
         }
     json.dump(found, sys.stdout)
