@@ -1,3 +1,3 @@
 """Mechanistic evaluation of sequence models: train them, cut into them, say how they recall."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

@@ -16,7 +16,7 @@ from mecheval_jax import analyses, interventions
 from tests import forked
 from tests.compilation import ROOT, settings
 
-SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "git clone")
+SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "git clone", "sbatch")
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -82,12 +82,9 @@ def test_snippets_on_interventions_follow_one_another():
     assert unnamed <= {"resolve", "site_paths", "validate_positions"}
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "BUILD.md", "docs/interventions.md", "docs/analyses.md"]
-)
-def test_links_lead_somewhere(document):
+@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=str)
+def test_links_lead_somewhere(path):
     """Catches a file that was moved."""
-    path = ROOT / document
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
         assert (path.parent / target).exists(), target
 
