@@ -17,8 +17,6 @@ from mecheval_jax.training.losses import query_scores
 from mecheval_jax.training.step import answer, gradients_and_metrics
 from tests import small
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 EXPERIMENT = small.experiment({"task.queries": 2, "model.layers": 1})
 
 

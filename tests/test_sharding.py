@@ -117,6 +117,15 @@ def test_long_convolutions_stay_on_their_device(report, mixer):
     assert not [shape for shape in found["shapes"] if whole & set(shape)]
 
 
+def test_long_convolutions_share_out_their_channels(report):
+    """Catches transforms of all channels on every device along ``model``."""
+    found = report["long"]["meshed"]
+    assert found["moved"] == []
+    of_documents = [shape.split(",")[:2] for shape in found["transforms"] if shape.count(",") == 2]
+    assert of_documents
+    assert all(shape == [str(BATCH // 4), "8"] for shape in of_documents)  # of 16 channels
+
+
 @pytest.mark.parametrize("where", ["eight", "moved"])
 def test_whole_runs_do_not_depend_on_devices(report, where):
     """Catches evaluation documents that must divide, scores of one device's share, and
