@@ -11,17 +11,14 @@ import time
 from collections.abc import Sequence
 
 import jax
-import numpy as np
 
+from mecheval_jax.benchmarks.training import whole_step
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.partitioning.members import member_mesh
-from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.run_folder import read_rows
 from mecheval_jax.sweep_folder import SweepFolder
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.state import create_state
-from mecheval_jax.training.step import compile_steps
 from mecheval_jax.training.strategies import Strategy
 from mecheval_jax.training.sweep import MEASURED_STEPS, Group, Programs
 
@@ -96,23 +93,8 @@ def strategies() -> None:
         programs = Programs(Group(model, task, runs), member_mesh())
         kinds = (Strategy("vmap", MEMBERS), Strategy("vmap", 4), Strategy("scan"), Strategy("loop"))
         times = [programs.seconds_of(kind) / MEASURED_STEPS / MEMBERS for kind in kinds]
-        alone = _alone(model, task, training)
+        alone = whole_step(model, task, training, 50)
         print(
             f"{mixer:14}{alone * 1e3:8.2f}{times[0] * 1e3:8.2f}{times[1] * 1e3:11.2f}"
             f"{times[2] * 1e3:8.2f}{times[3] * 1e3:8.2f}"
         )
-
-
-def _alone(model: ModelConfig, task: AssociativeRecall, training: TrainingConfig) -> float:
-    """Seconds of a step of the run alone, on one device."""
-    mesh = make_mesh(jax.devices()[:1])
-    state = create_state(model, training, mesh)
-    with jax.set_mesh(mesh):
-        program = compile_steps(state, model, task, training, mesh)
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            state, metrics = program(state, np.int32(50))
-            jax.block_until_ready(metrics)
-            times.append((time.perf_counter() - start) / 50)
-    return min(times[1:])

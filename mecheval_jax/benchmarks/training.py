@@ -17,6 +17,7 @@ from mecheval_jax.benchmarks.timing import matrix_rate, seconds
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.losses import query_scores, weighted_mean
 from mecheval_jax.training.state import create_state
@@ -44,7 +45,7 @@ def training_steps(steps: int) -> None:
         )
         training = TrainingConfig(steps, training_batches=3126, steps_per_dispatch=steps)
         rate = matrix_rate()
-        step = _whole_step(model, task, training, steps)
+        step = whole_step(model, task, training, steps)
         lean, every, whole = (
             _gradient(model, task, training, w) for w in (None, "logits", "layer")
         )
@@ -58,7 +59,8 @@ def training_steps(steps: int) -> None:
     print("and with the last layer whole but logits at the queries")
 
 
-def _whole_step(model, task, training, steps: int) -> float:
+def whole_step(model: ModelConfig, task: Task, training: TrainingConfig, steps: int) -> float:
+    """Seconds of a training step on one device: the median of three stretches of so many steps."""
     mesh = make_mesh(jax.devices()[:1])
     state = create_state(model, training, mesh)
     with jax.set_mesh(mesh):

@@ -18,7 +18,14 @@ from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import training_batch
 from mecheval_jax.training.optimizer import Hyperparameters
 from mecheval_jax.training.state import TrainState, new_state
-from mecheval_jax.training.step import Metrics, is_finite, loss_and_accuracy, train_step
+from mecheval_jax.training.step import (
+    Metrics,
+    is_finite,
+    loss_and_accuracy,
+    no_metrics,
+    note,
+    train_step,
+)
 
 NEVER = -1
 
@@ -68,11 +75,6 @@ def member_step(
     return member.replace(state=after, diverged_at=diverged_at), metrics
 
 
-def no_metrics(training: TrainingConfig) -> Metrics:
-    """Where the metrics of a stretch of steps will stand."""
-    return {name: jnp.full(training.steps_per_dispatch, jnp.nan) for name in ("loss", "accuracy")}
-
-
 def member_steps(
     member: Member,
     first: Int[Array, ""],
@@ -94,8 +96,7 @@ def member_steps(
             task, state.key, state.step, training.batch_size, training.training_batches
         )
         after, metrics = member_step(member, batch, model, task, training)
-        i = state.step - first
-        return after, jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
+        return after, note(history, state.step - first, metrics)
 
     def under_way(carry):
         member, _ = carry

@@ -101,12 +101,13 @@ def train_step(
     return state.replace(step=state.step + 1, params=params, moments=moments), metrics
 
 
-def _no_metrics(training: TrainingConfig) -> Metrics:
+def no_metrics(training: TrainingConfig) -> Metrics:
     """Where the metrics of a stretch of steps will stand."""
     return {name: jnp.full(training.steps_per_dispatch, jnp.nan) for name in ("loss", "accuracy")}
 
 
-def _note(history: Metrics, i: Int[Array, ""], metrics: Metrics) -> Metrics:
+def note(history: Metrics, i: Int[Array, ""], metrics: Metrics) -> Metrics:
+    """A stretch's metrics with those of its step number i."""
     return jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
 
 
@@ -133,9 +134,9 @@ def compile_steps(
                 task, state.key, state.step, training.batch_size, training.training_batches
             )
             state, metrics = train_step(state, batch, model, task, training, mesh)
-            return state, _note(history, i, metrics)
+            return state, note(history, i, metrics)
 
-        return jax.lax.fori_loop(0, count, body, (state, _no_metrics(training)))
+        return jax.lax.fori_loop(0, count, body, (state, no_metrics(training)))
 
     where = jax.tree.map(lambda leaf: leaf.sharding, state)
     return jax.jit(steps, donate_argnums=0, out_shardings=(where, replicated(mesh)))
@@ -157,7 +158,7 @@ class _HostSteps:
 
         def step(state, history, i, batch):
             state, metrics = train_step(state, batch, model, task, training, mesh)
-            return state, _note(history, i, metrics)
+            return state, note(history, i, metrics)
 
         where = jax.tree.map(lambda leaf: leaf.sharding, state)
         self._everywhere = replicated(mesh)
@@ -165,7 +166,7 @@ class _HostSteps:
 
     def __call__(self, state: TrainState, count: int) -> tuple[TrainState, Metrics]:
         # Placed as it comes back from a step: placed otherwise, every bucket is compiled twice.
-        history = place(_no_metrics(self._training), self._everywhere)
+        history = place(no_metrics(self._training), self._everywhere)
         for i in range(count):
             batch = self._documents.batch(self._next)
             state, history = self._step(state, history, jnp.int32(i), batch)

@@ -38,10 +38,10 @@ from mecheval_jax.training.members import (
     member_step,
     member_steps,
     new_member,
-    no_metrics,
 )
 from mecheval_jax.training.optimizer import Hyperparameters
 from mecheval_jax.training.state import hyperparameters_of
+from mecheval_jax.training.step import no_metrics, note
 from mecheval_jax.training.strategies import (
     AUTO,
     Choices,
@@ -322,8 +322,7 @@ class _HostSteps:
         def one(carry, first):
             member, history, batch = carry
             after, metrics = member_step(member, batch, **static)
-            i = member.state.step - first
-            noted = jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
+            noted = note(history, member.state.step - first, metrics)
             keep = functools.partial(jnp.where, member.training)
             return jax.tree.map(keep, (after, noted), (member, history))
 
