@@ -214,6 +214,8 @@ def test_a_single_run(tmp_path):
     (group,) = overview.groups
     assert (group.status.state, group.status.step, group.status.stopped) == ("finished", 30, 1)
     assert advice(overview) == f"all done; python -m launch.report --workdir={tmp_path} shows it"
+    (tmp_path / "report.html").touch()
+    assert advice(overview) == f"all done; {tmp_path}/report.html shows it"
 
 
 def test_what_is_printed(sweep, capsys):
