@@ -191,3 +191,29 @@ def test_documents_that_the_host_draws():
         close(params_of(members, i), state.params)
         ours = [(r["step"], r["split"]) for r in watcher.rows if r["member"] == i]
         assert ours == [(r["step"], r["split"]) for r in rows]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixer", [*small.MIXERS[1:], *small.HYBRIDS, "sliding_window_attention"])
+def test_a_member_of_any_mixer(mixer):
+    """Catches an operation that computes something else under vmap, or mixes members."""
+    base = small.experiment(
+        {
+            "model.mixer": mixer,
+            "model.layers": len(mixer.split(",")),
+            "model.feed_forward": "none",
+            "model.mixer_options": {"head_dim": 16} if "mamba2" in mixer else {},
+        },
+        steps=STEPS,
+        evaluate_every=50,
+        checkpoint_every=50,
+        steps_per_dispatch=25,
+    )
+    runs = [{"learning_rate": 1e-3, "seed": seed, "data_seed": seed} for seed in range(2)]
+    singles = [alone(base, changes) for changes in runs]
+    for strategy in (Strategy("vmap", 2), Strategy("scan")):
+        _, watcher = trained(group_of(base, runs), strategy)
+        for i, (_, rows) in enumerate(singles):
+            found = [row for row in watcher.rows if row["member"] == i]
+            for row, expected in zip(found, rows, strict=True):
+                np.testing.assert_allclose(row["loss"], expected["loss"], atol=1e-5)
