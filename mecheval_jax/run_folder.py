@@ -19,6 +19,7 @@ import json
 import os
 import pathlib
 import platform
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -76,7 +77,7 @@ class RunFolder:
             raise UserError(f"workdir {self.path} is a file")
         if self.config.exists():
             self._check_same(experiment)
-        elif self.path.exists() and any(not _is_draft(path) for path in self.path.iterdir()):
+        elif self.path.exists() and any(not is_draft(path) for path in self.path.iterdir()):
             raise UserError(f"workdir {self.path} is not empty and holds no run: choose another")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -153,13 +154,14 @@ DRAFT = ".part"
 """Ending of a file that is being written; a kill may leave one behind."""
 
 
-def _is_draft(path: pathlib.Path) -> bool:
+def is_draft(path: pathlib.Path) -> bool:
+    """Whether a file is one that was not written to its end."""
     return path.name.endswith(DRAFT)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_name(path.name + DRAFT)
+    """Write a file whole or not at all; of several processes that do, the last one counts."""
+    draft = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{DRAFT}")
     draft.write_text(text)
     draft.replace(path)
 
