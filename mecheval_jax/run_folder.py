@@ -161,8 +161,13 @@ def is_draft(path: pathlib.Path) -> bool:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write a file whole or not at all; of several processes that do, the last one counts."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """The same of bytes."""
     draft = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{DRAFT}")
-    draft.write_text(text)
+    draft.write_bytes(content)
     draft.replace(path)
 
 
