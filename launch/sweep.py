@@ -47,13 +47,13 @@ def main():
 
     shard = launchers.parse_shard(SHARD.value) if SHARD.value else None
     sweep = plan.read_sweep(CONFIG.value, command_line.config_file(), GRID.value)
+    options = Options(STRATEGY.value, AT_ONCE.value, INTERVENTIONS.value, tuple(WRITERS.value))
     if LAUNCHER.value != "none":
         outcome = run.launch_sweep(
             sweep, WORKDIR.value, LAUNCHER.value, sys.argv[1:], GROUPS.value, shard,
             SLURM.value, JOBS_AT_ONCE.value,
         )  # fmt: skip
     else:
-        options = Options(STRATEGY.value, AT_ONCE.value, INTERVENTIONS.value, tuple(WRITERS.value))
         outcome = run.run_sweep(sweep, WORKDIR.value, options, GROUPS.value, shard, RETRIES.value)
     run.report_failures(outcome)
 

@@ -77,7 +77,7 @@ class RunFolder:
             raise UserError(f"workdir {self.path} is a file")
         if self.config.exists():
             self._check_same(experiment)
-        elif self.path.exists() and any(not _is_draft(path) for path in self.path.iterdir()):
+        elif self.path.exists() and any(not is_draft(path) for path in self.path.iterdir()):
             raise UserError(f"workdir {self.path} is not empty and holds no run: choose another")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -154,15 +154,20 @@ DRAFT = ".part"
 """Ending of a file that is being written; a kill may leave one behind."""
 
 
-def _is_draft(path: pathlib.Path) -> bool:
+def is_draft(path: pathlib.Path) -> bool:
+    """Whether a file is one that was not written to its end."""
     return path.name.endswith(DRAFT)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    # Shards of a sweep may write the same table at the same time.
+    """Write a file whole or not at all; of several processes that do, the last one counts."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """The same of bytes."""
     draft = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{DRAFT}")
-    draft.write_text(text)
+    draft.write_bytes(content)
     draft.replace(path)
 
 

@@ -105,6 +105,13 @@ class GroupFolder:
         known = {field.name for field in dataclasses.fields(GroupStatus)}
         status = GroupStatus(**{name: value for name, value in values.items() if name in known})
         choose(f"state in {self.status}", status.state, STATES)
+        if status.state == "running":
+            try:
+                datetime.datetime.fromisoformat(status.updated)
+            except (TypeError, ValueError):
+                raise UserError(
+                    f"{self.status} is damaged: updated is {status.updated!r}, which is no time"
+                ) from None
         return status
 
     def write_status(self, status: GroupStatus) -> None:
@@ -139,11 +146,15 @@ class SweepFolder:
         (for each its ``name``, ``title`` and the numbers of its ``members``).
 
         Raises:
-            UserError: the folder holds no sweep.
+            UserError: the folder holds no sweep, or a damaged file.
         """
         if not self.sweep.exists():
             raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")
-        return read_json(self.sweep)
+        values = read_json(self.sweep)
+        for name, kind in (("base", dict), ("members", list), ("groups", list)):
+            if not isinstance(values.get(name), kind):
+                raise UserError(f"{self.sweep} is damaged: it lacks {name}")
+        return values
 
     def groups(self) -> list[GroupFolder]:
         """The folders of all groups, in order.

@@ -8,7 +8,6 @@ import datetime
 import json
 import os
 import pathlib
-import re
 import shlex
 import socket
 from collections.abc import Iterable, Sequence
@@ -243,10 +242,25 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+def without_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Arguments of a program but for some flags, and what stands after them as their values."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+            continue
+        name, given, _ = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name in names:
+            skip = not given
+            continue
+        kept.append(argument)
+    return kept
+
+
 def _command(provenance: pathlib.Path, program: str) -> str | None:
     arguments = read_json(provenance).get("arguments") if provenance.exists() else None
     if arguments is None:
         return None
     # What a process, or a job, was given of a sweep is no more than its part.
-    whole = [one for one in arguments if not re.match(r"--?(shard|groups)=", one)]
+    whole = without_flags(arguments, ("shard", "groups"))
     return shlex.join(["python", "-m", f"launch.{program}", *whole])

@@ -6,13 +6,21 @@ import jax
 import numpy as np
 import pytest
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning.members import member_mesh, place
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.training.loop import Diverged, fit
 from mecheval_jax.training.members import NEVER
 from mecheval_jax.training.state import create_state
-from mecheval_jax.training.strategies import Strategy
-from mecheval_jax.training.sweep import Group, Programs, fit_group, restored, saved_part
+from mecheval_jax.training.strategies import Choices, Strategy
+from mecheval_jax.training.sweep import (
+    Group,
+    Programs,
+    choose_strategy,
+    fit_group,
+    restored,
+    saved_part,
+)
 from tests import small
 from tests.test_training import Nowhere
 
@@ -173,6 +181,15 @@ def test_leaving_saves_and_goes_on_later():
     assert np.array_equal(members.state.step, [25] * 4)
 
 
+def test_a_group_with_nothing_left_says_so():
+    """Catches a status of members that train, where all were through before."""
+    base = experiment()
+    members, _ = trained(group_of(base, MEMBERS[3:]))
+    _, watcher = trained(group_of(base, MEMBERS[3:]), members=members)
+    assert watcher.rows == []
+    assert (watcher.standing.step, watcher.standing.training, watcher.standing.taken) == (60, 0, 0)
+
+
 def test_documents_that_the_host_draws():
     """Catches members that get each other's documents, and widths that change a member."""
     task = {"name": "treecall", "terminals": 8, "longest": 30, "seed": 1}
@@ -191,6 +208,9 @@ def test_documents_that_the_host_draws():
         close(params_of(members, i), state.params)
         ours = [(r["step"], r["split"]) for r in watcher.rows if r["member"] == i]
         assert ours == [(r["step"], r["split"]) for r in rows]
+    programs = Programs(group_of(base, runs), member_mesh(jax.devices()[:1]))
+    with pytest.raises(UserError, match="'loop' cannot compute documents that the host draws"):
+        choose_strategy(programs, Choices(None), "key", None, "loop", print)
 
 
 @pytest.mark.slow

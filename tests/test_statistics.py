@@ -56,6 +56,13 @@ def test_wilson_against_scipy(confidence):
             assert ours == pytest.approx(tuple(theirs), abs=1e-12)
 
 
+def test_wilson_at_none_and_all():
+    """Catches a share that rounding puts outside its own interval."""
+    for trials in range(1, 200):
+        assert wilson(0.0, trials)[0] == 0.0
+        assert wilson(float(trials), trials)[1] == 1.0
+
+
 def test_wilson_of_nothing():
     """Catches a division by zero, or certainty, where nothing was tried."""
     assert wilson(0.0, 0) == (0.0, 1.0)

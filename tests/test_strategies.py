@@ -1,6 +1,8 @@
 """How members are computed: what fits, what was chosen before, what is chosen now."""
 
+import gc
 import json
+import weakref
 
 import jax
 import pytest
@@ -82,6 +84,25 @@ def test_a_choice_is_measured_once(programs, tmp_path, monkeypatch):
     assert chosen(kind="scan") == Strategy("scan")
     assert chosen(at_once=2) == Strategy("vmap", 2)
     assert len(measured) == 3
+
+
+def test_compiled_programs_go_with_their_group(programs):
+    """Catches executables of all groups of a sweep that stay in memory until its end."""
+    mine = Programs(programs.group, programs.mesh)
+    assert mine.steps(Strategy("scan")) is mine.steps(Strategy("scan"))
+    gone = weakref.ref(mine)
+    del mine
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_time_is_that_of_a_step(tmp_path, monkeypatch):
+    """Catches a time of few steps that is divided by the usual number."""
+    short = Programs(group_of(experiment(steps_per_dispatch=2)), member_mesh(jax.devices()[:1]))
+    monkeypatch.setattr(engine.Programs, "seconds_of", lambda self, strategy: 0.008)
+    said = []
+    choose_strategy(short, Choices(None), "key", None, "auto", said.append)
+    assert "scan 1.00 ms" in said[-1]  # two steps of four members
 
 
 def test_measuring_takes_real_steps(programs, monkeypatch):

@@ -1,11 +1,16 @@
 """What a sweep consists of, and what it cannot."""
 
 import json
+import os
+import pathlib
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import grids, recall
 from mecheval_jax.errors import UserError
+from mecheval_jax.run_folder import write_text
 from mecheval_jax.sweep_folder import SweepFolder
 from mecheval_jax.sweeps.plan import (
     changes_of_file,
@@ -67,12 +72,26 @@ def test_another_shape_is_another_group(section, field, value):
         ([{"model.mixer": "mambo"}], r"member 0 .*'mambo'.*'mamba'"),
         ([{}, {"training.learning_rate": -1.0}], "member 1 .*learning_rate is -1"),
         ([{"training.seed": 1}, {"training.seed": 0}, {}], "members 1 and 2 are the same run"),
+        ([{}, {"training.learning_rate": "1e-3"}], "member 1 .*is '1e-3': it takes a number"),
+        ([{"training.seed": 1.5}], r"seed is 1\.5: it takes a whole number"),
+        ([{"model.width": True}], "width is True: it takes a whole number"),
+        ([{"training.seed": None}], "member 0 .*another type"),
     ],
 )
 def test_sweeps_that_cannot_be(changes, message):
     """Catches a mistake in the last member that is found after the first was trained."""
     with pytest.raises(UserError, match=message):
         plan(BASE, changes)
+
+
+def test_values_that_numpy_made(tmp_path):
+    """Catches numbers that JSON cannot hold, found when the folder is made already."""
+    seeds = grids.axis("training.seed", np.arange(2))
+    sweep = plan(BASE, grids.product(grids.axis("training.learning_rate", jnp.ones(1)), seeds))
+    assert sweep.changes[1] == {"training.learning_rate": 1.0, "training.seed": 1}
+    folder = SweepFolder(tmp_path / "sweep")
+    open_folder(folder, sweep)
+    assert read_plan(folder) == sweep
 
 
 def test_grid_of_the_command_line():
@@ -94,12 +113,19 @@ def test_grid_of_the_command_line():
         ("seed=1", "'seed'"),
         ("training.seed=a", "seed=a: it takes a int"),
         ("model.tied=yes", "tied=yes: True or False"),
+        ("evaluation.roles=key", r"roles takes a tuple: vary it in sweep\(\)"),
     ],
 )
 def test_mistakes_in_a_grid(text, message):
     """Catches a traceback for a typo."""
     with pytest.raises(UserError, match=message):
         changes_of_grid([text], recall.get_config())
+
+
+def test_a_field_twice_in_a_grid():
+    """Catches values that are dropped without a word."""
+    with pytest.raises(UserError, match=r"training\.seed is there twice"):
+        changes_of_grid(["training.seed=0", "training.seed=1"], recall.get_config())
 
 
 def test_sweep_of_a_file(tmp_path):
@@ -132,6 +158,8 @@ def test_a_folder_holds_one_sweep(tmp_path):
     folder = SweepFolder(tmp_path / "sweep")
     open_folder(folder, sweep)
     open_folder(folder, sweep)
+    folder.sweep.unlink()
+    open_folder(folder, sweep)  # killed before it was written, or another shard is about to
     assert read_plan(folder) == sweep
     assert json.loads(folder.provenance.read_text())["config_hash"]
     for other, message in (
@@ -153,3 +181,21 @@ def test_a_folder_holds_one_sweep(tmp_path):
         SweepFolder(tmp_path / "run").groups()
     with pytest.raises(UserError, match="'groop'"):
         sweep.chosen(["groop"])
+    folder.sweep.write_text("{}")
+    with pytest.raises(UserError, match=r"sweep\.json is damaged: it lacks base"):
+        folder.groups()
+
+
+def test_processes_that_write_one_file_at_once(tmp_path, monkeypatch):
+    """Catches a draft that two shards share, and that one of them takes from the other."""
+    replace = pathlib.Path.replace
+
+    def replace_later(path, target):
+        monkeypatch.setattr(pathlib.Path, "replace", replace)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        write_text(target, "other")
+        return replace(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", replace_later)
+    write_text(tmp_path / "table.csv", "ours")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.csv", "ours")]

@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
-from mecheval_jax.reporting import sweep_figures, sweep_report
+from mecheval_jax.reporting import drawing, sweep_figures, sweep_report
 from mecheval_jax.sweeps.plan import plan
 from mecheval_jax.sweeps.results import best
 from mecheval_jax.sweeps.run import collect
@@ -92,6 +93,22 @@ def test_figures_are_left_in_two_formats(swept):
     """Catches a figure that is in the page alone."""
     names = {path.name for path in swept.figures.iterdir()}
     assert names == {f"{name}.{kind}" for name in sweep_report.READINGS for kind in ("png", "svg")}
+
+
+def test_a_figure_is_never_there_by_half(tmp_path, monkeypatch):
+    """Catches a shard of a sweep that puts into its page what another has begun to draw."""
+    figure, _ = drawing.one_axes(2.0, 2.0)
+    path = drawing.save(figure, tmp_path, "one")
+    whole, savefig = path.read_text(), Figure.savefig
+
+    def draw(self, *arguments, **options):
+        savefig(self, *arguments, **options)
+        assert path.read_text() == whole
+
+    monkeypatch.setattr(Figure, "savefig", draw)
+    drawing.save(drawing.one_axes(3.0, 3.0)[0], tmp_path, "one")
+    assert path.read_text() != whole
+    assert {each.name for each in tmp_path.iterdir()} == {"one.png", "one.svg"}
 
 
 def test_the_page_says_what_was_found(text):

@@ -250,6 +250,39 @@ def test_less_can_be_measured(tmp_path):
     assert not (member(folder, 0) / "interchange.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"at_once": 0}, "members at once are 0"),
+        ({"at_once": 2, "strategy": "scan"}, "by vmap alone, not by the strategy 'scan'"),
+        ({"interventions": "all"}, "'all'"),
+        ({"writers": ("tensorbord",)}, "'tensorboard'"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    """Catches a number that is taken for another, or a flag that counts for nothing."""
+    with pytest.raises(UserError, match=message):
+        Options(**options)
+
+
+def test_a_shard_that_ends_while_tables_are_written(finished, tmp_path, monkeypatch):
+    """Catches tables of the last shard that one before it overwrites with less."""
+    shutil.copytree(finished.path, tmp_path / "sweep")
+    folder = SweepFolder(tmp_path / "sweep")
+    late = folder.groups()[1].table
+    text = late.read_text()
+    late.unlink()
+    write = sweeps.write_sweep_report
+
+    def write_report(*arguments):
+        late.write_text(text)
+        write(*arguments)
+
+    monkeypatch.setattr(sweeps, "write_sweep_report", write_report)
+    assert sweeps.collect(folder) == {"members": 6}
+    assert folder.members.read_bytes() == finished.members.read_bytes()
+
+
 def test_shards_share_the_groups(finished, tmp_path):
     """Catches groups that nobody runs, or two."""
     for i in (0, 1):

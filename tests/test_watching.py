@@ -42,7 +42,7 @@ def sweep(tmp_path):
     members = [{"training.seed": i, "training.steps": 100 + i} for i in range(6)]
     base = {"training": {"steps": 100}}
     write_json(folder.sweep, {"base": base, "members": members, "groups": groups})
-    arguments = ["--config=c.py", "--shard=1/2", f"--workdir={folder.path}"]
+    arguments = ["--config=c.py", "--shard=1/2", "--groups", "g0", f"--workdir={folder.path}"]
     write_json(folder.provenance, {"arguments": arguments})
     done = status("finished", members=2, step=100, stopped=1, best_accuracy=0.9, seconds=7.0)
     folder.group("g0").write_status(done)
@@ -93,6 +93,14 @@ def test_a_process_that_is_gone(sweep):
     assert [one.status.state for one in overview.groups] == ["finished", "dead", "waiting"]
     assert advice(overview).startswith("nothing runs; to go on: python -m launch.sweep --config")
     assert json.loads(group.status.read_text())["state"] == "running"  # reading changes nothing
+
+
+def test_a_status_that_is_damaged(sweep):
+    """Catches a traceback."""
+    group = sweep.group("g1")
+    write_json(group.status, json.loads(group.status.read_text()) | {"updated": ""})
+    with pytest.raises(UserError, match=r"status\.json is damaged: updated is ''"):
+        read_overview(sweep.path)
 
 
 def test_a_group_on_another_machine():

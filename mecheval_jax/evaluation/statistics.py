@@ -30,7 +30,10 @@ def wilson(successes: float, trials: int, confidence: float = 0.95) -> Interval:
     centre = share + z**2 / (2 * trials)
     spread = z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     scale = 1 + z**2 / trials
-    return max(0.0, float((centre - spread) / scale)), min(1.0, float((centre + spread) / scale))
+    # Of none and of all, one end is the share itself, which rounding would miss.
+    low = max(0.0, float((centre - spread) / scale)) if successes > 0 else 0.0
+    high = min(1.0, float((centre + spread) / scale)) if successes < trials else 1.0
+    return low, high
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ display. The same data give the same SVG, byte for byte.
 """
 
 import functools
+import io
 import pathlib
 import re
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from mecheval_jax.run_folder import write_bytes
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; their yellow is too pale
 # for a line on white.
@@ -53,11 +56,16 @@ def styled(draw: Callable) -> Callable:
 def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
     """Write ``name.png`` and ``name.svg``; returns the path of the SVG."""
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
-    path = folder / f"{name}.svg"
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(path, metadata=nothing)
-    return path
+    for options in (
+        {"format": "png", "dpi": 150, "metadata": {"Software": None}},
+        {"format": "svg", "metadata": nothing},
+    ):
+        drawn = io.BytesIO()
+        figure.savefig(drawn, **options)
+        # Whole or not at all: another shard of a sweep may draw, and read, the same.
+        write_bytes(folder / f"{name}.{options['format']}", drawn.getvalue())
+    return folder / f"{name}.svg"
 
 
 def one_axes(width: float, height: float) -> tuple[Figure, Axes]:

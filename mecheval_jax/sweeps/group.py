@@ -11,12 +11,14 @@ import jax
 import numpy as np
 
 from mecheval_jax.command_line import cache_folder
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.behaviour import Answers, documents_of
 from mecheval_jax.evaluation.findings import Inquiry
 from mecheval_jax.partitioning.distributed import fetch, is_main, on_main
 from mecheval_jax.partitioning.members import member_mesh, on_members, place
 from mecheval_jax.reporting.progress import say
 from mecheval_jax.reporting.record import Record, record_answers
+from mecheval_jax.reporting.trackers import check_trackers
 from mecheval_jax.reporting.writers import Writer, open_writers
 from mecheval_jax.run_folder import RunFolder, read_json, write_json, write_text
 from mecheval_jax.sweep_folder import GroupFolder, GroupStatus
@@ -25,7 +27,7 @@ from mecheval_jax.sweeps.results import member_rows, table_of
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.members import NEVER, Member, new_member
 from mecheval_jax.training.preemption import Preempted, Preemption
-from mecheval_jax.training.strategies import AUTO, Choices, Strategy
+from mecheval_jax.training.strategies import AUTO, KINDS, Choices, Strategy
 from mecheval_jax.training.sweep import (
     Group,
     Programs,
@@ -53,12 +55,27 @@ class Options:
         at_once: members that a device computes together; by its memory if None.
         interventions: of `SITES`.
         writers: of `reporting.trackers.TRACKERS`, which get the metrics beside the files.
+
+    Raises:
+        UserError: a value that cannot be, or a writer whose package is not installed.
     """
 
     strategy: str = AUTO
     at_once: int | None = None
     interventions: str = "full"
     writers: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        choose("strategy", self.strategy, (AUTO, *KINDS))
+        choose("interventions", self.interventions, SITES)
+        check_trackers(self.writers)
+        if self.at_once is not None and self.at_once < 1:
+            raise UserError(f"members at once are {self.at_once}: at least 1")
+        if self.at_once is not None and self.strategy not in (AUTO, "vmap"):
+            raise UserError(
+                f"{self.at_once} members at once are computed by vmap alone, not by the strategy "
+                f"{self.strategy!r}"
+            )
 
 
 class _Hooks:
@@ -81,7 +98,8 @@ class _Hooks:
         status.step, status.training = standing.step, standing.training
         status.diverged = int((standing.diverged_at != NEVER).sum())
         status.stopped = int((standing.stopped_at != NEVER).sum())
-        status.rate = standing.taken / max(standing.seconds, 1e-9)
+        if standing.taken:  # not in a stretch in which nothing was left to do
+            status.rate = standing.taken / max(standing.seconds, 1e-9)
         status.seconds += standing.seconds
         self.tell()
 

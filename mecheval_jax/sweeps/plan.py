@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment, from_config
-from mecheval_jax.run_folder import differences, provenance, write_json
+from mecheval_jax.run_folder import differences, is_draft, provenance, write_json
 from mecheval_jax.sweep_folder import SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
 
@@ -107,6 +107,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     sections = base.to_dict() if isinstance(base, ConfigDict) else dict(base)
     if not changes:
         raise UserError("the sweep has no members: sweep() gives an empty list")
+    changes = [{str(path): _plain(value) for path, value in each.items()} for each in changes]
     experiments: list[Experiment] = []
     built: dict[str, Experiment] = {}  # a task may have files to read: once is enough
     for number, change in enumerate(changes):
@@ -120,6 +121,11 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
             experiments.append(built[shape])
         except UserError as error:
             raise UserError(f"member {number} ({_listed(change)}): {error}") from None
+        except TypeError as error:  # such as a field that cannot be None
+            raise UserError(
+                f"member {number} ({_listed(change)}): a value of another type than the field's "
+                f"({error})"
+            ) from None
     seen: dict[str, int] = {}
     groups: dict[Experiment, list[int]] = {}
     for number, experiment in enumerate(experiments):
@@ -153,8 +159,33 @@ def _changed(sections: Mapping[str, Any], change: Changes) -> dict[str, Any]:
         section, _, field = path.partition(".")
         choose("section", section, changed)
         choose(f"field of {section}", field, changed[section])
-        changed[section][field] = value
+        changed[section][field] = _typed(path, value, changed[section][field])
     return changed
+
+
+def _typed(path: str, value: Any, known: Any) -> Any:
+    """A value as the type that the field has; what is None so far may become anything."""
+    kind = type(known)
+    if known is None or value is None or kind not in (bool, int, float, str):
+        return value
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    fits = {
+        bool: isinstance(value, bool),
+        int: whole and not isinstance(value, bool),
+        float: isinstance(value, (int, float)) and not isinstance(value, bool),
+        str: isinstance(value, str),
+    }
+    if not fits[kind]:
+        raise UserError(f"{path} is {value!r}: it takes {KINDS[kind]}")
+    return kind(value)
+
+
+KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy or jax as Python's own, which JSON can hold."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def _listed(change: Changes) -> str:
@@ -216,7 +247,8 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
     Values are read as the type that the field has in the base config.
 
     Raises:
-        UserError: an unknown field, no values, or values of another type.
+        UserError: an unknown field, one that is there twice or takes no single value, no values,
+            or values of another type.
     """
     combined: list[Changes] = [{}]
     for text in axes:
@@ -226,7 +258,12 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
             raise UserError(f"--grid={text}: write field=value,value,... (training.seed=0,1,2)")
         choose("section", section, base)
         choose(f"field of {section}", field, base[section])
-        values = [_read(path, value, base[section].get_type(field)) for value in listed.split(",")]
+        if path in combined[0]:
+            raise UserError(f"--grid: {path} is there twice: give all of its values in one")
+        kind = base[section].get_type(field)
+        if kind not in (bool, int, float, str):
+            raise UserError(f"--grid: {path} takes a {kind.__name__}: vary it in sweep()")
+        values = [_read(path, value, kind) for value in listed.split(",")]
         combined = [{**change, path: value} for change in combined for value in values]
     return combined
 
@@ -254,7 +291,9 @@ def open_folder(folder: SweepFolder, sweep: Sweep) -> None:
     if folder.sweep.exists():
         _check_same(folder, sweep)
         return
-    if path.exists() and any(not each.name.endswith(".part") for each in path.iterdir()):
+    # One without the sweep's own file was broken off, or another shard is about to write it.
+    first = folder.provenance.name
+    if path.exists() and any(not (is_draft(p) or p.name == first) for p in path.iterdir()):
         raise UserError(f"workdir {path} is not empty and holds no sweep: choose another")
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -88,7 +88,7 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
         ascending=[True, False, True, True],
         na_position="last",
     )
-    chosen = members.groupby("group", sort=False).head(1).reset_index(drop=True)
+    chosen = members.drop_duplicates("group").reset_index(drop=True)
     columns = [*SHAPE, "member", *HYPERPARAMETERS, "dev_accuracy", "accuracy", "low", "high"]
     return chosen[[*columns, "floor", "verdict"]]
 

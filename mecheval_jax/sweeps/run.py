@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +16,9 @@ from mecheval_jax.partitioning import distributed
 from mecheval_jax.reporting.live import SweepView
 from mecheval_jax.reporting.progress import say
 from mecheval_jax.reporting.sweep_report import write_sweep_report
-from mecheval_jax.reporting.trackers import check_trackers
 from mecheval_jax.run_folder import versions, write_text
 from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.sweep_status import without_flags
 from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import (
     JobEnd,
@@ -67,11 +68,10 @@ def run_sweep(
         retries: how often a group that fails is run again.
 
     Raises:
-        UserError: a workdir of another sweep, unknown groups, a writer that is not installed, or
-            the mistake for which a group could not be run.
+        UserError: a workdir of another sweep, unknown groups, or the mistake for which a group
+            could not be run.
         Interrupted: SIGTERM came, and what was trained is saved; or another process is gone.
     """
-    check_trackers(options.writers)
     folder = SweepFolder(workdir)
     plans = _shared(sweep.chosen(names), shard)
     failed: dict[str, Exception] = {}
@@ -137,9 +137,18 @@ def collect(folder: SweepFolder) -> dict[str, Any]:
     Returns:
         How many ``members`` they have.
     """
-    tables = [group.table for group in folder.groups() if group.table.exists()]
-    if not tables:
-        return {"members": 0}
+    written: list[pathlib.Path] = []
+    count = 0
+    while (tables := _tables(folder)) != written:  # another shard may end in the meantime
+        count, written = _collect(folder, tables), tables
+    return {"members": count}
+
+
+def _tables(folder: SweepFolder) -> list[pathlib.Path]:
+    return [group.table for group in folder.groups() if group.table.exists()]
+
+
+def _collect(folder: SweepFolder, tables: Sequence[pathlib.Path]) -> int:
     # As text: what was measured is not read as numbers and written again.
     texts = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in tables])
     texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
@@ -158,7 +167,7 @@ def collect(folder: SweepFolder) -> dict[str, Any]:
             f"[{row.low:.1%}, {row.high:.1%}], floor {row.floor:.1%}{verdict}"
         )
     write_sweep_report(folder, table, chosen, rates)
-    return {"members": int(table["member"].nunique())}
+    return int(table["member"].nunique())
 
 
 LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once")
@@ -196,7 +205,7 @@ def launch_sweep(
     plans = _shared(sweep.chosen(names), shard)
     open_folder(folder, sweep)
     open_groups = [p for p in plans if folder.group(p.name).read_status().state != "finished"]
-    program = [sys.executable, "-m", "launch.sweep", *_repeated(arguments)]
+    program = [sys.executable, "-m", "launch.sweep", *without_flags(arguments, LAUNCHER_FLAGS)]
     commands = {plan.name: [*program, f"--groups={plan.name}"] for plan in open_groups}
     ends: list[JobEnd] = []
     if commands:
@@ -206,21 +215,6 @@ def launch_sweep(
     bad = {end.name: end for end in ends if end.state != "finished"}
     error = RuntimeError(f"see {next(iter(bad.values())).log}") if bad else None
     return Outcome(tuple(p.name for p in plans if p.name not in bad), tuple(bad), error)
-
-
-def _repeated(arguments: Sequence[str]) -> list[str]:
-    """The flags that a job's command has, too."""
-    repeated, skip = [], False
-    for argument in arguments:
-        if skip:
-            skip = False
-            continue
-        name, given, _ = argument.lstrip("-").partition("=")
-        if argument.startswith("-") and name in LAUNCHER_FLAGS:
-            skip = not given
-            continue
-        repeated.append(argument)
-    return repeated
 
 
 def report_failures(outcome: Outcome) -> None:

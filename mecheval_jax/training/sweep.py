@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.partitioning.distributed import on_main
 from mecheval_jax.partitioning.members import (
@@ -153,6 +154,7 @@ class Programs:
         birth = on_members(functools.partial(new_member, group.model), mesh, self.on_each)
         self._birth = jax.jit(birth)
         self._hyperparameters = hyperparameters
+        self._compiled: dict[Strategy, Any] = {}
 
     def create(self) -> Member:
         """All members before their first step, each on the device where it lives."""
@@ -166,9 +168,13 @@ class Programs:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
         )
 
-    @functools.cache  # noqa: B019  the programs live as long as their group
     def steps(self, strategy: Strategy):
         """The compiled steps of a traceable task: (members, first, stop) -> (members, metrics)."""
+        if strategy not in self._compiled:
+            self._compiled[strategy] = self._compile_steps(strategy)
+        return self._compiled[strategy]
+
+    def _compile_steps(self, strategy: Strategy):
         one = functools.partial(member_steps, **self._static)
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
         if strategy.kind != "loop":
@@ -200,12 +206,16 @@ class Programs:
         free = on_main(lambda: free_memory(self.mesh.local_devices[0]))
         return Estimate(self.on_each, free, resident, working)
 
+    @property
+    def measured_steps(self) -> int:
+        """Steps of each member that `seconds_of` takes the time of: one dispatch at most."""
+        return min(MEASURED_STEPS, self.group.training.steps_per_dispatch)
+
     def seconds_of(self, strategy: Strategy) -> float:
-        """Time of `MEASURED_STEPS` steps of every member; the lower of two measurements."""
+        """Time of `measured_steps` steps of every member; the lower of two measurements."""
         endless = self._hyperparameters.replace(steps=self._hyperparameters.steps * 0 + 2**30)
         run, members = self.steps(strategy), self._birth(endless)
-        times, step = [], 0
-        count = min(MEASURED_STEPS, self.group.training.steps_per_dispatch)
+        times, step, count = [], 0, self.measured_steps
         for _ in range(3):  # the first also pays for what is done once
             start = time.perf_counter()
             members, metrics = run(members, np.int32(step), np.int32(step + count))
@@ -249,9 +259,14 @@ def choose_strategy(
         say: told what was chosen and why.
 
     Raises:
-        UserError: more members than fit; it says how many do.
+        UserError: more members than fit, and how many do; or a strategy that cannot compute them.
     """
     traceable = programs.group.task.traceable
+    if not traceable and kind not in (AUTO, "vmap"):
+        raise UserError(
+            f"strategy {kind!r} cannot compute documents that the host draws: vmap can, "
+            "with --members_at_once=1 one member after the other"
+        )
     estimate = programs.estimate() if traceable else None
     if estimate is not None:
         estimate.check(at_once)
@@ -272,7 +287,7 @@ def choose_strategy(
         return known
     candidates = [Strategy("vmap", together), Strategy("scan"), Strategy("loop")]
     chosen, times = fastest(candidates, programs.seconds_of)
-    steps = len(programs.group.runs) * MEASURED_STEPS
+    steps = len(programs.group.runs) * programs.measured_steps
     listed = ", ".join(f"{name} {1e3 * t / steps:.2f} ms" for name, t in times.items())
     say(f"members are computed by {chosen} (a step of a member: {listed})")
     on_main(lambda: choices.put(key, dataclasses.asdict(chosen)))
@@ -402,6 +417,7 @@ def fit_group(
     evaluate = programs.evaluate(strategy)
     documents = place(development_documents(group), programs.mesh)
     ledger = _Ledger(group, fetch(_standing(members)), fetch, hooks)
+    ledger.tell(ledger.step, 0, 0.0)
     step, saved = ledger.step, ledger.step
     pending = None
     while ledger.learning:
@@ -438,34 +454,46 @@ class _Ledger:
         self._count = len(group.runs)
         # Stretches end where any member stops; each has its rows where it would stop alone.
         self._since = [collections.defaultdict(list) for _ in group.runs]
-        self._steps, _, _, learning = (values[: self._count] for values in standing)
+        self._note(standing)
         self.step = int(self._steps.max())
-        self.learning = bool(learning.any())
         self._clock = time.monotonic()
+
+    def _note(self, standing) -> None:
+        own = (values[: self._count] for values in standing)
+        self._steps, self._diverged_at, self._stopped_at, self._learning = own
+
+    @property
+    def learning(self) -> bool:
+        """Whether any member still learns."""
+        return bool(self._learning.any())
+
+    def tell(self, step: int, taken: int, seconds: float) -> None:
+        """Say how the group is doing at a stop."""
+        training = int(self._learning.sum())
+        ends = (self._diverged_at, self._stopped_at)
+        self._hooks.advance(Standing(step, self._steps, *ends, training, taken, seconds))
 
     def settle(self, stop: int, standing: PyTree, metrics: PyTree, scores: PyTree | None) -> None:
         """Record a stretch, once the devices are through with it."""
         standing, metrics, scores = self._fetch((standing, metrics, scores))
-        steps, diverged_at, stopped_at, learning = (values[: self._count] for values in standing)
-        taken = steps - self._steps
+        before = self._steps
+        self._note(standing)
+        taken = self._steps - before
         for i in np.flatnonzero(taken):
             for name, of in metrics.items():
                 self._since[i][name].append(of[i, : taken[i]])
-            if learning[i] and not is_stop(stop, self._group.runs[i]):
+            if self._learning[i] and not is_stop(stop, self._group.runs[i]):
                 continue
             row = {name: np.concatenate(of).mean() for name, of in self._since[i].items()}
             self._since[i].clear()
-            self._record(steps, i, "train", row)
-            if scores and diverged_at[i] == NEVER and is_evaluation(stop, self._group.runs[i]):
-                self._record(steps, i, "dev", {name: of[i] for name, of in scores.items()})
+            self._record(i, "train", row)
+            fine = self._diverged_at[i] == NEVER
+            if scores and fine and is_evaluation(stop, self._group.runs[i]):
+                self._record(i, "dev", {name: of[i] for name, of in scores.items()})
         now = time.monotonic()
         seconds, self._clock = now - self._clock, now
-        self._steps, self.learning = steps, bool(learning.any())
-        training, total = int(learning.sum()), int(taken.sum())
-        self._hooks.advance(
-            Standing(stop, steps, diverged_at, stopped_at, training, total, seconds)
-        )
+        self.tell(stop, int(taken.sum()), seconds)
 
-    def _record(self, steps, member, split: str, row: Mapping[str, np.floating]) -> None:
-        place = {"step": int(steps[member]), "split": split, "member": int(member)}
+    def _record(self, member, split: str, row: Mapping[str, np.floating]) -> None:
+        place = {"step": int(self._steps[member]), "split": split, "member": int(member)}
         self._hooks.record({**place, **{name: float(value) for name, value in row.items()}})
