@@ -15,8 +15,10 @@ from mecheval_jax import command_line
 from mecheval_jax.evaluation.behaviour import documents_of
 from mecheval_jax.evaluation.findings import Inquiry
 from mecheval_jax.partitioning.members import member_mesh, on_members, place
+from mecheval_jax.training.group import Group, development_documents, stack
+from mecheval_jax.training.programs import Programs
 from mecheval_jax.training.strategies import Strategy
-from mecheval_jax.training.sweep import Group, Programs, development_documents, fit_group, stack
+from mecheval_jax.training.sweep import fit_group
 from tests import small
 from tests.sharded_runs import LONG
 from tests.test_members import Watcher

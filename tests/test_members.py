@@ -9,18 +9,13 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning.members import member_mesh, place
 from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.training.group import Group
 from mecheval_jax.training.loop import Diverged, fit
 from mecheval_jax.training.members import NEVER
+from mecheval_jax.training.programs import Programs, choose_strategy
 from mecheval_jax.training.state import create_state
 from mecheval_jax.training.strategies import Choices, Strategy
-from mecheval_jax.training.sweep import (
-    Group,
-    Programs,
-    choose_strategy,
-    fit_group,
-    restored,
-    saved_part,
-)
+from mecheval_jax.training.sweep import fit_group, restored, saved_part
 from tests import small
 from tests.test_training import Nowhere
 

@@ -9,9 +9,9 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning.members import member_mesh
-from mecheval_jax.training import sweep as engine
+from mecheval_jax.training import programs as engine
+from mecheval_jax.training.programs import Programs, choose_strategy
 from mecheval_jax.training.strategies import MARGIN, Choices, Estimate, Strategy, fastest
-from mecheval_jax.training.sweep import Programs, choose_strategy
 from tests.test_members import experiment, group_of
 
 GIB = 2**30

@@ -19,8 +19,9 @@ from mecheval_jax.run_folder import read_rows
 from mecheval_jax.sweep_folder import SweepFolder
 from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
+from mecheval_jax.training.group import Group
+from mecheval_jax.training.programs import Programs
 from mecheval_jax.training.strategies import Strategy
-from mecheval_jax.training.sweep import MEASURED_STEPS, Group, Programs
 
 MEMBERS, STEPS = 16, 1000
 CONFIG = "configs/recall.py:mixer=attention,width=32"
@@ -92,7 +93,7 @@ def strategies() -> None:
         )
         programs = Programs(Group(model, task, runs), member_mesh())
         kinds = (Strategy("vmap", MEMBERS), Strategy("vmap", 4), Strategy("scan"), Strategy("loop"))
-        times = [programs.seconds_of(kind) / MEASURED_STEPS / MEMBERS for kind in kinds]
+        times = [programs.seconds_of(kind) / programs.measured_steps / MEMBERS for kind in kinds]
         alone = whole_step(model, task, training, 50)
         print(
             f"{mixer:14}{alone * 1e3:8.2f}{times[0] * 1e3:8.2f}{times[1] * 1e3:11.2f}"

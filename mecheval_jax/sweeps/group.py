@@ -25,19 +25,12 @@ from mecheval_jax.sweep_folder import GroupFolder, GroupStatus
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.sweeps.results import member_rows, table_of
 from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.group import Group, stack
 from mecheval_jax.training.members import NEVER, Member, new_member
 from mecheval_jax.training.preemption import Preempted, Preemption
+from mecheval_jax.training.programs import Programs, choose_strategy
 from mecheval_jax.training.strategies import AUTO, KINDS, Choices, Strategy
-from mecheval_jax.training.sweep import (
-    Group,
-    Programs,
-    Standing,
-    choose_strategy,
-    fit_group,
-    restored,
-    saved_part,
-    stack,
-)
+from mecheval_jax.training.sweep import Standing, fit_group, restored, saved_part
 
 Show = Callable[[str, str, GroupStatus], None]
 """Takes a group's name, its title and how it is doing."""

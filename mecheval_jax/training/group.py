@@ -1,0 +1,80 @@
+"""Runs of one shape that train together, and the documents of all of them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import PyTree
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.training.config import TrainingConfig
+from mecheval_jax.training.data import evaluation_batch
+from mecheval_jax.training.intervals import next_stop
+from mecheval_jax.training.optimizer import Hyperparameters
+from mecheval_jax.training.state import hyperparameters_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that differ in `HYPERPARAMETERS` alone.
+
+    Attributes:
+        model: shape of every member.
+        task: of every member.
+        runs: how each is trained.
+    """
+
+    model: ModelConfig
+    task: Task
+    runs: tuple[TrainingConfig, ...]
+
+    @property
+    def training(self) -> TrainingConfig:
+        """What all members share; its `HYPERPARAMETERS` are those of the longest run."""
+        return max(self.runs, key=lambda run: run.steps)
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """Of all members [member], on the host."""
+        return jax.tree.map(lambda *of: np.stack(of), *map(hyperparameters_of, self.runs))
+
+    def next_stop(self, step: int) -> int:
+        """The step at which the host next looks in: where any of the runs alone would stop."""
+        return min(next_stop(step, run) for run in self.runs if run.steps > step)
+
+    def batches(self, draw: Callable[[int], Batch]) -> list[Batch]:
+        """A batch for each member, of one width; drawn once for each data seed."""
+        seeds = [run.data_seed for run in self.runs]
+        different = list(dict.fromkeys(seeds))
+        drawn = dict(zip(different, of_one_width([draw(s) for s in different]), strict=True))
+        return [drawn[seed] for seed in seeds]
+
+    def is_evaluated_at(self, step: int) -> bool:
+        """Whether dev documents are answered at a stop."""
+        ends = {run.steps for run in self.runs}
+        return step % self.training.evaluate_every == 0 or step in ends
+
+
+def development_documents(group: Group) -> Batch:
+    """The dev documents of every member [member, document, ...]."""
+    documents = group.training.evaluation_documents
+    return stack(group.batches(lambda seed: evaluation_batch(group.task, seed, documents, "dev")))
+
+
+def of_one_width(batches: Sequence[Batch]) -> list[Batch]:
+    """The batches with their documents padded to the longest of all."""
+    width = max(batch.tokens.shape[1] for batch in batches)
+
+    def padded(batch):
+        spare = width - batch.tokens.shape[1]
+        return batch.replace(tokens=jnp.pad(batch.tokens, ((0, 0), (0, spare))))
+
+    return [padded(batch) for batch in batches]
+
+
+def stack(trees: Sequence[PyTree]) -> PyTree:
+    """Trees along a new leading axis."""
+    return jax.tree.map(lambda *of: jnp.stack(of), *trees)
