@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -97,7 +98,7 @@ class Programs:
             .lower(self._abstract, scalar, scalar, scalar)
             .compile()
         )
-        return _Loop(compiled, self.on_each, self.mesh.size)
+        return _Loop(compiled, self.on_each)
 
     def evaluate(self, strategy: Strategy):
         """(members, dev documents) -> (members, scores); the members are donated."""
@@ -155,8 +156,8 @@ def _bytes(leaf: jax.ShapeDtypeStruct) -> int:
 class _Loop:
     """The steps of one member of each device after the other, started by the host."""
 
-    def __init__(self, compiled, on_each: int, devices: int):
-        self._compiled, self._on_each, self._devices = compiled, on_each, devices
+    def __init__(self, compiled, on_each: int):
+        self._compiled, self._on_each = compiled, on_each
 
     def memory_analysis(self):
         return self._compiled.memory_analysis()
