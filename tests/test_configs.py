@@ -189,6 +189,7 @@ OTHER_WORDS = {
     "directions": ["restore"],
     "beta2": 0.9,
     "target_accuracy": 0.5,
+    "remat": "full",
 }
 
 
