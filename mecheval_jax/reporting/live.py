@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.reporting.progress import CONSOLE, PLAIN_EVERY, say
-from mecheval_jax.sweep_folder import GroupStatus
+from mecheval_jax.sweep_folder import GroupStatus, SweepFolder
 from mecheval_jax.sweep_status import (
     NamedStatus,
     Overview,
@@ -207,6 +207,11 @@ def advice(overview: Overview) -> str:
     counts = count_states(status for *_, status in overview.groups)
     command = overview.resume or "the command that started it"
     if set(counts) == {"finished"}:
+        folder = SweepFolder(overview.workdir)
+        if folder.report.exists():
+            return f"all done; {folder.report} shows it"
+        if folder.sweep.exists():
+            return f"all groups are finished; to write the tables and the report: {command}"
         return f"all done; python -m launch.report --workdir={overview.workdir} shows it"
     stuck = sum(counts.get(state, 0) for state in ("dead", "failed", "preempted"))
     if "running" in counts:
