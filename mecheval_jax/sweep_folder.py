@@ -7,6 +7,7 @@ success.csv        shares of members that reach an accuracy
 report.html        all of it, to look at       figures/       its figures
 groups/NAME/
     status.json        how far it is, rewritten at every stop
+    strategy.json      how its members are computed
     metrics.jsonl      metrics over steps, a row for each member (metrics.csv: the same)
     strategy.json      how its members are computed
     checkpoints/       of all members together
@@ -23,6 +24,7 @@ from typing import Any
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.run_folder import read_json, write_json
+from mecheval_jax.training.strategies import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
 """What a group can be: not begun, under way (or dead), to be gone on with, given up, done."""
@@ -79,6 +81,7 @@ class GroupFolder:
     def __init__(self, path: pathlib.Path):
         self.path = path
         self.status = path / "status.json"
+        self.strategy = path / "strategy.json"
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.table = path / "members.csv"
@@ -113,6 +116,19 @@ class GroupFolder:
                     f"{self.status} is damaged: updated is {status.updated!r}, which is no time"
                 ) from None
         return status
+
+    def read_strategy(self) -> Strategy | None:
+        """How its members are computed; None before that is chosen.
+
+        Raises:
+            UserError: a damaged file.
+        """
+        if not self.strategy.exists():
+            return None
+        try:
+            return Strategy(**read_json(self.strategy))
+        except TypeError as error:
+            raise UserError(f"{self.strategy} is damaged: {error}") from None
 
     def write_status(self, status: GroupStatus) -> None:
         """Write the status, with who writes it and when."""

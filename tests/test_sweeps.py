@@ -225,6 +225,21 @@ def test_broken_off_and_resumed_is_the_same(finished, tmp_path, monkeypatch):
         assert ours.metrics.read_bytes() == theirs.metrics.read_bytes()
 
 
+def test_a_strategy_that_is_damaged(finished, tmp_path):
+    """Catches a traceback, of the group or of the report."""
+    shutil.copytree(finished.path, tmp_path / "sweep")
+    folder = SweepFolder(tmp_path / "sweep")
+    group = folder.groups()[0]
+    for text, message in (
+        ('{"way": "scan"}', "json is damaged"),
+        ('{"kind": "skan"}', "'skan'"),
+    ):
+        group.strategy.write_text(text)
+        for read in (group.read_strategy, lambda: sweeps.collect(folder)):
+            with pytest.raises(UserError, match=message):
+                read()
+
+
 def test_preemption(tmp_path, monkeypatch):
     """Catches a group that trains on after SIGTERM, or is retried as if it had failed."""
     asked = []

@@ -95,6 +95,15 @@ def test_a_process_that_is_gone(sweep):
     assert json.loads(group.status.read_text())["state"] == "running"  # reading changes nothing
 
 
+def test_what_shows_a_sweep_that_is_done(sweep):
+    """Catches advice to a program that takes single runs alone."""
+    for name in ("g1", "g2"):
+        sweep.group(name).write_status(status("finished"))
+    assert advice(read_overview(sweep.path)).startswith("all groups are finished; to write the")
+    sweep.report.touch()
+    assert advice(read_overview(sweep.path)) == f"all done; {sweep.report} shows it"
+
+
 def test_a_status_that_is_damaged(sweep):
     """Catches a traceback."""
     group = sweep.group("g1")

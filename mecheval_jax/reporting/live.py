@@ -207,9 +207,11 @@ def advice(overview: Overview) -> str:
     counts = count_states(status for *_, status in overview.groups)
     command = overview.resume or "the command that started it"
     if set(counts) == {"finished"}:
-        report = SweepFolder(overview.workdir).report
-        if report.exists():  # a sweep writes its own
-            return f"all done; {report} shows it"
+        folder = SweepFolder(overview.workdir)
+        if folder.report.exists():
+            return f"all done; {folder.report} shows it"
+        if folder.sweep.exists():
+            return f"all groups are finished; to write the tables and the report: {command}"
         return f"all done; python -m launch.report --workdir={overview.workdir} shows it"
     stuck = sum(counts.get(state, 0) for state in ("dead", "failed", "preempted"))
     if "running" in counts:

@@ -17,7 +17,6 @@ from mecheval_jax.run_folder import read_json, write_text
 from mecheval_jax.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.sweep_status import NamedStatus, dev_rows, read_overview
 from mecheval_jax.training.state import HYPERPARAMETERS
-from mecheval_jax.training.strategies import Strategy
 
 SHAPES = 24
 """Shapes of one figure; a sweep of more has each figure several times."""
@@ -249,13 +248,13 @@ def _ends(
 
 def _group(one: NamedStatus, group: GroupFolder) -> dict[str, Any]:
     """A line of the table of groups."""
-    strategy, status = group.path / "strategy.json", one.status
+    strategy, status = group.read_strategy(), one.status
     return {
         "name": one.name,
         "title": one.title,
         "state": status.state,
         "members": status.members,
-        "strategy": str(Strategy(**read_json(strategy))) if strategy.exists() else tables.MISSING,
+        "strategy": tables.MISSING if strategy is None else str(strategy),
         "step": f"{status.step:,} of {status.steps:,}",
         "seconds": f"{status.seconds:,.0f}",
         "attempts": status.attempts,

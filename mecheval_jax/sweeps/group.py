@@ -20,7 +20,7 @@ from mecheval_jax.reporting.progress import say
 from mecheval_jax.reporting.record import Record, record_answers
 from mecheval_jax.reporting.trackers import check_trackers
 from mecheval_jax.reporting.writers import Writer, open_writers
-from mecheval_jax.run_folder import RunFolder, read_json, write_json, write_text
+from mecheval_jax.run_folder import RunFolder, write_json, write_text
 from mecheval_jax.sweep_folder import GroupFolder, GroupStatus
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.sweeps.results import member_rows, table_of
@@ -192,8 +192,8 @@ class _GroupRun:
 
         Another would change its numbers by rounding, so that a resumed sweep were not the same.
         """
-        path, say = self.folder.path / "strategy.json", self.hooks.say
-        kept = on_main(lambda: read_json(path) if path.exists() else None)
+        say = self.hooks.say
+        kept = on_main(lambda: _fields(self.folder.read_strategy()))
         if kept is not None:
             say(f"members are computed by {Strategy(**kept)}, as before")
             return Strategy(**kept)
@@ -211,8 +211,8 @@ class _GroupRun:
         )
 
         def keep():
-            write_json(path, dataclasses.asdict(chosen))
-            return dataclasses.asdict(chosen)
+            write_json(self.folder.strategy, _fields(chosen))
+            return _fields(chosen)
 
         return Strategy(**on_main(keep))  # each process has measured for itself: the first decides
 
@@ -291,3 +291,7 @@ class _GroupRun:
         rows = [{k: v for k, v in row.items() if k != "member"} for row in metrics]
         write_text(run.metrics, "".join(f"{json.dumps(row)}\n" for row in rows))
         return run
+
+
+def _fields(strategy: Strategy | None) -> dict[str, Any] | None:
+    return None if strategy is None else dataclasses.asdict(strategy)
