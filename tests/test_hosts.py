@@ -8,18 +8,22 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mecheval_jax import runs
 from mecheval_jax.run_folder import RunFolder
-from tests import small
+from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.sweeps.plan import plan
+from mecheval_jax.sweeps.run import run_sweep
+from tests import host_sweeps, small
 from tests.compilation import ROOT, settings
 from tests.host_runs import experiment_of
 
 SECONDS = 240
 
 
-def started(count, devices, workdir, others=(), **flags_of):
+def started(count, devices, workdir, others=(), program="host_runs", **flags_of):
     """Exit codes and standard errors of so many processes that train together.
 
     Arguments for process 1 alone as ``process_1=[...]``.
@@ -31,7 +35,7 @@ def started(count, devices, workdir, others=(), **flags_of):
     together = [
         subprocess.Popen(
             [
-                *(sys.executable, "-m", "tests.host_runs", f"--workdir={workdir}", *others),
+                *(sys.executable, "-m", f"tests.{program}", f"--workdir={workdir}", *others),
                 *(f"--coordinator=localhost:{port}", f"--processes={count}", f"--process_id={i}"),
                 *flags_of.get(f"process_{i}", ()),
             ],
@@ -125,6 +129,25 @@ def test_a_host_that_does_not_come(tmp_path):
     assert done.returncode == 2, done.stderr
     assert f"not all of the 2 processes came to localhost:{port} within 1 s" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_of_several_processes(tmp_path):
+    """Catches a host that fails and tries again alone, so that all wait for ever; another table."""
+    folder = SweepFolder(tmp_path / "two")
+    codes, errors = started(2, 2, folder.path, program="host_sweeps", process_0=["--full_disk"])
+    assert codes[0] == 1, errors
+    assert codes[1] in (75, -signal.SIGABRT), errors  # jax may hear of it first
+    assert "No space left on device" in errors[0]
+    (group,) = folder.groups()
+    assert group.read_status().state == "failed"
+
+    codes, errors = started(2, 2, folder.path, program="host_sweeps")
+    assert codes == [0, 0], errors
+    assert "finished, step 20/20" in errors[0]
+    alone = SweepFolder(tmp_path / "one")
+    run_sweep(plan(host_sweeps.BASE, host_sweeps.CHANGES), alone.path, host_sweeps.OPTIONS)
+    ours, theirs = pd.read_csv(folder.members), pd.read_csv(alone.members)
+    pd.testing.assert_frame_equal(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.slow

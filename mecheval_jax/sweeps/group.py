@@ -262,8 +262,11 @@ class _GroupRun:
         program = jax.jit(on_members(one, self.programs.mesh, at_once=1))
         raw = fetch(program((members.state, place(stack(samples), self.programs.mesh))))
         ends = fetch((members.state.step, members.diverged_at, members.stopped_at))
-        if not is_main():
-            return
+        on_main(lambda: self._record(asked, raw, ends))
+
+    def _record(self, asked: Sequence[tuple[Inquiry, Any]], raw: Any, ends: Any) -> None:
+        """Write what was found of every member, and the table of the group."""
+        inquiry, experiments = asked[0][0], self.plan.experiments
         rows = []
         metrics = RunFolder(self.folder.path).read_metrics()
         for i, (number, experiment) in enumerate(zip(self.plan.members, experiments, strict=True)):
@@ -271,13 +274,13 @@ class _GroupRun:
             step, diverged_at, stopped_at = (int(values[i]) for values in ends)
             own = [row for row in metrics if row["member"] == number]
             run = self._member_folder(i, own)
-            answers = Answers(*found["answers"])
-            record_answers(run, experiment, step, answers, samples[i].batch)
+            answers, sample = Answers(*found["answers"]), asked[i][1]
+            record_answers(run, experiment, step, answers, sample.batch)
             events = {"diverged_at": diverged_at, "stopped_at": stopped_at}
             run.update_summary(**{name: at for name, at in events.items() if at != NEVER})
-            if verdict:
+            if self.options.interventions != "none":
                 record = Record(run)
-                record.add(experiment, step, inquiry.on_host(found, samples[i], experiment))
+                record.add(experiment, step, inquiry.on_host(found, sample, experiment))
                 record.write()
             rows += member_rows(number, self.folder.name, experiment, run.read_summary(), own)
         write_text(self.folder.table, table_of(rows).to_csv(index=False))

@@ -65,7 +65,8 @@ def run_sweep(
         options: how groups are computed.
         names: of the groups to run; all if None.
         shard: which part of those; all if None.
-        retries: how often a group that fails is run again.
+        retries: how often a group that fails is run again; of several processes none runs it
+            again, but all end, and whatever started them starts them anew.
 
     Raises:
         UserError: a workdir of another sweep, unknown groups, or the mistake for which a group
@@ -120,14 +121,20 @@ def _run_one(plan, folder, options, retries, show, preemption) -> Exception | No
         if distributed.is_main():
             say(f"{plan.name}: finished before, skipped")
         return None
-    error = run_with_retries(
-        plan.name, lambda: run_group(plan, own, options, show, preemption), retries, say
-    )
+
+    def task():
+        with distributed.together():  # the loss of another is no failure of the group
+            run_group(plan, own, options, show, preemption)
+
+    # One of several that began anew by itself would wait for the others, and they for it.
+    error = run_with_retries(plan.name, task, 0 if distributed.several() else retries, say)
     if error is not None and distributed.is_main():
         status = own.read_status()
         status.state, status.error = "failed", " ".join(str(error).split())[:300]
         own.write_status(status)
         show(plan.name, plan.title, status)
+    if distributed.several() and error is not None and not isinstance(error, UserError):
+        raise error
     return error
 
 
@@ -199,6 +206,11 @@ def launch_sweep(
     Raises:
         UserError: a launcher that cannot be used, or a workdir of another sweep.
     """
+    if distributed.several():
+        raise UserError(
+            f"launcher {launcher!r} starts jobs from one process, and here are several: give no "
+            "--coordinator, or --processes=1"
+        )
     check_launcher(launcher)
     parameters = parse_parameters(slurm)
     folder = SweepFolder(workdir)
