@@ -51,7 +51,7 @@ def main():
     if LAUNCHER.value != "none":
         outcome = run.launch_sweep(
             sweep, WORKDIR.value, LAUNCHER.value, sys.argv[1:], GROUPS.value, shard,
-            SLURM.value, JOBS_AT_ONCE.value,
+            SLURM.value, JOBS_AT_ONCE.value, RETRIES.value, INTERVENTIONS.value,
         )  # fmt: skip
     else:
         outcome = run.run_sweep(sweep, WORKDIR.value, options, GROUPS.value, shard, RETRIES.value)

@@ -15,11 +15,14 @@ groups/NAME/
     members/INDEX/     the run folder of each member, whose parameters are the group's
 """
 
+import contextlib
 import dataclasses
 import datetime
+import fcntl
 import os
 import pathlib
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 from mecheval_jax.errors import UserError, choose
@@ -46,6 +49,7 @@ class GroupStatus:
         rate: member-steps a second.
         seconds: spent so far, over all attempts.
         attempts: how often it was started.
+        measured: what was asked of the members at the end, ``none``, ``verdict`` or ``full``.
         error: why it failed, one line; empty if it did not.
         host: name of the machine that works on it.
         process: id there.
@@ -63,6 +67,7 @@ class GroupStatus:
     rate: float = 0.0
     seconds: float = 0.0
     attempts: int = 0
+    measured: str = "none"
     error: str = ""
     host: str = ""
     process: int = 0
@@ -95,6 +100,29 @@ class GroupFolder:
     def member(self, index: int) -> pathlib.Path:
         """The run folder of the member with this number in the sweep."""
         return self.members / f"{index:04d}"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes off the group; the end of this one, however it comes, lets go.
+
+        Where the file system has no locks, nothing is kept off.
+
+        Raises:
+            UserError: another process works on the group.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                status = self.read_status()
+                raise UserError(
+                    f"group {self.name} is being worked on by another process ({status.process} "
+                    f"on {status.host}): wait for it, or end it"
+                ) from None
+            except OSError:
+                pass
+            yield
 
     def read_status(self) -> GroupStatus:
         """The status; that of a group not begun if there is none.

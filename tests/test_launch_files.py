@@ -277,6 +277,16 @@ def test_slurm_requeues_what_was_preempted(tmp_path):
     assert requeue == "scontrol requeue 42"
 
 
+def test_slurm_requeues_what_jax_aborted_but_not_for_ever(tmp_path):
+    """Catches a job that ends because one of its hosts hung, and one that never gets further."""
+    calls, result = slurm(tmp_path, 134, "--workdir=/x", SLURM_RESTART_COUNT="99")
+    assert (calls[1], result.returncode) == ("scontrol requeue 42", 0)
+    (tmp_path / "again").mkdir()
+    calls, result = slurm(tmp_path / "again", REQUEUE, "--workdir=/x", SLURM_RESTART_COUNT="100")
+    assert (len(calls), result.returncode) == (1, REQUEUE)
+    assert "MAX_REQUEUES" in result.stderr
+
+
 def test_slurm_arrays_share_out_sweeps(tmp_path):
     """Catches a run that each job of an array trains, all in one folder."""
     array = {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "4", "PROGRAM": "train"}

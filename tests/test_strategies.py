@@ -29,7 +29,7 @@ def test_an_estimate_says_how_many_fit():
     with pytest.raises(UserError, match=r"5 members at once do not fit.*10\.00 GiB.*: [12] do"):
         tight.check(5)
     full = Estimate(members=20, free=free, resident=20 * GIB, working=GIB)
-    with pytest.raises(UserError, match=r"20 members a device.*10\.00 GiB.*: [89] do"):
+    with pytest.raises(UserError, match=r"20 members on a device.*10\.00 GiB.*: [89] do"):
         full.check(None)
 
 
@@ -54,6 +54,22 @@ def test_the_fastest_is_taken():
     """Catches the slowest, or the first."""
     times = {Strategy("vmap", 4): 3.0, Strategy("scan"): 1.0, Strategy("loop"): 2.0}
     assert fastest(list(times), times.__getitem__) == (Strategy("scan"), times)
+
+
+def test_a_candidate_without_memory_is_passed_over():
+    """Catches a sweep that fails because its largest batch does, and a fault that is hidden."""
+
+    def seconds_of(strategy):
+        if strategy.kind != "loop":
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return 1.0
+
+    kinds = [Strategy("vmap", 4), Strategy("scan"), Strategy("loop")]
+    assert fastest(kinds, seconds_of)[0] == Strategy("loop")
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        fastest(kinds[:2], seconds_of)
+    with pytest.raises(ZeroDivisionError):
+        fastest(kinds, lambda strategy: 1 / 0)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +139,7 @@ def test_measuring_takes_real_steps(programs, monkeypatch):
 def test_more_members_than_memory(programs, monkeypatch):
     """Catches a sweep that dies of memory in the middle, in place of saying what fits."""
     monkeypatch.setattr(engine, "free_memory", lambda device: 200_000)
-    with pytest.raises(UserError, match=r"4 members a device do not fit .*: \d+ do"):
+    with pytest.raises(UserError, match=r"4 members on a device do not fit .*: \d+ do"):
         choose_strategy(programs, Choices(None), "key", None, "auto", print)
 
 

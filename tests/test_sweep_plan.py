@@ -181,6 +181,8 @@ def test_a_folder_holds_one_sweep(tmp_path):
         SweepFolder(tmp_path / "run").groups()
     with pytest.raises(UserError, match="'groop'"):
         sweep.chosen(["groop"])
+    with pytest.raises(UserError, match="no group is named"):
+        sweep.chosen([])
     folder.sweep.write_text("{}")
     with pytest.raises(UserError, match=r"sweep\.json is damaged: it lacks base"):
         folder.groups()

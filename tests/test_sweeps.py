@@ -19,6 +19,8 @@ from mecheval_jax.sweeps import group as groups
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import plan
+from mecheval_jax.sweeps.results import member_rows, success, table_of
+from mecheval_jax.training import programs
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.preemption import Preemption
 from tests import small
@@ -305,3 +307,77 @@ def test_shards_share_the_groups(finished, tmp_path):
         assert len(outcome.finished) == 1
     again = SweepFolder(tmp_path / "sweep")
     assert again.members.read_bytes() == finished.members.read_bytes()
+
+
+def test_more_can_be_measured_later(tmp_path, monkeypatch):
+    """Catches a finished group that is skipped although it was never asked, or trained again."""
+    changes = CHANGES[:2]
+    folder = SweepFolder(tmp_path / "sweep")
+    run(folder.path, changes, Options("vmap", interventions="none"))
+    before = pd.read_csv(folder.members)
+    metrics = folder.groups()[0].metrics.read_bytes()
+    run(folder.path, changes, Options("vmap", interventions="verdict"))
+    after = pd.read_csv(folder.members)
+    assert "verdict" not in set(before["metric"])
+    assert set(after["metric"]) == set(before["metric"]) | {"verdict"}
+    assert folder.groups()[0].metrics.read_bytes() == metrics
+    attempts = folder.groups()[0].read_status().attempts
+    run(folder.path, changes, Options("vmap", interventions="none"))
+    assert folder.groups()[0].read_status().attempts == attempts == 2
+
+
+def test_one_program_a_group(tmp_path):
+    """Catches two programs that write the same checkpoints, and a lock that outlives its holder."""
+    folder = SweepFolder(tmp_path / "sweep")
+    group = folder.group("000_attention_width_16")
+    with group.lock():
+        outcome = run(folder.path, CHANGES[:2], Options("vmap", interventions="none"))
+        assert isinstance(outcome.error, UserError)
+        assert "000_attention_width_16 is being worked on by another process" in str(outcome.error)
+    outcome = run(folder.path, CHANGES[:2], Options("vmap", interventions="none"))
+    assert outcome.failed == ()
+
+
+def test_a_resumed_group_must_fit(finished, tmp_path, monkeypatch):
+    """Catches a group that goes on where it has no room, because its strategy is known."""
+    shutil.copytree(finished.path, tmp_path / "sweep")
+    folder = SweepFolder(tmp_path / "sweep")
+    for group in folder.groups():
+        group.status.unlink()
+    monkeypatch.setattr(programs, "free_memory", lambda device: 100_000)
+    outcome = run(folder.path)
+    assert isinstance(outcome.error, UserError)
+    assert "5 members on a device do not fit" in str(outcome.error)
+
+
+def test_rates_over_seeds_alone():
+    """Catches members of other weight decays that are counted as seeds."""
+    changes = grids.product(
+        grids.axis("training.weight_decay", (0.0, 0.1)),
+        grids.axis("training.learning_rate", (1e-3, 1e-2)),
+        grids.seeds(3),
+    )
+    summary = {"accuracy": 0.95, "accuracy_low": 0.9, "accuracy_high": 1.0, "likelihood": 0.9}
+    summary |= {"loss": 0.1, "floors": {"best": 0.5}, "step": 20}
+    (group,) = plan(BASE, changes).groups
+    rows = [
+        row
+        for number, one in zip(group.members, group.experiments, strict=True)
+        for row in member_rows(
+            number, group.name, one, summary | {"accuracy": 0.95 if number < 3 else 0.1}, []
+        )
+    ]
+    rates = success(table_of(rows), 0.95, thresholds=(0.9,))
+    assert rates.groupby("over", sort=False)["members"].apply(list).to_dict() == {
+        "all": [12],
+        "seeds": [3] * 4,
+        "learning_rates": [2] * 6,
+    }
+    of_seeds = rates[rates["over"] == "seeds"].set_index(["learning_rate", "weight_decay"])
+    assert of_seeds["value"].to_dict() == {
+        (1e-3, 0.0): 1.0,
+        (1e-3, 0.1): 0.0,
+        (1e-2, 0.0): 0.0,
+        (1e-2, 0.1): 0.0,
+    }
+    assert of_seeds["seed"].isna().all()

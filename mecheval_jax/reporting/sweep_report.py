@@ -27,7 +27,9 @@ SHOWN = ("learning_rate", "seed")
 PLAIN = ".12g"
 """Format of learning rates and seeds: as they were written."""
 
-CASES = {"all": "all members", "seeds": "learning rate", "learning_rates": "seed"}
+CASES = {"all": "all members", "seeds": "learning_rate", "learning_rates": "seed"}
+"""What is always said of members that are counted together."""
+
 EVENTS = {"diverged_at": "diverged", "stopped_at": "reached the target accuracy, and stopped"}
 
 READINGS = {
@@ -213,14 +215,15 @@ def _interval(low: float, high: float) -> str:
 
 def _success(success: pd.DataFrame, titles: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """A line for each shape, rate or seed, with a cell for each threshold."""
-    for (name, over, at), rows in success.groupby(
-        ["group", "over", "at"], sort=False, dropna=False
+    for (name, over, *_), rows in success.groupby(
+        ["group", "over", *HYPERPARAMETERS], sort=False, dropna=False
     ):
         first = rows.iloc[0]
+        beside = success[(success["group"] == name) & (success["over"] == over)]
         yield {
             "title": titles[name],
             "over": over,
-            "case": CASES[over] if over == "all" else f"{CASES[over]} {at:{PLAIN}}",
+            "case": _case(over, first, beside),
             "members": int(first["members"]),
             "diverged": int(first["diverged"]),
             "cells": [
@@ -228,6 +231,16 @@ def _success(success: pd.DataFrame, titles: Mapping[str, str]) -> Iterator[dict[
                 for row in rows.sort_values("threshold").itertuples()
             ],
         }
+
+
+def _case(over: str, row: Mapping[str, Any], beside: pd.DataFrame) -> str:
+    """What the members of a row have in common, of that in which the rows `beside` it differ."""
+    if over == "all":
+        return CASES[over]
+    names = [n for n in HYPERPARAMETERS if n == CASES[over] or beside[n].nunique() > 1]
+    if (beside["data_seed"] == beside["seed"]).all():
+        names = [name for name in names if name != "data_seed"]
+    return _settings(row, names)
 
 
 def _ends(

@@ -143,7 +143,7 @@ def run_group(
         raise
     finally:
         run.checkpoints.close()
-    status.state = "finished"
+    status.state, status.measured = "finished", options.interventions
     hooks.tell()
 
 
@@ -195,6 +195,7 @@ class _GroupRun:
         say = self.hooks.say
         kept = on_main(lambda: _fields(self.folder.read_strategy()))
         if kept is not None:
+            self.programs.check(Strategy(**kept))  # there may be fewer devices than before
             say(f"members are computed by {Strategy(**kept)}, as before")
             return Strategy(**kept)
         device, model = jax.devices()[0], self.group.model
@@ -224,8 +225,11 @@ class _GroupRun:
         def on_host(leaf):
             return np.broadcast_to(np.zeros((), leaf.dtype), (count, *leaf.shape[1:]))
 
+        any_before = bool(self.checkpoints.steps())
         saved = self.checkpoints.restore(jax.tree.map(on_host, saved_part(members)), self.hooks)
         step = 0
+        if saved is None and any_before:
+            self.hooks.say("no checkpoint can be read: starting anew")
         if saved is not None:
             step = int(np.max(saved["step"]))
             members = restored(members, place(saved, self.programs.mesh))

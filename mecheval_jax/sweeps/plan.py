@@ -82,6 +82,8 @@ class Sweep:
         known = {group.name: group for group in self.groups}
         if names is None:
             return self.groups
+        if not names:
+            raise UserError(f"no group is named: give some of {', '.join(known)}, or none at all")
         return tuple(known[choose("group", name, known)] for name in names)
 
 

@@ -3,11 +3,11 @@
 ``members.csv`` is long, one row for each member and metric. ``best.csv`` has for each shape the
 member with the highest accuracy on dev documents (the lower loss, where several have it) and its
 accuracy on the evaluation documents, which had no part in the choice. ``success.csv`` has the
-share of members whose accuracy exceeds a threshold: over all of a shape, over the seeds of each
-learning rate, and over the learning rates of each seed, with Wilson's intervals.
+share of members whose accuracy exceeds a threshold: over all of a shape, over those that differ in
+seeds alone, and over those that differ in the learning rate alone, with Wilson's intervals.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -98,22 +98,22 @@ def success(
 ) -> pd.DataFrame:
     """Shares of members above each threshold: ``success.csv``.
 
-    ``over`` says what the members of a row differ in: ``all`` of the shape, the ``seeds`` of one
-    learning rate, or the ``learning_rates`` of one seed; ``at`` is that rate or seed.
+    ``over`` says what the members of a row differ in: ``all`` that the shape's members do, their
+    ``seeds`` alone, or their ``learning_rates`` alone. What they have in common stands in the
+    columns of the hyperparameters; the others are empty.
     """
     members = wide(table)
     rows = []
     for shape, of_shape in members.groupby(list(SHAPE), sort=False):
-        cases = [("all", None, of_shape)]
-        cases += [("seeds", rate, part) for rate, part in of_shape.groupby("learning_rate")]
-        cases += [("learning_rates", seed, part) for seed, part in of_shape.groupby("seed")]
-        for over, at, part in cases:
+        for over, common, part in _cases(of_shape):
             for threshold in thresholds:
                 hits = int((part["accuracy"] > threshold).sum())
                 low, high = wilson(hits, len(part), confidence)
-                named = dict(zip(SHAPE, shape, strict=True)) | {"over": over, "at": at}
                 rows.append(
-                    named
+                    dict(zip(SHAPE, shape, strict=True))
+                    | {"over": over}
+                    | dict.fromkeys(HYPERPARAMETERS)
+                    | common
                     | {
                         "metric": "success_rate",
                         "threshold": threshold,
@@ -125,3 +125,15 @@ def success(
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def _cases(members: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
+    """Members of a shape that are counted together: over what, what they share, and which."""
+    yield "all", {}, members
+    for over, different in (
+        ("seeds", ("seed", "data_seed")),
+        ("learning_rates", ("learning_rate",)),
+    ):
+        shared = [name for name in HYPERPARAMETERS if name not in different]
+        for values, part in members.groupby(shared):
+            yield over, dict(zip(shared, values, strict=True)), part

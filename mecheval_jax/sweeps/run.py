@@ -6,20 +6,21 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.command_line import USAGE_ERROR
 from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning import distributed
 from mecheval_jax.reporting.live import SweepView
 from mecheval_jax.reporting.progress import say
 from mecheval_jax.reporting.sweep_report import write_sweep_report
 from mecheval_jax.run_folder import versions, write_text
-from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.sweep_status import without_flags
-from mecheval_jax.sweeps.group import Options, run_group
+from mecheval_jax.sweeps.group import SITES, Options, run_group
 from mecheval_jax.sweeps.launchers import (
     JobEnd,
     check_launcher,
@@ -75,6 +76,9 @@ def run_sweep(
     """
     folder = SweepFolder(workdir)
     plans = _shared(sweep.chosen(names), shard)
+    if options.interventions != "none":
+        for plan in plans:
+            plan.experiments[0].check_interventions()
     failed: dict[str, Exception] = {}
     with distributed.together(), Preemption() as preemption, _view(folder) as show:
         distributed.agree(
@@ -114,16 +118,26 @@ def _view(folder: SweepFolder):
         yield view.update
 
 
+def _is_done(group: GroupFolder, options: Options) -> bool:
+    """Whether a group is finished, and all was measured that is asked for now."""
+    status = group.read_status()
+    order = list(SITES)  # from the most to the least
+    enough = order.index(status.measured) <= order.index(options.interventions)
+    return status.state == "finished" and enough
+
+
 def _run_one(plan, folder, options, retries, show, preemption) -> Exception | None:
     """Run one group unless it is finished; the error for which it was given up."""
     own = folder.group(plan.name)
-    if distributed.on_main(lambda: own.read_status().state) == "finished":
+    if distributed.on_main(lambda: _is_done(own, options)):
         if distributed.is_main():
             say(f"{plan.name}: finished before, skipped")
         return None
 
     def task():
-        with distributed.together():  # the loss of another is no failure of the group
+        # The loss of another process is no failure of the group.
+        with distributed.together(), contextlib.ExitStack() as stack:
+            distributed.on_main(lambda: stack.enter_context(own.lock()))
             run_group(plan, own, options, show, preemption)
 
     # One of several that began anew by itself would wait for the others, and they for it.
@@ -190,6 +204,8 @@ def launch_sweep(
     shard: tuple[int, int] | None = None,
     slurm: str = "",
     at_once: int = 1,
+    retries: int = 1,
+    interventions: str = "full",
 ) -> Outcome:
     """Run the groups that are not finished as jobs, one each, and collect what they found.
 
@@ -202,6 +218,8 @@ def launch_sweep(
         shard: which part of those; all if None.
         slurm: parameters, ``name=value,...``.
         at_once: jobs beside each other on this machine.
+        retries: how often jobs that fail, however they end, are submitted again.
+        interventions: that the jobs are asked for.
 
     Raises:
         UserError: a launcher that cannot be used, or a workdir of another sweep.
@@ -216,17 +234,45 @@ def launch_sweep(
     folder = SweepFolder(workdir)
     plans = _shared(sweep.chosen(names), shard)
     open_folder(folder, sweep)
-    open_groups = [p for p in plans if folder.group(p.name).read_status().state != "finished"]
     program = [sys.executable, "-m", "launch.sweep", *without_flags(arguments, LAUNCHER_FLAGS)]
-    commands = {plan.name: [*program, f"--groups={plan.name}"] for plan in open_groups}
-    ends: list[JobEnd] = []
-    if commands:
-        jobs = folder.path / "jobs"
-        ends = launch_jobs(commands, launcher, jobs, say, parameters, at_once)
+    asked = Options(interventions=interventions)
+    open_groups = [p.name for p in plans if not _is_done(folder.group(p.name), asked)]
+    for plan in plans:
+        if plan.name not in open_groups:
+            say(f"{plan.name}: finished before, skipped")
+    commands = {name: [*program, f"--groups={name}"] for name in open_groups}
+
+    def launch(commands: Mapping[str, Sequence[str]]) -> list[JobEnd]:
+        return launch_jobs(commands, launcher, folder.path / "jobs", say, parameters, at_once)
+
+    ends = _launched(commands, launch, retries)
     collect(folder)
-    bad = {end.name: end for end in ends if end.state != "finished"}
+    bad = {name: end for name, end in ends.items() if end.state != "finished"}
     error = RuntimeError(f"see {next(iter(bad.values())).log}") if bad else None
     return Outcome(tuple(p.name for p in plans if p.name not in bad), tuple(bad), error)
+
+
+def _launched(
+    commands: Mapping[str, Sequence[str]],
+    launch: Callable[[Mapping[str, Sequence[str]]], list[JobEnd]],
+    retries: int,
+) -> dict[str, JobEnd]:
+    """How each job ended at last; one that failed is launched again, however it ended.
+
+    A user's mistake would be the same again, and what was preempted goes on another time.
+    """
+    ends: dict[str, JobEnd] = {}
+    for left in range(retries, -1, -1):
+        if commands:
+            ends |= {end.name: end for end in launch(commands)}
+        commands = {
+            name: command
+            for name, command in commands.items()
+            if ends[name].state == "failed" and ends[name].code != USAGE_ERROR
+        }
+        if commands and left:
+            say(f"once more: {', '.join(commands)}")
+    return ends
 
 
 def report_failures(outcome: Outcome) -> None:

@@ -127,6 +127,11 @@ class Programs:
         """Whether a device has the memory for a strategy."""
         return needed_memory(self.steps(strategy)) <= MARGIN * self._free()
 
+    def check(self, strategy: Strategy) -> None:
+        """Raise UserError, which says how many members fit, unless a device can do it."""
+        if not self.group.task.traceable or not self.fits(strategy):
+            self.estimate().check(strategy.at_once if strategy.kind == "vmap" else None)
+
     def _free(self) -> int:
         return on_main(lambda: free_memory(self.mesh.local_devices[0]))
 

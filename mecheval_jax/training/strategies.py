@@ -12,6 +12,7 @@ measured, too. The choice is part of a group's numbers, to rounding: it is kept 
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -111,7 +112,7 @@ class Estimate:
         gibibytes = f"{MARGIN * self.free / 2**30:.2f} GiB of a device"
         if self.most < self.members:
             raise UserError(
-                f"{self.members} members a device do not fit into {gibibytes}: {self.most} do; "
+                f"{self.members} members on a device do not fit into {gibibytes}: {self.most} do; "
                 "take more devices, or a smaller sweep"
             )
         if at_once is not None and at_once > max(self.at_once, 1):
@@ -157,6 +158,19 @@ class Choices:
 def fastest(
     candidates: Sequence[Strategy], seconds_of: Callable[[Strategy], float]
 ) -> tuple[Strategy, dict[Strategy, float]]:
-    """The candidate that takes the least time, and what each took."""
-    times = {candidate: seconds_of(candidate) for candidate in candidates}
-    return min(times, key=times.__getitem__), times
+    """The candidate that takes the least time, and what each took.
+
+    One that the device has no memory for after all, whatever its estimate, took for ever.
+    """
+    times, error = {}, None
+    for candidate in candidates:
+        try:
+            times[candidate] = seconds_of(candidate)
+        except jax.errors.JaxRuntimeError as e:
+            if "RESOURCE_EXHAUSTED" not in str(e):
+                raise
+            times[candidate], error = math.inf, e
+    chosen = min(times, key=times.__getitem__)
+    if error is not None and math.isinf(times[chosen]):
+        raise error
+    return chosen, times
