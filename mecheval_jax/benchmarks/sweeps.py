@@ -80,7 +80,7 @@ def _seconds_of_steps(workdir: pathlib.Path) -> float:
 
 def strategies() -> None:
     """Time of a step of one of 16 members by each strategy, beside that of a run alone."""
-    task = AssociativeRecall(8, 128, 128)
+    task = AssociativeRecall(pairs=8, key_vocabulary=128, value_vocabulary=128)
     devices = jax.device_count()
     print(f"\nms a step of one of {MEMBERS} members, width 32, on {devices} devices")
     print(f"{'':14}{'alone':>8}{'vmap':>8}{'vmap of 4':>11}{'scan':>8}{'loop':>8}")
