@@ -18,7 +18,7 @@ from mecheval_jax.sweep_folder import SweepFolder
 from mecheval_jax.sweeps import group as groups
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
-from mecheval_jax.sweeps.plan import plan
+from mecheval_jax.sweeps.plan import open_folder, plan
 from mecheval_jax.sweeps.results import member_rows, success, table_of
 from mecheval_jax.training import programs
 from mecheval_jax.training.checkpoints import Checkpoints
@@ -329,8 +329,8 @@ def test_more_can_be_measured_later(tmp_path, monkeypatch):
 def test_one_program_a_group(tmp_path):
     """Catches two programs that write the same checkpoints, and a lock that outlives its holder."""
     folder = SweepFolder(tmp_path / "sweep")
-    group = folder.group("000_attention_width_16")
-    with group.lock():
+    open_folder(folder, plan(BASE, CHANGES[:2]))
+    with folder.groups()[0].lock():
         outcome = run(folder.path, CHANGES[:2], Options("vmap", interventions="none"))
         assert isinstance(outcome.error, UserError)
         assert "000_attention_width_16 is being worked on by another process" in str(outcome.error)

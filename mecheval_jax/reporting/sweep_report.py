@@ -223,7 +223,7 @@ def _success(success: pd.DataFrame, titles: Mapping[str, str]) -> Iterator[dict[
         yield {
             "title": titles[name],
             "over": over,
-            "case": _case(over, first, beside),
+            "case": _case(over, first.to_dict(), beside),
             "members": int(first["members"]),
             "diverged": int(first["diverged"]),
             "cells": [
