@@ -58,17 +58,20 @@ def flags(changes: Mapping[str, Any]) -> list[str]:
     return [f"--config.{path}={value}" for path, value in changes.items()]
 
 
+def process(arguments: list[str], **environment: str) -> dict[str, Any]:
+    """What starts Python at the repository's root, compiling as the tests do."""
+    return {
+        "args": [sys.executable, *arguments],
+        "cwd": ROOT,
+        "env": os.environ | environment | settings(environment.get("XLA_FLAGS", "")),
+        "text": True,
+    }
+
+
 def start(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python from the repository's root, compiling as the tests do."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | environment | settings(environment.get("XLA_FLAGS", "")),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    """Run such a process to its end."""
+    how = process(arguments, **environment)
+    return subprocess.run(**how, capture_output=True, timeout=600, check=False)
 
 
 def assert_same_bits(ours: Any, theirs: Any) -> None:

@@ -137,22 +137,39 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
     assert any(line.startswith("bad: failed (job") and "exit code 3" in line for line in said)
 
 
-def test_jobs_end_with_who_waits_for_them(tmp_path):
-    """Catches processes that train on after their launcher was interrupted."""
-    noted = tmp_path / "process"
+@pytest.mark.parametrize("how", ["interrupted", "stopped"])
+def test_jobs_end_with_who_waits_for_them(tmp_path, how):
+    """Catches jobs that train on alone, and jobs killed while they save."""
+    saved, ready, said = tmp_path / "saved", tmp_path / "ready", []
 
-    def interrupt(line):
-        while not (noted.exists() and noted.read_text().strip()):
+    def wait_for_the_job():
+        while not ready.exists():
             time.sleep(0.02)
-        raise KeyboardInterrupt
+        return True
 
-    command = ["bash", "-c", f"echo $$ > {noted}; exec sleep 100"]
-    with pytest.raises(KeyboardInterrupt):
-        launch_jobs({"g1": command}, "local", tmp_path / "jobs", interrupt)
-    process, until = pathlib.Path("/proc") / noted.read_text().strip(), time.monotonic() + 20
-    while process.exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert not process.exists()
+    def hear(line):
+        said.append(line)
+        if how == "interrupted" and len(said) == 1:
+            wait_for_the_job()
+            raise KeyboardInterrupt
+
+    # Longer than the second that submitit leaves.
+    script = (
+        f"trap 'sleep 1.5; echo saved > {saved}; exit {REQUEUE}' TERM; "
+        f"touch {ready}; while true; do sleep 0.05; done"
+    )
+    # As in a shell's background, where a program and its children ignore it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt if how == "interrupted" else Interrupted):
+            launch_jobs(
+                {"g1": ["bash", "-c", script]}, "local", tmp_path / "jobs", hear,
+                stop=lambda: how == "stopped" and len(said) > 0 and wait_for_the_job(),
+            )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert saved.read_text() == "saved\n"
+    assert "saved" in said[-1]
 
 
 FAKES = {

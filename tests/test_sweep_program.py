@@ -1,10 +1,14 @@
 """`python -m launch.sweep`: what it says, and with which code it ends."""
 
 import json
+import pathlib
+import re
+import subprocess
 
 import pandas as pd
 import pytest
 
+from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.sweep_folder import SweepFolder
 from tests import forked, small
 
@@ -69,11 +73,21 @@ def test_mistakes(finished, tmp_path, arguments, message):
 
 
 def test_groups_as_jobs(tmp_path):
-    """Catches jobs that run other groups, launch jobs themselves, or are not collected."""
+    """Catches jobs that run other groups, launch jobs themselves, outlive who launched them, or
+    are not collected.
+    """
     path = tmp_path / "by_jobs"
     grid = "--grid=training.seed=0,1"
     arguments = [CONFIG, *FLAGS[:-1], grid, f"--workdir={path}", "--launcher=local"]
-    done = small.start(["-m", "launch.sweep", *arguments])
+    program = ["-m", "launch.sweep", *arguments]
+    with subprocess.Popen(**small.process(program), stderr=subprocess.PIPE) as launcher:
+        job = re.search(r": job (\d+), log", launcher.stderr.readline())[1]
+        launcher.terminate()
+        assert "waiting until the jobs have saved" in launcher.stderr.readline()
+        launcher.communicate()
+    assert launcher.returncode == REQUEUE
+    assert not pathlib.Path("/proc", job).exists()
+    done = small.start(program)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(": finished (job ") == 1
     assert sorted(pd.read_csv(path / "members.csv")["member"].unique()) == [0, 1]

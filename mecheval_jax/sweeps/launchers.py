@@ -5,6 +5,7 @@ own groups and needs to know nothing of the others. With a launcher one process 
 each group through submitit (optional), waits, and reports how each ended.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -13,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mecheval_jax.command_line import REQUEUE
@@ -117,44 +118,51 @@ class Command:
         self._process: subprocess.Popen | None = None
 
     def __call__(self) -> int:
-        """Run the command and return its exit code; whoever interrupts this ends the command."""
-        noted: list[int] = []
+        """Run the command and return its exit code; what ends this job tells it to save and end.
+
+        A scheduler's or a launcher's SIGTERM, a terminal's SIGINT: the program gets one SIGTERM
+        and is waited for.
+        """
+        told: list[int] = []
+
+        def tell(number: int, frame: Any = None) -> None:
+            if not told and self._runs():
+                # Not Popen's methods: this runs in a signal's handler, while they hold their lock.
+                os.kill(self._process.pid, signal.SIGTERM)
+            told.append(number)
+
         handlers = {
             # Slurm warns every process of the job, and children inherit that a signal is ignored.
             signal.SIGUSR2: signal.SIG_IGN,
-            # An interrupt while the process is made would leave it to nobody.
-            signal.SIGINT: lambda number, frame: noted.append(number),
+            signal.SIGTERM: tell,
+            # A shell that starts a program in the background lets it ignore SIGINT.
+            signal.SIGINT: tell,
         }
         before = {number: signal.signal(number, one) for number, one in handlers.items()}
         try:
             self._process = subprocess.Popen(self._arguments)
-            _handle(before)
-            if noted:
-                raise KeyboardInterrupt
+            signal.signal(signal.SIGUSR2, before[signal.SIGUSR2])
+            if told and self._runs():  # while the process was made
+                os.kill(self._process.pid, signal.SIGTERM)
             code = self._process.wait()
         finally:
-            _handle(before)
-            if self._process is not None and self._process.poll() is None:
-                self._process.terminate()
-                self._process.wait()
+            for number, handler in before.items():
+                signal.signal(number, handler)
         if code == REQUEUE and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
             signal.raise_signal(signal.SIGUSR2)  # submitit then does as at the end of the time
         return code
+
+    def _runs(self) -> bool:
+        return self._process is not None and self._process.returncode is None
 
     def checkpoint(self) -> Any:
         """What to submit again, once the program has saved."""
         from submitit.helpers import DelayedSubmission
 
-        if self._process is not None and self._process.returncode is None:
-            # Not Popen's methods: this runs in a signal's handler, while they hold their lock.
+        if self._runs():
             os.kill(self._process.pid, signal.SIGTERM)
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(Command(self._arguments))
-
-
-def _handle(handlers: Mapping[int, Any]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,6 +236,7 @@ def launch_jobs(
     say: Callable[[str], None],
     parameters: Mapping[str, Any] | None = None,
     at_once: int = 1,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[JobEnd]:
     """Run each command as a job, wait for all, and report how each ends.
 
@@ -241,9 +250,12 @@ def launch_jobs(
         say: takes one line for each job's end.
         parameters: of `parse_parameters`.
         at_once: jobs beside each other on this machine; Slurm has ``array_parallelism``.
+        stop: whether to wait no longer; asked again and again. Jobs of this machine, and only
+            they, are then told to save and end, as by any other interruption.
 
     Raises:
         UserError: submitit is not installed, or Slurm does not take the jobs.
+        Interrupted: `stop` said so.
     """
     check_launcher(launcher)
     import submitit
@@ -260,6 +272,8 @@ def launch_jobs(
     waiting, running, ended = list(commands.items()), {}, []
     try:
         while waiting or running:
+            if stop():
+                raise Interrupted("stopped by SIGTERM; the same command resumes")
             room = len(waiting) if launcher == "slurm" else at_once - len(running)
             batch, waiting = waiting[:room], waiting[room:]
             started = _submit(executor, dict(batch)) if batch else {}
@@ -273,14 +287,29 @@ def launch_jobs(
                     say(_describe(ended[-1]))
             time.sleep(POLL_SECONDS)
     except BaseException:
-        for job in running.values():
-            if launcher == "local":
-                job.cancel()
-        if launcher == "slurm" and running:
-            ids = " ".join(str(job.job_id) for job in running.values())
-            say(f"the jobs go on without this program; to end them: scancel {ids}")
+        ids = [str(job.job_id) for job in running.values()]
+        if launcher == "slurm" and ids:
+            say(f"the jobs go on without this program; to end them: scancel {' '.join(ids)}")
+        elif ids:
+            say(f"waiting until the jobs have saved (processes {', '.join(ids)})")
+            _end_local(running.values())
         raise
     return ended
+
+
+def _end_local(jobs: Iterable[Any]) -> None:
+    """Tell the jobs of this machine to save and end, and wait until they have.
+
+    Not `job.cancel`: its SIGINT means nothing to what runs in the background of a shell, and
+    leaves a program one second to save.
+    """
+    left = list(jobs)
+    while left := [job for job in left if not job.done()]:
+        for job in left:
+            # Again and again: a job that only begins may not listen yet.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(job.job_id), signal.SIGTERM)
+        time.sleep(POLL_SECONDS)
 
 
 def _same_gpus() -> list[str]:

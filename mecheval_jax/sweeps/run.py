@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.command_line import USAGE_ERROR
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.partitioning import distributed
 from mecheval_jax.reporting.live import SweepView
 from mecheval_jax.reporting.progress import say
@@ -223,6 +223,7 @@ def launch_sweep(
 
     Raises:
         UserError: a launcher that cannot be used, or a workdir of another sweep.
+        Interrupted: SIGTERM came, to this program or to the jobs that are not finished.
     """
     if distributed.several():
         raise UserError(
@@ -242,12 +243,18 @@ def launch_sweep(
             say(f"{plan.name}: finished before, skipped")
     commands = {name: [*program, f"--groups={name}"] for name in open_groups}
 
-    def launch(commands: Mapping[str, Sequence[str]]) -> list[JobEnd]:
-        return launch_jobs(commands, launcher, folder.path / "jobs", say, parameters, at_once)
+    with Preemption() as preemption:
 
-    ends = _launched(commands, launch, retries)
+        def launch(commands: Mapping[str, Sequence[str]]) -> list[JobEnd]:
+            jobs = folder.path / "jobs"
+            stop = preemption.requested
+            return launch_jobs(commands, launcher, jobs, say, parameters, at_once, stop)
+
+        ends = _launched(commands, launch, retries)
     collect(folder)
     bad = {name: end for name, end in ends.items() if end.state != "finished"}
+    if bad and all(end.state == "preempted" for end in bad.values()):
+        raise Interrupted(f"preempted: {', '.join(bad)}; the same command resumes")
     error = RuntimeError(f"see {next(iter(bad.values())).log}") if bad else None
     return Outcome(tuple(p.name for p in plans if p.name not in bad), tuple(bad), error)
 
