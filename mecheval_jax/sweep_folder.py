@@ -9,7 +9,6 @@ groups/NAME/
     status.json        how far it is, rewritten at every stop
     strategy.json      how its members are computed
     metrics.jsonl      metrics over steps, a row for each member (metrics.csv: the same)
-    strategy.json      how its members are computed
     checkpoints/       of all members together
     members.csv        the members of the group
     members/INDEX/     the run folder of each member, whose parameters are the group's

@@ -5,8 +5,10 @@ A program of its own, because the number of a CPU's devices is fixed when jax st
 
 import dataclasses
 import json
+import pathlib
 import re
 import sys
+import tempfile
 
 import jax
 import numpy as np
@@ -15,10 +17,11 @@ from mecheval_jax import command_line
 from mecheval_jax.evaluation.behaviour import documents_of
 from mecheval_jax.evaluation.findings import Inquiry
 from mecheval_jax.partitioning.members import member_mesh, on_members, place
+from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.group import Group, development_documents, stack
 from mecheval_jax.training.programs import Programs
 from mecheval_jax.training.strategies import Strategy
-from mecheval_jax.training.sweep import fit_group
+from mecheval_jax.training.sweep import fit_group, restored, saved_part
 from tests import small
 from tests.sharded_runs import LONG
 from tests.test_members import Watcher
@@ -37,7 +40,7 @@ def group_of(mixer, changes):
     experiment = small.experiment(
         {"model.feed_forward": "none", "model.mixer_options": options} | changes,
         steps=10,
-        steps_per_dispatch=10,
+        steps_per_dispatch=5,
         learning_rate=1e-2,
     )
     runs = [
@@ -73,23 +76,40 @@ def report(mixer, changes, *, everything):
     }
 
 
+STAYS = {"eight": [(8, 10)], "one": [(1, 10)], "moved": [(8, 5), (3, 10)]}
+"""On how many devices members are trained, one after the other, and up to which step."""
+
+
 def losses():
-    """Of all members on 8 devices and on 1."""
+    """Of all members, wherever they are trained."""
     found = {}
-    for name, devices in (("eight", jax.devices()), ("one", jax.devices()[:1])):
-        _, group = group_of("attention", {})
-        programs, watcher = Programs(group, member_mesh(devices)), Watcher()
-        fit_group(
-            programs,
-            Strategy("vmap", MEMBERS),
-            programs.create(),
-            jax.device_get,
-            lambda step, members: None,
-            lambda step: False,
-            watcher,
-        )
+    for name, stays in STAYS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            watcher = Watcher()
+            for count, until in stays:
+                checkpoints = Checkpoints(pathlib.Path(folder), any_length=True)
+                fit_until(until, jax.devices()[:count], checkpoints, watcher)
+                checkpoints.close()
         found[name] = [[r["member"], r["step"], r["split"], r["loss"]] for r in watcher.rows]
     return found
+
+
+def fit_until(until, devices, checkpoints, watcher):
+    """Train on from where checkpoints stand."""
+    _, group = group_of("attention", {})
+    programs = Programs(group, member_mesh(devices))
+    members, saved = programs.create(), checkpoints.restore(saved_part(programs.abstract))
+    if saved is not None:
+        members = restored(members, saved)
+    fit_group(
+        programs,
+        Strategy("vmap", MEMBERS),
+        members,
+        jax.device_get,
+        lambda step, members: checkpoints.save(step, saved_part(members)),
+        lambda step: step == until,
+        watcher,
+    )
 
 
 if __name__ == "__main__":

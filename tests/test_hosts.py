@@ -140,8 +140,10 @@ def test_a_sweep_of_several_processes(tmp_path):
     assert "No space left on device" in errors[0]
     (group,) = folder.groups()
     assert group.read_status().state == "failed"
+    (saved,) = group.checkpoints.glob("20/default")
+    assert len(list(saved.glob("ocdbt.process_*"))) == 2  # each wrote its own members
 
-    codes, errors = started(2, 2, folder.path, program="host_sweeps")
+    codes, errors = started(2, 3, folder.path, program="host_sweeps")
     assert codes == [0, 0], errors
     assert "finished, step 20/20" in errors[0]
     alone = SweepFolder(tmp_path / "one")

@@ -14,7 +14,7 @@ from mecheval_jax.command_line import cache_folder
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.behaviour import Answers, documents_of
 from mecheval_jax.evaluation.findings import Inquiry
-from mecheval_jax.partitioning.distributed import fetch, is_main, on_main
+from mecheval_jax.partitioning.distributed import fetch, is_main, on_main, several
 from mecheval_jax.partitioning.members import member_mesh, on_members, place
 from mecheval_jax.reporting.progress import say
 from mecheval_jax.reporting.record import Record, record_answers
@@ -156,7 +156,7 @@ class _GroupRun:
         self.group = Group(first.model, first.task, tuple(e.training for e in plan.experiments))
         self.programs = Programs(self.group, member_mesh())
         keep = self.group.training.keep_checkpoints or None
-        self.checkpoints = Checkpoints(folder.checkpoints, keep)
+        self.checkpoints = Checkpoints(folder.checkpoints, keep, any_length=True)
 
     def train(self, preemption: Preemption) -> Member:
         """Train all members to their ends.
@@ -169,9 +169,10 @@ class _GroupRun:
         left_at: list[int] = []
 
         def save(step: int, members: Member) -> None:
-            saved = fetch(saved_part(members))
-            own = len(self.group.runs)  # without those that fill devices up
-            self.checkpoints.save(step, jax.tree.map(lambda leaf: np.asarray(leaf)[:own], saved))
+            saved = saved_part(members)
+            # Each process writes the members of its own devices. One on its own writes from the
+            # host, where the copy costs the devices no memory.
+            self.checkpoints.save(step, saved if several() else fetch(saved))
 
         def leave_at(step: int) -> bool:
             if preemption.requested():
@@ -220,19 +221,14 @@ class _GroupRun:
     def _restore_or_create(self) -> Member:
         """The members of the newest checkpoint that can be read, or new ones."""
         members = self.programs.create()
-        count = len(self.group.runs)
-
-        def on_host(leaf):
-            return np.broadcast_to(np.zeros((), leaf.dtype), (count, *leaf.shape[1:]))
-
         any_before = bool(self.checkpoints.steps())
-        saved = self.checkpoints.restore(jax.tree.map(on_host, saved_part(members)), self.hooks)
+        saved = self.checkpoints.restore(saved_part(self.programs.abstract), self.hooks)
         step = 0
         if saved is None and any_before:
             self.hooks.say("no checkpoint can be read: starting anew")
         if saved is not None:
-            step = int(np.max(saved["step"]))
-            members = restored(members, place(saved, self.programs.mesh))
+            step = int(np.max(fetch(saved["step"])))
+            members = restored(members, saved)
             self.hooks.say(f"resuming at step {step}")
         run = RunFolder(self.folder.path)
         on_main(lambda: run.forget_after(step))

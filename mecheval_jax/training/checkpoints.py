@@ -1,5 +1,6 @@
 """Checkpoints of training (orbax), restored onto the devices that will hold them."""
 
+import dataclasses
 import pathlib
 
 import jax
@@ -33,10 +34,13 @@ class Checkpoints:
     Args:
         folder: where they are kept.
         keep: how many of the newest are kept; all if None.
+        any_length: whether an array may have another shape than was saved: it is cut, or filled
+            up with zeros. Members of a group need it, which fill up other devices elsewhere.
     """
 
-    def __init__(self, folder: pathlib.Path, keep: int | None = 2):
+    def __init__(self, folder: pathlib.Path, keep: int | None = 2, *, any_length: bool = False):
         self._folder = folder.absolute()  # orbax refuses relative paths
+        self._any_length = any_length
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         # Named here, or orbax guesses the layout from the newest folder, which may be damaged.
         handler = ocp.PyTreeCheckpointHandler()
@@ -79,9 +83,14 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, abstract: PyTree) -> PyTree:
+        restore_args = ocp.checkpoint_utils.construct_restore_args(abstract)
+        if self._any_length:
+            restore_args = jax.tree.map(
+                lambda of_leaf: dataclasses.replace(of_leaf, strict=False), restore_args
+            )
         arguments = ocp.args.PyTreeRestore(
             abstract,
-            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+            restore_args=restore_args,
             partial_restore=True,  # of what earlier versions saved beside it, nothing is needed
         )
         return self._manager.restore(step, args=arguments)

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.partitioning.distributed import on_main
+from mecheval_jax.partitioning.distributed import on_main, several
 from mecheval_jax.partitioning.members import (
     on_member_of_each_device,
     on_members,
@@ -61,10 +61,14 @@ class Programs:
         self.group, self.mesh = group, mesh
         self.on_each = padded_count(len(group.runs), mesh) // mesh.size
         self._static = {"model": group.model, "task": group.task, "training": group.training}
-        hyperparameters = place(group.hyperparameters, mesh)
         birth = on_members(functools.partial(new_member, group.model), mesh, self.on_each)
         self._birth = jax.jit(birth)
-        self._hyperparameters = hyperparameters
+        # Those that fill the last devices up have nothing to learn, whatever a checkpoint gives
+        # them, and keep no device busy.
+        steps = np.zeros(self.on_each * mesh.size, np.int32)
+        steps[: len(group.runs)] = group.hyperparameters.steps
+        hyperparameters = place(group.hyperparameters, mesh)
+        self._hyperparameters = hyperparameters.replace(steps=place(steps, mesh))
         self._compiled: dict[Strategy, Any] = {}
 
     def create(self) -> Member:
@@ -72,7 +76,8 @@ class Programs:
         return self._birth(self._hyperparameters)
 
     @functools.cached_property
-    def _abstract(self) -> Member:
+    def abstract(self) -> Member:
+        """Shapes, types and shardings of what `create` gives."""
         shapes = jax.eval_shape(self._birth, self._hyperparameters)
         sharding = self._hyperparameters.steps.sharding
         return jax.tree.map(
@@ -91,11 +96,11 @@ class Programs:
         if strategy.kind != "loop":
             program = on_members(one, self.mesh, strategy.at_once, shared=2)
             jitted = jax.jit(program, donate_argnums=0)
-            return jitted.lower(self._abstract, scalar, scalar).compile()
+            return jitted.lower(self.abstract, scalar, scalar).compile()
         program = on_member_of_each_device(one, self.mesh, shared=2)
         compiled = (
             jax.jit(program, donate_argnums=0)
-            .lower(self._abstract, scalar, scalar, scalar)
+            .lower(self.abstract, scalar, scalar, scalar)
             .compile()
         )
         return _Loop(compiled, self.on_each)
@@ -119,18 +124,30 @@ class Programs:
             resident = resident_memory(compiled)
             working = max(needed_memory(compiled) - resident, 1)
         else:
-            leaves = jax.tree.leaves(self._abstract.state)
-            resident, working = sum(map(_bytes, leaves)) // self.mesh.size, 1
-        return Estimate(self.on_each, self._free(), resident, working)
+            resident, working = self._states, 1
+        return Estimate(self.on_each, self._free(), resident + self._copied, working)
 
     def fits(self, strategy: Strategy) -> bool:
         """Whether a device has the memory for a strategy."""
-        return needed_memory(self.steps(strategy)) <= MARGIN * self._free()
+        return needed_memory(self.steps(strategy)) + self._copied <= MARGIN * self._free()
 
     def check(self, strategy: Strategy) -> None:
         """Raise UserError, which says how many members fit, unless a device can do it."""
         if not self.group.task.traceable or not self.fits(strategy):
             self.estimate().check(strategy.at_once if strategy.kind == "vmap" else None)
+
+    @functools.cached_property
+    def _states(self) -> int:
+        """Bytes of the states on each device."""
+        return sum(map(_bytes, jax.tree.leaves(self.abstract.state))) // self.mesh.size
+
+    @property
+    def _copied(self) -> int:
+        """Bytes on each device of what is copied there for a checkpoint that all processes write.
+
+        One process on its own copies to the host.
+        """
+        return self._states if several() else 0
 
     def _free(self) -> int:
         return on_main(lambda: free_memory(self.mesh.local_devices[0]))
