@@ -35,7 +35,7 @@ LAUNCHER = flags.DEFINE_enum(
     "launcher", "none", ["none", "local", "slurm"], "Run groups here, or as jobs by submitit."
 )
 SLURM = flags.DEFINE_string("slurm", "", "Of the jobs: partition=gpu,gpus_per_node=8,...")
-JOBS_AT_ONCE = flags.DEFINE_integer("jobs_at_once", 1, "Jobs of the local launcher.", 1)
+JOBS_AT_ONCE = flags.DEFINE_integer("jobs_at_once", None, "Of --launcher=local, by itself 1.", 1)
 WRITERS = command_line.define_writers()
 flags.mark_flag_as_required("config")
 
@@ -45,13 +45,14 @@ def main():
     from mecheval_jax.sweeps import launchers, plan, run
     from mecheval_jax.sweeps.group import Options
 
-    shard = launchers.parse_shard(SHARD.value) if SHARD.value else None
+    shard = launchers.parse_shard(SHARD.value) if SHARD.value is not None else None
     sweep = plan.read_sweep(CONFIG.value, command_line.config_file(), GRID.value)
+    launchers.check_flags(LAUNCHER.value, SLURM.value, JOBS_AT_ONCE.value)
     options = Options(STRATEGY.value, AT_ONCE.value, INTERVENTIONS.value, tuple(WRITERS.value))
     if LAUNCHER.value != "none":
         outcome = run.launch_sweep(
             sweep, WORKDIR.value, LAUNCHER.value, sys.argv[1:], GROUPS.value, shard,
-            SLURM.value, JOBS_AT_ONCE.value, RETRIES.value, INTERVENTIONS.value,
+            SLURM.value, JOBS_AT_ONCE.value or 1, RETRIES.value, INTERVENTIONS.value,
         )  # fmt: skip
     else:
         outcome = run.run_sweep(sweep, WORKDIR.value, options, GROUPS.value, shard, RETRIES.value)

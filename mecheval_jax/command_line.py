@@ -193,6 +193,7 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
     set_up_compilation_cache()
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         _fail(error)
     except Interrupted as error:
@@ -200,6 +201,8 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command resumes", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whoever read our words, such as `head`, has enough of them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if not _is_one_of_several():
             raise

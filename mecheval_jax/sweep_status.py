@@ -21,6 +21,13 @@ PATIENCE = 600.0
 """Seconds after which a group on another machine that writes nothing is taken for dead."""
 
 
+TOTALS = (
+    "members", "training", "diverged", "stopped", "step", "steps", "rate", "seconds", "attempts",
+    "best_accuracy",
+)  # fmt: skip
+"""What several groups have together; the rest of a status is of one."""
+
+
 class NamedStatus(NamedTuple):
     """A group, or a run, and how it is doing.
 
@@ -76,7 +83,7 @@ class Overview(NamedTuple):
                 {"name": name, "title": title, **vars(status), "seconds_left": status.seconds_left}
                 for name, title, status in self.groups
             ],
-            "total": vars(total(statuses))
+            "total": {name: getattr(total(statuses), name) for name in TOTALS}
             | {"states": count_states(statuses), "seconds_left": seconds_left(statuses)},
             "best": None if self.best is None else self.best._asdict(),
             "resume": self.resume,
@@ -114,7 +121,7 @@ def is_dead(status: GroupStatus, now: datetime.datetime, patience: float) -> boo
 
 
 def total(statuses: Iterable[GroupStatus]) -> GroupStatus:
-    """All groups as one: sums, the best accuracy, and steps as member-steps."""
+    """All groups as one: of `TOTALS` sums, the best accuracy, and steps as member-steps."""
     whole = GroupStatus(state="")
     for status in statuses:
         whole.members += status.members

@@ -267,10 +267,15 @@ def test_slurm_requeues_nothing_else(tmp_path, code):
     ]
 
 
+def array(own, first, last, count):
+    """What Slurm tells a job of an array."""
+    values = {"ID": own, "MIN": first, "MAX": last, "COUNT": count}
+    return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in values.items()}
+
+
 def test_slurm_requeues_what_was_preempted(tmp_path):
     """Catches a job that is not gone on with, and an array that is requeued whole."""
-    array = {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_MIN": "2", "SLURM_ARRAY_TASK_COUNT": "4"}
-    calls, result = slurm(tmp_path, REQUEUE, "--workdir=/x", **array)
+    calls, result = slurm(tmp_path, REQUEUE, "--workdir=/x", **array(5, 2, 5, 4))
     assert result.returncode == 0, result.stderr
     (program, requeue) = calls
     assert program.endswith("-m launch.sweep --shard=3/4 --workdir=/x")
@@ -288,11 +293,14 @@ def test_slurm_requeues_what_jax_aborted_but_not_for_ever(tmp_path):
 
 
 def test_slurm_arrays_share_out_sweeps(tmp_path):
-    """Catches a run that each job of an array trains, all in one folder."""
-    array = {"SLURM_ARRAY_TASK_ID": "0", "SLURM_ARRAY_TASK_COUNT": "4", "PROGRAM": "train"}
-    calls, result = slurm(tmp_path, 0, "--workdir=/x", **array)
+    """Catches a run that each job of an array trains, all in one folder, and shares of nobody."""
+    calls, result = slurm(tmp_path, 0, "--workdir=/x", PROGRAM="train", **array(0, 0, 3, 4))
     assert (calls, result.returncode) == ([], 2)
     assert "PROGRAM is train" in result.stderr
+    (tmp_path / "gaps").mkdir()
+    calls, result = slurm(tmp_path / "gaps", 0, **array(2, 0, 6, 4))  # --array=0-6:2
+    assert (calls, result.returncode) == ([], 2)
+    assert "give --array=0-3" in result.stderr
 
 
 def test_slurm_settings():

@@ -41,6 +41,7 @@ def test_shares_are_all_and_no_group_twice(count):
     assert all(names == [name for name in costs if name in names] for names in shares)
     if count == 2:
         assert sorted(loads) == [80, 80]
+    assert share(costs, (10**12 - 1, 10**12)) == []
 
 
 def failing(times, error=RuntimeError):

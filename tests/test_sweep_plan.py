@@ -111,8 +111,8 @@ def test_grid_of_the_command_line():
         ("training.seed=", "field=value"),
         ("training.sed=1", "'sed'.*'seed'"),
         ("seed=1", "'seed'"),
-        ("training.seed=a", "seed=a: it takes a int"),
-        ("model.tied=yes", "tied=yes: True or False"),
+        ("training.seed=a", "seed is 'a': it takes a whole number"),
+        ("model.tied=yes", "tied is 'yes': it takes True or False"),
         ("evaluation.roles=key", r"roles takes a tuple: vary it in sweep\(\)"),
     ],
 )

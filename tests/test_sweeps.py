@@ -14,7 +14,7 @@ from mecheval_jax import runs
 from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.evaluation.rule import CLASSES
 from mecheval_jax.reporting import report
-from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.sweep_folder import GroupStatus, SweepFolder
 from mecheval_jax.sweeps import group as groups
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
@@ -327,13 +327,17 @@ def test_more_can_be_measured_later(tmp_path, monkeypatch):
 
 
 def test_one_program_a_group(tmp_path):
-    """Catches two programs that write the same checkpoints, and a lock that outlives its holder."""
+    """Catches two programs that write the same files, and a lock that outlives its holder."""
     folder = SweepFolder(tmp_path / "sweep")
     open_folder(folder, plan(BASE, CHANGES[:2]))
-    with folder.groups()[0].lock():
+    (group,) = folder.groups()
+    with group.lock():
+        group.write_status(GroupStatus("running"))
+        before = group.status.read_bytes()
         outcome = run(folder.path, CHANGES[:2], Options("vmap", interventions="none"))
         assert isinstance(outcome.error, UserError)
         assert "000_attention_width_16 is being worked on by another process" in str(outcome.error)
+        assert group.status.read_bytes() == before
     outcome = run(folder.path, CHANGES[:2], Options("vmap", interventions="none"))
     assert outcome.failed == ()
 

@@ -5,6 +5,8 @@ import io
 import json
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -22,6 +24,7 @@ from mecheval_jax.sweep_status import (
     total,
 )
 from tests import forked
+from tests.compilation import ROOT
 
 NOW = datetime.datetime(2030, 1, 1, 12, 0, tzinfo=datetime.UTC)
 
@@ -253,11 +256,16 @@ def test_the_program(sweep, tmp_path):
     values = json.loads(result.stdout)
     assert values["total"]["states"] == {"finished": 1, "running": 1, "waiting": 1}
     assert values["groups"][1]["seconds_left"] == 5.0
+    assert "host" not in values["total"]
     result = forked.start(["-m", "launch.status", f"--workdir={sweep.path}"])
     assert "mamba, width 32" in result.stdout
     result = forked.start(["-m", "launch.status", f"--workdir={tmp_path}"])
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
+    program = f"{sys.executable} -m launch.status --workdir={sweep.path} --json"
+    ended = ["bash", "-o", "pipefail", "-c", f"{program} | true"]
+    result = subprocess.run(ended, cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
     (sweep.group("g1").status).write_text("{")
     with pytest.raises(UserError, match="damaged"):
         read_overview(sweep.path)

@@ -58,7 +58,7 @@ def share(costs: Mapping[str, int], shard: tuple[int, int]) -> list[str]:
         Names, in the order of `costs`.
     """
     index, count = shard
-    loads = [0] * count
+    loads = [0] * min(count, len(costs))
     owner = {}
     for name in sorted(costs, key=lambda name: -costs[name]):  # stable: equal ones keep their order
         least = loads.index(min(loads))
@@ -197,6 +197,21 @@ def check_launcher(launcher: str) -> None:
         raise UserError(
             f"launcher {launcher!r} needs the package submitit: pip install submitit "
             "(the extra 'slurm')"
+        )
+
+
+def check_flags(launcher: str, slurm: str, at_once: int | None) -> None:
+    """That what is said of jobs has a launcher that reads it.
+
+    Raises:
+        UserError: it has not.
+    """
+    if slurm and launcher == "none":
+        raise UserError(f"--slurm={slurm} is of jobs, and none are launched: give --launcher=slurm")
+    if at_once is not None and launcher != "local":
+        raise UserError(
+            f"--jobs_at_once={at_once} is of --launcher=local, and the launcher is {launcher!r}; "
+            "for Slurm give --slurm=array_parallelism=N"
         )
 
 

@@ -273,12 +273,10 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
 def _read(path: str, text: str, kind: type) -> Any:
     if text == "None":
         return None
-    if kind is bool and text not in ("True", "False"):
-        raise UserError(f"--grid: {path}={text}: True or False")
     try:
-        return text == "True" if kind is bool else kind(text)
-    except (TypeError, ValueError):
-        raise UserError(f"--grid: {path}={text}: it takes a {kind.__name__}") from None
+        return {"True": True, "False": False}[text] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise UserError(f"--grid: {path} is {text!r}: it takes {KINDS[kind]}") from None
 
 
 def open_folder(folder: SweepFolder, sweep: Sweep) -> None:

@@ -105,6 +105,8 @@ def _shared(plans: Sequence[GroupPlan], shard: tuple[int, int] | None) -> Sequen
     if shard is None:
         return plans
     mine = share({plan.name: plan.cost for plan in plans}, shard)
+    if not mine and distributed.is_main():
+        say(f"shard {shard[0]}/{shard[1]} has nothing to do: there are {len(plans)} groups")
     return [plan for plan in plans if plan.name in mine]
 
 
@@ -135,18 +137,23 @@ def _run_one(plan, folder, options, retries, show, preemption) -> Exception | No
         return None
 
     def task():
-        # The loss of another process is no failure of the group.
-        with distributed.together(), contextlib.ExitStack() as stack:
-            distributed.on_main(lambda: stack.enter_context(own.lock()))
+        with distributed.together():  # the loss of another process is no failure of the group
             run_group(plan, own, options, show, preemption)
 
-    # One of several that began anew by itself would wait for the others, and they for it.
-    error = run_with_retries(plan.name, task, 0 if distributed.several() else retries, say)
-    if error is not None and distributed.is_main():
-        status = own.read_status()
-        status.state, status.error = "failed", " ".join(str(error).split())[:300]
-        own.write_status(status)
-        show(plan.name, plan.title, status)
+    with contextlib.ExitStack() as stack:
+        try:
+            distributed.on_main(lambda: stack.enter_context(own.lock()))
+        except UserError as error:  # the group's files are another's to write
+            if distributed.is_main():
+                say(str(error))
+            return error
+        # One of several that began anew by itself would wait for the others, and they for it.
+        error = run_with_retries(plan.name, task, 0 if distributed.several() else retries, say)
+        if error is not None and distributed.is_main():
+            status = own.read_status()
+            status.state, status.error = "failed", " ".join(str(error).split())[:300]
+            own.write_status(status)
+            show(plan.name, plan.title, status)
     if distributed.several() and error is not None and not isinstance(error, UserError):
         raise error
     return error
