@@ -108,7 +108,7 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
         ends = np.stack([value - rows["low"], rows["high"] - value])
         axes.errorbar(
             value,
-            rows["group"].map(lines) + 0.5 * _beside(len(thresholds))[index],
+            rows["group"].map(lines) + 0.75 * _beside(len(thresholds))[index],
             xerr=np.maximum(ends, 0),
             linestyle="none",
             color=COLOURS[index % len(COLOURS)],
@@ -221,8 +221,8 @@ def _places(rates: np.ndarray) -> np.ndarray:
 
 
 def _beside(count: int) -> np.ndarray:
-    """Places from -1/2 to 1/2 for so many beside each other; a single one in the middle."""
-    return np.linspace(-0.5, 0.5, count) if count > 1 else np.zeros(1)
+    """Places between -1/2 and 1/2 for so many beside each other: the fewer, the nearer to 0."""
+    return (np.arange(count) + 0.5) / count - 0.5
 
 
 def _apart(places: np.ndarray, room: float) -> list[int]:
