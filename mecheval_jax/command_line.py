@@ -24,6 +24,9 @@ REQUEUE = 75
 FAULT = 1
 """Exit code of a fault of ours, after its traceback."""
 
+MOST_CPU_DEVICES = 1024
+"""Beyond it jax takes minutes to begin, and any CPU's cores are used."""
+
 CONFIG = "config"
 """Name of the flag for the config file, in every program that has one."""
 
@@ -66,8 +69,8 @@ def _on_cpu_devices(main: Callable[[], None], wanted: flags.FlagHolder) -> Calla
         import jax
 
         count = wanted.value
-        if count is not None and count < 1:
-            raise UserError(f"--cpu_devices is {count}: it must be at least 1")
+        if count is not None and not 1 <= count <= MOST_CPU_DEVICES:
+            raise UserError(f"--cpu_devices is {count}: it must be 1 to {MOST_CPU_DEVICES}")
         told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
         if count is not None or not (told or "JAX_NUM_CPU_DEVICES" in os.environ):
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

@@ -191,16 +191,25 @@ def read_json(path: pathlib.Path) -> Any:
     return values
 
 
-def read_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
-    """Rows of a ``metrics.jsonl``; a last line that was cut off is passed over."""
+def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
+    """Rows of a ``metrics.jsonl``; a last line that was cut off is passed over.
+
+    Args:
+        metrics: the file.
+        part: of a line; the others, mostly very many, are not parsed.
+    """
     if not metrics.exists():
         return []
     rows = []
     for line in metrics.read_text().splitlines():
+        if part not in line:
+            continue
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(row, dict):
+            rows.append(row)
     return rows
 
 

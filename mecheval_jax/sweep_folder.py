@@ -32,6 +32,10 @@ STATES = ("waiting", "running", "preempted", "failed", "finished")
 """What a group can be: not begun, under way (or dead), to be gone on with, given up, done."""
 
 
+MEASURED = ("full", "verdict", "none")
+"""What can be measured of members, most first: grid and verdict, verdict alone, answers alone."""
+
+
 @dataclasses.dataclass
 class GroupStatus:
     """How a group is doing, as it stands in ``status.json``.
@@ -48,7 +52,7 @@ class GroupStatus:
         rate: member-steps a second.
         seconds: spent so far, over all attempts.
         attempts: how often it was started.
-        measured: what was asked of the members at the end, ``none``, ``verdict`` or ``full``.
+        measured: what was asked of the members at the end, of `MEASURED`.
         error: why it failed, one line; empty if it did not.
         host: name of the machine that works on it.
         process: id there.
@@ -132,9 +136,17 @@ class GroupFolder:
         if not self.status.exists():
             return GroupStatus()
         values = read_json(self.status)
-        known = {field.name for field in dataclasses.fields(GroupStatus)}
-        status = GroupStatus(**{name: value for name, value in values.items() if name in known})
+        status = GroupStatus()
+        for name, default in dataclasses.asdict(status).items():
+            value = values.get(name, default)
+            kind = (int, float) if isinstance(default, float) else type(default)
+            if default is None:
+                kind = (int, float, type(None))
+            if not isinstance(value, kind):
+                raise UserError(f"{self.status} is damaged: {name} is {value!r}")
+            setattr(status, name, value)
         choose(f"state in {self.status}", status.state, STATES)
+        choose(f"measured in {self.status}", status.measured, MEASURED)
         if status.state == "running":
             try:
                 datetime.datetime.fromisoformat(status.updated)
@@ -154,8 +166,12 @@ class GroupFolder:
             return None
         try:
             return Strategy(**read_json(self.strategy))
-        except TypeError as error:
+        except (TypeError, UserError) as error:
             raise UserError(f"{self.strategy} is damaged: {error}") from None
+
+    def has_table(self) -> bool:
+        """Whether there is what was found of its members."""
+        return self.table.exists() and self.table.stat().st_size > 0
 
     def write_status(self, status: GroupStatus) -> None:
         """Write the status, with who writes it and when."""
@@ -197,6 +213,13 @@ class SweepFolder:
         for name, kind in (("base", dict), ("members", list), ("groups", list)):
             if not isinstance(values.get(name), kind):
                 raise UserError(f"{self.sweep} is damaged: it lacks {name}")
+        for name, there, needed in (
+            ("base", [values["base"]], ("task", "model", "training", "evaluation")),
+            ("groups", values["groups"], ("name", "title", "members")),
+            ("members", values["members"], ()),
+        ):
+            if not all(isinstance(one, dict) and one.keys() >= set(needed) for one in there):
+                raise UserError(f"{self.sweep} is damaged: {name} is not as it was written")
         return values
 
     def groups(self) -> list[GroupFolder]:

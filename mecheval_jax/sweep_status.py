@@ -5,7 +5,6 @@ was on this machine, or it has written nothing for a while, where it was on anot
 """
 
 import datetime
-import json
 import os
 import pathlib
 import shlex
@@ -26,6 +25,10 @@ TOTALS = (
     "best_accuracy",
 )  # fmt: skip
 """What several groups have together; the rest of a status is of one."""
+
+
+PART = ("shard", "groups", "coordinator", "processes", "process_id")
+"""Flags that tell one process which part of the work is its own."""
 
 
 class NamedStatus(NamedTuple):
@@ -222,21 +225,14 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         status.best_accuracy = best.accuracy
     title = str(read_json(folder.config)["model"]["mixer"])
     groups = [NamedStatus(folder.name, title, status)]
-    return Overview(str(folder.path), groups, best, _command(folder.provenance, "train"))
+    program = "sweep" if folder.member.exists() else "train"
+    return Overview(str(folder.path), groups, best, _command(folder.provenance, program))
 
 
 def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
-    """Rows of evaluations: the few of many, so that the others are not parsed."""
-    if not metrics.exists():
-        return []
-    rows = []
-    with metrics.open() as file:
-        for line in file:
-            if '"dev"' in line and line.endswith("\n"):
-                row = json.loads(line)
-                if row["accuracy"] == row["accuracy"]:  # a member that diverged has none
-                    rows.append(row)
-    return rows
+    """Rows of evaluations."""
+    rows = read_rows(metrics, '"dev"')
+    return [row for row in rows if row["accuracy"] == row["accuracy"]]  # none if it diverged
 
 
 def _is_alive(process: int) -> bool:
@@ -268,6 +264,5 @@ def _command(provenance: pathlib.Path, program: str) -> str | None:
     arguments = read_json(provenance).get("arguments") if provenance.exists() else None
     if arguments is None:
         return None
-    # What a process, or a job, was given of a sweep is no more than its part.
-    whole = without_flags(arguments, ("shard", "groups"))
+    whole = without_flags(arguments, PART)
     return shlex.join(["python", "-m", f"launch.{program}", *whole])

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import types
 
 import jax
 import numpy as np
@@ -141,6 +142,15 @@ def test_one_process_is_all_of_them():
     assert distributed.all_can(True)
     assert not distributed.all_can(False)
     distributed.agree(config="a")
+
+
+def test_hosts_with_different_numbers_of_devices(monkeypatch):
+    """Catches a sweep whose members would not divide, and that fails with a traceback."""
+    devices = [types.SimpleNamespace(process_index=host) for host in (0, 1, 1)]
+    monkeypatch.setattr(distributed, "several", lambda: True)
+    monkeypatch.setattr(distributed.jax, "devices", lambda: devices)
+    with pytest.raises(UserError, match="equally many devices: host 0 has 1, host 1 has 2"):
+        distributed.agree(config="a")
 
 
 # Catches the errors of a lone process, and mistakes, taken for the loss of another.

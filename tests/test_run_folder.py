@@ -102,7 +102,7 @@ def test_metrics_that_were_cut_off(tmp_path):
     """Catches a broken last line that makes a run unreadable, and rows counted twice."""
     folder = RunFolder(tmp_path)
     rows = [{"step": step, "split": "train", "loss": 1.0} for step in (10, 20, 30)]
-    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 4')
+    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows) + '5\n{"step": 4')
     assert folder.read_metrics() == rows
     folder.forget_after(20)
     assert folder.read_metrics() == rows[:2]

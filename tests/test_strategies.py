@@ -28,6 +28,8 @@ def test_an_estimate_says_how_many_fit():
     tight.check(None)
     with pytest.raises(UserError, match=r"5 members at once do not fit.*10\.00 GiB.*: [12] do"):
         tight.check(5)
+    tight.check(at_once=None)
+    roomy.check(at_once=8)  # of which the device has four
     full = Estimate(members=20, free=free, resident=20 * GIB, working=GIB)
     with pytest.raises(UserError, match=r"20 members on a device.*10\.00 GiB.*: [89] do"):
         full.check(None)

@@ -11,7 +11,7 @@ import pytest
 from configs import grids, recall
 from mecheval_jax.errors import UserError
 from mecheval_jax.run_folder import write_text
-from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.sweep_folder import GroupStatus, SweepFolder
 from mecheval_jax.sweeps.plan import (
     changes_of_file,
     changes_of_grid,
@@ -186,6 +186,24 @@ def test_a_folder_holds_one_sweep(tmp_path):
     folder.sweep.write_text("{}")
     with pytest.raises(UserError, match=r"sweep\.json is damaged: it lacks base"):
         folder.groups()
+
+
+def test_shards_that_begin_at_once(tmp_path, monkeypatch):
+    """Catches a folder that another shard fills between two looks at it."""
+    sweep, folder = plan(BASE, grids.seeds(3)), SweepFolder(tmp_path / "sweep")
+    exists = pathlib.Path.exists
+
+    def exists_later(path):
+        found = exists(path)
+        if path == folder.sweep:
+            monkeypatch.setattr(pathlib.Path, "exists", exists)
+            open_folder(folder, sweep)
+            folder.group(sweep.groups[0].name).write_status(GroupStatus())
+        return found
+
+    monkeypatch.setattr(pathlib.Path, "exists", exists_later)
+    open_folder(folder, sweep)
+    assert read_plan(folder) == sweep
 
 
 def test_processes_that_write_one_file_at_once(tmp_path, monkeypatch):

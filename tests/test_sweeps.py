@@ -19,7 +19,7 @@ from mecheval_jax.sweeps import group as groups
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import open_folder, plan
-from mecheval_jax.sweeps.results import member_rows, success, table_of
+from mecheval_jax.sweeps.results import member_rows, success, table_of, with_shapes
 from mecheval_jax.training import programs
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.preemption import Preemption
@@ -111,6 +111,18 @@ def test_members_can_be_looked_at_as_runs(finished, tmp_path):
     assert verdict is not None
     assert set(table["site"]) == {"block_0/mixer_output"}
     assert report.write([str(ours)], str(tmp_path / "report")).exists()
+
+
+def test_a_member_is_not_trained_on_its_own(finished, tmp_path):
+    """Catches a run that takes the group's checkpoints for its own, and sets them aside."""
+    path = tmp_path / "copy"
+    shutil.copytree(finished.path, path)
+    (diverged,) = path.glob("groups/*/members/0004")
+    experiment = runs.RunFolder(diverged).experiment()
+    with pytest.raises(UserError, match="is a member of a sweep, which trains it"):
+        runs.train(experiment, diverged)
+    assert runs.kept_steps(diverged) == [10, 20]
+    assert runs.load(diverged).experiment == experiment
 
 
 def test_tables(finished):
@@ -248,13 +260,17 @@ def test_preemption(tmp_path, monkeypatch):
 
     def requested(self):
         asked.append(1)
-        return len(asked) == 2
+        return len(asked) in (1, 4)
 
     monkeypatch.setattr(Preemption, "requested", requested)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM"):  # while another group ended
+        run(tmp_path / "sweep")
+    first = SweepFolder(tmp_path / "sweep").groups()[0]
+    assert first.read_status().state == "waiting"
     with pytest.raises(Interrupted, match="step 10"):
         run(tmp_path / "sweep")
-    first = SweepFolder(tmp_path / "sweep").groups()[0].read_status()
-    assert (first.state, first.attempts, first.step) == ("preempted", 1, 10)
+    status = first.read_status()
+    assert (status.state, status.attempts, status.step) == ("preempted", 1, 10)
 
 
 def test_less_can_be_measured(tmp_path):
@@ -321,9 +337,17 @@ def test_more_can_be_measured_later(tmp_path, monkeypatch):
     assert "verdict" not in set(before["metric"])
     assert set(after["metric"]) == set(before["metric"]) | {"verdict"}
     assert folder.groups()[0].metrics.read_bytes() == metrics
-    attempts = folder.groups()[0].read_status().attempts
+    (group,) = folder.groups()
+    assert group.read_status().attempts == 2
     run(folder.path, changes, Options("vmap", interventions="none"))
-    assert folder.groups()[0].read_status().attempts == attempts == 2
+    assert group.read_status().attempts == 2
+    group.table.write_text("")
+    own = group.member(0) / "analyses"
+    own.mkdir()
+    run(folder.path, changes, Options("vmap", interventions="none"))
+    assert group.read_status().attempts == 3
+    assert group.has_table()
+    assert own.exists()  # what was found of a member since then
 
 
 def test_one_program_a_group(tmp_path):
@@ -385,3 +409,25 @@ def test_rates_over_seeds_alone():
         (1e-2, 0.1): 0.0,
     }
     assert of_seeds["seed"].isna().all()
+
+
+def test_tables_say_what_shapes_differ_in():
+    """Catches groups that are told apart by their names alone."""
+    changes = grids.product(
+        grids.axis("task.pairs", (2, 3)),
+        grids.axis("model.width", (8, 16)),
+        grids.axis("training.batch_size", (16,)),
+        grids.seeds(2),
+    )
+    content = plan(BASE, [*changes, {"model.width": 32}]).as_dict()
+    names = [group["name"] for group in content["groups"]]
+    table = with_shapes(pd.DataFrame({"group": names, "layers": 1, "value": 0.5}), content)
+    assert list(table.columns) == [
+        "group",
+        "layers",
+        "task.pairs",
+        "training.batch_size",
+        "value",
+    ]
+    assert table["task.pairs"].tolist() == ["2", "2", "3", "3", str(BASE["task"]["pairs"])]
+    assert table["training.batch_size"].tolist()[-1] == str(BASE["training"]["batch_size"])

@@ -43,9 +43,10 @@ def sweep(tmp_path):
         for i in range(3)
     ]
     members = [{"training.seed": i, "training.steps": 100 + i} for i in range(6)]
-    base = {"training": {"steps": 100}}
+    base = {"task": {}, "model": {}, "training": {"steps": 100}, "evaluation": {}}
     write_json(folder.sweep, {"base": base, "members": members, "groups": groups})
-    arguments = ["--config=c.py", "--shard=1/2", "--groups", "g0", f"--workdir={folder.path}"]
+    arguments = ["--config=c.py", f"--workdir={folder.path}"]
+    arguments += ["--shard=1/2", "--groups", "g0", "--coordinator=a:1", "--process_id=0"]
     write_json(folder.provenance, {"arguments": arguments})
     done = status("finished", members=2, step=100, stopped=1, best_accuracy=0.9, seconds=7.0)
     folder.group("g0").write_status(done)
@@ -110,9 +111,25 @@ def test_what_shows_a_sweep_that_is_done(sweep):
 def test_a_status_that_is_damaged(sweep):
     """Catches a traceback."""
     group = sweep.group("g1")
-    write_json(group.status, json.loads(group.status.read_text()) | {"updated": ""})
-    with pytest.raises(UserError, match=r"status\.json is damaged: updated is ''"):
-        read_overview(sweep.path)
+    right = json.loads(group.status.read_text())
+    for wrong, message in (
+        ({"updated": ""}, r"status\.json is damaged: updated is ''"),
+        ({"step": "a"}, r"status\.json is damaged: step is 'a'"),
+        ({"rate": None}, r"status\.json is damaged: rate is None"),
+        ({"measured": "all"}, r"measured in .*'all'"),
+    ):
+        write_json(group.status, right | wrong)
+        with pytest.raises(UserError, match=message):
+            read_overview(sweep.path)
+
+
+def test_a_sweep_that_is_damaged(sweep):
+    """Catches a traceback."""
+    right = json.loads(sweep.sweep.read_text())
+    for wrong in ({"base": {}}, {"groups": [{}]}, {"members": [3]}):
+        write_json(sweep.sweep, right | wrong)
+        with pytest.raises(UserError, match=rf"damaged: {next(iter(wrong))} is not as it was"):
+            read_overview(sweep.path)
 
 
 def test_a_group_on_another_machine():

@@ -10,6 +10,7 @@ of a collective that notices is a `HostLost` for whoever runs under `together`; 
 finds, such as a process that hangs, jax ends on all of them after `HEARTBEAT` seconds, by SIGABRT.
 """
 
+import collections
 import contextlib
 import hashlib
 import json
@@ -208,10 +209,15 @@ def agree(**values: str) -> None:
     """Check that every process has the same values, before anything is written.
 
     Raises:
-        UserError: on every process, which of them differ from process 0, and in what.
+        UserError: on every process, which of them differ from process 0, and in what; or that
+            they have different numbers of devices, over which nothing could be spread evenly.
     """
     if not several():
         return
+    devices = collections.Counter(device.process_index for device in jax.devices())
+    if len(set(devices.values())) > 1:
+        listed = ", ".join(f"host {host} has {devices[host]}" for host in sorted(devices))
+        raise UserError(f"the hosts need equally many devices: {listed}")
     digests = [hashlib.sha256(text.encode()).digest()[:8] for text in values.values()]
     ours = np.frombuffer(b"".join(digests), np.uint32).reshape(len(values), 2)
     all_of_them = multihost_utils.process_allgather(ours)

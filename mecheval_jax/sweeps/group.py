@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -36,7 +35,7 @@ Show = Callable[[str, str, GroupStatus], None]
 """Takes a group's name, its title and how it is doing."""
 
 SITES = {"full": None, "verdict": (), "none": ()}
-"""What is measured of every member: the grid and the verdict, the verdict alone, or answers."""
+"""The sites of the grid by what is measured of every member, of `sweep_folder.MEASURED`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,9 +285,8 @@ class _GroupRun:
         write_text(self.folder.table, table_of(rows).to_csv(index=False))
 
     def _member_folder(self, i: int, metrics: Sequence[Mapping[str, Any]]) -> RunFolder:
-        """A new run folder for a member, with its rows of metrics."""
+        """The run folder of a member, with its rows of metrics; what else is there stays."""
         run = RunFolder(self.folder.member(self.plan.members[i]))
-        shutil.rmtree(run.path, ignore_errors=True)  # of an attempt that was broken off
         run.open(self.plan.experiments[i])
         write_json(run.member, {"place": i, "of": len(self.plan.members)})
         rows = [{k: v for k, v in row.items() if k != "member"} for row in metrics]

@@ -123,10 +123,9 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
             experiments.append(built[shape])
         except UserError as error:
             raise UserError(f"member {number} ({_listed(change)}): {error}") from None
-        except TypeError as error:  # such as a field that cannot be None
+        except TypeError:  # such as a field that cannot be None
             raise UserError(
-                f"member {number} ({_listed(change)}): a value of another type than the field's "
-                f"({error})"
+                f"member {number} ({_listed(change)}): a value of another type than the field's"
             ) from None
     seen: dict[str, int] = {}
     groups: dict[Experiment, list[int]] = {}
@@ -288,12 +287,13 @@ def open_folder(folder: SweepFolder, sweep: Sweep) -> None:
     path = folder.path
     if path.exists() and not path.is_dir():
         raise UserError(f"workdir {path} is a file")
+    # Looked at first: what another shard writes, it writes after the sweep's own file.
+    there = {p.name for p in path.iterdir() if not is_draft(p)} if path.exists() else set()
     if folder.sweep.exists():
         _check_same(folder, sweep)
         return
     # One without the sweep's own file was broken off, or another shard is about to write it.
-    first = folder.provenance.name
-    if path.exists() and any(not (is_draft(p) or p.name == first) for p in path.iterdir()):
+    if there - {folder.provenance.name}:
         raise UserError(f"workdir {path} is not empty and holds no sweep: choose another")
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -71,6 +71,29 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(MEMBERS))
 
 
+def with_shapes(table: pd.DataFrame, content: Mapping[str, Any]) -> pd.DataFrame:
+    """A table with a column for each further field in which shapes of the sweep differ.
+
+    Args:
+        table: with the columns `SHAPE`.
+        content: of ``sweep.json``.
+    """
+    base, changes, groups = content["base"], content["members"], content["groups"]
+    known = {"model.mixer", "model.width", "model.layers"}
+    known |= {f"training.{name}" for name in HYPERPARAMETERS}
+    place = list(table.columns).index(SHAPE[-1]) + 1
+    table = table.copy()
+    of_first = {group["name"]: changes[group["members"][0]] for group in groups}
+    for path in sorted({path for change in changes for path in change} - known, reverse=True):
+        section, _, field = path.partition(".")
+        values = {
+            name: str(change.get(path, base[section][field])) for name, change in of_first.items()
+        }
+        if len(set(values.values())) > 1:
+            table.insert(place, path, table["group"].map(values))
+    return table
+
+
 def wide(table: pd.DataFrame) -> pd.DataFrame:
     """One row for each member: its constants, its metrics as columns, and its verdict."""
     constants = table.drop_duplicates("member").set_index("member")[[*SHAPE, *HYPERPARAMETERS]]

@@ -18,9 +18,9 @@ from mecheval_jax.reporting.live import SweepView
 from mecheval_jax.reporting.progress import say
 from mecheval_jax.reporting.sweep_report import write_sweep_report
 from mecheval_jax.run_folder import versions, write_text
-from mecheval_jax.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.sweep_folder import MEASURED, GroupFolder, SweepFolder
 from mecheval_jax.sweep_status import without_flags
-from mecheval_jax.sweeps.group import SITES, Options, run_group
+from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import (
     JobEnd,
     check_launcher,
@@ -30,7 +30,7 @@ from mecheval_jax.sweeps.launchers import (
     share,
 )
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
-from mecheval_jax.sweeps.results import best, success
+from mecheval_jax.sweeps.results import best, success, with_shapes
 from mecheval_jax.training.preemption import Preemption
 
 
@@ -92,6 +92,8 @@ def run_sweep(
         for plan in plans:
             show(plan.name, plan.title, folder.group(plan.name).read_status())
         for plan in plans:
+            if preemption.requested():
+                raise Interrupted("stopped by SIGTERM; the same command resumes")
             error = _run_one(plan, folder, options, retries, show, preemption)
             if error is not None:
                 failed[plan.name] = error
@@ -123,9 +125,8 @@ def _view(folder: SweepFolder):
 def _is_done(group: GroupFolder, options: Options) -> bool:
     """Whether a group is finished, and all was measured that is asked for now."""
     status = group.read_status()
-    order = list(SITES)  # from the most to the least
-    enough = order.index(status.measured) <= order.index(options.interventions)
-    return status.state == "finished" and enough
+    enough = MEASURED.index(status.measured) <= MEASURED.index(options.interventions)
+    return status.state == "finished" and enough and group.has_table()
 
 
 def _run_one(plan, folder, options, retries, show, preemption) -> Exception | None:
@@ -173,20 +174,23 @@ def collect(folder: SweepFolder) -> dict[str, Any]:
 
 
 def _tables(folder: SweepFolder) -> list[pathlib.Path]:
-    return [group.table for group in folder.groups() if group.table.exists()]
+    return [group.table for group in folder.groups() if group.has_table()]
 
 
 def _collect(folder: SweepFolder, tables: Sequence[pathlib.Path]) -> int:
     # As text: what was measured is not read as numbers and written again.
     texts = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in tables])
     texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
-    write_text(folder.members, texts.to_csv(index=False))
+    content = folder.read()
+
+    def write(path: pathlib.Path, table: pd.DataFrame) -> None:
+        write_text(path, with_shapes(table, content).to_csv(index=False))
+
+    write(folder.members, texts)
     table = pd.read_csv(folder.members)
-    first = folder.read()["base"]["evaluation"]
-    chosen = best(table)
-    write_text(folder.best, chosen.to_csv(index=False))
-    rates = success(table, first["confidence"])
-    write_text(folder.success, rates.to_csv(index=False))
+    chosen, rates = best(table), success(table, content["base"]["evaluation"]["confidence"])
+    write(folder.best, chosen)
+    write(folder.success, rates)
     for row in chosen.itertuples():
         verdict = f", {row.verdict}" if isinstance(row.verdict, str) else ""
         say(

@@ -42,6 +42,8 @@ class Strategy:
 
     def __post_init__(self):
         choose("strategy", self.kind, KINDS)
+        if not isinstance(self.at_once, int) or self.at_once < 1:
+            raise UserError(f"members at once are {self.at_once!r}: at least 1")
 
     def __str__(self):
         return f"vmap of {self.at_once}" if self.kind == "vmap" else self.kind
@@ -108,16 +110,17 @@ class Estimate:
         return max(min(fit, self.members), 0)
 
     def check(self, at_once: int | None) -> None:
-        """Raise UserError unless the states, and `at_once` members at work, fit."""
+        """Raise UserError unless the states, and `at_once` members at work, or all, fit."""
         gibibytes = f"{MARGIN * self.free / 2**30:.2f} GiB of a device"
         if self.most < self.members:
             raise UserError(
                 f"{self.members} members on a device do not fit into {gibibytes}: {self.most} do; "
                 "take more devices, or a smaller sweep"
             )
-        if at_once is not None and at_once > max(self.at_once, 1):
+        wanted = min(at_once or 1, self.members)
+        if wanted > max(self.at_once, 1):
             raise UserError(
-                f"{at_once} members at once do not fit into {gibibytes}: {max(self.at_once, 1)} do"
+                f"{wanted} members at once do not fit into {gibibytes}: {max(self.at_once, 1)} do"
             )
 
 
