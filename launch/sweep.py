@@ -42,9 +42,13 @@ flags.mark_flag_as_required("config")
 
 def main():
     """Run the program."""
+    import jax
+
     from mecheval_jax.sweeps import launchers, plan, run
     from mecheval_jax.sweeps.group import Options
 
+    if LAUNCHER.value != "none":
+        jax.config.update("jax_platforms", "cpu")  # accelerators are the jobs' to take
     shard = launchers.parse_shard(SHARD.value) if SHARD.value is not None else None
     sweep = plan.read_sweep(CONFIG.value, command_line.config_file(), GRID.value)
     launchers.check_flags(LAUNCHER.value, SLURM.value, JOBS_AT_ONCE.value)

@@ -3,17 +3,19 @@
 import os
 import pathlib
 import re
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from mecheval_jax.errors import Interrupted, UserError, choose
+from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 
 USAGE_ERROR = 2
 """Exit code of a user's mistake."""
@@ -59,6 +61,8 @@ def run(
     if many_hosts:
         _define_host_flags()
         main = _joined(main)
+    # Before and after `Preemption` listens there is nothing to save.
+    signal.signal(signal.SIGTERM, _end_at_once)
     app.run(lambda arguments: _guarded(main, arguments), flags_parser=_parse)
 
 
@@ -230,6 +234,11 @@ def _stop(error: Interrupted) -> NoReturn:
         _stopping.acquire()  # for good: the first thread that knows says why
     print(error, file=sys.stderr, flush=True)
     _end(REQUEUE, error)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    print(Stopped(), file=sys.stderr, flush=True)
+    sys.exit(REQUEUE)
 
 
 def _is_one_of_several() -> bool:

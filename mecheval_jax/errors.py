@@ -40,3 +40,10 @@ class Interrupted(Exception):
     Programs print its message as one line and end with the exit code that tells a scheduler to
     start them again.
     """
+
+
+class Stopped(Interrupted):
+    """SIGTERM came, where there was nothing to save that is not saved."""
+
+    def __init__(self):
+        super().__init__("stopped by SIGTERM; the same command resumes")

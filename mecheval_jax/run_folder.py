@@ -208,7 +208,7 @@ def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if isinstance(row, dict):
+        if isinstance(row, dict) and "step" in row:
             rows.append(row)
     return rows
 
@@ -223,15 +223,23 @@ def forget_after(metrics: pathlib.Path, step: int) -> None:
         write_text(metrics, "".join(f"{line}\n" for line in kept))
 
 
-def provenance(experiment: Experiment) -> dict[str, Any]:
-    """Where the numbers of a run come from."""
-    device = jax.devices()[0]
+def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
+    """Where the numbers of a run come from.
+
+    Args:
+        experiment: the run's.
+        here: whether this process computes them, so that its devices count.
+    """
+    devices: dict[str, Any] = {}
+    if here:
+        device = jax.devices()[0]
+        devices["device"] = {"platform": device.platform, "kind": device.device_kind}
+        devices["device_count"] = jax.device_count()
     return {
         "versions": {"python": platform.python_version()} | versions(),
         "commit": _commit(),
         "platform": platform.platform(),
-        "device": {"platform": device.platform, "kind": device.device_kind},
-        "device_count": jax.device_count(),
+        **devices,
         "seed": experiment.training.seed,
         "data_seed": experiment.training.data_seed,
         "config_hash": experiment.fingerprint(),

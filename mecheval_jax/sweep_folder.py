@@ -188,7 +188,7 @@ class SweepFolder:
         self.path = pathlib.Path(path)
         self.sweep = self.path / "sweep.json"
         self.provenance = self.path / "provenance.json"
-        self.members = self.path / "members.csv"
+        self.table = self.path / "members.csv"
         self.best = self.path / "best.csv"
         self.success = self.path / "success.csv"
         self.figures = self.path / "figures"

@@ -118,9 +118,12 @@ def is_dead(status: GroupStatus, now: datetime.datetime, patience: float) -> boo
     """Whether a group that says it is running is not."""
     if status.state != "running":
         return False
+    silent = (now - datetime.datetime.fromisoformat(status.updated)).total_seconds()
     if status.host == socket.gethostname():
-        return not _is_alive(status.process)
-    return (now - datetime.datetime.fromisoformat(status.updated)).total_seconds() > patience
+        # One that is younger than what was written was given the number of one that is gone.
+        age = _age(status.process)
+        return not _is_alive(status.process) or (age is not None and age < silent - 2)
+    return silent > patience
 
 
 def total(statuses: Iterable[GroupStatus]) -> GroupStatus:
@@ -201,8 +204,14 @@ def _best_member(
 
 def _of_run(folder: RunFolder, patience: float) -> Overview:
     """A single run as a group of one; when it last wrote tells whether it runs."""
+    config = read_json(folder.config)
+    try:
+        steps, title = int(config["training"]["steps"]), str(config["model"]["mixer"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{folder.config} is no run's: it lacks training.steps or model.mixer"
+        ) from None
     rows, summary = read_rows(folder.metrics), folder.read_summary()
-    steps = int(read_json(folder.config)["training"]["steps"])
     status = GroupStatus(members=1, steps=steps, training=1, attempts=1)
     if rows:
         written = datetime.datetime.fromtimestamp(folder.metrics.stat().st_mtime, datetime.UTC)
@@ -223,7 +232,6 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
     if development:
         best = Best(folder.name, 0, max(row["accuracy"] for row in development), {})
         status.best_accuracy = best.accuracy
-    title = str(read_json(folder.config)["model"]["mixer"])
     groups = [NamedStatus(folder.name, title, status)]
     program = "sweep" if folder.member.exists() else "train"
     return Overview(str(folder.path), groups, best, _command(folder.provenance, program))
@@ -233,6 +241,17 @@ def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
     """Rows of evaluations."""
     rows = read_rows(metrics, '"dev"')
     return [row for row in rows if row["accuracy"] == row["accuracy"]]  # none if it diverged
+
+
+def _age(process: int) -> float | None:
+    """Seconds since a process began; None where that cannot be known."""
+    try:
+        # Behind the name, which may hold anything: field 22 of proc(5), in ticks since the boot.
+        fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        uptime = float(pathlib.Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+    return uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _is_alive(process: int) -> bool:

@@ -6,6 +6,8 @@ import shutil
 import signal
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from mecheval_jax import runs
@@ -170,3 +172,22 @@ def test_only_the_newest_are_kept(undisturbed):
     """Catches checkpoints that fill the disk."""
     names = {path.name for path in pathlib.Path(undisturbed.checkpoints).iterdir()}
     assert names == {"30", "40"}
+
+
+def test_another_number_of_members_and_nothing_else(tmp_path):
+    """Catches parameters of another width that are cut to fit, or filled up with zeros."""
+    checkpoints = Checkpoints(tmp_path, any_length=True)
+    checkpoints.save(1, {"a": jnp.ones((3, 4))})
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path, any_length=True)
+
+    def read(*shape):
+        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        wanted = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
+        return checkpoints.read(1, {"a": wanted})["a"]
+
+    np.testing.assert_array_equal(read(2, 4), np.ones((2, 4)))
+    np.testing.assert_array_equal(read(5, 4).sum(axis=1), [4, 4, 4, 0, 0])
+    with pytest.raises(UserError, match=r"a is saved as \(3, 4\), and is here \(3, 6\)"):
+        read(3, 6)
+    checkpoints.close()

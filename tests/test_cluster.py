@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from mecheval_jax import command_line
+from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.partitioning import cluster, distributed
 from mecheval_jax.training.preemption import Preemption
+from tests import forked
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0"}
 OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "3", "OMPI_COMM_WORLD_RANK": "1"}
@@ -195,3 +197,17 @@ def test_exit_codes(capsys, error, code):
         command_line._guarded(main, ["program"])
     assert end.value.code == code
     assert str(error) in capsys.readouterr().err
+
+
+def test_sigterm_before_anything_is_begun(tmp_path):
+    """Catches a code that a scheduler takes for a fault, while nothing was lost."""
+    program = (
+        "import os, signal\n"
+        "from mecheval_jax import command_line\n"
+        "command_line.run(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+    )
+    done = forked.start(["-c", program])
+    assert (done.returncode, done.stderr) == (
+        REQUEUE,
+        "stopped by SIGTERM; the same command resumes\n",
+    )

@@ -148,7 +148,7 @@ def test_a_sweep_of_several_processes(tmp_path):
     assert "finished, step 20/20" in errors[0]
     alone = SweepFolder(tmp_path / "one")
     run_sweep(plan(host_sweeps.BASE, host_sweeps.CHANGES), alone.path, host_sweeps.OPTIONS)
-    ours, theirs = pd.read_csv(folder.members), pd.read_csv(alone.members)
+    ours, theirs = pd.read_csv(folder.table), pd.read_csv(alone.table)
     pd.testing.assert_frame_equal(ours, theirs, atol=1e-5)
 
 

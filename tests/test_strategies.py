@@ -44,6 +44,8 @@ def test_choices_are_kept(tmp_path):
     choices.put("b", {"kind": "scan", "at_once": 1})
     assert Choices(path).get("a") == {"kind": "vmap", "at_once": 3}
     assert Choices(path).get("c") is None
+    path.write_text("[]")
+    assert Choices(path).get("a") is None
     path.write_text(json.dumps({"a": {"kind": "vmup", "at_once": 3}, "b": 3}))
     assert Choices(path).get("a") is None
     assert Choices(path).get("b") is None
@@ -101,6 +103,7 @@ def test_a_choice_is_measured_once(programs, tmp_path, monkeypatch):
     assert "measured before" in said[-1]
     assert chosen(kind="scan") == Strategy("scan")
     assert chosen(at_once=2) == Strategy("vmap", 2)
+    assert chosen(at_once=8) == Strategy("vmap", 4)
     assert len(measured) == 3
 
 

@@ -1,9 +1,12 @@
 """`python -m launch.sweep`: what it says, and with which code it ends."""
 
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
+import time
 
 import pandas as pd
 import pytest
@@ -40,7 +43,7 @@ def finished(tmp_path_factory):
 def test_three_members_on_two_devices(finished):
     """Catches devices of a CPU that are not made, and members that do not divide over them."""
     assert json.loads(finished.provenance.read_text())["device_count"] == 2
-    assert sorted(pd.read_csv(finished.members)["member"].unique()) == [0, 1, 2]
+    assert sorted(pd.read_csv(finished.table)["member"].unique()) == [0, 1, 2]
     assert finished.report.exists()
 
 
@@ -80,19 +83,37 @@ def test_groups_as_jobs(tmp_path):
     are not collected.
     """
     path = tmp_path / "by_jobs"
+    status = path / "groups/000_based_width_16/status.json"
+
+    def state():
+        return json.loads(status.read_text())["state"] if status.exists() else None
+
     grid = "--grid=training.seed=0,1"
     arguments = [CONFIG, *FLAGS[:-1], grid, f"--workdir={path}", "--launcher=local"]
     program = ["-m", "launch.sweep", *arguments]
-    with subprocess.Popen(**small.process(program), stderr=subprocess.PIPE) as launcher:
-        job = re.search(r": job (\d+), log", launcher.stderr.readline())[1]
-        launcher.terminate()
-        assert "waiting until the jobs have saved" in launcher.stderr.readline()
-        launcher.communicate()
-    assert launcher.returncode == REQUEUE
-    assert not pathlib.Path("/proc", job).exists()
+    # As a terminal does it: SIGINT comes to all that the launcher started.
+    for code, stop in (
+        (REQUEUE, lambda launcher: launcher.terminate()),
+        (130, lambda launcher: os.killpg(launcher.pid, signal.SIGINT)),
+    ):
+        process = small.process(program) | {"start_new_session": True}
+        with subprocess.Popen(**process, stderr=subprocess.PIPE) as launcher:
+            job = re.search(r": job (\d+), log", launcher.stderr.readline())[1]
+            while state() != "running":
+                time.sleep(0.1)
+            stop(launcher)
+            assert "waiting until the jobs have saved" in launcher.stderr.readline()
+            launcher.communicate()
+        assert launcher.returncode == code
+        assert not pathlib.Path("/proc", job).exists()
+        assert state() == "preempted"
     done = small.start(program)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(": finished (job ") == 1
+    # Whose devices would be those of the machine that launches; members have those of their jobs.
+    assert "device" not in json.loads((path / "provenance.json").read_text())
+    (member,) = path.glob("groups/*/members/0000")
+    assert json.loads((member / "provenance.json").read_text())["device_count"] == 2
     assert sorted(pd.read_csv(path / "members.csv")["member"].unique()) == [0, 1]
     again = sweep(*arguments)
     assert again.returncode == 0

@@ -57,7 +57,7 @@ def page(swept):
 
 @pytest.fixture(scope="module")
 def table(swept):
-    return pd.read_csv(swept.members)
+    return pd.read_csv(swept.table)
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ def test_a_member_is_not_trained_on_its_own(finished, tmp_path):
 
 def test_tables(finished):
     """Catches a member or metric that is missing, and a best that was chosen on test documents."""
-    table = pd.read_csv(finished.members)
+    table = pd.read_csv(finished.table)
     assert set(table["member"]) == set(range(6))
     assert table.groupby("member")["metric"].nunique().nunique() == 1
     assert not table.duplicated(["member", "metric"]).any()
@@ -169,11 +169,11 @@ def test_status_files(finished):
 
 def test_a_finished_group_is_skipped(finished, capsys):
     """Catches groups that are trained or evaluated again."""
-    before = finished.members.read_bytes()
+    before = finished.table.read_bytes()
     run(finished.path)
     said = capsys.readouterr().err
     assert said.count("finished before, skipped") == 2
-    assert finished.members.read_bytes() == before
+    assert finished.table.read_bytes() == before
     assert [group.read_status().attempts for group in finished.groups()] == [1, 1]
 
 
@@ -204,7 +204,7 @@ def test_a_group_that_fails_is_run_again(finished, tmp_path, monkeypatch, capsys
     assert outcome.failed == ()
     assert "out of luck" in capsys.readouterr().err
     again = SweepFolder(tmp_path / "again")
-    assert again.members.read_bytes() == finished.members.read_bytes()
+    assert again.table.read_bytes() == finished.table.read_bytes()
     assert [group.read_status().attempts for group in again.groups()] == [2, 1]
 
     monkeypatch.setattr(groups._GroupRun, "conclude", fails(2, RuntimeError("out of luck")))
@@ -234,7 +234,7 @@ def test_broken_off_and_resumed_is_the_same(finished, tmp_path, monkeypatch):
     assert not (tmp_path / "sweep/members.csv").exists()
     run(tmp_path / "sweep", options=dataclasses.replace(OPTIONS, strategy="loop"))
     again = SweepFolder(tmp_path / "sweep")
-    assert again.members.read_bytes() == finished.members.read_bytes()
+    assert again.table.read_bytes() == finished.table.read_bytes()
     for ours, theirs in zip(again.groups(), finished.groups(), strict=True):
         assert ours.metrics.read_bytes() == theirs.metrics.read_bytes()
 
@@ -260,17 +260,19 @@ def test_preemption(tmp_path, monkeypatch):
 
     def requested(self):
         asked.append(1)
-        return len(asked) in (1, 4)
+        return len(asked) in (1, 3, 7)
 
     monkeypatch.setattr(Preemption, "requested", requested)
-    with pytest.raises(Interrupted, match="stopped by SIGTERM"):  # while another group ended
-        run(tmp_path / "sweep")
-    first = SweepFolder(tmp_path / "sweep").groups()[0]
-    assert first.read_status().state == "waiting"
-    with pytest.raises(Interrupted, match="step 10"):
-        run(tmp_path / "sweep")
-    status = first.read_status()
-    assert (status.state, status.attempts, status.step) == ("preempted", 1, 10)
+    for when, message, state, step in (
+        ("between two groups", "stopped by SIGTERM; the same", "waiting", 0),
+        ("while the strategy is chosen", "stopped by SIGTERM; the same", "preempted", 0),
+        ("at the second stop", "the checkpoint of step 10 is saved", "preempted", 10),
+    ):
+        with pytest.raises(Interrupted, match=message):
+            run(tmp_path / "sweep")
+        status = SweepFolder(tmp_path / "sweep").groups()[0].read_status()
+        assert (status.state, status.step) == (state, step), when
+    assert status.attempts == 2
 
 
 def test_less_can_be_measured(tmp_path):
@@ -278,7 +280,7 @@ def test_less_can_be_measured(tmp_path):
     changes = CHANGES[:2]
     run(tmp_path / "none", changes, Options("vmap", interventions="none"))
     folder = SweepFolder(tmp_path / "none")
-    assert "verdict" not in set(pd.read_csv(folder.members)["metric"])
+    assert "verdict" not in set(pd.read_csv(folder.table)["metric"])
     assert pd.read_csv(folder.best)["verdict"].isna().all()
     assert not (member(folder, 0) / "interchange.csv").exists()
 
@@ -313,7 +315,7 @@ def test_a_shard_that_ends_while_tables_are_written(finished, tmp_path, monkeypa
 
     monkeypatch.setattr(sweeps, "write_sweep_report", write_report)
     assert sweeps.collect(folder) == {"members": 6}
-    assert folder.members.read_bytes() == finished.members.read_bytes()
+    assert folder.table.read_bytes() == finished.table.read_bytes()
 
 
 def test_shards_share_the_groups(finished, tmp_path):
@@ -322,7 +324,7 @@ def test_shards_share_the_groups(finished, tmp_path):
         outcome = run(tmp_path / "sweep", shard=(i, 2))
         assert len(outcome.finished) == 1
     again = SweepFolder(tmp_path / "sweep")
-    assert again.members.read_bytes() == finished.members.read_bytes()
+    assert again.table.read_bytes() == finished.table.read_bytes()
 
 
 def test_more_can_be_measured_later(tmp_path, monkeypatch):
@@ -330,10 +332,10 @@ def test_more_can_be_measured_later(tmp_path, monkeypatch):
     changes = CHANGES[:2]
     folder = SweepFolder(tmp_path / "sweep")
     run(folder.path, changes, Options("vmap", interventions="none"))
-    before = pd.read_csv(folder.members)
+    before = pd.read_csv(folder.table)
     metrics = folder.groups()[0].metrics.read_bytes()
     run(folder.path, changes, Options("vmap", interventions="verdict"))
-    after = pd.read_csv(folder.members)
+    after = pd.read_csv(folder.table)
     assert "verdict" not in set(before["metric"])
     assert set(after["metric"]) == set(before["metric"]) | {"verdict"}
     assert folder.groups()[0].metrics.read_bytes() == metrics

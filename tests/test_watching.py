@@ -139,9 +139,17 @@ def test_a_group_on_another_machine():
     assert not is_dead(far, NOW + datetime.timedelta(seconds=599), 600)
     assert is_dead(far, later, 600)
     assert not is_dead(far, later, 1000)
-    here = status(host=socket.gethostname(), process=os.getpid(), updated=NOW.isoformat())
-    assert not is_dead(here, later, 600)  # compiling for long is no death
     assert not is_dead(status("finished", updated=NOW.isoformat()), later, 600)
+
+
+def test_a_group_on_this_machine():
+    """Catches a group that compiles for long taken for dead, and a number given to another."""
+    now = datetime.datetime.now(datetime.UTC)
+    here = status(host=socket.gethostname(), process=os.getpid())
+    here.updated = (now - datetime.timedelta(seconds=1)).isoformat()
+    assert not is_dead(here, now, patience=0)
+    here.updated = (now - datetime.timedelta(days=3650)).isoformat()  # before this process began
+    assert is_dead(here, now, patience=1e10)
 
 
 def test_time_left():
@@ -177,6 +185,17 @@ def test_the_table_fits_a_terminal():
     assert "3/3,000" not in text
     assert len(text.splitlines()) < 12
     assert "more" not in printed(status_table(groups, "sweep"))
+    long = [one._replace(title="hyena, width 4096, 24 layers, kernel 9") for one in groups]
+    narrow = printed(status_table(long, "sweep", room=5), width=80).splitlines()
+    assert len(narrow) < 12
+    assert max(map(len, narrow)) <= 80
+    assert "diverged" in text
+    assert "stopped" not in text
+
+
+def test_titles_are_no_markup():
+    """Catches a workdir such as x[/y] that the terminal takes for its own language."""
+    assert "x[/y]" in printed(status_table([NamedStatus("g", "g", status())], "x[/y]"))
 
 
 def plain(monkeypatch, clock):
@@ -228,6 +247,14 @@ def run_rows(folder, *steps):
     rows += [{"step": n, "split": "dev", "loss": 1, "accuracy": n / 100} for n in steps]
     rows.sort(key=lambda row: row["step"])
     folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_folder_of_another_program(tmp_path):
+    """Catches a traceback for another tool's config.json."""
+    for content in ({}, {"training": 3}, {"training": {"steps": 3}, "model": []}):
+        write_json(tmp_path / "config.json", content)
+        with pytest.raises(UserError, match="is no run's"):
+            read_overview(tmp_path)
 
 
 def test_a_single_run(tmp_path):

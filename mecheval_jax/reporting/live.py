@@ -108,22 +108,32 @@ def status_table(groups: Sequence[NamedStatus], title: str, room: int | None = N
         shown = [one for one in shown if one.status.state not in ("waiting", "finished")]
         shown = (shown or list(groups))[: max(room, 1)]
     printed = Table(
-        box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", header_style="bold"
+        box=None, padding=(0, 2, 0, 0), title=Text(title), title_justify="left", header_style="bold"
     )
-    for i, column in enumerate(COLUMNS):
-        printed.add_column(column, justify="left" if i < 2 else "right", overflow="fold")
+    statuses = [one.status for one in groups]
+    # What there is none of takes no room.
+    columns = [
+        i
+        for i, name in enumerate(COLUMNS)
+        if name not in ("diverged", "stopped") or any(getattr(one, name) for one in statuses)
+    ]
+    for i in columns:
+        one_line = room is not None and i == 0  # or there would not be room for so many
+        printed.add_column(
+            COLUMNS[i],
+            justify="left" if i < 2 else "right",
+            overflow="ellipsis" if one_line else "fold",
+            no_wrap=one_line,
+        )
     for one in shown:
         cells = [one.title or one.name, *_cells(one.status, one.status.seconds_left)]
         style = STYLES.get(one.status.state, "dim")
-        printed.add_row(
-            *(Text(cell, style=style if i == 1 else "") for i, cell in enumerate(cells))
-        )
+        printed.add_row(*(Text(cells[i], style=style if i == 1 else "") for i in columns))
     if len(shown) < len(groups):
         printed.add_row(Text(f"… {len(groups) - len(shown)} more", style="dim"))
     if len(groups) > 1:
-        statuses = [one.status for one in groups]
-        cells = _cells(total(statuses), seconds_left(statuses))
-        printed.add_row("total", *cells, style="bold")
+        cells = ["total", *_cells(total(statuses), seconds_left(statuses))]
+        printed.add_row(*(cells[i] for i in columns), style="bold")
         printed.rows[-2].end_section = True
     return printed
 

@@ -44,13 +44,13 @@ class Progress:
     def __enter__(self) -> "Progress":
         if CONSOLE.is_terminal:
             self._bar = Bar(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=CONSOLE,
             )
             self._task = self._bar.add_task(

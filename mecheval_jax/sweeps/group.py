@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from mecheval_jax.command_line import cache_folder
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 from mecheval_jax.evaluation.behaviour import Answers, documents_of
 from mecheval_jax.evaluation.findings import Inquiry
 from mecheval_jax.partitioning.distributed import fetch, is_main, on_main, several
@@ -121,7 +121,7 @@ def run_group(
     Raises:
         UserError: more members than the devices have memory for, or documents without what
             interventions need.
-        Preempted: SIGTERM came; what was trained is saved.
+        Interrupted: SIGTERM came; what was trained is saved.
     """
     if options.interventions != "none":
         plan.experiments[0].check_interventions()
@@ -129,14 +129,14 @@ def run_group(
     status.state, status.error = "running", ""
     status.attempts += 1
     status.members = status.training = len(plan.members)
-    status.steps = max(experiment.training.steps for experiment in plan.experiments)
+    status.steps = plan.steps
     hooks = _Hooks(plan, folder, status, show)
     hooks.tell()
     run = _GroupRun(plan, folder, options, hooks)
     try:
         members = run.train(preemption)
         run.conclude(members)
-    except Preempted:
+    except Interrupted:
         status.state = "preempted"
         hooks.tell()
         raise
@@ -161,9 +161,11 @@ class _GroupRun:
         """Train all members to their ends.
 
         Raises:
-            Preempted: SIGTERM came; what was trained is saved.
+            Interrupted: SIGTERM came; what was trained is saved.
         """
         strategy = self._strategy()
+        if preemption.requested():  # compiling and measuring may have taken minutes
+            raise Stopped
         members = self._restore_or_create()
         left_at: list[int] = []
 

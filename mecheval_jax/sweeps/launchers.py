@@ -13,12 +13,13 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mecheval_jax.command_line import REQUEUE
-from mecheval_jax.errors import Interrupted, UserError, choose
+from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 
 LAUNCHERS = ("none", "local", "slurm")
 """In this process; as processes of this machine; as an array job of Slurm."""
@@ -140,7 +141,8 @@ class Command:
         }
         before = {number: signal.signal(number, one) for number, one in handlers.items()}
         try:
-            self._process = subprocess.Popen(self._arguments)
+            # In a session of its own a terminal's SIGINT comes to this job alone, which tells it.
+            self._process = subprocess.Popen(self._arguments, start_new_session=True)
             signal.signal(signal.SIGUSR2, before[signal.SIGUSR2])
             if told and self._runs():  # while the process was made
                 os.kill(self._process.pid, signal.SIGTERM)
@@ -270,7 +272,7 @@ def launch_jobs(
 
     Raises:
         UserError: submitit is not installed, or Slurm does not take the jobs.
-        Interrupted: `stop` said so.
+        Stopped: `stop` said so.
     """
     check_launcher(launcher)
     import submitit
@@ -288,7 +290,7 @@ def launch_jobs(
     try:
         while waiting or running:
             if stop():
-                raise Interrupted("stopped by SIGTERM; the same command resumes")
+                raise Stopped
             room = len(waiting) if launcher == "slurm" else at_once - len(running)
             batch, waiting = waiting[:room], waiting[room:]
             started = _submit(executor, dict(batch)) if batch else {}
@@ -333,13 +335,29 @@ def _same_gpus() -> list[str]:
     return ["env", f"{name}={os.environ[name]}"] if name in os.environ else ["env", "-u", name]
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Where SIGINT is ignored, and by the processes that start there for good.
+
+    A terminal sends it to all of them: submitit's would end their jobs within a second.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _submit(executor: Any, commands: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Submit commands, together as one array where there are arrays."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     jobs = []
     try:
-        with executor.batch():
+        with _without_interrupts(), executor.batch():
             jobs += [executor.submit(Command(command)) for command in commands.values()]
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         text = " ".join(str(error).split())

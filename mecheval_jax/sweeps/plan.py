@@ -38,6 +38,11 @@ class GroupPlan:
     experiments: tuple[Experiment, ...]
 
     @property
+    def steps(self) -> int:
+        """Of the longest schedule."""
+        return max(experiment.training.steps for experiment in self.experiments)
+
+    @property
     def cost(self) -> int:
         """Steps of all members: how long it takes beside other groups, roughly."""
         return sum(experiment.training.steps for experiment in self.experiments)
@@ -278,8 +283,13 @@ def _read(path: str, text: str, kind: type) -> Any:
         raise UserError(f"--grid: {path} is {text!r}: it takes {KINDS[kind]}") from None
 
 
-def open_folder(folder: SweepFolder, sweep: Sweep) -> None:
+def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None:
     """Make a folder this sweep's, or check that it is.
+
+    Args:
+        folder: of the sweep.
+        sweep: all of it.
+        here: whether this process computes it, so that its devices are noted.
 
     Raises:
         UserError: it holds another sweep, or something else, or cannot be made.
@@ -299,7 +309,7 @@ def open_folder(folder: SweepFolder, sweep: Sweep) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"workdir {path} cannot be made: {error.strerror}") from None
-    write_json(folder.provenance, provenance(sweep.groups[0].experiments[0]))
+    write_json(folder.provenance, provenance(sweep.groups[0].experiments[0], here=here))
     write_json(folder.sweep, sweep.as_dict())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.command_line import USAGE_ERROR
-from mecheval_jax.errors import Interrupted, UserError
+from mecheval_jax.errors import Interrupted, Stopped, UserError
 from mecheval_jax.partitioning import distributed
 from mecheval_jax.reporting.live import SweepView
 from mecheval_jax.reporting.progress import say
@@ -90,10 +90,12 @@ def run_sweep(
         )
         distributed.on_main(lambda: open_folder(folder, sweep))
         for plan in plans:
-            show(plan.name, plan.title, folder.group(plan.name).read_status())
+            status = folder.group(plan.name).read_status()
+            status.members, status.steps = len(plan.members), plan.steps
+            show(plan.name, plan.title, status)
         for plan in plans:
             if preemption.requested():
-                raise Interrupted("stopped by SIGTERM; the same command resumes")
+                raise Stopped
             error = _run_one(plan, folder, options, retries, show, preemption)
             if error is not None:
                 failed[plan.name] = error
@@ -186,8 +188,8 @@ def _collect(folder: SweepFolder, tables: Sequence[pathlib.Path]) -> int:
     def write(path: pathlib.Path, table: pd.DataFrame) -> None:
         write_text(path, with_shapes(table, content).to_csv(index=False))
 
-    write(folder.members, texts)
-    table = pd.read_csv(folder.members)
+    write(folder.table, texts)
+    table = pd.read_csv(folder.table)
     chosen, rates = best(table), success(table, content["base"]["evaluation"]["confidence"])
     write(folder.best, chosen)
     write(folder.success, rates)
@@ -202,7 +204,7 @@ def _collect(folder: SweepFolder, tables: Sequence[pathlib.Path]) -> int:
     return int(table["member"].nunique())
 
 
-LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once")
+LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once", "retries")
 """Flags that a job's command does not repeat."""
 
 
@@ -229,7 +231,7 @@ def launch_sweep(
         shard: which part of those; all if None.
         slurm: parameters, ``name=value,...``.
         at_once: jobs beside each other on this machine.
-        retries: how often jobs that fail, however they end, are submitted again.
+        retries: how often jobs that fail, but for a user's mistake, are submitted again.
         interventions: that the jobs are asked for.
 
     Raises:
@@ -245,14 +247,14 @@ def launch_sweep(
     parameters = parse_parameters(slurm)
     folder = SweepFolder(workdir)
     plans = _shared(sweep.chosen(names), shard)
-    open_folder(folder, sweep)
+    open_folder(folder, sweep, here=False)
     program = [sys.executable, "-m", "launch.sweep", *without_flags(arguments, LAUNCHER_FLAGS)]
     asked = Options(interventions=interventions)
     open_groups = [p.name for p in plans if not _is_done(folder.group(p.name), asked)]
     for plan in plans:
         if plan.name not in open_groups:
             say(f"{plan.name}: finished before, skipped")
-    commands = {name: [*program, f"--groups={name}"] for name in open_groups}
+    commands = {name: [*program, f"--groups={name}", "--retries=0"] for name in open_groups}
 
     with Preemption() as preemption:
 

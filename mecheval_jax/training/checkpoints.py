@@ -25,6 +25,15 @@ def _owned(tree: PyTree) -> PyTree:
     return tree if on_host else _copy(tree)
 
 
+def _check_shapes(wanted: PyTree, saved: PyTree) -> None:
+    """That arrays differ in their first axis at most: orbax would cut and fill any."""
+    known = ocp.tree.to_flat_dict(saved)
+    for path, leaf in ocp.tree.to_flat_dict(wanted).items():
+        if path in known and known[path].shape[1:] != leaf.shape[1:]:
+            name = "/".join(map(str, path))
+            raise ValueError(f"{name} is saved as {known[path].shape}, and is here {leaf.shape}")
+
+
 class Checkpoints:
     """The checkpoints of one run, in a folder that all processes see.
 
@@ -34,8 +43,8 @@ class Checkpoints:
     Args:
         folder: where they are kept.
         keep: how many of the newest are kept; all if None.
-        any_length: whether an array may have another shape than was saved: it is cut, or filled
-            up with zeros. Members of a group need it, which fill up other devices elsewhere.
+        any_length: whether arrays may have another first axis than was saved: they are cut, or
+            filled up with zeros. Members of a group need it, which fill up other devices elsewhere.
     """
 
     def __init__(self, folder: pathlib.Path, keep: int | None = 2, *, any_length: bool = False):
@@ -85,6 +94,7 @@ class Checkpoints:
     def _read(self, step: int, abstract: PyTree) -> PyTree:
         restore_args = ocp.checkpoint_utils.construct_restore_args(abstract)
         if self._any_length:
+            _check_shapes(abstract, self._manager.item_metadata(step).tree)
             restore_args = jax.tree.map(
                 lambda of_leaf: dataclasses.replace(of_leaf, strict=False), restore_args
             )

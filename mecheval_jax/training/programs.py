@@ -274,9 +274,14 @@ def choose_strategy(
     if known is not None and programs.fits(Strategy(**known)):
         say(f"members are computed by {Strategy(**known)}, measured before on this platform")
         return Strategy(**known)
+    if at_once is not None:
+        chosen = Strategy("vmap", min(at_once, programs.on_each))
+        programs.check(chosen)  # by its own account: the estimate may be too careful
+        say(f"members are computed by {chosen}")
+        return chosen
     estimate = programs.estimate()
-    estimate.check(at_once)
-    together = max(1, min(at_once or estimate.at_once, programs.on_each))
+    estimate.check(None)
+    together = max(1, min(estimate.at_once, programs.on_each))
     if not measuring:
         kind = "vmap" if kind == AUTO else kind
         chosen = Strategy(kind, together if kind == "vmap" else 1)

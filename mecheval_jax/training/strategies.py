@@ -132,9 +132,10 @@ class Choices:
 
     def _read(self) -> dict[str, dict]:
         try:
-            return json.loads(self._path.read_text()) if self._path else {}
+            values = json.loads(self._path.read_text()) if self._path else {}
         except (OSError, ValueError):  # no file yet, or a damaged one: measure again
-            return {}
+            values = {}
+        return values if isinstance(values, dict) else {}
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The fields of the `Strategy` chosen under a key; None if there is none."""
