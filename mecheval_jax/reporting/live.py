@@ -30,7 +30,7 @@ COLUMNS = (
     "stopped",
     "step",
     "best",
-    "member-steps/s",
+    "steps/s",
     "left",
 )
 STYLES = {
@@ -118,21 +118,29 @@ def status_table(groups: Sequence[NamedStatus], title: str, room: int | None = N
         if name not in ("diverged", "stopped") or any(getattr(one, name) for one in statuses)
     ]
     for i in columns:
-        one_line = room is not None and i == 0  # or there would not be room for so many
+        # Where there is not enough room it is the titles that give way.
+        justify = "left" if i < 2 else "right"
         printed.add_column(
             COLUMNS[i],
-            justify="left" if i < 2 else "right",
-            overflow="ellipsis" if one_line else "fold",
-            no_wrap=one_line,
+            justify=justify,
+            overflow="fold",
+            no_wrap=i > 0,
+            min_width=None if i else 8,
         )
     for one in shown:
-        cells = [one.title or one.name, *_cells(one.status, one.status.seconds_left)]
-        style = STYLES.get(one.status.state, "dim")
-        printed.add_row(*(Text(cells[i], style=style if i == 1 else "") for i in columns))
+        cells = _cells(one.status, one.status.seconds_left)
+        state = Text(cells[0], style=STYLES.get(one.status.state, "dim"))
+        title = Text(one.title or one.name)
+        if room is not None:  # one line each, or there is not room for so many
+            title.no_wrap, title.overflow = True, "ellipsis"
+        line = [title, state, *map(Text, cells[1:])]
+        printed.add_row(*(line[i] for i in columns))
     if len(shown) < len(groups):
         printed.add_row(Text(f"… {len(groups) - len(shown)} more", style="dim"))
     if len(groups) > 1:
-        cells = ["total", *_cells(total(statuses), seconds_left(statuses))]
+        whole = total(statuses)
+        cells = ["total", *_cells(whole, seconds_left(statuses))]
+        cells[COLUMNS.index("step")] = f"{whole.step / max(whole.steps, 1):.0%}"
         printed.add_row(*(cells[i] for i in columns), style="bold")
         printed.rows[-2].end_section = True
     return printed
