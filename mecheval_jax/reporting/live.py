@@ -119,10 +119,9 @@ def status_table(groups: Sequence[NamedStatus], title: str, room: int | None = N
     ]
     for i in columns:
         # Where there is not enough room it is the titles that give way.
-        justify = "left" if i < 2 else "right"
         printed.add_column(
             COLUMNS[i],
-            justify=justify,
+            justify="left" if i < 2 else "right",
             overflow="fold",
             no_wrap=i > 0,
             min_width=None if i else 8,
@@ -130,10 +129,10 @@ def status_table(groups: Sequence[NamedStatus], title: str, room: int | None = N
     for one in shown:
         cells = _cells(one.status, one.status.seconds_left)
         state = Text(cells[0], style=STYLES.get(one.status.state, "dim"))
-        title = Text(one.title or one.name)
+        name = Text(one.title or one.name)
         if room is not None:  # one line each, or there is not room for so many
-            title.no_wrap, title.overflow = True, "ellipsis"
-        line = [title, state, *map(Text, cells[1:])]
+            name.no_wrap, name.overflow = True, "ellipsis"
+        line = [name, state, *map(Text, cells[1:])]
         printed.add_row(*(line[i] for i in columns))
     if len(shown) < len(groups):
         printed.add_row(Text(f"… {len(groups) - len(shown)} more", style="dim"))
