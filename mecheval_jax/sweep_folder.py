@@ -149,11 +149,13 @@ class GroupFolder:
         choose(f"measured in {self.status}", status.measured, MEASURED)
         if status.state == "running":
             try:
-                datetime.datetime.fromisoformat(status.updated)
-            except (TypeError, ValueError):
+                aware = datetime.datetime.fromisoformat(status.updated).tzinfo is not None
+            except ValueError:
+                aware = False
+            if not aware:
                 raise UserError(
                     f"{self.status} is damaged: updated is {status.updated!r}, which is no time"
-                ) from None
+                )
         return status
 
     def read_strategy(self) -> Strategy | None:

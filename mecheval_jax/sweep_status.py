@@ -9,6 +9,7 @@ import os
 import pathlib
 import shlex
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -246,12 +247,12 @@ def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
 def _age(process: int) -> float | None:
     """Seconds since a process began; None where that cannot be known."""
     try:
-        # Behind the name, which may hold anything: field 22 of proc(5), in ticks since the boot.
-        fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        uptime = float(pathlib.Path("/proc/uptime").read_text().split()[0])
-    except (OSError, ValueError, IndexError):
+        text = pathlib.Path(f"/proc/{process}/stat").read_text()
+    except OSError:
         return None
-    return uptime - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    # Field 22 of proc(5), in ticks since the boot; the second may hold spaces.
+    began = int(text.rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
 
 
 def _is_alive(process: int) -> bool:
