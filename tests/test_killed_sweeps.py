@@ -57,7 +57,7 @@ def test_ten_kills_change_nothing(tmp_path):
 
 
 def assert_same(ours, theirs):
-    for name in ("members", "best", "success"):
+    for name in ("table", "best", "success"):
         assert getattr(ours, name).read_bytes() == getattr(theirs, name).read_bytes(), name
     for group, expected in zip(ours.groups(), theirs.groups(), strict=True):
         assert group.metrics.read_bytes() == expected.metrics.read_bytes()
