@@ -3,13 +3,14 @@
 import os
 import pathlib
 import re
+import select
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -208,9 +209,10 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         print("interrupted; the same command resumes", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # whoever read our words, such as `head`, has enough of them
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _has_lost_its_reader(sys.stdout):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _end(FAULT, error)  # which the reader has asked for: without a word
         if not _is_one_of_several():
             raise
         traceback.print_exc()
@@ -237,8 +239,17 @@ def _stop(error: Interrupted) -> NoReturn:
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
-    print(Stopped(), file=sys.stderr, flush=True)
-    sys.exit(REQUEUE)
+    # No exception: one raised in the middle of an import, or of the collection of garbage, is
+    # turned into another or lost. Files are written whole or not at all.
+    os.write(2, f"{Stopped()}\n".encode())
+    os._exit(REQUEUE)
+
+
+def _has_lost_its_reader(stream: TextIO) -> bool:
+    """Whether nobody reads any more what goes into a stream, as behind ``| head``."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _is_one_of_several() -> bool:

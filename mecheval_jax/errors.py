@@ -43,7 +43,7 @@ class Interrupted(Exception):
 
 
 class Stopped(Interrupted):
-    """SIGTERM came, where there was nothing to save that is not saved."""
+    """SIGTERM came at a moment when nothing was left to save."""
 
     def __init__(self):
         super().__init__("stopped by SIGTERM; the same command resumes")

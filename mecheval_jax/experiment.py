@@ -15,6 +15,9 @@ from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.config import TrainingConfig
 
+SECTIONS = ("task", "model", "training", "evaluation")
+"""Of a config."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -113,7 +116,7 @@ def from_config(config: ConfigDict | Mapping[str, Any]) -> Experiment:
         UserError: a missing or unknown field, or a value that cannot be.
     """
     sections = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-    for section in ("task", "model", "training", "evaluation"):
+    for section in SECTIONS:
         if section not in sections:
             raise UserError(f"the config has no section {section!r}")
     task_values = dict(sections["task"])

@@ -89,6 +89,15 @@ class RunFolder:
         if not self.provenance.exists():
             write_json(self.provenance, provenance(experiment))
 
+    def open_anew(self, experiment: Experiment) -> None:
+        """Make the folder this experiment's, without what was found before; other files stay."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        found = (self.summary, self.slices, self.interchange, self.controls, self.evidence)
+        for path in found:
+            path.unlink(missing_ok=True)
+        write_json(self.config, experiment.as_dict())
+        self.open(experiment)
+
     def _check_same(self, experiment: Experiment) -> None:
         # With the defaults of fields that an older file lacks.
         different = [

@@ -24,7 +24,8 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import SECTIONS
 from mecheval_jax.run_folder import read_json, write_json
 from mecheval_jax.training.strategies import Strategy
 
@@ -119,9 +120,10 @@ class GroupFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 status = self.read_status()
+                who = f" ({status.process} on {status.host})" if status.host else ""
                 raise UserError(
-                    f"group {self.name} is being worked on by another process ({status.process} "
-                    f"on {status.host}): wait for it, or end it"
+                    f"group {self.name} is being worked on by another process{who}: wait for it, "
+                    "or end it"
                 ) from None
             except OSError:
                 pass
@@ -145,8 +147,12 @@ class GroupFolder:
             if not isinstance(value, kind):
                 raise UserError(f"{self.status} is damaged: {name} is {value!r}")
             setattr(status, name, value)
-        choose(f"state in {self.status}", status.state, STATES)
-        choose(f"measured in {self.status}", status.measured, MEASURED)
+        for name, valid in (("state", STATES), ("measured", MEASURED)):
+            if getattr(status, name) not in valid:
+                raise UserError(
+                    f"{self.status} is damaged: {name} is {getattr(status, name)!r}, and not of "
+                    f"{', '.join(valid)}"
+                )
         if status.state == "running":
             try:
                 aware = datetime.datetime.fromisoformat(status.updated).tzinfo is not None
@@ -216,12 +222,16 @@ class SweepFolder:
             if not isinstance(values.get(name), kind):
                 raise UserError(f"{self.sweep} is damaged: it lacks {name}")
         for name, there, needed in (
-            ("base", [values["base"]], ("task", "model", "training", "evaluation")),
-            ("groups", values["groups"], ("name", "title", "members")),
-            ("members", values["members"], ()),
+            ("base", [values["base"]], dict.fromkeys(SECTIONS, dict)),
+            ("groups", values["groups"], {"name": str, "title": str, "members": list}),
+            ("members", values["members"], {}),
         ):
-            if not all(isinstance(one, dict) and one.keys() >= set(needed) for one in there):
-                raise UserError(f"{self.sweep} is damaged: {name} is not as it was written")
+            for one in there:
+                right = isinstance(one, dict) and all(
+                    isinstance(one.get(field), kind) for field, kind in needed.items()
+                )
+                if not right:
+                    raise UserError(f"{self.sweep} is damaged: {name} is not as it was written")
         return values
 
     def groups(self) -> list[GroupFolder]:

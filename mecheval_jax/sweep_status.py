@@ -240,8 +240,8 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
 
 def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
     """Rows of evaluations."""
-    rows = read_rows(metrics, '"dev"')
-    return [row for row in rows if row["accuracy"] == row["accuracy"]]  # none if it diverged
+    rows = ((row, row.get("accuracy")) for row in read_rows(metrics, '"dev"'))
+    return [row for row, found in rows if found is not None and found == found]  # not diverged
 
 
 def _age(process: int) -> float | None:

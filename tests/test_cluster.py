@@ -200,11 +200,14 @@ def test_exit_codes(capsys, error, code):
 
 
 def test_sigterm_before_anything_is_begun(tmp_path):
-    """Catches a code that a scheduler takes for a fault, while nothing was lost."""
+    """Catches a code that a scheduler takes for a fault, and an exception that Python loses."""
     program = (
-        "import os, signal\n"
+        "import gc, os, signal\n"
         "from mecheval_jax import command_line\n"
-        "command_line.run(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "def main():\n"
+        "    gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "    gc.collect()\n"
+        "command_line.run(main)\n"
     )
     done = forked.start(["-c", program])
     assert (done.returncode, done.stderr) == (

@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 import stat
+import subprocess
 import threading
 import time
 
@@ -20,6 +21,7 @@ from mecheval_jax.sweeps.launchers import (
     run_with_retries,
     share,
 )
+from tests import small
 
 
 def test_shards_are_counted_as_slurm_does():
@@ -171,6 +173,22 @@ def test_jobs_end_with_who_waits_for_them(tmp_path, how):
         signal.signal(signal.SIGINT, before)
     assert saved.read_text() == "saved\n"
     assert "saved" in said[-1]
+
+
+def test_a_terminal_that_is_closed(tmp_path):
+    """Catches a program that nobody waits for any more, and that keeps its group for itself."""
+    saved, ready = tmp_path / "saved", tmp_path / "ready"
+    script = (
+        f"trap 'echo saved > {saved}; exit 0' TERM; touch {ready}; while true; do sleep 0.05; done"
+    )
+    command = f"Command(['bash', '-c', {script!r}])()"
+    job = f"from mecheval_jax.sweeps.launchers import Command; {command}"
+    with subprocess.Popen(**small.process(["-c", job])) as process:
+        while not ready.exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == 0
+    assert saved.exists()
 
 
 FAKES = {

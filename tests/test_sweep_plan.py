@@ -84,6 +84,12 @@ def test_sweeps_that_cannot_be(changes, message):
         plan(BASE, changes)
 
 
+def test_values_have_their_fields_types():
+    """Catches 1 and 1.0 that seem to be two values of a field, in what is kept and in tables."""
+    changes = plan(BASE, [{"training.learning_rate": 1, "model.width": 16.0}]).changes
+    assert repr(changes[0]) == "{'training.learning_rate': 1.0, 'model.width': 16}"
+
+
 def test_values_that_numpy_made(tmp_path):
     """Catches numbers that JSON cannot hold, found when the folder is made already."""
     seeds = grids.axis("training.seed", np.arange(2))

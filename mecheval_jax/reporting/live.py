@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -22,17 +22,15 @@ from mecheval_jax.sweep_status import (
 
 MISSING = "–"  # noqa: RUF001
 
-COLUMNS = (
-    "group",
-    "state",
-    "training",
-    "diverged",
-    "stopped",
-    "step",
-    "best",
-    "steps/s",
-    "left",
-)
+DROPPED = ("stopped", "diverged", "steps/s", "training", "left")
+"""Columns that a table does without where it is too narrow, in this order."""
+
+TITLE_ROOM = 16
+"""Characters of a group's title that a narrow table keeps."""
+
+GAP = 2
+"""Between two columns."""
+
 STYLES = {
     "running": "cyan",
     "finished": "green",
@@ -85,7 +83,9 @@ class SweepView:
         self._groups[name] = NamedStatus(name, title, GroupStatus(**vars(status)))
         groups = list(self._groups.values())
         if self._live is not None:
-            self._live.update(status_table(groups, self._title, CONSOLE.height - FRAME))
+            self._live.update(
+                status_table(groups, self._title, CONSOLE.width, CONSOLE.height - FRAME)
+            )
             return
         old = "waiting" if before is None else before.status.state
         now = time.monotonic()
@@ -95,68 +95,86 @@ class SweepView:
             say(f"{describe(self._groups[name])}{whole}")
 
 
-def status_table(groups: Sequence[NamedStatus], title: str, room: int | None = None) -> Table:
+def status_table(
+    groups: Sequence[NamedStatus], title: str, width: int, room: int | None = None
+) -> Table:
     """One row a group, and their total.
 
     Args:
         groups: how each is doing.
         title: above the table.
+        width: of the screen; columns in `DROPPED` are left out where it is too low.
         room: rows at most; finished and waiting groups are left out first, and counted.
     """
     shown = list(groups)
     if room is not None and len(shown) > room:
         shown = [one for one in shown if one.status.state not in ("waiting", "finished")]
         shown = (shown or list(groups))[: max(room, 1)]
+    lines = [_cells(one.title or one.name, one.status, one.status.seconds_left) for one in shown]
+    if len(groups) > 1:
+        statuses = [one.status for one in groups]
+        whole = total(statuses)
+        lines.append(_cells("total", whole, seconds_left(statuses)))
+        lines[-1]["step"] = f"{whole.step / max(whole.steps, 1):.0%}"
+    columns = _fitting(lines, width)
     printed = Table(
-        box=None, padding=(0, 2, 0, 0), title=Text(title), title_justify="left", header_style="bold"
-    )
-    statuses = [one.status for one in groups]
-    # What there is none of takes no room.
-    columns = [
-        i
-        for i, name in enumerate(COLUMNS)
-        if name not in ("diverged", "stopped") or any(getattr(one, name) for one in statuses)
-    ]
-    for i in columns:
-        # Where there is not enough room it is the titles that give way.
+        box=None, padding=(0, GAP, 0, 0), title=Text(title), title_justify="left",
+        header_style="bold",
+    )  # fmt: skip
+    for column in columns:
+        words = column in ("group", "state")
+        # Of what wraps rich takes the room that is missing.
         printed.add_column(
-            COLUMNS[i],
-            justify="left" if i < 2 else "right",
-            overflow="fold",
-            no_wrap=i > 0,
-            min_width=None if i else 8,
+            column, justify="left" if words else "right", overflow="fold", no_wrap=column != "group"
         )
-    for one in shown:
-        cells = _cells(one.status, one.status.seconds_left)
-        state = Text(cells[0], style=STYLES.get(one.status.state, "dim"))
-        name = Text(one.title or one.name)
-        if room is not None:  # one line each, or there is not room for so many
-            name.no_wrap, name.overflow = True, "ellipsis"
-        line = [name, state, *map(Text, cells[1:])]
-        printed.add_row(*(line[i] for i in columns))
+    for line in lines[: len(shown)]:
+        cells = {column: Text(line[column]) for column in columns}
+        cells["state"].style = STYLES.get(line["state"], "dim")
+        if room is not None:  # a second line would take that of another group
+            cells["group"].no_wrap, cells["group"].overflow = True, "ellipsis"
+        printed.add_row(*cells.values())
     if len(shown) < len(groups):
         printed.add_row(Text(f"… {len(groups) - len(shown)} more", style="dim"))
     if len(groups) > 1:
-        whole = total(statuses)
-        cells = ["total", *_cells(whole, seconds_left(statuses))]
-        cells[COLUMNS.index("step")] = f"{whole.step / max(whole.steps, 1):.0%}"
-        printed.add_row(*(cells[i] for i in columns), style="bold")
+        printed.add_row(*(lines[-1][column] for column in columns), style="bold")
         printed.rows[-2].end_section = True
     return printed
 
 
-def _cells(status: GroupStatus, left: float | None) -> list[str]:
+def _cells(title: str, status: GroupStatus, left: float | None) -> dict[str, str]:
+    """A line of the table, by column."""
     rate = f"{status.rate:,.0f}" if status.rate >= 10 else f"{status.rate:.2g}"
-    return [
-        status.state,
-        f"{status.training:,} of {status.members:,}",
-        f"{status.diverged:,}" if status.diverged else MISSING,
-        f"{status.stopped:,}" if status.stopped else MISSING,
-        f"{status.step:,}/{status.steps:,}",
-        _percent(status.best_accuracy),
-        rate if status.rate > 0 and status.state in ("running", "") else MISSING,
-        MISSING if left is None or status.state not in ("running", "") else duration(left),
+    under_way = status.state in ("running", "")
+    return {
+        "group": title,
+        "state": status.state,
+        "training": f"{status.training:,} of {status.members:,}",
+        "diverged": f"{status.diverged:,}" if status.diverged else MISSING,
+        "stopped": f"{status.stopped:,}" if status.stopped else MISSING,
+        "step": f"{status.step:,}/{status.steps:,}",
+        "best": _percent(status.best_accuracy),
+        "steps/s": rate if status.rate > 0 and under_way else MISSING,
+        "left": duration(left) if left is not None and under_way else MISSING,
+    }
+
+
+def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """The columns that have something to say, as many as there is room for."""
+
+    def room_of(column: str) -> int:
+        longest = max(len(column), *(len(line[column]) for line in lines))
+        return min(longest, TITLE_ROOM) if column == "group" else longest
+
+    columns = [
+        column
+        for column in lines[0]
+        if column not in ("diverged", "stopped") or any(line[column] != MISSING for line in lines)
     ]
+    for dropped in DROPPED:
+        if sum(room_of(column) + GAP for column in columns) <= width:
+            break
+        columns = [column for column in columns if column != dropped]
+    return columns
 
 
 def describe(group: NamedStatus) -> str:
@@ -199,7 +217,7 @@ def show_overview(overview: Overview) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
-    console.print(status_table(overview.groups, str(overview.workdir)))
+    console.print(status_table(overview.groups, str(overview.workdir), console.width))
     for _, title, status in overview.groups:
         if status.error:
             console.print(Text(f"{title}: {status.error}", style="red"))

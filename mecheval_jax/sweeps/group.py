@@ -21,6 +21,7 @@ from mecheval_jax.reporting.trackers import check_trackers
 from mecheval_jax.reporting.writers import Writer, open_writers
 from mecheval_jax.run_folder import RunFolder, write_json, write_text
 from mecheval_jax.sweep_folder import GroupFolder, GroupStatus
+from mecheval_jax.sweep_status import dev_rows
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.sweeps.results import member_rows, table_of
 from mecheval_jax.training.checkpoints import Checkpoints
@@ -233,7 +234,7 @@ class _GroupRun:
             self.hooks.say(f"resuming at step {step}")
         run = RunFolder(self.folder.path)
         on_main(lambda: run.forget_after(step))
-        dev = [row["accuracy"] for row in run.read_metrics() if row["split"] == "dev"]
+        dev = [row["accuracy"] for row in dev_rows(self.folder.metrics)]
         status = self.hooks.status
         status.step, status.best_accuracy = step, max(dev, default=None)
         return members
@@ -287,9 +288,9 @@ class _GroupRun:
         write_text(self.folder.table, table_of(rows).to_csv(index=False))
 
     def _member_folder(self, i: int, metrics: Sequence[Mapping[str, Any]]) -> RunFolder:
-        """The run folder of a member, with its rows of metrics; what else is there stays."""
+        """The run folder of a member, with its rows of metrics."""
         run = RunFolder(self.folder.member(self.plan.members[i]))
-        run.open(self.plan.experiments[i])
+        run.open_anew(self.plan.experiments[i])
         write_json(run.member, {"place": i, "of": len(self.plan.members)})
         rows = [{k: v for k, v in row.items() if k != "member"} for row in metrics]
         write_text(run.metrics, "".join(f"{json.dumps(row)}\n" for row in rows))

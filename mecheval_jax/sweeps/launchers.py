@@ -121,8 +121,8 @@ class Command:
     def __call__(self) -> int:
         """Run the command and return its exit code; what ends this job tells it to save and end.
 
-        A scheduler's or a launcher's SIGTERM, a terminal's SIGINT: the program gets one SIGTERM
-        and is waited for.
+        A scheduler's or a launcher's SIGTERM, a terminal's SIGINT or SIGHUP: the program gets one
+        SIGTERM and is waited for.
         """
         told: list[int] = []
 
@@ -139,6 +139,8 @@ class Command:
             # A shell that starts a program in the background lets it ignore SIGINT.
             signal.SIGINT: tell,
         }
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            handlers[signal.SIGHUP] = tell  # the terminal was closed
         before = {number: signal.signal(number, one) for number, one in handlers.items()}
         try:
             # In a session of its own a terminal's SIGINT comes to this job alone, which tells it.

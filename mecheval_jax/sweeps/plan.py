@@ -119,6 +119,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     built: dict[str, Experiment] = {}  # a task may have files to read: once is enough
     for number, change in enumerate(changes):
         try:
+            change = changes[number] = _typed_change(sections, change)
             changed = _changed(sections, change)
             training = changed["training"]
             shape = json.dumps({**changed, "training": None}, sort_keys=True, default=str)
@@ -159,13 +160,22 @@ def experiments_base(sections: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(sections))
 
 
+def _typed_change(sections: Mapping[str, Any], change: Changes) -> Changes:
+    """A change, checked, with values of the fields' types."""
+    typed = {}
+    for path, value in change.items():
+        section, _, field = path.partition(".")
+        choose("section", section, sections)
+        choose(f"field of {section}", field, sections[section])
+        typed[path] = _typed(path, value, sections[section][field])
+    return typed
+
+
 def _changed(sections: Mapping[str, Any], change: Changes) -> dict[str, Any]:
     changed = {name: dict(values) for name, values in sections.items()}
     for path, value in change.items():
         section, _, field = path.partition(".")
-        choose("section", section, changed)
-        choose(f"field of {section}", field, changed[section])
-        changed[section][field] = _typed(path, value, changed[section][field])
+        changed[section][field] = value
     return changed
 
 

@@ -110,7 +110,7 @@ def _shared(plans: Sequence[GroupPlan], shard: tuple[int, int] | None) -> Sequen
         return plans
     mine = share({plan.name: plan.cost for plan in plans}, shard)
     if not mine and distributed.is_main():
-        say(f"shard {shard[0]}/{shard[1]} has nothing to do: there are {len(plans)} groups")
+        say(f"shard {shard[0]}/{shard[1]} has nothing to do; groups in all: {len(plans)}")
     return [plan for plan in plans if plan.name in mine]
 
 
@@ -277,9 +277,9 @@ def _launched(
     launch: Callable[[Mapping[str, Sequence[str]]], list[JobEnd]],
     retries: int,
 ) -> dict[str, JobEnd]:
-    """How each job ended at last; one that failed is launched again, however it ended.
+    """How each job ended at last; one that failed is launched again.
 
-    A user's mistake would be the same again, and what was preempted goes on another time.
+    But a user's mistake would be the same again, and what was preempted goes on another time.
     """
     ends: dict[str, JobEnd] = {}
     for left in range(retries, -1, -1):
