@@ -1,6 +1,7 @@
 """Experiments that train in seconds, and the programs that the tests start."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -66,6 +67,15 @@ def process(arguments: list[str], **environment: str) -> dict[str, Any]:
         "env": os.environ | environment | settings(environment.get("XLA_FLAGS", "")),
         "text": True,
     }
+
+
+def heed_signals() -> None:
+    """Do what programs of a terminal do on SIGINT and SIGHUP: as the `preexec_fn` of a process.
+
+    Those of a shell's background, or of nohup, ignore them, and so do all that they start.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def start(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:

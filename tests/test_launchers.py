@@ -183,7 +183,7 @@ def test_a_terminal_that_is_closed(tmp_path):
     )
     command = f"Command(['bash', '-c', {script!r}])()"
     job = f"from mecheval_jax.sweeps.launchers import Command; {command}"
-    with subprocess.Popen(**small.process(["-c", job])) as process:
+    with subprocess.Popen(**small.process(["-c", job]), preexec_fn=small.heed_signals) as process:
         while not ready.exists():
             time.sleep(0.02)
         process.send_signal(signal.SIGHUP)

@@ -96,7 +96,8 @@ def test_groups_as_jobs(tmp_path):
         (REQUEUE, lambda launcher: launcher.terminate()),
         (130, lambda launcher: os.killpg(launcher.pid, signal.SIGINT)),
     ):
-        process = small.process(program) | {"start_new_session": True}
+        process = small.process(program)
+        process |= {"start_new_session": True, "preexec_fn": small.heed_signals}
         with subprocess.Popen(**process, stderr=subprocess.PIPE) as launcher:
             job = re.search(r": job (\d+), log", launcher.stderr.readline())[1]
             while state() != "running":
