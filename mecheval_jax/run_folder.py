@@ -70,11 +70,16 @@ class RunFolder:
         """Make the folder this experiment's, or check that it is.
 
         Raises:
-            UserError: it holds another experiment's run, or something that is no run, or
-                it cannot be made.
+            UserError: it holds another experiment's run, a sweep's member, or something that
+                is no run, or it cannot be made.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"workdir {self.path} is a file")
+        if self.member.exists():  # its checkpoints are those of all members of its group
+            raise UserError(
+                f"{self.path} is a member of a sweep, which trains it: give launch.sweep its "
+                "workdir, or another one here"
+            )
         if self.config.exists():
             self._check_same(experiment)
         elif self.path.exists() and any(not is_draft(path) for path in self.path.iterdir()):
@@ -83,11 +88,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"workdir {self.path} cannot be made: {error.strerror}") from None
-        write_json(self.config, experiment.as_dict())
-        for name, text in experiment.task.artifacts().items():
-            write_text(self.path / name, text)
-        if not self.provenance.exists():
-            write_json(self.provenance, provenance(experiment))
+        self._write_origin(experiment)
 
     def open_anew(self, experiment: Experiment) -> None:
         """Make the folder this experiment's, without what was found before; other files stay."""
@@ -95,8 +96,15 @@ class RunFolder:
         found = (self.summary, self.slices, self.interchange, self.controls, self.evidence)
         for path in found:
             path.unlink(missing_ok=True)
+        self._write_origin(experiment)
+
+    def _write_origin(self, experiment: Experiment) -> None:
+        """Write what the run is and, unless that is known, where it comes from."""
         write_json(self.config, experiment.as_dict())
-        self.open(experiment)
+        for name, text in experiment.task.artifacts().items():
+            write_text(self.path / name, text)
+        if not self.provenance.exists():
+            write_json(self.provenance, provenance(experiment))
 
     def _check_same(self, experiment: Experiment) -> None:
         # With the defaults of fields that an older file lacks.
@@ -210,15 +218,16 @@ def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
     if not metrics.exists():
         return []
     rows = []
-    for line in metrics.read_text().splitlines():
-        if part not in line:
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(row, dict) and "step" in row:
-            rows.append(row)
+    with metrics.open() as file:  # line by line: those of a large sweep are many
+        for line in file:
+            if part not in line:
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict) and "step" in row:
+                rows.append(row)
     return rows
 
 

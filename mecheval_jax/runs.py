@@ -122,16 +122,6 @@ def train(
         return _train(experiment, RunFolder(workdir), mesh, preemption, writers)
 
 
-def _open(folder: RunFolder, experiment: Experiment) -> None:
-    """Make the folder this experiment's, unless a sweep's; as `RunFolder.open`."""
-    if folder.member.exists():  # its checkpoints are those of all members of its group
-        raise UserError(
-            f"{folder.path} is a member of a sweep, which trains it: give launch.sweep its "
-            "workdir, or another one here"
-        )
-    folder.open(experiment)
-
-
 def _finished_at(folder: RunFolder) -> int | None:
     """The last step of a run that is finished."""
     summary = folder.read_summary()
@@ -145,7 +135,7 @@ def _train(
     preemption: Preemption,
     writers: Sequence[str],
 ) -> RunFolder:
-    distributed.on_main(lambda: _open(folder, experiment))
+    distributed.on_main(lambda: folder.open(experiment))
     model, task, training = experiment.model, experiment.task, experiment.training
     checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
     done = distributed.on_main(lambda: _finished_at(folder))

@@ -37,6 +37,10 @@ MEASURED = ("full", "verdict", "none")
 """What can be measured of members, most first: grid and verdict, verdict alone, answers alone."""
 
 
+LIKE = {float: (int, float), type(None): (int, float, type(None))}
+"""What may stand in ``status.json`` for values of a type; for others, values of that type."""
+
+
 @dataclasses.dataclass
 class GroupStatus:
     """How a group is doing, as it stands in ``status.json``.
@@ -141,10 +145,7 @@ class GroupFolder:
         status = GroupStatus()
         for name, default in dataclasses.asdict(status).items():
             value = values.get(name, default)
-            kind = (int, float) if isinstance(default, float) else type(default)
-            if default is None:
-                kind = (int, float, type(None))
-            if not isinstance(value, kind):
+            if not isinstance(value, LIKE.get(type(default), type(default))):
                 raise UserError(f"{self.status} is damaged: {name} is {value!r}")
             setattr(status, name, value)
         for name, valid in (("state", STATES), ("measured", MEASURED)):

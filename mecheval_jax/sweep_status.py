@@ -81,13 +81,14 @@ class Overview(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the totals."""
         statuses = [status for *_, status in self.groups]
+        whole = total(statuses)
         return {
             "workdir": self.workdir,
             "groups": [
                 {"name": name, "title": title, **vars(status), "seconds_left": status.seconds_left}
                 for name, title, status in self.groups
             ],
-            "total": {name: getattr(total(statuses), name) for name in TOTALS}
+            "total": {name: getattr(whole, name) for name in TOTALS}
             | {"states": count_states(statuses), "seconds_left": seconds_left(statuses)},
             "best": None if self.best is None else self.best._asdict(),
             "resume": self.resume,

@@ -199,7 +199,7 @@ def test_exit_codes(capsys, error, code):
     assert str(error) in capsys.readouterr().err
 
 
-def test_sigterm_before_anything_is_begun(tmp_path):
+def test_sigterm_before_anything_is_begun():
     """Catches a code that a scheduler takes for a fault, and an exception that Python loses."""
     program = (
         "import gc, os, signal\n"

@@ -275,13 +275,13 @@ def choose_strategy(
         say(f"members are computed by {Strategy(**known)}, measured before on this platform")
         return Strategy(**known)
     if at_once is not None:
-        chosen = Strategy("vmap", min(at_once, programs.on_each))
-        programs.check(chosen)  # by its own account: the estimate may be too careful
-        say(f"members are computed by {chosen}")
-        return chosen
-    estimate = programs.estimate()
-    estimate.check(None)
-    together = max(1, min(estimate.at_once, programs.on_each))
+        together = min(at_once, programs.on_each)
+        # By its own account: the estimate may be too careful.
+        programs.check(Strategy("vmap", together))
+    else:
+        estimate = programs.estimate()
+        estimate.check(None)
+        together = max(1, estimate.at_once)
     if not measuring:
         kind = "vmap" if kind == AUTO else kind
         chosen = Strategy(kind, together if kind == "vmap" else 1)
