@@ -10,7 +10,7 @@ import pytest
 
 from configs import documents, memory, multi_query_recall, quickstart, recall, treecall
 from configs.base import base
-from configs.study import ar_two_layers, atr_two_layers
+from configs.study import ar_laptop, ar_two_layers, atr_two_layers
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import from_config
 from tests import small
@@ -23,6 +23,7 @@ CONFIGS = (
     memory,
     documents,
     quickstart,
+    ar_laptop,
     ar_two_layers,
     atr_two_layers,
 )
