@@ -10,8 +10,8 @@ import pandas as pd
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from mecheval_jax.reporting.drawing import save
-from mecheval_jax.reporting.figures import layer_scatter
+from mecheval_jax.reporting.figures.drawing import save
+from mecheval_jax.reporting.figures.run_figures import layer_scatter
 
 tables = {}
 for argument in sys.argv[1:]:

@@ -32,11 +32,11 @@ import jax.numpy as jnp
 import pandas as pd
 
 from mecheval_jax import runs
-from mecheval_jax.evaluation.behaviour import documents_of
+from mecheval_jax.evaluation.accuracy import documents_of
 from mecheval_jax.interventions import capture_activations, interchange, locate, run
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.reporting.drawing import save
-from mecheval_jax.reporting.figures import layer_scatter
+from mecheval_jax.reporting.figures.drawing import save
+from mecheval_jax.reporting.figures.run_figures import layer_scatter
 
 QUICKSTART = pathlib.Path(os.environ.get("QUICKSTART", "runs/quickstart"))
 models = {name: runs.load(QUICKSTART / name) for name in ("based", "mamba")}

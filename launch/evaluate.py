@@ -26,7 +26,7 @@ DOCUMENTS = flags.DEFINE_integer("documents", None, "Evaluation documents.")
 def main():
     """Run the program."""
     from mecheval_jax import analyses
-    from mecheval_jax.reporting import tables
+    from mecheval_jax.reporting.terminal import tables
 
     changes = {} if DOCUMENTS.value is None else {"documents": DOCUMENTS.value}
     found = analyses.analyze(WORKDIR.value, ANALYSES.value, SITES.value, **changes)

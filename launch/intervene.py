@@ -32,7 +32,7 @@ SPLIT = flags.DEFINE_string(
 def main():
     """Run the program."""
     from mecheval_jax import runs
-    from mecheval_jax.reporting import tables
+    from mecheval_jax.reporting.terminal import tables
 
     flag_holders = (ROLES, CORRUPTIONS, DIRECTIONS, DOCUMENTS, SPLIT)
     changes = {

@@ -16,7 +16,7 @@ WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folders of runs.", requir
 def main():
     """Run the program."""
     from mecheval_jax import runs
-    from mecheval_jax.reporting import tables
+    from mecheval_jax.reporting.terminal import tables
 
     verdict, learned = runs.pool(WORKDIRS.value)
     tables.show_pool(verdict, learned)

@@ -16,7 +16,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder of the report; the first ru
 
 def main():
     """Run the program."""
-    from mecheval_jax.reporting import report
+    from mecheval_jax.reporting.html import report
 
     report.write(WORKDIRS.value, OUTPUT.value)
 

@@ -18,8 +18,8 @@ PATIENCE = flags.DEFINE_float(
 
 def main():
     """Run the program."""
-    from mecheval_jax import sweep_status
-    from mecheval_jax.reporting import live
+    from mecheval_jax.reporting.terminal import live
+    from mecheval_jax.store import status as sweep_status
 
     overview = sweep_status.read_overview(WORKDIR.value, PATIENCE.value)
     show = live.print_overview if JSON.value else live.show_overview

@@ -18,24 +18,28 @@ import numpy as np
 
 from mecheval_jax import runs
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation import circuits, effects, gradients
-from mecheval_jax.evaluation.behaviour import documents_of
+from mecheval_jax.evaluation.accuracy import documents_of
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.counterfactuals import variables_of
-from mecheval_jax.evaluation.effective_attention import effective_attention, image
-from mecheval_jax.evaluation.interchange import chosen_sites, measure
-from mecheval_jax.evaluation.logit_lens import lens_rows
-from mecheval_jax.evaluation.probes import ProbeConfig, probe_rows
-from mecheval_jax.evaluation.subspaces import SubspaceConfig, subspace_rows
+from mecheval_jax.evaluation.patching import attribution_patching as gradients
+from mecheval_jax.evaluation.patching import circuits, effects
+from mecheval_jax.evaluation.patching.grid import chosen_sites, measure
+from mecheval_jax.evaluation.representations.counterfactuals import variables_of
+from mecheval_jax.evaluation.representations.das import SubspaceConfig, subspace_rows
+from mecheval_jax.evaluation.representations.effective_attention import (
+    effective_attention,
+    reduce_heads,
+)
+from mecheval_jax.evaluation.representations.logit_lens import lens_rows
+from mecheval_jax.evaluation.representations.probes import ProbeConfig, probe_rows
 from mecheval_jax.evaluation.tables import long_table
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.interventions import capture_activations
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.reporting import evidence_figures, gradient_figures
-from mecheval_jax.reporting.drawing import save
-from mecheval_jax.reporting.progress import say
-from mecheval_jax.run_folder import write_text
+from mecheval_jax.reporting.figures import evidence_figures, gradient_figures
+from mecheval_jax.reporting.figures.drawing import save
+from mecheval_jax.store.run_folder import write_text
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.data import evaluation_batch
 
@@ -165,7 +169,8 @@ def _attention(subject: Subject) -> Found:
     def images(params):
         captured = capture_activations(LanguageModel(model), params, tokens)
         found = [
-            image(effective_attention(model, params, captured, i)) for i in range(model.layers)
+            reduce_heads(effective_attention(model, params, captured, layer))
+            for layer in range(model.layers)
         ]
         return [matrices[0] for matrices in found]
 

@@ -103,11 +103,11 @@ def _joined(main: Callable[[], None]) -> Callable[[], None]:
     """A program that meets the other processes before anything else."""
 
     def joined():
-        from mecheval_jax.partitioning import distributed
+        from mecheval_jax.partitioning import multihost
 
         values = flags.FLAGS
-        timeout = values.hosts_timeout or distributed.TIMEOUT
-        distributed.initialize(
+        timeout = values.hosts_timeout or multihost.TIMEOUT
+        multihost.initialize(
             values.coordinator, values.processes, values.process_id, timeout, _stop
         )
         main()
@@ -260,9 +260,9 @@ def _is_one_of_several() -> bool:
 def _end(code: int, error: object) -> NoReturn:
     """End the program, and see that no other process waits for it."""
     if _is_one_of_several():
-        from mecheval_jax.partitioning import distributed
+        from mecheval_jax.partitioning import multihost
 
-        distributed.leave(code, error)
+        multihost.exit_all(code, error)
     sys.exit(code)
 
 

@@ -12,19 +12,20 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.behaviour import answer_all, documents_of
-from mecheval_jax.evaluation.evidence import Evidence
-from mecheval_jax.evaluation.findings import find
-from mecheval_jax.evaluation.mechanism import Verdict, judge
+from mecheval_jax.evaluation.accuracy import answer_all, documents_of
+from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.measurement import find
+from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.partitioning import distributed
+from mecheval_jax.partitioning import multihost
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
-from mecheval_jax.reporting.progress import Progress, say
-from mecheval_jax.reporting.record import Record, record_answers
-from mecheval_jax.reporting.trackers import check_trackers
-from mecheval_jax.reporting.writers import Writer, open_writers
-from mecheval_jax.run_folder import RunFolder, differences, versions
+from mecheval_jax.reporting.terminal.progress import Progress
+from mecheval_jax.store.metrics import Writer, open_writers
+from mecheval_jax.store.results import Record, record_answers
+from mecheval_jax.store.run_folder import RunFolder, differences, versions
+from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
@@ -95,7 +96,7 @@ def train(
 ) -> RunFolder:
     """Train to the end, or on from where a broken run stands; a finished one is skipped.
 
-    With several processes (`partitioning.distributed`) each calls this, and the first writes.
+    With several processes (`partitioning.multihost`) each calls this, and the first writes.
 
     Args:
         experiment: what to train.
@@ -112,8 +113,8 @@ def train(
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
     check_batch(experiment.training.batch_size, mesh, experiment.training.gradient_accumulation)
-    with distributed.together(), Preemption() as preemption:
-        distributed.agree(
+    with multihost.raise_on_host_loss(), Preemption() as preemption:
+        multihost.assert_equal_across_hosts(
             config=json.dumps(experiment.as_dict(), sort_keys=True),
             workdir=str(workdir),
             mesh=str(mesh.shape),
@@ -135,21 +136,21 @@ def _train(
     preemption: Preemption,
     writers: Sequence[str],
 ) -> RunFolder:
-    distributed.on_main(lambda: folder.open(experiment))
+    multihost.on_main(lambda: folder.open(experiment))
     model, task, training = experiment.model, experiment.task, experiment.training
     checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
-    done = distributed.on_main(lambda: _finished_at(folder))
+    done = multihost.on_main(lambda: _finished_at(folder))
     if done is not None and done in checkpoints.steps():
         checkpoints.close()
-        if distributed.is_main():
+        if multihost.is_main():
             say(f"{folder.path}: this run is finished, nothing to train")
         return folder
     try:
-        hooks = _Say() if distributed.is_main() else _Unheard()
+        hooks = _Say() if multihost.is_main() else _Unheard()
         state = restore_or_create(model, training, mesh, checkpoints, hooks)
         step = int(state.step)
         with contextlib.ExitStack() as stack:
-            if distributed.is_main():
+            if multihost.is_main():
                 folder.forget_after(step)
                 title = f"training {model.mixer} {folder.name}"
                 writer = stack.enter_context(open_writers(writers, folder.path))
@@ -158,12 +159,12 @@ def _train(
             state = fit(state, model, task, training, mesh, checkpoints, hooks, preemption)
     except Diverged as error:
         at = error.step
-        distributed.on_main(lambda: folder.update_summary(finished=False, diverged_at=at))
+        multihost.on_main(lambda: folder.update_summary(finished=False, diverged_at=at))
         raise
     finally:
         checkpoints.close()
-    params, step = distributed.fetch((state.params, state.step))
-    distributed.on_main(lambda: _summarize(experiment, folder, params, int(step)))
+    params, step = multihost.fetch((state.params, state.step))
+    multihost.on_main(lambda: _summarize(experiment, folder, params, int(step)))
     return folder
 
 

@@ -10,7 +10,7 @@ import os
 
 import jaxtyping
 
-from tests import compilation
+from tests.support import compilation
 
 # jax reads them when it is imported, and so do the programs that tests start.
 os.environ.update(compilation.settings())

@@ -12,13 +12,15 @@ import pytest
 
 from mecheval_jax import analyses, runs
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation import probes
-from mecheval_jax.evaluation.behaviour import documents_of
+from mecheval_jax.evaluation.accuracy import documents_of
+from mecheval_jax.evaluation.representations import probes
 from mecheval_jax.interventions.capture import flatten, observe
 from mecheval_jax.models.language_model import LanguageModel, initialize
-from mecheval_jax.reporting import evidence_figures, report, tables
-from tests import small
-from tests.compilation import ROOT
+from mecheval_jax.reporting.figures import evidence_figures
+from mecheval_jax.reporting.html import report
+from mecheval_jax.reporting.terminal import tables
+from tests.support import small
+from tests.support.compilation import ROOT
 
 SHORT = {"evaluation.roles": ("key", "value", "query"), "evaluation.corruptions": ("key",)}
 

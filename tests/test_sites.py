@@ -15,7 +15,7 @@ from mecheval_jax.interventions import addresses, capture_activations, resolve, 
 from mecheval_jax.interventions.capture import flatten, observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import Site
-from tests import planted, small
+from tests.support import planted, small
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
 SIX = ("block_input", "mixer_input", "mixer_output", "mlp_input", "mlp_output", "block_output")

@@ -4,12 +4,13 @@ Question: do the study's findings on recall and on short convolutions hold, seed
 
     python -m launch.sweep --config=configs/study/ar_laptop.py --workdir=DIR --interventions=none
 
-Task, training set and training length are the study's own (`ar_two_layers`), so that accuracies may
-be compared with the published ones: fewer widths and learning rates, more seeds. At width 64, then at
-32, each architecture has its best published rate with seeds 0 to 2 and the next best with seed 0;
-between the two stand the sizes of the short convolution of Mamba and of Based at width 64, the best
-rate, two seeds. Checkpoints of all moments are kept, so that whatever interventions have to say can be
-measured afterwards. About 14 hours on two cores; expected is what `ar_two_layers` states.
+Task, training set and training length are the study's own (`ar_two_layers`), so that accuracies
+may be compared with the published ones: fewer widths and learning rates, more seeds. At width 64,
+then at 32, each architecture has its best published rate with seeds 0 to 2 and the next best with
+seed 0; between the two stand the sizes of the short convolution of Mamba and of Based at width 64,
+the best rate, two seeds. Checkpoints of all moments are kept, so that whatever interventions have
+to say can be measured afterwards. About 14 hours on two cores; expected is what `ar_two_layers`
+states.
 """
 
 from configs.grids import axis, chain, mixers, product, seeds

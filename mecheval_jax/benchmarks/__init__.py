@@ -14,8 +14,8 @@ from mecheval_jax.benchmarks.sampling import sampling
 from mecheval_jax.benchmarks.sweeps import strategies, sweep_as_one_program
 from mecheval_jax.benchmarks.timing import matrix_rate
 from mecheval_jax.benchmarks.training import training_steps
+from mecheval_jax.console import say
 from mecheval_jax.errors import choose
-from mecheval_jax.reporting.progress import say
 
 PARTS: dict[str, Callable[..., None]] = {
     "step": training_steps,

@@ -5,11 +5,12 @@ import time
 import jax
 
 from mecheval_jax.benchmarks.timing import seconds
-from mecheval_jax.evaluation import gradients, interchange
 from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.patching import attribution_patching as gradients
+from mecheval_jax.evaluation.patching import grid as interchange
 from mecheval_jax.interventions import site_paths
 from mecheval_jax.models.language_model import ModelConfig, initialize
-from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 
 STEPS = 8
 

@@ -6,12 +6,12 @@ import jax
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.benchmarks.timing import seconds
-from mecheval_jax.evaluation import interchange
 from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.patching import grid as interchange
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
-from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 
 MIXERS = ("attention", "based", "hyena", "mamba")
 

@@ -1,13 +1,13 @@
 """Treecall one document at a time, in plain Python: what the fast sampler is measured against.
 
-The tests compare the two: nothing here is shared with `tasks.derivation` or `tasks.tree_queries`.
+The tests compare the two: nothing here is shared with `tasks.treecall`.
 """
 
 import random
 from collections.abc import Iterator
 
-from mecheval_jax.tasks.grammar import Grammar
-from mecheval_jax.tasks.treecall import Treecall
+from mecheval_jax.tasks.treecall.grammar import Grammar
+from mecheval_jax.tasks.treecall.treecall import Treecall
 
 
 class Node:

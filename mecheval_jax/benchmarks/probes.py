@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.benchmarks.timing import seconds
-from mecheval_jax.evaluation.linear_probes import fit_classifiers, fit_codes, random_codes
+from mecheval_jax.evaluation.representations.linear_probes import (
+    fit_classifiers,
+    fit_codes,
+    random_codes,
+)
 
 PROBES, DOCUMENTS, WIDTH = 1000, 2048, 64
 ASKED = np.arange(DOCUMENTS * 3 // 4, DOCUMENTS, dtype=np.int32)

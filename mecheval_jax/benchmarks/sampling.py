@@ -16,10 +16,10 @@ import numpy as np
 
 from mecheval_jax.benchmarks import plain_treecall
 from mecheval_jax.benchmarks.timing import seconds
-from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.base import BOS, EOS
-from mecheval_jax.tasks.multi_query_recall import MultiQueryRecall
-from mecheval_jax.tasks.treecall import Treecall
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
+from mecheval_jax.tasks.treecall.treecall import Treecall
 from mecheval_jax.training.data import BLOCK, HostDocuments
 
 ON_ONE_CORE = """

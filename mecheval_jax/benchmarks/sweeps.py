@@ -14,14 +14,14 @@ import jax
 
 from mecheval_jax.benchmarks.training import whole_step
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.partitioning.members import member_mesh
-from mecheval_jax.run_folder import read_rows
-from mecheval_jax.sweep_folder import SweepFolder
-from mecheval_jax.tasks.associative_recall import AssociativeRecall
+from mecheval_jax.store.run_folder import read_rows
+from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.group import Group
-from mecheval_jax.training.programs import Programs
-from mecheval_jax.training.strategies import Strategy
+from mecheval_jax.training.ensemble.group import Group
+from mecheval_jax.training.ensemble.mesh import member_mesh
+from mecheval_jax.training.ensemble.programs import Programs
+from mecheval_jax.training.ensemble.strategies import Strategy
 
 MEMBERS, STEPS = 16, 1000
 CONFIG = "configs/recall.py:mixer=attention,width=32"

@@ -16,8 +16,8 @@ from flax.traverse_util import flatten_dict
 from mecheval_jax.benchmarks.timing import matrix_rate, seconds
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
-from mecheval_jax.tasks.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.base import Task
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.losses import query_scores, weighted_mean
 from mecheval_jax.training.state import create_state

@@ -16,7 +16,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.statistics import wilson
+from mecheval_jax.statistics.bootstrap import wilson
 from mecheval_jax.tasks.base import ABSENT
 
 MOST_VALUES = 8

@@ -10,32 +10,32 @@ docs/interventions.md has all rewrites, with an example of each.
 from mecheval_jax.interventions.ablations import gaussian, mean, resample, zero
 from mecheval_jax.interventions.addresses import resolve, site_paths
 from mecheval_jax.interventions.capture import Activations, capture_activations, run
+from mecheval_jax.interventions.checks import validate, validate_positions
 from mecheval_jax.interventions.knockout import knockout_edges, knockout_heads
-from mecheval_jax.interventions.paths import freeze, path_patch
-from mecheval_jax.interventions.positions import Positions, inside, locate
-from mecheval_jax.interventions.rewrites import (
+from mecheval_jax.interventions.patch import (
     Interventions,
-    combine,
+    compose,
     interchange,
+    merge_disjoint,
     on_channels,
     pin,
     swap,
-    together,
 )
+from mecheval_jax.interventions.paths import freeze, path_patch
+from mecheval_jax.interventions.positions import Positions, inside, locate
 from mecheval_jax.interventions.states import (
     erase_association,
     replace_association,
     write_association,
 )
 from mecheval_jax.interventions.subspaces import interchange_subspace, projection_onto, steer
-from mecheval_jax.interventions.validate import validate, validate_positions
 
 __all__ = [
     "Activations",
     "Interventions",
     "Positions",
     "capture_activations",
-    "combine",
+    "compose",
     "erase_association",
     "freeze",
     "gaussian",
@@ -46,6 +46,7 @@ __all__ = [
     "knockout_heads",
     "locate",
     "mean",
+    "merge_disjoint",
     "on_channels",
     "path_patch",
     "pin",
@@ -57,7 +58,6 @@ __all__ = [
     "site_paths",
     "steer",
     "swap",
-    "together",
     "validate",
     "validate_positions",
     "write_association",

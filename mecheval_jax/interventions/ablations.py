@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions.capture import Activations, flatten
+from mecheval_jax.interventions.patch import Interventions, at_sites, replace, swap
 from mecheval_jax.interventions.positions import Positions, columns, gather, scatter
-from mecheval_jax.interventions.rewrites import Interventions, at_sites, replace, swap
 from mecheval_jax.tasks.base import ABSENT
 
 

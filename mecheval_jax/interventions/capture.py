@@ -7,7 +7,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.interventions.addresses import resolve_all
-from mecheval_jax.models.language_model import LanguageModel, narrow
+from mecheval_jax.models.language_model import LanguageModel, cast_to_compute_dtype
 from mecheval_jax.sites import INTERVENTIONS, is_site
 from mecheval_jax.tasks.base import Batch
 
@@ -49,7 +49,8 @@ def run(
     tokens = batch.tokens if isinstance(batch, Batch) else batch
     if isinstance(batch, Batch) and positions is None:
         positions = batch.query_positions
-    variables = {"params": narrow(params, model.config), INTERVENTIONS: interventions or {}}
+    params = cast_to_compute_dtype(params, model.config)
+    variables = {"params": params, INTERVENTIONS: interventions or {}}
     return model.apply(variables, tokens, positions, skip_unread=skip_unread)
 
 
@@ -68,7 +69,7 @@ def observe(
     `positions` alone.
     """
     logits, captured = model.apply(
-        {"params": narrow(params, model.config), INTERVENTIONS: interventions or {}},
+        {"params": cast_to_compute_dtype(params, model.config), INTERVENTIONS: interventions or {}},
         tokens,
         positions,
         skip_unread=skip_unread,

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Bool
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions.capture import Activations, flatten, unflatten
+from mecheval_jax.interventions.patch import Interventions, at_sites
 from mecheval_jax.interventions.positions import Positions, positions_mask
-from mecheval_jax.interventions.rewrites import Interventions, at_sites
 
 
 def knockout_edges(

@@ -17,14 +17,14 @@ from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions.addresses import resolve, resolve_all, site_paths
 from mecheval_jax.interventions.capture import Activations, capture_activations
-from mecheval_jax.interventions.positions import Positions
-from mecheval_jax.interventions.rewrites import (
+from mecheval_jax.interventions.patch import (
     Interventions,
-    combine,
+    compose,
     entries_by_site,
     interchange,
     pin,
 )
+from mecheval_jax.interventions.positions import Positions
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 
 WRITERS = ("mixer_output", "mlp_output")
@@ -111,5 +111,5 @@ def path_patch(
     """
     receiver = resolve(receiver, model.config)
     held = freeze(base, model.config, entries_by_site(patch), receiver)
-    reached = capture_activations(model, params, tokens, [receiver], combine(held, patch))
+    reached = capture_activations(model, params, tokens, [receiver], compose(held, patch))
     return interchange(reached, [receiver], positions)

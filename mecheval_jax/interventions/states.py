@@ -20,8 +20,8 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions.capture import Activations, flatten, unflatten
+from mecheval_jax.interventions.patch import Interventions, at_sites
 from mecheval_jax.interventions.positions import Columns, columns, gather, positions_mask
-from mecheval_jax.interventions.rewrites import Interventions, at_sites
 from mecheval_jax.sites import is_state
 
 

@@ -16,13 +16,13 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions.capture import Activations, unflatten
-from mecheval_jax.interventions.positions import Positions, positions_mask
-from mecheval_jax.interventions.rewrites import (
+from mecheval_jax.interventions.patch import (
     Interventions,
     at_sites,
     entries_by_site,
     interchange,
 )
+from mecheval_jax.interventions.positions import Positions, positions_mask
 
 TOLERANCE = 1e-4
 """Greatest deviation from orthonormality, or from P P = P: far above float32's rounding."""

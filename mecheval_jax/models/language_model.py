@@ -241,7 +241,7 @@ class LanguageModel(nn.Module):
         return {"blocks": blocks, "position": state["position"] + 1}, self._logits(residual)
 
 
-def narrow(params: PyTree, config: ModelConfig) -> PyTree:
+def cast_to_compute_dtype(params: PyTree, config: ModelConfig) -> PyTree:
     """Parameters as the model computes with them: in `config.dtype`, but for a few rates."""
     if config.dtype == "float32":
         return params

@@ -10,33 +10,33 @@ import jax
 import numpy as np
 
 from mecheval_jax.command_line import cache_folder
+from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
-from mecheval_jax.evaluation.behaviour import Answers, documents_of
-from mecheval_jax.evaluation.findings import Inquiry
-from mecheval_jax.partitioning.distributed import fetch, is_main, on_main, several
-from mecheval_jax.partitioning.members import member_mesh, on_members, place
-from mecheval_jax.reporting.progress import say
-from mecheval_jax.reporting.record import Record, record_answers
-from mecheval_jax.reporting.trackers import check_trackers
-from mecheval_jax.reporting.writers import Writer, open_writers
-from mecheval_jax.run_folder import RunFolder, write_json, write_text
-from mecheval_jax.sweep_folder import GroupFolder, GroupStatus
-from mecheval_jax.sweep_status import dev_rows
+from mecheval_jax.evaluation.accuracy import Answers, documents_of
+from mecheval_jax.evaluation.verdict.measurement import Inquiry
+from mecheval_jax.partitioning.multihost import fetch, is_main, is_multiprocess, on_main
+from mecheval_jax.store.metrics import Writer, open_writers
+from mecheval_jax.store.results import Record, record_answers
+from mecheval_jax.store.run_folder import RunFolder, write_json, write_text
+from mecheval_jax.store.status import dev_rows
+from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
+from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.sweeps.results import member_rows, table_of
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.group import Group, stack
-from mecheval_jax.training.members import NEVER, Member, new_member
+from mecheval_jax.training.ensemble.group import Group, stack
+from mecheval_jax.training.ensemble.loop import Standing, fit_group, restored, saved_part
+from mecheval_jax.training.ensemble.members import NEVER, Member, new_member
+from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, place
+from mecheval_jax.training.ensemble.programs import Programs, choose_strategy
+from mecheval_jax.training.ensemble.strategies import AUTO, KINDS, Choices, Strategy
 from mecheval_jax.training.preemption import Preempted, Preemption
-from mecheval_jax.training.programs import Programs, choose_strategy
-from mecheval_jax.training.strategies import AUTO, KINDS, Choices, Strategy
-from mecheval_jax.training.sweep import Standing, fit_group, restored, saved_part
 
 Show = Callable[[str, str, GroupStatus], None]
 """Takes a group's name, its title and how it is doing."""
 
 SITES = {"full": None, "verdict": (), "none": ()}
-"""The sites of the grid by what is measured of every member, of `sweep_folder.MEASURED`."""
+"""The sites of the grid by what is measured of every member, of `store.sweep_folder.MEASURED`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Options:
         strategy: of `strategies.KINDS`, or ``auto`` for the one that is found fastest.
         at_once: members that a device computes together; by its memory if None.
         interventions: of `SITES`.
-        writers: of `reporting.trackers.TRACKERS`, which get the metrics beside the files.
+        writers: of `store.trackers.TRACKERS`, which get the metrics beside the files.
 
     Raises:
         UserError: a value that cannot be, or a writer whose package is not installed.
@@ -174,7 +174,7 @@ class _GroupRun:
             saved = saved_part(members)
             # Each process writes the members of its own devices. One on its own writes from the
             # host, where the copy costs the devices no memory.
-            self.checkpoints.save(step, saved if several() else fetch(saved))
+            self.checkpoints.save(step, saved if is_multiprocess() else fetch(saved))
 
         def leave_at(step: int) -> bool:
             if preemption.requested():

@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment, from_config
-from mecheval_jax.run_folder import differences, is_draft, provenance, write_json
-from mecheval_jax.sweep_folder import SweepFolder
+from mecheval_jax.store.run_folder import differences, is_draft, provenance, write_json
+from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 Changes = dict[str, Any]

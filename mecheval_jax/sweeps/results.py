@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.evaluation.statistics import wilson
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.statistics.bootstrap import wilson
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHAPE = ("group", "mixer", "width", "layers")

@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.command_line import USAGE_ERROR
+from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError
-from mecheval_jax.partitioning import distributed
-from mecheval_jax.reporting.live import SweepView
-from mecheval_jax.reporting.progress import say
-from mecheval_jax.reporting.sweep_report import write_sweep_report
-from mecheval_jax.run_folder import versions, write_text
-from mecheval_jax.sweep_folder import MEASURED, GroupFolder, SweepFolder
-from mecheval_jax.sweep_status import without_flags
+from mecheval_jax.partitioning import multihost
+from mecheval_jax.reporting.html.sweep_report import write_sweep_report
+from mecheval_jax.reporting.terminal.live import SweepView
+from mecheval_jax.store.run_folder import versions, write_text
+from mecheval_jax.store.status import without_flags
+from mecheval_jax.store.sweep_folder import MEASURED, GroupFolder, SweepFolder
 from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import (
     JobEnd,
@@ -58,7 +58,7 @@ def run_sweep(
 ) -> Outcome:
     """Run the groups of a sweep in this process; finished ones are skipped, broken ones resumed.
 
-    With several processes (`partitioning.distributed`) each calls this, and the first writes.
+    With several processes (`partitioning.multihost`) each calls this, and the first writes.
 
     Args:
         sweep: all of it.
@@ -80,15 +80,15 @@ def run_sweep(
         for plan in plans:
             plan.experiments[0].check_interventions()
     failed: dict[str, Exception] = {}
-    with distributed.together(), Preemption() as preemption, _view(folder) as show:
-        distributed.agree(
+    with multihost.raise_on_host_loss(), Preemption() as preemption, _view(folder) as show:
+        multihost.assert_equal_across_hosts(
             config=json.dumps(sweep.as_dict(), sort_keys=True),
             workdir=str(workdir),
             groups=json.dumps([plan.name for plan in plans]),
             options=repr(options),
             versions=json.dumps(versions()),
         )
-        distributed.on_main(lambda: open_folder(folder, sweep))
+        multihost.on_main(lambda: open_folder(folder, sweep))
         for plan in plans:
             status = folder.group(plan.name).read_status()
             status.members, status.steps = len(plan.members), plan.steps
@@ -99,7 +99,7 @@ def run_sweep(
             error = _run_one(plan, folder, options, retries, show, preemption)
             if error is not None:
                 failed[plan.name] = error
-        distributed.on_main(lambda: collect(folder))
+        multihost.on_main(lambda: collect(folder))
     finished = tuple(plan.name for plan in plans if plan.name not in failed)
     return Outcome(finished, tuple(failed), next(iter(failed.values()), None))
 
@@ -109,7 +109,7 @@ def _shared(plans: Sequence[GroupPlan], shard: tuple[int, int] | None) -> Sequen
     if shard is None:
         return plans
     mine = share({plan.name: plan.cost for plan in plans}, shard)
-    if not mine and distributed.is_main():
+    if not mine and multihost.is_main():
         say(f"shard {shard[0]}/{shard[1]} has nothing to do; groups in all: {len(plans)}")
     return [plan for plan in plans if plan.name in mine]
 
@@ -117,7 +117,7 @@ def _shared(plans: Sequence[GroupPlan], shard: tuple[int, int] | None) -> Sequen
 @contextlib.contextmanager
 def _view(folder: SweepFolder):
     """A function that shows how a group is doing; nothing on processes that do not write."""
-    if not distributed.is_main():
+    if not multihost.is_main():
         yield lambda name, title, status: None
         return
     with SweepView(str(folder.path)) as view:
@@ -134,30 +134,32 @@ def _is_done(group: GroupFolder, options: Options) -> bool:
 def _run_one(plan, folder, options, retries, show, preemption) -> Exception | None:
     """Run one group unless it is finished; the error for which it was given up."""
     own = folder.group(plan.name)
-    if distributed.on_main(lambda: _is_done(own, options)):
-        if distributed.is_main():
+    if multihost.on_main(lambda: _is_done(own, options)):
+        if multihost.is_main():
             say(f"{plan.name}: finished before, skipped")
         return None
 
     def task():
-        with distributed.together():  # the loss of another process is no failure of the group
+        # The loss of another process is no failure of the group.
+        with multihost.raise_on_host_loss():
             run_group(plan, own, options, show, preemption)
 
     with contextlib.ExitStack() as stack:
         try:
-            distributed.on_main(lambda: stack.enter_context(own.lock()))
+            multihost.on_main(lambda: stack.enter_context(own.lock()))
         except UserError as error:  # the group's files are another's to write
-            if distributed.is_main():
+            if multihost.is_main():
                 say(str(error))
             return error
         # One of several that began anew by itself would wait for the others, and they for it.
-        error = run_with_retries(plan.name, task, 0 if distributed.several() else retries, say)
-        if error is not None and distributed.is_main():
+        again = 0 if multihost.is_multiprocess() else retries
+        error = run_with_retries(plan.name, task, again, say)
+        if error is not None and multihost.is_main():
             status = own.read_status()
             status.state, status.error = "failed", " ".join(str(error).split())[:300]
             own.write_status(status)
             show(plan.name, plan.title, status)
-    if distributed.several() and error is not None and not isinstance(error, UserError):
+    if multihost.is_multiprocess() and error is not None and not isinstance(error, UserError):
         raise error
     return error
 
@@ -238,7 +240,7 @@ def launch_sweep(
         UserError: a launcher that cannot be used, or a workdir of another sweep.
         Interrupted: SIGTERM came, to this program or to the jobs that are not finished.
     """
-    if distributed.several():
+    if multihost.is_multiprocess():
         raise UserError(
             f"launcher {launcher!r} starts jobs from one process, and here are several: give no "
             "--coordinator, or --processes=1"

@@ -1,14 +1,14 @@
 """Recall tasks: what a document is, who asks what of it, and how to corrupt it."""
 
-from mecheval_jax.tasks.associative_recall import AssociativeRecall
-from mecheval_jax.tasks.documents import Documents
-from mecheval_jax.tasks.fuzzy_recall import FuzzyRecall
-from mecheval_jax.tasks.in_context_bigrams import InContextBigrams
-from mecheval_jax.tasks.induction_heads import InductionHeads
-from mecheval_jax.tasks.multi_query_recall import MultiQueryRecall
-from mecheval_jax.tasks.noisy_recall import NoisyRecall
-from mecheval_jax.tasks.selective_copying import SelectiveCopying
-from mecheval_jax.tasks.treecall import Treecall
+from mecheval_jax.tasks.documents.documents import Documents
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.synthetic.fuzzy_recall import FuzzyRecall
+from mecheval_jax.tasks.synthetic.in_context_bigrams import InContextBigrams
+from mecheval_jax.tasks.synthetic.induction_heads import InductionHeads
+from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
+from mecheval_jax.tasks.synthetic.noisy_recall import NoisyRecall
+from mecheval_jax.tasks.synthetic.selective_copying import SelectiveCopying
+from mecheval_jax.tasks.treecall.treecall import Treecall
 
 TASKS: dict[str, type] = {
     "associative_recall": AssociativeRecall,

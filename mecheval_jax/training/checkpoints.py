@@ -10,8 +10,8 @@ import orbax.checkpoint as ocp
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.partitioning.distributed import all_can, on_main
-from mecheval_jax.training.hooks import Hooks
+from mecheval_jax.partitioning.multihost import all_can, on_main
+from mecheval_jax.training.callbacks import Hooks
 
 
 @jax.jit

@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Sharding, SingleDeviceSharding
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.partitioning.distributed import several
+from mecheval_jax.partitioning.multihost import is_multiprocess
 from mecheval_jax.tasks.base import SPLITS, Batch, Task
 from mecheval_jax.tasks.packed import HostTask, Packed, bucket, concatenate
 
@@ -123,7 +123,7 @@ class HostDocuments:
         by_lane = np.arange(len(drawn)).reshape(len(self._own), BLOCK, -1)
         documents = drawn.take(by_lane.swapaxes(0, 1).ravel())
         longest = documents.lengths.reshape(BLOCK, -1).max(axis=1)
-        if several():
+        if is_multiprocess():
             longest = multihost_utils.process_allgather(longest).max(axis=0)
         return _Block(documents, longest)
 

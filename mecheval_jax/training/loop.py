@@ -8,19 +8,19 @@ from jax.sharding import Mesh
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.partitioning.distributed import place
 from mecheval_jax.partitioning.mesh import (
     check_batch,
     document_shards,
     documents_sharding,
     replicated,
 )
+from mecheval_jax.partitioning.multihost import place
 from mecheval_jax.partitioning.padding import resized
 from mecheval_jax.tasks.base import Task
+from mecheval_jax.training.callbacks import Hooks
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import evaluation_batch
-from mecheval_jax.training.hooks import Hooks
 from mecheval_jax.training.intervals import is_evaluation, next_stop
 from mecheval_jax.training.preemption import Preempted, Preemption
 from mecheval_jax.training.state import (

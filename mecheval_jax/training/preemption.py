@@ -9,7 +9,7 @@ from typing import Any
 from jax.experimental import multihost_utils
 
 from mecheval_jax.errors import Interrupted
-from mecheval_jax.partitioning.distributed import several
+from mecheval_jax.partitioning.multihost import is_multiprocess
 
 # jax's service counts the stops of a process from its start, and so must whoever asks it.
 _stops = itertools.count(1)
@@ -40,7 +40,7 @@ class Preemption:
         self._before: Any = None
 
     def __enter__(self) -> "Preemption":
-        if not several() and threading.current_thread() is threading.main_thread():
+        if not is_multiprocess() and threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._note)
         return self
 
@@ -59,6 +59,6 @@ class Preemption:
 
     def requested(self) -> bool:
         """Whether to save and end now; every process has to ask equally often."""
-        if several():
+        if is_multiprocess():
             return multihost_utils.reached_preemption_sync_point(next(_stops))
         return self._noted

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig, narrow
-from mecheval_jax.partitioning.distributed import place
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, cast_to_compute_dtype
 from mecheval_jax.partitioning.mesh import documents_sharding, replicated
+from mecheval_jax.partitioning.multihost import place
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import HostDocuments, training_batch
@@ -29,7 +29,7 @@ def answer(model: ModelConfig, params, task: Task, batch: Batch, remat: str = "n
     """`query_scores` of a model's answers: losses in nats and correctness, of every query."""
     rows = len(params["token_embedding"]["embedding"])
     logits = LanguageModel(model, rows, remat).apply(
-        {"params": narrow(params, model)},
+        {"params": cast_to_compute_dtype(params, model)},
         read(task, batch),
         batch.query_positions,
         skip_unread=True,

@@ -1,0 +1,91 @@
+"""What a model answers: accuracy, likelihood, and the floors beside them."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from mecheval_jax.array_types import Float, PyTree
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
+from mecheval_jax.tasks.base import Batch
+from mecheval_jax.training.data import evaluation_batch, stream
+from mecheval_jax.training.step import answer
+
+
+def documents_of(experiment: Experiment) -> Batch:
+    """The evaluation documents of an experiment."""
+    evaluation = experiment.evaluation
+    return evaluation_batch(
+        experiment.task, experiment.training.data_seed, evaluation.documents, evaluation.split
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a model answered, on the host.
+
+    Attributes:
+        loss: negative log-likelihood of each answer in nats.
+        correct: 1 where the answer is the likeliest token, 0 elsewhere.
+    """
+
+    loss: Float[np.ndarray, "documents queries"]
+    correct: Float[np.ndarray, "documents queries"]
+
+
+def counts_of(answers: Answers, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Right answers, and answers that count, to each document: [document] both."""
+    weights = np.asarray(batch.weights, np.float64)
+    return (answers.correct * weights).sum(axis=1), weights.sum(axis=1)
+
+
+answers_of = jax.jit(answer, static_argnums=(0, 2))
+"""`training.step.answer`, compiled once for runs of one shape, and steps of one run."""
+
+
+def answer_all(params: PyTree, experiment: Experiment, batch: Batch) -> Answers:
+    """A model's answers to every query of a batch."""
+    return Answers(*jax.device_get(answers_of(experiment.model, params, experiment.task, batch)))
+
+
+def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None) -> dict[str, Any]:
+    """`summarize` on the evaluation documents (`batch`, where they are at hand already)."""
+    batch = documents_of(experiment) if batch is None else batch
+    return summarize(answer_all(params, experiment, batch), experiment, batch)
+
+
+def summarize(answers: Answers, experiment: Experiment, batch: Batch) -> dict[str, Any]:
+    """Scores of a model's answers.
+
+    Returns:
+        ``accuracy`` (0-1) with its interval ``accuracy_low``, ``accuracy_high`` (Wilson's; over
+        resampled documents, where they have several queries: see `accuracy_interval`),
+        ``likelihood`` (mean probability of the answer), ``loss`` in nats, ``asked`` (answers that
+        count), ``split``, ``documents``, and ``floors``, the accuracies of heuristics without
+        recall.
+    """
+    evaluation, weights = experiment.evaluation, np.asarray(batch.weights)
+    asked = float(weights.sum())
+    correct, likelihood, loss = (
+        float((values * weights).sum())
+        for values in (answers.correct, np.exp(-answers.loss), answers.loss)
+    )
+    bootstrap = Bootstrap([len(weights)], evaluation.resamples, evaluation.seed)
+    (low, high), _ = accuracy_interval(*counts_of(answers, batch), evaluation.confidence, bootstrap)
+    floor_key = jax.random.fold_in(
+        stream(jax.random.key(experiment.training.data_seed), evaluation.split), 1
+    )
+    documents = max(4096, evaluation.documents)
+    return {
+        "accuracy": correct / asked,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "likelihood": likelihood / asked,
+        "loss": loss / asked,
+        "asked": round(asked),
+        "split": evaluation.split,
+        "documents": evaluation.documents,
+        "floors": experiment.task.floors(floor_key, documents, evaluation.split),
+    }

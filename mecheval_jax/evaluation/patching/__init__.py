@@ -1,0 +1,1 @@
+"""Activations exchanged between runs, and what that does to the answer."""

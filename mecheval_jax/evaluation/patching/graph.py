@@ -1,0 +1,156 @@
+"""A model as a graph: who writes the residual stream, and who reads it.
+
+    reader's input = sum of the outputs of the senders before it
+
+Senders are the embedding, every mixer and every MLP; readers are every mixer, every MLP and
+the logits. Inside a mixer stand nodes of their own where it has them: its convolution and its
+state, which read the residual stream as their mixer does, and what is read by the nodes of the
+same mixer that come after them. An edge is one such summand, or one such reading; on each of
+them the reader may be given something else than what the sender computed, which is what
+circuits are made of (`circuits`).
+
+A node is named by the site of its output. It is computed by the model's own modules: the
+block is run on the reader's own residual stream, and the compiler drops all but the node.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
+
+from mecheval_jax.array_types import Array, Float, Int, PyTree
+from mecheval_jax.interventions.addresses import site_paths
+from mecheval_jax.interventions.capture import run, unflatten
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, cast_to_compute_dtype
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.sites import INTERVENTIONS, is_site
+
+EMBEDDING = "embedding"
+LOGITS = "logits"
+CONVOLUTIONS = ("conv_output", "shift_output", "filter_output")
+"""Sites inside a mixer that a convolution gives; the first that it has is a node."""
+STATES = ("ssm_output", "state")
+"""Sites of a recurrence: what is read from it or, where that is no site, the state itself."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Edge:
+    """What one node adds to the input of another; both named by their sites."""
+
+    sender: str
+    reader: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """Nodes and edges in the order of the computation; the last node is the logits."""
+
+    nodes: tuple[str, ...]
+    edges: tuple[Edge, ...]
+
+    @property
+    def senders(self) -> tuple[str, ...]:
+        """All nodes but the logits."""
+        return self.nodes[:-1]
+
+
+def graph_of(config: ModelConfig) -> Graph:
+    """The graph of a model."""
+    stream, nodes, edges = [EMBEDDING], [EMBEDDING], []
+    for layer in range(config.layers):
+        block = config.block(layer)
+        mixer, mlp = (f"block_{layer}/{name}" for name in ("mixer_output", "mlp_output"))
+        before, inside = tuple(stream), _inside(config, layer)
+        for i, node in enumerate((*inside, mixer)):
+            nodes.append(node)
+            edges += [Edge(sender, node) for sender in (*before, *inside[:i])]
+        stream.append(mixer)
+        if "mlp_output" in block.components:
+            nodes.append(mlp)
+            edges += [Edge(sender, mlp) for sender in (before if block.parallel else stream)]
+            stream.append(mlp)
+    edges += [Edge(sender, LOGITS) for sender in stream]
+    return Graph((*nodes, LOGITS), tuple(edges))
+
+
+def _inside(config: ModelConfig, layer: int) -> tuple[str, ...]:
+    """The convolution and the state of a mixer, as far as it has them."""
+    paths = set(site_paths(config))
+    candidates = (
+        [f"block_{layer}/mixer/{name}" for name in names] for names in (CONVOLUTIONS, STATES)
+    )
+    found = (next((path for path in group if path in paths), None) for group in candidates)
+    return tuple(path for path in found if path is not None)
+
+
+Receive = Callable[[int, Array], Array]
+"""(index of an edge, what its sender computed) -> what its reader is given."""
+
+
+def evaluate(
+    model: LanguageModel,
+    params: PyTree,
+    graph: Graph,
+    embedding: Float[Array, "documents length width"],
+    query: Int[Array, "documents 1"],
+    receive: Receive,
+) -> Float[Array, "documents queries vocabulary"]:
+    """Logits at query 0 of a run whose every edge may carry something else.
+
+    Pure and traceable. With ``receive = lambda edge, value: value`` the model's own logits.
+
+    Args:
+        model: the model.
+        params: its parameters.
+        graph: its graph.
+        embedding: what the embedding node sends.
+        query: where the answer is read.
+        receive: what the reader of an edge is given.
+    """
+    sent = {EMBEDDING: embedding}
+    for node in graph.nodes[1:]:
+        given = {
+            edge.sender: receive(index, sent[edge.sender])
+            for index, edge in enumerate(graph.edges)
+            if edge.reader == node
+        }
+        inside = {path: given.pop(path) for path in tuple(given) if "/mixer/" in path}
+        if node == LOGITS:
+            last = f"block_{model.config.layers - 1}/block_output/value"
+            patch = unflatten({last: _sum(given, query)})
+            unread = jnp.zeros(embedding.shape[:2], jnp.int32)  # all before the patch is dropped
+            return run(model, params, unread, patch, query, skip_unread=True)
+        sent[node] = _output(model, params, node, given, inside, query)
+    raise ValueError("a graph without logits")
+
+
+def _sum(parts, query):
+    """The residual stream; at the query alone where one of its parts is known only there."""
+    if any(part.shape[1] == 1 for part in parts.values()):
+        parts = {
+            name: part if part.shape[1] == 1 else at_positions(part, query)
+            for name, part in parts.items()
+        }
+    return sum(tuple(parts.values())[1:], start=next(iter(parts.values())))
+
+
+def _output(model, params, node, given, inside, query):
+    """What a node of a block computes from its residual stream and its mixer's other nodes."""
+    stream, name = _sum(given, query), node.partition("/")[0]
+    layer = int(name.removeprefix("block_"))
+    at_query = layer == model.config.layers - 1 and stream.shape[1] > 1
+    values = {f"{path}/value": value for path, value in inside.items()}
+    if node.endswith("mlp_output"):
+        # The MLP reads the stream alone, whether or not its block is a parallel one.
+        reads = at_positions(stream, query) if at_query else stream
+        values[f"{name}/mixer_output/value"] = jnp.zeros_like(reads)
+    _, captured = model.apply(
+        {"params": cast_to_compute_dtype(params, model.config), INTERVENTIONS: unflatten(values)},
+        stream,
+        method=lambda model, stream: model.block[layer](stream, query if at_query else None),
+        capture_intermediates=is_site,
+        mutable=["intermediates"],
+    )
+    (output,) = flatten_dict(captured["intermediates"], sep="/")[f"{node}/__call__"]
+    return output

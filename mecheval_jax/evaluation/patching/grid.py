@@ -1,0 +1,250 @@
+"""The interchange grid: every site x role x corruption x direction, as one program.
+
+For the corrupted run of each corruption and the clean run, all activations are computed
+once. Then at each site and role the activation of one run (the source) is put into the
+other (the base), and the probability of the original answer is read at the query.
+
+A patched run recomputes no more than the patch can change: the components of the same
+layer that come before the site are pinned to the base run's values, and the site itself
+is replaced whole by the patched activation, so the compiler drops all that comes before.
+The last layer is computed at the query alone (`LanguageModel`'s ``skip_unread``); its sites
+from ``mixer_output`` on then have that one position, and no other could change the answer.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Float, PyTree
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.interventions.addresses import listed, resolve_all, site_paths
+from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
+from mecheval_jax.interventions.patch import compose, pin
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.sites import is_state
+from mecheval_jax.tasks.base import Batch, Task
+
+CLEAN = 0
+"""Index of the clean run; the corrupted ones follow in the order of the corruptions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Per-document measurements.
+
+    Attributes:
+        sites: paths.
+        roles, corruptions, directions: names of the axes of `patched`.
+        present: [role, document] whether the document has the role.
+        runs: metric -> [1 + corruption, document], the clean and the corrupted runs.
+            ``probability`` of the original answer; its ``logit`` less the mean logit.
+        patched: site -> metric -> [direction, corruption, role, document]; ``kl`` is
+            KL(patched || base) in nats, base being the run that was patched.
+    """
+
+    sites: tuple[str, ...]
+    roles: tuple[str, ...]
+    corruptions: tuple[str, ...]
+    directions: tuple[str, ...]
+    present: np.ndarray
+    runs: dict[str, np.ndarray]
+    patched: dict[str, dict[str, np.ndarray]]
+
+
+def default_sites(config: ModelConfig) -> tuple[str, ...]:
+    """The canonical components of every layer."""
+    return tuple(
+        f"block_{layer}/{component}"
+        for layer in range(config.layers)
+        for component in config.components(layer)
+    )
+
+
+def chosen_sites(sites: Sequence[str] | None, config: ModelConfig) -> tuple[str, ...]:
+    """The paths that `sites` stands for; see `measure`.
+
+    Raises:
+        UserError: an unknown site, or none.
+    """
+    if sites is None:
+        return default_sites(config)
+    return site_paths(config) if listed(sites) == ("all",) else resolve_all(sites, config)
+
+
+def pinned_sites(site: str, config: ModelConfig) -> tuple[str, ...]:
+    """The components to hold at the base run's values when `site` is patched.
+
+    Those of the same layer that come before it; a site inside the mixer comes after
+    ``mixer_input``.
+    """
+    block, _, component = site.partition("/")
+    if not component:  # embedding: nothing before it; final_norm: cheap enough to redo
+        return ()
+    order = config.components(int(block.removeprefix("block_")))
+    inside = component.startswith("mixer/")
+    end = order.index("mixer_output") if inside else order.index(component)
+    return tuple(f"{block}/{earlier}" for earlier in order[:end])
+
+
+def role_positions(task: Task, batch: Batch, roles: Sequence[str]) -> Array:
+    """Positions [role, document] of the roles of query 0.
+
+    Raises:
+        UserError: a role that the task does not have, or that lies after the query.
+    """
+    positions = []
+    for role in roles:
+        choose("role", role, batch.roles)
+        position = batch.roles[role][:, 0]
+        if bool((position > batch.query_positions[:, 0]).any()):
+            raise UserError(
+                f"role {role!r} lies after the query, where nothing can change the answer"
+            )
+        positions.append(position)
+    return jnp.stack(positions)
+
+
+def measure(
+    model: ModelConfig,
+    params: PyTree,
+    task: Task,
+    batch: Batch,
+    evaluation: EvaluationConfig,
+    sites: Sequence[str] | None = None,
+) -> Grid:
+    """Compute the grid.
+
+    Args:
+        model: shape of the model.
+        params: its parameters.
+        task: which can corrupt its documents.
+        batch: evaluation documents; query 0 of each is asked.
+        evaluation: roles, corruptions, directions, seed, chunk.
+        sites: paths or aliases; ``["all"]`` for every site of the model; the canonical
+            components of every layer if None.
+
+    Raises:
+        UserError: an unknown site, role or corruption, before any compute.
+    """
+    chosen = chosen_sites(sites, model)
+    for corruption in evaluation.corruptions:
+        choose("corruption", corruption, task.corruptions)
+    positions = role_positions(task, batch, evaluation.roles)
+    raw = compile_grid(model, task, evaluation, chosen)(params, batch, positions)
+    return grid_of(jax.device_get(raw), evaluation, chosen, np.asarray(positions))
+
+
+def grid_of(
+    raw: tuple, evaluation: EvaluationConfig, sites: Sequence[str], positions: np.ndarray
+) -> Grid:
+    """The grid from what `compile_grid` computed, on the host."""
+    runs, patched = raw
+    axes = (len(evaluation.directions), len(evaluation.corruptions), len(evaluation.roles), -1)
+    return Grid(
+        sites=tuple(sites),
+        roles=tuple(evaluation.roles),
+        corruptions=tuple(evaluation.corruptions),
+        directions=tuple(evaluation.directions),
+        present=positions >= 0,
+        runs=runs,
+        patched={
+            site: {name: values.reshape(axes) for name, values in metrics.items()}
+            for site, metrics in patched.items()
+        },
+    )
+
+
+def corrupted_tokens(
+    task: Task, batch: Batch, corruptions: Sequence[str], seed: int
+) -> list[Array]:
+    """Tokens of each corruption; one per document, shared by every site and role."""
+    key = jax.random.key(seed)
+    return [
+        task.corrupt(jax.random.fold_in(key, task.corruptions.index(name)), batch, name)
+        for name in corruptions
+    ]
+
+
+def answer_scores(
+    logits: Float[Array, "documents queries vocabulary"], batch: Batch
+) -> tuple[Float[Array, "documents vocabulary"], dict[str, Float[Array, " documents"]]]:
+    """Log-probabilities at query 0, and how well the answer does there.
+
+    ``probability`` of the answer, and its ``logit`` less the mean logit.
+    """
+    log_p = jax.nn.log_softmax(logits[:, 0], axis=-1)
+    answer = batch.targets[:, :1]
+    take = lambda x: jnp.take_along_axis(x, answer, axis=-1)[:, 0]  # noqa: E731
+    centred = take(logits[:, 0]) - logits[:, 0].mean(axis=-1)
+    return log_p, {"probability": jnp.exp(take(log_p)), "logit": centred}
+
+
+@functools.lru_cache(maxsize=8)
+def compile_grid(
+    model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites: Sequence[str]
+):
+    """The jitted grid: (params, batch, positions) -> (runs, patched)."""
+    module = LanguageModel(model)
+    directions, corruptions = evaluation.directions, evaluation.corruptions
+    # One item is one patched run per site: which run is the base, which the source, and
+    # at which role.
+    items = np.array(
+        [
+            (1 + c, CLEAN, r) if direction == "restore" else (CLEAN, 1 + c, r)
+            for direction in directions
+            for c in range(len(corruptions))
+            for r in range(len(evaluation.roles))
+        ]
+    )
+
+    @jax.jit
+    def program(params, batch, positions):
+        needed = {site: (*pinned_sites(site, model), site) for site in sites}
+        captured = set().union(*needed.values())
+        query = batch.query_positions[:, :1]
+        clean = batch.tokens
+        all_tokens = jnp.stack(
+            [clean, *corrupted_tokens(task, batch, corruptions, evaluation.seed)]
+        )
+        all_tokens = all_tokens[:, :, : task.read_length]
+
+        def base_run(tokens):
+            logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
+            flat = flatten(activations)
+            return {path: flat[path] for path in captured}, *answer_scores(logits, batch)
+
+        activations, log_p, runs = jax.lax.map(base_run, all_tokens)
+
+        def patched_at(site):
+            def item(indices):
+                base_index, source_index, role = indices
+                base = unflatten({path: activations[path][base_index] for path in needed[site]})
+                live, source = flatten(base)[site], activations[site][source_index]
+                index = query if live.shape[1] == 1 else jnp.arange(live.shape[1])[None]
+                mask = index == positions[role][:, None]
+                mask = mask.reshape(*mask.shape, *(1,) * (live.ndim - 2))
+                patch = {f"{site}/value": jnp.where(mask, source, live)}
+                if is_state(site):  # the later states must follow, so they are not held
+                    patch = {f"{site}/value": source, f"{site}/mask": mask}
+                patch = unflatten(patch)
+                interventions = compose(pin(base, needed[site][:-1]), patch)
+                tokens = all_tokens[base_index]
+                logits = run(module, params, tokens, interventions, query, skip_unread=True)
+                patched, measured = answer_scores(logits, batch)
+                kl = (jnp.exp(patched) * (patched - log_p[base_index])).sum(axis=-1)
+                return {**measured, "kl": kl}
+
+            return jax.lax.map(
+                item,
+                jnp.asarray(items),
+                batch_size=evaluation.chunk if evaluation.chunk > 1 else None,
+            )
+
+        return runs, {site: patched_at(site) for site in sites}
+
+    return program

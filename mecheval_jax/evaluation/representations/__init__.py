@@ -1,0 +1,1 @@
+"""What activations hold, and where: probes, subspaces, lens, mixing matrices."""

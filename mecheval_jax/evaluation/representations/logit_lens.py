@@ -1,0 +1,105 @@
+"""The logit lens (nostalgebraist 2020): the answer as the model would give it after each layer.
+
+    logits_i = head(norm(r_i)) at the query
+
+where r_i is the residual stream after layer i, norm the final norm and head the output head. Put
+in place of the last layer's output, r_i takes exactly that way, so that the lens is an
+intervention on ``block_output`` and nothing that precedes it is computed again.
+
+The rank of the answer is 1 where it is the likeliest token; tokens that tie with it count as
+likelier by half.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Float, PyTree
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.patching.attribution import place_of
+from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, wilson
+from mecheval_jax.tasks.base import Batch
+
+
+def lens_sites(config: ModelConfig) -> tuple[str, ...]:
+    """Where the lens looks: the embedding, and the output of every block."""
+    return ("embedding", *(f"block_{layer}/block_output" for layer in range(config.layers)))
+
+
+def lens(
+    model: LanguageModel, params: PyTree, batch: Batch
+) -> dict[str, Float[Array, "sites documents"]]:
+    """``probability`` and ``rank`` of the answer to query 0 at each of `lens_sites`.
+
+    Pure and traceable.
+    """
+    query, answer = batch.query_positions[:, :1], batch.targets[:, 0]
+    _, activations = observe(model, params, batch.tokens, positions=query, skip_unread=True)
+    flat = flatten(activations)
+    sites = lens_sites(model.config)
+    streams = [flat[site] for site in sites[:-1]]
+    streams = [at_positions(stream, query) for stream in streams] + [flat[sites[-1]]]
+
+    def read(stream):
+        patch = unflatten({f"{sites[-1]}/value": stream})
+        logits = run(model, params, batch.tokens, patch, query, skip_unread=True)[:, 0]
+        right = jnp.take_along_axis(logits, answer[:, None], axis=-1)
+        above, equal = (logits > right).sum(axis=-1), (logits == right).sum(axis=-1) - 1
+        probability = jnp.exp(right[:, 0] - jax.nn.logsumexp(logits, axis=-1))
+        return {"probability": probability, "rank": 1 + above + equal / 2}
+
+    return jax.lax.map(read, jnp.stack(streams))
+
+
+def lens_rows(
+    model: LanguageModel, params: PyTree, batch: Batch, evaluation: EvaluationConfig
+) -> Iterator[dict[str, Any]]:
+    """The long table of `lens`: one measured value a row.
+
+    Metrics: ``probability`` of the answer, its mean; ``rank``, the median; ``accuracy``, the share
+    of documents in which no token is likelier. Intervals are those of a bootstrap over
+    documents (`statistics`), for the accuracy Wilson's.
+    """
+    measured = jax.device_get(jax.jit(lens, static_argnums=0)(model, params, batch))
+    confidence, documents = evaluation.confidence, len(batch.targets)
+    bootstrap = Bootstrap([documents], evaluation.resamples, evaluation.seed)
+    everywhere = np.ones(documents, bool)
+    for index, site in enumerate(lens_sites(model.config)):
+        probability, rank = (measured[name][index] for name in ("probability", "rank"))
+        first = int((rank == 1).sum())
+        mean = bootstrap.mean(probability, everywhere)
+        medians = weighted_medians(rank, bootstrap.weights)
+        median = Estimate(float(np.median(rank)), medians, documents)
+        found = {
+            "probability": (mean.value, mean.interval(confidence)),
+            "rank": (median.value, median.interval(confidence)),
+            "accuracy": (first / documents, wilson(first, documents, confidence)),
+        }
+        for metric, (value, (low, high)) in found.items():
+            yield {
+                **place_of(site),
+                "role": "query",
+                "metric": metric,
+                "value": float(value),
+                "low": low,
+                "high": high,
+                "documents": documents,
+            }
+
+
+def weighted_medians(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The least value that half of the weight does not exceed, for each row of weights.
+
+    Args:
+        values: [documents].
+        weights: [resamples, documents]; each row adds up to 1.
+    """
+    order = np.argsort(values)
+    reached = np.cumsum(weights[:, order], axis=1) >= 0.5 - 1e-9
+    return values[order][reached.argmax(axis=1)]

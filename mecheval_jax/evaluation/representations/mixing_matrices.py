@@ -1,0 +1,232 @@
+"""What each token of a document adds to what a mixer reads at another: matrices of every mixer.
+
+Given all that a mixer computes beside its values (its queries, decays, gates, filters), what it
+reads is linear in the values v of the tokens s, and its coefficients are a matrix:
+
+    o[t] = sum_{s <= t} M[t, s] v[s] (+ a constant)
+
+one for each head, or for each channel where every channel has its own. In attention M is the
+pattern. In a recurrence S[t] = T[t] S[t-1] + w[t] v[t], o[t] = q[t] . S[t], it is
+
+    M[t, s] = q[t] . T[t] T[t-1] ... T[s+1] w[s]
+
+(Ali et al. 2024 for Mamba, Dao and Gu 2024 for its dual form), with T = diag(a), or by the delta
+rule T = a (I - w k^T). In a convolution it is the Toeplitz matrix of the filter between the
+gates. What v and o are:
+
+==================  ================================  =======================================
+mixer               v                                 o
+==================  ================================  =======================================
+attention, Based    ``v``                             ``head_output``
+GLA, RetNet, delta  ``v``                             ``head_output``
+H3                  ``v``                             ``head_output``
+Mamba, Mamba-2      ``x``                             ``ssm_output``
+RWKV-4              ``v``                             ``average``
+S4D                 the mixer's input                 ``filter_output`` plus D x
+Hyena               third part of ``conv_output``     what its output projection reads
+BaseConv            the mixer's input                 ``mixer_output``, its own input included
+==================  ================================  =======================================
+
+The short convolutions before the values of Mamba, Hyena and the delta nets are not part of M: a
+value v[s] may hold what stands a few tokens before s.
+"""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float
+from mecheval_jax.mixers.based import EPSILON
+
+Sites = dict[str, Array]
+"""Activations at the sites inside a mixer, by name."""
+
+
+@flax.struct.dataclass
+class Influence:
+    """The matrices of one mixer on some documents.
+
+    Attributes:
+        matrices: M, one for each stream: a head, or a channel.
+        values: v; a channel's stream is one number a token.
+        constant: what is read beside it and comes from no token; None for nothing.
+        streams: ``head`` or ``channel``.
+    """
+
+    matrices: Float[Array, "documents streams destination source"]
+    values: Float[Array, "documents source streams channels"]
+    constant: Float[Array, "documents destination streams channels"] | None = None
+    streams: str = flax.struct.field(pytree_node=False, default="head")
+
+    def read(self) -> Float[Array, "documents destination streams channels"]:
+        """What the matrices make of the values: o."""
+        read = jnp.einsum("bhts,bshc->bthc", self.matrices, self.values)
+        return read if self.constant is None else read + self.constant
+
+
+def unrolled_recurrence(
+    write: Float[Array, "batch length streams state"],
+    decay: Float[Array, "batch length streams decayed"],
+    query: Float[Array, "batch length streams state"],
+    key: Float[Array, "batch length streams state"] | None = None,
+) -> Float[Array, "batch streams length length"]:
+    """The matrices of a recurrence: each token's write is carried on and read apart from others.
+
+    Args:
+        write: w, what a token adds to the state for each unit of its value.
+        decay: a; the last axis is the state's, or 1.
+        query: q, what reads the state.
+        key: k of the delta rule, T = a (I - w k^T); None for T = diag(a).
+    """
+    here = jnp.eye(write.shape[1], dtype=write.dtype)
+
+    def advance(held, at_t):
+        decay_t, write_t, query_t, key_t, here_t = at_t
+        held = decay_t[:, :, None] * held
+        if key is not None:
+            answers = jnp.einsum("bhk,bhsk->bhs", key_t, held)
+            held = held - answers[..., None] * write_t[:, :, None]
+        held = held + here_t[None, None, :, None] * write_t[:, :, None]
+        return held, jnp.einsum("bhk,bhsk->bhs", query_t, held)
+
+    batch, length, streams, state = write.shape
+    start = jnp.zeros((batch, streams, length, state), write.dtype)
+    parts = (decay, write, query, query if key is None else key)
+    by_time = (*(jnp.moveaxis(part, 1, 0) for part in parts), here)
+    return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 2)
+
+
+def toeplitz(taps: Float[Array, "length width"]) -> Float[Array, "1 width length length"]:
+    """The matrix of a causal convolution for each channel, the same in all documents."""
+    index = jnp.arange(taps.shape[0])
+    lag = index[:, None] - index[None, :]
+    matrix = jnp.where((lag >= 0)[..., None], taps[jnp.maximum(lag, 0)], 0)
+    return jnp.moveaxis(matrix, -1, 0)[None]
+
+
+def _diagonal(weights: Float[Array, "streams"], length: int) -> Float[Array, "1 streams t t"]:
+    """A multiple of the identity for each stream: the skip D x."""
+    return (weights[:, None, None] * jnp.eye(length, dtype=weights.dtype)[None])[None]
+
+
+def _by_channel(x: Float[Array, "batch length width"]) -> Float[Array, "batch length width 1"]:
+    return x[..., None]
+
+
+def _at_destination(x: Float[Array, "batch length width"]) -> Float[Array, "batch width length 1"]:
+    return jnp.swapaxes(x, 1, 2)[..., None]
+
+
+def _at_source(x: Float[Array, "batch length width"]) -> Float[Array, "batch width 1 length"]:
+    return jnp.swapaxes(x, 1, 2)[:, :, None]
+
+
+def of_attention(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """The pattern itself."""
+    del x
+    pattern = jnp.swapaxes(sites["pattern"], 1, 2)
+    v = jnp.repeat(sites["v"], pattern.shape[1] // sites["v"].shape[2], axis=2)
+    return Influence(pattern, v)
+
+
+def of_based(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """Products of the feature maps over their sum."""
+    del mixer, x
+    weights = jnp.einsum("bthf,bshf->bhts", sites["query_features"], sites["key_features"])
+    total = jnp.swapaxes(sites["normalizer"], 1, 2) + EPSILON
+    return Influence(jnp.tril(weights) / total, sites["v"])
+
+
+def of_matrix_state(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """GLA and RetNet; with ``beta``, DeltaNet and Gated DeltaNet."""
+    index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
+    q, k = mixer.prepare(sites["q"], sites["k"], index)
+    beta, decay = sites.get("beta"), sites.get("decay")
+    if decay is None:
+        decay = jnp.ones_like(k[..., :1])
+    if beta is None:  # the site is laid out for the state, [..., key or 1, 1]
+        return Influence(unrolled_recurrence(k, decay[..., 0], q), sites["v"])
+    return Influence(unrolled_recurrence(beta[..., None] * k, decay, q, key=k), sites["v"])
+
+
+def of_mamba(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """A recurrence for each channel, with one step size."""
+    del x
+    channels = sites["x"]
+    write = sites["dt"][..., None] * sites["B"][:, :, None]
+    query = jnp.broadcast_to(sites["C"][:, :, None], write.shape)
+    matrices = unrolled_recurrence(write, jnp.swapaxes(sites["decay"], 2, 3), query)
+    matrices = matrices + _diagonal(mixer.D, channels.shape[1])
+    return Influence(matrices, _by_channel(channels), streams="channel")
+
+
+def of_mamba2(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """A recurrence for each head; B and C are shared by the heads of a group."""
+    heads = sites["dt"].shape[-1]
+    B, C = (jnp.repeat(h, heads // h.shape[2], axis=2) for h in (sites["B"], sites["C"]))
+    matrices = unrolled_recurrence(sites["dt"][..., None] * B, sites["decay"][..., 0], C)
+    return Influence(matrices + _diagonal(mixer.D, x.shape[1]), sites["x"])
+
+
+def of_rwkv4(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """Softmax of k[s] + (t - 1 - s) w over the past, and k[t] + u of the token itself."""
+    index, k = jnp.arange(x.shape[1]), sites["k"]
+    w, u = -jnp.exp(mixer.time_decay), mixer.time_first
+    lag = (index[:, None] - index[None, :])[None]
+    bonus = jnp.where(lag == 0, u[:, None, None], (lag - 1) * w[:, None, None])
+    exponents = jnp.where(lag[None] >= 0, _at_source(k) + bonus[None], -jnp.inf)
+    return Influence(jax.nn.softmax(exponents), _by_channel(sites["v"]), streams="channel")
+
+
+def of_s4d(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """The kernel, and the skip D."""
+    del sites
+    matrices = toeplitz(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
+    return Influence(_for_all(matrices, x), _by_channel(x), streams="channel")
+
+
+def of_h3(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """In a head the kernel, and D, times the product of the query and the shifted key."""
+    size = sites["v"].shape[2]
+    q = sites["q"].reshape(*x.shape[:2], -1, size)
+    products = jnp.einsum("bthi,bsih->bhts", q, sites["shift_output"])
+    kernel = toeplitz(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
+    return Influence(kernel * products, jnp.swapaxes(sites["v"], 2, 3))
+
+
+def of_hyena(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """The filter between the gates x1 and x2."""
+    matrices = toeplitz(mixer.filter(x.shape[1]))
+    if mixer.skip:
+        matrices = matrices + _diagonal(mixer.D, x.shape[1])
+    matrices = _at_destination(sites["gate"]) * matrices * _at_source(sites["input_gate"])
+    v = jnp.split(sites["conv_output"], 3, axis=-1)[2]
+    return Influence(matrices, _by_channel(v), streams="channel")
+
+
+def of_base_conv(mixer: Any, sites: Sites, x: Array) -> Influence:
+    """The filter times the gate, and the input itself; a short convolution's bias is constant.
+
+    With the activation silu(c) = sigmoid(c) c on what the convolution gives, sigmoid(c) is one
+    more gate.
+    """
+    length, identity = x.shape[1], jnp.ones(x.shape[2], x.dtype)
+    gate, bias = sites["gate"], jnp.zeros(x.shape[2], x.dtype)
+    if mixer.activation:
+        gate = jax.nn.silu(gate) * jax.nn.sigmoid(sites["conv_output"])
+    if isinstance(mixer.kernel, str):
+        filtered = toeplitz(mixer.filter(length)) + _diagonal(identity, length)
+    else:
+        weight, bias = mixer.conv.weight, mixer.conv.bias
+        taps = weight[::-1][:length]  # the last tap is the current token's
+        filtered = toeplitz(jnp.pad(taps, ((0, length - taps.shape[0]), (0, 0))))
+    matrices = _at_destination(gate) * filtered + _diagonal(identity, length)
+    constant = _by_channel(gate * bias[None, None])
+    return Influence(matrices, _by_channel(x), constant, streams="channel")
+
+
+def _for_all(matrices: Array, x: Array) -> Array:
+    """Matrices that are the same in all documents."""
+    return jnp.broadcast_to(matrices, (x.shape[0], *matrices.shape[1:]))

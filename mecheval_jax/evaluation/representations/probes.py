@@ -1,0 +1,245 @@
+"""What can be read off the activations at each site and role: key, value, and both at once.
+
+A linear probe (`linear_probes`) is fitted on some documents and judged on the others:
+
+* ``accuracy``: share of held-out documents in which it names the right class;
+* ``control``: the same of a probe whose labels were shuffled among the documents before the fit,
+  which is what the probe owes to its own capacity and to the commonest class;
+* ``selectivity`` = accuracy - control (Hewitt and Liang 2019).
+
+A target is the token at a role, its classes are the tokens that stand there in any document.
+``pair`` is the key and the value together: a class for each pair, or, with more than
+`MOST_CLASSES`, their two codes side by side. The nearest such code is that of the nearest key and
+the nearest value, so a pair is right where one activation names both.
+
+With many classes most of those that are asked on held-out documents were never fitted, and a
+random code could not be guessed for them. The code of a token is therefore its embedding, centred
+over the classes, at length 1: the probe shows whether the token's embedding can be read.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, PyTree
+from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.evaluation.patching.attribution import place_of
+from mecheval_jax.evaluation.patching.grid import chosen_sites
+from mecheval_jax.evaluation.representations.linear_probes import (
+    MOST_CLASSES,
+    fit_classifiers,
+    fit_codes,
+    unit_rows,
+)
+from mecheval_jax.interventions.capture import flatten, observe
+from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.statistics.bootstrap import difference_of_shares, wilson
+from mecheval_jax.tasks.base import Batch
+
+PAIR = "pair"
+BLOCK = 128
+"""Documents whose activations are computed at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeConfig:
+    """How probes are fitted and judged.
+
+    Attributes:
+        targets: roles whose token is to be read, and ``pair`` for key and value at once.
+        test_share: share of the documents that are held out.
+        ridge: penalty on the weights.
+        confidence: of all intervals.
+        seed: of the split and of the shuffled labels.
+    """
+
+    targets: tuple[str, ...] = ("key", "value", PAIR)
+    test_share: float = 0.25
+    ridge: float = 1e-2
+    confidence: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self):
+        if not self.targets:
+            raise UserError("probes.targets is empty: name at least one")
+        for name in ("test_share", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"probes.{name} is {getattr(self, name)}: between 0 and 1")
+        if not self.ridge > 0:
+            raise UserError(f"probes.ridge is {self.ridge}: it must be above 0")
+        require_at_least(self, "probes", ("seed",), 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    """What is to be read.
+
+    Attributes:
+        labels: [labelling, document] for each part, the right ones and shuffled ones.
+        tokens: the token of each class, for each part; None if a class is no single token.
+        present: the documents that have it.
+        classes: how many answers there are.
+    """
+
+    labels: list[np.ndarray]
+    tokens: list[np.ndarray | None]
+    present: np.ndarray
+    classes: int
+
+
+def probe_rows(
+    model: LanguageModel,
+    params: PyTree,
+    batch: Batch,
+    roles: Sequence[str],
+    config: ProbeConfig,
+    sites: Sequence[str] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Fit a probe for every site, role and target: the long table.
+
+    Args:
+        model: the model.
+        params: its parameters; those of an untrained model show what needs no training.
+        batch: documents, fitted and held-out ones; query 0 of each counts.
+        roles: where activations are taken.
+        config: how probes are fitted.
+        sites: as in `interchange.measure`.
+
+    Yields:
+        site, layer, component, role, target, classes, metric, value, low, high, documents (held
+        out). Where no document has the role, value and interval are None.
+
+    Raises:
+        UserError: an unknown site, role or target, or too few documents, before any compute.
+    """
+    chosen = chosen_sites(sites, model.config)
+    for role in roles:
+        choose("role", role, batch.roles)
+    targets = {name: _target(batch, name, config.seed) for name in config.targets}
+    held_out = _held_out(len(batch.tokens), config)
+    presence = {role: np.asarray(batch.roles[role][:, 0]) >= 0 for role in roles}
+    features = features_at(model, params, batch, roles, chosen)
+    embedding = params["token_embedding"]["embedding"]
+    right = {}
+    for width in sorted({values.shape[-1] for values in features.values()}):
+        members = [
+            (site, role) for site in chosen for role in roles if features[site].shape[-1] == width
+        ]
+        stacked = jnp.stack([features[site][roles.index(role)] for site, role in members])
+        for name, target in targets.items():
+            present = np.stack([presence[role] & target.present for _, role in members])
+            asked = np.flatnonzero(held_out)
+            training = present & ~held_out
+            tested = present[:, asked] & training.any(axis=1, keepdims=True)
+            fitted = _fit(stacked, target, training, asked, embedding, config.ridge)
+            for member, one, here in zip(members, fitted, tested, strict=True):
+                right[(*member, name)] = one[:, here]
+    for site, role, name in itertools.product(chosen, roles, targets):
+        own, shuffled = right[site, role, name]
+        place = {**place_of(site), "role": role, "target": name, "classes": targets[name].classes}
+        for metric, score in _scores(own, shuffled, config.confidence).items():
+            yield place | {"metric": metric, **score, "documents": len(own)}
+
+
+def features_at(
+    model: LanguageModel,
+    params: PyTree,
+    batch: Batch,
+    roles: Sequence[str],
+    sites: Sequence[str],
+) -> dict[str, Array]:
+    """The activations of each site, [role, document, channels].
+
+    A site's own axes (heads, state) count as channels. Where a document lacks the role they are
+    those of some other position, to be left out.
+    """
+    positions = jnp.stack([batch.roles[role][:, 0] for role in roles], axis=1)
+    return _gather(model, tuple(sites), params, batch.tokens, positions)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _gather(model, sites, params, tokens, positions):
+    def one(arguments):
+        tokens, positions = arguments
+        flat = flatten(observe(model, params, tokens[None])[1])
+        return {site: flat[site][0, positions].reshape(len(positions), -1) for site in sites}
+
+    found = jax.lax.map(one, (tokens, positions), batch_size=min(BLOCK, len(tokens)))
+    return {site: jnp.swapaxes(values, 0, 1) for site, values in found.items()}
+
+
+def _target(batch: Batch, name: str, seed: int) -> _Target:
+    parts = ("key", "value") if name == PAIR else (name,)
+    for part in parts:
+        choose("probes.targets", part, batch.roles)
+    positions = [np.asarray(batch.roles[part][:, 0]) for part in parts]
+    present = np.all([position >= 0 for position in positions], axis=0)
+    tokens, labels, documents = [], [], np.arange(len(batch.tokens))
+    for position in positions:
+        standing = np.asarray(batch.tokens)[documents, position]
+        found = np.unique(standing[present])
+        tokens.append(found)
+        labels.append(np.searchsorted(found, np.where(present, standing, found[:1])))
+    classes = int(np.prod([len(found) for found in tokens]))
+    if min(map(len, tokens)) < 2:
+        raise UserError(f"probes.targets {name!r}: it is the same token in all documents")
+    if len(parts) > 1 and classes <= MOST_CLASSES:
+        labels, tokens = [labels[0] * len(tokens[1]) + labels[1]], [None]
+    having = np.flatnonzero(present)
+    shuffled = documents.copy()
+    shuffled[having] = np.random.default_rng(seed).permutation(having)
+    labels = [np.stack([own, own[shuffled]]).astype(np.int32) for own in labels]
+    return _Target(labels, tokens, present, classes)
+
+
+def _held_out(documents: int, config: ProbeConfig) -> np.ndarray:
+    """Which documents are for the test."""
+    tested = round(config.test_share * documents)
+    if not 0 < tested < documents:
+        raise UserError(
+            f"{documents} documents with probes.test_share {config.test_share}: there must be "
+            "some to fit and some to hold out"
+        )
+    order = np.random.default_rng([config.seed, 1]).permutation(documents)
+    return np.isin(np.arange(documents), order[:tested])
+
+
+def _fit(features, target: _Target, training, asked, embedding, ridge: float) -> np.ndarray:
+    """Whether each probe is right, [member, labelling, document asked]."""
+    right = np.ones((len(features), 2, len(asked)), bool)
+    documents = (jnp.asarray(training, features.dtype), jnp.asarray(asked, jnp.int32))
+    for labels, tokens in zip(target.labels, target.tokens, strict=True):
+        if target.classes <= MOST_CLASSES:
+            predicted, _ = fit_classifiers(features, labels, *documents, target.classes, ridge)
+        else:
+            codes = jnp.asarray(embedding)[tokens]  # a run that was loaded holds NumPy's arrays
+            codes = unit_rows(codes - codes.mean(axis=0, keepdims=True))
+            predicted, _ = fit_codes(features, labels, *documents, codes, ridge)
+        right &= np.asarray(predicted) == labels[None][..., asked]
+    return right
+
+
+def _scores(own: np.ndarray, shuffled: np.ndarray, confidence: float) -> dict[str, dict[str, Any]]:
+    documents = len(own)
+    if documents == 0:
+        nothing = {"value": None, "low": None, "high": None}
+        return dict.fromkeys(("accuracy", "control", "selectivity"), nothing)
+    counts = [(float(right.sum()), documents) for right in (own, shuffled)]
+    found = {
+        "accuracy": (own.mean(), wilson(*counts[0], confidence)),
+        "control": (shuffled.mean(), wilson(*counts[1], confidence)),
+        "selectivity": (
+            own.mean() - shuffled.mean(),
+            difference_of_shares(*counts, confidence),
+        ),
+    }
+    return {
+        metric: {"value": float(value), "low": low, "high": high}
+        for metric, (value, (low, high)) in found.items()
+    }

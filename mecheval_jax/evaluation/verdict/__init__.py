@@ -1,0 +1,1 @@
+"""By which mechanism a model recalls: what is measured, the rule, and its controls."""

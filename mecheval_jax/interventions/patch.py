@@ -1,0 +1,259 @@
+"""Interventions as data: pure functions from activations to what sites shall return.
+
+An intervention on a site is an entry of `sites`: ``{"value": v}`` replaces the activation
+whole, ``{"value": v, "mask": m}`` where the mask holds, ``{"shift": s}`` is added to it. All
+sites act on live activations: a later site overrides what flows into it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Int
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.interventions.addresses import listed, translate
+from mecheval_jax.interventions.capture import Activations, flatten, unflatten
+from mecheval_jax.interventions.positions import (
+    Positions,
+    columns,
+    gather,
+    positions_mask,
+    scatter,
+)
+from mecheval_jax.sites import Entry, mask_of, steps
+from mecheval_jax.tasks.base import ABSENT
+
+Interventions = dict[str, Any]
+"""Nested as the activations are, with an entry (`sites.Entry`) at each site."""
+
+
+def at_sites(tree: Activations, sites: Iterable[str]) -> dict[str, Array]:
+    """Activations by path, of the sites alone.
+
+    Raises:
+        UserError: a site that `tree` does not have, or no site.
+    """
+    flat = flatten(tree)
+    paths = [choose("site", translate(site), flat) for site in listed(sites)]
+    return {path: flat[path] for path in paths}
+
+
+def interchange(
+    source: Activations,
+    sites: Iterable[str],
+    positions: Positions = None,
+) -> Interventions:
+    """Put in the activations that `source` has at `sites`.
+
+    Args:
+        source: activations of another run on documents of the same shape.
+        sites: paths as in `source`, or aliases.
+        positions: where (see `positions`); everywhere if None.
+
+    Raises:
+        UserError: a site that `source` does not have.
+    """
+    return replace(at_sites(source, sites), positions)
+
+
+def pin(activations: Activations, sites: Iterable[str]) -> Interventions:
+    """Hold `sites` at their values in `activations`, whole; none holds nothing.
+
+    What feeds only pinned sites is not computed.
+    """
+    held = sites if isinstance(sites, str) else tuple(sites)
+    return replace(at_sites(activations, held), None) if held else {}
+
+
+def swap(
+    source: Activations,
+    sites: Iterable[str],
+    donors: Int[Array, " donors"],
+    positions: Positions = None,
+) -> Interventions:
+    """Put in the activations that other documents have, place by place.
+
+    Args:
+        source: activations of a run on the documents.
+        sites: paths as in `source`, or aliases.
+        donors: the document from which each one is given: a permutation of them, or any;
+            numbers that are traced are not checked.
+        positions: where, a column or position for the document and its donor alike. A
+            document is left alone where it or its donor has no such position.
+
+    Raises:
+        UserError: a site that `source` does not have, or donors that are not one of the documents
+            for each.
+    """
+    flat: dict[str, Entry] = {}
+    for path, activation in at_sites(source, sites).items():
+        _check_donors(donors, len(activation))
+        values, present = gather(activation, positions)
+        both, here = present & present[donors], positions
+        if positions is not None:
+            here = both if positions.dtype == bool else jnp.where(both, columns(positions), ABSENT)
+        value = scatter(values[donors], here, activation.shape[1])
+        flat |= entries_by_site(replace({path: value}, here))
+    return unflatten(flat)
+
+
+def _check_donors(donors: Int[Array, " donors"], documents: int) -> None:
+    if donors.shape != (documents,):
+        raise UserError(f"donors are {list(donors.shape)}: one for each of {documents} documents")
+    if isinstance(donors, jax.core.Tracer):
+        return
+    numbers = np.asarray(donors)
+    wrong = np.flatnonzero((numbers < 0) | (numbers >= documents))
+    if len(wrong):
+        raise UserError(
+            f"the donor of document {wrong[0]} is {numbers[wrong[0]]}: valid are 0 to "
+            f"{documents - 1}"
+        )
+
+
+def on_channels(interventions: Interventions, channels: Sequence[int]) -> Interventions:
+    """Interventions that act on some channels (entries of the last axis) alone.
+
+    Raises:
+        UserError: a channel that a site does not have.
+    """
+    return unflatten(
+        {
+            path: _narrowed(path, entry, channels)
+            for path, entry in entries_by_site(interventions).items()
+        }
+    )
+
+
+def _narrowed(path: str, entry: Entry, channels: Sequence[int]) -> Entry:
+    narrowed: dict[str, Any] = dict(entry)
+    shape = _shape(entry)
+    for channel in channels:
+        if not 0 <= channel < shape[-1]:
+            raise UserError(f"{path} has no channel {channel}: valid are 0 to {shape[-1] - 1}")
+    here = jnp.isin(jnp.arange(shape[-1]), jnp.asarray(channels))
+    here = here.reshape(*(1,) * (len(shape) - 1), -1)
+    if "value" in entry:
+        mask = mask_of(entry) & here
+        narrowed["mask"] = jnp.broadcast_to(mask, (*shape[:2], *mask.shape[2:]))
+    if "shift" in entry:
+        narrowed["shift"] = jnp.where(here, entry["shift"], 0)
+    if "then" in entry:
+        narrowed["then"] = _narrowed(path, entry["then"], channels)
+    return narrowed
+
+
+def replace(values: dict[str, Array], positions: Positions) -> Interventions:
+    """Put in `values` by path, at the positions."""
+    flat = {}
+    for path, value in values.items():
+        flat[f"{path}/value"] = value
+        if positions is not None:
+            flat[f"{path}/mask"] = positions_mask(positions, value.shape[1], value.ndim)
+    return unflatten(flat)
+
+
+def compose(first: Interventions, *others: Interventions) -> Interventions:
+    """All of several interventions, one after another.
+
+    Where two claim a position of one site, the later one acts on what the earlier one made
+    of it: a value takes its place, a shift is added to it.
+
+    Raises:
+        UserError: entries on one site whose activations have different shapes.
+    """
+    entries = entries_by_site(first)
+    for other in others:
+        for path, entry in entries_by_site(other).items():
+            entries[path] = _over(entries[path], entry) if path in entries else entry
+    return unflatten(entries)
+
+
+def merge_disjoint(first: Interventions, *others: Interventions) -> Interventions:
+    """All of several interventions at once, where no order is meant.
+
+    Shifts add up in any order; anything else on one site and position needs an order, which
+    `compose` takes from its arguments. Call it outside `jax.jit`.
+
+    Raises:
+        UserError: two that claim the same position of one site.
+    """
+    combined = first
+    for other in others:
+        earlier, later = entries_by_site(combined), entries_by_site(other)
+        for path in earlier.keys() & later.keys():
+            if all(set(entry) == {"shift"} for entry in (earlier[path], later[path])):
+                continue
+            shared = np.argwhere(_claimed(earlier[path]) & _claimed(later[path]))
+            if len(shared):
+                document, position = shared[0]
+                raise UserError(
+                    f"two rewrites claim {path} at {len(shared)} positions, the first of them "
+                    f"{position} in document {document}: compose(first, second) gives an order"
+                )
+        combined = compose(combined, other)
+    return combined
+
+
+def _claimed(entry: Entry) -> np.ndarray:
+    """Positions [batch, length] at which an entry acts."""
+    shape, claimed = _shape(entry), np.zeros(_shape(entry), bool)
+    for step in steps(entry):
+        if "value" in step:
+            claimed |= np.broadcast_to(np.asarray(mask_of(step)), shape)
+        if "shift" in step:
+            claimed |= np.asarray(step["shift"]) != 0
+    return claimed.any(axis=tuple(range(2, len(shape))))
+
+
+def entries_by_site(interventions: Interventions) -> dict[str, Entry]:
+    """Interventions by site: path -> entry."""
+    found: dict[str, Entry] = {}
+    for name, child in interventions.items():
+        if not isinstance(child, Mapping):
+            raise UserError(f"{name!r} is no site: an intervention is nested as the activations")
+        if all(isinstance(leaf, Mapping) for leaf in child.values()):
+            inside = entries_by_site(child)
+            found |= {f"{name}/{path}": entry for path, entry in inside.items()}
+        else:
+            found[name] = child
+    return found
+
+
+def _over(below: Entry, above: Entry) -> Entry:
+    """One entry that acts as `below` and then `above`."""
+    if _takes_all(above):
+        return above
+    shapes = [_shape(entry) for entry in (below, above)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"interventions on one site have values of shapes {shapes[0]} and {shapes[1]}"
+        )
+    if "then" in below:
+        return {**below, "then": _over(below["then"], above)}
+    if "then" in above or any("projection" in entry for entry in (below, above)):
+        return {**below, "then": above}
+    merged, shift = dict(above), below.get("shift")
+    if "value" in below:
+        merged["value"] = below["value"]
+        if "value" in above:
+            merged["value"] = jnp.where(above["mask"], above["value"], below["value"])
+        merged.pop("mask", None)
+        if "mask" in below:
+            merged["mask"] = below["mask"] | above["mask"] if "mask" in above else below["mask"]
+    if shift is not None:
+        kept = jnp.where(above["mask"], 0, shift) if "value" in above else shift
+        merged["shift"] = kept + above["shift"] if "shift" in above else kept
+    return merged
+
+
+def _takes_all(entry: Entry) -> bool:
+    """Whether nothing of the live activation is left."""
+    return "value" in entry and "mask" not in entry and "projection" not in entry
+
+
+def _shape(entry: Entry) -> tuple[int, ...]:
+    return (entry["value"] if "value" in entry else entry["shift"]).shape

@@ -1,0 +1,276 @@
+"""Several processes, mostly one a host, as one program.
+
+Every process runs the same program on the same values and sees all devices as one mesh; `jax`
+moves what has to be moved. Process 0 is the coordinator, and the only one that writes files
+(`on_main`), but for checkpoints. What a process is told by flags, or by the cluster that started
+it, `initialize` hands to ``jax.distributed``; see docs/hosts.md for the variables.
+
+Where one is gone the others cannot go on. Who watches (`initialize`) is told at once; the error
+of a collective that notices is a `HostLost` for whoever runs under `raise_on_host_loss`; and what
+neither finds, such as a process that hangs, jax ends on all of them after `HEARTBEAT` seconds, by
+SIGABRT.
+"""
+
+import collections
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Sharding
+
+from mecheval_jax.array_types import PyTree
+from mecheval_jax.errors import Interrupted, UserError
+from mecheval_jax.partitioning.cluster import check_flags, find_cluster
+from mecheval_jax.partitioning.failure_detector import watch
+
+TIMEOUT = 300
+"""Seconds in which all processes have to come."""
+
+HEARTBEAT = 60
+"""Seconds without a sign of life after which a process is taken for dead."""
+
+FAREWELL = 10
+"""Seconds that a process which fails waits for others that fail with it."""
+
+
+class HostLost(Interrupted):
+    """Another process is gone, and this one cannot go on without it."""
+
+    def __init__(self, what: str):
+        super().__init__(f"{what}; the same command, started on every host, resumes")
+
+
+class HostsMissing(UserError):
+    """Other processes did not come, or cannot be found."""
+
+
+def initialize(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process_id: int | None = None,
+    timeout: int = TIMEOUT,
+    on_loss: Callable[[HostLost], None] | None = None,
+) -> None:
+    """Join the other processes; nothing happens where there are none.
+
+    What is not given is taken from the environment of Slurm, Open MPI, an indexed job of
+    Kubernetes or a TPU pod. To be called before anything is computed.
+
+    Args:
+        coordinator: ``host:port`` of process 0, which listens there.
+        processes: how many there are; 1 for a process on its own, whatever the environment says.
+        process_id: number of this one, from 0.
+        timeout: seconds in which the others have to come.
+        on_loss: called from a thread when a process is gone; it should end this one.
+
+    Raises:
+        UserError: values that are missing or contradict each other, or others that do not come.
+    """
+    cluster = find_cluster()
+    check_flags(coordinator, processes, process_id, cluster)
+    explicit = None not in (coordinator, processes, process_id)
+    if cluster is not None and not explicit:
+        processes = cluster.processes if processes is None else processes
+        process_id = cluster.process_id if process_id is None else process_id
+    if processes == 1 or (cluster is None and not explicit):
+        return
+    arguments = {
+        "coordinator_address": coordinator,
+        "num_processes": processes,
+        "process_id": process_id,
+        # Flags say all there is: a cluster's variables would hide devices from the process.
+        "cluster_detection_method": "deactivate" if explicit else None,
+        "heartbeat_timeout_seconds": HEARTBEAT,
+        "shutdown_timeout_seconds": HEARTBEAT,
+    }
+    _start(arguments, timeout, may_be_alone=cluster is not None and cluster.name == "TPU")
+    if on_loss is not None and jax.distributed.is_initialized():
+        watch(lambda number: on_loss(HostLost(f"host {number} is gone")))
+
+
+def _start(arguments: Mapping[str, Any], timeout: int, *, may_be_alone: bool) -> None:
+    """``jax.distributed.initialize``, but one that comes back when its time is up.
+
+    Raises:
+        HostsMissing: the other processes did not come, or nothing says where they are.
+    """
+    failure: list[Exception] = []
+
+    def connect():
+        try:
+            # jax aborts the process when its own time is up: it is given time enough.
+            jax.distributed.initialize(**arguments, initialization_timeout=10 * timeout)
+        except Exception as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    where = arguments["coordinator_address"] or "the address of the cluster"
+    if thread.is_alive():
+        raise HostsMissing(
+            f"not all of the {arguments['num_processes'] or ''} processes came to {where} within "
+            f"{timeout} s: start all of them, with the same --coordinator and --processes"
+        )
+    if not failure:
+        return
+    if may_be_alone and isinstance(failure[0], ValueError):  # "... must be defined"
+        return
+    raise HostsMissing(
+        f"the other processes cannot be found ({failure[0]}): give --coordinator=host:port (and "
+        "--processes and --process_id, where no cluster numbers them), or --processes=1 to run on "
+        "this host alone"
+    )
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes."""
+    return jax.process_index() == 0
+
+
+def is_multiprocess() -> bool:
+    """Whether there are other processes."""
+    return jax.process_count() > 1
+
+
+def fetch(tree: PyTree) -> PyTree:
+    """Values of a tree on the host, whole on every process; all have to call it."""
+
+    def whole(leaf):
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+            return leaf
+        return multihost_utils.process_allgather(leaf, tiled=True)
+
+    return jax.device_get(jax.tree.map(whole, tree))
+
+
+def place(tree: PyTree, sharding: Sharding) -> PyTree:
+    """Arrays that are the same on every process, as arrays over all devices.
+
+    Every process places the part of its own devices.
+    """
+    if not is_multiprocess():
+        return jax.device_put(tree, sharding)
+
+    def spread(leaf):
+        values = np.asarray(leaf)
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+    return jax.tree.map(spread, tree)
+
+
+def on_main(action: Callable[[], Any]) -> Any:
+    """What process 0 alone does, and its outcome on every process.
+
+    The others wait, so that they find whatever was written.
+
+    Args:
+        action: returns JSON values.
+
+    Raises:
+        UserError: the action did, on every process.
+    """
+    if not is_multiprocess():
+        return action()
+    outcome: dict[str, Any] = {}
+    if is_main():
+        try:
+            outcome["value"] = action()
+        except UserError as error:
+            outcome["error"] = str(error)
+    text = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    padded = np.zeros(length, np.uint8)
+    if is_main():
+        padded[:] = text
+    text = bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded)))
+    outcome = json.loads(text)
+    if "error" in outcome:
+        raise UserError(outcome["error"])
+    return outcome["value"]
+
+
+def all_can(ours: bool) -> bool:
+    """Whether something is true on every process."""
+    if not is_multiprocess():
+        return ours
+    return bool(multihost_utils.process_allgather(np.int32(ours)).all())
+
+
+def assert_equal_across_hosts(**values: str) -> None:
+    """Check that every process has the same values, before anything is written.
+
+    Raises:
+        UserError: on every process, which of them differ from process 0, and in what; or that
+            they have different numbers of devices, over which nothing could be spread evenly.
+    """
+    if not is_multiprocess():
+        return
+    devices = collections.Counter(device.process_index for device in jax.devices())
+    if len(set(devices.values())) > 1:
+        listed = ", ".join(f"host {host} has {devices[host]}" for host in sorted(devices))
+        raise UserError(f"the hosts need equally many devices: {listed}")
+    digests = [hashlib.sha256(text.encode()).digest()[:8] for text in values.values()]
+    ours = np.frombuffer(b"".join(digests), np.uint32).reshape(len(values), 2)
+    all_of_them = multihost_utils.process_allgather(ours)
+    different = (all_of_them != all_of_them[:1]).any(axis=2)  # [process, value]
+    if different.any():
+        names = [name for name, any_of in zip(values, different.any(axis=0), strict=True) if any_of]
+        others = ", ".join(str(host) for host in np.flatnonzero(different.any(axis=1)))
+        raise UserError(
+            f"the hosts disagree: not as on host 0 is, on host {others}, the "
+            f"{' and the '.join(names)}; start all with the same command and the same versions"
+        )
+
+
+LOST = ("Gloo", "NCCL", "CoordinationService", "UNAVAILABLE", "DEADLINE_EXCEEDED", "BarrierError")
+"""Words in the errors of what waits for a process that is gone."""
+
+
+@contextlib.contextmanager
+def raise_on_host_loss() -> Iterator[None]:
+    """Where processes wait for each other: the loss of one is a `HostLost`.
+
+    Raises:
+        HostLost: an error inside says that another process is gone.
+    """
+    try:
+        yield
+    except (UserError, Interrupted):
+        raise
+    except Exception as error:
+        text = str(error)
+        if is_multiprocess() and any(word in text for word in LOST):
+            raise HostLost(f"another host is gone ({' '.join(text.split())[:160]})") from error
+        raise
+
+
+def exit_all(code: int, error: object) -> NoReturn:
+    """End this process, which is one of several, with an exit code, because of an error.
+
+    It waits a moment for the others to end with it. Where they do not, it is gone at once: at an
+    orderly end jax would wait for them, and abort.
+    """
+    from jax._src.distributed import global_state  # the only barrier with a time limit
+
+    try:
+        if isinstance(error, HostLost) and global_state.process_id == 0:
+            # The others, who are about to say the same, would be aborted without the coordinator.
+            time.sleep(FAREWELL / 5)
+        if not isinstance(error, HostLost | HostsMissing):
+            global_state.client.wait_at_barrier("mecheval_jax_leave", FAREWELL * 1000)
+            sys.exit(code)
+    except jax.errors.JaxRuntimeError:
+        pass
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,282 @@
+"""Figures of a sweep: accuracy by learning rate, success, learning curves and verdicts by shape.
+
+A shape has its own panel, or its own line of the y axis, under the title that it has in the sweep.
+"""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from mecheval_jax.evaluation.verdict.rule import CLASSES
+from mecheval_jax.reporting.figures.drawing import (
+    COLOURS,
+    MARKERS,
+    accuracy_axis,
+    one_axes,
+    step_axis,
+    styled,
+)
+
+GREY = "#9aa0a6"
+FLOOR = {"color": "#555555", "linestyle": "--", "linewidth": 1.2}
+DIVERGED = {"color": COLOURS[1], "marker": "X", "markersize": 6, "linestyle": "none"}
+MEMBER = {"color": COLOURS[0], "marker": "o", "markersize": 4, "linestyle": "none"}
+BEST = {"color": COLOURS[0], "linewidth": 2.0}
+
+COLUMNS = 3
+"""Panels beside each other."""
+
+PANEL_TITLE, LINE_TITLE = 38, 30
+"""Characters of a shape's title before it is broken, above a panel and beside an axis."""
+
+TICK_ROOM = 0.065
+"""Share of the axis of learning rates that the number of one takes."""
+
+Curves = Mapping[int, Sequence[Mapping[str, Any]]]
+"""Number of a member -> its rows of metrics on dev documents."""
+
+
+@styled
+def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Accuracy of every member over its learning rate, with the median of each rate.
+
+    Rates stand at their logarithms; one of 0 stands a decade below the least other. The members
+    of a rate stand beside each other in the order of their numbers, so that equal ones are seen.
+
+    Args:
+        table: rows of ``members.csv``.
+        titles: of the groups that are drawn, by name, in order.
+    """
+    figure, panels = _panels(titles)
+    rates = np.unique(table.loc[table["group"].isin(titles), "learning_rate"])
+    places = dict(zip(rates, _places(rates), strict=True))
+    at = np.array(list(places.values()))
+    spread = 0.4 * np.diff(at).min(initial=0.6)
+    margin = max(spread, 0.06 * np.ptp(at))
+    for axes, name in zip(panels, titles, strict=True):
+        own = table[table["group"] == name]
+        diverged = set(_of(own, "diverged_at").dropna().index)
+        medians = []
+        for rate, members in own[own["metric"] == "accuracy"].groupby("learning_rate"):
+            medians.append((places[rate], members["value"].median()))
+            members = members.sort_values("member")
+            x = places[rate] + spread * _beside(len(members))
+            bad = members["member"].isin(diverged).to_numpy()
+            if not bad.all():  # the layout takes a line without points for one at its corner
+                axes.plot(x[~bad], members["value"][~bad], **MEMBER, alpha=0.75, clip_on=False)
+            if bad.any():
+                axes.plot(x[bad], members["value"][bad], **DIVERGED, clip_on=False, zorder=4)
+        axes.plot(*zip(*medians, strict=True), color="black", linewidth=1.4, zorder=3)
+        axes.axhline(_of(own, "floor").max(), **FLOOR, zorder=1)
+        accuracy_axis(axes)
+        axes.set_xlim(at.min() - margin, at.max() + margin)
+        shown = _apart(at, TICK_ROOM * len(_first_row(panels)) * (np.ptp(at) + 2 * margin))
+        axes.set_xticks(at[shown], [f"{rate:g}" for rate in rates[shown]], fontsize=8)
+        axes.set_xticks(at, minor=True)
+    _label(panels, "learning rate", "accuracy")
+    handles = [Line2D([], [], **MEMBER), Line2D([], [], color="black"), Line2D([], [], **DIVERGED)]
+    names = ["member", "median of a learning rate", "member that diverged"]
+    _legend(figure, [*handles, Line2D([], [], **FLOOR)], [*names, "best heuristic without recall"])
+    return figure
+
+
+@styled
+def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Share of members above each accuracy, of all learning rates and seeds, with intervals.
+
+    Args:
+        success: rows of ``success.csv``.
+        titles: of the groups that are drawn, by name, in order.
+    """
+    whole = success[(success["over"] == "all") & success["group"].isin(titles)]
+    figure, axes = _lines(titles)
+    lines = {name: i for i, name in enumerate(titles)}
+    thresholds = sorted(set(whole["threshold"]))
+    for index, threshold in enumerate(thresholds):
+        rows = whole[whole["threshold"] == threshold]
+        value = rows["value"].to_numpy()
+        ends = np.stack([value - rows["low"], rows["high"] - value])
+        axes.errorbar(
+            value,
+            rows["group"].map(lines) + 0.75 * _beside(len(thresholds))[index],
+            xerr=np.maximum(ends, 0),
+            linestyle="none",
+            color=COLOURS[index % len(COLOURS)],
+            marker=MARKERS[index % len(MARKERS)],
+            markersize=6,
+            capsize=2,
+            elinewidth=1.2,
+            label=f"accuracy above {threshold:.0%}",
+        )
+    axes.set(xlabel="share of members", xlim=(-0.02, 1.02))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.grid(axis="x", color="#e0e0e0", linewidth=0.8)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+@styled
+def learning_curves(
+    curves: Mapping[str, Curves],
+    titles: Mapping[str, str],
+    table: pd.DataFrame,
+    best: Mapping[str, int],
+) -> Figure:
+    """Accuracy on dev documents over training steps, a line a member.
+
+    Args:
+        curves: of each group, by name.
+        titles: of the groups that are drawn, by name, in order.
+        table: rows of ``members.csv``; a group that is not finished has none.
+        best: number of the best member of those groups that are finished.
+    """
+    figure, panels = _panels(titles)
+    for axes, name in zip(panels, titles, strict=True):
+        lines = {
+            member: np.array([(row["step"], row["accuracy"]) for row in rows], float)
+            for member, rows in curves[name].items()
+        }
+        own = table[table["group"] == name]
+        for member, step in _of(own, "diverged_at").dropna().items():
+            # Where it was last looked at; one that never was stands at 0.
+            line = lines.get(member, np.zeros((0, 2)))
+            y = line[-1, 1] if len(line) else 0.0
+            lines[member] = np.concatenate([line, [[step, y]]])
+            axes.plot(step, y, **DIVERGED, clip_on=False, zorder=5)
+        for member in _of(own, "stopped_at").dropna().index:
+            axes.plot(*lines[member][-1], **MEMBER, clip_on=False, zorder=5)
+        others = [line for member, line in lines.items() if member != best.get(name)]
+        axes.add_collection(LineCollection(others, colors=GREY, linewidths=0.9, alpha=0.7))
+        if best.get(name) in lines:
+            axes.plot(*lines[best[name]].T, **BEST, zorder=4)
+        floors = _of(own, "floor")
+        if len(floors):
+            axes.axhline(floors.max(), **FLOOR, zorder=1)
+        axes.autoscale_view()
+        accuracy_axis(axes)
+        axes.set_xlim(left=0)
+        step_axis(axes, ticks=4 if len(panels) > 1 else 6)
+    _label(panels, "training step", "accuracy on dev documents")
+    styles = {
+        "member": {"color": GREY},
+        "best member": BEST,
+        "reached the target, and stopped": MEMBER,
+        "diverged": DIVERGED,
+        "best heuristic without recall": FLOOR,
+    }
+    _legend(figure, [Line2D([], [], **style) for style in styles.values()], list(styles))
+    return figure
+
+
+@styled
+def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """How many members of each shape have which verdict.
+
+    Args:
+        table: rows of ``members.csv``.
+        titles: of the groups that are drawn, by name, in order.
+    """
+    verdicts = table[table["metric"] == "verdict"]
+    counts = pd.crosstab(verdicts["group"], verdicts["label"])
+    counts = counts.reindex(index=list(titles), columns=list(CLASSES), fill_value=0)
+    figure, axes = _lines(titles)
+    left = np.zeros(len(counts))
+    for index, name in enumerate(CLASSES):
+        width = counts[name].to_numpy()
+        if not width.any():
+            continue
+        colour = GREY if name == "not_learned" else COLOURS[index % len(COLOURS)]
+        bars = axes.barh(range(len(counts)), width, left=left, height=0.6, color=colour)
+        bars.set_label(name.replace("_", " "))
+        texts = [str(count) if count else "" for count in width]
+        axes.bar_label(bars, texts, label_type="center", fontsize=8, color="white")
+        left = left + width
+    axes.set(xlabel="members", xlim=(0, max(left.max(initial=0), 1)))
+    step_axis(axes)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _of(table: pd.DataFrame, metric: str) -> pd.Series:
+    """Values of one metric by member."""
+    return table[table["metric"] == metric].set_index("member")["value"]
+
+
+def _places(rates: np.ndarray) -> np.ndarray:
+    """Where sorted learning rates stand on their axis."""
+    positive = np.log10(rates[rates > 0].astype(float))
+    below = positive.min(initial=0.0) - 1
+    return np.concatenate([np.full(len(rates) - len(positive), below), positive])
+
+
+def _beside(count: int) -> np.ndarray:
+    """Places between -1/2 and 1/2 for so many beside each other: the fewer, the nearer to 0."""
+    return (np.arange(count) + 0.5) / count - 0.5
+
+
+def _apart(places: np.ndarray, room: float) -> list[int]:
+    """Of ascending places, from the first on, those that are not nearer than `room`."""
+    chosen = [0]
+    for i in range(1, len(places)):
+        if places[i] - places[chosen[-1]] >= room:
+            chosen.append(i)
+    return chosen
+
+
+def _panels(titles: Mapping[str, str]) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each title, in rows."""
+    columns = min(len(titles), COLUMNS)
+    rows = math.ceil(len(titles) / columns)
+    size = (7.2, 3.8) if len(titles) == 1 else (9.6, 0.9 + 2.3 * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    panels = list(grid.flat)
+    for axes in panels[len(titles) :]:
+        axes.set_axis_off()
+    for axes, title in zip(panels, titles.values(), strict=False):
+        axes.set_title(_broken(title, PANEL_TITLE), loc="left", fontsize=9)
+        axes.tick_params(labelsize=8)
+    return figure, panels[: len(titles)]
+
+
+def _broken(title: str, width: int) -> str:
+    """A title in lines, broken after commas where that can be."""
+    return textwrap.fill(title.replace(" ", "\xa0").replace(",\xa0", ", "), width)
+
+
+def _first_row(panels: Sequence[Axes]) -> Sequence[Axes]:
+    return panels[: min(len(panels), COLUMNS)]
+
+
+def _label(panels: Sequence[Axes], x: str, y: str) -> None:
+    """Name the x axis below the last panels, and the y axis beside the first of each row."""
+    for i, axes in enumerate(panels):
+        axes.set_xlabel("" if i + COLUMNS < len(panels) else x, fontsize=9)
+        axes.set_ylabel("" if i % COLUMNS else y, fontsize=9)
+        axes.tick_params(labelleft=i % COLUMNS == 0)
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+
+
+def _lines(titles: Mapping[str, str]) -> tuple[Figure, Axes]:
+    """A figure whose y axis has a line for each title, the first on top."""
+    figure, axes = one_axes(8.4, 1.5 + 0.55 * len(titles))
+    texts = [_broken(title, LINE_TITLE) for title in titles.values()]
+    axes.set_yticks(range(len(titles)), texts, fontsize=9)
+    axes.set_ylim(len(titles) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    return figure, axes

@@ -1,0 +1,176 @@
+"""The report: one HTML file that carries its figures, and needs no network to be read."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mecheval_jax.console import say
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.config import DIRECTIONS
+from mecheval_jax.reporting.figures import evidence_figures
+from mecheval_jax.reporting.figures import run_figures as figures
+from mecheval_jax.reporting.figures.drawing import inline, save
+from mecheval_jax.reporting.html.page import render
+from mecheval_jax.reporting.html.sections import Reported, section
+from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.store.run_folder import RunFolder, read_json, write_text
+
+NEEDED = {
+    "step",
+    "corruption",
+    "direction",
+    "layer",
+    "component",
+    "site",
+    "role",
+    "metric",
+    "value",
+}
+NUMBERS = ("layer", "value", "low", "high")
+
+
+def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
+    """Draw the figures of every run and write the report.
+
+    Args:
+        workdirs: folders of runs; one that is named twice counts once.
+        output: folder of the report; the first run's if None.
+
+    Returns:
+        Path of ``report.html``.
+
+    Raises:
+        UserError: a folder that holds no run, damaged files, an output that is a file.
+    """
+    folders = list(
+        {path.resolve(): RunFolder(path) for path in map(pathlib.Path, workdirs)}.values()
+    )
+    if not folders:
+        raise UserError("no run to report: give a workdir")
+    runs = [_read(folder, name) for folder, name in zip(folders, _names(folders), strict=True)]
+    home = pathlib.Path(output) if output is not None else folders[0].path
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"output {home} is no folder") from None
+    sections = [section(run, f"run{index}") for index, run in enumerate(runs)]
+    comparison = _comparison(runs, home) if len(runs) > 1 else None
+    path = home / "report.html"
+    write_text(path, render("report.html.jinja", runs=sections, comparison=comparison))
+    say(f"report: {path}")
+    return path
+
+
+def _read(folder: RunFolder, name: str) -> Reported:
+    experiment = folder.experiment()
+    provenance = read_json(folder.provenance) if folder.provenance.exists() else {}
+    table = _read_table(folder.interchange) if folder.interchange.exists() else None
+    return Reported(
+        name,
+        folder,
+        experiment.as_dict(),  # with the defaults of fields that an older file lacks
+        provenance,
+        folder.read_summary(),
+        folder.read_metrics(),
+        None if table is None else tables.newest(table),
+        table if table is not None and table["step"].nunique() > 1 else None,
+    )
+
+
+def _read_table(path: pathlib.Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+        missing = NEEDED - set(table.columns)
+        if missing:
+            raise UserError(f"no column {', '.join(sorted(missing))}")
+        for column in NUMBERS:
+            table[column] = pd.to_numeric(table[column])
+        table = table[table["metric"].notna()]  # a last line that was cut off
+        for direction in table["direction"].unique():
+            choose("direction", direction, DIRECTIONS)
+        for corruption in table["corruption"].unique():
+            if not str(corruption).isidentifier():  # it becomes part of a file's name
+                raise UserError(f"corruption {corruption!r} is no role")
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({error}): python -m launch.intervene writes it"
+        ) from None
+    return table
+
+
+def _names(folders: Sequence[RunFolder]) -> list[str]:
+    """Folder names, with as many parents as it takes to tell them apart."""
+    parts = [folder.path.resolve().parts for folder in folders]
+    depth = 1
+    names = [part[-1] for part in parts]
+    while len(set(names)) < len(names) and depth < max(map(len, parts)):
+        depth += 1
+        names = ["/".join(part[-depth:]) for part in parts]
+    return names
+
+
+def _comparison(runs: Sequence[Reported], home: pathlib.Path) -> Mapping[str, Any]:
+    """Table and figures of several runs; prints the table, too."""
+    summaries = {run.name: _described(run) for run in runs}
+    tables.show_runs(summaries)
+    # None: nothing to draw
+    drawn: dict[str, Any] = {"scatter": None, "accuracy": None, "attention": None}
+    measured = {run.name: run.table for run in runs if run.table is not None}
+    scatter, placed = figures.layer_scatter(measured)
+    if placed:
+        path = save(scatter, home / "figures", "comparison_layer_1")
+        drawn["scatter"] = inline(path, "scatter", "attribution at the value against the query")
+    trained = {run.name: run.metrics for run in runs if run.metrics}
+    if trained:
+        floors = {run.name: run.floors["best"] for run in runs if "best" in run.floors}
+        curves = figures.accuracy_over_steps(trained, floors)
+        path = save(curves, home / "figures", "comparison_accuracy")
+        drawn["accuracy"] = inline(path, "curves", "accuracy over steps of all runs")
+    read, tokens = _attention_on_one_document(runs)
+    if read:
+        images = evidence_figures.attention_images(read, tokens)
+        path = save(images, home / "figures", "comparison_attention")
+        drawn["attention"] = inline(path, "attention", "what each run reads in one document")
+    return {
+        "rows": [tables.run_row(name, summary) for name, summary in summaries.items()],
+        "figures": drawn,
+        "absent": [run.name for run in runs if run.name not in placed] if placed else [],
+    }
+
+
+def _attention_on_one_document(
+    runs: Sequence[Reported],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The matrices of the runs that looked at the document that most of them did, by title.
+
+    Nothing if no two runs have the same task and document.
+    """
+    groups: dict[str, list[tuple[Reported, dict[str, np.ndarray], list[str]]]] = {}
+    for run in runs:
+        path = run.folder.analyses / "attention.csv"
+        if path.exists():
+            # A token may be called "nan" or "None".
+            matrices, tokens = evidence_figures.matrices_of(
+                pd.read_csv(path, keep_default_na=False)
+            )
+            document = json.dumps([run.config["task"], tokens], sort_keys=True)
+            groups.setdefault(document, []).append((run, matrices, tokens))
+    largest = max(groups.values(), key=len, default=[])
+    if len(largest) < 2:
+        return {}, []
+    titled = {
+        f"{run.name}, {title}": matrix
+        for run, matrices, _ in largest
+        for title, matrix in matrices.items()
+    }
+    return titled, largest[0][2]
+
+
+def _described(run: Reported) -> dict[str, Any]:
+    """The summary with what the config says, where a run has not come to an end."""
+    model = run.config["model"]
+    return {"mixer": model["mixer"], "width": model["width"]} | run.summary

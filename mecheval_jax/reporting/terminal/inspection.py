@@ -1,0 +1,225 @@
+"""What a task is made of: documents with their roles, token statistics, chance and floors."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from mecheval_jax.reporting.terminal.tables import PLAIN_WIDTH, percent
+from mecheval_jax.tasks.base import SPECIAL, Batch, Task
+from mecheval_jax.training.data import evaluation_batch
+
+COLOURS = (
+    "green",
+    "magenta",
+    "yellow",
+    "cyan",
+    "blue",
+    "bright_red",
+    "bright_green",
+    "bright_blue",
+)
+"""Colours of the roles, in the order of the task; with more roles they come again, underlined."""
+
+UNCOLOURED = ("bos", "divider")
+"""Roles that every document shows by itself."""
+
+SAMPLE = 512
+"""Documents on which the statistics rest."""
+
+COMMON = 10
+"""Tokens that are listed as the most frequent."""
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> None:
+    """Print documents and statistics of a task.
+
+    Args:
+        task: any.
+        split: of the documents.
+        count: documents to print.
+        seed: of the documents; those of a data seed are what its runs are evaluated on.
+
+    Raises:
+        UserError: an unknown or an empty split.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    batch = evaluation_batch(task, seed, max(count, SAMPLE), split)
+    floors = task.floors(jax.random.fold_in(jax.random.key(seed), 1), 4096, split)
+    coloured = console.is_terminal and not console.no_color
+    for part in (
+        *(document(task, batch, index, coloured) for index in range(count)),
+        legend(task, coloured),
+        *split_sizes(task),
+        statistics(task, batch, split, task.statistics(jax.random.key(seed), SAMPLE, split)),
+        accuracies(task, floors),
+    ):
+        console.print(part, soft_wrap=isinstance(part, Text))
+        console.print()
+
+
+def styles(task: Task) -> dict[str, str]:
+    """The style of each role that is coloured."""
+    roles = [role for role in task.role_names if role not in UNCOLOURED]
+    return {
+        role: f"bold {COLOURS[i % len(COLOURS)]}" + (" underline" if i >= len(COLOURS) else "")
+        for i, role in enumerate(roles)
+    }
+
+
+def document(task: Task, batch: Batch, index: int, coloured: bool) -> Text:
+    """One document in words, with the roles of its first query; the others on a line each.
+
+    Args:
+        task: gives the words.
+        batch: of the task.
+        index: of the document.
+        coloured: a token in a role has its colour; otherwise, or where it has several roles,
+            their names stand after it in brackets.
+    """
+    style_of = styles(task)
+    roles_at: dict[int, list[str]] = {}
+    for role in style_of:
+        position = int(batch.roles[role][index, 0])
+        if position >= 0:
+            roles_at.setdefault(position, []).append(role)
+    text = Text()
+    for position in range(int(batch.lengths[index])):
+        text.append(" " if position else "")
+        roles = roles_at.get(position, [])
+        word = task.name_of(int(batch.tokens[index, position]))
+        text.append(word, style_of[roles[0]] if roles and coloured else None)
+        if roles and not (coloured and len(roles) == 1):
+            text.append(f"[{','.join(roles)}]")
+    text.append(f"\n  {_question(task, batch, index, 0)}")
+    for query in np.flatnonzero(np.asarray(batch.weights[index]))[1:]:
+        text.append(f"\n  {_question(task, batch, index, int(query))}")
+    return text
+
+
+def _question(task: Task, batch: Batch, index: int, query: int) -> str:
+    position = int(batch.query_positions[index, query])
+    asked = task.name_of(int(batch.tokens[index, position]))
+    answer = task.name_of(int(batch.targets[index, query]))
+    return f"query {query}: at position {position}, after {asked}: {answer}"
+
+
+def legend(task: Task, coloured: bool) -> Text:
+    """The roles in their colours."""
+    text = Text("roles:")
+    for role, style in styles(task).items():
+        text.append(" ").append(role, style if coloured else None)
+    return text
+
+
+def split_sizes(task: Task) -> list[Text]:
+    """A line with the documents of each split, where there are only so many."""
+    sizes = ", ".join(f"{name} {size:,}" for name, size in task.sizes().items())
+    return [Text(f"documents: {sizes}")] if sizes else []
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution:
+    """Numbers by their quantiles.
+
+    Attributes:
+        name: what they count.
+        values: one a document or query.
+    """
+
+    name: str
+    values: np.ndarray
+
+    def cells(self) -> list[str]:
+        """Name, mean and quantiles, in words; dashes where there is nothing."""
+        if not len(self.values):
+            return [self.name, *["-"] * (1 + len(QUANTILES))]
+        quantiles = np.quantile(self.values, QUANTILES)
+        return [self.name, f"{self.values.mean():.1f}", *(f"{q.round(2):g}" for q in quantiles)]
+
+
+def distributions(batch: Batch) -> list[Distribution]:
+    """Lengths, and distances of the queries that count, where a document has the roles."""
+    counts = np.asarray(batch.weights) > 0
+    query = np.asarray(batch.query_positions)
+    found = [
+        Distribution("tokens of a document", np.asarray(batch.lengths)),
+        Distribution("queries of a document", counts.sum(axis=1)),
+    ]
+    roles = {name: np.asarray(positions) for name, positions in batch.roles.items()}
+    if "key" in roles:
+        here = counts & (roles["key"] >= 0)
+        found.append(Distribution("from key to query", (query - roles["key"])[here]))
+        if "value" in roles:
+            here &= roles["value"] >= 0
+            distance = np.abs(roles["value"] - roles["key"])
+            found.append(Distribution("between key and value", distance[here]))
+    return found
+
+
+def repeated_share(task: Task, batch: Batch) -> float:
+    """Share of tokens that stood in the same document before, up to the divider if it has one.
+
+    Special tokens (padding, bos, eos) do not count.
+    """
+    repeated = total = 0
+    special = [i for i in range(len(SPECIAL)) if task.name_of(i) in SPECIAL]
+    ends = batch.roles["divider"][:, 0] if "divider" in batch.roles else batch.lengths
+    for tokens, end in zip(np.asarray(batch.tokens), np.asarray(ends), strict=True):
+        inside = tokens[:end]
+        inside = inside[~np.isin(inside, special)]
+        total += len(inside)
+        repeated += len(inside) - len(np.unique(inside))
+    return repeated / max(total, 1)
+
+
+def frequent(task: Task, batch: Batch) -> list[tuple[str, float]]:
+    """The commonest tokens, with their shares of all tokens."""
+    inside = np.arange(batch.tokens.shape[1])[None] < np.asarray(batch.lengths)[:, None]
+    ids, counts = np.unique(np.asarray(batch.tokens)[inside], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:COMMON]
+    return [(task.name_of(int(ids[i])), counts[i] / counts.sum()) for i in order]
+
+
+def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.ndarray]) -> Group:
+    """Vocabulary, tokens, lengths and distances of sampled documents.
+
+    Args:
+        task: any.
+        batch: of the task.
+        split: of the batch.
+        further: numbers that the batch does not tell; see `Task.statistics`.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
+    table.add_column(f"{len(batch.lengths)} documents of {split}")
+    for column in ("mean", "least", "25 %", "median", "75 %", "most"):
+        table.add_column(column, justify="right")
+    found = [Distribution(name.replace("_", " "), numbers) for name, numbers in further.items()]
+    for distribution in (*distributions(batch), *found):
+        table.add_row(*map(Text, distribution.cells()))
+    common = ", ".join(f"{name} {percent(share)}" for name, share in frequent(task, batch))
+    lines = (
+        f"vocabulary: {task.vocabulary_size} tokens; documents have up to {task.max_length}",
+        f"most frequent: {common}",
+        f"tokens that their document had before: {percent(repeated_share(task, batch))}",
+    )
+    return Group(*map(Text, lines), table)
+
+
+def accuracies(task: Task, floors: Mapping[str, float]) -> Table:
+    """Chance and the floors, of which a model has to reach more than the best."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("accuracy without recall")
+    table.add_column("", justify="right")
+    rows: Sequence[tuple[str, float]] = [("chance", task.chance), *floors.items()]
+    for name, value in rows:
+        table.add_row(Text(name), percent(value), style="bold" if name == "best" else None)
+    return table

@@ -1,0 +1,259 @@
+"""Groups of a sweep as they train: a live table on a terminal, plain lines elsewhere."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mecheval_jax.console import CONSOLE, say
+from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY
+from mecheval_jax.store.status import (
+    NamedStatus,
+    Overview,
+    count_states,
+    seconds_left,
+    total,
+)
+from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
+
+MISSING = "–"  # noqa: RUF001
+
+DROPPED = ("stopped", "diverged", "steps/s", "training", "left")
+"""Columns that a table does without where it is too narrow, in this order."""
+
+TITLE_ROOM = 16
+"""Characters of a group's title that a narrow table keeps."""
+
+GAP = 2
+"""Between two columns."""
+
+STYLES = {
+    "running": "cyan",
+    "finished": "green",
+    "failed": "red",
+    "dead": "red",
+    "preempted": "yellow",
+}
+
+FRAME = 8
+"""Lines of a terminal that are no groups: heading, total, what is left out, and some air."""
+
+PLAIN_WIDTH = 120
+"""Of a table that goes to a file."""
+
+
+class SweepView:
+    """Context manager that shows how the groups of a sweep are doing.
+
+    Tell it of every group at the start, so that the totals are those of the sweep.
+
+    Args:
+        title: of the sweep.
+    """
+
+    def __init__(self, title: str = "sweep"):
+        self._title = title
+        self._groups: dict[str, NamedStatus] = {}
+        self._live: Live | None = None
+        self._spoke = time.monotonic()
+
+    def __enter__(self) -> "SweepView":
+        if CONSOLE.is_terminal:
+            self._live = Live(console=CONSOLE, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, name: str, title: str, status: GroupStatus) -> None:
+        """A group is doing so; `name` and `title` say which."""
+        before = self._groups.get(name)
+        # A copy: the caller may go on with the same object.
+        self._groups[name] = NamedStatus(name, title, GroupStatus(**vars(status)))
+        groups = list(self._groups.values())
+        if self._live is not None:
+            self._live.update(
+                status_table(groups, self._title, CONSOLE.width, CONSOLE.height - FRAME)
+            )
+            return
+        old = "waiting" if before is None else before.status.state
+        now = time.monotonic()
+        if status.state != old or (status.state == "running" and now - self._spoke >= PLAIN_EVERY):
+            self._spoke = now
+            whole = f"; {summarize(groups)}" if len(groups) > 1 else ""
+            say(f"{describe(self._groups[name])}{whole}")
+
+
+def status_table(
+    groups: Sequence[NamedStatus], title: str, width: int, room: int | None = None
+) -> Table:
+    """One row a group, and their total.
+
+    Args:
+        groups: how each is doing.
+        title: above the table.
+        width: of the screen; columns in `DROPPED` are left out where it is too low.
+        room: rows at most; finished and waiting groups are left out first, and counted.
+    """
+    shown = list(groups)
+    if room is not None and len(shown) > room:
+        shown = [one for one in shown if one.status.state not in ("waiting", "finished")]
+        shown = (shown or list(groups))[: max(room, 1)]
+    lines = [_cells(one.title or one.name, one.status, one.status.seconds_left) for one in shown]
+    if len(groups) > 1:
+        statuses = [one.status for one in groups]
+        whole = total(statuses)
+        lines.append(_cells("total", whole, seconds_left(statuses)))
+        lines[-1]["step"] = f"{whole.step / max(whole.steps, 1):.0%}"
+    columns = _fitting(lines, width)
+    printed = Table(
+        box=None, padding=(0, GAP, 0, 0), title=Text(title), title_justify="left",
+        header_style="bold",
+    )  # fmt: skip
+    for column in columns:
+        words = column in ("group", "state")
+        # Of what wraps rich takes the room that is missing.
+        printed.add_column(
+            column, justify="left" if words else "right", overflow="fold", no_wrap=column != "group"
+        )
+    for line in lines[: len(shown)]:
+        cells = {column: Text(line[column]) for column in columns}
+        cells["state"].style = STYLES.get(line["state"], "dim")
+        if room is not None:  # a second line would take that of another group
+            cells["group"].no_wrap, cells["group"].overflow = True, "ellipsis"
+        printed.add_row(*cells.values())
+    if len(shown) < len(groups):
+        printed.add_row(Text(f"… {len(groups) - len(shown)} more", style="dim"))
+    if len(groups) > 1:
+        printed.add_row(*(lines[-1][column] for column in columns), style="bold")
+        printed.rows[-2].end_section = True
+    return printed
+
+
+def _cells(title: str, status: GroupStatus, left: float | None) -> dict[str, str]:
+    """A line of the table, by column."""
+    rate = f"{status.rate:,.0f}" if status.rate >= 10 else f"{status.rate:.2g}"
+    under_way = status.state in ("running", "")
+    return {
+        "group": title,
+        "state": status.state,
+        "training": f"{status.training:,} of {status.members:,}",
+        "diverged": f"{status.diverged:,}" if status.diverged else MISSING,
+        "stopped": f"{status.stopped:,}" if status.stopped else MISSING,
+        "step": f"{status.step:,}/{status.steps:,}",
+        "best": _percent(status.best_accuracy),
+        "steps/s": rate if status.rate > 0 and under_way else MISSING,
+        "left": duration(left) if left is not None and under_way else MISSING,
+    }
+
+
+def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """The columns that have something to say, as many as there is room for."""
+
+    def room_of(column: str) -> int:
+        longest = max(len(column), *(len(line[column]) for line in lines))
+        return min(longest, TITLE_ROOM) if column == "group" else longest
+
+    columns = [
+        column
+        for column in lines[0]
+        if column not in ("diverged", "stopped") or any(line[column] != MISSING for line in lines)
+    ]
+    for dropped in DROPPED:
+        if sum(room_of(column) + GAP for column in columns) <= width:
+            break
+        columns = [column for column in columns if column != dropped]
+    return columns
+
+
+def describe(group: NamedStatus) -> str:
+    """One group in a line."""
+    _, title, status = group
+    said = f"{title or group.name}: {status.state}, step {status.step:,}/{status.steps:,}"
+    said += f", {status.training:,} of {status.members:,} training"
+    if status.diverged:
+        said += f", {status.diverged:,} diverged"
+    if status.stopped:
+        said += f", {status.stopped:,} stopped early"
+    if status.best_accuracy is not None:
+        said += f", best accuracy {_percent(status.best_accuracy)}"
+    if status.state == "running" and status.rate > 0:
+        said += f", {status.rate:,.0f} member-steps/s, {duration(status.seconds_left)} left"
+    return said + (f" ({status.error})" if status.error else "")
+
+
+def summarize(groups: Sequence[NamedStatus]) -> str:
+    """All groups in a few words."""
+    statuses = [one.status for one in groups]
+    counts = ", ".join(f"{count} {state}" for state, count in count_states(statuses).items())
+    left = seconds_left(statuses)
+    return f"groups: {counts}" + ("" if left is None else f", {duration(left)} left in all")
+
+
+def duration(seconds: float | None) -> str:
+    """A time in words of two digits or three."""
+    if seconds is None:
+        return MISSING
+    for unit, length, until in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
+        if seconds < until:
+            value = seconds / length
+            return f"{value:.1f} {unit}" if unit == "h" and value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
+
+
+def show_overview(overview: Overview) -> None:
+    """Print a workdir's table, its failures, its best member, and what to do next."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    console.print(status_table(overview.groups, str(overview.workdir), console.width))
+    for _, title, status in overview.groups:
+        if status.error:
+            console.print(Text(f"{title}: {status.error}", style="red"))
+        elif status.state == "dead":
+            where = f"process {status.process} on {status.host}" if status.host else "its process"
+            console.print(Text(f"{title}: dead: {where} last wrote {status.updated}", style="red"))
+    best = overview.best
+    if best is not None:
+        changes = ", ".join(f"{name}={value}" for name, value in best.changes.items())
+        of = f"member {best.member} of {best.group} ({changes})" if changes else best.group
+        console.print(Text(f"best so far: {_percent(best.accuracy)} on dev documents, {of}"))
+    console.print(Text(advice(overview), style="bold"))
+
+
+def print_overview(overview: Overview) -> None:
+    """Print a workdir's standing as JSON."""
+    print(json.dumps(overview.as_dict(), indent=2))
+
+
+def advice(overview: Overview) -> str:
+    """What to do next."""
+    counts = count_states(status for *_, status in overview.groups)
+    command = overview.resume or "the command that started it"
+    if set(counts) == {"finished"}:
+        folder = SweepFolder(overview.workdir)
+        if folder.report.exists():
+            return f"all done; {folder.report} shows it"
+        if folder.sweep.exists():
+            return f"all groups are finished; to write the tables and the report: {command}"
+        return f"all done; python -m launch.report --workdir={overview.workdir} shows it"
+    stuck = sum(counts.get(state, 0) for state in ("dead", "failed", "preempted"))
+    if "running" in counts:
+        return f"{stuck} to be taken up again, by {command}" if stuck else "running"
+    return f"nothing runs; to go on: {command}"
+
+
+def _percent(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.1%}"

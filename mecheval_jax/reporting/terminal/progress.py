@@ -1,0 +1,77 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+from mecheval_jax.console import CONSOLE
+
+PLAIN_EVERY = 15.0
+"""Seconds between two plain lines."""
+
+
+class Progress:
+    """Context manager that shows how far something is.
+
+    Args:
+        title: what is under way.
+        total: units of work in all.
+        start: units done before.
+        unit: name of a unit.
+    """
+
+    def __init__(self, title: str, total: int, start: int = 0, unit: str = "steps"):
+        self._title, self._total, self._start, self._unit = title, total, start, unit
+        self._began = time.monotonic()
+        self._spoke = self._began
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> "Progress":
+        if CONSOLE.is_terminal:
+            self._bar = Bar(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
+                console=CONSOLE,
+            )
+            self._task = self._bar.add_task(
+                self._title, total=self._total, completed=self._start, note="", rate=""
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, done: int, note: str = "") -> None:
+        """So many units are done in all."""
+        now = time.monotonic()
+        rate = (done - self._start) / max(now - self._began, 1e-9)
+        per_second = f"{rate:.0f} {self._unit}/s" if rate >= 10 else f"{rate:.2f} {self._unit}/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=note, rate=per_second)
+        elif now - self._spoke >= PLAIN_EVERY or done >= self._total:
+            self._spoke = now
+            left = (self._total - done) / rate if rate > 0 else float("inf")
+            say(
+                f"{self._title}: {done}/{self._total} {self._unit}, {per_second}, "
+                f"{left:.0f} s left{', ' + note if note else ''}"
+            )

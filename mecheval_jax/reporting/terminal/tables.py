@@ -1,0 +1,320 @@
+"""Tables of what was found, on standard output, and the rows they share with the report."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.evaluation.verdict.rule import RESTORED, SUBSTANTIAL
+from mecheval_jax.evaluation.verdict.verdict import Verdict
+from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
+
+LOOK_UP = "block_1/block_input"
+"""The site that tells the mechanisms apart: between the two layers of the study's models."""
+
+MISSING = "-"
+"""Stands where there is no number."""
+
+ANALYSED = (
+    *("corruption", "direction", "site", "role", "variable", "subspace", "target", "method"),
+    *("sender", "reader", "circuit", "edges", "matrix", "destination_token", "source_token"),
+    "metric",
+)
+"""Columns that say what a value of an analysis is about."""
+
+PLAIN_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+COMPONENTS = ("embedding", *BLOCK_COMPONENTS, "final_norm")
+"""Components in the order in which a model computes them."""
+
+
+def number(value: Any) -> str:
+    """A score with two decimals, never -0.00; a dash where there is none."""
+    if value is None or pd.isna(value):
+        return MISSING
+    text = f"{value:.2f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """``[low, high]``; empty where there is none."""
+    if row.get("low") is None or pd.isna(row["low"]):
+        return ""
+    return f"[{number(row['low'])}, {number(row['high'])}]"
+
+
+def percent(value: Any) -> str:
+    """A fraction as a percentage; a dash where there is none."""
+    return MISSING if value is None or pd.isna(value) else f"{value:.1%}"
+
+
+def accuracy(summary: Mapping[str, Any]) -> str:
+    """Accuracy with its interval."""
+    if "accuracy" not in summary:
+        return MISSING
+    low, high = summary.get("accuracy_low"), summary.get("accuracy_high")
+    spread = "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
+    return percent(summary["accuracy"]) + spread
+
+
+def attributions(table: pd.DataFrame, corruption: str, direction: str) -> pd.DataFrame:
+    """The attribution rows of one corruption and direction, with numbers as floats."""
+    chosen = table[
+        (table["metric"] == "attribution")
+        & (table["corruption"] == corruption)
+        & (table["direction"] == direction)
+    ].copy()
+    for column in ("value", "low", "high", "layer"):
+        # A column in which nothing could be told holds None, and is one of objects.
+        chosen[column] = pd.to_numeric(chosen[column]).astype(float)
+    return chosen
+
+
+def at(rows: Iterable[Mapping[str, Any]], site: str, role: str) -> Mapping[str, Any]:
+    """The row of a site and role; an empty one where it was not measured."""
+    for row in rows:
+        if row["site"] == site and row["role"] == role:
+            return row
+    return {"site": site, "role": role, "value": None, "low": None, "high": None}
+
+
+def bound(rows: Sequence[Mapping[str, Any]], site: str = LOOK_UP) -> Mapping[str, Any]:
+    """The row at the value, or at the next key where that one restores instead.
+
+    Short convolutions bind a pair one token later, so the verdict looks at both.
+    """
+    value, following = at(rows, site, "value"), at(rows, site, "next_key")
+    restored = following["value"]
+    if restored is None or not restored > SUBSTANTIAL:
+        return value
+    known = value["value"] is not None and not math.isnan(value["value"])
+    return following if not known or restored > value["value"] else value
+
+
+def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
+    """One run in words: what it is, how well it answers, and by which mechanism."""
+    rows = (summary.get("evidence") or {}).get("attributions", [])
+    best = bound(rows)
+    note = " (next key)" if best["role"] == "next_key" else ""
+    layer = summary.get("layer")
+    return {
+        "run": name,
+        "mixer": str(summary.get("mixer", MISSING)),
+        "width": str(summary.get("width", MISSING)),
+        "accuracy": accuracy(summary),
+        "best floor": percent(summary.get("floors", {}).get("best")),
+        "@value": number(best["value"]) + note,
+        "@key": number(at(rows, LOOK_UP, "key")["value"]),
+        "@query": number(at(rows, LOOK_UP, "query")["value"]),
+        "verdict": str(summary.get("verdict", MISSING)),
+        "layer": MISSING if layer is None else str(layer),
+    }
+
+
+def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print one row a run.
+
+    Args:
+        summaries: name of the run to what its ``summary.json`` holds.
+    """
+    rows = [run_row(name, summary) for name, summary in summaries.items()]
+    console = _console()
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", header_style="bold")
+    for column in run_row("", {}):
+        words = column in ("run", "mixer", "verdict")
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row.values()))
+    console.print(table)
+    console.print(
+        "@value, @key, @query: attribution at the input of layer 1 under key corruption. "
+        "@value high: induction; @query high: direct retrieval in layer 0; "
+        "@key high: delayed to a later layer.",
+        style="dim",
+    )
+
+
+def newest(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last step, of a table that may have several."""
+    return table[table["step"] == table["step"].max()] if "step" in table else table
+
+
+def is_significant(row: Mapping[str, Any]) -> bool:
+    """Whether a row says so; not where it says nothing."""
+    return str(row.get("significant")) == "True"
+
+
+def starred(row: Mapping[str, Any]) -> str:
+    """A score, with a star if it is significant."""
+    return number(row["value"]) + ("*" if is_significant(row) else "")
+
+
+def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
+    """Print the residual stream's attributions under key corruption, and the verdict.
+
+    Args:
+        table: rows of ``interchange.csv``; of several steps the last is shown. A grid without the
+            residual stream or without key corruption is shown as far as it goes.
+        verdict: None if the task lacks what a verdict needs.
+    """
+    console = _console()
+    table = newest(table)
+    corruption = _prefer(CORRUPTION, table["corruption"])
+    direction = _prefer("restore", table["direction"])
+    chosen = attributions(table, corruption, direction)
+    stream = chosen[
+        ((chosen["component"] == "block_input") & (chosen["layer"] >= 1))
+        | (chosen["component"] == "block_output")
+    ]
+    shown = chosen if stream.empty else stream
+    roles = list(dict.fromkeys(shown["role"]))
+    printed = _table(f"attribution, {corruption} corrupted, {direction}", ["site"], roles, "@")
+    for site, rows in shown.groupby("site", sort=False):
+        records = rows.to_dict("records")
+        cells = (at(records, site, role) for role in roles)
+        printed.add_row(
+            Text(_place(records[0])),
+            *(Text(f"{starred(cell)}\n{interval(cell)}".rstrip()) for cell in cells),
+        )
+    console.print(printed)
+    console.print(
+        "*: differs from 0, at a false discovery rate of 5 % over the whole grid", style="dim"
+    )
+    if verdict is not None and verdict.evidence.get("attributions"):
+        show_evidence(verdict)
+    console.print(_verdict_line(verdict), soft_wrap=True)
+
+
+def show_evidence(verdict: Verdict) -> None:
+    """Print what a verdict rests on, with the controls beside it, and its probabilities."""
+    rows = readings(verdict.evidence)
+    controlled = any("untrained" in entry for entry in verdict.evidence["attributions"])
+    numbers = ["attribution", "interval"] + (["untrained", "placebo"] if controlled else [])
+    printed = _table("what the verdict rests on", ["site", "role"], numbers)
+    printed.add_column("reading")
+    for row in rows:
+        printed.add_row(*(Text(row[name]) for name in ("site", "role", *numbers, "reading")))
+    console = _console()
+    console.print(printed)
+    if "distractor" in verdict.evidence:
+        console.print(Text(distractor(verdict.evidence)), soft_wrap=True)
+    console.print(Text(f"probabilities: {probabilities(verdict.probabilities)}"), soft_wrap=True)
+    if verdict.binding is not None:
+        console.print(Text(f"binding: {verdict.binding}"))
+
+
+def show_pool(verdict: Verdict, learned: Mapping[str, bool]) -> None:
+    """Print the verdict on several runs together.
+
+    Args:
+        verdict: on those that have learned.
+        learned: by the name of each run whether it has.
+    """
+    console = _console()
+    console.print(f"{sum(learned.values())} of {len(learned)} runs have learned the task")
+    for name, ok in learned.items():
+        console.print(Text(f"  {name}: {'pooled' if ok else 'not learned, left out'}"))
+    show_evidence(verdict)
+    console.print(_verdict_line(verdict), soft_wrap=True)
+
+
+def distractor(evidence: Mapping[str, Any]) -> str:
+    """The control with an uninvolved token replaced, in words."""
+    row = evidence["distractor"]
+    return (
+        f"distractor: an uninvolved token replaced takes {number(row['value'])} {interval(row)} of "
+        f"what the key's corruption takes ({row['documents']} documents)"
+    )
+
+
+def probabilities(shares: Mapping[str, float]) -> str:
+    """Those of the classes that occur, the likeliest first."""
+    order = sorted(shares.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {share:.1%}" for name, share in order if share > 0)
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str], prefix: str = "") -> Table:
+    printed = Table(
+        box=None, padding=(0, 1, 0, 0), header_style="bold", title=title, title_justify="left"
+    )
+    for name in words:
+        printed.add_column(name, overflow="fold")
+    for name in numbers:
+        printed.add_column(Text(f"{prefix}{name}"), justify="right")
+    return printed
+
+
+def _verdict_line(verdict: Verdict | None) -> Text:
+    if verdict is None:
+        return Text(
+            "verdict: none: the task has no keys that can be corrupted, or lacks one of the roles "
+            "key, value and query",
+            style="bold",
+        )
+    layer = "" if verdict.layer is None else f" (layer {verdict.layer})"
+    return Text(f"verdict: {verdict.verdict}{layer}: {verdict.reason}", style="bold")
+
+
+def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
+    """Print how many rows each analysis has, and the highest of its values.
+
+    Args:
+        found: name of the table to its rows.
+    """
+    console = _console()
+    for name, table in found.items():
+        console.print(Text(f"{name}: {len(table):,} values", style="bold"))
+        measured = table.assign(value=pd.to_numeric(table["value"])).dropna(subset="value")
+        for row in measured.nlargest(3, "value").to_dict("records"):
+            words = [str(row[c]) for c in ANALYSED if c in row and not pd.isna(row[c])]
+            console.print(Text(f"  {number(row['value'])} {interval(row)}  {', '.join(words)}"))
+
+
+def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The attributions that a verdict rests on, in words, with the controls beside them."""
+    return [
+        {
+            "site": row["site"],
+            "role": row["role"],
+            "attribution": number(row["value"]),
+            "interval": interval(row),
+            "untrained": number(row.get("untrained")),
+            "placebo": number(row.get("placebo")),
+            "reading": _reading(row),
+        }
+        for row in evidence.get("attributions", [])
+    ]
+
+
+def _reading(row: Mapping[str, Any]) -> str:
+    if row["low"] is None:
+        return "cannot be told"
+    if row["low"] > RESTORED:
+        return "restores"
+    if row["low"] > SUBSTANTIAL:
+        return "substantial"
+    return "negligible" if row["high"] < SUBSTANTIAL else "unclear"
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    names = {"block_input": "input", "block_output": "output"}
+    name = names.get(row["component"], row["component"])
+    return name if pd.isna(row["layer"]) else f"layer {int(row['layer'])} {name}"
+
+
+def _prefer(wanted: str, present: pd.Series) -> str:
+    names = list(dict.fromkeys(present))
+    return wanted if wanted in names or not names else names[0]
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    return console

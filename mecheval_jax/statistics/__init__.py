@@ -1,0 +1,1 @@
+"""Statistics without a model in them: the bootstrap, intervals, false discoveries."""

@@ -1,0 +1,42 @@
+"""Which of many numbers differ from 0: p-values, and the rate of false discoveries.
+
+The two-sided p-value of an estimate is 2 Phi(-|value| / s), s the standard deviation of its
+bootstrap replicates: counting replicates on the other side of 0 could not go below one over
+their number, too coarse for the hundreds of cells of a grid. Of all cells tested together those
+with p_(i) <= i q / m are called significant, m cells sorted by p, up to the last i for which it
+holds (Benjamini and Hochberg 1995): of the cells so called no more than the share q is expected
+to be false.
+"""
+
+import math
+
+import numpy as np
+
+from mecheval_jax.statistics.bootstrap import Estimate
+
+RATE = 0.05
+"""Expected share of false ones among the cells that a table calls significant."""
+
+ROUNDING = 1e-5
+"""Values closer to 0 than this may be rounding errors, which repeat from document to document."""
+
+
+def p_value(estimate: Estimate) -> float:
+    """Two-sided p-value against 0; NaN where the estimate cannot be told."""
+    if math.isnan(estimate.value):
+        return math.nan
+    if abs(estimate.value) <= ROUNDING:
+        return 1.0
+    spread = float(np.nanstd(estimate.samples))
+    return math.erfc(abs(estimate.value) / spread / math.sqrt(2)) if spread > 0 else 0.0
+
+
+def discoveries(p_values: np.ndarray, rate: float = RATE) -> np.ndarray:
+    """Which p-values are significant at a false discovery rate; NaNs are not tested."""
+    significant = np.zeros(len(p_values), bool)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    passing = p_values[order] <= rate * np.arange(1, len(order) + 1) / max(len(order), 1)
+    if passing.any():
+        significant[order[: np.flatnonzero(passing)[-1] + 1]] = True
+    return significant

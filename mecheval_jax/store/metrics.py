@@ -1,0 +1,169 @@
+"""Metrics over steps, written wherever they are read.
+
+A row is ``{"step": 100, "split": "dev", "loss": 0.3, "accuracy": 0.9}``; one of a sweep has its
+``member`` too. ``metrics.jsonl`` and ``metrics.csv`` hold all of them, always; TensorBoard, W&B
+and MLflow (`mecheval_jax.store.trackers`) are shown them as well where that is asked for.
+"""
+
+import csv
+import json
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+from mecheval_jax.console import say
+from mecheval_jax.store.run_folder import read_rows
+from mecheval_jax.store.trackers import TRACKERS, check_trackers
+
+Row = Mapping[str, float | int | str]
+
+COLUMNS = ("step", "split", "loss", "accuracy", "seconds_per_step")
+"""Of ``metrics.csv``; that of a sweep has ``member`` after the split."""
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Takes rows of metrics, in order."""
+
+    def write(self, values: Row) -> None:
+        """Add one row."""
+        ...
+
+    def close(self, completed: bool = True) -> None:
+        """The last row was written; `completed` is False where an error ended the work."""
+        ...
+
+
+class JsonLines:
+    """Appends rows to a JSONL file, each flushed, so that a kill loses none."""
+
+    def __init__(self, path: pathlib.Path):
+        self._file = path.open("a")
+
+    def write(self, values: Row) -> None:
+        """Append one row."""
+        self._file.write(json.dumps(dict(values)) + "\n")
+        self._file.flush()
+
+    def close(self, completed: bool = True) -> None:
+        """Close the file."""
+        del completed
+        self._file.close()
+
+
+class CommaSeparated:
+    """The same rows as a CSV file with a fixed header; what a row lacks is an empty cell.
+
+    The file is begun anew each time, from the rows that stand already: what was cut off by a kill,
+    or belongs to steps that will be taken again, is gone from it as from ``metrics.jsonl``.
+
+    Args:
+        path: of the file.
+        rows: those before.
+        members: whether rows have a ``member``.
+    """
+
+    def __init__(self, path: pathlib.Path, rows: Iterable[Row] = (), members: bool = False):
+        columns = (*COLUMNS[:2], "member", *COLUMNS[2:]) if members else COLUMNS
+        self._file = path.open("w", newline="")
+        self._rows = csv.DictWriter(self._file, columns, restval="", lineterminator="\n")
+        self._rows.writeheader()
+        self._rows.writerows(rows)
+        self._file.flush()
+
+    def write(self, values: Row) -> None:
+        """Append one row.
+
+        Raises:
+            ValueError: a field that is no column.
+        """
+        self._rows.writerow(values)
+        self._file.flush()
+
+    def close(self, completed: bool = True) -> None:
+        """Close the file."""
+        del completed
+        self._file.close()
+
+
+class Writers:
+    """Several writers as one, and a context manager that closes them.
+
+    Args:
+        files: on this disk; their errors are the run's.
+        trackers: by their names; one that fails is reported and used no more, since a run must not
+            be lost for it.
+    """
+
+    def __init__(self, files: Sequence[Writer], trackers: Mapping[str, Writer]):
+        self._files, self._trackers = tuple(files), dict(trackers)
+
+    def write(self, values: Row) -> None:
+        """Add one row to each."""
+        for file in self._files:
+            file.write(values)
+        for name, tracker in list(self._trackers.items()):
+            try:
+                tracker.write(values)
+            except Exception as error:
+                del self._trackers[name]
+                _report(name, error)
+
+    def close(self, completed: bool = True) -> None:
+        """Close each; once."""
+        for file in self._files:
+            file.close(completed)
+        while self._trackers:
+            name, tracker = self._trackers.popitem()
+            try:
+                tracker.close(completed)
+            except Exception as error:
+                _report(name, error)
+
+    def __enter__(self) -> "Writers":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(completed=error is None)
+
+
+def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = False) -> Writers:
+    """The writers of a run or of a group of a sweep.
+
+    Steps that will be taken again must have been dropped before (`store.run_folder.forget_after`).
+
+    Args:
+        names: of `TRACKERS`, beside the two files.
+        folder: of the run or group; ``metrics.jsonl``, ``metrics.csv`` and what the trackers keep
+            (``trackers.json``, ``tensorboard/``, ...) stand in it.
+        members: whether rows have a ``member``.
+
+    Raises:
+        UserError: an unknown name, or a package that is not installed.
+    """
+    check_trackers(names)
+    metrics = folder / "metrics.jsonl"
+    rows = read_rows(metrics)
+    files = (JsonLines(metrics), CommaSeparated(folder / "metrics.csv", rows, members))
+    step = max((int(row["step"]) for row in rows), default=0)
+    trackers = {}
+    for name in names:
+        try:
+            trackers[name] = TRACKERS[name](folder, step)
+        except Exception as error:
+            _report(name, error)
+    return Writers(files, trackers)
+
+
+def _report(name: str, error: Exception) -> None:
+    text = " ".join(str(error).split()) or type(error).__name__
+    say(
+        f"warning: {name} failed and gets no more metrics ({text}); "
+        "metrics.jsonl and metrics.csv hold them all"
+    )

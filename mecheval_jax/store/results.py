@@ -1,0 +1,149 @@
+"""What interventions found, written into the files of a run's folder."""
+
+import dataclasses
+import math
+from typing import Any
+
+from mecheval_jax.evaluation.accuracy import Answers, summarize
+from mecheval_jax.evaluation.slices import as_csv, slice_accuracy
+from mecheval_jax.evaluation.tables import CONTROLS, INTERCHANGE, TRANSITIONS, long_table
+from mecheval_jax.evaluation.verdict.measurement import Findings
+from mecheval_jax.evaluation.verdict.rule import label
+from mecheval_jax.evaluation.verdict.transitions import find_transitions
+from mecheval_jax.evaluation.verdict.verdict import Verdict
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.store.run_folder import RunFolder, write_text
+from mecheval_jax.tasks.base import Batch
+
+
+def record_answers(
+    folder: RunFolder, experiment: Experiment, step: int, answers: Answers, batch: Batch
+) -> dict[str, Any]:
+    """Write what a trained model answers: ``slices.csv`` and the summary of a finished run.
+
+    Returns:
+        The scores, as of `evaluation.accuracy.summarize`.
+    """
+    model, training = experiment.model, experiment.training
+    scores = summarize(answers, experiment, batch)
+    sliced = slice_accuracy(
+        experiment.task.properties(batch),
+        answers.correct,
+        batch.weights,
+        experiment.evaluation.confidence,
+    )
+    write_text(folder.slices, as_csv(sliced))
+    folder.update_summary(
+        finished=True,
+        step=step,
+        mixer=model.mixer,
+        width=model.width,
+        layers=model.layers,
+        learning_rate=training.learning_rate,
+        seed=training.seed,
+        **{name: _finite(score) for name, score in scores.items()},
+    )
+    return scores
+
+
+def _finite(score: Any) -> Any:
+    """A score as JSON can hold it; a member that diverged may have answers that are no numbers."""
+    return None if isinstance(score, float) and not math.isfinite(score) else score
+
+
+class Record:
+    """Findings of one run at one step or several, in order.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: RunFolder):
+        self._folder = folder
+        self._found: list[tuple[int, Findings]] = []
+        self._experiment: Experiment | None = None
+
+    def add(self, experiment: Experiment, step: int, findings: Findings) -> None:
+        """What was found with the parameters of a step, under an experiment's evaluation."""
+        self._experiment = experiment
+        self._found.append((step, findings))
+
+    def write(self) -> tuple[Any, Verdict | None]:
+        """Write all files; the table of the grid, and the verdict at the last step."""
+        folder, (step, last) = self._folder, self._found[-1]
+        table = self._table("interchange", INTERCHANGE)
+        write_text(folder.interchange, table.to_csv(index=False))
+        if last.evidence is None or last.verdict is None:
+            return table, None  # the task has none, so neither did an earlier call
+        write_text(folder.controls, self._table("controls", CONTROLS).to_csv(index=False))
+        last.evidence.write(folder.evidence)
+        folder.update_summary(
+            **(last.behaviour if self._is_of_the_run(step) else {}),
+            evidence_step=step,
+            **last.verdict.as_dict(),
+            over_training=self._over_training(),
+        )
+        return table, last.verdict
+
+    def _is_of_the_run(self, step: int) -> bool:
+        """Whether the answers are the run's own: at its end, to the documents of its config.
+
+        Otherwise they stand with the verdict's evidence alone; unless the run has none yet.
+        """
+        summary, own = self._folder.read_summary(), self._folder.experiment().evaluation
+        used = self._experiment.evaluation
+        same = (used.documents, used.split) == (own.documents, own.split)
+        return "accuracy" not in summary or (same and step >= summary.get("step", 0))
+
+    def _table(self, rows: str, columns: tuple[str, ...]):
+        placed = [
+            {"step": step, **row} for step, found in self._found for row in getattr(found, rows)
+        ]
+        return long_table(placed, self._constants(), columns)
+
+    def _constants(self) -> dict[str, Any]:
+        model, training = self._experiment.model, self._experiment.training
+        return {
+            "run": self._folder.name,
+            "mixer": model.mixer,
+            "width": model.width,
+            "layers": model.layers,
+            "learning_rate": training.learning_rate,
+            "seed": training.seed,
+            "split": self._experiment.evaluation.split,
+        }
+
+    def _over_training(self) -> dict[str, Any] | None:
+        """Verdicts and their transitions over the steps; None for a single step."""
+        self._folder.transitions.unlink(missing_ok=True)
+        if len(self._found) < 2:
+            return None
+        steps = [step for step, _ in self._found]
+        changes = find_transitions(
+            steps,
+            [label(found.verdict.verdict, found.verdict.layer) for _, found in self._found],
+            [found.replicates for _, found in self._found],
+            self._experiment.evaluation.confidence,
+        )
+        rows = [
+            {
+                "metric": "step",
+                "value": change.step,
+                "documents": len(self._found[0][1].evidence.clean),
+            }
+            | {name: getattr(change, name) for name in ("before", "after", "low", "high")}
+            for change in changes
+        ]
+        table = long_table(rows, self._constants(), TRANSITIONS)
+        for column in ("value", "low", "high"):
+            table[column] = table[column].astype("Int64")  # an open end is an empty cell
+        write_text(self._folder.transitions, table.to_csv(index=False))
+        fields = ("verdict", "layer", "binding", "probabilities")
+        return {
+            "steps": [
+                {"step": step, "accuracy": found.behaviour["accuracy"]}
+                | {name: getattr(found.verdict, name) for name in fields}
+                for step, found in self._found
+            ],
+            "transitions": [dataclasses.asdict(change) for change in changes],
+        }

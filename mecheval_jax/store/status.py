@@ -1,0 +1,289 @@
+"""How a sweep, or a single run, is doing: read from its files alone.
+
+A group whose ``status.json`` says that it is running may be dead: its process is gone, where that
+was on this machine, or it has written nothing for a while, where it was on another.
+"""
+
+import datetime
+import os
+import pathlib
+import shlex
+import socket
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.store.run_folder import RunFolder, read_json, read_rows
+from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
+
+PATIENCE = 600.0
+"""Seconds after which a group on another machine that writes nothing is taken for dead."""
+
+
+TOTALS = (
+    "members", "training", "diverged", "stopped", "step", "steps", "rate", "seconds", "attempts",
+    "best_accuracy",
+)  # fmt: skip
+"""What several groups have together; the rest of a status is of one."""
+
+
+PART = ("shard", "groups", "coordinator", "processes", "process_id")
+"""Flags that tell one process which part of the work is its own."""
+
+
+class NamedStatus(NamedTuple):
+    """A group, or a run, and how it is doing.
+
+    Attributes:
+        name: of its folder.
+        title: what it is.
+        status: as it says; its state is ``dead`` where that is not so.
+    """
+
+    name: str
+    title: str
+    status: GroupStatus
+
+
+class Best(NamedTuple):
+    """The member that answers best so far.
+
+    Attributes:
+        group: its name.
+        member: number in the sweep; 0 for a single run.
+        accuracy: on dev documents, 0 to 1.
+        changes: its fields that differ from the base config.
+    """
+
+    group: str
+    member: int
+    accuracy: float
+    changes: dict[str, Any]
+
+
+class Overview(NamedTuple):
+    """How all groups are doing.
+
+    Attributes:
+        workdir: of the sweep or run.
+        groups: in order.
+        best: None before an evaluation.
+        resume: the command that started it, which goes on with it, for all groups; None if that is
+            not known.
+    """
+
+    workdir: str
+    groups: list[NamedStatus]
+    best: Best | None
+    resume: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, with the totals."""
+        statuses = [status for *_, status in self.groups]
+        whole = total(statuses)
+        return {
+            "workdir": self.workdir,
+            "groups": [
+                {"name": name, "title": title, **vars(status), "seconds_left": status.seconds_left}
+                for name, title, status in self.groups
+            ],
+            "total": {name: getattr(whole, name) for name in TOTALS}
+            | {"states": count_states(statuses), "seconds_left": seconds_left(statuses)},
+            "best": None if self.best is None else self.best._asdict(),
+            "resume": self.resume,
+        }
+
+
+def read_overview(workdir: str | os.PathLike, patience: float = PATIENCE) -> Overview:
+    """How the sweep or run of a folder is doing.
+
+    Args:
+        workdir: its folder.
+        patience: seconds; see `PATIENCE`.
+
+    Raises:
+        UserError: the folder holds neither, or a damaged file.
+    """
+    folder = pathlib.Path(workdir)
+    if SweepFolder(folder).sweep.exists():
+        return _of_sweep(SweepFolder(folder), patience)
+    if RunFolder(folder).config.exists():
+        return _of_run(RunFolder(folder), patience)
+    raise UserError(
+        f"{folder} holds no sweep (no sweep.json) and no run (no config.json): "
+        "give the workdir of one"
+    )
+
+
+def is_dead(status: GroupStatus, now: datetime.datetime, patience: float) -> bool:
+    """Whether a group that says it is running is not."""
+    if status.state != "running":
+        return False
+    silent = (now - datetime.datetime.fromisoformat(status.updated)).total_seconds()
+    if status.host == socket.gethostname():
+        # One that is younger than what was written was given the number of one that is gone.
+        age = _age(status.process)
+        return not _is_alive(status.process) or (age is not None and age < silent - 2)
+    return silent > patience
+
+
+def total(statuses: Iterable[GroupStatus]) -> GroupStatus:
+    """All groups as one: of `TOTALS` sums, the best accuracy, and steps as member-steps."""
+    whole = GroupStatus(state="")
+    for status in statuses:
+        whole.members += status.members
+        whole.training += status.training
+        whole.diverged += status.diverged
+        whole.stopped += status.stopped
+        whole.step += status.step * status.members
+        whole.steps += status.steps * status.members
+        whole.rate += status.rate if status.state == "running" else 0.0
+        whole.seconds += status.seconds
+        whole.attempts += status.attempts
+        known = [whole.best_accuracy, status.best_accuracy]
+        whole.best_accuracy = max((one for one in known if one is not None), default=None)
+    return whole
+
+
+def seconds_left(statuses: Iterable[GroupStatus]) -> float | None:
+    """Until all groups are done, at the rate of those that run now; None where none does."""
+    statuses = list(statuses)
+    rate = sum(status.rate for status in statuses if status.state == "running")
+    left = sum(
+        (status.steps - status.step)
+        * (status.members if status.state == "waiting" else status.training)
+        for status in statuses
+        if status.state not in ("finished", "failed")
+    )
+    return left / rate if rate > 0 else None
+
+
+def count_states(statuses: Iterable[GroupStatus]) -> dict[str, int]:
+    """How many groups are in each state, of those states that occur."""
+    counts: dict[str, int] = {}
+    for status in statuses:
+        counts[status.state] = counts.get(status.state, 0) + 1
+    return counts
+
+
+def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
+    content = folder.read()
+    now = datetime.datetime.now(datetime.UTC)
+    groups = []
+    for group in content["groups"]:
+        status = folder.group(group["name"]).read_status()
+        status.members = status.members or len(group["members"])
+        status.steps = status.steps or _longest(content, group["members"])
+        if is_dead(status, now, patience):
+            status.state = "dead"
+        groups.append(NamedStatus(group["name"], group["title"], status))
+    best = _best_member(folder, groups, content["members"])
+    return Overview(str(folder.path), groups, best, _command(folder.provenance, "sweep"))
+
+
+def _longest(content: dict[str, Any], members: Sequence[int]) -> int:
+    """Steps of a group that has written nothing yet."""
+    steps = content["base"].get("training", {}).get("steps", 0)
+    return max(int(content["members"][one].get("training.steps", steps)) for one in members)
+
+
+def _best_member(
+    folder: SweepFolder, groups: Sequence[NamedStatus], changes: Sequence[dict[str, Any]]
+) -> Best | None:
+    """Looked for in the metrics of the group that says it has it."""
+    evaluated = [group for group in groups if group.status.best_accuracy is not None]
+    if not evaluated:
+        return None
+    name = max(evaluated, key=lambda group: group.status.best_accuracy).name
+    rows = dev_rows(folder.group(name).metrics)
+    if not rows:
+        return None
+    row = max(rows, key=lambda row: row["accuracy"])
+    member = int(row["member"])
+    return Best(name, member, row["accuracy"], dict(changes[member]))
+
+
+def _of_run(folder: RunFolder, patience: float) -> Overview:
+    """A single run as a group of one; when it last wrote tells whether it runs."""
+    config = read_json(folder.config)
+    try:
+        steps, title = int(config["training"]["steps"]), str(config["model"]["mixer"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(
+            f"{folder.config} is no run's: it lacks training.steps or model.mixer"
+        ) from None
+    rows, summary = read_rows(folder.metrics), folder.read_summary()
+    status = GroupStatus(members=1, steps=steps, training=1, attempts=1)
+    if rows:
+        written = datetime.datetime.fromtimestamp(folder.metrics.stat().st_mtime, datetime.UTC)
+        status.state, status.step = "running", int(rows[-1]["step"])
+        status.updated = written.isoformat(timespec="seconds")
+        pace = [row["seconds_per_step"] for row in rows if row.get("seconds_per_step")]
+        status.rate = 1 / pace[-1] if pace else 0.0
+    if is_dead(status, datetime.datetime.now(datetime.UTC), patience):
+        status.state = "dead"
+    if summary.get("diverged_at") is not None and not summary.get("finished"):
+        status.state, status.diverged, status.training = "failed", 1, 0
+        status.error = f"training diverged at step {summary['diverged_at']}"
+    if summary.get("finished"):
+        status.state, status.step, status.training = "finished", int(summary["step"]), 0
+        status.stopped = int(status.step < steps)
+    best = None
+    development = dev_rows(folder.metrics)
+    if development:
+        best = Best(folder.name, 0, max(row["accuracy"] for row in development), {})
+        status.best_accuracy = best.accuracy
+    groups = [NamedStatus(folder.name, title, status)]
+    program = "sweep" if folder.member.exists() else "train"
+    return Overview(str(folder.path), groups, best, _command(folder.provenance, program))
+
+
+def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
+    """Rows of evaluations."""
+    rows = ((row, row.get("accuracy")) for row in read_rows(metrics, '"dev"'))
+    return [row for row, found in rows if found is not None and found == found]  # not diverged
+
+
+def _age(process: int) -> float | None:
+    """Seconds since a process began; None where that cannot be known."""
+    try:
+        text = pathlib.Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return None
+    # Field 22 of proc(5), in ticks since the boot; the second may hold spaces.
+    began = int(text.rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, so it is there
+        return True
+    return True
+
+
+def without_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Arguments of a program but for some flags, and what stands after them as their values."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+            continue
+        name, given, _ = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name in names:
+            skip = not given
+            continue
+        kept.append(argument)
+    return kept
+
+
+def _command(provenance: pathlib.Path, program: str) -> str | None:
+    arguments = read_json(provenance).get("arguments") if provenance.exists() else None
+    if arguments is None:
+        return None
+    whole = without_flags(arguments, PART)
+    return shlex.join(["python", "-m", f"launch.{program}", *whole])

@@ -1,0 +1,244 @@
+"""The folder of a sweep: which runs, in which groups, how each group is doing, what all found.
+
+sweep.json         the base config, what each member changes, the groups
+provenance.json    versions, commit, device
+members.csv        one row for each member and metric     best.csv      the best member of a shape
+success.csv        shares of members that reach an accuracy
+report.html        all of it, to look at       figures/       its figures
+groups/NAME/
+    status.json        how far it is, rewritten at every stop
+    strategy.json      how its members are computed
+    metrics.jsonl      metrics over steps, a row for each member (metrics.csv: the same)
+    checkpoints/       of all members together
+    members.csv        the members of the group
+    members/INDEX/     the run folder of each member, whose parameters are the group's
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import fcntl
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import SECTIONS
+from mecheval_jax.store.run_folder import read_json, write_json
+from mecheval_jax.training.ensemble.strategies import Strategy
+
+STATES = ("waiting", "running", "preempted", "failed", "finished")
+"""What a group can be: not begun, under way (or dead), to be gone on with, given up, done."""
+
+
+MEASURED = ("full", "verdict", "none")
+"""What can be measured of members, most first: grid and verdict, verdict alone, answers alone."""
+
+
+LIKE = {float: (int, float), type(None): (int, float, type(None))}
+"""What may stand in ``status.json`` for values of a type; for others, values of that type."""
+
+
+@dataclasses.dataclass
+class GroupStatus:
+    """How a group is doing, as it stands in ``status.json``.
+
+    Attributes:
+        state: of `STATES`.
+        members: how many there are.
+        step: steps taken, of `steps`.
+        steps: of the longest schedule.
+        training: members that still learn; the others are done, stopped early or diverged.
+        diverged: members whose loss was not finite.
+        stopped: members that reached the target accuracy before their last step.
+        best_accuracy: highest of the members on dev documents, 0 to 1; None before an evaluation.
+        rate: member-steps a second.
+        seconds: spent so far, over all attempts.
+        attempts: how often it was started.
+        measured: what was asked of the members at the end, of `MEASURED`.
+        error: why it failed, one line; empty if it did not.
+        host: name of the machine that works on it.
+        process: id there.
+        updated: when this was written, UTC, ISO 8601.
+    """
+
+    state: str = "waiting"
+    members: int = 0
+    step: int = 0
+    steps: int = 0
+    training: int = 0
+    diverged: int = 0
+    stopped: int = 0
+    best_accuracy: float | None = None
+    rate: float = 0.0
+    seconds: float = 0.0
+    attempts: int = 0
+    measured: str = "none"
+    error: str = ""
+    host: str = ""
+    process: int = 0
+    updated: str = ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until its last step at the present rate; None before there is one."""
+        left = (self.steps - self.step) * max(self.training, 0)
+        return left / self.rate if self.rate > 0 else None
+
+
+class GroupFolder:
+    """Paths and files of one group."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        self.status = path / "status.json"
+        self.strategy = path / "strategy.json"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.table = path / "members.csv"
+        self.members = path / "members"
+
+    @property
+    def name(self) -> str:
+        """Of the group."""
+        return self.path.name
+
+    def member(self, index: int) -> pathlib.Path:
+        """The run folder of the member with this number in the sweep."""
+        return self.members / f"{index:04d}"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes off the group; the end of this one, however it comes, lets go.
+
+        Where the file system has no locks, nothing is kept off.
+
+        Raises:
+            UserError: another process works on the group.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                status = self.read_status()
+                who = f" ({status.process} on {status.host})" if status.host else ""
+                raise UserError(
+                    f"group {self.name} is being worked on by another process{who}: wait for it, "
+                    "or end it"
+                ) from None
+            except OSError:
+                pass
+            yield
+
+    def read_status(self) -> GroupStatus:
+        """The status; that of a group not begun if there is none.
+
+        Raises:
+            UserError: a damaged file.
+        """
+        if not self.status.exists():
+            return GroupStatus()
+        values = read_json(self.status)
+        status = GroupStatus()
+        for name, default in dataclasses.asdict(status).items():
+            value = values.get(name, default)
+            if not isinstance(value, LIKE.get(type(default), type(default))):
+                raise UserError(f"{self.status} is damaged: {name} is {value!r}")
+            setattr(status, name, value)
+        for name, valid in (("state", STATES), ("measured", MEASURED)):
+            if getattr(status, name) not in valid:
+                raise UserError(
+                    f"{self.status} is damaged: {name} is {getattr(status, name)!r}, and not of "
+                    f"{', '.join(valid)}"
+                )
+        if status.state == "running":
+            try:
+                aware = datetime.datetime.fromisoformat(status.updated).tzinfo is not None
+            except ValueError:
+                aware = False
+            if not aware:
+                raise UserError(
+                    f"{self.status} is damaged: updated is {status.updated!r}, which is no time"
+                )
+        return status
+
+    def read_strategy(self) -> Strategy | None:
+        """How its members are computed; None before that is chosen.
+
+        Raises:
+            UserError: a damaged file.
+        """
+        if not self.strategy.exists():
+            return None
+        try:
+            return Strategy(**read_json(self.strategy))
+        except (TypeError, UserError) as error:
+            raise UserError(f"{self.strategy} is damaged: {error}") from None
+
+    def has_table(self) -> bool:
+        """Whether there is what was found of its members."""
+        return self.table.exists() and self.table.stat().st_size > 0
+
+    def write_status(self, status: GroupStatus) -> None:
+        """Write the status, with who writes it and when."""
+        status.host, status.process = socket.gethostname(), os.getpid()
+        status.updated = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.status, dataclasses.asdict(status))
+
+
+class SweepFolder:
+    """Paths and files of a sweep."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self.sweep = self.path / "sweep.json"
+        self.provenance = self.path / "provenance.json"
+        self.table = self.path / "members.csv"
+        self.best = self.path / "best.csv"
+        self.success = self.path / "success.csv"
+        self.figures = self.path / "figures"
+        self.report = self.path / "report.html"
+
+    def group(self, name: str) -> GroupFolder:
+        """The folder of one group."""
+        return GroupFolder(self.path / "groups" / name)
+
+    def read(self) -> dict[str, Any]:
+        """What ``sweep.json`` holds.
+
+        ``base`` (a config), ``members`` (for each what it changes: field -> value) and ``groups``
+        (for each its ``name``, ``title`` and the numbers of its ``members``).
+
+        Raises:
+            UserError: the folder holds no sweep, or a damaged file.
+        """
+        if not self.sweep.exists():
+            raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")
+        values = read_json(self.sweep)
+        for name, kind in (("base", dict), ("members", list), ("groups", list)):
+            if not isinstance(values.get(name), kind):
+                raise UserError(f"{self.sweep} is damaged: it lacks {name}")
+        for name, there, needed in (
+            ("base", [values["base"]], dict.fromkeys(SECTIONS, dict)),
+            ("groups", values["groups"], {"name": str, "title": str, "members": list}),
+            ("members", values["members"], {}),
+        ):
+            for one in there:
+                right = isinstance(one, dict) and all(
+                    isinstance(one.get(field), kind) for field, kind in needed.items()
+                )
+                if not right:
+                    raise UserError(f"{self.sweep} is damaged: {name} is not as it was written")
+        return values
+
+    def groups(self) -> list[GroupFolder]:
+        """The folders of all groups, in order.
+
+        Raises:
+            UserError: the folder holds no sweep.
+        """
+        return [self.group(group["name"]) for group in self.read()["groups"]]

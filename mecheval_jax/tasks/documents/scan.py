@@ -1,0 +1,215 @@
+"""The pass over a file of documents that checks every line before anything is computed.
+
+All bad lines are reported together. What is kept of a good one is in `DocumentFile`.
+
+The split of a document is a function of its content alone, its text or ids: with u =
+BLAKE2b(content) as a number of [0, 1) it is ``test`` where u < test, ``dev`` where u < test +
+dev, and ``train`` elsewhere. The order of lines does not matter, and a document that stands in a
+file twice is in one split.
+"""
+
+import array
+import functools
+import hashlib
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.tasks.base import SPLITS
+from mecheval_jax.tasks.documents.file import DocumentFile, open_file, without_split
+from mecheval_jax.tasks.documents.line import PAIR, BadLine, Document, LineFormat
+from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Vocabulary, tokenizer_of
+
+SHOWN = 50
+"""Bad lines that a message lists with their reasons."""
+
+RANGES = 200
+"""Ranges of further bad lines that it lists."""
+
+TRAIN = SPLITS.index("train")
+
+
+def scan(path: pathlib.Path, line_format: LineFormat, shares: Mapping[str, float]) -> DocumentFile:
+    """Read and check a whole file.
+
+    Args:
+        path: of the file; empty lines are passed over.
+        line_format: how lines are read.
+        shares: of the documents in ``dev`` and ``test``, the rest being ``train``.
+
+    Raises:
+        UserError: no such file, no documents in it, no train documents, or bad lines, with the
+            number and the reasons of each.
+    """
+    scanner = _Scanner(line_format, shares)
+    offset = 0
+    with open_file(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                scanner.add(number, offset, line)
+            offset += len(line)
+    return scanner.finish(path)
+
+
+@functools.lru_cache(maxsize=4)
+def scanned(
+    path: str,
+    tokenizer: str,
+    first_answer_token: bool,
+    dev: float,
+    test: float,
+    max_length: int,
+    value_is_answer: bool,
+    sha256: str,
+) -> DocumentFile:
+    """`scan` by the fields of a task, which `tasks.documents.documents` explains.
+
+    A file is not read again where its bytes, of which `sha256` tells, and the fields are the
+    same.
+    """
+    del sha256  # for the cache alone
+    line_format = LineFormat(
+        tokenizer_of(tokenizer), tokenizer == IDS, first_answer_token, max_length, value_is_answer
+    )
+    return scan(pathlib.Path(path), line_format, {"dev": dev, "test": test})
+
+
+class _Scanner:
+    """The state of a pass."""
+
+    def __init__(self, line_format: LineFormat, shares: Mapping[str, float]):
+        self._format = line_format
+        self._bounds = (shares["test"], shares["test"] + shares["dev"])
+        self._offsets, self._lengths = array.array("q"), array.array("i")
+        self._splits = array.array("b")
+        self._symbols: set[Symbol] = set()
+        self._answers: set[Symbol] = set()
+        # Lines of dev and test by an answer that no train document had so far.
+        self._strange: dict[Symbol, array.array] = {}
+        self._classes: dict[str, set[Symbol]] = {role: set() for role in PAIR}
+        self._roles: set[str] = set()
+        self._without: dict[str, int] = {}
+        self._queries = self._last_query = 0
+        self._bad: list[tuple[int, str]] = []
+        self._further = array.array("q")  # bad lines that are not shown
+
+    def add(self, number: int, offset: int, line: bytes) -> None:
+        """One line."""
+        try:
+            document = self._format.read(line)
+        except BadLine as error:
+            if len(self._bad) < SHOWN:
+                self._bad.append((number, str(error)))
+            else:
+                self._further.append(number)
+            return
+        split = self._split_of(document.content)
+        self._offsets.append(offset)
+        self._lengths.append(len(document.symbols))
+        self._splits.append(split)
+        self._note_questions(number, document)
+        if split == TRAIN:
+            self._fit(document)
+            return
+        for question in document.questions:
+            if question.answer not in self._symbols:
+                lines = self._strange.setdefault(question.answer, array.array("q"))
+                lines.append(number)
+
+    def _split_of(self, content: bytes) -> int:
+        digest = hashlib.blake2b(content, digest_size=8).digest()
+        u = int.from_bytes(digest, "big") / 2.0**64
+        test, dev = self._bounds
+        return SPLITS.index("test" if u < test else "dev" if u < dev else "train")
+
+    def _note_questions(self, number: int, document: Document) -> None:
+        questions = document.questions
+        for role in PAIR:
+            if role not in questions[0].roles:
+                self._without.setdefault(role, number)
+        self._roles.update(*(question.roles for question in questions))
+        self._queries = max(self._queries, len(questions))
+        self._last_query = max(self._last_query, *(q.position for q in questions), 0)
+
+    def _fit(self, document: Document) -> None:
+        """Take what a train document has into the vocabulary and the classes."""
+        self._symbols.update(document.symbols)
+        for question in document.questions:
+            self._symbols.add(question.answer)
+            self._answers.add(question.answer)
+            for role, symbols in self._classes.items():
+                if role in question.roles:
+                    symbols.add(document.symbols[question.roles[role]])
+
+    def finish(self, path: pathlib.Path) -> DocumentFile:
+        """What the pass found, or what is wrong."""
+        splits = np.array(self._splits, np.int8)
+        if not len(splits) and not self._bad:
+            raise UserError(f"{path} has no documents")
+        has_train = bool((splits == TRAIN).any())
+        # Answers may be strange only because train lines are bad, or missing.
+        if has_train and not self._bad:
+            self._note_strange_answers()
+        if self._bad:
+            raise UserError(self._bad_lines(path))
+        if not has_train:
+            raise UserError(without_split(path, "train", splits))
+        return DocumentFile(
+            path=path,
+            line_format=self._format,
+            offsets=np.array(self._offsets, np.int64),
+            lengths=np.array(self._lengths, np.int32),
+            splits=splits,
+            vocabulary=Vocabulary(self._symbols),
+            queries=self._queries,
+            last_query=self._last_query,
+            role_names=tuple(sorted(self._roles, key=lambda name: (name not in PAIR, name))),
+            without=self._without,
+            answers=frozenset(self._answers),
+            classes={role: frozenset(symbols) for role, symbols in self._classes.items()},
+        )
+
+    def _note_strange_answers(self) -> None:
+        """Lines whose answers no train document has are bad."""
+        strange: dict[int, list[str]] = {}
+        for symbol, lines in self._strange.items():
+            if symbol not in self._symbols:
+                name = self._format.tokenizer.name_of(symbol)
+                for line in lines:
+                    strange.setdefault(line, []).append(repr(name))
+        numbers = sorted(strange)
+        self._bad = [
+            (
+                number,
+                "answers outside the vocabulary of the train documents: "
+                + ", ".join(strange[number]),
+            )
+            for number in numbers[:SHOWN]
+        ]
+        self._further.extend(numbers[SHOWN:])
+
+    def _bad_lines(self, path: pathlib.Path) -> str:
+        """All bad lines in words."""
+        count = len(self._bad) + len(self._further)
+        plural = "s" if count > 1 else ""
+        lines = [f"{path} has {count} bad line{plural}:"]
+        lines += [f"  line {number}: {reasons}" for number, reasons in self._bad]
+        if self._further:
+            lines.append(f"  and {len(self._further)} more: lines {_ranges(self._further)}")
+        return "\n".join(lines)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Increasing numbers in words: ``3-5, 9``; of very many ranges the first and the end."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        elif len(ranges) < RANGES:
+            ranges.append([number, number])
+        else:
+            break
+    words = ", ".join(f"{a}-{b}" if b > a else f"{a}" for a, b in ranges)
+    return words if ranges[-1][1] == numbers[-1] else f"{words}, ... {numbers[-1]}"

@@ -1,0 +1,266 @@
+"""Associative recall (AR).
+
+    <bos> k1 v1 k2 v2 ... kn vn <eos> query answer [query answer ...] <eos>
+
+Keys are drawn without replacement and values without replacement, independently; the
+answer to a key is the value after it. Ids: pad 0, bos 1, eos 2 (also the divider), then
+keys, values, fillers.
+
+Roles go by function: ``key`` is the occurrence in the document of the item that is
+asked, ``value`` that of the answer (with `reverse`, where a value is asked, ``key`` is
+therefore a value token and ``value`` the key token before it). ``next_key`` is the token
+after ``value``, ``value+2`` the one after that, ``next_pair_key`` with fillers the key
+of the next pair. A role that would fall on the divider, the query or ``key`` is absent
+from that document.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Int, Key
+from mecheval_jax.errors import UserError
+from mecheval_jax.tasks import held_out
+from mecheval_jax.tasks.base import (
+    BOS,
+    EOS,
+    PAD,
+    SPLITS,
+    Batch,
+    following,
+    free_of,
+    sample_distinct,
+)
+from mecheval_jax.tasks.synthetic.traceable import FIRST, SyntheticTask, consecutive
+
+FIRST_KEY = FIRST
+ROLES = ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
+
+
+@dataclasses.dataclass(frozen=True)
+class AssociativeRecall(SyntheticTask):
+    """The task; the defaults are the study's "AR 32".
+
+    Attributes:
+        pairs: key-value pairs of a document, at most.
+        min_pairs: at least; None for always `pairs`. The number is uniform between.
+        key_vocabulary: size of the class of keys.
+        value_vocabulary: size of the class of values.
+        reverse: ask for the key of a value.
+        filler: filler tokens between two pairs.
+        filler_vocabulary: size of the class of fillers.
+        queries: questions per document, about different pairs.
+        held_out: fraction of the (key, value) cells that training and dev never ask,
+            and test alone asks.
+        fresh_replacement: a corrupted token never is one that the document has.
+        seed: of the held-out cells.
+    """
+
+    pairs: int = 16
+    min_pairs: int | None = None
+    key_vocabulary: int = 4096
+    value_vocabulary: int = 4096
+    reverse: bool = False
+    filler: int = 0
+    filler_vocabulary: int = 64
+    queries: int = 1
+    held_out: float = 0.0
+    fresh_replacement: bool = False
+    seed: int = 0
+
+    def __post_init__(self):
+        def require(valid, name, rule):
+            if not valid:
+                raise UserError(f"task.{name} is {getattr(self, name)}: {rule}")
+
+        require(self.pairs >= 1, "pairs", "at least 1")
+        for name in ("key_vocabulary", "value_vocabulary"):
+            spare = self.pairs + (1 if self.fresh_replacement else 0)
+            need = max(spare, 2)  # a corruption needs another token of the class
+            require(
+                getattr(self, name) >= need,
+                name,
+                f"{self.pairs} pairs need at least {need} tokens",
+            )
+        require(1 <= self.queries <= self.pairs, "queries", f"1 to {self.pairs}, one per pair")
+        require(
+            self.min_pairs is None or self.queries <= self.min_pairs <= self.pairs,
+            "min_pairs",
+            f"{self.queries} (the queries) to {self.pairs} (the pairs)",
+        )
+        require(self.filler >= 0, "filler", "0 or more tokens between two pairs")
+        require(self.filler_vocabulary >= 1, "filler_vocabulary", "at least 1")
+        require(0 <= self.held_out < 1, "held_out", "a fraction, 0 <= held_out < 1")
+        if self.held_out:
+            for split in SPLITS:
+                self._eligible_keys(split)
+
+    @property
+    def _stride(self) -> int:
+        return 2 + self.filler
+
+    @property
+    def classes(self) -> dict[str, range]:
+        """Keys, values and fillers."""
+        return consecutive(
+            k=self.key_vocabulary,
+            v=self.value_vocabulary,
+            f=self.filler_vocabulary if self.filler else 0,
+        )
+
+    def class_of(self, role: str) -> range:
+        """Ids that can stand at the role ``key`` or ``value``."""
+        return self.classes["k" if (role == "key") != self.reverse else "v"]
+
+    @property
+    def first_value(self) -> int:
+        """Id of the first value."""
+        return self.classes["v"].start
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles, with fillers also ``next_pair_key``."""
+        return (*ROLES, "next_pair_key") if self.filler else ROLES
+
+    @property
+    def max_length(self) -> int:
+        """Length of the longest document."""
+        return self._divider(self.pairs) + 2 + 2 * self.queries
+
+    @property
+    def read_length(self) -> int:
+        """Tokens up to and with the last possible query."""
+        return self._divider(self.pairs) + 2 * self.queries
+
+    def _divider(self, pairs):
+        return 1 + pairs * self._stride - self.filler
+
+    @functools.cache  # noqa: B019 - a handful of frozen tasks live as long as the program
+    def _eligible_keys(self, split: str) -> np.ndarray | None:
+        """Keys that can be asked in a split; None for all.
+
+        A key needs as many eligible values as there are queries, since an earlier
+        query may have used one up.
+        """
+        if not self.held_out:
+            return None
+        cpu = jax.local_devices(backend="cpu")[0]
+        keys = jax.device_put(np.arange(self.key_vocabulary, dtype=np.int32), cpu)
+        rows = jax.jit(jax.vmap(lambda key: self._askable(split, key).sum()))(keys)
+        eligible = np.flatnonzero(np.asarray(rows) >= self.queries)
+        if len(eligible) < self.queries:
+            raise UserError(
+                f"task.held_out {self.held_out} with {self.key_vocabulary} keys and "
+                f"{self.value_vocabulary} values "
+                f"leaves {len(eligible)} keys that split {split!r} could ask, "
+                f"and {self.queries} are needed"
+            )
+        return None if len(eligible) == self.key_vocabulary else eligible.astype(np.int32)
+
+    def _askable(self, split: str, key):
+        """Which values may be asked together with `key`."""
+        values = jnp.arange(self.value_vocabulary)
+        forbidden = held_out.is_held_out(
+            self.seed, self.held_out, jnp.broadcast_to(key, values.shape), values
+        )
+        return forbidden if split == "test" else ~forbidden
+
+    def _asked(self, key, split):
+        """Keys and values of the asked pairs, drawn before all others."""
+        draw_keys, draw_values = jax.random.split(key)
+        eligible = self._eligible_keys(split)
+        population = self.key_vocabulary if eligible is None else len(eligible)
+        keys = sample_distinct(draw_keys, self.queries, population)
+        if eligible is not None:
+            keys = jnp.asarray(eligible)[keys]
+        if not self.held_out:
+            return keys, sample_distinct(draw_values, self.queries, self.value_vocabulary)
+        values = []
+        for i, draw in enumerate(jax.random.split(draw_values, self.queries)):
+            allowed = self._askable(split, keys[i])
+            for earlier in values:
+                allowed = allowed & (jnp.arange(self.value_vocabulary) != earlier)
+            values.append(held_out.choose_uniformly(draw, allowed))
+        return keys, jnp.stack(values)
+
+    def document(self, key: Key, split: str) -> Batch:
+        """One document: the asked pairs first, then the others around them."""
+        asked, others, order, how_many, fill = jax.random.split(key, 5)
+        fewest = self.pairs if self.min_pairs is None else self.min_pairs
+        pairs = jax.random.randint(how_many, (), fewest, self.pairs + 1)
+
+        asked_keys, asked_values = self._asked(asked, split)
+        slots = sample_distinct(order, self.queries, pairs)
+        rest_keys, rest_values = (
+            sample_distinct(draw, self.pairs - self.queries, population, excluded)
+            for draw, population, excluded in zip(
+                jax.random.split(others),
+                (self.key_vocabulary, self.value_vocabulary),
+                (asked_keys, asked_values),
+                strict=True,
+            )
+        )
+        # The asked pairs go to their slots, the others fill the rest in order.
+        slot = jnp.arange(self.pairs)
+        is_asked = slot[:, None] == slots[None]
+        before = (slots[None] < slot[:, None]).sum(axis=1)
+        source = jnp.where(
+            is_asked.any(axis=1), is_asked.argmax(axis=1), self.queries + slot - before
+        )
+        keys = FIRST_KEY + jnp.concatenate([asked_keys, rest_keys])[source]
+        values = self.first_value + jnp.concatenate([asked_values, rest_values])[source]
+        return self._lay_out(keys, values, pairs, slots, fill)
+
+    def _lay_out(self, keys, values, pairs, slots, key) -> Batch:
+        """Tokens and roles of a document from its pairs and the slots that are asked."""
+        body = jnp.stack([keys, values], axis=1)
+        if self.filler:
+            shape = (self.pairs, self.filler)
+            noise = self.classes["f"].start + jax.random.randint(
+                key, shape, 0, self.filler_vocabulary
+            )
+            body = jnp.concatenate([body, noise], axis=1)
+        divider = self._divider(pairs)
+        index = jnp.arange(self.max_length)
+        inside = jnp.concatenate([jnp.array([BOS]), body.reshape(-1)])
+        inside = jnp.pad(inside[: self.max_length], (0, max(0, self.max_length - inside.size)))
+        tokens = jnp.where(index < divider, inside, PAD)
+        lengths = divider + 2 + 2 * self.queries
+        tokens = jnp.where((index == divider) | (index == lengths - 1), EOS, tokens)
+
+        items, answers = (values, keys) if self.reverse else (keys, values)
+        query = divider + 1 + 2 * jnp.arange(self.queries)
+        for i in range(self.queries):
+            tokens = jnp.where(index == query[i], items[slots[i]], tokens)
+            tokens = jnp.where(index == query[i] + 1, answers[slots[i]], tokens)
+
+        first = 1 + slots * self._stride
+        item, answer = (first + 1, first) if self.reverse else (first, first + 1)
+        roles = {
+            "bos": jnp.zeros_like(slots),
+            "key": item,
+            "value": answer,
+            "divider": jnp.full_like(slots, divider),
+            "query": query,
+            "answer": query + 1,
+        }
+        # With `reverse` the next key is always the asked item, so always absent.
+        roles |= following(item, answer, divider)
+        if self.filler:
+            roles["next_pair_key"] = free_of(item, divider, first + self._stride)
+        return Batch(
+            tokens=tokens,
+            query_positions=query,
+            targets=answers[slots],
+            weights=jnp.ones(self.queries),
+            roles=roles,
+            lengths=lengths,
+        )
+
+    def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+        """Length, distance from key to query, and number of pairs."""
+        divider = batch.roles["divider"]
+        return super().properties(batch) | {"pairs": (divider - 1 + self.filler) // self._stride}

@@ -1,0 +1,160 @@
+"""Fuzzy recall (MAD, arXiv 2403.17844): keys and values of several tokens.
+
+    <bos> k k v k v v v ... <eos> k k v <eos>
+
+A key has 1 to `key_tokens` tokens and a value 1 to `value_tokens`, each number as likely; where
+one ends and the other begins is told by the classes of their tokens. The keys of a document are
+distinct as sequences, so that a single token of a key need not tell it; values are drawn freely.
+One pair is asked.
+
+Every token of the answer is a query of its own, predicted from what stands before it: query 0 at
+the last token of the asked key, query j at the answer's token j - 1. Queries that a shorter
+answer has no token for have weight 0.
+
+Ids: pad 0, bos 1, eos 2 (also the divider), then tokens of keys ``k``, of values ``v``.
+
+Roles: ``key`` is the last token of the key in the context, ``value`` the token there that is the
+answer of the query, ``next_key`` and ``value+2`` the two after it, absent from the divider on;
+``bos``, ``divider``, ``query``, ``answer`` (the token after the query).
+
+Chance is a uniform token of values.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Int, Key
+from mecheval_jax.errors import UserError, require_at_least
+from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, Batch, following, sample_distinct
+from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
+
+MOST_KEYS = 2**31
+"""Keys are drawn by their number, an int32."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FuzzyRecall(SyntheticTask):
+    """The task.
+
+    Attributes:
+        pairs: key-value pairs of a document.
+        key_tokens: tokens of a key, at most.
+        value_tokens: tokens of a value, at most.
+        key_vocabulary: size of the class of tokens of keys.
+        value_vocabulary: size of the class of tokens of values.
+    """
+
+    pairs: int = 8
+    key_tokens: int = 3
+    value_tokens: int = 3
+    key_vocabulary: int = 32
+    value_vocabulary: int = 32
+
+    def __post_init__(self):
+        require_at_least(self, "task", ("pairs", "key_tokens", "value_tokens"), 1)
+        require_at_least(self, "task", ("value_vocabulary",), 2)
+        # The keys of one token must suffice for a document that has no others.
+        require_at_least(self, "task", ("key_vocabulary",), max(self.pairs, 2))
+        if self.key_vocabulary**self.key_tokens >= MOST_KEYS:
+            raise UserError(
+                f"task.key_tokens is {self.key_tokens}: {self.key_vocabulary} tokens make "
+                f"{self.key_vocabulary**self.key_tokens:,} such keys, and fewer than "
+                f"{MOST_KEYS:,} can be told apart"
+            )
+
+    @property
+    def classes(self) -> dict[str, range]:
+        """Tokens of keys and of values."""
+        return consecutive(k=self.key_vocabulary, v=self.value_vocabulary)
+
+    def class_of(self, role: str) -> range:
+        """Ids of tokens of keys or of values."""
+        return self.classes["k" if role == "key" else "v"]
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles."""
+        return ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
+
+    @property
+    def max_length(self) -> int:
+        """Length of a document whose keys and values are the longest."""
+        return 3 + (self.pairs + 1) * (self.key_tokens + self.value_tokens)
+
+    @property
+    def read_length(self) -> int:
+        """Tokens up to and with the last possible query."""
+        return self.max_length - 2
+
+    def _keys(self, key, lengths):
+        """Tokens [pairs, key_tokens] of distinct keys of these lengths, each at its start."""
+        size, number = self.key_vocabulary, jnp.zeros(self.pairs, jnp.int32)
+        for tokens in range(1, self.key_tokens + 1):
+            drawn = sample_distinct(jax.random.fold_in(key, tokens), self.pairs, size**tokens)
+            number = jnp.where(lengths == tokens, drawn, number)
+        digits = size ** jnp.arange(self.key_tokens)
+        return self.classes["k"].start + number[:, None] // digits[None] % size
+
+    def document(self, key: Key, split: str) -> Batch:
+        """One document; all splits draw alike."""
+        del split
+        asked, long_keys, long_values, draw_keys, draw_values = jax.random.split(key, 5)
+        key_lengths, value_lengths = (
+            jax.random.randint(draw, (self.pairs,), 1, most + 1)
+            for draw, most in ((long_keys, self.key_tokens), (long_values, self.value_tokens))
+        )
+        ids = self.classes["v"]
+        shape = (self.pairs, self.value_tokens)
+        keys = self._keys(draw_keys, key_lengths)
+        values = jax.random.randint(draw_values, shape, ids.start, ids.stop)
+        # The asked pair once more, behind the divider, as if it were one pair more.
+        number = jax.random.randint(asked, (), 0, self.pairs)
+        again = jnp.append(jnp.arange(self.pairs), number)
+        key_lengths, value_lengths = key_lengths[again], value_lengths[again]
+        size = key_lengths + value_lengths
+        first = 1 + jnp.cumsum(size) - size + (jnp.arange(self.pairs + 1) == self.pairs)
+        divider, end = first[-1] - 1, first[-1] + size[-1]
+
+        nowhere = self.max_length
+        tokens = jnp.full(self.max_length, PAD).at[0].set(BOS).at[divider].set(EOS).at[end].set(EOS)
+        for items, start, lengths in (
+            (keys, first, key_lengths),
+            (values, first + key_lengths, value_lengths),
+        ):
+            place = jnp.arange(items.shape[1])[None]
+            at = jnp.where(place < lengths[:, None], start[:, None] + place, nowhere)
+            tokens = tokens.at[at].set(items[again], mode="drop")
+
+        place = jnp.arange(self.value_tokens)
+        counts = place < value_lengths[-1]
+        query = first[-1] + key_lengths[-1] - 1 + place
+        item = jnp.full_like(query, first[number] + key_lengths[-1] - 1)
+        value = item + 1 + place
+        roles = {
+            "bos": jnp.zeros_like(query),
+            "key": item,
+            "value": value,
+            "divider": jnp.full_like(query, divider),
+            "query": query,
+            "answer": query + 1,
+        }
+        roles |= following(item, value, divider)
+        return Batch(
+            tokens=tokens,
+            query_positions=jnp.where(counts, query, 0),
+            targets=jnp.where(counts, values[number], PAD),
+            weights=counts.astype(jnp.float32),
+            roles={name: jnp.where(counts, at, ABSENT) for name, at in roles.items()},
+            lengths=end + 1,
+        )
+
+    def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+        """Length, distance from key to query, number of the answer's token, answer's tokens."""
+        answer_tokens = batch.weights.sum(axis=1, keepdims=True).astype(jnp.int32)
+        shape = batch.targets.shape
+        return super().properties(batch) | {
+            "answer_token": jnp.broadcast_to(jnp.arange(self.value_tokens)[None], shape),
+            "answer_tokens": jnp.broadcast_to(answer_tokens, shape),
+        }

@@ -1,0 +1,148 @@
+"""In-context bigrams (Bietti et al. 2023, arXiv 2306.00802).
+
+    <bos> w w w t a w w t a w w t
+
+Documents follow a table of bigrams that is the same for all: the next token is drawn from the row
+of the token before it. Only after a trigger ``t`` does each document have its own rule: for every
+trigger a successor ``w``, drawn anew for the document, which always follows it. The document ends
+in a trigger that occurred before; the answer is its successor in this document.
+
+A row of the table ~ Dirichlet(`concentration`) over triggers and tokens, and so is the
+distribution of the first token, all from the task's seed. So that the asked trigger occurs, it is
+put at a uniform place, or one token later where a trigger stands before that; and the last token
+before the query is no trigger.
+
+Ids: pad 0, bos 1, eos 2 (not used), then triggers ``t``, tokens ``w``.
+
+Roles: ``bos``, ``key`` (the last occurrence of the asked trigger before the query), ``value`` (the
+token after it), ``next_key`` and ``value+2`` after that, absent from the query on, ``query``. A
+corruption replaces all occurrences of the asked trigger before the query, or all that follow it.
+
+Chance is a uniform token other than the triggers.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Bool, Float, Int, Key
+from mecheval_jax.errors import UserError, require_at_least
+from mecheval_jax.tasks.base import BOS, Batch, following
+from mecheval_jax.tasks.synthetic.traceable import FIRST, SyntheticTask, consecutive
+
+
+@dataclasses.dataclass(frozen=True)
+class InContextBigrams(SyntheticTask):
+    """The task.
+
+    Attributes:
+        length: tokens between ``<bos>`` and the query.
+        triggers: size of the class of triggers.
+        vocabulary: size of the class of the other tokens.
+        concentration: of the rows of the table; small: few tokens can follow.
+        seed: of the table.
+    """
+
+    length: int = 62
+    triggers: int = 4
+    vocabulary: int = 32
+    concentration: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self):
+        require_at_least(self, "task", ("length",), 4)
+        require_at_least(self, "task", ("triggers", "vocabulary"), 2)
+        require_at_least(self, "task", ("seed",), 0)
+        if not self.concentration > 0:
+            raise UserError(f"task.concentration is {self.concentration}: it must be above 0")
+
+    @property
+    def classes(self) -> dict[str, range]:
+        """Triggers and the other tokens."""
+        return consecutive(t=self.triggers, w=self.vocabulary)
+
+    def class_of(self, role: str) -> range:
+        """Ids of triggers or of the other tokens."""
+        return self.classes["t" if role == "key" else "w"]
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles."""
+        return ("bos", "key", "value", "next_key", "value+2", "query")
+
+    @property
+    def max_length(self) -> int:
+        """Length of every document, which ends in the query."""
+        return self.length + 2
+
+    @property
+    def read_length(self) -> int:
+        """All tokens: the last one is the query."""
+        return self.max_length
+
+    @functools.cached_property
+    def table(self) -> Float[np.ndarray, "tokens tokens_too"]:
+        """Probabilities of the next token, one row for each token that is no trigger.
+
+        The rows of the triggers are not used, but for the first: it is that of the first token.
+        """
+        size = self.triggers + self.vocabulary
+        draw = np.random.default_rng(self.seed)
+        return draw.dirichlet(np.full(size, self.concentration), size=size)
+
+    def document(self, key: Key, split: str) -> Batch:
+        """One document; all splits draw alike."""
+        del split
+        draw_asked, draw_place, draw_successors, fill = jax.random.split(key, 4)
+        asked = jax.random.randint(draw_asked, (), 0, self.triggers)
+        place = jax.random.randint(draw_place, (), 0, self.length - 2)
+        kinds, last = self.triggers, self.length - 1
+        successors = kinds + jax.random.randint(draw_successors, (kinds,), 0, self.vocabulary)
+        cumulative = jnp.asarray(self.table.cumsum(axis=1)[:, :-1], jnp.float32)
+
+        def step(carry, given):
+            previous, waiting = carry
+            index, uniform = given
+            row = cumulative[previous]
+            low = jnp.where(index == last, row[kinds - 1], 0.0)  # triggers come first in a row
+            token = (row <= low + uniform * (1 - low)).sum()
+            after_trigger = (previous < kinds) & (index > 0)
+            waiting |= index == place
+            put = waiting & ~after_trigger
+            token = jnp.where(put, asked, jnp.where(after_trigger, successors[previous], token))
+            return (token, waiting & ~put), token
+
+        uniform = jax.random.uniform(fill, (self.length,))
+        start = jnp.zeros_like(asked), jnp.array(False)
+        _, body = jax.lax.scan(step, start, (jnp.arange(self.length), uniform))
+        ends = jnp.array([BOS]), FIRST + body, FIRST + asked[None]
+        item = self.length - jnp.argmax(body[::-1] == asked, keepdims=True)
+        query = jnp.array([self.length + 1])
+        return Batch(
+            tokens=jnp.concatenate(ends),
+            query_positions=query,
+            targets=FIRST + successors[asked][None],
+            weights=jnp.ones(1),
+            roles={"bos": jnp.zeros_like(query), "key": item, "value": item + 1, "query": query}
+            | following(item, item + 1, query),
+            lengths=jnp.asarray(self.max_length),
+        )
+
+    def _occurrences(self, batch):
+        """Where the asked trigger stands before the query."""
+        asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)
+        before = jnp.arange(batch.tokens.shape[1])[None] < batch.query_positions
+        return (batch.tokens == asked) & before
+
+    def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
+        """All occurrences of the asked trigger before the query, or what follows each."""
+        places = self._occurrences(batch)
+        return places if role == "key" else jnp.roll(places, 1, axis=1)
+
+    def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+        """Length, distance from key to query, and occurrences of the asked trigger before it."""
+        number = self._occurrences(batch).sum(axis=1, keepdims=True)
+        return super().properties(batch) | {"occurrences": number.astype(jnp.int32)}

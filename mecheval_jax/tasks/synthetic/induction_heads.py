@@ -1,0 +1,86 @@
+"""Induction heads (H3, arXiv 2212.14052; Mamba, arXiv 2312.00752).
+
+    <bos> w w w ! a w w w !
+
+A trigger ``!`` stands once at a random place among random tokens and again at the end; the
+answer is the token that followed it.
+
+Ids: pad 0, bos 1, eos 2 (not used), the trigger, then tokens ``w``.
+
+Roles: ``bos``, ``key`` (the first trigger), ``value`` (the token after it), ``next_key`` and
+``value+2`` after that, absent from the query on, and ``query`` (the last trigger). The corrupted
+key is an ordinary token, since there is no other trigger: the document then does not tell the
+answer.
+
+Chance is a uniform token other than the trigger.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Key
+from mecheval_jax.errors import require_at_least
+from mecheval_jax.tasks.base import BOS, Batch, following
+from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
+
+
+@dataclasses.dataclass(frozen=True)
+class InductionHeads(SyntheticTask):
+    """The task.
+
+    Attributes:
+        length: tokens between ``<bos>`` and the last trigger.
+        vocabulary: size of the class of tokens, the trigger not counted.
+    """
+
+    length: int = 62
+    vocabulary: int = 16
+
+    def __post_init__(self):
+        require_at_least(self, "task", ("length", "vocabulary"), 2)
+
+    @property
+    def classes(self) -> dict[str, range]:
+        """The trigger and the other tokens."""
+        return consecutive(**{"!": 1}, w=self.vocabulary)
+
+    def class_of(self, role: str) -> range:
+        """Ids of the tokens; at ``key`` the trigger can stand, too."""
+        words = self.classes["w"]
+        return range(words.start - 1, words.stop) if role == "key" else words
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles."""
+        return ("bos", "key", "value", "next_key", "value+2", "query")
+
+    @property
+    def max_length(self) -> int:
+        """Length of every document, which ends in the query."""
+        return self.length + 2
+
+    @property
+    def read_length(self) -> int:
+        """All tokens: the last one is the query."""
+        return self.max_length
+
+    def document(self, key: Key, split: str) -> Batch:
+        """One document; all splits draw alike."""
+        del split
+        place, fill = jax.random.split(key)
+        words, trigger = self.classes["w"], jnp.array([self.classes["!"].start])
+        item = jax.random.randint(place, (1,), 1, self.length)
+        body = jax.random.randint(fill, (self.length,), words.start, words.stop)
+        tokens = jnp.concatenate([jnp.array([BOS]), body, trigger]).at[item].set(trigger)
+        query = jnp.array([self.length + 1])
+        return Batch(
+            tokens=tokens,
+            query_positions=query,
+            targets=tokens[item + 1],
+            weights=jnp.ones(1),
+            roles={"bos": jnp.zeros_like(query), "key": item, "value": item + 1, "query": query}
+            | following(item, item + 1, query),
+            lengths=jnp.asarray(self.max_length),
+        )

@@ -1,0 +1,166 @@
+"""Multi-query associative recall (MQAR), the task of Zoology (arXiv 2312.04927).
+
+    k1 v1 k2 v2 ... kn vn   x x q x x q ...
+
+The pair block comes first, `num_passes` times over in the same order. After it every key is
+asked once, and the value is predicted at the key itself; no answer stands in the document.
+Key i is asked at c + 2 (g_i - 1), where c = 2 n `num_passes` is the length of the block and
+g_1 .. g_n are drawn one after another without replacement from 1 .. (L - c) / 2 with
+
+    p(g) proportional to g^(power - 1),
+
+soon after the block for a small `power`, anywhere for 1. The order of the n largest
+log p(g) + Gumbel noise is distributed like such draws. All other positions after the block hold
+uniform tokens of the whole vocabulary, or 0.
+
+Ids: pad 0, keys 1 .. V/2-1, values V/2 .. V-1. There is neither ``<bos>`` nor a divider.
+
+Roles of query i, which asks pair i: ``key`` and ``value`` in the last pass over the pairs,
+``next_key`` and ``value+2`` after them, absent where they lie behind the block, and ``query``.
+A corruption replaces the token in every pass, or the others would still tell the answer. A
+document with fewer pairs than another setting has queries of weight 0, whose roles are absent.
+
+Chance is a uniform value. Guessing among the n values of the block gives 1/n.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Bool, Int, Key
+from mecheval_jax.errors import UserError, require_at_least
+from mecheval_jax.tasks.base import ABSENT, PAD, Batch, following
+from mecheval_jax.tasks.synthetic.traceable import SyntheticTask
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiQueryRecall(SyntheticTask):
+    """The task; each document has one of the settings (length, pairs), drawn uniformly.
+
+    Attributes:
+        vocabulary: size V, even.
+        lengths: tokens of a document in each setting, even.
+        pairs: pairs in each setting.
+        num_passes: how often the pairs are repeated.
+        power: of the distances from the block to the queries, above 0.
+        noise: random tokens at the positions that nothing is asked at, instead of 0.
+    """
+
+    vocabulary: int = 8192
+    lengths: tuple[int, ...] = (256,)
+    pairs: tuple[int, ...] = (64,)
+    num_passes: int = 1
+    power: float = 0.01
+    noise: bool = True
+
+    def __post_init__(self):
+        for name in ("lengths", "pairs"):
+            for value in getattr(self, name):
+                if type(value) is not int:
+                    raise UserError(f"task.{name} has {value!r}: whole numbers")
+        if not self.lengths or len(self.lengths) != len(self.pairs):
+            raise UserError(
+                f"task.lengths {self.lengths} and task.pairs {self.pairs}: "
+                "one length for each number of pairs"
+            )
+        require_at_least(self, "task", ("num_passes",), 1)
+        if not self.power > 0:
+            raise UserError(f"task.power is {self.power}: it must be above 0")
+        for length, pairs in zip(self.lengths, self.pairs, strict=True):
+            if pairs < 1:
+                raise UserError(f"task.pairs has {pairs}: at least 1")
+            needed = 2 * pairs * (self.num_passes + 1)
+            if length % 2 or length < needed:
+                raise UserError(
+                    f"task.lengths has {length}: an even number, at least {needed} "
+                    f"for {pairs} pairs in {self.num_passes} passes"
+                )
+        if self.vocabulary % 2 or self.vocabulary <= self.max_length:
+            raise UserError(
+                f"task.vocabulary is {self.vocabulary}: an even number above the longest "
+                f"document, {self.max_length}"
+            )
+
+    @property
+    def classes(self) -> dict[str, range]:
+        """Keys and values, half the vocabulary each."""
+        half = self.vocabulary // 2
+        return {"k": range(PAD + 1, half), "v": range(half, self.vocabulary)}
+
+    def class_of(self, role: str) -> range:
+        """Ids of keys or of values."""
+        return self.classes["k" if role == "key" else "v"]
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles."""
+        return ("key", "value", "next_key", "value+2", "query")
+
+    @property
+    def max_length(self) -> int:
+        """Length of the longest documents."""
+        return max(self.lengths)
+
+    @property
+    def read_length(self) -> int:
+        """Tokens up to and with the last possible query; a single token follows it."""
+        return self.max_length - 1
+
+    def _distances(self, key, slots):
+        """Places g - 1 of the queries; as many as `slots` allows come first."""
+        most = max(
+            length // 2 - pairs * self.num_passes
+            for length, pairs in zip(self.lengths, self.pairs, strict=True)
+        )
+        place = jnp.arange(most)
+        score = (self.power - 1) * jnp.log1p(place) + jax.random.gumbel(key, (most,))
+        return jax.lax.top_k(jnp.where(place < slots, score, -jnp.inf), max(self.pairs))[1]
+
+    def document(self, key: Key, split: str) -> Batch:
+        """One document; all splits draw alike."""
+        del split
+        which, draw_keys, draw_values, order, fill = jax.random.split(key, 5)
+        setting = jax.random.randint(which, (), 0, len(self.lengths))
+        length = jnp.array(self.lengths, jnp.int32)[setting]
+        pairs = jnp.array(self.pairs, jnp.int32)[setting]
+        block = 2 * pairs * self.num_passes
+        keys = self.distinct(draw_keys, "key", max(self.pairs))
+        values = self.distinct(draw_values, "value", max(self.pairs))
+        query = block + 2 * self._distances(order, (length - block) // 2)
+
+        index = jnp.arange(self.max_length)
+        pair = index // 2 % pairs
+        if self.noise:
+            rest = jax.random.randint(fill, index.shape, 0, self.vocabulary)
+        else:
+            rest = jnp.full_like(index, PAD)
+        rest = jnp.where(index < length, rest, PAD)
+        tokens = jnp.where(index < block, jnp.where(index % 2 == 0, keys[pair], values[pair]), rest)
+        number = jnp.arange(max(self.pairs))
+        asked = number < pairs
+        nowhere = self.max_length
+        tokens = tokens.at[jnp.where(asked, query, nowhere)].set(keys, mode="drop")
+
+        item = block - 2 * pairs + 2 * number
+        roles = {"key": item, "value": item + 1, "query": query}
+        roles |= following(item, item + 1, block)
+        return Batch(
+            tokens=tokens,
+            query_positions=jnp.where(asked, query, 0),
+            targets=jnp.where(asked, values, PAD),
+            weights=asked.astype(jnp.float32),
+            roles={name: jnp.where(asked, at, ABSENT) for name, at in roles.items()},
+            lengths=length,
+        )
+
+    def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
+        """The token at the role in every pass over the pairs."""
+        pairs = batch.weights.sum(axis=1).astype(jnp.int32)[:, None]
+        back = batch.roles[role][:, :1] - jnp.arange(batch.tokens.shape[1])[None]
+        return (back >= 0) & (back % (2 * pairs) == 0)
+
+    def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+        """Length, distance from key to query, and number of pairs."""
+        pairs = batch.weights.sum(axis=1, keepdims=True).astype(jnp.int32)
+        return super().properties(batch) | {"pairs": jnp.broadcast_to(pairs, batch.targets.shape)}

@@ -1,0 +1,123 @@
+"""Noisy recall (MAD, arXiv 2403.17844): associative recall among noise.
+
+    <bos> n k1 v1 n n k2 v2 ... kn vn n <eos> query answer <eos>
+
+Tokens of a noise vocabulary stand at random places before, between and after the pairs, never
+within one. Keys are distinct and values are distinct; one pair is asked.
+
+Ids: pad 0, bos 1, eos 2 (also the divider), then keys ``k``, values ``v``, noise ``n``.
+
+Roles as in associative recall: ``bos``, ``key``, ``value``, ``next_key`` (the token after the
+value, noise or a key), ``value+2``, ``divider``, ``query``, ``answer``.
+
+Chance is a uniform value. Guessing among those of the document gives 1/pairs.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Int, Key
+from mecheval_jax.errors import UserError, require_at_least
+from mecheval_jax.tasks.base import BOS, EOS, Batch, following, sample_distinct
+from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
+
+
+@dataclasses.dataclass(frozen=True)
+class NoisyRecall(SyntheticTask):
+    """The task.
+
+    Attributes:
+        pairs: key-value pairs of a document.
+        noise: noise tokens of a document.
+        key_vocabulary: size of the class of keys.
+        value_vocabulary: size of the class of values.
+        noise_vocabulary: size of the class of noise.
+    """
+
+    pairs: int = 8
+    noise: int = 16
+    key_vocabulary: int = 128
+    value_vocabulary: int = 128
+    noise_vocabulary: int = 16
+
+    def __post_init__(self):
+        require_at_least(self, "task", ("pairs", "noise_vocabulary"), 1)
+        require_at_least(self, "task", ("noise",), 0)
+        for name in ("key_vocabulary", "value_vocabulary"):
+            need = max(self.pairs, 2)  # a corruption needs another token of the class
+            if getattr(self, name) < need:
+                raise UserError(
+                    f"task.{name} is {getattr(self, name)}: {self.pairs} pairs need at least {need}"
+                )
+
+    @property
+    def classes(self) -> dict[str, range]:
+        """Keys, values and noise."""
+        return consecutive(k=self.key_vocabulary, v=self.value_vocabulary, n=self.noise_vocabulary)
+
+    def class_of(self, role: str) -> range:
+        """Ids of keys or of values."""
+        return self.classes["k" if role == "key" else "v"]
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles."""
+        return ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
+
+    @property
+    def _divider(self) -> int:
+        return 1 + 2 * self.pairs + self.noise
+
+    @property
+    def max_length(self) -> int:
+        """Length of every document."""
+        return self._divider + 4
+
+    @property
+    def read_length(self) -> int:
+        """Tokens up to and with the query."""
+        return self._divider + 2
+
+    def document(self, key: Key, split: str) -> Batch:
+        """One document; all splits draw alike."""
+        del split
+        asked, draw_keys, draw_values, order, fill = jax.random.split(key, 5)
+        keys = self.distinct(draw_keys, "key", self.pairs)
+        values = self.distinct(draw_values, "value", self.pairs)
+        slots = jnp.sort(sample_distinct(order, self.pairs, self.pairs + self.noise))
+        first = 1 + slots + jnp.arange(self.pairs)  # every pair before it is a token longer
+        noise, divider = self.classes["n"], self._divider
+        rest = jax.random.randint(fill, (divider - 1,), noise.start, noise.stop)
+        tokens = jnp.concatenate([jnp.array([BOS]), rest, jnp.full(4, EOS)])
+        tokens = tokens.at[first].set(keys).at[first + 1].set(values)
+        number = jax.random.randint(asked, (1,), 0, self.pairs)
+        query = jnp.array([divider + 1])
+        tokens = tokens.at[query].set(keys[number]).at[query + 1].set(values[number])
+        item = first[number]
+        roles = {
+            "bos": jnp.zeros_like(query),
+            "key": item,
+            "value": item + 1,
+            "divider": query - 1,
+            "query": query,
+            "answer": query + 1,
+        }
+        return Batch(
+            tokens=tokens,
+            query_positions=query,
+            targets=values[number],
+            weights=jnp.ones(1),
+            roles=roles | following(item, item + 1, divider),
+            lengths=jnp.asarray(self.max_length),
+        )
+
+    def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+        """Length, distance from key to query, and noise tokens after the asked pair."""
+        noise = self.classes["n"]
+        is_noise = (batch.tokens >= noise.start) & (batch.tokens < noise.stop)
+        after = jnp.arange(batch.tokens.shape[1])[None] > batch.roles["value"]
+        return super().properties(batch) | {
+            "noise": (is_noise & after).sum(axis=1, keepdims=True).astype(jnp.int32)
+        }

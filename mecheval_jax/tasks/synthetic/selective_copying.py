@@ -1,0 +1,114 @@
+"""Selective copying (Mamba, arXiv 2312.00752; MAD, arXiv 2403.17844).
+
+    <bos> n a n n b c n <eos> m m m
+
+Tokens to remember stand at random places among noise; after the divider the i-th marker ``m``
+asks for the i-th of them, and no answer stands in the document. Which tokens to keep depends on
+what they are and not on where they are, so that no fixed filter can do it. Tokens are drawn
+with replacement.
+
+Ids: pad 0, bos 1, eos 2 (the divider), then tokens ``c``, noise ``n``, the marker ``m``.
+
+Roles: ``bos``, ``value`` (the token that the query asks for), ``divider``, ``query`` (the
+marker). There is no key: only its number names a token.
+
+Chance is a uniform token of those that can be remembered.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Int, Key
+from mecheval_jax.errors import require_at_least
+from mecheval_jax.tasks.base import BOS, EOS, Batch, sample_distinct
+from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectiveCopying(SyntheticTask):
+    """The task.
+
+    Attributes:
+        copied: tokens to remember.
+        noise: noise tokens among them.
+        vocabulary: size of the class of tokens to remember.
+        noise_vocabulary: size of the class of noise.
+    """
+
+    copied: int = 8
+    noise: int = 24
+    vocabulary: int = 16
+    noise_vocabulary: int = 1
+
+    def __post_init__(self):
+        require_at_least(self, "task", ("copied", "noise_vocabulary"), 1)
+        require_at_least(self, "task", ("noise",), 0)
+        require_at_least(self, "task", ("vocabulary",), 2)
+
+    @property
+    def classes(self) -> dict[str, range]:
+        """Tokens to remember, noise, and the marker."""
+        return consecutive(c=self.vocabulary, n=self.noise_vocabulary, m=1)
+
+    def class_of(self, role: str) -> range:
+        """Ids that can stand at ``value``."""
+        del role
+        return self.classes["c"]
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles."""
+        return ("bos", "value", "divider", "query")
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """Roles whose token can be replaced."""
+        return ("value",)
+
+    @property
+    def max_length(self) -> int:
+        """Length of every document, which ends in the last marker."""
+        return 2 + self.noise + 2 * self.copied
+
+    @property
+    def read_length(self) -> int:
+        """All tokens: the last marker is asked."""
+        return self.max_length
+
+    def document(self, key: Key, split: str) -> Batch:
+        """One document; all splits draw alike."""
+        del split
+        order, draw, fill = jax.random.split(key, 3)
+        body = self.copied + self.noise
+        value = 1 + jnp.sort(sample_distinct(order, self.copied, body))
+        remembered, noise, marker = (self.classes[prefix] for prefix in "cnm")
+        copied = jax.random.randint(draw, (self.copied,), remembered.start, remembered.stop)
+        rest = jax.random.randint(fill, (body,), noise.start, noise.stop)
+        divider = 1 + body
+        query = divider + 1 + jnp.arange(self.copied)
+        tokens = jnp.concatenate(
+            [jnp.array([BOS]), rest, jnp.array([EOS]), jnp.full(self.copied, marker.start)]
+        )
+        return Batch(
+            tokens=tokens.at[value].set(copied),
+            query_positions=query,
+            targets=copied,
+            weights=jnp.ones(self.copied),
+            roles={
+                "bos": jnp.zeros_like(query),
+                "value": value,
+                "divider": jnp.full_like(query, divider),
+                "query": query,
+            },
+            lengths=jnp.asarray(self.max_length),
+        )
+
+    def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
+        """Length, distance from the token to its query, and the token's number."""
+        number = jnp.arange(self.copied)[None]
+        return super().properties(batch) | {
+            "distance": batch.query_positions - batch.roles["value"],
+            "number": jnp.broadcast_to(number, batch.targets.shape),
+        }

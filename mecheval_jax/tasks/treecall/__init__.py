@@ -1,0 +1,1 @@
+"""Associative Treecall: documents with the structure of a grammar."""

@@ -1,0 +1,1 @@
+"""Members of one shape, trained together as one program."""

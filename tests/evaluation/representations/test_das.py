@@ -1,0 +1,180 @@
+"""Distributed alignment search: it finds the subspace that is there, and its controls do not."""
+
+import functools
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.representations.counterfactuals import counterfactual, present
+from mecheval_jax.evaluation.representations.das import (
+    SUBSPACES,
+    SubspaceConfig,
+    align,
+    match_norms,
+    orthonormal,
+    subspace_rows,
+)
+from mecheval_jax.models.language_model import LanguageModel
+from tests.support import planted
+
+DOCUMENTS = 160
+DIMENSIONS = 7  # of the differences between 8 keys or 8 values
+SITE = "block_1/block_input"
+CONFIG = SubspaceConfig(DIMENSIONS, steps=80, learning_rate=0.05, batch_size=32)
+
+
+@functools.cache
+def documents():
+    return planted.documents(planted.TASK, DOCUMENTS)
+
+
+@functools.cache
+def pairs_of(variable):
+    return jax.jit(counterfactual, static_argnums=(0, 2))(
+        planted.TASK, documents(), variable, jax.random.key(0)
+    )
+
+
+def arrays(instance):
+    """The fields of a dataclass, in NumPy."""
+    return types.SimpleNamespace(**jax.tree.map(np.asarray, vars(instance)))
+
+
+# Catches documents that differ in more than the variable, an answer of the wrong document, and an
+# association that the base knows, where the answer would prove nothing.
+def test_counterfactuals():
+    batch, task = arrays(documents()), planted.TASK
+    rows = np.arange(DOCUMENTS)
+    for variable in task.corruptions:
+        pairs = arrays(pairs_of(variable))
+        position = batch.roles[variable][:, 0]
+        differs = pairs.base != pairs.source
+        assert differs.sum(axis=1).tolist() == [1] * DOCUMENTS
+        assert differs[rows, position].all()
+        np.testing.assert_array_equal(pairs.source, batch.tokens[:, : task.read_length])
+        np.testing.assert_array_equal(pairs.expected, batch.targets[:, 0])
+        assert pairs.valid.all()
+    pairs = arrays(pairs_of("association"))
+    for row in rows:
+        other = (row + 1) % DOCUMENTS
+        query = batch.query_positions[row, 0]
+        tokens = batch.tokens[row, : task.read_length].copy()
+        tokens[query] = batch.tokens[other, batch.query_positions[other, 0]]
+        np.testing.assert_array_equal(pairs.base[row], tokens)
+        np.testing.assert_array_equal(pairs.source[row], batch.tokens[other, : task.read_length])
+        assert pairs.expected[row] == batch.targets[other, 0]
+        known = {tokens[query], pairs.expected[row]} & set(tokens[:query])
+        assert pairs.valid[row] == (not known)
+        for role, positions in pairs.source_roles.items():
+            assert positions[row] == batch.roles[role][other, 0]
+    counted = present(pairs_of("association"), "next_key")
+    absent = (pairs.base_roles["next_key"] < 0) | (pairs.source_roles["next_key"] < 0)
+    np.testing.assert_array_equal(counted, pairs.valid & ~absent)
+
+
+# Catches a basis that is not orthonormal, or spans other columns than those it is given.
+def test_orthonormal():
+    free = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    basis = np.asarray(orthonormal(jnp.asarray(free)))
+    np.testing.assert_allclose(basis.T @ basis, np.eye(5), atol=1e-5)
+    np.testing.assert_allclose(basis @ (basis.T @ free), free, atol=1e-5)
+    assert (np.diagonal(basis.T @ free) > 0).all()  # a sign that jumps has no gradient
+
+
+# Catches a control that is weaker than what it is compared with, by its size alone.
+def test_match_norms():
+    draw = np.random.default_rng(0)
+    changes, like = draw.normal(size=(2, 4, 6)).astype(np.float32)
+    matched = np.asarray(match_norms(jnp.asarray(changes), jnp.asarray(like)))
+    norms = [np.linalg.norm(x, axis=1) for x in (matched, like, changes)]
+    np.testing.assert_allclose(norms[0], norms[1], rtol=1e-5)
+    np.testing.assert_allclose(matched / changes, (norms[1] / norms[2])[:, None].repeat(6, 1), 1e-4)
+
+
+def differences(variable):
+    """The directions in which the induction model keeps a variable at the value token."""
+    _, params, task = planted.induction()
+    embedding = np.asarray(params["token_embedding"]["embedding"], np.float64)
+    if variable == "value":
+        kept = embedding[task.first_value :]
+    else:  # layer 0 copies a token's identity into directions of the previous token
+        mixer = params["block_0"]["mixer"]
+        copied = np.asarray(mixer["v_proj"]["kernel"]) @ np.asarray(mixer["out_proj"]["kernel"])
+        kept = embedding[3 : task.first_value] @ copied
+    _, size, directions = np.linalg.svd(kept - kept.mean(axis=0))
+    assert size[DIMENSIONS - 1] > 1e3 * size[DIMENSIONS]
+    return directions[:DIMENSIONS]
+
+
+# Catches a search that moves the wrong rows, or finds a subspace of the wrong variable: the
+# induction model keeps value and key at the value token in subspaces that are known.
+@pytest.mark.parametrize("variable", ["key", "value"])
+def test_the_planted_subspace_is_found(variable):
+    config, params, _ = planted.induction()
+    found = align(LanguageModel(config), params, pairs_of(variable), SITE, "value", CONFIG)
+    np.testing.assert_allclose(found.basis.T @ found.basis, np.eye(DIMENSIONS), atol=1e-5)
+    accuracy = {name: correct.mean() for name, correct in found.correct.items()}
+    assert accuracy["learned"] > 0.95
+    assert accuracy["whole"] == 1
+    # A part of the key is enough where no other pair has it, whatever subspace brings it.
+    controls = {"key": ["none", "random_labels"]}
+    controls["value"] = [*controls["key"], "random_subspace"]
+    assert max(accuracy[name] for name in controls[variable]) < 0.35
+    other = {"key": "value", "value": "key"}[variable]
+    overlap = {v: ((differences(v) @ found.basis) ** 2).sum() for v in (variable, other)}
+    assert overlap[variable] > {"key": 0.25, "value": 0.7}[variable] * DIMENSIONS
+    assert overlap[other] < 0.15 * DIMENSIONS  # a random basis has 7 / 64 of each direction
+
+
+# Catches rows of another place or kind, documents counted that do not count, and associations
+# that do not move: all of the value token holds one, its key or the query nothing.
+def test_rows():
+    config, params, task = planted.induction()
+    arguments = (LanguageModel(config), params, task, documents(), [SITE], ("value", "next_key"))
+    table = pd.DataFrame(subspace_rows(*arguments, ("association",), CONFIG))
+    assert len(table) == 2 * len(SUBSPACES)
+    assert set(table["metric"]) == {"interchange_accuracy"}
+    value = table.set_index(["role", "subspace"])["value"]
+    assert value["value", "whole"] == 1
+    assert value["value", "none"] == value["next_key", "whole"] == 0
+    assert value["value", "learned"] > value["value", "random_subspace"]
+    assert value["value", "untrained_model"] < 0.35
+    for role in ("value", "next_key"):
+        counted = present(pairs_of("association"), role)[: DOCUMENTS // 4]
+        assert set(table[table["role"] == role]["documents"]) == {int(counted.sum())}
+
+
+# Catches mistakes that surface as shapes, or not at all.
+@pytest.mark.parametrize(
+    ("places", "options", "message"),
+    [
+        ({"sites": ["block_2/block_input"]}, {}, "unknown site"),
+        ({"roles": ("valu",)}, {}, "did you mean 'value'"),
+        ({"roles": ("answer",)}, {}, "'answer' lies after the query"),
+        ({"variables": ("pair",)}, {}, "unknown variable 'pair'.*key, value, association"),
+        ({}, {"dimensions": 65}, "64 channels: 65"),
+        ({}, {"dimensions": 0}, "dimensions is 0"),
+        ({}, {"test_share": 0.001}, "160 documents.*0.001"),
+        ({}, {"confidence": 1.0}, "confidence is 1.0"),
+        ({}, {"learning_rate": 0.0}, "learning_rate is 0.0"),
+    ],
+)
+def test_bad_requests(places, options, message):
+    config, params, task = planted.induction()
+    chosen = {"sites": [SITE], "roles": ("value",), "variables": ("key",)} | places
+    with pytest.raises(UserError, match=message):
+        list(
+            subspace_rows(
+                LanguageModel(config),
+                params,
+                task,
+                documents(),
+                **chosen,
+                config=SubspaceConfig(**options),
+            )
+        )

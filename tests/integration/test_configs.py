@@ -1,0 +1,224 @@
+"""Configs build, say what they mean, and survive being written down."""
+
+import dataclasses
+import importlib
+import json
+import pathlib
+import re
+
+import pytest
+
+from configs import documents, memory, multi_query_recall, quickstart, recall, treecall
+from configs.base import base
+from configs.study import ar_laptop, ar_two_layers, atr_two_layers
+from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import from_config
+from tests.support import small
+from tests.support.compilation import ROOT
+
+CONFIGS = (
+    recall,
+    treecall,
+    multi_query_recall,
+    memory,
+    documents,
+    quickstart,
+    ar_laptop,
+    ar_two_layers,
+    atr_two_layers,
+)
+
+
+def test_every_file_is_known_here():
+    """Catches a config file that no test builds."""
+    files = {p for p in (ROOT / "configs").rglob("*.py") if "def get_config" in p.read_text()}
+    assert files == {pathlib.Path(module.__file__) for module in CONFIGS}
+
+
+@pytest.mark.parametrize("module", CONFIGS)
+@pytest.mark.parametrize("argument", ["", "smoke=True"])
+def test_builds(module, argument):
+    """Catches a field that the config sets and the code does not have, or the reverse."""
+    experiment = from_config(module.get_config(argument))
+    if argument:
+        assert experiment.training.steps <= 50
+
+
+@pytest.mark.parametrize("module", CONFIGS)
+def test_sweeps_override_what_exists(module):
+    """Catches an override of a field that is not there, or a value that cannot be."""
+    overrides = module.sweep()
+    assert len(overrides) >= 2
+    assert len({json.dumps(o, sort_keys=True) for o in overrides}) == len(overrides)
+    for values in overrides:
+        config = module.get_config()
+        config.lock()
+        config.update_from_flattened_dict(values)
+        experiment = from_config(config).as_dict()
+        for path, value in values.items():
+            section, name = path.split(".")
+            assert experiment[section][name] == value
+
+
+@pytest.mark.parametrize("module", CONFIGS)
+def test_a_sweep_gives_what_the_arguments_give(module):
+    """Catches positions that a sweep leaves from the default mixer."""
+    for values in module.sweep():
+        config = module.get_config()
+        config.update_from_flattened_dict(values)
+        alone = module.get_config(f"mixer={values['model.mixer']}")
+        if values["training.learning_rate"] < 1e-2:
+            assert config.model.positions == alone.model.positions
+        else:
+            assert config.model.positions == "none"
+
+
+@pytest.mark.parametrize("task", memory.TASKS)
+def test_memory_tasks_build(task):
+    """Catches roles or corruptions that the task does not have, and a field it lacks."""
+    experiment = from_config(memory.get_config(f"task={task},smoke=True"))
+    assert experiment.task_name == task
+    assert set(memory.TASKS[task]) == {field.name for field in dataclasses.fields(experiment.task)}
+
+
+def test_every_field_is_commented():
+    """Catches a field that nobody explains."""
+    lines = (ROOT / "configs/base.py").read_text().splitlines()
+    fields = [i for i, line in enumerate(lines) if re.match(r"\s+config\.\w+\.\w+ = ", line)]
+    for i in fields:
+        assert "# " in lines[i] or lines[i - 1].lstrip().startswith("# "), lines[i]
+    assert len(fields) > 30
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("mixer=mambo", "'mambo'.*'mamba'"),
+        ("widht=3", "'widht'.*'width'"),
+        ("width=abc", "width=abc.*int"),
+        ("smoke=1", "smoke=1.*True or False"),
+        ("width", "name=value"),
+    ],
+)
+def test_mistakes_in_arguments(argument, message):
+    """Catches a typo that is ignored, or a message without what is valid."""
+    with pytest.raises(UserError, match=message):
+        from_config(recall.get_config(argument))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("model.mixer_options", {"heads": 3}, "64 is not divisible by 3 heads"),
+        ("model.mixer_options", {"d_cov": 3}, "no option 'd_cov'"),
+        ("model.mixer_options", {"heads": "x"}, "heads is 'x'"),
+        ("model.mixer_options", {"heads": 0}, "heads is 0: a whole number, at least 1"),
+        ("model.max_length", 8, "max_length 8"),
+        ("model.layers", 0, "layers is 0"),
+        ("task.pairs", 200, "200 pairs"),
+        ("task.name", "recal", "'recal'"),
+        ("training.decay", "cosin", "'cosin'.*'cosine'"),
+        ("training.steps", 0, "steps is 0"),
+        ("training.learning_rate", -1.0, "learning_rate is -1"),
+        ("training.training_batches", 0, "training_batches is 0"),
+        ("evaluation.directions", ("restor",), "'restor'.*'restore'"),
+        ("evaluation.split", "tests", "'tests'.*'test'"),
+        ("evaluation.confidence", 1.5, "confidence is 1.5"),
+    ],
+)
+def test_values_that_cannot_be(path, value, message):
+    """Catches a mistake that would surface only after compute is spent."""
+    sections = base().to_dict()
+    section, name = path.split(".")
+    sections[section][name] = value
+    if path == "task.pairs":
+        sections["task"]["key_vocabulary"] = 128
+    with pytest.raises(UserError, match=message):
+        from_config(sections)
+
+
+def test_missing_parts_are_named():
+    """Catches a KeyError for a config without a section or field."""
+    sections = base().to_dict()
+    del sections["training"]["steps"]
+    with pytest.raises(UserError, match="training lacks steps"):
+        from_config(sections)
+    del sections["training"]
+    with pytest.raises(UserError, match="'training'"):
+        from_config(sections)
+
+
+OPTIONS = {"model.mixer_options": {"heads": 2, "bias": True}}
+
+
+@pytest.mark.parametrize(
+    "config", [*(module.get_config() for module in CONFIGS), {"task.min_pairs": 1} | OPTIONS]
+)
+def test_written_down_and_read_again_is_the_same(config):
+    """Catches a value that JSON changes, such as a tuple or None."""
+    experiment = small.experiment(config) if isinstance(config, dict) else from_config(config)
+    written = json.loads(json.dumps(experiment.as_dict()))
+    assert from_config(written) == experiment
+    assert from_config(written).fingerprint() == experiment.fingerprint()
+    assert from_config(written).as_dict() == written
+
+
+FIELDS = [
+    (section, name)
+    for section, values in small.experiment().as_dict().items()
+    for name in values
+    if name != "name"
+]
+"""All but the name of the task: there is only one."""
+
+OTHER_WORDS = {
+    "mixer": "based",
+    "positions": "learned",
+    "feed_forward": "none",
+    "decay": "linear",
+    "split": "dev",
+    "min_pairs": 1,
+    "held_out": 0.3,
+    "training_batches": 3,
+    "mixer_options": {"heads": 2},
+    "dtype": "bfloat16",
+    "activation": "silu",
+    "norm": "rms",
+    "output_norm": "rms",
+    "roles": ["key"],
+    "corruptions": ["value"],
+    "directions": ["restore"],
+    "beta2": 0.9,
+    "target_accuracy": 0.5,
+    "remat": "full",
+}
+
+
+@pytest.mark.parametrize(("section", "name"), FIELDS)
+def test_fingerprint_sees_what_the_model_depends_on(section, name):
+    """Catches a fingerprint that ignores a field, or minds the evaluation."""
+    written = small.experiment({"evaluation.roles": ("key", "value")}).as_dict()
+    value = written[section][name]
+    if name in OTHER_WORDS:
+        changed = OTHER_WORDS[name]
+    elif isinstance(value, bool):
+        changed = not value
+    else:
+        changed = value + (1 if isinstance(value, int) else 0.01)
+    before = from_config(written).fingerprint()
+    written[section][name] = changed
+    after = from_config(written).fingerprint()
+    assert (after == before) == (section == "evaluation")
+
+
+def test_configs_import_without_side_effects():
+    """Catches a config that runs something when it is imported."""
+    for module in CONFIGS:
+        assert importlib.reload(module).get_config.__doc__
+
+
+def test_a_reverse_task_builds():
+    """Catches default roles that a variant of the task does not have."""
+    sections = base().to_dict()
+    sections["task"]["reverse"] = True
+    assert from_config(sections).task.reverse

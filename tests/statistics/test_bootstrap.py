@@ -1,0 +1,306 @@
+"""Intervals: Wilson's, and the paired bootstrap of a ratio of means."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.patching.attribution import Scores
+from mecheval_jax.statistics.bootstrap import (
+    Bootstrap,
+    Estimate,
+    accuracy_interval,
+    bca_interval,
+    bootstrap_weights,
+    wilson,
+)
+from mecheval_jax.statistics.false_discovery import discoveries, p_value
+from tests.support import planted
+
+SITE = "block_1/block_input"
+
+
+def scores_of(clean, corrupted, restored, resamples=400, seed=0, **grid):
+    grid = planted.fabricated_grid(clean, corrupted, {(SITE, "value"): restored}, **grid)
+    return Scores(grid, EvaluationConfig(resamples=resamples, seed=seed))
+
+
+def attribution(scores, role="value", direction="restore"):
+    return scores.cell(SITE, direction, "key", role)["attribution"]
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1.0),
+        (81, 263, 0.2553, 0.3662),
+    ],
+)
+def test_wilson_against_published_values(successes, trials, low, high):
+    """Catches the Wald interval, and one with the continuity correction.
+
+    81 of 263 is the example of Newcombe (1998), table I, method 3.
+    """
+    assert wilson(float(successes), trials) == pytest.approx((low, high), abs=6e-5)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_wilson_against_scipy(confidence):
+    """Catches a one-sided quantile, or a confidence that is ignored."""
+    for trials in (1, 7, 320):
+        for successes in {0, 1, trials // 3, trials - 1, trials}:
+            theirs = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, "wilson")
+            ours = wilson(float(successes), trials, confidence)
+            assert ours == pytest.approx(tuple(theirs), abs=1e-12)
+
+
+def test_wilson_at_none_and_all():
+    """Catches a share that rounding puts outside its own interval."""
+    for trials in range(1, 200):
+        assert wilson(0.0, trials)[0] == 0.0
+        assert wilson(float(trials), trials)[1] == 1.0
+
+
+def test_wilson_of_nothing():
+    """Catches a division by zero, or certainty, where nothing was tried."""
+    assert wilson(0.0, 0) == (0.0, 1.0)
+
+
+def test_weights_are_resampled_documents():
+    """Catches weights that do not sum to 1, that are not counts, or that are one-sided."""
+    weights = bootstrap_weights([20], 3000, seed=3)
+    assert weights.shape == (3000, 20)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
+    counts = weights * 20
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-9)
+    # A multinomial count of 20 draws from 20: mean 1, variance 19/20.
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.1)
+    assert counts.var() == pytest.approx(19 / 20, abs=0.02)
+
+
+def test_weights_depend_on_the_seed_alone():
+    """Catches resamples from global random state: no table could be reproduced."""
+    first, again, other = (bootstrap_weights([10], 50, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_weights_of_several_runs_resample_runs_first():
+    """Catches documents of all runs drawn from one pot: a run is then never left out."""
+    weights = bootstrap_weights([30, 10, 20], 4000, seed=5)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-12)
+    of_run = np.add.reduceat(weights, [0, 30, 40], axis=1) * 3
+    np.testing.assert_allclose(of_run, of_run.round(), atol=1e-9)  # times that a run is drawn
+    assert (of_run == 0).mean() == pytest.approx((2 / 3) ** 3, abs=0.02)
+    # Documents of one run that is drawn once: multinomial of its own size.
+    once = weights[of_run[:, 1] == 1, 30:40] * 3 * 10
+    assert once.var() == pytest.approx(9 / 10, abs=0.05)
+
+
+def test_an_unbiased_interval_is_that_of_the_percentiles():
+    """Catches a tail on one side only, and samples without a value that spoil the rest."""
+    samples = np.concatenate([np.arange(101.0), [np.nan] * 40])
+    assert bca_interval(samples, 50.0, confidence=0.9) == pytest.approx((5, 95))
+    assert bca_interval(samples, 50.0, confidence=0.5) == pytest.approx((25, 75))
+    assert np.isnan(bca_interval(samples, np.nan)).all()
+
+
+def test_the_interval_against_scipys():
+    """Catches a bias or an acceleration of the wrong sign: both are large here."""
+    values = np.random.default_rng(4).exponential(size=25) ** 2
+    bootstrap = Bootstrap([25], 20_000, seed=0)
+    ours = bootstrap.mean(values, np.ones(25, bool))
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+    ).confidence_interval
+    spread = ours.samples.std()
+    assert ours.interval(0.95) == pytest.approx(tuple(theirs), abs=0.12 * spread)
+    percentiles = np.quantile(ours.samples, (0.025, 0.975))
+    assert ours.interval(0.95)[1] > percentiles[1] + 0.3 * spread
+
+
+def test_interval_of_a_mean_is_that_of_theory():
+    """Catches a spread that is too wide or too narrow by a factor of documents."""
+    values = np.random.default_rng(0).uniform(size=400)
+    scores = scores_of(values, 0 * values, values, resamples=4000)
+    low, high = scores.bootstrap.mean(values, np.ones(400, bool)).interval(0.95)
+    error = values.std() / np.sqrt(400)
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def population(draw, documents):
+    """Probabilities whose documents differ much more than their runs do.
+
+    Every document has a strength; means are 0.5 (clean), 0.05 (corrupted), and the
+    patched run restores 0.6 of the gap on average.
+    """
+    strength = draw.uniform(size=documents)
+    share = draw.uniform(0.4, 0.8, size=documents)
+    clean, corrupted = strength, 0.1 * strength
+    return clean, corrupted, corrupted + share * (clean - corrupted)
+
+
+def test_the_interval_of_a_ratio_covers_the_truth():
+    """Catches unpaired resampling (it always covers), and too few or too small samples."""
+    draw, truth, covered, widths = np.random.default_rng(7), 0.6, [], []
+    for repeat in range(300):
+        scores = scores_of(*population(draw, 60), seed=repeat)
+        low, high = attribution(scores).interval(0.95)
+        covered.append(low <= truth <= high)
+        widths.append(high - low)
+    # 300 repeats: 0.95 with a standard error of 0.013.
+    assert 0.90 <= np.mean(covered) <= 0.985
+    # The delta method for these documents: 1.96 x 2 x 0.133 / sqrt(60), unpaired 0.35.
+    assert np.mean(widths) == pytest.approx(0.068, abs=0.015)
+
+
+def sparse(draw, documents):
+    """Documents of which a fifth is not restored at all, and a tenth has no gap to speak of."""
+    clean = np.where(draw.uniform(size=documents) < 0.9, 0.95, 0.05)
+    corrupted = np.minimum(np.where(draw.uniform(size=documents) < 0.1, 0.5, 0.02), clean)
+    return clean, corrupted, np.where(draw.uniform(size=documents) < 0.8, clean, corrupted)
+
+
+@pytest.mark.parametrize(
+    ("draw_from", "documents", "truth"), [(population, 320, 0.6), (sparse, 320, 0.8)]
+)
+def test_coverage_of_1000_draws(draw_from, documents, truth):
+    """Catches an interval that is not what it says: 93 to 97 % of 1,000 cover the truth."""
+    draw, covered = np.random.default_rng(11), 0
+    # One set of resampled documents will do: those of the population are new in every draw.
+    bootstrap, everyone = Bootstrap([documents], 600, seed=0), np.ones(documents, bool)
+    for _ in range(1000):
+        clean, corrupted, restored = draw_from(draw, documents)
+        estimate = bootstrap.ratio(restored - corrupted, clean - corrupted, everyone)
+        low, high = estimate.interval(0.95)
+        covered += low <= truth <= high
+    assert 930 <= covered <= 970
+
+
+def test_coverage_over_runs():
+    """Catches intervals over documents alone, which are blind to what differs between seeds."""
+    draw, runs, documents = np.random.default_rng(2), 12, 40
+    bootstrap, everyone = Bootstrap([documents] * runs, 400, seed=0), np.ones(480, bool)
+    alone = Bootstrap([480], 400, seed=0)
+    covered = np.zeros(2)
+    for _ in range(300):
+        shares = np.repeat(draw.normal(0.5, 0.2, runs), documents)
+        gap = draw.uniform(0.5, 1, 480)
+        effect = gap * (shares + draw.normal(0, 0.1, 480))
+        for i, resampled in enumerate((bootstrap, alone)):
+            low, high = resampled.ratio(effect, gap, everyone).interval(0.95)
+            covered[i] += low <= 0.5 <= high
+    by_runs, by_documents = covered / 300
+    assert 0.88 <= by_runs <= 0.98
+    assert by_documents < 0.5
+
+
+# Significance.
+
+
+def test_false_discoveries_against_the_definition():
+    """Catches Bonferroni, Holm, and a step-up that stops at the first failure."""
+    p = np.array([0.039, 0.001, 0.041, np.nan, 0.008, 0.042, 0.6, 0.06])
+    #  sorted 0.001 0.008 0.039 0.041 0.042 | 0.06 0.6: i q / m = 0.0071 i; 0.039 > 0.0214.
+    np.testing.assert_array_equal(
+        discoveries(p), [False, True, False, False, True, False, False, False]
+    )
+    known = p[~np.isnan(p)]
+    theirs = scipy.stats.false_discovery_control(known, method="bh")
+    for rate in (0.01, 0.05, 0.08, 0.5):
+        np.testing.assert_array_equal(discoveries(known, rate), theirs <= rate)
+    assert not discoveries(np.array([np.nan])).any()
+    assert not discoveries(np.zeros(0)).any()
+
+
+def test_the_rate_of_false_discoveries():
+    """Catches p-values that are too small: null cells of a grid that are called significant."""
+    draw, false, found = np.random.default_rng(0), 0, 0
+    bootstrap, everyone = Bootstrap([320], 400, seed=0), np.ones(320, bool)
+    for _ in range(40):
+        # 20 cells where nothing happens, and 20 with an effect of 3 standard errors and more.
+        effects = draw.normal(0, 0.2, (40, 320))
+        effects[20:] += 0.2 * draw.uniform(3, 8, (20, 1)) / np.sqrt(320)
+        p = np.array([p_value(bootstrap.mean(effect, everyone)) for effect in effects])
+        called = discoveries(p)
+        false, found = false + called[:20].sum(), found + called.sum()
+    assert false / found < 0.05
+    assert found > 0.8 * 40 * 20
+
+
+def test_a_rounding_error_is_not_significant():
+    """Catches cells in which nothing happened, to seven digits, on every document alike."""
+    same = np.full(50, 3e-7)
+    assert p_value(Bootstrap([50], 100, 0).mean(same, np.ones(50, bool))) == 1
+    assert p_value(Estimate(0.5, np.full(100, 0.5), 50)) == 0
+    assert np.isnan(p_value(Estimate(np.nan, np.full(100, np.nan), 0)))
+
+
+def test_higher_confidence_is_wider():
+    """Catches an interval that does not ask for its confidence."""
+    estimate = attribution(scores_of(*population(np.random.default_rng(0), 60)))
+    (low, high), (lower, higher) = estimate.interval(0.5), estimate.interval(0.99)
+    assert lower < low < estimate.value < high < higher
+
+
+@pytest.mark.parametrize(("restored", "value"), [("clean", 1.0), ("corrupted", 0.0)])
+def test_resampling_is_paired(restored, value):
+    """Catches clean, corrupted and patched runs resampled apart: a certain ratio gets a width."""
+    clean, corrupted, _ = population(np.random.default_rng(1), 40)
+    runs = {"clean": clean, "corrupted": corrupted}
+    estimate = attribution(scores_of(clean, corrupted, runs[restored]))
+    assert estimate.value == pytest.approx(value, abs=1e-12)
+    np.testing.assert_allclose(estimate.interval(0.95), value, atol=1e-12)
+
+
+def test_the_value_is_that_of_the_documents_themselves():
+    """Catches the mean of the bootstrap reported in place of the estimate."""
+    clean, corrupted, restored = population(np.random.default_rng(2), 11)
+    scores = scores_of(clean, corrupted, restored, resamples=3)
+    expected = (restored.mean() - corrupted.mean()) / (clean.mean() - corrupted.mean())
+    assert attribution(scores).value == pytest.approx(expected, abs=1e-12)
+
+
+def test_resamples_without_any_document_are_left_out():
+    """Catches a role that few documents have turning the whole interval into NaN."""
+    documents = 6
+    present = np.ones((4, documents), bool)
+    present[1, 1:] = False  # `value` exists in the first document only
+    clean = np.linspace(0.5, 1, documents)
+    scores = scores_of(clean, 0 * clean, 0.5 * clean, present=present)
+    estimate = attribution(scores)
+    assert np.isnan(estimate.samples).any()
+    assert estimate.documents == 1
+    np.testing.assert_allclose(estimate.interval(0.95), 0.5, atol=1e-12)
+
+
+def test_a_mean_is_over_the_documents_of_the_role_in_every_resample():
+    """Catches sums divided by all resampled documents, which absent ones then pull down."""
+    present = np.arange(12) % 3 > 0
+    values = np.where(present, 0.7, 100.0)
+    scores = scores_of(values, values, values)
+    estimate = scores.bootstrap.mean(values, present)
+    assert (estimate.value, estimate.documents) == (pytest.approx(0.7), 8)
+    np.testing.assert_allclose(estimate.samples, 0.7, atol=1e-12)
+
+
+def test_answers_to_one_document_are_no_independent_trials():
+    """Catches Wilson's interval on 80 answers that are 20 documents' alike."""
+    boot = Bootstrap([20], 2000, 0)
+    right = np.repeat([4.0, 0.0], [14, 6])
+    (low, high), samples = accuracy_interval(right, np.full(20, 4.0), 0.95, boot)
+    once, _ = accuracy_interval(right / 4, np.ones(20), 0.95, boot)
+    assert once == wilson(14.0, 20)
+    assert high - low > 0.9 * (once[1] - once[0])
+    assert high - low > 1.5 * (wilson(56.0, 80)[1] - wilson(56.0, 80)[0])
+    assert samples.std() == pytest.approx(np.sqrt(0.7 * 0.3 / 20), rel=0.1)
+    # Where all are right documents count, and replicates are not all alike.
+    interval, samples = accuracy_interval(np.full(20, 4.0), np.full(20, 4.0), 0.95, boot)
+    assert interval == wilson(20.0, 20)
+    assert samples.mean() == pytest.approx(20.5 / 21, abs=0.005)
+    # One number of answers to each document does as well as another, and none is no document.
+    asked = np.where(np.arange(20) < 14, 4.0, 0.0)
+    assert accuracy_interval(asked, asked, 0.95, boot)[0] == wilson(14.0, 14)

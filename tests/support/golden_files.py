@@ -1,0 +1,67 @@
+"""The golden arrays: outputs of the reference study's own modules on seeded inputs.
+
+`tests/golden/` holds copies of them. They came from the reference implementation (its
+pinned mixers and mamba_ssm 2.2.4) and were reproduced independently in NumPy. They are
+facts about another program: no change of ours is a reason to update them.
+"""
+
+import numpy as np
+
+from tests.support.compilation import ROOT
+
+FOLDER = ROOT / "tests" / "golden"
+
+LIMIT = {"max_length": 64}
+MIXERS = {
+    "attention_d16_h1": ("attention", {"width": 16}),
+    "attention_d32_h2_bias": ("attention", {"width": 32, "heads": 2, "bias": True}),
+    "base_conv_k3_d16": ("base_conv", {"width": 16, "kernel": 3, **LIMIT}),
+    "base_conv_k1_d16": ("base_conv", {"width": 16, "kernel": 1, **LIMIT}),
+    "base_conv_k4_d32": ("base_conv", {"width": 32, "kernel": 4, **LIMIT}),
+    "base_conv_k3_act_d16": (
+        "base_conv",
+        {"width": 16, "kernel": 3, "activation": True, **LIMIT},
+    ),
+    "base_conv_implicit_d16": ("base_conv", {"width": 16, "kernel": "implicit", **LIMIT}),
+    "hyena_d16": ("hyena", {"width": 16, **LIMIT}),
+    "hyena_bias_d16": ("hyena", {"width": 16, "skip": True, **LIMIT}),
+    "h3_d16": ("h3", {"width": 16, **LIMIT}),
+    "h3_d32_hd1_n8": ("h3", {"width": 32, "head_dim": 1, "d_state": 8, **LIMIT}),
+    "based_d16_h1": ("based", {"width": 16}),
+    "based_d32_h2": ("based", {"width": 32, "heads": 2}),
+    "based_linear_view_d16": ("based", {"width": 16, "backend": "chunked"}),
+    "hybrid_layer0_d16": ("base_conv", {"width": 16, "kernel": 3, **LIMIT}),
+    "hybrid_layer1_d16": ("based", {"width": 16}),
+    "rwkv4_layer0_d16": ("rwkv4", {"width": 16, "layer": 0, "layers": 2}),
+    "rwkv4_layer1_d16": ("rwkv4", {"width": 16, "layer": 1, "layers": 2}),
+    "delta_net_d32_h2": ("delta_net", {"width": 32, "heads": 2}),
+    "gated_delta_net_d32_h2": ("gated_delta_net", {"width": 32, "heads": 2}),
+    "gla_d32_h2": ("gla", {"width": 32, "heads": 2}),
+    "retnet_d32_h2": ("retnet", {"width": 32, "heads": 2}),
+    "mamba_d16": ("mamba", {"width": 16}),
+    "mamba_d32_dconv3": ("mamba", {"width": 32, "d_conv": 3}),
+    "mamba_d16_bias": ("mamba", {"width": 16, "bias": True}),
+    "mamba_without_conv_d16": ("mamba", {"width": 16, "d_conv": 0}),
+    "mamba_no_causal_conv1d_d16": ("mamba", {"width": 16, "d_conv": 1}),
+    "mamba2_d32": ("mamba2", {"width": 32}),
+    "mamba2_d32_hd16_n16_g2": (
+        "mamba2",
+        {"width": 32, "head_dim": 16, "d_state": 16, "groups": 2},
+    ),
+}
+"""Name and fields of the mixer of each file; all but the explicit long convolution."""
+
+LANGUAGE_MODELS = ("attention", "based", "hyena", "mamba")
+
+
+def load(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The state dict and the other arrays of one file, e.g. ``mixer__mamba_d16``."""
+    arrays = dict(np.load(FOLDER / f"{name}.npz"))
+    state = {n.removeprefix("sd/"): a for n, a in arrays.items() if n.startswith("sd/")}
+    return state, {n: a for n, a in arrays.items() if not n.startswith("sd/")}
+
+
+def relative_error(ours, theirs) -> float:
+    """max |ours - theirs| / max |theirs|."""
+    theirs = np.asarray(theirs)
+    return float(np.abs(np.asarray(ours) - theirs).max() / np.abs(theirs).max())

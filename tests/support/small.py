@@ -1,0 +1,115 @@
+"""Experiments that train in seconds, and the programs that the tests start."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs.base import base
+from mecheval_jax.experiment import Experiment, from_config
+from tests.support.compilation import ROOT, settings
+
+MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
+HYBRIDS = ("h3,s4d,mamba2,delta_net", "gated_delta_net,gla,retnet,rwkv4,lstm")
+"""The other mixers, several in one model: one program to compile for all of them."""
+
+TASK = {"task.pairs": 2, "task.key_vocabulary": 8, "task.value_vocabulary": 8}
+SMALL = TASK | {
+    "model.width": 16,
+    "model.max_length": 16,
+    "training.batch_size": 8,
+    "training.steps": 20,
+    "training.evaluate_every": 10,
+    "training.evaluation_documents": 16,
+    "training.checkpoint_every": 10,
+    "training.steps_per_dispatch": 5,
+    "evaluation.documents": 16,
+    "evaluation.resamples": 100,
+}
+"""What differs from `configs.base`: 2 pairs of 8 keys and values, two layers of width 16."""
+
+ONE_LAYER = {"model.layers": 1, "model.feed_forward": "none"}
+"""For tests that look at the loop and not at the model: it compiles in little time."""
+
+
+def experiment(changes: Mapping[str, Any] | None = None, /, **training: Any) -> Experiment:
+    """A small experiment, with some fields changed: paths, or names of training fields.
+
+    ``task`` alone changes the whole section.
+    """
+    config = base()
+    values = SMALL | dict(changes or {}) | {f"training.{n}": v for n, v in training.items()}
+    if "task" in values:
+        config.task = ConfigDict(values.pop("task"))
+        values = {path: v for path, v in values.items() if path not in TASK}
+    for path, value in values.items():
+        section, name = path.split(".")
+        config[section][name] = value
+    return from_config(config)
+
+
+def flags(changes: Mapping[str, Any]) -> list[str]:
+    """Changes as they are written on a command line."""
+    return [f"--config.{path}={value}" for path, value in changes.items()]
+
+
+def process(arguments: list[str], **environment: str) -> dict[str, Any]:
+    """What starts Python at the repository's root, compiling as the tests do."""
+    return {
+        "args": [sys.executable, *arguments],
+        "cwd": ROOT,
+        "env": os.environ | environment | settings(environment.get("XLA_FLAGS", "")),
+        "text": True,
+    }
+
+
+def heed_signals() -> None:
+    """Do what programs of a terminal do on SIGINT and SIGHUP: as the `preexec_fn` of a process.
+
+    Those of a shell's background, or of nohup, ignore them, and so do all that they start.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def start(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run such a process to its end."""
+    how = process(arguments, **environment)
+    return subprocess.run(**how, capture_output=True, timeout=600, check=False)
+
+
+def assert_same_bits(ours: Any, theirs: Any) -> None:
+    """Two trees hold the same numbers, bit for bit."""
+    a, b = (jax.tree.leaves_with_path(tree) for tree in (ours, theirs))
+    assert [path for path, _ in a] == [path for path, _ in b]
+    for (path, left), (_, right) in zip(a, b, strict=True):
+        left, right = (_numbers(leaf) for leaf in (left, right))
+        assert left.dtype == right.dtype, jax.tree_util.keystr(path)
+        assert left.tobytes() == right.tobytes(), jax.tree_util.keystr(path)
+
+
+def _numbers(leaf: Any) -> np.ndarray:
+    is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+class Recorder:
+    """Training hooks that keep everything."""
+
+    def __init__(self):
+        self.rows, self.messages = [], []
+
+    def record(self, values):
+        self.rows.append(dict(values))
+
+    def advance(self, step, note):
+        del step, note
+
+    def say(self, message):
+        self.messages.append(message)

@@ -1,0 +1,106 @@
+"""The folder of a sweep as one leaves it, without any training."""
+
+import itertools
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from configs.arguments import positions
+from configs.base import base
+from mecheval_jax.store.run_folder import write_json
+from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
+from mecheval_jax.sweeps.plan import plan
+from mecheval_jax.sweeps.results import member_rows, table_of
+from tests.support.small import SMALL
+
+FLOOR = 0.25
+PROVENANCE = {
+    "commit": "abc123",
+    "arguments": ["--config=configs/recall.py:width=16", "--workdir=a b"],
+}
+
+
+def make_sweep(
+    path: pathlib.Path,
+    accuracies: Mapping[str, Mapping[tuple[float, int], float]],
+    unfinished: Sequence[str] = (),
+    diverged: Mapping[int, int] | None = None,
+    stopped: Mapping[int, int] | None = None,
+    verdicts: Mapping[int, str] | None = None,
+) -> SweepFolder:
+    """Write all that `collect` and the report read.
+
+    Args:
+        path: of the folder.
+        accuracies: mixer -> (learning rate, seed) -> of that member; a group for each mixer.
+        unfinished: mixers whose group failed half-way.
+        diverged, stopped: member -> step.
+        verdicts: member -> its verdict.
+    """
+    config = base()
+    for field, value in SMALL.items():
+        section, name = field.split(".")
+        config[section][name] = value
+    chosen = [
+        ({"model.mixer": mixer, "model.positions": positions(mixer)}, rate, seed, accuracy)
+        for mixer, of in accuracies.items()
+        for (rate, seed), accuracy in of.items()
+    ]
+    sweep = plan(
+        config,
+        [
+            {**model, "training.learning_rate": rate, "training.seed": seed}
+            for model, rate, seed, _ in chosen
+        ],
+    )
+    folder = SweepFolder(path)
+    path.mkdir(parents=True)
+    write_json(folder.sweep, sweep.as_dict())
+    write_json(folder.provenance, PROVENANCE)
+    diverged, stopped, verdicts = diverged or {}, stopped or {}, verdicts or {}
+    for group in sweep.groups:
+        open_group = folder.group(group.name)
+        whole = group.experiments[0].model.mixer not in unfinished
+        steps = group.experiments[0].training.steps
+        open_group.write_status(
+            GroupStatus(
+                "finished" if whole else "failed",
+                len(group.members),
+                steps if whole else steps // 2,
+                steps,
+                best_accuracy=0.5,
+                error="" if whole else "out of <memory>",
+                attempts=1,
+            )
+        )
+        rows, written = [], []
+        for number, experiment in zip(group.members, group.experiments, strict=True):
+            accuracy = chosen[number][-1]
+            end = min(diverged.get(number, steps), stopped.get(number, steps))
+            metrics = [
+                {"step": step, "split": split, "member": number, "loss": 1 - share}
+                | {"accuracy": share}
+                for step, split in itertools.product(range(0, end + 1, 5), ("train", "dev"))
+                for share in [accuracy * step / max(end, 1)]
+            ]
+            written += metrics
+            summary = {
+                "accuracy": accuracy,
+                "accuracy_low": max(accuracy - 0.07, 0.0),
+                "accuracy_high": min(accuracy + 0.07, 1.0),
+                "likelihood": accuracy,
+                "loss": 1 - accuracy,
+                "floors": {"best": FLOOR},
+                "step": end,
+            }
+            summary |= {"diverged_at": diverged[number]} if number in diverged else {}
+            summary |= {"stopped_at": stopped[number]} if number in stopped else {}
+            if number in verdicts:
+                verdict = verdicts[number]
+                summary |= {"verdict": verdict, "probabilities": {verdict: 0.9}}
+            rows += member_rows(number, group.name, experiment, summary, metrics)
+        open_group.metrics.write_text("".join(f"{json.dumps(row)}\n" for row in written))
+        if whole:
+            open_group.table.write_text(table_of(rows).to_csv(index=False))
+            write_json(open_group.path / "strategy.json", {"kind": "vmap", "at_once": 6})
+    return folder

@@ -1,0 +1,289 @@
+"""Who runs which groups of a sweep, and what becomes of those that fail."""
+
+import os
+import pathlib
+import signal
+import stat
+import subprocess
+import threading
+import time
+
+import pytest
+
+from mecheval_jax.command_line import REQUEUE
+from mecheval_jax.errors import Interrupted, UserError
+from mecheval_jax.sweeps.launchers import (
+    Command,
+    check_launcher,
+    launch_jobs,
+    parse_parameters,
+    parse_shard,
+    run_with_retries,
+    share,
+)
+from tests.support import small
+
+
+def test_shards_are_counted_as_slurm_does():
+    """Catches a last shard that is refused, or one that nobody takes."""
+    assert [parse_shard(f"{i}/3") for i in range(3)] == [(0, 3), (1, 3), (2, 3)]
+    for text in ("3/3", "1", "1/", "/3", "-1/3", "a/3", "0/0", "1/3/5", ""):
+        with pytest.raises(UserError, match="from 0 to n - 1"):
+            parse_shard(text)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_are_all_and_no_group_twice(count):
+    """Catches groups that no shard, or two, would train; and all dear ones in one shard."""
+    costs = {"a": 50, "b": 40, "c": 30, "d": 30, "e": 10}
+    shares = [share(costs, (index, count)) for index in range(count)]
+    assert sorted(name for names in shares for name in names) == list(costs)
+    loads = [sum(costs[name] for name in names) for names in shares]
+    assert max(loads) - min(loads) <= max(costs.values())
+    assert all(names == [name for name in costs if name in names] for names in shares)
+    if count == 2:
+        assert sorted(loads) == [80, 80]
+    assert share(costs, (10**12 - 1, 10**12)) == []
+
+
+def failing(times, error=RuntimeError):
+    calls = []
+
+    def task():
+        calls.append(len(calls))
+        if len(calls) <= times:
+            raise error("out of\nmemory")
+
+    return task, calls
+
+
+def test_retries():
+    """Catches one try too many or too few, and failures that nobody hears of."""
+    said = []
+    task, calls = failing(2)
+    assert run_with_retries("g1", task, 2, said.append) is None
+    assert len(calls) == 3
+    assert said == [
+        "g1 failed (RuntimeError: out of memory); 2 retries left",
+        "g1 failed (RuntimeError: out of memory); 1 retry left",
+    ]
+    task, calls = failing(9)
+    error = run_with_retries("g1", task, 1, said.append)
+    assert isinstance(error, RuntimeError)
+    assert len(calls) == 2
+
+
+def test_what_is_not_retried():
+    """Catches a user's mistake made again, and a preempted program that goes on."""
+    said = []
+    task, calls = failing(9, UserError)
+    assert isinstance(run_with_retries("g1", task, 3, said.append), UserError)
+    assert len(calls) == 1
+    for error in (Interrupted, KeyboardInterrupt, SystemExit):
+        task, calls = failing(9, error)
+        with pytest.raises(error):
+            run_with_retries("g1", task, 3, said.append)
+        assert len(calls) == 1
+
+
+def test_parameters_of_slurm():
+    """Catches a number that stays a string, and a misspelt name that Slurm never sees."""
+    text = "partition=gpu,gpus_per_node=8,timeout_min=720,mem_gb=0.5,exclusive=True"
+    assert parse_parameters(text) == {
+        "slurm_partition": "gpu",
+        "gpus_per_node": 8,
+        "timeout_min": 720,
+        "mem_gb": 0.5,
+        "slurm_exclusive": True,
+    }
+    assert parse_parameters("") == {}
+    for wrong, words in (("partitoin=gpu", "'partition'"), ("nodes=two", "no int"), ("qos", "qos")):
+        with pytest.raises(UserError, match=words):
+            parse_parameters(wrong)
+
+
+def test_mistakes_in_launchers(monkeypatch):
+    """Catches a launcher that fails only once it launches."""
+    with pytest.raises(UserError, match=r"'slrum'.*'slurm'"):
+        check_launcher("slrum")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="needs sbatch"):
+        check_launcher("slurm")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install submitit"):
+        check_launcher("local")
+    check_launcher("none")
+
+
+def test_jobs_on_this_machine(tmp_path, monkeypatch):
+    """Catches a failed job taken for a finished one, and devices that submitit hides."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    seen = tmp_path / "seen"
+    commands = {
+        "good": ["bash", "-c", f"echo $CUDA_VISIBLE_DEVICES > {seen}; echo hello"],
+        "bad": ["bash", "-c", "exit 3"],
+        "killed": ["bash", "-c", "kill -9 $$"],
+        "stopped": ["bash", "-c", f"exit {REQUEUE}"],
+    }
+    said = []
+    ends = launch_jobs(commands, "local", tmp_path / "jobs", said.append, at_once=4)
+    assert {end.name: (end.state, end.code) for end in ends} == {
+        "good": ("finished", 0),
+        "bad": ("failed", 3),
+        "killed": ("failed", -9),
+        "stopped": ("preempted", REQUEUE),
+    }
+    assert seen.read_text() == "3\n"
+    (good,) = (end for end in ends if end.name == "good")
+    assert "hello" in good.log.read_text()
+    assert len(said) == 8  # the start and the end of each
+    assert any(line.startswith("bad: failed (job") and "exit code 3" in line for line in said)
+
+
+@pytest.mark.parametrize("how", ["interrupted", "stopped"])
+def test_jobs_end_with_who_waits_for_them(tmp_path, how):
+    """Catches jobs that train on alone, and jobs killed while they save."""
+    saved, ready, said = tmp_path / "saved", tmp_path / "ready", []
+
+    def wait_for_the_job():
+        while not ready.exists():
+            time.sleep(0.02)
+        return True
+
+    def hear(line):
+        said.append(line)
+        if how == "interrupted" and len(said) == 1:
+            wait_for_the_job()
+            raise KeyboardInterrupt
+
+    # Longer than the second that submitit leaves.
+    script = (
+        f"trap 'sleep 1.5; echo saved > {saved}; exit {REQUEUE}' TERM; "
+        f"touch {ready}; while true; do sleep 0.05; done"
+    )
+    # As in a shell's background, where a program and its children ignore it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt if how == "interrupted" else Interrupted):
+            launch_jobs(
+                {"g1": ["bash", "-c", script]}, "local", tmp_path / "jobs", hear,
+                stop=lambda: how == "stopped" and len(said) > 0 and wait_for_the_job(),
+            )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert saved.read_text() == "saved\n"
+    assert "saved" in said[-1]
+
+
+def test_a_terminal_that_is_closed(tmp_path):
+    """Catches a program that nobody waits for any more, and that keeps its group for itself."""
+    saved, ready = tmp_path / "saved", tmp_path / "ready"
+    script = (
+        f"trap 'echo saved > {saved}; exit 0' TERM; touch {ready}; while true; do sleep 0.05; done"
+    )
+    command = f"Command(['bash', '-c', {script!r}])()"
+    job = f"from mecheval_jax.sweeps.launchers import Command; {command}"
+    with subprocess.Popen(**small.process(["-c", job]), preexec_fn=small.heed_signals) as process:
+        while not ready.exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == 0
+    assert saved.exists()
+
+
+FAKES = {
+    "sbatch": """#!/bin/bash
+echo x >> {log}
+cp "$1" {log}.script  # as Slurm keeps a copy: submitit moves its own
+last=$(grep -oP 'array=0-\\K[0-9]+' "$1")
+for i in $(seq 0 "$last"); do
+    SLURM_ARRAY_JOB_ID=77 SLURM_ARRAY_TASK_ID=$i SLURM_JOB_ID=$((100 + i)) SLURM_NTASKS=1 \\
+    SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_PROCID=0 SLURM_LOCALID=0 \\
+    SLURM_JOB_NODELIST=localhost bash {log}.script < /dev/null > {log}.$i 2>&1 &
+done
+echo "Submitted batch job 77"
+""",
+    "srun": """#!/bin/bash
+while [[ $1 == --* ]]; do [[ $1 == --unbuffered ]] || shift; shift; done
+exec "$@"
+""",
+    "sacct": """#!/bin/bash
+echo "JobID|State|NodeList"
+for i in 0 1; do echo "77_$i|RUNNING|localhost"; done
+""",
+    "scontrol": """#!/bin/bash
+echo "scontrol $*" >> {log}.requeued
+""",
+}
+
+
+def stand_in(folder: pathlib.Path, log: pathlib.Path) -> None:
+    """Programs of a Slurm that has one machine, this one."""
+    folder.mkdir()
+    for name, text in FAKES.items():
+        path = folder / name
+        path.write_text(text.replace("{log}", str(log)))
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def test_slurm_gets_one_array(tmp_path, monkeypatch):
+    """Catches a job for each group, and a preempted group that is not requeued."""
+    log = tmp_path / "sbatch"
+    stand_in(tmp_path / "bin", log)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    first = f"[ -e {log}.requeued ] || exit {REQUEUE}"
+    commands = {"g1": ["bash", "-c", "exit 4"], "g2": ["bash", "-c", first]}
+    parameters = parse_parameters("partition=gpu,timeout_min=30")
+
+    def run_again():  # what Slurm would do: the same task of the array, once it is requeued
+        while not log.with_name("sbatch.requeued").exists():
+            time.sleep(0.1)
+        environment = {"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "1"}
+        environment |= {"SLURM_JOB_ID": "101", "SLURM_NTASKS": "1", "SLURM_JOB_NUM_NODES": "1"}
+        environment |= dict.fromkeys(("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID"), "0")
+        arguments = ["bash", "-c", f"bash {log}.script > {log}.again 2>&1"]
+        os.spawnvpe(os.P_WAIT, "bash", arguments, os.environ | environment)
+
+    thread = threading.Thread(target=run_again, daemon=True)
+    thread.start()
+    ends = launch_jobs(commands, "slurm", tmp_path / "jobs", lambda line: None, parameters)
+    thread.join()
+    assert log.read_text() == "x\n"
+    assert {end.name: (end.job, end.state, end.code) for end in ends} == {
+        "g1": ("77_0", "failed", 4),
+        "g2": ("77_1", "finished", 0),
+    }
+    assert log.with_name("sbatch.requeued").read_text() == "scontrol requeue 77_1\n"
+    script = log.with_name("sbatch.script").read_text()
+    assert "#SBATCH --partition=gpu" in script
+    assert "#SBATCH --time=30" in script
+
+
+def test_a_warned_job_saves_before_it_is_requeued(tmp_path):
+    """Catches a job requeued while its program still writes, and a signal that kills it instead."""
+    saved = tmp_path / "saved"
+    script = (
+        f"trap 'sleep 0.2; echo saved > {saved}; exit {REQUEUE}' TERM; "
+        f"touch {tmp_path}/ready; while true; do sleep 0.05; done"
+    )
+    command, found = Command(["bash", "-c", script]), []
+
+    def handle(number, frame):
+        again = command.checkpoint()
+        found.append((saved.read_text(), again.function._arguments))
+
+    def warn():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.02)
+        os.kill(command._process.pid, signal.SIGUSR2)  # Slurm signals every process of the job
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, handle)
+    try:
+        thread = threading.Thread(target=warn, daemon=True)
+        thread.start()
+        assert command() == REQUEUE
+        thread.join()
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert found == [("saved\n", ["bash", "-c", script])]

@@ -1,0 +1,227 @@
+"""What a sweep consists of, and what it cannot."""
+
+import json
+import os
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import grids, recall
+from mecheval_jax.errors import UserError
+from mecheval_jax.store.run_folder import write_text
+from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
+from mecheval_jax.sweeps.plan import (
+    changes_of_file,
+    changes_of_grid,
+    open_folder,
+    plan,
+    read_plan,
+    shape_of,
+)
+from mecheval_jax.training.state import HYPERPARAMETERS
+from tests.support import small
+
+BASE = small.experiment().as_dict()
+
+
+def test_groups_hold_what_one_program_can_train():
+    """Catches members of different shapes in one program, and one shape in two."""
+    changes = grids.product(
+        grids.mixers(("based", "mamba")),
+        grids.axis("training.learning_rate", (1e-3, 1e-2)),
+        [{}, {"training.steps": 10}, {"training.weight_decay": 0.1, "training.beta2": 0.5}],
+        grids.seeds(2),
+    )
+    sweep = plan(BASE, changes)
+    assert [group.members for group in sweep.groups] == [tuple(range(12)), tuple(range(12, 24))]
+    for group in sweep.groups:
+        assert len({shape_of(experiment) for experiment in group.experiments}) == 1
+        for number, experiment in zip(group.members, group.experiments, strict=True):
+            assert experiment.training.seed == changes[number]["training.seed"]
+            assert experiment.training.steps == changes[number].get("training.steps", 20)
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("training", "batch_size", 4),
+        ("training", "warmup_fraction", 0.3),
+        ("training", "target_accuracy", 0.5),
+        ("training", "training_batches", 3),
+        ("model", "layers", 1),
+        ("task", "pairs", 3),
+        ("evaluation", "documents", 8),
+    ],
+)
+def test_another_shape_is_another_group(section, field, value):
+    """Catches a field that is baked into the program and taken for data."""
+    assert field not in HYPERPARAMETERS
+    sweep = plan(BASE, [{}, {f"{section}.{field}": value}])
+    assert len(sweep.groups) == 2
+    assert str(value) in sweep.groups[1].title
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([], "no members"),
+        ([{}, {"training.sed": 1}], r"member 1 \(training.sed=1\).*'seed'"),
+        ([{"trainin.seed": 1}], "'trainin'.*'training'"),
+        ([{"model.mixer": "mambo"}], r"member 0 .*'mambo'.*'mamba'"),
+        ([{}, {"training.learning_rate": -1.0}], "member 1 .*learning_rate is -1"),
+        ([{"training.seed": 1}, {"training.seed": 0}, {}], "members 1 and 2 are the same run"),
+        ([{}, {"training.learning_rate": "1e-3"}], "member 1 .*is '1e-3': it takes a number"),
+        ([{"training.seed": 1.5}], r"seed is 1\.5: it takes a whole number"),
+        ([{"model.width": True}], "width is True: it takes a whole number"),
+        ([{"training.seed": None}], "member 0 .*another type"),
+    ],
+)
+def test_sweeps_that_cannot_be(changes, message):
+    """Catches a mistake in the last member that is found after the first was trained."""
+    with pytest.raises(UserError, match=message):
+        plan(BASE, changes)
+
+
+def test_values_have_their_fields_types():
+    """Catches 1 and 1.0 that seem to be two values of a field, in what is kept and in tables."""
+    changes = plan(BASE, [{"training.learning_rate": 1, "model.width": 16.0}]).changes
+    assert repr(changes[0]) == "{'training.learning_rate': 1.0, 'model.width': 16}"
+
+
+def test_values_that_numpy_made(tmp_path):
+    """Catches numbers that JSON cannot hold, found when the folder is made already."""
+    seeds = grids.axis("training.seed", np.arange(2))
+    sweep = plan(BASE, grids.product(grids.axis("training.learning_rate", jnp.ones(1)), seeds))
+    assert sweep.changes[1] == {"training.learning_rate": 1.0, "training.seed": 1}
+    folder = SweepFolder(tmp_path / "sweep")
+    open_folder(folder, sweep)
+    assert read_plan(folder) == sweep
+
+
+def test_grid_of_the_command_line():
+    """Catches values read as text, and an order in which the first field is the fastest."""
+    config = recall.get_config()
+    grid = ["training.learning_rate=1e-3,1e-2", "training.seed=0,1", "training.training_batches=3"]
+    changes = changes_of_grid(grid, config)
+    assert [c["training.seed"] for c in changes] == [0, 1, 0, 1]
+    assert [c["training.learning_rate"] for c in changes] == [1e-3, 1e-3, 1e-2, 1e-2]
+    assert all(c["training.training_batches"] == 3 for c in changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training.seed", "field=value"),
+        ("training.seed=", "field=value"),
+        ("training.sed=1", "'sed'.*'seed'"),
+        ("seed=1", "'seed'"),
+        ("training.seed=a", "seed is 'a': it takes a whole number"),
+        ("model.tied=yes", "tied is 'yes': it takes True or False"),
+        ("evaluation.roles=key", r"roles takes a tuple: vary it in sweep\(\)"),
+    ],
+)
+def test_mistakes_in_a_grid(text, message):
+    """Catches a traceback for a typo."""
+    with pytest.raises(UserError, match=message):
+        changes_of_grid([text], recall.get_config())
+
+
+def test_a_field_twice_in_a_grid():
+    """Catches values that are dropped without a word."""
+    with pytest.raises(UserError, match=r"training\.seed is there twice"):
+        changes_of_grid(["training.seed=0", "training.seed=1"], recall.get_config())
+
+
+def test_sweep_of_a_file(tmp_path):
+    """Catches a file whose sweep is something else."""
+    assert changes_of_file("configs/recall.py:smoke=True") == recall.sweep()
+    for text, message in (
+        ("", "no function sweep"),
+        ("def sweep():\n    return {}\n", "must give a list of dicts"),
+        ("def sweep():\n    return [1]\n", "must give a list of dicts"),
+    ):
+        (tmp_path / "own.py").write_text(text)
+        with pytest.raises(UserError, match=message):
+            changes_of_file(str(tmp_path / "own.py"))
+
+
+def test_lists_that_cannot_be_zipped():
+    """Catches a sweep cut to the shorter list."""
+    with pytest.raises(UserError, match="lists of 2, 3"):
+        grids.zipped(grids.seeds(2), grids.seeds(3))
+    assert grids.zipped(grids.axis("a.b", (1, 2)), grids.axis("a.c", (3, 4))) == [
+        {"a.b": 1, "a.c": 3},
+        {"a.b": 2, "a.c": 4},
+    ]
+    assert len(grids.chain(grids.seeds(2), grids.seeds(3))) == 5
+
+
+def test_a_folder_holds_one_sweep(tmp_path):
+    """Catches results of two sweeps in one folder, and a plan that changes on disk."""
+    sweep = plan(BASE, grids.seeds(3))
+    folder = SweepFolder(tmp_path / "sweep")
+    open_folder(folder, sweep)
+    open_folder(folder, sweep)
+    folder.sweep.unlink()
+    open_folder(folder, sweep)  # killed before it was written, or another shard is about to
+    assert read_plan(folder) == sweep
+    assert json.loads(folder.provenance.read_text())["config_hash"]
+    for other, message in (
+        (grids.seeds(2), "another sweep .*3 members there and 2 here"),
+        (
+            [*grids.seeds(2), {"training.seed": 7}],
+            "another sweep .*training.data_seed is 2 there and 0 here",
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_folder(folder, plan(BASE, other))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").touch()
+    with pytest.raises(UserError, match="holds no sweep"):
+        open_folder(SweepFolder(tmp_path / "run"), sweep)
+    with pytest.raises(UserError, match="is a file"):
+        open_folder(SweepFolder(tmp_path / "run/config.json"), sweep)
+    with pytest.raises(UserError, match=r"no sweep\.json"):
+        SweepFolder(tmp_path / "run").groups()
+    with pytest.raises(UserError, match="'groop'"):
+        sweep.chosen(["groop"])
+    with pytest.raises(UserError, match="no group is named"):
+        sweep.chosen([])
+    folder.sweep.write_text("{}")
+    with pytest.raises(UserError, match=r"sweep\.json is damaged: it lacks base"):
+        folder.groups()
+
+
+def test_shards_that_begin_at_once(tmp_path, monkeypatch):
+    """Catches a folder that another shard fills between two looks at it."""
+    sweep, folder = plan(BASE, grids.seeds(3)), SweepFolder(tmp_path / "sweep")
+    exists = pathlib.Path.exists
+
+    def exists_later(path):
+        found = exists(path)
+        if path == folder.sweep:
+            monkeypatch.setattr(pathlib.Path, "exists", exists)
+            open_folder(folder, sweep)
+            folder.group(sweep.groups[0].name).write_status(GroupStatus())
+        return found
+
+    monkeypatch.setattr(pathlib.Path, "exists", exists_later)
+    open_folder(folder, sweep)
+    assert read_plan(folder) == sweep
+
+
+def test_processes_that_write_one_file_at_once(tmp_path, monkeypatch):
+    """Catches a draft that two shards share, and that one of them takes from the other."""
+    replace = pathlib.Path.replace
+
+    def replace_later(path, target):
+        monkeypatch.setattr(pathlib.Path, "replace", replace)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        write_text(target, "other")
+        return replace(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", replace_later)
+    write_text(tmp_path / "table.csv", "ours")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.csv", "ours")]

@@ -1,0 +1,559 @@
+"""Treecall: derivations, queries, layout and lengths.
+
+Distributions are compared with those of a plain sampler that takes one document at a time
+(`mecheval_jax.benchmarks.plain_treecall`) by Kolmogorov-Smirnov and chi-square tests at fixed
+seeds, and with the statistics of the study's own program by z tests of their means.
+"""
+
+import collections
+import dataclasses
+import functools
+import itertools
+import json
+import random
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from mecheval_jax import runs
+from mecheval_jax.benchmarks.plain_treecall import Node, pairs_of, sampler
+from mecheval_jax.errors import UserError
+from mecheval_jax.models.language_model import LanguageModel, initialize
+from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.tasks import held_out
+from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD
+from mecheval_jax.tasks.packed import bucket, concatenate
+from mecheval_jax.tasks.synthetic.traceable import FIRST
+from mecheval_jax.tasks.treecall import treecall
+from mecheval_jax.tasks.treecall.derivation import ROOT, derive
+from mecheval_jax.tasks.treecall.queries import (
+    QUERY_TYPES,
+    Cells,
+    choose_pairs,
+    eligible_pairs,
+    last_occurrences,
+)
+from mecheval_jax.tasks.treecall.treecall import Treecall
+from mecheval_jax.training.data import BLOCK, HostDocuments
+from mecheval_jax.training.state import create_state
+from mecheval_jax.training.step import compile_steps, loss_and_accuracy
+from tests.support import small
+from tests.support.golden_files import FOLDER
+
+VARIANTS = {
+    "easy": Treecall(),
+    "medium": Treecall(symbols=10, seed=1, longest=300),
+    "left": Treecall(head_side="left", seed=2),
+    "mixed": Treecall(query_types=QUERY_TYPES, heads="uniform", seed=3, longest=40),
+    "child": Treecall(query_types=("child",), order="query_first", seed=4),
+    "sibling": Treecall(query_types=("sibling",), seed=5, terminals=8),
+}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def task(request):
+    return VARIANTS[request.param]
+
+
+@functools.cache
+def drawn(task, count=4000, split="train"):
+    return task.draw(jax.random.key(0), count, split)
+
+
+@functools.cache
+def derived(task, count=400):
+    return derive(task.grammar, np.random.default_rng(0), count, task.longest)
+
+
+def nodes_of(found, document):
+    """One derivation as the plain sampler has it."""
+    start, stop = found.starts[document], found.starts[document + 1]
+    nodes = [Node(int(label)) for label in found.labels[start:stop]]
+    for place, parent in enumerate(found.parents[start:stop]):
+        nodes[place].place = place
+        nodes[place].parent = None if parent == ROOT else nodes[parent - start]
+    return nodes
+
+
+# Derivations ---------------------------------------------------------------------------------
+
+
+def test_every_expansion_is_a_rule_with_its_head(task):
+    """Catches symbols out of order, a head at the wrong end, a parent of another expansion."""
+    grammar, found = task.grammar, derived(task)
+    right = grammar.head_side == "right"
+    for document in range(60):
+        nodes = nodes_of(found, document)
+        children = collections.defaultdict(list)
+        for node in nodes:
+            children[id(node.parent)].append(node)
+        (root,) = children[id(None)]
+
+        def yield_of(head, children=children):
+            """The symbols that stand for a head, in order."""
+            parts = [[n] if id(n) not in children else yield_of(n) for n in children[id(head)]]
+            inside = [node for part in parts for node in part]
+            return [*inside, head] if right else [head, *inside]
+
+        assert yield_of(root) == nodes
+        for head in nodes:
+            below = children.get(id(head))
+            if below:
+                # Some rule has these symbols, terminals as they are.
+                shape = [None if id(n) in children else n.label for n in below]
+                assert any(
+                    len(rule) == len(shape)
+                    and all(
+                        (s >= grammar.terminals) if want is None else s == want
+                        for s, want in zip(rule, shape, strict=True)
+                    )
+                    for rules in grammar.rules
+                    for rule in rules
+                )
+
+
+def test_counts_and_depths(task):
+    """Catches levels and expansions that are counted for another document."""
+    found = derived(task)
+    for document in range(60):
+        nodes = nodes_of(found, document)
+        heads = {id(n.parent) for n in nodes if n.parent}
+
+        def depth(node):
+            return 0 if node is None else 1 + depth(node.parent)
+
+        assert found.expansions[document] == len(heads)
+        assert found.depths[document] == max(depth(n.parent) for n in nodes)
+        assert (
+            found.documents[found.starts[document] : found.starts[document + 1]] == document
+        ).all()
+
+
+def test_long_derivations_are_left_out_and_nothing_else():
+    """Catches a limit that cuts a yield, or also drops yields of just that length."""
+    grammar = VARIANTS["medium"].grammar
+    free = derive(grammar, np.random.default_rng(1), 3000, 10**6)
+    assert free.lengths.max() > 60
+    # Giving up early must not change what is left.
+    counts = np.bincount(free.lengths, minlength=61)[:61] / len(free.lengths)
+    bound = derive(grammar, np.random.default_rng(2), 3000, 60)
+    assert bound.lengths.max() == 60
+    found = np.bincount(bound.lengths, minlength=61)[:61]
+    expected = counts / counts.sum() * found.sum()
+    common = expected > 20
+    table = np.stack([found[common], np.bincount(free.lengths, minlength=61)[:61][common]])
+    assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+# Queries -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("query_type", QUERY_TYPES)
+def test_eligible_pairs_are_those_of_a_plain_search(task, query_type):
+    """Catches an occurrence that is not the last, a wrong relative, and pairs that are missed."""
+    found = derived(task)
+    last = last_occurrences(found, task.terminals)
+    pairs = eligible_pairs(found, query_type, last, Cells(0.0, 0, "train"))
+    assert (np.diff(pairs.documents) >= 0).all()
+    for document in range(len(found.lengths)):
+        here, start = pairs.documents == document, found.starts[document]
+        ours = set(zip(pairs.queries[here] - start, pairs.answers[here] - start, strict=True))
+        plain = {(q.place, a.place) for q, a in pairs_of(nodes_of(found, document), query_type)}
+        assert ours == plain
+        assert here.sum() == len(plain)
+
+
+@pytest.mark.parametrize("order", ["target_first", "query_first"])
+def test_choice_is_uniform_on_both_levels(order):
+    """Catches a choice over pairs at once, or in the other order."""
+    found = derived(VARIANTS["child"], 40)
+    last = last_occurrences(found, 20)
+    by_type = {k: eligible_pairs(found, k, last, Cells(0.0, 0, "train")) for k in QUERY_TYPES}
+    draw, documents = np.random.default_rng(0), len(found.lengths)
+    counts = collections.Counter()
+    rounds = 3000
+    for _ in range(rounds):
+        pairs, kinds = choose_pairs(draw, by_type, order, documents)
+        counts.update(zip(pairs.documents, kinds, pairs.queries, pairs.answers, strict=True))
+    worst = 0.0
+    for document in range(0, documents, 8):
+        types = [k for k, p in enumerate(by_type.values()) if (p.documents == document).any()]
+        for kind, pairs in enumerate(by_type.values()):
+            here = pairs.where(pairs.documents == document)
+            outer, inner = (here.answers, here.queries)
+            if order == "query_first":
+                outer, inner = inner, outer
+            for q, a, side in zip(here.queries, here.answers, outer, strict=True):
+                share = 1 / len(types) / len(set(outer)) / (outer == side).sum()
+                seen = counts.pop((document, kind, q, a), 0) / rounds
+                worst = max(worst, abs(seen - share) / np.sqrt(share * (1 - share) / rounds + 1e-9))
+    assert worst < 5
+    assert not [key for key in counts if key[0] % 8 == 0]  # nothing but eligible pairs
+
+
+@pytest.mark.parametrize("name", ["easy", "medium", "left", "mixed", "child", "sibling"])
+def test_distributions_are_those_of_the_plain_sampler(name):
+    """Catches a bias of the vectorised sampler in lengths, distances or answers."""
+    task = VARIANTS[name]
+    fast = drawn(task)
+    plain = list(itertools.islice(sampler(task, random.Random(0)), 600))
+    ours = {
+        "length": fast.lengths - 5 - ("query_type" in fast.roles),
+        "distance": (fast.roles["value"] - fast.roles["key"])[:, 0],
+        "key": fast.roles["key"][:, 0] - 1,
+    }
+    theirs = {
+        "length": [len(symbols) for symbols, *_ in plain],
+        "distance": [answer - query for _, query, answer, _ in plain],
+        "key": [query for _, query, *_ in plain],
+    }
+    for what, values in ours.items():
+        assert stats.ks_2samp(values, theirs[what]).pvalue > 1e-3, what
+    answers = np.bincount(
+        [symbols[a].label for symbols, _, a, _ in plain], minlength=task.terminals
+    )
+    found = np.bincount(fast.targets[:, 0] - FIRST, minlength=task.terminals)
+    common = answers + found > 20
+    assert stats.chi2_contingency(np.stack([answers, found])[:, common]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["pcfg_5_20", "pcfg_10_20"])
+def test_statistics_of_the_studys_program(name, tmp_path):
+    """Catches another reading of the grammar: heads, last occurrences, order of the choice.
+
+    z tests of the means of 500 and 200 documents that the study's program drew.
+    """
+    reference = json.loads((FOLDER / "grammars.json").read_text())[name]
+    path = tmp_path / "grammar.json"
+    path.write_text(json.dumps(reference["grammar"]))
+    task = Treecall(grammar_file=str(path), symbols=10)
+    found = task.draw(jax.random.key(1), 8000, "train")
+    query, key, value = (found.roles[role][:, 0] for role in ("query", "key", "value"))
+    counted = task.statistics(jax.random.key(2), 8000)
+    values = {
+        "doc_length": found.lengths - 5,
+        "query_orig_target_orig_dist": np.abs(value - key),
+        "query_query_orig_dist": query - key,
+        "query_target_orig_dist": query - value,
+        "branching_factor": counted["branching"],
+        "percent_non_unique": counted["repeated"],
+        "depth": counted["depth"],
+        "eligible_pairs": counted["eligible_pairs"],
+        "eligible_queries": counted["eligible_queries"],
+        "eligible_targets": counted["eligible_answers"],
+    }
+    assert set(values) == set(reference["stats"])
+    for statistic, expected in reference["stats"].items():
+        ours = np.asarray(values[statistic], float)
+        error = ours.std() / np.sqrt(reference["n_stats"])
+        assert abs(ours.mean() - expected["mean"]) < 3.5 * error, statistic
+        assert ours.min() <= expected["min"] + 1e-6, statistic
+        assert 1.5 * ours.max() >= expected["max"], statistic
+    for statistic, other in (("length", "doc_length"), ("distance", "query_orig_target_orig_dist")):
+        assert stats.ks_2samp(counted[statistic], values[other]).pvalue > 1e-3
+
+
+# Documents -----------------------------------------------------------------------------------
+
+
+def test_layout(task):
+    """Catches tokens and roles that do not stand where the layout says."""
+    packed = drawn(task, 300)
+    typed = len(task.query_types) > 1
+    for i in range(len(packed)):
+        tokens = packed.tokens[packed.starts[i] : packed.starts[i + 1]].tolist()
+        role = {name: int(positions[i, 0]) for name, positions in packed.roles.items()}
+        assert set(role) == set(task.role_names)
+        size = len(tokens) - 5 - typed
+        assert task.shortest <= size <= task.longest
+        assert tokens[0] == BOS
+        assert tokens[size + 1] == tokens[-1] == EOS
+        assert all(FIRST <= t < FIRST + task.terminals for t in tokens[1 : size + 1])
+        assert (role["bos"], role["divider"], role["query"]) == (0, size + 1, size + 2)
+        assert role["answer"] == size + 3 + typed == len(tokens) - 2
+        assert tokens[role["key"]] == tokens[role["query"]]
+        assert tokens[role["value"]] == tokens[role["answer"]] == packed.targets[i, 0]
+        assert tokens[role["key"]] not in tokens[role["key"] + 1 : size + 1]
+        for name, position in (("next_key", role["value"] + 1), ("value+2", role["value"] + 2)):
+            clash = position >= role["divider"] or position == role["key"]
+            assert role[name] == (ABSENT if clash else position)
+        predicted = int(packed.query_positions[i, 0])
+        if typed:
+            assert predicted == role["query_type"] == role["query"] + 1
+            assert task.name_of(tokens[predicted])[1:-1] in task.query_types
+        else:
+            assert predicted == role["query"]
+
+
+def test_query_types_are_told_by_their_token():
+    """Catches a type's token that stands for another relation."""
+    task = VARIANTS["mixed"]
+    packed = drawn(task, 3000)
+    kinds = packed.tokens[packed.starts[:-1] + packed.query_positions[:, 0]]
+    shares = np.bincount(kinds - task.classes["type"].start) / len(kinds)
+    assert shares.min() > 0.2
+    key, value = packed.roles["key"][:, 0], packed.roles["value"][:, 0]
+    types = [task.name_of(int(kind)) for kind in kinds]
+    # With the head on the right a parent stands after its child.
+    assert all(v > k for v, k, t in zip(value, key, types, strict=True) if t == "<parent>")
+    assert all(v < k for v, k, t in zip(value, key, types, strict=True) if t == "<child>")
+    assert any(v == k for v, k, t in zip(value, key, types, strict=True) if t == "<sibling>")
+
+
+def test_held_out_cells():
+    """Catches a test question that training could ask, and the other way round."""
+    task = Treecall(held_out=0.3, query_types=QUERY_TYPES)
+    asked = {}
+    for split in ("train", "dev", "test"):
+        packed = task.draw(jax.random.key(0), 3000, split)
+        kinds = packed.tokens[packed.starts[:-1] + packed.query_positions[:, 0]]
+        labels = [
+            packed.tokens[packed.starts[:-1] + packed.roles[role][:, 0]] - FIRST
+            for role in ("key", "value")
+        ]
+        child = kinds == task.classes["type"].start + QUERY_TYPES.index("child")
+        parents = np.where(child, labels[0], labels[1])
+        children = np.where(child, labels[1], labels[0])
+        asked[split] = set(zip(parents.tolist(), children.tolist(), strict=True))
+        forbidden = held_out.is_held_out(task.seed, 0.3, parents, children)
+        assert (forbidden == (split == "test")).all()
+    assert not asked["test"] & (asked["train"] | asked["dev"])
+    assert len(asked["test"]) > 60
+
+
+def test_draws_are_a_function_of_the_key():
+    """Catches state that is kept between draws, and splits that are not separate."""
+    task = VARIANTS["easy"]
+    one, again = (task.draw(jax.random.key(5), 50, "train") for _ in range(2))
+    chex.assert_trees_all_equal(dataclasses.asdict(one), dataclasses.asdict(again))
+    other = task.draw(jax.random.key(6), 50, "train")
+    assert one.tokens.tobytes() != other.tokens.tobytes()
+
+
+COPIES = {
+    "copy_next": lambda tokens, at: tokens[at + 1],
+    "copy_previous": lambda tokens, at: tokens[at - 1],
+    "copy_query": lambda tokens, at: tokens[at],
+    "copy_last": lambda tokens, at: tokens[-1],
+    "copy_first": lambda tokens, at: tokens[0],
+}
+
+
+@pytest.mark.parametrize("name", ["easy", "left", "child", "mixed"])
+def test_floors_know_every_copy(name, monkeypatch):
+    """Catches a task whose easy heuristic is no floor: a model would pass that only copies."""
+    monkeypatch.setattr(treecall, "TRAINING_DOCUMENTS", 4000)
+    task, key = VARIANTS[name], jax.random.key(8)
+    floors = task.floors(key, 2000, "test")
+    judged = task.draw(jax.random.split(key)[1], 2000, "test")
+    right = collections.defaultdict(lambda: dict.fromkeys(COPIES, 0))
+    for i in range(len(judged)):
+        tokens = judged.tokens[judged.starts[i] : judged.starts[i + 1]].tolist()
+        role = {name: int(positions[i, 0]) for name, positions in judged.roles.items()}
+        inside = [*tokens[1 : role["divider"]], None]  # nothing after the last token is right
+        kind = tokens[role["query_type"]] if "query_type" in role else None
+        for copy, guess in COPIES.items():
+            at = role["key"] - 1
+            seen = inside[:-1] if copy in ("copy_last", "copy_first") else inside
+            guessed = None if copy == "copy_previous" and at == 0 else guess(seen, at)
+            right[kind][copy] += guessed == judged.targets[i, 0]
+    for copy in COPIES:
+        assert floors[copy] == pytest.approx(sum(r[copy] for r in right.values()) / 2000)
+    # No copy beats the best floor, however it suits the types (up to chance in their choice).
+    by_type = sum(max(counts.values()) for counts in right.values()) / 2000
+    assert floors["best"] >= by_type - 0.03
+    assert ("by_type" in floors) == (len(task.query_types) > 1)
+
+
+def test_corruption(task):
+    """Catches a token of another class, the original, or another position."""
+    batch = task.sample(jax.random.key(0), 200, "test")
+    corrupt = jax.jit(task.corrupt, static_argnums=2)
+    for role in ("key", "value"):
+        tokens = np.asarray(corrupt(jax.random.key(1), batch, role))
+        before = np.asarray(batch.tokens)
+        changed = tokens != before
+        assert (changed.sum(axis=1) == 1).all()
+        assert (changed.argmax(axis=1) == np.asarray(batch.roles[role])[:, 0]).all()
+        assert np.isin(tokens[changed], np.arange(FIRST, FIRST + task.terminals)).all()
+
+
+# Lengths -------------------------------------------------------------------------------------
+
+
+def test_buckets():
+    """Catches a bucket that is too short, or longer than the limit."""
+    assert [bucket(n, 1030) for n in (8, 16, 17, 64, 65, 513, 1030)] == [
+        16, 16, 32, 64, 128, 1024, 1030
+    ]  # fmt: skip
+
+
+def test_packed_documents_come_back_whole():
+    """Catches starts that are not shifted in slices, and rows that are not carried along."""
+    packed = drawn(VARIANTS["medium"], 60)
+    whole = packed.batch(2000)
+    for first, stop in ((0, 7), (7, 30), (30, 60)):
+        part = packed[first:stop].batch(2000)
+        width = part.tokens.shape[1]
+        assert width == bucket(int(packed.lengths[first:stop].max()), 2000)
+        np.testing.assert_array_equal(part.tokens, whole.tokens[first:stop, :width])
+        assert not np.asarray(whole.tokens[first:stop, width:]).any()
+        for name in whole.roles:
+            np.testing.assert_array_equal(part.roles[name], whole.roles[name][first:stop])
+    again = concatenate([packed[:7], packed[7:30], packed[30:]])
+    chex.assert_trees_all_equal(dataclasses.asdict(again), dataclasses.asdict(packed))
+
+
+def test_padding_changes_no_answer():
+    """Catches a mixer, loss or accuracy that reads the padding."""
+    task = dataclasses.replace(VARIANTS["easy"], longest=120)
+    batch = drawn(task, 40)[:6].batch(task.max_length)
+    extra = 64 - batch.tokens.shape[1]
+    assert extra >= 16
+    longer = batch.replace(tokens=jnp.pad(batch.tokens, ((0, 0), (0, extra)), constant_values=PAD))
+    mixers = "attention,mamba,hyena"
+    changes = {"model.mixer": mixers, "model.layers": 3, "model.feed_forward": "none"}
+    config = small.experiment(changes | {"model.max_length": 128}).model
+    config = dataclasses.replace(config, vocabulary_size=task.vocabulary_size)
+    # Large weights: every layer has its say in the answer.
+    params = jax.jit(initialize, static_argnums=0)(config, jax.random.key(0))
+    params = jax.tree.map(lambda p: p * 5, params)
+
+    @jax.jit
+    def answers(params, batch):
+        logits = LanguageModel(config).apply(
+            {"params": params}, batch.tokens, batch.query_positions
+        )
+        return logits, *loss_and_accuracy(config, params, task, batch)
+
+    short, padded = (answers(params, each) for each in (batch, longer))
+    assert float(jnp.abs(short[0]).max()) > 1
+    chex.assert_trees_all_close(short, padded, rtol=1e-4, atol=1e-5)
+
+
+TREECALL = {
+    "name": "treecall",
+    "longest": 60,
+    "query_types": ["parent"],
+}
+
+
+def experiment(**training):
+    """A small experiment on Treecall."""
+    shape = small.ONE_LAYER | {"model.max_length": 128, "evaluation.documents": 8}
+    return small.experiment(shape | {"task": TREECALL}, **training)
+
+
+def test_a_step_of_each_bucket_is_compiled_once_and_documents_follow_the_step(tmp_path):
+    """Catches a compilation for every batch, and documents that depend on how a run is cut."""
+    made = experiment(steps=12, training_batches=5)
+    mesh = make_mesh(jax.devices()[:1])
+    state = create_state(made.model, made.training, mesh)
+    documents = HostDocuments(made.task, state.key, 8, 5)
+    widths = [documents.batch(step).tokens.shape[1] for step in range(12)]
+    assert len(set(widths)) > 1
+    assert widths[:5] == widths[5:10]
+    program = compile_steps(state, made.model, made.task, made.training, mesh)
+    losses = []
+    for _ in range(3):
+        state, metrics = program(state, 4)
+        losses += np.asarray(metrics["loss"])[:4].tolist()
+    assert program._step._cache_size() == len(set(widths))
+    other = create_state(made.model, made.training, mesh)
+    program = compile_steps(other, made.model, made.task, made.training, mesh)
+    _, metrics = program(other, 5)
+    np.testing.assert_array_equal(np.asarray(metrics["loss"]), losses[:5])
+
+
+def test_the_set_is_the_beginning_of_the_stream():
+    """Catches a fixed set that is drawn in another way than endless documents."""
+    task, key = VARIANTS["easy"], jax.random.key(0)
+    endless, fixed = HostDocuments(task, key, 4), HostDocuments(task, key, 4, BLOCK + 3)
+    for step in (0, 5, BLOCK - 1, BLOCK, BLOCK + 2):
+        small.assert_same_bits(endless.batch(step), fixed.batch(step))
+        small.assert_same_bits(fixed.batch(step), fixed.batch(step + BLOCK + 3))
+    # What is kept are two blocks of documents, not two blocks of padded batches.
+    assert 2 * BLOCK * 4 * 60 < fixed.nbytes < 2 * BLOCK * 4 * 300
+
+
+def test_a_run_keeps_its_grammar_and_is_judged(tmp_path):
+    """Catches a run without its grammar, floors or evidence; and one that resumes otherwise."""
+    made = experiment(steps=20)
+    folder = runs.train(made, tmp_path / "run")
+    assert (folder.path / "grammar.json").read_text() == made.task.grammar.as_json()
+    summary = folder.read_summary()
+    for floor in ("copy_next", "copy_last", "majority", "per_query_majority", "bigram", "best"):
+        assert 0 <= summary["floors"][floor] <= 1
+    table, verdict = runs.intervene(tmp_path / "run", roles=("key", "value", "query"))
+    assert verdict.verdict in ("not_learned", "undecided", "direct_retrieval")
+    assert set(table["role"]) == {"key", "value", "query"}
+    again = RunFolder(tmp_path / "run").experiment()
+    assert again.task == made.task
+    # The same grammar from its file.
+    from_file = dataclasses.replace(
+        made.task, grammar_file=str(folder.path / "grammar.json"), grammar_sha256=""
+    )
+    one, two = (t.draw(jax.random.key(3), 20, "test") for t in (made.task, from_file))
+    np.testing.assert_array_equal(one.tokens, two.tokens)
+    assert len(from_file.grammar_sha256) == 64
+    with pytest.raises(UserError, match="another grammar"):
+        dataclasses.replace(from_file, grammar_sha256="0" * 64)
+
+
+def test_a_run_whose_grammar_file_is_gone(tmp_path):
+    """Catches a finished run that can be loaded only where it was trained, or with any grammar."""
+    path = tmp_path / "mine.json"
+    path.write_text(experiment().task.grammar.as_json())
+    task = TREECALL | {"grammar_file": str(path)}
+    made = small.experiment({"task": task, "model.max_length": 128})
+    folder = RunFolder(tmp_path / "run")
+    folder.open(made)
+    path.unlink()
+    again = folder.experiment().task
+    assert again.grammar_file == str(folder.grammar)
+    assert dataclasses.replace(made.task, grammar_file=str(folder.grammar)) == again
+    folder.grammar.write_text(Treecall(seed=5, terminals=again.terminals).grammar.as_json())
+    with pytest.raises(UserError, match="another grammar"):
+        folder.experiment()
+    folder.grammar.unlink()
+    with pytest.raises(UserError, match=r"mine\.json"):
+        folder.experiment()
+    left = made.task.grammar.as_json().replace('"right"', '"left"')
+    path.write_text(left)
+    with pytest.raises(UserError, match=r"head_side is right, and .*mine\.json has left"):
+        small.experiment({"task": task})
+
+
+# Mistakes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"shortest": 2000, "longest": 3000, "symbols": 2, "levels": 1}, "nothing can be derived"),
+        ({"longest": 1, "shortest": 1}, "nothing can be derived"),
+        ({"shortest": 5, "longest": 4}, "task.shortest is 5 and task.longest 4"),
+        ({"held_out": 1.0}, "task.held_out is 1.0"),
+        ({"held_out": 1e-9}, "a parent query that split 'test' could ask"),
+        ({"query_types": ()}, "task.query_types is empty"),
+        ({"query_types": ("aunt",)}, "unknown task.query_types 'aunt'"),
+        ({"query_types": ("child", "child")}, "named twice"),
+        ({"order": "first"}, "unknown task.order 'first'"),
+        ({"symbols": 1}, "task.symbols is 1"),
+        ({"grammar_file": "nowhere.json"}, r"nowhere\.json"),
+    ],
+)
+def test_fields_that_cannot_be(fields, words):
+    """Catches an endless search for documents, and a mistake that shows up in training."""
+    with pytest.raises(UserError, match=words):
+        Treecall(**fields)
+
+
+def test_a_model_that_is_too_short():
+    with pytest.raises(UserError, match="which have up to 66 tokens"):
+        small.experiment({"task": TREECALL, "model.max_length": 65})

@@ -1,0 +1,193 @@
+"""Runs that are broken off go on, bit for bit, as if nothing had been."""
+
+import os
+import pathlib
+import shutil
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mecheval_jax import runs
+from mecheval_jax.errors import UserError
+from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.state import abstract_state, saved_part
+from tests.support import small
+from tests.support.killed_run import EXPERIMENT
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run of 40 steps from beginning to end; its checkpoints are those of 30 and 40."""
+    return runs.train(EXPERIMENT, tmp_path_factory.mktemp("undisturbed") / "run")
+
+
+@pytest.fixture
+def broken_off(undisturbed, tmp_path):
+    """A copy of that run that never came to its summary."""
+    shutil.copytree(undisturbed.path, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    folder.summary.unlink()
+    return folder
+
+
+def newest_state(folder):
+    mesh = make_mesh(jax.devices()[:1])
+    checkpoints = Checkpoints(folder.checkpoints)
+    abstract = abstract_state(EXPERIMENT.model, EXPERIMENT.training, mesh)
+    state = checkpoints.restore(saved_part(abstract))
+    checkpoints.close()
+    return state
+
+
+def resume(folder, capsys):
+    """Run on to the end; what it told the user."""
+    capsys.readouterr()
+    runs.train(EXPERIMENT, folder.path)
+    return capsys.readouterr().err
+
+
+def assert_same_run(folder, undisturbed):
+    state = newest_state(folder)
+    assert int(state["step"]) == 40
+    small.assert_same_bits(state, newest_state(undisturbed))
+    assert folder.read_summary() == undisturbed.read_summary()
+
+    def rows(run):
+        text = run.metrics.read_text()
+        assert text.count("\n") == len(run.read_metrics())  # nothing is left of a row cut off
+        return [{n: v for n, v in r.items() if n != "seconds_per_step"} for r in run.read_metrics()]
+
+    assert rows(folder) == rows(undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("moment", "step", "resumed_at"),
+    [("row", 5, {None}), ("row", 25, {20}), ("save", 20, {10, 20})],
+)
+def test_a_killed_run_resumes_bit_for_bit(moment, step, resumed_at, undisturbed, tmp_path, capsys):
+    """Catches a state that lacks something, data that start anew, and rows lost or doubled."""
+    folder = RunFolder(tmp_path / "run")
+    killed = small.start(["-m", "tests.support.killed_run", str(folder.path), moment, str(step)])
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not folder.summary.exists()
+    said = resume(folder, capsys)
+    assert any(
+        f"resuming at step {at}" in said if at else "resuming" not in said for at in resumed_at
+    )
+    assert_same_run(folder, undisturbed)
+
+
+def data_files(checkpoint):
+    return [path for path in (checkpoint / "default").rglob("*") if path.is_file()]
+
+
+def cut_files(checkpoint):
+    for path in data_files(checkpoint):
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def delete_data(checkpoint):
+    for path in data_files(checkpoint):
+        if path.parent.name == "d":
+            path.unlink()
+
+
+def delete_all_but_the_folder(checkpoint):
+    shutil.rmtree(checkpoint)
+    checkpoint.mkdir()
+
+
+@pytest.mark.parametrize("damage", [cut_files, delete_data, delete_all_but_the_folder])
+def test_a_damaged_checkpoint_is_passed_over(damage, undisturbed, broken_off, capsys):
+    """Catches a crash on a damaged file, a silent fresh start, and the damage taken for good."""
+    damage(broken_off.checkpoints / "40")
+    said = resume(broken_off, capsys)
+    assert "the checkpoint of step 40 cannot be read" in said
+    assert "damaged_40" in said
+    assert "resuming at step 30" in said
+    assert_same_run(broken_off, undisturbed)
+    assert (broken_off.checkpoints / "damaged_40").is_dir()
+
+
+def test_a_step_that_is_damaged_twice_is_saved_again(undisturbed, broken_off, capsys):
+    """Catches the second damage keeping its place, so that the step could not be saved."""
+    for kept_as in ("damaged_40", "damaged_40_2"):
+        cut_files(broken_off.checkpoints / "40")
+        broken_off.summary.unlink(missing_ok=True)
+        assert f"kept as {kept_as}\n" in resume(broken_off, capsys)
+        assert_same_run(broken_off, undisturbed)
+
+
+def test_all_checkpoints_damaged(undisturbed, broken_off, capsys):
+    """Catches a crash, and metrics of the lost steps that stay beside those taken again."""
+    for step in ("30", "40"):
+        cut_files(broken_off.checkpoints / step)
+    said = resume(broken_off, capsys)
+    for step in (30, 40):
+        assert f"the checkpoint of step {step} cannot be read" in said
+    assert "resuming" not in said
+    assert "starting anew" in said
+    assert_same_run(broken_off, undisturbed)
+
+
+def test_a_partial_checkpoint_is_ignored(undisturbed, broken_off, capsys):
+    """Catches a checkpoint that was never finished being taken for one that was."""
+    checkpoint = broken_off.checkpoints / "40"
+    delete_data(checkpoint)
+    for marker in broken_off.checkpoints.rglob("40/**/commit_success.txt"):
+        marker.unlink()
+    checkpoint.rename(broken_off.checkpoints / "40.orbax-checkpoint-tmp")
+    said = resume(broken_off, capsys)
+    assert "cannot be read" not in said
+    assert "resuming at step 30" in said
+    assert_same_run(broken_off, undisturbed)
+
+
+def test_a_run_killed_after_its_last_checkpoint(undisturbed, broken_off, capsys):
+    """Catches a step too many, and a summary that is missing for good."""
+    assert "resuming at step 40" in resume(broken_off, capsys)
+    assert_same_run(broken_off, undisturbed)
+
+
+def test_load_takes_the_newest_checkpoint_that_can_be_read(undisturbed, broken_off, tmp_path):
+    """Catches parameters of another step than is said, and an error that names nothing."""
+    whole = runs.load(undisturbed.path)
+    assert whole.step == 40
+    small.assert_same_bits(whole.params, jax.device_get(newest_state(undisturbed)["params"]))
+    cut_files(broken_off.checkpoints / "40")
+    assert runs.load(broken_off.path).step == 30
+    cut_files(broken_off.checkpoints / "30")
+    with pytest.raises(UserError, match="no checkpoint that can be read"):
+        runs.load(broken_off.path)
+    with pytest.raises(UserError, match="holds no run"):
+        runs.load(tmp_path / "nothing")
+
+
+def test_only_the_newest_are_kept(undisturbed):
+    """Catches checkpoints that fill the disk."""
+    names = {path.name for path in pathlib.Path(undisturbed.checkpoints).iterdir()}
+    assert names == {"30", "40"}
+
+
+def test_another_number_of_members_and_nothing_else(tmp_path):
+    """Catches parameters of another width that are cut to fit, or filled up with zeros."""
+    checkpoints = Checkpoints(tmp_path, any_length=True)
+    checkpoints.save(1, {"a": jnp.ones((3, 4))})
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path, any_length=True)
+
+    def read(*shape):
+        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        wanted = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
+        return checkpoints.read(1, {"a": wanted})["a"]
+
+    np.testing.assert_array_equal(read(2, 4), np.ones((2, 4)))
+    np.testing.assert_array_equal(read(5, 4).sum(axis=1), [4, 4, 4, 0, 0])
+    with pytest.raises(UserError, match=r"a is saved as \(3, 4\), and is here \(3, 6\)"):
+        read(3, 6)
+    checkpoints.close()
