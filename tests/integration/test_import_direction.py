@@ -28,6 +28,7 @@ LAYERS = (
     ("reporting",),
     ("runs", "benchmarks", "command_line"),
     ("analyses", "sweeps"),
+    ("study",),
 )
 """From the bottom up. Those of one layer do not know each other; the longest name counts."""
 

@@ -1,0 +1,135 @@
+"""Which runs a finding speaks of: cells of the study's grid, looked up in a table of results."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.study.published.tables import CELL, DOCUMENTS, published_accuracy
+from mecheval_jax.study.quantities import Quantity, mean, share
+
+STUDY_POSITIONS = "study"
+"""Positions as the study's main grid has them: learned for attention alone."""
+
+NORMAL_95 = 3.92
+"""Width of a 95 % interval in standard errors."""
+
+
+class Cells:
+    """A table of results, by what was trained.
+
+    A cell's accuracy is that of its best learning rate: the one with the highest accuracy on dev
+    documents, mean over seeds; the accuracy itself is of the evaluation documents, which had no
+    part in the choice.
+
+    Args:
+        table: of `study.results`.
+
+    Raises:
+        UserError: members of one task that were not trained alike.
+    """
+
+    def __init__(self, table: pd.DataFrame):
+        for task, part in table.groupby("task"):
+            regimes = sorted(part["regime"].astype(str).unique())
+            if len(regimes) > 1:
+                raise UserError(
+                    f"results of {task} come from runs that cannot be compared (regimes "
+                    f"{', '.join(regimes)}): other documents or another length of training"
+                )
+        self.table = table[table["beta2"] == 0.999] if len(table) else table
+
+        answered = self.table[self.table["accuracy"].notna()]
+        self._by_cell = dict(iter(answered.groupby(list(CELL))))
+        learned = self.table[
+            (self.table["accuracy_low"] > self.table["floor"])
+            & (self.table["verdict"] != "not_learned")
+        ]
+        self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
+        self._accuracies: dict[str, Quantity] = {}
+
+    def _best(self, cell: tuple) -> pd.DataFrame:
+        """The members of the best learning rate of a cell."""
+        chosen = self._by_cell.get(cell)
+        if chosen is None:
+            return self.table.iloc[:0]
+        by_rate = chosen.assign(dev=chosen["dev_accuracy"].fillna(-1.0))
+        best = by_rate.groupby("learning_rate")["dev"].mean().idxmax()
+        return chosen[chosen["learning_rate"] == best]
+
+    def accuracy(
+        self, mixer: str, width: int, task: str = "AR", *, layers: int = 2,
+        positions: str = STUDY_POSITIONS, option: str = "", split: str = "test",
+    ) -> Quantity:  # fmt: skip
+        """The accuracy of a cell at its best learning rate; split dev: of the dev documents."""
+        name = _name(mixer, width, task, layers, positions, option, split)
+        if name not in self._accuracies:
+            where = _positions(mixer, positions)
+            cell = self._best((task, "test", layers, mixer, where, option, width))
+            column, size = (
+                ("dev_accuracy", "dev_documents") if split == "dev" else ("accuracy", "documents")
+            )
+            cell = cell[cell[column].notna()]
+            of = cell[size].astype(float)
+            right = cell[column] * of
+            self._accuracies[name] = (
+                share(name, right.tolist(), of.tolist(), DOCUMENTS) if len(cell) else Quantity(name)
+            )
+        return self._accuracies[name]
+
+    def published(
+        self, mixer: str, width: int, task: str = "AR", *, layers: int = 2,
+        positions: str = STUDY_POSITIONS, option: str = "", split: str = "test",
+    ) -> float | None:  # fmt: skip
+        """The study's accuracy of the same cell."""
+        where = _positions(mixer, positions)
+        return published_accuracy(mixer, width, task, layers, where, option, split)
+
+    def floor(self, task: str) -> float:
+        """Accuracy of the best heuristic without recall on a task's documents; NaN if unknown."""
+        return float(self.table.loc[self.table["task"] == task, "floor"].max())
+
+    def learned(
+        self, mixer: str, task: str = "AR", *, layers: int = 2, option: str = "",
+        split: str = "test",
+    ) -> pd.DataFrame:  # fmt: skip
+        """Runs of all widths and learning rates that answer above the best floor."""
+        return self._learned.get((task, split, layers, mixer, option), self.table.iloc[:0])
+
+    def attribution(
+        self, runs: pd.DataFrame, role: str, site: str = "block_1/block_input", name: str = ""
+    ) -> Quantity:
+        """Mean restored share of runs at a site and role."""
+        column = f"{site}@{role}"
+        name = f"{name or 'the mean'} of {column}"
+        known = runs[runs[column].notna()]
+        if known.empty:
+            return Quantity(name)
+        errors = (known[f"{column}_high"] - known[f"{column}_low"]) / NORMAL_95
+        return mean(name, known[column].tolist(), errors.fillna(0.0).tolist())
+
+    def each(
+        self, runs: pd.DataFrame, role: str, site: str = "block_1/block_input"
+    ) -> Iterator[Quantity]:
+        """Restored share of every single run."""
+        for i, run in enumerate(runs.itertuples()):
+            what = f"{run.mixer} {run.option}".rstrip()
+            name = (
+                f"{what}, width {run.width}, {run.layers} layers, rate {run.learning_rate:g}, "
+                f"seed {run.seed}, on {run.task}"
+            )
+            yield self.attribution(runs.iloc[i : i + 1], role, site, name)
+
+
+def _positions(mixer: str, positions: str) -> str:
+    if positions != STUDY_POSITIONS:
+        return positions
+    return "learned" if mixer == "attention" else "none"
+
+
+def _name(mixer, width, task, layers, positions, option, split) -> str:
+    depth = "" if layers == 2 else f", {layers} layer{'s' if layers > 1 else ''}"
+    how = f" {option}" if option else ""
+    where = "" if positions == STUDY_POSITIONS else f", positions {positions}"
+    on = f" ({split})" if split != "test" else ""
+    return f"accuracy of {mixer}{how} at width {width}{depth}{where} on {task}{on}"

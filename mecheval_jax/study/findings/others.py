@@ -1,0 +1,118 @@
+"""Findings 26 to 30: reverse recall, and the claims of the study's third version."""
+
+from collections.abc import Iterator
+
+from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.findings.margins import ACCURACY, ATTRIBUTION, HALF, INDUCTION, LITTLE, SSMS
+from mecheval_jax.study.findings.treecall import EASY, LARGE, MEDIUM
+from mecheval_jax.study.judgement import finding
+from mecheval_jax.study.published.tables import WIDTHS
+from mecheval_jax.study.quantities import Claim, all_of, any_of
+
+REVERSE = "AR reverse"
+CONVOLVED = "block_0/mixer/conv_output"
+READ = "block_0/mixer/conv_input"
+
+
+@finding(26, "Reverse recall (three layers): the pair is held at the later token; Mamba reaches "
+         "97 % at width 256, where attention and Based collapse", "mamba", "collapse")  # fmt: skip
+def reverse_recall(cells: Cells) -> Iterator[Claim]:
+    """Accuracy by width, and restored shares at both tokens of the asked pair."""
+    mamba = cells.accuracy("mamba", 256, REVERSE, layers=3)
+    yield mamba.above(0.9, "mamba")
+    for mixer in INDUCTION:
+        narrow, wide = (cells.accuracy(mixer, width, REVERSE, layers=3) for width in (64, 256))
+        yield narrow.above(0.9, "learned at 64")
+        yield (wide - narrow).below(-HALF, "collapse")
+    # By function: `key` stands on the asked value, the later token; `value` on the answer.
+    runs = cells.learned("attention", REVERSE, layers=3)
+    later, earlier = (
+        cells.attribution(runs, role, name="the mean over attention on AR reverse")
+        for role in ("key", "value")
+    )
+    yield later.above(ATTRIBUTION, "later token")
+    yield earlier.near(0.0, ATTRIBUTION, "later token")
+
+
+@finding(27, "DeltaNet comes close to Based on AR, and retrieves directly in layer 0",
+         "accuracy", "mechanism")  # fmt: skip
+def delta_net_retrieves(cells: Cells) -> Iterator[Claim]:
+    """DeltaNet less Based; restored shares of its runs."""
+    for width in WIDTHS[1:]:
+        behind = cells.accuracy("delta_net", width) - cells.accuracy("based", width)
+        yield behind.above(-LITTLE, "accuracy")
+        one = cells.accuracy("delta_net", width, layers=1)
+        yield (one - cells.accuracy("delta_net", width)).above(-LITTLE, "one layer")
+    runs = cells.learned("delta_net")
+    at_query, at_value = (
+        cells.attribution(runs, role, name="the mean over delta_net") for role in ("query", "value")
+    )
+    yield at_query.above(HALF, "mechanism")
+    yield at_value.below(ATTRIBUTION, "mechanism")
+
+
+@finding(28, "Inside Mamba the short convolution of layer 0 binds the pair, at the token after the "
+         "value (four taps) or at the value (two): that one vector restores 99 %, and nothing does "
+         "at the key", "four taps", "elsewhere")  # fmt: skip
+def convolution_binds(cells: Cells) -> Iterator[Claim]:
+    """Mean restored shares of the convolution's output and input."""
+    for option, taps, role, part in (
+        ("", 4, "next_key", "four taps"),
+        ("d_conv=2", 2, "value", "two taps"),
+    ):
+        runs = cells.learned("mamba", option=option)
+        name = f"the mean over Mamba with {taps} taps"
+        bound = cells.attribution(runs, role, CONVOLVED, name)
+        yield bound.above(0.99 - ATTRIBUTION / 2, part)
+        at_key = cells.attribution(runs, "key", CONVOLVED, name)
+        yield at_key.below(ATTRIBUTION, "elsewhere")
+        for other in ("value", "next_key", "query"):
+            yield cells.attribution(runs, other, READ, name).below(ATTRIBUTION, "input")
+
+
+@finding(29, "On treecall Mamba without its convolution still learns, by induction; on AR it fails",
+         "learns", "induction", "fails on AR")  # fmt: skip
+def without_convolution(cells: Cells) -> Iterator[Claim]:
+    """Accuracy and restored share at the value, of Mamba with no convolution."""
+    learned = [cells.accuracy("mamba", width, EASY, option="d_conv=0") for width in WIDTHS]
+    enough = cells.floor(EASY) + LITTLE
+    yield any_of("some width learns", "learns", [each.above(enough) for each in learned])
+    for width in WIDTHS:
+        failed = cells.accuracy("mamba", width, option="d_conv=0")
+        yield failed.below(0.056 + ACCURACY, "fails on AR")
+    runs = cells.learned("mamba", EASY, option="d_conv=0")
+    at_value = cells.attribution(runs, "value", name="the mean over Mamba without convolution")
+    yield at_value.above(HALF, "induction")
+
+
+@finding(30, "Architectures of the same accuracy have different mechanisms", "pair")
+def same_accuracy_different_mechanism(cells: Cells) -> Iterator[Claim]:
+    """Some pair of architectures, as good as each other, of which one holds pairs at the value."""
+    pairs = []
+    for task in ("AR", EASY, MEDIUM, LARGE):
+        for inductive in INDUCTION:
+            for direct in (*SSMS, "delta_net"):
+                values = [
+                    cells.attribution(
+                        cells.learned(mixer, task), "value", name=f"the mean over {mixer} on {task}"
+                    )
+                    for mixer in (inductive, direct)
+                ]
+                for width in WIDTHS:
+                    difference = cells.accuracy(inductive, width, task) - cells.accuracy(
+                        direct, width, task
+                    )
+                    same = difference.near(0.0, LITTLE)
+                    other = (values[0] - values[1]).above(HALF)
+                    text = f"{inductive} and {direct} at width {width} on {task}"
+                    pairs.append(all_of(text, (same, other)))
+    yield any_of("some pair is", "pair", pairs)
+
+
+FINDINGS = (
+    reverse_recall,
+    delta_net_retrieves,
+    convolution_binds,
+    without_convolution,
+    same_accuracy_different_mechanism,
+)

@@ -1,0 +1,249 @@
+"""Findings 1 to 14: associative recall, 16 pairs of 4,096 keys and values."""
+
+from collections.abc import Iterator
+
+from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.findings.margins import ACCURACY, ATTRIBUTION, HALF, LITTLE, MIXERS
+from mecheval_jax.study.judgement import finding
+from mecheval_jax.study.published.tables import WIDTHS
+from mecheval_jax.study.quantities import Claim, any_of
+
+GUESS = 1 / 16
+"""Accuracy of guessing among the values of a document."""
+
+
+@finding(1, "Two layers of attention with positions recall perfectly (99.5 % or more) at every "
+         "width from 32 on, and fail at 16", "width 32 and more")  # fmt: skip
+def attention_recalls(cells: Cells) -> Iterator[Claim]:
+    """Accuracy by width."""
+    for width in WIDTHS[1:]:
+        yield cells.accuracy("attention", width).above(0.995 - ACCURACY, "width 32 and more")
+    yield cells.accuracy("attention", 16).below(HALF, "width 16")
+
+
+@finding(2, "Based reaches 93 % from width 32 on and 99 % from 64 on; 24 % at width 16",
+         "width 32 and more")  # fmt: skip
+def based_recalls(cells: Cells) -> Iterator[Claim]:
+    """Accuracy by width."""
+    for width in WIDTHS[1:]:
+        bound = 0.93 if width == 32 else 0.99
+        yield cells.accuracy("based", width).above(bound - ACCURACY, "width 32 and more")
+    yield cells.accuracy("based", 16).matches(cells.published("based", 16), "width 16")
+
+
+@finding(3, "Mamba reaches 10, 77, 81, 90 and 91 % over the widths: more than all other state "
+         "space models but Based, and never 99 %", "numbers", "order")  # fmt: skip
+def mamba_is_the_best_ssm(cells: Cells) -> Iterator[Claim]:
+    """The published numbers, the order at every width, and the limit."""
+    for width in WIDTHS:
+        mamba = cells.accuracy("mamba", width)
+        yield mamba.matches(cells.published("mamba", width), "numbers")
+        yield mamba.below(0.99, "limit")
+        for other in ("base_conv", "h3", "hyena"):
+            yield (mamba - cells.accuracy(other, width)).above(0.0, "order")
+
+
+@finding(4, "Hyena only starts at width 128 (14 %, then 30 %); BaseConv stays at 10 % or less, "
+         "H3 at 3 % or less", "Hyena below 128", "BaseConv", "H3")  # fmt: skip
+def others_fail(cells: Cells) -> Iterator[Claim]:
+    """Accuracy by width."""
+    for width in WIDTHS:
+        hyena = cells.accuracy("hyena", width)
+        if width < 128:
+            yield hyena.below(GUESS + ACCURACY, "Hyena below 128")
+        else:
+            yield hyena.matches(cells.published("hyena", width), "Hyena from 128 on")
+        yield cells.accuracy("base_conv", width).below(0.10 + ACCURACY, "BaseConv")
+        yield cells.accuracy("h3", width).below(0.03 + ACCURACY, "H3")
+
+
+@finding(5, "Every run of attention and Based that learns holds the pair at the value token "
+         "before layer 1, and nothing at the query or the key", "attention", "based")  # fmt: skip
+def inductive_runs(cells: Cells) -> Iterator[Claim]:
+    """Restored shares of every run at the input of layer 1."""
+    for mixer in ("attention", "based"):
+        runs = cells.learned(mixer)
+        if runs.empty:
+            yield Claim(f"runs of {mixer} that learn", mixer)
+        for at_value in cells.each(runs, "value"):
+            yield at_value.above(1 - ATTRIBUTION, mixer)
+        for role in ("query", "key"):
+            for elsewhere in cells.each(runs, role):
+                yield elsewhere.near(0.0, ATTRIBUTION, mixer)
+
+
+@finding(6, "Every run of Mamba and Hyena that learns holds nothing at the value token before "
+         "layer 1; the best have all of it at the query, weaker ones trade it for the key, and "
+         "both together are 1 at most", "mamba at the value", "the best mamba")  # fmt: skip
+def direct_runs(cells: Cells) -> Iterator[Claim]:
+    """Restored shares of every run at the input of layer 1, and of the best run."""
+    for mixer in ("mamba", "hyena"):
+        runs = cells.learned(mixer)
+        if runs.empty:
+            yield Claim(f"runs of {mixer} that learn", f"{mixer} at the value")
+            continue
+        for at_value in cells.each(runs, "value"):
+            yield at_value.near(0.0, ATTRIBUTION, f"{mixer} at the value")
+        best = runs.loc[[runs["accuracy"].idxmax()]]
+        for at_query in cells.each(best, "query"):
+            yield at_query.above(1 - ATTRIBUTION, f"the best {mixer}")
+        both = zip(cells.each(runs, "query"), cells.each(runs, "key"), strict=True)
+        for at_query, at_key in both:
+            yield (at_query + at_key).below(1 + ATTRIBUTION, f"{mixer} together")
+
+
+@finding(7, "A run of BaseConv at width 256 has partial induction (57 % at the value token)",
+         "width 256")  # fmt: skip
+def base_conv_has_some_induction(cells: Cells) -> Iterator[Claim]:
+    """The restored share at the value of one run at least."""
+    runs = cells.learned("base_conv")
+    at_value = cells.each(runs[runs["width"] == 256], "value")
+    yield any_of("some run has it", "width 256", [each.above(ATTRIBUTION) for each in at_value])
+
+
+@finding(8, "One layer is enough for direct retrieval (Mamba 96 and 91 % with one and two "
+         "layers, Hyena 32 and 30 %, at width 256); one layer of attention, Based or BaseConv only "
+         "guesses", "mamba", "induction")  # fmt: skip
+def one_layer_is_enough(cells: Cells) -> Iterator[Claim]:
+    """One layer against two, and one layer against a guess."""
+    for mixer, widths in (("mamba", WIDTHS[2:]), ("hyena", WIDTHS[-1:])):
+        for width in widths:
+            one, two = (cells.accuracy(mixer, width, layers=layers) for layers in (1, 2))
+            yield (one - two).above(-LITTLE, mixer)
+    for mixer in ("attention", "based", "base_conv"):
+        for width in WIDTHS:
+            guess = cells.accuracy(mixer, width, layers=1)
+            yield guess.below(0.091 + ACCURACY, "induction")
+
+
+THIRD_LAYER = {
+    # what a third layer does where it does much: the bounds of the difference
+    ("mamba", 32): (None, -LITTLE),
+    ("hyena", 256): (None, 0.0),
+    ("based", 16): (0.0, None),
+    ("attention", 16): (0.0, None),
+}
+
+
+@finding(9, "A third layer changes little, but for Mamba at width 32 (77 to 13 %) and Hyena at 256 "
+         "(30 to 20 %); Based and attention at 16 gain", "little", "much")  # fmt: skip
+def third_layer_changes_little(cells: Cells) -> Iterator[Claim]:
+    """Three layers less two."""
+    for mixer in MIXERS:
+        for width in WIDTHS:
+            three, two = (cells.accuracy(mixer, width, layers=layers) for layers in (3, 2))
+            change = three - two
+            low, high = THIRD_LAYER.get((mixer, width), (-LITTLE, LITTLE))
+            if low == -LITTLE and high == LITTLE:
+                yield change.near(0.0, LITTLE, "little")
+            elif low is not None:
+                yield change.above(low, "much")
+            else:
+                yield change.below(high, "much")
+
+
+@finding(10, "Layer 1 writes the answer in attention, Based and BaseConv, layer 0 in Hyena and "
+         "mostly in Mamba, never the middle one of three", "induction", "mamba")  # fmt: skip
+def who_writes_the_answer(cells: Cells) -> Iterator[Claim]:
+    """Restored shares at the query, by the layer's output."""
+    for mixer, writer, part in (
+        ("attention", 1, "induction"),
+        ("based", 1, "induction"),
+        ("base_conv", 1, "BaseConv"),
+        ("hyena", 0, "hyena"),
+        ("mamba", 0, "mamba"),
+    ):
+        runs = cells.learned(mixer)
+        for layer in (0, 1):
+            written = cells.attribution(
+                runs, "query", f"block_{layer}/mixer_output", f"the mean over {mixer}"
+            )
+            yield written.above(HALF, part) if layer == writer else written.below(HALF, part)
+    three = cells.learned("mamba", layers=3)
+    for written in cells.each(three, "query", "block_1/mixer_output"):
+        yield written.below(HALF, "three layers")
+
+
+@finding(11, "Mamba without convolution or with one tap fails (5.6 % or less); two taps reach 91 "
+         "to 94 % at widths 64 and 256 (but 39 % at 128, 19 % at 32); three are as good as four "
+         "from 64 on", "no neighbour", "two taps")  # fmt: skip
+def mamba_needs_two_taps(cells: Cells) -> Iterator[Claim]:
+    """Accuracy by the number of taps."""
+    for width in WIDTHS:
+        for taps in (0, 1):
+            fails = cells.accuracy("mamba", width, option=f"d_conv={taps}")
+            yield fails.below(0.056 + ACCURACY, "no neighbour")
+        if width > 16:
+            two = cells.accuracy("mamba", width, option="d_conv=2")
+            published = cells.published("mamba", width, option="d_conv=2")
+            part = "two taps" if width in (64, 256) else "two taps elsewhere"
+            yield two.matches(published, part)
+        if width >= 64:
+            three = cells.accuracy("mamba", width, option="d_conv=3")
+            yield (three - cells.accuracy("mamba", width)).above(-ACCURACY, "three taps")
+
+
+@finding(12, "The more taps, the earlier Mamba retrieves: the median share at the query is .04, "
+         ".75 and 1.00 with 2, 3 and 4 taps", "four and two taps")  # fmt: skip
+def more_taps_retrieve_earlier(cells: Cells) -> Iterator[Claim]:
+    """Mean restored shares at the query of runs with 2, 3 and 4 taps."""
+    two, three, four = (
+        cells.attribution(
+            cells.learned("mamba", option=option), "query", name=f"the mean over {taps} taps"
+        )
+        for option, taps in (("d_conv=2", 2), ("d_conv=3", 3), ("", 4))
+    )
+    yield (four - two).above(0.0, "four and two taps")
+    yield (three - two).above(0.0, "three taps")
+    yield (four - three).above(-ATTRIBUTION, "three taps")
+
+
+@finding(13, "Based needs a short kernel of two taps or more in layer 0: one tap reaches 6.3 % at "
+         "most, two to four 97 to 99 % from width 64 on, an implicit long one 9.1 % at most",
+         "one tap", "two to four", "long")  # fmt: skip
+def based_needs_a_short_kernel(cells: Cells) -> Iterator[Claim]:
+    """Accuracy by kernel."""
+    for width in WIDTHS:
+        for option, bound, part in (
+            ("kernel=1", 0.063, "one tap"),
+            ("kernel=implicit", 0.091, "long"),
+        ):
+            yield cells.accuracy("based", width, option=option).below(bound + ACCURACY, part)
+        if width >= 64:
+            for option in ("kernel=2", "", "kernel=4"):
+                works = cells.accuracy("based", width, option=option)
+                yield works.above(0.97 - ACCURACY, "two to four")
+
+
+@finding(14, "Attention needs positions (100 and 5.6 % with and without); they do not help state "
+         "space models", "attention", "state space models")  # fmt: skip
+def only_attention_needs_positions(cells: Cells) -> Iterator[Claim]:
+    """With learned positions less without."""
+    for width in WIDTHS:
+        for mixer in MIXERS:
+            learned, none = (
+                cells.accuracy(mixer, width, positions=positions)
+                for positions in ("learned", "none")
+            )
+            if mixer != "attention":
+                yield (learned - none).below(ACCURACY, "state space models")
+            elif width > 16:
+                yield (learned - none).above(HALF, "attention")
+
+
+FINDINGS = (
+    attention_recalls,
+    based_recalls,
+    mamba_is_the_best_ssm,
+    others_fail,
+    inductive_runs,
+    direct_runs,
+    base_conv_has_some_induction,
+    one_layer_is_enough,
+    third_layer_changes_little,
+    who_writes_the_answer,
+    mamba_needs_two_taps,
+    more_taps_retrieve_earlier,
+    based_needs_a_short_kernel,
+    only_attention_needs_positions,
+)

@@ -1,0 +1,212 @@
+"""Findings 15 to 25: associative treecall, recall in the documents of a grammar.
+
+The study's grammar is not published, and accuracies depend on it: so orders, differences and
+floors are judged here, and no number by itself.
+"""
+
+from collections.abc import Iterator
+
+from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.findings.margins import (
+    ACCURACY,
+    ATTRIBUTION,
+    HALF,
+    INDUCTION,
+    LITTLE,
+    MIXERS,
+    SSMS,
+)
+from mecheval_jax.study.judgement import finding
+from mecheval_jax.study.published.tables import WIDTHS
+from mecheval_jax.study.quantities import Claim, Quantity
+
+EASY, LARGE, MEDIUM = "ATR L=5 S=20", "ATR L=5 S=8192", "ATR L=10 S=20"
+HELD_OUT, SIBLINGS = "ATR held-out", "ATR siblings"
+
+
+@finding(15, "L = 5, 20 terminals: Mamba is the best at every width (91 to 97 %), and the others "
+         "rise with width", "order")  # fmt: skip
+def mamba_leads_on_easy(cells: Cells) -> Iterator[Claim]:
+    """Mamba less each other mixer, and the widest less the narrowest."""
+    for mixer in MIXERS[:-1]:
+        for width in WIDTHS:
+            lead = cells.accuracy("mamba", width, EASY) - cells.accuracy(mixer, width, EASY)
+            yield lead.above(-ACCURACY, "order")
+        rise = cells.accuracy(mixer, 256, EASY) - cells.accuracy(mixer, 16, EASY)
+        yield rise.above(0.0, "rise")
+
+
+@finding(16, "L = 10: Mamba beats attention by 9 to 31 points at every width; Based is flat in "
+         "width", "order")  # fmt: skip
+def mamba_leads_on_medium(cells: Cells) -> Iterator[Claim]:
+    """Mamba less attention, and Based against itself."""
+    for width in WIDTHS:
+        mamba, attention, based = (
+            cells.accuracy(mixer, width, MEDIUM) for mixer in ("mamba", "attention", "based")
+        )
+        yield (mamba - attention).above(0.09 - ACCURACY, "order")
+        if width > 32:
+            yield (based - cells.accuracy("based", 32, MEDIUM)).near(0.0, LITTLE, "flat")
+
+
+@finding(17, "8,192 terminals: attention is ahead of Mamba up to width 64 by 2 to 6 points, Mamba "
+         "slightly ahead from 128 on; BaseConv, Hyena and H3 drop to 42 to 76 %",
+         "order", "drop")  # fmt: skip
+def attention_leads_on_large(cells: Cells) -> Iterator[Claim]:
+    """Attention less Mamba, and what the larger vocabulary costs the others."""
+    for width in WIDTHS:
+        lead = cells.accuracy("attention", width, LARGE) - cells.accuracy("mamba", width, LARGE)
+        yield lead.above(0.0, "order") if width <= 64 else lead.below(ACCURACY, "order")
+        for mixer in ("base_conv", "h3", "hyena"):
+            drop = cells.accuracy(mixer, width, EASY) - cells.accuracy(mixer, width, LARGE)
+            yield drop.above(LITTLE, "drop")
+
+
+def _mean(cells: Cells, mixer: str, task: str, role: str, **which: object) -> Quantity:
+    """Mean restored share of the runs of a mixer that learned a task, at the input of layer 1."""
+    runs = cells.learned(mixer, task, **which)
+    of = "".join(f" ({value})" for value in which.values())
+    return cells.attribution(runs, role, name=f"the mean over {mixer} on {task}{of}")
+
+
+@finding(18, "The mechanisms are those of AR: attention and Based hold the pair at the value, H3, "
+         "Hyena and Mamba at the key and the query; BaseConv is mixed",
+         "induction", "direct")  # fmt: skip
+def mechanisms_are_the_same(cells: Cells) -> Iterator[Claim]:
+    """Mean restored shares at the input of layer 1."""
+    for task in (EASY, LARGE, MEDIUM):
+        for mixer in INDUCTION:
+            yield _mean(cells, mixer, task, "value").above(HALF, "induction")
+        for mixer in SSMS:
+            yield _mean(cells, mixer, task, "value").below(ATTRIBUTION, "direct")
+            elsewhere = _mean(cells, mixer, task, "key") + _mean(cells, mixer, task, "query")
+            yield elsewhere.above(HALF, "direct")
+        at_value, at_key = (_mean(cells, "base_conv", task, role) for role in ("value", "key"))
+        yield at_value.above(ATTRIBUTION / 2, "BaseConv")
+        yield at_key.above(ATTRIBUTION / 2, "BaseConv")
+
+
+@finding(19, "With 8,192 terminals direct retrieval moves to layer 1 (at the key .82 to .87 for H3 "
+         "and Mamba, at the query below .1; less so for Hyena); with 20 both layers do it",
+         "8,192", "20")  # fmt: skip
+def retrieval_moves_to_layer_1(cells: Cells) -> Iterator[Claim]:
+    """Mean restored shares at the key and the query."""
+    for mixer in ("h3", "mamba"):
+        yield _mean(cells, mixer, LARGE, "key").above(HALF, "8,192")
+        yield _mean(cells, mixer, LARGE, "query").below(ATTRIBUTION, "8,192")
+    less = _mean(cells, "h3", LARGE, "key") - _mean(cells, "hyena", LARGE, "key")
+    yield less.above(0.0, "Hyena")
+    for mixer in SSMS:
+        for role in ("key", "query"):
+            yield _mean(cells, mixer, EASY, role).above(ATTRIBUTION / 2, "20")
+
+
+@finding(20, "One layer costs attention much (96 to 75 %), Based and BaseConv everything above the "
+         "floor, and Mamba, Hyena and H3 little (width 256)",
+         "attention", "floor", "direct")  # fmt: skip
+def one_layer_on_treecall(cells: Cells) -> Iterator[Claim]:
+    """Two layers less one, and one layer less the floor of its documents."""
+    for width in WIDTHS[1:]:
+        for mixer in ("attention", *SSMS):
+            one, two = (cells.accuracy(mixer, width, EASY, layers=layers) for layers in (1, 2))
+            if mixer == "attention":
+                yield (two - one).above(LITTLE, "attention")
+            else:
+                yield (two - one).below(LITTLE, "direct")
+        for mixer in ("based", "base_conv"):
+            one = cells.accuracy(mixer, width, EASY, layers=1)
+            yield one.below(cells.floor(EASY) + LITTLE / 2, "floor")
+
+
+@finding(21, "Without positions attention is better at small widths (16 on L = 5; 16 and 32 on "
+         "L = 10) and worse at large ones; state space models differ by a few points; Based gains "
+         "by them on L = 10 at 32", "attention", "state space models")  # fmt: skip
+def positions_on_treecall(cells: Cells) -> Iterator[Claim]:
+    """Without positions less with learned ones."""
+    for task, small in ((EASY, (16,)), (MEDIUM, (16, 32))):
+        for width in WIDTHS:
+            gain = {
+                mixer: cells.accuracy(mixer, width, task, positions="none")
+                - cells.accuracy(mixer, width, task, positions="learned")
+                for mixer in MIXERS
+            }
+            if width in small:
+                yield gain["attention"].above(0.0, "attention")
+            elif width >= 128:
+                yield gain["attention"].below(0.0, "attention")
+            for mixer in SSMS:
+                yield gain[mixer].near(0.0, LITTLE, "state space models")
+            if (task, width) == (MEDIUM, 32):
+                yield gain["based"].below(0.0, "Based")
+
+
+@finding(22, "On held-out pairs all fall far below what they reach on seen ones (attention 96 to "
+         "68 %, Mamba 98 to 65 %); induction generalises no better than direct retrieval",
+         "fall", "induction")  # fmt: skip
+def held_out_pairs(cells: Cells) -> Iterator[Claim]:
+    """Accuracy on seen less held-out pairs, and inductive less direct architectures."""
+    for width in WIDTHS:
+        held_out = {mixer: cells.accuracy(mixer, width, HELD_OUT) for mixer in MIXERS}
+        for mixer in MIXERS:
+            seen = cells.accuracy(mixer, width, HELD_OUT, split="dev")
+            yield (seen - held_out[mixer]).above(ATTRIBUTION, "fall")
+        inductive = held_out["attention"] + held_out["based"]
+        direct = held_out["mamba"] + held_out["h3"]
+        # Sums of two: twice the margin.
+        yield (inductive - direct).below(2 * LITTLE, "induction")
+
+
+@finding(23, "The mechanism is the same on seen and held-out pairs, but for BaseConv, whose share "
+         "at the value falls from .52 to .14", "same")  # fmt: skip
+def mechanism_on_held_out_pairs(cells: Cells) -> Iterator[Claim]:
+    """Mean restored shares on the split dev less test."""
+    for mixer in MIXERS:
+        for role in ("value", "key", "query"):
+            change = _mean(cells, mixer, HELD_OUT, role, split="dev") - _mean(
+                cells, mixer, HELD_OUT, role
+            )
+            if mixer != "base_conv":
+                yield change.near(0.0, ATTRIBUTION, "same")
+            elif role == "value":
+                yield change.above(ATTRIBUTION, "BaseConv")
+
+
+@finding(24, "Mamba memorises more (the highest on seen pairs at every width), and generalises "
+         "all the same", "memorises", "generalises")  # fmt: skip
+def mamba_memorises(cells: Cells) -> Iterator[Claim]:
+    """Mamba less the others on seen pairs; Mamba on held-out ones."""
+    for width in WIDTHS:
+        mamba = cells.accuracy("mamba", width, HELD_OUT, split="dev")
+        for mixer in MIXERS[:-1]:
+            other = cells.accuracy(mixer, width, HELD_OUT, split="dev")
+            yield (mamba - other).above(-ACCURACY, "memorises")
+        yield cells.accuracy("mamba", width, HELD_OUT).above(ATTRIBUTION, "generalises")
+
+
+@finding(25, "Siblings are answered by all (85 % or more), but for one layer of BaseConv or Based "
+         "(75 %)", "all", "one layer")  # fmt: skip
+def siblings(cells: Cells) -> Iterator[Claim]:
+    """Accuracy by width and depth."""
+    for mixer in MIXERS:
+        for width in WIDTHS:
+            for layers in (1, 2, 3):
+                accuracy = cells.accuracy(mixer, width, SIBLINGS, layers=layers)
+                if layers == 1 and mixer in ("base_conv", "based"):
+                    yield accuracy.below(0.85, "one layer")
+                else:
+                    yield accuracy.above(0.85 - ACCURACY, "all")
+
+
+FINDINGS = (
+    mamba_leads_on_easy,
+    mamba_leads_on_medium,
+    attention_leads_on_large,
+    mechanisms_are_the_same,
+    retrieval_moves_to_layer_1,
+    one_layer_on_treecall,
+    positions_on_treecall,
+    held_out_pairs,
+    mechanism_on_held_out_pairs,
+    mamba_memorises,
+    siblings,
+)

@@ -1,0 +1,209 @@
+"""From claims to judgements: what is reproduced, what is not, and what cannot be told.
+
+A finding is a list of claims that must all hold. It has two p-values:
+
+- of the hypothesis that some claim is false: the largest of the claims' own (an
+  intersection-union test, which needs no correction);
+- of the hypothesis that all are true: the smallest of the claims' own, times their number
+  (Bonferroni).
+
+The smaller of the two, doubled, since either could have been, is the finding's. Over all findings
+that were run they are corrected by Holm's method: each judgement is read on its own, so that the
+chance of a single false one among all counts, not the share of false ones (Benjamini and
+Hochberg), and findings share runs, which Holm's method allows for. What is not significant then is
+undecided.
+
+Claims of which no run was made are left out, and named. A finding has essential parts without
+which it would not be what it says: while one of these was not run at all, nothing is reproduced.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
+
+from mecheval_jax.statistics.false_discovery import holm
+from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.quantities import Claim
+
+REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+UNDECIDED, NOT_RUN = "undecided", "not run"
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_RUN)
+
+ERROR_RATE = 0.05
+"""Chance of one wrong judgement or more among all findings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A finding of the study.
+
+    Attributes:
+        number: in the list of findings.
+        text: what the study says.
+        essential: parts without which it is not judged as reproduced.
+        claims: what must hold, from the results.
+    """
+
+    number: int
+    text: str
+    essential: tuple[str, ...]
+    claims: Callable[[Cells], Iterable[Claim]]
+
+
+def finding(number: int, text: str, *essential: str) -> Callable[[Callable], Finding]:
+    """Make a function from results to claims a finding; the arguments are those of `Finding`."""
+    return lambda claims: Finding(number, text, essential, claims)
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What the results say of a finding; a row of ``findings.csv``.
+
+    Attributes:
+        finding: its number.
+        text: what the study says.
+        verdict: of `VERDICTS`.
+        sentence: why, in one sentence.
+        estimate, low, high: of the claim that decided.
+        p_value: corrected for all findings.
+        claims_judged, claims: how many were judged, and how many there are.
+        supported, contradicted: of those judged, how many are by themselves at 5 %.
+        not_run: claims that were left out, shortened.
+    """
+
+    finding: int
+    text: str
+    verdict: str
+    sentence: str
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+    claims_judged: int
+    claims: int
+    supported: int
+    contradicted: int
+    not_run: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tested:
+    """A finding's claims, and its two p-values."""
+
+    finding: Finding
+    claims: Sequence[Claim]
+
+    @property
+    def known(self) -> list[Claim]:
+        return [claim for claim in self.claims if claim.runs]
+
+    @property
+    def missing_parts(self) -> list[str]:
+        judged = {claim.part for claim in self.known}
+        return [part for part in self.finding.essential if part not in judged]
+
+    @property
+    def weakest(self) -> Claim:
+        return max(self.known, key=lambda claim: claim.if_false)
+
+    @property
+    def most_contradicted(self) -> Claim:
+        return min(self.known, key=lambda claim: claim.if_true)
+
+    @property
+    def if_false(self) -> float:
+        return 1.0 if self.missing_parts else self.weakest.if_false
+
+    @property
+    def if_true(self) -> float:
+        return min(1.0, len(self.known) * self.most_contradicted.if_true)
+
+    @property
+    def p_value(self) -> float:
+        return min(1.0, 2 * min(self.if_false, self.if_true))
+
+    @property
+    def was_run(self) -> bool:
+        return bool(self.known) and (
+            len(self.missing_parts) < len(self.finding.essential) or self.if_true <= ERROR_RATE
+        )
+
+
+def judge(cells: Cells, findings: Sequence[Finding]) -> list[Judgement]:
+    """Judge findings together."""
+    tested = [_Tested(finding, list(finding.claims(cells))) for finding in findings]
+    run = [one for one in tested if one.was_run]
+    corrected = dict(
+        zip((one.finding.number for one in run), holm([one.p_value for one in run]), strict=True)
+    )
+    return [_judged(one, corrected.get(one.finding.number)) for one in tested]
+
+
+def _judged(tested: _Tested, p_value: float | None) -> Judgement:
+    if p_value is None:
+        verdict, claim = NOT_RUN, None
+        parts = ", ".join(tested.missing_parts) or "anything of it"
+        sentence = f"Not run: {parts}."
+    elif p_value > ERROR_RATE:
+        verdict = UNDECIDED
+        claim = tested.weakest if tested.if_false < 1 or not tested.missing_parts else None
+        claim = claim or tested.most_contradicted
+        lacking = ", ".join(tested.missing_parts)
+        sentence = (
+            f"Not run, though essential: {lacking}."
+            if lacking
+            else f"Cannot be told that {claim.text}: {_shown(claim)}."
+        )
+    elif tested.if_true < tested.if_false:
+        verdict, claim = NOT_REPRODUCED, tested.most_contradicted
+        sentence = f"Contradicted that {claim.text}: {_shown(claim)}."
+    else:
+        verdict, claim = REPRODUCED, tested.weakest
+        sentence = (
+            f"All claims that were run hold; the closest is that {claim.text}: {_shown(claim)}."
+        )
+    known, claims = tested.known, tested.claims
+    left_out = [claim.text for claim in claims if not claim.runs]
+    return Judgement(
+        finding=tested.finding.number,
+        text=tested.finding.text,
+        verdict=verdict,
+        sentence=sentence,
+        estimate=claim.estimate if claim else math.nan,
+        low=claim.interval[0] if claim else math.nan,
+        high=claim.interval[1] if claim else math.nan,
+        p_value=math.nan if p_value is None else p_value,
+        claims_judged=len(known),
+        claims=len(claims),
+        supported=sum(claim.if_false <= ERROR_RATE for claim in known),
+        contradicted=sum(claim.if_true <= ERROR_RATE for claim in known),
+        not_run=_shortened(left_out),
+    )
+
+
+def _shown(claim: Claim) -> str:
+    runs = f"{claim.runs} run{'s' if claim.runs > 1 else ''}"
+    return f"{claim.estimate:.3f} [{claim.interval[0]:.3f}, {claim.interval[1]:.3f}], {runs}"
+
+
+def _shortened(texts: Sequence[str], most: int = 6) -> str:
+    shown = "; ".join(texts[:most])
+    return f"{shown}; and {len(texts) - most} more" if len(texts) > most else shown
+
+
+def findings_table(judgements: Iterable[Judgement]) -> pd.DataFrame:
+    """Judgements as a table, a row a finding."""
+    return pd.DataFrame([dataclasses.asdict(one) for one in judgements])
+
+
+def findings_json(judgements: Iterable[Judgement]) -> str:
+    """The same as JSON."""
+    rows = [
+        {name: None if isinstance(value, float) and math.isnan(value) else value
+         for name, value in dataclasses.asdict(one).items()}
+        for one in judgements
+    ]  # fmt: skip
+    return json.dumps(rows, indent=2) + "\n"

@@ -1,0 +1,211 @@
+"""Numbers of which findings speak, with replicates, and what can be claimed of them.
+
+A quantity has replicates of the hierarchical bootstrap: runs are drawn with replacement, and for
+each run drawn its documents. Of the documents a results table keeps counts and intervals, so a
+run's share is drawn from Jeffreys' posterior Beta(right + 1/2, wrong + 1/2) and its attribution
+from a normal law as wide as its interval. One run alone has no spread between seeds: then a
+quantity speaks of that run, as the study's numbers do.
+
+A claim has two p-values, of the hypotheses that it is false and that it is true, counted among the
+replicates (from their normal law where none is on the other side).
+"""
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+from mecheval_jax.statistics.bootstrap import Interval
+
+RESAMPLES = 4_000
+CONFIDENCE = 0.95
+WIDEST = 0.3
+"""A prediction interval that is wider tells nothing by holding a published number."""
+
+_NORMAL = NormalDist()
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A statement about numbers, and what the replicates say of it.
+
+    Attributes:
+        text: the statement.
+        part: of the finding that it belongs to.
+        estimate: of the number.
+        interval: of the estimate.
+        if_false: p-value of the hypothesis that the statement is false; small ones support it.
+        if_true: p-value of the hypothesis that it is true; small ones contradict it.
+        runs: that it rests on; 0 where none of them was made, and nothing is known.
+    """
+
+    text: str
+    part: str = ""
+    estimate: float = math.nan
+    interval: Interval = (math.nan, math.nan)
+    if_false: float = 1.0
+    if_true: float = 1.0
+    runs: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """A number with its replicates.
+
+    Attributes:
+        name: what it is.
+        value: of the runs and documents as they are.
+        samples: replicates; None where no such run was made.
+        runs: how many it rests on.
+        one_run: replicates of what one more run of 320 documents would give; None where that
+            has no meaning.
+    """
+
+    name: str
+    value: float = math.nan
+    samples: np.ndarray | None = None
+    runs: int = 0
+    one_run: np.ndarray | None = None
+
+    def __sub__(self, other: "Quantity") -> "Quantity":
+        return self._with(other, f"{self.name} less {other.name}", np.subtract)
+
+    def __add__(self, other: "Quantity") -> "Quantity":
+        return self._with(other, f"{self.name} plus {other.name}", np.add)
+
+    def _with(self, other: "Quantity", name: str, operation: Callable) -> "Quantity":
+        if self.samples is None or other.samples is None:
+            return Quantity(name)
+        samples = operation(self.samples, other.samples)
+        runs = self.runs + other.runs
+        return Quantity(name, float(operation(self.value, other.value)), samples, runs)
+
+    def interval(self, confidence: float = CONFIDENCE) -> Interval:
+        """Percentiles of the replicates; of an extreme share they may miss the share itself."""
+        low, high = _percentiles(self.samples, confidence)
+        return min(low, self.value), max(high, self.value)
+
+    def above(self, bound: float, part: str = "") -> Claim:
+        """The claim that it is above a bound."""
+        return self._claim(f"{self.name} is above {bound:.3g}", part, bound, 1)
+
+    def below(self, bound: float, part: str = "") -> Claim:
+        """The claim that it is below a bound."""
+        return self._claim(f"{self.name} is below {bound:.3g}", part, bound, -1)
+
+    def near(self, target: float, margin: float, part: str = "") -> Claim:
+        """The claim that it equals a number within a margin: two one-sided tests."""
+        both = self.above(target - margin, part), self.below(target + margin, part)
+        text = f"{self.name} is {target:.3g} within {margin:.2g}"
+        return all_of(text, both)
+
+    def matches(self, number: float | None, part: str = "") -> Claim:
+        """The claim that a published number lies in the prediction interval for one run.
+
+        An interval wider than `WIDEST` supports nothing.
+        """
+        shown = "a number" if number is None else f"{number:.1%}"
+        text = f"one run of {self.name} may give the published {shown}"
+        if self.one_run is None or number is None:
+            return Claim(text, part)
+        low, high = _percentiles(self.one_run, CONFIDENCE)
+        tails = [_tail(self.one_run, number, sign) for sign in (1, -1)]
+        holds = low <= number <= high and high - low <= WIDEST
+        outside = 1.0 if low <= number <= high else min(1.0, 2 * min(tails))
+        return Claim(text, part, self.value, (low, high), 0.0 if holds else 1.0, outside, self.runs)
+
+    def _claim(self, text: str, part: str, bound: float, sign: int) -> Claim:
+        if self.samples is None:
+            return Claim(text, part)
+        p_values = (_tail(self.samples, bound, side) for side in (sign, -sign))
+        return Claim(text, part, self.value, self.interval(), *p_values, self.runs)
+
+
+def _percentiles(samples: np.ndarray, confidence: float) -> Interval:
+    low, high = np.quantile(samples, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return float(low), float(high)
+
+
+def _tail(samples: np.ndarray, bound: float, sign: int) -> float:
+    """Share of replicates at the bound or on its other side; `sign` 1: below it."""
+    beyond = int((sign * (samples - bound) <= 0).sum())
+    smallest = 1 / (len(samples) + 1)
+    if beyond:
+        return min(1.0, (beyond + 1) * smallest)
+    spread = float(samples.std())
+    if spread < 1e-9:
+        return 0.0
+    distance = sign * (float(samples.mean()) - bound) / spread
+    return min(smallest, _NORMAL.cdf(-distance))
+
+
+def all_of(text: str, claims: Iterable[Claim]) -> Claim:
+    """Claims that must hold together, as one: as well supported as the weakest of them."""
+    claims = list(claims)
+    known = [claim for claim in claims if claim.runs]
+    if len(known) < len(claims) or not known:
+        return Claim(text, claims[0].part if claims else "")
+    weakest = max(known, key=lambda claim: (claim.if_false, -claim.if_true))
+    against = min(1.0, len(known) * min(claim.if_true for claim in known))
+    return dataclasses.replace(weakest, text=text, if_true=against)
+
+
+def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:
+    """Claims of which one at least must hold, of those that are known."""
+    known = [claim for claim in claims if claim.runs]
+    if not known:
+        return Claim(text, part)
+    strongest = min(known, key=lambda claim: (claim.if_false, -claim.if_true))
+    return dataclasses.replace(
+        strongest,
+        text=f"{text}: {strongest.text}",
+        part=part,
+        if_false=min(1.0, len(known) * strongest.if_false),
+        if_true=max(claim.if_true for claim in known),
+    )
+
+
+def share(name: str, right: Sequence[float], of: Sequence[float], asked: int) -> Quantity:
+    """An accuracy over runs.
+
+    Args:
+        name: what it is.
+        right: right answers of each run.
+        of: answers of each run.
+        asked: documents of the one run that is predicted.
+    """
+    hits, trials = np.asarray(right, float), np.asarray(of, float)
+    draw, runs = _draw(name), len(hits)
+    drawn = draw.integers(runs, size=(RESAMPLES, runs))
+    shares = draw.beta(hits[drawn] + 0.5, (trials - hits)[drawn] + 0.5)
+    # A run among those at hand lies nearer to their mean than a new one does to its prediction:
+    # its distance is stretched from the variance (n - 1) / n to 1 + 1 / n.
+    means = hits / trials
+    stretch = math.sqrt((runs + 1) / (runs - 1)) if runs > 1 else 1.0
+    new = means.mean() + stretch * (means - means.mean())[drawn[:, 0]]
+    new = np.clip(new + shares[:, 0] - means[drawn[:, 0]], 0.0, 1.0)
+    one_run = draw.binomial(asked, new) / asked
+    return Quantity(name, float(means.mean()), shares.mean(axis=1), runs, one_run)
+
+
+def mean(name: str, values: Sequence[float], errors: Sequence[float]) -> Quantity:
+    """The mean of a measured number over runs.
+
+    Args:
+        name: what it is.
+        values: of each run.
+        errors: standard error of each, over documents.
+    """
+    centres, spreads = np.asarray(values, float), np.asarray(errors, float)
+    draw, runs = _draw(name), len(centres)
+    drawn = draw.integers(runs, size=(RESAMPLES, runs))
+    samples = draw.normal(centres[drawn], spreads[drawn]).mean(axis=1)
+    return Quantity(name, float(centres.mean()), samples, runs)
+
+
+def _draw(name: str) -> np.random.Generator:
+    """Draws of a quantity's own, the same whatever else is looked at."""
+    return np.random.default_rng(zlib.crc32(name.encode()))

@@ -1,0 +1,222 @@
+"""The study's table of results: one row a member, from the folders of sweeps.
+
+A row has what the member was trained on and with (`CONFIG`), its accuracy with interval, floor and
+verdict (`ANSWERS`), and the restored shares that findings speak of, key corrupted: for each site
+and role ``SITE@ROLE`` with the interval in ``SITE@ROLE_low`` and ``..._high``. Empty cells were not
+measured. ``regime`` is a hash of what all members that are compared have in common: the task,
+its documents, and the length of training.
+
+A table is kept with its hash in ``SHA256SUMS`` beside it, as of ``sha256sum``.
+"""
+
+import hashlib
+import io
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.store.run_folder import RunFolder, read_json, write_text
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.sweeps.plan import read_plan
+
+CONFIG = (
+    "config_hash", "regime", "task", "mixer", "width", "layers", "positions", "option",
+    "learning_rate", "beta2", "seed", "data_seed", "steps", "split",
+)  # fmt: skip
+ANSWERS = (
+    "documents", "accuracy", "accuracy_low", "accuracy_high", "dev_accuracy", "dev_documents",
+    "floor", "diverged_at", "verdict", "verdict_layer", "verdict_probability",
+)  # fmt: skip
+
+ROLES = ("key", "value", "next_key", "query")
+SITES = (
+    *(("block_1/block_input", role) for role in ROLES),
+    *((f"block_{layer}/mixer_output", "query") for layer in range(3)),
+    *((f"block_{layer}/block_output", "query") for layer in range(3)),
+    *(("block_0/mixer/conv_output", role) for role in ROLES),
+    *(("block_0/mixer/conv_input", role) for role in ROLES),
+)
+"""Places of the restored shares that a row keeps."""
+
+ENDS = ("", "_low", "_high")
+COLUMNS = (
+    *CONFIG,
+    *ANSWERS,
+    *(f"{site}@{role}{end}" for site, role in SITES for end in ENDS),
+)
+
+DEFAULTS = {"mamba": {"d_conv": 4}, "based": {"kernel": 3}}
+"""Options of the study's mixers, which the column ``option`` leaves out."""
+
+SUMS = "SHA256SUMS"
+
+
+def task_label(task: Mapping[str, Any]) -> str:
+    """The study's name of a task: ``AR``, ``ATR L=5 S=20``, and what else sets it apart."""
+    if task["name"] == "treecall":
+        if task["held_out"]:
+            return "ATR held-out"
+        if list(task["query_types"]) == ["sibling"]:
+            return "ATR siblings"
+        return f"ATR L={task['symbols']} S={task['terminals']}"
+    if task["name"] != "associative_recall":
+        return task["name"]
+    marks = [
+        mark
+        for mark, there in (
+            ("reverse", task["reverse"]),
+            ("held-out", task["held_out"]),
+            ("filler", task["filler"]),
+        )
+        if there
+    ]
+    return " ".join(["AR", *marks])
+
+
+def option_text(mixer: str, options: Mapping[str, Any]) -> str:
+    """Options that are not the study's own, as ``d_conv=2``."""
+    own = DEFAULTS.get(mixer, {})
+    given = {name: value for name, value in options.items() if own.get(name) != value}
+    return " ".join(f"{name}={given[name]}" for name in sorted(given))
+
+
+def regime(experiment: Experiment) -> str:
+    """Hash of what compared members have in common: task, documents and length of training."""
+    values, training = experiment.as_dict(), experiment.training
+    common = {
+        "task": values["task"],
+        "max_length": values["model"]["max_length"],
+        "training": [training.steps, training.batch_size, training.training_batches,
+                     training.warmup_fraction, training.decay],
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def config_values(experiment: Experiment) -> dict[str, Any]:
+    """The columns `CONFIG` of an experiment."""
+    model, training = experiment.model, experiment.training
+    values = experiment.as_dict()
+    return {
+        "config_hash": experiment.fingerprint(),
+        "regime": regime(experiment),
+        "task": task_label(values["task"]),
+        "mixer": model.mixer,
+        "width": model.width,
+        "layers": model.layers,
+        "positions": model.positions,
+        "option": option_text(model.mixer, values["model"]["mixer_options"]),
+        **{name: getattr(training, name)
+           for name in ("learning_rate", "beta2", "seed", "data_seed", "steps")},
+        "split": experiment.evaluation.split,
+    }  # fmt: skip
+
+
+def tabulate(path: str | pathlib.Path) -> pd.DataFrame:
+    """The results of a sweep's folder: the members of all groups that are finished so far.
+
+    Raises:
+        UserError: no sweep there, or a damaged file.
+    """
+    folder = SweepFolder(path)
+    rows = []
+    for group in read_plan(folder).groups:
+        own = folder.group(group.name)
+        if own.has_table():
+            rows += [
+                _row(own, number, experiment)
+                for number, experiment in zip(group.members, group.experiments, strict=True)
+            ]
+    return table_of(rows)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a table with all of `COLUMNS`."""
+    return pd.DataFrame(list(rows), columns=list(COLUMNS))
+
+
+def _row(group: GroupFolder, number: int, experiment: Experiment) -> dict[str, Any]:
+    run = RunFolder(group.member(number))
+    if not run.summary.exists():
+        raise UserError(f"{run.path} is damaged: a finished member without {run.summary.name}")
+    summary = read_json(run.summary)
+    dev = [row["accuracy"] for row in run.read_metrics() if row["split"] == "dev"]
+    row = config_values(experiment) | {
+        "documents": experiment.evaluation.documents,
+        "dev_accuracy": dev[-1] if dev else None,
+        "dev_documents": experiment.training.evaluation_documents,
+        "floor": summary["floors"]["best"],
+        **{name: summary.get(name)
+           for name in ("accuracy", "accuracy_low", "accuracy_high", "diverged_at", "verdict")},
+    }  # fmt: skip
+    if "verdict" in summary:
+        row["verdict_layer"] = summary.get("layer")
+        row["verdict_probability"] = summary["probabilities"][summary["verdict"]]
+    if run.interchange.exists():
+        row |= restored(pd.read_csv(run.interchange))
+    return row
+
+
+def restored(interchange: pd.DataFrame) -> dict[str, float]:
+    """The cells ``SITE@ROLE`` of a run's table of interventions, at its last step."""
+    kept = interchange[
+        (interchange["metric"] == "attribution")
+        & (interchange["corruption"] == "key")
+        & (interchange["direction"] == "restore")
+        & (interchange["step"] == interchange["step"].max())
+    ].set_index(["site", "role"])
+    cells = {}
+    for site, role in SITES:
+        if (site, role) in kept.index:
+            found = kept.loc[(site, role)]
+            for end, column in zip(ENDS, ("value", "low", "high"), strict=True):
+                cells[f"{site}@{role}{end}"] = float(found[column])
+    return cells
+
+
+def write_table(path: str | pathlib.Path, table: pd.DataFrame) -> None:
+    """Write a table, and its hash beside it."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    measured = table.dropna(axis="columns", how="all")
+    columns = [name for name in table if name in measured or name in (*CONFIG, *ANSWERS)]
+    text = table[columns].to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    write_text(path, text)
+    sums = _sums(path.parent) | {path.name: hashlib.sha256(text.encode()).hexdigest()}
+    lines = (f"{sums[name]}  {name}\n" for name in sorted(sums))
+    write_text(path.parent / SUMS, "".join(lines))
+
+
+def read_table(path: str | pathlib.Path) -> pd.DataFrame:
+    """Read a table that `write_table` wrote.
+
+    Raises:
+        UserError: it is not there, or not as it was written.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise UserError(f"there is no results table {path}")
+    content = path.read_bytes()
+    expected = _sums(path.parent).get(path.name)
+    if expected is None:
+        raise UserError(f"{path} has no hash in {path.parent / SUMS}: it is no results table")
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise UserError(
+            f"{path} was edited: its hash is not the one in {path.parent / SUMS}; write it anew"
+        )
+    table = pd.read_csv(io.BytesIO(content))
+    table["option"] = table["option"].fillna("").astype(str)
+    return table.reindex(columns=list(COLUMNS))
+
+
+def _sums(folder: pathlib.Path) -> dict[str, str]:
+    file = folder / SUMS
+    lines = file.read_text().splitlines() if file.exists() else []
+    parts = [line.split(maxsplit=1) for line in lines if line.strip()]
+    if any(len(part) != 2 for part in parts):
+        raise UserError(f"{file} is damaged: a line that is no hash with a name")
+    return {name: digest for digest, name in parts}

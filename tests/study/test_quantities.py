@@ -1,0 +1,88 @@
+"""Quantities, claims, and how they are combined."""
+
+import numpy as np
+import pytest
+
+from mecheval_jax.study.quantities import RESAMPLES, Claim, Quantity, all_of, any_of, mean, share
+
+
+def test_a_share_covers_the_truth():
+    """Catches replicates that ignore the documents, or a share over the wrong number."""
+    draw = np.random.default_rng(0)
+    covered = 0
+    for i in range(200):
+        low, high = share(f"{i}", [int(draw.binomial(320, 0.9))], [320], 320).interval()
+        covered += low <= 0.9 <= high
+    assert 180 <= covered <= 198
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3])
+def test_the_prediction_interval_covers_one_more_run(runs):
+    """Catches one for the mean, which holds far fewer, and one without the spread of seeds."""
+    draw = np.random.default_rng(runs)
+    spread = 0.0 if runs == 1 else 0.03  # of one run nothing is known of other seeds
+    held = 0
+    for i in range(300):
+        true = np.clip(draw.normal(0.8, spread, size=runs + 1), 0, 1)
+        *right, new = draw.binomial(320, true).tolist()
+        one_run = share(f"{runs} {i}", right, [320] * runs, 320).one_run
+        low, high = np.quantile(one_run, (0.025, 0.975))
+        held += low <= new / 320 <= high
+    assert held >= 0.85 * 300
+
+
+def test_runs_are_resampled():
+    """Catches an interval over documents alone, where seeds differ."""
+    low, high = share("spread", [32, 288], [320, 320], 320).interval()
+    assert low < 0.2 < 0.8 < high
+    low, high = mean("spread", [0.0, 1.0], [0.01, 0.01]).interval()
+    assert low < 0.1 < 0.9 < high
+
+
+def test_bounds():
+    """Catches a test of the wrong side."""
+    number = mean("number", [0.5], [0.01])
+    assert number.above(0.4).if_false < 1e-6 < 0.9 < number.above(0.4).if_true
+    assert number.above(0.6).if_true < 1e-6 < 0.9 < number.above(0.6).if_false
+    assert number.below(0.6).if_false < 1e-6
+    assert number.near(0.5, 0.1).if_false < 1e-6
+    assert number.near(0.8, 0.1).if_true < 1e-6
+    assert 0.3 < number.above(0.5).if_false < 0.7
+
+
+def test_a_published_number():
+    """Catches a number that agrees because the interval is of the mean, or is too wide."""
+    number = share("a", [258], [320], 320)
+    assert number.matches(0.80625).if_false == 0
+    assert number.matches(0.575).if_true < 1e-6
+    wide = share("b", [32, 288], [320, 320], 320).matches(0.5)
+    assert (wide.if_false, wide.if_true) == (1, 1)
+    assert not number.matches(None).runs
+
+
+def test_what_is_not_there_stays_unknown():
+    """Catches a missing run that counts as 0."""
+    nothing, number = Quantity("nothing"), mean("number", [0.5], [0.01])
+    for claim in ((number - nothing).above(-5), nothing.near(0, 1), nothing.matches(0.5)):
+        assert claim.runs == 0
+        assert claim.if_false == claim.if_true == 1
+
+
+def test_differences_are_of_independent_runs():
+    """Catches two quantities with the same draws, whose difference has no spread."""
+    difference = mean("one", [0.5], [0.1]) - mean("other", [0.5], [0.1])
+    assert difference.samples.std() == pytest.approx(0.1 * 2**0.5, rel=0.1)
+    assert len(difference.samples) == RESAMPLES
+
+
+def test_together_and_any():
+    """Catches any taken for all, and many chances that are not paid for."""
+    good = Claim("good", if_false=0.01, if_true=0.99, runs=1)
+    bad = Claim("bad", if_false=0.99, if_true=0.01, runs=1)
+    unknown = Claim("unknown")
+    assert all_of("", [good, bad]).if_false == 0.99
+    assert all_of("", [good, bad]).if_true == 0.02
+    assert all_of("", [good, unknown]).runs == 0
+    assert any_of("", "", [good, bad, unknown]).if_false == 0.02
+    assert any_of("", "", [good, bad]).if_true == 0.99
+    assert any_of("", "", [unknown]).runs == 0
