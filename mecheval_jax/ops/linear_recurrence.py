@@ -68,7 +68,7 @@ def resolve_backend(backend: str, backends: tuple[str, ...] = BACKENDS) -> str:
 def linear_recurrence(
     decay: Float[Array, "batch length *#state"],
     write: Float[Array, "batch length *state"],
-    initial: Float[Array, "batch *state"] | None = None,
+    initial: Float[Array, "batch *state"] | None = None,  # noqa: F821
     backend: str = "auto",
     entry: Entry = NO_ENTRY,
 ) -> Float[Array, "batch length *state"]:

@@ -106,7 +106,7 @@ def toeplitz(taps: Float[Array, "length width"]) -> Float[Array, "1 width length
     return jnp.moveaxis(matrix, -1, 0)[None]
 
 
-def _diagonal(weights: Float[Array, "streams"], length: int) -> Float[Array, "1 streams t t"]:
+def _diagonal(weights: Float[Array, " streams"], length: int) -> Float[Array, "1 streams t t"]:
     """A multiple of the identity for each stream: the skip D x."""
     return (weights[:, None, None] * jnp.eye(length, dtype=weights.dtype)[None])[None]
 

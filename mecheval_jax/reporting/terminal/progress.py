@@ -12,7 +12,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from mecheval_jax.console import CONSOLE
+from mecheval_jax.console import CONSOLE, say
 
 PLAIN_EVERY = 15.0
 """Seconds between two plain lines."""

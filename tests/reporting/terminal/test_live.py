@@ -222,7 +222,7 @@ def plain(monkeypatch, clock):
     """A view without a terminal, at times of the test's own."""
     console = Console(file=io.StringIO(), width=500)
     monkeypatch.setattr(live, "CONSOLE", console)
-    monkeypatch.setattr("mecheval_jax.reporting.terminal.progress.CONSOLE", console)
+    monkeypatch.setattr("mecheval_jax.console.CONSOLE", console)
     monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
     return console.file
 
