@@ -33,13 +33,13 @@ from mecheval_jax.evaluation.representations.effective_attention import (
 )
 from mecheval_jax.evaluation.representations.logit_lens import lens_rows
 from mecheval_jax.evaluation.representations.probes import ProbeConfig, probe_rows
-from mecheval_jax.evaluation.tables import long_table
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.files import write_table
 from mecheval_jax.interventions import capture_activations
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting.figures import evidence_figures, gradient_figures
 from mecheval_jax.reporting.figures.drawing import save
-from mecheval_jax.store.run_folder import write_text
+from mecheval_jax.store.tables import long_table
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.data import evaluation_batch
 
@@ -256,7 +256,7 @@ def analyze(
             continue
         tables = {title: long_table(found, constants) for title, found in rows.items()}
         for title, table in tables.items():
-            write_text(run.folder.analyses / f"{title}.csv", table.to_csv(index=False))
+            write_table(run.folder.analyses / f"{title}.csv", table)
         save(draw(tables), run.folder.figures, name)
         written |= tables
     return written

@@ -162,3 +162,24 @@ def _build(kind: type, values: Mapping[str, Any], section: str):
 def _plain(instance) -> dict[str, Any]:
     values = dataclasses.asdict(instance)
     return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+
+def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, Any]]:
+    """Fields of two experiments that differ: their names (``model.width``), and both values."""
+    ours, theirs = flatten(first.as_dict()), flatten(second.as_dict())
+    return [
+        (name, ours.get(name), theirs.get(name))
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one dict, by ``section.field``."""
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,6 +1,5 @@
 """A run from end to end: train it, load it, intervene on it, report it."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -18,13 +17,14 @@ from mecheval_jax.evaluation.accuracy import answer_all, documents_of
 from mecheval_jax.evaluation.verdict.evidence import Evidence
 from mecheval_jax.evaluation.verdict.measurement import find
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
-from mecheval_jax.experiment import Experiment
+from mecheval_jax.experiment import Experiment, differences
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.partitioning.mesh import check_batch, make_mesh
 from mecheval_jax.reporting.terminal.progress import Progress
 from mecheval_jax.store.metrics import Writer, open_writers
+from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.results import Record, record_answers
-from mecheval_jax.store.run_folder import RunFolder, differences, versions
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.loop import Diverged, fit, restore_or_create
@@ -72,22 +72,6 @@ class _Say(_Hooks):
         pass
 
 
-class _Unheard(_Hooks):
-    """Hooks of the processes that write nothing."""
-
-    def __init__(self):
-        pass
-
-    def record(self, values: Mapping[str, float | int | str]) -> None:
-        del values
-
-    def advance(self, step: int, note: str) -> None:
-        del step, note
-
-    def say(self, message: str) -> None:
-        del message
-
-
 def train(
     experiment: Experiment,
     workdir: str | os.PathLike,
@@ -123,12 +107,6 @@ def train(
         return _train(experiment, RunFolder(workdir), mesh, preemption, writers)
 
 
-def _finished_at(folder: RunFolder) -> int | None:
-    """The last step of a run that is finished."""
-    summary = folder.read_summary()
-    return summary.get("step") if summary.get("finished") else None
-
-
 def _train(
     experiment: Experiment,
     folder: RunFolder,
@@ -136,35 +114,32 @@ def _train(
     preemption: Preemption,
     writers: Sequence[str],
 ) -> RunFolder:
-    multihost.on_main(lambda: folder.open(experiment))
+    folder.open(experiment)
     model, task, training = experiment.model, experiment.task, experiment.training
     checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
-    done = multihost.on_main(lambda: _finished_at(folder))
+    done = folder.finished_at()
     if done is not None and done in checkpoints.steps():
         checkpoints.close()
-        if multihost.is_main():
-            say(f"{folder.path}: this run is finished, nothing to train")
+        say(f"{folder.path}: this run is finished, nothing to train")
         return folder
     try:
-        hooks = _Say() if multihost.is_main() else _Unheard()
-        state = restore_or_create(model, training, mesh, checkpoints, hooks)
+        state = restore_or_create(model, training, mesh, checkpoints, _Say())
         step = int(state.step)
-        with contextlib.ExitStack() as stack:
-            if multihost.is_main():
-                folder.forget_after(step)
-                title = f"training {model.mixer} {folder.name}"
-                writer = stack.enter_context(open_writers(writers, folder.path))
-                progress = stack.enter_context(Progress(title, training.steps, step))
-                hooks = _Hooks(writer, progress)
+        folder.forget_after(step)
+        title = f"training {model.mixer} {folder.name}"
+        with (
+            open_writers(writers, folder.path) as writer,
+            Progress(title, training.steps, step) as progress,
+        ):
+            hooks = _Hooks(writer, progress)
             state = fit(state, model, task, training, mesh, checkpoints, hooks, preemption)
     except Diverged as error:
-        at = error.step
-        multihost.on_main(lambda: folder.update_summary(finished=False, diverged_at=at))
+        folder.update_summary(finished=False, diverged_at=error.step)
         raise
     finally:
         checkpoints.close()
     params, step = multihost.fetch((state.params, state.step))
-    multihost.on_main(lambda: _summarize(experiment, folder, params, int(step)))
+    _summarize(experiment, folder, params, int(step))
     return folder
 
 

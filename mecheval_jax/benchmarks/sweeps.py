@@ -1,7 +1,6 @@
 """A sweep as one program, against the same runs as programs of their own."""
 
 import dataclasses
-import json
 import pathlib
 import statistics
 import subprocess
@@ -13,8 +12,9 @@ from collections.abc import Sequence
 import jax
 
 from mecheval_jax.benchmarks.training import whole_step
+from mecheval_jax.files import read_json
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.store.run_folder import read_rows
+from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
@@ -49,7 +49,7 @@ def sweep_as_one_program() -> None:
         steps_apart = sum(_seconds_of_steps(home / str(seed)) for seed in range(MEMBERS))
         (group,) = SweepFolder(home / "sweep").groups()
         steps_together = MEMBERS * STEPS / group.read_status().rate
-        strategy = json.loads((group.path / "strategy.json").read_text())
+        strategy = read_json(group.strategy)
     print(f"{'':34}{'s':>8}{'without start-up, s':>22}")
     print(f"{'launch.train, one after another':34}{apart:8.1f}{steps_apart:22.1f}")
     print(f"{'launch.sweep':34}{together:8.1f}{steps_together:22.1f}")

@@ -6,16 +6,12 @@ two up to the next, 0 apart: 0, 1, 2-3, 4-7, ... Intervals count the queries of 
 independent.
 """
 
-import csv
-import io
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError
 from mecheval_jax.statistics.bootstrap import wilson
 from mecheval_jax.tasks.base import ABSENT
 
@@ -62,33 +58,3 @@ def _bins(values: np.ndarray) -> Iterator[tuple[int, int]]:
         return
     for power in sorted({int(value).bit_length() for value in values}):
         yield 2**power // 2, 2**power - 1
-
-
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    """The rows as text."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def read_csv(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The rows of a file that `as_csv` made; none where there is no file.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    if not path.exists():
-        return []
-    whole = ("low_value", "high_value", "queries")
-    try:
-        return [
-            {"property": row["property"]}
-            | {name: (int if name in whole else float)(row[name]) for name in COLUMNS[1:]}
-            for row in csv.DictReader(path.read_text().splitlines())
-        ]
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{path} is damaged: remove it; python -m launch.train writes it at the end of a run"
-        ) from None

@@ -6,7 +6,6 @@ in them and what of it is ours is in `huggingface_tables`. Pickled weights
 (pytorch_model.bin) are never opened: reading them runs what is in them.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -16,6 +15,7 @@ import numpy as np
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
+from mecheval_jax.files import write_json
 from mecheval_jax.interop.huggingface_config import read_config, read_json, write_config
 from mecheval_jax.interop.huggingface_tables import FAMILIES, Family, Fused
 from mecheval_jax.interop.safetensors_file import (
@@ -78,7 +78,7 @@ def save(
         _put_together(fused, entries, config)
     folder.mkdir(parents=True, exist_ok=True)
     save_safetensors(folder / WEIGHTS, entries, overwrite=overwrite)
-    (folder / CONFIG).write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
+    write_json(folder / CONFIG, fields, sort_keys=True)
 
 
 def _weights(folder: pathlib.Path) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.files import draft_of
 
 METADATA = {"format": "pt"}
 """The layouts are PyTorch's; transformers opens no file that does not say whose they are."""
@@ -52,14 +53,14 @@ def save_safetensors(
         refuse_overwriting(path)
     if not path.parent.is_dir():
         raise UserError(f"{path.parent} is no folder: {path.name} cannot be written there")
-    package, draft = _package(), path.with_name(path.name + ".part")
+    package = _package()
     # The file holds an array's memory as it lies there: rows first, no gaps.
     arrays = {name: np.asarray(array, order="C") for name, array in entries.items()}
-    draft.touch()
-    mode = draft.stat().st_mode  # safetensors makes files that nobody else may read
-    package.numpy.save_file(arrays, draft, metadata=METADATA)
-    draft.chmod(mode)
-    draft.replace(path)
+    with draft_of(path) as draft:
+        draft.touch()
+        mode = draft.stat().st_mode  # safetensors makes files that nobody else may read
+        package.numpy.save_file(arrays, draft, metadata=METADATA)
+        draft.chmod(mode)
 
 
 def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:

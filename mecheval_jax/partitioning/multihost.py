@@ -1,9 +1,9 @@
 """Several processes, mostly one a host, as one program.
 
 Every process runs the same program on the same values and sees all devices as one mesh; `jax`
-moves what has to be moved. Process 0 is the coordinator, and the only one that writes files
-(`on_main`), but for checkpoints. What a process is told by flags, or by the cluster that started
-it, `initialize` hands to ``jax.distributed``; see docs/hosts.md for the variables.
+moves what has to be moved. Process 0 is the coordinator, and the only one that says anything, or
+writes files (`on_main`; checkpoints apart). What a process is told by flags, or by the cluster that
+started it, `initialize` hands to ``jax.distributed``; see docs/hosts.md for the variables.
 
 Where one is gone the others cannot go on. Who watches (`initialize`) is told at once; the error
 of a collective that notices is a `HostLost` for whoever runs under `raise_on_host_loss`; and what
@@ -13,6 +13,8 @@ SIGABRT.
 
 import collections
 import contextlib
+import contextvars
+import functools
 import hashlib
 import json
 import os
@@ -28,6 +30,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.console import CONSOLE
 from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.partitioning.cluster import check_flags, find_cluster
 from mecheval_jax.partitioning.failure_detector import watch
@@ -93,6 +96,7 @@ def initialize(
         "shutdown_timeout_seconds": HEARTBEAT,
     }
     _start(arguments, timeout, may_be_alone=cluster is not None and cluster.name == "TPU")
+    CONSOLE.quiet = not is_main()
     if on_loss is not None and jax.distributed.is_initialized():
         watch(lambda number: on_loss(HostLost(f"host {number} is gone")))
 
@@ -168,10 +172,14 @@ def place(tree: PyTree, sharding: Sharding) -> PyTree:
     return jax.tree.map(spread, tree)
 
 
+_ALONE = contextvars.ContextVar("alone", default=False)
+"""Whether process 0 does something that the others wait for."""
+
+
 def on_main(action: Callable[[], Any]) -> Any:
     """What process 0 alone does, and its outcome on every process.
 
-    The others wait, so that they find whatever was written.
+    The others wait, so that they find whatever was written. An action may hold others.
 
     Args:
         action: returns JSON values.
@@ -179,14 +187,17 @@ def on_main(action: Callable[[], Any]) -> Any:
     Raises:
         UserError: the action did, on every process.
     """
-    if not is_multiprocess():
+    if not is_multiprocess() or _ALONE.get():
         return action()
     outcome: dict[str, Any] = {}
     if is_main():
+        alone = _ALONE.set(True)
         try:
             outcome["value"] = action()
         except UserError as error:
             outcome["error"] = str(error)
+        finally:
+            _ALONE.reset(alone)
     text = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
     length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
     padded = np.zeros(length, np.uint8)
@@ -197,6 +208,16 @@ def on_main(action: Callable[[], Any]) -> Any:
     if "error" in outcome:
         raise UserError(outcome["error"])
     return outcome["value"]
+
+
+def by_main(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: process 0 alone does what is called, every process gets the answer (`on_main`)."""
+
+    @functools.wraps(function)
+    def called(*arguments, **options):
+        return on_main(lambda: function(*arguments, **options))
+
+    return called
 
 
 def all_can(ours: bool) -> bool:

@@ -10,16 +10,59 @@ import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from mecheval_jax.console import say
-from mecheval_jax.store.run_folder import read_rows
+from mecheval_jax.files import write_text
+from mecheval_jax.partitioning.multihost import by_main, is_main
+from mecheval_jax.store.tables import METRICS
 from mecheval_jax.store.trackers import TRACKERS, check_trackers
 
 Row = Mapping[str, float | int | str]
 
-COLUMNS = ("step", "split", "loss", "accuracy", "seconds_per_step")
-"""Of ``metrics.csv``; that of a sweep has ``member`` after the split."""
+
+def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
+    """Rows of a ``metrics.jsonl``; a last line that was cut off is passed over.
+
+    Args:
+        metrics: The file; none is no rows.
+        part: Of a line; the others, mostly very many, are not parsed.
+    """
+    if not metrics.exists():
+        return []
+    rows = []
+    with metrics.open() as file:  # line by line: those of a large sweep are many
+        for line in file:
+            if part not in line:
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(row, dict) and "step" in row:
+                rows.append(row)
+    return rows
+
+
+def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
+    """Rows of evaluations on dev documents whose accuracy is a number."""
+    rows = ((row, row.get("accuracy")) for row in read_rows(metrics, '"dev"'))
+    return [row for row, found in rows if found is not None and found == found]  # not diverged
+
+
+def write_rows(metrics: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a ``metrics.jsonl`` anew, whole or not at all."""
+    write_text(metrics, "".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+@by_main
+def forget_after(metrics: pathlib.Path, step: int) -> None:
+    """Drop rows of steps that will be taken again.
+
+    ``metrics.csv`` follows when it is opened to be written.
+    """
+    if metrics.exists():
+        write_rows(metrics, [row for row in read_rows(metrics) if row["step"] <= step])
 
 
 @runtime_checkable
@@ -65,7 +108,7 @@ class CommaSeparated:
     """
 
     def __init__(self, path: pathlib.Path, rows: Iterable[Row] = (), members: bool = False):
-        columns = (*COLUMNS[:2], "member", *COLUMNS[2:]) if members else COLUMNS
+        columns = (*METRICS[:2], "member", *METRICS[2:]) if members else METRICS
         self._file = path.open("w", newline="")
         self._rows = csv.DictWriter(self._file, columns, restval="", lineterminator="\n")
         self._rows.writeheader()
@@ -134,9 +177,9 @@ class Writers:
 
 
 def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = False) -> Writers:
-    """The writers of a run or of a group of a sweep.
+    """The writers of a run or of a group of a sweep; none on processes that do not write.
 
-    Steps that will be taken again must have been dropped before (`store.run_folder.forget_after`).
+    Steps that will be taken again must have been dropped before (`forget_after`).
 
     Args:
         names: of `TRACKERS`, beside the two files.
@@ -148,6 +191,8 @@ def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = Fal
         UserError: an unknown name, or a package that is not installed.
     """
     check_trackers(names)
+    if not is_main():
+        return Writers((), {})
     metrics = folder / "metrics.jsonl"
     rows = read_rows(metrics)
     files = (JsonLines(metrics), CommaSeparated(folder / "metrics.csv", rows, members))

@@ -1,21 +1,29 @@
-"""What interventions found, written into the files of a run's folder."""
+"""What was found of a run, or of the members of a group, written into the files of its folder."""
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
+
 from mecheval_jax.evaluation.accuracy import Answers, summarize
-from mecheval_jax.evaluation.slices import as_csv, slice_accuracy
-from mecheval_jax.evaluation.tables import CONTROLS, INTERCHANGE, TRANSITIONS, long_table
+from mecheval_jax.evaluation.slices import slice_accuracy
 from mecheval_jax.evaluation.verdict.measurement import Findings
 from mecheval_jax.evaluation.verdict.rule import label
 from mecheval_jax.evaluation.verdict.transitions import find_transitions
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.store.run_folder import RunFolder, write_text
+from mecheval_jax.files import write_table
+from mecheval_jax.partitioning.multihost import by_main
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.sweep_folder import GroupFolder
+from mecheval_jax.store.sweep_tables import MEMBERS, member_rows
+from mecheval_jax.store.tables import CONTROLS, INTERCHANGE, SLICES, TRANSITIONS, long_table
 from mecheval_jax.tasks.base import Batch
 
 
+@by_main
 def record_answers(
     folder: RunFolder, experiment: Experiment, step: int, answers: Answers, batch: Batch
 ) -> dict[str, Any]:
@@ -32,7 +40,7 @@ def record_answers(
         batch.weights,
         experiment.evaluation.confidence,
     )
-    write_text(folder.slices, as_csv(sliced))
+    write_table(folder.slices, pd.DataFrame(sliced, columns=SLICES))
     folder.update_summary(
         finished=True,
         step=step,
@@ -51,11 +59,60 @@ def _finite(score: Any) -> Any:
     return None if isinstance(score, float) and not math.isfinite(score) else score
 
 
+@dataclasses.dataclass(frozen=True)
+class MemberResult:
+    """What became of one member of a group.
+
+    Attributes:
+        number: Of the member in the sweep.
+        experiment: The member's.
+        batch: Evaluation documents.
+        answers: To them.
+        findings: Of interventions; None if none were made.
+        step: Steps that were taken.
+        events: Steps at which the member ``diverged_at`` or ``stopped_at``, where it did.
+    """
+
+    number: int
+    experiment: Experiment
+    batch: Batch
+    answers: Answers
+    findings: Findings | None
+    step: int
+    events: dict[str, int]
+
+
+@by_main
+def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult]) -> None:
+    """Write the run folder of every member of a group, and the table of the group.
+
+    Args:
+        folder: Of the group.
+        count: How many members the group has.
+        results: Of the members, in the order of the group's checkpoints; not asked for on
+            processes that do not write.
+    """
+    metrics, rows = folder.read_metrics(), []
+    for place, result in enumerate(results):
+        own = [row for row in metrics if row["member"] == result.number]
+        run = RunFolder(folder.member(result.number))
+        run.open_as_member(result.experiment, place, count, own)
+        record_answers(run, result.experiment, result.step, result.answers, result.batch)
+        run.update_summary(**result.events)
+        if result.findings is not None:
+            record = Record(run)
+            record.add(result.experiment, result.step, result.findings)
+            record.write()
+        summary = run.read_summary()
+        rows += member_rows(result.number, folder.name, result.experiment, summary, own)
+    write_table(folder.table, pd.DataFrame(rows, columns=MEMBERS))
+
+
 class Record:
     """Findings of one run at one step or several, in order.
 
     Args:
-        folder: of the run.
+        folder: Of the run.
     """
 
     def __init__(self, folder: RunFolder):
@@ -68,14 +125,14 @@ class Record:
         self._experiment = experiment
         self._found.append((step, findings))
 
-    def write(self) -> tuple[Any, Verdict | None]:
+    def write(self) -> tuple[pd.DataFrame, Verdict | None]:
         """Write all files; the table of the grid, and the verdict at the last step."""
         folder, (step, last) = self._folder, self._found[-1]
         table = self._table("interchange", INTERCHANGE)
-        write_text(folder.interchange, table.to_csv(index=False))
+        write_table(folder.interchange, table)
         if last.evidence is None or last.verdict is None:
             return table, None  # the task has none, so neither did an earlier call
-        write_text(folder.controls, self._table("controls", CONTROLS).to_csv(index=False))
+        write_table(folder.controls, self._table("controls", CONTROLS))
         last.evidence.write(folder.evidence)
         folder.update_summary(
             **(last.behaviour if self._is_of_the_run(step) else {}),
@@ -95,7 +152,7 @@ class Record:
         same = (used.documents, used.split) == (own.documents, own.split)
         return "accuracy" not in summary or (same and step >= summary.get("step", 0))
 
-    def _table(self, rows: str, columns: tuple[str, ...]):
+    def _table(self, rows: str, columns: tuple[str, ...]) -> pd.DataFrame:
         placed = [
             {"step": step, **row} for step, found in self._found for row in getattr(found, rows)
         ]
@@ -137,7 +194,7 @@ class Record:
         table = long_table(rows, self._constants(), TRANSITIONS)
         for column in ("value", "low", "high"):
             table[column] = table[column].astype("Int64")  # an open end is an empty cell
-        write_text(self._folder.transitions, table.to_csv(index=False))
+        write_table(self._folder.transitions, table)
         fields = ("verdict", "layer", "binding", "probabilities")
         return {
             "steps": [

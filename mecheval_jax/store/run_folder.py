@@ -9,27 +9,22 @@ summary.json       accuracy and verdict       analyses/        tables of further
 figures/           PNG and SVG                report.html      all of it, to look at
 trackers.json      ids of --writers           tensorboard/, wandb/, mlruns/   theirs
 
-A member of a sweep's group has ``member.json`` in place of checkpoints: the group has them.
+A member of a sweep's group has ``member.json`` in place of checkpoints: the group has them. Of
+several processes the first writes, and every process is given the answer.
 """
 
 import dataclasses
-import datetime
-import importlib.metadata
-import json
 import os
 import pathlib
-import platform
-import socket
-import subprocess
-import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jax
-
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import Experiment, from_config
-
-PACKAGES = ("mecheval_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+from mecheval_jax.experiment import Experiment, differences, from_config
+from mecheval_jax.files import is_draft, read_json, write_json, write_text
+from mecheval_jax.partitioning.multihost import by_main
+from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
+from mecheval_jax.store.provenance import provenance
 
 
 class RunFolder:
@@ -66,6 +61,7 @@ class RunFolder:
         """The folder's own name, by which tables know the run."""
         return self.path.absolute().name
 
+    @by_main
     def open(self, experiment: Experiment) -> None:
         """Make the folder this experiment's, or check that it is.
 
@@ -90,13 +86,25 @@ class RunFolder:
             raise UserError(f"workdir {self.path} cannot be made: {error.strerror}") from None
         self._write_origin(experiment)
 
-    def open_anew(self, experiment: Experiment) -> None:
-        """Make the folder this experiment's, without what was found before; other files stay."""
+    @by_main
+    def open_as_member(
+        self, experiment: Experiment, place: int, of: int, metrics: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """Make the folder that of a member of a group; what was found before is gone.
+
+        Args:
+            experiment: The member's.
+            place: Of the member along the axis of members.
+            of: How many members the group has.
+            metrics: The member's rows.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         found = (self.summary, self.slices, self.interchange, self.controls, self.evidence)
         for path in found:
             path.unlink(missing_ok=True)
         self._write_origin(experiment)
+        write_json(self.member, dataclasses.asdict(MemberPlace(place, of)))
+        write_rows(self.metrics, ({k: v for k, v in r.items() if k != "member"} for r in metrics))
 
     def _write_origin(self, experiment: Experiment) -> None:
         """Write what the run is and, unless that is known, where it comes from."""
@@ -139,6 +147,13 @@ class RunFolder:
         """The summary so far; empty before there is one."""
         return read_json(self.summary) if self.summary.exists() else {}
 
+    @by_main
+    def finished_at(self) -> int | None:
+        """The last step of a run that is finished; None of another."""
+        summary = self.read_summary()
+        return summary.get("step") if summary.get("finished") else None
+
+    @by_main
     def update_summary(self, **values: Any) -> dict[str, Any]:
         """Add to the summary, or change it, and return it."""
         summary = self.read_summary() | values
@@ -165,149 +180,3 @@ class MemberPlace:
 
     place: int
     of: int
-
-
-DRAFT = ".part"
-"""Ending of a file that is being written; a kill may leave one behind."""
-
-
-def is_draft(path: pathlib.Path) -> bool:
-    """Whether a file is one that was not written to its end."""
-    return path.name.endswith(DRAFT)
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Write a file whole or not at all; of several processes that do, the last one counts."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """The same of bytes."""
-    draft = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{DRAFT}")
-    draft.write_bytes(content)
-    draft.replace(path)
-
-
-def write_json(path: pathlib.Path, values: Any) -> None:
-    """Write JSON whole or not at all."""
-    write_text(path, json.dumps(values, indent=2) + "\n")
-
-
-def read_json(path: pathlib.Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    try:
-        values = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is damaged: it holds no JSON object")
-    return values
-
-
-def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
-    """Rows of a ``metrics.jsonl``; a last line that was cut off is passed over.
-
-    Args:
-        metrics: the file.
-        part: of a line; the others, mostly very many, are not parsed.
-    """
-    if not metrics.exists():
-        return []
-    rows = []
-    with metrics.open() as file:  # line by line: those of a large sweep are many
-        for line in file:
-            if part not in line:
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(row, dict) and "step" in row:
-                rows.append(row)
-    return rows
-
-
-def forget_after(metrics: pathlib.Path, step: int) -> None:
-    """Drop rows of steps that will be taken again.
-
-    ``metrics.csv`` follows when it is opened to be written (`store.metrics`).
-    """
-    if metrics.exists():
-        kept = [json.dumps(row) for row in read_rows(metrics) if row["step"] <= step]
-        write_text(metrics, "".join(f"{line}\n" for line in kept))
-
-
-def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
-    """Where the numbers of a run come from.
-
-    Args:
-        experiment: the run's.
-        here: whether this process computes them, so that its devices count.
-    """
-    devices: dict[str, Any] = {}
-    if here:
-        device = jax.devices()[0]
-        devices["device"] = {"platform": device.platform, "kind": device.device_kind}
-        devices["device_count"] = jax.device_count()
-    return {
-        "versions": {"python": platform.python_version()} | versions(),
-        "commit": _commit(),
-        "platform": platform.platform(),
-        **devices,
-        "seed": experiment.training.seed,
-        "data_seed": experiment.training.data_seed,
-        "config_hash": experiment.fingerprint(),
-        "arguments": sys.argv[1:],
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes the numbers of a run."""
-    import mecheval_jax
-
-    found = {"mecheval_jax": mecheval_jax.__version__}
-    for package in PACKAGES[1:]:
-        found[package] = importlib.metadata.version(package)
-    return found
-
-
-def _commit() -> str | None:
-    """The commit of the source, with ``+changes`` if it was edited; None outside git."""
-    here = pathlib.Path(__file__).parent
-
-    def git(*arguments):
-        result = subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        )
-        return result.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, Any]]:
-    """Fields of two experiments that differ: their names (``model.width``), and both values."""
-    ours, theirs = flatten(first.as_dict()), flatten(second.as_dict())
-    return [
-        (name, ours.get(name), theirs.get(name))
-        for name in sorted(ours.keys() | theirs.keys())
-        if ours.get(name) != theirs.get(name)
-    ]
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one dict, by ``section.field``."""
-    flat = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

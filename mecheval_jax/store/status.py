@@ -14,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.store.run_folder import RunFolder, read_json, read_rows
+from mecheval_jax.files import read_json
+from mecheval_jax.store.metrics import dev_rows, read_rows
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 
 PATIENCE = 600.0
@@ -237,12 +239,6 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
     groups = [NamedStatus(folder.name, title, status)]
     program = "sweep" if folder.member.exists() else "train"
     return Overview(str(folder.path), groups, best, _command(folder.provenance, program))
-
-
-def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
-    """Rows of evaluations."""
-    rows = ((row, row.get("accuracy")) for row in read_rows(metrics, '"dev"'))
-    return [row for row, found in rows if found is not None and found == found]  # not diverged
 
 
 def _age(process: int) -> float | None:

@@ -25,8 +25,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import SECTIONS
-from mecheval_jax.store.run_folder import read_json, write_json
+from mecheval_jax.experiment import SECTIONS, Experiment
+from mecheval_jax.files import is_draft, read_json, write_json
+from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
+from mecheval_jax.store.metrics import forget_after, read_rows
+from mecheval_jax.store.provenance import provenance
 from mecheval_jax.training.ensemble.strategies import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -111,13 +114,19 @@ class GroupFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes off the group; the end of this one, however it comes, lets go.
+        """Keep others off the group; the end of this process, however it comes, lets go.
 
         Where the file system has no locks, nothing is kept off.
 
         Raises:
             UserError: another process works on the group.
         """
+        with contextlib.ExitStack() as stack:
+            on_main(lambda: stack.enter_context(self._locked()))
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / "lock").open("a") as file:
             try:
@@ -171,19 +180,44 @@ class GroupFolder:
         Raises:
             UserError: a damaged file.
         """
-        if not self.strategy.exists():
-            return None
+        values = on_main(lambda: read_json(self.strategy) if self.strategy.exists() else None)
         try:
-            return Strategy(**read_json(self.strategy))
+            return None if values is None else Strategy(**values)
         except (TypeError, UserError) as error:
             raise UserError(f"{self.strategy} is damaged: {error}") from None
+
+    def keep_strategy(self, strategy: Strategy) -> Strategy:
+        """Write how its members are computed: what the first process says, on every process."""
+
+        def keep() -> dict[str, Any]:
+            write_json(self.strategy, dataclasses.asdict(strategy))
+            return dataclasses.asdict(strategy)
+
+        return Strategy(**on_main(keep))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
+        return read_rows(self.metrics)
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps that will be taken again."""
+        forget_after(self.metrics, step)
+
+    @by_main
+    def is_finished(self, measured: str) -> bool:
+        """Whether the group is done, and as much was measured of its members (of `MEASURED`)."""
+        status = self.read_status()
+        enough = MEASURED.index(status.measured) <= MEASURED.index(measured)
+        return status.state == "finished" and enough and self.has_table()
 
     def has_table(self) -> bool:
         """Whether there is what was found of its members."""
         return self.table.exists() and self.table.stat().st_size > 0
 
     def write_status(self, status: GroupStatus) -> None:
-        """Write the status, with who writes it and when."""
+        """Write the status, with who writes it and when; nothing where this process does not."""
+        if not is_main():
+            return
         status.host, status.process = socket.gethostname(), os.getpid()
         status.updated = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.path.mkdir(parents=True, exist_ok=True)
@@ -206,6 +240,41 @@ class SweepFolder:
     def group(self, name: str) -> GroupFolder:
         """The folder of one group."""
         return GroupFolder(self.path / "groups" / name)
+
+    @by_main
+    def open(
+        self, content: dict[str, Any], first: Experiment, *, here: bool = True
+    ) -> dict[str, Any]:
+        """Make the folder a sweep's, unless it is that of a sweep already.
+
+        Args:
+            content: For ``sweep.json``; see `read`.
+            first: Experiment of a member, for ``provenance.json``.
+            here: Whether this process computes the sweep, so that its devices are noted.
+
+        Returns:
+            What ``sweep.json`` holds now: `content`, or another sweep's.
+
+        Raises:
+            UserError: It holds something else than a sweep, or cannot be made.
+        """
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise UserError(f"workdir {path} is a file")
+        # Looked at first: what another shard writes, it writes after the sweep's own file.
+        there = {p.name for p in path.iterdir() if not is_draft(p)} if path.exists() else set()
+        if self.sweep.exists():
+            return self.read()
+        # One without the sweep's own file was broken off, or another shard is about to write it.
+        if there - {self.provenance.name}:
+            raise UserError(f"workdir {path} is not empty and holds no sweep: choose another")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"workdir {path} cannot be made: {error.strerror}") from None
+        write_json(self.provenance, provenance(first, here=here))
+        write_json(self.sweep, content)
+        return content
 
     def read(self) -> dict[str, Any]:
         """What ``sweep.json`` holds.

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.store.run_folder import flatten, read_json, write_json
+from mecheval_jax.experiment import flatten
+from mecheval_jax.files import read_json, write_json
 
 PROJECT = "mecheval_jax"
 """Of W&B, and experiment of MLflow, where the environment names none."""

@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -14,15 +12,12 @@ from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 from mecheval_jax.evaluation.accuracy import Answers, documents_of
 from mecheval_jax.evaluation.verdict.measurement import Inquiry
-from mecheval_jax.partitioning.multihost import fetch, is_main, is_multiprocess, on_main
-from mecheval_jax.store.metrics import Writer, open_writers
-from mecheval_jax.store.results import Record, record_answers
-from mecheval_jax.store.run_folder import RunFolder, write_json, write_text
-from mecheval_jax.store.status import dev_rows
+from mecheval_jax.partitioning.multihost import fetch, is_multiprocess
+from mecheval_jax.store.metrics import Writer, dev_rows, open_writers
+from mecheval_jax.store.results import MemberResult, record_group
 from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
-from mecheval_jax.sweeps.results import member_rows, table_of
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble.group import Group, stack
 from mecheval_jax.training.ensemble.loop import Standing, fit_group, restored, saved_part
@@ -34,6 +29,9 @@ from mecheval_jax.training.preemption import Preempted, Preemption
 
 Show = Callable[[str, str, GroupStatus], None]
 """Takes a group's name, its title and how it is doing."""
+
+EVENTS = ("diverged_at", "stopped_at")
+"""What may end a member before its last step."""
 
 SITES = {"full": None, "verdict": (), "none": ()}
 """The sites of the grid by what is measured of every member, of `store.sweep_folder.MEASURED`."""
@@ -72,7 +70,7 @@ class Options:
 
 
 class _Hooks:
-    """Writes what happens to the group's folder, and shows it; the first process alone does."""
+    """Writes what happens to the group's folder, and shows it."""
 
     def __init__(self, plan: GroupPlan, folder: GroupFolder, status: GroupStatus, show: Show):
         self._plan, self._folder, self._show = plan, folder, show
@@ -98,13 +96,11 @@ class _Hooks:
 
     def tell(self) -> None:
         """Write and show the status."""
-        if is_main():
-            self._folder.write_status(self.status)
-            self._show(self._folder.name, self._plan.title, self.status)
+        self._folder.write_status(self.status)
+        self._show(self._folder.name, self._plan.title, self.status)
 
     def say(self, message: str) -> None:
-        if is_main():
-            say(f"{self._folder.name}: {message}")
+        say(f"{self._folder.name}: {message}")
 
 
 def run_group(
@@ -182,9 +178,8 @@ class _GroupRun:
             return bool(left_at)
 
         with contextlib.ExitStack() as stack:
-            if is_main():
-                writers = open_writers(self.options.writers, self.folder.path, members=True)
-                self.hooks.writer = stack.enter_context(writers)
+            writers = open_writers(self.options.writers, self.folder.path, members=True)
+            self.hooks.writer = stack.enter_context(writers)
             members = fit_group(self.programs, strategy, members, fetch, save, leave_at, self.hooks)
         if left_at:
             raise Preempted(left_at[0])
@@ -196,11 +191,11 @@ class _GroupRun:
         Another would change its numbers by rounding, so that a resumed sweep were not the same.
         """
         say = self.hooks.say
-        kept = on_main(lambda: _fields(self.folder.read_strategy()))
+        kept = self.folder.read_strategy()
         if kept is not None:
-            self.programs.check(Strategy(**kept))  # there may be fewer devices than before
-            say(f"members are computed by {Strategy(**kept)}, as before")
-            return Strategy(**kept)
+            self.programs.check(kept)  # there may be fewer devices than before
+            say(f"members are computed by {kept}, as before")
+            return kept
         device, model = jax.devices()[0], self.group.model
         shape = shape_of(self.plan.experiments[0])
         key = (
@@ -213,12 +208,8 @@ class _GroupRun:
         chosen = choose_strategy(
             self.programs, choices, key, options.at_once, options.strategy, say
         )
-
-        def keep():
-            write_json(self.folder.strategy, _fields(chosen))
-            return _fields(chosen)
-
-        return Strategy(**on_main(keep))  # each process has measured for itself: the first decides
+        # Each process has measured for itself: the first decides.
+        return self.folder.keep_strategy(chosen)
 
     def _restore_or_create(self) -> Member:
         """The members of the newest checkpoint that can be read, or new ones."""
@@ -232,8 +223,7 @@ class _GroupRun:
             step = int(np.max(fetch(saved["step"])))
             members = restored(members, saved)
             self.hooks.say(f"resuming at step {step}")
-        run = RunFolder(self.folder.path)
-        on_main(lambda: run.forget_after(step))
+        self.folder.forget_after(step)
         dev = [row["accuracy"] for row in dev_rows(self.folder.metrics)]
         status = self.hooks.status
         status.step, status.best_accuracy = step, max(dev, default=None)
@@ -264,38 +254,19 @@ class _GroupRun:
         program = jax.jit(on_members(one, self.programs.mesh, at_once=1))
         raw = fetch(program((members.state, place(stack(samples), self.programs.mesh))))
         ends = fetch((members.state.step, members.diverged_at, members.stopped_at))
-        on_main(lambda: self._record(asked, raw, ends))
 
-    def _record(self, asked: Sequence[tuple[Inquiry, Any]], raw: Any, ends: Any) -> None:
-        """Write what was found of every member, and the table of the group."""
-        inquiry, experiments = asked[0][0], self.plan.experiments
-        rows = []
-        metrics = RunFolder(self.folder.path).read_metrics()
-        for i, (number, experiment) in enumerate(zip(self.plan.members, experiments, strict=True)):
-            found = jax.tree.map(lambda leaf, i=i: leaf[i], raw)
-            step, diverged_at, stopped_at = (int(values[i]) for values in ends)
-            own = [row for row in metrics if row["member"] == number]
-            run = self._member_folder(i, own)
-            answers, sample = Answers(*found["answers"]), asked[i][1]
-            record_answers(run, experiment, step, answers, sample.batch)
-            events = {"diverged_at": diverged_at, "stopped_at": stopped_at}
-            run.update_summary(**{name: at for name, at in events.items() if at != NEVER})
-            if self.options.interventions != "none":
-                record = Record(run)
-                record.add(experiment, step, inquiry.on_host(found, sample, experiment))
-                record.write()
-            rows += member_rows(number, self.folder.name, experiment, run.read_summary(), own)
-        write_text(self.folder.table, table_of(rows).to_csv(index=False))
+        def results() -> Iterator[MemberResult]:
+            for i, (number, experiment) in enumerate(
+                zip(self.plan.members, experiments, strict=True)
+            ):
+                found = jax.tree.map(lambda leaf, i=i: leaf[i], raw)
+                sample = samples[i]
+                findings = inquiry.on_host(found, sample, experiment) if verdict else None
+                step, *events = (int(values[i]) for values in ends)
+                happened = {n: at for n, at in zip(EVENTS, events, strict=True) if at != NEVER}
+                answers = Answers(*found["answers"])
+                yield MemberResult(
+                    number, experiment, sample.batch, answers, findings, step, happened
+                )
 
-    def _member_folder(self, i: int, metrics: Sequence[Mapping[str, Any]]) -> RunFolder:
-        """The run folder of a member, with its rows of metrics."""
-        run = RunFolder(self.folder.member(self.plan.members[i]))
-        run.open_anew(self.plan.experiments[i])
-        write_json(run.member, {"place": i, "of": len(self.plan.members)})
-        rows = [{k: v for k, v in row.items() if k != "member"} for row in metrics]
-        write_text(run.metrics, "".join(f"{json.dumps(row)}\n" for row in rows))
-        return run
-
-
-def _fields(strategy: Strategy | None) -> dict[str, Any] | None:
-    return None if strategy is None else dataclasses.asdict(strategy)
+        record_group(self.folder, len(experiments), results())

@@ -12,8 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.experiment import Experiment, from_config
-from mecheval_jax.store.run_folder import differences, is_draft, provenance, write_json
+from mecheval_jax.experiment import Experiment, differences, from_config
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
 
@@ -304,27 +303,8 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     Raises:
         UserError: it holds another sweep, or something else, or cannot be made.
     """
-    path = folder.path
-    if path.exists() and not path.is_dir():
-        raise UserError(f"workdir {path} is a file")
-    # Looked at first: what another shard writes, it writes after the sweep's own file.
-    there = {p.name for p in path.iterdir() if not is_draft(p)} if path.exists() else set()
-    if folder.sweep.exists():
-        _check_same(folder, sweep)
-        return
-    # One without the sweep's own file was broken off, or another shard is about to write it.
-    if there - {folder.provenance.name}:
-        raise UserError(f"workdir {path} is not empty and holds no sweep: choose another")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"workdir {path} cannot be made: {error.strerror}") from None
-    write_json(folder.provenance, provenance(sweep.groups[0].experiments[0], here=here))
-    write_json(folder.sweep, sweep.as_dict())
-
-
-def _check_same(folder: SweepFolder, sweep: Sweep) -> None:
-    there = read_plan(folder)
+    content = folder.open(sweep.as_dict(), sweep.groups[0].experiments[0], here=here)
+    there = sweep if content == sweep.as_dict() else plan_of(content)
     if there.fingerprint() == sweep.fingerprint():
         return
     ours = [one for group in sweep.groups for one in group.experiments]
@@ -342,11 +322,10 @@ def _check_same(folder: SweepFolder, sweep: Sweep) -> None:
     )
 
 
-def read_plan(folder: SweepFolder) -> Sweep:
-    """The sweep of a folder.
+def plan_of(content: Mapping[str, Any]) -> Sweep:
+    """The sweep that a ``sweep.json`` describes.
 
     Raises:
-        UserError: the folder holds no sweep, or a damaged one.
+        UserError: It is damaged.
     """
-    values = folder.read()
-    return plan(values["base"], values["members"])
+    return plan(content["base"], content["members"])

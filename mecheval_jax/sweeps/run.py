@@ -4,12 +4,8 @@ import contextlib
 import dataclasses
 import json
 import os
-import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import pandas as pd
 
 from mecheval_jax.command_line import USAGE_ERROR
 from mecheval_jax.console import say
@@ -17,9 +13,10 @@ from mecheval_jax.errors import Interrupted, Stopped, UserError
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.reporting.html.sweep_report import write_sweep_report
 from mecheval_jax.reporting.terminal.live import SweepView
-from mecheval_jax.store.run_folder import versions, write_text
+from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.status import without_flags
-from mecheval_jax.store.sweep_folder import MEASURED, GroupFolder, SweepFolder
+from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.store.sweep_tables import SweepTables, write_tables
 from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import (
     JobEnd,
@@ -30,7 +27,6 @@ from mecheval_jax.sweeps.launchers import (
     share,
 )
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
-from mecheval_jax.sweeps.results import best, success, with_shapes
 from mecheval_jax.training.preemption import Preemption
 
 
@@ -80,7 +76,8 @@ def run_sweep(
         for plan in plans:
             plan.experiments[0].check_interventions()
     failed: dict[str, Exception] = {}
-    with multihost.raise_on_host_loss(), Preemption() as preemption, _view(folder) as show:
+    view = SweepView(str(folder.path))
+    with multihost.raise_on_host_loss(), Preemption() as preemption, view:
         multihost.assert_equal_across_hosts(
             config=json.dumps(sweep.as_dict(), sort_keys=True),
             workdir=str(workdir),
@@ -88,18 +85,18 @@ def run_sweep(
             options=repr(options),
             versions=json.dumps(versions()),
         )
-        multihost.on_main(lambda: open_folder(folder, sweep))
+        open_folder(folder, sweep)
         for plan in plans:
             status = folder.group(plan.name).read_status()
             status.members, status.steps = len(plan.members), plan.steps
-            show(plan.name, plan.title, status)
+            view.update(plan.name, plan.title, status)
         for plan in plans:
             if preemption.requested():
                 raise Stopped
-            error = _run_one(plan, folder, options, retries, show, preemption)
+            error = _run_one(plan, folder, options, retries, view, preemption)
             if error is not None:
                 failed[plan.name] = error
-        multihost.on_main(lambda: collect(folder))
+        collect(folder)
     finished = tuple(plan.name for plan in plans if plan.name not in failed)
     return Outcome(finished, tuple(failed), next(iter(failed.values()), None))
 
@@ -109,101 +106,68 @@ def _shared(plans: Sequence[GroupPlan], shard: tuple[int, int] | None) -> Sequen
     if shard is None:
         return plans
     mine = share({plan.name: plan.cost for plan in plans}, shard)
-    if not mine and multihost.is_main():
+    if not mine:
         say(f"shard {shard[0]}/{shard[1]} has nothing to do; groups in all: {len(plans)}")
     return [plan for plan in plans if plan.name in mine]
 
 
-@contextlib.contextmanager
-def _view(folder: SweepFolder):
-    """A function that shows how a group is doing; nothing on processes that do not write."""
-    if not multihost.is_main():
-        yield lambda name, title, status: None
-        return
-    with SweepView(str(folder.path)) as view:
-        yield view.update
-
-
-def _is_done(group: GroupFolder, options: Options) -> bool:
-    """Whether a group is finished, and all was measured that is asked for now."""
-    status = group.read_status()
-    enough = MEASURED.index(status.measured) <= MEASURED.index(options.interventions)
-    return status.state == "finished" and enough and group.has_table()
-
-
-def _run_one(plan, folder, options, retries, show, preemption) -> Exception | None:
+def _run_one(
+    plan: GroupPlan,
+    folder: SweepFolder,
+    options: Options,
+    retries: int,
+    view: SweepView,
+    preemption: Preemption,
+) -> Exception | None:
     """Run one group unless it is finished; the error for which it was given up."""
     own = folder.group(plan.name)
-    if multihost.on_main(lambda: _is_done(own, options)):
-        if multihost.is_main():
-            say(f"{plan.name}: finished before, skipped")
+    if own.is_finished(options.interventions):
+        say(f"{plan.name}: finished before, skipped")
         return None
 
     def task():
         # The loss of another process is no failure of the group.
         with multihost.raise_on_host_loss():
-            run_group(plan, own, options, show, preemption)
+            run_group(plan, own, options, view.update, preemption)
 
     with contextlib.ExitStack() as stack:
         try:
-            multihost.on_main(lambda: stack.enter_context(own.lock()))
+            stack.enter_context(own.lock())
         except UserError as error:  # the group's files are another's to write
-            if multihost.is_main():
-                say(str(error))
+            say(str(error))
             return error
         # One of several that began anew by itself would wait for the others, and they for it.
         again = 0 if multihost.is_multiprocess() else retries
         error = run_with_retries(plan.name, task, again, say)
-        if error is not None and multihost.is_main():
+        if error is not None:
             status = own.read_status()
             status.state, status.error = "failed", " ".join(str(error).split())[:300]
             own.write_status(status)
-            show(plan.name, plan.title, status)
+            view.update(plan.name, plan.title, status)
     if multihost.is_multiprocess() and error is not None and not isinstance(error, UserError):
         raise error
     return error
 
 
-def collect(folder: SweepFolder) -> dict[str, Any]:
-    """Write the tables of all groups that are finished so far, and the report of the sweep.
+def collect(folder: SweepFolder) -> int:
+    """Write the tables and the report of all groups that are finished so far.
 
     Returns:
-        How many ``members`` they have.
+        How many members they have.
     """
-    written: list[pathlib.Path] = []
-    count = 0
-    while (tables := _tables(folder)) != written:  # another shard may end in the meantime
-        count, written = _collect(folder, tables), tables
-    return {"members": count}
+    return write_tables(folder, _show)
 
 
-def _tables(folder: SweepFolder) -> list[pathlib.Path]:
-    return [group.table for group in folder.groups() if group.has_table()]
-
-
-def _collect(folder: SweepFolder, tables: Sequence[pathlib.Path]) -> int:
-    # As text: what was measured is not read as numbers and written again.
-    texts = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in tables])
-    texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
-    content = folder.read()
-
-    def write(path: pathlib.Path, table: pd.DataFrame) -> None:
-        write_text(path, with_shapes(table, content).to_csv(index=False))
-
-    write(folder.table, texts)
-    table = pd.read_csv(folder.table)
-    chosen, rates = best(table), success(table, content["base"]["evaluation"]["confidence"])
-    write(folder.best, chosen)
-    write(folder.success, rates)
-    for row in chosen.itertuples():
+def _show(folder: SweepFolder, tables: SweepTables) -> None:
+    """Say which members are the best, and write the report of the sweep."""
+    for row in tables.best.itertuples():
         verdict = f", {row.verdict}" if isinstance(row.verdict, str) else ""
         say(
             f"{row.group}: best at learning rate {row.learning_rate:g}, seed {row.seed} "
             f"(member {row.member}): accuracy {row.accuracy:.1%} "
             f"[{row.low:.1%}, {row.high:.1%}], floor {row.floor:.1%}{verdict}"
         )
-    write_sweep_report(folder, table, chosen, rates)
-    return int(table["member"].nunique())
+    write_sweep_report(folder, tables)
 
 
 LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once", "retries")
@@ -251,8 +215,7 @@ def launch_sweep(
     plans = _shared(sweep.chosen(names), shard)
     open_folder(folder, sweep, here=False)
     program = [sys.executable, "-m", "launch.sweep", *without_flags(arguments, LAUNCHER_FLAGS)]
-    asked = Options(interventions=interventions)
-    open_groups = [p.name for p in plans if not _is_done(folder.group(p.name), asked)]
+    open_groups = [p.name for p in plans if not folder.group(p.name).is_finished(interventions)]
     for plan in plans:
         if plan.name not in open_groups:
             say(f"{plan.name}: finished before, skipped")

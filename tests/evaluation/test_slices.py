@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.slices import COLUMNS, as_csv, read_csv, slice_accuracy
+from mecheval_jax.evaluation.slices import COLUMNS, slice_accuracy
 from mecheval_jax.statistics.bootstrap import wilson
 
 DRAW = np.random.default_rng(0)
@@ -45,21 +44,3 @@ def test_slices_by_counting():
 def test_a_property_that_no_query_has():
     nowhere = {"distance": np.full((2, 1), -1, np.int32)}
     assert slice_accuracy(nowhere, np.ones((2, 1)), np.ones((2, 1)), 0.95) == []
-
-
-# Catches a file that loses a column or digits.
-def test_written_and_read_again(tmp_path):
-    path = tmp_path / "slices.csv"
-    assert read_csv(path) == []
-    path.write_text(as_csv(sliced()))
-    assert read_csv(path) == sliced()
-    assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
-
-
-# Catches a damaged file that ends in a traceback, or is shown as it is.
-@pytest.mark.parametrize("text", ["property,accuracy\npairs,1\n", ",".join(COLUMNS) + "\npairs,2"])
-def test_a_damaged_file(tmp_path, text):
-    path = tmp_path / "slices.csv"
-    path.write_text(text)
-    with pytest.raises(UserError, match=r"slices\.csv is damaged"):
-        read_csv(path)

@@ -13,6 +13,7 @@ PACKAGE = "mecheval_jax"
 
 LAYERS = (
     ("array_types", "errors", "console", "statistics"),
+    ("files",),
     ("mesh_axes",),
     ("sites",),
     ("ops",),

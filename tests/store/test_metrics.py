@@ -14,8 +14,15 @@ import pytest
 
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
-from mecheval_jax.store.metrics import CommaSeparated, JsonLines, Writer, Writers, open_writers
-from mecheval_jax.store.run_folder import forget_after, read_rows
+from mecheval_jax.store.metrics import (
+    CommaSeparated,
+    JsonLines,
+    Writer,
+    Writers,
+    forget_after,
+    open_writers,
+    read_rows,
+)
 from mecheval_jax.store.trackers import TRACKERS, check_trackers, named_metrics
 from tests.support import small
 

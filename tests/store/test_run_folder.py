@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.store.run_folder import RunFolder, read_json
+from mecheval_jax.files import read_json
+from mecheval_jax.store.run_folder import RunFolder
 from tests.support import small
 
 

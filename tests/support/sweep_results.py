@@ -5,12 +5,14 @@ import json
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
+
 from configs.arguments import positions
 from configs.base import base
-from mecheval_jax.store.run_folder import write_json
+from mecheval_jax.files import write_json
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
+from mecheval_jax.store.sweep_tables import MEMBERS, member_rows
 from mecheval_jax.sweeps.plan import plan
-from mecheval_jax.sweeps.results import member_rows, table_of
 from tests.support.small import SMALL
 
 FLOOR = 0.25
@@ -101,6 +103,6 @@ def make_sweep(
             rows += member_rows(number, group.name, experiment, summary, metrics)
         open_group.metrics.write_text("".join(f"{json.dumps(row)}\n" for row in written))
         if whole:
-            open_group.table.write_text(table_of(rows).to_csv(index=False))
+            open_group.table.write_text(pd.DataFrame(rows, columns=MEMBERS).to_csv(index=False))
             write_json(open_group.path / "strategy.json", {"kind": "vmap", "at_once": 6})
     return folder

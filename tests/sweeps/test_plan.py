@@ -10,14 +10,14 @@ import pytest
 
 from configs import grids, recall
 from mecheval_jax.errors import UserError
-from mecheval_jax.store.run_folder import write_text
+from mecheval_jax.files import write_text
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 from mecheval_jax.sweeps.plan import (
     changes_of_file,
     changes_of_grid,
     open_folder,
     plan,
-    read_plan,
+    plan_of,
     shape_of,
 )
 from mecheval_jax.training.state import HYPERPARAMETERS
@@ -97,7 +97,7 @@ def test_values_that_numpy_made(tmp_path):
     assert sweep.changes[1] == {"training.learning_rate": 1.0, "training.seed": 1}
     folder = SweepFolder(tmp_path / "sweep")
     open_folder(folder, sweep)
-    assert read_plan(folder) == sweep
+    assert plan_of(folder.read()) == sweep
 
 
 def test_grid_of_the_command_line():
@@ -166,7 +166,7 @@ def test_a_folder_holds_one_sweep(tmp_path):
     open_folder(folder, sweep)
     folder.sweep.unlink()
     open_folder(folder, sweep)  # killed before it was written, or another shard is about to
-    assert read_plan(folder) == sweep
+    assert plan_of(folder.read()) == sweep
     assert json.loads(folder.provenance.read_text())["config_hash"]
     for other, message in (
         (grids.seeds(2), "another sweep .*3 members there and 2 here"),
@@ -209,7 +209,7 @@ def test_shards_that_begin_at_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pathlib.Path, "exists", exists_later)
     open_folder(folder, sweep)
-    assert read_plan(folder) == sweep
+    assert plan_of(folder.read()) == sweep
 
 
 def test_processes_that_write_one_file_at_once(tmp_path, monkeypatch):

@@ -15,11 +15,11 @@ from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.reporting.html import report
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
+from mecheval_jax.store.sweep_tables import MEMBERS, member_rows, success, with_shapes
 from mecheval_jax.sweeps import group as groups
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import open_folder, plan
-from mecheval_jax.sweeps.results import member_rows, success, table_of, with_shapes
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble import programs
 from mecheval_jax.training.preemption import Preemption
@@ -314,7 +314,7 @@ def test_a_shard_that_ends_while_tables_are_written(finished, tmp_path, monkeypa
         write(*arguments)
 
     monkeypatch.setattr(sweeps, "write_sweep_report", write_report)
-    assert sweeps.collect(folder) == {"members": 6}
+    assert sweeps.collect(folder) == 6
     assert folder.table.read_bytes() == finished.table.read_bytes()
 
 
@@ -400,7 +400,7 @@ def test_rates_over_seeds_alone():
             number, group.name, one, summary | {"accuracy": 0.95 if number < 3 else 0.1}, []
         )
     ]
-    rates = success(table_of(rows), 0.95, thresholds=(0.9,))
+    rates = success(pd.DataFrame(rows, columns=MEMBERS), 0.95, thresholds=(0.9,))
     assert rates.groupby("over", sort=False)["members"].apply(list).to_dict() == {
         "all": [12],
         "seeds": [3] * 4,

@@ -17,6 +17,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.attribution import attribution
 from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
+from mecheval_jax.files import write_arrays
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.statistics.bootstrap import (
@@ -184,8 +185,7 @@ class Evidence:
 
     def write(self, path: pathlib.Path) -> None:
         """Write ``evidence.npz``, from which runs can be pooled."""
-        with path.open("wb") as file:  # a name without the ending .npz would be given one
-            np.savez_compressed(file, **dataclasses.asdict(self))
+        write_arrays(path, dataclasses.asdict(self))
 
     @classmethod
     def read(cls, path: pathlib.Path) -> "Evidence":

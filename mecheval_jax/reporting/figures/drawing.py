@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mecheval_jax.store.run_folder import write_bytes
+from mecheval_jax.files import write_bytes
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; their yellow is too pale
 # for a line on white.

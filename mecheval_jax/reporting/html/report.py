@@ -11,13 +11,14 @@ import pandas as pd
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
+from mecheval_jax.files import read_json, read_table, write_text
 from mecheval_jax.reporting.figures import evidence_figures
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.drawing import inline, save
 from mecheval_jax.reporting.html.page import render
 from mecheval_jax.reporting.html.sections import Reported, section
 from mecheval_jax.reporting.terminal import tables
-from mecheval_jax.store.run_folder import RunFolder, read_json, write_text
+from mecheval_jax.store.run_folder import RunFolder
 
 NEEDED = {
     "step",
@@ -82,8 +83,9 @@ def _read(folder: RunFolder, name: str) -> Reported:
 
 
 def _read_table(path: pathlib.Path) -> pd.DataFrame:
+    remedy = "python -m launch.intervene writes it"
+    table = read_table(path, remedy)
     try:
-        table = pd.read_csv(path)
         missing = NEEDED - set(table.columns)
         if missing:
             raise UserError(f"no column {', '.join(sorted(missing))}")
@@ -96,9 +98,7 @@ def _read_table(path: pathlib.Path) -> pd.DataFrame:
             if not str(corruption).isidentifier():  # it becomes part of a file's name
                 raise UserError(f"corruption {corruption!r} is no role")
     except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({error}): python -m launch.intervene writes it"
-        ) from None
+        raise UserError(f"{path} is damaged: {error}; {remedy}") from None
     return table
 
 
@@ -154,9 +154,7 @@ def _attention_on_one_document(
         path = run.folder.analyses / "attention.csv"
         if path.exists():
             # A token may be called "nan" or "None".
-            matrices, tokens = evidence_figures.matrices_of(
-                pd.read_csv(path, keep_default_na=False)
-            )
+            matrices, tokens = evidence_figures.matrices_of(read_table(path, keep_default_na=False))
             document = json.dumps([run.config["task"], tokens], sort_keys=True)
             groups.setdefault(document, []).append((run, matrices, tokens))
     largest = max(groups.values(), key=len, default=[])

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.evaluation import slices
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures import training_figures
 from mecheval_jax.reporting.figures.drawing import inline, save
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.tables import read_slices
 
 VERDICTS = {
     "induction": "recalls by induction: the pair is bound in the context, and layer {layer} "
@@ -152,7 +152,7 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
         "documents": summary.get("documents"),
         "split": summary.get("split"),
         "confidence": run.config["evaluation"]["confidence"],
-        "slices": slices.read_csv(run.folder.slices),
+        "slices": read_slices(run.folder.slices),
         "evidence": tables.readings(evidence),
         "gap": evidence.get("gap"),
         "binding": BINDINGS.get(summary.get("binding") or ""),

@@ -8,15 +8,17 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.console import say
+from mecheval_jax.files import read_json, write_text
 from mecheval_jax.reporting.figures import sweep_figures
 from mecheval_jax.reporting.figures.drawing import inline, save
 from mecheval_jax.reporting.figures.sweep_figures import Curves
 from mecheval_jax.reporting.html.page import render
 from mecheval_jax.reporting.html.sections import rows_of
 from mecheval_jax.reporting.terminal import tables
-from mecheval_jax.store.run_folder import read_json, write_text
-from mecheval_jax.store.status import NamedStatus, dev_rows, read_overview
+from mecheval_jax.store.metrics import dev_rows
+from mecheval_jax.store.status import NamedStatus, read_overview
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.store.sweep_tables import SweepTables
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHAPES = 24
@@ -48,22 +50,19 @@ READINGS = {
 """Figures in the order of the report, and how to read them."""
 
 
-def write_sweep_report(
-    folder: SweepFolder, table: pd.DataFrame, best: pd.DataFrame, success: pd.DataFrame
-) -> None:
+def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     """Draw the figures of a sweep and write ``report.html``.
 
     Groups that are not finished have their learning curves so far, and are named.
 
     Args:
         folder: of the sweep.
-        table: rows of ``members.csv``.
-        best: rows of ``best.csv``.
-        success: rows of ``success.csv``.
+        found: its tables.
 
     Raises:
         UserError: the folder holds no sweep, or a damaged file.
     """
+    table, best, success = found.members, found.best, found.success
     content, overview = folder.read(), read_overview(folder.path)
     provenance = read_json(folder.provenance) if folder.provenance.exists() else {}
     titles = {one.name: one.title for one in overview.groups}

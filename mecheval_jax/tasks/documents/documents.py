@@ -25,6 +25,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.files import sha256_of
 from mecheval_jax.tasks.base import (
     ABSENT,
     BOS,
@@ -35,7 +36,6 @@ from mecheval_jax.tasks.base import (
     describe,
     query_properties,
 )
-from mecheval_jax.tasks.documents.file import sha256_of
 from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, Question
 from mecheval_jax.tasks.documents.scan import scanned
 from mecheval_jax.tasks.documents.tokenizers import NAMES, is_file

@@ -5,15 +5,13 @@ the vocabulary: a file may be larger than memory.
 """
 
 import dataclasses
-import hashlib
 import pathlib
-from collections.abc import Iterable
-from typing import BinaryIO
 
 import numpy as np
 
 from mecheval_jax.array_types import Int
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.files import open_file
 from mecheval_jax.tasks.base import SPLITS
 from mecheval_jax.tasks.documents.line import BadLine, Document, LineFormat
 from mecheval_jax.tasks.documents.tokenizers import Symbol, Vocabulary
@@ -83,20 +81,6 @@ class DocumentFile:
         return documents
 
 
-def sha256_of(paths: Iterable[pathlib.Path]) -> str:
-    """Hash of the bytes of files, one after another.
-
-    Raises:
-        UserError: one cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
-        with open_file(path) as file:
-            while block := file.read(1 << 16):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def without_split(path: pathlib.Path, split: str, splits: Int[np.ndarray, " documents"]) -> str:
     """What to say of a file that has no documents in a split."""
     sizes = ", ".join(f"{name} {(splits == i).sum()}" for i, name in enumerate(SPLITS))
@@ -104,15 +88,3 @@ def without_split(path: pathlib.Path, split: str, splits: Int[np.ndarray, " docu
         f"{path} has no documents in split {split!r} ({sizes}): it needs more documents, or "
         "other task.dev and task.test"
     )
-
-
-def open_file(path: pathlib.Path) -> BinaryIO:
-    """A file to read bytes from.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None

@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.files import open_file
 from mecheval_jax.tasks.base import SPLITS
-from mecheval_jax.tasks.documents.file import DocumentFile, open_file, without_split
+from mecheval_jax.tasks.documents.file import DocumentFile, without_split
 from mecheval_jax.tasks.documents.line import PAIR, BadLine, Document, LineFormat
 from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Vocabulary, tokenizer_of
 

@@ -11,7 +11,6 @@ measured, too. The choice is part of a group's numbers, to rounding: it is kept 
 """
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -21,6 +20,7 @@ from typing import Any
 import jax
 
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.files import read_json, write_json
 
 KINDS = ("vmap", "scan", "loop")
 AUTO = "auto"
@@ -132,10 +132,9 @@ class Choices:
 
     def _read(self) -> dict[str, dict]:
         try:
-            values = json.loads(self._path.read_text()) if self._path else {}
-        except (OSError, ValueError):  # no file yet, or a damaged one: measure again
-            values = {}
-        return values if isinstance(values, dict) else {}
+            return read_json(self._path) if self._path else {}
+        except (OSError, UserError):  # no file yet, or a damaged one: measure again
+            return {}
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The fields of the `Strategy` chosen under a key; None if there is none."""
@@ -152,9 +151,7 @@ class Choices:
         values = self._read() | {key: choice}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
-            draft.write_text(json.dumps(values, indent=2) + "\n")
-            draft.replace(self._path)
+            write_json(self._path, values)
         except OSError:
             pass
 

@@ -15,7 +15,6 @@ from mecheval_jax.evaluation.patching import effects
 from mecheval_jax.evaluation.patching.attribution import Scores
 from mecheval_jax.evaluation.patching.attribution_patching import attribute
 from mecheval_jax.evaluation.patching.grid import corrupted_tokens, measure
-from mecheval_jax.evaluation.tables import long_table
 from mecheval_jax.interventions import (
     capture_activations,
     compose,
@@ -25,6 +24,7 @@ from mecheval_jax.interventions import (
 )
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting.figures import gradient_figures
+from mecheval_jax.store.tables import long_table
 from tests.support import planted
 
 DOCUMENTS = 8

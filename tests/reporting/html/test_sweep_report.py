@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from mecheval_jax.reporting.figures import drawing, sweep_figures
 from mecheval_jax.reporting.html import sweep_report
+from mecheval_jax.store.sweep_tables import best
 from mecheval_jax.sweeps.plan import plan
-from mecheval_jax.sweeps.results import best
 from mecheval_jax.sweeps.run import collect
 from tests.support.compilation import ROOT
 from tests.support.sweep_results import FLOOR, make_sweep
@@ -248,7 +248,7 @@ def test_one_member_without_verdict_or_provenance(tmp_path):
     folder = make_sweep(tmp_path / "small", {"mamba": {(1e-3, 0): 0.4}})
     folder.provenance.unlink()
     (folder.group("000_mamba_width_16").path / "strategy.json").unlink()
-    assert collect(folder) == {"members": 1}
+    assert collect(folder) == 1
     page = folder.report.read_text()
     assert page.count("<svg") == 3
     assert not (folder.figures / "verdicts_by_shape.svg").exists()

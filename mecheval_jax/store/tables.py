@@ -1,9 +1,16 @@
-"""Long tables of evidence: one measured value a row."""
+"""Tables of a run: the columns of its CSV files, one measured value a row."""
 
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+
+from mecheval_jax.evaluation.slices import COLUMNS as SLICES
+from mecheval_jax.files import read_table
+
+METRICS = ("step", "split", "loss", "accuracy", "seconds_per_step")
+"""Columns of ``metrics.csv``; that of a sweep has ``member`` after the split."""
 
 RUN = ("run", "mixer", "width", "layers", "learning_rate", "seed", "step", "split")
 """Columns that say which run, and which of its steps."""
@@ -26,6 +33,9 @@ TRANSITIONS = (
 )
 """Columns of ``transitions.csv``; the values are training steps."""
 
+WHOLE = ("low_value", "high_value", "queries")
+"""Columns of ``slices.csv`` that hold whole numbers."""
+
 
 def long_table(
     rows: Iterable[Mapping[str, Any]],
@@ -37,3 +47,17 @@ def long_table(
     if "layer" in table:
         table["layer"] = table["layer"].astype("Int64")  # embedding and final_norm have none
     return table
+
+
+def read_slices(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of a ``slices.csv``; none where there is no file.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    if not path.exists():
+        return []
+    # Python's own reading: an empty cell is no number, and no digit is lost.
+    kinds = {name: int if name in WHOLE else float for name in SLICES[1:]}
+    remedy = "remove it: python -m launch.train writes it at the end of a run"
+    return read_table(path, remedy, usecols=SLICES, converters=kinds).to_dict("records")

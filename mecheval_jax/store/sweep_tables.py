@@ -7,19 +7,75 @@ share of members whose accuracy exceeds a threshold: over all of a shape, over t
 seeds alone, and over those that differ in the learning rate alone, with Wilson's intervals.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.files import read_table, write_table
+from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.statistics.bootstrap import wilson
+from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHAPE = ("group", "mixer", "width", "layers")
 MEMBERS = ("member", *SHAPE, *HYPERPARAMETERS, "metric", "value", "low", "high", "label")
 THRESHOLDS = (0.5, 0.9, 0.99)
 """Accuracies that count as a success."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepTables:
+    """What a sweep has found so far.
+
+    Attributes:
+        members: Rows of ``members.csv``.
+        best: Rows of ``best.csv``.
+        success: Rows of ``success.csv``.
+    """
+
+    members: pd.DataFrame
+    best: pd.DataFrame
+    success: pd.DataFrame
+
+
+@by_main
+def write_tables(folder: SweepFolder, then: Callable[[SweepFolder, SweepTables], None]) -> int:
+    """Write the tables of all groups that are finished so far.
+
+    Args:
+        folder: Of the sweep.
+        then: What is made of the tables on the process that writes, such as a report.
+
+    Returns:
+        How many members they have.
+    """
+    written: list[pathlib.Path] = []
+    count = 0
+    while (found := [g.table for g in folder.groups() if g.has_table()]) != written:
+        tables = _write(folder, found)
+        then(folder, tables)
+        # Another shard may have ended in the meantime.
+        count, written = int(tables.members["member"].nunique()), found
+    return count
+
+
+def _write(folder: SweepFolder, found: Sequence[pathlib.Path]) -> SweepTables:
+    """Write the tables from those of the groups."""
+    # As text: what was measured is not read as numbers and written again.
+    texts = pd.concat([read_table(path, dtype=str, keep_default_na=False) for path in found])
+    texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
+    content = folder.read()
+    write_table(folder.table, with_shapes(texts, content))
+    members = read_table(folder.table)
+    confidence = content["base"]["evaluation"]["confidence"]
+    tables = SweepTables(members, best(members), success(members, confidence))
+    write_table(folder.best, with_shapes(tables.best, content))
+    write_table(folder.success, with_shapes(tables.success, content))
+    return tables
 
 
 def member_rows(
@@ -64,11 +120,6 @@ def member_rows(
         share = summary["probabilities"][summary["verdict"]]
         rows.append({"metric": "verdict", "value": share, "label": summary["verdict"]})
     return [constants | row for row in rows]
-
-
-def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows of members as a table."""
-    return pd.DataFrame(rows, columns=list(MEMBERS))
 
 
 def with_shapes(table: pd.DataFrame, content: Mapping[str, Any]) -> pd.DataFrame:

@@ -1,0 +1,68 @@
+"""Files that are whole or not there."""
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mecheval_jax import files
+from mecheval_jax.errors import UserError
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    """Catches a file that is emptied before its new content is written."""
+    path = tmp_path / "a.json"
+    files.write_json(path, {"step": 1})
+
+    def write_half():
+        with files.draft_of(path) as draft:
+            draft.write_text("{")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write_half()
+    assert files.read_json(path) == {"step": 1}
+    left = [one for one in tmp_path.iterdir() if one != path]
+    assert all(map(files.is_draft, left))
+    assert not files.is_draft(path)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe"])
+def test_damaged_json_is_named(tmp_path, content):
+    """Catches a traceback for a file that was cut off, or is something else."""
+    path = tmp_path / "a.json"
+    files.write_bytes(path, content)
+    with pytest.raises(UserError, match=r"a\.json is damaged"):
+        files.read_json(path)
+
+
+def test_tables_are_what_was_written(tmp_path):
+    """Catches a column of row numbers, and a damaged table that ends in a traceback."""
+    path = tmp_path / "a.csv"
+    files.write_table(path, pd.DataFrame({"name": ["a", "b"], "value": [0.5, None]}))
+    assert path.read_text() == "name,value\na,0.5\nb,\n"
+    assert files.read_table(path)["value"].isna().tolist() == [False, True]
+    files.write_text(path, "")
+    with pytest.raises(UserError, match=r"a\.csv is damaged: .*; write it again"):
+        files.read_table(path, "write it again")
+
+
+def test_arrays_are_found_by_their_names(tmp_path):
+    """Catches an archive under another name than the one asked for, which numpy's writer gives."""
+    path = tmp_path / "arrays"
+    files.write_arrays(path, {"a": np.arange(3), "names": ("x", "y")})
+    with np.load(path) as found:
+        assert found["a"].tolist() == [0, 1, 2]
+        assert found["names"].tolist() == ["x", "y"]
+
+
+def test_checksums(tmp_path):
+    """Catches a checksum of the last file alone, and a traceback for one that is gone."""
+    for name, text in (("a", "ab"), ("b", "c"), ("c", "abc")):
+        files.write_text(tmp_path / name, text)
+    both = files.sha256_of([tmp_path / "a", tmp_path / "b"])
+    assert both == files.sha256_of([tmp_path / "c"])
+    assert both == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        files.sha256_of([pathlib.Path("/no/such/file")])
