@@ -17,9 +17,9 @@ from mecheval_jax.benchmarks.timing import matrix_rate, seconds
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.tasks.base import Task
+from mecheval_jax.tasks.scoring import score, weighted_mean
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.losses import query_scores, weighted_mean
 from mecheval_jax.training.state import create_state
 from mecheval_jax.training.step import compile_steps, loss_and_accuracy
 
@@ -93,9 +93,8 @@ def _gradient(model, task, training, whole: str | None) -> float:
                 targets=jnp.broadcast_to(batch.targets, tokens.shape),
                 weights=inside.any(axis=1).astype(logits.dtype),
             )
-            losses, _ = query_scores(logits, everywhere)
-            return weighted_mean(losses, everywhere.weights)
-        return weighted_mean(query_scores(logits, batch)[0], batch.weights)
+            return weighted_mean(score(logits, everywhere).loss, everywhere.weights)
+        return weighted_mean(score(logits, batch).loss, batch.weights)
 
     program = jax.jit(jax.grad(loss))
     return seconds(lambda: program(params), repeats=20)

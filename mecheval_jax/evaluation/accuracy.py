@@ -1,15 +1,15 @@
 """What a model answers: accuracy, likelihood, and the floors beside them."""
 
-import dataclasses
 from typing import Any
 
 import jax
 import numpy as np
 
-from mecheval_jax.array_types import Float, PyTree
+from mecheval_jax.array_types import PyTree
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
 from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.scoring import AnswerScores
 from mecheval_jax.training.data import evaluation_batch, stream
 from mecheval_jax.training.step import answer
 
@@ -22,20 +22,7 @@ def documents_of(experiment: Experiment) -> Batch:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Answers:
-    """What a model answered, on the host.
-
-    Attributes:
-        loss: negative log-likelihood of each answer in nats.
-        correct: 1 where the answer is the likeliest token, 0 elsewhere.
-    """
-
-    loss: Float[np.ndarray, "documents queries"]
-    correct: Float[np.ndarray, "documents queries"]
-
-
-def counts_of(answers: Answers, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+def counts_of(answers: AnswerScores, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Right answers, and answers that count, to each document: [document] both."""
     weights = np.asarray(batch.weights, np.float64)
     return (answers.correct * weights).sum(axis=1), weights.sum(axis=1)
@@ -45,9 +32,9 @@ answers_of = jax.jit(answer, static_argnums=(0, 2))
 """`training.step.answer`, compiled once for runs of one shape, and steps of one run."""
 
 
-def answer_all(params: PyTree, experiment: Experiment, batch: Batch) -> Answers:
+def answer_all(params: PyTree, experiment: Experiment, batch: Batch) -> AnswerScores:
     """A model's answers to every query of a batch."""
-    return Answers(*jax.device_get(answers_of(experiment.model, params, experiment.task, batch)))
+    return jax.device_get(answers_of(experiment.model, params, experiment.task, batch))
 
 
 def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None) -> dict[str, Any]:
@@ -56,7 +43,7 @@ def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None)
     return summarize(answer_all(params, experiment, batch), experiment, batch)
 
 
-def summarize(answers: Answers, experiment: Experiment, batch: Batch) -> dict[str, Any]:
+def summarize(answers: AnswerScores, experiment: Experiment, batch: Batch) -> dict[str, Any]:
     """Scores of a model's answers.
 
     Returns:
@@ -70,7 +57,7 @@ def summarize(answers: Answers, experiment: Experiment, batch: Batch) -> dict[st
     asked = float(weights.sum())
     correct, likelihood, loss = (
         float((values * weights).sum())
-        for values in (answers.correct, np.exp(-answers.loss), answers.loss)
+        for values in (answers.correct, answers.probability, answers.loss)
     )
     bootstrap = Bootstrap([len(weights)], evaluation.resamples, evaluation.seed)
     (low, high), _ = accuracy_interval(*counts_of(answers, batch), evaluation.confidence, bootstrap)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.statistics.bootstrap import wilson
+from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.tasks.base import ABSENT
 
 MOST_VALUES = 8

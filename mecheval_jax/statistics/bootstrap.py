@@ -1,39 +1,17 @@
-"""Intervals: Wilson's for a share, the bootstrap over documents for a ratio of means.
+"""The bootstrap over documents: estimates with their replicates.
 
 A replicate draws documents with replacement. Where several runs are pooled it first draws runs,
 and then, for each run drawn, documents of that run (the hierarchical bootstrap). Either way a
 replicate is a row of weights over all documents, and a mean over it is a product.
-
-Intervals are Efron's (1987) bias-corrected and accelerated ones, BCa: the ends are the quantiles
-Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the replicates, z0 from the share of replicates below the
-estimate, a from the skewness of the jackknife. Percentiles alone cover too little where few
-documents carry the effect.
 """
 
 import dataclasses
 import functools
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
-Interval = tuple[float, float]
-_NORMAL = NormalDist()
-
-
-def wilson(successes: float, trials: int, confidence: float = 0.95) -> Interval:
-    """Interval of a share (Wilson 1927); within [0, 1], usable at 0 and at all of them."""
-    if trials == 0:
-        return 0.0, 1.0
-    z = _NORMAL.inv_cdf((1 + confidence) / 2)
-    share = successes / trials
-    centre = share + z**2 / (2 * trials)
-    spread = z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    scale = 1 + z**2 / trials
-    # Of none and of all, one end is the share itself, which rounding would miss.
-    low = max(0.0, float((centre - spread) / scale)) if successes > 0 else 0.0
-    high = min(1.0, float((centre + spread) / scale)) if successes < trials else 1.0
-    return low, high
+from mecheval_jax.statistics.intervals import Interval, bca_interval, wilson
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,88 +33,6 @@ class Estimate:
     def interval(self, confidence: float) -> Interval:
         """The BCa interval."""
         return bca_interval(self.samples, self.value, self.acceleration, confidence)
-
-
-def bca_interval(
-    samples: np.ndarray, value: float, acceleration: float = 0.0, confidence: float = 0.95
-) -> Interval:
-    """The interval of an estimate from its replicates; NaNs are left out."""
-    known = samples[~np.isnan(samples)]
-    if np.isnan(value) or not len(known):
-        return np.nan, np.nan
-    # Half of those that equal the estimate lie below it; none or all would be infinitely biased.
-    below = ((known < value).mean() + (known <= value).mean()) / 2
-    bias = _NORMAL.inv_cdf(
-        float(np.clip(below, 1 / (len(known) + 1), len(known) / (len(known) + 1)))
-    )
-    ends = []
-    for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
-        shifted = bias + _NORMAL.inv_cdf(tail)
-        # A denominator of 0 or less is a quantile beyond all replicates.
-        slope = max(1 - acceleration * shifted, 1e-6)
-        ends.append(_NORMAL.cdf(bias + shifted / slope))
-    low, high = np.quantile(known, ends)
-    return float(low), float(high)
-
-
-def difference_of_shares(
-    first: tuple[float, int], second: tuple[float, int], confidence: float = 0.95
-) -> Interval:
-    """Interval of a difference of two shares, from Wilson's of each (Newcombe 1998, method 10).
-
-    Args:
-        first: successes and trials.
-        second: those of the share that is taken from the first.
-        confidence: of the interval.
-    """
-    (a, trials_a), (b, trials_b) = first, second
-    if trials_a == 0 or trials_b == 0:
-        return -1.0, 1.0
-    (low_a, high_a), (low_b, high_b) = (
-        wilson(a, trials_a, confidence),
-        wilson(b, trials_b, confidence),
-    )
-    share_a, share_b = a / trials_a, b / trials_b
-    down, up = (
-        np.hypot(share_a - low_a, high_b - share_b),
-        np.hypot(high_a - share_a, share_b - low_b),
-    )
-    return float(share_a - share_b - down), float(share_a - share_b + up)
-
-
-def accuracy_interval(
-    correct: np.ndarray, asked: np.ndarray, confidence: float, bootstrap: "Bootstrap"
-) -> tuple[Interval, np.ndarray]:
-    """Interval of an accuracy, and its replicates.
-
-    One answer to a document: Wilson's interval; a replicate is drawn from Beta(right + 1/2, wrong
-    + 1/2), Jeffreys' posterior, which is not a point where all or none are right. Several: answers
-    to one document are no independent trials, and documents are resampled with all of theirs;
-    where all or none are right, as if each document had been asked once. Of several runs, runs are
-    resampled first.
-
-    Args:
-        correct: [document] right answers.
-        asked: [document] answers.
-        confidence: of the interval.
-        bootstrap: over the same documents.
-    """
-    several = bool((asked > 1).any())
-    if several and 0 < correct.sum() < asked.sum():
-        estimate = bootstrap.ratio(correct, asked, asked > 0)
-        return estimate.interval(confidence), estimate.samples
-    ends = np.cumsum(bootstrap.runs)[:-1]
-    right, trials = (
-        np.array([part.sum() for part in np.split((values > 0) if several else values, ends)])
-        for values in (correct, asked)
-    )
-    draw, runs = np.random.default_rng([bootstrap.seed, 1]), len(bootstrap.runs)
-    drawn = draw.integers(runs, size=(bootstrap.resamples, runs))
-    samples = draw.beta(right[drawn] + 0.5, (trials - right)[drawn] + 0.5).mean(axis=1)
-    if runs == 1:
-        return wilson(float(right[0]), round(float(trials[0])), confidence), samples
-    low, high = np.quantile(samples, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return (float(low), float(high)), samples
 
 
 class Bootstrap:
@@ -195,6 +91,41 @@ def bootstrap_weights(runs: Sequence[int], resamples: int, seed: int) -> np.ndar
         for run, size in enumerate(runs)
     ]
     return np.concatenate(columns, axis=1)
+
+
+def accuracy_interval(
+    correct: np.ndarray, asked: np.ndarray, confidence: float, bootstrap: Bootstrap
+) -> tuple[Interval, np.ndarray]:
+    """Interval of an accuracy, and its replicates.
+
+    One answer to a document: Wilson's interval; a replicate is drawn from Beta(right + 1/2, wrong
+    + 1/2), Jeffreys' posterior, which is not a point where all or none are right. Several: answers
+    to one document are no independent trials, and documents are resampled with all of theirs;
+    where all or none are right, as if each document had been asked once. Of several runs, runs are
+    resampled first.
+
+    Args:
+        correct: [document] right answers.
+        asked: [document] answers.
+        confidence: of the interval.
+        bootstrap: over the same documents.
+    """
+    several = bool((asked > 1).any())
+    if several and 0 < correct.sum() < asked.sum():
+        estimate = bootstrap.ratio(correct, asked, asked > 0)
+        return estimate.interval(confidence), estimate.samples
+    ends = np.cumsum(bootstrap.runs)[:-1]
+    right, trials = (
+        np.array([part.sum() for part in np.split((values > 0) if several else values, ends)])
+        for values in (correct, asked)
+    )
+    draw, runs = np.random.default_rng([bootstrap.seed, 1]), len(bootstrap.runs)
+    drawn = draw.integers(runs, size=(bootstrap.resamples, runs))
+    samples = draw.beta(right[drawn] + 0.5, (trials - right)[drawn] + 0.5).mean(axis=1)
+    if runs == 1:
+        return wilson(float(right[0]), round(float(trials[0])), confidence), samples
+    low, high = np.quantile(samples, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return (float(low), float(high)), samples
 
 
 def _quotient(above, under):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.evaluation.accuracy import Answers, summarize
+from mecheval_jax.evaluation.accuracy import summarize
 from mecheval_jax.evaluation.slices import slice_accuracy
 from mecheval_jax.evaluation.verdict.measurement import Findings
 from mecheval_jax.evaluation.verdict.rule import label
@@ -21,11 +21,12 @@ from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.store.sweep_tables import MEMBERS, member_rows
 from mecheval_jax.store.tables import CONTROLS, INTERCHANGE, SLICES, TRANSITIONS, long_table
 from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.scoring import AnswerScores
 
 
 @by_main
 def record_answers(
-    folder: RunFolder, experiment: Experiment, step: int, answers: Answers, batch: Batch
+    folder: RunFolder, experiment: Experiment, step: int, answers: AnswerScores, batch: Batch
 ) -> dict[str, Any]:
     """Write what a trained model answers: ``slices.csv`` and the summary of a finished run.
 
@@ -76,7 +77,7 @@ class MemberResult:
     number: int
     experiment: Experiment
     batch: Batch
-    answers: Answers
+    answers: AnswerScores
     findings: Findings | None
     step: int
     events: dict[str, int]

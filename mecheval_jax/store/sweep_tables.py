@@ -17,7 +17,7 @@ import pandas as pd
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table, write_table
 from mecheval_jax.partitioning.multihost import by_main
-from mecheval_jax.statistics.bootstrap import wilson
+from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
 

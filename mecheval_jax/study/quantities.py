@@ -18,7 +18,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from mecheval_jax.statistics.bootstrap import Interval
+from mecheval_jax.statistics.intervals import Interval
 
 RESAMPLES = 4_000
 CONFIDENCE = 0.95

@@ -10,7 +10,7 @@ import numpy as np
 from mecheval_jax.command_line import cache_folder
 from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
-from mecheval_jax.evaluation.accuracy import Answers, documents_of
+from mecheval_jax.evaluation.accuracy import documents_of
 from mecheval_jax.evaluation.verdict.measurement import Inquiry
 from mecheval_jax.partitioning.multihost import fetch, is_multiprocess
 from mecheval_jax.store.metrics import Writer, dev_rows, open_writers
@@ -264,7 +264,7 @@ class _GroupRun:
                 findings = inquiry.on_host(found, sample, experiment) if verdict else None
                 step, *events = (int(values[i]) for values in ends)
                 happened = {n: at for n, at in zip(EVENTS, events, strict=True) if at != NEVER}
-                answers = Answers(*found["answers"])
+                answers = found["answers"]
                 yield MemberResult(
                     number, experiment, sample.batch, answers, findings, step, happened
                 )

@@ -11,9 +11,9 @@ from mecheval_jax.models.language_model import LanguageModel, ModelConfig, cast_
 from mecheval_jax.partitioning.mesh import documents_sharding, replicated
 from mecheval_jax.partitioning.multihost import place
 from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.scoring import AnswerScores, score, weighted_mean
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import HostDocuments, training_batch
-from mecheval_jax.training.losses import query_scores, weighted_mean
 from mecheval_jax.training.optimizer import schedule, update
 from mecheval_jax.training.state import TrainState
 
@@ -25,8 +25,10 @@ def read(task: Task, batch: Batch) -> Array:
     return batch.tokens[:, : task.read_length]
 
 
-def answer(model: ModelConfig, params, task: Task, batch: Batch, remat: str = "none"):
-    """`query_scores` of a model's answers: losses in nats and correctness, of every query."""
+def answer(
+    model: ModelConfig, params: PyTree, task: Task, batch: Batch, remat: str = "none"
+) -> AnswerScores:
+    """Scores of a model's answers to every query."""
     rows = len(params["token_embedding"]["embedding"])
     logits = LanguageModel(model, rows, remat).apply(
         {"params": cast_to_compute_dtype(params, model)},
@@ -34,13 +36,13 @@ def answer(model: ModelConfig, params, task: Task, batch: Batch, remat: str = "n
         batch.query_positions,
         skip_unread=True,
     )
-    return query_scores(logits, batch)
+    return score(logits, batch)
 
 
 def loss_and_accuracy(model: ModelConfig, params, task: Task, batch: Batch):
     """Mean negative log-likelihood in nats, and accuracy, at the queries."""
-    losses, correct = answer(model, params, task, batch)
-    return weighted_mean(losses, batch.weights), weighted_mean(correct, batch.weights)
+    scores = answer(model, params, task, batch)
+    return weighted_mean(scores.loss, batch.weights), weighted_mean(scores.correct, batch.weights)
 
 
 def is_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -59,8 +61,8 @@ def gradients_and_metrics(
     total = batch.weights.sum()
 
     def share(params, batch):
-        losses, correct = answer(model, params, task, batch, training.remat)
-        scores = {"loss": losses, "accuracy": correct}
+        found = answer(model, params, task, batch, training.remat)
+        scores = {"loss": found.loss, "accuracy": found.correct}
         shares = jax.tree.map(lambda score: (score * batch.weights).sum() / total, scores)
         return shares["loss"], shares
 

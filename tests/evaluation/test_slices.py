@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.evaluation.slices import COLUMNS, slice_accuracy
-from mecheval_jax.statistics.bootstrap import wilson
+from mecheval_jax.statistics.intervals import wilson
 
 DRAW = np.random.default_rng(0)
 PROPERTIES = {

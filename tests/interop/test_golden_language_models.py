@@ -17,7 +17,7 @@ from mecheval_jax.interop import from_reference
 from mecheval_jax.interventions import capture_activations, compose, interchange, run
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import Batch
-from mecheval_jax.training.losses import query_scores, weighted_mean
+from mecheval_jax.tasks.scoring import score, weighted_mean
 from tests.support import golden_files
 from tests.support.golden_files import relative_error
 
@@ -70,8 +70,7 @@ def observed(name):
             roles={},
             lengths=jnp.full(len(tokens), length),
         )
-        losses, _ = query_scores(logits[:, :-1], batch)
-        loss = weighted_mean(losses, batch.weights)
+        loss = weighted_mean(score(logits[:, :-1], batch).loss, batch.weights)
         return logits, loss, capture_activations(model, params, tokens)
 
     with jax.enable_x64(True):

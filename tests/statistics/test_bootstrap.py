@@ -2,19 +2,15 @@
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.attribution import Scores
 from mecheval_jax.statistics.bootstrap import (
     Bootstrap,
-    Estimate,
     accuracy_interval,
-    bca_interval,
     bootstrap_weights,
-    wilson,
 )
-from mecheval_jax.statistics.false_discovery import discoveries, p_value
+from mecheval_jax.statistics.intervals import wilson
 from tests.support import planted
 
 SITE = "block_1/block_input"
@@ -27,45 +23,6 @@ def scores_of(clean, corrupted, restored, resamples=400, seed=0, **grid):
 
 def attribution(scores, role="value", direction="restore"):
     return scores.cell(SITE, direction, "key", role)["attribution"]
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [
-        (0, 10, 0.0, 0.2775),
-        (5, 10, 0.2366, 0.7634),
-        (10, 10, 0.7225, 1.0),
-        (81, 263, 0.2553, 0.3662),
-    ],
-)
-def test_wilson_against_published_values(successes, trials, low, high):
-    """Catches the Wald interval, and one with the continuity correction.
-
-    81 of 263 is the example of Newcombe (1998), table I, method 3.
-    """
-    assert wilson(float(successes), trials) == pytest.approx((low, high), abs=6e-5)
-
-
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
-def test_wilson_against_scipy(confidence):
-    """Catches a one-sided quantile, or a confidence that is ignored."""
-    for trials in (1, 7, 320):
-        for successes in {0, 1, trials // 3, trials - 1, trials}:
-            theirs = scipy.stats.binomtest(successes, trials).proportion_ci(confidence, "wilson")
-            ours = wilson(float(successes), trials, confidence)
-            assert ours == pytest.approx(tuple(theirs), abs=1e-12)
-
-
-def test_wilson_at_none_and_all():
-    """Catches a share that rounding puts outside its own interval."""
-    for trials in range(1, 200):
-        assert wilson(0.0, trials)[0] == 0.0
-        assert wilson(float(trials), trials)[1] == 1.0
-
-
-def test_wilson_of_nothing():
-    """Catches a division by zero, or certainty, where nothing was tried."""
-    assert wilson(0.0, 0) == (0.0, 1.0)
 
 
 def test_weights_are_resampled_documents():
@@ -97,28 +54,6 @@ def test_weights_of_several_runs_resample_runs_first():
     # Documents of one run that is drawn once: multinomial of its own size.
     once = weights[of_run[:, 1] == 1, 30:40] * 3 * 10
     assert once.var() == pytest.approx(9 / 10, abs=0.05)
-
-
-def test_an_unbiased_interval_is_that_of_the_percentiles():
-    """Catches a tail on one side only, and samples without a value that spoil the rest."""
-    samples = np.concatenate([np.arange(101.0), [np.nan] * 40])
-    assert bca_interval(samples, 50.0, confidence=0.9) == pytest.approx((5, 95))
-    assert bca_interval(samples, 50.0, confidence=0.5) == pytest.approx((25, 75))
-    assert np.isnan(bca_interval(samples, np.nan)).all()
-
-
-def test_the_interval_against_scipys():
-    """Catches a bias or an acceleration of the wrong sign: both are large here."""
-    values = np.random.default_rng(4).exponential(size=25) ** 2
-    bootstrap = Bootstrap([25], 20_000, seed=0)
-    ours = bootstrap.mean(values, np.ones(25, bool))
-    theirs = scipy.stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
-    ).confidence_interval
-    spread = ours.samples.std()
-    assert ours.interval(0.95) == pytest.approx(tuple(theirs), abs=0.12 * spread)
-    percentiles = np.quantile(ours.samples, (0.025, 0.975))
-    assert ours.interval(0.95)[1] > percentiles[1] + 0.3 * spread
 
 
 def test_interval_of_a_mean_is_that_of_theory():
@@ -199,44 +134,6 @@ def test_coverage_over_runs():
 
 
 # Significance.
-
-
-def test_false_discoveries_against_the_definition():
-    """Catches Bonferroni, Holm, and a step-up that stops at the first failure."""
-    p = np.array([0.039, 0.001, 0.041, np.nan, 0.008, 0.042, 0.6, 0.06])
-    #  sorted 0.001 0.008 0.039 0.041 0.042 | 0.06 0.6: i q / m = 0.0071 i; 0.039 > 0.0214.
-    np.testing.assert_array_equal(
-        discoveries(p), [False, True, False, False, True, False, False, False]
-    )
-    known = p[~np.isnan(p)]
-    theirs = scipy.stats.false_discovery_control(known, method="bh")
-    for rate in (0.01, 0.05, 0.08, 0.5):
-        np.testing.assert_array_equal(discoveries(known, rate), theirs <= rate)
-    assert not discoveries(np.array([np.nan])).any()
-    assert not discoveries(np.zeros(0)).any()
-
-
-def test_the_rate_of_false_discoveries():
-    """Catches p-values that are too small: null cells of a grid that are called significant."""
-    draw, false, found = np.random.default_rng(0), 0, 0
-    bootstrap, everyone = Bootstrap([320], 400, seed=0), np.ones(320, bool)
-    for _ in range(40):
-        # 20 cells where nothing happens, and 20 with an effect of 3 standard errors and more.
-        effects = draw.normal(0, 0.2, (40, 320))
-        effects[20:] += 0.2 * draw.uniform(3, 8, (20, 1)) / np.sqrt(320)
-        p = np.array([p_value(bootstrap.mean(effect, everyone)) for effect in effects])
-        called = discoveries(p)
-        false, found = false + called[:20].sum(), found + called.sum()
-    assert false / found < 0.05
-    assert found > 0.8 * 40 * 20
-
-
-def test_a_rounding_error_is_not_significant():
-    """Catches cells in which nothing happened, to seven digits, on every document alike."""
-    same = np.full(50, 3e-7)
-    assert p_value(Bootstrap([50], 100, 0).mean(same, np.ones(50, bool))) == 1
-    assert p_value(Estimate(0.5, np.full(100, 0.5), 50)) == 0
-    assert np.isnan(p_value(Estimate(np.nan, np.full(100, np.nan), 0)))
 
 
 def test_higher_confidence_is_wider():

@@ -12,8 +12,6 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import from_config
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.store.run_folder import RunFolder
-from mecheval_jax.tasks.base import Batch
-from mecheval_jax.training.losses import query_scores
 from mecheval_jax.training.step import answer, gradients_and_metrics
 from tests.support import small
 
@@ -51,15 +49,15 @@ def assert_close(ours, theirs):
 def test_metrics_are_means_over_queries(example, whole):
     """Catches a mean over documents, or one in which absent queries count: a plain loop."""
     params, batch = example
-    losses, correct = jax.jit(
+    scores = jax.jit(
         lambda params, batch: answer(EXPERIMENT.model, params, EXPERIMENT.task, batch)
     )(params, batch)
     totals = {"loss": 0.0, "accuracy": 0.0}
     for document in range(8):
         for query in range(2):
             weight = float(batch.weights[document, query])
-            totals["loss"] += weight * float(losses[document, query])
-            totals["accuracy"] += weight * float(correct[document, query])
+            totals["loss"] += weight * float(scores.loss[document, query])
+            totals["accuracy"] += weight * float(scores.correct[document, query])
     for name, total in totals.items():
         np.testing.assert_allclose(whole[1][name], total / batch.weights.sum(), rtol=1e-5)
 
@@ -106,22 +104,3 @@ def test_configs_from_before_these_fields(tmp_path):
         del values["training"][name]
     assert from_config(values) == EXPERIMENT
     folder.open(from_config(values))
-
-
-@pytest.mark.parametrize("target", range(4))
-def test_the_likeliest_token(target):
-    """Catches a tie that counts for every token, and a number that is none: NumPy's argmax."""
-    rows = [[0, 1, 2, 3], [3, 3, 1, 3], [1, 1, 1, 1], [0, 2, 2, -1], [0, 1, math.nan, 3]]
-    logits = jnp.asarray(rows)[:, None]
-    shape = (len(rows), 1)
-    batch = Batch(
-        tokens=jnp.zeros((len(rows), 1), jnp.int32),
-        query_positions=jnp.zeros(shape, jnp.int32),
-        targets=jnp.full(shape, target),
-        weights=jnp.ones(shape),
-        roles={},
-        lengths=jnp.ones(len(rows), jnp.int32),
-    )
-    correct = query_scores(logits, batch)[1][:, 0]
-    expected = [not np.isnan(row).any() and np.argmax(row) == target for row in rows]
-    np.testing.assert_array_equal(correct, expected)

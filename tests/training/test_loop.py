@@ -14,11 +14,11 @@ from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import SPLITS
+from mecheval_jax.tasks.scoring import weighted_mean
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.data import evaluation_batch, stream, training_batch
 from mecheval_jax.training.loop import Diverged, fit
-from mecheval_jax.training.losses import weighted_mean
 from mecheval_jax.training.state import abstract_state, create_state, saved_part
 from mecheval_jax.training.step import compile_steps, loss_and_accuracy, read
 from tests.support import small

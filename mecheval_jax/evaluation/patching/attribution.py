@@ -18,8 +18,9 @@ import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
-from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, wilson
+from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.statistics.false_discovery import discoveries, p_value
+from mecheval_jax.statistics.intervals import wilson
 
 SMALLEST_GAP = 0.01
 TIE = 1e-6

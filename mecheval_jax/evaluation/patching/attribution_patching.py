@@ -29,10 +29,9 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.effects import MEASURES, Effects
+from mecheval_jax.evaluation.patching.effects import Effects
 from mecheval_jax.evaluation.patching.grid import (
     CLEAN,
-    answer_scores,
     chosen_sites,
     corrupted_tokens,
     role_positions,
@@ -41,6 +40,7 @@ from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.scoring import MEASURES, score
 
 METHODS = ("attribution_patching", "integrated_gradients")
 
@@ -131,7 +131,7 @@ def compile_gradients(
 
         def look(tokens):
             logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
-            return answer_scores(logits, batch)[1][measure], flatten(activations)
+            return getattr(score(logits, batch), measure)[:, 0], flatten(activations)
 
         def end(tokens):
             value, seen = look(tokens)
@@ -151,7 +151,7 @@ def compile_gradients(
                 shifted = {f"{site}/shift": shift for site, shift in shifts.items()}
                 patch = unflatten({"embedding/value": along.astype(embeddings.dtype), **shifted})
                 logits = run(module, params, tokens[CLEAN], patch, query, skip_unread=True)
-                return answer_scores(logits, batch)[1][measure].sum()
+                return getattr(score(logits, batch), measure).sum()
 
             slopes = jax.grad(answer)(blank)
             return {

@@ -33,10 +33,11 @@ from mecheval_jax.evaluation.patching.attribution import describe
 from mecheval_jax.evaluation.patching.attribution_patching import check_request, middles
 from mecheval_jax.evaluation.patching.effects import share_of_gap
 from mecheval_jax.evaluation.patching.graph import EMBEDDING, Graph, evaluate, graph_of
-from mecheval_jax.evaluation.patching.grid import CLEAN, answer_scores, corrupted_tokens
+from mecheval_jax.evaluation.patching.grid import CLEAN, corrupted_tokens
 from mecheval_jax.interventions.capture import flatten, observe
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.scoring import score
 
 METHODS = ("eap", "eap_ig")
 RANDOM = "random"
@@ -139,7 +140,7 @@ def score_edges(
 
                 query = batch.query_positions[:, :1]
                 logits = evaluate(module, params, graph, along, query, receive)
-                return answer_scores(logits, batch)[1][measure].sum()
+                return getattr(score(logits, batch), measure).sum()
 
             # How far each edge of each document is restored: its derivative is the score.
             return jax.grad(answer)(jnp.zeros((len(graph.edges), len(batch.tokens))))
@@ -172,7 +173,7 @@ def _ends(module, params, task, batch, evaluation, graph, measure):
         logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
         flat = flatten(activations)
         sent = {sender: flat[sender] for sender in graph.senders}
-        return answer_scores(logits, batch)[1][measure], sent
+        return getattr(score(logits, batch), measure)[:, 0], sent
 
     return jax.lax.map(end, tokens)
 
@@ -244,7 +245,7 @@ def measure_faithfulness(
             def circuit(mask):
                 receive = lambda e, x: jnp.where(mask[e], x, base[graph.edges[e].sender])  # noqa: E731
                 logits = evaluate(module, params, graph, sent[EMBEDDING][CLEAN], query, receive)
-                return answer_scores(logits, batch)[1][scores.measure]
+                return getattr(score(logits, batch), scores.measure)[:, 0]
 
             return jax.lax.map(circuit, masks)
 

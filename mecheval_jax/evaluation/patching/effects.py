@@ -26,8 +26,6 @@ from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 
 EXACT = "exact"
-MEASURES = ("probability", "logit")
-"""What of the answer is looked at; see `interchange.answer_scores`."""
 
 UNCHANGED = 1e-6
 """Attributions this small are rounding: nothing has changed."""

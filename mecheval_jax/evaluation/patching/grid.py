@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Float, PyTree
+from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.interventions.addresses import listed, resolve_all, site_paths
@@ -28,6 +28,7 @@ from mecheval_jax.interventions.patch import compose, pin
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.sites import is_state
 from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.scoring import MEASURES, score
 
 CLEAN = 0
 """Index of the clean run; the corrupted ones follow in the order of the corruptions."""
@@ -170,20 +171,6 @@ def corrupted_tokens(
     ]
 
 
-def answer_scores(
-    logits: Float[Array, "documents queries vocabulary"], batch: Batch
-) -> tuple[Float[Array, "documents vocabulary"], dict[str, Float[Array, " documents"]]]:
-    """Log-probabilities at query 0, and how well the answer does there.
-
-    ``probability`` of the answer, and its ``logit`` less the mean logit.
-    """
-    log_p = jax.nn.log_softmax(logits[:, 0], axis=-1)
-    answer = batch.targets[:, :1]
-    take = lambda x: jnp.take_along_axis(x, answer, axis=-1)[:, 0]  # noqa: E731
-    centred = take(logits[:, 0]) - logits[:, 0].mean(axis=-1)
-    return log_p, {"probability": jnp.exp(take(log_p)), "logit": centred}
-
-
 @functools.lru_cache(maxsize=8)
 def compile_grid(
     model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites: Sequence[str]
@@ -213,10 +200,15 @@ def compile_grid(
         )
         all_tokens = all_tokens[:, :, : task.read_length]
 
+        def answers(logits):
+            scores = score(logits, batch)
+            return {measure: getattr(scores, measure)[:, 0] for measure in MEASURES}
+
         def base_run(tokens):
             logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
             flat = flatten(activations)
-            return {path: flat[path] for path in captured}, *answer_scores(logits, batch)
+            log_p = jax.nn.log_softmax(logits[:, 0], axis=-1)
+            return {path: flat[path] for path in captured}, log_p, answers(logits)
 
         activations, log_p, runs = jax.lax.map(base_run, all_tokens)
 
@@ -235,9 +227,9 @@ def compile_grid(
                 interventions = compose(pin(base, needed[site][:-1]), patch)
                 tokens = all_tokens[base_index]
                 logits = run(module, params, tokens, interventions, query, skip_unread=True)
-                patched, measured = answer_scores(logits, batch)
+                patched = jax.nn.log_softmax(logits[:, 0], axis=-1)
                 kl = (jnp.exp(patched) * (patched - log_p[base_index])).sum(axis=-1)
-                return {**measured, "kl": kl}
+                return {**answers(logits), "kl": kl}
 
             return jax.lax.map(
                 item,

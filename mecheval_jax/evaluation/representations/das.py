@@ -46,7 +46,7 @@ from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
 from mecheval_jax.interventions.patch import compose, pin
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.sites import is_state
-from mecheval_jax.statistics.bootstrap import wilson
+from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.tasks.base import Batch, Task
 
 SUBSPACES = ("learned", "random_labels", "random_subspace", "whole", "none", "untrained_model")

@@ -23,8 +23,10 @@ from mecheval_jax.evaluation.patching.attribution import place_of
 from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, wilson
+from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
+from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.scoring import score
 
 
 def lens_sites(config: ModelConfig) -> tuple[str, ...]:
@@ -48,11 +50,11 @@ def lens(
 
     def read(stream):
         patch = unflatten({f"{sites[-1]}/value": stream})
-        logits = run(model, params, batch.tokens, patch, query, skip_unread=True)[:, 0]
-        right = jnp.take_along_axis(logits, answer[:, None], axis=-1)
-        above, equal = (logits > right).sum(axis=-1), (logits == right).sum(axis=-1) - 1
-        probability = jnp.exp(right[:, 0] - jax.nn.logsumexp(logits, axis=-1))
-        return {"probability": probability, "rank": 1 + above + equal / 2}
+        logits = run(model, params, batch.tokens, patch, query, skip_unread=True)
+        right = jnp.take_along_axis(logits[:, 0], answer[:, None], axis=-1)
+        above, equal = (logits[:, 0] > right).sum(axis=-1), (logits[:, 0] == right).sum(axis=-1)
+        probability = score(logits, batch).probability[:, 0]
+        return {"probability": probability, "rank": 1 + above + (equal - 1) / 2}
 
     return jax.lax.map(read, jnp.stack(streams))
 

@@ -39,7 +39,7 @@ from mecheval_jax.evaluation.representations.linear_probes import (
 )
 from mecheval_jax.interventions.capture import flatten, observe
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.statistics.bootstrap import difference_of_shares, wilson
+from mecheval_jax.statistics.intervals import difference_of_shares, wilson
 from mecheval_jax.tasks.base import Batch
 
 PAIR = "pair"

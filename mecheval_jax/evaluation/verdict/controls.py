@@ -48,6 +48,7 @@ from mecheval_jax.interventions.capture import run
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.tasks.base import ABSENT, Batch, Task, replace_at
+from mecheval_jax.tasks.scoring import score
 
 UNINVOLVED = "uninvolved"
 PLACEBOS = ("bos", UNINVOLVED)
@@ -237,7 +238,7 @@ def _answer(model, params, length, batch, tokens):
         batch.query_positions[:, :1],
         skip_unread=True,
     )
-    return jnp.take_along_axis(jax.nn.softmax(logits[:, 0], axis=-1), batch.targets[:, :1], axis=-1)
+    return score(logits, batch).probability
 
 
 class _Sheet:

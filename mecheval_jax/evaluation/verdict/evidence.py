@@ -20,12 +20,8 @@ from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
 from mecheval_jax.files import write_arrays
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.statistics.bootstrap import (
-    Bootstrap,
-    Estimate,
-    Interval,
-    accuracy_interval,
-)
+from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, accuracy_interval
+from mecheval_jax.statistics.intervals import Interval
 from mecheval_jax.tasks.base import Batch, Task
 
 CORRUPTION = "key"

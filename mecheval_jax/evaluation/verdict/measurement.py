@@ -10,7 +10,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import choose
-from mecheval_jax.evaluation.accuracy import Answers, answers_of, counts_of, summarize
+from mecheval_jax.evaluation.accuracy import answers_of, counts_of, summarize
 from mecheval_jax.evaluation.patching.attribution import Scores, rows
 from mecheval_jax.evaluation.patching.grid import (
     chosen_sites,
@@ -132,7 +132,7 @@ class Inquiry:
             positions = np.asarray(sample.positions)
             grid = grid_of(raw["grid"], evaluation, self.sites, positions)
             interchange = rows(Scores(grid, evaluation))
-        answers = Answers(*raw["answers"])
+        answers = raw["answers"]
         behaviour = summarize(answers, experiment, batch)
         if self.controlled is None:
             return Findings(interchange, [], behaviour, None, None, [])

@@ -23,7 +23,7 @@ from mecheval_jax.interventions import (
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import is_state
-from mecheval_jax.statistics.bootstrap import wilson
+from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from tests.support import planted

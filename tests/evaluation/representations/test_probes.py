@@ -18,7 +18,7 @@ from mecheval_jax.evaluation.representations.linear_probes import (
 from mecheval_jax.evaluation.representations.probes import ProbeConfig, features_at, probe_rows
 from mecheval_jax.interventions.capture import capture_activations, flatten
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.statistics.bootstrap import difference_of_shares
+from mecheval_jax.statistics.intervals import difference_of_shares
 from tests.support import planted
 
 BATCH = 320

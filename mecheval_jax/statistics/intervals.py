@@ -1,0 +1,77 @@
+"""Intervals: of shares, of their differences, and from the replicates of a bootstrap.
+
+The interval of a share is Wilson's (1927), that of a difference of shares Newcombe's (1998). From
+replicates come Efron's (1987) bias-corrected and accelerated ones, BCa: the ends are the quantiles
+Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the replicates, z0 from the share of replicates below the
+estimate, a from the skewness of the jackknife. Percentiles alone cover too little where few
+documents carry the effect.
+"""
+
+from statistics import NormalDist
+
+import numpy as np
+
+Interval = tuple[float, float]
+_NORMAL = NormalDist()
+
+
+def wilson(successes: float, trials: int, confidence: float = 0.95) -> Interval:
+    """Interval of a share (Wilson 1927); within [0, 1], usable at 0 and at all of them."""
+    if trials == 0:
+        return 0.0, 1.0
+    z = _NORMAL.inv_cdf((1 + confidence) / 2)
+    share = successes / trials
+    centre = share + z**2 / (2 * trials)
+    spread = z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    scale = 1 + z**2 / trials
+    # Of none and of all, one end is the share itself, which rounding would miss.
+    low = max(0.0, float((centre - spread) / scale)) if successes > 0 else 0.0
+    high = min(1.0, float((centre + spread) / scale)) if successes < trials else 1.0
+    return low, high
+
+
+def difference_of_shares(
+    first: tuple[float, int], second: tuple[float, int], confidence: float = 0.95
+) -> Interval:
+    """Interval of a difference of two shares, from Wilson's of each (Newcombe 1998, method 10).
+
+    Args:
+        first: successes and trials.
+        second: those of the share that is taken from the first.
+        confidence: of the interval.
+    """
+    (a, trials_a), (b, trials_b) = first, second
+    if trials_a == 0 or trials_b == 0:
+        return -1.0, 1.0
+    (low_a, high_a), (low_b, high_b) = (
+        wilson(a, trials_a, confidence),
+        wilson(b, trials_b, confidence),
+    )
+    share_a, share_b = a / trials_a, b / trials_b
+    down, up = (
+        np.hypot(share_a - low_a, high_b - share_b),
+        np.hypot(high_a - share_a, share_b - low_b),
+    )
+    return float(share_a - share_b - down), float(share_a - share_b + up)
+
+
+def bca_interval(
+    samples: np.ndarray, value: float, acceleration: float = 0.0, confidence: float = 0.95
+) -> Interval:
+    """The interval of an estimate from its replicates; NaNs are left out."""
+    known = samples[~np.isnan(samples)]
+    if np.isnan(value) or not len(known):
+        return np.nan, np.nan
+    # Half of those that equal the estimate lie below it; none or all would be infinitely biased.
+    below = ((known < value).mean() + (known <= value).mean()) / 2
+    bias = _NORMAL.inv_cdf(
+        float(np.clip(below, 1 / (len(known) + 1), len(known) / (len(known) + 1)))
+    )
+    ends = []
+    for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
+        shifted = bias + _NORMAL.inv_cdf(tail)
+        # A denominator of 0 or less is a quantile beyond all replicates.
+        slope = max(1 - acceleration * shifted, 1e-6)
+        ends.append(_NORMAL.cdf(bias + shifted / slope))
+    low, high = np.quantile(known, ends)
+    return float(low), float(high)
