@@ -5,8 +5,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from mecheval_jax.interventions.addresses import OUTSIDE_BLOCKS, PYVENE, TRANSFORMER_LENS
 from mecheval_jax.mixers import ARCHITECTURES
+from mecheval_jax.site_path import OUTSIDE_BLOCKS, PYVENE, TRANSFORMER_LENS
 
 CANONICAL = {
     "embedding": "token embedding plus position",

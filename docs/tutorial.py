@@ -33,7 +33,7 @@ import pandas as pd
 
 from mecheval_jax import runs
 from mecheval_jax.evaluation.accuracy import documents_of
-from mecheval_jax.interventions import capture_activations, interchange, locate, run
+from mecheval_jax.interventions import capture, interchange, locate, run
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting.figures.drawing import save
 from mecheval_jax.reporting.figures.run_figures import layer_scatter
@@ -76,7 +76,7 @@ def probability(logits):
 def restored(trained, site, role):
     """Probability of the answer with one clean vector in the corrupted run."""
     model = LanguageModel(trained.experiment.model)
-    clean = capture_activations(model, trained.params, batch.tokens, [site])
+    clean = capture(model, trained.params, batch.tokens, [site])
     patch = interchange(clean, [site], locate(batch, role, skip_absent=True))
     return probability(run(model, trained.params, batch.replace(tokens=corrupted), patch))
 

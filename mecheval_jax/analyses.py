@@ -35,10 +35,11 @@ from mecheval_jax.evaluation.representations.logit_lens import lens_rows
 from mecheval_jax.evaluation.representations.probes import ProbeConfig, probe_rows
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import write_table
-from mecheval_jax.interventions import capture_activations
+from mecheval_jax.interventions import capture
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting.figures import evidence_figures, gradient_figures
 from mecheval_jax.reporting.figures.drawing import save
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.store.tables import long_table
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.data import evaluation_batch
@@ -142,7 +143,8 @@ def _probes(subject: Subject) -> Found:
 
 def _subspaces(subject: Subject) -> Found:
     task, layers = subject.experiment.task, subject.experiment.model.layers
-    sites = [f"block_{layer}/block_input" for layer in range(1, layers)] or ["block_0/mixer_input"]
+    sites = [SitePath(layer, "block_input").path for layer in range(1, layers)]
+    sites = sites or [SitePath(0, "mixer_input").path]
     roles = [role for role in ("key", "value", "query") if role in subject.evaluation.roles]
     rows = subspace_rows(
         subject.model,
@@ -167,7 +169,7 @@ def _attention(subject: Subject) -> Found:
 
     @jax.jit
     def images(params):
-        captured = capture_activations(LanguageModel(model), params, tokens)
+        captured = capture(LanguageModel(model), params, tokens)
         found = [
             reduce_heads(effective_attention(model, params, captured, layer))
             for layer in range(model.layers)

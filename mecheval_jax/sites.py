@@ -32,6 +32,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
+from mecheval_jax.site_path import SitePath
 
 INTERVENTIONS = "interventions"
 """Name of the variable collection that sites read."""
@@ -51,7 +52,7 @@ NO_ENTRY: Entry = MappingProxyType({})
 
 def is_state(path: str) -> bool:
     """Whether the site at `path` is a recurrent state."""
-    return path.rpartition("/")[2] == STATE
+    return SitePath.parse(path).name == STATE
 
 
 def steps(entry: Entry) -> Iterator[Entry]:

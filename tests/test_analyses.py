@@ -14,7 +14,7 @@ from mecheval_jax import analyses, runs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.accuracy import documents_of
 from mecheval_jax.evaluation.representations import probes
-from mecheval_jax.interventions.capture import flatten, observe
+from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.reporting.figures import evidence_figures
 from mecheval_jax.reporting.html import report
@@ -196,11 +196,9 @@ def test_the_subspaces_of_a_single_layer(monkeypatch):
     (site,) = asked
     config, key, query = experiment.model, jax.random.key(0), batch.query_positions[:, :1]
     seen = jax.eval_shape(
-        lambda params: flatten(
-            observe(LanguageModel(config), params, batch.tokens, positions=query, skip_unread=True)[
-                1
-            ]
-        ),
+        lambda params: observe(
+            LanguageModel(config), params, batch.tokens, positions=query, skip_unread=True
+        )[1],
         jax.eval_shape(lambda: initialize(config, key)),
     )
     assert seen[site].shape[1] == batch.tokens.shape[1]

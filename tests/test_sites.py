@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
 
+from mecheval_jax import site_path
 from mecheval_jax.errors import UserError
-from mecheval_jax.interventions import addresses, capture_activations, resolve, site_paths
-from mecheval_jax.interventions.capture import flatten, observe
+from mecheval_jax.interventions import capture, resolve, site_paths
+from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import Site
 from tests.support import planted, small
@@ -41,7 +41,7 @@ def observed_of(mixer):
     model = LanguageModel(config)
     look = jax.jit(lambda params, tokens: observe(model, params, tokens))
     logits, activations = look(params, batch.tokens)
-    return config, params, batch, logits, flatten(activations)
+    return config, params, batch, logits, activations
 
 
 @pytest.fixture(params=MIXERS)
@@ -65,12 +65,10 @@ def test_the_documented_sites_are_the_captured_ones(mixer, layers):
     paths = site_paths(config)
     assert canonical(paths) == listed(FOUR if mixer == "mamba" else SIX, layers)
     captured = jax.eval_shape(
-        lambda params: capture_activations(
-            LanguageModel(config), params, jnp.zeros((2, 5), jnp.int32)
-        ),
+        lambda params: capture(LanguageModel(config), params, jnp.zeros((2, 5), jnp.int32)),
         params,
     )
-    shapes = {path: leaf.shape for path, leaf in flatten_dict(captured, sep="/").items()}
+    shapes = {path: leaf.shape for path, leaf in captured.items()}
     assert set(paths) == set(shapes)
     assert {shapes[path] for path in canonical(paths)} == {(2, 5, config.width)}
 
@@ -92,12 +90,12 @@ def test_the_page_of_sites_is_the_code():
             assert f"| `{site}` |" in page
 
 
-LENS = {f"blocks.1.{name}": f"block_1/{site}" for name, site in addresses.TRANSFORMER_LENS.items()}
-VENE = {f"{name}[1]": f"block_1/{site}" for name, site in addresses.PYVENE.items()}
+LENS = {f"blocks.1.{name}": f"block_1/{site}" for name, site in site_path.TRANSFORMER_LENS.items()}
+VENE = {f"{name}[1]": f"block_1/{site}" for name, site in site_path.PYVENE.items()}
 
 
 @pytest.mark.parametrize(
-    ("alias", "path"), (LENS | VENE | addresses.OUTSIDE_BLOCKS).items(), ids=str
+    ("alias", "path"), (LENS | VENE | site_path.OUTSIDE_BLOCKS).items(), ids=str
 )
 def test_every_name_of_another_tool(alias, path):
     """Catches a documented name that is not accepted, or means a site that no model has."""
@@ -153,10 +151,10 @@ def test_capture_of_chosen_sites():
 
     @jax.jit
     def look(params, tokens):
-        chosen = capture_activations(LanguageModel(config), params, tokens, sites)
-        return chosen, capture_activations(LanguageModel(config), params, tokens)
+        chosen = capture(LanguageModel(config), params, tokens, sites)
+        return chosen, capture(LanguageModel(config), params, tokens)
 
-    chosen, everything = (flatten(tree) for tree in look(params, tokens))
+    chosen, everything = look(params, tokens)
     assert set(chosen) == {"block_0/block_input", "final_norm"}
     for path, value in chosen.items():
         np.testing.assert_array_equal(value, everything[path])
@@ -213,7 +211,6 @@ def test_reading_at_the_query_alone_sees_the_same(observed):
             model, params, batch.tokens, positions=query, skip_unread=True
         )
     )(params, batch)
-    seen = flatten(seen)
     at_query = lambda x: np.take_along_axis(np.asarray(x), np.asarray(query)[..., None], axis=1)
     np.testing.assert_allclose(short, at_query(logits), rtol=1e-4, atol=1e-4)
     after = {"final_norm", *(f"block_1/{part}" for part in ("mixer_output", *SIX[3:]))}

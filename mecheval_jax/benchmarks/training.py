@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict
 from mecheval_jax.benchmarks.timing import matrix_rate, seconds
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.site_path import block_name
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.scoring import score, weighted_mean
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
@@ -102,7 +103,7 @@ def _gradient(model, task, training, whole: str | None) -> float:
 
 def _flops(model: ModelConfig, task: AssociativeRecall, batch: int) -> float:
     shapes = jax.eval_shape(lambda: initialize(model, jax.random.key(0)))
-    last = f"block_{model.layers - 1}/"
+    last = f"{block_name(model.layers - 1)}/"
     total = 6 * model.width * model.vocabulary_size * batch * task.queries
     for path, leaf in flatten_dict(shapes, sep="/").items():
         if not path.endswith("kernel"):

@@ -25,6 +25,7 @@ from mecheval_jax.interop.safetensors_file import (
 )
 from mecheval_jax.interop.state_dict import Table, Target, below, empty, fill
 from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.site_path import block_name
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 DEAD = re.compile(r"(^|\.)(attn|attention)\.(bias|masked_bias)$|(^|\.)rotary_emb\.inv_freq$")
@@ -123,7 +124,7 @@ def _table(family: Family, config: ModelConfig) -> Table:
     """Where all entries of a model go."""
     table = below(family.outer, family.prefix, "")
     for layer in range(config.layers):
-        table |= below(family.inner, _layer(family, layer), f"block_{layer}/")
+        table |= below(family.inner, _layer(family, layer), f"{block_name(layer)}/")
     if not config.tied:
         table[family.head] = Target("output_head/kernel", "transpose")
     return table

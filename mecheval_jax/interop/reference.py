@@ -25,6 +25,7 @@ from mecheval_jax.interop.state_dict import (
 )
 from mecheval_jax.mixers import mixer_of
 from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.site_path import block_name
 
 EMBEDDING = "backbone.embeddings.word_embeddings.weight"
 HEAD = "lm_head.weight"
@@ -103,7 +104,7 @@ def to_reference(params: PyTree, config: ModelConfig) -> dict[str, np.ndarray]:
 
 def _names_of(layer: int) -> tuple[str, str]:
     """What the names of a layer's mixer begin with, theirs and ours."""
-    return f"backbone.layers.{layer}.sequence_mixer.", f"block_{layer}/mixer/"
+    return f"backbone.layers.{layer}.sequence_mixer.", f"{block_name(layer)}/mixer/"
 
 
 def _model_table(config: ModelConfig) -> Table:
@@ -119,7 +120,7 @@ def _model_table(config: ModelConfig) -> Table:
         "backbone.embeddings.position_embeddings.weight": Target("position_embedding/embedding"),
     }
     for layer in range(config.layers):
-        theirs, ours = f"backbone.layers.{layer}.", f"block_{layer}/"
+        theirs, ours = f"backbone.layers.{layer}.", f"{block_name(layer)}/"
         table |= dense(*(f"{theirs}state_mixer.fc{i}={ours}mlp/fc{i}" for i in (1, 2, 3)))
         table |= norm(f"{theirs}norm2", f"{ours}mlp_norm")
         first = "norm" if config.block(layer).norm == "rms" else "norm1"

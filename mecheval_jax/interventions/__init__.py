@@ -1,6 +1,6 @@
-"""Look into a model and cut into it: pure functions on pytrees of activations.
+"""Look into a model and cut into it: pure functions on activations by path.
 
-activations = capture_activations(model, params, tokens)
+activations = capture(model, params, tokens)
 patch = interchange(activations, ["block_1/block_input"], positions)
 logits = run(model, params, batch, patch)
 
@@ -9,11 +9,10 @@ docs/interventions.md has all rewrites, with an example of each.
 
 from mecheval_jax.interventions.ablations import gaussian, mean, resample, zero
 from mecheval_jax.interventions.addresses import resolve, site_paths
-from mecheval_jax.interventions.capture import Activations, capture_activations, run
+from mecheval_jax.interventions.capture import Activations, Interventions, capture, run
 from mecheval_jax.interventions.checks import validate, validate_positions
 from mecheval_jax.interventions.knockout import knockout_edges, knockout_heads
 from mecheval_jax.interventions.patch import (
-    Interventions,
     compose,
     interchange,
     merge_disjoint,
@@ -34,7 +33,7 @@ __all__ = [
     "Activations",
     "Interventions",
     "Positions",
-    "capture_activations",
+    "capture",
     "compose",
     "erase_association",
     "freeze",

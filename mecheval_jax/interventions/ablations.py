@@ -19,8 +19,8 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 from mecheval_jax.errors import UserError
-from mecheval_jax.interventions.capture import Activations, flatten
-from mecheval_jax.interventions.patch import Interventions, at_sites, replace, swap
+from mecheval_jax.interventions.capture import Activations, Interventions, at_sites
+from mecheval_jax.interventions.patch import replace, swap
 from mecheval_jax.interventions.positions import Positions, columns, gather, scatter
 from mecheval_jax.tasks.base import ABSENT
 
@@ -75,7 +75,7 @@ def resample(
         UserError: a site that `reference` does not have, or a single document.
     """
     paths = list(at_sites(reference, sites))
-    batch = len(flatten(reference)[paths[0]])
+    batch = len(reference[paths[0]])
     if batch < 2:
         raise UserError("one document: there is no other from which to resample")
     if positions is None or positions.dtype == bool:

@@ -3,17 +3,19 @@
 Published results have been ruined by patches that were dropped silently.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.interventions.capture import Activations, flatten
-from mecheval_jax.interventions.patch import Interventions, entries_by_site
+from mecheval_jax.interventions.capture import Activations, by_path
 from mecheval_jax.sites import LEAVES, Entry, rewrite, steps
 
 
-def validate(interventions: Interventions, base: Activations, must_change: bool = True) -> None:
+def validate(interventions: Mapping[str, Any], base: Activations, must_change: bool = True) -> None:
     """Check interventions against the activations of the run that they go into.
 
     Args:
@@ -25,14 +27,16 @@ def validate(interventions: Interventions, base: Activations, must_change: bool 
         UserError: a site that does not exist, another shape or type, a mask that selects
             nothing, or an intervention that would change nothing.
     """
-    live = flatten(base)
     if not interventions:
         raise UserError("no interventions: nothing would be changed")
-    for path, entry in entries_by_site(interventions).items():
-        choose("site", path, live)
+    for address, entry in interventions.items():
+        if not isinstance(entry, Mapping):
+            raise UserError(f"{address}: an intervention is an entry by path, not an array alone")
+    for path, entry in by_path(interventions).items():
+        choose("site", path, base)
         for step in steps(entry):
-            _check(path, step, live[path])
-        if must_change and np.array_equal(rewrite(jnp.asarray(live[path]), entry), live[path]):
+            _check(path, step, base[path])
+        if must_change and np.array_equal(rewrite(jnp.asarray(base[path]), entry), base[path]):
             raise UserError(
                 f"{path}: the value is the live one at every selected position, so nothing "
                 "would change (must_change=False allows that)"

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool
 from mecheval_jax.errors import UserError
-from mecheval_jax.interventions.capture import Activations, flatten, unflatten
-from mecheval_jax.interventions.patch import Interventions, at_sites
+from mecheval_jax.interventions.capture import Activations, Interventions, at_sites
 from mecheval_jax.interventions.positions import Positions, positions_mask
+from mecheval_jax.site_path import SitePath
 
 
 def knockout_edges(
@@ -35,9 +35,9 @@ def knockout_edges(
     Raises:
         UserError: a site that is no scores of attention, or a head that there is not.
     """
-    flat = {}
+    found = {}
     for path, scores in at_sites(like, sites).items():
-        if not path.endswith("/scores"):
+        if SitePath.parse(path).name != "scores":
             raise UserError(f"{path} holds no scores of attention; {_there_are('scores', like)}")
         length = scores.shape[1]
         mask = _heads_mask(path, heads, scores.shape[2])
@@ -45,9 +45,9 @@ def knockout_edges(
             mask = mask & positions_mask(destinations, length, 4)
         if sources is not None:
             mask = mask & jnp.moveaxis(positions_mask(sources, length, 4), 1, 3)
-        flat[f"{path}/value"] = jnp.full_like(scores, -jnp.inf)
-        flat[f"{path}/mask"] = jnp.broadcast_to(mask, scores.shape)
-    return unflatten(flat)
+        cut = jnp.full_like(scores, -jnp.inf)
+        found[path] = {"value": cut, "mask": jnp.broadcast_to(mask, scores.shape)}
+    return found
 
 
 def knockout_heads(
@@ -65,22 +65,23 @@ def knockout_heads(
         UserError: a site that is not [batch, length, heads, channels], or a head that there
             is not.
     """
-    activations, flat = flatten(like), {}
+    found = {}
     for path, read in at_sites(like, sites).items():
-        mixer, _, name = path.rpartition("/")
-        queries = activations.get(f"{mixer}/q")
+        site = SitePath.parse(path)
+        q = site.beside("q").path
+        by_head = q in like and like[q].shape[:3] == read.shape[:3]
         # H3 reads by head too, but its heads are the last axis and its queries have none.
-        if name != "head_output" or queries is None or queries.shape[:3] != read.shape[:3]:
+        if site.name != "head_output" or not by_head:
             raise UserError(
-                f"{path} is not [batch, length, heads, channels] with queries "
-                f"{mixer}/q by head; {_there_are('head_output', like)}"
+                f"{path} is not [batch, length, heads, channels] with queries {q} by head; "
+                f"{_there_are('head_output', like)}"
             )
         mask = _heads_mask(path, heads, read.shape[2])
         if positions is not None:
             mask = mask & positions_mask(positions, read.shape[1], 4)
-        flat[f"{path}/value"] = jnp.zeros_like(read)
-        flat[f"{path}/mask"] = jnp.broadcast_to(mask, (*read.shape[:3], 1))
-    return unflatten(flat)
+        mask = jnp.broadcast_to(mask, (*read.shape[:3], 1))
+        found[path] = {"value": jnp.zeros_like(read), "mask": mask}
+    return found
 
 
 def _heads_mask(path: str, heads: Sequence[int] | None, count: int) -> Bool[Array, "1 1 heads 1"]:
@@ -92,5 +93,5 @@ def _heads_mask(path: str, heads: Sequence[int] | None, count: int) -> Bool[Arra
 
 
 def _there_are(name: str, like: Activations) -> str:
-    found = [path for path in flatten(like) if path.endswith(f"/{name}")]
+    found = [path for path in like if SitePath.parse(path).name == name]
     return f"there are {', '.join(found)}" if found else "these activations have none"

@@ -1,11 +1,12 @@
 """Interventions as data: pure functions from activations to what sites shall return.
 
 An intervention on a site is an entry of `sites`: ``{"value": v}`` replaces the activation
-whole, ``{"value": v, "mask": m}`` where the mask holds, ``{"shift": s}`` is added to it. All
-sites act on live activations: a later site overrides what flows into it.
+whole, ``{"value": v, "mask": m}`` where the mask holds, ``{"shift": s}`` is added to it.
+Interventions are entries by path. All sites act on live activations: a later site overrides what
+flows into it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -13,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int
-from mecheval_jax.errors import UserError, choose
-from mecheval_jax.interventions.addresses import listed, translate
-from mecheval_jax.interventions.capture import Activations, flatten, unflatten
+from mecheval_jax.errors import UserError
+from mecheval_jax.interventions.capture import Activations, Interventions, at_sites, by_path
 from mecheval_jax.interventions.positions import (
     Positions,
     columns,
@@ -23,43 +23,35 @@ from mecheval_jax.interventions.positions import (
     positions_mask,
     scatter,
 )
-from mecheval_jax.sites import Entry, mask_of, steps
+from mecheval_jax.sites import Entry, is_state, mask_of, steps
 from mecheval_jax.tasks.base import ABSENT
-
-Interventions = dict[str, Any]
-"""Nested as the activations are, with an entry (`sites.Entry`) at each site."""
-
-
-def at_sites(tree: Activations, sites: Iterable[str]) -> dict[str, Array]:
-    """Activations by path, of the sites alone.
-
-    Raises:
-        UserError: a site that `tree` does not have, or no site.
-    """
-    flat = flatten(tree)
-    paths = [choose("site", translate(site), flat) for site in listed(sites)]
-    return {path: flat[path] for path in paths}
 
 
 def interchange(
     source: Activations,
-    sites: Iterable[str],
+    sites: str | Iterable[str],
     positions: Positions = None,
+    base: Activations | None = None,
 ) -> Interventions:
     """Put in the activations that `source` has at `sites`.
 
     Args:
-        source: activations of another run on documents of the same shape.
-        sites: paths as in `source`, or aliases.
-        positions: where (see `positions`); everywhere if None.
+        source: Activations of another run on documents of the same shape.
+        sites: Paths as in `source`, or aliases.
+        positions: Where (see `positions`); everywhere if None.
+        base: What the sites have in the run that is patched, if it is known and nothing
+            before them is changed. Elsewhere than at `positions` they are then held at it,
+            so that nothing is computed that feeds them alone. A recurrent state is not held:
+            the later ones must follow.
 
     Raises:
-        UserError: a site that `source` does not have.
+        UserError: A site that `source` (or `base`) does not have.
     """
-    return replace(at_sites(source, sites), positions)
+    held = None if base is None else at_sites(base, sites)
+    return replace(at_sites(source, sites), positions, held)
 
 
-def pin(activations: Activations, sites: Iterable[str]) -> Interventions:
+def pin(activations: Activations, sites: str | Iterable[str]) -> Interventions:
     """Hold `sites` at their values in `activations`, whole; none holds nothing.
 
     What feeds only pinned sites is not computed.
@@ -70,7 +62,7 @@ def pin(activations: Activations, sites: Iterable[str]) -> Interventions:
 
 def swap(
     source: Activations,
-    sites: Iterable[str],
+    sites: str | Iterable[str],
     donors: Int[Array, " donors"],
     positions: Positions = None,
 ) -> Interventions:
@@ -88,7 +80,7 @@ def swap(
         UserError: a site that `source` does not have, or donors that are not one of the documents
             for each.
     """
-    flat: dict[str, Entry] = {}
+    found: Interventions = {}
     for path, activation in at_sites(source, sites).items():
         _check_donors(donors, len(activation))
         values, present = gather(activation, positions)
@@ -96,8 +88,8 @@ def swap(
         if positions is not None:
             here = both if positions.dtype == bool else jnp.where(both, columns(positions), ABSENT)
         value = scatter(values[donors], here, activation.shape[1])
-        flat |= entries_by_site(replace({path: value}, here))
-    return unflatten(flat)
+        found |= replace({path: value}, here)
+    return found
 
 
 def _check_donors(donors: Int[Array, " donors"], documents: int) -> None:
@@ -120,12 +112,7 @@ def on_channels(interventions: Interventions, channels: Sequence[int]) -> Interv
     Raises:
         UserError: a channel that a site does not have.
     """
-    return unflatten(
-        {
-            path: _narrowed(path, entry, channels)
-            for path, entry in entries_by_site(interventions).items()
-        }
-    )
+    return {path: _narrowed(path, entry, channels) for path, entry in interventions.items()}
 
 
 def _narrowed(path: str, entry: Entry, channels: Sequence[int]) -> Entry:
@@ -146,14 +133,25 @@ def _narrowed(path: str, entry: Entry, channels: Sequence[int]) -> Entry:
     return narrowed
 
 
-def replace(values: dict[str, Array], positions: Positions) -> Interventions:
-    """Put in `values` by path, at the positions."""
-    flat = {}
+def replace(
+    values: Activations, positions: Positions, base: Activations | None = None
+) -> Interventions:
+    """Put in `values` by path, at the positions; `base` as in `interchange`."""
+    if positions is None:
+        return {path: {"value": value} for path, value in values.items()}
+    found: Interventions = {}
     for path, value in values.items():
-        flat[f"{path}/value"] = value
-        if positions is not None:
-            flat[f"{path}/mask"] = positions_mask(positions, value.shape[1], value.ndim)
-    return unflatten(flat)
+        mask = positions_mask(positions, value.shape[1], value.ndim)
+        if base is None or is_state(path):
+            found[path] = {"value": value, "mask": mask}
+        else:
+            found[path] = {"value": jnp.where(mask, value, base[path])}
+    return found
+
+
+def shift(changes: Activations) -> Interventions:
+    """Add `changes` by path to the live activations."""
+    return {path: {"shift": change} for path, change in changes.items()}
 
 
 def compose(first: Interventions, *others: Interventions) -> Interventions:
@@ -165,11 +163,11 @@ def compose(first: Interventions, *others: Interventions) -> Interventions:
     Raises:
         UserError: entries on one site whose activations have different shapes.
     """
-    entries = entries_by_site(first)
+    entries = by_path(first)
     for other in others:
-        for path, entry in entries_by_site(other).items():
+        for path, entry in by_path(other).items():
             entries[path] = _over(entries[path], entry) if path in entries else entry
-    return unflatten(entries)
+    return entries
 
 
 def merge_disjoint(first: Interventions, *others: Interventions) -> Interventions:
@@ -181,13 +179,12 @@ def merge_disjoint(first: Interventions, *others: Interventions) -> Intervention
     Raises:
         UserError: two that claim the same position of one site.
     """
-    combined = first
-    for other in others:
-        earlier, later = entries_by_site(combined), entries_by_site(other)
-        for path in earlier.keys() & later.keys():
-            if all(set(entry) == {"shift"} for entry in (earlier[path], later[path])):
+    combined = by_path(first)
+    for other in map(by_path, others):
+        for path in combined.keys() & other.keys():
+            if all(set(entry) == {"shift"} for entry in (combined[path], other[path])):
                 continue
-            shared = np.argwhere(_claimed(earlier[path]) & _claimed(later[path]))
+            shared = np.argwhere(_claimed(combined[path]) & _claimed(other[path]))
             if len(shared):
                 document, position = shared[0]
                 raise UserError(
@@ -207,20 +204,6 @@ def _claimed(entry: Entry) -> np.ndarray:
         if "shift" in step:
             claimed |= np.asarray(step["shift"]) != 0
     return claimed.any(axis=tuple(range(2, len(shape))))
-
-
-def entries_by_site(interventions: Interventions) -> dict[str, Entry]:
-    """Interventions by site: path -> entry."""
-    found: dict[str, Entry] = {}
-    for name, child in interventions.items():
-        if not isinstance(child, Mapping):
-            raise UserError(f"{name!r} is no site: an intervention is nested as the activations")
-        if all(isinstance(leaf, Mapping) for leaf in child.values()):
-            inside = entries_by_site(child)
-            found |= {f"{name}/{path}": entry for path, entry in inside.items()}
-        else:
-            found[name] = child
-    return found
 
 
 def _over(below: Entry, above: Entry) -> Entry:

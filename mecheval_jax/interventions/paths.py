@@ -16,16 +16,11 @@ from collections.abc import Iterable
 from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions.addresses import resolve, resolve_all, site_paths
-from mecheval_jax.interventions.capture import Activations, capture_activations
-from mecheval_jax.interventions.patch import (
-    Interventions,
-    compose,
-    entries_by_site,
-    interchange,
-    pin,
-)
+from mecheval_jax.interventions.capture import Activations, Interventions, capture
+from mecheval_jax.interventions.patch import compose, interchange, pin
 from mecheval_jax.interventions.positions import Positions
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.site_path import SitePath
 
 WRITERS = ("mixer_output", "mlp_output")
 """Components that are added to the residual stream."""
@@ -68,7 +63,7 @@ def freeze(
     held = [
         path
         for path, place in order.items()
-        if path.rpartition("/")[2] in WRITERS
+        if SitePath.parse(path).component in WRITERS
         and first <= place < order[receiver]
         and path not in own
     ]
@@ -77,10 +72,10 @@ def freeze(
 
 def _writer_of(site: str) -> str | None:
     """The component by which a site before it reaches the residual stream."""
-    block, _, component = site.partition("/")
-    if component.startswith("mixer/") or component in ("mixer_input", "canon_output"):
-        return f"{block}/mixer_output"
-    return f"{block}/mlp_output" if component == "mlp_input" else None
+    place = SitePath.parse(site)
+    if place.in_mixer or place.component in ("mixer_input", "canon_output"):
+        return SitePath(place.layer, "mixer_output").path
+    return SitePath(place.layer, "mlp_output").path if place.component == "mlp_input" else None
 
 
 def path_patch(
@@ -110,6 +105,6 @@ def path_patch(
             `freeze` refuses.
     """
     receiver = resolve(receiver, model.config)
-    held = freeze(base, model.config, entries_by_site(patch), receiver)
-    reached = capture_activations(model, params, tokens, [receiver], compose(held, patch))
+    held = freeze(base, model.config, patch, receiver)
+    reached = capture(model, params, tokens, [receiver], compose(held, patch))
     return interchange(reached, [receiver], positions)

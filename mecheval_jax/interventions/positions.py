@@ -122,6 +122,24 @@ def columns(positions: Columns) -> Int[Array, "batch chosen"]:
     return positions.reshape(positions.shape[0], -1)
 
 
+def as_computed(
+    positions: Columns,
+    query: Int[Array, "batch 1"],
+    activation: Shaped[Array, "batch length ..."],
+) -> Int[Array, "batch chosen"]:
+    """Positions in an activation of a run that may have computed it at the query alone.
+
+    Args:
+        positions: Positions in the documents.
+        query: Where the run was read, the only place of a site after the last mixer
+            (``skip_unread``).
+        activation: The activation, whose length tells.
+    """
+    if activation.shape[1] > 1:
+        return columns(positions)
+    return jnp.where(columns(positions) == query, 0, ABSENT)
+
+
 def gather(
     activation: Shaped[Array, "batch length ..."], positions: Positions
 ) -> tuple[Shaped[Array, "batch places ..."], Bool[Array, "batch places"]]:

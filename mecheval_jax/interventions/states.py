@@ -12,16 +12,17 @@ tokens go on from the new state. Keys are as the state sees them, after feature 
 positions and normalisation: in Mamba B and dt x, and everywhere the factors of ``write``.
 
 S is read from the activations that are given: capture them under the rewrites that act
-before this one (``capture_activations(..., interventions=...)``).
+before this one (``capture(..., interventions=...)``).
 """
 
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import UserError
-from mecheval_jax.interventions.capture import Activations, flatten, unflatten
-from mecheval_jax.interventions.patch import Interventions, at_sites
+from mecheval_jax.interventions.capture import Activations, Interventions, at_sites
+from mecheval_jax.interventions.patch import shift
 from mecheval_jax.interventions.positions import Columns, columns, gather, positions_mask
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.sites import is_state
 
 
@@ -89,8 +90,8 @@ def erase_association(
 
 def _matrix_state(activations: Activations, site: str) -> tuple[str, Float[Array, "..."]]:
     ((path, state),) = at_sites(activations, [site]).items()
-    flat, mixer = flatten(activations), path.rpartition("/")[0]
-    write, k, v = (flat.get(f"{mixer}/{name}") for name in ("write", "k", "v"))
+    paths = [SitePath.parse(path).beside(name).path for name in ("write", "k", "v")]
+    write, k, v = map(activations.get, paths)
     if is_state(path):
         if write is not None and write.shape == state.shape:
             return path, state
@@ -98,11 +99,13 @@ def _matrix_state(activations: Activations, site: str) -> tuple[str, Float[Array
             return path, state
     raise UserError(
         f"{path} is no state that sums keys times values: these activations must hold "
-        f"{mixer}/write of its shape, or {mixer}/k and {mixer}/v of its keys and values"
+        f"{paths[0]} of its shape, or {paths[1]} and {paths[2]} of its keys and values"
     )
 
 
-def _vector(name, vector, path, shape, axis):
+def _vector(
+    name: str, vector: Float[Array, "..."], path: str, shape: tuple[int, ...], axis: int
+) -> Float[Array, "batch ..."]:
     """A key or value as [batch, (heads,) channels]."""
     whole = (shape[0], *shape[2:-2], shape[axis])
     if not 0 < vector.ndim <= len(whole) or vector.shape != whole[-vector.ndim :]:
@@ -125,7 +128,10 @@ def _one_each(positions: Columns) -> Columns:
     return positions
 
 
-def _shift(path, state, change, positions) -> Interventions:
+def _shift(
+    path: str, state: Float[Array, "..."], change: Float[Array, "..."], positions: Columns
+) -> Interventions:
     here = positions_mask(_one_each(positions), state.shape[1], state.ndim)
-    shift = jnp.where(here, change[:, None], jnp.zeros_like(state)).astype(state.dtype)
-    return unflatten({f"{path}/shift": shift})
+    return shift(
+        {path: jnp.where(here, change[:, None], jnp.zeros_like(state)).astype(state.dtype)}
+    )

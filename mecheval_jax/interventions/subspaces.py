@@ -15,13 +15,8 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import UserError
-from mecheval_jax.interventions.capture import Activations, unflatten
-from mecheval_jax.interventions.patch import (
-    Interventions,
-    at_sites,
-    entries_by_site,
-    interchange,
-)
+from mecheval_jax.interventions.capture import Activations, Interventions, at_sites
+from mecheval_jax.interventions.patch import interchange, shift
 from mecheval_jax.interventions.positions import Positions, positions_mask
 
 TOLERANCE = 1e-4
@@ -46,7 +41,7 @@ def steer(
     Raises:
         UserError: a site that `like` does not have, or a direction of another shape.
     """
-    flat = {}
+    changes = {}
     for path, live in at_sites(like, sites).items():
         if direction.shape not in (live.shape[2:], live.shape[-1:]):
             raise UserError(
@@ -55,12 +50,12 @@ def steer(
             )
         vector = direction.astype(live.dtype)
         vector = vector.reshape(*(1,) * (live.ndim - direction.ndim), *direction.shape)
-        shift = jnp.broadcast_to(vector, live.shape)
+        change = jnp.broadcast_to(vector, live.shape)
         if positions is not None:
             here = positions_mask(positions, live.shape[1], live.ndim)
-            shift = jnp.where(here, shift, jnp.zeros_like(shift))
-        flat[f"{path}/shift"] = shift
-    return unflatten(flat)
+            change = jnp.where(here, change, jnp.zeros_like(change))
+        changes[path] = change
+    return shift(changes)
 
 
 def projection_onto(basis: Float[Array, "channels dimension"]) -> Float[Array, "channels channels"]:
@@ -108,13 +103,13 @@ def interchange_subspace(
                 f"the matrix is no projection: P P deviates from P by {deviation:.3g}, "
                 f"at most {TOLERANCE} is allowed"
             )
-    flat = {}
-    for path, entry in entries_by_site(interchange(source, sites, positions)).items():
+    found = {}
+    for path, entry in interchange(source, sites, positions).items():
         channels = entry["value"].shape[-1]
         if projection.shape[0] != channels:
             raise UserError(
                 f"{path}: the projection is {list(projection.shape)}, the activation has "
                 f"{channels} channels"
             )
-        flat[path] = {**entry, "projection": projection.astype(entry["value"].dtype)}
-    return unflatten(flat)
+        found[path] = {**entry, "projection": projection.astype(entry["value"].dtype)}
+    return found

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig, cast_to_compute_dtype
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 
 
 def greedy(
@@ -34,7 +34,7 @@ def greedy(
             f"{count} tokens after a prompt of {length}: at least 1, and at most "
             f"{limit + 1 - length} with a max_length of {limit}"
         )
-    variables = {"params": cast_to_compute_dtype(params, model.config)}
+    variables = {"params": params}
 
     def guess(state, tokens_t):
         state, logits = model.apply(variables, state, tokens_t, method="step")

@@ -145,6 +145,21 @@ class LanguageModel(nn.Module):
     rows: int = 0
     remat: str = "none"
 
+    @nn.nowrap
+    def apply(self, variables: Mapping[str, PyTree], *args: Any, **kwargs: Any) -> Any:
+        """`nn.Module.apply`, with the parameters in the type that the model computes in."""
+        return super().apply(self._to_compute_dtype(variables), *args, **kwargs)
+
+    @nn.nowrap
+    def bind(self, variables: Mapping[str, PyTree], *args: Any, **kwargs: Any) -> "LanguageModel":
+        """`nn.Module.bind`, with the parameters in the type that the model computes in."""
+        return super().bind(self._to_compute_dtype(variables), *args, **kwargs)
+
+    @nn.nowrap
+    def _to_compute_dtype(self, variables: Mapping[str, PyTree]) -> dict[str, PyTree]:
+        # Outside of what Flax traces, so that parameters and their gradients stay float32.
+        return {**variables, "params": cast_to_compute_dtype(variables["params"], self.config)}
+
     def setup(self):
         config, rows = self.config, self.rows or self.config.vocabulary_size
         self.token_embedding = nn.Embed(rows, config.width, embedding_init=initializers.dense)

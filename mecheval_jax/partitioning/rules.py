@@ -17,6 +17,7 @@ from mecheval_jax.array_types import PyTree
 from mecheval_jax.mesh_axes import FSDP, MODEL, AnyMesh, Layout, fitted
 from mecheval_jax.mixers import ARCHITECTURES, LSTM, S4D, BaseConv
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.site_path import block_name
 
 Rule = tuple[str, Layout]
 
@@ -100,11 +101,11 @@ def rules_of(model: ModelConfig, mesh: AnyMesh) -> tuple[Rule, ...]:
         mixer = model.build_mixer(layer)
         known = any(type(mixer) is entry.mixer(layer) for entry in ARCHITECTURES.values())
         if not known:
-            yield rf"block_{layer}/mixer/", ()
+            yield f"{block_name(layer)}/mixer/", ()
         elif not splits(mixer, mesh.shape[MODEL]):
             for pattern, layout in MIXERS:
                 yield (
-                    rf"block_{layer}/{pattern}",
+                    f"{block_name(layer)}/{pattern}",
                     tuple(None if axis == MODEL else axis for axis in layout),
                 )
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig, cast_to_compute_dtype
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.partitioning.mesh import documents_sharding, replicated
 from mecheval_jax.partitioning.multihost import place
 from mecheval_jax.tasks.base import Batch, Task
@@ -31,7 +31,7 @@ def answer(
     """Scores of a model's answers to every query."""
     rows = len(params["token_embedding"]["embedding"])
     logits = LanguageModel(model, rows, remat).apply(
-        {"params": cast_to_compute_dtype(params, model)},
+        {"params": params},
         read(task, batch),
         batch.query_positions,
         skip_unread=True,

@@ -12,7 +12,7 @@ from tests.support.compilation import ROOT
 PACKAGE = "mecheval_jax"
 
 LAYERS = (
-    ("array_types", "errors", "console", "statistics"),
+    ("array_types", "errors", "console", "statistics", "site_path"),
     ("files",),
     ("mesh_axes",),
     ("sites",),

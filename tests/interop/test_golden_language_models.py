@@ -14,7 +14,7 @@ import pytest
 
 from mecheval_jax.evaluation.patching.grid import default_sites
 from mecheval_jax.interop import from_reference
-from mecheval_jax.interventions import capture_activations, compose, interchange, run
+from mecheval_jax.interventions import capture, compose, interchange, run
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.scoring import score, weighted_mean
@@ -71,7 +71,7 @@ def observed(name):
             lengths=jnp.full(len(tokens), length),
         )
         loss = weighted_mean(score(logits[:, :-1], batch).loss, batch.weights)
-        return logits, loss, capture_activations(model, params, tokens)
+        return logits, loss, capture(model, params, tokens)
 
     with jax.enable_x64(True):
         tokens, labels = (jnp.asarray(arrays[f"{n}_L16"], jnp.int32) for n in ("ids", "labels"))
@@ -104,7 +104,7 @@ def test_activations(name):
         for layer in range(LAYERS):
             expected = arrays.get(f"act64_{theirs}{layer}_L16")
             if expected is not None:
-                assert relative_error(activations[f"block_{layer}"][ours], expected) < 1e-10
+                assert relative_error(activations[f"block_{layer}/{ours}"], expected) < 1e-10
                 compared += 1
     assert compared == 4 * LAYERS
 

@@ -25,7 +25,6 @@ from mecheval_jax.interventions import (
     swap,
     zero,
 )
-from mecheval_jax.interventions.patch import entries_by_site
 from mecheval_jax.sites import rewrite
 from mecheval_jax.tasks.base import Batch
 
@@ -42,21 +41,15 @@ def activations(seed):
     q = draw.normal(size=(DOCUMENTS, LENGTH, 2, WIDTH // 2))
     flat = draw.normal(size=(DOCUMENTS, LENGTH, WIDTH))
     as_array = lambda x: jnp.asarray(x, jnp.float32)
-    return {"block_1": {"mixer_output": as_array(flat), "mixer": {"q": as_array(q)}}}
+    return {FLAT: as_array(flat), HEADS: as_array(q)}
 
 
 LIVE, OTHER = activations(0), activations(1)
 
 
-def at(tree, path):
-    for name in path.split("/"):
-        tree = tree[name]
-    return tree
-
-
 def applied(patch):
     """The activations of `LIVE`, rewritten."""
-    return {path: rewrite(at(LIVE, path), e) for path, e in entries_by_site(patch).items()}
+    return {path: rewrite(LIVE[path], e) for path, e in patch.items()}
 
 
 def places(form):
@@ -75,7 +68,7 @@ def places(form):
 
 def by_hand(form, path, value_of):
     """LIVE at a path with `value_of(document, place)` at all places."""
-    expected = np.array(at(LIVE, path))
+    expected = np.array(LIVE[path])
     for document, place, position in places(form):
         value = value_of(document, place)
         if value is not None:
@@ -87,7 +80,7 @@ def found(form, path):
     """Place -> document -> activation of OTHER there."""
     table = {}
     for document, place, position in places(form):
-        table.setdefault(place, {})[document] = np.asarray(at(OTHER, path))[document, position]
+        table.setdefault(place, {})[document] = np.asarray(OTHER[path])[document, position]
     return table
 
 
@@ -149,7 +142,7 @@ class Values(chex.TestCase):
                     )
                 )
             )()
-            expected = {path: np.array(at(LIVE, path)) for path in (FLAT, HEADS)}
+            expected = {path: np.array(LIVE[path]) for path in (FLAT, HEADS)}
             for document, _, position in places(form):
                 expected[FLAT][document, position] += np.asarray(direction)
                 expected[HEADS][document, position] += np.asarray(direction).reshape(2, 2)
@@ -165,16 +158,16 @@ class Values(chex.TestCase):
             rewritten = self.variant(
                 lambda p=positions: applied(interchange_subspace(OTHER, [FLAT], projection, p))
             )()[FLAT]
-            expected = np.array(at(LIVE, FLAT), np.float64)
+            expected = np.array(LIVE[FLAT], np.float64)
             for document, _, position in places(form):
-                change = np.asarray(at(OTHER, FLAT))[document, position]
+                change = np.asarray(OTHER[FLAT])[document, position]
                 change = change - expected[document, position]
                 for column in basis.T:
                     expected[document, position] += column * (column @ change)
             np.testing.assert_allclose(rewritten, expected, rtol=1e-5, atol=1e-5)
         # Of one's own activation nothing changes, to the bit.
         own = applied(interchange_subspace(LIVE, [FLAT], projection))[FLAT]
-        np.testing.assert_array_equal(own, at(LIVE, FLAT))
+        np.testing.assert_array_equal(own, LIVE[FLAT])
 
 
 def test_resampled_documents_are_others():
@@ -206,7 +199,7 @@ def test_resampling_needs_a_second_document():
         resample(one, [FLAT], jax.random.key(0))
     lonely = jnp.array([0, -1, -1, -1, -1, -1])
     np.testing.assert_array_equal(
-        applied(resample(OTHER, [FLAT], jax.random.key(0), lonely))[FLAT], at(LIVE, FLAT)
+        applied(resample(OTHER, [FLAT], jax.random.key(0), lonely))[FLAT], LIVE[FLAT]
     )
 
 
@@ -241,11 +234,11 @@ def test_channels():
     for patch in patches[:4]:
         whole, some = applied(patch)[FLAT], applied(on_channels(patch, [1, 3]))[FLAT]
         np.testing.assert_array_equal(some[..., [1, 3]], whole[..., [1, 3]])
-        np.testing.assert_array_equal(some[..., [0, 2]], at(LIVE, FLAT)[..., [0, 2]])
+        np.testing.assert_array_equal(some[..., [0, 2]], LIVE[FLAT][..., [0, 2]])
         assert (np.asarray(whole) != np.asarray(some)).any()
     some = applied(on_channels(patches[4], [1]))[FLAT]
-    np.testing.assert_array_equal(some[..., [0, 2, 3]], at(LIVE, FLAT)[..., [0, 2, 3]])
-    assert (np.asarray(some)[..., 1] != np.asarray(at(LIVE, FLAT))[..., 1]).all()
+    np.testing.assert_array_equal(some[..., [0, 2, 3]], LIVE[FLAT][..., [0, 2, 3]])
+    assert (np.asarray(some)[..., 1] != np.asarray(LIVE[FLAT])[..., 1]).all()
     with pytest.raises(UserError, match=f"{FLAT} has no channel 4: valid are 0 to 3"):
         on_channels(patches[0], [4])
 

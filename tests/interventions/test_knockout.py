@@ -10,7 +10,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import knockout_edges, knockout_heads, zero
-from mecheval_jax.interventions.capture import unflatten
+from mecheval_jax.interventions.capture import nested
 from mecheval_jax.sites import INTERVENTIONS, is_site
 from tests.mixers.test_mixers import BATCH, LENGTH, WIDTH, example, parallel
 
@@ -24,7 +24,7 @@ def captured(case):
     look = lambda v: mixer.apply(v, x, capture_intermediates=is_site, mutable=["intermediates"])
     _, seen = jax.jit(look)(variables)
     flat = {name: value["__call__"][0] for name, value in seen["intermediates"].items()}
-    return unflatten({f"block_0/mixer/{name}": value for name, value in flat.items()})
+    return {f"block_0/mixer/{name}": value for name, value in flat.items()}
 
 
 def by_hand(case, cut, silent=()):
@@ -55,7 +55,7 @@ class Knockout(chex.TestCase):
         # The rewrite is made inside the program: it must be traceable too.
         cut = self.variant(
             lambda like: mixer.apply(
-                variables | {INTERVENTIONS: patch(like)["block_0"]["mixer"]}, x
+                variables | {INTERVENTIONS: nested(patch(like))["block_0"]["mixer"]}, x
             )
         )(captured(case))
         np.testing.assert_allclose(cut, expected, atol=2e-5 * np.abs(expected).max())
@@ -98,8 +98,8 @@ class Knockout(chex.TestCase):
 def test_a_head_is_cut_where_it_is_said():
     """Catches a head cut at all positions, and a mask that `zero` would not give."""
     like = captured("attention_2_heads")
-    some = knockout_heads(like, [READ], [0, 1], SOURCES)["block_0"]["mixer"]["head_output"]
-    whole = zero(like, [READ], SOURCES)["block_0"]["mixer"]["head_output"]
+    some = knockout_heads(like, [READ], [0, 1], SOURCES)[READ]
+    whole = zero(like, [READ], SOURCES)[READ]
     np.testing.assert_array_equal(some["value"], whole["value"])
     np.testing.assert_array_equal(some["mask"], np.broadcast_to(whole["mask"], some["mask"].shape))
 
@@ -109,7 +109,7 @@ def test_gradients_of_a_cut_run():
     mixer, variables, x = example("attention_2_heads")
     last = jnp.full(BATCH, LENGTH - 1)
     patch = knockout_edges(captured("attention_2_heads"), [SCORES], destinations=last)
-    entries = {INTERVENTIONS: patch["block_0"]["mixer"]}
+    entries = {INTERVENTIONS: nested(patch)["block_0"]["mixer"]}
     gradient = jax.jit(jax.grad(lambda x: (mixer.apply(variables | entries, x) ** 2).sum()))(x)
     assert np.isfinite(gradient).all()
     assert np.abs(np.asarray(gradient)[:, 0]).max() > 0
@@ -140,6 +140,6 @@ def test_what_cannot_be_cut(make, message):
 def test_heads_along_another_axis_are_refused():
     """Catches channels of H3 cut in place of its heads."""
     shapes = {"q": (BATCH, LENGTH, WIDTH), "head_output": (BATCH, LENGTH, 2, WIDTH // 2)}
-    h3 = {"block_0": {"mixer": {name: jnp.zeros(shape) for name, shape in shapes.items()}}}
+    h3 = {f"block_0/mixer/{name}": jnp.zeros(shape) for name, shape in shapes.items()}
     with pytest.raises(UserError, match=r"is not \[batch, length, heads, channels\]"):
         knockout_heads(h3, [READ], [0])

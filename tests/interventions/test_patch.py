@@ -15,7 +15,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import (
-    capture_activations,
+    capture,
     compose,
     interchange,
     pin,
@@ -24,9 +24,9 @@ from mecheval_jax.interventions import (
     validate,
     zero,
 )
-from mecheval_jax.interventions.capture import flatten, observe, unflatten
+from mecheval_jax.interventions.capture import nested, observe
 from mecheval_jax.interventions.checks import validate_positions
-from mecheval_jax.interventions.patch import positions_mask
+from mecheval_jax.interventions.positions import as_computed, positions_mask
 from mecheval_jax.models.blocks import Block
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import rewrite
@@ -139,7 +139,7 @@ def test_the_source_whole_gives_the_logits_of_the_source(subject):
 def test_replacing_whole_needs_no_mask(subject):
     """Catches an entry with a value alone being ignored."""
     patch = interchange(subject.other, ["block_1/block_input"])
-    assert set(patch["block_1"]["block_input"]) == {"value"}
+    assert set(patch["block_1/block_input"]) == {"value"}
     np.testing.assert_allclose(
         subject.observe(patch)[0], subject.other_logits, rtol=1e-5, atol=1e-5
     )
@@ -175,36 +175,36 @@ def test_the_later_of_two_wins_where_both_claim(subject):
 
     wide = zero(subject.other, [site], jnp.stack([key, key + 1], axis=1))
     _, seen = subject.observe(compose(wide, source))
-    value = np.asarray(seen["block_1"]["block_input"])
+    value = np.asarray(seen["block_1/block_input"])
     rows = np.arange(DOCUMENTS)
-    same(value[rows, key], subject.other["block_1"]["block_input"][rows, key])
+    same(value[rows, key], subject.other["block_1/block_input"][rows, key])
     same(value[rows, key + 1], np.zeros((DOCUMENTS, WIDTH)))
-    same(value[:, 0], subject.activations["block_1"]["block_input"][:, 0])
+    same(value[:, 0], subject.activations["block_1/block_input"][:, 0])
 
 
 def test_a_whole_replacement_later_wins_everywhere(subject):
     """Catches a mask of the earlier intervention kept for the later one's value."""
     site = "block_1/block_input"
     first, whole = zero(subject.other, [site], subject.key), interchange(subject.other, [site])
-    entry = compose(first, whole)["block_1"]["block_input"]
+    entry = compose(first, whole)["block_1/block_input"]
     assert set(entry) == {"value"}
-    same(entry["value"], subject.other["block_1"]["block_input"])
+    same(entry["value"], subject.other["block_1/block_input"])
     # The other way round, the part lies over the whole.
-    entry = compose(whole, first)["block_1"]["block_input"]
+    entry = compose(whole, first)["block_1/block_input"]
     assert set(entry) == {"value"}
     at_key = positions_mask(subject.key, LENGTH, 3)
-    same(entry["value"], jnp.where(at_key, 0, subject.other["block_1"]["block_input"]))
+    same(entry["value"], jnp.where(at_key, 0, subject.other["block_1/block_input"]))
 
 
 def test_a_shift_is_added_to_the_live_activation(subject):
     """Catches a shift of the stored activation, which loses what flows in from before."""
     early, site = subject.restore("block_0/block_input"), "block_1/mixer_output"
-    live = flatten(subject.observe(early)[1])[site]
+    live = subject.observe(early)[1][site]
     shift = jnp.where(positions_mask(subject.key, LENGTH, 3), 0.5, jnp.zeros_like(live))
-    patch = unflatten({f"{site}/shift": shift})
+    patch = {site: {"shift": shift}}
     _, seen = subject.observe(compose(early, patch))
-    same(flatten(seen)[site], live + shift)
-    nothing = unflatten({f"{site}/shift": jnp.zeros_like(live)})
+    same(seen[site], live + shift)
+    nothing = {site: {"shift": jnp.zeros_like(live)}}
     same(subject.patched(nothing), subject.logits)
     validate(patch, subject.activations)
     with pytest.raises(UserError, match="nothing would change"):
@@ -254,11 +254,11 @@ def test_one_entry_over_another(first, second):
     expected = live
     for one in chain:
         expected = entry_by_hand(expected, one)
-    combined = compose(*({"block_0": {"mixer": {"q": one}}} for one in chain))
-    got = rewrite(jnp.asarray(live), combined["block_0"]["mixer"]["q"])
+    combined = compose(*({"block_0/mixer/q": one} for one in chain))
+    got = rewrite(jnp.asarray(live), combined["block_0/mixer/q"])
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
     if not any("projection" in one for one in chain):
-        assert "then" not in combined["block_0"]["mixer"]["q"]
+        assert "then" not in combined["block_0/mixer/q"]
 
 
 def test_interventions_of_different_shapes_do_not_combine(attention):
@@ -315,8 +315,8 @@ def test_zero(subject):
     """Catches a zero that is scaled, or put elsewhere."""
     site = "block_0/mixer_output"
     logits, seen = subject.observe(zero(subject.activations, [site], subject.key))
-    before = np.asarray(subject.activations["block_0"]["mixer_output"])
-    after = np.asarray(seen["block_0"]["mixer_output"])
+    before = np.asarray(subject.activations["block_0/mixer_output"])
+    after = np.asarray(seen["block_0/mixer_output"])
     rows, key = np.arange(DOCUMENTS), np.asarray(subject.key)
     assert not after[rows, key].any()
     rest = np.ones((DOCUMENTS, LENGTH), bool)
@@ -334,15 +334,13 @@ def test_what_a_captured_patch_holds_is_what_the_site_returned(subject):
 
 
 def test_capture_under_an_intervention(attention):
-    """Catches interventions that `capture_activations` takes and does not apply."""
+    """Catches interventions that `capture` takes and does not apply."""
     patch, site = attention.restore("block_0/mixer_output", attention.key), "block_1/block_input"
     captured = jax.jit(
-        lambda params, patch: capture_activations(
-            attention.model, params, attention.tokens, [site], patch
-        )
+        lambda params, patch: capture(attention.model, params, attention.tokens, [site], patch)
     )(attention.params, patch)
-    expected = attention.observe(patch)[1]["block_1"]["block_input"]
-    np.testing.assert_allclose(captured["block_1"]["block_input"], expected, rtol=1e-4, atol=1e-4)
+    expected = attention.observe(patch)[1]["block_1/block_input"]
+    np.testing.assert_allclose(captured["block_1/block_input"], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_pinned_site_cuts_off_what_comes_before(subject):
@@ -384,8 +382,7 @@ def test_what_feeds_only_pinned_sites_is_not_computed(attention):
 def test_a_patched_run_is_the_rest_of_the_model_by_hand(attention):
     """Catches a patch at the wrong place: two independent ways to intervene must agree."""
     live, source = (
-        np.asarray(run_["block_1"]["block_input"])
-        for run_ in (attention.activations, attention.other)
+        np.asarray(run_["block_1/block_input"]) for run_ in (attention.activations, attention.other)
     )
     residual, value = live.copy(), attention.batch.roles["value"][:, 0]
     rows = np.arange(DOCUMENTS)
@@ -409,16 +406,16 @@ def test_a_patched_run_is_the_last_block_applied_to_the_patched_stream(mixer):
     """Catches a patch that acts anywhere but on the block's own input."""
     subject = subject_of(mixer)
     config, value = subject.config, subject.batch.roles["value"][:, 0]
-    source = subject.other["block_1"]["block_input"]
+    source = subject.other["block_1/block_input"]
     here = jnp.arange(LENGTH)[None, :, None] == value[:, None, None]
-    residual = jnp.where(here, source, subject.activations["block_1"]["block_input"])
+    residual = jnp.where(here, source, subject.activations["block_1/block_input"])
     block = Block(config.build_mixer(1), config.block(1))
     expected = jax.jit(lambda p, r: block.apply({"params": p}, r))(
         subject.params["block_1"], residual
     )
     _, seen = subject.observe(subject.restore("block_1/block_input", value))
-    np.testing.assert_allclose(seen["block_1"]["block_output"], expected, rtol=1e-4, atol=1e-4)
-    before = subject.activations["block_1"]["block_output"]
+    np.testing.assert_allclose(seen["block_1/block_output"], expected, rtol=1e-4, atol=1e-4)
+    before = subject.activations["block_1/block_output"]
     assert differs(before, expected, 1e-2).all()
 
 
@@ -454,10 +451,10 @@ class Composition(chex.TestCase):
         mask = positions_mask(subject.key, LENGTH, 3)
 
         def loss(value):
-            patch = unflatten({f"{site}/value": value, f"{site}/mask": mask})
+            patch = {site: {"value": value, "mask": mask}}
             return (run(subject.model, subject.params, subject.tokens, patch) ** 2).mean()
 
-        value = subject.other["block_1"]["block_input"]
+        value = subject.other["block_1/block_input"]
         gradient = np.asarray(self.variant(jax.grad(loss))(value))
         at_key = np.broadcast_to(np.asarray(mask), gradient.shape)
         assert not gradient[~at_key].any()
@@ -471,8 +468,8 @@ class Composition(chex.TestCase):
 def broken(change):
     """The attention subject's patch at one site, with its entry changed."""
     subject = subject_of("attention")
-    entry = subject.restore("block_1/mixer_output", subject.key)["block_1"]["mixer_output"]
-    return {"block_1": {"mixer_output": change(dict(entry))}}
+    entry = subject.restore("block_1/mixer_output", subject.key)["block_1/mixer_output"]
+    return {"block_1/mixer_output": change(dict(entry))}
 
 
 BROKEN = {
@@ -517,6 +514,7 @@ BROKEN = {
         lambda entry: entry | {"then": {"shfit": entry["value"]}},
         "has a value",
     ),
+    "an array alone": (lambda entry: entry["value"], "not an array alone"),
     "another leaf": (lambda entry: entry | {"valeu": entry["value"]}, "has a value"),
 }
 
@@ -540,8 +538,8 @@ def test_a_broken_intervention_is_refused(case, attention):
 )
 def test_a_misspelt_path_names_the_nearest(path, nearest, attention):
     """Catches a path that no module has, which Flax ignores silently."""
-    value = attention.other["block_1"]["mixer_output"]
-    patch = unflatten({f"{path}/value": value})
+    value = attention.other["block_1/mixer_output"]
+    patch = {path: {"value": value}}
     with pytest.raises(UserError, match=re.escape(f"did you mean '{nearest}'")):
         validate(patch, attention.activations)
     with pytest.raises(UserError, match=re.escape(f"did you mean '{nearest}'")):
@@ -584,7 +582,43 @@ def test_a_position_outside_the_document_is_refused():
 
 
 def test_flat_and_nested_are_the_same(attention):
-    """Catches a path that is lost or renamed between the two forms."""
-    flat = flatten(attention.activations)
-    assert set(flat) == set(attention.sites)
-    assert jax.tree.structure(unflatten(flat)) == jax.tree.structure(attention.activations)
+    """Catches a path that is lost or renamed on its way to the modules."""
+    assert set(attention.activations) == set(attention.sites)
+    for path, entry in interchange(attention.activations, attention.sites).items():
+        inner = nested({path: entry})
+        for name in path.split("/"):
+            assert set(inner) == {name}
+            inner = inner[name]
+        assert inner is entry
+
+
+def test_names_of_other_tools_in_interventions(subject):
+    """Catches an entry under an alias that no module finds, and one of two that is dropped."""
+    patch = subject.restore("block_1/block_input", subject.key)
+    renamed = {"blocks.1.hook_resid_pre": patch["block_1/block_input"]}
+    validate(renamed, subject.activations)
+    same(subject.patched(renamed), subject.patched(patch))
+    by_alias = run(subject.model, subject.params, subject.tokens, renamed)
+    np.testing.assert_allclose(by_alias, subject.patched(patch), rtol=1e-4, atol=1e-4)
+    for both in (nested, compose, lambda both: validate(both, subject.activations)):
+        with pytest.raises(UserError, match="two of these are one site"):
+            both(patch | renamed)
+
+
+def test_interchange_with_a_known_base(subject):
+    """Catches a base that is put in at the positions, or a state whose later tokens are held."""
+    states = [site for site in subject.sites if site.endswith("/state")][:1]
+    for site in ("block_1/block_input", *states):
+        part = interchange(subject.other, site, subject.key)
+        held = interchange(subject.other, site, subject.key, base=subject.activations)
+        assert set(held[site]) == ({"value", "mask"} if site in states else {"value"})
+        same(subject.patched(held), subject.patched(part))
+
+
+def test_positions_where_only_the_query_is_computed():
+    """Catches a role that is read at the query's place though it stands elsewhere."""
+    query, positions = jnp.array([[5], [3]]), jnp.array([[5, 2, -1], [1, 3, 3]])
+    whole, at_query = jnp.zeros((2, 7, 4)), jnp.zeros((2, 1, 4))
+    same(as_computed(positions, query, whole), positions)
+    same(as_computed(positions, query, at_query), [[0, -1, -1], [-1, 0, 0]])
+    same(as_computed(positions[:, 0], query, at_query), [[0], [-1]])

@@ -9,8 +9,6 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import compose, freeze, interchange, path_patch, run
-from mecheval_jax.interventions.capture import flatten
-from mecheval_jax.interventions.patch import entries_by_site
 from tests.interventions.test_patch import subject_of
 from tests.support import references
 
@@ -33,7 +31,7 @@ PATHS = {
 
 @functools.cache
 def base():
-    return {path: np.asarray(x) for path, x in flatten(subject_of("attention").activations).items()}
+    return {path: np.asarray(x) for path, x in subject_of("attention").activations.items()}
 
 
 def shaped(path, value):
@@ -44,7 +42,7 @@ def shaped(path, value):
 def sent(path):
     """The other run's activation at the key, the base run's elsewhere."""
     subject = subject_of("attention")
-    ours, theirs = np.array(base()[path]), np.asarray(flatten(subject.other)[path])
+    ours, theirs = np.array(base()[path]), np.asarray(subject.other[path])
     rows, key = np.arange(len(ours)), np.asarray(subject.key)
     ours[rows, key] = theirs[rows, key]
     return ours.reshape(*ours.shape[:2], -1)
@@ -88,7 +86,7 @@ def programs():
 def test_what_reaches_the_receiver(path):
     """Catches a path that leaks through another mixer or MLP, or whose own part is held."""
     _, receiver, held = PATHS[path]
-    ((site, entry),) = entries_by_site(programs()[path]).items()
+    ((site, entry),) = programs()[path].items()
     assert site == receiver
     assert set(entry) == {"value"}
     expected = at_the_end(path)
@@ -132,7 +130,7 @@ def test_freezing_alone_changes_nothing():
     """Catches a writer that is held at another run's value."""
     subject = subject_of("attention")
     held = freeze(subject.activations, subject.config, ["embedding"], "final_norm")
-    assert set(entries_by_site(held)) == {M0, F0, M1, F1}
+    assert set(held) == {M0, F0, M1, F1}
     np.testing.assert_array_equal(subject.patched(held), subject.logits)
 
 
@@ -162,7 +160,7 @@ def test_a_patch_on_what_is_held_wins():
     both = compose(
         interchange(subject.other, ["block_0/mixer/q"]), interchange(subject.other, [F0])
     )
-    held = freeze(subject.activations, subject.config, entries_by_site(both), "final_norm")
-    assert set(entries_by_site(held)) == {F0, M1, F1}
-    value = entries_by_site(compose(held, both))[F0]["value"]
-    np.testing.assert_array_equal(value, flatten(subject.other)[F0])
+    held = freeze(subject.activations, subject.config, both, "final_norm")
+    assert set(held) == {F0, M1, F1}
+    value = compose(held, both)[F0]["value"]
+    np.testing.assert_array_equal(value, subject.other[F0])

@@ -16,7 +16,7 @@ from mecheval_jax.interventions import (
     replace_association,
     write_association,
 )
-from mecheval_jax.interventions.capture import unflatten
+from mecheval_jax.interventions.capture import nested
 from mecheval_jax.sites import INTERVENTIONS, is_site
 from tests.mixers.test_mixer_sites import other
 from tests.mixers.test_mixers import BATCH, LENGTH, example, parallel
@@ -58,8 +58,14 @@ def step_of(case):
     return jax.jit(lambda state, x_t: mixer.apply(variables, state, x_t, method="step"))
 
 
-def nested(activations):
-    return unflatten({f"block_0/mixer/{name}": value for name, value in activations.items()})
+def in_a_model(activations):
+    """A mixer's activations by the paths that they have in a model."""
+    return {f"block_0/mixer/{name}": value for name, value in activations.items()}
+
+
+def to_mixer(interventions):
+    """What a mixer alone reads of interventions on a model."""
+    return nested(interventions)["block_0"]["mixer"]
 
 
 def vectors(state):
@@ -113,7 +119,7 @@ def check(case, names, transform):
     run = transform(lambda e: mixer.apply(variables | {INTERVENTIONS: e}, x))
     for name in names:
         make, change = SURGERY[name]
-        y = np.asarray(run(make(nested(activations), key, value)["block_0"]["mixer"]))
+        y = np.asarray(run(to_mixer(make(in_a_model(activations), key, value))))
         expected = by_hand(case, change, key, value)
         scale = np.abs(expected).max()
         for b, position in enumerate(np.asarray(POSITIONS)):
@@ -143,8 +149,8 @@ def test_a_state_answers_what_it_was_taught():
     answer = lambda seen, key: jnp.einsum(
         "bhkv,bhk->bhv", seen["state"][jnp.arange(BATCH), POSITIONS], key
     )
-    taught = replace_association(nested(activations), STATE, key, value, POSITIONS)
-    _, after = captured("gla", taught["block_0"]["mixer"])
+    taught = replace_association(in_a_model(activations), STATE, key, value, POSITIONS)
+    _, after = captured("gla", to_mixer(taught))
     np.testing.assert_allclose(answer(after, key), value, rtol=1e-4, atol=1e-4)
     # Orthogonal keys keep their answers.
     beside = jnp.roll(key, 1, axis=-1)
@@ -153,8 +159,8 @@ def test_a_state_answers_what_it_was_taught():
     np.testing.assert_allclose(
         answer(after, beside), answer(activations, beside), rtol=1e-3, atol=1e-4
     )
-    erased = erase_association(nested(after), STATE, key, POSITIONS)
-    _, then = captured("gla", compose(taught, erased)["block_0"]["mixer"])
+    erased = erase_association(in_a_model(after), STATE, key, POSITIONS)
+    _, then = captured("gla", to_mixer(compose(taught, erased)))
     np.testing.assert_allclose(answer(then, key), 0 * value, atol=1e-4)
 
 
@@ -163,8 +169,10 @@ def test_what_a_token_wrote_can_be_taken_out():
     activations = captured("mamba")[1]
     rows = jnp.arange(BATCH)
     at = lambda name: activations[name][rows, POSITIONS]
-    patch = write_association(nested(activations), STATE, at("B"), -at("dt") * at("x"), POSITIONS)
-    _, seen = captured("mamba", patch["block_0"]["mixer"])
+    patch = write_association(
+        in_a_model(activations), STATE, at("B"), -at("dt") * at("x"), POSITIONS
+    )
+    _, seen = captured("mamba", to_mixer(patch))
     before = activations["state"][rows, POSITIONS - 1] * activations["decay"][rows, POSITIONS]
     np.testing.assert_allclose(
         seen["state"][rows, POSITIONS], before, atol=1e-5 * np.abs(before).max()
@@ -175,22 +183,22 @@ def test_an_absent_position_and_a_key_of_zeros_change_nothing():
     """Catches -1 read as the last token, and a division by the length of no key."""
     activations = captured("gla")[1]
     key, value = vectors(activations["state"])
-    nowhere = write_association(nested(activations), STATE, key, value, jnp.array([-1, 4]))
-    shift = np.asarray(nowhere["block_0"]["mixer"]["state"]["shift"])
+    nowhere = write_association(in_a_model(activations), STATE, key, value, jnp.array([-1, 4]))
+    shift = np.asarray(nowhere[STATE]["shift"])
     assert not shift[0].any()
     assert shift[1, 4].any()
-    nothing = replace_association(nested(activations), STATE, 0 * key, value, POSITIONS)
-    np.testing.assert_array_equal(nothing["block_0"]["mixer"]["state"]["shift"], 0)
+    nothing = replace_association(in_a_model(activations), STATE, 0 * key, value, POSITIONS)
+    np.testing.assert_array_equal(nothing[STATE]["shift"], 0)
 
 
 def test_one_position_of_each_document():
     """Catches columns after the first that are dropped, or given what the first one needs."""
-    activations = nested(captured("gla")[1])
+    activations = in_a_model(captured("gla")[1])
     key, value = vectors(captured("gla")[1]["state"])
     column = jnp.asarray(POSITIONS)[:, None]
     for write in (write_association, replace_association):
         one, same = (write(activations, STATE, key, value, p) for p in (POSITIONS, column))
-        shifts = [tree["block_0"]["mixer"]["state"]["shift"] for tree in (one, same)]
+        shifts = [tree[STATE]["shift"] for tree in (one, same)]
         np.testing.assert_array_equal(*shifts)
         with pytest.raises(UserError, match="2 columns of positions"):
             write(activations, STATE, key, value, jnp.concatenate([column, column], axis=1))
@@ -208,7 +216,7 @@ def test_one_position_of_each_document():
 )
 def test_states_that_hold_no_associations(case, site, size, message):
     """Catches an LSTM's or RWKV's sums cut as if they were matrices, and a shape broadcast."""
-    activations = nested(captured(case)[1])
+    activations = in_a_model(captured(case)[1])
     key, value = (jnp.ones(n) for n in size)
     with pytest.raises(UserError, match=message):
         write_association(activations, f"block_0/mixer/{site}", key, value, POSITIONS)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.interventions import capture_activations, run, site_paths
+from mecheval_jax.interventions import capture, run, site_paths
 from mecheval_jax.mixers import (
     ARCHITECTURES,
     H3,
@@ -152,9 +152,9 @@ def test_canon_adds_a_convolution_to_what_the_mixer_reads():
     config = ModelConfig("attention", vocabulary_size=5, canon=4, **SHAPE)
     model, tokens = LanguageModel(config), jnp.array([[1, 2, 3, 4, 0]])
     params = jax.jit(lambda key: initialize(config, key))(jax.random.key(0))
-    look = jax.jit(lambda params: capture_activations(model, params, tokens))
-    block = look(params)["block_0"]
-    x, y = block["mixer_input"], block["canon_output"]
+    look = jax.jit(lambda params: capture(model, params, tokens))
+    seen = look(params)
+    x, y = seen["block_0/mixer_input"], seen["block_0/canon_output"]
     taps, bias = params["block_0"]["canon"]["weight"], params["block_0"]["canon"]["bias"]
     expected = x[0, 3] + bias + (taps * x[0, :4]).sum(axis=0)
     assert jnp.allclose(y[0, 3], expected, atol=1e-5)

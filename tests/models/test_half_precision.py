@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
 
-from mecheval_jax.interventions import capture_activations
+from mecheval_jax.interventions import capture
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.partitioning.mesh import make_mesh
@@ -68,7 +67,7 @@ def test_it_trains(mixers):
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
     model = LanguageModel(experiment.model)
     tokens = jnp.zeros((1, 4), jnp.int32)
-    look = lambda params: capture_activations(model, params, tokens)
+    look = lambda params: capture(model, params, tokens)
     seen, half = jax.eval_shape(look, state.params), jnp.dtype("bfloat16")
-    wide = [path for path, leaf in flatten_dict(seen, sep="/").items() if leaf.dtype != half]
+    wide = [path for path, leaf in seen.items() if leaf.dtype != half]
     assert all(re.search("/(dt|decay|state|write)$", path) for path in wide), wide

@@ -18,6 +18,7 @@ import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.statistics.false_discovery import discoveries, p_value
 from mecheval_jax.statistics.intervals import wilson
@@ -143,10 +144,7 @@ def with_discoveries(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def place_of(site: str) -> dict[str, Any]:
     """Layer, component and path of a site; the layer is None outside the blocks."""
-    block, _, component = site.partition("/")
-    if not component:
-        return {"layer": None, "component": site, "site": site}
-    return {"layer": int(block.removeprefix("block_")), "component": component, "site": site}
+    return {**vars(SitePath.parse(site)), "site": site}
 
 
 def describe(estimate: Estimate, confidence: float, tested: bool = True) -> dict[str, Any]:

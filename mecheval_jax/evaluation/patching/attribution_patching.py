@@ -36,9 +36,10 @@ from mecheval_jax.evaluation.patching.grid import (
     corrupted_tokens,
     role_positions,
 )
-from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
+from mecheval_jax.interventions.capture import observe, run
+from mecheval_jax.interventions.patch import compose, pin, shift
+from mecheval_jax.interventions.positions import as_computed, gather
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
-from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import MEASURES, score
 
@@ -131,7 +132,7 @@ def compile_gradients(
 
         def look(tokens):
             logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
-            return getattr(score(logits, batch), measure)[:, 0], flatten(activations)
+            return getattr(score(logits, batch), measure)[:, 0], activations
 
         def end(tokens):
             value, seen = look(tokens)
@@ -148,8 +149,8 @@ def compile_gradients(
             along = (1 - time) * embeddings[source] + time * embeddings[CLEAN]
 
             def answer(shifts):
-                shifted = {f"{site}/shift": shift for site, shift in shifts.items()}
-                patch = unflatten({"embedding/value": along.astype(embeddings.dtype), **shifted})
+                embedding = {"embedding": along.astype(embeddings.dtype)}
+                patch = compose(pin(embedding, "embedding"), shift(shifts))
                 logits = run(module, params, tokens[CLEAN], patch, query, skip_unread=True)
                 return getattr(score(logits, batch), measure).sum()
 
@@ -219,11 +220,8 @@ def read_roles(
 
     One that is known at the query alone (length 1) is there at the roles that stand on it.
     """
-    places = positions.T
-    at_query = x.shape[1] == 1
-    present = (places == query) if at_query else (places >= 0)
-    values = at_positions(x, jnp.where(present & (not at_query), places, 0))
-    values = jnp.where(present.reshape(*places.shape, *(1,) * (x.ndim - 2)), values, 0)
+    values, present = gather(x, as_computed(positions.T, query, x))
+    values = jnp.where(present.reshape(*present.shape, *(1,) * (x.ndim - 2)), values, 0)
     return jnp.swapaxes(values, 0, 1)
 
 

@@ -34,7 +34,7 @@ from mecheval_jax.evaluation.patching.attribution_patching import check_request,
 from mecheval_jax.evaluation.patching.effects import share_of_gap
 from mecheval_jax.evaluation.patching.graph import EMBEDDING, Graph, evaluate, graph_of
 from mecheval_jax.evaluation.patching.grid import CLEAN, corrupted_tokens
-from mecheval_jax.interventions.capture import flatten, observe
+from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import score
@@ -171,8 +171,7 @@ def _ends(module, params, task, batch, evaluation, graph, measure):
     def end(tokens):
         query = batch.query_positions[:, :1]
         logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
-        flat = flatten(activations)
-        sent = {sender: flat[sender] for sender in graph.senders}
+        sent = {sender: activations[sender] for sender in graph.senders}
         return getattr(score(logits, batch), measure)[:, 0], sent
 
     return jax.lax.map(end, tokens)

@@ -17,14 +17,14 @@ import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from flax.traverse_util import flatten_dict
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.interventions.addresses import site_paths
-from mecheval_jax.interventions.capture import run, unflatten
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig, cast_to_compute_dtype
+from mecheval_jax.interventions.capture import observe_block, run
+from mecheval_jax.interventions.patch import compose, pin
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.sites import INTERVENTIONS, is_site
+from mecheval_jax.site_path import SitePath, in_mixer
 
 EMBEDDING = "embedding"
 LOGITS = "logits"
@@ -60,7 +60,7 @@ def graph_of(config: ModelConfig) -> Graph:
     stream, nodes, edges = [EMBEDDING], [EMBEDDING], []
     for layer in range(config.layers):
         block = config.block(layer)
-        mixer, mlp = (f"block_{layer}/{name}" for name in ("mixer_output", "mlp_output"))
+        mixer, mlp = (SitePath(layer, name).path for name in ("mixer_output", "mlp_output"))
         before, inside = tuple(stream), _inside(config, layer)
         for i, node in enumerate((*inside, mixer)):
             nodes.append(node)
@@ -77,9 +77,7 @@ def graph_of(config: ModelConfig) -> Graph:
 def _inside(config: ModelConfig, layer: int) -> tuple[str, ...]:
     """The convolution and the state of a mixer, as far as it has them."""
     paths = set(site_paths(config))
-    candidates = (
-        [f"block_{layer}/mixer/{name}" for name in names] for names in (CONVOLUTIONS, STATES)
-    )
+    candidates = ([in_mixer(layer, name) for name in names] for names in (CONVOLUTIONS, STATES))
     found = (next((path for path in group if path in paths), None) for group in candidates)
     return tuple(path for path in found if path is not None)
 
@@ -115,10 +113,10 @@ def evaluate(
             for index, edge in enumerate(graph.edges)
             if edge.reader == node
         }
-        inside = {path: given.pop(path) for path in tuple(given) if "/mixer/" in path}
+        inside = {path: given.pop(path) for path in tuple(given) if SitePath.parse(path).in_mixer}
         if node == LOGITS:
-            last = f"block_{model.config.layers - 1}/block_output/value"
-            patch = unflatten({last: _sum(given, query)})
+            last = SitePath(model.config.layers - 1, "block_output").path
+            patch = pin({last: _sum(given, query)}, last)
             unread = jnp.zeros(embedding.shape[:2], jnp.int32)  # all before the patch is dropped
             return run(model, params, unread, patch, query, skip_unread=True)
         sent[node] = _output(model, params, node, given, inside, query)
@@ -137,20 +135,14 @@ def _sum(parts, query):
 
 def _output(model, params, node, given, inside, query):
     """What a node of a block computes from its residual stream and its mixer's other nodes."""
-    stream, name = _sum(given, query), node.partition("/")[0]
-    layer = int(name.removeprefix("block_"))
+    stream, site = _sum(given, query), SitePath.parse(node)
+    layer = site.layer
     at_query = layer == model.config.layers - 1 and stream.shape[1] > 1
-    values = {f"{path}/value": value for path, value in inside.items()}
-    if node.endswith("mlp_output"):
+    patch = pin(inside, inside)
+    if site.component == "mlp_output":
         # The MLP reads the stream alone, whether or not its block is a parallel one.
         reads = at_positions(stream, query) if at_query else stream
-        values[f"{name}/mixer_output/value"] = jnp.zeros_like(reads)
-    _, captured = model.apply(
-        {"params": cast_to_compute_dtype(params, model.config), INTERVENTIONS: unflatten(values)},
-        stream,
-        method=lambda model, stream: model.block[layer](stream, query if at_query else None),
-        capture_intermediates=is_site,
-        mutable=["intermediates"],
-    )
-    (output,) = flatten_dict(captured["intermediates"], sep="/")[f"{node}/__call__"]
-    return output
+        mixed = site.beside("mixer_output").path
+        patch = compose(patch, pin({mixed: jnp.zeros_like(reads)}, mixed))
+    positions = query if at_query else None
+    return observe_block(model, params, layer, stream, patch, positions)[node]

@@ -23,10 +23,11 @@ from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.interventions.addresses import listed, resolve_all, site_paths
-from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
-from mecheval_jax.interventions.patch import compose, pin
+from mecheval_jax.interventions.capture import observe, run
+from mecheval_jax.interventions.patch import compose, interchange, pin
+from mecheval_jax.interventions.positions import as_computed
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
-from mecheval_jax.sites import is_state
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import MEASURES, score
 
@@ -60,7 +61,7 @@ class Grid:
 def default_sites(config: ModelConfig) -> tuple[str, ...]:
     """The canonical components of every layer."""
     return tuple(
-        f"block_{layer}/{component}"
+        SitePath(layer, component).path
         for layer in range(config.layers)
         for component in config.components(layer)
     )
@@ -83,13 +84,12 @@ def pinned_sites(site: str, config: ModelConfig) -> tuple[str, ...]:
     Those of the same layer that come before it; a site inside the mixer comes after
     ``mixer_input``.
     """
-    block, _, component = site.partition("/")
-    if not component:  # embedding: nothing before it; final_norm: cheap enough to redo
+    place = SitePath.parse(site)
+    if place.layer is None:  # embedding: nothing before it; final_norm: cheap enough to redo
         return ()
-    order = config.components(int(block.removeprefix("block_")))
-    inside = component.startswith("mixer/")
-    end = order.index("mixer_output") if inside else order.index(component)
-    return tuple(f"{block}/{earlier}" for earlier in order[:end])
+    order = config.components(place.layer)
+    end = order.index("mixer_output" if place.in_mixer else place.component)
+    return tuple(SitePath(place.layer, earlier).path for earlier in order[:end])
 
 
 def role_positions(task: Task, batch: Batch, roles: Sequence[str]) -> Array:
@@ -206,24 +206,18 @@ def compile_grid(
 
         def base_run(tokens):
             logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
-            flat = flatten(activations)
             log_p = jax.nn.log_softmax(logits[:, 0], axis=-1)
-            return {path: flat[path] for path in captured}, log_p, answers(logits)
+            return {path: activations[path] for path in captured}, log_p, answers(logits)
 
         activations, log_p, runs = jax.lax.map(base_run, all_tokens)
 
         def patched_at(site):
             def item(indices):
                 base_index, source_index, role = indices
-                base = unflatten({path: activations[path][base_index] for path in needed[site]})
-                live, source = flatten(base)[site], activations[site][source_index]
-                index = query if live.shape[1] == 1 else jnp.arange(live.shape[1])[None]
-                mask = index == positions[role][:, None]
-                mask = mask.reshape(*mask.shape, *(1,) * (live.ndim - 2))
-                patch = {f"{site}/value": jnp.where(mask, source, live)}
-                if is_state(site):  # the later states must follow, so they are not held
-                    patch = {f"{site}/value": source, f"{site}/mask": mask}
-                patch = unflatten(patch)
+                base = {path: activations[path][base_index] for path in needed[site]}
+                source = {site: activations[site][source_index]}
+                places = as_computed(positions[role], query, source[site])
+                patch = interchange(source, site, places, base=base)
                 interventions = compose(pin(base, needed[site][:-1]), patch)
                 tokens = all_tokens[base_index]
                 logits = run(module, params, tokens, interventions, query, skip_unread=True)

@@ -42,10 +42,10 @@ from mecheval_jax.evaluation.representations.counterfactuals import (
     variables_of,
 )
 from mecheval_jax.interventions.addresses import resolve_all
-from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
-from mecheval_jax.interventions.patch import compose, pin
+from mecheval_jax.interventions.capture import observe, run
+from mecheval_jax.interventions.patch import compose, interchange, pin
+from mecheval_jax.interventions.positions import as_computed, gather
 from mecheval_jax.models.language_model import LanguageModel, initialize
-from mecheval_jax.sites import is_state
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.tasks.base import Batch, Task
 
@@ -151,33 +151,27 @@ def _search(model, site, config, tested, params, pairs, positions, counted):
     def activations(tokens, query):
         query = query[:, None]
         _, found = observe(model, params, tokens, positions=query, skip_unread=True)
-        flat = flatten(found)
-        return {path: flat[path] for path in (*pinned, site)}
+        return {path: found[path] for path in (*pinned, site)}
 
     base = activations(pairs.base, pairs.base_query)
     source = activations(pairs.source, pairs.source_query)[site]
-    at_query = source.shape[1] == 1  # the last layer is computed there alone
-    own, other = (
-        _at(h, jnp.zeros_like(position) if at_query else position)
-        for h, position in ((base[site], positions[0]), (source, positions[1]))
+    places, source_places = (
+        as_computed(position, query[:, None], source)
+        for position, query in zip(positions, (pairs.base_query, pairs.source_query), strict=True)
     )
+    own, other = _at(base[site], places), _at(source, source_places)
     if not config.dimensions <= own.shape[1]:
         raise UserError(f"{site} has {own.shape[1]} channels: {config.dimensions} are too many")
 
     def logits(rows, change):
         """Logits at the query of some documents, with a change at the role."""
         live = {path: values[rows] for path, values in base.items()}
-        here, query = live[site], pairs.base_query[rows]
-        index = query[:, None] if at_query else jnp.arange(here.shape[1])[None]
-        mask = index == positions[0][rows][:, None]
-        mask = mask.reshape(*mask.shape, *(1,) * (here.ndim - 2))
+        here, query = live[site], pairs.base_query[rows][:, None]
         changed = (own[rows] + change).reshape(len(rows), 1, *here.shape[2:])
-        patch = {f"{site}/value": jnp.where(mask, changed, here)}
-        if is_state(site):  # the later states must follow, so they are not held
-            patch |= {f"{site}/mask": mask}
-        patch = compose(pin(unflatten(live), pinned), unflatten(patch))
-        tokens = pairs.base[rows]
-        return run(model, params, tokens, patch, query[:, None], skip_unread=True)[:, 0]
+        changed = {site: jnp.broadcast_to(changed, here.shape)}
+        patch = interchange(changed, site, places[rows], base=live)
+        patch = compose(pin(live, pinned), patch)
+        return run(model, params, pairs.base[rows], patch, query, skip_unread=True)[:, 0]
 
     def project(rows, basis):
         return (other[rows] - own[rows]) @ basis @ basis.T
@@ -225,7 +219,7 @@ def _search(model, site, config, tested, params, pairs, positions, counted):
 
 def _at(h, position):
     """One row of each document, its own axes flattened."""
-    rows = jnp.take_along_axis(h, position.reshape(-1, *(1,) * (h.ndim - 1)), axis=1)
+    rows, _ = gather(h, position)
     return rows.reshape(h.shape[0], -1)
 
 

@@ -24,7 +24,8 @@ from mecheval_jax.mixers.mamba2 import Mamba2
 from mecheval_jax.mixers.matrix_state import MatrixStateMixer
 from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.s4d import S4D
-from mecheval_jax.models.language_model import ModelConfig, cast_to_compute_dtype
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.site_path import SitePath
 
 MIXERS: dict[type, Callable[..., Influence]] = {
     Attention: influence.of_attention,
@@ -53,7 +54,7 @@ def effective_attention(
     Args:
         config: the shape of the model.
         params: its parameters.
-        activations: what `capture_activations` collects on the documents, at all sites.
+        activations: what `capture` collects on the documents, at all sites.
         layer: index of the layer, from 0.
 
     Raises:
@@ -61,13 +62,12 @@ def effective_attention(
     """
     if not 0 <= layer < config.layers:
         raise UserError(f"layer {layer}: the model has layers 0 to {config.layers - 1}")
-    mixer = config.build_mixer(layer)
+    mixer = LanguageModel(config).bind({"params": params}).block[layer].mixer
     of_mixer = _method(type(mixer))
-    block = f"block_{layer}"
-    captured = activations[block]
-    x = captured["canon_output" if config.canon else "mixer_input"]
-    bound = mixer.bind({"params": cast_to_compute_dtype(params, config)[block]["mixer"]})
-    return of_mixer(bound, captured["mixer"], x)
+    sites = {SitePath.parse(path): value for path, value in activations.items()}
+    x = sites[SitePath(layer, "canon_output" if config.canon else "mixer_input")]
+    inside = {s.name: value for s, value in sites.items() if s.layer == layer and s.in_mixer}
+    return of_mixer(mixer, inside, x)
 
 
 def _method(mixer: type) -> Callable[..., Influence]:

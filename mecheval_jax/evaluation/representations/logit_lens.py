@@ -20,9 +20,11 @@ import numpy as np
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.attribution import place_of
-from mecheval_jax.interventions.capture import flatten, observe, run, unflatten
+from mecheval_jax.interventions.capture import observe, run
+from mecheval_jax.interventions.patch import pin
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.tasks.base import Batch
@@ -31,7 +33,8 @@ from mecheval_jax.tasks.scoring import score
 
 def lens_sites(config: ModelConfig) -> tuple[str, ...]:
     """Where the lens looks: the embedding, and the output of every block."""
-    return ("embedding", *(f"block_{layer}/block_output" for layer in range(config.layers)))
+    outputs = (SitePath(layer, "block_output").path for layer in range(config.layers))
+    return ("embedding", *outputs)
 
 
 def lens(
@@ -43,13 +46,12 @@ def lens(
     """
     query, answer = batch.query_positions[:, :1], batch.targets[:, 0]
     _, activations = observe(model, params, batch.tokens, positions=query, skip_unread=True)
-    flat = flatten(activations)
     sites = lens_sites(model.config)
-    streams = [flat[site] for site in sites[:-1]]
-    streams = [at_positions(stream, query) for stream in streams] + [flat[sites[-1]]]
+    streams = [activations[site] for site in sites[:-1]]
+    streams = [at_positions(stream, query) for stream in streams] + [activations[sites[-1]]]
 
     def read(stream):
-        patch = unflatten({f"{sites[-1]}/value": stream})
+        patch = pin({sites[-1]: stream}, sites[-1])
         logits = run(model, params, batch.tokens, patch, query, skip_unread=True)
         right = jnp.take_along_axis(logits[:, 0], answer[:, None], axis=-1)
         above, equal = (logits[:, 0] > right).sum(axis=-1), (logits[:, 0] == right).sum(axis=-1)

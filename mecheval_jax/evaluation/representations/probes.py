@@ -37,7 +37,7 @@ from mecheval_jax.evaluation.representations.linear_probes import (
     fit_codes,
     unit_rows,
 )
-from mecheval_jax.interventions.capture import flatten, observe
+from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.statistics.intervals import difference_of_shares, wilson
 from mecheval_jax.tasks.base import Batch
@@ -167,8 +167,8 @@ def features_at(
 def _gather(model, sites, params, tokens, positions):
     def one(arguments):
         tokens, positions = arguments
-        flat = flatten(observe(model, params, tokens[None])[1])
-        return {site: flat[site][0, positions].reshape(len(positions), -1) for site in sites}
+        seen = observe(model, params, tokens[None])[1]
+        return {site: seen[site][0, positions].reshape(len(positions), -1) for site in sites}
 
     found = jax.lax.map(one, (tokens, positions), batch_size=min(BLOCK, len(tokens)))
     return {site: jnp.swapaxes(values, 0, 1) for site, values in found.items()}

@@ -46,6 +46,7 @@ from mecheval_jax.evaluation.verdict.evidence import CORRUPTION, roles_of_verdic
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.interventions.capture import run
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.tasks.base import ABSENT, Batch, Task, replace_at
 from mecheval_jax.tasks.scoring import score
@@ -174,12 +175,12 @@ class Controlled:
             sheet.restored("untrained", other, site, role)
             for site in sites
             for role in self.read
-            if role == "query" or not site.endswith("/block_output")
+            if role == "query" or SitePath.parse(site).component != "block_output"
         ]
         rows += [
             sheet.restored("placebo", own, site, role) for site in sites for role in self.placebos
         ]
-        last = f"block_{self.model.layers - 1}/block_output"
+        last = SitePath(self.model.layers - 1, "block_output").path
         rows += [
             sheet.restored("placebo", own, last, role) for role in self.read if role != "query"
         ]

@@ -20,6 +20,7 @@ from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
 from mecheval_jax.files import write_arrays
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, accuracy_interval
 from mecheval_jax.statistics.intervals import Interval
 from mecheval_jax.tasks.base import Batch, Task
@@ -51,15 +52,15 @@ def convolution_sites(config: ModelConfig) -> tuple[str, ...]:
     return tuple(
         path
         for path in paths
-        if (name := path.partition("/")[2]) in kinds
+        if (name := SitePath.parse(path).component) in kinds
         or (name in {f"mixer/{part}" for part in CONVOLVED} and f"{path}_input" in paths)
     )
 
 
 def verdict_sites(config: ModelConfig) -> tuple[str, ...]:
     """The sites that a verdict looks at, in the order of the computation."""
-    wanted = {f"block_{layer}/block_output" for layer in range(config.layers)}
-    wanted |= {f"block_{layer}/block_input" for layer in range(1, config.layers)}
+    wanted = {SitePath(layer, "block_output").path for layer in range(config.layers)}
+    wanted |= {SitePath(layer, "block_input").path for layer in range(1, config.layers)}
     wanted |= set(convolution_sites(config))
     return tuple(path for path in site_paths(config) if path in wanted)
 
@@ -162,7 +163,7 @@ class Evidence:
     @property
     def layers(self) -> int:
         """Depth of the model."""
-        return sum(site.endswith("/block_output") for site in self.sites)
+        return sum(SitePath.parse(site).component == "block_output" for site in self.sites)
 
     @property
     def accuracy(self) -> float:

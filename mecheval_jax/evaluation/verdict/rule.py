@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from mecheval_jax.evaluation.verdict.evidence import Readings
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Estimate
 
 RESTORED = 0.5
@@ -90,18 +91,18 @@ class Spans:
 
     def bound(self, layer: int) -> Span:
         """At the value or the next key of a layer's input, whichever restores more."""
-        site = f"block_{layer}/block_input"
+        site = SitePath(layer, "block_input").path
         return strongest([self.at(site, role) for role in BOUND])
 
     def elsewhere(self, layer: int) -> Span:
         """At the query and the key of a layer's input: their sum, or one alone if higher."""
-        site = f"block_{layer}/block_input"
+        site = SitePath(layer, "block_input").path
         # The highest of the three: a negative one must not hide the other.
         return strongest([self.at(site, *roles) for roles in ELSEWHERE])
 
     def output(self, layer: int) -> Span:
         """At the query of a layer's output."""
-        return self.at(f"block_{layer}/block_output", "query")
+        return self.at(SitePath(layer, "block_output").path, "query")
 
     def convolved(self, layer: int) -> Span:
         """Of a layer's convolution outputs, at the value or the next key, the highest."""
@@ -117,9 +118,9 @@ class Spans:
 
 def convolutions_of(sites: Sequence[str], layer: int) -> list[str]:
     """Of the sites of a verdict, the convolution outputs of one layer."""
-    block = f"block_{layer}/"
     stream = ("block_input", "block_output")
-    return [s for s in sites if s.startswith(block) and s.removeprefix(block) not in stream]
+    places = ((site, SitePath.parse(site)) for site in sites)
+    return [s for s, at in places if at.layer == layer and at.component not in stream]
 
 
 @dataclasses.dataclass

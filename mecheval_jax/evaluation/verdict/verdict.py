@@ -40,6 +40,7 @@ from mecheval_jax.evaluation.verdict.rule import (
     convolutions_of,
     label,
 )
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Estimate
 
 NO_BINDING = "none"
@@ -164,7 +165,7 @@ def _attributions(readings: Readings) -> list[dict[str, Any]]:
     """The numbers that the verdict rests on."""
     found = []
     for site in readings.evidence.sites:
-        output = site.endswith("/block_output")
+        output = SitePath.parse(site).component == "block_output"
         for role in ("query",) if output else readings.evidence.roles:
             estimate = readings.at(site, role)
             low, high = estimate.interval(readings.confidence)
@@ -237,7 +238,7 @@ class _Words:
 
     def __init__(self, readings: Readings, layer: int):
         self._readings, self._layer = readings, layer
-        self._input = f"block_{layer}/block_input"
+        self._input = SitePath(layer, "block_input").path
 
     def _strongest(self, places) -> tuple[str, tuple[str, ...]]:
         """The words for the place with the highest interval, and its roles."""
@@ -276,7 +277,7 @@ class _Words:
 
     @property
     def retrieval(self) -> str:
-        output = self._words(f"block_{self._layer}/block_output", "query")
+        output = self._words(SitePath(self._layer, "block_output").path, "query")
         return (
             f"no layer's input restores at the value; the output of layer {self._layer} at the "
             f"query restores {output}"

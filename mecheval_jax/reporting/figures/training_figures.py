@@ -11,8 +11,9 @@ from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.rule import RESTORED
 from mecheval_jax.reporting.figures.drawing import COLOURS, MARKERS, one_axes, step_axis, styled
 from mecheval_jax.reporting.terminal.tables import LOOK_UP, attributions
+from mecheval_jax.site_path import SitePath
 
-OUTPUT = "block_0/block_output"
+OUTPUT = SitePath(0, "block_output").path
 
 
 @styled

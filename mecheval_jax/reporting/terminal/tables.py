@@ -13,8 +13,9 @@ from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.rule import RESTORED, SUBSTANTIAL
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
+from mecheval_jax.site_path import SitePath
 
-LOOK_UP = "block_1/block_input"
+LOOK_UP = SitePath(1, "block_input").path
 """The site that tells the mechanisms apart: between the two layers of the study's models."""
 
 MISSING = "-"

@@ -16,7 +16,7 @@ from mecheval_jax.evaluation.patching.attribution import Scores
 from mecheval_jax.evaluation.patching.attribution_patching import attribute
 from mecheval_jax.evaluation.patching.grid import corrupted_tokens, measure
 from mecheval_jax.interventions import (
-    capture_activations,
+    capture,
     compose,
     interchange,
     run,
@@ -48,7 +48,7 @@ class Moved:
         model, self.sites = LanguageModel(config), site_paths(config)
         corrupted = corrupted_tokens(TASK, batch, ("key",), EVALUATION.seed)
         tokens = jnp.stack([batch.tokens, *corrupted])
-        seen = jax.jit(jax.vmap(lambda t: capture_activations(model, params, t)))(tokens)
+        seen = jax.jit(jax.vmap(lambda t: capture(model, params, t)))(tokens)
         self.roles = {role: batch.roles[role][:, 0] for role in ROLES}
 
         # One program for all cells: every site has an entry, and all but one select nothing.

@@ -15,7 +15,7 @@ from mecheval_jax.evaluation.patching import grid as grids
 from mecheval_jax.evaluation.patching.attribution import SMALLEST_GAP, Scores, rows
 from mecheval_jax.evaluation.patching.grid import corrupted_tokens, default_sites, measure
 from mecheval_jax.interventions import (
-    capture_activations,
+    capture,
     compose,
     interchange,
     site_paths,
@@ -109,7 +109,7 @@ class OneAtATime:
         self.batch, self.sites = measured.batch, measured.sites
         model = LanguageModel(measured.config)
         program = jax.jit(lambda tokens, patch: observe(model, measured.params, tokens, patch))
-        look = lambda params: capture_activations(model, params, self.batch.tokens, self.sites)
+        look = lambda params: capture(model, params, self.batch.tokens, self.sites)
         seen = jax.eval_shape(look, measured.params)
         blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), seen)
         nothing = interchange(blank, self.sites, jnp.full(DOCUMENTS, -1))

@@ -13,7 +13,7 @@ from mecheval_jax.evaluation.representations.effective_attention import (
     effective_attention,
     reduce_heads,
 )
-from mecheval_jax.interventions.capture import capture_activations
+from mecheval_jax.interventions.capture import capture
 from mecheval_jax.models.language_model import LanguageModel
 from tests.support import planted
 
@@ -73,7 +73,7 @@ def measured():
 
     @jax.jit
     def everything(params):
-        activations = capture_activations(module, params, tokens)
+        activations = capture(module, params, tokens)
         layers = range(len(MIXERS))
         found = [effective_attention(module.config, params, activations, i) for i in layers]
         return found, [i.read() for i in found], activations
@@ -83,16 +83,17 @@ def measured():
 
 def read_by(layer, activations):
     """What the mixer itself read, as its sites have it."""
-    mixer, block = MIXERS[layer], jax.tree.map(np.asarray, activations[f"block_{layer}"])
-    sites = block["mixer"]
+    mixer, block = MIXERS[layer], f"block_{layer}/"
+    at = {p.removeprefix(block): np.asarray(x) for p, x in activations.items() if block in p}
+    sites = {path.removeprefix("mixer/"): value for path, value in at.items()}
     params = jax.tree.map(np.asarray, model()[1][f"block_{layer}"]["mixer"])
     if mixer == "hyena":
         x1, x2, v = np.split(sites["conv_output"], 3, axis=-1)
         return x2 * (sites["filter_output"] + params["D"] * x1 * v)
     if mixer == "s4d":
-        return sites["filter_output"] + params["D"] * block["mixer_input"]
+        return sites["filter_output"] + params["D"] * at["mixer_input"]
     if mixer == "base_conv":
-        return block["mixer_output"]
+        return at["mixer_output"]
     if mixer == "h3":
         return np.swapaxes(sites["head_output"], 2, 3)
     names = {"mamba": "ssm_output", "mamba2": "ssm_output", "rwkv4": "average"}

@@ -21,7 +21,7 @@ def test_the_lens_against_its_twin():
     found = jax.device_get(jax.jit(lens, static_argnums=0)(model, params, batch))
     _, activations = jax.jit(lambda p: observe(model, p, batch.tokens))(params)
     streams = [activations["embedding"]]
-    streams += [activations[f"block_{layer}"]["block_output"] for layer in range(2)]
+    streams += [activations[f"block_{layer}/block_output"] for layer in range(2)]
     query, answer = np.asarray(batch.query_positions[:, 0]), np.asarray(batch.targets[:, 0])
     table = np.asarray(params["token_embedding"]["embedding"], np.float64)
     norm = {name: np.asarray(leaf) for name, leaf in params["output_norm"].items()}

@@ -16,7 +16,7 @@ from mecheval_jax.evaluation.representations.linear_probes import (
     random_codes,
 )
 from mecheval_jax.evaluation.representations.probes import ProbeConfig, features_at, probe_rows
-from mecheval_jax.interventions.capture import capture_activations, flatten
+from mecheval_jax.interventions.capture import capture
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.statistics.intervals import difference_of_shares
 from tests.support import planted
@@ -196,8 +196,8 @@ def test_features():
     batch = few(planted.documents(task, BATCH), 7)
     model, site = LanguageModel(config), "block_0/mixer/pattern"
     found = features_at(model, params, batch, ("value", "key"), (site, "block_0/mlp_output"))
-    capture = jax.jit(lambda params: capture_activations(model, params, batch.tokens))
-    activations = flatten(capture(params))
+    look = jax.jit(lambda params: capture(model, params, batch.tokens))
+    activations = look(params)
     for path, features in found.items():
         for index, role in enumerate(("value", "key")):
             positions = np.asarray(batch.roles[role][:, 0])

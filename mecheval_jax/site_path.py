@@ -1,0 +1,125 @@
+"""The path of a site, and what other tools call it.
+
+A site is addressed by its path: ``embedding``, ``block_1/mixer_output``,
+``block_0/mixer/state``. Names of TransformerLens (``blocks.1.hook_resid_pre``,
+``blocks.0.attn.hook_q``, and for any site inside a mixer ``blocks.0.mixer.hook_NAME``) and of
+pyvene with a layer (``attention_input[1]``) are accepted as well; docs/sites.md lists them all.
+No other module builds such a string, or cuts one.
+"""
+
+import dataclasses
+import re
+
+MIXER = "mixer/"
+"""How the components inside a mixer begin."""
+
+TRANSFORMER_LENS = {
+    "hook_resid_pre": "block_input",
+    "hook_resid_post": "block_output",
+    "ln1.hook_normalized": "mixer_input",
+    "hook_attn_out": "mixer_output",
+    "hook_mixer_out": "mixer_output",
+    "ln2.hook_normalized": "mlp_input",
+    "hook_mlp_out": "mlp_output",
+    "attn.hook_q": "mixer/q",
+    "attn.hook_k": "mixer/k",
+    "attn.hook_v": "mixer/v",
+    "attn.hook_attn_scores": "mixer/scores",
+    "attn.hook_pattern": "mixer/pattern",
+    "attn.hook_z": "mixer/head_output",
+    "mixer.hook_in_proj": "mixer/in_projection",
+    "mixer.hook_conv_in": "mixer/conv_input",
+    "mixer.hook_conv_out": "mixer/conv_output",
+    "mixer.hook_ssm_x": "mixer/x",
+    "mixer.hook_ssm_B": "mixer/B",
+    "mixer.hook_ssm_C": "mixer/C",
+    "mixer.hook_ssm_dt": "mixer/dt",
+    "mixer.hook_ssm_decay": "mixer/decay",
+    "mixer.hook_ssm_write": "mixer/write",
+    "mixer.hook_ssm_state": "mixer/state",
+    "mixer.hook_ssm_out": "mixer/ssm_output",
+    "mixer.hook_out_proj": "mixer/out_projection",
+}
+"""After ``blocks.i.``; ``mixer.hook_NAME`` reaches every other site inside a mixer."""
+
+OUTSIDE_BLOCKS = {"hook_embed": "embedding", "ln_final.hook_normalized": "final_norm"}
+
+PYVENE = {
+    "block_input": "block_input",
+    "block_output": "block_output",
+    "mlp_input": "mlp_input",
+    "mlp_output": "mlp_output",
+    "attention_input": "mixer_input",
+    "attention_output": "mixer_output",
+    "query_output": "mixer/q",
+    "key_output": "mixer/k",
+    "value_output": "mixer/v",
+    "attention_weight": "mixer/pattern",
+    "attention_value_output": "mixer/head_output",
+}
+"""Before ``[i]``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SitePath:
+    """Where a site is; `str` gives the path.
+
+    Attributes:
+        layer: Index of its block, None outside the blocks.
+        component: Name in the block, ``mixer_output``, or ``mixer/state`` inside the mixer.
+    """
+
+    layer: int | None
+    component: str
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def path(self) -> str:
+        """Key of the site in activations and interventions."""
+        if self.layer is None:
+            return self.component
+        return f"{block_name(self.layer)}/{self.component}"
+
+    @classmethod
+    def parse(cls, address: str) -> "SitePath":
+        """The site of a path or of another tool's name.
+
+        Whether a model has it is not asked here: what is no such name is a component
+        outside the blocks.
+        """
+        if match := re.fullmatch(r"block_(0|[1-9]\d*)/(.+)", address):
+            return cls(int(match[1]), match[2])
+        if match := re.fullmatch(r"blocks\.(0|[1-9]\d*)\.(.+)", address):
+            name = match[2]
+            inside = MIXER + name.removeprefix("mixer.hook_") if "mixer.hook_" in name else name
+            return cls(int(match[1]), TRANSFORMER_LENS.get(name, inside))
+        if match := re.fullmatch(r"(\w+)\[(0|[1-9]\d*)\]", address):
+            return cls(int(match[2]), PYVENE.get(match[1], match[1]))
+        return cls(None, OUTSIDE_BLOCKS.get(address, address))
+
+    @property
+    def in_mixer(self) -> bool:
+        """Whether the site is inside a mixer."""
+        return self.layer is not None and self.component.startswith(MIXER)
+
+    @property
+    def name(self) -> str:
+        """Last part of the path: what the module of the site calls it."""
+        return self.component.rpartition("/")[2]
+
+    def beside(self, name: str) -> "SitePath":
+        """Another site of the same module, the block or its mixer."""
+        module, slash, _ = self.component.rpartition("/")
+        return SitePath(self.layer, f"{module}{slash}{name}")
+
+
+def block_name(layer: int) -> str:
+    """What a block is called, in the paths of its sites and of its parameters alike."""
+    return f"block_{layer}"
+
+
+def in_mixer(layer: int, name: str) -> str:
+    """Path of a site inside the mixer of a layer."""
+    return SitePath(layer, MIXER + name).path
