@@ -1,4 +1,4 @@
-"""Recurrences of a matrix, chunk by chunk.
+"""Linear recurrences of a matrix, computed chunk by chunk.
 
     S[t] = diag(a[t]) S[t-1] + k[t] u[t]^T,    o[t] = S[t]^T q[t],    S [key, value]
 
@@ -6,12 +6,12 @@ In a chunk of c tokens that starts from S_0, with D[t, s] the sum of log a from 
 
     o[t] = (q[t] a[1..t])^T S_0 + sum_{s <= t} (q[t] exp(D[t, s]) . k[s]) u[s]
 
-so all chunks do their inner work at once as matrix products, and only S is carried from one
-to the next (Dao and Gu 2024; Yang et al. 2024). Sums of logarithms are taken over each
-span by itself: differences of one running sum would lose all digits beside a decay of
-almost 0. They are masked before the exponential, which keeps gradients finite.
+The sums within the chunks are matrix products, computed for all chunks at once; only S is
+carried from one chunk to the next (Dao and Gu 2024; Yang et al. 2024). Logarithms are summed
+over each span separately, because differences of one running sum would lose all digits beside
+a decay of almost 0. They are masked before the exponential, which keeps gradients finite.
 
-Measured on 2 CPU cores, value and gradient of a layer of width 64, loop over tokens / chunks:
+Time of value and gradient of a layer of width 64 on 2 CPU cores, loop over tokens / chunks:
 
 =================  ===================  ====================
 mixer              batch 32, length 35  batch 32, length 128
@@ -23,9 +23,9 @@ GLA                42 / 19 ms           205 / 57 ms
 RetNet             107 / 13 ms          394 / 60 ms
 =================  ===================  ====================
 
-so chunks are what ``auto`` stands for at every length; on accelerators, where the loop's depth
-weighs more still, unmeasured. Chunks of 16, 32 and 64 tokens take the same time within 20 % where
-a head has one decay; with a decay a key channel 16 are 3 times faster than 32.
+``auto`` therefore means chunks at every length. Accelerators, where the depth of the loop should
+matter more, were not measured. Chunks of 16, 32 and 64 tokens take the same time within 20 % if a
+head has one decay; with one decay per key channel, 16 tokens are 3 times faster than 32.
 """
 
 from typing import NamedTuple
@@ -36,12 +36,13 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float
 
 CHUNK = 16
+"""Tokens of a chunk."""
 
 
 def split(
     x: Float[Array, "batch length heads *axes"],
 ) -> Float[Array, "chunks batch heads c *axes"]:
-    """Tokens in chunks, the last filled up with zeros."""
+    """Cut a sequence into chunks of `CHUNK` tokens; the last one is padded with zeros."""
     batch, length = x.shape[:2]
     chunks = -(-length // CHUNK)
     pad = [(0, 0), (0, chunks * CHUNK - length)] + [(0, 0)] * (x.ndim - 2)
@@ -52,19 +53,19 @@ def split(
 def join(
     x: Float[Array, "chunks batch heads c *axes"], length: int
 ) -> Float[Array, "batch length heads *axes"]:
-    """The inverse of `split`."""
+    """Invert `split`: a sequence of `length` tokens."""
     x = jnp.moveaxis(jnp.moveaxis(x, 2, 3), 0, 1)
     return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
 
 
 class Decays(NamedTuple):
-    """Products of decays in each chunk; the last axis is the key's or of size 1.
+    """Products of decays in each chunk; the last axis has size key, or 1 for one decay per head.
 
     Attributes:
-        between: [..., t, s, key], from after s to t; 0 where s > t.
-        start: [..., t, key], from before the chunk to t.
-        end: [..., s, key], from after s to the end of the chunk.
-        whole: [..., key], of the chunk.
+        between: Product over the tokens after s up to t, [..., t, s, key]; 0 where s > t.
+        start: Product from the start of the chunk up to t, [..., t, key].
+        end: Product over the tokens after s up to the end of the chunk, [..., s, key].
+        whole: Product over the whole chunk, [..., key].
     """
 
     between: Array
@@ -74,7 +75,7 @@ class Decays(NamedTuple):
 
 
 def decays(log_decay: Float[Array, "chunks batch heads c key"]) -> Decays:
-    """The products of the decays whose logarithms are given."""
+    """Products of decays, from the logarithms of the decays."""
     index = jnp.arange(CHUNK)
     after = (index[:, None] > index[None, :])[None, None, None, ..., None]
     spans = jnp.cumsum(jnp.where(after, log_decay[..., :, None, :], 0), axis=-3)
@@ -85,23 +86,31 @@ def decays(log_decay: Float[Array, "chunks batch heads c key"]) -> Decays:
 
 
 def pairs(q: Array, k: Array, between: Array) -> Array:
-    """sum_key q[t] k[s] between[t, s] for all t, s of each chunk."""
+    """Weighted inner products, sum_key q[t] k[s] between[t, s], for all t and s of each chunk."""
     if between.shape[-1] == 1:  # one decay for all keys: a matrix product
         return jnp.einsum("...tk,...sk->...ts", q, k) * between[..., 0]
     return jnp.einsum("...tk,...sk,...tsk->...ts", q, k, between)
 
 
 def carry(q: Array, k: Array, u: Array, decay: Decays, from_state: Array | None = None) -> Array:
-    """Outputs [chunks, batch, heads, c, value], the state carried from chunk to chunk.
+    """Outputs of all chunks, with the state carried from chunk to chunk.
 
-    `from_state` [..., c, key], if given, makes the writes depend on the state at the
-    start of the chunk: u - from_state S_0.
+    Args:
+        q: Queries, [chunks, batch, heads, c, key].
+        k: Keys, of the same shape.
+        u: Values that are written, [chunks, batch, heads, c, value].
+        decay: Products of the decays in each chunk.
+        from_state: Weights [chunks, batch, heads, c, key] with which the writes depend on the
+            state at the start of the chunk, u - from_state S_0; None if they do not.
+
+    Returns:
+        Outputs o, [chunks, batch, heads, c, value].
     """
     inner = pairs(q, k, decay.between)
     q, k = q * decay.start, k * decay.end
     rows = (q, k, u, inner, decay.whole) + (() if from_state is None else (from_state,))
 
-    def advance(state, chunk):
+    def advance(state: Array, chunk: tuple[Array, ...]) -> tuple[Array, Array]:
         q, k, u, inner, whole, *from_state = chunk
         for read in from_state:
             u = u - jnp.einsum("bhck,bhkv->bhcv", read, state)

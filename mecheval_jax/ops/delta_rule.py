@@ -2,16 +2,16 @@
 
     S[t] = a[t] (I - beta[t] k[t] k[t]^T) S[t-1] + beta[t] k[t] v[t]^T,    o[t] = S[t]^T q[t]
 
-with S [key, value]: what the state answers to k is moved by beta towards v. The gate
-a = exp(log_decay) is 1 in DeltaNet. Keys are expected to have length 1.
+with S [key, value]. Each token moves the value that the state returns for k by a share beta
+towards v. The gate a = exp(log_decay) is 1 in DeltaNet. Keys are expected to have norm 1.
 
 Backends: ``sequential`` (``lax.scan``) and ``chunked``, the WY form: in a chunk that starts
 from S_0 the recurrence writes k[t] u[t]^T (see `ops.chunks`) with
 
     (I + A) u = beta v - (beta a[1..t] k) S_0,    A[t, s] = beta[t] (k[t] . k[s]) a[s+1..t], s < t
 
-and I + A is inverted by halves, in matrix products: a triangular solve is a call out of
-the program that XLA cannot spread over devices.
+I + A is inverted blockwise, by matrix products, because XLA cannot partition a triangular
+solve over devices.
 """
 
 import jax
@@ -31,6 +31,9 @@ from mecheval_jax.sites import (
     tokens_of,
 )
 
+Maps = tuple[Array, Array]
+"""M and W of affine maps S -> M S + W."""
+
 
 @in_float32
 def delta_rule(
@@ -41,23 +44,23 @@ def delta_rule(
     log_decay: Float[Array, "batch length heads decayed"],
     backend: str = "auto",
 ) -> Float[Array, "batch length heads value"]:
-    """The outputs o, from a state of zeros.
+    """Outputs o of the gated delta rule, starting from a state of zeros.
 
     Args:
-        q: what reads the state.
-        k: keys of length 1.
-        v: what the state shall answer to k.
-        beta: how far it is moved there, 0 to 1.
-        log_decay: logarithm of the gate a, at most 0; last axis 1.
-        backend: ``auto``, ``sequential`` or ``chunked``.
+        q: Queries, which read the state.
+        k: Keys of norm 1.
+        v: Values that the state should return for the keys.
+        beta: Share of the way that the state is moved towards the value, 0 to 1.
+        log_decay: Logarithm of the gate a, at most 0; the last axis has size 1.
+        backend: ``auto`` (chunked), ``sequential`` or ``chunked``.
 
     Raises:
-        UserError: an unknown backend.
+        UserError: If the backend is unknown.
     """
     if choose("backend", backend, BACKENDS) != "sequential":
         return _chunked(q, k, v, beta, log_decay)
 
-    def advance(state, at_t):
+    def advance(state: Array, at_t: tuple[Array, ...]) -> tuple[Array, Array]:
         return delta_rule_step(state, *at_t)
 
     start = jnp.zeros((q.shape[0], q.shape[2], q.shape[3], v.shape[3]), v.dtype)
@@ -73,18 +76,20 @@ def delta_rule_step(
     beta_t: Float[Array, "batch heads"],
     log_decay_t: Float[Array, "batch heads decayed"],
 ) -> tuple[Float[Array, "batch heads key value"], Float[Array, "batch heads value"]]:
-    """One token: the next state and the output."""
+    """Process one token; return the next state and the output."""
     state = _written(state, k_t, v_t, beta_t, jnp.exp(log_decay_t))
     return state, read(state, q_t)
 
 
-def _written(state, k_t, v_t, beta_t, decay_t):
+def _written(state: Array, k_t: Array, v_t: Array, beta_t: Array, decay_t: Array) -> Array:
+    """The state after the decay and the write of one token."""
     state = decay_t[..., None] * state
     error = beta_t[..., None] * (v_t - read(state, k_t))
     return state + k_t[..., None] * error[..., None, :]
 
 
-def _chunked(q, k, v, beta, log_decay):
+def _chunked(q: Array, k: Array, v: Array, beta: Array, log_decay: Array) -> Array:
+    """The WY form; see the module's docstring."""
     length = q.shape[1]
     q, k, v, beta, log_decay = (chunks.split(x) for x in (q, k, v, beta[..., None], log_decay))
     decay = chunks.decays(log_decay)
@@ -99,8 +104,8 @@ def _chunked(q, k, v, beta, log_decay):
 def _inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
     """The inverse of I + A for a strictly lower triangular A; c is a power of 2.
 
-    The inverse of [[P, 0], [Q, R]] is [[P', 0], [-R' Q P', R']]: diagonal blocks of size 1
-    are their own inverses, and each round doubles them.
+    The inverse of [[P, 0], [Q, R]] is [[P', 0], [-R' Q P', R']] with P' and R' the inverses of
+    P and R. Diagonal blocks of size 1 are their own inverses; each round doubles the blocks.
     """
     size, axes = A.shape[-1], A.shape[:-2]
     inverses = jnp.ones((*axes, size, 1, 1), A.dtype)
@@ -128,23 +133,27 @@ def delta_rule_states(
     entry: Entry = NO_ENTRY,
     backend: str = "auto",
 ) -> Float[Array, "batch length heads key value"]:
-    """All states, rewritten by an intervention.
+    """States after every token, with an intervention on the states applied.
 
-    A rewritten state is what the following tokens go on from. ``sequential`` goes token by
-    token. ``chunked`` composes the affine maps S -> M S + W in a parallel scan, where a
-    replaced number has a row of zeros in M and its value in W; a mask that differs between
-    the value channels makes M differ between them. A projection of the value channels is no
-    such map, and always goes token by token.
+    Later tokens continue from the rewritten state. ``sequential`` loops over tokens.
+    ``chunked`` composes the affine maps S -> M S + W in a parallel scan: a replaced entry has a
+    row of zeros in M and its value in W. A mask that differs between value channels gives each
+    its own M. An intervention that projects the value channels is not of this form and
+    always loops over tokens.
 
     Args:
-        k: keys of length 1.
-        v: what the state shall answer to k.
-        beta: how far it is moved there.
-        decay: the gate a itself, last axis 1.
-        entry: what `sites.rewrite` does to the states.
+        k: Keys of norm 1.
+        v: Values that the state should return for the keys.
+        beta: Share of the way that the state is moved towards the value, 0 to 1.
+        decay: Gate a itself, not its logarithm; the last axis has size 1.
+        entry: Intervention on the states (`sites.rewrite`).
         backend: ``auto`` (sequential), ``sequential`` or ``chunked``.
+
+    Raises:
+        UserError: If the backend is unknown.
     """
     if choose("backend", backend, BACKENDS) == "chunked" and is_elementwise(entry):
+        # Affine maps (M, W) of all tokens, composed in a parallel scan.
         key = k.shape[-1]
         outer = (beta[..., None] * k)[..., :, None] * k[..., None, :]
         move = decay[..., None] * (jnp.eye(key, dtype=k.dtype)[None, None, None] - outer)
@@ -153,7 +162,7 @@ def delta_rule_states(
         # Rows of M: [batch, length, heads, value or 1, key, 1].
         move = move[:, :, :, None] * jnp.moveaxis(kept, 4, 3)[..., None]
 
-        def compose(earlier, later):
+        def compose(earlier: Maps, later: Maps) -> Maps:
             (M, W), (M_later, W_later) = earlier, later
             if M.shape[3] == 1:
                 moved = jnp.einsum("...ij,...jv->...iv", M_later[..., 0, :, :], W)
@@ -163,7 +172,8 @@ def delta_rule_states(
 
         return jax.lax.associative_scan(compose, (move, write), axis=1)[1]
 
-    def advance(state, at_t):
+    # Token by token.
+    def advance(state: Array, at_t: tuple) -> tuple[Array, Array]:
         token, *rest = at_t
         state = rewrite_at(_written(state, *rest), entry, token)
         return state, state

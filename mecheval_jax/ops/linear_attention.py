@@ -2,8 +2,8 @@
 
     S[t] = diag(a[t]) S[t-1] + k[t] v[t]^T,    o[t] = S[t]^T q[t],    S [key, value]
 
-a[t] = exp(log_decay[t]) is one number a head (Mamba-2, RetNet: the state space dual, Dao
-and Gu 2024) or one a key channel (gated linear attention, Yang et al. 2024).
+a[t] = exp(log_decay[t]) is one number per head (Mamba-2 and RetNet; the state space dual of Dao
+and Gu 2024) or one per key channel (gated linear attention, Yang et al. 2024).
 
 Backends: ``sequential`` (``lax.scan``) and ``chunked`` (`ops.chunks`).
 """
@@ -27,23 +27,23 @@ def linear_attention(
     log_decay: Float[Array, "batch length heads decayed"],
     backend: str = "auto",
 ) -> Float[Array, "batch length heads value"]:
-    """The outputs o, from a state of zeros.
+    """Outputs o of linear attention, starting from a state of zeros.
 
     Args:
-        q: what reads the state.
-        k: where in the state is written.
-        v: what is written.
-        log_decay: logarithms of the decays, at most 0; the last axis is the key's, or 1.
-        backend: ``auto``, ``sequential`` or ``chunked``.
+        q: Queries, which read the state.
+        k: Keys, the directions in which values are written.
+        v: Values that are written.
+        log_decay: Logarithms of the decays, at most 0; the last axis has size key, or 1.
+        backend: ``auto`` (chunked), ``sequential`` or ``chunked``.
 
     Raises:
-        UserError: an unknown backend.
+        UserError: If the backend is unknown.
     """
     if choose("backend", backend, BACKENDS) != "sequential":
         parts = [chunks.split(x) for x in (q, k, v)]
         return chunks.join(chunks.carry(*parts, chunks.decays(chunks.split(log_decay))), q.shape[1])
 
-    def advance(state, at_t):
+    def advance(state: Array, at_t: tuple[Array, ...]) -> tuple[Array, Array]:
         return linear_attention_step(state, *at_t)
 
     start = jnp.zeros((q.shape[0], q.shape[2], q.shape[3], v.shape[3]), v.dtype)
@@ -58,7 +58,7 @@ def linear_attention_step(
     v_t: Float[Array, "batch heads value"],
     log_decay_t: Float[Array, "batch heads decayed"],
 ) -> tuple[Float[Array, "batch heads key value"], Float[Array, "batch heads value"]]:
-    """One token: the next state and the output."""
+    """Process one token; return the next state and the output."""
     state = jnp.exp(log_decay_t)[..., None] * state + k_t[..., None] * v_t[..., None, :]
     return state, read(state, q_t)
 
@@ -66,5 +66,5 @@ def linear_attention_step(
 def read(
     state: Float[Array, "*axes key value"], q: Float[Array, "*axes key"]
 ) -> Float[Array, "*axes value"]:
-    """S^T q for each state."""
+    """Read each state with its query, S^T q."""
     return jnp.einsum("...kv,...k->...v", state, q)

@@ -5,17 +5,18 @@ Backends:
 - ``sequential``: ``lax.scan``.
 - ``associative``: a parallel scan (Blelloch 1990) with the operator
   (a, b) . (a', b') = (a a', a' b + b').
-- ``chunked``: in all chunks of the length at once, the state that a chunk leaves behind and
-  the product of its decays; from these, over the chunks, the state that each starts from;
-  then all chunks at once again. Its depth is 2 CHUNK + length / CHUNK.
+- ``chunked``, in three passes: for all chunks at once, the state that a chunk leaves behind and
+  the product of its decays; from these, chunk by chunk, the state at the start of each; and
+  again for all chunks at once, all states. Its depth is 2 CHUNK + length / CHUNK.
 
 The gradient g of the states obeys the recurrence backwards, g[t] = h_bar[t] + decay[t+1] g[t+1],
-with decay_bar[t] = g[t] h[t-1]: each backend runs itself in reverse. That stores nothing but
-the states and is mostly faster than the derived gradient; forward-mode derivatives (``jax.jvp``)
-are the price. No backend divides by a decay.
+with decay_bar[t] = g[t] h[t-1], so each backend computes its gradient by running in reverse. This
+stores nothing but the states and is mostly faster than the derived gradient, but rules out
+forward-mode derivatives (``jax.jvp``). No backend divides by a decay.
 
-Milliseconds for value and gradient, batch 4, state 64 x 16, best of 15 or more in turn, on 2 CPU
-cores that had other work (``python -m launch.benchmark --only=recurrence`` prints medians):
+Milliseconds for value and gradient, batch 4, state 64 x 16, the best of 15 or more interleaved
+runs on 2 CPU cores under other load (``python -m launch.benchmark --only=recurrence`` prints
+medians):
 
 ======  ==========  ===========  =======  ==========  ===========  =======
 ..      a decay for every entry           a decay for 16 entries
@@ -28,12 +29,13 @@ length  sequential  associative  chunked  sequential  associative  chunked
 4096           287          517      367         197          196      180
 ======  ==========  ===========  =======  ==========  ===========  =======
 
-They compile in 0.4, 1.1-3.0 and 0.8 s. So ``auto`` takes ``sequential`` on a CPU whatever the
-length. It takes ``associative`` on accelerators, where depth and not work should be the limit;
-that is not measured.
+They compile in 0.4, 1.1-3.0 and 0.8 s. ``auto`` therefore takes ``sequential`` on a CPU at every
+length. It takes ``associative`` on accelerators, where depth rather than work should be the
+limit; this was not measured.
 """
 
 import functools
+from collections.abc import Callable, Sequence
 
 import chex
 import jax
@@ -53,12 +55,15 @@ from mecheval_jax.sites import (
 BACKENDS = ("auto", "sequential", "associative", "chunked")
 CHUNK = 64  # on a CPU anything from 16 to 128 takes the same time
 
+Span = tuple[Array, Array]
+"""Two arrays of a recurrence: its decays, and its writes or states."""
+
 
 def resolve_backend(backend: str, backends: tuple[str, ...] = BACKENDS) -> str:
     """The backend that ``auto`` stands for on this platform, or else `backend` itself.
 
     Raises:
-        UserError: a backend that is not one of `backends`.
+        UserError: If the backend is not one of `backends`.
     """
     if choose("backend", backend, backends) == "auto":
         return "sequential" if jax.default_backend() == "cpu" else "associative"
@@ -72,18 +77,18 @@ def linear_recurrence(
     backend: str = "auto",
     entry: Entry = NO_ENTRY,
 ) -> Float[Array, "batch length *state"]:
-    """All states h[0..length-1], computed in float32 at least, in the type of `write`.
+    """All states h[0..length-1], in the dtype of `write`; computed in float32 or wider.
 
     Args:
-        decay: factors of the state; an axis of size 1 holds for all of that axis.
-        write: what each token adds.
-        initial: the state before the first token; zeros if not given.
-        backend: one of `BACKENDS`.
-        entry: rewrites the states (`sites.rewrite`), and later tokens go on from what it
-            makes of them. One with a projection always goes token by token.
+        decay: Factor of the state at each token; an axis of size 1 is broadcast.
+        write: Addition to the state at each token.
+        initial: State before the first token; zeros if None.
+        backend: One of `BACKENDS`.
+        entry: Intervention on the states (`sites.rewrite`), from whose result later tokens
+            continue. One with a projection always loops over tokens.
 
     Raises:
-        ValueError: an unknown backend.
+        UserError: If the backend is unknown.
     """
     chex.assert_equal_rank((decay, write))
     chex.assert_is_broadcastable(decay.shape, write.shape)
@@ -99,8 +104,10 @@ def linear_recurrence(
     return states.astype(write.dtype)
 
 
-def _rewritten(decay, write, entry):
-    def advance(state, at_t):
+def _rewritten(decay: Array, write: Array, entry: Entry) -> Array:
+    """The states, rewritten token by token."""
+
+    def advance(state: Array, at_t: tuple) -> tuple[Array, Array]:
         token, *rest = at_t
         state = rewrite_at(_advance(state, rest)[0], entry, token)
         return state, state
@@ -111,36 +118,36 @@ def _rewritten(decay, write, entry):
     return jnp.moveaxis(states, 0, 1)
 
 
-def _advance(state, at_t):
+def _advance(state: Array, at_t: Sequence[Array]) -> tuple[Array, Array]:
     state = at_t[0] * state + at_t[1]
     return state, state
 
 
-def _sequential(decay, write, reverse=False):
+def _sequential(decay: Array, write: Array, reverse: bool = False) -> Array:
     by_time = (jnp.moveaxis(decay, 1, 0), jnp.moveaxis(write, 1, 0))
     states = jax.lax.scan(_advance, jnp.zeros_like(write[:, 0]), by_time, reverse=reverse)[1]
     return jnp.moveaxis(states, 0, 1)
 
 
-def _associative(decay, write, reverse=False):
-    def combine(earlier, later):
+def _associative(decay: Array, write: Array, reverse: bool = False) -> Array:
+    def combine(earlier: Span, later: Span) -> Span:
         return earlier[0] * later[0], later[0] * earlier[1] + later[1]
 
     return jax.lax.associative_scan(combine, (decay, write), axis=1, reverse=reverse)[1]
 
 
-def _chunked(decay, write, reverse=False):
+def _chunked(decay: Array, write: Array, reverse: bool = False) -> Array:
     batch, length, *state = write.shape
     chunks = -(-length // CHUNK)
     size = -(-length // chunks)  # as equal as they can be: little is padded
 
-    def split(x):
-        """[size, batch, chunks, ...]; padding writes nothing, in either direction."""
+    def split(x: Array) -> Array:
+        """Chunks, [size, batch, chunks, ...]; padding writes nothing, in either direction."""
         pad = [(0, 0), (0, chunks * size - length)] + [(0, 0)] * len(state)
         x = jnp.pad(x, pad).reshape(x.shape[0], chunks, size, *x.shape[2:])
         return jnp.moveaxis(x, 2, 0)
 
-    def leave(whole, at_t):
+    def leave(whole: Span, at_t: Span) -> tuple[Span, None]:
         return (at_t[0] * whole[0], at_t[0] * whole[1] + at_t[1]), None
 
     by_time = (split(decay), split(write))
@@ -151,8 +158,8 @@ def _chunked(decay, write, reverse=False):
     return jnp.moveaxis(states, 0, 2).reshape(batch, -1, *state)[:, :length]
 
 
-def _before(x, reverse=False):
-    """What the scan meets just before each entry of axis 1; zeros before the first."""
+def _before(x: Array, reverse: bool = False) -> Array:
+    """Entry of axis 1 that a scan visits just before each one; zeros before the first."""
     if reverse:
         return jnp.concatenate([x[:, 1:], jnp.zeros_like(x[:, :1])], axis=1)
     return jnp.concatenate([jnp.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
@@ -162,16 +169,16 @@ _SCANS = {"sequential": _sequential, "associative": _associative, "chunked": _ch
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _recur(scan, decay, write):
+def _recur(scan: Callable[..., Array], decay: Array, write: Array) -> Array:
     return scan(decay, write)
 
 
-def _forward(scan, decay, write):
+def _forward(scan: Callable[..., Array], decay: Array, write: Array) -> tuple[Array, Span]:
     states = scan(decay, write)
     return states, (decay, states)
 
 
-def _backward(scan, saved, states_bar):
+def _backward(scan: Callable[..., Array], saved: Span, states_bar: Array) -> Span:
     decay, states = saved
     write_bar = scan(_before(decay, reverse=True), states_bar, reverse=True)
     decay_bar = write_bar * _before(states)

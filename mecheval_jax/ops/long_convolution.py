@@ -6,13 +6,13 @@ Three backends, equal in value and gradient:
 
 ``toeplitz``
     a batched product with the lower-triangular Toeplitz matrix of each channel:
-    length^2 work, but work that matrix units do well.
+    length^2 operations, but ones that suit matrix units.
 ``fft``
-    zero-padded real FFTs: length log length work. XLA replicates the operand of an
+    zero-padded real FFTs: length log length operations. XLA replicates the operand of an
     FFT on every device, so under a mesh the transform runs inside ``jax.shard_map``,
     each device on its own documents and channels.
 ``direct``
-    a sum over lags in order, for checks.
+    a sum over lags in order, the reference that tests compare with.
 
 ``auto`` takes ``toeplitz`` up to `TOEPLITZ_LIMIT` positions. Measured on 2 CPU cores (batch 32,
 width 64, value and gradient; ``launch/benchmark.py --only=convolution``), FFT time /
@@ -31,6 +31,7 @@ from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, current_mesh, fitted
 from mecheval_jax.ops.precision import in_float32
 
 TOEPLITZ_LIMIT = 64
+"""Greatest length at which ``auto`` takes ``toeplitz``."""
 BACKENDS = ("auto", "toeplitz", "fft", "direct")
 
 
@@ -45,14 +46,14 @@ def long_convolution(
     """Convolve each channel of `x` with its filter, causally.
 
     Args:
-        x: what is convolved.
-        filter: taps, that of the current token first.
-        backend: one of `BACKENDS`.
-        inner: whether these are inner channels of a mixer, which are spread over devices;
-            those of the residual stream are whole on each.
+        x: Sequences that are convolved.
+        filter: Taps of each channel, the one of the current token first.
+        backend: One of `BACKENDS`.
+        inner: Whether these are inner channels of a mixer, which are spread over devices;
+            each device holds all channels of the residual stream.
 
     Raises:
-        UserError: an unknown backend.
+        UserError: If the backend is unknown.
     """
     chex.assert_equal(x.shape[1:], filter.shape)
     if backend == "auto":
@@ -64,9 +65,9 @@ def long_convolution(
 
 
 def long_convolution_state(batch: int, max_length: int, width: int) -> dict[str, Array]:
-    """The state of the recurrent form before the first token.
+    """State of the recurrent form before the first token.
 
-    It keeps all inputs: a filter without structure has no smaller state.
+    It holds all inputs, since a filter without structure has no smaller state.
     """
     inputs = jnp.zeros((batch, max_length, width))
     return {"inputs": inputs, "position": jnp.zeros((), jnp.int32)}
@@ -77,7 +78,16 @@ def long_convolution_step(
     x_t: Float[Array, "batch width"],
     filter_of_length: Callable[[int], Float[Array, "length width"]],
 ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
-    """One token of the convolution: the next state and the output."""
+    """Convolve one token.
+
+    Args:
+        state: State after the token before, as `long_convolution_state` begins it.
+        x_t: Input of this token.
+        filter_of_length: Function that returns the first taps of the filter, as many as asked.
+
+    Returns:
+        The next state and the output.
+    """
     position = state["position"]
     inputs = jax.lax.dynamic_update_slice_in_dim(
         state["inputs"], x_t[:, None].astype(state["inputs"].dtype), position, axis=1
@@ -88,14 +98,15 @@ def long_convolution_step(
     return {"inputs": inputs, "position": position + 1}, y
 
 
-def _toeplitz(x, filter):
+def _toeplitz(x: Array, filter: Array) -> Array:
     length = x.shape[1]
     lag = jnp.arange(length)[:, None] - jnp.arange(length)[None, :]
     matrix = jnp.where(lag[..., None] >= 0, filter[jnp.maximum(lag, 0)], 0)
     return jnp.einsum("lsd,bsd->bld", matrix, x)
 
 
-def _fft(x, filter, channels):
+def _fft(x: Array, filter: Array, channels: str | None) -> Array:
+    """FFT backend; `channels` is the mesh axis over which channels are spread."""
     mesh = current_mesh()
     if mesh is None:
         return _fft_on_one_device(x, filter)
@@ -104,21 +115,21 @@ def _fft(x, filter, channels):
     return jax.shard_map(_fft_on_one_device, in_specs=(inputs, taps), out_specs=inputs)(x, filter)
 
 
-def _fft_on_one_device(x, filter):
+def _fft_on_one_device(x: Array, filter: Array) -> Array:
     import scipy.fft  # half a second of import that most programs never need
 
     length = x.shape[1]
-    # Twice the length, or the end of the sequence would wrap round to its start.
+    # At least twice the length: else the end of the sequence would wrap round to its start.
     size = scipy.fft.next_fast_len(2 * length, real=True)
     transform = jnp.fft.rfft(x, n=size, axis=1) * jnp.fft.rfft(filter, n=size, axis=0)[None]
     return jnp.fft.irfft(transform, n=size, axis=1)[:, :length].astype(x.dtype)
 
 
-def _direct(x, filter):
+def _direct(x: Array, filter: Array) -> Array:
     length = x.shape[1]
     padded = jnp.pad(x, ((0, 0), (length, 0), (0, 0)))
 
-    def add_lag(y, lag):
+    def add_lag(y: Array, lag: Array) -> tuple[Array, None]:
         shifted = jax.lax.dynamic_slice_in_dim(padded, length - lag, length, axis=1)
         return y + shifted * filter[lag][None, None], None
 

@@ -1,4 +1,4 @@
-"""Reading a sequence at some of its positions."""
+"""Selection of some positions of a sequence."""
 
 import jax.numpy as jnp
 
@@ -9,7 +9,7 @@ from mecheval_jax.mesh_axes import DOCUMENTS, FREE, spread
 def at_positions(
     x: Shaped[Array, "batch length *channels"], positions: Int[Array, "batch queries"] | None
 ) -> Shaped[Array, "batch positions *channels"]:
-    """Row `positions[b, q]` of each sequence of `x`; `x` itself where `positions` is None."""
+    """Rows `positions[b, q]` of each sequence b of `x`; all of `x` if `positions` is None."""
     if positions is None:
         return x
     index = positions.reshape(*positions.shape, *(1,) * (x.ndim - 2))

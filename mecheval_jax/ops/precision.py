@@ -1,21 +1,25 @@
-"""Recurrences and transforms are computed in float32, whatever the activations are in."""
+"""Computation of recurrences and transforms in float32, whatever dtype the activations have."""
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 
 def in_float32(op: Callable) -> Callable:
-    """Wrap an op: inputs of half precision are widened, the result is in the first one's type."""
+    """Wrap an op so that half-precision inputs are widened to float32.
 
-    def widen(x):
+    The results are cast back to the dtype of the first argument.
+    """
+
+    def widen(x: Any) -> Any:
         is_half = isinstance(x, jax.Array) and x.dtype in (jnp.bfloat16, jnp.float16)
         return x.astype(jnp.float32) if is_half else x
 
     @functools.wraps(op)
-    def wrapped(*arguments, **options):
+    def wrapped(*arguments: Any, **options: Any) -> Any:
         dtype = arguments[0].dtype
         if dtype not in (jnp.bfloat16, jnp.float16):
             return op(*arguments, **options)

@@ -1,7 +1,7 @@
 """Rotary positions (Su et al. 2021) and the slopes of ALiBi (Press et al. 2022).
 
-Rotary, in the half-split layout: channel i of the first half and channel i of the second
-are one plane, turned by position * base^(-i / half).
+Rotary positions in the half-split layout: channel i of the first half and channel i of the
+second half form a plane, which is rotated by the angle position * base^(-i / half).
 """
 
 import jax.numpy as jnp
@@ -16,7 +16,14 @@ def rotary(
     base: float = 10_000.0,
     channels: int | None = None,
 ) -> Float[Array, "batch length heads key"]:
-    """Turn queries or keys by their positions; only the first `channels`, all if None."""
+    """Rotate queries or keys by their positions.
+
+    Args:
+        x: Queries or keys by head.
+        positions: Position of each token.
+        base: Base of the angular frequencies; the slowest is about 1 / base radians per token.
+        channels: Number of channels that are rotated, the first of each head; all if None.
+    """
     channels = x.shape[-1] if channels is None else channels
     half = channels // 2
     rates = base ** (-jnp.arange(half, dtype=jnp.promote_types(x.dtype, jnp.float32)) / half)
@@ -28,10 +35,10 @@ def rotary(
 
 
 def alibi_slopes(heads: int) -> np.ndarray:
-    """The penalty per token of distance of each head: 2^(-8/n), 2^(-16/n), ... for n a power of 2.
+    """Penalty per token of distance of each head: 2^(-8/n), 2^(-16/n), ... for n a power of 2.
 
-    Other numbers take those of the power below and every second one of the power above,
-    as the authors do.
+    For other n the slopes are those of the power of 2 below, then every second one of the
+    power above, as in the authors' code.
     """
     power = 2 ** int(np.log2(heads))
     slopes = 2.0 ** (-8 * np.arange(1, power + 1) / power)

@@ -2,22 +2,21 @@
 
     h[t] = exp(dt[t] A) h[t-1] + dt[t] x[t] B[t],    y[t] = C[t] . h[t]
 
-with one state of size n per inner channel, B and C shared by the channels.
+with one state of size n per inner channel; B and C are shared by the channels.
 
-The ``sequential`` backend forms exp(dt A) and dt x B inside the loop, so that no array
-of size length x inner x state is stored but the states themselves, and carries its own
-gradient: the backward loop recomputes the decay instead of storing it. The state is
-laid out [batch, state, inner], channels last, which makes the sum over the state a sum
-of vectors; that and the batched products of the backward loop are what it takes to be
-3-4 times faster than the derived gradient on a CPU (batch 32, length 35, inner 128,
-state 16: 25 ms against 6-8 ms on 2 cores).
+The ``sequential`` backend forms exp(dt A) and dt x B inside the loop, so that the states are
+the only array of size length x inner x state that is stored. It has a gradient of its own, which
+recomputes the decay in the backward loop instead of storing it. The state is laid out [batch,
+state, inner], channels last, which makes the sum over the state a sum of vectors. This and the
+batched products of the backward loop make it 3-4 times faster than the derived gradient on a CPU
+(batch 32, length 35, inner 128, state 16: 6-8 ms against 25 ms on 2 cores).
 
 ``associative`` and ``chunked`` are those of `ops.linear_recurrence`, over stored decays and
 writes; ``pallas`` is a fused kernel, `ops.selective_scan_kernel`. ``auto`` takes
 ``sequential`` on a CPU (batch 4, inner 64, state 16, value and gradient in ms, against
 associative and chunked: 0.8, 1.2, 1.2 at length 37; 5, 31, 30 at 256; 51, 165, 154 at 1,024;
 228, 705, 622 at 4,096) and ``associative`` on accelerators. It never takes ``pallas``, which
-was not measured on one.
+was not measured on an accelerator.
 """
 
 import jax
@@ -41,18 +40,18 @@ def selective_scan(
     C: Float[Array, "batch length state"],
     backend: str = "auto",
 ) -> Float[Array, "batch length inner"]:
-    """The outputs y of the scan, from a state of zeros.
+    """Outputs y of the scan, starting from a state of zeros.
 
     Args:
-        x: input of each channel.
-        dt: step size, positive.
-        A: negative rates of decay.
-        B: direction in which the input is written into the state.
-        C: direction in which the state is read.
-        backend: one of `BACKENDS`.
+        x: Input of each channel.
+        dt: Step sizes, positive.
+        A: Rates of decay, negative.
+        B: Direction in which the input is written into the state.
+        C: Direction in which the state is read.
+        backend: One of `BACKENDS`.
 
     Raises:
-        ValueError: an unknown backend.
+        UserError: If the backend is unknown.
     """
     backend = resolve_backend(backend, BACKENDS)
     if backend == "sequential":
@@ -76,19 +75,22 @@ def selective_scan_step(
     B_t: Float[Array, "batch state"],
     C_t: Float[Array, "batch state"],
 ) -> tuple[Float[Array, "batch state inner"], Float[Array, "batch inner"]]:
-    """One token of the scan: the next state and the output."""
+    """Process one token; return the next state and the output."""
     state = jnp.exp(dt_t[:, None] * A.T[None]) * state + B_t[..., None] * (dt_t * x_t)[:, None]
     return state, (state * C_t[..., None]).sum(axis=1)
 
 
-def _by_time(*arrays):
+def _by_time(*arrays: Array) -> tuple[Array, ...]:
     return tuple(jnp.moveaxis(array, 1, 0) for array in arrays)
 
 
-def _scan(x, dt, rates, B, C):
-    """Outputs y, and the state before each token; both with time as the leading axis."""
+def _scan(x: Array, dt: Array, rates: Array, B: Array, C: Array) -> tuple[Array, Array]:
+    """Outputs y, and the state before each token; both with time as the leading axis.
 
-    def advance(state, at_t):
+    Here and below, `rates` is A with channels last, [state, inner].
+    """
+
+    def advance(state: Array, at_t: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
         after, y_t = selective_scan_step(state, at_t[0], at_t[1], rates.T, at_t[2], at_t[3])
         return after, (y_t, state)
 
@@ -97,19 +99,21 @@ def _scan(x, dt, rates, B, C):
 
 
 @jax.custom_vjp
-def _sequential(x, dt, rates, B, C):
+def _sequential(x: Array, dt: Array, rates: Array, B: Array, C: Array) -> Array:
     return jnp.moveaxis(_scan(x, dt, rates, B, C)[0], 0, 1)
 
 
-def _forward(x, dt, rates, B, C):
+def _forward(
+    x: Array, dt: Array, rates: Array, B: Array, C: Array
+) -> tuple[Array, tuple[Array, ...]]:
     y, states = _scan(x, dt, rates, B, C)
     return jnp.moveaxis(y, 0, 1), (x, dt, rates, B, C, states)
 
 
-def _backward(saved, y_bar):
+def _backward(saved: tuple[Array, ...], y_bar: Array) -> tuple[Array, ...]:
     x, dt, rates, B, C, states = saved
 
-    def retreat(carry, at_t):
+    def retreat(carry: tuple[Array, Array], at_t: tuple[Array, ...]) -> tuple[tuple, tuple]:
         h_bar, rates_bar = carry
         x_t, dt_t, B_t, C_t, y_bar_t, h_before = at_t
         decay = jnp.exp(dt_t[:, None] * rates[None])

@@ -2,9 +2,9 @@
 
     y[t] = bias + sum_j weight[j] x[t - K + 1 + j],   zeros before t = 0
 
-so the *last* tap multiplies the current token (the layout of the reference
-modules). A sum of shifted products: on every platform that is faster to compile
-and to run for K <= 16 than a general convolution, and XLA fuses it.
+so the *last* tap multiplies the current token, the layout of PyTorch's Conv1d. It is
+computed as a sum of shifted products, which XLA fuses; for K <= 16 this compiles and
+runs faster than a general convolution.
 """
 
 import chex
@@ -18,7 +18,13 @@ def short_convolution(
     weight: Float[Array, "kernel width"],
     bias: Float[Array, " width"] | None = None,
 ) -> Float[Array, "batch length width"]:
-    """Convolve along length; output and input have the same shape."""
+    """Convolve each channel along the length.
+
+    Args:
+        x: Sequences that are convolved.
+        weight: Taps of each channel, the last one for the current token.
+        bias: Bias of each channel; None for none.
+    """
     kernel, length = weight.shape[0], x.shape[1]
     padded = jnp.pad(x, ((0, 0), (kernel - 1, 0), (0, 0)))
     y = sum(padded[:, tap : tap + length] * weight[None, None, tap] for tap in range(kernel))
@@ -31,16 +37,16 @@ def short_convolution_step(
     weight: Float[Array, "kernel width"],
     bias: Float[Array, " width"] | None = None,
 ) -> tuple[Float[Array, "batch past width"], Float[Array, "batch width"]]:
-    """One token of the convolution.
+    """Convolve one token.
 
     Args:
-        window: the ``kernel - 1`` inputs before this one, oldest first.
-        x_t: this token's input.
-        weight: taps, the last on the current token.
-        bias: added to every output.
+        window: The ``kernel - 1`` inputs before this one, oldest first.
+        x_t: Input of this token.
+        weight: Taps of each channel, the last one for the current token.
+        bias: Bias of each channel; None for none.
 
     Returns:
-        The window for the next token, and this token's output.
+        The window for the next token, and the output of this one.
     """
     chex.assert_axis_dimension(window, 1, weight.shape[0] - 1)
     taps = jnp.concatenate([window, x_t[:, None]], axis=1)

@@ -22,7 +22,7 @@ DISCRETIZATIONS = ("bilinear", "zoh")
 
 
 def check(d_state: int, discretization: str) -> None:
-    """Raise UserError for a state or a discretization that cannot be."""
+    """Raise UserError if a state size is odd or a discretization unknown."""
     choose("discretization", discretization, DISCRETIZATIONS)
     if d_state % 2:
         raise UserError(f"d_state {d_state} is odd: it counts conjugate pairs")
@@ -36,10 +36,12 @@ def discretize(
     A_imag: Float[Array, "channels state"],
     discretization: str = "bilinear",
 ) -> tuple[Complex[Array, "channels state"], Complex[Array, "channels state"]]:
-    """Cbar and log Abar; the last axis of C and B is (real, imaginary).
+    """Cbar and log Abar from the parameters of S4D; see the module's docstring.
+
+    The last axis of C and B is (real, imaginary).
 
     Raises:
-        UserError: an unknown discretization.
+        UserError: If the discretization is unknown.
     """
     dt = jnp.exp(log_dt)[:, None]
     A = -jnp.exp(inv_A_real) + 1j * A_imag
@@ -55,10 +57,10 @@ def s4d_kernel(
     log_A_bar: Complex[Array, "channels state"],
     length: int,
 ) -> Float[Array, "length channels"]:
-    """The first `length` taps K.
+    """The first `length` taps of K.
 
-    Abar^(a s + b) = Abar^(a s) Abar^b with s near sqrt(length): the powers are a product of
-    two small tables, which real matrix products sum over the state.
+    Abar^(a s + b) = Abar^(a s) Abar^b with s near sqrt(length), so the powers are products of
+    the entries of two small tables, and real matrix products sum them over the state.
     """
     side = math.isqrt(length - 1) + 1
     index = jnp.arange(side)[None, None]
@@ -73,9 +75,9 @@ def s4d_kernel(
 def shift_kernel(
     B: Float[Array, "channels state"], C: Float[Array, "channels state"], length: int
 ) -> Float[Array, "length channels"]:
-    """The first `length` taps of the shift model; 0 beyond the size of its state."""
+    """The first `length` taps of the shift state space model; 0 beyond the size of its state."""
     state = B.shape[1]
-    # A correlation, by transforms long enough that it does not wrap round.
+    # A correlation by FFT, of transforms long enough not to wrap round.
     product = jnp.conj(jnp.fft.rfft(B, n=2 * state)) * jnp.fft.rfft(C, n=2 * state)
     taps = jnp.fft.irfft(product, n=2 * state)[:, : min(state, length)]
     return jnp.pad(taps, ((0, 0), (0, max(0, length - state)))).T

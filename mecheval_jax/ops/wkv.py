@@ -3,15 +3,18 @@
     y[t] = (n[t-1] + e^(u + k[t]) v[t]) / (d[t-1] + e^(u + k[t]))
     n[t] = e^w n[t-1] + e^k[t] v[t],    d[t] = e^w d[t-1] + e^k[t],    w < 0
 
-k is not bounded, so the sums are kept as n = e^m n', d = e^m d' with the running maximum m
+k is not bounded, so the sums are stored as n = e^m n', d = e^m d' with m the running maximum
 of the exponents. The state is [n', d', m].
 
 Backends: ``sequential`` (``lax.scan``) and ``associative``, a parallel scan with the
-operator that joins two spans: shift both to the greater maximum, then add.
+operator that joins two spans of tokens: rescale both to the greater maximum, then add.
 """
+
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.ops.linear_recurrence import resolve_backend
@@ -20,7 +23,7 @@ from mecheval_jax.sites import NO_ENTRY, Entry, rewrite_at, tokens_of
 
 BACKENDS = ("auto", "sequential", "associative")
 LOWEST = -1e30
-"""The maximum of no exponents: e^LOWEST is 0, and no difference of two is not a number."""
+"""Maximum m of an empty sum: e^LOWEST is 0, and LOWEST - LOWEST is not NaN as for -inf."""
 
 
 @in_float32
@@ -32,30 +35,32 @@ def wkv(
     entry: Entry = NO_ENTRY,
     backend: str = "auto",
 ) -> tuple[Float[Array, "batch length width"], Float[Array, "batch length 3 width"]]:
-    """The averages y, and the states after each token.
+    """Averages y, and the states after each token.
 
     Args:
-        k: logarithms of the weights.
-        v: what is averaged.
-        w: logarithm of the decay per token, negative.
-        u: bonus of the current token.
-        entry: rewrites the states (`sites.rewrite`), and later tokens go on from what it
-            makes of them (always sequential).
+        k: Logarithms of the weights.
+        v: Values that are averaged.
+        w: Logarithm of the decay per token, negative.
+        u: Bonus that is added to the logarithm of the current token's weight.
+        entry: Intervention on the states (`sites.rewrite`), from whose result later tokens
+            continue; it is always applied sequentially.
         backend: ``auto``, ``sequential`` or ``associative``.
 
     Raises:
-        ValueError: an unknown backend.
+        UserError: If the backend is unknown.
     """
     backend = resolve_backend(backend, BACKENDS)
     start = wkv_state(k.shape[0], k.shape[2], k.dtype)
     if backend == "associative" and not entry:
+        # All tokens by a parallel scan over [n', d', m] and the logarithm of the decay.
         decay = jnp.broadcast_to(w[None, None], k.shape)
         states = jax.lax.associative_scan(_join, (decay, v, jnp.ones_like(v), k), axis=1)[1:]
         states = jnp.stack(states, axis=2)
         before = jnp.concatenate([start[:, None], states[:, :-1]], axis=1)
         return _read(jnp.moveaxis(before, 2, 0), k, v, u[None, None]), states
 
-    def advance(state, at_t):
+    # Token by token.
+    def advance(state: Array, at_t: tuple) -> tuple[Array, tuple[Array, Array]]:
         token, k_t, v_t = at_t
         state, y_t = wkv_step(state, k_t, v_t, w, u)
         state = rewrite_at(state, entry, token)
@@ -67,8 +72,10 @@ def wkv(
     return jnp.moveaxis(y, 0, 1), jnp.moveaxis(states, 0, 1)
 
 
-def wkv_state(batch: int, width: int, dtype=None) -> Float[Array, "batch 3 width"]:
-    """The state before the first token: empty sums."""
+def wkv_state(
+    batch: int, width: int, dtype: DTypeLike | None = None
+) -> Float[Array, "batch 3 width"]:
+    """State before the first token: empty sums."""
     return jnp.zeros((batch, 3, width), dtype).at[:, 2].set(LOWEST)
 
 
@@ -79,15 +86,15 @@ def wkv_step(
     w: Float[Array, " width"],
     u: Float[Array, " width"],
 ) -> tuple[Float[Array, "batch 3 width"], Float[Array, "batch width"]]:
-    """One token: the next state and the average."""
+    """Process one token; return the next state and the average."""
     y = _read(jnp.moveaxis(state, 1, 0), k_t, v_t, u[None])
     n, d, m = jnp.moveaxis(state, 1, 0)
     _, *after = _join((w[None], n, d, m), (w[None], v_t, jnp.ones_like(v_t), k_t))
     return jnp.stack(after, axis=1), y
 
 
-def _join(earlier, later):
-    """Two spans as one: the decay over them, and [n', d', m] of their tokens."""
+def _join(earlier: Sequence[Array], later: Sequence[Array]) -> Sequence[Array]:
+    """Join two spans of tokens, each given as the logarithm of its decay, n', d' and m."""
     w, n, d, m = earlier
     w_later, n_later, d_later, m_later = later
     m = m + w_later
@@ -96,7 +103,8 @@ def _join(earlier, later):
     return w + w_later, old * n + new * n_later, old * d + new * d_later, highest
 
 
-def _read(state, k, v, u):
+def _read(state: Array, k: Array, v: Array, u: Array) -> Array:
+    """The average y of a token, given the state before it with n', d' and m leading."""
     n, d, m = state
     highest = jnp.maximum(m, u + k)
     old, new = jnp.exp(m - highest), jnp.exp(u + k - highest)
