@@ -1,4 +1,4 @@
-"""Recall tasks: what a document is, who asks what of it, and how to corrupt it."""
+"""Recall tasks: documents, the queries about them, and their corruptions."""
 
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall

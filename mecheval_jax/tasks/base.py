@@ -1,7 +1,7 @@
-"""What every task gives: batches with named positions, corruption, floors.
+"""The interface of tasks: batches with named positions (roles), corruptions and floors.
 
-Sampling is a pure function of a key, so the step index is the whole state of the data:
-resuming and sharding need nothing else, and nothing is stored.
+Sampling is a pure function of a key. The index of the training step is therefore the whole
+state of the data, and resuming and sharding need nothing else.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL = ("<pad>", "<bos>", "<eos>")
-"""Names of the first ids."""
+"""Names of the first three ids."""
 SPLITS = ("train", "dev", "test")
 ABSENT = -1
 """Position of a role that a document does not have."""
@@ -24,16 +24,16 @@ ABSENT = -1
 
 @flax.struct.dataclass
 class Batch:
-    """Documents and what is asked of them; a single document lacks the batch axis.
+    """Documents and their queries; a single document lacks the batch axis.
 
     Attributes:
-        tokens: token ids, padded on the right with `PAD`.
-        query_positions: where each answer is predicted.
-        targets: the answers.
-        weights: 1 for a query that counts, 0 for a place that is not used.
-        roles: for each named role one position per query, `ABSENT` where a document
-            has none; each task documents its names.
-        lengths: tokens before the padding.
+        tokens: Token ids, padded on the right with `PAD`.
+        query_positions: Position at which each answer is predicted.
+        targets: Token ids of the answers.
+        weights: 1 for a query that counts, 0 for an unused place.
+        roles: One position per query for each role, by name; `ABSENT` where a document lacks
+            the role. The module of each task documents its roles.
+        lengths: Number of tokens before the padding.
     """
 
     tokens: Int[Array, "*batch length"]
@@ -46,14 +46,14 @@ class Batch:
 
 @runtime_checkable
 class Task(Protocol):
-    """A frozen dataclass built from the config."""
+    """A task: a frozen dataclass built from the config."""
 
     @property
     def traceable(self) -> bool:
         """Whether `sample` can be part of a compiled program.
 
-        Where it cannot, documents are drawn on the host, and a batch is only as long as the
-        bucket of its longest document (`tasks.packed`).
+        If not, documents are drawn on the host, and a batch is only as long as the bucket of its
+        longest document (`tasks.packed`).
         """
         ...
 
@@ -64,12 +64,12 @@ class Task(Protocol):
 
     @property
     def max_length(self) -> int:
-        """Length of the longest document, to which all are padded."""
+        """Length in tokens of the longest document, to which all are padded."""
         ...
 
     @property
     def read_length(self) -> int:
-        """Tokens up to the last possible query: a causal model need read no further."""
+        """Number of tokens up to the last possible query, all that a causal model has to read."""
         ...
 
     @property
@@ -88,7 +88,7 @@ class Task(Protocol):
         ...
 
     def sample(self, key: Key, batch_size: int, split: str) -> Batch:
-        """Documents of a split (``train``, ``dev``, ``test``)."""
+        """A batch of documents of a split (``train``, ``dev``, ``test``)."""
         ...
 
     def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
@@ -96,7 +96,7 @@ class Task(Protocol):
         ...
 
     def name_of(self, token: int) -> str:
-        """A token in words."""
+        """A token in words, for people."""
         ...
 
     def describe(self, batch: Batch, index: int) -> str:
@@ -104,67 +104,67 @@ class Task(Protocol):
         ...
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
-        """Numbers by which accuracy is sliced: length, distance, ..."""
+        """Properties of queries by which accuracy is sliced, by name: length, distance, ..."""
         ...
 
     def floors(self, key: Key, documents: int, split: str) -> dict[str, float]:
-        """Accuracies of heuristics that need no recall, on sampled documents."""
+        """Accuracies, 0 to 1, of heuristics that need no recall, on sampled documents, by name."""
         ...
 
     def statistics(self, key: Key, documents: int, split: str) -> dict[str, np.ndarray]:
-        """What a batch does not tell of its documents: by name a number for each of some."""
+        """Statistics of sampled documents that a batch does not contain: values by name."""
         ...
 
     def sizes(self) -> dict[str, int]:
-        """Documents of each split, where there are only so many."""
+        """Number of documents of each split; empty if there is no limit."""
         ...
 
     def absent(self) -> dict[str, str]:
-        """Why roles that such a task can have, or their corruptions, are not there; by role."""
+        """Reasons for which roles, or their corruptions, are missing, by role."""
         ...
 
     def artifacts(self) -> dict[str, str]:
-        """Texts that a run's folder keeps, by file name: what the config alone cannot rebuild."""
+        """Texts that the config cannot rebuild and a run folder keeps, by file name."""
         ...
 
 
 class SelfContained:
-    """Base of tasks that a config, and a batch, say all of."""
+    """Base of tasks without data of their own: the config determines them."""
 
     def statistics(self, key: Key, documents: int, split: str) -> dict[str, np.ndarray]:
-        """A batch tells all; see `Task.statistics`."""
+        """None; see `Task.statistics`."""
         del key, documents, split
         return {}
 
     def artifacts(self) -> dict[str, str]:
-        """Nothing has to be kept beside the config; see `Task.artifacts`."""
+        """None; see `Task.artifacts`."""
         return {}
 
     def absent(self) -> dict[str, str]:
-        """All documents have the same roles; see `Task.absent`."""
+        """None, since all documents have the same roles; see `Task.absent`."""
         return {}
 
     def sizes(self) -> dict[str, int]:
-        """There is no end of documents; see `Task.sizes`."""
+        """None, since documents are drawn without limit; see `Task.sizes`."""
         return {}
 
 
 def at_position(positions: Int[Array, " batch"], length: int) -> Bool[Array, "batch length"]:
-    """True at one position of each document; nowhere where it is `ABSENT`."""
+    """A mask of one position of each document; all False where the position is `ABSENT`."""
     return jnp.arange(length)[None] == positions[:, None]
 
 
 def free_of(
     key: Int[Array, " queries"], stop: int | Int[Array, "..."], positions: Int[Array, " queries"]
 ) -> Int[Array, " queries"]:
-    """Positions of a role, `ABSENT` from `stop` on and where the role would fall on ``key``."""
+    """Positions of a role, made `ABSENT` if they are `stop` or later, or equal the ``key``'s."""
     return jnp.where((positions >= stop) | (positions == key), ABSENT, positions)
 
 
 def following(
     key: Int[Array, " queries"], value: Int[Array, " queries"], stop: int | Int[Array, "..."]
 ) -> dict[str, Int[Array, " queries"]]:
-    """The roles right after the value, ``next_key`` and ``value+2``; see `free_of`."""
+    """Positions of the two roles after the value, ``next_key`` and ``value+2``; see `free_of`."""
     return {
         "next_key": free_of(key, stop, value + 1),
         "value+2": free_of(key, stop, value + 2),
@@ -176,13 +176,13 @@ def replace_at(
     positions: Int[Array, " batch"],
     replacements: Int[Array, " batch"],
 ) -> Int[Array, "batch length"]:
-    """`tokens` with one token of each document replaced; none where the position is `ABSENT`."""
+    """Replace one token of each document; none where the position is `ABSENT`."""
     here = at_position(positions, tokens.shape[1])
     return jnp.where(here, replacements[:, None], tokens)
 
 
 def describe(batch: Batch, index: int, name_of: Callable[[int], str]) -> str:
-    """One document in words; the roles of its first query stand in brackets."""
+    """One document in words, with the roles of its first query in brackets."""
     names: dict[int, list[str]] = {}
     for role, positions in batch.roles.items():
         if role not in ("bos", "divider"):
@@ -196,9 +196,9 @@ def describe(batch: Batch, index: int, name_of: Callable[[int], str]) -> str:
 
 
 def query_properties(batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
-    """What every document has: its ``length``, and the ``distance`` from the key to the query.
+    """``length`` of the document and ``distance`` from key to query, in tokens.
 
-    A distance is `ABSENT` where the document has no key.
+    The distance is `ABSENT` where a document has no key; batches without keys have none.
     """
     lengths = jnp.broadcast_to(batch.lengths[:, None], batch.query_positions.shape)
     if "key" not in batch.roles:
@@ -218,25 +218,25 @@ def sample_distinct(
 ) -> Int[Array, " count"]:
     """Distinct integers of [0, population), uniform and in random order, without rejection.
 
-    The i-th draw is a rank among those that are left; ranks become values from the last
-    draw backwards, each draw pushing up the later ones that are not below it (decoding
-    a Lehmer code): `count` vector operations.
+    The i-th draw is a rank among the integers that are left. Ranks become values by decoding a
+    Lehmer code: from the last draw backwards, each draw increments the later ones that are not
+    below it, in `count` vector operations.
 
     Args:
-        key: random key.
-        count: how many.
-        population: size of the range; may be traced, at least `count` more than the
-            excluded.
-        excluded: distinct values never drawn.
+        key: Random key.
+        count: Number of integers.
+        population: Size of the range, which may be traced; at least `count` plus the number of
+            excluded values.
+        excluded: Distinct values that are never drawn.
     """
-    if count == 0:  # no loop body can index an empty array, though it never runs
+    if count == 0:  # the loop body, though never run, cannot index an empty array
         return jnp.zeros(0, jnp.int32)
     taken = 0 if excluded is None else excluded.shape[0]
     left = population - taken - jnp.arange(count)
     draws = jax.random.randint(key, (count,), 0, jnp.maximum(left, 1))
     index = jnp.arange(count)
 
-    def decode(step, values):
+    def decode(step: Array, values: Array) -> Array:
         i = count - 1 - step
         return values + ((index > i) & (values >= values[i]))
 

@@ -1,6 +1,6 @@
-"""What accuracy costs no recall: heuristics against which a model is read.
+"""Floors of recall tasks: accuracies of heuristics that need no recall.
 
-A model at a floor has learned the statistics of the documents, not the association.
+A model whose accuracy is at a floor may have learned the statistics of the documents alone.
 """
 
 import functools
@@ -8,24 +8,24 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from mecheval_jax.array_types import Array
 from mecheval_jax.tasks.base import Batch
 
 
 def recall_floors(batch: Batch, answers: range) -> dict[str, float]:
-    """Floors of a task whose answer is one token of a class that the document contains.
+    """Floors of a task whose answer is a token of one class that occurs in the document.
 
-    What a heuristic sees of a document is what stands before the divider, or before the
-    query where there is none.
+    A heuristic reads the tokens before the divider, or before the query if there is none.
 
     Args:
-        batch: sampled documents.
-        answers: ids of the class.
+        batch: Sampled documents.
+        answers: Ids of the class of the answers.
 
     Returns:
-        ``uniform``: a uniform token of the class; ``in_document``: a uniform one among
-        those that the document has, repeated as often as it has them; ``first`` and
-        ``last``: the document's first or last of them; ``majority``: the commonest answer;
-        ``best``: the highest of these.
+        Accuracies, 0 to 1, by heuristic. ``uniform``: a uniform token of the class;
+        ``in_document``: a uniform occurrence of a token of the class in the document;
+        ``first`` and ``last``: its first or last such token; ``majority``: the commonest
+        answer of the batch; ``best``: the highest of these.
     """
     measured = _measure(batch, answers)
     floors = {"uniform": 1 / len(answers)} | {name: float(x) for name, x in measured.items()}
@@ -33,9 +33,9 @@ def recall_floors(batch: Batch, answers: range) -> dict[str, float]:
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _measure(batch, answers):
+def _measure(batch: Batch, answers: range) -> dict[str, Array]:
     stop = batch.roles.get("divider", batch.query_positions)
-    # An absent query has no divider; it sees one token and counts nothing.
+    # An absent query has no divider; reading one token is harmless, as its weight is 0.
     stop = jnp.maximum(stop, 1)
     index = jnp.arange(batch.tokens.shape[1])[None]
     is_answer = (batch.tokens >= answers.start) & (batch.tokens < answers.stop)
@@ -45,10 +45,10 @@ def _measure(batch, answers):
     same = batch.tokens[:, None] == batch.targets[..., None]
     repeated = (before & same).sum(axis=-1)
 
-    def at(values, positions):
+    def at(values: Array, positions: Array) -> Array:
         return jnp.take_along_axis(values, positions, axis=1)
 
-    def mean(values):
+    def mean(values: Array) -> Array:
         return (values * batch.weights).sum() / batch.weights.sum()
 
     first = jnp.argmax(is_answer, axis=1)[:, None]

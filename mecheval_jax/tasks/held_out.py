@@ -1,7 +1,7 @@
-"""Pairs that are kept out of training, by a hash.
+"""Cells (key, value) that are held out of training, chosen by a hash.
 
-Each cell (key, value) is held out with a fixed probability, by a function of the task's
-seed alone: all runs agree on the cells, and no table is stored.
+Whether a cell is held out is a function of the cell and the task's seed alone, so all runs agree
+without a stored table.
 """
 
 import jax
@@ -11,11 +11,11 @@ import numpy as np
 from mecheval_jax.array_types import Array, Bool, Int, Key, Shaped
 
 AnyArray = Array | np.ndarray
-"""The hash is the same function of arrays on the device and on the host."""
+"""Array on the device or on the host; the hash is the same function of both."""
 
 
 def mix(x: Shaped[AnyArray, "..."]) -> Shaped[AnyArray, "..."]:
-    """A bijection of uint32 that scatters its input (the finalizer "lowbias32" of C. Wellons)."""
+    """Hash uint32 numbers by a bijection, the finalizer "lowbias32" of C. Wellons."""
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         x = (x ^ (x >> shift)) * np.uint32(factor)
     return x ^ (x >> 16)
@@ -24,7 +24,7 @@ def mix(x: Shaped[AnyArray, "..."]) -> Shaped[AnyArray, "..."]:
 def cells(
     seed: int, keys: Int[AnyArray, "*shape"], values: Int[AnyArray, "*shape"]
 ) -> Shaped[AnyArray, "*shape"]:
-    """The hash of each cell, uniform on uint32."""
+    """Hash of each cell, uniform on uint32."""
     salted = mix(keys.astype(jnp.uint32) + np.uint32((seed * 0x9E3779B9) & 0xFFFFFFFF))
     return mix(salted ^ mix(values.astype(jnp.uint32) + np.uint32(0x85EBCA6B)))
 
@@ -32,14 +32,14 @@ def cells(
 def is_held_out(
     seed: int, fraction: float, keys: Int[AnyArray, "*shape"], values: Int[AnyArray, "*shape"]
 ) -> Bool[AnyArray, "*shape"]:
-    """Whether cells are held out; `fraction` of all are."""
+    """Whether each cell is held out, as a share `fraction` of all cells is."""
     return cells(seed, keys, values) < np.uint32(min(fraction * 2.0**32, 2.0**32 - 1))
 
 
 def choose_uniformly(key: Key, allowed: Bool[Array, " values"]) -> Int[Array, ""]:
-    """A uniform index among the allowed ones: each gets a hashed priority, the highest wins.
+    """A uniform index among the allowed ones: the one with the highest hashed priority.
 
-    One random word and a hash per value instead of a random word per value.
+    This needs one random word and a hash per value, not a random word per value.
     """
     salt = jax.random.bits(key, dtype=jnp.uint32)
     priority = mix(mix(jnp.arange(allowed.shape[0], dtype=jnp.uint32) + salt) ^ salt)

@@ -1,12 +1,13 @@
-"""Documents of different lengths, without padding, on the host.
+"""Documents of different lengths, packed without padding, on the host.
 
-A task whose sampling is no compiled program draws its documents packed. A batch of them is only
-as long as the bucket of its longest document: lengths are powers of two (and the limit of the
-task), so that a program is compiled once a bucket and a short document never pays for the limit.
+Tasks whose sampling is not a compiled program draw packed documents. A batch of them is padded
+to the bucket of its longest document. Buckets are powers of two and the length limit of the
+task, so that programs are compiled once per bucket and short documents are computed in short
+programs.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,10 +18,11 @@ from mecheval_jax.array_types import Int, Key
 from mecheval_jax.tasks.base import PAD, Batch, SelfContained
 
 SMALLEST_BUCKET = 16
+"""Length of the smallest bucket, in tokens."""
 
 
 def bucket(length: int, limit: int) -> int:
-    """The length to which a document is padded: the next power of two, at most `limit`."""
+    """Length to which a document is padded: the next power of two, at most `limit`."""
     width = SMALLEST_BUCKET
     while width < length:
         width *= 2
@@ -29,13 +31,13 @@ def bucket(length: int, limit: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """Documents laid end to end; fields as those of `Batch`, but on the host.
+    """Concatenated documents on the host; the fields mean what they mean in `Batch`.
 
     Attributes:
-        tokens: of all documents.
-        starts: where each document begins, and the end of the last.
-        query_positions, targets, weights: one row a document.
-        roles: likewise, by name.
+        tokens: Tokens of all documents.
+        starts: Index of the first token of each document, then the number of all tokens.
+        query_positions, targets, weights: One row per document.
+        roles: Positions by role, one row per document.
     """
 
     tokens: Int[np.ndarray, " tokens"]
@@ -51,36 +53,34 @@ class Packed:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each document."""
+        """Number of tokens of each document."""
         return np.diff(self.starts)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the documents take."""
+        """Size of all arrays in bytes."""
         rows = (self.query_positions, self.targets, self.weights, *self.roles.values())
         return sum(array.nbytes for array in (self.tokens, self.starts, *rows))
 
     def __getitem__(self, chosen: slice) -> "Packed":
-        """A run of documents; nothing is copied."""
+        """Consecutive documents, as views."""
         first, stop, _ = chosen.indices(len(self))
         starts = self.starts[first : stop + 1]
-        rows = slice(first, stop)
-        return Packed(
-            tokens=self.tokens[starts[0] : starts[-1]],
-            starts=starts - starts[0],
-            query_positions=self.query_positions[rows],
-            targets=self.targets[rows],
-            weights=self.weights[rows],
-            roles={name: positions[rows] for name, positions in self.roles.items()},
+        return self._chosen(
+            slice(first, stop), self.tokens[starts[0] : starts[-1]], starts - starts[0]
         )
 
     def take(self, rows: Int[np.ndarray, " chosen"]) -> "Packed":
-        """Documents by number, in the order of `rows`, repeated where it repeats."""
+        """Documents by number, in the order of `rows` and as often as `rows` has them."""
         lengths = self.lengths[rows]
         starts = np.concatenate([[0], lengths.cumsum()])
         shift = np.repeat(self.starts[rows] - starts[:-1], lengths)
+        return self._chosen(rows, self.tokens[np.arange(starts[-1]) + shift], starts)
+
+    def _chosen(self, rows: slice | np.ndarray, tokens: np.ndarray, starts: np.ndarray) -> "Packed":
+        """Some rows of the documents, with the tokens of these documents."""
         return Packed(
-            tokens=self.tokens[np.arange(starts[-1]) + shift],
+            tokens=tokens,
             starts=starts,
             query_positions=self.query_positions[rows],
             targets=self.targets[rows],
@@ -89,20 +89,20 @@ class Packed:
         )
 
     def batch(self, limit: int) -> Batch:
-        """The documents padded to the bucket of the longest, on the device.
+        """The documents on the device, padded to the bucket of the longest.
 
         Args:
-            limit: the task's longest document, beyond which no bucket goes.
+            limit: Length of the longest bucket, in tokens.
         """
         return Batch(**jax.tree.map(jnp.asarray, self.padded(bucket(self.longest, limit))))
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest document."""
+        """Number of tokens of the longest document."""
         return int(self.lengths.max())
 
     def padded(self, width: int) -> dict[str, Any]:
-        """The fields of a `Batch` whose documents are `width` long, on the host."""
+        """Fields of a `Batch` whose documents are padded to `width` tokens, on the host."""
         lengths = self.lengths
         tokens = np.full((len(self), width), PAD, np.int32)
         tokens[np.arange(width)[None] < lengths[:, None]] = self.tokens
@@ -117,11 +117,11 @@ class Packed:
 
 
 def concatenate(parts: Sequence[Packed]) -> Packed:
-    """The documents of several, in order."""
+    """All documents of several parts, in order."""
     tokens = np.concatenate([part.tokens for part in parts])
     starts = np.concatenate([[0], *(part.lengths for part in parts)]).cumsum()
 
-    def rows(read) -> Any:
+    def rows(read: Callable[[Packed], np.ndarray]) -> np.ndarray:
         return np.concatenate([read(part) for part in parts])
 
     return Packed(
@@ -135,31 +135,31 @@ def concatenate(parts: Sequence[Packed]) -> Packed:
 
 
 def generator(key: Key) -> np.random.Generator:
-    """NumPy's random numbers as a pure function of a jax key."""
+    """A NumPy generator, seeded by a jax key."""
     return np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
 
 
 class HostTask(SelfContained):
-    """Base of a task that draws its documents packed: `draw` is what it adds."""
+    """Base of tasks that draw packed documents on the host; a subclass implements `draw`."""
 
     traceable = False
 
     def draw(self, key: Key, count: int, split: str) -> Packed:
-        """So many documents of a split."""
+        """Draw `count` documents of a split."""
         raise NotImplementedError
 
     def draw_lane(self, key: Key, count: int, split: str, lane: int, lanes: int) -> Packed:
-        """One of the equal parts of `count` documents, which may be drawn in different places.
+        """Draw one of several equal parts of `count` documents, so that hosts can share the work.
 
         Args:
-            key: of all the documents.
-            count: documents of all parts, a multiple of `lanes`.
-            split: whose documents.
-            lane: number of the part, from 0.
-            lanes: how many parts there are.
+            key: Random key of all parts.
+            count: Number of documents of all parts together, a multiple of `lanes`.
+            split: Split of the documents.
+            lane: Index of the part, from 0.
+            lanes: Number of parts.
         """
         return self.draw(jax.random.fold_in(key, lane), count // lanes, split)
 
     def sample(self, key: Key, batch_size: int, split: str = "train") -> Batch:
-        """Documents of a split, as long as the bucket of the longest. Not traceable."""
+        """A batch of documents of a split, padded to a bucket. Not traceable."""
         return self.draw(key, batch_size, split).batch(self.max_length)

@@ -1,22 +1,22 @@
-"""Floors of packed documents: what is right by statistics or copying, fitted on train documents.
+"""Floors of packed documents: accuracies of guesses by copying or by counting.
 
-Each is a guess at the answer to every query, a function of no more than
+The guesses at the answer to a query, and all that each depends on:
 
     copy_next           the token after the last occurrence of the asked token
     copy_previous       the token before it
-    copy_query          the asked token
+    copy_query          the asked token itself
     copy_last           the last token that can be an answer
-    copy_first          the first one
-    majority            nothing: the commonest answer
-    per_query_majority  the asked token: the commonest answer to it
-    bigram              the asked token: its commonest successor that can be an answer
-    in_document         which answers the document has: one of their occurrences, uniform
-    by_type             where a token tells the type of a query: for each type the guess that does
+    copy_first          the first token that can be an answer
+    majority            the commonest answer
+    per_query_majority  the commonest answer to the asked token
+    bigram              the commonest successor of the asked token that can be an answer
+    in_document         a uniform occurrence in the document of a token that can be an answer
+    by_type             if a token tells the type of a query: for each type, the guess that is
                         best on train documents
 
-What is commonest is counted in train documents, and accuracies in the documents that are judged.
-Copies look at what comes before the divider, or before the query in a document without one. A
-guess that a document does not allow is wrong.
+Counts are taken over train documents, accuracies over the documents that are judged. Copies read
+the tokens before the divider, or before the query if there is none. If a document does not
+contain what a guess needs, the guess counts as wrong.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ NONE = -1
 """No guess; no token has this id."""
 
 TYPE = "query_type"
-"""The role of a token that tells the type of the query."""
+"""Role of the token that tells the type of the query."""
 
 Guesses = Int[np.ndarray, "documents queries"]
 
@@ -36,17 +36,16 @@ Guesses = Int[np.ndarray, "documents queries"]
 def packed_floors(
     train: Packed, documents: Packed, answers: Int[np.ndarray, " answers"] | None = None
 ) -> dict[str, float]:
-    """Accuracies, each between 0 and 1, of all guesses but the uniform one.
+    """Accuracies, 0 to 1, of all guesses but ``in_document``.
 
     Args:
-        train: what is counted to fit them.
-        documents: whose queries are answered; those of weight 0 do not count.
-        answers: tokens that can be an answer; those of train documents if None.
+        train: Train documents, in which answers and successors are counted.
+        documents: Documents whose queries are guessed; queries of weight 0 do not count.
+        answers: Tokens that can be an answer; the answers in `train` if None.
 
     Returns:
-        ``copy_next``, ``copy_previous``, ``copy_query``, ``copy_last``, ``copy_first``,
-        ``majority``, ``per_query_majority``, ``bigram``, with types of queries ``by_type``, and
-        ``best``, the highest of these.
+        Accuracies by the names above, ``by_type`` only if queries have types, and ``best``, the
+        highest of them.
     """
     answers = answer_class(train) if answers is None else answers
     guesses = guess(train, documents, answers)
@@ -59,7 +58,7 @@ def packed_floors(
 def guess(
     train: Packed, documents: Packed, answers: Int[np.ndarray, " answers"]
 ) -> dict[str, Guesses]:
-    """All guesses that do not depend on the type of the query."""
+    """All guesses that do not depend on the type of the query, by name."""
     return {
         "copy_next": copy_beside(documents, 1),
         "copy_previous": copy_beside(documents, -1),
@@ -73,14 +72,14 @@ def guess(
 
 
 def _by_type(train: Packed, documents: Packed, answers: np.ndarray) -> float:
-    """Accuracy of the guess that suits each type of query."""
+    """Accuracy of taking, for each type of query, the guess that is best in training."""
     right, kinds, of_train = 0.0, _types(documents), _types(train)
     for kind in np.unique(kinds):
         judged, known = (
             packed.take(np.flatnonzero(types == kind))
             for packed, types in ((documents, kinds), (train, of_train))
         )
-        # Half of the train documents choose between guesses that are fitted to the other half.
+        # The guess is chosen on half of the train documents, after fitting to the other half.
         fitted, choosing = known[: len(known) // 2], known[len(known) // 2 :]
         if not len(fitted):
             continue
@@ -91,28 +90,28 @@ def _by_type(train: Packed, documents: Packed, answers: np.ndarray) -> float:
 
 
 def _types(documents: Packed) -> Int[np.ndarray, " documents"]:
-    """The token that tells the type of each document's first query."""
+    """Token that tells the type of each document's first query."""
     return documents.tokens[documents.starts[:-1] + documents.roles[TYPE][:, 0]]
 
 
 def accuracy(guesses: Guesses, documents: Packed) -> float:
-    """Share of the queries, by weight, whose answer is guessed."""
+    """Share of the queries, by weight, whose answer is guessed right."""
     return _mean(guesses == documents.targets, documents)
 
 
 def _mean(scores: np.ndarray, documents: Packed) -> float:
-    """Mean over queries by weight, in double precision: counts stay exact."""
+    """Weighted mean over queries, in float64 so that counts stay exact."""
     weights = documents.weights.astype(np.float64)
     return float((scores * weights).sum() / weights.sum())
 
 
 def answer_class(train: Packed) -> Int[np.ndarray, " answers"]:
-    """The tokens that are an answer somewhere, in order."""
+    """Tokens that answer some train query, in rising order."""
     return np.unique(train.targets[train.weights > 0])
 
 
 def copy_beside(documents: Packed, distance: int) -> Guesses:
-    """The token so far after the last occurrence of the asked token."""
+    """Guess the token `distance` places after the last occurrence of the asked token."""
     positions = _last_occurrence(documents, asked(documents))
     beside = positions + distance
     inside = (positions >= 0) & (beside >= documents.starts[:-1, None])
@@ -121,7 +120,7 @@ def copy_beside(documents: Packed, distance: int) -> Guesses:
 
 
 def copy_last(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesses:
-    """The last token that can be an answer."""
+    """Guess the last token that can be an answer."""
     index = np.arange(len(documents.tokens))
     last = np.maximum.accumulate(np.where(np.isin(documents.tokens, answers), index, NONE))
     position = last[_ends(documents) - 1]
@@ -129,7 +128,7 @@ def copy_last(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesse
 
 
 def copy_first(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesses:
-    """The first token that can be an answer."""
+    """Guess the first token that can be an answer."""
     size = len(documents.tokens)
     places = np.where(np.isin(documents.tokens, answers), np.arange(size), size)
     first = np.minimum.accumulate(places[::-1])[::-1][documents.starts[:-1, None]]
@@ -137,22 +136,22 @@ def copy_first(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guess
 
 
 def majority(train: Packed, documents: Packed) -> Guesses:
-    """The commonest answer."""
+    """Guess the commonest answer of the train documents."""
     tokens, counts = np.unique(train.targets[train.weights > 0], return_counts=True)
     return np.full(documents.targets.shape, tokens[counts.argmax()])
 
 
 def per_query_majority(train: Packed, documents: Packed) -> Guesses:
-    """The commonest answer to the asked token; to one that was never asked, the commonest."""
+    """Guess the commonest answer to the asked token, or to all if it was never asked."""
     counts = train.weights > 0
     guesses = _commonest(asked(train)[counts], train.targets[counts], asked(documents))
     return np.where(guesses == NONE, majority(train, documents), guesses)
 
 
 def bigram(train: Packed, documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesses:
-    """The commonest successor of the asked token that can be an answer.
+    """Guess the commonest successor of the asked token that can be an answer.
 
-    Successors are counted before the divider (in all of a document without one).
+    Successors are counted before the divider, or in the whole document if there is none.
     """
     inside = np.ones(len(train.tokens), bool)
     if "divider" in train.roles:
@@ -166,7 +165,7 @@ def bigram(train: Packed, documents: Packed, answers: Int[np.ndarray, " answers"
 
 
 def in_document(documents: Packed, answers: Int[np.ndarray, " answers"]) -> float:
-    """Accuracy of one of the document's tokens that can be an answer, each as likely."""
+    """Expected accuracy of a uniform occurrence of a token that can be an answer."""
     is_answer = np.isin(documents.tokens, answers)
     before = np.concatenate([[0], np.cumsum(is_answer)])
     ends, starts = _ends(documents), documents.starts[:-1, None]
@@ -178,14 +177,14 @@ def in_document(documents: Packed, answers: Int[np.ndarray, " answers"]) -> floa
 
 
 def asked(documents: Packed) -> Guesses:
-    """The token that each query asks about: that of the role ``query``."""
+    """Token that each query asks about, at the role ``query`` or else where it is answered."""
     positions = documents.roles.get("query", documents.query_positions)
-    # Places that are not used may hold no position.
+    # Unused places may be `ABSENT`.
     return documents.tokens[documents.starts[:-1, None] + np.maximum(positions, 0)]
 
 
 def _ends(documents: Packed) -> Int[np.ndarray, "documents queries"]:
-    """Where, among all tokens, what a copy looks at ends: at the divider, or at the query."""
+    """Index, among all tokens, of the end of what copies read: the divider or the query."""
     queries = documents.roles.get("query", documents.query_positions)
     ends = np.broadcast_to(documents.roles.get("divider", queries), queries.shape)
     ends = np.where(ends < 0, queries, ends)
@@ -196,12 +195,12 @@ def _positions_in_document(documents: Packed) -> Int[np.ndarray, " tokens"]:
     return np.arange(len(documents.tokens)) - np.repeat(documents.starts[:-1], documents.lengths)
 
 
-def _sorted_by_token(documents: Packed, wanted: Guesses):
-    """A sorted number for each token, by document, then token, then place.
+def _sorted_by_token(documents: Packed, wanted: Guesses) -> tuple[np.ndarray, np.ndarray]:
+    """Sort keys of all tokens, ordered by document, then token, then place.
 
     Returns:
-        The numbers; and for each wanted token the one that it would have at place 0, to which
-        a place among all tokens can be added.
+        The sorted keys, int64; and the key of each wanted token at place 0, to which a place
+        among all tokens can be added.
     """
     places = np.int64(len(documents.tokens) + 1)
     vocabulary = np.int64(max(documents.tokens.max(initial=0), wanted.max(initial=0)) + 1)
@@ -212,7 +211,7 @@ def _sorted_by_token(documents: Packed, wanted: Guesses):
 
 
 def _last_occurrence(documents: Packed, wanted: Guesses) -> Guesses:
-    """Where, among all tokens, a wanted token stands last before the end; `NONE` if nowhere."""
+    """Index, among all tokens, of the last occurrence of each wanted token; `NONE` if none."""
     keys, first = _sorted_by_token(documents, wanted)
     found = keys[np.maximum(np.searchsorted(keys, first + _ends(documents)) - 1, 0)]
     positions = found - first
@@ -220,10 +219,10 @@ def _last_occurrence(documents: Packed, wanted: Guesses) -> Guesses:
 
 
 def _commonest(given: np.ndarray, following: np.ndarray, wanted: Guesses) -> Guesses:
-    """What most often followed each wanted token; `NONE` after one that was never given."""
+    """The commonest follower of each wanted token; `NONE` for a token that was never given."""
     pairs, counts = np.unique(np.stack([given, following]), axis=1, return_counts=True)
     size = int(max(given.max(initial=0), wanted.max(initial=0))) + 1
     table = np.full(size, NONE, np.int64)
-    order = np.lexsort((-pairs[1], counts))  # the last that is written wins: of equals the lowest
+    order = np.lexsort((-pairs[1], counts))  # the last write wins: of ties the lowest
     table[pairs[0][order]] = pairs[1][order]
     return table[wanted]

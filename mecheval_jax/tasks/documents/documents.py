@@ -1,19 +1,18 @@
-"""The user's own documents, from a file of JSON lines (`tasks.documents.line` has the format).
+"""A user's own documents, in a file of JSON lines (see `tasks.documents.line` for the format).
 
     <bos> the document's tokens <eos>
 
-Each answer is predicted at the last token of its query; what follows the query in the document,
-such as the answer, is beyond what a causal model has read there. Ids: pad 0, bos 1, eos 2,
-unknown 3, then the symbols of the train documents and their answers.
+Each answer is predicted at the last token of its query. A causal model has not read what follows
+the query there, such as the answer. Ids: pad 0, bos 1, eos 2, unknown 3, then the symbols of the
+train documents and their answers.
 
-Roles: ``bos``, ``query``, ``answer`` (where it stands in the document after the query),
-``key``, ``value`` and every role that a line names, each `ABSENT` from queries without it. With
-``value`` there are also ``next_key`` and ``value+2``, the tokens after it; they are absent where
-they would fall on the key, on a named ``divider`` or on what comes after it, or on the query or
-what comes after it.
+Roles: ``bos``, ``query``, ``answer`` (if it occurs in the document after the query), ``key``,
+``value`` and every role that a line names, each `ABSENT` for queries without it. If queries have
+``value``, there are also ``next_key`` and ``value+2``, the tokens after it, absent if they would
+fall on the key, or not lie before the query and before a role ``divider``.
 
-A corruption (``key``, ``value``) can be asked for if every document's first query has the role.
-The other tokens of its class are those that stand at the role in train documents.
+The corruptions are ``key`` and ``value``, each available if the first query of every document has
+the role. The class of a role is the set of tokens that stand there in train documents.
 """
 
 import dataclasses
@@ -44,24 +43,26 @@ from mecheval_jax.tasks.packed_floors import answer_class, in_document, packed_f
 from mecheval_jax.tasks.synthetic.replacement import replace
 
 KEPT_TOKENS = 4_000_000
-"""A split of at most so many tokens is kept; documents of a larger one are read when drawn."""
+"""Greatest number of tokens of a split that is kept in memory; others are read when drawn."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Documents(HostTask):
-    """The task. The file is read and checked when it is made.
+    """The task, whose constructor reads and checks the file.
 
     Attributes:
-        path: of the file.
-        tokenizer: ``whitespace``, ``bytes``, ``ids`` for documents that are ids, or the path of
-            a Hugging Face ``tokenizer.json``.
-        first_answer_token: of an answer of several tokens the first is scored; otherwise such
-            an answer is an error.
-        dev, test: shares of the documents in these splits, by a hash of the document.
-        max_length: tokens that a document may have, with bos and eos; 0 for the longest one's.
-        value_is_answer: a ``value`` whose token is not the answer's is an error.
-        sha256: of the file, and of the tokenizer's where there is one; if given, the files must
-            be these.
+        path: Path of the file.
+        tokenizer: ``whitespace``, ``bytes``, ``ids`` for documents that consist of ids, or the
+            path of a Hugging Face ``tokenizer.json``.
+        first_answer_token: Whether the first token of a longer answer is scored; otherwise
+            answers of several tokens are errors.
+        dev, test: Shares of the documents in these splits, chosen by a hash of the document.
+        max_length: Greatest number of tokens of a document, with bos and eos; 0 for no limit.
+        value_is_answer: Whether the token at ``value`` must be the answer.
+        sha256: Expected hash of the file and, if it is one, the tokenizer's; filled in if empty.
+
+    Raises:
+        UserError: If a field is invalid, the file has bad lines, or the hash differs.
     """
 
     path: str
@@ -91,9 +92,17 @@ class Documents(HostTask):
                 f"{' or '.join(map(str, files))} is not what it was for this config: sha256 is "
                 f"{found}, and task.sha256 is {self.sha256}"
             )
-        file = scanned(**(dataclasses.asdict(self) | {"sha256": found}))
-        # The file is no field: a field is what a config says. These two, once they are known,
-        # stand in a run's config.json, and whoever reads that checks them.
+        file = scanned(
+            self.path,
+            self.tokenizer,
+            (self.dev, self.test),
+            found,
+            first_answer_token=self.first_answer_token,
+            max_length=self.max_length,
+            value_is_answer=self.value_is_answer,
+        )
+        # `_file` is not a field, as fields are what a config sets. The other two are, so that a
+        # run's config.json records them and later readers check them.
         longest = int(file.lengths.max()) + 2
         for name, value in (
             ("_file", file),
@@ -109,19 +118,19 @@ class Documents(HostTask):
 
     @property
     def read_length(self) -> int:
-        """Tokens up to and with the last query of any document."""
+        """Number of tokens up to and including the last query of any document."""
         return 1 + self._file.last_query + 1
 
     @property
     def role_names(self) -> tuple[str, ...]:
-        """Names of the roles that some document has, and of those that come of them."""
+        """Names of the roles that some document has, and of those derived from them."""
         named = self._file.role_names
         derived = tuple(DERIVED) if "value" in named else ()
         return ("bos", *named, *derived, "query", "answer")
 
     @property
     def corruptions(self) -> tuple[str, ...]:
-        """Of key and value those that every first query has, and that have two tokens or more."""
+        """``key`` and ``value``, if all first queries have them and their class has two tokens."""
         return tuple(
             role
             for role in PAIR
@@ -134,7 +143,7 @@ class Documents(HostTask):
         return 1 / len(self._file.answers)
 
     def absent(self) -> dict[str, str]:
-        """Of key, value and what comes of them, those that first queries lack or all share."""
+        """Reasons for which ``key``, ``value`` or roles derived from them are missing, by role."""
         reasons = {}
         for role in PAIR:
             if role in self._file.without:
@@ -151,18 +160,18 @@ class Documents(HostTask):
         return {name: int((self._file.splits == i).sum()) for i, name in enumerate(SPLITS)}
 
     def draw(self, key: Key, count: int, split: str) -> Packed:
-        """Documents of a split, in random order.
+        """Draw documents of a split, without replacement.
 
-        None twice while the split has enough of them; beyond that, all of them in one random
-        order after another.
+        If `count` exceeds the size of the split, all documents are drawn in one random order
+        after another.
 
         Raises:
-            UserError: an unknown split, or an empty one.
+            UserError: If the split is unknown or empty.
         """
         return self.draw_lane(key, count, split, lane=0, lanes=1)
 
     def draw_lane(self, key: Key, count: int, split: str, lane: int, lanes: int) -> Packed:
-        """One part of the documents that `draw` would give; the others are not read."""
+        """One part of the documents of `draw`, without reading the others; see `HostTask`."""
         numbers = self._file.of_split(split)
         draws = generator(key)
         rounds = [draws.permutation(len(numbers)) for _ in range(-(-count // len(numbers)))]
@@ -178,6 +187,7 @@ class Documents(HostTask):
         return self._pack(self._file.read(self._file.of_split(split)))
 
     def _pack(self, documents: list[Document]) -> Packed:
+        """Documents as token ids and roles."""
         ids = [[BOS, *self._file.vocabulary.ids(d.symbols), EOS] for d in documents]
         shape = (len(documents), self._file.queries)
         positions, targets = np.zeros(shape, np.int32), np.full(shape, PAD, np.int32)
@@ -200,41 +210,42 @@ class Documents(HostTask):
         )
 
     def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
-        """The tokens with the one at `role` (of query 0) replaced by another of its class.
+        """Tokens with the one at `role` (of query 0) replaced by another of its class.
 
-        Uniform over the class without the original; it may be another token of the document.
-        Traceable.
+        The replacement is uniform over the class without the original, and may equal another
+        token of the document. Traceable.
 
         Raises:
-            UserError: a role that cannot be corrupted.
+            UserError: If the role cannot be corrupted.
         """
         choose("corruption", role, self.corruptions)
         return replace(key, batch.tokens, batch.roles[role][:, 0], self._class(role))
 
     @functools.cache  # noqa: B019 - a handful of frozen tasks live as long as the program
     def _class(self, role: str) -> np.ndarray:
-        """Ids of the tokens that stand at a role in train documents, in order."""
+        """Ids of the tokens that stand at a role in train documents, in rising order."""
         return np.sort(self._file.vocabulary.ids(self._file.classes[role])).astype(np.int32)
 
     def name_of(self, token: int) -> str:
-        """A token in words."""
+        """Name of a token."""
         symbol = self._file.vocabulary.symbol(token)
         if symbol is None:
             return NAMES[token]
         return self._file.line_format.tokenizer.name_of(symbol)
 
     def describe(self, batch: Batch, index: int) -> str:
-        """One document in words; the roles of its first query stand in brackets."""
+        """One document in words, with the roles of its first query in brackets."""
         return describe(batch, index, self.name_of)
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
-        """Numbers by which accuracy is sliced; see `tasks.base.query_properties`."""
+        """Properties by which accuracy is sliced; see `tasks.base.query_properties`."""
         return query_properties(batch)
 
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
-        """Accuracies of guessing, copying and counting; see `tasks.packed_floors`.
+        """Accuracies, 0 to 1, of guessing, copying and counting; see `tasks.packed_floors`.
 
-        Fitted on so many train documents and counted on so many of `split`, none twice.
+        They are fitted to at most `documents` train documents and measured on at most as many
+        of `split`, all different.
         """
         sizes = self.sizes()
         fit, judge = jax.random.split(key)
@@ -247,7 +258,7 @@ class Documents(HostTask):
 
 
 def _roles(question: Question) -> dict[str, int]:
-    """Positions of a question's roles, counted from bos; those that are absent are left out."""
+    """Positions of the roles of a query, counted from bos, without absent ones."""
     roles = dict(question.roles)
     if "value" in roles:
         limit = min(question.position, roles.get("divider", question.position))

@@ -1,7 +1,7 @@
-"""A file of documents, one a line, that has been checked; documents are read when drawn.
+"""A checked file of documents, one per line, whose documents are read when they are drawn.
 
-Of each document is kept where its line begins, how long it is and its split, 13 bytes, beside
-the vocabulary: a file may be larger than memory.
+In memory are the vocabulary and, for each document, the offset of its line, its length and its
+split, 13 bytes. A file may therefore be larger than memory.
 """
 
 import dataclasses
@@ -19,22 +19,22 @@ from mecheval_jax.tasks.documents.tokenizers import Symbol, Vocabulary
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DocumentFile:
-    """What a pass over a file leaves.
+    """A checked file: the result of `scan.scan`.
 
     Attributes:
-        path: of the file.
-        line_format: how its lines are read.
-        offsets: where each document's line begins.
-        lengths: tokens of each, without bos and eos.
-        splits: number of each one's split in `SPLITS`.
-        vocabulary: of the train documents and their answers.
-        queries: of the document with most.
-        last_query: the last position of a query, without bos.
-        role_names: key, value and the named roles that some query has, in order.
-        without: the first line whose first query lacks the role, by those of key and value
-            that not all first queries have.
-        answers: symbols that answer a train query.
-        classes: for key and value, the symbols that stand there in train documents.
+        path: Path of the file.
+        line_format: Reader of its lines.
+        offsets: Offset of the line of each document, in bytes.
+        lengths: Number of tokens of each document, without bos and eos.
+        splits: Index in `SPLITS` of the split of each document.
+        vocabulary: Vocabulary of the train documents and their answers.
+        queries: Greatest number of queries of a document.
+        last_query: Last position of any query, bos not counted.
+        role_names: ``key``, ``value`` and named roles that some query has, in this order.
+        without: Number of the first line whose first query lacks ``key`` or ``value``, by role;
+            a role that no first query lacks is left out.
+        answers: Symbols that answer some train query.
+        classes: Symbols that stand at ``key`` and ``value`` in train documents, by role.
     """
 
     path: pathlib.Path
@@ -54,7 +54,7 @@ class DocumentFile:
         """Numbers of the documents of a split.
 
         Raises:
-            UserError: an unknown split, or one without documents.
+            UserError: If the split is unknown or has no documents.
         """
         chosen = np.flatnonzero(self.splits == SPLITS.index(choose("split", split, SPLITS)))
         if not len(chosen):
@@ -62,10 +62,10 @@ class DocumentFile:
         return chosen
 
     def read(self, numbers: Int[np.ndarray, " chosen"]) -> list[Document]:
-        """Documents by number.
+        """Read documents by number.
 
         Raises:
-            UserError: the file is no longer what it was.
+            UserError: If the file has changed since it was scanned.
         """
         documents = []
         with open_file(self.path) as file:
@@ -82,7 +82,7 @@ class DocumentFile:
 
 
 def without_split(path: pathlib.Path, split: str, splits: Int[np.ndarray, " documents"]) -> str:
-    """What to say of a file that has no documents in a split."""
+    """Message about a file that has no documents in a split."""
     sizes = ", ".join(f"{name} {(splits == i).sum()}" for i, name in enumerate(SPLITS))
     return (
         f"{path} has no documents in split {split!r} ({sizes}): it needs more documents, or "

@@ -1,19 +1,18 @@
-"""One line of a document file: what it must hold, and where its roles stand.
+"""One line of a document file: its format, and the positions of its roles.
 
     {"text": "...", "queries": [{"query": [start, stop], "answer": [start, stop] or "...",
                                  "key": [start, stop], "value": [start, stop],
                                  "roles": {"name": [start, stop]}}]}
 
-with half-open spans of characters, or, of ids,
+with half-open spans of characters, or, for documents that consist of ids,
 
     {"tokens": [id, ...], "queries": [{"query": index, "answer": id, "key": index,
                                        "value": index, "roles": {"name": index}}]}
 
-``key``, ``value`` and ``roles`` may be left out. The whole document is read, and the answer is
-predicted at the last token of the query. A role stands at the last token of its span, by which
-a causal model has read all of it; but ``value`` stands at the first one where only the first
-token of answers is scored, since that is the token which is the answer. Other fields beside
-``queries`` are the user's own and are not looked at.
+``key``, ``value`` and ``roles`` are optional. The answer is predicted at the last token of the
+query. The position of a role is the last token of its span, where a causal model has read all of
+it. If only the first token of an answer is scored, the position of ``value`` is its first token,
+which is then the answer. Other fields of the object are the user's own and are ignored.
 """
 
 import dataclasses
@@ -34,13 +33,13 @@ from mecheval_jax.tasks.documents.spans import (
 from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Tokenizer
 
 PAIR = ("key", "value")
-"""Roles that stand in a query beside it and that must come before it."""
+"""Roles that are fields of a query and must come before it in the document."""
 
 DERIVED = {"next_key": 1, "value+2": 2}
-"""Roles by their distance from the value."""
+"""Distance in tokens from ``value`` of the roles that are derived from it."""
 
 RESERVED = ("bos", "query", "answer", *PAIR, *DERIVED)
-"""Names that no other role can have."""
+"""Names that a role of the user's own cannot have."""
 
 FIELDS = ("query", "answer", *PAIR, "roles")
 
@@ -48,10 +47,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadLine(UserError):
-    """What is wrong with a line.
+    """A line that is not in the format.
 
     Attributes:
-        reasons: each a sentence without its subject, the line.
+        reasons: All mistakes, each as a sentence without its subject, the line.
     """
 
     def __init__(self, reasons: list[str]):
@@ -61,13 +60,13 @@ class BadLine(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """One query of a document; positions count the document's own tokens.
+    """One query of a document; positions count its tokens without bos.
 
     Attributes:
-        position: where the answer is predicted.
-        answer: its symbol.
-        answer_position: where the answer stands in the document after the query, if it does.
-        roles: positions of key, value and the roles that the line names.
+        position: Position at which the answer is predicted.
+        answer: Symbol of the answer.
+        answer_position: Position of the answer after the query; None if it is not there.
+        roles: Positions of ``key``, ``value`` and the roles that the line names.
     """
 
     position: int
@@ -78,12 +77,12 @@ class Question:
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """A line that is as it should be.
+    """A document, read from a line.
 
     Attributes:
-        symbols: its tokens.
-        questions: at least one.
-        content: what the document is, whatever is asked: its text or its ids, as bytes.
+        symbols: Symbols of its tokens.
+        questions: Queries, at least one.
+        content: Text or ids of the document as bytes, which do not depend on the queries.
     """
 
     symbols: list[Symbol]
@@ -93,15 +92,15 @@ class Document:
 
 @dataclasses.dataclass(frozen=True)
 class LineFormat:
-    """How lines are read.
+    """Reader of lines.
 
     Attributes:
-        tokenizer: cuts the texts.
-        of_ids: lines hold ids, and positions count them.
-        first_answer_token: of an answer of several tokens the first is scored; otherwise such
-            an answer is an error.
-        max_length: tokens of the longest document, with bos and eos; 0 for no limit.
-        value_is_answer: a ``value`` whose token is not the answer's is an error.
+        tokenizer: Tokenizer of the texts.
+        of_ids: Whether documents consist of ids, and places are indices of tokens.
+        first_answer_token: Whether the first token of a longer answer is scored; otherwise
+            answers of several tokens are errors.
+        max_length: Greatest number of tokens of a document, with bos and eos; 0 for no limit.
+        value_is_answer: Whether the token at ``value`` must be the answer.
     """
 
     tokenizer: Tokenizer
@@ -114,7 +113,7 @@ class LineFormat:
         """The document of a line.
 
         Raises:
-            BadLine: with all that is wrong.
+            BadLine: If the line is not in the format; it lists all mistakes.
         """
         try:
             record = json.loads(line)
@@ -143,6 +142,7 @@ class LineFormat:
         return Document(symbols, questions, content)
 
     def _ids(self, record: dict[str, Any]) -> tuple[list[Symbol], Places, bytes]:
+        """Symbols, places and content of a document that consists of ids."""
         if "tokens" not in record:
             raise BadLine([f"has no field 'tokens', which tokenizer {IDS!r} reads"])
         ids = record["tokens"]
@@ -155,6 +155,7 @@ class LineFormat:
         return ids, TokenIndices(len(ids)), json.dumps(ids).encode()
 
     def _text(self, record: dict[str, Any]) -> tuple[list[Symbol], Places, bytes]:
+        """Symbols, places and content of a document that is a text."""
         if "text" not in record:
             hint = " (for 'tokens' take task.tokenizer 'ids')" if "tokens" in record else ""
             raise BadLine([f"has no field 'text'{hint}"])
@@ -170,12 +171,12 @@ class LineFormat:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text has a form in UTF-8; JSON can write halves of characters."""
+    """Whether a text can be encoded in UTF-8; JSON can hold single surrogates, which cannot."""
     return _SURROGATE.search(text) is None
 
 
 class _Asking:
-    """The reading of one query; what is wrong gathers in `reasons`."""
+    """The reading of one query, which collects all mistakes before it raises."""
 
     def __init__(self, form: LineFormat, symbols: list[Symbol], places: Places, record: Any):
         if not isinstance(record, dict):
@@ -184,7 +185,7 @@ class _Asking:
         self._reasons: list[str] = []
 
     def _try(self, read: Callable, *arguments: Any) -> Any:
-        """What a reading gives; None, and one more reason, where it finds a mistake."""
+        """Result of `read`; None if it raises UserError, whose message is kept as a reason."""
         try:
             return read(*arguments)
         except UserError as error:
@@ -195,7 +196,7 @@ class _Asking:
         """The query.
 
         Raises:
-            BadLine: with all that is wrong with it.
+            BadLine: If it is not in the format; it lists all mistakes.
         """
         record = self._record
         for name in record:
@@ -216,7 +217,7 @@ class _Asking:
         roles = {name: span.last for name, span in spans.items()}
         if self._form.first_answer_token and "value" in spans:
             roles["value"] = spans["value"].first
-        # Without a query the answer is read for its own mistakes.
+        # The answer is read even without a query, to find its own mistakes.
         position = roles.pop("query", -1)
         answer = self._try(self._answer, position) if "answer" in record else None
         if answer and self._form.value_is_answer and "value" in roles:
@@ -226,7 +227,7 @@ class _Asking:
         return Question(position, *answer, roles)
 
     def _named(self) -> dict[str, CharacterSpan]:
-        """The places of the roles that have names of the user's own."""
+        """Places of the roles that the line names, by name."""
         named = self._record.get("roles", {})
         if not isinstance(named, dict):
             self._reasons.append(f"roles are no JSON object: {named!r:.40}")
@@ -242,7 +243,7 @@ class _Asking:
         return spans
 
     def _check_order(self, spans: Mapping[str, CharacterSpan]) -> None:
-        """Key, value and query are apart, and the query is last."""
+        """Check that key, value and query do not overlap, and that the query comes last."""
         for one, other in itertools.combinations(spans.values(), 2):
             if one.overlaps(other):
                 self._reasons.append(f"{one.label} and {other.label} overlap")
@@ -250,7 +251,7 @@ class _Asking:
                 self._reasons.append(f"{other.label} comes after the {one.label}")
 
     def _check_value(self, value: Symbol, answer: Symbol) -> None:
-        """A model that copies the value must be right."""
+        """Check that the token at ``value`` is the answer, so that copying it is right."""
         if value == answer:
             return
         name_of, text = self._form.tokenizer.name_of, self._record["answer"]
@@ -265,7 +266,11 @@ class _Asking:
         )
 
     def _answer(self, query: int) -> tuple[Symbol, int | None]:
-        """The answer's (first) token, and where it stands after the query."""
+        """The first token of the answer, and its position after the query, None if not there.
+
+        Args:
+            query: Position of the query's last token.
+        """
         answer = self._record["answer"]
         symbols = self._symbols
         if self._form.of_ids:

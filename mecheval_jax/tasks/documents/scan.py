@@ -1,11 +1,10 @@
-"""The pass over a file of documents that checks every line before anything is computed.
+"""The pass over a file of documents that checks every line before training starts.
 
-All bad lines are reported together. What is kept of a good one is in `DocumentFile`.
+All bad lines are reported together. The result is a `DocumentFile`.
 
-The split of a document is a function of its content alone, its text or ids: with u =
-BLAKE2b(content) as a number of [0, 1) it is ``test`` where u < test, ``dev`` where u < test +
-dev, and ``train`` elsewhere. The order of lines does not matter, and a document that stands in a
-file twice is in one split.
+The split of a document is a function of its content alone, its text or ids. With u =
+BLAKE2b(content) as a number of [0, 1), it is ``test`` if u < test, else ``dev`` if u < test + dev,
+else ``train``. The order of lines does not matter, and copies of a document are in the same split.
 """
 
 import array
@@ -13,6 +12,7 @@ import functools
 import hashlib
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +24,10 @@ from mecheval_jax.tasks.documents.line import PAIR, BadLine, Document, LineForma
 from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Vocabulary, tokenizer_of
 
 SHOWN = 50
-"""Bad lines that a message lists with their reasons."""
+"""Greatest number of bad lines that a message lists with reasons."""
 
 RANGES = 200
-"""Ranges of further bad lines that it lists."""
+"""Greatest number of ranges of further bad lines that a message lists."""
 
 TRAIN = SPLITS.index("train")
 
@@ -36,13 +36,13 @@ def scan(path: pathlib.Path, line_format: LineFormat, shares: Mapping[str, float
     """Read and check a whole file.
 
     Args:
-        path: of the file; empty lines are passed over.
-        line_format: how lines are read.
-        shares: of the documents in ``dev`` and ``test``, the rest being ``train``.
+        path: Path of the file; empty lines are ignored.
+        line_format: Reader of lines.
+        shares: Shares of the documents in ``dev`` and ``test``; the rest are ``train``.
 
     Raises:
-        UserError: no such file, no documents in it, no train documents, or bad lines, with the
-            number and the reasons of each.
+        UserError: If the file cannot be read, has no documents or no train documents, or has
+            bad lines; the message has the number and the mistakes of each.
     """
     scanner = _Scanner(line_format, shares)
     offset = 0
@@ -56,29 +56,24 @@ def scan(path: pathlib.Path, line_format: LineFormat, shares: Mapping[str, float
 
 @functools.lru_cache(maxsize=4)
 def scanned(
-    path: str,
-    tokenizer: str,
-    first_answer_token: bool,
-    dev: float,
-    test: float,
-    max_length: int,
-    value_is_answer: bool,
-    sha256: str,
+    path: str, tokenizer: str, shares: tuple[float, float], sha256: str, **options: Any
 ) -> DocumentFile:
-    """`scan` by the fields of a task, which `tasks.documents.documents` explains.
+    """`scan`, cached: a file is read once for the same arguments and the same bytes.
 
-    A file is not read again where its bytes, of which `sha256` tells, and the fields are the
-    same.
+    Args:
+        path: Path of the file.
+        tokenizer: Name of the tokenizer, or path of a ``tokenizer.json``.
+        shares: Shares of the documents in ``dev`` and ``test``.
+        sha256: Hash of the files, which identifies their bytes.
+        **options: Other fields of `LineFormat`.
     """
-    del sha256  # for the cache alone
-    line_format = LineFormat(
-        tokenizer_of(tokenizer), tokenizer == IDS, first_answer_token, max_length, value_is_answer
-    )
-    return scan(pathlib.Path(path), line_format, {"dev": dev, "test": test})
+    del sha256  # a key of the cache only
+    line_format = LineFormat(tokenizer_of(tokenizer), tokenizer == IDS, **options)
+    return scan(pathlib.Path(path), line_format, dict(zip(("dev", "test"), shares, strict=True)))
 
 
 class _Scanner:
-    """The state of a pass."""
+    """Accumulator of a pass over the lines of a file."""
 
     def __init__(self, line_format: LineFormat, shares: Mapping[str, float]):
         self._format = line_format
@@ -87,7 +82,7 @@ class _Scanner:
         self._splits = array.array("b")
         self._symbols: set[Symbol] = set()
         self._answers: set[Symbol] = set()
-        # Lines of dev and test by an answer that no train document had so far.
+        # Lines of dev and test, by answers that no train document had so far.
         self._strange: dict[Symbol, array.array] = {}
         self._classes: dict[str, set[Symbol]] = {role: set() for role in PAIR}
         self._roles: set[str] = set()
@@ -97,7 +92,13 @@ class _Scanner:
         self._further = array.array("q")  # bad lines that are not shown
 
     def add(self, number: int, offset: int, line: bytes) -> None:
-        """One line."""
+        """Read one line.
+
+        Args:
+            number: Number of the line, from 1.
+            offset: Offset of the line in the file, in bytes.
+            line: Bytes of the line.
+        """
         try:
             document = self._format.read(line)
         except BadLine as error:
@@ -126,6 +127,7 @@ class _Scanner:
         return SPLITS.index("test" if u < test else "dev" if u < dev else "train")
 
     def _note_questions(self, number: int, document: Document) -> None:
+        """Record the roles, the number and the positions of a document's queries."""
         questions = document.questions
         for role in PAIR:
             if role not in questions[0].roles:
@@ -135,7 +137,7 @@ class _Scanner:
         self._last_query = max(self._last_query, *(q.position for q in questions), 0)
 
     def _fit(self, document: Document) -> None:
-        """Take what a train document has into the vocabulary and the classes."""
+        """Add a train document to the vocabulary and the classes."""
         self._symbols.update(document.symbols)
         for question in document.questions:
             self._symbols.add(question.answer)
@@ -145,12 +147,12 @@ class _Scanner:
                     symbols.add(document.symbols[question.roles[role]])
 
     def finish(self, path: pathlib.Path) -> DocumentFile:
-        """What the pass found, or what is wrong."""
+        """Result of the pass; UserError if lines are bad or train documents missing."""
         splits = np.array(self._splits, np.int8)
         if not len(splits) and not self._bad:
             raise UserError(f"{path} has no documents")
         has_train = bool((splits == TRAIN).any())
-        # Answers may be strange only because train lines are bad, or missing.
+        # If train lines are bad or missing, answers may be unknown for that reason alone.
         if has_train and not self._bad:
             self._note_strange_answers()
         if self._bad:
@@ -173,7 +175,7 @@ class _Scanner:
         )
 
     def _note_strange_answers(self) -> None:
-        """Lines whose answers no train document has are bad."""
+        """Record lines as bad whose answers occur in no train document."""
         strange: dict[int, list[str]] = {}
         for symbol, lines in self._strange.items():
             if symbol not in self._symbols:
@@ -192,7 +194,7 @@ class _Scanner:
         self._further.extend(numbers[SHOWN:])
 
     def _bad_lines(self, path: pathlib.Path) -> str:
-        """All bad lines in words."""
+        """Message that lists all bad lines."""
         count = len(self._bad) + len(self._further)
         plural = "s" if count > 1 else ""
         lines = [f"{path} has {count} bad line{plural}:"]
@@ -203,7 +205,7 @@ class _Scanner:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Increasing numbers in words: ``3-5, 9``; of very many ranges the first and the end."""
+    """Rising numbers as text, ``3-5, 9``; of more than `RANGES` ranges the first and the end."""
     ranges: list[list[int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""What the places that a document line names cover: characters of its text, or its tokens."""
+"""Places that a line of a document file names: spans of characters, or indices of tokens."""
 
 import dataclasses
 from bisect import bisect_left, bisect_right
@@ -10,12 +10,12 @@ from mecheval_jax.tasks.documents.tokenizers import Tokens
 
 @dataclasses.dataclass(frozen=True)
 class CharacterSpan:
-    """A place that is as it should be.
+    """A valid place.
 
     Attributes:
-        label: in words, for messages.
-        start, stop: as it was given, half open.
-        first, last: its tokens.
+        label: Name of the place in messages.
+        start, stop: Half-open span as given, of characters or of tokens.
+        first, last: Indices of its first and last token.
     """
 
     label: str
@@ -25,35 +25,43 @@ class CharacterSpan:
     last: int
 
     def overlaps(self, other: "CharacterSpan") -> bool:
-        """Whether two places share anything."""
+        """Whether two places share a character or a token."""
         return self.start < other.stop and other.start < self.stop
 
 
 @runtime_checkable
 class Places(Protocol):
-    """Finds the tokens of a place."""
+    """Reader of the places of one document."""
 
     def find(self, name: str, place: Any) -> CharacterSpan:
-        """The place that the field `name` gives.
+        """The tokens of a place.
+
+        Args:
+            name: Name of the field that gives the place, for messages.
+            place: JSON value of the field.
 
         Raises:
-            UserError: it is none of this document.
+            UserError: If it is not a place of this document.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class CharacterSpans:
-    """Places are half-open spans of characters, ``[start, stop]``; they must not cut a token.
+    """Reader of places that are half-open spans of characters, ``[start, stop]``.
 
-    A token may bring the white space round a word with it, which does not count as cut.
+    A span must not cut a token, except for white space at the ends of the token.
+
+    Attributes:
+        text: Text of the document.
+        tokens: Tokens of the text.
     """
 
     text: str
     tokens: Tokens
 
     def find(self, name: str, place: Any) -> CharacterSpan:
-        """All tokens that a span covers."""
+        """The tokens that a span covers."""
         if not isinstance(place, list) or len(place) != 2 or not all(map(is_whole, place)):
             raise UserError(f"{name} is no span [start, stop]: {place!r:.40}")
         start, stop = place
@@ -81,12 +89,16 @@ class CharacterSpans:
 
 @dataclasses.dataclass(frozen=True)
 class TokenIndices:
-    """Places are indices of tokens."""
+    """Reader of places that are indices of tokens.
+
+    Attributes:
+        size: Number of tokens of the document.
+    """
 
     size: int
 
     def find(self, name: str, place: Any) -> CharacterSpan:
-        """The token of an index."""
+        """The token at an index."""
         if not is_whole(place):
             raise UserError(f"{name} is no index of a token: {place!r:.40}")
         label = f"{name} {place}"
@@ -96,5 +108,5 @@ class TokenIndices:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value of JSON is a whole number; true and false are none."""
+    """Whether a JSON value is a whole number; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)

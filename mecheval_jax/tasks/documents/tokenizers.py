@@ -1,8 +1,8 @@
-"""From text to tokens with their places in it, and from tokens to ids.
+"""Tokenizers, which cut text into symbols, and vocabularies, which give symbols ids.
 
-A tokenizer gives symbols: words, bytes, or the pieces of a Hugging Face ``tokenizer.json``. The
-ids are a matter of the `Vocabulary`: pad 0, bos 1, eos 2, unknown 3, then the symbols of the
-training documents in order, so that no model has rows that nothing trains.
+Symbols are words, bytes, or the pieces of a Hugging Face ``tokenizer.json``. The ids of a
+`Vocabulary` are pad 0, bos 1, eos 2, unknown 3, then the symbols of the train documents in order,
+so that a model has no embeddings that are never trained.
 """
 
 import dataclasses
@@ -17,23 +17,22 @@ from mecheval_jax.tasks.base import EOS, SPECIAL
 Symbol = str | int
 
 UNKNOWN = EOS + 1
-"""Id of every symbol that no training document has."""
+"""Id of every symbol that occurs in no train document."""
 
 NAMES = (*SPECIAL, "<unk>")
-"""Names of the ids that are no symbol."""
+"""Names of the ids that stand for no symbol."""
 
 IDS = "ids"
-"""Stands for documents that are token ids already."""
+"""Name of the tokenizer of documents that consist of token ids."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tokens:
-    """A text in tokens.
+    """The tokens of a text.
 
     Attributes:
-        symbols: one a token.
-        starts, stops: characters of the text that each token covers, half open; neither ever
-            goes back.
+        symbols: Symbol of each token.
+        starts, stops: Half-open span of characters that each token covers; neither decreases.
     """
 
     symbols: Sequence[Symbol]
@@ -43,22 +42,22 @@ class Tokens:
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Cuts texts."""
+    """Interface of tokenizers."""
 
     def encode(self, text: str) -> Tokens:
-        """The tokens of a text, none added."""
+        """The tokens of a text, without special tokens."""
         ...
 
     def name_of(self, symbol: Symbol) -> str:
-        """A symbol in words."""
+        """A symbol as text, for people."""
         ...
 
 
 class Whitespace:
-    """Tokens are what stands between white space."""
+    """Tokenizer into words separated by white space."""
 
     def encode(self, text: str) -> Tokens:
-        """The words of a text, with the punctuation that is joined to them."""
+        """The words of a text, with adjacent punctuation."""
         words = list(re.finditer(r"\S+", text))
         return Tokens(
             [word.group() for word in words],
@@ -67,44 +66,50 @@ class Whitespace:
         )
 
     def name_of(self, symbol: Symbol) -> str:
-        """The word."""
+        """The word itself."""
         return str(symbol)
 
 
 class Bytes:
-    """Tokens are the bytes of the text in UTF-8."""
+    """Tokenizer into the bytes of the text in UTF-8."""
 
     def encode(self, text: str) -> Tokens:
-        """The bytes of a text; those of one character cover that character."""
+        """The bytes of a text; all bytes of a character cover that character."""
         places = [i for i, character in enumerate(text) for _ in character.encode()]
         return Tokens(list(text.encode()), places, [place + 1 for place in places])
 
     def name_of(self, symbol: Symbol) -> str:
-        """The character of a printable ASCII byte, the number of another."""
+        """The character of a printable ASCII byte, else its hexadecimal number."""
         byte = int(symbol)
         return chr(byte) if 0x20 < byte < 0x7F else f"\\x{byte:02x}"
 
 
 class Ids:
-    """For documents that are ids: there is no text to cut."""
+    """Tokenizer of documents that consist of ids and have no text."""
 
     def encode(self, text: str) -> Tokens:
-        """Refuse.
+        """Refuse any text.
 
         Raises:
-            UserError: always.
+            UserError: Always.
         """
         raise UserError(f"tokenizer {IDS!r} takes token ids, not the text {text!r}")
 
     def name_of(self, symbol: Symbol) -> str:
-        """The id, as it stands in the file."""
+        """The id, as in the file."""
         return str(symbol)
 
 
 class HuggingFace:
-    """The tokenizer of a ``tokenizer.json``, by the optional package ``tokenizers``.
+    """The tokenizer of a ``tokenizer.json``; needs the optional package ``tokenizers``.
 
-    No special tokens are added, nothing is truncated and nothing padded, whatever the file says.
+    Whatever the file says, no special tokens are added, and nothing is truncated or padded.
+
+    Args:
+        path: Path of the file.
+
+    Raises:
+        UserError: If the package is missing or the file cannot be read.
     """
 
     def __init__(self, path: str):
@@ -130,7 +135,7 @@ class HuggingFace:
         return Tokens(encoding.tokens, starts, stops)
 
     def name_of(self, symbol: Symbol) -> str:
-        """The piece, as the tokenizer writes it."""
+        """The piece, as the tokenizer spells it."""
         return str(symbol)
 
 
@@ -138,15 +143,15 @@ BUILT_IN: dict[str, type] = {IDS: Ids, "whitespace": Whitespace, "bytes": Bytes}
 
 
 def is_file(name: str) -> bool:
-    """Whether a tokenizer is named by a file."""
+    """Whether the name of a tokenizer is the path of a ``tokenizer.json``."""
     return name not in BUILT_IN and name.endswith(".json")
 
 
 def tokenizer_of(name: str) -> Tokenizer:
-    """The tokenizer of a name, or of the path of a ``tokenizer.json``.
+    """A tokenizer by its name, or by the path of a ``tokenizer.json``.
 
     Raises:
-        UserError: neither, or the package or the file is missing.
+        UserError: If the name is unknown, or the file or the package is missing.
     """
     if is_file(name):
         return HuggingFace(name)
@@ -154,10 +159,10 @@ def tokenizer_of(name: str) -> Tokenizer:
 
 
 class Vocabulary:
-    """Ids of symbols.
+    """A mapping between symbols and ids.
 
     Args:
-        symbols: all of them, of one type.
+        symbols: All symbols, of one type.
     """
 
     def __init__(self, symbols: Iterable[Symbol]):
@@ -166,13 +171,13 @@ class Vocabulary:
         self._ids = {symbol: first + i for i, symbol in enumerate(self._symbols)}
 
     def __len__(self) -> int:
-        """Number of ids, with those that are no symbol."""
+        """Number of ids, including those of `NAMES`."""
         return len(NAMES) + len(self._symbols)
 
     def ids(self, symbols: Iterable[Symbol]) -> list[int]:
-        """Ids of symbols; `UNKNOWN` for those that it does not have."""
+        """Ids of symbols; `UNKNOWN` for symbols outside the vocabulary."""
         return [self._ids.get(symbol, UNKNOWN) for symbol in symbols]
 
     def symbol(self, token: int) -> Symbol | None:
-        """The symbol of an id; None where it is no symbol."""
+        """The symbol of an id; None for the ids of `NAMES`."""
         return None if token < len(NAMES) else self._symbols[token - len(NAMES)]

@@ -1,17 +1,15 @@
-"""Associative recall (AR).
+"""Associative recall (AR), as in arXiv 2505.15105.
 
     <bos> k1 v1 k2 v2 ... kn vn <eos> query answer [query answer ...] <eos>
 
-Keys are drawn without replacement and values without replacement, independently; the
-answer to a key is the value after it. Ids: pad 0, bos 1, eos 2 (also the divider), then
-keys, values, fillers.
+Keys are drawn without replacement, and so are values, independently of the keys. The answer to a
+key is the value after it. Ids: pad 0, bos 1, eos 2 (also the divider), then keys, values, fillers.
 
-Roles go by function: ``key`` is the occurrence in the document of the item that is
-asked, ``value`` that of the answer (with `reverse`, where a value is asked, ``key`` is
-therefore a value token and ``value`` the key token before it). ``next_key`` is the token
-after ``value``, ``value+2`` the one after that, ``next_pair_key`` with fillers the key
-of the next pair. A role that would fall on the divider, the query or ``key`` is absent
-from that document.
+Roles are named by function: ``key`` is the occurrence before the divider of the item that is
+asked, ``value`` that of the answer. With `reverse` a value is asked, so ``key`` is a value token
+and ``value`` the key token before it. ``next_key`` is the token after ``value``, ``value+2`` the
+one after that and, with fillers, ``next_pair_key`` the key of the next pair. A role that would
+fall on the divider, the query or ``key`` is absent from that document.
 """
 
 import dataclasses
@@ -21,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Int, Key
+from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import UserError
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import (
@@ -42,21 +40,23 @@ ROLES = ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answ
 
 @dataclasses.dataclass(frozen=True)
 class AssociativeRecall(SyntheticTask):
-    """The task; the defaults are the study's "AR 32".
+    """The task; the defaults are "AR 32" of arXiv 2505.15105.
 
     Attributes:
-        pairs: key-value pairs of a document, at most.
-        min_pairs: at least; None for always `pairs`. The number is uniform between.
-        key_vocabulary: size of the class of keys.
-        value_vocabulary: size of the class of values.
-        reverse: ask for the key of a value.
-        filler: filler tokens between two pairs.
-        filler_vocabulary: size of the class of fillers.
-        queries: questions per document, about different pairs.
-        held_out: fraction of the (key, value) cells that training and dev never ask,
-            and test alone asks.
-        fresh_replacement: a corrupted token never is one that the document has.
-        seed: of the held-out cells.
+        pairs: Greatest number of key-value pairs of a document.
+        min_pairs: Smallest number of pairs; None for always `pairs`. The number is uniform
+            between the two.
+        key_vocabulary: Number of keys.
+        value_vocabulary: Number of values.
+        reverse: Whether values are asked, and their keys are the answers.
+        filler: Number of filler tokens between two pairs.
+        filler_vocabulary: Number of fillers.
+        queries: Number of queries per document, about different pairs.
+        held_out: Fraction of the (key, value) cells that only the test split asks, and that
+            train and dev never ask.
+        fresh_replacement: Whether the replacement of a corrupted token must not occur in the
+            document already.
+        seed: Seed of the held-out cells.
     """
 
     pairs: int = 16
@@ -72,7 +72,7 @@ class AssociativeRecall(SyntheticTask):
     seed: int = 0
 
     def __post_init__(self):
-        def require(valid, name, rule):
+        def require(valid: bool, name: str, rule: str) -> None:
             if not valid:
                 raise UserError(f"task.{name} is {getattr(self, name)}: {rule}")
 
@@ -104,7 +104,7 @@ class AssociativeRecall(SyntheticTask):
 
     @property
     def classes(self) -> dict[str, range]:
-        """Keys, values and fillers."""
+        """Ids of keys, values and fillers."""
         return consecutive(
             k=self.key_vocabulary,
             v=self.value_vocabulary,
@@ -127,23 +127,24 @@ class AssociativeRecall(SyntheticTask):
 
     @property
     def max_length(self) -> int:
-        """Length of the longest document."""
+        """Length in tokens of the longest document."""
         return self._divider(self.pairs) + 2 + 2 * self.queries
 
     @property
     def read_length(self) -> int:
-        """Tokens up to and with the last possible query."""
+        """Number of tokens up to and including the last possible query."""
         return self._divider(self.pairs) + 2 * self.queries
 
-    def _divider(self, pairs):
+    def _divider(self, pairs: int | Array) -> int | Array:
+        """Position of the divider after so many pairs."""
         return 1 + pairs * self._stride - self.filler
 
     @functools.cache  # noqa: B019 - a handful of frozen tasks live as long as the program
     def _eligible_keys(self, split: str) -> np.ndarray | None:
         """Keys that can be asked in a split; None for all.
 
-        A key needs as many eligible values as there are queries, since an earlier
-        query may have used one up.
+        A key needs as many eligible values as there are queries, since earlier queries may
+        have taken some.
         """
         if not self.held_out:
             return None
@@ -160,15 +161,15 @@ class AssociativeRecall(SyntheticTask):
             )
         return None if len(eligible) == self.key_vocabulary else eligible.astype(np.int32)
 
-    def _askable(self, split: str, key):
-        """Which values may be asked together with `key`."""
+    def _askable(self, split: str, key: Int[Array, ""]) -> Bool[Array, " values"]:
+        """Whether each value may be asked together with `key` in a split."""
         values = jnp.arange(self.value_vocabulary)
         forbidden = held_out.is_held_out(
             self.seed, self.held_out, jnp.broadcast_to(key, values.shape), values
         )
         return forbidden if split == "test" else ~forbidden
 
-    def _asked(self, key, split):
+    def _asked(self, key: Key, split: str) -> tuple[Int[Array, " queries"], Int[Array, " queries"]]:
         """Keys and values of the asked pairs, drawn before all others."""
         draw_keys, draw_values = jax.random.split(key)
         eligible = self._eligible_keys(split)
@@ -187,7 +188,7 @@ class AssociativeRecall(SyntheticTask):
         return keys, jnp.stack(values)
 
     def document(self, key: Key, split: str) -> Batch:
-        """One document: the asked pairs first, then the others around them."""
+        """One document; the asked pairs are drawn first, then the others."""
         asked, others, order, how_many, fill = jax.random.split(key, 5)
         fewest = self.pairs if self.min_pairs is None else self.min_pairs
         pairs = jax.random.randint(how_many, (), fewest, self.pairs + 1)
@@ -214,8 +215,17 @@ class AssociativeRecall(SyntheticTask):
         values = self.first_value + jnp.concatenate([asked_values, rest_values])[source]
         return self._lay_out(keys, values, pairs, slots, fill)
 
-    def _lay_out(self, keys, values, pairs, slots, key) -> Batch:
-        """Tokens and roles of a document from its pairs and the slots that are asked."""
+    def _lay_out(self, keys: Array, values: Array, pairs: Array, slots: Array, key: Key) -> Batch:
+        """Tokens and roles of a document.
+
+        Args:
+            keys: Token id of the key in each slot.
+            values: Token id of the value in each slot.
+            pairs: Number of slots that are used.
+            slots: Slots of the asked pairs.
+            key: Random key of the fillers.
+        """
+        # Pairs and fillers up to the divider, padding after it.
         body = jnp.stack([keys, values], axis=1)
         if self.filler:
             shape = (self.pairs, self.filler)
@@ -231,12 +241,14 @@ class AssociativeRecall(SyntheticTask):
         lengths = divider + 2 + 2 * self.queries
         tokens = jnp.where((index == divider) | (index == lengths - 1), EOS, tokens)
 
+        # Queries and answers after the divider.
         items, answers = (values, keys) if self.reverse else (keys, values)
         query = divider + 1 + 2 * jnp.arange(self.queries)
         for i in range(self.queries):
             tokens = jnp.where(index == query[i], items[slots[i]], tokens)
             tokens = jnp.where(index == query[i] + 1, answers[slots[i]], tokens)
 
+        # Roles of the asked pairs.
         first = 1 + slots * self._stride
         item, answer = (first + 1, first) if self.reverse else (first, first + 1)
         roles = {
@@ -261,6 +273,6 @@ class AssociativeRecall(SyntheticTask):
         )
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
-        """Length, distance from key to query, and number of pairs."""
+        """Length, distance from key to query, and number of pairs of the document."""
         divider = batch.roles["divider"]
         return super().properties(batch) | {"pairs": (divider - 1 + self.filler) // self._stride}

@@ -2,22 +2,21 @@
 
     <bos> k k v k v v v ... <eos> k k v <eos>
 
-A key has 1 to `key_tokens` tokens and a value 1 to `value_tokens`, each number as likely; where
-one ends and the other begins is told by the classes of their tokens. The keys of a document are
-distinct as sequences, so that a single token of a key need not tell it; values are drawn freely.
-One pair is asked.
+A key has 1 to `key_tokens` tokens and a value 1 to `value_tokens`, uniformly; the classes of the
+tokens tell where one ends and the other begins. The keys of a document are distinct as sequences
+but may share tokens; values are independent. One pair is asked.
 
-Every token of the answer is a query of its own, predicted from what stands before it: query 0 at
-the last token of the asked key, query j at the answer's token j - 1. Queries that a shorter
-answer has no token for have weight 0.
+Every token of the answer is a query of its own, predicted from the tokens before it: query 0 at
+the last token of the asked key, query j at token j - 1 of the answer. Queries beyond the end of
+the answer have weight 0.
 
 Ids: pad 0, bos 1, eos 2 (also the divider), then tokens of keys ``k``, of values ``v``.
 
-Roles: ``key`` is the last token of the key in the context, ``value`` the token there that is the
-answer of the query, ``next_key`` and ``value+2`` the two after it, absent from the divider on;
-``bos``, ``divider``, ``query``, ``answer`` (the token after the query).
+Roles: ``bos``, ``key`` (the last token of the asked key before the divider), ``value`` (the token
+of its value that answers the query), ``next_key`` and ``value+2`` (the two tokens after it, absent
+from the divider on), ``divider``, ``query``, ``answer`` (the token after the query).
 
-Chance is a uniform token of values.
+Chance is the accuracy of a uniform token of values.
 """
 
 import dataclasses
@@ -31,7 +30,7 @@ from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, Batch, following, sam
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
 
 MOST_KEYS = 2**31
-"""Keys are drawn by their number, an int32."""
+"""Bound of the number of keys, since a key is drawn as an int32 number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +38,11 @@ class FuzzyRecall(SyntheticTask):
     """The task.
 
     Attributes:
-        pairs: key-value pairs of a document.
-        key_tokens: tokens of a key, at most.
-        value_tokens: tokens of a value, at most.
-        key_vocabulary: size of the class of tokens of keys.
-        value_vocabulary: size of the class of tokens of values.
+        pairs: Number of key-value pairs of a document.
+        key_tokens: Greatest number of tokens of a key.
+        value_tokens: Greatest number of tokens of a value.
+        key_vocabulary: Number of different tokens of keys.
+        value_vocabulary: Number of different tokens of values.
     """
 
     pairs: int = 8
@@ -55,7 +54,7 @@ class FuzzyRecall(SyntheticTask):
     def __post_init__(self):
         require_at_least(self, "task", ("pairs", "key_tokens", "value_tokens"), 1)
         require_at_least(self, "task", ("value_vocabulary",), 2)
-        # The keys of one token must suffice for a document that has no others.
+        # All keys of a document may have one token, and must then be distinct.
         require_at_least(self, "task", ("key_vocabulary",), max(self.pairs, 2))
         if self.key_vocabulary**self.key_tokens >= MOST_KEYS:
             raise UserError(
@@ -66,7 +65,7 @@ class FuzzyRecall(SyntheticTask):
 
     @property
     def classes(self) -> dict[str, range]:
-        """Tokens of keys and of values."""
+        """Ids of tokens of keys and of values."""
         return consecutive(k=self.key_vocabulary, v=self.value_vocabulary)
 
     def class_of(self, role: str) -> range:
@@ -80,16 +79,16 @@ class FuzzyRecall(SyntheticTask):
 
     @property
     def max_length(self) -> int:
-        """Length of a document whose keys and values are the longest."""
+        """Length in tokens of a document whose keys and values are all of the greatest length."""
         return 3 + (self.pairs + 1) * (self.key_tokens + self.value_tokens)
 
     @property
     def read_length(self) -> int:
-        """Tokens up to and with the last possible query."""
+        """Number of tokens up to and including the last possible query."""
         return self.max_length - 2
 
-    def _keys(self, key, lengths):
-        """Tokens [pairs, key_tokens] of distinct keys of these lengths, each at its start."""
+    def _keys(self, key: Key, lengths: Int[Array, " pairs"]) -> Int[Array, "pairs key_tokens"]:
+        """Token ids of distinct keys; only the first `lengths` of each row count."""
         size, number = self.key_vocabulary, jnp.zeros(self.pairs, jnp.int32)
         for tokens in range(1, self.key_tokens + 1):
             drawn = sample_distinct(jax.random.fold_in(key, tokens), self.pairs, size**tokens)
@@ -98,8 +97,9 @@ class FuzzyRecall(SyntheticTask):
         return self.classes["k"].start + number[:, None] // digits[None] % size
 
     def document(self, key: Key, split: str) -> Batch:
-        """One document; all splits draw alike."""
+        """One document; all splits have the same distribution."""
         del split
+        # Keys and values of all pairs.
         asked, long_keys, long_values, draw_keys, draw_values = jax.random.split(key, 5)
         key_lengths, value_lengths = (
             jax.random.randint(draw, (self.pairs,), 1, most + 1)
@@ -109,7 +109,7 @@ class FuzzyRecall(SyntheticTask):
         shape = (self.pairs, self.value_tokens)
         keys = self._keys(draw_keys, key_lengths)
         values = jax.random.randint(draw_values, shape, ids.start, ids.stop)
-        # The asked pair once more, behind the divider, as if it were one pair more.
+        # The asked pair is repeated after the divider, as one more pair.
         number = jax.random.randint(asked, (), 0, self.pairs)
         again = jnp.append(jnp.arange(self.pairs), number)
         key_lengths, value_lengths = key_lengths[again], value_lengths[again]
@@ -117,6 +117,7 @@ class FuzzyRecall(SyntheticTask):
         first = 1 + jnp.cumsum(size) - size + (jnp.arange(self.pairs + 1) == self.pairs)
         divider, end = first[-1] - 1, first[-1] + size[-1]
 
+        # Tokens, written at their places.
         nowhere = self.max_length
         tokens = jnp.full(self.max_length, PAD).at[0].set(BOS).at[divider].set(EOS).at[end].set(EOS)
         for items, start, lengths in (
@@ -127,6 +128,7 @@ class FuzzyRecall(SyntheticTask):
             at = jnp.where(place < lengths[:, None], start[:, None] + place, nowhere)
             tokens = tokens.at[at].set(items[again], mode="drop")
 
+        # One query for each token of the answer, and its roles.
         place = jnp.arange(self.value_tokens)
         counts = place < value_lengths[-1]
         query = first[-1] + key_lengths[-1] - 1 + place
@@ -151,7 +153,7 @@ class FuzzyRecall(SyntheticTask):
         )
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
-        """Length, distance from key to query, number of the answer's token, answer's tokens."""
+        """Length, distance from key to query, index of the answer's token, number of them."""
         answer_tokens = batch.weights.sum(axis=1, keepdims=True).astype(jnp.int32)
         shape = batch.targets.shape
         return super().properties(batch) | {

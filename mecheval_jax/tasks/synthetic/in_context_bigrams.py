@@ -2,23 +2,24 @@
 
     <bos> w w w t a w w t a w w t
 
-Documents follow a table of bigrams that is the same for all: the next token is drawn from the row
-of the token before it. Only after a trigger ``t`` does each document have its own rule: for every
-trigger a successor ``w``, drawn anew for the document, which always follows it. The document ends
-in a trigger that occurred before; the answer is its successor in this document.
+All documents share a table of bigrams: the next token is drawn from the row of the token before
+it. Triggers ``t`` are the exception. Each document draws a successor ``w`` for every trigger, and
+this token follows the trigger wherever it occurs in the document. The document ends with a trigger
+that occurred before, the query; the answer is its successor in this document.
 
-A row of the table ~ Dirichlet(`concentration`) over triggers and tokens, and so is the
-distribution of the first token, all from the task's seed. So that the asked trigger occurs, it is
-put at a uniform place, or one token later where a trigger stands before that; and the last token
-before the query is no trigger.
+Each row of the table, and the distribution of the first token, is drawn from
+Dirichlet(`concentration`) over triggers and tokens with the task's seed. To make the asked trigger
+occur, it is put at a uniform place, or one token later if a trigger stands before that place. The
+last token before the query is never a trigger.
 
 Ids: pad 0, bos 1, eos 2 (not used), then triggers ``t``, tokens ``w``.
 
 Roles: ``bos``, ``key`` (the last occurrence of the asked trigger before the query), ``value`` (the
 token after it), ``next_key`` and ``value+2`` after that, absent from the query on, ``query``. A
-corruption replaces all occurrences of the asked trigger before the query, or all that follow it.
+corruption replaces all occurrences of the asked trigger before the query (``key``), or all tokens
+that follow them (``value``).
 
-Chance is a uniform token other than the triggers.
+Chance is the accuracy of a uniform token other than the triggers.
 """
 
 import dataclasses
@@ -39,11 +40,12 @@ class InContextBigrams(SyntheticTask):
     """The task.
 
     Attributes:
-        length: tokens between ``<bos>`` and the query.
-        triggers: size of the class of triggers.
-        vocabulary: size of the class of the other tokens.
-        concentration: of the rows of the table; small: few tokens can follow.
-        seed: of the table.
+        length: Number of tokens between ``<bos>`` and the query.
+        triggers: Number of triggers.
+        vocabulary: Number of other tokens.
+        concentration: Dirichlet concentration of the rows of the table; if it is small, few
+            tokens are likely to follow each token.
+        seed: Seed of the table.
     """
 
     length: int = 62
@@ -61,7 +63,7 @@ class InContextBigrams(SyntheticTask):
 
     @property
     def classes(self) -> dict[str, range]:
-        """Triggers and the other tokens."""
+        """Ids of triggers and of the other tokens."""
         return consecutive(t=self.triggers, w=self.vocabulary)
 
     def class_of(self, role: str) -> range:
@@ -75,26 +77,27 @@ class InContextBigrams(SyntheticTask):
 
     @property
     def max_length(self) -> int:
-        """Length of every document, which ends in the query."""
+        """Length in tokens of every document, which ends with the query."""
         return self.length + 2
 
     @property
     def read_length(self) -> int:
-        """All tokens: the last one is the query."""
+        """All tokens, since the last one is the query."""
         return self.max_length
 
     @functools.cached_property
     def table(self) -> Float[np.ndarray, "tokens tokens_too"]:
-        """Probabilities of the next token, one row for each token that is no trigger.
+        """Probabilities of the next token, one row for each token.
 
-        The rows of the triggers are not used, but for the first: it is that of the first token.
+        The first row, of a trigger, is used for the first token of a document; the rows of the
+        other triggers are not used.
         """
         size = self.triggers + self.vocabulary
         draw = np.random.default_rng(self.seed)
         return draw.dirichlet(np.full(size, self.concentration), size=size)
 
     def document(self, key: Key, split: str) -> Batch:
-        """One document; all splits draw alike."""
+        """One document; all splits have the same distribution."""
         del split
         draw_asked, draw_place, draw_successors, fill = jax.random.split(key, 4)
         asked = jax.random.randint(draw_asked, (), 0, self.triggers)
@@ -103,7 +106,8 @@ class InContextBigrams(SyntheticTask):
         successors = kinds + jax.random.randint(draw_successors, (kinds,), 0, self.vocabulary)
         cumulative = jnp.asarray(self.table.cumsum(axis=1)[:, :-1], jnp.float32)
 
-        def step(carry, given):
+        def step(carry: tuple[Array, Array], given: tuple[Array, Array]) -> tuple[tuple, Array]:
+            """Draw a token, given the one before and whether the asked trigger is still due."""
             previous, waiting = carry
             index, uniform = given
             row = cumulative[previous]
@@ -131,18 +135,18 @@ class InContextBigrams(SyntheticTask):
             lengths=jnp.asarray(self.max_length),
         )
 
-    def _occurrences(self, batch):
-        """Where the asked trigger stands before the query."""
+    def _occurrences(self, batch: Batch) -> Bool[Array, "batch length"]:
+        """A mask of the occurrences of the asked trigger before the query."""
         asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)
         before = jnp.arange(batch.tokens.shape[1])[None] < batch.query_positions
         return (batch.tokens == asked) & before
 
     def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
-        """All occurrences of the asked trigger before the query, or what follows each."""
+        """All occurrences of the asked trigger before the query, or the tokens after them."""
         places = self._occurrences(batch)
         return places if role == "key" else jnp.roll(places, 1, axis=1)
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
-        """Length, distance from key to query, and occurrences of the asked trigger before it."""
+        """Length, distance from key to query, and number of occurrences of the asked trigger."""
         number = self._occurrences(batch).sum(axis=1, keepdims=True)
         return super().properties(batch) | {"occurrences": number.astype(jnp.int32)}

@@ -2,17 +2,17 @@
 
     <bos> w w w ! a w w w !
 
-A trigger ``!`` stands once at a random place among random tokens and again at the end; the
-answer is the token that followed it.
+A trigger ``!`` stands once at a random place among random tokens and again at the end. The answer
+is the token that followed the first trigger.
 
 Ids: pad 0, bos 1, eos 2 (not used), the trigger, then tokens ``w``.
 
 Roles: ``bos``, ``key`` (the first trigger), ``value`` (the token after it), ``next_key`` and
-``value+2`` after that, absent from the query on, and ``query`` (the last trigger). The corrupted
-key is an ordinary token, since there is no other trigger: the document then does not tell the
+``value+2`` after that, absent from the query on, and ``query`` (the last trigger). Since there is
+only one trigger, a corrupted key is an ordinary token; the document then does not determine the
 answer.
 
-Chance is a uniform token other than the trigger.
+Chance is the accuracy of a uniform token other than the trigger.
 """
 
 import dataclasses
@@ -31,8 +31,8 @@ class InductionHeads(SyntheticTask):
     """The task.
 
     Attributes:
-        length: tokens between ``<bos>`` and the last trigger.
-        vocabulary: size of the class of tokens, the trigger not counted.
+        length: Number of tokens between ``<bos>`` and the last trigger.
+        vocabulary: Number of different tokens, the trigger not counted.
     """
 
     length: int = 62
@@ -43,11 +43,11 @@ class InductionHeads(SyntheticTask):
 
     @property
     def classes(self) -> dict[str, range]:
-        """The trigger and the other tokens."""
+        """Ids of the trigger and of the other tokens."""
         return consecutive(**{"!": 1}, w=self.vocabulary)
 
     def class_of(self, role: str) -> range:
-        """Ids of the tokens; at ``key`` the trigger can stand, too."""
+        """Ids of the tokens other than the trigger, for ``key`` with the trigger."""
         words = self.classes["w"]
         return range(words.start - 1, words.stop) if role == "key" else words
 
@@ -58,16 +58,16 @@ class InductionHeads(SyntheticTask):
 
     @property
     def max_length(self) -> int:
-        """Length of every document, which ends in the query."""
+        """Length in tokens of every document, which ends with the query."""
         return self.length + 2
 
     @property
     def read_length(self) -> int:
-        """All tokens: the last one is the query."""
+        """All tokens, since the last one is the query."""
         return self.max_length
 
     def document(self, key: Key, split: str) -> Batch:
-        """One document; all splits draw alike."""
+        """One document; all splits have the same distribution."""
         del split
         place, fill = jax.random.split(key)
         words, trigger = self.classes["w"], jnp.array([self.classes["!"].start])

@@ -2,25 +2,25 @@
 
     k1 v1 k2 v2 ... kn vn   x x q x x q ...
 
-The pair block comes first, `num_passes` times over in the same order. After it every key is
-asked once, and the value is predicted at the key itself; no answer stands in the document.
-Key i is asked at c + 2 (g_i - 1), where c = 2 n `num_passes` is the length of the block and
-g_1 .. g_n are drawn one after another without replacement from 1 .. (L - c) / 2 with
+The block of all pairs comes first, `num_passes` times in the same order. After it every key is
+asked once, and the value is predicted at the key itself; the document does not contain the
+answers. Key i is asked at c + 2 (g_i - 1), where c = 2 n `num_passes` is the length of the block
+and g_1 .. g_n are drawn one after another without replacement from 1 .. (L - c) / 2 with
 
     p(g) proportional to g^(power - 1),
 
-soon after the block for a small `power`, anywhere for 1. The order of the n largest
-log p(g) + Gumbel noise is distributed like such draws. All other positions after the block hold
-uniform tokens of the whole vocabulary, or 0.
+so that queries come soon after the block if `power` is small, and anywhere if it is 1. They are
+drawn as the n largest of log p(g) + Gumbel noise, in order, which has this distribution. All other
+positions after the block hold uniform tokens of the whole vocabulary, or 0.
 
 Ids: pad 0, keys 1 .. V/2-1, values V/2 .. V-1. There is neither ``<bos>`` nor a divider.
 
 Roles of query i, which asks pair i: ``key`` and ``value`` in the last pass over the pairs,
-``next_key`` and ``value+2`` after them, absent where they lie behind the block, and ``query``.
-A corruption replaces the token in every pass, or the others would still tell the answer. A
-document with fewer pairs than another setting has queries of weight 0, whose roles are absent.
+``next_key`` and ``value+2`` after them, absent where they lie beyond the block, and ``query``. A
+corruption replaces the token in every pass, since the other passes would still give the answer.
+In a setting with fewer pairs than another, the missing queries have weight 0 and absent roles.
 
-Chance is a uniform value. Guessing among the n values of the block gives 1/n.
+Chance is the accuracy of a uniform value. Guessing a value of the block gives 1/n.
 """
 
 import dataclasses
@@ -39,12 +39,12 @@ class MultiQueryRecall(SyntheticTask):
     """The task; each document has one of the settings (length, pairs), drawn uniformly.
 
     Attributes:
-        vocabulary: size V, even.
-        lengths: tokens of a document in each setting, even.
-        pairs: pairs in each setting.
-        num_passes: how often the pairs are repeated.
-        power: of the distances from the block to the queries, above 0.
-        noise: random tokens at the positions that nothing is asked at, instead of 0.
+        vocabulary: Number V of token ids, even.
+        lengths: Number of tokens of a document in each setting, even.
+        pairs: Number n of pairs in each setting.
+        num_passes: Number of times that the block of pairs occurs.
+        power: Exponent of the distribution of queries over positions, above 0.
+        noise: Whether positions without a query hold random tokens, not 0.
     """
 
     vocabulary: int = 8192
@@ -84,7 +84,7 @@ class MultiQueryRecall(SyntheticTask):
 
     @property
     def classes(self) -> dict[str, range]:
-        """Keys and values, half the vocabulary each."""
+        """Ids of keys and values, half of the vocabulary each."""
         half = self.vocabulary // 2
         return {"k": range(PAD + 1, half), "v": range(half, self.vocabulary)}
 
@@ -99,16 +99,16 @@ class MultiQueryRecall(SyntheticTask):
 
     @property
     def max_length(self) -> int:
-        """Length of the longest documents."""
+        """Length in tokens of the longest documents."""
         return max(self.lengths)
 
     @property
     def read_length(self) -> int:
-        """Tokens up to and with the last possible query; a single token follows it."""
+        """Number of tokens up to and including the last possible query, all but one."""
         return self.max_length - 1
 
-    def _distances(self, key, slots):
-        """Places g - 1 of the queries; as many as `slots` allows come first."""
+    def _distances(self, key: Key, slots: Int[Array, ""]) -> Int[Array, " queries"]:
+        """Distances g - 1 of the queries, of which those below `slots` come first."""
         most = max(
             length // 2 - pairs * self.num_passes
             for length, pairs in zip(self.lengths, self.pairs, strict=True)
@@ -118,7 +118,7 @@ class MultiQueryRecall(SyntheticTask):
         return jax.lax.top_k(jnp.where(place < slots, score, -jnp.inf), max(self.pairs))[1]
 
     def document(self, key: Key, split: str) -> Batch:
-        """One document; all splits draw alike."""
+        """One document; all splits have the same distribution."""
         del split
         which, draw_keys, draw_values, order, fill = jax.random.split(key, 5)
         setting = jax.random.randint(which, (), 0, len(self.lengths))
@@ -155,7 +155,7 @@ class MultiQueryRecall(SyntheticTask):
         )
 
     def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
-        """The token at the role in every pass over the pairs."""
+        """A mask of the tokens at the role in every pass over the pairs."""
         pairs = batch.weights.sum(axis=1).astype(jnp.int32)[:, None]
         back = batch.roles[role][:, :1] - jnp.arange(batch.tokens.shape[1])[None]
         return (back >= 0) & (back % (2 * pairs) == 0)

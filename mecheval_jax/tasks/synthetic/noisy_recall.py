@@ -2,15 +2,15 @@
 
     <bos> n k1 v1 n n k2 v2 ... kn vn n <eos> query answer <eos>
 
-Tokens of a noise vocabulary stand at random places before, between and after the pairs, never
-within one. Keys are distinct and values are distinct; one pair is asked.
+Noise tokens stand at random places before, between and after the pairs, never within a pair.
+Keys are distinct and values are distinct; one pair is asked.
 
 Ids: pad 0, bos 1, eos 2 (also the divider), then keys ``k``, values ``v``, noise ``n``.
 
 Roles as in associative recall: ``bos``, ``key``, ``value``, ``next_key`` (the token after the
 value, noise or a key), ``value+2``, ``divider``, ``query``, ``answer``.
 
-Chance is a uniform value. Guessing among those of the document gives 1/pairs.
+Chance is the accuracy of a uniform value. Guessing a value of the document gives 1/pairs.
 """
 
 import dataclasses
@@ -29,11 +29,11 @@ class NoisyRecall(SyntheticTask):
     """The task.
 
     Attributes:
-        pairs: key-value pairs of a document.
-        noise: noise tokens of a document.
-        key_vocabulary: size of the class of keys.
-        value_vocabulary: size of the class of values.
-        noise_vocabulary: size of the class of noise.
+        pairs: Number of key-value pairs of a document.
+        noise: Number of noise tokens of a document.
+        key_vocabulary: Number of keys.
+        value_vocabulary: Number of values.
+        noise_vocabulary: Number of different noise tokens.
     """
 
     pairs: int = 8
@@ -54,7 +54,7 @@ class NoisyRecall(SyntheticTask):
 
     @property
     def classes(self) -> dict[str, range]:
-        """Keys, values and noise."""
+        """Ids of keys, values and noise."""
         return consecutive(k=self.key_vocabulary, v=self.value_vocabulary, n=self.noise_vocabulary)
 
     def class_of(self, role: str) -> range:
@@ -72,22 +72,22 @@ class NoisyRecall(SyntheticTask):
 
     @property
     def max_length(self) -> int:
-        """Length of every document."""
+        """Length in tokens of every document."""
         return self._divider + 4
 
     @property
     def read_length(self) -> int:
-        """Tokens up to and with the query."""
+        """Number of tokens up to and including the query."""
         return self._divider + 2
 
     def document(self, key: Key, split: str) -> Batch:
-        """One document; all splits draw alike."""
+        """One document; all splits have the same distribution."""
         del split
         asked, draw_keys, draw_values, order, fill = jax.random.split(key, 5)
         keys = self.distinct(draw_keys, "key", self.pairs)
         values = self.distinct(draw_values, "value", self.pairs)
         slots = jnp.sort(sample_distinct(order, self.pairs, self.pairs + self.noise))
-        first = 1 + slots + jnp.arange(self.pairs)  # every pair before it is a token longer
+        first = 1 + slots + jnp.arange(self.pairs)  # an earlier pair has one token more
         noise, divider = self.classes["n"], self._divider
         rest = jax.random.randint(fill, (divider - 1,), noise.start, noise.stop)
         tokens = jnp.concatenate([jnp.array([BOS]), rest, jnp.full(4, EOS)])
@@ -114,7 +114,7 @@ class NoisyRecall(SyntheticTask):
         )
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
-        """Length, distance from key to query, and noise tokens after the asked pair."""
+        """Length, distance from key to query, and number of noise tokens after the asked pair."""
         noise = self.classes["n"]
         is_noise = (batch.tokens >= noise.start) & (batch.tokens < noise.stop)
         after = jnp.arange(batch.tokens.shape[1])[None] > batch.roles["value"]

@@ -1,4 +1,4 @@
-"""Another token of the same class, where a class is any set of tokens."""
+"""Replacement of tokens by others of their class, where a class is any set of tokens."""
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,15 @@ def replace(
     positions: Int[Array, " batch"],
     ids: Int[np.ndarray, " ids"],
 ) -> Int[Array, "batch length"]:
-    """Tokens with one of each document replaced by another of a class, uniformly.
+    """Replace one token of each document by another token of a class, uniformly.
 
-    Traceable; the class is part of the program.
+    Traceable; the class is a constant of the program.
 
     Args:
-        key: random key.
-        tokens: of the documents.
-        positions: where to replace; nothing is replaced where it is `ABSENT`.
-        ids: the class in rising order, at least two. The token that is replaced need not be in it.
+        key: Random key.
+        tokens: Tokens of the documents.
+        positions: Position of the token in each document; none is replaced where it is `ABSENT`.
+        ids: Ids of the class in rising order, at least two. The original token need not be one.
     """
     table = jnp.asarray(ids, jnp.int32)
     originals = jnp.take_along_axis(tokens, positions[:, None], axis=1)[:, 0]

@@ -2,17 +2,17 @@
 
     <bos> n a n n b c n <eos> m m m
 
-Tokens to remember stand at random places among noise; after the divider the i-th marker ``m``
-asks for the i-th of them, and no answer stands in the document. Which tokens to keep depends on
-what they are and not on where they are, so that no fixed filter can do it. Tokens are drawn
-with replacement.
+Tokens to remember stand at random places among noise. After the divider the i-th marker ``m`` asks
+for the i-th of them; the document does not contain the answers. Which tokens to remember depends
+on what they are and not on where they are, so that no fixed filter solves the task. Tokens are
+drawn with replacement.
 
 Ids: pad 0, bos 1, eos 2 (the divider), then tokens ``c``, noise ``n``, the marker ``m``.
 
-Roles: ``bos``, ``value`` (the token that the query asks for), ``divider``, ``query`` (the
-marker). There is no key: only its number names a token.
+Roles: ``bos``, ``value`` (the token that the query asks for), ``divider``, ``query`` (the marker).
+There is no key, since a token is asked for by its number alone.
 
-Chance is a uniform token of those that can be remembered.
+Chance is the accuracy of a uniform token of those to remember.
 """
 
 import dataclasses
@@ -31,10 +31,10 @@ class SelectiveCopying(SyntheticTask):
     """The task.
 
     Attributes:
-        copied: tokens to remember.
-        noise: noise tokens among them.
-        vocabulary: size of the class of tokens to remember.
-        noise_vocabulary: size of the class of noise.
+        copied: Number of tokens to remember.
+        noise: Number of noise tokens among them.
+        vocabulary: Number of different tokens to remember.
+        noise_vocabulary: Number of different noise tokens.
     """
 
     copied: int = 8
@@ -49,11 +49,11 @@ class SelectiveCopying(SyntheticTask):
 
     @property
     def classes(self) -> dict[str, range]:
-        """Tokens to remember, noise, and the marker."""
+        """Ids of the tokens to remember, of noise, and of the marker."""
         return consecutive(c=self.vocabulary, n=self.noise_vocabulary, m=1)
 
     def class_of(self, role: str) -> range:
-        """Ids that can stand at ``value``."""
+        """Ids of the tokens to remember, the only class of a role."""
         del role
         return self.classes["c"]
 
@@ -69,16 +69,16 @@ class SelectiveCopying(SyntheticTask):
 
     @property
     def max_length(self) -> int:
-        """Length of every document, which ends in the last marker."""
+        """Length in tokens of every document, which ends with the last marker."""
         return 2 + self.noise + 2 * self.copied
 
     @property
     def read_length(self) -> int:
-        """All tokens: the last marker is asked."""
+        """All tokens, since the last one is a query."""
         return self.max_length
 
     def document(self, key: Key, split: str) -> Batch:
-        """One document; all splits draw alike."""
+        """One document; all splits have the same distribution."""
         del split
         order, draw, fill = jax.random.split(key, 3)
         body = self.copied + self.noise
@@ -106,7 +106,7 @@ class SelectiveCopying(SyntheticTask):
         )
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
-        """Length, distance from the token to its query, and the token's number."""
+        """Length, distance from the token to its query, and the number of the token."""
         number = jnp.arange(self.copied)[None]
         return super().properties(batch) | {
             "distance": batch.query_positions - batch.roles["value"],

@@ -1,7 +1,7 @@
-"""What tasks on made-up tokens share: classes of tokens, their names, corruption, description.
+"""Base of tasks on synthetic tokens: classes of tokens, their names, sampling, corruption.
 
-The vocabulary is pad 0, bos 1, eos 2 and then classes of tokens, one range of ids each. A token's
-name is the class's prefix and its number in the class: ``k17``, ``v3``.
+The vocabulary is pad 0, bos 1, eos 2, then classes of tokens, each a range of ids. The name of a
+token is the prefix of its class and its number in the class: ``k17``, ``v3``.
 """
 
 import functools
@@ -30,10 +30,10 @@ FIRST = EOS + 1
 
 
 def consecutive(**sizes: int) -> dict[str, range]:
-    """Classes of tokens one after another, from the first id that is not special.
+    """Classes of tokens with consecutive ids, from the first id that is not special.
 
     Args:
-        **sizes: number of tokens by prefix; classes of size 0 are left out.
+        **sizes: Number of tokens of each class, by prefix; classes of size 0 are left out.
     """
     classes, start = {}, FIRST
     for prefix, size in sizes.items():
@@ -44,11 +44,12 @@ def consecutive(**sizes: int) -> dict[str, range]:
 
 
 class SyntheticTask(SelfContained):
-    """Base of such a task: a frozen dataclass that adds its fields, `classes` and `document`.
+    """Base of such tasks: frozen dataclasses that implement `classes`, `class_of`, `document`.
 
     Attributes:
-        traceable: its sampling can be part of a compiled program.
-        fresh_replacement: a corrupted token never is one that the document has.
+        traceable: Whether sampling can be part of a compiled program.
+        fresh_replacement: Whether the replacement of a corrupted token must not occur in the
+            document already.
     """
 
     traceable = True
@@ -64,22 +65,22 @@ class SyntheticTask(SelfContained):
         raise NotImplementedError
 
     def distinct(self, key: Key, role: str, count: int) -> Int[Array, " count"]:
-        """Distinct tokens that can stand at a role, uniform and in random order."""
+        """Distinct tokens of the class of a role, uniform and in random order."""
         ids = self.class_of(role)
         return ids.start + sample_distinct(key, count, len(ids))
 
     def document(self, key: Key, split: str) -> Batch:
-        """One document of a split: a batch without its axis."""
+        """One document of a split, as a `Batch` without the batch axis."""
         raise NotImplementedError
 
-    # As one program it is traced once for all that call it, and outside of a program it is
-    # compiled at once and not operation by operation.
+    # Under jit it is traced once for all its callers and, outside of a program, compiled as a
+    # whole, not operation by operation.
     @functools.partial(jax.jit, static_argnames=("self", "batch_size", "split"), inline=True)
     def sample(self, key: Key, batch_size: int, split: str = "train") -> Batch:
-        """Documents of a split.
+        """A batch of documents of a split.
 
         Raises:
-            UserError: an unknown split.
+            UserError: If the split is unknown.
         """
         choose("split", split, SPLITS)
         document = functools.partial(self.document, split=split)
@@ -101,29 +102,29 @@ class SyntheticTask(SelfContained):
         return 1 / len(self.class_of("value"))
 
     def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
-        """Where `corrupt` replaces tokens: at the role of query 0, or wherever it is repeated."""
+        """A mask of the tokens that `corrupt` replaces: the role of query 0 and its repetitions."""
         return at_position(batch.roles[role][:, 0], batch.tokens.shape[1])
 
     @functools.partial(jax.jit, static_argnames=("self", "role"), inline=True)
     def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
-        """The tokens with the one at `role` (of query 0) replaced by another of its class.
+        """Tokens with the one at `role` (of query 0) replaced by another of its class.
 
-        The same one at all of `corrupted_places`. Uniform over the class without the
-        original; it may coincide with another token of the document unless
+        The same replacement is put at all of `corrupted_places`. It is uniform over the class
+        without the original, and may equal another token of the document unless
         `fresh_replacement`.
 
         Raises:
-            UserError: a role that cannot be corrupted.
+            UserError: If the role cannot be corrupted.
         """
         choose("corruption", role, self.corruptions)
         ids = self.class_of(role)
         first, size = ids.start, len(ids)
 
-        def replacement(key, tokens, position):
+        def replacement(key: Key, tokens: Array, position: Array) -> Array:
             original = tokens[position] - first
             if not self.fresh_replacement:
                 return first + (original + jax.random.randint(key, (), 1, size)) % size
-            # Tokens of other classes fall outside the table and are dropped.
+            # Tokens of other classes lie outside the table and are dropped.
             free = (
                 jnp.ones(size, bool)
                 .at[tokens - first]
@@ -136,18 +137,18 @@ class SyntheticTask(SelfContained):
         return jnp.where(self.corrupted_places(batch, role), replacements[:, None], batch.tokens)
 
     def name_of(self, token: int) -> str:
-        """A token in words: ``k17``, ``v3``, ``<bos>``."""
+        """Name of a token: ``k17``, ``v3``, ``<bos>``."""
         for prefix, ids in self.classes.items():
             if token in ids:
                 return f"{prefix}{token - ids.start}"
         return SPECIAL[token]
 
     def describe(self, batch: Batch, index: int) -> str:
-        """One document in words; the roles of its first query stand in brackets."""
+        """One document in words, with the roles of its first query in brackets."""
         return describe(batch, index, self.name_of)
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
-        """Numbers by which accuracy is sliced; see `tasks.base.query_properties`."""
+        """Properties by which accuracy is sliced; see `tasks.base.query_properties`."""
         return query_properties(batch)
 
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Derivations of a grammar, many at once.
 
-All documents are expanded level by level. Nothing is laid out until the last one: then lengths
-are summed up the levels, positions are handed down, and every terminal and head is written to
-its place, so that the work is proportional to the symbols that are derived.
+All derivations are expanded together, depth by depth. After the deepest level, lengths are summed
+from the deepest level up, positions are passed down, and every terminal and head is written to its
+place. The work is proportional to the number of symbols.
 """
 
 import dataclasses
@@ -12,20 +12,20 @@ import numpy as np
 from mecheval_jax.tasks.treecall.grammar import Grammar
 
 ROOT = -1
-"""Stands for the parent of the outermost head."""
+"""Position of the parent of an outermost head, which has none."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Derivations:
-    """The yields of some derivations, end to end; positions count over all of them.
+    """Concatenated yields of derivations; positions count over all of them.
 
     Attributes:
-        labels: the terminal at each position.
-        parents: position of each symbol's parent; `ROOT` for the outermost heads.
-        documents: the derivation of each position.
-        starts: where each yield begins, and the end of the last.
-        depths: expansions inside one another, of each derivation.
-        expansions: how many each derivation has.
+        labels: Terminal at each position.
+        parents: Position of the parent of each symbol; `ROOT` for the outermost heads.
+        documents: Derivation of each position.
+        starts: Position of the start of each yield, then the number of all symbols.
+        depths: Number of nested expansions of each derivation.
+        expansions: Number of expansions of each derivation.
     """
 
     labels: np.ndarray
@@ -37,20 +37,20 @@ class Derivations:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Symbols of each yield."""
+        """Number of symbols of each yield."""
         return np.diff(self.starts)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Level:
-    """The nonterminals of one depth of all derivations.
+    """The nonterminals at one depth of all derivations.
 
     Attributes:
-        documents: the derivation of each.
-        slots: which of the children of the level above each is.
-        heads: the head of each one's expansion.
-        sizes: symbols of its rule.
-        children: the symbols of all rules, end to end.
+        documents: Derivation of each nonterminal.
+        slots: Index of each nonterminal among the children of the level above.
+        heads: Head of the expansion of each nonterminal.
+        sizes: Number of symbols of the rule of each nonterminal.
+        children: Concatenated symbols of all rules.
     """
 
     documents: np.ndarray
@@ -61,16 +61,16 @@ class _Level:
 
     @property
     def firsts(self) -> np.ndarray:
-        """Where the children of each begin."""
+        """Index of the first child of each nonterminal."""
         return np.cumsum(self.sizes) - self.sizes
 
     @property
     def owners(self) -> np.ndarray:
-        """The nonterminal of each child."""
+        """Index of the nonterminal of each child."""
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
     def yields(self, child_lengths: np.ndarray) -> np.ndarray:
-        """Length of each one's yield, its head included."""
+        """Length of the yield of each nonterminal, its head included."""
         return 1 + np.add.reduceat(child_lengths, self.firsts)
 
 
@@ -78,14 +78,14 @@ def derive(grammar: Grammar, draw: np.random.Generator, count: int, longest: int
     """Derive from start symbols that are uniform over the nonterminals.
 
     Args:
-        grammar: the grammar.
-        draw: random numbers.
-        count: derivations that are begun.
-        longest: those with a longer yield are left out, and given up as soon as they are.
+        grammar: Grammar that is derived from.
+        draw: Random number generator.
+        count: Number of derivations that are started.
+        longest: Greatest length of a yield; longer derivations are abandoned and left out.
     """
     symbols = draw.integers(0, grammar.nonterminals, count)
     documents, slots = np.arange(count), np.arange(count)
-    size = np.zeros(count, np.int64)  # symbols that a derivation is known to have
+    size = np.zeros(count, np.int64)  # number of symbols of each derivation so far
     levels: list[_Level] = []
     while len(symbols):
         rules = grammar.draw_rules(draw, symbols)
@@ -109,13 +109,20 @@ def derive(grammar: Grammar, draw: np.random.Generator, count: int, longest: int
 def _lay_out(
     grammar: Grammar, levels: list[_Level], size: np.ndarray, kept: np.ndarray
 ) -> Derivations:
-    """Write every head and terminal of the derivations that are kept to its place."""
+    """Write every head and terminal of the kept derivations to its place.
+
+    Args:
+        grammar: Grammar of the derivations.
+        levels: Nonterminals of each depth.
+        size: Number of symbols of each derivation.
+        kept: Whether each derivation is kept.
+    """
     count = len(size)
     starts = np.cumsum([0, *np.where(kept, size, 0)])
     labels, parents = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int64)
     depths, expansions = np.zeros(count, np.int64), np.zeros(count, np.int64)
     head_is_last = grammar.head_side == "right"
-    # Where the children of the level above begin, and their parents; there, the start symbols.
+    # Start of the yield of each child of the level above, and its parent; first, start symbols.
     places, above = starts[:-1], np.full(count, ROOT, np.int64)
     child_lengths = _child_lengths(levels)
     for depth, (level, lengths) in enumerate(zip(levels, child_lengths, strict=True), start=1):
@@ -145,7 +152,7 @@ def _lay_out(
 
 
 def _child_lengths(levels: list[_Level]) -> list[np.ndarray]:
-    """Length of each child's yield, of every level, summed up from the deepest."""
+    """Lengths of the yields of the children of every level, summed from the deepest level up."""
     found: list[np.ndarray] = []
     deeper: _Level | None = None
     for level in reversed(levels):

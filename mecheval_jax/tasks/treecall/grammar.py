@@ -1,11 +1,11 @@
-"""A random probabilistic context-free grammar, in which every expansion has a head.
+"""Random probabilistic context-free grammars in which every expansion has a head.
 
 Each nonterminal has a level, uniform on 1 .. `levels`, and produces only nonterminals of larger
-levels, so that no derivation is endless. It has 1 .. `rules` rules of 1 .. `symbols` - 1 symbols,
-each uniform over the allowed nonterminals and the terminals, with probabilities from a symmetric
-Dirichlet distribution, and a distribution over terminals for its heads, from another. At every
-expansion a rule and a fresh head are drawn; the head stands at the right (or left) end of the
-expansion and is the parent of all its symbols (arXiv 2505.15105, Associative Treecall).
+levels, so that every derivation ends. It has 1 .. `rules` rules of 1 .. `symbols` - 1 symbols, each
+uniform over the allowed nonterminals and the terminals. The probabilities of its rules are drawn
+from a symmetric Dirichlet distribution, and so is its distribution of heads over the terminals.
+Every expansion draws a rule and a head. The head stands at the right (or left) end of the
+expansion and is the parent of all its symbols (Associative Treecall, arXiv 2505.15105).
 
 Symbols are integers: terminals 0 .. terminals - 1, then the nonterminals.
 """
@@ -24,26 +24,30 @@ from mecheval_jax.errors import UserError, choose, require_at_least
 
 HEADS = ("informative", "uniform")
 SIDES = ("right", "left")
+Rules = tuple[tuple[int, ...], ...]
+"""Rules of one nonterminal, each as the symbols of its right-hand side."""
+
 DIGITS = 6
-"""Significant digits of head probabilities: a grammar of 8,192 terminals stays a few megabytes."""
+"""Significant digits of head probabilities; grammars of 8,192 terminals take a few megabytes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GrammarConfig:
-    """How a grammar is drawn.
+    """Parameters from which a grammar is drawn.
 
     Attributes:
-        terminals, nonterminals: number of symbols.
-        levels: of the nonterminals; a derivation is at most so deep.
-        rules: of a nonterminal, at most.
-        symbols: of an expansion with its head, at most.
-        terminal_weight: options for which all terminals together count when a rule is drawn;
-            None: each counts as one, like a nonterminal.
-        rule_concentration: of the Dirichlet distribution of rule probabilities.
-        head_concentration: of that of head probabilities.
+        terminals: Number of terminals.
+        nonterminals: Number of nonterminals.
+        levels: Number of levels of nonterminals, the greatest depth of a derivation.
+        rules: Greatest number of rules of a nonterminal.
+        symbols: Greatest number of symbols of an expansion, its head included.
+        terminal_weight: Weight of all terminals together against a weight of 1 for each allowed
+            nonterminal when a symbol of a rule is drawn; None for 1 per terminal.
+        rule_concentration: Dirichlet concentration of rule probabilities.
+        head_concentration: Dirichlet concentration of head probabilities.
         heads: ``informative``, or ``uniform`` over the terminals for every nonterminal.
-        head_side: end of the expansion at which the head stands, ``right`` or ``left``.
-        seed: of the draw.
+        head_side: End of the expansion at which the head stands, ``right`` or ``left``.
+        seed: Seed of the draw.
     """
 
     terminals: int = 20
@@ -72,20 +76,20 @@ class GrammarConfig:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Grammar:
-    """A grammar; the arrays beside the rules are what sampling reads.
+    """A grammar, with flat arrays of its rules for sampling.
 
     Attributes:
-        terminals: number of terminals.
-        levels: of each nonterminal.
-        rules: for each nonterminal its rules, each the symbols of the right-hand side.
-        rule_probabilities: likewise.
-        head_probabilities: [nonterminals, terminals]; None where all heads are uniform.
-        head_side: ``right`` or ``left``.
+        terminals: Number of terminals.
+        levels: Level of each nonterminal.
+        rules: Rules of each nonterminal, each as the symbols of its right-hand side.
+        rule_probabilities: Probabilities of the rules of each nonterminal.
+        head_probabilities: Probabilities of heads, [nonterminals, terminals]; None if uniform.
+        head_side: End of an expansion at which the head stands, ``right`` or ``left``.
     """
 
     terminals: int
     levels: tuple[int, ...]
-    rules: tuple[tuple[tuple[int, ...], ...], ...]
+    rules: tuple[Rules, ...]
     rule_probabilities: tuple[tuple[float, ...], ...]
     head_probabilities: np.ndarray | None
     head_side: str
@@ -97,31 +101,31 @@ class Grammar:
 
     @functools.cached_property
     def first_rule(self) -> np.ndarray:
-        """Number of each nonterminal's first rule, all rules being numbered in order."""
+        """Index, among all rules, of the first rule of each nonterminal, then their number."""
         return np.cumsum([0, *(len(rules) for rules in self.rules)])
 
     @functools.cached_property
     def rule_sizes(self) -> np.ndarray:
-        """Symbols of each rule."""
+        """Number of symbols of each rule."""
         return np.array([len(rule) for rules in self.rules for rule in rules])
 
     @functools.cached_property
     def rule_starts(self) -> np.ndarray:
-        """Where each rule begins in `rule_symbols`."""
+        """Index of the first symbol of each rule in `rule_symbols`."""
         return np.cumsum([0, *self.rule_sizes])[:-1]
 
     @functools.cached_property
     def rule_symbols(self) -> np.ndarray:
-        """The symbols of all rules, end to end."""
+        """Concatenated symbols of all rules."""
         return np.array([s for rules in self.rules for rule in rules for s in rule], np.int32)
 
     def draw_rules(self, draw: np.random.Generator, symbols: np.ndarray) -> np.ndarray:
-        """The number of a rule for each nonterminal (counted from 0)."""
+        """Draw the index, among all rules, of a rule for each nonterminal (numbered from 0)."""
         rule = np.searchsorted(self._rule_thresholds, symbols + draw.random(len(symbols)), "right")
         return np.minimum(rule, self.first_rule[symbols + 1] - 1)
 
     def draw_heads(self, draw: np.random.Generator, symbols: np.ndarray) -> np.ndarray:
-        """A terminal for the head of each nonterminal's expansion."""
+        """Draw a terminal as the head of each nonterminal's expansion."""
         if self.head_probabilities is None:
             return draw.integers(0, self.terminals, len(symbols))
         at = np.searchsorted(self._head_thresholds, symbols + draw.random(len(symbols)), "right")
@@ -136,9 +140,9 @@ class Grammar:
         return np.concatenate([i + _cumulative(p) for i, p in enumerate(self.head_probabilities)])
 
     def lengths(self) -> tuple[list[int], list[int]]:
-        """The shortest and the longest yield of each nonterminal, in terminals."""
+        """Lengths of the shortest and the longest yield of each nonterminal, in terminals."""
         shortest, longest = [0] * self.nonterminals, [0] * self.nonterminals
-        # Rules lead to larger levels only: from the largest down, all they need is known.
+        # Rules produce larger levels only, so the levels are visited from the largest down.
         for i in sorted(range(self.nonterminals), key=lambda i: -self.levels[i]):
             for found, pick in ((shortest, min), (longest, max)):
                 found[i] = 1 + pick(
@@ -148,15 +152,15 @@ class Grammar:
         return shortest, longest
 
     def as_json(self) -> str:
-        """The grammar as text; see `from_json`."""
+        """The grammar as JSON text; see `from_json` for its form."""
         names = [f"nt{i}" for i in range(self.nonterminals)]
         heads = self.head_probabilities
 
-        def word(symbol):
+        def word(symbol: int) -> str:
             kind, start = ("t", 0) if symbol < self.terminals else ("nt", self.terminals)
             return f"{kind}{symbol - start}"
 
-        def words(rules):
+        def words(rules: Rules) -> list[list[str]]:
             return [[word(symbol) for symbol in rule] for rule in rules]
 
         return json.dumps(
@@ -174,13 +178,14 @@ class Grammar:
 
 
 def _cumulative(probabilities: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Cumulative probabilities, normalised to end at 1."""
     total = np.cumsum(np.asarray(probabilities, float))
     return total / total[-1]
 
 
 @functools.lru_cache(maxsize=8)
 def build_grammar(config: GrammarConfig) -> Grammar:
-    """Draw a grammar; the same config gives the same one."""
+    """Draw a grammar, a function of the config alone."""
     draw = np.random.default_rng(config.seed)
     levels = draw.integers(1, config.levels + 1, config.nonterminals)
     weight = config.terminals if config.terminal_weight is None else config.terminal_weight
@@ -188,7 +193,7 @@ def build_grammar(config: GrammarConfig) -> Grammar:
     for level in levels:
         allowed = np.flatnonzero(levels > level)
 
-        def symbol(allowed=allowed) -> int:
+        def symbol(allowed: np.ndarray = allowed) -> int:
             if draw.random() * (len(allowed) + weight) < len(allowed):
                 return config.terminals + int(draw.choice(allowed))
             return int(draw.integers(config.terminals))
@@ -214,17 +219,17 @@ def build_grammar(config: GrammarConfig) -> Grammar:
 
 
 def from_json(text: str, source: str = "the grammar") -> Grammar:
-    """A grammar from its text.
+    """A grammar from JSON text.
 
     Args:
-        text: a JSON object: ``rules`` and ``rule_probs`` by the names of the nonterminals (nt0,
-            nt1, ...), symbols as ``t3`` or ``nt7``; ``head_probs`` likewise (null: uniform);
-            ``max_depths``, their levels; ``terminals`` (default: as many as the heads have);
-            ``head_side`` (default right).
-        source: what to call it in an error.
+        text: JSON object with the fields ``rules`` and ``rule_probs`` by name of nonterminal
+            (nt0, nt1, ...), with symbols as ``t3`` or ``nt7``; ``head_probs`` likewise, or null
+            if uniform; ``max_depths``, the levels; ``terminals``, by default the number of head
+            probabilities; ``head_side``, by default ``right``.
+        source: Name of the text in error messages.
 
     Raises:
-        UserError: what is missing or wrong in it.
+        UserError: If something is missing or wrong; the message says what.
     """
     try:
         grammar = _read(json.loads(text))
@@ -235,10 +240,10 @@ def from_json(text: str, source: str = "the grammar") -> Grammar:
 
 
 def load_grammar(path: str) -> Grammar:
-    """A grammar from a file; see `from_json`.
+    """A grammar from a JSON file; see `from_json` for its form.
 
     Raises:
-        UserError: no such file, or no grammar in it.
+        UserError: If the file cannot be read or holds no grammar.
     """
     try:
         text = pathlib.Path(path).read_text()
@@ -248,7 +253,8 @@ def load_grammar(path: str) -> Grammar:
 
 
 def _read(values: Any) -> Grammar:
-    """The grammar of a JSON value; every part is checked to be of its kind."""
+    """The grammar of a JSON value; the type of every part is checked."""
+    # Fields and names of the nonterminals.
     values = _typed("it", values, dict)
     for name in ("rules", "rule_probs", "head_probs", "max_depths"):
         if name not in values:
@@ -258,6 +264,7 @@ def _read(values: Any) -> Grammar:
         raise UserError("it has no rules")
     names = [f"nt{i}" for i in range(len(rules))]
 
+    # Readers of a field that has an entry for each nonterminal.
     def rows(field: str) -> list[Any]:
         of_name = _typed(field, values[field], dict)
         for name in names:
@@ -271,6 +278,7 @@ def _read(values: Any) -> Grammar:
             for name, row in zip(names, rows(field), strict=True)
         ]
 
+    # The number of terminals, from the heads if it is not given.
     heads = None if values["head_probs"] is None else numbers("head_probs")
     if heads is not None and len({len(row) for row in heads}) > 1:
         raise UserError("head_probs have rows of several lengths")
@@ -301,13 +309,14 @@ KINDS = {dict: "an object", list: "a list", int: "a whole number", float: "a num
 
 
 def _typed(what: str, value: Any, *kinds: type) -> Any:
-    """A value of JSON, if it is of a kind; true and false are no numbers."""
+    """A JSON value, checked to be of one of `kinds`; true and false are not numbers."""
     if not isinstance(value, kinds) or isinstance(value, bool):
         raise UserError(f"{what} is or has {value!r:.40}, which is not {KINDS[kinds[-1]]}")
     return value
 
 
 def _symbol(word: Any, terminals: int) -> int:
+    """The symbol of a name such as ``t3`` or ``nt7``."""
     found = re.fullmatch(r"(nt|t)([0-9]+)", word) if isinstance(word, str) else None
     if not found:
         raise UserError(f"a rule has {word!r:.40}, which is no symbol such as 't3' or 'nt7'")
@@ -318,7 +327,7 @@ def _symbol(word: Any, terminals: int) -> int:
 
 
 def _check(grammar: Grammar) -> None:
-    """Raise UserError for rules that a derivation could not follow to its end."""
+    """Raise UserError if probabilities are invalid or a derivation could fail to end."""
     for i, rules in enumerate(grammar.rules):
         probabilities = grammar.rule_probabilities[i]
         if not rules or len(rules) != len(probabilities):

@@ -1,12 +1,14 @@
-"""Questions about a derivation: which pairs can be asked, and one drawn for each document.
+"""Queries about derivations: the pairs that can be asked, and a draw of one per document.
 
-A pair is a query and an answer, positions in the yield. The query must be the last occurrence of
-its terminal, and its cell (label of the parent, label of the child) allowed in the split:
+A pair is a query and an answer, both positions in the yield. The query must be the last occurrence
+of its terminal, and the split must allow the cell (label of the parent, label of the child):
 
 parent   the answer is the query's parent; cell (answer, query)
 child    the answer is one of the query's children; cell (query, answer)
-sibling  the answer is the last symbol with the query's parent, possibly the query itself, and a
-         last occurrence too; the outermost head is its own sibling; cell (answer, query)
+sibling  the answer is the last symbol with the query's parent, possibly the query itself, and also
+         a last occurrence; the outermost head is its own sibling; cell (answer, query)
+
+Source: arXiv 2505.15105.
 """
 
 import dataclasses
@@ -22,25 +24,31 @@ ORDERS = ("target_first", "query_first")
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Pairs of query and answer, sorted by document; positions count over all documents."""
+    """Pairs of query and answer, sorted by document.
+
+    Attributes:
+        documents: Document of each pair.
+        queries: Position of the query among the symbols of all documents.
+        answers: Position of the answer, likewise.
+    """
 
     documents: np.ndarray
     queries: np.ndarray
     answers: np.ndarray
 
     def where(self, chosen: np.ndarray) -> "Pairs":
-        """Some of them."""
+        """The pairs that a mask or an index selects."""
         return Pairs(self.documents[chosen], self.queries[chosen], self.answers[chosen])
 
 
 @dataclasses.dataclass(frozen=True)
 class Cells:
-    """Which cells may be asked.
+    """The cells (parent, child) that a split may ask.
 
     Attributes:
-        fraction: of the cells that are held out.
-        seed: of their hash.
-        split: ``test`` asks those alone, the others all but those.
+        fraction: Fraction of the cells that are held out.
+        seed: Seed of their hash (`tasks.held_out`).
+        split: Split: ``test`` asks held-out cells only, the others never do.
     """
 
     fraction: float
@@ -48,7 +56,7 @@ class Cells:
     split: str
 
     def allow(self, parents: np.ndarray, children: np.ndarray) -> np.ndarray:
-        """Whether each cell may be asked."""
+        """Whether each cell may be asked in the split."""
         if not self.fraction:
             return np.ones(len(parents), bool)
         forbidden = held_out.is_held_out(self.seed, self.fraction, parents, children)
@@ -56,10 +64,10 @@ class Cells:
 
 
 def last_occurrences(derived: Derivations, terminals: int) -> np.ndarray:
-    """Whether each symbol is the last of its terminal in its document."""
+    """Whether each symbol is the last occurrence of its terminal in its document."""
     index = np.arange(len(derived.labels))
     cell = derived.documents * terminals + derived.labels
-    # Not cleared: every cell that is read has been written, by its last occurrence.
+    # Uninitialised, since every entry that is read was written, last by the last occurrence.
     latest = np.empty(len(derived.lengths) * terminals, np.int64)
     latest[cell] = index
     return latest[cell] == index
@@ -69,10 +77,10 @@ def eligible_pairs(derived: Derivations, query_type: str, last: np.ndarray, cell
     """All pairs that can be asked.
 
     Args:
-        derived: the documents.
-        query_type: one of `QUERY_TYPES`.
-        last: as from `last_occurrences`.
-        cells: which may be asked.
+        derived: Derivations of the documents.
+        query_type: One of `QUERY_TYPES`.
+        last: Mask of the symbols that may be queries, such as `last_occurrences`.
+        cells: Cells that may be asked.
     """
     index, parents, labels = np.arange(len(derived.labels)), derived.parents, derived.labels
     nested = parents != ROOT
@@ -99,13 +107,18 @@ def eligible_pairs(derived: Derivations, query_type: str, last: np.ndarray, cell
 def choose_pairs(
     draw: np.random.Generator, by_type: dict[str, Pairs], order: str, documents: int
 ) -> tuple[Pairs, np.ndarray]:
-    """One pair for each document that has any.
+    """Draw one pair for each document that has any.
 
-    The type is uniform over those with a pair; then, ``target_first``, the answer is uniform
-    over its distinct positions and the query over those of that answer, or the other way round.
+    Args:
+        draw: Random number generator.
+        by_type: Pairs that can be asked, by type of query.
+        order: With ``target_first``, the answer is uniform over the distinct answers and then
+            the query over those with this answer; with ``query_first``, the other way round.
+        documents: Number of documents.
 
     Returns:
-        The pairs, and the index of each one's type in `by_type`.
+        The pairs, and the index in `by_type` of the type of each, which is uniform over the
+        types with a pair in the document.
     """
     counts = np.stack([np.bincount(p.documents, minlength=documents) for p in by_type.values()])
     kind = _uniform_type(draw, counts > 0)
@@ -128,13 +141,13 @@ def choose_pairs(
 
 
 def _uniform_type(draw: np.random.Generator, available: np.ndarray) -> np.ndarray:
-    """The index of an available type for each document (0 where there is none)."""
+    """A uniform index among the available types of each document; 0 where there is none."""
     rank = (draw.random(available.shape[1]) * available.sum(axis=0)).astype(np.int64)
     return np.argmax(available & (available.cumsum(axis=0) > rank[None]), axis=0)
 
 
 def _distinct(positions: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct positions, in order, with their documents."""
+    """Distinct positions in rising order, and their documents."""
     if not len(positions):
         return positions, documents
     size = positions.max() + 1
@@ -148,7 +161,7 @@ def _distinct(positions: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray,
 def _pick(
     draw: np.random.Generator, positions: np.ndarray, documents: np.ndarray, count: int
 ) -> np.ndarray:
-    """A uniform one of each document's positions, sorted by document; -1 where it has none."""
+    """A uniform position of each document, from positions sorted by document; -1 for none."""
     found = np.bincount(documents, minlength=count)
     first = np.cumsum(found) - found
     rank = (draw.random(count) * found).astype(np.int64)
@@ -161,13 +174,19 @@ def _pick(
 def statistics(
     derived: Derivations, by_type: dict[str, Pairs], asked: Pairs, terminals: int
 ) -> dict[str, np.ndarray]:
-    """What the documents that are asked look like, a number for each.
+    """Statistics of the documents that have a query.
+
+    Args:
+        derived: Derivations of all documents.
+        by_type: Pairs that can be asked, by type of query.
+        asked: Pair of each document that has one.
+        terminals: Number of terminals.
 
     Returns:
-        ``length`` of the yield, ``depth`` of the derivation, ``branching`` (mean symbols of its
-        rules), ``repeated`` (share of the symbols whose terminal stands again later), ``distance``
-        between the asked occurrence and its answer, and the number of ``eligible_pairs``,
-        ``eligible_queries`` and ``eligible_answers``.
+        One number per asked document, by name: ``length`` of the yield, ``depth`` of the
+        derivation, ``branching`` (mean number of symbols of its rules), ``repeated`` (share of the
+        symbols whose terminal occurs again later), ``distance`` in tokens between query and
+        answer, and numbers of ``eligible_pairs``, ``eligible_queries``, ``eligible_answers``.
     """
     lengths, documents = derived.lengths, len(derived.lengths)
     last = last_occurrences(derived, terminals)

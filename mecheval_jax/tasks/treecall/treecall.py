@@ -2,17 +2,17 @@
 
     <bos> yield <eos> query [type] answer <eos>
 
-The yield is that of one derivation (`grammar`, `derivation`); the query is one of its terminals
-and the answer, in the study, that terminal's parent (`queries`). Ids:
-pad 0, bos 1, eos 2 (also the divider), terminals, then the query types parent, child, sibling.
-With several types a token of the type stands after the query, and the answer is predicted there.
+The yield is that of one derivation (`grammar`, `derivation`). The query is one of its terminals and
+the answer, by default, the parent of that terminal (`queries`). Ids: pad 0, bos 1, eos 2 (also the
+divider), terminals, then the query types parent, child, sibling. With several types a token of the
+type stands after the query, and the answer is predicted there.
 
-Roles go by function: ``key`` is the asked occurrence of the query, ``value`` that of the answer,
-``next_key`` the token after ``value``, ``value+2`` the one after that; a role that would fall on
-the divider, the query or ``key`` is absent. ``query_type`` is the position of the type's token.
+Roles are named by function: ``key`` is the asked occurrence of the query, ``value`` that of the
+answer, ``next_key`` the token after ``value``, ``value+2`` the one after that; a role that would
+fall on the divider, the query or ``key`` is absent. ``query_type`` is the token of the type.
 
-Source: arXiv 2505.15105. A document without a pair that can be asked, or of another length than
-the limits allow, is drawn again from the start symbol.
+Source: arXiv 2505.15105. A document without a pair that can be asked, or whose length is not
+within the limits, is replaced by a new derivation.
 """
 
 import dataclasses
@@ -42,30 +42,30 @@ from mecheval_jax.tasks.treecall.queries import (
 )
 
 AT_ONCE = 4096
-"""Derivations that are begun together."""
+"""Greatest number of derivations that are started together."""
 
 TRIALS = 4096
-"""Derivations by which a new task finds out how many documents can be used."""
+"""Number of derivations from which a new task estimates the share of usable documents."""
 
 TRAINING_DOCUMENTS = 20_000
-"""Documents to which the floors are fitted."""
+"""Number of documents to which the floors are fitted."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Treecall(HostTask, SyntheticTask, GrammarConfig):
-    """The task; the defaults are the study's "L = 5" with 20 terminals.
+    """The task; the defaults are "L = 5" with 20 terminals of arXiv 2505.15105.
 
     Attributes:
-        terminals, ..., seed: of the grammar, see `GrammarConfig`; the seed is also that of the
-            held-out cells.
-        grammar_file: a grammar as JSON, in place of one that is drawn; `terminals` and
-            `head_side` must be its own, and the other fields of `GrammarConfig` but for the seed
-            are not used.
-        grammar_sha256: of that file's grammar; filled in where it is empty.
-        query_types: those that are asked.
-        order: ``target_first`` or ``query_first``.
-        shortest, longest: symbols of a yield.
-        held_out: fraction of the (parent, child) cells that test alone asks.
+        terminals, ..., seed: Fields of `GrammarConfig`; the seed is also that of the held-out
+            cells.
+        grammar_file: JSON file of a grammar, in place of one that is drawn. `terminals` and
+            `head_side` must agree with it; the other fields of `GrammarConfig`, except the
+            seed, are not used.
+        grammar_sha256: Hash of that grammar; filled in if empty.
+        query_types: Types of queries that are asked, each one of `QUERY_TYPES`.
+        order: ``target_first`` or ``query_first``; see `queries.choose_pairs`.
+        shortest, longest: Limits of the number of symbols of a yield.
+        held_out: Fraction of the (parent, child) cells that only the test split asks.
     """
 
     grammar_file: str | None = None
@@ -96,7 +96,8 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
         for split in SPLITS:
             self._acceptance(split)
 
-    def _check_grammar(self):
+    def _check_grammar(self) -> None:
+        """Raise UserError if the grammar does not fit the other fields; fill in its hash."""
         shortest, longest = self.grammar.lengths()
         if min(shortest) > self.longest or max(longest) < self.shortest:
             raise UserError(
@@ -116,29 +117,29 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
 
     @functools.cached_property
     def grammar(self) -> Grammar:
-        """The grammar that all documents are derived from."""
+        """Grammar that all documents are derived from."""
         if self.grammar_file is not None:
             return load_grammar(self.grammar_file)
         names = (field.name for field in dataclasses.fields(GrammarConfig))
         return build_grammar(GrammarConfig(**{name: getattr(self, name) for name in names}))
 
     def artifacts(self) -> dict[str, str]:
-        """The grammar, for the run's folder."""
+        """The grammar as JSON, for the run folder."""
         return {"grammar.json": self.grammar.as_json()}
 
     @property
     def classes(self) -> dict[str, range]:
-        """Terminals, and the types of queries."""
+        """Ids of terminals and of the types of queries."""
         end = FIRST + self.terminals
         return {"t": range(FIRST, end), "type": range(end, end + len(QUERY_TYPES))}
 
     def class_of(self, role: str) -> range:
-        """Ids of the terminals, whichever the role."""
+        """Ids of the terminals, for every role."""
         del role
         return self.classes["t"]
 
     def name_of(self, token: int) -> str:
-        """A token in words: ``t17``, ``<parent>``, ``<bos>``."""
+        """Name of a token: ``t17``, ``<parent>``, ``<bos>``."""
         types = self.classes["type"]
         return f"<{QUERY_TYPES[token - types.start]}>" if token in types else super().name_of(token)
 
@@ -154,19 +155,19 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
 
     @property
     def max_length(self) -> int:
-        """Length of the longest document, and a token to spare for a type."""
+        """Length in tokens of the longest document, including one for a type."""
         return self.longest + 6
 
     @property
     def read_length(self) -> int:
-        """Tokens up to and with the last possible query or type."""
+        """Number of tokens up to and including the last possible query or type."""
         return self.longest + 3 + self._typed
 
     def draw(self, key: Key, count: int, split: str) -> Packed:
-        """So many documents of a split.
+        """Draw `count` documents of a split.
 
         Raises:
-            UserError: an unknown split.
+            UserError: If the split is unknown.
         """
         choose("split", split, SPLITS)
         draw, acceptance = generator(key), self._acceptance(split)
@@ -189,23 +190,27 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
             )
         return usable / TRIALS
 
-    def _ask(self, draw: np.random.Generator, begun: int, split: str):
-        """Derivations of the right lengths, and one pair for each that has any."""
+    def _ask(
+        self, draw: np.random.Generator, begun: int, split: str
+    ) -> tuple[Derivations, Pairs, np.ndarray]:
+        """Derivations, one pair for each that has any, and the index of the type of each pair."""
         derived = derive(self.grammar, draw, begun, self.longest)
         by_type = self.eligible(derived, split)
         return derived, *choose_pairs(draw, by_type, self.order, len(derived.lengths))
 
     def eligible(self, derived: Derivations, split: str) -> dict[str, Pairs]:
-        """The pairs that a split could ask, by type; none of a yield that is too short."""
+        """Pairs that a split could ask, by type of query; none for yields that are too short."""
         last = last_occurrences(derived, self.terminals)
         last &= (derived.lengths >= self.shortest)[derived.documents]
         cells = Cells(self.held_out, self.seed, split)
         return {kind: eligible_pairs(derived, kind, last, cells) for kind in self.query_types}
 
     def _lay_out(self, derived: Derivations, pairs: Pairs, kinds: np.ndarray) -> Packed:
+        """Documents of the derivations that have a pair; arguments as returned by `_ask`."""
+        # The yields, between bos and divider.
         lengths = derived.lengths[pairs.documents]
         begins = derived.starts[pairs.documents]
-        ending = 5 + self._typed  # bos and divider, query, answer and eos, and a type
+        ending = 5 + self._typed  # bos, divider, query, type if any, answer and eos
         starts = np.cumsum([0, *(lengths + ending)])
         tokens = np.empty(starts[-1], np.int32)
         asked = np.zeros(len(derived.lengths), bool)
@@ -214,12 +219,14 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
         places = np.repeat(starts[:-1] + 1 - (np.cumsum(lengths) - lengths), lengths)
         tokens[places + np.arange(len(places))] = FIRST + derived.labels[inside]
 
+        # Divider, query and answer.
         divider = lengths + 1
         query, answer = divider + 1, divider + 2 + self._typed
         labels = FIRST + derived.labels[np.stack([pairs.queries, pairs.answers])]
         for place, token in ((0, BOS), (divider, EOS), (query, labels[0]), (answer, labels[1])):
             tokens[starts[:-1] + place] = token
         tokens[starts[1:] - 1] = EOS
+        # Roles.
         key, value = 1 + pairs.queries - begins, 1 + pairs.answers - begins
         roles = {
             "bos": np.zeros_like(key),
@@ -250,12 +257,12 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
     def statistics(
         self, key: Key, documents: int = TRIALS, split: str = "train"
     ) -> dict[str, np.ndarray]:
-        """What documents of the grammar look like; see `tree_queries.statistics`.
+        """Statistics of documents of a split; see `queries.statistics`.
 
         Args:
-            key: of the derivations.
-            documents: derivations; those that become no document of the split are not counted.
-            split: whose questions.
+            key: Random key.
+            documents: Number of derivations; those that cannot be asked are left out.
+            split: Split of the queries.
         """
         derived = derive(self.grammar, generator(key), documents, self.longest)
         by_type = self.eligible(derived, split)
@@ -263,7 +270,7 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
         return statistics(derived, by_type, asked, self.terminals)
 
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
-        """Accuracies of heuristics on documents of a split, fitted to others of training."""
+        """Accuracies, 0 to 1, of heuristics on documents of a split, fitted to train documents."""
         fitted, counted = jax.random.split(key)
         training = self.draw(fitted, TRAINING_DOCUMENTS, "train")
         terminals = np.array(self.class_of("value"))
