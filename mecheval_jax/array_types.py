@@ -1,25 +1,24 @@
-"""The names of array axes, in one place.
+"""Types of arrays, and the names of their axes.
 
-Axes are spelled out in annotations, ``Float[Array, "batch length width"]``, and
-checked in the tests by beartype. Single letters appear only inside einsum
-strings.
+Annotations spell axes out, ``Float[Array, "batch length width"]``; the tests check them at
+run time with beartype. Single letters appear only inside einsum strings.
 
 ==========  ======  =====================================================
 axis        letter  meaning
 ==========  ======  =====================================================
 batch       b       documents
-length      l, s    token positions (s: the position that is read from)
+length      l, s    token positions (s: source, the position that is read)
 width       d       channels of the residual stream
-inner       d       channels inside a mixer (expanded or projected width)
+inner       d       channels inside a mixer
 heads       h       heads of a mixer
 key         k       channels of a query or key
 value       v       channels of a value
 state       n       size of a recurrent state per channel
 kernel      --      taps of a short convolution, the last on the current token
-features    f       size of a feature map, of position features
+features    f       features of a feature map or of a position
 vocabulary  v       tokens of the vocabulary
-queries     q       questions asked of one document
-documents   --      evaluation documents (a batch that is analysed, not trained on)
+queries     q       queries about one document
+documents   --      documents of an evaluation
 ==========  ======  =====================================================
 
 Tokens, positions and lengths are int32; activations and parameters float32

@@ -1,4 +1,4 @@
-"""The error of a user's mistake: what was given, and what would be valid."""
+"""Errors that are shown to users as one line: mistakes of theirs, and interruptions."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,13 +7,23 @@ from collections.abc import Iterable
 class UserError(ValueError):
     """A mistake in a config, a flag, a file or a call.
 
-    Programs print its message as one line and end with exit code 2; any other
-    exception is a fault of ours and keeps its traceback.
+    The message has the offending value and what is valid. Programs print it as one line and end
+    with exit code 2; any other exception is a bug and keeps its traceback.
     """
 
 
 def require_at_least(instance: object, section: str, names: Iterable[str], smallest: int) -> None:
-    """Raise UserError for the first of an instance's fields that is below `smallest`."""
+    """Check lower bounds of fields.
+
+    Args:
+        instance: Object whose fields are checked.
+        section: Section of the config that the fields belong to, for the message.
+        names: Names of the fields.
+        smallest: Smallest valid value.
+
+    Raises:
+        UserError: If a field is below `smallest`; the message names the first.
+    """
     for name in names:
         value = getattr(instance, name)
         if value < smallest:
@@ -23,8 +33,13 @@ def require_at_least(instance: object, section: str, names: Iterable[str], small
 def choose(kind: str, value: str, valid: Iterable[str]) -> str:
     """Return `value` if it is one of `valid`.
 
+    Args:
+        kind: Noun for the value in the message, such as ``mixer``.
+        value: Value to check.
+        valid: Valid values.
+
     Raises:
-        UserError: it is not; the message names the nearest valid choice and all others.
+        UserError: If it is not; the message names the most similar valid value and all others.
     """
     choices = list(valid)
     if value in choices:
@@ -35,15 +50,15 @@ def choose(kind: str, value: str, valid: Iterable[str]) -> str:
 
 
 class Interrupted(Exception):
-    """Work that stopped before its end through no mistake: the same command goes on with it.
+    """Work that stopped early through no mistake, and that the same command resumes.
 
-    Programs print its message as one line and end with the exit code that tells a scheduler to
-    start them again.
+    Programs print the message as one line and end with the exit code that tells a scheduler to
+    restart them.
     """
 
 
 class Stopped(Interrupted):
-    """SIGTERM came at a moment when nothing was left to save."""
+    """SIGTERM arrived when there was nothing to save."""
 
     def __init__(self):
         super().__init__("stopped by SIGTERM; the same command resumes")

@@ -1,15 +1,16 @@
-"""The axes of a mesh of devices, and how a model's arrays are laid out along them.
+"""The axes of a mesh of devices, and the layouts of a model's arrays along them.
 
 ``data``
-    documents are spread over it, parameters are copied.
+    Documents are spread over it; parameters are replicated.
 ``fsdp``
-    documents are spread over it too, and so are the numbers of every parameter, which are
-    gathered where they are used (fully sharded data parallelism, Rajbhandari et al. 2020).
+    Documents are spread over it, and so is every parameter, which is gathered where it is
+    used (fully sharded data parallelism, Rajbhandari et al. 2020).
 ``model``
-    heads, inner channels and the vocabulary are spread over it (Shoeybi et al. 2019).
+    Heads, inner channels and the vocabulary are spread over it (tensor parallelism, Shoeybi et
+    al. 2019).
 
-A layout names for every dimension of an array the axes along which it is cut. An axis that does
-not divide its dimension is left out: the array is whole along it.
+A layout gives, for every dimension of an array, the axes along which it is cut. An axis whose size
+does not divide the dimension is ignored: the array is then whole along it.
 """
 
 import math
@@ -26,28 +27,28 @@ DOCUMENTS = (DATA, FSDP)
 """The axes over which documents are spread."""
 
 FREE = PartitionSpec.UNCONSTRAINED
-"""For a dimension that may be laid out in any way."""
+"""Layout of a dimension that XLA may choose."""
 
 AnyMesh = Mesh | AbstractMesh
-"""Devices, or only how many there are along which axes."""
+"""A mesh of devices, or only its axes and their sizes."""
 
 Axes = Any
-"""For one dimension of an array: an axis, several, None for none, or `FREE`."""
+"""Layout of one dimension of an array: an axis, several, None for none, or `FREE`."""
 
 Layout = Sequence[Axes]
-"""For the first dimensions of an array; those that follow are whole."""
+"""Layout of the leading dimensions of an array; the others are whole."""
 
 
 def fitted(layout: Layout, shape: Sequence[int], sizes: Mapping[str, int]) -> PartitionSpec:
-    """The layout of an array of this shape, without the axes that do not divide it.
+    """A layout without the axes that do not divide their dimensions.
 
     Args:
-        layout: wanted.
-        shape: of the array.
-        sizes: devices along every axis of the mesh.
+        layout: Layout that is wanted.
+        shape: Shape of the array.
+        sizes: Number of devices along every axis of the mesh.
     """
 
-    def divides(axes, size):
+    def divides(axes: Axes, size: int) -> bool:
         if axes is FREE:
             return True
         axes = (axes,) if isinstance(axes, str) else axes or ()
@@ -58,9 +59,9 @@ def fitted(layout: Layout, shape: Sequence[int], sizes: Mapping[str, int]) -> Pa
 
 
 def current_mesh() -> AbstractMesh | None:
-    """The mesh for which a program is being traced (``jax.set_mesh``); None if it has not `AXES`.
+    """Mesh for which a program is being traced (``jax.set_mesh``); None if it lacks `AXES`.
 
-    None, too, inside ``jax.shard_map``, where each device has a program of its own.
+    It is also None inside ``jax.shard_map``, where each device runs a program of its own.
     """
     mesh = jax.sharding.get_abstract_mesh()
     is_ours = set(AXES) <= set(mesh.axis_names) and AxisType.Manual not in mesh.axis_types
@@ -68,15 +69,16 @@ def current_mesh() -> AbstractMesh | None:
 
 
 def is_shared_out(count: int) -> bool:
-    """Whether the current mesh spreads so many heads or channels over ``model``."""
+    """Whether the current mesh spreads `count` heads or channels over ``model``."""
     mesh = current_mesh()
     return mesh is not None and mesh.shape[MODEL] > 1 and count % mesh.shape[MODEL] == 0
 
 
 def spread(x: Shaped[Array, "..."], *layout: Axes) -> Shaped[Array, "..."]:
-    """The same numbers, laid out so on the current mesh; without one, or along ``data``, untouched.
+    """Constrain the layout of an array on the current mesh.
 
-    XLA would otherwise choose a layout by itself, and move activations about to have it.
+    Without this XLA chooses layouts, and may move activations between devices to get them. The
+    array is returned as it is if there is no mesh, or one with the axis ``data`` alone.
     """
     mesh = current_mesh()
     if mesh is None or mesh.shape[FSDP] == mesh.shape[MODEL] == 1:

@@ -1,1 +1,1 @@
-"""Where arrays live: meshes of devices, and rules that place a tree on them."""
+"""Placement of arrays: meshes of devices, rules for the layout of trees, several hosts."""

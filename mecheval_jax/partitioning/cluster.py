@@ -1,7 +1,7 @@
-"""What a process is told of the others: by the variables of a cluster, or by flags.
+"""Detection of the other processes, from the variables of a cluster or from flags.
 
-Only whether there are others is found out here; where process 0 is, `jax` itself reads off the
-same variables (see docs/hosts.md).
+This module only determines whether there are other processes; the address of process 0 is read by
+`jax` itself from the same variables (see docs/hosts.md).
 """
 
 import dataclasses
@@ -12,11 +12,12 @@ from mecheval_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """What started this process, as its environment says.
+    """The cluster that started this process, according to its environment.
 
     Attributes:
-        name: of the cluster's manager.
-        processes, process_id: how many, and which this is; None where jax has to ask for it.
+        name: Name of the cluster's manager.
+        processes: Number of processes; None if jax has to ask the cluster.
+        process_id: Number of this process, from 0; None likewise.
     """
 
     name: str
@@ -25,16 +26,16 @@ class Cluster:
 
 
 def find_cluster() -> Cluster | None:
-    """The cluster that this process belongs to; None on a machine on its own."""
+    """The cluster that this process belongs to; None for a process on its own."""
     variables = os.environ
     for name, count, number in (
         ("Open MPI", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-        # The step's and not the job's: a shell in an allocation for many is on its own.
+        # The step's variables, not the job's: a shell in a large allocation is on its own.
         ("Slurm", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
     ):
         if count in variables and number in variables:
             return Cluster(name, int(variables[count]), int(variables[number]))
-    # Every pod has the first; a job of several has the second too.
+    # Every pod has the first variable; only indexed jobs have the second.
     if "KUBERNETES_SERVICE_HOST" in variables and "JOB_COMPLETION_INDEX" in variables:
         return Cluster("Kubernetes")
     if "TPU_ML_PLATFORM" in variables:  # jax sets it on machines with TPUs
@@ -48,16 +49,16 @@ def check_flags(
     process_id: int | None,
     cluster: Cluster | None,
 ) -> None:
-    """Check the flags that tell a process of the others; None where one is not given.
+    """Check the flags that describe the other processes.
 
     Args:
-        coordinator: ``--coordinator``.
-        processes: ``--processes``.
-        process_id: ``--process_id``.
-        cluster: what is known without them.
+        coordinator: Value of ``--coordinator``; None if it is not given.
+        processes: Value of ``--processes``; None if it is not given.
+        process_id: Value of ``--process_id``; None if it is not given.
+        cluster: Cluster that was found; None for a process on its own.
 
     Raises:
-        UserError: one is missing, or they contradict each other.
+        UserError: If a flag is invalid or missing, or flags contradict each other.
     """
     if coordinator is not None:
         host, _, port = coordinator.rpartition(":")
@@ -76,7 +77,7 @@ def check_flags(
     }
     given = [flag for flag, value in flags.items() if value is not None]
     missing = [flag for flag, value in flags.items() if value is None]
-    # On its own whatever the cluster says; or the cluster's, but for where they meet.
+    # One process needs no others; and a cluster may know all but the coordinator.
     enough = processes == 1 or (cluster is not None and given == ["--coordinator"])
     if given and missing and not enough:
         raise UserError(

@@ -1,42 +1,45 @@
-"""Who is gone: a connection of every process to the first, on which no one speaks until the end.
+"""Detection of lost processes, by an idle connection of every process to the first.
 
-The system closes the connections of a process that dies, whatever it dies of: the first process
-hears it at once, and tells the others. jax alone would let them wait in a collective until it
-misses heartbeats, and then abort them. A host that lost its power or its network closes nothing;
-keepalive packets find it before jax does.
+The operating system closes the connections of a process that dies for any reason. The first
+process notices this at once and tells the others. jax alone would let them wait in a collective
+until heartbeats are missed, and then abort them. A host that loses its power or its network does
+not close its connections, but keepalive packets detect this earlier than jax does.
 """
 
 import atexit
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from mecheval_jax.errors import UserError
 
 GOODBYE = b"goodbye"
 PORT = "mecheval_jax/watch/port"
-"""Under this key jax's service tells the port on which the first process listens."""
+"""Key of jax's key-value store that holds the port on which the first process listens."""
 
 CONNECT = 60
-"""Seconds in which a connection has to come about."""
+"""Time limit for connecting, in seconds."""
 
 KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
-"""Seconds of silence, seconds between questions, and unanswered ones: 40 s in all."""
+"""Idle seconds before the first probe, seconds between probes, number of probes: 40 s in all."""
 
 
 def watch(on_loss: Callable[[int], None]) -> None:
-    """Call a function, from a thread, with the number of the process that is gone.
+    """Watch for processes that are lost; ones that exit normally are not.
 
-    A process that ends in an orderly way is not. To be called once on every process, after
-    ``jax.distributed.initialize``.
+    To be called once on every process, after ``jax.distributed.initialize``.
 
     Args:
-        on_loss: what is to be done; it need not return.
+        on_loss: Function that is called from a thread with the number of a lost process; it
+            need not return.
 
     Raises:
-        UserError: the first process cannot be reached.
+        UserError: If the first process cannot be reached.
     """
-    from jax._src.distributed import global_state as state  # where the service is found
+    from jax._src.distributed import (
+        global_state as state,  # jax has no public access to the service
+    )
 
     if state.process_id == 0:
         _First(on_loss).listen(state)
@@ -55,7 +58,8 @@ def watch(on_loss: Callable[[int], None]) -> None:
         _keep_alive(connection)
         atexit.register(_say, connection, GOODBYE)
 
-        def follow():
+        def follow() -> None:
+            """Wait for the end of the first process, or its report of a loss."""
             heard = _hear(connection)
             if heard != GOODBYE:
                 on_loss(int(heard or 0))
@@ -64,19 +68,20 @@ def watch(on_loss: Callable[[int], None]) -> None:
 
 
 class _First:
-    """The first process, which hears all others."""
+    """The first process, to which all others connect."""
 
     def __init__(self, on_loss: Callable[[int], None]):
         self._on_loss, self._connections = on_loss, []
 
-    def listen(self, state) -> None:
+    def listen(self, state: Any) -> None:
+        """Accept the connections of all other processes of jax's distributed `state`."""
         both = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if both else socket.AF_INET
         server = socket.create_server(("", 0), family=family, dualstack_ipv6=both)
         state.client.key_value_set(PORT, str(server.getsockname()[1]))
         atexit.register(self._tell, GOODBYE)
 
-        def accept():
+        def accept() -> None:
             for _ in range(state.num_processes - 1):
                 connection, _ = server.accept()
                 _keep_alive(connection)
@@ -86,25 +91,28 @@ class _First:
         threading.Thread(target=accept, daemon=True).start()
 
     def _follow(self, connection: socket.socket) -> None:
+        """Wait for the end of the process that connected, and report it if it was lost."""
         number = _hear(connection)
         if number and _hear(connection) != GOODBYE:
             self._tell(number)
             self._on_loss(int(number))
 
     def _tell(self, message: bytes) -> None:
+        """Send a message to all other processes."""
         for connection in self._connections:
             _say(connection, message)
 
 
 def _keep_alive(connection: socket.socket) -> None:
+    """Turn keepalive packets on, with the times of `KEEPALIVE`."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in KEEPALIVE.items():
-        if hasattr(socket, name):  # the names are those of Linux
+        if hasattr(socket, name):  # the options of Linux
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _hear(connection: socket.socket) -> bytes:
-    """What was said; nothing if the other end is gone."""
+    """The next message; empty if the other end is gone."""
     try:
         return connection.recv(64)
     except OSError:
@@ -114,5 +122,5 @@ def _hear(connection: socket.socket) -> bytes:
 def _say(connection: socket.socket, message: bytes) -> None:
     try:
         connection.sendall(message)
-    except OSError:  # who is gone needs to hear nothing
+    except OSError:  # a lost process needs no message
         return

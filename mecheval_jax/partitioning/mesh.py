@@ -11,23 +11,23 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.mesh_axes import AXES, DATA, DOCUMENTS, FSDP, MODEL, AnyMesh
 
 REST = -1
-"""Devices along ``data``: as many as the other axes leave."""
+"""Number of devices along ``data`` that means all that the other axes leave."""
 
 
 def make_mesh(
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
     shape: Sequence[int] = (REST, 1, 1),
 ) -> Mesh:
-    """A mesh of all (or the given) devices.
+    """A mesh of devices with the axes of `mesh_axes`.
 
-    The axes are Auto: with the default, Explicit axes, linen's Embed does not compile.
+    The axes are of type Auto, since linen's Embed does not compile with Explicit axes.
 
     Args:
-        devices: all of this process if None.
-        shape: devices along ``data``, ``fsdp`` and ``model``; the first may be `REST`.
+        devices: Devices of the mesh; all devices if None.
+        shape: Number of devices along ``data``, ``fsdp`` and ``model``; the first may be `REST`.
 
     Raises:
-        UserError: a shape that is not one of so many devices.
+        UserError: If the product of the shape is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     data, fsdp, model = shape
@@ -44,12 +44,12 @@ def make_mesh(
 
 
 def parse_mesh(text: str) -> tuple[int, int, int]:
-    """The shape of a mesh as it is written: ``2,2,2``, or by name ``fsdp=4,model=2``.
+    """The shape of a mesh from text such as ``2,2,2``, or by name ``fsdp=4,model=2``.
 
-    By name, ``data`` takes the devices that are left over, and any other axis one.
+    Axes that are not named are `REST` for ``data`` and 1 for the others.
 
     Raises:
-        UserError: anything else.
+        UserError: If the text has another form.
     """
     parts = [part.strip() for part in text.split(",")]
     if "=" not in text and len(parts) == len(AXES):
@@ -65,7 +65,7 @@ def parse_mesh(text: str) -> tuple[int, int, int]:
 
 
 def document_shards(mesh: AnyMesh) -> int:
-    """Into how many parts the documents of a batch are spread."""
+    """Number of parts into which the documents of a batch are spread."""
     return math.prod(mesh.shape[axis] for axis in DOCUMENTS)
 
 
@@ -81,10 +81,10 @@ def check_batch(batch_size: int, mesh: AnyMesh, gradient_accumulation: int = 1) 
 
 
 def documents_sharding(mesh: Mesh) -> NamedSharding:
-    """Leading axis over ``data`` and ``fsdp``: for whatever has one row per document."""
+    """Sharding of the leading axis, one row per document, over ``data`` and ``fsdp``."""
     return NamedSharding(mesh, PartitionSpec(DOCUMENTS))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """A copy on every device."""
+    """Sharding that puts a copy on every device."""
     return NamedSharding(mesh, PartitionSpec())

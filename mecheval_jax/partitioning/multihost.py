@@ -1,14 +1,14 @@
-"""Several processes, mostly one a host, as one program.
+"""Several processes, usually one per host, that run as one program.
 
 Every process runs the same program on the same values and sees all devices as one mesh; `jax`
-moves what has to be moved. Process 0 is the coordinator, and the only one that says anything, or
-writes files (`on_main`; checkpoints apart). What a process is told by flags, or by the cluster that
-started it, `initialize` hands to ``jax.distributed``; see docs/hosts.md for the variables.
+moves data between them. Process 0 is the coordinator and the only one that prints anything or,
+except for checkpoints, writes files (`on_main`). `initialize` passes flags, or the values of the
+cluster that started the process, to ``jax.distributed``; see docs/hosts.md for the variables.
 
-Where one is gone the others cannot go on. Who watches (`initialize`) is told at once; the error
-of a collective that notices is a `HostLost` for whoever runs under `raise_on_host_loss`; and what
-neither finds, such as a process that hangs, jax ends on all of them after `HEARTBEAT` seconds, by
-SIGABRT.
+If a process is lost, the others cannot continue. There are three ways to notice: `initialize` can
+watch for losses and call a function at once; inside `raise_on_host_loss` the error of a collective
+becomes a `HostLost`; and any other failure, such as a process that hangs, lets jax end all
+processes with SIGABRT after `HEARTBEAT` seconds.
 """
 
 import collections
@@ -36,24 +36,24 @@ from mecheval_jax.partitioning.cluster import check_flags, find_cluster
 from mecheval_jax.partitioning.failure_detector import watch
 
 TIMEOUT = 300
-"""Seconds in which all processes have to come."""
+"""Time limit for all processes to connect, in seconds."""
 
 HEARTBEAT = 60
-"""Seconds without a sign of life after which a process is taken for dead."""
+"""Seconds without a heartbeat after which a process counts as dead."""
 
 FAREWELL = 10
-"""Seconds that a process which fails waits for others that fail with it."""
+"""Seconds for which a failing process waits for others that fail with it."""
 
 
 class HostLost(Interrupted):
-    """Another process is gone, and this one cannot go on without it."""
+    """Another process was lost, and this one cannot continue without it."""
 
     def __init__(self, what: str):
         super().__init__(f"{what}; the same command, started on every host, resumes")
 
 
 class HostsMissing(UserError):
-    """Other processes did not come, or cannot be found."""
+    """Other processes did not connect, or cannot be found."""
 
 
 def initialize(
@@ -63,20 +63,21 @@ def initialize(
     timeout: int = TIMEOUT,
     on_loss: Callable[[HostLost], None] | None = None,
 ) -> None:
-    """Join the other processes; nothing happens where there are none.
+    """Connect to the other processes, if there are any.
 
-    What is not given is taken from the environment of Slurm, Open MPI, an indexed job of
+    Arguments that are None are taken from the environment of Slurm, Open MPI, an indexed job of
     Kubernetes or a TPU pod. To be called before anything is computed.
 
     Args:
-        coordinator: ``host:port`` of process 0, which listens there.
-        processes: how many there are; 1 for a process on its own, whatever the environment says.
-        process_id: number of this one, from 0.
-        timeout: seconds in which the others have to come.
-        on_loss: called from a thread when a process is gone; it should end this one.
+        coordinator: Address ``host:port`` on which process 0 listens.
+        processes: Number of processes; 1 for a process on its own, whatever the environment says.
+        process_id: Number of this process, from 0.
+        timeout: Time limit for the others to connect, in seconds.
+        on_loss: Function that is called from a thread when a process is lost; it should end
+            this process.
 
     Raises:
-        UserError: values that are missing or contradict each other, or others that do not come.
+        UserError: If values are missing or contradict each other, or others do not connect.
     """
     cluster = find_cluster()
     check_flags(coordinator, processes, process_id, cluster)
@@ -90,7 +91,7 @@ def initialize(
         "coordinator_address": coordinator,
         "num_processes": processes,
         "process_id": process_id,
-        # Flags say all there is: a cluster's variables would hide devices from the process.
+        # With all flags given, a cluster's variables would only hide devices from the process.
         "cluster_detection_method": "deactivate" if explicit else None,
         "heartbeat_timeout_seconds": HEARTBEAT,
         "shutdown_timeout_seconds": HEARTBEAT,
@@ -102,16 +103,21 @@ def initialize(
 
 
 def _start(arguments: Mapping[str, Any], timeout: int, *, may_be_alone: bool) -> None:
-    """``jax.distributed.initialize``, but one that comes back when its time is up.
+    """Call ``jax.distributed.initialize``, with a time limit that raises.
+
+    Args:
+        arguments: Arguments of the call.
+        timeout: Time limit, in seconds.
+        may_be_alone: Whether a cluster that names no coordinator means one process.
 
     Raises:
-        HostsMissing: the other processes did not come, or nothing says where they are.
+        HostsMissing: If the other processes do not connect, or cannot be found.
     """
     failure: list[Exception] = []
 
-    def connect():
+    def connect() -> None:
         try:
-            # jax aborts the process when its own time is up: it is given time enough.
+            # jax aborts the process at its own time limit, which must not come first.
             jax.distributed.initialize(**arguments, initialization_timeout=10 * timeout)
         except Exception as error:
             failure.append(error)
@@ -137,7 +143,7 @@ def _start(arguments: Mapping[str, Any], timeout: int, *, may_be_alone: bool) ->
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes."""
+    """Whether this is process 0, which writes files."""
     return jax.process_index() == 0
 
 
@@ -147,9 +153,9 @@ def is_multiprocess() -> bool:
 
 
 def fetch(tree: PyTree) -> PyTree:
-    """Values of a tree on the host, whole on every process; all have to call it."""
+    """All values of a tree, on the host of every process; all processes must call it."""
 
-    def whole(leaf):
+    def whole(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
             return leaf
         return multihost_utils.process_allgather(leaf, tiled=True)
@@ -158,14 +164,14 @@ def fetch(tree: PyTree) -> PyTree:
 
 
 def place(tree: PyTree, sharding: Sharding) -> PyTree:
-    """Arrays that are the same on every process, as arrays over all devices.
+    """Spread arrays, equal on every process, over all devices.
 
-    Every process places the part of its own devices.
+    Every process places the parts of its own devices.
     """
     if not is_multiprocess():
         return jax.device_put(tree, sharding)
 
-    def spread(leaf):
+    def spread(leaf: Any) -> jax.Array:
         values = np.asarray(leaf)
         return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
@@ -173,19 +179,20 @@ def place(tree: PyTree, sharding: Sharding) -> PyTree:
 
 
 _ALONE = contextvars.ContextVar("alone", default=False)
-"""Whether process 0 does something that the others wait for."""
+"""Whether process 0 runs a function that the others wait for."""
 
 
 def on_main(action: Callable[[], Any]) -> Any:
-    """What process 0 alone does, and its outcome on every process.
+    """Run a function on process 0 alone, and return its result on every process.
 
-    The others wait, so that they find whatever was written. An action may hold others.
+    The others wait until it has returned, and so find all files that it wrote. Inside of it,
+    `on_main` runs functions at once.
 
     Args:
-        action: returns JSON values.
+        action: Function that returns a JSON value.
 
     Raises:
-        UserError: the action did, on every process.
+        UserError: If the function raises it, on every process.
     """
     if not is_multiprocess() or _ALONE.get():
         return action()
@@ -221,18 +228,21 @@ def by_main(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def all_can(ours: bool) -> bool:
-    """Whether something is true on every process."""
+    """Whether `ours` is true on every process."""
     if not is_multiprocess():
         return ours
     return bool(multihost_utils.process_allgather(np.int32(ours)).all())
 
 
 def assert_equal_across_hosts(**values: str) -> None:
-    """Check that every process has the same values, before anything is written.
+    """Check that every process has the same values and equally many devices.
+
+    Args:
+        **values: Values as texts, by the name that the message uses.
 
     Raises:
-        UserError: on every process, which of them differ from process 0, and in what; or that
-            they have different numbers of devices, over which nothing could be spread evenly.
+        UserError: If they differ, on every process; the message names the values, and the
+            processes that differ from process 0.
     """
     if not is_multiprocess():
         return
@@ -254,15 +264,15 @@ def assert_equal_across_hosts(**values: str) -> None:
 
 
 LOST = ("Gloo", "NCCL", "CoordinationService", "UNAVAILABLE", "DEADLINE_EXCEEDED", "BarrierError")
-"""Words in the errors of what waits for a process that is gone."""
+"""Words in the errors of operations that wait for a lost process."""
 
 
 @contextlib.contextmanager
 def raise_on_host_loss() -> Iterator[None]:
-    """Where processes wait for each other: the loss of one is a `HostLost`.
+    """Turn errors inside that are due to a lost process into `HostLost`.
 
     Raises:
-        HostLost: an error inside says that another process is gone.
+        HostLost: If an error inside says that another process was lost.
     """
     try:
         yield
@@ -276,16 +286,20 @@ def raise_on_host_loss() -> Iterator[None]:
 
 
 def exit_all(code: int, error: object) -> NoReturn:
-    """End this process, which is one of several, with an exit code, because of an error.
+    """End this process, one of several, because of an error.
 
-    It waits a moment for the others to end with it. Where they do not, it is gone at once: at an
-    orderly end jax would wait for them, and abort.
+    It waits up to `FAREWELL` seconds for the others to end too. If they do not, it ends without
+    the usual cleanup, in which jax would wait for the others and then abort.
+
+    Args:
+        code: Exit code.
+        error: Error that is the cause.
     """
     from jax._src.distributed import global_state  # the only barrier with a time limit
 
     try:
         if isinstance(error, HostLost) and global_state.process_id == 0:
-            # The others, who are about to say the same, would be aborted without the coordinator.
+            # Without the coordinator, jax would abort the others before they report the loss.
             time.sleep(FAREWELL / 5)
         if not isinstance(error, HostLost | HostsMissing):
             global_state.client.wait_at_barrier("mecheval_jax_leave", FAREWELL * 1000)

@@ -1,12 +1,12 @@
-"""Tables of the vocabulary, filled up to a multiple of the devices along ``model``.
+"""Padding of vocabulary tables to a multiple of the number of devices along ``model``.
 
-The spare rows are zeros. No token reads them and no logit shows them (`LanguageModel.rows`), so
-their gradients are zeros, and they stay what they are. They live in the train state of a run on
-such a mesh alone: what is kept (checkpoints, scores) has the tables without them, and so does
-not depend on the mesh.
+The added rows are zeros. No token reads them and no logit depends on them (`LanguageModel.rows`),
+so their gradients are zeros and they stay zeros. They exist only in the train state of a run on
+such a mesh: checkpoints and scores hold the tables without them and do not depend on the mesh.
 """
 
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,22 +16,24 @@ from mecheval_jax.mesh_axes import MODEL, AnyMesh
 from mecheval_jax.partitioning.rules import path_name
 
 TABLES = ((r"token_embedding/embedding$", 0), (r"output_head/kernel$", 1))
-"""Tables by their paths, in parameters and moments, and the axis of the vocabulary."""
+"""Patterns of the paths of tables, in parameters and moments, with the axis of the vocabulary."""
 
 
 def padded_rows(vocabulary_size: int, mesh: AnyMesh) -> int:
-    """Rows of a table on a mesh."""
+    """Number of rows of a padded table on a mesh."""
     devices = mesh.shape[MODEL]
     return -(-vocabulary_size // devices) * devices
 
 
 def resize_tables(tree: PyTree, rows: int) -> PyTree:
-    """A tree (parameters, or a train state) whose tables have so many rows. Traceable.
+    """Cut or pad with zeros the tables of a tree, parameters or a train state. Traceable.
 
-    Longer tables are cut, shorter ones filled up with zeros.
+    Args:
+        tree: Tree with the tables.
+        rows: Number of rows that the tables shall have.
     """
 
-    def resize(path, leaf):
+    def resize(path: tuple, leaf: Any) -> Any:
         for pattern, axis in TABLES:
             if re.search(pattern, path_name(path)):
                 spare = max(0, rows - leaf.shape[axis])
@@ -43,7 +45,7 @@ def resize_tables(tree: PyTree, rows: int) -> PyTree:
 
 
 def resized(state: PyTree, abstract: PyTree) -> PyTree:
-    """A train state with its tables as long as those of `abstract`, and placed as it says."""
+    """A train state with tables of as many rows as in `abstract`, and with its shardings."""
     sizes = [jax.tree.map(jnp.shape, tree) for tree in (state, abstract)]
     if sizes[0] == sizes[1]:
         return state

@@ -1,13 +1,14 @@
-"""Rules that place a whole train state: regular expression on a path -> layout (`mesh_axes`).
+"""Rules for the layout of a train state: pairs of a regular expression on paths and a layout.
 
-A dense layer into heads or inner channels is cut by columns over ``model``, the one back into the
-residual stream by rows, so that what is between them stays on its device and one sum over the
-axis ends each half of a block (Shoeybi et al. 2019). The other dimension is cut over ``fsdp``.
-Adam's moments have the paths of their parameters, and their layouts.
+A dense layer into heads or inner channels is cut by columns over ``model``, and the one back into
+the residual stream by rows. Activations between the two stay on their device, and each half of a
+block ends with one sum over the axis (Shoeybi et al. 2019). The other dimension is cut over
+``fsdp``. Adam's moments have the paths, and so the layouts, of their parameters.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -22,7 +23,7 @@ from mecheval_jax.site_path import block_name
 Rule = tuple[str, Layout]
 
 DATA_PARALLEL: tuple[Rule, ...] = ((".*", ()),)
-"""Everything replicated: documents are spread, parameters are not."""
+"""Rules that replicate everything: documents are spread, parameters are not."""
 
 STATE: tuple[Rule, ...] = (
     (r"^(step|key|hyperparameters/.*|moments/count)$", ()),
@@ -32,7 +33,7 @@ STATE: tuple[Rule, ...] = (
     (r"norm/(scale|bias)$", ()),
     (r"canon/(weight|bias)$", ()),
 )
-"""All but mixers and feed-forward parts."""
+"""Rules for all but mixers and feed-forward parts."""
 
 FEED_FORWARD: dict[str, tuple[Rule, ...]] = {
     "mlp": (
@@ -64,25 +65,29 @@ MIXERS: tuple[Rule, ...] = (
     (r"mixer/shift_[BCD]$", (MODEL,)),
     (r"mixer/kernel/(A_imag|B|C|inv_A_real|log_dt)$", (MODEL,)),
     (r"mixer/filter/taps$", (None, MODEL)),
-    # Small networks and vectors of the residual stream.
+    # Small networks, and vectors along the residual stream.
     (r"mixer/filter/fc\d/kernel$", (FSDP,)),
     (r"mixer/filter/(fc\d/bias|features|frequency)$", ()),
     (r"mixer/decay_down/kernel$", (FSDP,)),
     (r"mixer/mix_[kvr]$", ()),
     (r"mixer/recurrent$", (FSDP,)),
 )
-"""Parameters of every mixer of `mixers.ARCHITECTURES`."""
+"""Rules for the parameters of every mixer of `mixers.ARCHITECTURES`."""
 
 WHOLE = (BaseConv, S4D, LSTM)
-"""Mixers without inner channels: they convolve those of the residual stream, which every device
-has whole, or let all read each other at every token."""
+"""Mixers that are not spread over ``model``: they work on the channels of the residual stream, of
+which every device has all, or mix all channels at every token."""
 
 
 def splits(mixer: nn.Module, devices: int) -> bool:
-    """Whether a mixer falls into so many equal parts, each of whole heads or of channels.
+    """Whether a mixer can be cut into equal parts, of whole heads or of channels.
 
-    Heads are never cut: a mixer with fewer of them than devices along ``model`` (or with a
-    number that those do not divide) is copied along that axis. So are those of `WHOLE`.
+    A mixer whose number of heads is not a multiple of the devices along ``model`` is replicated
+    along that axis, since heads are never cut. So are the mixers of `WHOLE`.
+
+    Args:
+        mixer: Mixer of a layer.
+        devices: Number of devices along ``model``.
     """
     counts = [getattr(mixer, name, 0) for name in ("width", "heads", "key_heads")]
     return not isinstance(mixer, WHOLE) and not any(count % devices for count in counts)
@@ -91,8 +96,8 @@ def splits(mixer: nn.Module, devices: int) -> bool:
 def rules_of(model: ModelConfig, mesh: AnyMesh) -> tuple[Rule, ...]:
     """The rules for the train state of a model on a mesh.
 
-    A mixer of the user's own is copied to every device. Without devices along ``fsdp`` and
-    ``model`` everything is.
+    Mixers of the user's own are replicated on every device. If ``fsdp`` and ``model`` have one
+    device each, everything is.
     """
     if mesh.shape[FSDP] == mesh.shape[MODEL] == 1:
         return DATA_PARALLEL
@@ -119,15 +124,20 @@ def path_name(path: tuple) -> str:
 
 
 def shardings(tree: PyTree, mesh: AnyMesh, rules: Sequence[Rule] = DATA_PARALLEL) -> PyTree:
-    """The sharding of every leaf: that of the first rule whose expression its path contains.
+    """The sharding of every leaf, by the first rule whose expression matches in its path.
 
     An axis that does not divide its dimension of a leaf is left out (`mesh_axes.fitted`).
 
+    Args:
+        tree: Tree of arrays, or of their shapes.
+        mesh: Mesh of the shardings.
+        rules: Rules, the first that matches counting.
+
     Raises:
-        ValueError: a leaf that no rule matches.
+        ValueError: If no rule matches a leaf.
     """
 
-    def place(path, leaf):
+    def place(path: tuple, leaf: Any) -> NamedSharding:
         name = path_name(path)
         for pattern, layout in rules:
             if re.search(pattern, name):
