@@ -1,4 +1,4 @@
-"""Timings of this machine; see ``launch/benchmark.py``."""
+"""Benchmarks of speed and memory on this machine; see ``launch/benchmark.py``."""
 
 from collections.abc import Callable, Sequence
 
@@ -34,7 +34,15 @@ PARTS: dict[str, Callable[..., None]] = {
 
 
 def measure(only: Sequence[str] | None, steps: int) -> None:
-    """Run the parts that are named, all if None, and print what they find."""
+    """Run benchmarks and print their results.
+
+    Args:
+        only: Names of the benchmarks, keys of `PARTS`; all if None.
+        steps: Number of training steps that ``step`` measures.
+
+    Raises:
+        UserError: If a name is unknown.
+    """
     chosen = [choose("benchmark", name, PARTS) for name in (only or PARTS)]
     device = jax.devices()[0]
     print(f"{jax.device_count()} x {device.device_kind}, jax {jax.__version__}")

@@ -1,4 +1,4 @@
-"""Evidence about a trained model, beyond the canonical grid."""
+"""Benchmark of attribution by gradients, beside the exact interchange grid."""
 
 import time
 
@@ -16,7 +16,7 @@ STEPS = 8
 
 
 def gradient_attribution() -> None:
-    """Attribution of all sites by gradient, beside the interchange grid that it estimates."""
+    """Print times of attribution by gradient and of the interchange grid that it estimates."""
     task, evaluation = AssociativeRecall(), EvaluationConfig()
     batch = task.sample(jax.random.key(0), evaluation.documents, "test")
     positions = interchange.role_positions(task, batch, evaluation.roles)

@@ -1,4 +1,4 @@
-"""The interchange grid."""
+"""Benchmark of the interchange grid."""
 
 import resource
 
@@ -17,7 +17,7 @@ MIXERS = ("attention", "based", "hyena", "mamba")
 
 
 def grids() -> None:
-    """Time of the interchange grid after compilation, and the memory of the process so far."""
+    """Print times of the interchange grid after compilation, and the process's peak memory."""
     task = AssociativeRecall()
     batch = task.sample(jax.random.key(0), 320, "test")
     print(f"\n{'interchange grid, 320 documents':34}{'patched runs':>14}{'s':>8}", end="")
@@ -48,7 +48,7 @@ def _grid(
     sites: tuple[str, ...],
     directions: tuple[str, ...],
 ) -> tuple[int, float]:
-    """Number of patched runs of a grid, and its seconds after compilation."""
+    """Number of patched runs of a grid, and its time in seconds after compilation."""
     evaluation = EvaluationConfig(directions=directions)
     positions = interchange.role_positions(task, batch, evaluation.roles)
     program = interchange.compile_grid(model, task, evaluation, sites)

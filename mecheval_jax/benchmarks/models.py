@@ -1,9 +1,12 @@
-"""What length and unused sites cost a model of two layers."""
+"""Benchmarks of a model of two layers: growth of costs with length, and costs of unused sites."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 
+from mecheval_jax.array_types import PyTree, Scalar
 from mecheval_jax.benchmarks.timing import seconds
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.sites import Site
@@ -19,16 +22,18 @@ FIXED_STATE = {
     "gla": {},
     "retnet": {},
 }
-"""Mixers whose cost should grow as the length, with states of a fixed size."""
+"""Mixers whose cost should grow linearly with length, with options for a fixed size of state."""
 
 
-def _length_step(mixer: str, options: dict, length: int):
-    """A compiled gradient of a model of two layers, width 64, on 4 documents."""
+def _length_step(
+    mixer: str, options: dict[str, Any], length: int
+) -> tuple[Any, Callable[[], PyTree]]:
+    """Compiled gradient of a model of two layers, width 64, on 4 documents; and its call."""
     config = ModelConfig(mixer, 2, 64, 64, 4096, mixer_options=options)
     params = initialize(config, jax.random.key(0))
     tokens = jax.random.randint(jax.random.key(1), (4, length), 0, 64)
 
-    def loss(params):
+    def loss(params: PyTree) -> Scalar:
         logits = LanguageModel(config).apply({"params": params}, tokens)
         return jax.nn.logsumexp(logits, axis=-1).mean()
 
@@ -37,7 +42,7 @@ def _length_step(mixer: str, options: dict, length: int):
 
 
 def costs_in_length() -> None:
-    """Time and temporary memory of loss and gradient from 512 to 4,096 tokens.
+    """Print time and temporary memory of loss and gradient at 512 and at 4,096 tokens.
 
     The rest of a training step, the optimizer, costs the same at every length.
     """
@@ -57,7 +62,7 @@ def costs_in_length() -> None:
 
 
 def unused_sites() -> None:
-    """Time of a gradient with sites that nobody uses, and of one whose model has none."""
+    """Print times of gradients of a model with unused sites, and of one without sites."""
     print(f"\n{'unused sites, length 128':26}{'with, ms':>10}{'without, ms':>13}{'ratio':>8}")
     call = Site.__call__
     for mixer in ("attention", "mamba", "delta_net", "hyena"):

@@ -1,4 +1,4 @@
-"""Backends of convolutions and recurrences against each other."""
+"""Benchmarks of the backends of convolutions and recurrences."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from mecheval_jax.ops.selective_scan import selective_scan
 
 
 def convolutions() -> None:
-    """FFT against the Toeplitz product, loss and gradient, batch 32, width 64."""
+    """Print times of FFT and Toeplitz product, value and gradient, batch 32, width 64."""
     print(f"\n{'long convolution':20}{'Toeplitz, ms':>14}{'FFT, ms':>10}{'FFT / Toeplitz':>16}")
     for length in (32, 64, 128, 256, 512, 1024):
         x, taps = jnp.ones((32, length, 64)), jnp.ones((length, 64)) / length
@@ -28,7 +28,7 @@ def convolutions() -> None:
 
 
 def recurrences() -> None:
-    """Backends of the recurrences, value and gradient, batch 4."""
+    """Print times of the backends of recurrences, value and gradient, batch 4."""
     backends = ("sequential", "associative", "chunked")
     print(f"\n{'recurrence, ms':34}" + "".join(f"{backend:>14}" for backend in backends))
     for length in (37, 256, 1024, 4096):

@@ -1,6 +1,7 @@
-"""Treecall one document at a time, in plain Python: what the fast sampler is measured against.
+"""Treecall in plain Python, one document at a time: the baseline of the fast sampler.
 
-The tests compare the two: nothing here is shared with `tasks.treecall`.
+The tests compare the distributions of the two, so this module shares no code with `tasks.treecall`
+but the grammar.
 """
 
 import random
@@ -11,11 +12,17 @@ from mecheval_jax.tasks.treecall.treecall import Treecall
 
 
 class Node:
-    """A symbol of a yield: its label, its parent (None for the outermost head), its place."""
+    """A symbol of a yield.
+
+    Attributes:
+        label: Terminal of the symbol.
+        parent: Parent of the symbol; None for the outermost head.
+        place: Position in the yield.
+    """
 
     __slots__ = ("label", "parent", "place")
 
-    def __init__(self, label, parent=None):
+    def __init__(self, label: int, parent: "Node | None" = None):
         self.label, self.parent, self.place = label, parent, -1
 
 
@@ -24,17 +31,19 @@ def derive_one(
 ) -> tuple[list[Node], int]:
     """The yield of one derivation from a uniform start symbol, and its depth.
 
-    A yield that grows longer than `longest` is given up: it comes back too long, but not whole.
+    A derivation is abandoned once it has more than `longest` symbols, and its yield is then
+    incomplete but still too long.
 
     Args:
-        grammar: the grammar.
-        heads: its head probabilities as lists; None for uniform heads.
-        source: random numbers.
-        longest: symbols.
+        grammar: Grammar that is derived from.
+        heads: Head probabilities of the grammar as lists; None for uniform heads.
+        source: Random number generator.
+        longest: Greatest number of symbols of a yield.
     """
     symbols, terminals = [], range(grammar.terminals)
 
-    def expand(symbol, parent):
+    def expand(symbol: int, parent: Node | None) -> int:
+        """Append the expansion of a nonterminal to `symbols`; return its depth."""
         rule = source.choices(grammar.rules[symbol], grammar.rule_probabilities[symbol])[0]
         label = source.choices(terminals, heads[symbol] if heads else None)[0]
         head, depth = Node(label, parent), 1
@@ -58,7 +67,7 @@ def derive_one(
 
 
 def pairs_of(symbols: list[Node], query_type: str) -> list[tuple[Node, Node]]:
-    """All (query, answer) of a type whose query is the last occurrence of its label."""
+    """All pairs (query, answer) of a type whose query is the last occurrence of its label."""
     last = {node.label: node for node in symbols}
 
     def is_last(node: Node) -> bool:
@@ -77,10 +86,10 @@ def pairs_of(symbols: list[Node], query_type: str) -> list[tuple[Node, Node]]:
 
 
 def sampler(task: Treecall, source: random.Random) -> Iterator[tuple]:
-    """Documents of a task without held-out cells.
+    """Sample documents of a task without held-out cells.
 
     Yields:
-        The symbols of a document, the places of query and answer among them, and the depth.
+        Symbols of a document, places of query and answer among them, and depth.
     """
     table = task.grammar.head_probabilities
     heads = None if table is None else table.tolist()

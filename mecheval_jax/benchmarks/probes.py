@@ -1,9 +1,13 @@
-"""Linear probes, side by side and one after the other."""
+"""Benchmark of linear probes, as one program and in a loop."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mecheval_jax.array_types import Array
 from mecheval_jax.benchmarks.timing import seconds
 from mecheval_jax.evaluation.representations.linear_probes import (
     fit_classifiers,
@@ -13,14 +17,14 @@ from mecheval_jax.evaluation.representations.linear_probes import (
 
 PROBES, DOCUMENTS, WIDTH = 1000, 2048, 64
 ASKED = np.arange(DOCUMENTS * 3 // 4, DOCUMENTS, dtype=np.int32)
-"""The documents that are held out."""
+"""Indices of the held-out documents."""
 LOOPED = 50
-"""Probes that are fitted one after the other; the time of all is inferred from them."""
+"""Number of probes that the loop fits; the time for all is extrapolated from it."""
 CLASSES = (32, 1024)
 
 
 def probes() -> None:
-    """Time of a thousand probes as one program, and of a loop that calls it for each."""
+    """Print times of a thousand probes as one program, and in a loop over probes."""
     print(
         f"\n{'1,000 probes, 2,048 documents':34}{'one program, s':>16}{'loop, s':>10}{'ratio':>8}"
     )
@@ -28,13 +32,17 @@ def probes() -> None:
         features, labels, training = _noisy(classes)
         codes = random_codes(jax.random.key(1), classes, WIDTH)
 
-        def fit(features, training, labels=labels, codes=codes):
+        def fit(
+            features: Array, training: Array, labels: Array = labels, codes: Array = codes
+        ) -> Any:
             arguments = (features, labels, training, jnp.asarray(ASKED))
             if len(codes) > CLASSES[0]:
                 return fit_codes(*arguments, codes)
             return fit_classifiers(*arguments, len(codes))
 
-        def loop(fit=fit, features=features, training=training):
+        def loop(
+            fit: Callable = fit, features: Array = features, training: Array = training
+        ) -> list:
             return [fit(features[i : i + 1], training[i : i + 1]) for i in range(LOOPED)]
 
         together = seconds(lambda f=fit, x=features, w=training: f(x, w), repeats=1)
@@ -47,8 +55,8 @@ def probes() -> None:
     )
 
 
-def _noisy(classes: int):
-    """Features in which classes are from easy to impossible to read, labels and weights."""
+def _noisy(classes: int) -> tuple[Array, Array, Array]:
+    """Features with increasing noise from probe to probe, labels, and weights of documents."""
     centres, noise, draw = jax.random.split(jax.random.key(0), 3)
     labels = jax.random.randint(draw, (1, DOCUMENTS), 0, classes)
     signal = jax.random.normal(centres, (classes, WIDTH))[labels]

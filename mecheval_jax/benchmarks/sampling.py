@@ -1,6 +1,6 @@
-"""Documents per second on one core, each task against a plain sampler of the same run.
+"""Benchmark of sampling: documents per second on one core, beside plain samplers.
 
-A process of its own measures them: it is held to one core before jax starts and counts the cores.
+A process of its own measures them, since it must be restricted to one core before jax starts.
 """
 
 import dataclasses
@@ -39,10 +39,10 @@ class Sampler:
     """A task whose sampling is measured.
 
     Attributes:
-        name: what is drawn, in words.
-        task: which draws it.
-        goal: documents per second that it shall reach.
-        plain: draws one document of the task with NumPy or Python's random numbers.
+        name: Description of the task.
+        task: Task that is sampled.
+        goal: Rate that it should reach, in documents per second.
+        plain: Function that draws one document with NumPy's or Python's random numbers.
     """
 
     name: str
@@ -56,11 +56,11 @@ MULTI_QUERY = MultiQueryRecall()
 EASY, MEDIUM = Treecall(), Treecall(symbols=10)
 LARGE = Treecall(terminals=8192, terminal_weight=20.0)
 SET = 3126
-"""Batches of 32 documents in the study's training set."""
+"""Number of batches of 32 documents in the training set of arXiv 2505.15105."""
 
 
 def plain_recall() -> list[int]:
-    """A document of `RECALL`."""
+    """Draw a document of `RECALL`."""
     keys = random.sample(range(3, 3 + RECALL.key_vocabulary), RECALL.pairs)
     first_value = 3 + RECALL.key_vocabulary
     values = random.sample(range(first_value, first_value + RECALL.value_vocabulary), RECALL.pairs)
@@ -72,7 +72,7 @@ def plain_recall() -> list[int]:
 
 
 def plain_multi_query() -> tuple[np.ndarray, np.ndarray]:
-    """A document of `MULTI_QUERY` and its labels, 0 where nothing is asked."""
+    """Draw a document of `MULTI_QUERY`, and its labels, 0 where there is no query."""
     (length,), (pairs,) = MULTI_QUERY.lengths, MULTI_QUERY.pairs
     half = MULTI_QUERY.vocabulary // 2
     keys = np.random.choice(np.arange(1, half), pairs, replace=False)
@@ -90,7 +90,7 @@ def plain_multi_query() -> tuple[np.ndarray, np.ndarray]:
 
 
 def plain_tree(task: Treecall) -> Callable[[], Any]:
-    """Draws a document of a Treecall task."""
+    """A function that draws a document of a Treecall task."""
     source = random.Random(0)
     sampler = plain_treecall.sampler(task, source)
     return lambda: next(sampler)
@@ -105,12 +105,12 @@ SAMPLERS = (
 
 
 def sampling() -> None:
-    """Print documents per second on one core."""
+    """Print documents per second on one core, measured in a process of its own."""
     subprocess.run([sys.executable, "-c", ON_ONE_CORE], check=True)
 
 
 def rate(task: Any) -> float:
-    """Documents per second in batches of `BATCH`."""
+    """Rate of sampling batches of `BATCH` documents, in documents per second."""
     if task.traceable:
         sample = jax.jit(lambda key: task.sample(key, BATCH, "train"))
         return BATCH / seconds(lambda: sample(jax.random.key(0)))
@@ -118,7 +118,7 @@ def rate(task: Any) -> float:
 
 
 def plain_rate(draw: Callable[[], Any]) -> float:
-    """Documents per second, one at a time."""
+    """Rate of drawing single documents, in documents per second."""
     start = time.perf_counter()
     for _ in range(PLAIN_DOCUMENTS):
         draw()
@@ -126,7 +126,7 @@ def plain_rate(draw: Callable[[], Any]) -> float:
 
 
 def measure_samplers() -> None:
-    """Print a line for each of `SAMPLERS`, on the cores that this process has."""
+    """Print rates of `SAMPLERS`, and times of whole training sets, on this process's cores."""
     print(f"\n{'documents per second on one core':44}{'here':>12}{'goal':>12}{'plain':>12}")
     for sampler in SAMPLERS:
         here, plain = rate(sampler.task), plain_rate(sampler.plain)

@@ -1,4 +1,4 @@
-"""A sweep as one program, against the same runs as programs of their own."""
+"""Benchmarks of a sweep as one program, beside the same runs as separate programs."""
 
 import dataclasses
 import pathlib
@@ -29,10 +29,10 @@ MIXERS = ("attention", "based", "hyena", "mamba")
 
 
 def sweep_as_one_program() -> None:
-    """Time of 16 runs (attention, width 32, 8 pairs of 128) of 1,000 steps each, both ways.
+    """Print times of 16 runs of 1,000 steps (attention, width 32, 8 pairs of 128), both ways.
 
-    Both have run before, so that all programs are compiled already. Without start-up counts the
-    steps alone: the runs' own time of a step, and the sweep's rate in its last stretch.
+    Shorter runs before fill the compilation cache. The times without start-up count steps alone,
+    by the runs' own times of a step and the sweep's rate at its end.
     """
     print(f"\n{MEMBERS} runs of {STEPS} steps, attention of width 32, compiled before")
     with tempfile.TemporaryDirectory() as folder:
@@ -58,6 +58,7 @@ def sweep_as_one_program() -> None:
 
 
 def _run(arguments: Sequence[str]) -> None:
+    """Run a Python module in a process of its own."""
     subprocess.run([sys.executable, "-m", *arguments], capture_output=True, check=True)
 
 
@@ -74,12 +75,13 @@ def _sweep(workdir: pathlib.Path, steps: int) -> None:
 
 
 def _seconds_of_steps(workdir: pathlib.Path) -> float:
+    """Time of all steps of a run, without start-up, in seconds."""
     rows = [row for row in read_rows(workdir / "metrics.jsonl") if row["split"] == "train"]
     return STEPS * statistics.median(row["seconds_per_step"] for row in rows)
 
 
 def strategies() -> None:
-    """Time of a step of one of 16 members by each strategy, beside that of a run alone."""
+    """Print times of a step of one of 16 members by each strategy, and of a run alone."""
     task = AssociativeRecall(pairs=8, key_vocabulary=128, value_vocabulary=128)
     devices = jax.device_count()
     print(f"\nms a step of one of {MEMBERS} members, width 32, on {devices} devices")

@@ -1,4 +1,4 @@
-"""How things are timed: the median of a few calls, the first left out."""
+"""Timing of calls: the median of several, after a first that is not counted."""
 
 import statistics
 import time
@@ -9,7 +9,12 @@ import jax.numpy as jnp
 
 
 def seconds(function: Callable[[], object], repeats: int = 5) -> float:
-    """Median time of a call whose result is waited for; the first call is not counted."""
+    """Median time of a call until its result is ready, in seconds.
+
+    Args:
+        function: Function that is called, once before the measurement to compile it.
+        repeats: Number of calls that are measured.
+    """
     jax.block_until_ready(function())
     times = []
     for _ in range(repeats):
@@ -20,7 +25,7 @@ def seconds(function: Callable[[], object], repeats: int = 5) -> float:
 
 
 def matrix_rate(size: int = 1024) -> float:
-    """float32 FLOP/s of a square product on this machine."""
+    """Rate of a float32 product of square matrices on this machine, in FLOP/s."""
     a = jnp.ones((size, size))
     multiply = jax.jit(lambda a: a @ a)
     return 2 * size**3 / seconds(lambda: multiply(a), repeats=20)

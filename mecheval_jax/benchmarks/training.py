@@ -1,8 +1,11 @@
-"""The training step of the study's AR.
+"""Benchmark of the training step on associative recall.
 
-Share of the matrix rate of a step = (6 x matrix weights outside the embedding x tokens they
-see + 6 x width x vocabulary x queries) / time / rate: forward and backward products only.
-Weights of the last layer that act at the query alone see only those.
+    share of the matrix rate =
+        6 (sum over matrix weights of tokens that they see + width x vocabulary x queries)
+        / time / matrix rate
+
+with the products of forward and backward pass only, and without the embedding. Weights of the last
+layer that act at the queries alone see only those.
 """
 
 import dataclasses
@@ -13,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
+from mecheval_jax.array_types import PyTree, Scalar
 from mecheval_jax.benchmarks.timing import matrix_rate, seconds
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
@@ -29,7 +33,7 @@ AT_QUERY = ("q_proj", "out_proj", "proj_q", "proj_o", "projection", "mlp")
 
 
 def training_steps(steps: int) -> None:
-    """Step time, share of the matrix rate, and the savings, of the study's AR."""
+    """Print step times, shares of the matrix rate, and savings of computing at queries alone."""
     print(
         f"\n{'training step, batch 32':26}{'step, ms':>10}{'share':>7}   "
         f"{'gradient, ms':>12}{'all logits':>12}{'whole last layer':>18}"
@@ -61,7 +65,7 @@ def training_steps(steps: int) -> None:
 
 
 def whole_step(model: ModelConfig, task: Task, training: TrainingConfig, steps: int) -> float:
-    """Seconds of a training step on one device: the median of three stretches of so many steps."""
+    """Time of a training step on one device in seconds, the median of three runs of `steps`."""
     mesh = make_mesh(jax.devices()[:1])
     state = create_state(model, training, mesh)
     with jax.set_mesh(mesh):
@@ -75,19 +79,23 @@ def whole_step(model: ModelConfig, task: Task, training: TrainingConfig, steps: 
     return statistics.median(times[1:])
 
 
-def _gradient(model, task, training, whole: str | None) -> float:
-    """Time of loss and gradient, with nothing, the last layer or all logits computed whole."""
+def _gradient(model: ModelConfig, task: Task, training: TrainingConfig, whole: str | None) -> float:
+    """Time of loss and gradient in seconds.
+
+    `whole` is what is computed at all positions: the last ``layer``, that and the ``logits``, or
+    None for neither.
+    """
     params = initialize(model, jax.random.key(0))
     batch = task.sample(jax.random.key(0), training.batch_size, "train")
 
-    def loss(params):
+    def loss(params: PyTree) -> Scalar:
         if whole is None:
             return loss_and_accuracy(model, params, task, batch)[0]
         tokens = batch.tokens[:, : task.read_length]
         positions = batch.query_positions if whole == "layer" else None
         logits = LanguageModel(model).apply({"params": params}, tokens, positions)
         if positions is None:
-            # A loss over all positions, those that are no query with weight 0.
+            # A loss over all positions, with weight 0 where there is no query.
             inside = batch.query_positions[..., None] == jnp.arange(tokens.shape[1])
             everywhere = dataclasses.replace(
                 batch,
@@ -102,6 +110,7 @@ def _gradient(model, task, training, whole: str | None) -> float:
 
 
 def _flops(model: ModelConfig, task: AssociativeRecall, batch: int) -> float:
+    """Operations of a training step, as defined above."""
     shapes = jax.eval_shape(lambda: initialize(model, jax.random.key(0)))
     last = f"{block_name(model.layers - 1)}/"
     total = 6 * model.width * model.vocabulary_size * batch * task.queries

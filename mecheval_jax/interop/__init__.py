@@ -1,4 +1,4 @@
-"""Weights in and out of other implementations."""
+"""Import and export of weights of other implementations."""
 
 from mecheval_jax.interop import huggingface
 from mecheval_jax.interop.reference import (

@@ -1,9 +1,9 @@
-"""Checkpoints of Hugging Face's transformers, in folders: in and out.
+"""Import and export of checkpoints of Hugging Face's transformers.
 
-A folder holds config.json and model.safetensors, or several files of weights with
-model.safetensors.index.json. Families: gpt2, gpt_neox, llama, mamba and mamba2; what is
-in them and what of it is ours is in `huggingface_tables`. Pickled weights
-(pytorch_model.bin) are never opened: reading them runs what is in them.
+A checkpoint is a folder with config.json and model.safetensors, or several files of weights with
+model.safetensors.index.json. The families gpt2, gpt_neox, llama, mamba and mamba2 are supported;
+`huggingface_tables` describes them. Pickled weights (pytorch_model.bin) are never opened, since
+reading them executes code that they contain.
 """
 
 import os
@@ -29,16 +29,22 @@ from mecheval_jax.site_path import block_name
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 DEAD = re.compile(r"(^|\.)(attn|attention)\.(bias|masked_bias)$|(^|\.)rotary_emb\.inv_freq$")
-"""Constants that older versions stored among the weights: causal masks, rotary frequencies."""
+"""Pattern of constants that older versions stored: causal masks and rotary frequencies."""
 
 
 def load(folder: str | os.PathLike) -> tuple[ModelConfig, PyTree]:
-    """The model in a folder, as a config and float32 parameters.
+    """Load the model in a folder.
+
+    Args:
+        folder: Folder of the checkpoint.
+
+    Returns:
+        Config of the model, and its float32 parameters.
 
     Raises:
-        UserError: files that are missing or cannot be read; fields of config.json that no
-            model of ours has; weights that are missing, extra, misshaped or quantized. All
-            that is wrong in one file is named.
+        UserError: If files are missing or cannot be read; config.json has values that no model
+            of ours has; or weights are missing, extra, misshaped or quantized. The message
+            names all problems of a file.
     """
     folder = pathlib.Path(folder)
     model_type, config = read_config(read_json(folder / CONFIG))
@@ -56,17 +62,17 @@ def load(folder: str | os.PathLike) -> tuple[ModelConfig, PyTree]:
 def save(
     folder: str | os.PathLike, config: ModelConfig, params: PyTree, *, overwrite: bool = False
 ) -> None:
-    """Write a model as a folder that `load`, and transformers, read.
+    """Write a model to a folder, for `load` and for transformers.
 
     Args:
-        folder: is made if it is not there.
-        config: of the model.
-        params: its parameters.
-        overwrite: whether files that are there may be replaced.
+        folder: Folder of the checkpoint, which is created if it does not exist.
+        config: Config of the model.
+        params: Parameters of the model.
+        overwrite: Whether existing files may be replaced.
 
     Raises:
-        UserError: a model that no family has, with what differs; parameters that are not those
-            of the config; files that exist.
+        UserError: If no family has such a model, the message naming the differences; the
+            parameters do not fit the config; or files exist.
     """
     folder, fields = pathlib.Path(folder), write_config(config)
     family = FAMILIES[fields["model_type"]]
@@ -74,7 +80,7 @@ def save(
         refuse_overwriting(folder / CONFIG, folder / WEIGHTS)
     table = _table(family, config)
     entries = empty(params, table)
-    fill(_shapes(config), table, entries)  # what is missing would be seen by readers only
+    fill(_shapes(config), table, entries)  # checks that no parameter is missing
     for fused in _fused(family, config):
         _put_together(fused, entries, config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +89,7 @@ def save(
 
 
 def _weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """All entries of the files of weights."""
+    """All entries of the files of weights in a folder."""
     if (folder / WEIGHTS).exists():
         return load_safetensors(folder / WEIGHTS)
     if not (folder / INDEX).exists():
@@ -99,7 +105,7 @@ def _weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _live(family: Family, entries: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What the computation reads, under the names that models with a head have."""
+    """Entries that the computation reads, named as in models with an output head."""
     entries = {name: array for name, array in entries.items() if not DEAD.search(name)}
     if not any(name.startswith(family.prefix) for name in entries):  # saved without a head
         outside = {family.head, *family.renamed}
@@ -112,16 +118,18 @@ def _shapes(config: ModelConfig) -> PyTree:
 
 
 def _embedding(family: Family) -> str:
+    """Name of the embedding's weight."""
     (name,) = (n for n, target in family.outer.items() if target.path.startswith("token_embedding"))
     return family.prefix + name
 
 
 def _layer(family: Family, layer: int) -> str:
+    """Prefix of the names of a layer's weights."""
     return f"{family.prefix}{family.layers}.{layer}."
 
 
 def _table(family: Family, config: ModelConfig) -> Table:
-    """Where all entries of a model go."""
+    """Targets of all entries of a model."""
     table = below(family.outer, family.prefix, "")
     for layer in range(config.layers):
         table |= below(family.inner, _layer(family, layer), f"{block_name(layer)}/")
@@ -139,12 +147,12 @@ def _fused(family: Family, config: ModelConfig) -> list[Fused]:
 
 
 def _groups(fused: Fused, config: ModelConfig) -> int:
-    """How many times q, k and v follow each other in the rows."""
+    """Number of times that (q, k, v) repeats along the rows of a fused layer."""
     return config.build_mixer(0).heads if fused.by_head else 1
 
 
 def _take_apart(fused: Fused, entries: dict[str, np.ndarray], config: ModelConfig) -> None:
-    """Queries, keys and values in place of the fused layer."""
+    """Replace the entries of a fused layer by those of queries, keys and values."""
     groups = _groups(fused, config)
     for kind in ("weight", "bias"):
         whole = entries.pop(f"{fused.name}.{kind}", None)
@@ -152,7 +160,7 @@ def _take_apart(fused: Fused, entries: dict[str, np.ndarray], config: ModelConfi
             continue
         rows = np.atleast_1d(whole.T if fused.transposed else whole)
         if len(rows) % (3 * groups):
-            parts = np.array_split(rows, 3)  # no three parts are right: `fill` says which are not
+            parts = np.array_split(rows, 3)  # of wrong sizes, which `fill` reports
         else:
             parts = rows.reshape(groups, 3, -1, *rows.shape[1:]).swapaxes(0, 1)
             parts = parts.reshape(3, -1, *rows.shape[1:])
@@ -160,7 +168,7 @@ def _take_apart(fused: Fused, entries: dict[str, np.ndarray], config: ModelConfi
 
 
 def _put_together(fused: Fused, entries: dict[str, np.ndarray], config: ModelConfig) -> None:
-    """The inverse of `_take_apart`."""
+    """Invert `_take_apart`."""
     groups = _groups(fused, config)
     for kind in ("weight", "bias"):
         names = fused.parts(kind)

@@ -1,7 +1,7 @@
-"""config.json of a Hugging Face checkpoint, as a `ModelConfig`, and back.
+"""Conversion between config.json of a Hugging Face checkpoint and `ModelConfig`.
 
-Writing is reading backwards, and is checked by reading again: a model of which config.json
-would tell less than all is refused, with what differs.
+A config.json that is to be written is first read again. If the result is another model, it is
+refused, and the message names the differences.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ from mecheval_jax.models.language_model import ModelConfig
 OPTION = "mixer_options."
 ROPE = "rope_parameters"
 CONSTANTS = {"dtype": "float32", "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-"""What is written into every config.json. No token of ours is special."""
+"""Fields that every written config.json has; none of our tokens is special to transformers."""
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """A JSON object in a file.
+    """Read a JSON object from a file.
 
     Raises:
-        UserError: there is no such file, or something else is in it.
+        UserError: If there is no such file, or it does not hold a JSON object.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
@@ -41,7 +41,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _number(values: dict[str, Any]) -> Any:
-    """JSON has no infinity: transformers writes {"__float__": "Infinity"}."""
+    """Infinity in the form of transformers, {"__float__": "Infinity"}, as JSON has none."""
     return float(values["__float__"]) if set(values) == {"__float__"} else values
 
 
@@ -49,14 +49,14 @@ def read_config(given: Mapping[str, Any]) -> tuple[str, ModelConfig]:
     """The model that a config.json describes.
 
     Args:
-        given: its fields.
+        given: Fields of config.json.
 
     Returns:
-        The ``model_type``, a key of `FAMILIES`, and the config.
+        The ``model_type``, a key of `FAMILIES`, and the config of the model.
 
     Raises:
-        UserError: fields that are missing, or have values that no model of ours has; all of
-            them are named, with what is valid.
+        UserError: If fields are missing or have values that no model of ours has; the message
+            names all, with the valid values.
     """
     model_type = choose("model_type", given.get("model_type"), FAMILIES)
     family = FAMILIES[model_type]
@@ -80,13 +80,13 @@ def read_config(given: Mapping[str, Any]) -> tuple[str, ModelConfig]:
 
 
 def write_config(config: ModelConfig) -> dict[str, Any]:
-    """The fields of a config.json that describes a model: the inverse of `read_config`.
+    """The fields of the config.json of a model: the inverse of `read_config`.
 
-    ``dtype``, and the backends of mixers, are no part of a checkpoint.
+    ``dtype`` and the backends of mixers are not part of a checkpoint.
 
     Raises:
-        UserError: no family of `FAMILIES` has such models; what differs from the nearest one
-            is named.
+        UserError: If no family of `FAMILIES` has such a model; the message names the differences
+            from the nearest family.
     """
     mixer = _function(config, 0)["mixer"]
     families = {n: family for n, family in FAMILIES.items() if family.fixed["mixer"] == mixer}
@@ -106,26 +106,27 @@ def write_config(config: ModelConfig) -> dict[str, Any]:
 
 
 def _flat(given: Mapping[str, Any], family: Family) -> dict[str, Any]:
-    """The fields, those of rotary positions with a dot, and at the place where they are now."""
+    """Fields under their current names, with a dot in the names of rotary positions' fields."""
     current = {new: given[old] for old, new in family.older.items() if old in given}
-    rope = given.get("rope_scaling") or given.get(ROPE) or {}  # in this order, as transformers
+    rope = given.get("rope_scaling") or given.get(ROPE) or {}  # transformers has the same order
     if not isinstance(rope, Mapping) or any(isinstance(value, Mapping) for value in rope.values()):
-        rope = {"rope_type": rope}  # another one for each kind of layer
+        rope = {"rope_type": rope}  # one per kind of layer, which no table accepts
     elif "type" in rope:
         rope = {"rope_type": rope["type"], **rope}
     return {**given, **current, **{f"{ROPE}.{name}": value for name, value in rope.items()}}
 
 
 def _model_config(values: Mapping[str, Any]) -> ModelConfig:
+    """A config from its fields, options of the mixer being named ``mixer_options.NAME``."""
     options = {n.removeprefix(OPTION): v for n, v in values.items() if n.startswith(OPTION)}
     fields = {name: value for name, value in values.items() if not name.startswith(OPTION)}
-    if fields.get("hidden") == 0:  # so that all is said
+    if fields.get("hidden") == 0:  # the default, made explicit
         fields["hidden"] = EXPANSION * fields["width"]
     return ModelConfig(**fields, mixer_options=options)
 
 
 def _underived(given: Mapping[str, Any], family: Family, config: ModelConfig) -> list[str]:
-    """Fields that do not follow from the others, as ours do."""
+    """Problems: derived fields that disagree with the others."""
     found = []
     for name, derive in family.derived.items():
         value = given.get(name)
@@ -135,7 +136,7 @@ def _underived(given: Mapping[str, Any], family: Family, config: ModelConfig) ->
 
 
 def _odd_plane(family: Family, config: ModelConfig) -> list[str]:
-    """Rotary positions turn pairs of channels."""
+    """Problem of a number of rotated channels that is odd; they are rotated in pairs."""
     mixer = config.build_mixer(0)
     turned = (
         int(mixer.rotary_share * (mixer.width // mixer.heads)) if TURNED in family.fields else 0
@@ -144,7 +145,7 @@ def _odd_plane(family: Family, config: ModelConfig) -> list[str]:
 
 
 def _write(model_type: str, family: Family, config: ModelConfig) -> dict[str, Any]:
-    """What would be in config.json, right or wrong."""
+    """Fields of config.json in a family, whether or not it has such a model."""
     ours, given = _function(config, 0), {}
     for name, field in family.fields.items():
         if field.ours:
@@ -159,7 +160,7 @@ def _write(model_type: str, family: Family, config: ModelConfig) -> dict[str, An
 
 
 def _differences(config: ModelConfig, fields: Mapping[str, Any]) -> list[str]:
-    """In what the model that config.json describes is another one."""
+    """Differences between a model and the one that fields of config.json describe."""
     try:
         _, read = read_config(fields)
     except UserError as error:
@@ -174,7 +175,7 @@ def _differences(config: ModelConfig, fields: Mapping[str, Any]) -> list[str]:
 
 
 def _function(config: ModelConfig, layer: int) -> dict[str, Any]:
-    """All that the function of a layer depends on, by our names, with defaults filled in."""
+    """All fields that the function of a layer depends on, with defaults filled in."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     names, block, mixer = config.mixer.split(","), config.block(layer), config.build_mixer(layer)
     values |= {"mixer": names[layer % len(names)].strip(), "norm": block.norm}

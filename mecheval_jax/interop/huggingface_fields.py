@@ -1,20 +1,20 @@
-"""Fields of a config.json: which values they may have, and what those are here."""
+"""Fields of a config.json: their valid values, and the corresponding values of ours."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 REQUIRED = "required"
-"""Default of a field that every config.json must have."""
+"""Default that marks a field which every config.json must have."""
 
 
 class Values(NamedTuple):
-    """The values of a field.
+    """The valid values of a field.
 
     Attributes:
-        valid: which those are, for a message.
-        test: whether a value is one.
-        names: values that are written differently here: theirs and ours, the first of several
-            being the one that is written.
+        valid: Description of the valid values, for messages.
+        test: Function that tells whether a value is valid.
+        names: Pairs of their and our value, where the two differ; of several pairs with the same
+            value of ours, the first is written.
     """
 
     valid: str
@@ -22,7 +22,11 @@ class Values(NamedTuple):
     names: tuple[tuple[Any, Any], ...] = ()
 
     def read(self, value: Any) -> Any:
-        """Our value; ValueError, with what is valid, if there is none."""
+        """Our value for theirs.
+
+        Raises:
+            ValueError: If the value is invalid; the message is `valid`.
+        """
         for theirs, ours in self.names:
             if value == theirs:
                 return ours
@@ -31,7 +35,7 @@ class Values(NamedTuple):
         return value
 
     def write(self, value: Any) -> Any:
-        """Their value."""
+        """Their value for ours."""
         return next((theirs for theirs, ours in self.names if value == ours), value)
 
 
@@ -39,10 +43,10 @@ class Field(NamedTuple):
     """A field of config.json.
 
     Attributes:
-        values: which it may have.
-        default: what its absence means.
-        ours: fields of `ModelConfig` that have its value; options of the mixer begin with
-            ``mixer_options.``.
+        values: Valid values.
+        default: Value that the absence of the field means.
+        ours: Names of the fields of `ModelConfig` that have its value; options of the mixer
+            begin with ``mixer_options.``.
     """
 
     values: Values
@@ -51,18 +55,24 @@ class Field(NamedTuple):
 
 
 def field(ours: str, values: Values, default: Any = REQUIRED) -> Field:
-    """A field by our names for it, with a space between them and a dot before an option's."""
+    """A field of config.json.
+
+    Args:
+        ours: Our names, separated by spaces; names of options begin with a dot.
+        values: Valid values.
+        default: Value that the absence of the field means.
+    """
     names = (f"mixer_options{n}" if n.startswith(".") else n for n in ours.split())
     return Field(values, default, tuple(names))
 
 
 def only(*valid: Any) -> Field:
-    """A field of which one value alone can be represented; the first is the default."""
+    """A field whose valid values all mean the same to us; the first is the default."""
     return Field(Values(" or ".join(map(repr, valid)), lambda value: value in valid), valid[0])
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1  # True is no number of layers
+    return type(value) is int and value >= 1  # bool is a subclass of int
 
 
 def _is_positive(value: Any) -> bool:

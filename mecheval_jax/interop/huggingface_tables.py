@@ -1,9 +1,9 @@
 """Five families of language models as Hugging Face's transformers stores them.
 
-Every `Family` says how the fields of its config.json and the names of its weights
-correspond to ours. Fields that are in no table do not change the function (dropout,
-initialisation, token ids, caches, kernels). Source: the config and model classes of
-transformers 5.24, from which the defaults of absent fields are, too.
+Every `Family` maps the fields of its config.json and the names of its weights to ours. Fields in
+no table do not change the function (dropout, initialisation, token ids, caches, kernels). Source
+of the tables, and of the defaults of absent fields: the config and model classes of transformers
+5.24.
 """
 
 import dataclasses
@@ -30,12 +30,12 @@ from mecheval_jax.models.language_model import ModelConfig
 
 
 class Fused(NamedTuple):
-    """Queries, keys and values as one dense layer.
+    """A dense layer that computes queries, keys and values together.
 
     Attributes:
-        name: of the layer.
-        by_head: whether the rows of a head stand together, [heads, 3, ...] and not [3, ...].
-        transposed: whether its weight is [in, out].
+        name: Name of the layer.
+        by_head: Whether rows are ordered [heads, 3, ...], not [3, ...].
+        transposed: Whether the weight is [in, out], not [out, in].
     """
 
     name: str
@@ -43,11 +43,11 @@ class Fused(NamedTuple):
     transposed: bool
 
     def parts(self, kind: str) -> list[str]:
-        """Names of what is in its weight or its bias; messages show them."""
+        """Names of the three parts of its weight or its bias, which messages show."""
         return [f"{self.name}.{kind} ({part})" for part in "qkv"]
 
     def table(self) -> Table:
-        """Where its parts go."""
+        """Targets of its parts."""
         table = {}
         for part, weight, bias in zip("qkv", self.parts("weight"), self.parts("bias"), strict=True):
             table[weight] = Target(f"mixer/{part}_proj/kernel", "transpose")
@@ -57,22 +57,21 @@ class Fused(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """How models of one ``model_type`` are stored.
+    """The form in which models of one ``model_type`` are stored.
 
     Attributes:
-        architecture: the class of transformers that has the output head.
-        fixed: fields of `ModelConfig` that all models of the family share.
-        fields: those of config.json that change the function; one that is below another
-            with a dot between them.
-        prefix: what the names of all weights but the head's begin with.
-        layers: what follows the prefix in the names of a layer, before its number.
-        outer: table of the weights outside the layers.
-        inner: table of the weights of a layer.
-        head: the output head's weight.
-        fused: the attention's first layer, where it is one.
-        older: where older versions have a field: place -> field.
-        derived: fields that follow from others, and must agree with them.
-        renamed: other names of weights: name -> the one in the tables.
+        architecture: Class of transformers for the model with an output head.
+        fixed: Fields of `ModelConfig` that all models of the family share.
+        fields: Fields of config.json that change the function; nested names have a dot.
+        prefix: Prefix of the names of all weights but the output head's.
+        layers: Name after the prefix of the list of layers.
+        outer: Table of the weights outside the layers.
+        inner: Table of the weights of a layer.
+        head: Name of the output head's weight.
+        fused: Layer that computes queries, keys and values together, if there is one.
+        older: Names of fields in older versions, older -> current.
+        derived: Functions from the config to fields that must agree with the others.
+        renamed: Other names of weights, name -> the one in the tables.
     """
 
     architecture: str
@@ -119,8 +118,8 @@ MAMBA = {
     "use_bias": field(".bias", FLAG, False),
     "use_conv_bias": field(".conv_bias", FLAG, True),
     "hidden_act": only("silu", "swish"),
-    # Mamba reads texts of any length, and its config has no limit: this field is ours, and
-    # others ignore it. The default is the length with which the authors' models were trained.
+    # Mamba has no length limit, and neither has its config: this field is ours, and others ignore
+    # it. The default is the length with which the authors' models were trained.
     "max_position_embeddings": field("max_length", COUNT, 2048),
 }
 LAYER_NORM = {"norm": "layer", "output_norm": "layer"}
@@ -278,4 +277,4 @@ FAMILIES = {
         derived={"num_heads": lambda config: config.build_mixer(0).heads},
     ),
 }
-"""By the ``model_type`` of config.json."""
+"""Families by the ``model_type`` of config.json."""

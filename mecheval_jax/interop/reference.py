@@ -1,4 +1,4 @@
-"""Weights of the reference study's models, as parameters of ours, and back."""
+"""Conversion of weights between the reference study's models (arXiv 2505.15105) and ours."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -34,15 +34,15 @@ HEAD = "lm_head.weight"
 def from_reference_mixer(
     name: str, state_dict: Mapping[str, np.ndarray], mixer_config: Mapping[str, Any]
 ) -> PyTree:
-    """Parameters of a single mixer.
+    """Parameters of a single mixer, from the reference's state dict.
 
     Args:
-        name: of the mixer, as in a config; ``based`` is its linear attention.
-        state_dict: entries by the reference's names; a leading ``mixer.`` is dropped.
-        mixer_config: fields of the mixer, ``width`` and what differs from the defaults.
+        name: Name of the mixer, as in a config; ``based`` is its linear attention.
+        state_dict: Entries by the reference's names; a leading ``mixer.`` is dropped.
+        mixer_config: Fields of the mixer: ``width``, and those that differ from the defaults.
 
     Raises:
-        UserError: missing, extra or misshaped entries, all of them named.
+        UserError: If entries are missing, extra or misshaped; the message names all.
     """
     mixer, entries = mixer_of(name, mixer_config), dict(state_dict)
     table, problems = _take_mixer(mixer, entries, "", "")
@@ -54,7 +54,7 @@ def from_reference_mixer(
 def to_reference_mixer(
     name: str, params: PyTree, mixer_config: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """The inverse of `from_reference_mixer`."""
+    """The reference's state dict of a mixer: the inverse of `from_reference_mixer`."""
     mixer = mixer_of(name, mixer_config)
     entries = empty(params, _table(mixer))
     _give_mixer(mixer, entries, "")
@@ -62,11 +62,11 @@ def to_reference_mixer(
 
 
 def from_reference(state_dict: Mapping[str, np.ndarray], config: ModelConfig) -> PyTree:
-    """Parameters of a language model of the study.
+    """Parameters of a language model, from the reference's state dict.
 
     Raises:
-        UserError: missing, extra or misshaped entries, all of them named; or a config that
-            describes no model of the study.
+        UserError: If entries are missing, extra or misshaped, all of which the message names; or
+            if the reference has no model of this config.
     """
     table, entries = _model_table(config), dict(state_dict)
     problems = []
@@ -83,13 +83,13 @@ def from_reference(state_dict: Mapping[str, np.ndarray], config: ModelConfig) ->
 
 
 def to_reference(params: PyTree, config: ModelConfig) -> dict[str, np.ndarray]:
-    """The inverse of `from_reference`: a state dict that the reference loads.
+    """A state dict that the reference loads: the inverse of `from_reference`.
 
-    Entries that the reference stores twice are written twice; constants of an architecture,
-    and entries that it never reads, as the reference would have them at the start.
+    Entries that the reference stores twice are written twice. Constants of an architecture, and
+    entries that it never reads, get their initial values.
     """
     table = _model_table(config)
-    wrapper = "mixer." if config.mixer == "based" else ""  # a hybrid there: one module more
+    wrapper = "mixer." if config.mixer == "based" else ""  # hybrids of the reference nest deeper
     names = [_names_of(layer) for layer in range(config.layers)]
     names = [(theirs + wrapper, ours) for theirs, ours in names]
     mixers = [config.build_mixer(layer) for layer in range(config.layers)]
@@ -103,12 +103,12 @@ def to_reference(params: PyTree, config: ModelConfig) -> dict[str, np.ndarray]:
 
 
 def _names_of(layer: int) -> tuple[str, str]:
-    """What the names of a layer's mixer begin with, theirs and ours."""
+    """Prefixes of the names of a layer's mixer, theirs and ours."""
     return f"backbone.layers.{layer}.sequence_mixer.", f"{block_name(layer)}/mixer/"
 
 
 def _model_table(config: ModelConfig) -> Table:
-    """The table of all but the mixers."""
+    """Table of all entries but the mixers'; UserError for a config that the reference lacks."""
     study = {"canon": 0, "activation": "gelu", "norm": "auto", "parallel": False, "tied": True}
     study |= {"hidden": 0, "feed_forward_bias": True, "output_norm": "layer", "norm_epsilon": 1e-5}
     for field, value in study.items():
@@ -129,6 +129,7 @@ def _model_table(config: ModelConfig) -> Table:
 
 
 def _table(mixer: nn.Module) -> Table:
+    """Table of a mixer's entries; UserError for a mixer that the reference lacks."""
     if type(mixer) not in REFERENCES:
         raise UserError(f"the reference has no mixer {type(mixer).__name__}")
     reference = REFERENCES[type(mixer)]
@@ -140,11 +141,24 @@ def _table(mixer: nn.Module) -> Table:
     return reference.table
 
 
-def _take_mixer(mixer, entries, theirs, ours) -> tuple[Table, list[str]]:
-    """The mixer's table under full names; `entries` loses what is dead, doubled or fused."""
+def _take_mixer(
+    mixer: nn.Module, entries: dict[str, np.ndarray], theirs: str, ours: str
+) -> tuple[Table, list[str]]:
+    """Reduce the entries of a mixer to one per parameter.
+
+    Args:
+        mixer: Mixer of the entries.
+        entries: State dict, in which fused entries are split, and duplicates, constants and
+            entries that are never read are removed.
+        theirs: Prefix of the entries.
+        ours: Prefix of our parameters.
+
+    Returns:
+        Table of the mixer under full names, and all problems that were found.
+    """
     table, problems = below(_table(mixer), theirs, ours), []
     reference = REFERENCES[type(mixer)]
-    for name in list(entries):  # the reference's hybrids wrap their mixer once more
+    for name in list(entries):  # hybrids of the reference nest deeper
         if name.startswith(f"{theirs}mixer."):
             entries[theirs + name.removeprefix(f"{theirs}mixer.")] = entries.pop(name)
     for fused, parts in reference.fused.items():
@@ -164,8 +178,8 @@ def _take_mixer(mixer, entries, theirs, ours) -> tuple[Table, list[str]]:
     return table, problems
 
 
-def _give_mixer(mixer, entries, theirs) -> None:
-    """The inverse of `_take_mixer`."""
+def _give_mixer(mixer: nn.Module, entries: dict[str, np.ndarray], theirs: str) -> None:
+    """Invert `_take_mixer` in place."""
     reference = REFERENCES[type(mixer)]
     for fused, parts in reference.fused.items():
         for kind in ("weight", "bias"):

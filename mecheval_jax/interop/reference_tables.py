@@ -1,4 +1,4 @@
-"""The reference study's names for the parameters of its mixers."""
+"""Names and layouts of mixers' parameters in the reference study's code (arXiv 2505.15105)."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -18,16 +18,16 @@ def _no_entries(mixer: nn.Module) -> dict[str, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """How the reference stores a mixer.
+    """The form in which the reference stores a mixer.
 
     Attributes:
-        table: where its entries go.
-        fused: dense layers stacked along the outputs: name -> names of the parts.
-        duplicates: entries under which one parameter is stored again: name -> original.
-        constants: entries that are constants of the architecture, given the mixer.
-        dead: entries that the computation never reads: given the mixer, what the inverse
-            writes there.
-        defaults: fields of the mixer that the reference cannot vary.
+        table: Targets of its entries.
+        fused: Dense layers stacked along the outputs, name -> names of the parts.
+        duplicates: Entries that store a parameter again, name -> original.
+        constants: Function from the mixer to the entries that are constants.
+        dead: Function from the mixer to the entries that are never read, with the values that
+            an export writes.
+        defaults: Fields of the mixer that have only their default in the reference.
     """
 
     table: Table
@@ -46,7 +46,7 @@ def _constants_of_hyena(mixer: mixers.Hyena) -> dict[str, np.ndarray]:
 
 
 def _dead_of_mamba(mixer: mixers.Mamba) -> dict[str, np.ndarray]:
-    """Without convolution the reference still stores one, of 4 taps."""
+    """Without a convolution the reference still stores one, of 4 taps."""
     if mixer.d_conv:
         return {}
     inner = mixer.expand * mixer.width

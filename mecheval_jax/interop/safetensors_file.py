@@ -1,10 +1,11 @@
-"""State dicts in safetensors files: arrays by name, and no code to run on reading.
+"""State dicts in safetensors files, which hold arrays by name and no executable code.
 
-The package `safetensors` is no requirement of this one and is imported when it is needed.
+The package `safetensors` is optional and imported when it is needed.
 """
 
 import os
 import pathlib
+import types
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -14,10 +15,11 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import draft_of
 
 METADATA = {"format": "pt"}
-"""The layouts are PyTorch's; transformers opens no file that does not say whose they are."""
+"""Declaration of PyTorch's layouts, without which transformers refuses a file."""
 
 
-def _package():
+def _package() -> types.ModuleType:
+    """The package safetensors; UserError if it is not installed."""
     try:
         import safetensors
         import safetensors.numpy
@@ -29,7 +31,7 @@ def _package():
 
 
 def refuse_overwriting(*paths: pathlib.Path) -> None:
-    """Raise UserError if one of the files exists."""
+    """Raise UserError if one of the files exists already."""
     there = [str(path) for path in paths if path.exists()]
     if there:
         raise UserError(f"{', '.join(there)} exists already: overwrite=True replaces it")
@@ -38,15 +40,15 @@ def refuse_overwriting(*paths: pathlib.Path) -> None:
 def save_safetensors(
     path: str | os.PathLike, entries: Mapping[str, np.ndarray], *, overwrite: bool = False
 ) -> None:
-    """Write a state dict, whole or not at all.
+    """Write a state dict atomically.
 
     Args:
-        path: the file; its folder must exist.
-        entries: arrays by name, such as `to_reference` gives.
-        overwrite: whether a file that is there may be replaced.
+        path: Path of the file, whose folder must exist.
+        entries: Arrays by name, such as `to_reference` returns.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        UserError: the file exists, its folder does not, or the package safetensors is missing.
+        UserError: If the file exists, its folder does not, or safetensors is not installed.
     """
     path = pathlib.Path(path)
     if not overwrite:
@@ -54,21 +56,21 @@ def save_safetensors(
     if not path.parent.is_dir():
         raise UserError(f"{path.parent} is no folder: {path.name} cannot be written there")
     package = _package()
-    # The file holds an array's memory as it lies there: rows first, no gaps.
+    # safetensors writes the memory of an array, which must be contiguous and in row order.
     arrays = {name: np.asarray(array, order="C") for name, array in entries.items()}
     with draft_of(path) as draft:
         draft.touch()
-        mode = draft.stat().st_mode  # safetensors makes files that nobody else may read
+        mode = draft.stat().st_mode  # safetensors makes files that only their owner can read
         package.numpy.save_file(arrays, draft, metadata=METADATA)
         draft.chmod(mode)
 
 
 def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The state dict in a file; float16 and bfloat16 become float32.
+    """Read a state dict; float16 and bfloat16 become float32.
 
     Raises:
-        UserError: there is no such file, it is not a safetensors file, it holds numbers that
-            NumPy does not have, or the package safetensors is missing.
+        UserError: If there is no such file, it is not a safetensors file, it holds types that
+            NumPy lacks, or safetensors is not installed.
     """
     package, path = _package(), pathlib.Path(path)
     if not path.is_file():

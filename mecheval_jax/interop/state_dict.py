@@ -1,7 +1,8 @@
-"""State dicts of other implementations: flat mappings from their names to arrays.
+"""State dicts of other implementations, and tables that map them to our parameters.
 
-A table says where an entry goes and how it is laid out there. The arithmetic needs no more
-than a transposition or a split (PyTorch's dense weights are [out, in], ours [in, out]).
+A state dict maps names to arrays. A table gives the path of each entry among our parameters, and
+the layout of the entry. Layouts differ by no more than transpositions and splits (PyTorch's dense
+weights are [out, in], ours [in, out]).
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,12 @@ from mecheval_jax.errors import UserError
 
 
 class Target(NamedTuple):
-    """Where an entry goes: a path below the module, and the layout there."""
+    """Target of an entry.
+
+    Attributes:
+        path: Path of our parameter below the module.
+        layout: Layout of the entry, a key of `LAYOUTS`.
+    """
 
     path: str
     layout: str = "as_is"
@@ -24,21 +30,26 @@ class Target(NamedTuple):
 
 LAYOUTS = {
     "as_is": (lambda array: array, lambda array: array),
-    # Dense: [out, in] and [in, out].
+    # Dense weights: [out, in] and [in, out].
     "transpose": (lambda array: array.T, lambda array: array.T),
-    # Depthwise: [width, 1, kernel] and [kernel, width].
+    # Depthwise convolutions: [width, 1, kernel] and [kernel, width].
     "taps": (lambda array: array[:, 0].T, lambda array: array.T[:, None]),
     # Leading axes of size 1.
     "first": (lambda array: array[0], lambda array: array[None]),
     "first_two": (lambda array: array[0, 0], lambda array: array[None, None]),
 }
-"""Their layout to ours, and back."""
+"""Functions from their layout to ours, and back."""
 
 Table = dict[str, Target]
 
 
 def dense(*pairs: str, layout: str = "transpose") -> Table:
-    """Entries of dense layers, given as "theirs=ours" or one name for both."""
+    """Table of dense layers.
+
+    Args:
+        *pairs: Names as "theirs=ours", or one name for both.
+        layout: Layout of their weights.
+    """
     entries = {}
     for pair in pairs:
         theirs, _, ours = pair.partition("=")
@@ -48,7 +59,7 @@ def dense(*pairs: str, layout: str = "transpose") -> Table:
 
 
 def short_convolution(theirs: str, ours: str) -> Table:
-    """Entries of a depthwise convolution."""
+    """Table of a depthwise convolution."""
     return {
         f"{theirs}.weight": Target(f"{ours}/weight", "taps"),
         f"{theirs}.bias": Target(f"{ours}/bias"),
@@ -56,23 +67,29 @@ def short_convolution(theirs: str, ours: str) -> Table:
 
 
 def norm(theirs: str, ours: str) -> Table:
-    """Entries of a LayerNorm or RMSNorm."""
+    """Table of a LayerNorm or RMSNorm."""
     return {f"{theirs}.weight": Target(f"{ours}/scale"), f"{theirs}.bias": Target(f"{ours}/bias")}
 
 
 def below(table: Table, theirs: str, ours: str) -> Table:
-    """A table under longer names."""
+    """A table with prefixes before their names and ours."""
     return {theirs + n: Target(ours + target.path, target.layout) for n, target in table.items()}
 
 
 def fill(
     shapes: PyTree, table: Table, entries: Mapping[str, np.ndarray], problems: Iterable[str] = ()
 ) -> PyTree:
-    """The parameter tree `shapes` filled from `entries`.
+    """Parameters from the entries of a state dict.
+
+    Args:
+        shapes: Tree of the shapes of the parameters.
+        table: Targets of the entries.
+        entries: State dict.
+        problems: Problems that were found before.
 
     Raises:
-        UserError: `problems` found before, and missing, extra or misshaped entries, all of
-            them named.
+        UserError: If there are problems, or entries are missing, extra or misshaped; the message
+            names all.
     """
     problems, wanted = list(problems), flatten_dict(shapes, sep="/")
     names = {target.path: name for name, target in table.items() if target.path in wanted}
@@ -84,7 +101,7 @@ def fill(
             continue
         array = np.asarray(entries[name])
         into_ours, into_theirs = LAYOUTS[table[name].layout]
-        # Compared as they are there: an axis of size 1 that is dropped must have been of size 1.
+        # Shapes are compared in their layout, to check the axes of size 1 that ours drops.
         expected = into_theirs(np.empty(shape.shape)).shape
         if array.shape != expected:
             problems.append(f"{name} is {array.shape}, the model needs {expected}")
@@ -100,10 +117,10 @@ def fill(
 
 
 def empty(params: PyTree, table: Table) -> dict[str, np.ndarray]:
-    """The inverse of `fill`: the entries that hold `params`.
+    """Entries of a state dict from parameters: the inverse of `fill`.
 
     Raises:
-        UserError: parameters that the table has no names for.
+        UserError: If the table has no name for some parameters.
     """
     ours = flatten_dict(params, sep="/")
     entries = {
@@ -120,12 +137,15 @@ def empty(params: PyTree, table: Table) -> dict[str, np.ndarray]:
 def split(
     entries: dict[str, np.ndarray], fused: str, parts: Iterable[tuple[str, int]]
 ) -> list[str]:
-    """Cut an entry along its first axis, in place; returns problems.
+    """Cut an entry of a state dict along its first axis, in place.
 
     Args:
-        entries: the state dict, changed.
-        fused: name of the entry; nothing happens if it is not there.
-        parts: name and rows of each part, in order.
+        entries: State dict.
+        fused: Name of the entry; if it is missing, nothing is done.
+        parts: Name and number of rows of each part, in order.
+
+    Returns:
+        Problems, none if the rows fit.
     """
     whole = entries.pop(fused, None)
     if whole is None:
@@ -141,7 +161,7 @@ def split(
 
 
 def join(entries: dict[str, np.ndarray], fused: str, parts: Iterable[str]) -> None:
-    """The inverse of `split`; nothing happens if the parts are not there."""
+    """Concatenate entries, in place: the inverse of `split`; does nothing if they are missing."""
     parts = list(parts)
     if parts[0] in entries:
         entries[fused] = np.concatenate([entries.pop(name) for name in parts])
