@@ -1,10 +1,9 @@
 """The sequence mixers, built by name.
 
-A mixer is a Flax module ``x [batch, length, width] -> [batch, length, width]``, causal
-(with ``positions [batch, queries]`` it may compute its outputs there alone), with a
-recurrent form: ``initial_state(batch, max_length)`` and
-``step(state, x_t) -> (state, y_t)``. The places inside it where one may look or cut are
-listed in its ``SITES``.
+A mixer is a causal Flax module ``x [batch, length, width] -> [batch, length, width]``; given
+``positions [batch, queries]``, it returns the outputs at those positions alone. Its recurrent
+form is ``initial_state(batch, max_length)`` and ``step(state, x_t) -> (state, y_t)``. Its ``SITES``
+name the activations that can be captured and replaced.
 """
 
 from mecheval_jax.mixers.architectures import (

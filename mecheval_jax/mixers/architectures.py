@@ -1,9 +1,9 @@
-"""From the name in a config to the mixers of a model.
+"""Architectures by name: the mixers of a model's layers.
 
-An architecture is what a config names: a mixer for every layer, and the block that goes
-round it. ``base_conv`` alternates a short and a long convolution, ``based`` a short gated
-convolution and linear attention (the study's settings). A name ``module:Class`` is the
-user's own Flax module. Names joined by commas are a hybrid, one for each layer.
+An architecture, as a config names it, is a mixer for every layer and the kind of block around
+it. ``base_conv`` alternates a short and a long convolution, ``based`` a short gated
+convolution and linear attention (settings of arXiv 2505.15105). A name ``module:Class`` is a
+Flax module of the user's own. Names joined by commas make a hybrid, one for each layer.
 """
 
 import dataclasses
@@ -31,17 +31,18 @@ from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.s4d import S4D
 
 CONTEXT = ("width", "max_length", "layer", "layers", "encoding")
-"""Fields of mixers that the model sets, in those that have them."""
+"""Fields that the model itself sets, in every mixer that has them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """What a mixer's name in a config stands for.
+    """The mixers that a name in a config stands for.
 
     Attributes:
-        mixer: the mixer class of a layer (the index counts from 0).
-        defaults: fields of that class which the architecture sets for a layer.
-        mamba_block: RMSNorm before the mixer and no feed-forward part, as Mamba has it.
+        mixer: Function from the index of a layer, from 0, to its mixer class.
+        defaults: Function from that index to the fields of the class that are set.
+        mamba_block: Whether a block has RMSNorm before the mixer and no feed-forward part, as
+            in Mamba.
     """
 
     mixer: Callable[[int], type[nn.Module]]
@@ -82,8 +83,12 @@ ARCHITECTURES: dict[str, Architecture] = {
 def architectures_of(mixer: str, layers: int) -> tuple[Architecture, ...]:
     """The architecture of each layer.
 
+    Args:
+        mixer: Name of an architecture, or one for each layer joined by commas.
+        layers: Number of layers of the model.
+
     Raises:
-        UserError: an unknown name, or a hybrid of another number of layers.
+        UserError: If a name is unknown, or a hybrid has another number of layers.
     """
     names = [name.strip() for name in mixer.split(",")]
     found = [_own(name) if ":" in name else _known(name) for name in names]
@@ -114,12 +119,16 @@ def _own(path: str) -> Architecture:
 
 
 def mixer_of(name: str, config: Mapping[str, Any]) -> nn.Module:
-    """A single mixer by name, with the fields that are given.
+    """A single mixer by name.
+
+    Args:
+        name: Name of an architecture.
+        config: Values of the fields of its mixer.
 
     Raises:
-        UserError: an unknown name or field.
+        UserError: If a name or a field is unknown.
     """
-    # The study's architectures of two kinds of layers are named after the second.
+    # An architecture with two kinds of layers is named after the second.
     mixer = _known(name).mixer(1)
     fields, values = fields_of(mixer), {}
     for field, value in config.items():
@@ -142,20 +151,21 @@ def build_mixer(
     """The mixer of one layer.
 
     Args:
-        architecture: a name in `ARCHITECTURES`, ``module:Class``, or one for each layer
-            joined by commas.
-        layer: index of the layer, from 0.
-        layers: depth of the model.
-        width: channels of the residual stream.
-        max_length: length limit of the model, in tokens.
-        encoding: positions inside the mixer: ``none``, ``rotary`` or ``alibi``.
-        options: fields of the mixer that differ from the architecture's defaults; a list is
-            one value for each layer. One that only other layers' mixers have is passed over.
+        architecture: Name in `ARCHITECTURES`, ``module:Class``, or one for each layer joined
+            by commas.
+        layer: Index of the layer, from 0.
+        layers: Number of layers of the model.
+        width: Number of channels of the residual stream.
+        max_length: Length limit of the model, in tokens.
+        encoding: Encoding of positions inside the mixer: ``none``, ``rotary`` or ``alibi``.
+        options: Fields of the mixer that differ from the architecture's defaults; a list has
+            one value for each layer. A field that only mixers of other layers have is ignored.
 
     Raises:
-        UserError: an unknown architecture, an option that no layer's mixer has, or a value
-            that the mixer cannot have.
+        UserError: If the architecture is unknown, no layer's mixer has an option, or the mixer
+            cannot have a value.
     """
+    # What the model gives to every mixer.
     chosen = architectures_of(architecture, layers)
     context = {"layer": layer, "layers": layers, "width": width, "max_length": max_length}
     classes = [entry.mixer(i) for i, entry in enumerate(chosen)]
@@ -163,6 +173,7 @@ def build_mixer(
         if not any("encoding" in fields_of(mixer) for mixer in classes):
             raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
         context["encoding"] = encoding
+    # Options of this layer, checked against the fields of all layers' mixers.
     valid = set().union(*map(fields_of, classes)) - set(CONTEXT)
     fields, values = fields_of(classes[layer]), {}
     for option, value in (options or {}).items():
@@ -179,6 +190,7 @@ def build_mixer(
             value = value[layer]
         if option in fields:
             values[option] = checked(option, value, fields[option])
+    # The model's fields, then the architecture's, then the options, as far as the mixer has them.
     wanted = context | dict(chosen[layer].defaults(layer)) | values
     wanted = {name: value for name, value in wanted.items() if name in fields}
     require_all(architecture, classes[layer], wanted)

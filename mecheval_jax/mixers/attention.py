@@ -1,12 +1,12 @@
-"""Causal softmax attention (Vaswani et al. 2017), whole or in a sliding window.
+"""Causal softmax attention (Vaswani et al. 2017), over all tokens or a sliding window.
 
     q, k, v = thirds of W x (+ b),   pattern = softmax(q k^T / sqrt(d_head)),
     y = W_o [pattern v of every head] + b_o
 
-The study's setting: one head, no bias on q, k, v, a bias on the output, positions learned
-by the model. Rotary positions (Su et al. 2021) turn q and k; ALiBi (Press et al. 2022) takes
-slope * distance from the scores. Heads of queries may share those of keys and values
-(Ainslie et al. 2023).
+The defaults are those of arXiv 2505.15105: one head, no bias on q, k and v, a bias on the output,
+positions learned by the model. Rotary positions (Su et al. 2021) rotate q and k; ALiBi (Press et
+al. 2022) subtracts slope * distance from the scores. Several heads of queries may share one of
+keys and values (Ainslie et al. 2023).
 """
 
 import chex
@@ -30,16 +30,16 @@ class Attention(nn.Module):
     """Causal self-attention.
 
     Attributes:
-        width: channels of the residual stream.
-        layers: depth of the model, which scales the output projection at initialisation.
-        heads: number of heads; divides the width.
-        key_heads: heads of keys and values, a divisor of `heads`; 0 for as many.
-        bias: whether q, k and v have biases.
-        out_bias: whether the output projection has one.
-        window: tokens that are seen, the current one included; 0 for all.
-        encoding: positions in the scores: ``none``, ``rotary`` or ``alibi``.
-        rotary_share: share of a head's channels that rotary positions turn.
-        rotary_base: the slowest plane turns by 1 in about so many tokens.
+        width: Number of channels of the residual stream.
+        layers: Number of layers of the model, which scales the initial output projection.
+        heads: Number of heads, a divisor of the width.
+        key_heads: Number of heads of keys and values, a divisor of `heads`; 0 for `heads`.
+        bias: Whether q, k and v have biases.
+        out_bias: Whether the output projection has a bias.
+        window: Number of tokens that are visible, the current one included; 0 for all.
+        encoding: Encoding of positions in the scores: ``none``, ``rotary`` or ``alibi``.
+        rotary_share: Share of a head's channels that rotary positions rotate.
+        rotary_base: Number of tokens, about, in which the slowest plane turns by 1 radian.
     """
 
     width: int
@@ -59,7 +59,7 @@ class Attention(nn.Module):
         "v": "values by head",
         "scores": "scores [batch, length, heads, source] before masking",
         "pattern": "attention weights [batch, length, heads, source]",
-        "head_output": "what each head reads, before the output projection",
+        "head_output": "output of each head, before the output projection",
     }
 
     def __post_init__(self):
@@ -85,8 +85,13 @@ class Attention(nn.Module):
             kernel_init=initializers.into_residual(self.layers),
         )
 
-    def _project(self, read, x, read_index, index):
-        """Queries of `read`, keys and values of `x`, each [batch, length, heads, d_head]."""
+    def _project(
+        self, read: Array, x: Array, read_index: Array, index: Array
+    ) -> tuple[Array, Array, Array]:
+        """Queries of `read`, keys and values of `x`, each [batch, length, heads, d_head].
+
+        `read_index` and `index` are the positions of the two in the sequence.
+        """
         head = self.width // self.heads
         projections = (self.q_proj(read), self.k_proj(x), self.v_proj(x))
         q, k, v = (p.reshape(*p.shape[:2], -1, head) for p in projections)
@@ -98,8 +103,8 @@ class Attention(nn.Module):
             )
         return q, k, v
 
-    def _read(self, q, k, v, distance):
-        """Attention over keys and values at a `distance` [batch, length, source] back."""
+    def _read(self, q: Array, k: Array, v: Array, distance: Array) -> Array:
+        """Output of attention to keys and values `distance` [batch, length, source] tokens back."""
         k, v = (jnp.repeat(h, self.heads // h.shape[2], axis=2) for h in (k, v))
         scores = jnp.einsum("blhd,bshd->bhls", q, k) * q.shape[-1] ** -0.5
         if self.encoding == "alibi":
@@ -124,16 +129,16 @@ class Attention(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
         read_index = at_positions(index, positions)
         q, k, v = self._project(at_positions(x, positions), x, read_index, index)
         return self._read(q, k, v, read_index[..., None] - index[:, None, :])
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
-        """The empty cache of keys and values, and the number of tokens seen.
+        """Empty cache of keys and values, and the number of tokens read.
 
-        Beyond `max_length` tokens `step` forgets the oldest.
+        After `max_length` tokens `step` overwrites the oldest.
         """
         size = min(self.window, max_length) if self.window else max_length
         heads = self.key_heads or self.heads
@@ -143,7 +148,7 @@ class Attention(nn.Module):
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
-        """Mix one token: the next state and its output."""
+        """Mix one token; return the next state and the output."""
         position, size = state["position"], state["keys"].shape[1]
         index = jnp.broadcast_to(position, (len(x_t), 1))
         q, k, v = self._project(x_t[:, None], x_t[:, None], index, index)
@@ -154,17 +159,17 @@ class Attention(nn.Module):
             for old, new in ((state["keys"], k), (state["values"], v))
         )
         age = (slot - jnp.arange(size)) % size
-        distance = jnp.where(age <= position, age, -1)  # an empty slot is out of sight
+        distance = jnp.where(age <= position, age, -1)  # an empty slot is not visible
         y = self._read(q, keys, values, jnp.broadcast_to(distance, (len(x_t), 1, size)))
         return {"keys": keys, "values": values, "position": position + 1}, y[:, 0]
 
 
 class SlidingWindowAttention(Attention):
-    """Attention to the last tokens only (Beltagy et al. 2020); see `Attention`."""
+    """Attention to the last `window` tokens (Beltagy et al. 2020); see `Attention`."""
 
     window: int = 64
 
 
-def _rows(scores):
-    """Between [batch, heads, length, source] and the sites' [batch, length, heads, source]."""
+def _rows(scores: Array) -> Array:
+    """Swap [batch, heads, length, source] and [batch, length, heads, source], as sites have it."""
     return jnp.swapaxes(scores, 1, 2)

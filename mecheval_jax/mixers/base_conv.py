@@ -2,16 +2,16 @@
 
     y = conv(x) * (W x + b) + x
 
-`conv` is a short causal convolution, or a long one, conv(x) = k * x + x, whose filter k a
-small network computes from the position (implicit) or is itself the parameter (explicit).
-The long convolution adds its own input, the mixer adds its input, and the block adds the
-residual, three identity paths.
+`conv` is a short causal convolution, or a long one, conv(x) = k (*) x + x with (*) the causal
+convolution. Its filter k is computed from the position by a small network (implicit) or is a
+parameter (explicit). The long convolution adds its own input, the mixer adds its input, and the
+block adds the residual: three identity paths.
 """
 
 import flax.linen as nn
 import jax
 
-from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.filters import ExplicitFilter, ReluFilter
@@ -31,10 +31,11 @@ class BaseConv(nn.Module):
     """A gated convolution.
 
     Attributes:
-        width: channels of the residual stream.
-        max_length: length limit, the number of taps of a long filter.
-        kernel: taps of the short convolution, or ``implicit`` or ``explicit`` for a long one.
-        activation: silu on both factors (not used by the study).
+        width: Number of channels of the residual stream.
+        max_length: Length limit in tokens, the number of taps of a long filter.
+        kernel: Number of taps of the short convolution, or ``implicit`` or ``explicit`` for a
+            long one.
+        activation: Whether both factors pass through a silu.
     """
 
     width: int
@@ -43,8 +44,8 @@ class BaseConv(nn.Module):
     activation: bool = False
 
     SITES = {
-        "conv_output": "what the convolution gives",
-        "gate": "the factor beside it",
+        "conv_output": "output of the convolution",
+        "gate": "factor that multiplies the output of the convolution",
     }
 
     def __post_init__(self):
@@ -62,7 +63,7 @@ class BaseConv(nn.Module):
         else:
             self.conv = ShortConvolution(self.width, self.kernel)
 
-    def _gated(self, x, convolved):
+    def _gated(self, x: Array, convolved: Array) -> Array:
         activation = jax.nn.silu if self.activation else lambda h: h
         return activation(convolved) * activation(self.gate(self.projection(x))) + x
 
@@ -71,7 +72,7 @@ class BaseConv(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         if isinstance(self.kernel, str):
             convolved = long_convolution(x, self.filter(x.shape[1]), inner=False) + x
         else:
@@ -79,14 +80,16 @@ class BaseConv(nn.Module):
         convolved = self.conv_output(convolved)
         return self._gated(at_positions(x, positions), at_positions(convolved, positions))
 
-    def initial_state(self, batch: int, max_length: int):
-        """The inputs so far: a window of them, or all."""
+    def initial_state(self, batch: int, max_length: int) -> PyTree:
+        """Inputs so far, none yet: a window of them, or all."""
         if isinstance(self.kernel, str):
             return long_convolution_state(batch, max_length, self.width)
         return self.conv.initial_state(batch)
 
-    def step(self, state, x_t: Float[Array, "batch width"]):
-        """Mix one token: the next state and its output."""
+    def step(
+        self, state: PyTree, x_t: Float[Array, "batch width"]
+    ) -> tuple[PyTree, Float[Array, "batch width"]]:
+        """Mix one token; return the next state and the output."""
         if isinstance(self.kernel, str):
             state, convolved = long_convolution_step(state, x_t, self.filter)
             return state, self._gated(x_t, convolved + x_t)

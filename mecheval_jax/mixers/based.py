@@ -3,9 +3,10 @@
     a[t, s] = 1 + u + u^2 / 2,   u = q[t] . k[s] / sqrt(d_feature),   s <= t
     y[t] = W_o sum_s a[t, s] v[s] / (sum_s a[t, s] + 1e-12)
 
-a second-order Taylor expansion of the softmax's exponential. As a recurrence it keeps
-sum_s phi(k[s]) [v[s], 1] with the feature map of `ops.feature_maps.taylor_exp`. That of 8
-channels has 1 + 8 + 64 entries, so up to `QUADRATIC_LIMIT` tokens the quadratic form is cheaper.
+The weights are the second-order Taylor expansion of the softmax's exponential. The state of the
+recurrence is sum_s phi(k[s]) [v[s], 1] with phi the feature map `ops.feature_maps.taylor_exp`.
+Since phi maps 8 channels to 1 + 8 + 64 features, the quadratic form is cheaper up to
+`QUADRATIC_LIMIT` tokens.
 """
 
 import functools
@@ -25,6 +26,7 @@ from mecheval_jax.sites import declare
 
 EPSILON = 1e-12
 QUADRATIC_LIMIT = 512
+"""Greatest length in tokens at which ``auto`` takes ``quadratic``."""
 BACKENDS = ("auto", "quadratic", "sequential", "chunked")
 
 
@@ -32,10 +34,10 @@ class Based(nn.Module):
     """Taylor linear attention.
 
     Attributes:
-        width: channels of the residual stream.
-        heads: number of heads; divides the width.
-        feature_width: channels of a head's queries and keys.
-        encoding: ``rotary`` turns queries and keys by their positions; or ``none``.
+        width: Number of channels of the residual stream.
+        heads: Number of heads, a divisor of the width.
+        feature_width: Number of channels of a head's queries and keys.
+        encoding: Encoding of positions in queries and keys: ``none`` or ``rotary``.
         backend: ``quadratic``, a backend of `ops.linear_attention`, or ``auto``.
     """
 
@@ -53,8 +55,8 @@ class Based(nn.Module):
         "key_features": "feature map of the keys",
         "write": STATE_SITES["write"] + ": key features times [v, 1]",
         "state": STATE_SITES["state"] + ": sums of key features times [v, 1]",
-        "normalizer": "sum of the weights of all tokens so far",
-        "head_output": "what each head reads, divided by the normalizer",
+        "normalizer": "sum of the attention weights of all tokens so far",
+        "head_output": "output of each head, divided by the normalizer",
     }
 
     def __post_init__(self):
@@ -67,7 +69,7 @@ class Based(nn.Module):
     def setup(self):
         declare(self)
 
-        def dense(features):
+        def dense(features: int) -> nn.Dense:
             return nn.Dense(features, use_bias=False, kernel_init=initializers.dense)
 
         self.proj_q = dense(self.heads * self.feature_width)
@@ -75,8 +77,10 @@ class Based(nn.Module):
         self.proj_v = dense(self.width)
         self.proj_o = dense(self.width)
 
-    def _project(self, read, x, read_index, index):
-        """Queries of `read`, keys and values of `x`, by head."""
+    def _project(
+        self, read: Array, x: Array, read_index: Array, index: Array
+    ) -> tuple[Array, Array, Array]:
+        """Queries of `read`, keys and values of `x`, by head, with their positions."""
         projections = (self.proj_q(read), self.proj_k(x), self.proj_v(x))
         q, k, v = (p.reshape(*p.shape[:-1], self.heads, -1) for p in projections)
         q, k, v = self.q(q), self.k(k), self.v(v)
@@ -84,20 +88,24 @@ class Based(nn.Module):
             q, k = rotary(q, read_index), rotary(k, index)
         return q, k, v
 
-    def _sums(self, q, k, v, distance, positions):
+    def _sums(
+        self, q: Array, k: Array, v: Array, distance: Array, positions: Array | None
+    ) -> Array:
         """Sums of weights times [v, 1] over the tokens at a `distance` >= 0 back."""
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
         maps = (self.query_features, self.key_features)
         linear = positions is None and self._backend(v.shape[1]) != "quadratic"
 
-        @functools.cache  # a site is passed once
-        def features():
+        @functools.cache  # a site may be called only once
+        def features() -> tuple[Array, Array]:
+            """Features of queries and keys, through their sites."""
             return tuple(site(taylor_exp(h)) for site, h in zip(maps, (q, k), strict=True))
 
         if any(site.in_use() for site in maps):
             features()
 
-        def fast():
+        def fast() -> Array:
+            """Sums without states."""
             if linear:
                 no_decay = jnp.zeros((*v.shape[:3], 1), v.dtype)
                 return linear_attention(*features(), v, no_decay, self._backend(v.shape[1]))
@@ -117,13 +125,13 @@ class Based(nn.Module):
             read=lambda states: read(at_positions(states, positions), features()[0]),
         )
 
-    def _backend(self, length):
+    def _backend(self, length: int) -> str:
         if self.backend != "auto":
             return self.backend
         return "quadratic" if length <= QUADRATIC_LIMIT else "chunked"
 
-    def _out(self, sums):
-        """The weighted mean, projected."""
+    def _out(self, sums: Array) -> Array:
+        """Output projection of the weighted mean of values."""
         heads = sums[..., :-1] / (self.normalizer(sums[..., -1:]) + EPSILON)
         return self.proj_o(self.head_output(heads).reshape(*sums.shape[:-2], self.width))
 
@@ -132,7 +140,7 @@ class Based(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
         read_index = at_positions(index, positions)
         q, k, v = self._project(at_positions(x, positions), x, read_index, index)
@@ -140,7 +148,7 @@ class Based(nn.Module):
         return self._out(self._sums(q, k, v, distance, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
-        """Empty sums; their size does not depend on `max_length`."""
+        """Empty sums, whose size does not depend on `max_length`."""
         del max_length
         features = 1 + self.feature_width + self.feature_width**2
         sums = jnp.zeros((batch, self.heads, features, self.width // self.heads + 1))
@@ -149,7 +157,7 @@ class Based(nn.Module):
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
-        """Mix one token: the next state and its output."""
+        """Mix one token; return the next state and the output."""
         x, index = x_t[:, None], jnp.broadcast_to(state["position"], (len(x_t), 1))
         q, k, v = (h[:, 0] for h in self._project(x, x, index, index))
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)

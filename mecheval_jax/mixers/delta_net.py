@@ -1,10 +1,10 @@
 """DeltaNet (Yang et al. 2024a) and Gated DeltaNet (Yang et al. 2024b).
 
-    q, k, v = silu(conv(projections)),  q and k of length 1 by head,  q / sqrt(key)
+    q, k, v = silu(conv(projections of x)),   q = q / (|q| sqrt(key)),   k = k / |k|  (by head)
     beta = sigmoid(W_b x);   S <- a (I - beta k k^T) S + beta k v^T
 
-DeltaNet has a = 1 and no output gate; the gated one a = exp(-exp(A_log) softplus(W_a x + b)),
-an output gate, and values twice as wide.
+and the rest as in `mixers.matrix_state`. DeltaNet has a = 1 and no output gate. Gated DeltaNet has
+a = exp(-exp(A_log) softplus(W_a x + b)), an output gate, and values twice as wide.
 """
 
 import jax
@@ -18,7 +18,7 @@ EPSILON = 1e-6
 
 
 def unit(x: Array) -> Array:
-    """X / |x| along the last axis; finite at 0."""
+    """Scale vectors along the last axis to norm 1; zeros stay zeros."""
     return x * jax.lax.rsqrt((x * x).sum(axis=-1, keepdims=True) + EPSILON)
 
 
@@ -35,12 +35,12 @@ class DeltaNet(MatrixStateMixer):
         self.b_proj = self.dense(self.heads)
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
-        """Both of length 1, and the queries scaled."""
+        """Scale both to norm 1, and the queries by 1 / sqrt(key) too."""
         del index
         return unit(q) * q.shape[-1] ** -0.5, unit(k)
 
     def strength(self, x: Array) -> Array:
-        """Beta."""
+        """Beta, the share of the way that the state is moved towards the value."""
         return jax.nn.sigmoid(self.b_proj(x))
 
 
@@ -59,7 +59,7 @@ class GatedDeltaNet(DeltaNet):
         self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
 
     def log_decay(self, x: Array) -> Array:
-        """-exp(A_log) softplus(W_a x + b)."""
+        """Logarithm of the gate, -exp(A_log) softplus(W_a x + b)."""
         lead = (None,) * (x.ndim - 1)
         dt = jax.nn.softplus(self.a_proj(x) + self.dt_bias[lead])
         return -(jnp.exp(self.A_log)[lead] * dt)[..., None]

@@ -1,17 +1,20 @@
-"""Filters of long convolutions: computed from the position by a small network, or free.
+"""Filters of long convolutions: computed from the position by a network, or free parameters.
 
     z[t] = [t / (l_max - 1), cos(f w), -sin(f w)],   w = 2 pi t / l_max,   f = 1e-4
 
-are the position features of Hyena (Poli et al. 2023), trained like any other
-parameter. The length limit l_max sets the filter's time scale.
+are the position features of Hyena (Poli et al. 2023) at their initial values; they are trained
+like any other parameter. The length limit l_max sets the filter's time scale.
 """
+
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
-from mecheval_jax.array_types import Array, Float
+from mecheval_jax.array_types import Array, Float, Key
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import initializers
 
@@ -20,21 +23,23 @@ FREQUENCY = 1e-4
 
 
 def linspace(start: float, stop: float, count: int) -> np.ndarray:
-    """float32 points as PyTorch computes them: from both ends towards the middle, rounded once.
+    """Evenly spaced float32 points as PyTorch computes them: from both ends, rounded once.
 
-    NumPy's differ in the last bit, which a comparison in float64 would see.
+    NumPy's differ in the last bit, which a comparison in float64 would detect.
     """
     low, high = np.float32(start), np.float32(stop)
     step = float((high - low) / np.float32(max(count - 1, 1)))
     index = np.arange(count)
-    # A fused multiply-add: the product is exact in float64.
+    # float64 emulates a fused multiply-add: the product is exact.
     upward = low + step * index
     downward = high - step * (count - 1 - index)
     return np.where(index < count / 2, upward, downward).astype(np.float32)
 
 
-def position_features(key, shape, dtype=jnp.float32) -> Float[Array, "max_length features"]:
-    """The initial value of the features z; `key` is not used."""
+def position_features(
+    key: Key, shape: Sequence[int], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "max_length features"]:
+    """Initial value of the features z, as an initializer of Flax; `key` is not used."""
     del key
     max_length = shape[0]
     angle = FREQUENCY * 2 * np.pi * np.arange(max_length) / max_length
@@ -43,7 +48,7 @@ def position_features(key, shape, dtype=jnp.float32) -> Float[Array, "max_length
 
 
 def hyena_rates(width: int) -> np.ndarray:
-    """Rates of Hyena's window, negative: to 0.01 within 150 % to 30 % of the length limit."""
+    """Rates of Hyena's window, negative: decay to 0.01 within 150 % to 30 % of the length limit."""
     return linspace(np.log(0.01) / 1.5, np.log(0.01) / 0.3, width)
 
 
@@ -54,7 +59,7 @@ def check_length(length: int, max_length: int) -> None:
 
 
 class ReluFilter(nn.Module):
-    """BaseConv's filter: fc2(relu(fc1(z))), 3 -> 16 -> width."""
+    """BaseConv's filter: fc2(relu(fc1(z))), of widths 3, `hidden` and `width`."""
 
     width: int
     max_length: int
@@ -72,11 +77,16 @@ class ReluFilter(nn.Module):
 
 
 class SineFilter(nn.Module):
-    """Hyena's filter: three layers with sin(frequency h), then a decaying window.
+    """Hyena's filter: three layers with sin(frequency h), a linear one, then a decaying window.
 
-    The three sines share one trained `frequency`. The window is
-    exp(-t |delta_c|) with delta_c spaced evenly over the channels, so that they decay
-    to 0.01 within 30 % to 150 % of the length limit.
+    The three sines share one trained `frequency`. The window of channel c is exp(-t |delta_c|),
+    with delta_c evenly spaced such that the channels decay to 0.01 within 30 % to 150 % of
+    the length limit.
+
+    Attributes:
+        width: Number of channels.
+        max_length: Length limit in tokens.
+        order: Width of the hidden layers.
     """
 
     width: int
@@ -104,10 +114,10 @@ class SineFilter(nn.Module):
 
 
 class ExplicitFilter(nn.Module):
-    """One free parameter a tap, N(0, 1) at the start, cut to the sequence.
+    """A filter whose taps are parameters, initially N(0, 1), cut to the length of the sequence.
 
-    The reference's circular convolution reads the future where its filter is longer than
-    the sequence; cut to the length, it cannot.
+    The circular convolution of the reference code (Zoology) reads future tokens if its filter is
+    longer than the sequence; a filter that is cut cannot.
     """
 
     width: int

@@ -1,7 +1,9 @@
 """Gated linear attention (Yang et al. 2024).
 
-S <- diag(a) S + k v^T,   a = sigmoid(W_2 W_1 x + b)^(1/16), one a key channel
-y = W_o (RMSNorm(S^T q / sqrt(key)) * silu(W_g x));   keys and queries half as wide
+    S <- diag(a) S + k v^T,   a = sigmoid(W_2 W_1 x + b)^(1/16)   (one decay per key channel)
+    y = W_o (RMSNorm(S^T q / sqrt(key)) * silu(W_g x))
+
+Keys and queries are half as wide as the residual stream. See `mixers.matrix_state`.
 """
 
 import jax
@@ -10,14 +12,14 @@ from mecheval_jax.array_types import Array
 from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
 
 TEMPERATURE = 16.0
-"""Decays are drawn towards 1 by this root."""
+"""Degree of the root that moves the decays towards 1."""
 
 
 class GatedLinearAttention(MatrixStateMixer):
-    """Linear attention with a decay a key channel; see `MatrixStateMixer`.
+    """Linear attention with one decay per key channel; see `MatrixStateMixer`.
 
     Attributes:
-        rank: inner width of the projection that gives the decays.
+        rank: Inner width of the projection that gives the decays.
     """
 
     key_share: float = 0.5
@@ -31,11 +33,11 @@ class GatedLinearAttention(MatrixStateMixer):
         self.decay_up = self.dense(int(self.key_share * self.width), use_bias=True)
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
-        """The queries scaled."""
+        """Scale the queries by 1 / sqrt(key)."""
         del index
         return q * q.shape[-1] ** -0.5, k
 
     def log_decay(self, x: Array) -> Array:
-        """Log sigmoid(W_2 W_1 x + b) / 16."""
+        """Logarithms of the decays, log sigmoid(W_2 W_1 x + b) / 16."""
         logits = self.decay_up(self.decay_down(x))
         return jax.nn.log_sigmoid(logits.reshape(*x.shape[:-1], self.heads, -1)) / TEMPERATURE

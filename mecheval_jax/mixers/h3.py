@@ -3,14 +3,17 @@
     k <- shift(k) + D_k k;    kv[i, j] = k[i] v[j] in every head
     y = S4D(kv) + D kv;       o[j] = sum_i q[i] y[i, j];    out = W_o o + b_o
 
-The study sets d_state to the length limit and the size of a head to 2. Channels of o are
-ordered (j, head), those of q, k and v (head, i): the reference's order.
+The kernels of shift and S4D are those of `ops.ssm_kernels`. The defaults, d_state equal to the
+length limit and heads of size 2, are those of arXiv 2505.15105. Channels of o are ordered (j,
+head) and those of q, k and v (head, i), as in the authors' code.
 """
+
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.array_types import Array, Float, Int, Key
 from mecheval_jax.errors import UserError
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, is_shared_out, spread
 from mecheval_jax.mixers import initializers
@@ -22,8 +25,8 @@ from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
 
-def _first(key, shape):
-    """1 at the first entry of the state, 0 elsewhere: the input enters there."""
+def _first(key: Key, shape: Sequence[int]) -> Array:
+    """Initializer that is 1 at the first entry of the state, where the input enters, else 0."""
     del key
     return jnp.zeros(shape).at[:, 0].set(1)
 
@@ -32,11 +35,11 @@ class H3(nn.Module):
     """A layer of H3.
 
     Attributes:
-        width: channels of the residual stream.
-        max_length: length limit of the model.
-        d_state: size of both states; 0 for the length limit.
-        head_dim: channels of a head.
-        discretization: of the diagonal model, ``bilinear`` or ``zoh``.
+        width: Number of channels of the residual stream.
+        max_length: Length limit of the model, in tokens.
+        d_state: Size of both states; 0 for the length limit.
+        head_dim: Number of channels of a head.
+        discretization: Discretization of the diagonal model: ``bilinear`` or ``zoh``.
     """
 
     width: int
@@ -51,8 +54,8 @@ class H3(nn.Module):
         "v": "values by head",
         "shift_output": "keys by head, after the shift and its skip",
         "write": "outer products of keys and values [..., i, j, heads]",
-        "ssm_output": "what the diagonal model gives for them, plus D times them",
-        "head_output": "what the queries read, [..., j, heads]",
+        "ssm_output": "output of the diagonal model for these products, plus D times the products",
+        "head_output": "output of each head, [..., j, heads]",
     }
 
     def __post_init__(self):
@@ -63,7 +66,7 @@ class H3(nn.Module):
 
     @property
     def state_size(self) -> int:
-        """Size of both states; the length limit is rounded up to whole conjugate pairs."""
+        """Size of both states; an odd length limit is rounded up to whole conjugate pairs."""
         return self.d_state or self.max_length + self.max_length % 2
 
     @property
@@ -84,21 +87,24 @@ class H3(nn.Module):
         self.kernel = S4DKernel(self.heads, self.state_size, self.discretization)
         self.D = self.param("D", nn.initializers.normal(1.0), (self.heads,))
 
-    def _project(self, read, x):
+    def _project(self, read: Array, x: Array) -> tuple[Array, Array, Array]:
+        """Queries of `read`, keys and values of `x`."""
         return self.q(self.q_proj(read)), self.k(self.k_proj(x)), self.v_proj(x)
 
-    def _heads(self, h):
-        """Channels (head, i) as [..., i, heads]."""
+    def _heads(self, h: Array) -> Array:
+        """Reshape channels (head, i) to [..., i, heads]."""
         h = jnp.swapaxes(h.reshape(*h.shape[:-1], -1, self.head_dim), -1, -2)
         return spread(h, DOCUMENTS, *(None,) * (h.ndim - 2), MODEL)
 
-    def _outer(self, k, v):
+    def _outer(self, k: Array, v: Array) -> Array:
+        """Outer products of keys and values, [..., i, j, heads]."""
         k, v = self.shift_output(self._heads(k)), self.v(self._heads(v))
         return self.write(k[..., :, None, :] * v[..., None, :, :])
 
-    def _read(self, q, y):
+    def _read(self, q: Array, y: Array) -> Array:
+        """Output projection of what the queries read."""
         o = self.head_output(jnp.einsum("...ih,...ijh->...jh", self._heads(q), y))
-        # The weights in the shape of o, and not o in theirs: its heads stand on several devices.
+        # The weights take the shape of o, not o theirs: its heads may be on several devices.
         kernel = spread(self.out_proj.kernel).reshape(*o.shape[-2:], self.width)
         out = jnp.einsum("...jh,jhd->...d", o, spread(kernel, None, MODEL))
         return out + self.out_proj.bias[(None,) * (out.ndim - 1)]
@@ -108,7 +114,7 @@ class H3(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         batch, length = x.shape[:2]
         q, k, v = self._project(at_positions(x, positions), x)
         taps = ssm_kernels.shift_kernel(self.shift_B, self.shift_C, length)
@@ -117,7 +123,7 @@ class H3(nn.Module):
             + self.shift_D[None, None] * k
         )
         kv = self._outer(k, v)
-        # Pairs (i, j) as documents: they share the kernels of their heads.
+        # Pairs (i, j) become documents, since they share the kernels of their heads.
         size = self.head_dim
         rows = jnp.moveaxis(kv, 1, 3).reshape(batch * size**2, length, -1)
         y = long_convolution(rows, self.kernel(length))
@@ -126,7 +132,7 @@ class H3(nn.Module):
         return self._read(q, at_positions(y, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
-        """Empty states; their sizes do not depend on `max_length`."""
+        """Empty states, whose sizes do not depend on `max_length`."""
         del max_length
         size = self.head_dim
         return {
@@ -139,7 +145,7 @@ class H3(nn.Module):
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
-        """Mix one token: the next states and the output."""
+        """Mix one token; return the next states and the output."""
         q, k, v = self._project(x_t, x_t)
         older = jnp.pad(state["shift"], ((0, 0), (0, 0), (1, 0)))[..., :-1]
         shift = older + self.shift_B[None] * k[..., None]

@@ -1,15 +1,16 @@
 """Hyena (Poli et al. 2023), order 2.
 
     x1, x2, v = thirds of shortconv(W x + b)
-    y = W_o (x2 * (k * (x1 v) + D (x1 v))) + b_o       (* with k: long convolution)
+    y = W_o (x2 * (k (*) (x1 v) + D (x1 v))) + b_o       ((*): long convolution)
 
-In the study the skip D is switched off, but its parameter is kept.
+The filter k is `mixers.filters.SineFilter`. By default the skip D is switched off, though its
+parameter exists, as in arXiv 2505.15105.
 """
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.filters import SineFilter
@@ -25,15 +26,15 @@ from mecheval_jax.sites import declare
 
 
 class Hyena(nn.Module):
-    """Hyena with an implicit filter.
+    """Hyena of order 2 with an implicit filter.
 
     Attributes:
-        width: channels of the residual stream.
-        max_length: length limit, which sets the filter's time scale.
-        layers: depth of the model, which scales the output projection at initialisation.
-        order: width of the network that computes the filter.
-        kernel: taps of the short convolution; 0 for none.
-        skip: whether the D skip is applied; its parameter exists either way.
+        width: Number of channels of the residual stream.
+        max_length: Length limit in tokens, which sets the filter's time scale.
+        layers: Number of layers of the model, which scales the initial output projection.
+        order: Width of the network that computes the filter.
+        kernel: Number of taps of the short convolution; 0 for none.
+        skip: Whether the skip D is applied; its parameter exists either way.
     """
 
     width: int
@@ -44,12 +45,12 @@ class Hyena(nn.Module):
     skip: bool = False
 
     SITES = {
-        "conv_input": "what the short convolution reads: x1, x2 and v",
-        "conv_output": "what it gives",
+        "conv_input": "input of the short convolution: x1, x2 and v",
+        "conv_output": "output of the short convolution",
         "input_gate": "x1, the factor before the long convolution",
-        "filter_input": "x1 v, what the long convolution reads",
-        "filter_output": "what it gives",
-        "gate": "x2, the factor after it",
+        "filter_input": "x1 v, the input of the long convolution",
+        "filter_output": "output of the long convolution",
+        "gate": "x2, the factor after the long convolution",
     }
 
     def setup(self):
@@ -62,19 +63,20 @@ class Hyena(nn.Module):
         self.D = self.param("D", nn.initializers.normal(1.0), (self.width,))
         self.out_proj = nn.Dense(self.width, kernel_init=initializers.into_residual(self.layers))
 
-    def _factors(self, x1, x2, v):
+    def _factors(self, x1: Array, x2: Array, v: Array) -> tuple[Array, Array]:
         """The gate x2, and the input x1 v of the long convolution."""
         return self.gate(x2), self.filter_input(self.input_gate(x1) * v)
 
-    def _convolved(self, x):
-        """x1, x2 and v of all tokens."""
+    def _convolved(self, x: Array) -> list[Array]:
+        """x1, x2 and v of all tokens, after the short convolution."""
         if apart(self.width, self.conv_input, self.conv_output):
             parts = self.in_proj.parts(x)
             return self.short_conv.parts(parts, (MODEL,) * 3) if self.kernel else parts
         u = self.conv_input(self.in_proj(x))
         return jnp.split(self.conv_output(self.short_conv(u) if self.kernel else u), 3, axis=-1)
 
-    def _read(self, x2, convolved, v):
+    def _read(self, x2: Array, convolved: Array, v: Array) -> Array:
+        """Output projection of the gated long convolution."""
         if self.skip:
             convolved = convolved + jnp.broadcast_to(self.D, v.shape) * v
         return self.out_proj(x2 * convolved)
@@ -84,20 +86,20 @@ class Hyena(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         x2, v = self._factors(*self._convolved(x))
         convolved = self.filter_output(long_convolution(v, self.filter(x.shape[1])))
         return self._read(*(at_positions(h, positions) for h in (x2, convolved, v)))
 
-    def initial_state(self, batch: int, max_length: int) -> dict:
-        """The states of the convolutions."""
+    def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
+        """Empty states of the two convolutions."""
         state = {"long_conv": long_convolution_state(batch, max_length, self.width)}
         return state | ({"short_conv": self.short_conv.initial_state(batch)} if self.kernel else {})
 
     def step(
-        self, state: dict, x_t: Float[Array, "batch width"]
-    ) -> tuple[dict, Float[Array, "batch width"]]:
-        """Mix one token: the next state and its output."""
+        self, state: dict[str, PyTree], x_t: Float[Array, "batch width"]
+    ) -> tuple[dict[str, PyTree], Float[Array, "batch width"]]:
+        """Mix one token; return the next state and the output."""
         new, u = {}, self.in_proj(x_t)
         if self.kernel:
             new["short_conv"], u = self.short_conv.step(state["short_conv"], u)

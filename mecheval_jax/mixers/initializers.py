@@ -1,58 +1,64 @@
-"""Initialisation of the study's models; it decides what trains.
+"""Initial values of parameters, which decide whether a model learns to recall at all.
 
-Sources: GPT-2's scheme for all but the Mamba family (dense weights and embeddings
-N(0, 0.02), projections into the residual stream divided by sqrt(2 layers)), PyTorch's
-default for depthwise convolutions and for Mamba's dense layers, and Mamba's own rules
-for its time step (Gu and Dao 2023, section 3.6).
+Sources: GPT-2's scheme for all but the Mamba family (dense weights and embeddings N(0, 0.02),
+projections into the residual stream divided by sqrt(2 layers)); PyTorch's default for depthwise
+convolutions and for Mamba's dense layers; Mamba's own rules for its time step (Gu and Dao 2023,
+section 3.6). Each initializer is a function of a key, a shape and a dtype, as in Flax.
 """
 
 import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax.linen.initializers import normal
+from jax.typing import DTypeLike
+
+from mecheval_jax.array_types import Array, Key
+
+Shape = Sequence[int]
+Initializer = Callable[..., Array]
 
 STANDARD_DEVIATION = 0.02
 
 dense = normal(STANDARD_DEVIATION)
 
 
-def into_residual(layers: int):
-    """Output projections of attention, Hyena and the MLP: N(0, 0.02 / sqrt(2 layers))."""
+def into_residual(layers: int) -> Initializer:
+    """N(0, 0.02 / sqrt(2 layers)), for the output projections of attention, Hyena and the MLP."""
     return normal(STANDARD_DEVIATION / math.sqrt(2 * layers))
 
 
-def uniform(bound: float):
+def uniform(bound: float) -> Initializer:
     """Uniform on (-bound, bound)."""
 
-    def initialize(key, shape, dtype=jnp.float32):
+    def initialize(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return initialize
 
 
-def uniform_fan_in(key, shape, dtype=jnp.float32):
-    """Uniform on +-1/sqrt(fan_in), fan_in the product of all axes but the last.
+def uniform_fan_in(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
+    """Uniform on +-1/sqrt(fan_in), with fan_in the product of all axes but the last.
 
-    The rule of Mamba's dense weights [in, out], and of a depthwise convolution's taps
-    [kernel, width].
+    For Mamba's dense weights [in, out] and the taps [kernel, width] of depthwise convolutions.
     """
     return uniform(math.prod(shape[:-1]) ** -0.5)(key, shape, dtype)
 
 
-def mamba_out_projection(layers: int):
-    """Mamba's projection into the residual stream: `uniform_fan_in` / sqrt(layers)."""
+def mamba_out_projection(layers: int) -> Initializer:
+    """`uniform_fan_in` / sqrt(layers), for Mamba's projection into the residual stream."""
 
-    def initialize(key, shape, dtype=jnp.float32):
+    def initialize(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
         return uniform_fan_in(key, shape, dtype) / math.sqrt(layers)
 
     return initialize
 
 
-def time_step_bias(shortest: float = 1e-3, longest: float = 1e-1):
-    """The bias whose softplus is log-uniform between two time steps."""
+def time_step_bias(shortest: float = 1e-3, longest: float = 1e-1) -> Initializer:
+    """Biases whose softplus is log-uniform between two time steps."""
 
-    def initialize(key, shape, dtype=jnp.float32):
+    def initialize(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
         low, high = math.log(shortest), math.log(longest)
         dt = jnp.exp(jax.random.uniform(key, shape, dtype, low, high))
         return dt + jnp.log(-jnp.expm1(-dt))  # the inverse of softplus
@@ -60,25 +66,25 @@ def time_step_bias(shortest: float = 1e-3, longest: float = 1e-1):
     return initialize
 
 
-def log_integers(key, shape, dtype=jnp.float32):
-    """A_log of Mamba: log(1), ..., log(state) in every channel; shape [inner, state]."""
+def log_integers(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
+    """log(1), ..., log(state) in every channel, [inner, state]: A_log of Mamba."""
     del key
     return jnp.broadcast_to(jnp.log(jnp.arange(1, shape[-1] + 1, dtype=dtype)), shape)
 
 
-def log_uniform_rates(low: float, high: float):
-    """A_log of a head: the logarithm of a rate uniform between `low` and `high`."""
+def log_uniform_rates(low: float, high: float) -> Initializer:
+    """Logarithms of rates uniform between `low` and `high`: A_log of one rate per head."""
 
-    def initialize(key, shape, dtype=jnp.float32):
+    def initialize(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
         return jnp.log(jax.random.uniform(key, shape, dtype, low, high))
 
     return initialize
 
 
-def log_uniform(low: float, high: float):
-    """The logarithm of a number log-uniform between `low` and `high`: S4D's time steps."""
+def log_uniform(low: float, high: float) -> Initializer:
+    """Logarithms uniform between those of `low` and `high`: log_dt of S4D."""
 
-    def initialize(key, shape, dtype=jnp.float32):
+    def initialize(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, math.log(low), math.log(high))
 
     return initialize

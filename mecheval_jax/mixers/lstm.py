@@ -3,8 +3,8 @@
     i, f, g, o = W x[t] + U h[t-1] + b
     c <- sigmoid(f) c + sigmoid(i) tanh(g);   h = sigmoid(o) tanh(c);   y = h
 
-Its recurrence is not linear, so there is no parallel form: the parallel call is a loop.
-All weights are uniform on +-1/sqrt(width), PyTorch's rule.
+The recurrence is not linear and has no parallel form, so all calls loop over tokens. All weights
+are initially uniform on +-1/sqrt(width), as in PyTorch.
 """
 
 import flax.linen as nn
@@ -22,7 +22,7 @@ class LSTM(nn.Module):
     """An LSTM as a sequence mixer.
 
     Attributes:
-        width: channels of the residual stream and of the state.
+        width: Number of channels of the residual stream and of the state.
     """
 
     width: int
@@ -38,7 +38,8 @@ class LSTM(nn.Module):
         self.in_proj = nn.Dense(4 * self.width, kernel_init=uniform, bias_init=uniform)
         self.recurrent = self.param("recurrent", uniform, (self.width, 4 * self.width))
 
-    def _advance(self, state, gates):
+    def _advance(self, state: Array, gates: Array) -> Array:
+        """State [batch, (c, h), width] after a token, from the one before and W x + b."""
         c, h = state[:, 0], state[:, 1]
         i, f, g, o = jnp.split(gates + h @ self.recurrent, 4, axis=-1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
@@ -49,11 +50,11 @@ class LSTM(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens, one after another; the outputs at `positions`, or everywhere."""
+        """Mix all tokens in a loop; return the outputs at `positions`, or all if it is None."""
         gates = self.gates(self.in_proj(x))
         entry = self.state.entry()
 
-        def advance(state, at_t):
+        def advance(state: Array, at_t: tuple) -> tuple[Array, Array]:
             token, gates_t = at_t
             state = rewrite_at(self._advance(state, gates_t), entry, token)
             return state, state
@@ -65,11 +66,13 @@ class LSTM(nn.Module):
         return at_positions(states[:, :, 1], positions)
 
     def initial_state(self, batch: int, max_length: int) -> Array:
-        """C and h of zeros."""
+        """Zeros for c and h."""
         del max_length
         return jnp.zeros((batch, 2, self.width))
 
-    def step(self, state: Array, x_t: Float[Array, "batch width"]):
-        """Mix one token: the next state and its output."""
+    def step(
+        self, state: Array, x_t: Float[Array, "batch width"]
+    ) -> tuple[Array, Float[Array, "batch width"]]:
+        """Mix one token; return the next state and the output."""
         state = self._advance(state, self.in_proj(x_t))
         return state, state[:, 1]

@@ -1,9 +1,11 @@
 """Mamba (Gu and Dao 2023).
 
-u, z = halves of W_in x
-u = silu(conv(u));   dt_r, B, C = W_x u;   dt = softplus(W_dt dt_r + b_dt)
-y = selective_scan(u, dt, A, B, C) + D u,   A = -exp(A_log)
-out = W_out (y silu(z))
+    u, z = halves of W_in x
+    u = silu(conv(u));   dt_r, B, C = W_x u;   dt = softplus(W_dt dt_r + b_dt)
+    y = selective_scan(u, dt, A, B, C) + D u,   A = -exp(A_log)
+    out = W_out (y silu(z))
+
+with the recurrence of `ops.selective_scan`.
 """
 
 import math
@@ -15,6 +17,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.initializers import Initializer
 from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
 from mecheval_jax.mixers.short_convolution import ShortConvolution
@@ -23,18 +26,18 @@ from mecheval_jax.ops.selective_scan import BACKENDS, selective_scan, selective_
 from mecheval_jax.sites import declare
 
 INNER_SITES = {
-    "in_projection": "all that the input projection gives",
-    "conv_input": "what the short convolution reads",
-    "conv_output": "what the short convolution gives, before its silu",
-    "activation": "its silu, from which all below are computed",
+    "in_projection": "output of the input projection, all parts",
+    "conv_input": "input of the short convolution",
+    "conv_output": "output of the short convolution, before its silu",
+    "activation": "silu of the output of the short convolution",
     "x": "input of the state space model",
     "B": "direction in which x is written into the state",
     "C": "direction in which the state is read",
     "dt": "step size, after its softplus",
     **STATE_SITES,
-    "ssm_output": "what is read from the state, plus D x",
+    "ssm_output": "output that is read from the state, plus D x",
     "gate": "z, before its silu",
-    "out_projection": "what the output projection gives",
+    "out_projection": "output of the output projection",
 }
 
 
@@ -42,15 +45,15 @@ class Mamba(nn.Module):
     """A selective state space model.
 
     Attributes:
-        width: channels of the residual stream.
-        layers: depth of the model, which scales the output projection at initialisation.
-        d_state: size of the state per inner channel.
-        d_conv: taps of the short convolution; 0 for none (its silu stays).
-        expand: inner channels per channel of the residual stream.
-        bias: whether the input and output projections have biases.
-        conv_bias: whether the short convolution has one.
-        dt_rank: channels from which the step sizes are computed; 0 for width / 16.
-        scan_backend: backend of `ops.selective_scan`.
+        width: Number of channels of the residual stream.
+        layers: Number of layers of the model, which scales the initial output projection.
+        d_state: Size of the state per inner channel.
+        d_conv: Number of taps of the short convolution; 0 for none (its silu remains).
+        expand: Number of inner channels per channel of the residual stream.
+        bias: Whether the input and output projections have biases.
+        conv_bias: Whether the short convolution has a bias.
+        dt_rank: Number of channels from which step sizes are computed; 0 for width / 16.
+        scan_backend: Backend of `ops.selective_scan`.
     """
 
     width: int
@@ -67,7 +70,7 @@ class Mamba(nn.Module):
 
     @property
     def rank(self) -> int:
-        """Channels from which the step sizes are computed."""
+        """Number of channels from which step sizes are computed."""
         return self.dt_rank or math.ceil(self.width / 16)
 
     def __post_init__(self):
@@ -78,7 +81,11 @@ class Mamba(nn.Module):
         declare(self)
         inner = self.expand * self.width
 
-        def dense(features, use_bias=self.bias, init=initializers.uniform_fan_in):
+        def dense(
+            features: int,
+            use_bias: bool = self.bias,
+            init: Initializer = initializers.uniform_fan_in,
+        ) -> nn.Dense:
             return nn.Dense(features, use_bias=use_bias, kernel_init=init)
 
         halves = (inner, inner)
@@ -95,22 +102,23 @@ class Mamba(nn.Module):
         self.D = self.param("D", nn.initializers.ones, (inner,))
         self.out_proj = dense(self.width, init=initializers.mamba_out_projection(self.layers))
 
-    def _halves(self, x):
+    def _halves(self, x: Array) -> tuple[Array, Array]:
+        """Halves u and z of the input projection."""
         if apart(self.width, self.in_projection):
             u, z = self.in_proj.parts(x)
         else:
             u, z = jnp.split(self.in_projection(self.in_proj(x)), 2, axis=-1)
         return self.conv_input(u), self.gate(z)
 
-    def _select(self, u):
-        """The arguments of the scan: x, dt, A, B and C."""
+    def _select(self, u: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Arguments of the scan: x, dt, A, B and C."""
         u = self.activation(jax.nn.silu(u))
         ends = (self.rank, self.rank + self.d_state)
         dt, B, C = jnp.split(self.x_proj(u), ends, axis=-1)
         dt = self.dt(jax.nn.softplus(self.dt_proj(dt)))
         return self.x(u), dt, -jnp.exp(self.A_log), self.B(B), self.C(C)
 
-    def _out(self, y, z):
+    def _out(self, y: Array, z: Array) -> Array:
         return self.out_projection(self.out_proj(y * jax.nn.silu(z)))
 
     def __call__(
@@ -118,7 +126,7 @@ class Mamba(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         u, z = self._halves(x)
         u, dt, A, B, C = self._select(self.conv_output(self.conv(u) if self.d_conv else u))
         y = recurrence(
@@ -133,7 +141,7 @@ class Mamba(nn.Module):
         return self._out(at_positions(y, positions), at_positions(z, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
-        """Empty state; its size does not depend on `max_length`."""
+        """Empty state, whose size does not depend on `max_length`."""
         del max_length
         state = {"ssm": jnp.zeros((batch, self.d_state, self.expand * self.width))}
         return state | ({"conv": self.conv.initial_state(batch)} if self.d_conv else {})
@@ -141,7 +149,7 @@ class Mamba(nn.Module):
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
-        """Mix one token: the next state and its output."""
+        """Mix one token; return the next state and the output."""
         u, z = self._halves(x_t)
         new = dict(state)
         if self.d_conv:

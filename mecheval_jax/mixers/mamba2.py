@@ -1,11 +1,12 @@
 """Mamba-2 (Dao and Gu 2024).
 
-z, x, B, C, dt = parts of W_in x;   x, B, C = silu(conv(x, B, C))
-dt = softplus(dt + dt_bias), one a head;   a = exp(-exp(A_log) dt)
-S <- a S + B (dt x)^T;   y = S^T C + D x
-out = W_out (RMSNorm(y silu(z))), the norm over each group of channels
+    z, x, B, C, dt = parts of W_in x;   x, B, C = silu(conv(x, B, C))
+    dt = softplus(dt + dt_bias) per head;   a = exp(-exp(A_log) dt)
+    S <- a S + B (dt x)^T;   y = S^T C + D x
+    out = W_out (RMSNorm(y silu(z)))
 
-The heads of a group share B and C.
+The norm is over each group of channels; the heads of a group share B and C. The recurrence is
+`ops.linear_attention` with q = C, k = B and v = dt x.
 """
 
 import flax.linen as nn
@@ -26,20 +27,20 @@ from mecheval_jax.sites import declare
 
 
 class Mamba2(nn.Module):
-    """A state space model with one decay a head, computed as matrix products.
+    """A state space model with one decay per head, computed by matrix products.
 
     Attributes:
-        width: channels of the residual stream.
-        layers: depth of the model, which scales the output projection at initialisation.
-        d_state: size of the state per channel.
-        d_conv: taps of the short convolution; 0 for none (its silu stays).
-        expand: inner channels per channel of the residual stream.
-        head_dim: channels of a head.
-        groups: number of groups of heads that share B and C.
-        bias: whether the input and output projections have biases.
-        conv_bias: whether the short convolution has one.
-        epsilon: of the norm before the output projection.
-        backend: of `ops.linear_attention`.
+        width: Number of channels of the residual stream.
+        layers: Number of layers of the model, which scales the initial output projection.
+        d_state: Size of the state per channel.
+        d_conv: Number of taps of the short convolution; 0 for none (its silu remains).
+        expand: Number of inner channels per channel of the residual stream.
+        head_dim: Number of channels of a head.
+        groups: Number of groups of heads that share B and C.
+        bias: Whether the input and output projections have biases.
+        conv_bias: Whether the short convolution has a bias.
+        epsilon: Epsilon of the norm before the output projection.
+        backend: Backend of `ops.linear_attention`.
     """
 
     width: int
@@ -68,7 +69,7 @@ class Mamba2(nn.Module):
 
     @property
     def inner(self) -> int:
-        """Channels inside the mixer."""
+        """Number of channels inside the mixer."""
         return self.expand * self.width
 
     @property
@@ -89,23 +90,24 @@ class Mamba2(nn.Module):
         self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
         self.A_log = self.param("A_log", initializers.log_uniform_rates(1, 16), (self.heads,))
         self.D = self.param("D", nn.initializers.ones, (self.heads,))
-        self.norm = nn.RMSNorm(epsilon=self.epsilon, use_scale=False)  # of each group by itself
+        self.norm = nn.RMSNorm(epsilon=self.epsilon, use_scale=False)  # over each group
         self.norm_scale = self.param("norm_scale", nn.initializers.ones, (self.inner,))
         into_residual = initializers.mamba_out_projection(self.layers)
         self.out_proj = nn.Dense(self.width, use_bias=self.bias, kernel_init=into_residual)
 
-    def _parts(self, x):
+    def _parts(self, x: Array) -> tuple[Array, Array, Array]:
+        """The gate z, the input (x, B, C) of the convolution, and dt."""
         projected = self.in_projection(self.in_proj(x))
         z, mixed, dt = jnp.split(projected, (self.inner, projected.shape[-1] - self.heads), axis=-1)
         return self.gate(z), self.conv_input(mixed), dt
 
-    def _activated(self, mixed):
-        """x, B and C of what the convolution gives."""
+    def _activated(self, mixed: Array) -> list[Array]:
+        """x, B and C from the output of the convolution."""
         ends = (self.inner, self.inner + self.groups * self.d_state)
         return jnp.split(self.activation(jax.nn.silu(mixed)), ends, axis=-1)
 
-    def _convolved(self, x):
-        """z, dt, and x, B, C of all tokens."""
+    def _convolved(self, x: Array) -> tuple[Array, ...]:
+        """z, dt, x, B and C of all tokens."""
         joint = (self.in_projection, self.conv_input, self.conv_output, self.activation)
         if apart(self.heads, *joint):
             z, *mixed, dt = self.in_proj.parts(x)
@@ -115,8 +117,10 @@ class Mamba2(nn.Module):
         mixed = self.conv_output(self.conv(mixed) if self.d_conv else mixed)
         return z, dt, *self._activated(mixed)
 
-    def _select(self, dt, x, B, C):
-        """x, and the arguments of the recurrence: q, k, v, log_decay."""
+    def _select(
+        self, dt: Array, x: Array, B: Array, C: Array
+    ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
+        """x, and the arguments of the recurrence: q, k, v and log_decay."""
         dt = self.dt(jax.nn.softplus(dt + self.dt_bias[(None,) * (dt.ndim - 1)]))
         axes = x.shape[:-1]
         x = self.x(x.reshape(*axes, self.heads, self.head_dim))
@@ -125,10 +129,11 @@ class Mamba2(nn.Module):
         rates = -jnp.exp(self.A_log)[(None,) * (dt.ndim - 1)]
         return x, (q, k, dt[..., None] * x, (rates * dt)[..., None])
 
-    def _with_skip(self, y, x):
+    def _with_skip(self, y: Array, x: Array) -> Array:
         return y + self.D[(None,) * (x.ndim - 2) + (slice(None), None)] * x
 
-    def _out(self, y, z):
+    def _out(self, y: Array, z: Array) -> Array:
+        """Output projection of the gated norm of y."""
         y = y.reshape(z.shape) * jax.nn.silu(z)
         y = self.norm(y.reshape(*z.shape[:-1], self.groups, -1)).reshape(z.shape)
         scale = self.norm_scale[(None,) * (z.ndim - 1)]
@@ -139,7 +144,7 @@ class Mamba2(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         z, *selected = self._convolved(x)
         x, arguments = self._select(*selected)
         y = matrix_recurrence(self, *arguments, self.backend)
@@ -147,7 +152,7 @@ class Mamba2(nn.Module):
         return self._out(at_positions(y, positions), at_positions(z, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
-        """Empty state; its size does not depend on `max_length`."""
+        """Empty state, whose size does not depend on `max_length`."""
         del max_length
         state = {"ssm": jnp.zeros((batch, self.heads, self.d_state, self.head_dim))}
         return state | ({"conv": self.conv.initial_state(batch)} if self.d_conv else {})
@@ -155,7 +160,7 @@ class Mamba2(nn.Module):
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
-        """Mix one token: the next state and its output."""
+        """Mix one token; return the next state and the output."""
         z, mixed, dt = self._parts(x_t)
         new = dict(state)
         if self.d_conv:

@@ -1,12 +1,14 @@
-"""What the mixers with a matrix for a state share: DeltaNet, Gated DeltaNet, GLA, RetNet.
+"""Base of the mixers whose state is a matrix: DeltaNet, Gated DeltaNet, GLA and RetNet.
 
     q, k, v = projections of x (in the delta nets: silu(conv(projection)))
     S <- decay S + k v^T,  or by the delta rule  S <- decay (I - beta k k^T) S + beta k v^T
     o = S^T q;    y = W_o (RMSNorm(o) [* silu(W_g x)])
 
-with a state S [key, value] a head, and one norm scale shared by the heads. A subclass says
-how q, k, decay and beta come about.
+with a state S [key, value] per head, and one norm scale shared by the heads. Subclasses define
+q, k, decay and beta.
 """
+
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -30,7 +32,7 @@ SITES = {
     "decay": STATE_SITES["decay"],
     "write": STATE_SITES["write"],
     "state": STATE_SITES["state"],
-    "head_output": "what each head reads from its state, before its norm",
+    "head_output": "output of each head, before its norm",
     "gate": "output gate, before its silu",
 }
 DELTA_SITES = {
@@ -40,29 +42,32 @@ DELTA_SITES = {
     "q": "queries by head, after convolution and silu",
     "k": "keys by head, after convolution and silu",
     "v": "values by head, after convolution and silu",
-    "beta": "how far the state is moved towards the value",
+    "beta": "share of the way that the state is moved towards the value",
     "state": STATE_SITES["state"],
     "head_output": SITES["head_output"],
 }
 
 
 class MatrixStateMixer(nn.Module):
-    """Base of the family.
+    """Base of the family; a subclass overrides `prepare`, `log_decay` and `strength`.
 
     Attributes:
-        width: channels of the residual stream.
-        heads: number of heads.
-        backend: of `ops.linear_attention` or `ops.delta_rule`.
+        width: Number of channels of the residual stream.
+        heads: Number of heads.
+        backend: Backend of `ops.linear_attention` or `ops.delta_rule`.
+        key_share: Number of channels of all keys, as a share of the width.
+        value_share: Number of channels of all values, as a share of the width.
+        kernel: Number of taps of the short convolutions; 0 for none.
+        gated: Whether there is an output gate.
     """
 
     width: int
     heads: int = 1
     backend: str = "auto"
-
-    key_share: float = 1.0  # channels of all keys, as a share of the width
-    value_share: float = 1.0  # channels of all values
-    kernel: int = 0  # taps of the short convolutions; 0 for none
-    gated: bool = True  # whether there is an output gate
+    key_share: float = 1.0
+    value_share: float = 1.0
+    kernel: int = 0
+    gated: bool = True
 
     def __post_init__(self):
         for share in (self.key_share, self.value_share):
@@ -94,26 +99,32 @@ class MatrixStateMixer(nn.Module):
         self.o_proj = self.dense(self.width)
 
     def dense(self, features: int, use_bias: bool = False) -> nn.Dense:
-        """A projection of the family."""
+        """A dense layer with the initialisation of the family."""
         return nn.Dense(features, use_bias=use_bias, kernel_init=initializers.dense)
 
-    # What a subclass is about.
+    # The methods that subclasses override.
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
-        """Queries and keys [..., heads, key] of the positions `index`, as the state sees them."""
+        """Queries and keys as the state uses them.
+
+        Args:
+            q: Queries, [batch, length, heads, key].
+            k: Keys, of the same shape.
+            index: Positions of the tokens, [batch, length].
+        """
         raise NotImplementedError
 
     def log_decay(self, x: Array) -> Array:
-        """Logarithms of the decays [..., heads, key or 1]."""
+        """Logarithms of the decays, [..., heads, key or 1]."""
         return jnp.zeros((*x.shape[:-1], self.heads, 1), x.dtype)
 
     def strength(self, x: Array) -> Array | None:
-        """Beta of the delta rule [..., heads]; None for plain linear attention."""
+        """Beta of the delta rule, [..., heads]; None for plain linear attention."""
         del x
         return None
 
-    def _project(self, x, convolve):
-        """q, k and v by head; `convolve` is given the convolution's name and its input."""
+    def _project(self, x: Array, convolve: Callable[[str, Array], Array]) -> list[Array]:
+        """q, k and v by head; `convolve` takes the name of a convolution and its input."""
         parts = []
         for name in "qkv":
             h = getattr(self, f"{name}_proj")(x)
@@ -122,7 +133,8 @@ class MatrixStateMixer(nn.Module):
             parts.append(getattr(self, name)(h.reshape(*h.shape[:-1], self.heads, -1)))
         return parts
 
-    def _mix(self, q, k, v, log_decay, beta):
+    def _mix(self, q: Array, k: Array, v: Array, log_decay: Array, beta: Array | None) -> Array:
+        """Outputs o of the recurrence, through the sites of its decay, write and state."""
         if beta is None:
             return matrix_recurrence(self, q, k, v, log_decay, self.backend)
         sites = [getattr(self, name) for name in ("decay", "state") if name in self.SITES]
@@ -135,7 +147,8 @@ class MatrixStateMixer(nn.Module):
                 return read(states, q)
         return delta_rule(q, k, v, beta, log_decay, self.backend)
 
-    def _out(self, heads, x):
+    def _out(self, heads: Array, x: Array) -> Array:
+        """Output projection of the norm of o, gated by x."""
         o = self.o_norm(heads).reshape(*heads.shape[:-2], -1)
         return self.o_proj(o * jax.nn.silu(self.gate(self.g_proj(x))) if self.gated else o)
 
@@ -144,7 +157,7 @@ class MatrixStateMixer(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         q, k, v = self._project(x, lambda name, h: getattr(self, name)(h))
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
         q, k = self.prepare(q, k, index)
@@ -155,7 +168,7 @@ class MatrixStateMixer(nn.Module):
         )
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
-        """Empty state; its size does not depend on `max_length`."""
+        """Empty state, whose size does not depend on `max_length`."""
         del max_length
         key, value = (
             int(share * self.width) // self.heads for share in (self.key_share, self.value_share)
@@ -172,10 +185,10 @@ class MatrixStateMixer(nn.Module):
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
-        """Mix one token: the next state and its output."""
+        """Mix one token; return the next state and the output."""
         new = {"position": state["position"] + 1}
 
-        def convolve(name, h):
+        def convolve(name: str, h: Array) -> Array:
             new[name], y = getattr(self, name).step(state[name], h)
             return y
 

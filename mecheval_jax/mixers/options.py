@@ -1,4 +1,4 @@
-"""The options of a mixer are the fields of its class: their names, types and values."""
+"""Options of mixers, which are the fields of their classes: names, types and valid values."""
 
 import dataclasses
 import math
@@ -11,18 +11,24 @@ import flax.linen as nn
 from mecheval_jax.errors import UserError
 
 ZERO = ("kernel", "d_conv", "dt_rank", "key_heads", "window")
-"""Counts that may be 0, for none or for a default; others are at least 1."""
+"""Fields that may be 0, for none or for a default; other whole numbers are at least 1."""
 
 
 def fields_of(mixer: type[nn.Module]) -> dict[str, Any]:
-    """Name and type of each field that a mixer class is built from."""
-    types = typing.get_type_hints(mixer)  # also of annotations that are kept as text
+    """Types of the fields of a mixer class, by name."""
+    types = typing.get_type_hints(mixer)  # resolves annotations that are strings
     names = [field.name for field in dataclasses.fields(mixer)]
     return {name: types.get(name) for name in names if name not in ("parent", "name")}
 
 
 def require_all(name: str, mixer: type[nn.Module], given: Collection[str]) -> None:
-    """Raise UserError if a field without a default is not among those given."""
+    """Raise UserError if a field without a default is not among those given.
+
+    Args:
+        name: Name of the mixer in messages.
+        mixer: Class of the mixer.
+        given: Names of the fields that have values.
+    """
     missing = dataclasses.MISSING
     lacking = [
         field.name
@@ -35,10 +41,15 @@ def require_all(name: str, mixer: type[nn.Module], given: Collection[str]) -> No
 
 
 def checked(option: str, value: Any, kind: Any) -> Any:
-    """A value of a field's type.
+    """The value of a field, checked.
+
+    Args:
+        option: Name of the field.
+        value: Value that the config gives.
+        kind: Type of the field.
 
     Raises:
-        UserError: it is not.
+        UserError: If the field cannot have the value.
     """
     given = f"model.mixer_options.{option} is {value!r}"
     if kind is bool:

@@ -1,10 +1,10 @@
-"""A dense layer whose outputs are several parts side by side.
+"""A dense layer whose output is several concatenated parts.
 
     y = W x + b,   y = [y_1, y_2, ...]
 
-On one device one matrix product computes them all. Where columns are spread over devices (the mesh
-axis ``model``), a slice of y would have to be sent from device to device; then each part is
-computed from its own columns, and what is sent is a slice of W.
+On one device one matrix product computes all parts. If the columns of W are spread over devices
+(the mesh axis ``model``), cutting y would move activations between devices. Each part is then
+computed from its own columns, so that slices of W are moved instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ from mecheval_jax.sites import Site
 
 
 def apart(count: int, *joint: Site) -> bool:
-    """Whether parts are computed by themselves.
+    """Whether the parts of a projection are computed separately.
 
     Args:
-        count: of heads or channels, each of which needs nothing of the others.
-        joint: sites of joined parts; one that is in use keeps them joined.
+        count: Number of heads or channels that are independent of one another.
+        *joint: Sites of the concatenated parts; if one is in use, the parts stay together.
     """
     return is_shared_out(count) and not any(site.in_use() for site in joint)
 
@@ -31,9 +31,14 @@ def apart(count: int, *joint: Site) -> bool:
 def slices(
     parameter: Float[Array, "*axes channels"], sizes: Sequence[int], layout: Sequence[str | None]
 ) -> list[Float[Array, "*axes _"]]:
-    """Parts of a parameter's last axis, each cut along an axis of the mesh or whole.
+    """Parts of a parameter's last axis, each laid out on the mesh.
 
-    The parameter is gathered first: then a device has all that its slices are made of.
+    The parameter is gathered first, so that every device holds what its slices are cut from.
+
+    Args:
+        parameter: Parameter that is cut.
+        sizes: Number of channels of each part.
+        layout: Mesh axis along which each part is spread; None for a part that stays whole.
     """
     ends = np.cumsum(sizes)[:-1].tolist()
     parts = jnp.split(spread(parameter), ends, axis=-1)
@@ -42,14 +47,14 @@ def slices(
 
 
 class Projection(nn.Module):
-    """A dense layer into parts; its parameters are those of ``nn.Dense``.
+    """A dense layer into parts, with the parameters of ``nn.Dense``.
 
     Attributes:
-        width: channels of the input.
-        sizes: channels of every part.
-        use_bias: whether there is a bias.
-        kernel_init: initializer of the weights.
-        shared: indices of parts that every device along ``model`` needs whole.
+        width: Number of channels of the input.
+        sizes: Number of channels of each part.
+        use_bias: Whether there is a bias.
+        kernel_init: Initializer of the weights.
+        shared: Indices of the parts that every device along ``model`` needs whole.
     """
 
     width: int
@@ -65,12 +70,12 @@ class Projection(nn.Module):
             self.bias = self.param("bias", nn.initializers.zeros, (outputs,))
 
     def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes outputs"]:
-        """All parts, joined."""
+        """All parts, concatenated."""
         y = x @ self.kernel
         return y + self.bias[(None,) * (x.ndim - 1)] if self.use_bias else y
 
     def parts(self, x: Float[Array, "*axes width"]) -> list[Float[Array, "*axes _"]]:
-        """Every part from its own columns."""
+        """All parts, each computed from its own columns."""
         columns = [None if i in self.shared else MODEL for i in range(len(self.sizes))]
         kernels = slices(self.kernel, self.sizes, columns)
         found = [x @ kernel for kernel in kernels]

@@ -1,8 +1,10 @@
 """Linear recurrences whose decay, write and state are sites.
 
-The fast forms of a recurrence never store its states. They are computed beside it, by
-`ops.linear_recurrence`, where somebody looks; and where decay, write or state is rewritten, the
-outputs are read from them. Otherwise nothing of this is in the compiled program.
+    h[t] = decay[t] h[t-1] + write[t]
+
+The fast forms of such a recurrence do not store its states. If one of the sites is captured, the
+states are computed in addition, by `ops.linear_recurrence`; if one is replaced, the outputs are
+read from these states instead. Otherwise the compiled program has no states.
 """
 
 from collections.abc import Callable
@@ -15,9 +17,9 @@ from mecheval_jax.ops.linear_attention import linear_attention, read
 from mecheval_jax.ops.linear_recurrence import linear_recurrence
 
 STATE_SITES = {
-    "decay": "factor by which the state fades at this token",
-    "write": "what this token adds to the state",
-    "state": "the state after this token; a replaced one is what later tokens go on from",
+    "decay": "factor by which the state is multiplied at this token",
+    "write": "term that this token adds to the state",
+    "state": "state after this token; later tokens continue from a replaced one",
 }
 
 
@@ -29,15 +31,15 @@ def recurrence(
     read: Callable[[Array], Array],
     backend: str = "auto",
 ) -> Array:
-    """The outputs of a recurrence, through the sites decay (if it has one), write and state.
+    """Outputs of a recurrence through the sites write, state and, if the mixer has it, decay.
 
     Args:
-        module: whose sites they are.
-        fast: computes the outputs where no site is replaced.
-        decay: computes the decays, of a shape that broadcasts to the writes'.
-        write: computes the writes [batch, length, ...].
-        read: computes the outputs from the states.
-        backend: of `ops.linear_recurrence`.
+        module: Mixer that owns the sites.
+        fast: Function that computes the outputs without states, for when no site is replaced.
+        decay: Function that computes the decays, which broadcast to the writes.
+        write: Function that computes the writes, [batch, length, ...].
+        read: Function from the states to the outputs.
+        backend: Backend of `ops.linear_recurrence`.
     """
     sites = [getattr(module, name) for name in STATE_SITES if name in module.SITES]
     if not any(site.in_use() for site in sites):
@@ -58,7 +60,7 @@ def matrix_recurrence(
     log_decay: Float[Array, "batch length heads decayed"],
     backend: str = "auto",
 ) -> Float[Array, "batch length heads value"]:
-    """`ops.linear_attention` through the sites; the state is [..., heads, key, value]."""
+    """`ops.linear_attention` through the sites; states are [batch, length, heads, key, value]."""
     return recurrence(
         module,
         fast=lambda: linear_attention(q, k, v, log_decay, backend),

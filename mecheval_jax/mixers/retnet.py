@@ -1,7 +1,10 @@
 """Retention (Sun et al. 2023).
 
-S <- a S + k v^T,   a = 1 - 2^(-5 - h) in head h;   q and k turned by rotary positions
-y = W_o (RMSNorm(S^T q / sqrt(key)) * silu(W_g x));   values twice as wide
+    S <- a S + k v^T,   a = 1 - 2^(-5 - h) in head h
+    y = W_o (RMSNorm(S^T q / sqrt(key)) * silu(W_g x))
+
+q and k have rotary positions; values are twice as wide as the residual stream. See
+`mixers.matrix_state`.
 """
 
 import jax.numpy as jnp
@@ -20,11 +23,11 @@ class RetNet(MatrixStateMixer):
     SITES = SITES
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
-        """Both turned by their positions, and the queries scaled."""
+        """Rotate both by their positions, and scale the queries by 1 / sqrt(key)."""
         return rotary(q, index) * q.shape[-1] ** -0.5, rotary(k, index)
 
     def log_decay(self, x: Array) -> Array:
-        """log(1 - 2^(-5 - h)), whatever x is."""
+        """Logarithms of the decays, log(1 - 2^(-5 - h)), which do not depend on x."""
         decays = np.log1p(-(2.0 ** (-5 - np.arange(self.heads))))
         decays = jnp.asarray(decays, x.dtype)[(None,) * (x.ndim - 1)]
         return jnp.broadcast_to(decays, (*x.shape[:-1], self.heads))[..., None]

@@ -1,8 +1,8 @@
 """The time mixing of RWKV-4 (Peng et al. 2023).
 
-k, v, r = W_* (m_* x[t] + (1 - m_*) x[t-1]);   y = W_o (sigmoid(r) * wkv(k, v))
+    k, v, r = W_* (m_* x[t] + (1 - m_*) x[t-1]);   y = W_o (sigmoid(r) * wkv(k, v))
 
-with the weighted average of `ops.wkv`: decay w = -exp(time_decay), bonus u = time_first.
+with the weighted average of `ops.wkv`, log decay w = -exp(time_decay) and bonus u = time_first.
 """
 
 import flax.linen as nn
@@ -22,10 +22,10 @@ class RWKV4(nn.Module):
     """RWKV-4's sequence mixer.
 
     Attributes:
-        width: channels of the residual stream.
-        layer: index of the layer, on which the initial decays and mixtures depend.
-        layers: depth of the model.
-        backend: of `ops.wkv`.
+        width: Number of channels of the residual stream.
+        layer: Index of the layer, on which the initial decays and mixtures depend.
+        layers: Number of layers of the model.
+        backend: Backend of `ops.wkv`.
     """
 
     width: int
@@ -38,7 +38,7 @@ class RWKV4(nn.Module):
         "v": "values",
         "r": "receptance, before its sigmoid",
         "state": STATE_SITES["state"] + " [..., (numerator, denominator, exponent), width]",
-        "average": "the weighted average",
+        "average": "weighted average of values",
     }
 
     def __post_init__(self):
@@ -65,7 +65,8 @@ class RWKV4(nn.Module):
             nn.Dense(self.width, use_bias=False, kernel_init=initializers.dense) for _ in range(4)
         )
 
-    def _project(self, x, previous):
+    def _project(self, x: Array, previous: Array) -> list[Array]:
+        """k, v and r, each from its own mixture of a token and the one before."""
         lead = (None,) * (x.ndim - 1)
         parts = []
         for name in "kvr":
@@ -75,10 +76,11 @@ class RWKV4(nn.Module):
         return parts
 
     @property
-    def _rates(self):
+    def _rates(self) -> tuple[Array, Array]:
+        """W and u of `ops.wkv`."""
         return -jnp.exp(self.time_decay), self.time_first
 
-    def _out(self, y, r):
+    def _out(self, y: Array, r: Array) -> Array:
         return self.out_proj(jax.nn.sigmoid(r) * y)
 
     def __call__(
@@ -86,7 +88,7 @@ class RWKV4(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         k, v, r = self._project(x, jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1])
         y, states = wkv(k, v, *self._rates, self.state.entry(), self.backend)
         self.state(states, rewritten=True)
@@ -94,7 +96,7 @@ class RWKV4(nn.Module):
         return self._out(at_positions(y, positions), at_positions(r, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
-        """Empty sums and no previous token; their size does not depend on `max_length`."""
+        """Empty sums and no previous token, of sizes that do not depend on `max_length`."""
         del max_length
         previous = jnp.zeros((batch, self.width))
         return {"sums": wkv_state(batch, self.width), "previous": previous}
@@ -102,7 +104,7 @@ class RWKV4(nn.Module):
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
-        """Mix one token: the next state and its output."""
+        """Mix one token; return the next state and the output."""
         k, v, r = self._project(x_t, state["previous"])
         sums, y = wkv_step(state["sums"], k, v, *self._rates)
         return {"sums": sums, "previous": x_t}, self._out(y, r)

@@ -1,15 +1,17 @@
-"""S4D (Gu et al. 2022): a diagonal state space model that does not depend on its input.
+"""S4D (Gu et al. 2022): a diagonal linear time-invariant state space model.
 
-y = K * x + D x (a long convolution);   out = GLU(W gelu(y) + b)
+    y = K (*) x + D x,   out = GLU(W gelu(y) + b)       ((*): long convolution)
 
-with the kernel K of `ops.ssm_kernels`, one state of size d_state a channel.
+with the kernel K of `ops.ssm_kernels` and one state of size d_state per channel.
 """
+
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Complex, Float, Int
+from mecheval_jax.array_types import Array, Complex, Float, Int, Key
 from mecheval_jax.mesh_axes import DOCUMENTS, spread
 from mecheval_jax.mixers import initializers
 from mecheval_jax.ops import ssm_kernels
@@ -18,23 +20,24 @@ from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
 
-def _real_ones(key, shape):
+def _real_ones(key: Key, shape: Sequence[int]) -> Array:
+    """Initializer of complex ones; the last axis is (real, imaginary)."""
     del key
     return jnp.zeros(shape).at[..., 0].set(1)
 
 
-def _frequencies(key, shape):
-    """Pi n: the modes of S4D-Lin."""
+def _frequencies(key: Key, shape: Sequence[int]) -> Array:
+    """Initializer of the frequencies pi n of S4D-Lin."""
     del key
     return jnp.broadcast_to(jnp.pi * jnp.arange(shape[1]), shape)
 
 
 class S4DKernel(nn.Module):
-    """The parameters of a kernel, with the initialisation S4D-Lin.
+    """Kernels with their parameters, initialised as S4D-Lin.
 
     Attributes:
-        channels: number of kernels.
-        d_state: size of the state; half of it is stored, the rest is its conjugate.
+        channels: Number of kernels.
+        d_state: Size of the state; half is stored, the other half is its complex conjugate.
         discretization: ``bilinear`` or ``zoh``.
     """
 
@@ -48,7 +51,7 @@ class S4DKernel(nn.Module):
 
     def setup(self):
         shape = (self.channels, self.d_state // 2)
-        # Complex normal: variance 1/2 of the real and of the imaginary part.
+        # Complex normal: the real and the imaginary part have variance 1/2 each.
         self.C = self.param("C", nn.initializers.normal(0.5**0.5), (*shape, 2))
         self.B = self.param("B", _real_ones, (*shape, 2))
         self.log_dt = self.param("log_dt", initializers.log_uniform(1e-3, 1e-1), shape[:1])
@@ -56,7 +59,7 @@ class S4DKernel(nn.Module):
         self.A_imag = self.param("A_imag", _frequencies, shape)
 
     def discretized(self) -> tuple[Complex[Array, "c n"], Complex[Array, "c n"]]:
-        """Cbar and log Abar."""
+        """Cbar and log Abar of `ops.ssm_kernels`."""
         parameters = (self.C, self.B, self.log_dt, self.inv_A_real, self.A_imag)
         return ssm_kernels.discretize(*parameters, self.discretization)
 
@@ -69,7 +72,7 @@ class S4DKernel(nn.Module):
         state: Complex[Array, "batch *axes channels n"],
         x_t: Float[Array, "batch *axes channels"],
     ) -> tuple[Complex[Array, "batch *axes channels n"], Float[Array, "batch *axes channels"]]:
-        """One token of the convolution: the next state and the output."""
+        """Convolve one token; return the next state and the output."""
         C_bar, log_A_bar = (h[(None,) * (x_t.ndim - 1)] for h in self.discretized())
         state = jnp.exp(log_A_bar) * state + x_t[..., None]
         return state, 2 * (C_bar * state).real.sum(axis=-1)
@@ -79,8 +82,8 @@ class S4D(nn.Module):
     """A layer of S4D.
 
     Attributes:
-        width: channels of the residual stream.
-        d_state: size of the state a channel.
+        width: Number of channels of the residual stream.
+        d_state: Size of the state per channel.
         discretization: ``bilinear`` or ``zoh``.
     """
 
@@ -89,9 +92,9 @@ class S4D(nn.Module):
     discretization: str = "bilinear"
 
     SITES = {
-        "filter_output": "what the long convolution gives",
-        "activation": "gelu of it plus D x",
-        "gate": "the half of the output projection that gates the other, before its sigmoid",
+        "filter_output": "output of the long convolution",
+        "activation": "gelu of the output of the long convolution plus D x",
+        "gate": "half of the output projection that gates the other half, before its sigmoid",
     }
 
     def __post_init__(self):
@@ -104,7 +107,8 @@ class S4D(nn.Module):
         self.D = self.param("D", nn.initializers.normal(1.0), (self.width,))
         self.out_proj = nn.Dense(2 * self.width, kernel_init=initializers.dense)
 
-    def _out(self, y, x):
+    def _out(self, y: Array, x: Array) -> Array:
+        """Skip, gelu and gated output projection."""
         y = y + self.D[(None,) * (x.ndim - 1)] * x
         y = self.out_proj(self.activation(jax.nn.gelu(y, approximate=False)))
         y, gate = jnp.split(spread(y, DOCUMENTS), 2, axis=-1)
@@ -115,16 +119,18 @@ class S4D(nn.Module):
         x: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """Mix all tokens at once; the outputs at `positions`, or everywhere."""
+        """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         y = self.filter_output(long_convolution(x, self.kernel(x.shape[1]), inner=False))
         return self._out(at_positions(y, positions), at_positions(x, positions))
 
     def initial_state(self, batch: int, max_length: int) -> Array:
-        """Empty state; its size does not depend on `max_length`."""
+        """Empty state, whose size does not depend on `max_length`."""
         del max_length
         return jnp.zeros((batch, self.width, self.d_state // 2), jnp.result_type(complex))
 
-    def step(self, state: Array, x_t: Float[Array, "batch width"]):
-        """Mix one token: the next state and its output."""
+    def step(
+        self, state: Array, x_t: Float[Array, "batch width"]
+    ) -> tuple[Array, Float[Array, "batch width"]]:
+        """Mix one token; return the next state and the output."""
         state, y = self.kernel.step(state, x_t)
         return state, self._out(y, x_t)

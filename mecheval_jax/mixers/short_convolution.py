@@ -1,4 +1,4 @@
-"""A causal depthwise convolution with its parameters, which several mixers have."""
+"""A causal depthwise convolution with a few taps, as a module with parameters."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from mecheval_jax.ops.short_convolution import short_convolution, short_convolut
 
 
 class ShortConvolution(nn.Module):
-    """See `ops.short_convolution`.
+    """A causal depthwise convolution; see `ops.short_convolution` for the equation.
 
     Attributes:
-        width: channels.
-        kernel: taps.
-        use_bias: whether a bias is added.
+        width: Number of channels.
+        kernel: Number of taps.
+        use_bias: Whether a bias is added.
     """
 
     width: int
@@ -25,7 +25,7 @@ class ShortConvolution(nn.Module):
     use_bias: bool = True
 
     def setup(self):
-        # A bias is drawn as a tap is: uniform on +-1/sqrt(kernel).
+        # Taps and bias are uniform on +-1/sqrt(kernel), as in PyTorch.
         self.weight = self.param("weight", initializers.uniform_fan_in, (self.kernel, self.width))
         bias = initializers.uniform(self.kernel**-0.5)
         self.bias = self.param("bias", bias, (self.width,)) if self.use_bias else None
@@ -37,18 +37,23 @@ class ShortConvolution(nn.Module):
     def parts(
         self, xs: Sequence[Float[Array, "batch length _"]], layout: Sequence[str | None]
     ) -> list[Float[Array, "batch length _"]]:
-        """Convolve parts of the channels (see `mixers.projection`), each with its own taps."""
+        """Convolve parts of the channels, each with its own taps.
+
+        Args:
+            xs: Parts, in the order of the channels.
+            layout: Mesh axis along which each part is spread; see `mixers.projection.slices`.
+        """
         sizes = [x.shape[-1] for x in xs]
         weights = slices(self.weight, sizes, layout)
         biases = slices(self.bias, sizes, layout) if self.use_bias else [None] * len(xs)
         return list(map(short_convolution, xs, weights, biases))
 
     def initial_state(self, batch: int) -> Float[Array, "batch past width"]:
-        """The window of inputs before the first token: zeros."""
+        """Window of inputs before the first token: zeros."""
         return jnp.zeros((batch, self.kernel - 1, self.width))
 
     def step(
         self, window: Float[Array, "batch past width"], x_t: Float[Array, "batch width"]
     ) -> tuple[Float[Array, "batch past width"], Float[Array, "batch width"]]:
-        """Convolve one token: the next window and the output."""
+        """Convolve one token; return the next window and the output."""
         return short_convolution_step(window, x_t, self.weight, self.bias)
