@@ -1,1 +1,1 @@
-"""One file per experiment: ``get_config(arg)`` and ``sweep()``."""
+"""Experiments, one per file, each with ``get_config(arg)`` and ``sweep()``."""

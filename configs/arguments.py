@@ -1,4 +1,4 @@
-"""The arguments after a config file's name: ``configs/recall.py:mixer=mamba,width=64``."""
+"""Arguments after the name of a config file: ``configs/recall.py:mixer=mamba,width=64``."""
 
 from typing import Any
 
@@ -15,14 +15,18 @@ COMMON = {
     "seed": 0,
     "smoke": False,
 }
-"""Arguments that every config has, and what they are if it has no defaults of its own."""
+"""Arguments that every config has, with defaults that a config may replace."""
 
 
 def parse(text: str, defaults: dict[str, Any]) -> dict[str, Any]:
-    """`defaults` with what `text` changes, each value read as the type of its default.
+    """Values of arguments.
+
+    Args:
+        text: Arguments as ``name=value``, separated by commas.
+        defaults: Values of the arguments that `text` leaves out; they set the types.
 
     Raises:
-        UserError: an unknown name, or a value of another type.
+        UserError: If a name is unknown, or a value has another type.
     """
     values = dict(defaults)
     for part in filter(None, text.split(",")):
@@ -46,7 +50,7 @@ def _read(name: str, value: str, kind: type) -> Any:
 
 
 def apply(config: ConfigDict, arguments: dict[str, Any]) -> ConfigDict:
-    """Set the fields that the arguments of `COMMON` stand for; returns the config."""
+    """Set the fields of a config that the arguments of `COMMON` stand for; return the config."""
     config.model.mixer = arguments["mixer"]
     config.model.width = arguments["width"]
     config.model.layers = arguments["layers"]
@@ -61,12 +65,12 @@ def apply(config: ConfigDict, arguments: dict[str, Any]) -> ConfigDict:
 
 
 def positions(mixer: str) -> str:
-    """Learned positions for attention alone, as in the study."""
+    """Kind of positions of a mixer: learned for attention alone, as in arXiv 2505.15105."""
     return "learned" if mixer == "attention" else "none"
 
 
 def make_small(config: ConfigDict) -> None:
-    """Turn a config into a run of seconds."""
+    """Turn a config into a run of a few seconds, which learns nothing."""
     config.training.steps = 20
     config.training.evaluate_every = 10
     config.training.steps_per_dispatch = 10

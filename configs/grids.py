@@ -1,7 +1,7 @@
-"""What a sweep is built from: lists of changes to a config, and ways to combine them.
+"""Lists of changes to a config, one for each run of a sweep, and their combinations.
 
-A list of changes has one dict for each run, field -> value. ``product`` takes every combination,
-``zipped`` the first with the first and so on, ``chain`` one list after the other.
+``product`` takes every combination of lists, ``zipped`` combines their first entries, their second
+entries and so on, and ``chain`` concatenates them.
 """
 
 import itertools
@@ -12,6 +12,7 @@ from configs.arguments import positions
 from mecheval_jax.errors import UserError
 
 Changes = list[dict[str, Any]]
+"""For each run, the fields that it changes and their values."""
 
 
 def axis(field: str, values: Iterable[Any]) -> Changes:
@@ -20,25 +21,25 @@ def axis(field: str, values: Iterable[Any]) -> Changes:
 
 
 def mixers(names: Iterable[str]) -> Changes:
-    """One run for each mixer, with the positions that it has in the study."""
+    """One run for each mixer, with its positions (`arguments.positions`)."""
     return [{"model.mixer": name, "model.positions": positions(name)} for name in names]
 
 
 def seeds(count: int) -> Changes:
-    """Seeds 0 to count - 1, of the initialisation and of the documents."""
+    """One run for each seed from 0 to count - 1, of initialisation and documents."""
     return [{"training.seed": seed, "training.data_seed": seed} for seed in range(count)]
 
 
 def product(*lists: Changes) -> Changes:
-    """Every combination, the last list the fastest; where two set a field, the later counts."""
+    """Every combination, the last list varying fastest; of several values of a field, the last."""
     return [_merged(parts) for parts in itertools.product(*lists)]
 
 
 def zipped(*lists: Changes) -> Changes:
-    """The first of each with the first of the others, and so on.
+    """The combination of the first entries of all lists, of the second entries, and so on.
 
     Raises:
-        UserError: lists of different lengths.
+        UserError: If the lists have different lengths.
     """
     if len({len(each) for each in lists}) > 1:
         raise UserError(f"lists of {', '.join(str(len(each)) for each in lists)} cannot be zipped")
@@ -46,7 +47,7 @@ def zipped(*lists: Changes) -> Changes:
 
 
 def chain(*lists: Changes) -> Changes:
-    """One list after the other."""
+    """The concatenation of lists."""
     return list(itertools.chain(*lists))
 
 

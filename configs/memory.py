@@ -1,4 +1,4 @@
-"""The memory tasks: what can an architecture keep, beside associative recall?
+"""Memory tasks beside associative recall.
 
 Question: does a mixer learn selective copying, induction heads, noisy recall, fuzzy recall and
 in-context bigrams, and by which mechanism?
@@ -9,63 +9,63 @@ Expected: Based answers all 320 test documents of induction heads after 1,000 st
 8 %), about two minutes on one core, and ``launch.intervene`` says ``induction``: the input of
 layer 1 restores 0.99 of the answer at the value. With ``task=in_context_bigrams`` it answers all
 after the default 2,000 steps, and all dev documents from step 1,000 on (best floor 7 %). The
-settings of the other tasks were chosen by their size and have not been trained to the end.
+settings of the other tasks were chosen by their size; they have not been trained to the end.
 
-Each task has the settings below; any field can be changed on the command line,
-``--config.task.noise=64``. ``slices.csv`` and the report show accuracy by what the documents are
-like. With ``smoke=True`` it is a run of seconds that learns nothing.
+Each task has the settings below. Any field can be changed on the command line,
+``--config.task.noise=64``. ``slices.csv`` and the report show accuracy by properties of the
+documents. With ``smoke=True`` it is a run of a few seconds that learns nothing.
 """
 
 from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
 from configs.base import short
-from configs.grids import axis, mixers, product
+from configs.grids import Changes, axis, mixers, product
 from mecheval_jax.errors import choose
 
 TASKS = {
     "selective_copying": {
-        "copied": 8,  # tokens to remember
-        "noise": 24,  # noise tokens among them
-        "vocabulary": 16,  # size of the class of tokens to remember
-        "noise_vocabulary": 1,  # size of the class of noise
+        "copied": 8,  # number of tokens to remember
+        "noise": 24,  # number of noise tokens among them
+        "vocabulary": 16,  # number of different tokens to remember
+        "noise_vocabulary": 1,  # number of different noise tokens
     },
     "induction_heads": {
-        "length": 62,  # tokens between <bos> and the last trigger
-        "vocabulary": 16,  # size of the class of tokens, the trigger not counted
+        "length": 62,  # number of tokens between <bos> and the last trigger
+        "vocabulary": 16,  # number of different tokens, the trigger not counted
     },
     "noisy_recall": {
-        "pairs": 8,  # key-value pairs of a document
-        "noise": 16,  # noise tokens of a document
-        "key_vocabulary": 64,  # size of the class of keys
-        "value_vocabulary": 64,  # size of the class of values
-        "noise_vocabulary": 16,  # size of the class of noise
+        "pairs": 8,  # number of key-value pairs of a document
+        "noise": 16,  # number of noise tokens of a document
+        "key_vocabulary": 64,  # number of keys
+        "value_vocabulary": 64,  # number of values
+        "noise_vocabulary": 16,  # number of different noise tokens
     },
     "fuzzy_recall": {
-        "pairs": 4,  # key-value pairs of a document
-        "key_tokens": 3,  # tokens of a key, at most
-        "value_tokens": 3,  # tokens of a value, at most
-        "key_vocabulary": 16,  # size of the class of tokens of keys
-        "value_vocabulary": 16,  # size of the class of tokens of values
+        "pairs": 4,  # number of key-value pairs of a document
+        "key_tokens": 3,  # greatest number of tokens of a key
+        "value_tokens": 3,  # greatest number of tokens of a value
+        "key_vocabulary": 16,  # number of different tokens of keys
+        "value_vocabulary": 16,  # number of different tokens of values
     },
     "in_context_bigrams": {
-        "length": 62,  # tokens between <bos> and the query
-        "triggers": 4,  # size of the class of triggers
-        "vocabulary": 32,  # size of the class of the other tokens
-        "concentration": 1.0,  # of the rows of the table of bigrams
-        "seed": 0,  # of that table
+        "length": 62,  # number of tokens between <bos> and the query
+        "triggers": 4,  # number of triggers
+        "vocabulary": 32,  # number of other tokens
+        "concentration": 1.0,  # Dirichlet concentration of the rows of the table
+        "seed": 0,  # seed of the table
     },
 }
 
 ROLES = {
-    # task: positions at which activations are exchanged; those of recall where it is not here
+    # task: positions at which activations are exchanged, if not those of recall
     "selective_copying": ("value", "divider", "query"),
     "induction_heads": ("key", "value", "next_key", "value+2", "query"),
     "in_context_bigrams": ("key", "value", "next_key", "value+2", "query"),
 }
 
 
-def get_config(arg: str = ""):
+def get_config(arg: str = "") -> ConfigDict:
     """Arguments: task, mixer, width, layers, learning_rate, steps, seed, smoke."""
     arguments = parse(
         arg,
@@ -77,11 +77,11 @@ def get_config(arg: str = ""):
     config.task = ConfigDict({"name": task, **TASKS[task]})
     config.evaluation.roles = ROLES.get(task, config.evaluation.roles)
     if task == "selective_copying":
-        config.evaluation.corruptions = ("value",)  # there is no key
+        config.evaluation.corruptions = ("value",)  # this task has no key
     return apply(config, arguments)
 
 
-def sweep():
+def sweep() -> Changes:
     """Three architectures on the default task, at two learning rates."""
     return product(
         mixers(("attention", "based", "mamba")), axis("training.learning_rate", (1e-3, 3e-3))

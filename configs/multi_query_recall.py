@@ -1,29 +1,29 @@
-"""Multi-query recall (MQAR, the task of Zoology): how many pairs can an architecture hold?
+"""Multi-query associative recall (MQAR, the task of Zoology, arXiv 2312.04927).
 
-Question: up to which number of pairs, and which length, does a model answer every query?
+Question: up to which number of pairs and which length does an architecture answer every query?
 
     python -m launch.train --config=configs/multi_query_recall.py:mixer=based --workdir=DIR
 
-The default mixes three settings, each a quarter, a half and the whole of `length` and `pairs`:
+The default mixes three settings, a quarter, a half and the whole of `length` and `pairs`:
 2 pairs in 16 tokens, 4 in 32, 8 in 64. ``slices.csv`` and the report show accuracy by number of
 pairs, by length and by distance. Expected: Based answers 96 % of the test queries after two
 to three minutes on one core (best floor 22 %): 100 %, 98 % and 93 % of those with 2, 4 and 8 pairs,
 and 88 % of those 32 to 63 tokens from their key. Zoology's own setting is
-``vocabulary=8192,length=256,pairs=64``. With ``smoke=True`` it is a run of seconds that learns
-nothing.
+``vocabulary=8192,length=256,pairs=64``. With ``smoke=True`` it is a run of a few seconds that
+learns nothing.
 """
 
 from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
 from configs.base import short
-from configs.grids import axis, mixers, product
+from configs.grids import Changes, axis, mixers, product
 
 EVALUATION_ROLES = ("key", "value", "next_key", "value+2", "query")
 
 
-def get_config(arg: str = ""):
-    """Arguments: those of configs/recall.py without keys; vocabulary, length."""
+def get_config(arg: str = "") -> ConfigDict:
+    """Arguments: those of configs/recall.py except keys, and vocabulary, length."""
     arguments = parse(
         arg,
         COMMON
@@ -39,22 +39,22 @@ def get_config(arg: str = ""):
     config = short()
     config.task = ConfigDict()
     config.task.name = "multi_query_recall"
-    config.task.vocabulary = arguments["vocabulary"]  # keys and values together, even
+    config.task.vocabulary = arguments["vocabulary"]  # number of ids of keys and values; even
     config.task.lengths = shares(arguments["length"])  # tokens of a document in each setting
-    config.task.pairs = shares(arguments["pairs"])  # pairs in each setting
-    config.task.num_passes = 1  # how often the pairs are repeated
-    config.task.power = 0.01  # of the distances of the queries; 1: anywhere after the pairs
-    config.task.noise = True  # random tokens where nothing is asked, instead of 0
+    config.task.pairs = shares(arguments["pairs"])  # pairs of a document in each setting
+    config.task.num_passes = 1  # number of times that the pairs occur
+    config.task.power = 0.01  # small: queries soon after the pairs; 1: anywhere after them
+    config.task.noise = True  # whether positions without a query hold random tokens, not 0
     config.evaluation.roles = EVALUATION_ROLES
     return apply(config, arguments)
 
 
-def shares(whole):
-    """A quarter, a half and the whole of a number."""
+def shares(whole: int) -> tuple[int, ...]:
+    """A quarter, a half and the whole of a number, each at least 1."""
     return tuple(max(1, whole * quarters // 4) for quarters in (1, 2, 4))
 
 
-def sweep():
+def sweep() -> Changes:
     """Three architectures at two widths and two learning rates."""
     return product(
         mixers(("attention", "based", "mamba")),

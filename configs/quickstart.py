@@ -1,22 +1,24 @@
-"""The quickstart: one task that two architectures learn in a minute or two.
+"""The quickstart: a task that two architectures learn in a minute or two.
 
 Question: Based and Mamba both recall; do they do it in the same way?
 
     bash launch/quickstart.sh
 
-4 pairs of 32 keys and 32 values, a training set of 25,600 documents (400 batches of 64) that
-is replayed. The settings were chosen because both architectures learn the task with them
-(Mamba memorises a set of 6,400 and reaches 88 % on other documents, and learns slowly from
-fresh ones). Expected: test accuracies of at least 95 %, ``induction`` for Based and
+Documents have 4 pairs of 32 keys and 32 values; a training set of 25,600 documents (400 batches of
+64) is replayed. The settings were chosen because both architectures learn the task with them
+(Mamba memorises a set of 6,400 and reaches 88 % on other documents, and it learns slowly from
+fresh documents). Expected: test accuracies of at least 95 %, ``induction`` for Based and
 ``direct_retrieval`` for Mamba.
 """
 
+from ml_collections import ConfigDict
+
 from configs import recall
 from configs.arguments import make_small, parse
-from configs.grids import axis, mixers, zipped
+from configs.grids import Changes, axis, mixers, zipped
 from mecheval_jax.errors import choose
 
-TRAINING_BATCHES = 400
+TRAINING_BATCHES = 400  # size of the training set, in batches
 SETTINGS = {
     # mixer: learning rate, steps
     "based": (3e-3, 2500),
@@ -24,7 +26,7 @@ SETTINGS = {
 }
 
 
-def get_config(arg: str = ""):
+def get_config(arg: str = "") -> ConfigDict:
     """Arguments: mixer (based or mamba), smoke."""
     arguments = parse(arg, {"mixer": "based", "smoke": False})
     rate, steps = SETTINGS[choose("mixer", arguments["mixer"], SETTINGS)]
@@ -37,7 +39,7 @@ def get_config(arg: str = ""):
     return config
 
 
-def sweep():
+def sweep() -> Changes:
     """The architectures of the quickstart."""
     return zipped(
         mixers(SETTINGS),

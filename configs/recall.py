@@ -1,20 +1,22 @@
-"""Associative recall with any mixer: the config to start one's own experiments from.
+"""Associative recall with any mixer, a starting point for experiments of one's own.
 
 Question: can this architecture recall, and how?
 
     python -m launch.train --config=configs/recall.py:mixer=attention,width=64 --workdir=DIR
 
-The default is 8 pairs of 128 keys and 128 values, fresh documents at every step. Every
+The default is 8 pairs of 128 keys and 128 values, with fresh documents at every step. Every
 field can be changed on the command line, ``--config.training.steps=20000``. With
-``smoke=True`` it is a run of seconds that learns nothing.
+``smoke=True`` it is a run of a few seconds that learns nothing.
 """
+
+from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
 from configs.base import short
-from configs.grids import axis, mixers, product, seeds
+from configs.grids import Changes, axis, mixers, product, seeds
 
 
-def get_config(arg: str = ""):
+def get_config(arg: str = "") -> ConfigDict:
     """Arguments: mixer, width, layers, pairs, keys, learning_rate, steps, seed, smoke."""
     arguments = parse(arg, COMMON | {"pairs": 8, "keys": 128})
     config = short()
@@ -24,7 +26,7 @@ def get_config(arg: str = ""):
     return apply(config, arguments)
 
 
-def sweep():
+def sweep() -> Changes:
     """Two architectures at three learning rates and two seeds."""
     return product(
         mixers(("based", "mamba")),

@@ -1,1 +1,1 @@
-"""One file per experiment: ``get_config(arg)`` and ``sweep()``."""
+"""Experiments of arXiv 2505.15105, "the study", one per file."""

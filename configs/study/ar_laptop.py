@@ -1,23 +1,27 @@
-"""The part of the study's "AR 32" (arXiv 2505.15105) that two CPU cores can train in a day.
+"""The part of "AR 32" (arXiv 2505.15105) that two CPU cores can train in a day.
 
 Question: do the study's findings on recall and on short convolutions hold, seed by seed?
 
     python -m launch.sweep --config=configs/study/ar_laptop.py --workdir=DIR --interventions=none
 
 Task, training set and training length are the study's own (`ar_two_layers`), so that accuracies
-may be compared with the published ones: fewer widths and learning rates, more seeds. At width 64,
-then at 32, each architecture has its best published rate with seeds 0 to 2 and the next best with
-seed 0; between the two stand the sizes of the short convolution of Mamba and of Based at width 64,
-the best rate, two seeds. Checkpoints of all moments are kept, so that whatever interventions have
-to say can be measured afterwards. About 14 hours on two cores; expected is what `ar_two_layers`
-states.
+can be compared with the published ones; there are fewer widths and learning rates, and more seeds.
+Each architecture has its best published rate with seeds 0 to 2 and the next best with seed 0, first
+at width 64 and last at width 32. Between these come other sizes of the short convolutions of Mamba
+and Based, at width 64 and the best rate, with two seeds. All checkpoints are kept, so that
+interventions can be measured afterwards. It takes about 14 hours on two cores. For the expected
+results see `ar_two_layers`.
 """
 
-from configs.grids import axis, chain, mixers, product, seeds
+from collections.abc import Iterable, Mapping
+
+from ml_collections import ConfigDict
+
+from configs.grids import Changes, axis, chain, mixers, product, seeds
 from configs.study import ar_two_layers
 
 RATES = {
-    # architecture: best published learning rate at width 64, the next best
+    # architecture: best and next best published learning rate at width 64
     "attention": (3e-4, 1e-3),
     "based": (3e-3, 1e-3),
     "mamba": (1e-2, 3e-3),
@@ -27,18 +31,18 @@ RATES = {
     "h3": (3e-3, 1e-2),
 }
 RATES_AT_32 = RATES | {"attention": (1e-3, 3e-4)}
-MAMBA_TAPS = (2, 1, 3, 0)  # 4, the default, stands among the architectures
-BASED_KERNELS = (1, 2, 4, "implicit")  # 3, the default, as well
+MAMBA_TAPS = (2, 1, 3, 0)  # the default, 4, is among the architectures
+BASED_KERNELS = (1, 2, 4, "implicit")  # the default, 3, likewise
 
 
-def get_config(arg: str = ""):
+def get_config(arg: str = "") -> ConfigDict:
     """Arguments: those of `ar_two_layers`."""
     config = ar_two_layers.get_config(arg)
-    config.training.keep_checkpoints = 0  # all of them
+    config.training.keep_checkpoints = 0  # 0: all
     return config
 
 
-def sweep():
+def sweep() -> Changes:
     """Seven architectures at width 64, the sizes of short convolutions, seven at width 32."""
     return chain(
         _architectures(64, RATES),
@@ -48,7 +52,7 @@ def sweep():
     )
 
 
-def _architectures(width, rates):
+def _architectures(width: int, rates: Mapping[str, tuple[float, float]]) -> Changes:
     """Each architecture with three seeds at its best rate, and one at the next best."""
     members = []
     for name, (best, next_best) in rates.items():
@@ -57,12 +61,13 @@ def _architectures(width, rates):
     return members
 
 
-def _sizes(mixer, option, values):
+def _sizes(mixer: str, option: str, values: Iterable[int | str]) -> Changes:
     """Two seeds at the best rate for each size of a short convolution."""
     options = axis("model.mixer_options", [{option: value} for value in values])
     width = axis("model.width", [64])
     return product(mixers([mixer]), width, options, _rate(RATES[mixer][0], 2))
 
 
-def _rate(learning_rate, count):
+def _rate(learning_rate: float, count: int) -> Changes:
+    """One learning rate with seeds 0 to count - 1."""
     return product(axis("training.learning_rate", [learning_rate]), seeds(count))
