@@ -218,10 +218,10 @@ def on_main(action: Callable[[], Any]) -> Any:
 
 
 def by_main(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: process 0 alone does what is called, every process gets the answer (`on_main`)."""
+    """Wrap a function so that process 0 alone runs it and all get its result; see `on_main`."""
 
     @functools.wraps(function)
-    def called(*arguments, **options):
+    def called(*arguments: Any, **options: Any) -> Any:
         return on_main(lambda: function(*arguments, **options))
 
     return called

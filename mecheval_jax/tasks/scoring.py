@@ -1,11 +1,11 @@
-"""What an answer is worth: the one place where logits become scores.
+"""Scores of answers: the one place where logits become scores.
 
 With z the logits at a query and a the answer,
 
     probability p = exp(z_a) / sum_i exp(z_i)      loss = -log p, in nats
-    logit = z_a - mean_i z_i                       correct: no token is likelier than a
+    logit = z_a - mean_i z_i                       correct: no token is more likely than a
 
-Training, the interchange grid, controls, lens and accuracy all read these.
+Training, the interchange grid, controls, lens and accuracy all use these.
 """
 
 import flax.struct
@@ -17,18 +17,18 @@ from mecheval_jax.array_types import Array, Float
 from mecheval_jax.tasks.base import Batch
 
 MEASURES = ("probability", "logit")
-"""Scores that tell how far an intervention moves the answer."""
+"""Scores that measure how far an intervention moves the answer."""
 
 
 @flax.struct.dataclass
 class AnswerScores:
-    """Scores of answers; a compiled program computes only those that are read.
+    """Scores of answers; a compiled program computes only the ones that are used.
 
     Attributes:
-        loss: negative log-likelihood of each answer in nats.
-        probability: that the model gives it.
-        logit: the answer's logit less the mean logit.
-        correct: 1 where the answer is the likeliest token, the first of equals, 0 elsewhere.
+        loss: Negative log-likelihood of each answer, in nats.
+        probability: Probability of each answer.
+        logit: Logit of each answer minus the mean logit.
+        correct: 1 if the answer is the most likely token (the first of ties), else 0.
     """
 
     loss: Float[Array | np.ndarray, "*members batch queries"]
@@ -38,10 +38,10 @@ class AnswerScores:
 
 
 def score(logits: Float[Array, "batch queries vocabulary"], batch: Batch) -> AnswerScores:
-    """Score the answers to the queries of documents, or to the first ones of them.
+    """Score the answers to all queries of documents, or to the first queries.
 
     Args:
-        logits: at as many queries of each document as are scored.
+        logits: Logits at the queries that are scored.
         batch: Documents with their answers.
     """
     targets = batch.targets[:, : logits.shape[1], None]
@@ -49,8 +49,8 @@ def score(logits: Float[Array, "batch queries vocabulary"], batch: Batch) -> Ans
     highest = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
     normalizer = jnp.log(jnp.exp(logits - highest).sum(axis=-1))
     log_probability = (chosen - highest)[..., 0] - normalizer
-    # argmax(logits) == target, the first of equals counting, in a form that needs no exchange
-    # between devices but of the result where the vocabulary is spread over them.
+    # argmax(logits) == target with ties going to the first, in a form that exchanges only the
+    # result between devices if the vocabulary is spread over them.
     earlier = jnp.arange(logits.shape[-1])[None, None] < targets
     is_likeliest = jnp.where(earlier, logits < chosen, logits <= chosen).all(axis=-1)
     return AnswerScores(
@@ -64,5 +64,5 @@ def score(logits: Float[Array, "batch queries vocabulary"], batch: Batch) -> Ans
 def weighted_mean(
     values: Float[Array, "batch queries"], weights: Float[Array, "batch queries"]
 ) -> Float[Array, ""]:
-    """Mean over the queries that count."""
+    """Mean over queries by weight."""
     return (values * weights).sum() / weights.sum()
