@@ -1,4 +1,4 @@
-"""Measure what the README claims, each against a baseline of the same run.
+"""Measure what docs/benchmarks.md shows, each against a baseline of the same run.
 
     python -m launch.benchmark [--only=step,grid,length,recurrence,sites,...]
 

@@ -1,8 +1,9 @@
-"""Every command and snippet of README.md and BUILD.md runs, and those of docs/interventions.md.
+"""Every command and snippet of the README, of BUILD, CONTRIBUTING and docs/ runs.
 
-Trainings run as smoke runs (`smoke=True` added to the config's arguments) in a folder of
-the test's own. Commands that set up a machine are checked for their syntax here; the two
-set-up scripts run in `test_fresh_clone.py`.
+Trainings run as smoke runs, in a folder that all pages share: a run that one page makes is there
+for the others, and a block that stands on several pages runs once. Commands that set up a machine,
+or need a cluster, are checked for their syntax here; the set-up scripts run in
+`test_fresh_clone.py`, flags of the others are looked up in `test_launch_files.py`.
 """
 
 import os
@@ -12,67 +13,145 @@ import subprocess
 
 import pytest
 
+from configs import quickstart, recall
 from mecheval_jax import analyses, interventions
 from tests.support import forked
 from tests.support.compilation import ROOT, settings
 
-SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "git clone", "sbatch")
+PAGES = [*ROOT.glob("*.md"), *sorted(ROOT.glob("docs/*.md"))]
+SNIPPETS_FOLLOW_ONE_ANOTHER = {"interventions.md"}
+"""Pages with one program in parts, which has a test of its own."""
+
+SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "python -m pytest", "ruff ")
+CLUSTER = ("sbatch", "SBATCH", "kubectl", "tpu_pod.sh", "podman", "--coordinator", "/shared/")
+CLUSTER += ("--launcher=slurm",)
+SYNTAX_ALONE = SET_UP + CLUSTER
+
+LAYER = "smoke=True,layers=1"
+SWEEP = "--strategy=scan --interventions=none"
+"""What a sweep is spared: `tests/sweeps` and `test_sweep_program.py` have it."""
 
 
-def blocks(document: str, language: str) -> list[str]:
-    text = (ROOT / document).read_text()
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+def blocks(page: pathlib.Path, language: str = "bash|python") -> list[tuple[str, str]]:
+    """Languages and texts of a page's blocks, in their order."""
+    pattern = rf"^```({language})\n(.*?)^```$"
+    return re.findall(pattern, page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def as_smoke(text: str, folder: pathlib.Path) -> str:
-    """Runs go to `folder`, and trainings take seconds; all compile as the tests do."""
+    """Runs go to `folder`, and trainings take seconds; all compile as the tests do.
+
+    A run has two layers where a snippet looks into the second, or where its mixers are listed.
+    """
+    small = "smoke=True" if "runs/based" in text or "mixer=sliding" in text else LAYER
     text = re.sub(r"\bXLA_FLAGS=(\S+)", r'XLA_FLAGS="\1 $XLA_FLAGS"', text)
-    text = re.sub(r"(--config=configs/[\w/]+\.py:[\w=,.\-]+)", r"\1,smoke=True", text)
-    text = re.sub(r"(--config=configs/[\w/]+\.py)(\s)", r"\1:smoke=True\2", text)
+    text = re.sub(r"(--config=configs/[\w/]+\.py:[\w=,.\-/]+)", rf"\1,{small}", text)
+    text = re.sub(r"(--config=configs/[\w/]+\.py)(\s)", rf"\1:{small}\2", text)
+    text = re.sub(r"-m launch\.sweep", rf"-m launch.sweep {SWEEP}", text)
+    text = re.sub(r"\[--analyses=.*", "--analyses=lens", text)  # what may be given
     return re.sub(r"\bruns/", f"{folder}/", text)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("documented")
+class Reader:
+    """Somebody who follows the pages, each block once.
 
+    Args:
+        folder: takes the place of runs/.
+        environment: that of a shell.
+    """
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """That of a shell whose `python` starts where its imports are done."""
-    with forked.interpreter(tmp_path_factory.mktemp("python")) as python:
-        yield os.environ | settings() | {"PATH": f"{python}{os.pathsep}{os.environ['PATH']}"}
+    def __init__(self, folder: pathlib.Path, environment: dict[str, str]):
+        self._folder, self._environment = folder, environment
+        self._done: set[str] = set()
+        self._makers: dict[str, str] = {}
+        for _, code in (block for page in PAGES for block in blocks(page, "bash")):
+            if re.search(r"launch\.(train|sweep)", code) and not needs_more_than_a_shell(code):
+                for name in re.findall(r"runs/(\w+)", code):
+                    self._makers.setdefault(name, code)
 
-
-@pytest.mark.parametrize("document", ["README.md", "BUILD.md"])
-def test_commands_and_snippets_in_order(document, folder, environment):
-    """Catches a flag, path or function that the documents name and the code does not have."""
-    text = (ROOT / document).read_text()
-    ran = 0
-    for language, code in re.findall(
-        r"^```(bash|python)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE
-    ):
-        code = as_smoke(code, folder)
+    def follow(self, language: str, code: str) -> None:
+        """Run a block, after whatever makes the runs that it looks at."""
+        if code in self._done:
+            return
+        self._done.add(code)
+        elsewhere = needs_more_than_a_shell(code)
+        for name in () if elsewhere else re.findall(r"runs/(\w+)", code):
+            if name in self._makers:
+                self.follow("bash", self._makers[name])
+        code = as_smoke(code, self._folder)
         if language == "python":
             result = forked.start(["-c", code])
         else:
-            how = "-n" if any(word in code for word in SET_UP) else "-e"
+            how = "-n" if elsewhere else "-e"
             result = subprocess.run(
                 ["bash", how, "-c", code],
                 cwd=ROOT,
-                env=environment,
+                env=self._environment,
                 capture_output=True,
                 text=True,
-                timeout=300,
+                timeout=600,
             )
         assert result.returncode == 0, f"{code}\n{result.stdout}\n{result.stderr}"
-        ran += 1
-    assert ran >= 5
+
+
+def needs_more_than_a_shell(code: str) -> bool:
+    """Whether a block is for another machine, or changes this one."""
+    return any(word in code for word in SYNTAX_ALONE)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """All pages' reader, in a shell whose `python` starts where its imports are done."""
+    with forked.interpreter(tmp_path_factory.mktemp("python")) as python:
+        path = {"PATH": f"{python}{os.pathsep}{os.environ['PATH']}"}
+        yield Reader(tmp_path_factory.mktemp("documented"), os.environ | settings() | path)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [p for p in PAGES if p.name not in SNIPPETS_FOLLOW_ONE_ANOTHER and blocks(p)],
+    ids=lambda page: page.name,
+)
+def test_commands_and_snippets_in_order(page, reader):
+    """Catches a flag, path or function that a page names and the code does not have."""
+    for language, code in blocks(page):
+        reader.follow(language, code)
+
+
+def test_no_command_is_passed_over():
+    """Catches a command in a block without a language, which nobody would run."""
+    for page in PAGES:
+        text = re.sub(r"^```\w+\n.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        for block in re.findall(r"^```\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE):
+            assert not re.search(r"^(\w+=\S+ )*(python|bash|pip) ", block, re.MULTILINE), block
+
+
+def test_the_readme_is_short():
+    """Catches a README that grows back: what is looked up stands in docs/."""
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+@pytest.mark.parametrize("mixer", ["based", "mamba"])
+def test_the_readme_promises_what_the_quickstart_holds(mixer):
+    """Catches a first run that does not learn: `test_fresh_clone` trains the quickstart's."""
+    text = (ROOT / "README.md").read_text()
+    command = rf"recall.py:(mixer={mixer}\S+) \\\n +--config.training.training_batches=(\d+)"
+    arguments, batches = re.search(command, text).groups()
+    config = recall.get_config(arguments)
+    config.training.training_batches = int(batches)
+    assert config == quickstart.get_config(f"mixer={mixer}")
+
+
+def test_the_index_leads_to_every_page():
+    """Catches a page that nobody finds."""
+    index = (ROOT / "docs" / "index.md").read_text()
+    for page in {path.name for path in ROOT.glob("docs/*.md")} - {"index.md"}:
+        assert f"({page})" in index
 
 
 def test_snippets_on_interventions_follow_one_another():
     """Catches a rewrite that the page names and the code does not have, or with other arguments."""
-    snippets = blocks("docs/interventions.md", "python")
+    snippets = [code for _, code in blocks(ROOT / "docs" / "interventions.md", "python")]
     assert len(snippets) >= 7
     names: dict[str, object] = {}
     exec("\n".join(snippets), names)
@@ -82,7 +161,7 @@ def test_snippets_on_interventions_follow_one_another():
     assert unnamed <= {"resolve", "site_paths", "validate_positions"}
 
 
-@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=str)
+@pytest.mark.parametrize("path", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(path):
     """Catches a file that was moved."""
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", path.read_text()):
@@ -97,10 +176,10 @@ def test_the_page_on_analyses_names_them_all():
         assert f"\n## {name.capitalize()}\n" in page
 
 
-@pytest.mark.parametrize("document", ["README.md", "BUILD.md", "CHANGELOG.md"])
-def test_no_placeholder_is_left(document):
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
+def test_no_placeholder_is_left(path):
     """Catches a number that was to be filled in."""
-    names = set(re.findall(r"\b[A-Z]{3,}_[A-Z_]{3,}\b", (ROOT / document).read_text()))
+    names = set(re.findall(r"\b[A-Z]{3,}_[A-Z_]{3,}\b", path.read_text()))
     assert names <= {"MECHEVAL_JAX_CACHE", "XDG_CACHE_HOME", "XLA_FLAGS"}
 
 
