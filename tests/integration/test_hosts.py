@@ -35,7 +35,13 @@ def started(count, devices, workdir, others=(), program="host_runs", **flags_of)
     together = [
         subprocess.Popen(
             [
-                *(sys.executable, "-m", f"tests.support.{program}", f"--workdir={workdir}", *others),
+                *(
+                    sys.executable,
+                    "-m",
+                    f"tests.support.{program}",
+                    f"--workdir={workdir}",
+                    *others,
+                ),
                 *(f"--coordinator=localhost:{port}", f"--processes={count}", f"--process_id={i}"),
                 *flags_of.get(f"process_{i}", ()),
             ],
