@@ -34,7 +34,7 @@ def freeze(
     Args:
         base: activations of the run that is patched, at all sites or at least the written ones.
         config: shape of the model.
-        senders: sites that will be changed; combine their changes after this.
+        senders: sites that will be changed; `compose` their changes after this.
         receiver: a later site.
 
     Raises:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.store.run_folder import RunFolder, read_json, write_text
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.sweeps.plan import read_plan
@@ -36,8 +37,8 @@ ANSWERS = (
 ROLES = ("key", "value", "next_key", "query")
 SITES = (
     *(("block_1/block_input", role) for role in ROLES),
-    *((f"block_{layer}/mixer_output", "query") for layer in range(3)),
-    *((f"block_{layer}/block_output", "query") for layer in range(3)),
+    *((SitePath(layer, "mixer_output").path, "query") for layer in range(3)),
+    *((SitePath(layer, "block_output").path, "query") for layer in range(3)),
     *(("block_0/mixer/conv_output", role) for role in ROLES),
     *(("block_0/mixer/conv_input", role) for role in ROLES),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.study.cells import Cells
 from mecheval_jax.study.findings.margins import ACCURACY, ATTRIBUTION, HALF, LITTLE, MIXERS
 from mecheval_jax.study.judgement import finding
@@ -156,7 +157,7 @@ def who_writes_the_answer(cells: Cells) -> Iterator[Claim]:
         runs = cells.learned(mixer)
         for layer in (0, 1):
             written = cells.attribution(
-                runs, "query", f"block_{layer}/mixer_output", f"the mean over {mixer}"
+                runs, "query", SitePath(layer, "mixer_output").path, f"the mean over {mixer}"
             )
             yield written.above(HALF, part) if layer == writer else written.below(HALF, part)
     three = cells.learned("mamba", layers=3)

@@ -1,0 +1,52 @@
+"""In which type a model computes: its own concern, and nobody's who applies it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mecheval_jax.interventions import run
+from mecheval_jax.models.language_model import WIDE, LanguageModel, cast_to_compute_dtype
+from tests.support import planted
+
+
+def model_of(dtype):
+    config, params, task = planted.lively("mamba,attention")
+    model = LanguageModel(dataclasses.replace(config, dtype=dtype))
+    return model, params, planted.documents(task, 2).tokens
+
+
+# Catches a way into the model that computes in float32 unless its caller narrows the parameters.
+def test_parameters_are_narrowed_inside():
+    model, params, tokens = model_of("bfloat16")
+    narrow = cast_to_compute_dtype(params, model.config)
+    kept = {path[-1].key for path, x in jax.tree.leaves_with_path(narrow) if x.dtype != "bfloat16"}
+    assert kept <= set(WIDE)
+    assert "A_log" in kept
+    apply = jax.jit(lambda params: model.apply({"params": params}, tokens))
+    wide = jax.jit(lambda params: model_of("float32")[0].apply({"params": params}, tokens))
+    np.testing.assert_array_equal(apply(params), apply(narrow))
+    np.testing.assert_array_equal(
+        apply(params), jax.jit(run, static_argnums=0)(model, params, tokens)
+    )
+    assert (np.asarray(apply(params)) != np.asarray(wide(params))).any()
+    bound = model.bind({"params": params})
+    assert bound.variables["params"]["token_embedding"]["embedding"].dtype == jnp.bfloat16
+    state = model.apply({"params": params}, 2, 4, method="initial_state")
+    step = jax.jit(
+        lambda params: model.apply({"params": params}, state, tokens[:, 0], method="step")[1]
+    )
+    np.testing.assert_array_equal(step(params), step(narrow))
+
+
+# Catches gradients that are rounded to the narrow type, and a float32 model that converts.
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_stay_wide(dtype):
+    model, params, tokens = model_of(dtype)
+    loss = lambda params: model.apply({"params": params}, tokens).sum()
+    gradients = jax.eval_shape(jax.grad(loss), params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
+    converts = str(jax.make_jaxpr(loss)(params)).count("new_dtype=bfloat16")
+    assert (converts > 0) == (dtype == "bfloat16")
