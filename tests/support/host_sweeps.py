@@ -7,6 +7,7 @@ from absl import flags
 
 from configs import grids
 from mecheval_jax import command_line
+from mecheval_jax.store import results
 from mecheval_jax.sweeps import group
 from mecheval_jax.sweeps.plan import plan
 from mecheval_jax.sweeps.run import report_failures, run_sweep
@@ -20,13 +21,13 @@ OPTIONS = group.Options(strategy="vmap", interventions="none")
 
 def fail_once():
     """Arrange for an error that a second attempt would not have."""
-    record = group.record_answers
+    record = results.record_answers
 
     def failing(*arguments):
-        group.record_answers = record
+        results.record_answers = record
         raise OSError(28, "No space left on device")
 
-    group.record_answers = failing
+    results.record_answers = failing
 
 
 def main():

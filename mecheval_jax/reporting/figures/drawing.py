@@ -6,15 +6,18 @@ display. The same data give the same SVG, byte for byte.
 
 import functools
 import io
+import math
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -24,6 +27,13 @@ from mecheval_jax.files import write_bytes
 # for a line on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#909090"
+"""Of what is there for comparison."""
+
+FLOOR = {"color": "#555555", "linestyle": "--", "linewidth": 1.2}
+"""Style of the line of the best heuristic without recall."""
+
+PALE = "#e0e0e0"
 
 _STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
@@ -68,11 +78,68 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
     return folder / f"{name}.svg"
 
 
-def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of so many inches with one pair of axes."""
+def colour_and_marker(index: int) -> dict[str, str]:
+    """Style of one series among others, by its place."""
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+
+
+def panels(
+    count: int, across: int, width: float, height: float, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many inches, and its axes in reading order, as many as are asked for.
+
+    Args:
+        count: Of axes; at least 1.
+        across: Axes beside each other; what is left over in the last row stays empty.
+        width: Of the figure.
+        height: Of the figure.
+        **options: Those of `Figure.subplots`.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    grid = figure.subplots(math.ceil(count / across), across, squeeze=False, **options)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    return figure, list(grid.flat[:count])
+
+
+def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many inches with one pair of axes."""
+    figure, (axes,) = panels(1, 1, width, height)
+    return figure, axes
+
+
+def across(count: int) -> int:
+    """Panels beside each other, so that rows are full: three of six, two of four."""
+    return min(count, 2 if count in (2, 4) else 3) or 1
+
+
+def legend_below(figure: Figure, columns: int = 3, entries: Any = None, **options: Any) -> None:
+    """A legend below the axes, of what they have labelled or of other (name, line) pairs."""
+    names, lines = zip(*entries, strict=True) if entries else ((), ())
+    given = () if entries is None else (lines, names)
+    figure.legend(*given, loc="outside lower center", ncols=columns, frameon=False, **options)
+
+
+def labelled(axes: Axes) -> list[tuple[str, Any]]:
+    """What the legend of some axes has: names and lines."""
+    lines, names = axes.get_legend_handles_labels()
+    return list(zip(names, lines, strict=True))
+
+
+def colour_bar(
+    figure: Figure, axes: Sequence[Axes], scale: ScalarMappable, label: str, **options: Any
+) -> None:
+    """The scale of colours that several axes share, beside them."""
+    bar = figure.colorbar(scale, ax=list(axes), shrink=0.8, **options)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+
+
+def around(value: Any, low: Any, high: Any) -> np.ndarray:
+    """Lengths of error bars; a skewed bootstrap's value may lie outside, which is no length."""
+    ends = np.array([np.subtract(value, low), np.subtract(high, value)], float)
+    return np.maximum(ends, 0).reshape(2, -1)
 
 
 def accuracy_axis(axes: Axes) -> None:
@@ -80,7 +147,12 @@ def accuracy_axis(axes: Axes) -> None:
     axes.set_ylim(-0.02, 1.02)
     axes.set_yticks(np.linspace(0, 1, 6))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.grid(axis="y", color="#e0e0e0", linewidth=0.8)
+    pale_grid(axes, "y")
+
+
+def pale_grid(axes: Axes, axis: Literal["x", "y"]) -> None:
+    """Lines across the axes at the numbers of one of them."""
+    axes.grid(axis=axis, color=PALE, linewidth=0.8)
 
 
 def step_axis(axes: Axes, ticks: int = 6) -> None:

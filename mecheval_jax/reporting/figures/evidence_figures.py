@@ -7,14 +7,23 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from mecheval_jax.reporting.figures.cells import draw_cells
-from mecheval_jax.reporting.figures.drawing import COLOURS, MARKERS, styled
+from mecheval_jax.reporting.figures.drawing import (
+    across,
+    colour_and_marker,
+    colour_bar,
+    labelled,
+    legend_below,
+    one_axes,
+    pale_grid,
+    panels,
+    styled,
+)
 
 MOST_NAMES = 48
 """With more tokens than this their positions are given, not their names."""
@@ -30,10 +39,11 @@ def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
     """
     rows = table[table["target"] == target]
     sites, roles = (list(dict.fromkeys(rows[name])) for name in ("site", "role"))
-    figure, panels = _panels(1, 2, 2.6 + 1.3 * len(roles), 1.5 + 0.34 * len(sites), sharey=True)
+    size = (2.6 + 1.3 * len(roles), 1.5 + 0.34 * len(sites))
+    figure, both = panels(2, 2, *size, sharey=True)
     norm, colours = Normalize(0, 1, clip=True), matplotlib.colormaps["Blues"]
     titles = {"accuracy": "held-out accuracy", "control": "the same, labels shuffled"}
-    for axes, (metric, title) in zip(panels, titles.items(), strict=True):
+    for axes, (metric, title) in zip(both, titles.items(), strict=True):
         values = np.full((len(sites), len(roles)), np.nan)
         for row in rows[rows["metric"] == metric].to_dict("records"):
             number = np.nan if row["value"] is None else row["value"]
@@ -54,7 +64,7 @@ def subspace_heat_map(table: pd.DataFrame) -> Figure:
     """
     table = table.assign(place=table["variable"] + ": " + table["site"] + " @" + table["role"])
     places, kinds = (list(dict.fromkeys(table[name])) for name in ("place", "subspace"))
-    figure, (axes,) = _panels(1, 1, 3.6 + 0.9 * len(kinds), 1.6 + 0.34 * len(places))
+    figure, axes = one_axes(3.6 + 0.9 * len(kinds), 1.6 + 0.34 * len(places))
     cells = table.pivot(index="place", columns="subspace", values="value").astype(float)
     values = cells.loc[places, kinds].to_numpy()
     titles = [kind.replace("_", " ") for kind in kinds]
@@ -77,24 +87,21 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
         tokens: names of its tokens; only as many as the matrices have are shown.
     """
     count = len(matrices)
-    across = min(count, 2 if count in (2, 4) else 3)
-    down = math.ceil(count / across)
+    beside = across(count)
     length = max(len(matrix) for matrix in matrices.values())
     side = 1.3 + 0.14 * min(length, MOST_NAMES)
-    figure, panels = _panels(down, across, across * side, down * side + 0.4)
-    for axes, (title, matrix) in zip(panels, matrices.items(), strict=False):
+    size = (beside * side, math.ceil(count / beside) * side + 0.4)
+    figure, images = panels(count, beside, *size)
+    for axes, (title, matrix) in zip(images, matrices.items(), strict=True):
         _image(axes, np.asarray(matrix), tokens)
         axes.set_title(title, loc="left")
-    for axes in panels[count:]:
-        axes.set_axis_off()
     signed = any((np.asarray(matrix) < 0).any() for matrix in matrices.values())
     scale = Normalize(-1 if signed else 0, 1)
     colours = matplotlib.colormaps["RdBu_r" if signed else "Reds"]
-    bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(panels), shrink=0.8, aspect=24)
-    bar.set_label("influence, as a share of the panel's largest")
-    bar.outline.set_visible(False)
+    label = "influence, as a share of the panel's largest"
+    colour_bar(figure, images, ScalarMappable(scale, colours), label, aspect=24)
     # One scale of colours for all panels: white is 0 in both.
-    for axes in panels[:count]:
+    for axes in images:
         axes.images[0].set(cmap=colours, norm=scale)
     return figure
 
@@ -134,9 +141,9 @@ def lens_curves(tables: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         tables: name of the run to the rows of `evaluation.representations.logit_lens.lens_rows`.
     """
-    figure, (left, right) = _panels(1, 2, 8.6, 3.4)
+    figure, (left, right) = panels(2, 2, 8.6, 3.4)
     for index, (name, table) in enumerate(tables.items()):
-        style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+        style = colour_and_marker(index)
         for axes, metric in ((left, "probability"), (right, "rank")):
             rows = table[table["metric"] == metric]
             # Layers count from 0, so what precedes all of them stands at -1.
@@ -152,14 +159,6 @@ def lens_curves(tables: Mapping[str, pd.DataFrame]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.xaxis.set_major_formatter(lambda x, _: "embedding" if x == -1 else f"{x:.0f}")
         axes.set_xlabel("after layer")
-        axes.grid(axis="y", color="#e0e0e0", linewidth=0.8)
-    handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+        pale_grid(axes, "y")
+    legend_below(figure, entries=labelled(left))
     return figure
-
-
-def _panels(down: int, across: int, width: float, height: float, **options):
-    """A figure of so many inches and its axes in reading order."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(down, across, squeeze=False, **options).ravel()

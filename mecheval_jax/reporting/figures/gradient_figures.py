@@ -3,16 +3,21 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mecheval_jax.evaluation.patching.circuits import RANDOM
 from mecheval_jax.evaluation.patching.effects import EXACT
-from mecheval_jax.reporting.figures.drawing import COLOURS, MARKERS, one_axes, styled
+from mecheval_jax.reporting.figures.drawing import (
+    GREY,
+    colour_and_marker,
+    labelled,
+    legend_below,
+    one_axes,
+    panels,
+    styled,
+)
 from mecheval_jax.reporting.terminal.tables import interval, number
-
-GREY = "#909090"
 
 
 @styled
@@ -37,10 +42,9 @@ def exact_against_gradient(
     low, high = (float(f(cells.to_numpy(), initial=edge)) for f, edge in ((np.min, 0), (np.max, 1)))
     margin = 0.06 * (high - low)
     columns = max(len(methods), 1)
-    figure = Figure(figsize=(0.8 + 3.9 * columns, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, columns, squeeze=False, sharex=True, sharey=True)[0]
-    for axes, method in zip(panels, methods, strict=False):
+    size = (0.8 + 3.9 * columns, 4.6)
+    figure, of_methods = panels(columns, columns, *size, sharex=True, sharey=True)
+    for axes, method in zip(of_methods, methods, strict=False):
         _scatter(axes, cells, method, roles)
         rows = _of(agreement, corruption=corruption, direction=direction, method=method)
         axes.set_title(_title(method, rows), loc="left")
@@ -50,9 +54,8 @@ def exact_against_gradient(
             aspect="equal",
             xlabel="attribution measured by interchange",
         )
-    panels[0].set_ylabel("attribution estimated by gradient")
-    handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=6, frameon=False)
+    of_methods[0].set_ylabel("attribution estimated by gradient")
+    legend_below(figure, 6, labelled(of_methods[0]))
     figure.suptitle(f"{corruption} corrupted, {direction}", fontsize=12)
     return figure
 
@@ -65,8 +68,7 @@ def _scatter(axes: Axes, cells: pd.DataFrame, method: str, roles: list[str]) -> 
             of_role[EXACT],
             of_role[method],
             linestyle="none",
-            color=COLOURS[index % len(COLOURS)],
-            marker=MARKERS[index % len(MARKERS)],
+            **colour_and_marker(index),
             markersize=6,
             markeredgecolor="white",
             markeredgewidth=0.5,
@@ -101,17 +103,16 @@ def faithfulness_curves(table: pd.DataFrame, corruption: str) -> Figure:
         rows = _of(chosen, circuit=name).drop_duplicates("edges").sort_values("edges")
         value, low, high = (rows[column].astype(float) for column in ("value", "low", "high"))
         random = name == RANDOM
-        colour = GREY if random else COLOURS[(index - 1) % len(COLOURS)]
-        mark = None if random else MARKERS[(index - 1) % len(MARKERS)]
-        axes.fill_between(rows["edges"], low, high, color=colour, alpha=0.25, linewidth=0)
+        style = {"color": GREY} if random else colour_and_marker(index - 1)
+        axes.fill_between(rows["edges"], low, high, color=style["color"], alpha=0.25, linewidth=0)
         label = "random edges" if random else f"best edges by {name.replace('_', '-').upper()}"
-        axes.plot(rows["edges"], value, color=colour, marker=mark, markersize=4, label=label)
+        axes.plot(rows["edges"], value, **style, markersize=4, label=label)
     for level in (0, 1):
         axes.axhline(level, color="#d0d0d0", linewidth=0.8, zorder=0)
     axes.set(xlabel="edges in the circuit", ylabel="share of the answer recovered")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.set_title(f"{corruption} corrupted", loc="left")
-    figure.legend(loc="outside lower center", ncols=len(names) + 1, frameon=False)
+    legend_below(figure, len(names) + 1)
     return figure
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,15 +19,19 @@ from matplotlib.ticker import PercentFormatter
 from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.reporting.figures.drawing import (
     COLOURS,
-    MARKERS,
+    FLOOR,
     accuracy_axis,
+    around,
+    colour_and_marker,
+    legend_below,
     one_axes,
+    pale_grid,
+    panels,
     step_axis,
     styled,
 )
 
 GREY = "#9aa0a6"
-FLOOR = {"color": "#555555", "linestyle": "--", "linewidth": 1.2}
 DIVERGED = {"color": COLOURS[1], "marker": "X", "markersize": 6, "linestyle": "none"}
 MEMBER = {"color": COLOURS[0], "marker": "o", "markersize": 4, "linestyle": "none"}
 BEST = {"color": COLOURS[0], "linewidth": 2.0}
@@ -57,13 +60,13 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         table: rows of ``members.csv``.
         titles: of the groups that are drawn, by name, in order.
     """
-    figure, panels = _panels(titles)
+    figure, shapes = _panels(titles)
     rates = np.unique(table.loc[table["group"].isin(titles), "learning_rate"])
     places = dict(zip(rates, _places(rates), strict=True))
     at = np.array(list(places.values()))
     spread = 0.4 * np.diff(at).min(initial=0.6)
     margin = max(spread, 0.06 * np.ptp(at))
-    for axes, name in zip(panels, titles, strict=True):
+    for axes, name in zip(shapes, titles, strict=True):
         own = table[table["group"] == name]
         diverged = set(_of(own, "diverged_at").dropna().index)
         medians = []
@@ -80,13 +83,17 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes.axhline(_of(own, "floor").max(), **FLOOR, zorder=1)
         accuracy_axis(axes)
         axes.set_xlim(at.min() - margin, at.max() + margin)
-        shown = _apart(at, TICK_ROOM * len(_first_row(panels)) * (np.ptp(at) + 2 * margin))
+        shown = _apart(at, TICK_ROOM * min(len(shapes), COLUMNS) * (np.ptp(at) + 2 * margin))
         axes.set_xticks(at[shown], [f"{rate:g}" for rate in rates[shown]], fontsize=8)
         axes.set_xticks(at, minor=True)
-    _label(panels, "learning rate", "accuracy")
-    handles = [Line2D([], [], **MEMBER), Line2D([], [], color="black"), Line2D([], [], **DIVERGED)]
-    names = ["member", "median of a learning rate", "member that diverged"]
-    _legend(figure, [*handles, Line2D([], [], **FLOOR)], [*names, "best heuristic without recall"])
+    _label(shapes, "learning rate", "accuracy")
+    styles = {
+        "member": MEMBER,
+        "median of a learning rate": {"color": "black"},
+        "member that diverged": DIVERGED,
+        "best heuristic without recall": FLOOR,
+    }
+    _legend(figure, styles)
     return figure
 
 
@@ -104,15 +111,12 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
     thresholds = sorted(set(whole["threshold"]))
     for index, threshold in enumerate(thresholds):
         rows = whole[whole["threshold"] == threshold]
-        value = rows["value"].to_numpy()
-        ends = np.stack([value - rows["low"], rows["high"] - value])
         axes.errorbar(
-            value,
+            rows["value"].to_numpy(),
             rows["group"].map(lines) + 0.75 * _beside(len(thresholds))[index],
-            xerr=np.maximum(ends, 0),
+            xerr=around(rows["value"], rows["low"], rows["high"]),
             linestyle="none",
-            color=COLOURS[index % len(COLOURS)],
-            marker=MARKERS[index % len(MARKERS)],
+            **colour_and_marker(index),
             markersize=6,
             capsize=2,
             elinewidth=1.2,
@@ -120,9 +124,9 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
         )
     axes.set(xlabel="share of members", xlim=(-0.02, 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.grid(axis="x", color="#e0e0e0", linewidth=0.8)
+    pale_grid(axes, "x")
     axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure)
     return figure
 
 
@@ -141,8 +145,8 @@ def learning_curves(
         table: rows of ``members.csv``; a group that is not finished has none.
         best: number of the best member of those groups that are finished.
     """
-    figure, panels = _panels(titles)
-    for axes, name in zip(panels, titles, strict=True):
+    figure, shapes = _panels(titles)
+    for axes, name in zip(shapes, titles, strict=True):
         lines = {
             member: np.array([(row["step"], row["accuracy"]) for row in rows], float)
             for member, rows in curves[name].items()
@@ -166,8 +170,8 @@ def learning_curves(
         axes.autoscale_view()
         accuracy_axis(axes)
         axes.set_xlim(left=0)
-        step_axis(axes, ticks=4 if len(panels) > 1 else 6)
-    _label(panels, "training step", "accuracy on dev documents")
+        step_axis(axes, ticks=4 if len(shapes) > 1 else 6)
+    _label(shapes, "training step", "accuracy on dev documents")
     styles = {
         "member": {"color": GREY},
         "best member": BEST,
@@ -175,7 +179,7 @@ def learning_curves(
         "diverged": DIVERGED,
         "best heuristic without recall": FLOOR,
     }
-    _legend(figure, [Line2D([], [], **style) for style in styles.values()], list(styles))
+    _legend(figure, styles)
     return figure
 
 
@@ -204,7 +208,7 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         left = left + width
     axes.set(xlabel="members", xlim=(0, max(left.max(initial=0), 1)))
     step_axis(axes)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure)
     return figure
 
 
@@ -239,16 +243,11 @@ def _panels(titles: Mapping[str, str]) -> tuple[Figure, list[Axes]]:
     columns = min(len(titles), COLUMNS)
     rows = math.ceil(len(titles) / columns)
     size = (7.2, 3.8) if len(titles) == 1 else (9.6, 0.9 + 2.3 * rows)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    panels = list(grid.flat)
-    for axes in panels[len(titles) :]:
-        axes.set_axis_off()
-    for axes, title in zip(panels, titles.values(), strict=False):
+    figure, shapes = panels(len(titles), columns, *size)
+    for axes, title in zip(shapes, titles.values(), strict=True):
         axes.set_title(_broken(title, PANEL_TITLE), loc="left", fontsize=9)
         axes.tick_params(labelsize=8)
-    return figure, panels[: len(titles)]
+    return figure, shapes
 
 
 def _broken(title: str, width: int) -> str:
@@ -256,20 +255,18 @@ def _broken(title: str, width: int) -> str:
     return textwrap.fill(title.replace(" ", "\xa0").replace(",\xa0", ", "), width)
 
 
-def _first_row(panels: Sequence[Axes]) -> Sequence[Axes]:
-    return panels[: min(len(panels), COLUMNS)]
-
-
-def _label(panels: Sequence[Axes], x: str, y: str) -> None:
+def _label(shapes: Sequence[Axes], x: str, y: str) -> None:
     """Name the x axis below the last panels, and the y axis beside the first of each row."""
-    for i, axes in enumerate(panels):
-        axes.set_xlabel("" if i + COLUMNS < len(panels) else x, fontsize=9)
+    for i, axes in enumerate(shapes):
+        axes.set_xlabel("" if i + COLUMNS < len(shapes) else x, fontsize=9)
         axes.set_ylabel("" if i % COLUMNS else y, fontsize=9)
         axes.tick_params(labelleft=i % COLUMNS == 0)
 
 
-def _legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+def _legend(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
+    """A legend of lines and marks by their names."""
+    entries = [(name, Line2D([], [], **style)) for name, style in styles.items()]
+    legend_below(figure, entries=entries, fontsize=9)
 
 
 def _lines(titles: Mapping[str, str]) -> tuple[Figure, Axes]:

@@ -1,19 +1,25 @@
 """The figure of a mechanism over training: attributions and accuracy beside them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.evaluation.verdict.rule import RESTORED
-from mecheval_jax.reporting.figures.drawing import COLOURS, MARKERS, one_axes, step_axis, styled
-from mecheval_jax.reporting.terminal.tables import LOOK_UP, attributions
+from mecheval_jax.reporting.figures.drawing import (
+    GREY,
+    colour_and_marker,
+    legend_below,
+    one_axes,
+    step_axis,
+    styled,
+)
+from mecheval_jax.reporting.terminal.tables import attributions
 from mecheval_jax.site_path import SitePath
-
-OUTPUT = SitePath(0, "block_output").path
 
 
 @styled
@@ -30,22 +36,16 @@ def attribution_over_steps(
         transitions: of the verdict; their intervals are shaded.
     """
     rows = attributions(table, CORRUPTION, "restore")
-    site = LOOK_UP if LOOK_UP in set(rows["site"]) else OUTPUT
-    rows = rows[rows["site"] == site]
+    site = look_up_site(rows["site"]) or _first_output(rows["site"])
+    rows = rows[rows["site"] == str(site)]
     figure, axes = one_axes(7.2, 4.2)
     for index, (role, line) in enumerate(rows.groupby("role", sort=False)):
         if line["value"].isna().all():
             continue
-        colour = COLOURS[index % len(COLOURS)]
-        axes.fill_between(line["step"], line["low"], line["high"], color=colour, alpha=0.18, lw=0)
-        axes.plot(
-            line["step"],
-            line["value"],
-            color=colour,
-            marker=MARKERS[index % len(MARKERS)],
-            markersize=4,
-            label=f"@{role}",
-        )
+        style = colour_and_marker(index)
+        band = {"color": style["color"], "alpha": 0.18, "lw": 0}
+        axes.fill_between(line["step"], line["low"], line["high"], **band)
+        axes.plot(line["step"], line["value"], **style, markersize=4, label=f"@{role}")
     axes.plot(
         [row["step"] for row in steps],
         [row["accuracy"] for row in steps],
@@ -60,12 +60,18 @@ def attribution_over_steps(
         axes.axvspan(change["low"], high, color="#f0d9a0", alpha=0.45, lw=0, zorder=0)
         text = axes.text(change["step"], 1.3, f"{change['after']} ", rotation=90, va="top")
         text.set(ha="right", fontsize=8, color="#6b5200")
-    axes.axhline(RESTORED, color="#909090", linewidth=0.8, linestyle=":", zorder=1)
+    axes.axhline(RESTORED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     ends = pd.concat([rows["low"], rows["high"]]).dropna()
     low = min(-0.1, max(-1.0, ends.min() if len(ends) else 0.0))
-    place = "input of layer 1" if site == LOOK_UP else "output of layer 0"
-    axes.set(xlabel="training step", ylabel=f"attribution at the {place}", ylim=(low, 1.35))
+    place = "" if site is None else f" at the {site.component[6:]} of layer {site.layer}"
+    axes.set(xlabel="training step", ylabel=f"attribution{place}", ylim=(low, 1.35))
     axes.set_xlim(0, last + max(1, math.ceil(last / 50)))
     step_axis(axes)
-    figure.legend(loc="outside lower center", ncols=6, frameon=False)
+    legend_below(figure, 6)
     return figure
+
+
+def _first_output(sites: Iterable[str]) -> SitePath | None:
+    """Of some sites the output of the first layer, for models in which no layer can look up."""
+    outputs = [site for site in map(SitePath.parse, sites) if site.component == "block_output"]
+    return min(outputs, key=lambda site: site.layer, default=None)

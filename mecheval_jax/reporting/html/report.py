@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
+from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.files import read_json, read_table, write_text
 from mecheval_jax.reporting.figures import evidence_figures
 from mecheval_jax.reporting.figures import run_figures as figures
@@ -121,8 +122,10 @@ def _comparison(runs: Sequence[Reported], home: pathlib.Path) -> Mapping[str, An
     drawn: dict[str, Any] = {"scatter": None, "accuracy": None, "attention": None}
     measured = {run.name: run.table for run in runs if run.table is not None}
     scatter, placed = figures.layer_scatter(measured)
+    sites = [*tables.evidence_sites(summaries.values()), *_sites(measured.values())]
+    later, earlier = tables.look_up_words(look_up_site(sites))
     if placed:
-        path = save(scatter, home / "figures", "comparison_layer_1")
+        path = save(scatter, home / "figures", f"comparison_{later.replace(' ', '_')}")
         drawn["scatter"] = inline(path, "scatter", "attribution at the value against the query")
     trained = {run.name: run.metrics for run in runs if run.metrics}
     if trained:
@@ -138,8 +141,14 @@ def _comparison(runs: Sequence[Reported], home: pathlib.Path) -> Mapping[str, An
     return {
         "rows": [tables.run_row(name, summary) for name, summary in summaries.items()],
         "figures": drawn,
+        "later": later,
+        "earlier": earlier,
         "absent": [run.name for run in runs if run.name not in placed] if placed else [],
     }
+
+
+def _sites(measured: Iterable[pd.DataFrame]) -> Iterator[str]:
+    return (site for table in measured for site in table["site"].astype(str).unique())
 
 
 def _attention_on_one_document(

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.evaluation.verdict.readings import at, look_up_site
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures import training_figures
 from mecheval_jax.reporting.figures.drawing import inline, save
@@ -130,13 +131,15 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
         svg = inline(path, f"{prefix}-t", "attribution over steps")
         drawn.append({"kind": "training", "svg": svg})
     grids = []
+    sites = [] if run.table is None else run.table["site"].astype(str)
+    later, _ = tables.look_up_words(look_up_site(sites))
     for corruption, direction in _grids(run.table):
         heat_map = figures.attribution_heat_map(run.table, corruption, direction)
         path = save(heat_map, run.folder.figures, f"attribution_{corruption}_{direction}")
         title = f"{corruption} corrupted, {direction}"
         svg = inline(path, f"{prefix}-{corruption}-{direction}", f"attribution, {title}")
         place = {"corruption": corruption, "direction": direction, "title": title}
-        drawn.append({"kind": "heat_map", "svg": svg, **place})
+        drawn.append({"kind": "heat_map", "svg": svg, "later": later, **place})
         grids.append(place | _grid(tables.attributions(run.table, corruption, direction)))
     evidence = summary.get("evidence") or {}
     return {
@@ -293,7 +296,7 @@ def _grid(rows: pd.DataFrame) -> dict[str, Any]:
     lines = []
     for site, cells in rows.groupby("site", sort=False):
         records = cells.to_dict("records")
-        found = [tables.at(records, site, role) for role in roles]
+        found = [at(records, site, role) for role in roles]
         lines.append((site, [(tables.starred(c), tables.interval(c)) for c in found]))
     return {"roles": roles, "lines": lines}
 

@@ -5,23 +5,17 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mecheval_jax.reporting.terminal.tables import PLAIN_WIDTH, percent
+from mecheval_jax.reporting.terminal.tables import output, percent, plain_table
 from mecheval_jax.tasks.base import SPECIAL, Batch, Task
 from mecheval_jax.training.data import evaluation_batch
 
 COLOURS = (
-    "green",
-    "magenta",
-    "yellow",
-    "cyan",
-    "blue",
-    "bright_red",
-    "bright_green",
-    "bright_blue",
+    *("green", "magenta", "yellow", "cyan", "blue"),
+    *("bright_red", "bright_green", "bright_blue"),
 )
 """Colours of the roles, in the order of the task; with more roles they come again, underlined."""
 
@@ -49,9 +43,7 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
     Raises:
         UserError: an unknown or an empty split.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, PLAIN_WIDTH)
+    console = output()
     batch = evaluation_batch(task, seed, max(count, SAMPLE), split)
     floors = task.floors(jax.random.fold_in(jax.random.key(seed), 1), 4096, split)
     coloured = console.is_terminal and not console.no_color
@@ -198,7 +190,7 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
         split: of the batch.
         further: numbers that the batch does not tell; see `Task.statistics`.
     """
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", title_justify="left")
+    table = plain_table(gap=2)
     table.add_column(f"{len(batch.lengths)} documents of {split}")
     for column in ("mean", "least", "25 %", "median", "75 %", "most"):
         table.add_column(column, justify="right")
@@ -216,7 +208,7 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
 
 def accuracies(task: Task, floors: Mapping[str, float]) -> Table:
     """Chance and the floors, of which a model has to reach more than the best."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table(gap=2)
     table.add_column("accuracy without recall")
     table.add_column("", justify="right")
     rows: Sequence[tuple[str, float]] = [("chance", task.chance), *floors.items()]

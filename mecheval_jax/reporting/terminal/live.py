@@ -3,15 +3,14 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.console import CONSOLE, say
-from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY
+from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY, Shown
+from mecheval_jax.reporting.terminal.tables import output, plain_table
 from mecheval_jax.store.status import (
     NamedStatus,
     Overview,
@@ -43,11 +42,8 @@ STYLES = {
 FRAME = 8
 """Lines of a terminal that are no groups: heading, total, what is left out, and some air."""
 
-PLAIN_WIDTH = 120
-"""Of a table that goes to a file."""
 
-
-class SweepView:
+class SweepView(Shown):
     """Context manager that shows how the groups of a sweep are doing.
 
     Tell it of every group at the start, so that the totals are those of the sweep.
@@ -59,23 +55,10 @@ class SweepView:
     def __init__(self, title: str = "sweep"):
         self._title = title
         self._groups: dict[str, NamedStatus] = {}
-        self._live: Live | None = None
         self._spoke = time.monotonic()
 
-    def __enter__(self) -> "SweepView":
-        if CONSOLE.is_terminal:
-            self._live = Live(console=CONSOLE, refresh_per_second=4)
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+    def _begin(self) -> Live:
+        return Live(console=CONSOLE, refresh_per_second=4)
 
     def update(self, name: str, title: str, status: GroupStatus) -> None:
         """A group is doing so; `name` and `title` say which."""
@@ -83,8 +66,8 @@ class SweepView:
         # A copy: the caller may go on with the same object.
         self._groups[name] = NamedStatus(name, title, GroupStatus(**vars(status)))
         groups = list(self._groups.values())
-        if self._live is not None:
-            self._live.update(
+        if self._shown is not None:
+            self._shown.update(
                 status_table(groups, self._title, CONSOLE.width, CONSOLE.height - FRAME)
             )
             return
@@ -118,10 +101,7 @@ def status_table(
         lines.append(_cells("total", whole, seconds_left(statuses)))
         lines[-1]["step"] = f"{whole.step / max(whole.steps, 1):.0%}"
     columns = _fitting(lines, width)
-    printed = Table(
-        box=None, padding=(0, GAP, 0, 0), title=Text(title), title_justify="left",
-        header_style="bold",
-    )  # fmt: skip
+    printed = plain_table(GAP, Text(title))
     for column in columns:
         words = column in ("group", "state")
         # Of what wraps rich takes the room that is missing.
@@ -215,9 +195,7 @@ def duration(seconds: float | None) -> str:
 
 def show_overview(overview: Overview) -> None:
     """Print a workdir's table, its failures, its best member, and what to do next."""
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = max(console.width, PLAIN_WIDTH)
+    console = output(soft_wrap=True)
     console.print(status_table(overview.groups, str(overview.workdir), console.width))
     for _, title, status in overview.groups:
         if status.error:

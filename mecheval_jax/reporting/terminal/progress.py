@@ -1,7 +1,7 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 import time
-from types import TracebackType
+from typing import Any, TypeVar
 
 from rich.progress import (
     BarColumn,
@@ -18,7 +18,30 @@ PLAIN_EVERY = 15.0
 """Seconds between two plain lines."""
 
 
-class Progress:
+Entered = TypeVar("Entered", bound="Shown")
+
+
+class Shown:
+    """Context manager around what a terminal shows while work is under way, and a file does not."""
+
+    _shown: Any = None
+
+    def _begin(self) -> Any:
+        """What a terminal shows; it is started and stopped."""
+        raise NotImplementedError
+
+    def __enter__(self: Entered) -> Entered:
+        if CONSOLE.is_terminal:
+            self._shown = self._begin()
+            self._shown.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._shown is not None:
+            self._shown.stop()
+
+
+class Progress(Shown):
     """Context manager that shows how far something is.
 
     Args:
@@ -32,42 +55,30 @@ class Progress:
         self._title, self._total, self._start, self._unit = title, total, start, unit
         self._began = time.monotonic()
         self._spoke = self._began
-        self._bar: Bar | None = None
 
-    def __enter__(self) -> "Progress":
-        if CONSOLE.is_terminal:
-            self._bar = Bar(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}", markup=False),
-                console=CONSOLE,
-            )
-            self._task = self._bar.add_task(
-                self._title, total=self._total, completed=self._start, note="", rate=""
-            )
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+    def _begin(self) -> Bar:
+        bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=CONSOLE,
+        )
+        self._task = bar.add_task(
+            self._title, total=self._total, completed=self._start, note="", rate=""
+        )
+        return bar
 
     def advance(self, done: int, note: str = "") -> None:
         """So many units are done in all."""
         now = time.monotonic()
         rate = (done - self._start) / max(now - self._began, 1e-9)
         per_second = f"{rate:.0f} {self._unit}/s" if rate >= 10 else f"{rate:.2f} {self._unit}/s"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, note=note, rate=per_second)
+        if self._shown is not None:
+            self._shown.update(self._task, completed=done, note=note, rate=per_second)
         elif now - self._spoke >= PLAIN_EVERY or done >= self._total:
             self._spoke = now
             left = (self._total - done) / rate if rate > 0 else float("inf")

@@ -1,6 +1,5 @@
 """Tables of what was found, on standard output, and the rows they share with the report."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,13 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
-from mecheval_jax.evaluation.verdict.rule import RESTORED, SUBSTANTIAL
+from mecheval_jax.evaluation.verdict.readings import at, bound, look_up_site, reading
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
 from mecheval_jax.site_path import SitePath
-
-LOOK_UP = SitePath(1, "block_input").path
-"""The site that tells the mechanisms apart: between the two layers of the study's models."""
 
 MISSING = "-"
 """Stands where there is no number."""
@@ -77,31 +73,11 @@ def attributions(table: pd.DataFrame, corruption: str, direction: str) -> pd.Dat
     return chosen
 
 
-def at(rows: Iterable[Mapping[str, Any]], site: str, role: str) -> Mapping[str, Any]:
-    """The row of a site and role; an empty one where it was not measured."""
-    for row in rows:
-        if row["site"] == site and row["role"] == role:
-            return row
-    return {"site": site, "role": role, "value": None, "low": None, "high": None}
-
-
-def bound(rows: Sequence[Mapping[str, Any]], site: str = LOOK_UP) -> Mapping[str, Any]:
-    """The row at the value, or at the next key where that one restores instead.
-
-    Short convolutions bind a pair one token later, so the verdict looks at both.
-    """
-    value, following = at(rows, site, "value"), at(rows, site, "next_key")
-    restored = following["value"]
-    if restored is None or not restored > SUBSTANTIAL:
-        return value
-    known = value["value"] is not None and not math.isnan(value["value"])
-    return following if not known or restored > value["value"] else value
-
-
 def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
     """One run in words: what it is, how well it answers, and by which mechanism."""
-    rows = (summary.get("evidence") or {}).get("attributions", [])
-    best = bound(rows)
+    rows = _evidence_rows(summary)
+    site = look_up_site(evidence_sites([summary]))
+    best = bound(rows, site)
     note = " (next key)" if best["role"] == "next_key" else ""
     layer = summary.get("layer")
     return {
@@ -111,11 +87,27 @@ def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
         "accuracy": accuracy(summary),
         "best floor": percent(summary.get("floors", {}).get("best")),
         "@value": number(best["value"]) + note,
-        "@key": number(at(rows, LOOK_UP, "key")["value"]),
-        "@query": number(at(rows, LOOK_UP, "query")["value"]),
+        "@key": number(at(rows, site, "key")["value"]),
+        "@query": number(at(rows, site, "query")["value"]),
         "verdict": str(summary.get("verdict", MISSING)),
         "layer": MISSING if layer is None else str(layer),
     }
+
+
+def look_up_words(site: SitePath | None) -> tuple[str, str]:
+    """The layer of a `look_up_site` and the one before it in words, where they are known."""
+    if site is None:
+        return "a later layer", "an earlier layer"
+    return f"layer {site.layer}", f"layer {(site.layer or 1) - 1}"
+
+
+def evidence_sites(summaries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The sites that the verdicts of some runs rest on."""
+    return [row["site"] for summary in summaries for row in _evidence_rows(summary)]
+
+
+def _evidence_rows(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return (summary.get("evidence") or {}).get("attributions", [])
 
 
 def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -125,8 +117,9 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
         summaries: name of the run to what its ``summary.json`` holds.
     """
     rows = [run_row(name, summary) for name, summary in summaries.items()]
-    console = _console()
-    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", header_style="bold")
+    later, earlier = look_up_words(look_up_site(evidence_sites(summaries.values())))
+    console = output()
+    table = plain_table(gap=2)
     for column in run_row("", {}):
         words = column in ("run", "mixer", "verdict")
         table.add_column(column, justify="left" if words else "right", overflow="fold")
@@ -134,8 +127,8 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
         table.add_row(*(Text(cell) for cell in row.values()))
     console.print(table)
     console.print(
-        "@value, @key, @query: attribution at the input of layer 1 under key corruption. "
-        "@value high: induction; @query high: direct retrieval in layer 0; "
+        f"@value, @key, @query: attribution at the input of {later} under key corruption. "
+        f"@value high: induction; @query high: direct retrieval in {earlier}; "
         "@key high: delayed to a later layer.",
         style="dim",
     )
@@ -164,7 +157,7 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
             residual stream or without key corruption is shown as far as it goes.
         verdict: None if the task lacks what a verdict needs.
     """
-    console = _console()
+    console = output()
     table = newest(table)
     corruption = _prefer(CORRUPTION, table["corruption"])
     direction = _prefer("restore", table["direction"])
@@ -201,7 +194,7 @@ def show_evidence(verdict: Verdict) -> None:
     printed.add_column("reading")
     for row in rows:
         printed.add_row(*(Text(row[name]) for name in ("site", "role", *numbers, "reading")))
-    console = _console()
+    console = output()
     console.print(printed)
     if "distractor" in verdict.evidence:
         console.print(Text(distractor(verdict.evidence)), soft_wrap=True)
@@ -217,7 +210,7 @@ def show_pool(verdict: Verdict, learned: Mapping[str, bool]) -> None:
         verdict: on those that have learned.
         learned: by the name of each run whether it has.
     """
-    console = _console()
+    console = output()
     console.print(f"{sum(learned.values())} of {len(learned)} runs have learned the task")
     for name, ok in learned.items():
         console.print(Text(f"  {name}: {'pooled' if ok else 'not learned, left out'}"))
@@ -240,10 +233,15 @@ def probabilities(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {share:.1%}" for name, share in order if share > 0)
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str], prefix: str = "") -> Table:
-    printed = Table(
-        box=None, padding=(0, 1, 0, 0), header_style="bold", title=title, title_justify="left"
+def plain_table(gap: int, title: str | Text | None = None) -> Table:
+    """A table without lines, its columns so many blanks apart."""
+    return Table(
+        box=None, padding=(0, gap, 0, 0), header_style="bold", title=title, title_justify="left"
     )
+
+
+def _table(title: str, words: Sequence[str], numbers: Sequence[str], prefix: str = "") -> Table:
+    printed = plain_table(gap=1, title=title)
     for name in words:
         printed.add_column(name, overflow="fold")
     for name in numbers:
@@ -268,7 +266,7 @@ def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
     Args:
         found: name of the table to its rows.
     """
-    console = _console()
+    console = output()
     for name, table in found.items():
         console.print(Text(f"{name}: {len(table):,} values", style="bold"))
         measured = table.assign(value=pd.to_numeric(table["value"])).dropna(subset="value")
@@ -287,20 +285,10 @@ def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
             "interval": interval(row),
             "untrained": number(row.get("untrained")),
             "placebo": number(row.get("placebo")),
-            "reading": _reading(row),
+            "reading": row.get("reading") or reading(row["low"], row["high"]),
         }
         for row in evidence.get("attributions", [])
     ]
-
-
-def _reading(row: Mapping[str, Any]) -> str:
-    if row["low"] is None:
-        return "cannot be told"
-    if row["low"] > RESTORED:
-        return "restores"
-    if row["low"] > SUBSTANTIAL:
-        return "substantial"
-    return "negligible" if row["high"] < SUBSTANTIAL else "unclear"
 
 
 def _place(row: Mapping[str, Any]) -> str:
@@ -314,8 +302,9 @@ def _prefer(wanted: str, present: pd.Series) -> str:
     return wanted if wanted in names or not names else names[0]
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
+def output(**options: Any) -> Console:
+    """Where tables are printed: standard output, with room for them where that is a file."""
+    console = Console(highlight=False, **options)
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
     return console

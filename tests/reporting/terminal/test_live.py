@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.reporting.terminal import live
+from mecheval_jax.reporting.terminal import live, progress
 from mecheval_jax.reporting.terminal.live import (
     SweepView,
     advice,
@@ -253,7 +253,8 @@ def test_plain_lines(monkeypatch):
 def test_a_terminal_has_a_table(monkeypatch):
     """Catches a view that shows nothing where it is looked at."""
     console = Console(file=io.StringIO(), width=120, height=40, force_terminal=True)
-    monkeypatch.setattr(live, "CONSOLE", console)
+    for module in (live, progress):
+        monkeypatch.setattr(module, "CONSOLE", console)
     with SweepView("sweep") as view:
         for name in ("g0", "g1"):
             view.update(name, name, status(step=7, training=3, best_accuracy=0.25, rate=9.5))

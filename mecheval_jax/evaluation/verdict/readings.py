@@ -1,0 +1,58 @@
+"""What single attributions say, as tables and figures show it beside a verdict.
+
+Rows are those of ``interchange.csv`` or of a verdict's evidence: dicts with ``site``, ``role``,
+``value``, ``low`` and ``high``.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mecheval_jax.evaluation.verdict.rule import RESTORED, SUBSTANTIAL
+from mecheval_jax.site_path import SitePath
+
+
+def reading(low: float | None, high: float | None) -> str:
+    """An interval in the words of the rule."""
+    if low is None or high is None:
+        return "cannot be told"
+    if low > RESTORED:
+        return "restores"
+    if low > SUBSTANTIAL:
+        return "substantial"
+    return "negligible" if high < SUBSTANTIAL else "unclear"
+
+
+def look_up_site(sites: Iterable[str]) -> SitePath | None:
+    """Of some sites the one that tells the mechanisms apart; None if it is not among them.
+
+    It is the first input of a layer that another layer has written: a pair that was bound in the
+    context is there, at the value, before anything looks it up.
+    """
+    later = [site for site in map(SitePath.parse, dict.fromkeys(sites)) if site.layer]
+    inputs = [site for site in later if site.component == "block_input"]
+    return min(inputs, key=lambda site: site.layer, default=None)
+
+
+def at(
+    rows: Iterable[Mapping[str, Any]], site: SitePath | str | None, role: str
+) -> Mapping[str, Any]:
+    """The row of a site and role; an empty one where it was not measured."""
+    path = None if site is None else str(site)
+    for row in rows:
+        if row["site"] == path and row["role"] == role:
+            return row
+    return {"site": path, "role": role, "value": None, "low": None, "high": None}
+
+
+def bound(rows: Sequence[Mapping[str, Any]], site: SitePath | None) -> Mapping[str, Any]:
+    """The row at the value, or at the next key where that one restores instead.
+
+    Short convolutions bind a pair one token later, so the verdict looks at both.
+    """
+    value, following = at(rows, site, "value"), at(rows, site, "next_key")
+    restored = following["value"]
+    if restored is None or not restored > SUBSTANTIAL:
+        return value
+    known = value["value"] is not None and not math.isnan(value["value"])
+    return following if not known or restored > value["value"] else value
