@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mecheval_jax.reporting.terminal import inspection
+from mecheval_jax.reporting.terminal import inspection, tables
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
@@ -119,7 +119,7 @@ def test_show(mine, capsys):
 def test_colours_on_a_terminal(mine, monkeypatch, capsys):
     """Catches colours that are asked for and never printed."""
     monkeypatch.setattr(
-        inspection, "Console", lambda **kwargs: Console(force_terminal=True, width=200, **kwargs)
+        tables, "Console", lambda **kwargs: Console(force_terminal=True, width=200, **kwargs)
     )
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
