@@ -1,8 +1,10 @@
 """A run from end to end: train it, load it, intervene on it, report it."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,17 +21,21 @@ from mecheval_jax.evaluation.verdict.measurement import find
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
 from mecheval_jax.experiment import Experiment, differences
 from mecheval_jax.partitioning import multihost
-from mecheval_jax.partitioning.mesh import check_batch, make_mesh
+from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.reporting.terminal.progress import Progress
 from mecheval_jax.store.metrics import Writer, open_writers
 from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.results import Record, record_answers
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.trackers import check_trackers
+from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.loop import Diverged, fit, restore_or_create
+from mecheval_jax.training.divergence import Diverged, Policy
+from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
-from mecheval_jax.training.state import abstract_state
+from mecheval_jax.training.programs import RunPrograms
+from mecheval_jax.training.state import NEVER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,27 +55,37 @@ class Run:
     step: int
 
 
-class _Hooks:
-    """Training hooks that write to the run folder and show progress."""
+class RunCallbacks:
+    """Callbacks that write to the run folder and show progress."""
 
-    def __init__(self, writer: Writer, progress: Progress):
-        self._writer, self._progress = writer, progress
+    def __init__(self, writer: Writer, progress: Progress, target: float | None, step: int):
+        self._writer, self._progress, self._target = writer, progress, target
+        self._step, self._clock = step, time.monotonic()
+        self._note = ""
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
-        self._writer.write(values)
+        """Write a row of metrics; that of a stretch of steps has the time of one of them."""
+        row = {name: value for name, value in values.items() if name != "member"}
+        if row["split"] == "train":
+            now, step = time.monotonic(), int(row["step"])
+            row["seconds_per_step"] = (now - self._clock) / (step - self._step)
+            self._step, self._clock = step, now
+            self._note = f"loss {row['loss']:.3f}"
+        else:
+            self._note += f", dev accuracy {row['accuracy']:.1%}"
+        self._writer.write(row)
 
-    def advance(self, step: int, note: str) -> None:
-        self._progress.advance(step, note)
+    def advance(self, standing: Standing) -> None:
+        """Show how far it is."""
+        if standing.taken:
+            self._progress.advance(standing.step, self._note)
+        (at,) = standing.stopped_at
+        if at != NEVER:
+            self.say(f"the target of {self._target:.1%} on dev documents is reached at step {at}")
 
     def say(self, message: str) -> None:
+        """Print it."""
         say(message)
-
-
-class _Say(_Hooks):
-    """Hooks where nothing is trained: messages only."""
-
-    def __init__(self):
-        pass
 
 
 def train(
@@ -96,7 +112,8 @@ def train(
     """
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
-    check_batch(experiment.training.batch_size, mesh, experiment.training.gradient_accumulation)
+    runs = (experiment.training,)
+    programs = RunPrograms(Ensemble(experiment.model, experiment.task, runs), mesh)
     with multihost.raise_on_host_loss(), Preemption() as preemption:
         multihost.assert_equal_across_hosts(
             config=json.dumps(experiment.as_dict(), sort_keys=True),
@@ -104,43 +121,43 @@ def train(
             mesh=str(mesh.shape),
             versions=json.dumps(versions()),
         )
-        return _train(experiment, RunFolder(workdir), mesh, preemption, writers)
+        folder = RunFolder(workdir)
+        folder.open(experiment)
+        checkpoints = Checkpoints(folder.checkpoints, experiment.training.keep_checkpoints or None)
+        with contextlib.closing(checkpoints):
+            done = folder.finished_at()
+            if done is not None and done in checkpoints.steps():
+                say(f"{folder.path}: this run is finished, nothing to train")
+                return folder
+            saved = _train(experiment, folder, programs, checkpoints, preemption, writers)
+        params, step = multihost.fetch((saved["params"], saved["step"]))
+        _summarize(experiment, folder, params, int(step))
+    return folder
 
 
 def _train(
     experiment: Experiment,
     folder: RunFolder,
-    mesh: Mesh,
+    programs: RunPrograms,
+    checkpoints: Checkpoints,
     preemption: Preemption,
     writers: Sequence[str],
-) -> RunFolder:
-    folder.open(experiment)
-    model, task, training = experiment.model, experiment.task, experiment.training
-    checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints or None)
-    done = folder.finished_at()
-    if done is not None and done in checkpoints.steps():
-        checkpoints.close()
-        say(f"{folder.path}: this run is finished, nothing to train")
-        return folder
-    try:
-        state = restore_or_create(model, training, mesh, checkpoints, _Say())
-        step = int(state.step)
-        folder.forget_after(step)
-        title = f"training {model.mixer} {folder.name}"
-        with (
-            open_writers(writers, folder.path) as writer,
-            Progress(title, training.steps, step) as progress,
-        ):
-            hooks = _Hooks(writer, progress)
-            state = fit(state, model, task, training, mesh, checkpoints, hooks, preemption)
-    except Diverged as error:
-        folder.update_summary(finished=False, diverged_at=error.step)
-        raise
-    finally:
-        checkpoints.close()
-    params, step = multihost.fetch((state.params, state.step))
-    _summarize(experiment, folder, params, int(step))
-    return folder
+) -> dict[str, PyTree]:
+    """Train to the end; what the last checkpoint holds."""
+    state, step = restore_or_create(programs, checkpoints, say)
+    folder.forget_after(step)
+    title = f"training {experiment.model.mixer} {folder.name}"
+    with (
+        open_writers(writers, folder.path) as writer,
+        Progress(title, experiment.training.steps, step) as progress,
+    ):
+        callbacks = RunCallbacks(writer, progress, experiment.training.target_accuracy, step)
+        try:
+            state = fit(state, programs, checkpoints, callbacks, Policy.RAISE, preemption)
+        except Diverged as error:
+            folder.update_summary(finished=False, diverged_at=error.step)
+            raise
+    return programs.saved(state)
 
 
 def _summarize(experiment: Experiment, folder: RunFolder, params: PyTree, step: int) -> None:
@@ -169,20 +186,21 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
     experiment = folder.experiment()
     checkpoints = _checkpoints(folder)
     mesh = make_mesh(jax.local_devices()[:1])
-    abstract = abstract_state(experiment.model, experiment.training, mesh)
-    wanted = {"step": abstract.step, "params": abstract.params}
+    ensemble = Ensemble(experiment.model, experiment.task, (experiment.training,))
+    saved_form = RunPrograms(ensemble, mesh).saved_form
+    wanted = {name: saved_form[name] for name in ("step", "params")}
     member = folder.read_member()
-    if member is not None:  # the group's arrays have an axis of members before all others
+    if member is not None:  # the arrays of a sweep have an axis of members before all others
 
-        def of_group(leaf):
+        def of_members(leaf):
             return np.broadcast_to(np.zeros((), leaf.dtype), (member.of, *leaf.shape))
 
-        wanted = jax.tree.map(of_group, wanted)
+        wanted = jax.tree.map(of_members, wanted)
     try:
         if step is not None:
             saved = checkpoints.read(step, wanted)
         else:
-            saved = checkpoints.restore(wanted, _Say(), set_aside=False)
+            saved = checkpoints.restore(wanted, say, set_aside=False)
     finally:
         checkpoints.close()
     if saved is None:

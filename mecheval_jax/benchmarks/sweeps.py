@@ -18,9 +18,9 @@ from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.ensemble.group import Group
+from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.ensemble.mesh import member_mesh
-from mecheval_jax.training.ensemble.programs import Programs
+from mecheval_jax.training.ensemble.programs import MemberPrograms
 from mecheval_jax.training.ensemble.strategies import Strategy
 
 MEMBERS, STEPS = 16, 1000
@@ -93,7 +93,7 @@ def strategies() -> None:
         runs = tuple(
             dataclasses.replace(training, seed=seed, data_seed=seed) for seed in range(MEMBERS)
         )
-        programs = Programs(Group(model, task, runs), member_mesh())
+        programs = MemberPrograms(Ensemble(model, task, runs), member_mesh())
         kinds = (Strategy("vmap", MEMBERS), Strategy("vmap", 4), Strategy("scan"), Strategy("loop"))
         times = [programs.seconds_of(kind) / programs.measured_steps / MEMBERS for kind in kinds]
         alone = whole_step(model, task, training, 50)

@@ -14,6 +14,7 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import flatten_dict
 
 from mecheval_jax.array_types import PyTree, Scalar
@@ -25,8 +26,10 @@ from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.scoring import score, weighted_mean
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.state import create_state
-from mecheval_jax.training.step import compile_steps, loss_and_accuracy
+from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.programs import RunPrograms
+from mecheval_jax.training.step import loss_and_accuracy
 
 AT_QUERY = ("q_proj", "out_proj", "proj_q", "proj_o", "projection", "mlp")
 """Modules of the last layer that are computed at the queries alone."""
@@ -66,16 +69,15 @@ def training_steps(steps: int) -> None:
 
 def whole_step(model: ModelConfig, task: Task, training: TrainingConfig, steps: int) -> float:
     """Time of a training step on one device in seconds, the median of three runs of `steps`."""
-    mesh = make_mesh(jax.devices()[:1])
-    state = create_state(model, training, mesh)
-    with jax.set_mesh(mesh):
-        program = compile_steps(state, model, task, training, mesh)
-        times = []
-        for _ in range(4):
-            start = time.perf_counter()
-            state, metrics = program(state, steps)
-            jax.block_until_ready(metrics)
-            times.append((time.perf_counter() - start) / steps)
+    endless = dataclasses.replace(training, steps=2**30)
+    programs = RunPrograms(Ensemble(model, task, (endless,)), make_mesh(jax.devices()[:1]))
+    state, program = programs.create(), programs.steps(Policy.RAISE)
+    times = []
+    for i in range(4):
+        start = time.perf_counter()
+        state, metrics = program(state, np.int32(i * steps), np.int32((i + 1) * steps))
+        jax.block_until_ready(metrics)
+        times.append((time.perf_counter() - start) / steps)
     return statistics.median(times[1:])
 
 

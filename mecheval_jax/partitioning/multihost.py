@@ -163,7 +163,7 @@ def fetch(tree: PyTree) -> PyTree:
     return jax.device_get(jax.tree.map(whole, tree))
 
 
-def place(tree: PyTree, sharding: Sharding) -> PyTree:
+def shard(tree: PyTree, sharding: Sharding) -> PyTree:
     """Spread arrays, equal on every process, over all devices.
 
     Every process places the parts of its own devices.

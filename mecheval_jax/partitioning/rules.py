@@ -26,7 +26,7 @@ DATA_PARALLEL: tuple[Rule, ...] = ((".*", ()),)
 """Rules that replicate everything: documents are spread, parameters are not."""
 
 STATE: tuple[Rule, ...] = (
-    (r"^(step|key|hyperparameters/.*|moments/count)$", ()),
+    (r"^(step|key|hyperparameters/.*|opt_state/count|(diverged|stopped)_at)$", ()),
     (r"token_embedding/embedding$", (MODEL, FSDP)),
     (r"position_embedding/embedding$", (None, FSDP)),
     (r"output_head/kernel$", (FSDP, MODEL)),

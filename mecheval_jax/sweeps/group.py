@@ -3,29 +3,31 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import jax
-import numpy as np
 
 from mecheval_jax.command_line import cache_folder
 from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 from mecheval_jax.evaluation.accuracy import documents_of
 from mecheval_jax.evaluation.verdict.measurement import Inquiry
-from mecheval_jax.partitioning.multihost import fetch, is_multiprocess
+from mecheval_jax.partitioning.multihost import fetch
 from mecheval_jax.store.metrics import Writer, dev_rows, open_writers
 from mecheval_jax.store.results import MemberResult, record_group
 from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
+from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.ensemble.group import Group, stack
-from mecheval_jax.training.ensemble.loop import Standing, fit_group, restored, saved_part
-from mecheval_jax.training.ensemble.members import NEVER, Member, new_member
-from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, place
-from mecheval_jax.training.ensemble.programs import Programs, choose_strategy
+from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.ensemble.members import Ensemble, stack
+from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
+from mecheval_jax.training.ensemble.programs import MemberPrograms, choose_strategy
 from mecheval_jax.training.ensemble.strategies import AUTO, KINDS, Choices, Strategy
-from mecheval_jax.training.preemption import Preempted, Preemption
+from mecheval_jax.training.loop import fit, restore_or_create
+from mecheval_jax.training.preemption import Preemption
+from mecheval_jax.training.state import NEVER, TrainState, new_state
 
 Show = Callable[[str, str, GroupStatus], None]
 """Takes a group's name, its title and how it is doing."""
@@ -69,38 +71,54 @@ class Options:
             )
 
 
-class _Hooks:
-    """Writes what happens to the group's folder, and shows it."""
+class _Screen:
+    """Writes and shows how a group is doing."""
 
-    def __init__(self, plan: GroupPlan, folder: GroupFolder, status: GroupStatus, show: Show):
+    def __init__(self, plan: GroupPlan, folder: GroupFolder, show: Show):
         self._plan, self._folder, self._show = plan, folder, show
-        self.status = status
-        self.writer: Writer | None = None
+        self.status = folder.read_status()
 
-    def record(self, values: Mapping[str, float | int | str]) -> None:
-        if self.writer is not None:
-            self.writer.write({**values, "member": self._plan.members[int(values["member"])]})
-        if values["split"] == "dev":
-            best = self.status.best_accuracy or 0.0
-            self.status.best_accuracy = max(best, float(values["accuracy"]))
-
-    def advance(self, standing: Standing) -> None:
-        status = self.status
-        status.step, status.training = standing.step, standing.training
-        status.diverged = int((standing.diverged_at != NEVER).sum())
-        status.stopped = int((standing.stopped_at != NEVER).sum())
-        if standing.taken:  # not in a stretch in which nothing was left to do
-            status.rate = standing.taken / max(standing.seconds, 1e-9)
-        status.seconds += standing.seconds
-        self.tell()
-
-    def tell(self) -> None:
-        """Write and show the status."""
+    def tell(self, **changes: Any) -> None:
+        """Change fields of the status."""
+        self.status = dataclasses.replace(self.status, **changes)
         self._folder.write_status(self.status)
         self._show(self._folder.name, self._plan.title, self.status)
 
     def say(self, message: str) -> None:
+        """Print a message, with the group's name."""
         say(f"{self._folder.name}: {message}")
+
+
+class GroupCallbacks:
+    """Callbacks that write metrics to the group's folder, and tell how it is doing."""
+
+    def __init__(self, plan: GroupPlan, writer: Writer, screen: _Screen):
+        self._plan, self._writer, self._screen = plan, writer, screen
+
+    def record(self, values: Mapping[str, float | int | str]) -> None:
+        """Write a row of metrics, with the number that its member has in the sweep."""
+        self._writer.write({**values, "member": self._plan.members[int(values["member"])]})
+        if values["split"] == "dev":
+            status = self._screen.status
+            status.best_accuracy = max(status.best_accuracy or 0.0, float(values["accuracy"]))
+
+    def advance(self, standing: Standing) -> None:
+        """Write and show the status."""
+        before = self._screen.status
+        taken = standing.taken / max(standing.seconds, 1e-9)
+        self._screen.tell(
+            step=standing.step,
+            training=int(standing.learns.sum()),
+            diverged=int((standing.diverged_at != NEVER).sum()),
+            stopped=int((standing.stopped_at != NEVER).sum()),
+            # Not of a stretch in which nothing was left to do.
+            rate=taken if standing.taken else before.rate,
+            seconds=before.seconds + standing.seconds,
+        )
+
+    def say(self, message: str) -> None:
+        """Print a message."""
+        self._screen.say(message)
 
 
 def run_group(
@@ -109,94 +127,77 @@ def run_group(
     """Train a group to its end and evaluate its members, on from wherever it stands.
 
     Args:
-        plan: the group.
-        folder: its files.
-        options: how it is computed.
-        show: told of every stop.
-        preemption: asked at every stop whether to save and end there.
+        plan: The group.
+        folder: Its files.
+        options: How it is computed.
+        show: Told of every stop.
+        preemption: Asked at every stop whether to save and end there.
 
     Raises:
-        UserError: more members than the devices have memory for, or documents without what
+        UserError: More members than the devices have memory for, or documents without what
             interventions need.
         Interrupted: SIGTERM came; what was trained is saved.
     """
     if options.interventions != "none":
         plan.experiments[0].check_interventions()
-    status = folder.read_status()
-    status.state, status.error = "running", ""
-    status.attempts += 1
-    status.members = status.training = len(plan.members)
-    status.steps = plan.steps
-    hooks = _Hooks(plan, folder, status, show)
-    hooks.tell()
-    run = _GroupRun(plan, folder, options, hooks)
+    screen = _Screen(plan, folder, show)
+    counts = {"members": len(plan.members), "training": len(plan.members), "steps": plan.steps}
+    screen.tell(state="running", error="", attempts=screen.status.attempts + 1, **counts)
+    run = _GroupRun(plan, folder, options, screen)
     try:
-        members = run.train(preemption)
-        run.conclude(members)
+        with contextlib.closing(run.checkpoints):
+            run.conclude(run.train(preemption))
     except Interrupted:
-        status.state = "preempted"
-        hooks.tell()
+        screen.tell(state="preempted")
         raise
-    finally:
-        run.checkpoints.close()
-    status.state, status.measured = "finished", options.interventions
-    hooks.tell()
+    screen.tell(state="finished", measured=options.interventions)
 
 
 class _GroupRun:
     """A group at work."""
 
-    def __init__(self, plan: GroupPlan, folder: GroupFolder, options: Options, hooks: _Hooks):
+    def __init__(self, plan: GroupPlan, folder: GroupFolder, options: Options, screen: _Screen):
         first = plan.experiments[0]
-        self.plan, self.folder, self.options, self.hooks = plan, folder, options, hooks
-        self.group = Group(first.model, first.task, tuple(e.training for e in plan.experiments))
-        self.programs = Programs(self.group, member_mesh())
-        keep = self.group.training.keep_checkpoints or None
+        self.plan, self.folder, self.options, self.screen = plan, folder, options, screen
+        runs = tuple(experiment.training for experiment in plan.experiments)
+        self.ensemble = Ensemble(first.model, first.task, runs)
+        self.programs = MemberPrograms(self.ensemble, member_mesh())
+        keep = self.ensemble.training.keep_checkpoints or None
         self.checkpoints = Checkpoints(folder.checkpoints, keep, any_length=True)
 
-    def train(self, preemption: Preemption) -> Member:
+    def train(self, preemption: Preemption) -> TrainState:
         """Train all members to their ends.
 
         Raises:
             Interrupted: SIGTERM came; what was trained is saved.
         """
-        strategy = self._strategy()
+        self.programs.strategy = self._strategy()
         if preemption.requested():  # compiling and measuring may have taken minutes
             raise Stopped
-        members = self._restore_or_create()
-        left_at: list[int] = []
-
-        def save(step: int, members: Member) -> None:
-            saved = saved_part(members)
-            # Each process writes the members of its own devices. One on its own writes from the
-            # host, where the copy costs the devices no memory.
-            self.checkpoints.save(step, saved if is_multiprocess() else fetch(saved))
-
-        def leave_at(step: int) -> bool:
-            if preemption.requested():
-                left_at.append(step)
-            return bool(left_at)
-
-        with contextlib.ExitStack() as stack:
-            writers = open_writers(self.options.writers, self.folder.path, members=True)
-            self.hooks.writer = stack.enter_context(writers)
-            members = fit_group(self.programs, strategy, members, fetch, save, leave_at, self.hooks)
-        if left_at:
-            raise Preempted(left_at[0])
-        return members
+        state, step = restore_or_create(self.programs, self.checkpoints, self.screen.say)
+        self.folder.forget_after(step)
+        dev = [row["accuracy"] for row in dev_rows(self.folder.metrics)]
+        self.screen.tell(step=step, best_accuracy=max(dev, default=None))
+        programs, checkpoints = self.programs, self.checkpoints
+        with open_writers(self.options.writers, self.folder.path, members=True) as writer:
+            callbacks = GroupCallbacks(self.plan, writer, self.screen)
+            state = fit(state, programs, checkpoints, callbacks, Policy.FREEZE, preemption)
+        if preemption.requested():  # what is measured takes minutes, too
+            raise Stopped
+        return state
 
     def _strategy(self) -> Strategy:
         """The strategy that the group began with, or a new choice.
 
         Another would change its numbers by rounding, so that a resumed sweep were not the same.
         """
-        say = self.hooks.say
+        say = self.screen.say
         kept = self.folder.read_strategy()
         if kept is not None:
             self.programs.check(kept)  # there may be fewer devices than before
             say(f"members are computed by {kept}, as before")
             return kept
-        device, model = jax.devices()[0], self.group.model
+        device, model = jax.devices()[0], self.ensemble.model
         shape = shape_of(self.plan.experiments[0])
         key = (
             f"{shape.fingerprint()} {model.mixer} width {model.width}, "
@@ -211,34 +212,16 @@ class _GroupRun:
         # Each process has measured for itself: the first decides.
         return self.folder.keep_strategy(chosen)
 
-    def _restore_or_create(self) -> Member:
-        """The members of the newest checkpoint that can be read, or new ones."""
-        members = self.programs.create()
-        any_before = bool(self.checkpoints.steps())
-        saved = self.checkpoints.restore(saved_part(self.programs.abstract), self.hooks)
-        step = 0
-        if saved is None and any_before:
-            self.hooks.say("no checkpoint can be read: starting anew")
-        if saved is not None:
-            step = int(np.max(fetch(saved["step"])))
-            members = restored(members, saved)
-            self.hooks.say(f"resuming at step {step}")
-        self.folder.forget_after(step)
-        dev = [row["accuracy"] for row in dev_rows(self.folder.metrics)]
-        status = self.hooks.status
-        status.step, status.best_accuracy = step, max(dev, default=None)
-        return members
-
-    def conclude(self, members: Member) -> None:
+    def conclude(self, members: TrainState) -> None:
         """Answers, interventions and verdicts of all members, computed as one program."""
         experiments = self.plan.experiments
         verdict = self.options.interventions != "none"
-        self.hooks.say(
+        self.screen.say(
             f"{'answers, interventions and verdicts' if verdict else 'answers'} of "
             f"{len(experiments)} members on {experiments[0].evaluation.documents} documents each"
         )
         by_seed = {e.training.data_seed: e for e in experiments}
-        batches = self.group.batches(lambda seed: documents_of(by_seed[seed]))
+        batches = self.ensemble.batches(lambda seed: documents_of(by_seed[seed]))
         sites = SITES[self.options.interventions]
         asked = [
             Inquiry.of(experiment, batch, sites, verdict=verdict)
@@ -248,12 +231,12 @@ class _GroupRun:
 
         def one(member):
             state, sample = member
-            untrained = new_member(self.group.model, state.hyperparameters).state.params
+            untrained = new_state(self.ensemble.model, state.hyperparameters).params
             return inquiry.on_device(state.params, untrained, sample)
 
         program = jax.jit(on_members(one, self.programs.mesh, at_once=1))
-        raw = fetch(program((members.state, place(stack(samples), self.programs.mesh))))
-        ends = fetch((members.state.step, members.diverged_at, members.stopped_at))
+        raw = fetch(program((members, shard_members(stack(samples), self.programs.mesh))))
+        ends = fetch((members.step, members.diverged_at, members.stopped_at))
 
         def results() -> Iterator[MemberResult]:
             for i, (number, experiment) in enumerate(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,11 @@ import orbax.checkpoint as ocp
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.partitioning.multihost import all_can, on_main
-from mecheval_jax.training.callbacks import Hooks
+from mecheval_jax.partitioning.multihost import all_can, on_main, shard
+from mecheval_jax.training.state import NEVER
+
+LATER = {"diverged_at": NEVER, "stopped_at": NEVER}
+"""What a run's checkpoints of 0.4 and before do not hold, and what they would."""
 
 
 @jax.jit
@@ -32,6 +36,10 @@ def _check_shapes(wanted: PyTree, saved: PyTree) -> None:
         if path in known and known[path].shape[1:] != leaf.shape[1:]:
             name = "/".join(map(str, path))
             raise ValueError(f"{name} is saved as {known[path].shape}, and is here {leaf.shape}")
+
+
+def _full(wanted: jax.ShapeDtypeStruct, value: int) -> PyTree:
+    return shard(np.full(wanted.shape, value, wanted.dtype), wanted.sharding)
 
 
 class Checkpoints:
@@ -66,16 +74,18 @@ class Checkpoints:
             self._manager.save(step, args=ocp.args.PyTreeSave(_owned(tree)))
 
     def restore(
-        self, abstract: PyTree, hooks: Hooks | None = None, *, set_aside: bool = True
+        self,
+        abstract: PyTree,
+        say: Callable[[str], None] | None = None,
+        *,
+        set_aside: bool = True,
     ) -> PyTree | None:
         """The newest checkpoint that can be read, or None.
 
-        `hooks` is told of one that cannot.
-
         Args:
-            abstract: shapes, types and shardings of the tree.
-            hooks: who is told of a damaged checkpoint.
-            set_aside: rename a damaged checkpoint to ``damaged_STEP``, so that training can
+            abstract: Shapes, types and shardings of the tree.
+            say: Told of every checkpoint that cannot be read.
+            set_aside: Whether to rename such a one to ``damaged_STEP``, so that training can
                 save its step again; who only reads leaves the folder as it is.
         """
         for step in reversed(self.steps()):
@@ -87,14 +97,17 @@ class Checkpoints:
             if all_can(state is not None):
                 return state
             fate = f"kept as {self._set_aside(step)}" if set_aside else "passed over"
-            if hooks is not None:
-                hooks.say(f"the checkpoint of step {step} cannot be read ({reason}): it is {fate}")
+            if say is not None:
+                say(f"the checkpoint of step {step} cannot be read ({reason}): it is {fate}")
         return None
 
     def _read(self, step: int, abstract: PyTree) -> PyTree:
+        known = self._manager.item_metadata(step).tree
+        absent = {name: value for name, value in LATER.items() if name not in known}
+        asked, abstract = abstract, {n: of for n, of in abstract.items() if n not in absent}
         restore_args = ocp.checkpoint_utils.construct_restore_args(abstract)
         if self._any_length:
-            _check_shapes(abstract, self._manager.item_metadata(step).tree)
+            _check_shapes(abstract, known)
             restore_args = jax.tree.map(
                 lambda of_leaf: dataclasses.replace(of_leaf, strict=False), restore_args
             )
@@ -103,7 +116,8 @@ class Checkpoints:
             restore_args=restore_args,
             partial_restore=True,  # of what earlier versions saved beside it, nothing is needed
         )
-        return self._manager.restore(step, args=arguments)
+        saved = self._manager.restore(step, args=arguments)
+        return {**saved, **{n: _full(asked[n], absent[n]) for n in asked.keys() & absent.keys()}}
 
     def read(self, step: int, abstract: PyTree) -> PyTree:
         """The checkpoint of one step.

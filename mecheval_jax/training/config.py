@@ -92,3 +92,24 @@ class TrainingConfig:
         for name in ("seed", "data_seed"):
             if not 0 <= getattr(self, name) < 2**32:
                 raise UserError(f"training.{name} is {getattr(self, name)}: 0 to 4294967295")
+
+    # When the host looks in: functions of the step, for a resumed run to do the same.
+
+    @property
+    def _intervals(self) -> tuple[int, ...]:
+        return self.steps_per_dispatch, self.evaluate_every, self.checkpoint_every
+
+    def next_stop(self, step: int) -> int:
+        """The step at which the host next looks in.
+
+        The next multiple of each interval: a resumed run stops where an undisturbed one does.
+        """
+        return min(self.steps, *((step // every + 1) * every for every in self._intervals))
+
+    def is_stop(self, step: int) -> bool:
+        """Whether the host looks in at a step."""
+        return step == self.steps or any(step % every == 0 for every in self._intervals)
+
+    def is_evaluation(self, step: int) -> bool:
+        """Whether dev documents are answered at a step."""
+        return step == self.steps or step % self.evaluate_every == 0

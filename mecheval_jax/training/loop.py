@@ -1,200 +1,101 @@
-"""The training loop: from a state to the last step, resumable at any moment."""
+"""The training loop: from a state to the last step, resumable at any moment.
 
-import time
+It trains an ensemble, which may be one run. How its members lie on the devices is known to
+`training.programs` alone.
+"""
+
+from collections.abc import Callable
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from mecheval_jax.errors import UserError
-from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.partitioning.mesh import (
-    check_batch,
-    document_shards,
-    documents_sharding,
-    replicated,
-)
-from mecheval_jax.partitioning.multihost import place
-from mecheval_jax.partitioning.padding import resized
-from mecheval_jax.tasks.base import Task
-from mecheval_jax.training.callbacks import Hooks
+from mecheval_jax.partitioning.multihost import fetch
+from mecheval_jax.training.callbacks import Callbacks
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.data import evaluation_batch
-from mecheval_jax.training.intervals import is_evaluation, next_stop
+from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.ledger import Dispatched, Ledger
 from mecheval_jax.training.preemption import Preempted, Preemption
-from mecheval_jax.training.state import (
-    TrainState,
-    abstract_state,
-    create_state,
-    restored_state,
-    saved_part,
-)
-from mecheval_jax.training.step import compile_steps, is_finite, loss_and_accuracy
-
-
-class Diverged(UserError):
-    """The loss, or the state that training would go on from, is no longer finite.
-
-    Attributes:
-        step: index of the step that gave it.
-    """
-
-    def __init__(self, step: int, what: str, learning_rate: float, last_good: int | None):
-        kept = f"the checkpoint of step {last_good} is kept" if last_good else "no checkpoint yet"
-        super().__init__(
-            f"training diverged: {what} at step {step} with learning rate "
-            f"{learning_rate:g} ({kept}): take a lower learning rate"
-        )
-        self.step = step
-
+from mecheval_jax.training.programs import Programs
+from mecheval_jax.training.state import TrainState, flags_of
+from mecheval_jax.training.step import is_finite
 
 _is_finite = jax.jit(is_finite)
 
 
 def restore_or_create(
-    model: ModelConfig,
-    training: TrainingConfig,
-    mesh: Mesh,
-    checkpoints: Checkpoints,
-    hooks: Hooks,
-) -> TrainState:
-    """The state of the newest checkpoint that can be read, or a new one."""
+    programs: Programs, checkpoints: Checkpoints, say: Callable[[str], None]
+) -> tuple[TrainState, int]:
+    """The state of the newest checkpoint that can be read, or a new one; and its step."""
     any_before = bool(checkpoints.steps())
-    abstract = abstract_state(model, training, mesh)
-    saved = checkpoints.restore(saved_part(abstract), hooks)
-    if saved is not None:
-        hooks.say(f"resuming at step {int(saved['step'])}")
-        state = restored_state(saved, training, abstract)
-        return resized(state, abstract_state(model, training, mesh, padded=True))
-    if any_before:
-        hooks.say("no checkpoint can be read: starting anew")
-    return create_state(model, training, mesh)
-
-
-class _Dispatched:
-    """A stretch of steps under way on the device; its metrics are fetched later."""
-
-    def __init__(self, first: int, count: int, metrics, development):
-        self.first, self.count = first, count
-        self.metrics, self.development = metrics, development
-
-    def fetch(self) -> tuple[np.ndarray, np.ndarray]:
-        loss, accuracy = jax.device_get((self.metrics["loss"], self.metrics["accuracy"]))
-        return loss[: self.count], accuracy[: self.count]
+    saved = checkpoints.restore(programs.saved_form, say)
+    if saved is None:
+        if any_before:
+            say("no checkpoint can be read: starting anew")
+        return programs.create(), 0
+    state = programs.restored(saved)
+    step = int(np.max(fetch(state.step)))
+    say(f"resuming at step {step}")
+    return state, step
 
 
 def fit(
     state: TrainState,
-    model: ModelConfig,
-    task: Task,
-    training: TrainingConfig,
-    mesh: Mesh,
+    programs: Programs,
     checkpoints: Checkpoints,
-    hooks: Hooks,
+    callbacks: Callbacks,
+    policy: Policy,
     preemption: Preemption | None = None,
 ) -> TrainState:
-    """Train to the last step, or to the evaluation at which the target accuracy is reached.
+    """Train until no member has steps left: the last is taken, the target reached, or it diverged.
 
-    The state that comes back has tables of the vocabulary alone.
-
-    Metrics of a stretch are fetched after the next one is dispatched, so that the device
-    does not wait for the host.
+    Metrics of a stretch are fetched after the next one is dispatched, so that the devices do not
+    wait for the host.
 
     Args:
-        state: where to begin.
-        model: which is trained.
-        task: where the documents come from.
-        training: the regime.
-        mesh: the devices, of all processes.
-        checkpoints: where states are saved.
-        hooks: who is told of metrics and progress.
-        preemption: asked at every stop whether to save and end there; never if None.
+        state: State of all members, new or restored.
+        programs: The ensemble on its devices.
+        checkpoints: Where states are saved: at every interval, at the end and before leaving.
+        callbacks: Who is told of metrics and progress.
+        policy: What happens where a member diverges.
+        preemption: Asked at every stop whether to save and end there; never if None.
 
     Raises:
-        Diverged: the loss is not finite; what was written up to there stands.
+        Diverged: A member did, under `Policy.RAISE`; what was written up to there stands.
         Preempted: `preemption` asked for it; the state is saved.
-        UserError: a batch that does not divide over the devices.
     """
-    check_batch(training.batch_size, mesh, training.gradient_accumulation)
-    kept = abstract_state(model, training, mesh)  # without spare rows of tables
-    documents = training.evaluation_documents
-    # Spread over the devices where that comes out even, whole on each where not.
-    even = documents % document_shards(mesh) == 0
-    spread = documents_sharding(mesh) if even else replicated(mesh)
-    development = evaluation_batch(task, training.data_seed, documents, "dev")
-    development = place(development, spread)
-    with jax.set_mesh(mesh):
-        evaluate = jax.jit(
-            lambda params, batch: loss_and_accuracy(model, params, task, batch),
-            out_shardings=replicated(mesh),
-        )
-        run = compile_steps(state, model, task, training, mesh)
+    ensemble, training = programs.ensemble, programs.ensemble.training
+    run, evaluate = programs.steps(policy), programs.evaluate()
+    step = int(np.max(fetch(state.step)))
+    if step and training.target_accuracy is not None and ensemble.is_evaluated_at(step):
+        # It may have been over when it was broken off; checkpoints of 0.4 do not say so.
+        state, _ = evaluate(state)
+    ledger = Ledger(ensemble, flags_of(state), callbacks, policy, checkpoints)
+    pending: Dispatched | None = None
+    while ledger.learns:
+        stop = ensemble.next_stop(step)
+        state, metrics = run(state, np.int32(step), np.int32(stop))
+        scores = None
+        if ensemble.is_evaluated_at(stop):
+            state, scores = evaluate(state)
+        ledger.settle(pending)
+        pending, step = Dispatched(stop, flags_of(state), metrics, scores), stop
 
-        pending: _Dispatched | None = None
-        step = int(state.step)
-        clock = time.monotonic()
+        # Whether this was the last stretch: where it may have reached the target, the host waits.
+        if scores is not None and training.target_accuracy is not None:
+            ledger.settle(pending)
+            pending = None
+        over = step >= training.steps or not ledger.learns
+        # Not where a shorter run ends: rows of the others would be cut there.
+        asked = preemption is not None and training.is_stop(step) and preemption.requested()
 
-        def diverged(step: int, what: str) -> Diverged:
-            last_good = max(checkpoints.steps(), default=None)
-            return Diverged(step, what, training.learning_rate, last_good)
-
-        def settle(dispatched: _Dispatched | None) -> None:
-            nonlocal clock
-            if dispatched is None:
-                return
-            loss, accuracy = dispatched.fetch()
-            end = dispatched.first + dispatched.count
-            bad = np.flatnonzero(~np.isfinite(loss))
-            if len(bad):
-                raise diverged(dispatched.first + int(bad[0]), f"the loss is {loss[bad[0]]}")
-            now = time.monotonic()
-            seconds, clock = (now - clock) / dispatched.count, now
-            row = {"loss": float(loss.mean()), "accuracy": float(accuracy.mean())}
-            hooks.record({"step": end, "split": "train", **row, "seconds_per_step": seconds})
-            note = f"loss {row['loss']:.3f}"
-            if dispatched.development is not None:
-                dev_loss, dev_accuracy = map(float, jax.device_get(dispatched.development))
-                if not np.isfinite(dev_loss):
-                    raise diverged(end - 1, f"the loss on dev documents is {dev_loss}")
-                hooks.record(
-                    {"step": end, "split": "dev", "loss": dev_loss, "accuracy": dev_accuracy}
-                )
-                note += f", dev accuracy {dev_accuracy:.1%}"
-            hooks.advance(end, note)
-
-        def reached(at: int, scores) -> bool:
-            """Whether training is over at an evaluation, by its accuracy (on the device)."""
-            target = training.target_accuracy
-            if target is None or scores is None:
-                return False
-            met = bool(scores[1] >= np.float32(target))
-            if met:
-                hooks.say(f"the target of {target:.1%} on dev documents is reached at step {at}")
-            return met
-
-        # A run that was broken off after its last checkpoint may be over already.
-        resumed = step > 0 and training.target_accuracy and is_evaluation(step, training)
-        over = reached(step, evaluate(state.params, development) if resumed else None)
-        while step < training.steps and not over:
-            stop = next_stop(step, training)
-            state, metrics = run(state, stop - step)
-            scores = None
-            if is_evaluation(stop, training):
-                scores = evaluate(state.params, development)
-            settle(pending)
-            pending = _Dispatched(step, stop - step, metrics, scores)
-            step = stop
-            over = reached(step, scores) or step == training.steps
-            preempted = preemption is not None and preemption.requested() and not over
-            if step % training.checkpoint_every == 0 or over or preempted:
-                settle(pending)
-                pending = None
-                # No state that diverged is ever saved. The loss of a step tells only of the
-                # parameters before it.
-                if not _is_finite((state.params, state.moments)):
-                    raise diverged(step - 1, "the parameters are not finite after the update")
-                checkpoints.save(step, saved_part(resized(state, kept)))
-            if preempted:
-                raise Preempted(step)
-    return resized(state, kept)
+        if over or asked or step % training.checkpoint_every == 0:
+            ledger.settle(pending)
+            pending = None
+            # No state that diverged is ever saved. The loss of a step tells only of the
+            # parameters before it.
+            if policy is Policy.RAISE and not _is_finite((state.params, state.opt_state)):
+                raise ledger.diverged(step - 1, "the parameters are not finite after the update")
+            checkpoints.save(step, programs.saved(state))
+        if asked and not over:
+            raise Preempted(step)
+    return state

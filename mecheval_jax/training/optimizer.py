@@ -44,7 +44,7 @@ class Hyperparameters:
     data_seed: UInt32[Array, ""]
 
 
-def new_moments(params: PyTree) -> optax.OptState:
+def new_opt_state(params: PyTree) -> optax.OptState:
     """Adam's running means before the first step: zeros, whatever the betas."""
     return optax.scale_by_adam().init(params)
 
@@ -67,17 +67,17 @@ def schedule(
 
 def update(
     gradients: PyTree,
-    moments: optax.OptState,
+    opt_state: optax.OptState,
     params: PyTree,
     hyperparameters: Hyperparameters,
     factor: Float[Array, ""],
 ) -> tuple[PyTree, optax.OptState]:
-    """New parameters and moments after one step, at `factor` times the learning rate."""
+    """New parameters and running means after one step, at `factor` times the learning rate."""
     adam = optax.scale_by_adam(hyperparameters.beta1, hyperparameters.beta2, EPSILON)
-    directions, moments = adam.update(gradients, moments, params)
+    directions, opt_state = adam.update(gradients, opt_state, params)
     rate = hyperparameters.learning_rate * factor
 
     def descend(param, direction):
         return param - rate * (direction + hyperparameters.weight_decay * param)
 
-    return jax.tree.map(descend, params, directions), moments
+    return jax.tree.map(descend, params, directions), opt_state

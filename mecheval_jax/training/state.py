@@ -1,4 +1,9 @@
-"""The whole state of a run, and its birth on the devices where it lives."""
+"""The whole state of training: of one run, or of all members of an ensemble along a leading axis.
+
+Members differ in `HYPERPARAMETERS` alone. One that is done, has reached its target or has diverged
+stays as it is from then on, whatever the others do: its steps are a loop that ends, and under
+`jax.vmap` a loop that has ended keeps its values.
+"""
 
 import typing
 
@@ -7,15 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
 
-from mecheval_jax.array_types import Array, Int, Key, PyTree
-from mecheval_jax.mesh_axes import AnyMesh
+from mecheval_jax.array_types import Array, Bool, Int, Key, PyTree, Shaped
 from mecheval_jax.models.language_model import ModelConfig, initialize
-from mecheval_jax.partitioning.padding import padded_rows, resize_tables
-from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.optimizer import Hyperparameters, new_moments
+from mecheval_jax.training.optimizer import Hyperparameters, new_opt_state
+
+NEVER = -1
+"""The step of what has not happened."""
 
 
 @typing.no_type_check  # as a tree it also holds shapes and shardings
@@ -24,18 +28,28 @@ class TrainState:
     """All that a step reads and writes.
 
     Attributes:
-        step: steps taken; it is also the state of the data.
-        params: parameters of the model.
-        moments: Adam's running means.
-        hyperparameters: what runs of one shape differ in, as data.
-        key: of the documents; folded with the step.
+        step: Steps taken; it is also the state of the data.
+        params: Parameters of the model.
+        opt_state: Adam's running means.
+        hyperparameters: What runs of one shape differ in, as data.
+        key: Key of the documents; folded with the step.
+        diverged_at: Step whose loss, or whose update, was not finite; `NEVER` so far.
+        stopped_at: Step at which the target accuracy was reached; `NEVER` so far.
     """
 
     step: Int[Array, ""]
     params: PyTree
-    moments: optax.OptState
+    opt_state: optax.OptState
     hyperparameters: Hyperparameters
     key: Key
+    diverged_at: Int[Array, ""]
+    stopped_at: Int[Array, ""]
+
+    @property
+    def learns(self) -> Bool[Array, ""]:
+        """Whether there are steps left to take."""
+        unfinished = self.step < self.hyperparameters.steps
+        return unfinished & (self.diverged_at == NEVER) & (self.stopped_at == NEVER)
 
 
 HYPERPARAMETERS = {
@@ -57,79 +71,55 @@ def hyperparameters_of(training: TrainingConfig) -> Hyperparameters:
     )
 
 
-def new_state(
-    model: ModelConfig, hyperparameters: Hyperparameters, rows: int | None = None
-) -> TrainState:
-    """The state before the first step, with tables of so many rows if given. Traceable."""
+def document_key(hyperparameters: Hyperparameters) -> Key:
+    """The key of a run's documents. Traceable."""
+    return jax.random.key(hyperparameters.data_seed)
+
+
+def new_state(model: ModelConfig, hyperparameters: Hyperparameters) -> TrainState:
+    """The state before the first step. Traceable."""
     params = initialize(model, jax.random.key(hyperparameters.seed))
-    params = params if rows is None else resize_tables(params, rows)
+    never = jnp.full((), NEVER, jnp.int32)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        moments=new_moments(params),
+        opt_state=new_opt_state(params),
         hyperparameters=jax.tree.map(jnp.asarray, hyperparameters),
-        key=jax.random.key(hyperparameters.data_seed),
+        key=document_key(hyperparameters),
+        diverged_at=never,
+        stopped_at=never,
     )
 
 
-SAVED = ("step", "params", "moments")
-"""What a checkpoint holds of a state; all else follows from the config."""
+SAVED = {
+    "step": "step",
+    "params": "params",
+    "opt_state": "moments",
+    "diverged_at": "diverged_at",
+    "stopped_at": "stopped_at",
+}
+"""Fields that a checkpoint holds, and their names there; all else follows from the config."""
 
 
 def saved_part(state: TrainState) -> dict[str, PyTree]:
     """What a checkpoint holds of a state, or of an abstract one."""
-    return {name: getattr(state, name) for name in SAVED}
+    return {name: getattr(state, field) for field, name in SAVED.items()}
 
 
 def restored_state(
-    saved: dict[str, PyTree], training: TrainingConfig, abstract: TrainState
+    saved: dict[str, PyTree], hyperparameters: Hyperparameters, key: Shaped[Key, "..."]
 ) -> TrainState:
     """The state whose `saved_part` a checkpoint held."""
-
-    def given():
-        key = jax.random.key(training.data_seed)
-        return jax.tree.map(jnp.asarray, hyperparameters_of(training)), key
-
-    where = jax.tree.map(lambda leaf: leaf.sharding, (abstract.hyperparameters, abstract.key))
-    hyperparameters, key = jax.jit(given, out_shardings=where)()
-    return TrainState(**saved, hyperparameters=hyperparameters, key=key)
+    fields = {field: saved[name] for field, name in SAVED.items()}
+    return TrainState(**fields, hyperparameters=hyperparameters, key=key)
 
 
-def abstract_state(
-    model: ModelConfig,
-    training: TrainingConfig,
-    mesh: AnyMesh,
-    rules: tuple[Rule, ...] | None = None,
-    *,
-    padded: bool = False,
-) -> TrainState:
-    """Shapes, types and shardings of the state, nothing allocated.
-
-    Args:
-        model: shape of the model.
-        training: regime.
-        mesh: the devices that hold it.
-        rules: where on them; `rules_of` the model if None.
-        padded: whether the tables of the vocabulary are filled up, as in training.
-    """
-    rules = rules_of(model, mesh) if rules is None else rules
-    rows = padded_rows(model.vocabulary_size, mesh) if padded else None
-    shapes = jax.eval_shape(lambda: new_state(model, hyperparameters_of(training), rows))
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        shapes,
-        shardings(shapes, mesh, rules),
-    )
+@jax.jit
+def _copied(flags: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.copy(jnp.atleast_1d(leaf)), flags)
 
 
-def create_state(
-    model: ModelConfig,
-    training: TrainingConfig,
-    mesh: Mesh,
-    rules: tuple[Rule, ...] | None = None,
-) -> TrainState:
-    """A new state with padded tables, each parameter drawn on the devices that will hold it."""
-    abstract = abstract_state(model, training, mesh, rules, padded=True)
-    where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-    create = jax.jit(new_state, static_argnums=(0, 2), out_shardings=where)
-    return create(model, hyperparameters_of(training), padded_rows(model.vocabulary_size, mesh))
+def flags_of(state: TrainState) -> dict[str, Int[Array, " members"] | Bool[Array, " members"]]:
+    """Copies of what the host wants to know of every member; the state itself is donated."""
+    names = ("step", "diverged_at", "stopped_at", "learns")
+    return _copied({name: getattr(state, name) for name in names})

@@ -1,21 +1,26 @@
-"""The training step, and many of them as one program."""
+"""The training step, many of them as one program, and the evaluation on dev documents.
 
-from collections.abc import Callable
+Everything here is of one run, and becomes that of several by `jax.vmap` or `jax.lax.map`, or that
+of a run on many devices by the shardings of its state (`training.programs`).
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import PartitionSpec
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
+from mecheval_jax.mesh_axes import DOCUMENTS, current_mesh
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
-from mecheval_jax.partitioning.mesh import documents_sharding, replicated
-from mecheval_jax.partitioning.multihost import place
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import AnswerScores, score, weighted_mean
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.data import HostDocuments, training_batch
+from mecheval_jax.training.data import training_batch
+from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.optimizer import schedule, update
-from mecheval_jax.training.state import TrainState
+from mecheval_jax.training.state import NEVER, TrainState
 
 Metrics = dict[str, Float[Array, "..."]]
 
@@ -39,7 +44,7 @@ def answer(
     return score(logits, batch)
 
 
-def loss_and_accuracy(model: ModelConfig, params, task: Task, batch: Batch):
+def loss_and_accuracy(model: ModelConfig, params: PyTree, task: Task, batch: Batch):
     """Mean negative log-likelihood in nats, and accuracy, at the queries."""
     scores = answer(model, params, task, batch)
     return weighted_mean(scores.loss, batch.weights), weighted_mean(scores.correct, batch.weights)
@@ -51,7 +56,7 @@ def is_finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def gradients_and_metrics(
-    model: ModelConfig, params, task: Task, batch: Batch, training: TrainingConfig
+    model: ModelConfig, params: PyTree, task: Task, batch: Batch, training: TrainingConfig
 ) -> tuple[PyTree, Metrics]:
     """Gradients of the mean loss over a batch, with that loss and the accuracy.
 
@@ -85,22 +90,26 @@ def _micro(rows: Shaped[Array, "batch ..."], count: int) -> Shaped[Array, "count
 
 
 def train_step(
-    state: TrainState,
-    batch: Batch,
-    model: ModelConfig,
-    task: Task,
-    training: TrainingConfig,
-    mesh: Mesh | None,
+    state: TrainState, batch: Batch, ensemble: Ensemble, policy: Policy
 ) -> tuple[TrainState, Metrics]:
-    """One step of AdamW on a batch, spread over a mesh or, with None, where it is."""
-    if mesh is not None:
-        batch = jax.lax.with_sharding_constraint(batch, documents_sharding(mesh))
-    gradients, metrics = gradients_and_metrics(model, state.params, task, batch, training)
-    factor = schedule(
-        state.step, state.hyperparameters.steps, training.warmup_fraction, training.decay
+    """One step of AdamW on a batch, spread over the current mesh where there is one.
+
+    To be frozen, a state stays as it was where the step gives a loss or a state that is not finite.
+    """
+    if current_mesh() is not None:
+        batch = jax.lax.with_sharding_constraint(batch, PartitionSpec(DOCUMENTS))
+    training, values = ensemble.training, state.hyperparameters
+    gradients, metrics = gradients_and_metrics(
+        ensemble.model, state.params, ensemble.task, batch, training
     )
-    params, moments = update(gradients, state.moments, state.params, state.hyperparameters, factor)
-    return state.replace(step=state.step + 1, params=params, moments=moments), metrics
+    factor = schedule(state.step, values.steps, training.warmup_fraction, training.decay)
+    params, opt_state = update(gradients, state.opt_state, state.params, values, factor)
+    after = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+    if policy is Policy.RAISE:  # the host looks at the losses, and at what it saves
+        return after, metrics
+    good = is_finite((metrics["loss"], params, opt_state))
+    kept = jax.tree.map(functools.partial(jnp.where, good), after, state)
+    return kept.replace(diverged_at=jnp.where(good, state.diverged_at, state.step)), metrics
 
 
 def no_metrics(training: TrainingConfig) -> Metrics:
@@ -113,64 +122,69 @@ def note(history: Metrics, i: Int[Array, ""], metrics: Metrics) -> Metrics:
     return jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
 
 
-def compile_steps(
-    state: TrainState, model: ModelConfig, task: Task, training: TrainingConfig, mesh: Mesh
-) -> Callable[[TrainState, int], tuple[TrainState, Metrics]]:
-    """A program that takes a number of steps; the state's buffers are donated to it.
+def take_steps(
+    state: TrainState,
+    first: Int[Array, ""],
+    stop: Int[Array, ""],
+    ensemble: Ensemble,
+    policy: Policy,
+) -> tuple[TrainState, Metrics]:
+    """The steps from `first` to before `stop`, as far as a run goes, of a traceable task.
 
-    The number is an argument and not a shape: one program serves every stretch between
-    two evaluations, and how a run is cut into stretches cannot change its numbers. It may
-    be 1 to ``steps_per_dispatch``; metrics come back with that leading axis, only the
-    first entries filled.
-
-    Documents of a traceable task are sampled inside the program. Those of another are drawn on
-    the host, and each step is a dispatch of its own, compiled once for every bucket of lengths.
+    The two are arguments and not shapes: one program serves every stretch between two
+    evaluations, and how a run is cut into stretches cannot change its numbers. Metrics have a
+    leading axis of ``steps_per_dispatch``; entry i is that of step first + i, NaN where no step
+    was taken.
     """
-    if not task.traceable:
-        return _HostSteps(state, model, task, training, mesh)
+    task, training = ensemble.task, ensemble.training
 
-    def steps(state, count):
-        def body(i, carry):
-            state, history = carry
-            batch = training_batch(
-                task, state.key, state.step, training.batch_size, training.training_batches
-            )
-            state, metrics = train_step(state, batch, model, task, training, mesh)
-            return state, note(history, i, metrics)
-
-        return jax.lax.fori_loop(0, count, body, (state, no_metrics(training)))
-
-    where = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(steps, donate_argnums=0, out_shardings=(where, replicated(mesh)))
-
-
-class _HostSteps:
-    """The steps on documents that the host draws, while the device is at the step before."""
-
-    def __init__(self, state, model, task, training, mesh):
-        self._training = training
-        self._documents = HostDocuments(
-            task,
-            state.key,
-            training.batch_size,
-            training.training_batches,
-            documents_sharding(mesh),
+    def body(carry):
+        state, history = carry
+        batch = training_batch(
+            task, state.key, state.step, training.batch_size, training.training_batches
         )
-        self._next = int(state.step)  # counted here: reading it off the state would wait for it
+        after, metrics = train_step(state, batch, ensemble, policy)
+        return after, note(history, state.step - first, metrics)
 
-        def step(state, history, i, batch):
-            state, metrics = train_step(state, batch, model, task, training, mesh)
-            return state, note(history, i, metrics)
+    def under_way(carry):
+        state, _ = carry
+        return state.learns & (state.step < stop)
 
-        where = jax.tree.map(lambda leaf: leaf.sharding, state)
-        self._everywhere = replicated(mesh)
-        self._step = jax.jit(step, donate_argnums=(0, 1), out_shardings=(where, self._everywhere))
+    return jax.lax.while_loop(under_way, body, (state, no_metrics(training)))
 
-    def __call__(self, state: TrainState, count: int) -> tuple[TrainState, Metrics]:
-        # Placed as it comes back from a step: placed otherwise, every bucket is compiled twice.
-        history = place(no_metrics(self._training), self._everywhere)
-        for i in range(count):
-            batch = self._documents.batch(self._next)
-            state, history = self._step(state, history, jnp.int32(i), batch)
-            self._next += 1
-        return state, history
+
+def take_step(
+    carry: tuple[TrainState, Metrics],
+    batch: Batch,
+    first: Int[Array, ""],
+    ensemble: Ensemble,
+    policy: Policy,
+) -> tuple[TrainState, Metrics]:
+    """One step on a batch from the host: the state, and its metrics noted as by `take_steps`."""
+    state, history = carry
+    after, metrics = train_step(state, batch, ensemble, policy)
+    taken = after, note(history, state.step - first, metrics)
+    if policy is Policy.RAISE:  # the host starts no step that is one too many
+        return taken
+    return jax.tree.map(functools.partial(jnp.where, state.learns), taken, carry)
+
+
+def evaluate_state(
+    state: TrainState, batch: Batch, ensemble: Ensemble
+) -> tuple[dict[str, Int[Array, ""]], Metrics]:
+    """Fields of the state that dev documents change, and loss and accuracy on them.
+
+    A run stops where it has reached the target, and has diverged where the loss is not finite.
+    """
+    training = ensemble.training
+    loss, accuracy = loss_and_accuracy(ensemble.model, state.params, ensemble.task, batch)
+    fine = jnp.isfinite(loss) | (state.diverged_at != NEVER)
+    diverged_at = jnp.where(fine, state.diverged_at, state.step - 1)
+    stopped_at = state.stopped_at
+    if training.target_accuracy is not None:
+        # Others may be looked at in between, where a shorter run ends.
+        due = state.step % training.evaluate_every == 0
+        reached = state.learns & due & (accuracy >= training.target_accuracy)
+        stopped_at = jnp.where(reached, state.step, stopped_at)
+    changed = {"diverged_at": diverged_at, "stopped_at": stopped_at}
+    return changed, {"loss": loss, "accuracy": accuracy}

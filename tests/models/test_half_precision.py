@@ -10,9 +10,7 @@ import pytest
 from mecheval_jax.interventions import capture
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.partitioning.mesh import make_mesh
-from mecheval_jax.training.state import create_state
-from mecheval_jax.training.step import compile_steps
+from mecheval_jax.training.divergence import Policy
 from tests.support import small
 
 STEPS = 40
@@ -42,12 +40,10 @@ def experiment_of(mixers, dtype):
 def trained(mixers, dtype):
     """The experiment, its state after some steps, and the losses."""
     experiment = experiment_of(mixers, dtype)
-    mesh = make_mesh(jax.devices()[:1])
-    state = create_state(experiment.model, experiment.training, mesh)
-    with jax.set_mesh(mesh):
-        program = compile_steps(state, experiment.model, experiment.task, experiment.training, mesh)
-        state, metrics = program(state, jnp.int32(STEPS))
-    return experiment, state, np.asarray(metrics["loss"])
+    programs = small.programs(experiment)
+    run = programs.steps(Policy.RAISE)
+    state, metrics = run(programs.create(), np.int32(0), np.int32(STEPS))
+    return experiment, state, np.asarray(metrics["loss"][0])
 
 
 # Catches a mixer that is in no model below.

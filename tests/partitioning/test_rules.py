@@ -40,7 +40,7 @@ def specs(model, mesh=MESH):
     """Where every leaf of a train state is, by its path."""
     hyperparameters = hyperparameters_of(TrainingConfig(steps=1))
     rows = padded_rows(model.vocabulary_size, mesh)
-    state = jax.eval_shape(lambda: new_state(model, hyperparameters, rows))
+    state = jax.eval_shape(lambda: resize_tables(new_state(model, hyperparameters), rows))
     placed = shardings(state, mesh, rules_of(model, mesh))
     return {path_name(path): place.spec for path, place in jax.tree.leaves_with_path(placed)}
 
@@ -53,8 +53,8 @@ def test_every_leaf_has_a_rule(mixer):
     for path, spec in found.items():
         if path.startswith("params/"):
             for moment in ("mu", "nu"):
-                assert found[path.replace("params", f"moments/{moment}", 1)] == spec
-        elif not path.startswith("moments/") or path.endswith("count"):
+                assert found[path.replace("params", f"opt_state/{moment}", 1)] == spec
+        elif not path.startswith("opt_state/") or path.endswith("count"):
             assert spec == PartitionSpec(), path
     assert found["params/token_embedding/embedding"] == PartitionSpec("model", "fsdp")
     kernels = [spec for path, spec in found.items() if re.search(r"(proj|fc\d)/kernel", path)]

@@ -1,8 +1,9 @@
-"""Groups on 8 devices: ``python -m tests.support.sharded_members MIXER ...`` prints exchanges.
+"""Ensembles on 8 devices: ``python -m tests.support.sharded_members MIXER ...`` prints exchanges.
 
 A program of its own, because the number of a CPU's devices is fixed when jax starts.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -17,14 +18,15 @@ from mecheval_jax import command_line
 from mecheval_jax.evaluation.accuracy import documents_of
 from mecheval_jax.evaluation.verdict.measurement import Inquiry
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.ensemble.group import Group, development_documents, stack
-from mecheval_jax.training.ensemble.loop import fit_group, restored, saved_part
-from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, place
-from mecheval_jax.training.ensemble.programs import Programs
+from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.ensemble.members import Ensemble, stack
+from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
+from mecheval_jax.training.ensemble.programs import MemberPrograms
 from mecheval_jax.training.ensemble.strategies import Strategy
+from mecheval_jax.training.loop import fit, restore_or_create
+from mecheval_jax.training.preemption import Preempted
 from tests.support import small
 from tests.support.sharded_runs import LONG
-from tests.training.ensemble.test_members import Watcher
 
 MEMBERS = 11
 """Not a multiple of 8: some devices have a copy to compute."""
@@ -33,7 +35,7 @@ COLLECTIVES = r"\b(all-gather|all-reduce|all-to-all|collective-\w+|reduce-scatte
 LONG_FILTERS = {"hyena": {}, "base_conv": {"kernel": "implicit"}, "h3": {"d_state": 16}}
 
 
-def group_of(mixer, changes):
+def ensemble_of(mixer, changes):
     layers = len(mixer.split(","))
     changes = {"model.mixer": mixer, "model.layers": layers} | changes
     options = {"head_dim": 16} if "mamba2" in mixer else LONG_FILTERS.get(mixer, {})
@@ -47,29 +49,28 @@ def group_of(mixer, changes):
         dataclasses.replace(experiment.training, seed=seed, data_seed=seed)
         for seed in range(MEMBERS)
     ]
-    return experiment, Group(experiment.model, experiment.task, tuple(runs))
+    return experiment, Ensemble(experiment.model, experiment.task, tuple(runs))
 
 
 def report(mixer, changes, *, everything):
-    """Collectives and FFTs in the programs of a group."""
-    experiment, group = group_of(mixer, changes)
-    programs = Programs(group, member_mesh())
-    strategy = Strategy("vmap", 2)
-    texts = {"steps": programs.steps(strategy).as_text()}
+    """Collectives and FFTs in the programs of an ensemble."""
+    experiment, ensemble = ensemble_of(mixer, changes)
+    programs = MemberPrograms(ensemble, member_mesh(), Strategy("vmap", 2))
+    texts = {"steps": programs.steps(Policy.FREEZE).as_text()}
     if everything:
         texts["birth"] = programs._birth.lower(programs._hyperparameters).compile().as_text()
-        documents = place(development_documents(group), programs.mesh)
-        evaluate = programs.evaluate(strategy).lower(programs.create(), documents)
-        texts["evaluate"] = evaluate.compile().as_text()
+        documents = shard_members(stack(ensemble.development_documents()), programs.mesh)
+        evaluation = programs.evaluation.lower((programs.create(), documents))
+        texts["evaluate"] = evaluation.compile().as_text()
         inquiry, sample = Inquiry.of(experiment, documents_of(experiment))
 
         def one(pair):
             state, sample = pair
             return inquiry.on_device(state.params, state.params, sample)
 
-        samples = place(stack([sample] * MEMBERS), programs.mesh)
+        samples = shard_members(stack([sample] * MEMBERS), programs.mesh)
         measure = jax.jit(on_members(one, programs.mesh, at_once=1))
-        texts["measure"] = measure.lower((programs.create().state, samples)).compile().as_text()
+        texts["measure"] = measure.lower((programs.create(), samples)).compile().as_text()
     return {
         "collectives": {name: len(re.findall(COLLECTIVES, text)) for name, text in texts.items()},
         "ffts": len(re.findall(r" fft\(", texts["steps"])),
@@ -85,31 +86,23 @@ def losses():
     found = {}
     for name, stays in STAYS.items():
         with tempfile.TemporaryDirectory() as folder:
-            watcher = Watcher()
+            recorder = small.Recorder()
             for count, until in stays:
                 checkpoints = Checkpoints(pathlib.Path(folder), any_length=True)
-                fit_until(until, jax.devices()[:count], checkpoints, watcher)
+                fit_until(until, jax.devices()[:count], checkpoints, recorder)
                 checkpoints.close()
-        found[name] = [[r["member"], r["step"], r["split"], r["loss"]] for r in watcher.rows]
+        found[name] = [[r["member"], r["step"], r["split"], r["loss"]] for r in recorder.rows]
     return found
 
 
-def fit_until(until, devices, checkpoints, watcher):
+def fit_until(until, devices, checkpoints, recorder):
     """Train on from where checkpoints stand."""
-    _, group = group_of("attention", {})
-    programs = Programs(group, member_mesh(devices))
-    members, saved = programs.create(), checkpoints.restore(saved_part(programs.abstract))
-    if saved is not None:
-        members = restored(members, saved)
-    fit_group(
-        programs,
-        Strategy("vmap", MEMBERS),
-        members,
-        jax.device_get,
-        lambda step, members: checkpoints.save(step, saved_part(members)),
-        lambda step: step == until,
-        watcher,
-    )
+    _, ensemble = ensemble_of("attention", {})
+    programs = MemberPrograms(ensemble, member_mesh(devices), Strategy("vmap", MEMBERS))
+    state, step = restore_or_create(programs, checkpoints, print)
+    preemption = small.PreemptionAt((until - step) // ensemble.training.steps_per_dispatch)
+    with contextlib.suppress(Preempted):
+        fit(state, programs, checkpoints, recorder, Policy.FREEZE, preemption)
 
 
 if __name__ == "__main__":

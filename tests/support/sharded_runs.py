@@ -14,7 +14,6 @@ import sys
 import tempfile
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax import command_line, runs
@@ -22,13 +21,8 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.partitioning.rules import path_name
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.state import (
-    abstract_state,
-    create_state,
-    restored_state,
-    saved_part,
-)
-from mecheval_jax.training.step import compile_steps
+from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.programs import RunPrograms
 from tests.support import small
 
 BATCH, STEPS, CUT = 104, 20, 8
@@ -54,14 +48,7 @@ LONG = small.ONE_LAYER | {
 SPLIT_RULES = (("mlp/fc1/kernel", (None, "data")), (".*", ()))
 
 
-def steps_of(experiment, mesh, state=None):
-    """The compiled step program and a new state."""
-    training = experiment.training
-    if state is None:
-        state = create_state(experiment.model, training, mesh)
-    with jax.set_mesh(mesh):
-        run = compile_steps(state, experiment.model, experiment.task, training, mesh)
-        return run.lower(state, 1).compile(), state
+START = np.int32(0)
 
 
 def shapes_in(text):
@@ -94,12 +81,12 @@ def report_meshes(mixer, meshes=MESHES, layers=2, **training):
     )
     report = {}
     for shape in meshes:
-        mesh = make_mesh(jax.devices()[: math.prod(shape)], shape)
-        program, state = steps_of(experiment, mesh)
-        _, metrics = program(state, jnp.int32(STEPS))
+        programs = small.programs(experiment, make_mesh(jax.devices()[: math.prod(shape)], shape))
+        program = programs.steps(Policy.RAISE)
+        _, metrics = program(programs.create(), START, np.int32(STEPS))
         text = program.as_text()
         report[",".join(map(str, shape))] = {
-            "losses": np.asarray(metrics["loss"]).tolist(),
+            "losses": np.asarray(metrics["loss"])[0].tolist(),
             "moved": moved_documents(text),
             "gathers": text.count(" all-gather("),
         }
@@ -121,41 +108,37 @@ def report_training(mixer):
         learning_rate=1e-2,
         warmup_fraction=0.1,
     )
-    one, eight = make_mesh(jax.devices()[:1]), make_mesh()
-    programs = {}
+    one, eight = small.programs(experiment), small.programs(experiment, make_mesh())
+    compiled = {}
     losses = {}
-    for name, mesh in (("one", one), ("eight", eight)):
-        programs[name], state = steps_of(experiment, mesh)
-        _, metrics = programs[name](state, jnp.int32(STEPS))
-        losses[name] = np.asarray(metrics["loss"]).tolist()
+    for name, programs in (("one", one), ("eight", eight)):
+        compiled[name] = programs.steps(Policy.RAISE)
+        _, metrics = compiled[name](programs.create(), START, np.int32(STEPS))
+        losses[name] = np.asarray(metrics["loss"])[0].tolist()
 
-    text = programs["eight"].as_text()
+    text = compiled["eight"].as_text()
     found = {
         "losses": losses,
         "all_gathers": text.count("all-gather"),
         "all_reduces": text.count("all-reduce"),
         "shapes": sorted(shapes_in(text)),
-        "shapes_on_one": sorted(shapes_in(programs["one"].as_text())),
+        "shapes_on_one": sorted(shapes_in(compiled["one"].as_text())),
         "read_length": experiment.task.read_length,
     }
     if mixer in small.HYBRIDS:  # how a run moves does not depend on its mixers
         return found
 
-    state, metrics = programs["one"](
-        create_state(experiment.model, experiment.training, one), jnp.int32(CUT)
-    )
-    before = np.asarray(metrics["loss"])[:CUT]
+    state, metrics = compiled["one"](one.create(), START, np.int32(CUT))
+    before = np.asarray(metrics["loss"])[0, :CUT]
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(pathlib.Path(folder))
-        checkpoints.save(CUT, saved_part(state))
+        checkpoints.save(CUT, one.saved(state))
         checkpoints.close()
         checkpoints = Checkpoints(pathlib.Path(folder))
-        abstract = abstract_state(experiment.model, experiment.training, eight)
-        saved = checkpoints.restore(saved_part(abstract), small.Recorder())
-        state = restored_state(saved, experiment.training, abstract)
+        state = eight.restored(checkpoints.restore(eight.saved_form))
         checkpoints.close()
-    _, metrics = programs["eight"](state, jnp.int32(STEPS - CUT))
-    losses["moved"] = [*before.tolist(), *np.asarray(metrics["loss"])[: STEPS - CUT].tolist()]
+    _, metrics = compiled["eight"](state, np.int32(CUT), np.int32(STEPS))
+    losses["moved"] = [*before.tolist(), *np.asarray(metrics["loss"])[0, : STEPS - CUT].tolist()]
 
     return found
 
@@ -164,9 +147,7 @@ def report_long(mixer, mesh=MESHES[1], **options):
     """What devices exchange in a step whose long convolution is an FFT."""
     changes = {"model.mixer": mixer, "model.mixer_options": options}
     experiment = small.experiment(LONG | changes)
-    mesh = make_mesh(shape=mesh)
-    abstract = abstract_state(experiment.model, experiment.training, mesh, padded=True)
-    text = steps_of(experiment, mesh, abstract)[0].as_text()
+    text = small.programs(experiment, make_mesh(shape=mesh)).steps(Policy.RAISE).as_text()
     return {
         "all_gathers": text.count("all-gather"),
         "moved": moved_documents(text),
@@ -181,10 +162,10 @@ def report_long(mixer, mesh=MESHES[1], **options):
 def report_birth():
     """Where parameters live from the start, and whether they are those of one device."""
     experiment = small.experiment({"model.layers": 1})
-    arguments = experiment.model, experiment.training
-    whole = create_state(*arguments, make_mesh(jax.devices()[:1]))
-    replicated = create_state(*arguments, make_mesh())
-    split = create_state(*arguments, make_mesh(), SPLIT_RULES)
+    programs = small.programs(experiment)
+    whole = programs.create()
+    replicated = small.programs(experiment, make_mesh()).create()
+    split = RunPrograms(programs.ensemble, make_mesh(), SPLIT_RULES).create()
     for state in (replicated, split):
         small.assert_same_bits(state.params, whole.params)
 
@@ -196,7 +177,7 @@ def report_birth():
                 list(leaf.addressable_shards[0].data.shape),
                 list(leaf.shape),
             ]
-            for path, leaf in jax.tree.leaves_with_path((state.params, state.moments))
+            for path, leaf in jax.tree.leaves_with_path((state.params, state.opt_state))
         }
 
     return {"replicated": places(replicated), "split": places(split)}

@@ -9,10 +9,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from configs.base import base
 from mecheval_jax.experiment import Experiment, from_config
+from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.preemption import Preemption
+from mecheval_jax.training.programs import RunPrograms
 from tests.support.compilation import ROOT, settings
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
@@ -99,8 +105,41 @@ def _numbers(leaf: Any) -> np.ndarray:
     return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 
+def programs(experiment: Experiment, mesh: Mesh | None = None) -> RunPrograms:
+    """What a run does on a mesh; on one device if None."""
+    ensemble = Ensemble(experiment.model, experiment.task, (experiment.training,))
+    return RunPrograms(ensemble, make_mesh(jax.devices()[:1]) if mesh is None else mesh)
+
+
+class Nowhere(Checkpoints):
+    """Checkpoints that are kept nowhere."""
+
+    def __init__(self):
+        pass
+
+    def steps(self):
+        return []
+
+    def save(self, step, tree):
+        pass
+
+    def close(self):
+        pass
+
+
+class PreemptionAt(Preemption):
+    """A preemption that is requested at so many stops, counted from 1."""
+
+    def __init__(self, stop: int):
+        self._left = stop
+
+    def requested(self):
+        self._left -= 1
+        return self._left == 0
+
+
 class Recorder:
-    """Training hooks that keep everything."""
+    """Callbacks that keep everything."""
 
     def __init__(self):
         self.rows, self.messages = [], []
@@ -108,8 +147,8 @@ class Recorder:
     def record(self, values):
         self.rows.append(dict(values))
 
-    def advance(self, step, note):
-        del step, note
+    def advance(self, standing):
+        self.standing = standing
 
     def say(self, message):
         self.messages.append(message)

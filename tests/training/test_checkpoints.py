@@ -12,10 +12,8 @@ import pytest
 
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
-from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.state import abstract_state, saved_part
 from tests.support import small
 from tests.support.killed_run import EXPERIMENT
 
@@ -36,10 +34,8 @@ def broken_off(undisturbed, tmp_path):
 
 
 def newest_state(folder):
-    mesh = make_mesh(jax.devices()[:1])
     checkpoints = Checkpoints(folder.checkpoints)
-    abstract = abstract_state(EXPERIMENT.model, EXPERIMENT.training, mesh)
-    state = checkpoints.restore(saved_part(abstract))
+    state = checkpoints.restore(small.programs(EXPERIMENT).saved_form)
     checkpoints.close()
     return state
 

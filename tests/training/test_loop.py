@@ -11,22 +11,16 @@ import pytest
 from mecheval_jax import runs
 from mecheval_jax.evaluation import slices
 from mecheval_jax.models.language_model import LanguageModel, initialize
-from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import SPLITS
 from mecheval_jax.tasks.scoring import weighted_mean
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.data import evaluation_batch, stream, training_batch
-from mecheval_jax.training.loop import Diverged, fit
-from mecheval_jax.training.state import abstract_state, create_state, saved_part
-from mecheval_jax.training.step import compile_steps, loss_and_accuracy, read
+from mecheval_jax.training.divergence import Diverged, Policy
+from mecheval_jax.training.loop import fit
+from mecheval_jax.training.step import loss_and_accuracy, read
 from tests.support import small
-
-
-def one_device():
-    return make_mesh(jax.devices()[:1])
-
 
 # Documents -----------------------------------------------------------------------------------
 
@@ -132,22 +126,22 @@ def test_weighted_mean():
 
 def test_first_step_only_gathers_moments_and_rates_share_a_program():
     """Catches a first step with a rate above 0, and a program compiled per learning rate."""
-    experiment = small.experiment(small.ONE_LAYER)
-    model, training, mesh = experiment.model, experiment.training, one_device()
-    start = create_state(model, training, mesh)
-    with jax.set_mesh(mesh):
-        run = compile_steps(start, model, experiment.task, training, mesh)
-        first, _ = run(jax.tree.map(jnp.copy, start), 1)
-        small.assert_same_bits(first.params, start.params)
-        assert int(first.step) == 1
-        assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(first.moments.mu))
+    programs = small.programs(small.experiment(small.ONE_LAYER))
+    start = programs.create()
+    run = programs.steps(Policy.RAISE)  # compiled once and for all
+    first, _ = run(jax.tree.map(jnp.copy, start), np.int32(0), np.int32(1))
+    small.assert_same_bits(first.params, start.params)
+    assert int(first.step) == 1
+    assert any(np.asarray(leaf).any() for leaf in jax.tree.leaves(first.opt_state.mu))
 
-        ends = []
-        for rate in (1e-3, 3e-2):
-            changed = start.hyperparameters.replace(learning_rate=jnp.float32(rate))
-            state = jax.tree.map(jnp.copy, start.replace(hyperparameters=changed))
-            ends.append(np.asarray(run(state, 5)[0].params["token_embedding"]["embedding"]))
-        assert run._cache_size() == 1
+    ends = []
+    for rate in (1e-3, 3e-2):
+        of_start = start.hyperparameters.learning_rate
+        rate = jax.device_put(jnp.float32(rate), of_start.sharding)
+        changed = start.hyperparameters.replace(learning_rate=rate)
+        state = jax.tree.map(jnp.copy, start.replace(hyperparameters=changed))
+        state, _ = run(state, np.int32(0), np.int32(5))
+        ends.append(np.asarray(state.params["token_embedding"]["embedding"]))
     assert not np.array_equal(*ends)
 
 
@@ -180,30 +174,11 @@ def test_a_small_model_learns():
 
 def trained(experiment, folder=None):
     """The last state and the recorded rows of a training without a run folder."""
-    mesh, hooks = one_device(), small.Recorder()
-    state = create_state(experiment.model, experiment.training, mesh)
-    checkpoints = Checkpoints(folder) if folder else Nowhere()
-    state = fit(
-        state, experiment.model, experiment.task, experiment.training, mesh, checkpoints, hooks
-    )
+    programs, recorder = small.programs(experiment), small.Recorder()
+    checkpoints = Checkpoints(folder) if folder else small.Nowhere()
+    state = fit(programs.create(), programs, checkpoints, recorder, Policy.RAISE)
     checkpoints.close()
-    return state, hooks
-
-
-class Nowhere(Checkpoints):
-    """Keeps nothing."""
-
-    def __init__(self):
-        pass
-
-    def steps(self):
-        return []
-
-    def save(self, step, tree):
-        pass
-
-    def close(self):
-        pass
+    return state, recorder
 
 
 def cut(**intervals):
@@ -225,11 +200,11 @@ def single_steps():
 )
 def test_how_a_run_is_cut_changes_nothing(intervals, single_steps):
     """Catches steps skipped or repeated at a cut, and metrics averaged over the wrong steps."""
-    state, hooks = trained(cut(**intervals))
+    state, recorder = trained(cut(**intervals))
     small.assert_same_bits(state, single_steps[0])
 
     stops = {s for every in intervals.values() for s in range(every, 21, every)} | {20}
-    rows = [row for row in hooks.rows if row["split"] == "train"]
+    rows = [row for row in recorder.rows if row["split"] == "train"]
     assert [row["step"] for row in rows] == sorted(stops)
     single = {
         name: [row[name] for row in single_steps[1].rows if row["split"] == "train"]
@@ -304,12 +279,12 @@ def test_slices_are_of_the_same_answers(folder):
 
 def states_of(folder, experiment):
     """Every checkpoint of a folder."""
-    abstract = abstract_state(experiment.model, experiment.training, one_device())
+    form = small.programs(experiment).saved_form
     steps = sorted(int(path.name) for path in folder.checkpoints.iterdir())
     states = []
     for step in steps:
         checkpoints = Checkpoints(folder.checkpoints)
-        states.append(checkpoints.read(step, saved_part(abstract)))
+        states.append(checkpoints.read(step, form))
         checkpoints.close()
     return dict(zip(steps, states, strict=True))
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.training.optimizer import Hyperparameters, new_moments, schedule, update
+from mecheval_jax.training.optimizer import Hyperparameters, new_opt_state, schedule, update
 
 SHAPES = {"kernel": (3, 4), "bias": (5,)}
 
@@ -47,13 +47,13 @@ def test_ten_steps_of_adamw(betas):
         for name, s in SHAPES.items()
     }
     params = jax.tree.map(jnp.asarray, start)
-    moments = new_moments(params)
+    opt_state = new_opt_state(params)
     step = jax.jit(update)
     for t in range(10):
         gradient = {name: jnp.asarray(g[t]) for name, g in gradients.items()}
-        params, moments = step(
+        params, opt_state = step(
             gradient,
-            moments,
+            opt_state,
             params,
             hyperparameters(rate, decay, 10, *betas),
             jnp.float32(factors[t]),
@@ -98,11 +98,11 @@ def test_rate_zero_changes_nothing():
     """Catches a step that decays or moves the parameters whatever the rate."""
     params = {"kernel": jnp.array([1.5, -2.0, 3e-5])}
     gradients = {"kernel": jnp.array([1.0, 1e-9, -1e3])}
-    after, moments = update(
-        gradients, new_moments(params), params, hyperparameters(1.0, 0.1), jnp.float32(0)
+    after, opt_state = update(
+        gradients, new_opt_state(params), params, hyperparameters(1.0, 0.1), jnp.float32(0)
     )
     np.testing.assert_array_equal(after["kernel"], params["kernel"])
-    assert np.all(np.asarray(moments.mu["kernel"]) != 0)
+    assert np.all(np.asarray(opt_state.mu["kernel"]) != 0)
 
 
 def test_hyperparameters_are_data():
@@ -110,15 +110,15 @@ def test_hyperparameters_are_data():
     traces = []
 
     @jax.jit
-    def step(gradients, moments, params, values):
+    def step(gradients, opt_state, params, values):
         traces.append(1)
-        factor = schedule(moments.count, values.steps, 0.1, "cosine")
-        return update(gradients, moments, params, values, factor)[0]
+        factor = schedule(opt_state.count, values.steps, 0.1, "cosine")
+        return update(gradients, opt_state, params, values, factor)[0]
 
     params = {"kernel": jnp.ones(3)}
-    moments = new_moments(params)._replace(count=jnp.int32(5))
+    opt_state = new_opt_state(params)._replace(count=jnp.int32(5))
     variants = [(1e-3, 0.0, 10), (1e-1, 0.0, 10), (1e-3, 0.5, 10), (1e-3, 0.0, 1000)]
     variants += [(1e-3, 0.0, 10, 0.5), (1e-3, 0.0, 10, 0.9, 0.5)]
-    results = [step(params, moments, params, hyperparameters(*v))["kernel"] for v in variants]
+    results = [step(params, opt_state, params, hyperparameters(*v))["kernel"] for v in variants]
     assert len(traces) == 1
     assert len({np.asarray(result).tobytes() for result in results}) == len(variants)

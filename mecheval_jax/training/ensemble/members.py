@@ -1,126 +1,78 @@
-"""Many runs of one shape as one state: the members of a sweep, along a leading axis.
+"""Runs of one shape that train together, and the documents of all of them."""
 
-Members differ in `state.HYPERPARAMETERS` alone. One that is done, has reached its target or has
-diverged stays as it is from then on, whatever the others do: its steps are a loop that ends, and
-under `jax.vmap` a loop that has ended keeps its values.
-"""
+import dataclasses
+from collections.abc import Callable, Sequence
 
-import typing
-
-import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from mecheval_jax.array_types import Array, Bool, Int
+from mecheval_jax.array_types import PyTree
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
-from mecheval_jax.training.data import training_batch
+from mecheval_jax.training.data import evaluation_batch
 from mecheval_jax.training.optimizer import Hyperparameters
-from mecheval_jax.training.state import TrainState, new_state
-from mecheval_jax.training.step import (
-    Metrics,
-    is_finite,
-    loss_and_accuracy,
-    no_metrics,
-    note,
-    train_step,
-)
-
-NEVER = -1
+from mecheval_jax.training.state import hyperparameters_of
 
 
-@typing.no_type_check  # as a tree it also holds shapes and shardings
-@flax.struct.dataclass
-class Member:
-    """One member, or with a leading axis all of a group.
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Runs that differ in `HYPERPARAMETERS` alone: the members of a sweep, or one on its own.
 
     Attributes:
-        state: its training.
-        diverged_at: the step whose loss, or whose update, was not finite; `NEVER` so far.
-        stopped_at: the step at which it reached the target accuracy; `NEVER` so far.
+        model: Shape of every member.
+        task: Task of every member.
+        runs: How each is trained.
     """
 
-    state: TrainState
-    diverged_at: Int[Array, ""]
-    stopped_at: Int[Array, ""]
+    model: ModelConfig
+    task: Task
+    runs: tuple[TrainingConfig, ...]
 
     @property
-    def training(self) -> Bool[Array, ""]:
-        """Whether it still learns."""
-        unfinished = self.state.step < self.state.hyperparameters.steps
-        return unfinished & (self.diverged_at == NEVER) & (self.stopped_at == NEVER)
+    def training(self) -> TrainingConfig:
+        """What all members share; its `HYPERPARAMETERS` are those of the longest run."""
+        return max(self.runs, key=lambda run: run.steps)
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """Of all members [member], on the host."""
+        return jax.tree.map(lambda *of: np.stack(of), *map(hyperparameters_of, self.runs))
+
+    def next_stop(self, step: int) -> int:
+        """The step at which the host next looks in: where any of the runs alone would stop."""
+        return min(run.next_stop(step) for run in self.runs if run.steps > step)
+
+    def is_evaluated_at(self, step: int) -> bool:
+        """Whether dev documents are answered at a stop."""
+        ends = {run.steps for run in self.runs}
+        return step % self.training.evaluate_every == 0 or step in ends
+
+    def batches(self, draw: Callable[[int], Batch]) -> list[Batch]:
+        """A batch for each member, of one width; drawn once for each data seed."""
+        seeds = [run.data_seed for run in self.runs]
+        different = list(dict.fromkeys(seeds))
+        drawn = dict(zip(different, of_one_width([draw(s) for s in different]), strict=True))
+        return [drawn[seed] for seed in seeds]
+
+    def development_documents(self) -> list[Batch]:
+        """The dev documents of every member."""
+        documents = self.training.evaluation_documents
+        return self.batches(lambda seed: evaluation_batch(self.task, seed, documents, "dev"))
 
 
-def new_member(model: ModelConfig, hyperparameters: Hyperparameters) -> Member:
-    """A member before its first step. Traceable."""
-    never = jnp.full((), NEVER, jnp.int32)
-    return Member(new_state(model, hyperparameters), never, never)
+def of_one_width(batches: Sequence[Batch]) -> list[Batch]:
+    """The batches with their documents padded to the longest of all."""
+    width = max(batch.tokens.shape[1] for batch in batches)
+
+    def padded(batch):
+        spare = width - batch.tokens.shape[1]
+        return batch.replace(tokens=jnp.pad(batch.tokens, ((0, 0), (0, spare))))
+
+    return [padded(batch) for batch in batches]
 
 
-def member_step(
-    member: Member, batch: Batch, model: ModelConfig, task: Task, training: TrainingConfig
-) -> tuple[Member, Metrics]:
-    """One step; where it gives a loss or a state that is not finite, the member stays as it was."""
-    state, metrics = train_step(member.state, batch, model, task, training, None)
-    good = is_finite((metrics["loss"], state.params, state.moments))
-    kept = jax.tree.map(
-        lambda new, old: jnp.where(good, new, old),
-        (state.step, state.params, state.moments),
-        (member.state.step, member.state.params, member.state.moments),
-    )
-    step, params, moments = kept
-    after = member.state.replace(step=step, params=params, moments=moments)
-    diverged_at = jnp.where(good, member.diverged_at, member.state.step)
-    return member.replace(state=after, diverged_at=diverged_at), metrics
-
-
-def member_steps(
-    member: Member,
-    first: Int[Array, ""],
-    stop: Int[Array, ""],
-    model: ModelConfig,
-    task: Task,
-    training: TrainingConfig,
-) -> tuple[Member, Metrics]:
-    """The steps from `first` to before `stop`, as far as the member goes, of a traceable task.
-
-    Metrics have a leading axis of ``steps_per_dispatch``; entry i is that of step first + i,
-    NaN where no step was taken.
-    """
-
-    def body(carry):
-        member, history = carry
-        state = member.state
-        batch = training_batch(
-            task, state.key, state.step, training.batch_size, training.training_batches
-        )
-        after, metrics = member_step(member, batch, model, task, training)
-        return after, note(history, state.step - first, metrics)
-
-    def under_way(carry):
-        member, _ = carry
-        return member.training & (member.state.step < stop)
-
-    return jax.lax.while_loop(under_way, body, (member, no_metrics(training)))
-
-
-def evaluate_member(
-    member: Member, batch: Batch, model: ModelConfig, task: Task, training: TrainingConfig
-) -> tuple[Member, Metrics]:
-    """Loss and accuracy on dev documents, and what follows from them for the member.
-
-    It stops where it has reached the target, and has diverged where the loss is not finite.
-    """
-    loss, accuracy = loss_and_accuracy(model, member.state.params, task, batch)
-    learning = member.training
-    fine = jnp.isfinite(loss) | (member.diverged_at != NEVER)
-    diverged_at = jnp.where(fine, member.diverged_at, member.state.step - 1)
-    member = member.replace(diverged_at=diverged_at)
-    if training.target_accuracy is not None:
-        # Others may be looked at in between, where a shorter run ends.
-        due = member.state.step % training.evaluate_every == 0
-        reached = learning & due & (accuracy >= training.target_accuracy)
-        stopped_at = jnp.where(reached, member.state.step, member.stopped_at)
-        member = member.replace(stopped_at=stopped_at)
-    return member, {"loss": loss, "accuracy": accuracy}
+def stack(trees: Sequence[PyTree]) -> PyTree:
+    """Trees along a new leading axis."""
+    return jax.tree.map(lambda *of: jnp.stack(of), *trees)

@@ -28,7 +28,7 @@ def members_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(MEMBER))
 
 
-def place(tree: PyTree, mesh: Mesh) -> PyTree:
+def shard_members(tree: PyTree, mesh: Mesh) -> PyTree:
     """Put arrays of the host with a leading axis of members where the members live.
 
     The last member is repeated until the devices have equally many. Every process gives the

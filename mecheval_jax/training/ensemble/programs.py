@@ -1,7 +1,7 @@
-"""What a group of runs does on the devices, compiled for one mesh, and in which way.
+"""What many runs do on the devices, and in which way.
 
-The members of a group stand along the mesh axis ``member``; a device computes its own, in the way
-that was asked for or is measured to be the fastest (`strategies`), and devices exchange nothing.
+Members stand along the mesh axis ``member``; a device computes its own, in the way that was asked
+for or is measured to be the fastest (`strategies`), and devices exchange nothing.
 """
 
 import dataclasses
@@ -15,22 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.partitioning.multihost import is_multiprocess, on_main
+from mecheval_jax.partitioning.multihost import fetch, is_multiprocess, on_main
+from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.data import HostDocuments
-from mecheval_jax.training.ensemble.group import Group, stack
-from mecheval_jax.training.ensemble.members import (
-    Member,
-    evaluate_member,
-    member_step,
-    member_steps,
-    new_member,
-)
+from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.ensemble.members import Ensemble, stack
 from mecheval_jax.training.ensemble.mesh import (
     on_member_of_each_device,
     on_members,
     padded_count,
-    place,
+    shard_members,
 )
 from mecheval_jax.training.ensemble.strategies import (
     AUTO,
@@ -43,40 +39,55 @@ from mecheval_jax.training.ensemble.strategies import (
     needed_memory,
     resident_memory,
 )
-from mecheval_jax.training.step import no_metrics, note
+from mecheval_jax.training.programs import Evaluate, HostSteps, Steps
+from mecheval_jax.training.state import (
+    TrainState,
+    document_key,
+    new_state,
+    restored_state,
+    saved_part,
+)
+from mecheval_jax.training.step import (
+    Metrics,
+    evaluate_state,
+    no_metrics,
+    take_step,
+    take_steps,
+)
 
 MEASURED_STEPS = 10
 """Steps of each member by which a strategy is timed."""
 
 
-class Programs:
-    """What a group runs on the devices, compiled for one mesh and one strategy.
+class MemberPrograms:
+    """An ensemble whose members are spread over devices; every array has them as leading axis.
 
     Args:
-        group: the runs.
-        mesh: of `training.ensemble.mesh.member_mesh`.
+        ensemble: The runs.
+        mesh: Mesh of `training.ensemble.mesh.member_mesh`.
+        strategy: How members are computed. It may be chosen later, as that takes compiled steps.
     """
 
-    def __init__(self, group: Group, mesh: Mesh):
-        self.group, self.mesh = group, mesh
-        self.on_each = padded_count(len(group.runs), mesh) // mesh.size
-        self._static = {"model": group.model, "task": group.task, "training": group.training}
-        birth = on_members(functools.partial(new_member, group.model), mesh, self.on_each)
+    def __init__(self, ensemble: Ensemble, mesh: Mesh, strategy: Strategy | None = None):
+        self.ensemble, self.mesh = ensemble, mesh
+        self.on_each = padded_count(len(ensemble.runs), mesh) // mesh.size
+        self.strategy = strategy or Strategy("vmap", self.on_each)
+        birth = on_members(functools.partial(new_state, ensemble.model), mesh, self.on_each)
         self._birth = jax.jit(birth)
         # Those that fill the last devices up have nothing to learn, whatever a checkpoint gives
         # them, and keep no device busy.
         steps = np.zeros(self.on_each * mesh.size, np.int32)
-        steps[: len(group.runs)] = group.hyperparameters.steps
-        hyperparameters = place(group.hyperparameters, mesh)
-        self._hyperparameters = hyperparameters.replace(steps=place(steps, mesh))
-        self._compiled: dict[Strategy, Any] = {}
+        steps[: len(ensemble.runs)] = ensemble.hyperparameters.steps
+        hyperparameters = shard_members(ensemble.hyperparameters, mesh)
+        self._hyperparameters = hyperparameters.replace(steps=shard_members(steps, mesh))
+        self._compiled: dict[tuple[Policy, Strategy], Any] = {}
 
-    def create(self) -> Member:
+    def create(self) -> TrainState:
         """All members before their first step, each on the device where it lives."""
         return self._birth(self._hyperparameters)
 
     @functools.cached_property
-    def abstract(self) -> Member:
+    def abstract(self) -> TrainState:
         """Shapes, types and shardings of what `create` gives."""
         shapes = jax.eval_shape(self._birth, self._hyperparameters)
         sharding = self._hyperparameters.steps.sharding
@@ -84,43 +95,104 @@ class Programs:
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
         )
 
-    def steps(self, strategy: Strategy):
-        """The compiled steps of a traceable task: (members, first, stop) -> (members, metrics)."""
-        if strategy not in self._compiled:
-            self._compiled[strategy] = self._compile_steps(strategy)
-        return self._compiled[strategy]
+    @property
+    def saved_form(self) -> dict[str, PyTree]:
+        """Shapes, types and shardings of what a checkpoint holds."""
+        return saved_part(self.abstract)
 
-    def _compile_steps(self, strategy: Strategy):
-        one = functools.partial(member_steps, **self._static)
-        scalar = jax.ShapeDtypeStruct((), jnp.int32)
+    def saved(self, state: TrainState) -> dict[str, PyTree]:
+        """What a checkpoint holds of a state.
+
+        Each process writes the members of its own devices. One on its own writes from the host,
+        where the copy costs the devices no memory.
+        """
+        saved = saved_part(state)
+        return saved if is_multiprocess() else fetch(saved)
+
+    def restored(self, saved: dict[str, PyTree]) -> TrainState:
+        """The state of which a checkpoint held so much."""
+        keys = jax.jit(on_members(document_key, self.mesh, self.on_each))
+        return restored_state(saved, self._hyperparameters, keys(self._hyperparameters))
+
+    def steps(self, policy: Policy) -> Steps:
+        """The compiled steps."""
+        return self.steps_by(self.strategy, policy)
+
+    def steps_by(self, strategy: Strategy, policy: Policy = Policy.FREEZE) -> Any:
+        """The compiled steps by a strategy, kept for when they are asked for again."""
+        if (policy, strategy) not in self._compiled:
+            traceable = self.ensemble.task.traceable
+            compiled = self._compile if traceable else self._host_steps
+            self._compiled[policy, strategy] = compiled(strategy, policy)
+        return self._compiled[policy, strategy]
+
+    def _compile(self, strategy: Strategy, policy: Policy) -> Any:
+        one = functools.partial(take_steps, ensemble=self.ensemble, policy=policy)
+        number = jax.ShapeDtypeStruct((), jnp.int32)
         if strategy.kind != "loop":
             program = on_members(one, self.mesh, strategy.at_once, shared=2)
             jitted = jax.jit(program, donate_argnums=0)
-            return jitted.lower(self.abstract, scalar, scalar).compile()
+            return jitted.lower(self.abstract, number, number).compile()
         program = on_member_of_each_device(one, self.mesh, shared=2)
-        compiled = (
-            jax.jit(program, donate_argnums=0)
-            .lower(self.abstract, scalar, scalar, scalar)
-            .compile()
-        )
-        return _Loop(compiled, self.on_each)
+        jitted = jax.jit(program, donate_argnums=0)
+        return _Loop(jitted.lower(self.abstract, number, number, number).compile(), self.on_each)
 
-    def evaluate(self, strategy: Strategy):
-        """(members, dev documents) -> (members, scores); the members are donated."""
+    def _host_steps(self, strategy: Strategy, policy: Policy) -> HostSteps:
+        """Steps on documents that the host draws, of all members in one dispatch."""
+        ensemble, training = self.ensemble, self.ensemble.training
+
+        def one(trees, first):
+            *carry, batch = trees
+            return take_step(tuple(carry), batch, first, ensemble, policy)
+
+        program = on_members(one, self.mesh, strategy.at_once, shared=1)
+        step = jax.jit(
+            lambda state, metrics, batch, first: program((state, metrics, batch), first),
+            donate_argnums=(0, 1),
+        )
+        shared = training.batch_size, training.training_batches
+        documents = {
+            run.data_seed: HostDocuments(ensemble.task, jax.random.key(run.data_seed), *shared)
+            for run in ensemble.runs
+        }
+
+        def draw(at: int) -> Batch:
+            batches = ensemble.batches(lambda seed: documents[seed].batch(at))
+            return shard_members(stack(batches), self.mesh)
+
+        def no_metrics_yet() -> Metrics:
+            whole = jax.device_get(no_metrics(training))
+            of_all = {name: np.stack([of] * len(ensemble.runs)) for name, of in whole.items()}
+            return shard_members(of_all, self.mesh)
+
+        return HostSteps(step, draw, no_metrics_yet)
+
+    def evaluate(self) -> Evaluate:
+        """The evaluation on dev documents, compiled when it is first called."""
+        documents = shard_members(stack(self.ensemble.development_documents()), self.mesh)
+
+        def evaluated(state):
+            changed, scores = self.evaluation((state, documents))
+            return state.replace(**changed), scores
+
+        return evaluated
+
+    @functools.cached_property
+    def evaluation(self) -> Any:
+        """(state, dev documents) -> (fields of the state that they change, scores)."""
 
         def one(pair):
-            return evaluate_member(*pair, **self._static)
+            return evaluate_state(*pair, self.ensemble)
 
-        program = on_members(one, self.mesh, strategy.at_once)
-        return jax.jit(lambda members, documents: program((members, documents)), donate_argnums=0)
+        return jax.jit(on_members(one, self.mesh, self.strategy.at_once))
 
     def estimate(self) -> MemoryEstimate:
         """What fits on a device, from the program that computes one member at a time.
 
         Of documents that the host draws, whose lengths are not known, the states alone count.
         """
-        if self.group.task.traceable:
-            compiled = self.steps(Strategy("scan"))
+        if self.ensemble.task.traceable:
+            compiled = self.steps_by(Strategy("scan"))
             resident = resident_memory(compiled)
             working = max(needed_memory(compiled) - resident, 1)
         else:
@@ -129,17 +201,17 @@ class Programs:
 
     def fits(self, strategy: Strategy) -> bool:
         """Whether a device has the memory for a strategy."""
-        return needed_memory(self.steps(strategy)) + self._copied <= MARGIN * self._free()
+        return needed_memory(self.steps_by(strategy)) + self._copied <= MARGIN * self._free()
 
     def check(self, strategy: Strategy) -> None:
         """Raise UserError, which says how many members fit, unless a device can do it."""
-        if not self.group.task.traceable or not self.fits(strategy):
+        if not self.ensemble.task.traceable or not self.fits(strategy):
             self.estimate().check(strategy.at_once if strategy.kind == "vmap" else None)
 
     @functools.cached_property
     def _states(self) -> int:
         """Bytes of the states on each device."""
-        return sum(map(_bytes, jax.tree.leaves(self.abstract.state))) // self.mesh.size
+        return sum(map(_bytes, jax.tree.leaves(self.abstract))) // self.mesh.size
 
     @property
     def _copied(self) -> int:
@@ -155,12 +227,12 @@ class Programs:
     @property
     def measured_steps(self) -> int:
         """Steps of each member that `seconds_of` takes the time of: one dispatch at most."""
-        return min(MEASURED_STEPS, self.group.training.steps_per_dispatch)
+        return min(MEASURED_STEPS, self.ensemble.training.steps_per_dispatch)
 
     def seconds_of(self, strategy: Strategy) -> float:
         """Time of `measured_steps` steps of every member; the lower of two measurements."""
         endless = self._hyperparameters.replace(steps=self._hyperparameters.steps * 0 + 2**30)
-        run, members = self.steps(strategy), self._birth(endless)
+        run, members = self.steps_by(strategy), self._birth(endless)
         times, step, count = [], 0, self.measured_steps
         for _ in range(3):  # the first also pays for what is done once
             start = time.perf_counter()
@@ -195,65 +267,13 @@ class _Loop:
         )
 
 
-class HostSteps:
-    """The steps on documents that the host draws: a dispatch each, for all members.
-
-    Args:
-        programs: of the group.
-        strategy: of kind ``vmap``.
-    """
-
-    def __init__(self, programs: Programs, strategy: Strategy):
-        group = programs.group
-        training = group.training
-        self._mesh, self._group = programs.mesh, group
-        self._documents = {
-            run.data_seed: HostDocuments(
-                group.task,
-                jax.random.key(run.data_seed),
-                training.batch_size,
-                training.training_batches,
-            )
-            for run in group.runs
-        }
-        static = {"model": group.model, "task": group.task, "training": training}
-
-        def one(carry, first):
-            member, history, batch = carry
-            after, metrics = member_step(member, batch, **static)
-            noted = note(history, member.state.step - first, metrics)
-            keep = functools.partial(jnp.where, member.training)
-            return jax.tree.map(keep, (after, noted), (member, history))
-
-        program = on_members(one, programs.mesh, strategy.at_once, shared=1)
-        self._step = jax.jit(
-            lambda members, history, batch, first: program((members, history, batch), first),
-            donate_argnums=(0, 1),
-        )
-
-    def __call__(self, members, first, stop):
-        """The steps from `first` to before `stop`: (members, metrics)."""
-        count = len(self._group.runs)
-        empty = jax.tree.map(
-            lambda leaf: np.broadcast_to(leaf, (count, *leaf.shape)),
-            jax.device_get(no_metrics(self._group.training)),
-        )
-        history = place(empty, self._mesh)
-        for step in range(int(first), int(stop)):
-            batch = stack(
-                self._group.batches(lambda seed, step=step: self._documents[seed].batch(step))
-            )
-            members, history = self._step(members, history, place(batch, self._mesh), first)
-        return members, history
-
-
 def choose_strategy(
-    programs: Programs, choices: Choices, key: str, at_once: int | None, kind: str, say
+    programs: MemberPrograms, choices: Choices, key: str, at_once: int | None, kind: str, say
 ) -> Strategy:
-    """How a group is computed: as asked for, as found before, or what is now found fastest.
+    """How members are computed: as asked for, as found before, or what is now found fastest.
 
     Args:
-        programs: of the group.
+        programs: Programs of the ensemble.
         choices: made before.
         key: of the shape, the number of members and the platform.
         at_once: members a device computes together; by the memory estimate if None.
@@ -263,7 +283,7 @@ def choose_strategy(
     Raises:
         UserError: more members than fit, and how many do; or a strategy that cannot compute them.
     """
-    traceable = programs.group.task.traceable
+    traceable = programs.ensemble.task.traceable
     if not traceable and kind not in (AUTO, "vmap"):
         raise UserError(
             f"strategy {kind!r} cannot compute documents that the host draws: vmap can, "
@@ -289,7 +309,7 @@ def choose_strategy(
         return chosen
     candidates = [Strategy("vmap", together), Strategy("scan"), Strategy("loop")]
     chosen, times = fastest(candidates, programs.seconds_of)
-    steps = len(programs.group.runs) * programs.measured_steps
+    steps = len(programs.ensemble.runs) * programs.measured_steps
     listed = ", ".join(f"{name} {1e3 * t / steps:.2f} ms" for name, t in times.items())
     say(f"members are computed by {chosen} (a step of a member: {listed})")
     on_main(lambda: choices.put(key, dataclasses.asdict(chosen)))

@@ -23,7 +23,6 @@ from mecheval_jax import runs
 from mecheval_jax.benchmarks.plain_treecall import Node, pairs_of, sampler
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import LanguageModel, initialize
-from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD
@@ -40,8 +39,8 @@ from mecheval_jax.tasks.treecall.queries import (
 )
 from mecheval_jax.tasks.treecall.treecall import Treecall
 from mecheval_jax.training.data import BLOCK, HostDocuments
-from mecheval_jax.training.state import create_state
-from mecheval_jax.training.step import compile_steps, loss_and_accuracy
+from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.step import loss_and_accuracy
 from tests.support import small
 from tests.support.golden_files import FOLDER
 
@@ -452,22 +451,19 @@ def experiment(**training):
 def test_a_step_of_each_bucket_is_compiled_once_and_documents_follow_the_step(tmp_path):
     """Catches a compilation for every batch, and documents that depend on how a run is cut."""
     made = experiment(steps=12, training_batches=5)
-    mesh = make_mesh(jax.devices()[:1])
-    state = create_state(made.model, made.training, mesh)
+    programs = small.programs(made)
+    state, program = programs.create(), programs.steps(Policy.RAISE)
     documents = HostDocuments(made.task, state.key, 8, 5)
     widths = [documents.batch(step).tokens.shape[1] for step in range(12)]
     assert len(set(widths)) > 1
     assert widths[:5] == widths[5:10]
-    program = compile_steps(state, made.model, made.task, made.training, mesh)
     losses = []
-    for _ in range(3):
-        state, metrics = program(state, 4)
-        losses += np.asarray(metrics["loss"])[:4].tolist()
-    assert program._step._cache_size() == len(set(widths))
-    other = create_state(made.model, made.training, mesh)
-    program = compile_steps(other, made.model, made.task, made.training, mesh)
-    _, metrics = program(other, 5)
-    np.testing.assert_array_equal(np.asarray(metrics["loss"]), losses[:5])
+    for first in (0, 4, 8):
+        state, metrics = program(state, np.int32(first), np.int32(first + 4))
+        losses += np.asarray(metrics["loss"])[0, :4].tolist()
+    assert program._step.program._cache_size() == len(set(widths))
+    _, metrics = programs.steps(Policy.RAISE)(programs.create(), np.int32(0), np.int32(5))
+    np.testing.assert_array_equal(np.asarray(metrics["loss"])[0], losses[:5])
 
 
 def test_the_set_is_the_beginning_of_the_stream():

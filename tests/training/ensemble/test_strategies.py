@@ -10,7 +10,7 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.training.ensemble import programs as engine
 from mecheval_jax.training.ensemble.mesh import member_mesh
-from mecheval_jax.training.ensemble.programs import Programs, choose_strategy
+from mecheval_jax.training.ensemble.programs import MemberPrograms, choose_strategy
 from mecheval_jax.training.ensemble.strategies import (
     MARGIN,
     Choices,
@@ -18,7 +18,7 @@ from mecheval_jax.training.ensemble.strategies import (
     Strategy,
     fastest,
 )
-from tests.training.ensemble.test_members import experiment, group_of
+from tests.training.ensemble.test_members import ensemble_of, experiment
 
 GIB = 2**30
 
@@ -84,7 +84,7 @@ def test_a_candidate_without_memory_is_passed_over():
 
 @pytest.fixture(scope="module")
 def programs():
-    return Programs(group_of(experiment()), member_mesh(jax.devices()[:1]))
+    return MemberPrograms(ensemble_of(experiment()), member_mesh(jax.devices()[:1]))
 
 
 def test_a_choice_is_measured_once(programs, tmp_path, monkeypatch):
@@ -95,7 +95,7 @@ def test_a_choice_is_measured_once(programs, tmp_path, monkeypatch):
         measured.append(strategy)
         return {"vmap": 2.0, "scan": 3.0, "loop": 1.0}[strategy.kind]
 
-    monkeypatch.setattr(engine.Programs, "seconds_of", seconds_of)
+    monkeypatch.setattr(engine.MemberPrograms, "seconds_of", seconds_of)
     choices = Choices(tmp_path / "strategies.json")
 
     def chosen(at_once=None, kind="auto"):
@@ -115,8 +115,8 @@ def test_a_choice_is_measured_once(programs, tmp_path, monkeypatch):
 
 def test_compiled_programs_go_with_their_group(programs):
     """Catches executables of all groups of a sweep that stay in memory until its end."""
-    mine = Programs(programs.group, programs.mesh)
-    assert mine.steps(Strategy("scan")) is mine.steps(Strategy("scan"))
+    mine = MemberPrograms(programs.ensemble, programs.mesh)
+    assert mine.steps_by(Strategy("scan")) is mine.steps_by(Strategy("scan"))
     gone = weakref.ref(mine)
     del mine
     gc.collect()
@@ -125,8 +125,9 @@ def test_compiled_programs_go_with_their_group(programs):
 
 def test_a_time_is_that_of_a_step(tmp_path, monkeypatch):
     """Catches a time of few steps that is divided by the usual number."""
-    short = Programs(group_of(experiment(steps_per_dispatch=2)), member_mesh(jax.devices()[:1]))
-    monkeypatch.setattr(engine.Programs, "seconds_of", lambda self, strategy: 0.008)
+    ensemble = ensemble_of(experiment(steps_per_dispatch=2))
+    short = MemberPrograms(ensemble, member_mesh(jax.devices()[:1]))
+    monkeypatch.setattr(engine.MemberPrograms, "seconds_of", lambda self, strategy: 0.008)
     said = []
     choose_strategy(short, Choices(None), "key", None, "auto", said.append)
     assert "scan 1.00 ms" in said[-1]  # two steps of four members
@@ -135,14 +136,14 @@ def test_a_time_is_that_of_a_step(tmp_path, monkeypatch):
 def test_measuring_takes_real_steps(programs, monkeypatch):
     """Catches a time of members that are through with their schedule before it is taken."""
     taken = []
-    steps = programs.steps(Strategy("scan"))
+    steps = programs.steps_by(Strategy("scan"))
 
     def run(members, first, stop):
         members, metrics = steps(members, first, stop)
-        taken.append(jax.device_get(members.state.step))
+        taken.append(jax.device_get(members.step))
         return members, metrics
 
-    monkeypatch.setattr(programs, "steps", lambda strategy: run)
+    monkeypatch.setattr(programs, "steps_by", lambda strategy: run)
     assert programs.seconds_of(Strategy("scan")) > 0
     assert [set(map(int, steps)) for steps in taken] == [{10}, {20}, {30}]
 

@@ -1,0 +1,121 @@
+"""What is known of an ensemble on the host, stretch by stretch."""
+
+import collections
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from mecheval_jax.array_types import PyTree
+from mecheval_jax.partitioning.multihost import fetch
+from mecheval_jax.training.callbacks import Callbacks, Standing
+from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.divergence import Diverged, Policy
+from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.state import NEVER
+
+
+@dataclasses.dataclass(frozen=True)
+class Dispatched:
+    """A stretch of steps under way on the devices.
+
+    Attributes:
+        stop: Step at which it ends.
+        flags: `training.state.flags_of` every member then.
+        metrics: Loss and accuracy of every step [member, step].
+        scores: Loss and accuracy on dev documents [member]; None where there are none.
+    """
+
+    stop: int
+    flags: PyTree
+    metrics: PyTree
+    scores: PyTree | None
+
+
+class Ledger:
+    """Keeps the books of an ensemble, and tells callbacks of every entry.
+
+    Args:
+        ensemble: The runs.
+        flags: `training.state.flags_of` them at the start.
+        callbacks: Who is told.
+        policy: What happens where a member diverges.
+        checkpoints: Where states are saved, for an error to name the last good one.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        flags: PyTree,
+        callbacks: Callbacks,
+        policy: Policy,
+        checkpoints: Checkpoints,
+    ):
+        self._ensemble, self._callbacks = ensemble, callbacks
+        self._policy, self._checkpoints = policy, checkpoints
+        # Stretches end where any member stops; each has its rows where it would stop alone.
+        self._since = [collections.defaultdict(list) for _ in ensemble.runs]
+        self._flags = self._own(fetch(flags))
+        self._clock = time.monotonic()
+        self.step = int(self._flags["step"].max())
+        self._tell(self.step, 0, 0.0)
+
+    def _own(self, tree: PyTree) -> PyTree:
+        """Without members that fill devices up."""
+        return {name: leaf[: len(self._ensemble.runs)] for name, leaf in tree.items()}
+
+    @property
+    def learns(self) -> bool:
+        """Whether any member has steps left to take."""
+        return bool(self._flags["learns"].any())
+
+    def settle(self, stretch: Dispatched | None) -> None:
+        """Record a stretch, if there is one, once the devices are through with it.
+
+        Raises:
+            Diverged: A member did, and the policy is to raise.
+        """
+        if stretch is None:
+            return
+        flags, metrics, scores = fetch((stretch.flags, stretch.metrics, stretch.scores))
+        before, self._flags = self._flags["step"], self._own(flags)
+        taken = self._flags["step"] - before
+        for i in map(int, np.flatnonzero(taken)):
+            run, learns = self._ensemble.runs[i], self._flags["learns"][i]
+            losses = metrics["loss"][i, : taken[i]]
+            bad = np.flatnonzero(~np.isfinite(losses))
+            if len(bad):  # of a frozen member no such step counts as taken
+                raise self.diverged(before[i] + bad[0], f"the loss is {losses[bad[0]]}", i)
+            for name, of in metrics.items():
+                self._since[i][name].append(of[i, : taken[i]])
+            if learns and not run.is_stop(stretch.stop):
+                continue
+            row = {name: np.concatenate(of).mean() for name, of in self._since[i].items()}
+            self._since[i].clear()
+            self._record(i, "train", row)
+            if scores is not None and run.is_evaluation(stretch.stop):
+                self._record_scores(i, {name: of[i] for name, of in scores.items()})
+        now = time.monotonic()
+        seconds, self._clock = now - self._clock, now
+        self._tell(stretch.stop, int(taken.sum()), seconds)
+
+    def _record_scores(self, member: int, scores: Mapping[str, np.floating]) -> None:
+        at = self._flags["diverged_at"][member]
+        if at == NEVER:
+            self._record(member, "dev", scores)
+        elif self._policy is Policy.RAISE:
+            raise self.diverged(at, f"the loss on dev documents is {scores['loss']}", member)
+
+    def diverged(self, step: int | np.integer, what: str, member: int = 0) -> Diverged:
+        """The error that says where and how a member diverged."""
+        last_good = max(self._checkpoints.steps(), default=None)
+        return Diverged(int(step), what, self._ensemble.runs[member].learning_rate, last_good)
+
+    def _record(self, member: int, split: str, row: Mapping[str, np.floating]) -> None:
+        place = {"step": int(self._flags["step"][member]), "split": split, "member": member}
+        self._callbacks.record({**place, **{name: float(value) for name, value in row.items()}})
+
+    def _tell(self, stop: int, taken: int, seconds: float) -> None:
+        steps, *others = (self._flags[n] for n in ("step", "diverged_at", "stopped_at", "learns"))
+        self._callbacks.advance(Standing(stop, steps, *others, taken, seconds))
