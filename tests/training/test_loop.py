@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax import runs
-from mecheval_jax.evaluation import slices
+from mecheval_jax.files import read_table
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import SPLITS
@@ -264,7 +264,7 @@ PROPERTIES = ("length", "distance", "pairs")
 
 def test_slices_are_of_the_same_answers(folder):
     """Catches slices of other documents than those of the summary, or without some of them."""
-    sliced = slices.read_csv(folder.slices)
+    sliced = read_table(folder.slices).to_dict("records")
     by_name = {name: [row for row in sliced if row["property"] == name] for name in PROPERTIES}
     assert sum(map(len, by_name.values())) == len(sliced)
     assert len(by_name["distance"]) > 1
