@@ -23,7 +23,7 @@ from mecheval_jax.experiment import Experiment
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.store.run_folder import RunFolder, read_json, write_text
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
-from mecheval_jax.sweeps.plan import read_plan
+from mecheval_jax.sweeps.plan import plan_of
 
 CONFIG = (
     "config_hash", "regime", "task", "mixer", "width", "layers", "positions", "option",
@@ -125,7 +125,7 @@ def tabulate(path: str | pathlib.Path) -> pd.DataFrame:
     """
     folder = SweepFolder(path)
     rows = []
-    for group in read_plan(folder).groups:
+    for group in plan_of(folder.read()).groups:
         own = folder.group(group.name)
         if own.has_table():
             rows += [
