@@ -28,7 +28,7 @@ def main():
     from mecheval_jax import analyses
     from mecheval_jax.reporting.terminal import tables
 
-    changes = {} if DOCUMENTS.value is None else {"documents": DOCUMENTS.value}
+    changes = command_line.given(DOCUMENTS)
     found = analyses.analyze(WORKDIR.value, ANALYSES.value, SITES.value, **changes)
     tables.show_analyses(found)
 

@@ -34,12 +34,7 @@ def main():
     from mecheval_jax import runs
     from mecheval_jax.reporting.terminal import tables
 
-    flag_holders = (ROLES, CORRUPTIONS, DIRECTIONS, DOCUMENTS, SPLIT)
-    changes = {
-        holder.name: tuple(holder.value) if isinstance(holder.value, list) else holder.value
-        for holder in flag_holders
-        if holder.value is not None
-    }
+    changes = command_line.given(ROLES, CORRUPTIONS, DIRECTIONS, DOCUMENTS, SPLIT)
     table, verdict = runs.intervene(WORKDIR.value, SITES.value, STEPS.value, **changes)
     tables.show_interchange(table, verdict)
 

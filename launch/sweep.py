@@ -42,24 +42,18 @@ flags.mark_flag_as_required("config")
 
 def main():
     """Run the program."""
-    import jax
-
-    from mecheval_jax.sweeps import launchers, plan, run
+    from mecheval_jax.sweeps import plan, run
     from mecheval_jax.sweeps.group import Options
+    from mecheval_jax.sweeps.launchers import parse_shard
 
-    if LAUNCHER.value != "none":
-        jax.config.update("jax_platforms", "cpu")  # accelerators are the jobs' to take
-    shard = launchers.parse_shard(SHARD.value) if SHARD.value is not None else None
+    jobs = run.Jobs(
+        LAUNCHER.value, tuple(sys.argv[1:]), SLURM.value, JOBS_AT_ONCE.value, RETRIES.value
+    )
+    jobs.leave_accelerators()
+    shard = parse_shard(SHARD.value)
     sweep = plan.read_sweep(CONFIG.value, command_line.config_file(), GRID.value)
-    launchers.check_flags(LAUNCHER.value, SLURM.value, JOBS_AT_ONCE.value)
     options = Options(STRATEGY.value, AT_ONCE.value, INTERVENTIONS.value, tuple(WRITERS.value))
-    if LAUNCHER.value != "none":
-        outcome = run.launch_sweep(
-            sweep, WORKDIR.value, LAUNCHER.value, sys.argv[1:], GROUPS.value, shard,
-            SLURM.value, JOBS_AT_ONCE.value or 1, RETRIES.value, INTERVENTIONS.value,
-        )  # fmt: skip
-    else:
-        outcome = run.run_sweep(sweep, WORKDIR.value, options, GROUPS.value, shard, RETRIES.value)
+    outcome = run.start(sweep, WORKDIR.value, options, jobs, GROUPS.value, shard)
     run.report_failures(outcome)
 
 

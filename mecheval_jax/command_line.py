@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from absl import app, flags, logging
 from ml_collections import ConfigDict
@@ -41,6 +41,15 @@ def define_writers() -> flags.FlagHolder:
         [],
         "Where metrics go beside metrics.jsonl and metrics.csv: tensorboard, wandb, mlflow.",
     )
+
+
+def given(*holders: flags.FlagHolder) -> dict[str, Any]:
+    """Values of those flags that are set, by name, as fields of a config take them."""
+    return {
+        holder.name: tuple(holder.value) if isinstance(holder.value, list) else holder.value
+        for holder in holders
+        if holder.value is not None
+    }
 
 
 def run(

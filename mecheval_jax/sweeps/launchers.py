@@ -33,12 +33,16 @@ MAX_REQUEUES = 1000
 POLL_SECONDS = 0.5
 
 
-def parse_shard(text: str) -> tuple[int, int]:
+def parse_shard(text: str | None) -> tuple[int, int] | None:
     """The shard's number and how many there are: ``0/4`` to ``3/4``, as Slurm's arrays count.
+
+    None is no shard.
 
     Raises:
         UserError: something else.
     """
+    if text is None:
+        return None
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise UserError(f"shard {text!r} is none: give i/n with i from 0 to n - 1, such as 0/4")

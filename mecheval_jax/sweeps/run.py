@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+import jax
+
 from mecheval_jax.command_line import USAGE_ERROR
 from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError
@@ -20,6 +22,7 @@ from mecheval_jax.store.sweep_tables import SweepTables, write_tables
 from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import (
     JobEnd,
+    check_flags,
     check_launcher,
     launch_jobs,
     parse_parameters,
@@ -174,48 +177,87 @@ LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once", "retri
 """Flags that a job's command does not repeat."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Jobs:
+    """How groups become jobs, or that they are run in this process.
+
+    Attributes:
+        launcher: Of `launchers.LAUNCHERS`.
+        arguments: Arguments of this program; jobs get them but for those in `LAUNCHER_FLAGS`.
+        slurm: Parameters, ``name=value,...``.
+        at_once: Jobs beside each other on this machine; 1 if None.
+        retries: How often a group that fails, but for a user's mistake, is run again.
+
+    Raises:
+        UserError: What is said of jobs has no launcher that reads it.
+    """
+
+    launcher: str = "none"
+    arguments: tuple[str, ...] = ()
+    slurm: str = ""
+    at_once: int | None = None
+    retries: int = 1
+
+    def __post_init__(self):
+        check_flags(self.launcher, self.slurm, self.at_once)
+
+    def leave_accelerators(self) -> None:
+        """Keep this process off accelerators where they are for the jobs to take."""
+        if self.launcher != "none":
+            jax.config.update("jax_platforms", "cpu")
+
+
+def start(
+    sweep: Sweep,
+    workdir: str | os.PathLike,
+    options: Options,
+    jobs: Jobs,
+    names: Sequence[str] | None = None,
+    shard: tuple[int, int] | None = None,
+) -> Outcome:
+    """Run the groups of a sweep here, or as jobs; see `run_sweep` and `launch_sweep`."""
+    if jobs.launcher == "none":
+        return run_sweep(sweep, workdir, options, names, shard, jobs.retries)
+    return launch_sweep(sweep, workdir, options, jobs, names, shard)
+
+
 def launch_sweep(
     sweep: Sweep,
     workdir: str | os.PathLike,
-    launcher: str,
-    arguments: Sequence[str],
+    options: Options,
+    jobs: Jobs,
     names: Sequence[str] | None = None,
     shard: tuple[int, int] | None = None,
-    slurm: str = "",
-    at_once: int = 1,
-    retries: int = 1,
-    interventions: str = "full",
 ) -> Outcome:
     """Run the groups that are not finished as jobs, one each, and collect what they found.
 
     Args:
-        sweep: all of it.
-        workdir: its folder.
-        launcher: ``local`` or ``slurm``.
-        arguments: of this program; jobs get them but for those in `LAUNCHER_FLAGS`.
-        names: of the groups to run; all if None.
-        shard: which part of those; all if None.
-        slurm: parameters, ``name=value,...``.
-        at_once: jobs beside each other on this machine.
-        retries: how often jobs that fail, but for a user's mistake, are submitted again.
-        interventions: that the jobs are asked for.
+        sweep: All of it.
+        workdir: Its folder.
+        options: How groups are computed; jobs are told by their arguments.
+        jobs: How they are launched.
+        names: Names of the groups to run; all if None.
+        shard: Which part of those; all if None.
 
     Raises:
-        UserError: a launcher that cannot be used, or a workdir of another sweep.
+        UserError: A launcher that cannot be used, or a workdir of another sweep.
         Interrupted: SIGTERM came, to this program or to the jobs that are not finished.
     """
+    launcher = jobs.launcher
     if multihost.is_multiprocess():
         raise UserError(
             f"launcher {launcher!r} starts jobs from one process, and here are several: give no "
             "--coordinator, or --processes=1"
         )
     check_launcher(launcher)
-    parameters = parse_parameters(slurm)
+    parameters = parse_parameters(jobs.slurm)
     folder = SweepFolder(workdir)
     plans = _shared(sweep.chosen(names), shard)
     open_folder(folder, sweep, here=False)
-    program = [sys.executable, "-m", "launch.sweep", *without_flags(arguments, LAUNCHER_FLAGS)]
-    open_groups = [p.name for p in plans if not folder.group(p.name).is_finished(interventions)]
+    arguments = without_flags(jobs.arguments, LAUNCHER_FLAGS)
+    program = [sys.executable, "-m", "launch.sweep", *arguments]
+    asked = options.interventions
+    open_groups = [p.name for p in plans if not folder.group(p.name).is_finished(asked)]
     for plan in plans:
         if plan.name not in open_groups:
             say(f"{plan.name}: finished before, skipped")
@@ -224,11 +266,10 @@ def launch_sweep(
     with Preemption() as preemption:
 
         def launch(commands: Mapping[str, Sequence[str]]) -> list[JobEnd]:
-            jobs = folder.path / "jobs"
-            stop = preemption.requested
-            return launch_jobs(commands, launcher, jobs, say, parameters, at_once, stop)
+            logs, at_once, stop = folder.path / "jobs", jobs.at_once or 1, preemption.requested
+            return launch_jobs(commands, launcher, logs, say, parameters, at_once, stop)
 
-        ends = _launched(commands, launch, retries)
+        ends = _launched(commands, launch, jobs.retries)
     collect(folder)
     bad = {name: end for name, end in ends.items() if end.state != "finished"}
     if bad and all(end.state == "preempted" for end in bad.values()):
