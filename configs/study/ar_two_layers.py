@@ -17,12 +17,10 @@ from ml_collections import ConfigDict
 from configs.arguments import COMMON, apply, parse
 from configs.arguments import positions as learned_for_attention
 from configs.base import base
-from configs.grids import Changes, axis, chain, mixers, product
+from configs.grids import Changes
 
 EPOCH = 3126  # number of batches of the fixed training set
-WIDTHS = (16, 32, 64, 128, 256)
-LEARNING_RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
+MIXERS = ("attention", "based", "mamba", "delta_net", "hyena", "base_conv", "h3")
 WITHOUT_POSITIONS = 1e-2  # learning rate from which on attention has no positions either
 
 
@@ -42,17 +40,13 @@ def positions(mixer: str, learning_rate: float) -> str:
     return learned_for_attention(mixer) if learning_rate < WITHOUT_POSITIONS else "none"
 
 
+def runs(scale: str) -> Changes:
+    """Every mixer at the widths, learning rates and seeds of a scale."""
+    from configs.study.cells import cells  # which takes the positions from here
+
+    return cells("ar_two_layers", scale, MIXERS)
+
+
 def sweep() -> Changes:
-    """The study's grid: every mixer at every width and learning rate, one seed."""
-    low = [rate for rate in LEARNING_RATES if rate < WITHOUT_POSITIONS]
-    high = [rate for rate in LEARNING_RATES if rate >= WITHOUT_POSITIONS]
-    widths = axis("model.width", WIDTHS)
-    return chain(
-        product(mixers(MIXERS), widths, axis("training.learning_rate", low)),
-        product(
-            axis("model.mixer", MIXERS),
-            axis("model.positions", ["none"]),
-            widths,
-            axis("training.learning_rate", high),
-        ),
-    )
+    """The study's grid with three seeds."""
+    return runs("full")

@@ -20,9 +20,10 @@ import pandas as pd
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.files import read_json, write_text
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.store.run_folder import RunFolder, read_json, write_text
-from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.sweeps.plan import plan_of
 
 CONFIG = (
@@ -33,6 +34,8 @@ ANSWERS = (
     "documents", "accuracy", "accuracy_low", "accuracy_high", "dev_accuracy", "dev_documents",
     "floor", "diverged_at", "verdict", "verdict_layer", "verdict_probability",
 )  # fmt: skip
+
+TEXTS = ("config_hash", "regime", "task", "mixer", "positions", "option", "split", "verdict")
 
 ROLES = ("key", "value", "next_key", "query")
 SITES = (
@@ -86,6 +89,23 @@ def option_text(mixer: str, options: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={given[name]}" for name in sorted(given))
 
 
+BOOKKEEPING = {
+    "training": ("checkpoint_every", "keep_checkpoints"),
+    "evaluation": ("chunk",),
+}
+"""Fields that no number depends on."""
+
+
+def config_hash(experiment: Experiment) -> str:
+    """Hash of all that a member's row depends on; members with the same one are the same."""
+    values = experiment.as_dict()
+    for section, names in BOOKKEEPING.items():
+        for name in names:
+            del values[section][name]
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def regime(experiment: Experiment) -> str:
     """Hash of what compared members have in common: task, documents and length of training."""
     values, training = experiment.as_dict(), experiment.training
@@ -103,7 +123,7 @@ def config_values(experiment: Experiment) -> dict[str, Any]:
     model, training = experiment.model, experiment.training
     values = experiment.as_dict()
     return {
-        "config_hash": experiment.fingerprint(),
+        "config_hash": config_hash(experiment),
         "regime": regime(experiment),
         "task": task_label(values["task"]),
         "mixer": model.mixer,
@@ -128,10 +148,12 @@ def tabulate(path: str | pathlib.Path) -> pd.DataFrame:
     for group in plan_of(folder.read()).groups:
         own = folder.group(group.name)
         if own.has_table():
-            rows += [
-                _row(own, number, experiment)
-                for number, experiment in zip(group.members, group.experiments, strict=True)
-            ]
+            for number, experiment in zip(group.members, group.experiments, strict=True):
+                run = RunFolder(own.member(number))
+                rows.append(row_of(run, experiment))
+                seen = RunFolder(own.path / "dev" / run.name)
+                if seen.interchange.exists():
+                    rows.append(row_of(seen, seen.experiment()))
     return table_of(rows)
 
 
@@ -140,8 +162,12 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(COLUMNS))
 
 
-def _row(group: GroupFolder, number: int, experiment: Experiment) -> dict[str, Any]:
-    run = RunFolder(group.member(number))
+def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
+    """The row of a finished run.
+
+    Raises:
+        UserError: it has no summary, or a damaged one.
+    """
     if not run.summary.exists():
         raise UserError(f"{run.path} is damaged: a finished member without {run.summary.name}")
     summary = read_json(run.summary)
@@ -209,8 +235,9 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
         raise UserError(
             f"{path} was edited: its hash is not the one in {path.parent / SUMS}; write it anew"
         )
-    table = pd.read_csv(io.BytesIO(content))
-    table["option"] = table["option"].fillna("").astype(str)
+    # As texts: a hash may look like a number, and a column of options may be empty.
+    table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXTS, str))
+    table["option"] = table["option"].fillna("")
     return table.reindex(columns=list(COLUMNS))
 
 

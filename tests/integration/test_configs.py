@@ -10,7 +10,26 @@ import pytest
 
 from configs import documents, memory, multi_query_recall, quickstart, recall, treecall
 from configs.base import base
-from configs.study import ar_laptop, ar_two_layers, atr_two_layers
+from configs.study import (
+    ar_beta2,
+    ar_filler,
+    ar_laptop,
+    ar_layers,
+    ar_positions,
+    ar_rates,
+    ar_reverse,
+    ar_seeds,
+    ar_two_layers,
+    atr_held_out,
+    atr_languages,
+    atr_one_layer,
+    atr_positions,
+    atr_siblings,
+    atr_two_layers,
+    atr_without_convolution,
+    based_kernels,
+    mamba_taps,
+)
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import from_config
 from tests.support import small
@@ -24,9 +43,32 @@ CONFIGS = (
     documents,
     quickstart,
     ar_laptop,
+    ar_beta2,
+    ar_filler,
+    ar_layers,
+    ar_positions,
+    ar_rates,
+    ar_reverse,
+    ar_seeds,
     ar_two_layers,
+    atr_held_out,
+    atr_languages,
+    atr_one_layer,
+    atr_positions,
+    atr_siblings,
     atr_two_layers,
+    atr_without_convolution,
+    based_kernels,
+    mamba_taps,
 )
+
+OTHER_POSITIONS = (ar_positions, atr_positions)
+"""Experiments on the positions that a mixer does not have in the study."""
+
+
+def sweep_of(module):
+    """The members of a config's sweep; of the study's, at its smallest scale."""
+    return module.runs("laptop") if hasattr(module, "runs") else module.sweep()
 
 
 def test_every_file_is_known_here():
@@ -47,7 +89,7 @@ def test_builds(module, argument):
 @pytest.mark.parametrize("module", CONFIGS)
 def test_sweeps_override_what_exists(module):
     """Catches an override of a field that is not there, or a value that cannot be."""
-    overrides = module.sweep()
+    overrides = sweep_of(module)
     assert len(overrides) >= 2
     assert len({json.dumps(o, sort_keys=True) for o in overrides}) == len(overrides)
     for values in overrides:
@@ -63,14 +105,25 @@ def test_sweeps_override_what_exists(module):
 @pytest.mark.parametrize("module", CONFIGS)
 def test_a_sweep_gives_what_the_arguments_give(module):
     """Catches positions that a sweep leaves from the default mixer."""
-    for values in module.sweep():
+    for values in sweep_of(module):
         config = module.get_config()
         config.update_from_flattened_dict(values)
         alone = module.get_config(f"mixer={values['model.mixer']}")
+        if module in OTHER_POSITIONS:
+            assert config.model.positions != alone.model.positions
+            continue
         if values["training.learning_rate"] < 1e-2:
             assert config.model.positions == alone.model.positions
         else:
             assert config.model.positions == "none"
+
+
+@pytest.mark.parametrize("module", [each for each in CONFIGS if hasattr(each, "runs")])
+def test_a_sweep_of_the_study_is_its_full_grid(module):
+    """Catches a sweep of another scale, and members that are there twice."""
+    overrides = module.sweep()
+    assert overrides == module.runs("full")
+    assert len({json.dumps(o, sort_keys=True) for o in overrides}) == len(overrides)
 
 
 @pytest.mark.parametrize("task", memory.TASKS)

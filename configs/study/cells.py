@@ -1,0 +1,53 @@
+"""Members of the study's experiments, from the grids of `mecheval_jax.study.experiments`."""
+
+from typing import Any
+
+from configs.grids import Changes
+from configs.study.ar_two_layers import positions
+from mecheval_jax.study.experiments import experiment_named, ranked_rates
+
+MIXERS = ("attention", "based", "mamba", "hyena", "base_conv", "h3")
+"""Those of the study's second version."""
+
+COMPARED = ("mamba", "attention", "based", "hyena")
+"""The architectures of which readers asked for more."""
+
+
+def cells(name: str, scale: str, mixers: tuple[str, ...], extra: Changes | None = None) -> Changes:
+    """Every mixer at the widths, learning rates and seeds that an experiment has at a scale.
+
+    Args:
+        name: of the experiment.
+        scale: of it.
+        mixers: names.
+        extra: further changes, each of which all members are made with; None for none.
+    """
+    experiment = experiment_named(name)
+    grid = experiment.grid(scale)
+    members = []
+    for width in grid.widths:
+        for mixer in mixers:
+            for changes in extra or [{}]:
+                rates = ranked_rates(experiment.family, mixer, width, grid.rates)
+                for rate in rates:
+                    seeds = grid.seeds if rate == rates[0] else grid.other_seeds
+                    members += [run(mixer, width, rate, seed) | changes for seed in range(seeds)]
+    return members
+
+
+def run(mixer: str, width: int, rate: float, seed: int) -> dict[str, Any]:
+    """What a member changes, with the positions that the study has at its learning rate."""
+    return {
+        "model.mixer": mixer,
+        "model.positions": positions(mixer, rate),
+        "model.width": width,
+        "training.learning_rate": rate,
+        "training.seed": seed,
+        "training.data_seed": seed,
+    }
+
+
+def other_positions(members: Changes) -> Changes:
+    """The same members with learned positions in place of none, and none in place of learned."""
+    other = {"learned": "none", "none": "learned"}
+    return [each | {"model.positions": other[each["model.positions"]]} for each in members]

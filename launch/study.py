@@ -1,0 +1,45 @@
+"""The published study (arXiv 2505.15105), run at a scale and judged.
+
+    python -m launch.study --workdir=DIR --scale=laptop
+
+Says first what will be run and how long that takes, then runs the experiments of ``configs/study``
+in the order of how many findings they decide, and judges the study's 30 findings. The same command
+resumes. ``--only=ar_two_layers,mamba_taps`` runs some, ``--budget=HOURS`` ends in time, ``--smoke``
+goes through everything with tiny runs.
+"""
+
+import importlib
+
+from absl import flags
+
+from mecheval_jax import command_line
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
+SCALE = flags.DEFINE_string("scale", "laptop", "How much is run: laptop, device or full.")
+ONLY = flags.DEFINE_list("only", [], "Names of the experiments to run; all if not given.")
+BUDGET = flags.DEFINE_float("budget", None, "Hours after which no group of runs is begun.")
+SMOKE = flags.DEFINE_bool("smoke", False, "One tiny run of each experiment.")
+INTERVENTIONS = flags.DEFINE_string(
+    "interventions", "full", "What is measured of every member: full, verdict, none."
+)
+TABLES = flags.DEFINE_list("tables", [], "Results tables whose members are not trained again.")
+CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
+
+
+def main():
+    """Run the program."""
+    from mecheval_jax.study import run
+
+    request = run.Request(
+        SCALE.value, tuple(ONLY.value), BUDGET.value, SMOKE.value, INTERVENTIONS.value,
+        tuple(TABLES.value),
+    )  # fmt: skip
+    outcome = run.run_study(
+        WORKDIR.value, request, lambda name: importlib.import_module(f"configs.study.{name}")
+    )
+    if outcome.failed:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    command_line.run(main, cpu_devices=CPU_DEVICES)

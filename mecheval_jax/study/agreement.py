@@ -1,0 +1,46 @@
+"""Published accuracies beside our own: which lie where one more run of ours would."""
+
+import numpy as np
+import pandas as pd
+
+from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.published.tables import CELL, published
+from mecheval_jax.study.quantities import CONFIDENCE
+
+COLUMNS = (
+    "source", *CELL, "published", "accuracy", "low", "high", "predicted_low", "predicted_high",
+    "runs", "agrees",
+)  # fmt: skip
+
+
+def agreement(cells: Cells) -> pd.DataFrame:
+    """A row for each published accuracy of which we have runs, of the best learning rate.
+
+    ``low`` and ``high`` are of the mean over our seeds, ``predicted_low`` and ``predicted_high`` of
+    one more run on 320 documents: the published number is one such.
+    """
+    rows = []
+    for cell in published("accuracies").drop_duplicates(list(CELL)).itertuples():
+        ours = cells.accuracy(
+            cell.mixer, cell.width, cell.task, layers=cell.layers, positions=cell.positions,
+            option=cell.option, split=cell.split,
+        )  # fmt: skip
+        if ours.one_run is None:
+            continue
+        (low, high), tail = ours.interval(), (1 - CONFIDENCE) / 2
+        ends = [float(end) for end in np.quantile(ours.one_run, (tail, 1 - tail))]
+        rows.append(
+            {
+                "source": cell.source,
+                **{name: getattr(cell, name) for name in CELL},
+                "published": cell.accuracy,
+                "accuracy": ours.value,
+                "low": low,
+                "high": high,
+                "predicted_low": ends[0],
+                "predicted_high": ends[1],
+                "runs": ours.runs,
+                "agrees": ends[0] <= cell.accuracy <= ends[1],
+            }
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))

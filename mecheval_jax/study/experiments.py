@@ -1,0 +1,145 @@
+"""The study's experiments: which findings they decide, and how large they are at each scale.
+
+Each is a config in ``configs/study/NAME.py``, where ``runs(scale)`` lists its members from the
+grids here. The scales: ``full`` is the study's grid with three seeds; ``device`` what one
+accelerator trains in a day; ``laptop`` what two CPU cores do, at fewer widths, learning rates and
+seeds. Documents and training lengths are the study's own at every scale, so that all numbers may
+be compared.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+from mecheval_jax.errors import choose
+from mecheval_jax.study.published.tables import WIDTHS
+
+SCALES = ("laptop", "device", "full")
+
+RATES = {
+    # family of experiments: the study's learning rates
+    "AR": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "ATR": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+}
+
+BEST = {
+    # mixer: for widths up to the key, its two best learning rates on AR, the best first: published,
+    # or for those of which the study shows none, found in trials
+    "attention": {32: (1e-3, 3e-4), 64: (3e-4, 1e-3), 128: (1e-4, 3e-4), 256: (1e-4, 3e-5)},
+    "based": {256: (3e-3, 1e-3)},
+    "mamba": {64: (1e-2, 3e-3), 128: (3e-3, 1e-2), 256: (1e-3, 3e-3)},
+    "hyena": {64: (3e-3, 1e-2), 128: (1e-2, 3e-3), 256: (3e-3, 1e-3)},
+    "base_conv": {256: (3e-3, 1e-2)},
+    "h3": {256: (3e-3, 1e-2)},
+    "delta_net": {256: (1e-3, 3e-3)},
+}
+
+ALL = 99
+"""As a number of learning rates: all that there are."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """How large an experiment is at a scale.
+
+    Attributes:
+        widths: of the models, in the order in which they are trained.
+        rates: learning rates of each cell, the best known first.
+        seeds: of the best rate.
+        other_seeds: of the other rates.
+    """
+
+    widths: tuple[int, ...] = (64,)
+    rates: int = 1
+    seeds: int = 2
+    other_seeds: int = 1
+
+
+FULL = Grid(WIDTHS, ALL, 3, 3)
+DEVICE = Grid((64, 32, 128, 16, 256), 3, 2, 1)
+LAPTOP = Grid((64,), 1, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyExperiment:
+    """An experiment.
+
+    Attributes:
+        name: of its config in ``configs/study``.
+        family: whose learning rates it takes, of `RATES`.
+        findings: that need it.
+        laptop, device, full: its grids.
+        both_splits: whether interventions are measured on dev documents, too.
+    """
+
+    name: str
+    family: str
+    findings: tuple[int, ...]
+    laptop: Grid = LAPTOP
+    device: Grid = DEVICE
+    full: Grid = FULL
+    both_splits: bool = False
+
+    def grid(self, scale: str) -> Grid:
+        """The grid of a scale.
+
+        Raises:
+            UserError: there is no such scale.
+        """
+        return getattr(self, choose("scale", scale, SCALES))
+
+
+WIDER = Grid((64, 32), 2, 2)
+SEEDS = Grid((64, 32), 1, 5)
+
+EXPERIMENTS = (
+    StudyExperiment(
+        "ar_two_layers", "AR", (1, 2, 3, 4, 5, 6, 7, 10, 12, 27, 28, 30),
+        laptop=Grid((64, 32), 2, 3), device=Grid((64, 32, 128, 16, 256), 3, 3, 1),
+    ),
+    StudyExperiment("atr_two_layers", "ATR", (15, 17, 18, 19, 20, 21, 30), laptop=WIDER),
+    StudyExperiment("mamba_taps", "AR", (11, 12, 28, 29)),
+    StudyExperiment("atr_languages", "ATR", (16, 17, 18, 19)),
+    StudyExperiment("ar_layers", "AR", (8, 9, 10)),
+    StudyExperiment("atr_held_out", "ATR", (22, 23, 24), both_splits=True),
+    StudyExperiment("based_kernels", "AR", (13,)),
+    StudyExperiment("atr_one_layer", "ATR", (20,)),
+    StudyExperiment("atr_without_convolution", "ATR", (29,)),
+    StudyExperiment("ar_positions", "AR", (14,)),
+    StudyExperiment("atr_positions", "ATR", (21,)),
+    StudyExperiment("ar_reverse", "AR", (26,)),
+    StudyExperiment("atr_siblings", "ATR", (25,)),
+    # What readers asked for, beyond the study's own findings.
+    StudyExperiment("ar_filler", "AR", ()),
+    StudyExperiment("ar_seeds", "AR", (), LAPTOP, SEEDS, SEEDS),
+    StudyExperiment("ar_rates", "AR", (), LAPTOP, SEEDS, SEEDS),
+    StudyExperiment("ar_beta2", "AR", (), LAPTOP, SEEDS, SEEDS),
+)  # fmt: skip
+"""In the order in which they are run: those that decide most findings first."""
+
+
+def experiment_named(name: str) -> StudyExperiment:
+    """The experiment of a name.
+
+    Raises:
+        UserError: there is none.
+    """
+    known = {experiment.name: experiment for experiment in EXPERIMENTS}
+    return known[choose("experiment", name, known)]
+
+
+def ranked_rates(family: str, mixer: str, width: int, count: int) -> tuple[float, ...]:
+    """Learning rates of a cell: the two best known, then those nearest to the best.
+
+    On treecall the study does not say which are best: there 1e-3 comes first, then 3e-3.
+    """
+    best: Sequence[float] = (1e-3, 3e-3)
+    if family == "AR":
+        best = _up_to(BEST[mixer], width)
+    others = [rate for rate in RATES[family] if rate not in best]
+    others.sort(key=lambda rate: abs(math.log(rate / best[0])))
+    return (*best, *others)[:count]
+
+
+def _up_to(rates: Mapping[int, Sequence[float]], width: int) -> Sequence[float]:
+    return rates[min(limit for limit in rates if width <= limit)]

@@ -1,0 +1,186 @@
+"""What a study consists of at a scale, what of it is known, and what is left to run.
+
+DIR/
+    sweeps/NAME_SCALE/     the sweep of an experiment (`store.sweep_folder`)
+    results/NAME_SCALE.csv its results, a row a member, with SHA256SUMS (`study.results`)
+    findings.csv, findings.json, agreement.csv, results.md, report.html
+
+A member whose config is known from another experiment or scale is not trained again. Which members
+a sweep has is settled when it begins, and stays so.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+from ml_collections import ConfigDict
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
+from mecheval_jax.study.results import config_hash, read_table, table_of
+from mecheval_jax.sweeps.plan import Changes, GroupPlan, Sweep, plan, plan_of
+
+TINY = {
+    # what a rehearsal changes in every config that has the field
+    "task.pairs": 3,
+    "task.key_vocabulary": 16,
+    "task.value_vocabulary": 16,
+    "task.filler_vocabulary": 4,
+    "task.longest": 24,
+    "model.max_length": 64,
+    "training.batch_size": 4,
+    "training.training_batches": 4,
+    "training.steps": 8,
+    "training.evaluate_every": 4,
+    "training.steps_per_dispatch": 4,
+    "training.evaluation_documents": 8,
+    "evaluation.documents": 24,
+    "evaluation.resamples": 50,
+}
+TINY_WIDTH = 16
+
+MEASURED_IN_REHEARSAL = ("ar_two_layers", "mamba_taps", "atr_held_out")
+"""Experiments of which a rehearsal measures interventions, too: they take longest to compile."""
+
+
+class StudyFolder:
+    """Paths and files of a study."""
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        self.results = self.path / "results"
+        self.findings = self.path / "findings.csv"
+        self.findings_json = self.path / "findings.json"
+        self.agreement = self.path / "agreement.csv"
+        self.page = self.path / "results.md"
+        self.report = self.path / "report.html"
+
+    def sweep(self, name: str) -> SweepFolder:
+        """The sweep of an experiment at a scale, by both names."""
+        return SweepFolder(self.path / "sweeps" / name)
+
+    def table(self, name: str) -> pathlib.Path:
+        """Its results."""
+        return self.results / f"{name}.csv"
+
+    def known(self, others: Iterable[str | pathlib.Path] = ()) -> pd.DataFrame:
+        """Rows of all tables, of every scale; of members that are in several, the first.
+
+        Args:
+            others: further tables, from elsewhere.
+
+        Raises:
+            UserError: a table that was edited.
+        """
+        tables = [read_table(path) for path in (*sorted(self.results.glob("*.csv")), *others)]
+        whole = [table for table in tables if len(table)]
+        if not whole:
+            return table_of([])
+        # A member whose interventions were measured before one of which only answers are known.
+        rows = pd.concat(whole, ignore_index=True)
+        order = rows["verdict"].isna().sort_values(kind="stable").index
+        return rows.loc[order].drop_duplicates(["config_hash", "split"]).sort_index()
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """An experiment at a scale.
+
+    Attributes:
+        experiment: which.
+        name: of its folder and table.
+        base: its config.
+        changes: of each member.
+        wanted: hash of each member's config, in the same order.
+        seen: the same on the split dev, where that is measured.
+    """
+
+    experiment: StudyExperiment
+    name: str
+    base: ConfigDict
+    changes: Sequence[Changes]
+    wanted: tuple[str, ...]
+    seen: tuple[str, ...]
+
+    def left(self, folder: StudyFolder, known: set[str]) -> Sweep | None:
+        """The sweep of the members that are not known; None without any.
+
+        Raises:
+            UserError: the folder's sweep has members that are not of this experiment.
+        """
+        own = folder.sweep(self.name)
+        if own.sweep.exists():
+            begun = plan_of(own.read())
+            hashes = {config_hash(one) for group in begun.groups for one in group.experiments}
+            if not hashes <= set(self.wanted):
+                raise UserError(
+                    f"{own.path} holds members that are not of {self.name}: it was made by "
+                    "another version; choose another workdir"
+                )
+            return begun
+        left = [
+            change
+            for change, name in zip(self.changes, self.wanted, strict=True)
+            if name not in known
+        ]
+        return plan(self.base, left) if left else None
+
+
+def parts_of(
+    scale: str, smoke: bool, configs: Callable[[str], ModuleType], names: Sequence[str] = ()
+) -> list[Part]:
+    """All experiments at a scale, in the order in which they are run.
+
+    Args:
+        scale: of `experiments.SCALES`.
+        smoke: one tiny member of each, as a rehearsal.
+        configs: the config module of an experiment's name.
+        names: of the experiments; all if empty.
+    """
+    return [
+        _part(experiment, scale, smoke, configs(experiment.name))
+        for experiment in EXPERIMENTS
+        if not names or experiment.name in names
+    ]
+
+
+def _part(experiment: StudyExperiment, scale: str, smoke: bool, module: Any) -> Part:
+    base, changes = module.get_config(), module.runs(scale)
+    name = f"{experiment.name}_{scale}"
+    if smoke:
+        name, changes = f"{name}_smoke", _rehearsal(changes)
+        for path, value in TINY.items():
+            section, field = path.split(".")
+            if field in base[section]:
+                base[section][field] = value
+    sweep = plan(base, changes)
+    members = {
+        number: one
+        for group in sweep.groups
+        for number, one in zip(group.members, group.experiments, strict=True)
+    }
+    wanted = [members[number] for number in range(len(changes))]
+    seen = [on_split(one, "dev") for one in wanted] if experiment.both_splits else []
+    hashes = (tuple(config_hash(one) for one in each) for each in (wanted, seen))
+    return Part(experiment, name, base, changes, *hashes)
+
+
+def on_split(experiment: Experiment, split: str) -> Experiment:
+    """The same, measured on documents of another split."""
+    evaluation = dataclasses.replace(experiment.evaluation, split=split)
+    return dataclasses.replace(experiment, evaluation=evaluation)
+
+
+def _rehearsal(changes: Sequence[Changes]) -> list[Changes]:
+    """The first member, of the smallest width."""
+    return [changes[0] | {"model.width": TINY_WIDTH}]
+
+
+def member_steps(group: GroupPlan) -> int:
+    """Steps of all members of a group."""
+    return sum(one.training.steps for one in group.experiments)

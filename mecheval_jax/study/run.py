@@ -1,0 +1,272 @@
+"""The study from end to end: what is to be run, its sweeps, tables, judgements and pages."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Sequence
+from types import ModuleType
+
+import jax
+import pandas as pd
+
+from mecheval_jax import runs
+from mecheval_jax.console import say
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.files import read_json, write_json, write_text
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
+from mecheval_jax.study.agreement import agreement
+from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.experiments import SCALES, experiment_named
+from mecheval_jax.study.findings.every import FINDINGS
+from mecheval_jax.study.judgement import Judgement, findings_json, findings_table, judge
+from mecheval_jax.study.page import results_page, results_report
+from mecheval_jax.study.plans import (
+    MEASURED_IN_REHEARSAL,
+    Part,
+    StudyFolder,
+    member_steps,
+    on_split,
+    parts_of,
+)
+from mecheval_jax.study.results import tabulate, write_table
+from mecheval_jax.study.timing import Clock
+from mecheval_jax.sweeps.group import Options
+from mecheval_jax.sweeps.plan import GroupPlan, Sweep
+from mecheval_jax.sweeps.run import run_sweep
+
+HOUR = 3600
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        scale: of `experiments.SCALES`.
+        only: names of experiments; all if empty.
+        budget: hours after which no group is begun; None for no end. One whose estimate goes
+            beyond it is not begun, either.
+        smoke: one tiny member of each experiment.
+        interventions: what is measured of every member, of `store.sweep_folder.MEASURED`.
+        tables: results from elsewhere, whose members are not trained again.
+
+    Raises:
+        UserError: a value that cannot be.
+    """
+
+    scale: str = "laptop"
+    only: tuple[str, ...] = ()
+    budget: float | None = None
+    smoke: bool = False
+    interventions: str = "full"
+    tables: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        choose("scale", self.scale, SCALES)
+        choose("interventions", self.interventions, MEASURED)
+        for name in self.only:
+            experiment_named(name)
+        if self.budget is not None and not self.budget >= 0:
+            raise UserError(f"--budget is {self.budget}: hours, 0 or more")
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        judgements: of all findings.
+        not_run: groups that were not, each with the reason.
+        failed: of those, how many failed.
+    """
+
+    judgements: list[Judgement]
+    not_run: list[str]
+    failed: int = 0
+
+
+def run_study(
+    workdir: str | os.PathLike, request: Request, configs: Callable[[str], ModuleType]
+) -> Outcome:
+    """Run what is not known yet, and judge what is.
+
+    Args:
+        workdir: its folder.
+        request: what is asked for.
+        configs: the config module of an experiment's name.
+
+    Raises:
+        UserError: a results table that was edited, or a folder that holds something else.
+        Interrupted: SIGTERM came; the same command resumes.
+    """
+    started = time.monotonic()
+    folder = StudyFolder(workdir)
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UserError(f"workdir {folder.path} is a file")
+    known = folder.known(request.tables)  # before anything is made or run
+    every = parts_of(request.scale, request.smoke, configs)
+    asked = [part for part in every if not request.only or part.experiment.name in request.only]
+    clock = _clock(folder, asked)
+    work = _announced(asked, folder, known, clock)
+
+    not_run, failed = [], 0
+    for part, sweep in work:
+        if sweep is not None:
+            out = _Sweeping(folder, part, sweep, request, clock, started)
+            out.run()
+            not_run += out.not_run
+            failed += out.failed
+    not_run += [f"{part.name}: not asked for (--only)" for part in every if part not in asked]
+    judgements = _conclude(folder, request, every, not_run)
+    return Outcome(judgements, not_run, failed)
+
+
+def _clock(folder: StudyFolder, parts: Sequence[Part]) -> Clock:
+    """Estimates, corrected by whatever groups were trained in this folder."""
+    clock = Clock(jax.device_count(), jax.default_backend() != "cpu")
+    for part in parts:
+        own = folder.sweep(part.name)
+        for group in own.groups() if own.sweep.exists() else ():
+            _observe(clock, own, group.name, part)
+    return clock
+
+
+def _observe(clock: Clock, sweep: SweepFolder, name: str, part: Part) -> None:
+    """Take note of how long a group took, once it is done."""
+    status = sweep.group(name).read_status()
+    members = sorted(sweep.group(name).members.glob("*/config.json"))
+    if status.state == "finished" and members:
+        one = RunFolder(members[0].parent).experiment()
+        clock.observe(one, status.members * status.steps, status.seconds)
+
+
+def _announced(
+    parts: Sequence[Part], folder: StudyFolder, known: pd.DataFrame, clock: Clock
+) -> list[tuple[Part, Sweep | None]]:
+    """What is left of every experiment, said before anything is run."""
+    hashes, work, total = set(known["config_hash"]), [], 0.0
+    for part in parts:
+        sweep = part.left(folder, hashes)
+        groups = [g for g in sweep.groups if not _is_done(folder, part, g)] if sweep else []
+        seconds = sum(clock.seconds(g.experiments[0], member_steps(g)) for g in groups)
+        left = sum(len(group.members) for group in groups)
+        decides = ", ".join(map(str, part.experiment.findings)) or "none of the 30"
+        say(
+            f"{part.name}: {left} of {len(part.wanted)} members to train in {len(groups)} groups, "
+            f"about {_hours(seconds)}; decides findings {decides}"
+        )
+        total += seconds
+        work.append((part, sweep))
+    say(
+        f"in all about {_hours(total)} on {clock.devices} devices, by step times stated or measured"
+    )
+    return work
+
+
+def _is_done(folder: StudyFolder, part: Part, group: GroupPlan) -> bool:
+    own = folder.sweep(part.name).group(group.name)
+    return own.read_status().state == "finished" and own.has_table()
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / HOUR:.1f} h" if seconds >= 0.1 * HOUR else f"{seconds / 60:.1f} min"
+
+
+class _Sweeping:
+    """One experiment at work, group by group, as long as the budget lasts."""
+
+    def __init__(
+        self, folder: StudyFolder, part: Part, sweep: Sweep, request: Request, clock: Clock,
+        started: float,
+    ):  # fmt: skip
+        self.folder, self.part, self.sweep, self.request = folder, part, sweep, request
+        self.clock, self.started = clock, started
+        self.own = folder.sweep(part.name)
+        self.not_run: list[str] = []
+        self.failed = 0
+
+    @property
+    def interventions(self) -> str:
+        """What is measured of every member."""
+        measured = self.part.experiment.name in MEASURED_IN_REHEARSAL or not self.request.smoke
+        return self.request.interventions if measured else "none"
+
+    def run(self) -> None:
+        """Run its groups, and write its table."""
+        options = Options(interventions=self.interventions)
+        self.own.path.parent.mkdir(parents=True, exist_ok=True)
+        for group in self.sweep.groups:
+            steps = member_steps(group)
+            expected = self.clock.seconds(group.experiments[0], steps)
+            done = _is_done(self.folder, self.part, group)
+            if not done and self._is_too_long(expected):
+                self.not_run.append(f"{self.part.name}/{group.name}: beyond the budget")
+                continue
+            outcome = run_sweep(self.sweep, self.own.path, options, [group.name])
+            if outcome.failed:
+                reason = " ".join(str(outcome.error).split())[:200]
+                self.not_run.append(f"{self.part.name}/{group.name}: failed ({reason})")
+                self.failed += 1
+            elif not done:
+                _observe(self.clock, self.own, group.name, self.part)
+        if self.own.sweep.exists():
+            if self.part.experiment.both_splits and self.interventions != "none":
+                measure_seen(self.own)
+            table = tabulate(self.own.path)
+            if len(table):
+                write_table(self.folder.table(self.part.name), table)
+
+    def _is_too_long(self, seconds: float) -> bool:
+        if self.request.budget is None:
+            return False
+        spent = time.monotonic() - self.started
+        return spent + seconds > self.request.budget * HOUR
+
+
+def measure_seen(sweep: SweepFolder) -> None:
+    """Measure members on dev documents, too, in run folders of their own beside them."""
+    for group in sweep.groups():
+        for config in sorted(group.members.glob("*/config.json")):
+            run = RunFolder(config.parent)
+            seen = RunFolder(group.path / "dev" / run.name)
+            if not run.interchange.exists() or seen.interchange.exists():
+                continue
+            seen.open_anew(on_split(run.experiment(), "dev"))
+            write_json(seen.member, read_json(run.member))
+            seen.update_summary(finished=True)
+            runs.intervene(seen.path)
+
+
+def _conclude(
+    folder: StudyFolder, request: Request, parts: Sequence[Part], not_run: Sequence[str]
+) -> list[Judgement]:
+    """Judge the findings from all that is known of this scale's members, and write everything."""
+    wanted = {name for part in parts for name in (*part.wanted, *part.seen)}
+    rows = folder.known(request.tables)
+    rows = rows[rows["config_hash"].isin(wanted)].reset_index(drop=True)
+    cells = Cells(rows)
+    judgements = judge(cells, FINDINGS)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    table, compared = findings_table(judgements), agreement(cells)
+    write_text(folder.findings, table.to_csv(index=False))
+    write_text(folder.findings_json, findings_json(judgements))
+    write_text(folder.agreement, compared.to_csv(index=False, float_format="%.6g"))
+    about = _about(request, rows)
+    write_text(folder.page, results_page(about, judgements, compared, not_run))
+    write_text(folder.report, results_report(about, judgements, compared, not_run))
+    for one in judgements:
+        say(f"finding {one.finding}: {one.verdict}. {one.sentence}")
+    for line in not_run:
+        say(f"not run: {line}")
+    say(f"findings: {folder.findings}, report: {folder.report}")
+    return judgements
+
+
+def _about(request: Request, rows: pd.DataFrame) -> str:
+    what = "a rehearsal of the study with tiny runs" if request.smoke else "the study"
+    return (
+        f"{what} at scale {request.scale}: {len(rows)} members, "
+        f"{rows['seed'].nunique()} seeds, widths "
+        f"{', '.join(str(width) for width in sorted(rows['width'].unique())) or 'none'}"
+    )

@@ -1,0 +1,75 @@
+"""How long members of the study take, as stated and as measured.
+
+Stated are seconds per optimizer step of one member on one core of a CPU, 32 documents of AR, two
+layers of width 64. Members of another width, depth or task are taken in proportion, roughly; groups
+that were trained correct it, those of the same mixer first.
+"""
+
+import dataclasses
+import statistics
+from collections import defaultdict
+
+from mecheval_jax.experiment import Experiment
+
+STEP = {
+    "attention": 8.4e-3,
+    "based": 7.2e-3,
+    "base_conv": 7.2e-3,
+    "hyena": 12e-3,
+    "h3": 21.6e-3,
+    "mamba": 25.2e-3,
+    "delta_net": 30e-3,
+}
+"""Seconds; measured on two cores of a virtual machine."""
+
+SLOWEST = max(STEP.values())
+"""Of mixers that are not listed."""
+
+ACCELERATOR = 0.05
+"""Share of a core's time that an accelerator is taken to need until it is measured."""
+
+
+def stated(experiment: Experiment) -> float:
+    """Seconds of a step of one member on one core."""
+    model, training = experiment.model, experiment.training
+    width = 0.2 + 0.8 * model.width / 64
+    depth = 0.4 + 0.6 * model.layers / 2
+    documents = training.batch_size / 32
+    if experiment.task_name == "treecall":  # batches are as long as their longest document
+        documents *= 3.0 if experiment.task.symbols > 5 else 1.5
+    return STEP.get(model.mixer, SLOWEST) * width * depth * documents
+
+
+@dataclasses.dataclass
+class Clock:
+    """Estimates, and what corrects them.
+
+    Attributes:
+        devices: over which members are spread.
+        accelerator: whether these are no cores of a CPU.
+    """
+
+    devices: int = 1
+    accelerator: bool = False
+
+    def __post_init__(self):
+        self._ratios: dict[str, list[float]] = defaultdict(list)
+
+    def observe(self, experiment: Experiment, member_steps: int, seconds: float) -> None:
+        """Take note of a group that was trained: how many steps of members in which time."""
+        if member_steps and seconds > 0:
+            expected = stated(experiment) * member_steps / self.devices
+            self._ratios[experiment.model.mixer].append(seconds / expected)
+
+    def seconds(self, experiment: Experiment, member_steps: int) -> float:
+        """How long a group takes: so many steps of members like this one."""
+        return stated(experiment) * member_steps / self.devices * self._ratio(experiment)
+
+    def _ratio(self, experiment: Experiment) -> float:
+        of_mixer = self._ratios.get(experiment.model.mixer)
+        if of_mixer:
+            return statistics.median(of_mixer)
+        every = [ratio for ratios in self._ratios.values() for ratio in ratios]
+        if every:
+            return statistics.median(every)
+        return ACCELERATOR if self.accelerator else 1.0

@@ -1,0 +1,22 @@
+"""Published accuracies beside our own."""
+
+import pytest
+
+from mecheval_jax.study.agreement import agreement
+from mecheval_jax.study.cells import Cells
+from tests.support.study_world import changed, world
+
+
+def test_agreement():
+    """Catches a number held against another cell, and one that always agrees."""
+    part = world(documents=320)
+    part = part[(part["task"] == "AR") & (part["width"] == 64)]
+    other = {"mixer": "mamba", "option": "", "layers": 2, "positions": "none"}
+    table = agreement(Cells(changed(part, other, accuracy=0.575, dev_accuracy=0.575)))
+    bad = table[~table["agrees"]]
+    assert len(bad) == 1
+    (row,) = bad.itertuples()
+    assert (row.mixer, row.option, row.layers, row.width) == ("mamba", "", 2, 64)
+    assert (row.published, row.accuracy) == pytest.approx((258 / 320, 0.575))
+    assert row.predicted_low < row.low < row.accuracy < row.high < row.predicted_high
+    assert set(table["task"]) == {"AR"}

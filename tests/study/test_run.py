@@ -1,0 +1,126 @@
+"""`launch.study`, with tiny runs."""
+
+import importlib
+import json
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.study.experiments import EXPERIMENTS
+from mecheval_jax.study.plans import StudyFolder, parts_of
+from mecheval_jax.study.run import Request, run_study
+from tests.support import forked
+
+ONE = {"only": ("ar_two_layers",), "smoke": True, "interventions": "none"}
+
+
+def configs(name):
+    return importlib.import_module(f"configs.study.{name}")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "work"
+    outcome = run_study(path, Request("laptop", **ONE), configs)
+    return StudyFolder(path), outcome
+
+
+def files(folder):
+    return {
+        path.relative_to(folder.path): path.read_bytes()
+        for path in (*folder.results.iterdir(), folder.findings, folder.findings_json,
+                     folder.agreement, folder.page, folder.report)
+    }  # fmt: skip
+
+
+def test_one_experiment(finished):
+    """Catches tables or pages that are missing, and runs that count though they are tiny."""
+    folder, outcome = finished
+    assert len(outcome.judgements) == 30
+    assert len(outcome.not_run) == len(EXPERIMENTS) - 1
+    assert not outcome.failed
+    known = folder.known()
+    assert list(known["mixer"]) == ["attention"]
+    assert list(known["width"]) == [16]
+    rows = json.loads(folder.findings_json.read_text())
+    assert [row["finding"] for row in rows] == list(range(1, 31))
+
+
+def test_the_same_again_and_at_another_scale(finished, capfd):
+    """Catches members that are trained twice, and files that change when nothing did."""
+    folder, _ = finished
+    before = files(folder)
+    run_study(folder.path, Request("laptop", **ONE), configs)
+    assert files(folder) == before
+    capfd.readouterr()
+    # The same member is the first at this scale, too: nothing is left to train.
+    run_study(folder.path, Request("device", **ONE), configs)
+    assert "ar_two_layers_device_smoke: 0 of 1 members to train" in capfd.readouterr().err
+    assert not folder.sweep("ar_two_layers_device_smoke").path.exists()
+
+
+def test_other_runs_are_not_mixed_in(finished):
+    """Catches results of tiny runs among those of the study."""
+    folder, _ = finished
+    outcome = run_study(folder.path, Request("laptop", only=("ar_two_layers",), budget=0), configs)
+    assert {one.verdict for one in outcome.judgements} == {"not run"}
+    assert sum("beyond the budget" in line for line in outcome.not_run) == 14
+    assert not folder.table("ar_two_layers_laptop").exists()
+
+
+def test_results_from_elsewhere(finished, tmp_path, capfd):
+    """Catches a table whose members are trained again all the same."""
+    folder, _ = finished
+    table = str(folder.table("ar_two_layers_laptop_smoke"))
+    run_study(tmp_path / "new", Request("laptop", tables=(table,), **ONE), configs)
+    assert "0 of 1 members to train" in capfd.readouterr().err
+
+
+def test_a_table_that_was_edited(finished, tmp_path):
+    """Catches edited results that are judged, a traceback, and another exit code."""
+    folder, _ = finished
+    results = tmp_path / "results"
+    results.mkdir()
+    for path in folder.results.iterdir():
+        (results / path.name).write_text(path.read_text().replace("attention", "mamba"))
+    done = forked.start(["-m", "launch.study", f"--workdir={tmp_path}", "--smoke"])
+    assert done.returncode == 2
+    assert "was edited" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"scale": "lap"}, "'lap'.*'laptop'"),
+        ({"only": ("ar_two",)}, "unknown experiment 'ar_two'"),
+        ({"budget": -1.0}, "--budget is -1"),
+        ({"interventions": "some"}, "'some'"),
+    ],
+)
+def test_mistakes(values, message):
+    """Catches a mistake that is noticed after hours."""
+    with pytest.raises(UserError, match=message):
+        Request(**values)
+
+
+def test_a_sweep_of_another_version(finished, tmp_path):
+    """Catches members that are not of the experiment and would be judged with it."""
+    folder, _ = finished
+    (part,) = parts_of("laptop", False, configs, ("ar_two_layers",))
+    theirs = StudyFolder(tmp_path).sweep(part.name)
+    theirs.path.mkdir(parents=True)
+    theirs.sweep.write_text(folder.sweep(f"{part.name}_smoke").sweep.read_text())
+    with pytest.raises(UserError, match="made by another version"):
+        part.left(StudyFolder(tmp_path), set())
+
+
+@pytest.mark.slow
+def test_everything(tmp_path):
+    """Catches an experiment that cannot be run, measured or judged at any of its stages."""
+    done = forked.start(["-m", "launch.study", f"--workdir={tmp_path}", "--smoke"])
+    assert done.returncode == 0, done.stderr
+    known = StudyFolder(tmp_path).known()
+    assert set(known["split"]) == {"test", "dev"}
+    assert len(known) == len(EXPERIMENTS) + 1
+    assert known["block_1/block_input@value"].notna().any()
