@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import pandas as pd
 
 from mecheval_jax import runs
-from mecheval_jax.evaluation.accuracy import documents_of
+from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.interventions import capture, interchange, locate, run
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting.figures.drawing import save

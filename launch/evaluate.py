@@ -1,6 +1,7 @@
 """Analyse a trained run beyond its verdict: gradients, circuits, probes, subspaces, and more.
 
     python -m launch.evaluate --workdir=DIR [--analyses=gradients,probes,...] [--sites=all]
+        [--set=probes.documents=4096]
 
 Writes a table ``analyses/NAME.csv`` and a figure for each; ``python -m launch.report`` shows them.
 ``gradients``: attribution of every site by gradient, beside what was measured; ``circuits``: which
@@ -20,16 +21,21 @@ SITES = flags.DEFINE_list(
     None,
     "Where gradients and probes look: paths, or 'all'; the canonical components if not given.",
 )
+SET = flags.DEFINE_multi_string(
+    "set",
+    [],
+    "An option of an analysis, analysis.field=value, as in probes.documents=4096; may be repeated.",
+)
 DOCUMENTS = flags.DEFINE_integer("documents", None, "Evaluation documents.")
 
 
 def main():
     """Run the program."""
-    from mecheval_jax import analyses
+    from mecheval_jax import runs
     from mecheval_jax.reporting.terminal import tables
 
     changes = command_line.given(DOCUMENTS)
-    found = analyses.analyze(WORKDIR.value, ANALYSES.value, SITES.value, **changes)
+    found = runs.analyze(WORKDIR.value, ANALYSES.value, SITES.value, SET.value, **changes)
     tables.show_analyses(found)
 
 

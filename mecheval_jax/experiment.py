@@ -3,20 +3,23 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import AnalysesConfig, EvaluationConfig
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.config import TrainingConfig
 
 SECTIONS = ("task", "model", "training", "evaluation")
-"""Of a config."""
+"""Sections that a config must have."""
+
+ANALYSES = "analyses"
+"""Section with the options of analyses, which have defaults; configs of old runs lack it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Experiment:
         model: shape of the model.
         training: regime.
         evaluation: documents, corruptions and intervals of the evidence.
+        analyses: Options of further analyses.
     """
 
     task_name: str
@@ -36,6 +40,7 @@ class Experiment:
     model: ModelConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
+    analyses: AnalysesConfig = dataclasses.field(default_factory=AnalysesConfig)
 
     def __post_init__(self):
         sizes = self.task.sizes()
@@ -55,28 +60,6 @@ class Experiment:
                     "take at most so many"
                 )
 
-    def check_interventions(self) -> None:
-        """Check that documents have what interventions on them need.
-
-        Training needs neither the roles nor the corruptions of the evaluation.
-
-        Raises:
-            UserError: a role or a corruption of the evaluation is not there, and why.
-        """
-        absent = self.task.absent()
-        for kind, names, present in (
-            ("role", self.evaluation.roles, self.task.role_names),
-            ("corruption", self.evaluation.corruptions, self.task.corruptions),
-        ):
-            for name in names:
-                if name in absent and name not in present:
-                    others = f"name others ({', '.join(present)})" if present else "there is none"
-                    raise UserError(
-                        f"evaluation.{kind}s: there is no {kind} {name!r}, since {absent[name]}; "
-                        f"add it to the documents, or {others}"
-                    )
-                choose(kind, name, present)
-
     def with_training(self, values: Mapping[str, Any]) -> "Experiment":
         """The same with another training section.
 
@@ -85,6 +68,26 @@ class Experiment:
         """
         training = _build(TrainingConfig, values, "training")
         return dataclasses.replace(self, training=training)
+
+    def with_analyses(self, settings: Sequence[str]) -> "Experiment":
+        """The same with some options of analyses changed.
+
+        Args:
+            settings: ``analysis.field=value``, each.
+
+        Raises:
+            UserError: What is no such setting, an unknown field, or a value that cannot be.
+        """
+        values = _plain(self.analyses)
+        for setting in settings:
+            path, given, text = setting.partition("=")
+            name, _, field = path.partition(".")
+            if not (given and field):
+                raise UserError(f"{setting!r} is no setting: give analysis.field=value")
+            options = values[choose("analysis with options", name, values)]
+            before = options[choose(f"field of {ANALYSES}.{name}", field, options)]
+            options[field] = _read(path, text, before)
+        return dataclasses.replace(self, analyses=build_analyses(values))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, as they stand in ``config.json``; see `from_config`."""
@@ -95,12 +98,13 @@ class Experiment:
             "model": model,
             "training": _plain(self.training),
             "evaluation": _plain(self.evaluation),
+            ANALYSES: _plain(self.analyses),
         }
 
     def fingerprint(self) -> str:
         """Hash of all that the trained model depends on."""
         values = self.as_dict()
-        del values["evaluation"]
+        del values["evaluation"], values[ANALYSES]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -130,7 +134,7 @@ def from_config(config: ConfigDict | Mapping[str, Any]) -> Experiment:
             f"which have up to {task.max_length} tokens"
         )
     evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
-    # What documents merely lack is in the way of interventions alone; see `check_interventions`.
+    # What documents merely lack is in the way of interventions alone; see `check_against`.
     absent = task.absent()
     for kind, names, present in (
         ("corruption", evaluation.corruptions, task.corruptions),
@@ -140,7 +144,21 @@ def from_config(config: ConfigDict | Mapping[str, Any]) -> Experiment:
             if name not in absent:
                 choose(kind, name, present)
     training = _build(TrainingConfig, sections["training"], "training")
-    return Experiment(task_name, task, model, training, evaluation)
+    analyses = build_analyses(sections.get(ANALYSES, {}))
+    return Experiment(task_name, task, model, training, evaluation, analyses)
+
+
+def build_analyses(values: Mapping[str, Mapping[str, Any]]) -> AnalysesConfig:
+    """Options of analyses, by analysis and field; defaults where nothing is said.
+
+    Raises:
+        UserError: An unknown analysis or field, or a value that cannot be.
+    """
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(AnalysesConfig)}
+    for name in values:
+        choose(f"field of {ANALYSES}", name, kinds)
+    given = {n: _build(kinds[n], values[n], f"{ANALYSES}.{n}") for n in values}
+    return AnalysesConfig(**given)
 
 
 def _build(kind: type, values: Mapping[str, Any], section: str):
@@ -159,9 +177,23 @@ def _build(kind: type, values: Mapping[str, Any], section: str):
     return kind(**frozen)
 
 
+def _read(name: str, text: str, like: Any) -> Any:
+    """A value that was given as text, of the type of the one before it."""
+    if like is None or isinstance(like, list):
+        return tuple(text.split(","))
+    try:
+        return type(like)(text)
+    except ValueError:
+        raise UserError(f"{name} is {text!r}: {type(like).__name__} is needed") from None
+
+
 def _plain(instance) -> dict[str, Any]:
-    values = dataclasses.asdict(instance)
-    return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(inner) for name, inner in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    return plain(dataclasses.asdict(instance))
 
 
 def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, Any]]:

@@ -15,18 +15,25 @@ from jax.sharding import Mesh
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.accuracy import answer_all, documents_of
+from mecheval_jax.evaluation.accuracy import answer_all
+from mecheval_jax.evaluation.analyses import ANALYSES
+from mecheval_jax.evaluation.patching.grid import chosen_sites
+from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.evaluation.verdict.evidence import Evidence
-from mecheval_jax.evaluation.verdict.measurement import find
+from mecheval_jax.evaluation.verdict.measurement import measure_verdict
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
 from mecheval_jax.experiment import Experiment, differences
+from mecheval_jax.files import write_table
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.reporting.figures.analyses import FIGURES
+from mecheval_jax.reporting.figures.drawing import save
 from mecheval_jax.reporting.terminal.progress import Progress
 from mecheval_jax.store.metrics import Writer, open_writers
 from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.results import Record, record_answers
 from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.tables import long_table
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
@@ -163,7 +170,7 @@ def _train(
 def _summarize(experiment: Experiment, folder: RunFolder, params: PyTree, step: int) -> None:
     """Write how the trained model answers the evaluation documents."""
     batch = documents_of(experiment)
-    answers = answer_all(params, experiment, batch)
+    answers = answer_all(Subject.of(experiment, params, batch))
     scores = record_answers(folder, experiment, step, answers, batch)
     say(
         f"{folder.path}: {experiment.evaluation.split} accuracy {scores['accuracy']:.1%} "
@@ -276,7 +283,7 @@ def intervene(
         run = load(workdir, step)
         evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
         experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
-        experiment.check_interventions()
+        evaluation.check_against(experiment.task)
         if step is None and not run.folder.read_summary().get("finished"):
             say(f"{run.folder.path}: training is not finished; reading step {run.step}")
         batch = documents_of(experiment) if batch is None else batch
@@ -284,8 +291,64 @@ def intervene(
             f"{run.folder.path}: interchange interventions over {evaluation.documents} documents, "
             f"step {run.step}"
         )
-        record.add(experiment, run.step, find(run.params, experiment, batch, sites))
+        subject = Subject.of(experiment, run.params, batch)
+        record.add(experiment, run.step, measure_verdict(subject, sites))
     return record.write()
+
+
+def analyze(
+    workdir: str | os.PathLike,
+    names: Sequence[str] | None = None,
+    sites: Sequence[str] | None = None,
+    settings: Sequence[str] = (),
+    **changes: object,
+) -> dict[str, Any]:
+    """Analyse a run: a table ``analyses/NAME.csv`` and a figure for each analysis.
+
+    Args:
+        workdir: Folder of a trained run.
+        names: Names in `ANALYSES`; all if None, then those that the architecture or the task cannot
+            have are passed over with a message.
+        sites: Where ``gradients`` and ``probes`` look: paths or aliases; ``["all"]`` for every
+            site of the model; the canonical components of every layer if None.
+        settings: Options that differ from the run's config, as of `Experiment.with_analyses`:
+            ``["probes.ridge=0.1"]``.
+        **changes: Fields of `EvaluationConfig` that differ from the run's config.
+
+    Returns:
+        The tables (pandas DataFrames) by name.
+
+    Raises:
+        UserError: An unknown analysis, site or setting, or none of them, nothing trained there, or
+            an analysis that was asked for by name and cannot be.
+    """
+    if names is not None and not names:
+        raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")
+    chosen = [choose("analysis", name, ANALYSES) for name in (names or ANALYSES)]
+    run = load(workdir)
+    evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
+    experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
+    experiment = experiment.with_analyses(settings)
+    places = None if sites is None else chosen_sites(sites, experiment.model)
+    subject = Subject.of(experiment, run.params)
+    run.folder.analyses.mkdir(exist_ok=True)
+    constants = {"run": run.folder.name, "mixer": experiment.model.mixer, "step": run.step}
+    written: dict[str, Any] = {}
+    for name in chosen:
+        say(f"{run.folder.path}: {name}")
+        try:
+            found = ANALYSES[name](subject, experiment.analyses, places)
+            tables = {title: long_table(rows, constants) for title, rows in found.items()}
+        except UserError as error:
+            if names:
+                raise
+            say(f"{run.folder.path}: no {name}: {error}")
+            continue
+        for title, table in tables.items():
+            write_table(run.folder.analyses / f"{title}.csv", table)
+        save(FIGURES[name](tables), run.folder.figures, name)
+        written |= tables
+    return written
 
 
 def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool]]:
@@ -339,7 +402,7 @@ def _check_seeds_differ_alone(names: Sequence[str], experiments: Sequence[Experi
         different = [
             f"{field} is {theirs!r} in {names[0]} and {ours!r} in {name}"
             for field, theirs, ours in differences(experiments[0], experiment)
-            if field not in SEEDS
+            if field not in SEEDS and not field.startswith("analyses.")
         ]
         if different:
             raise UserError(

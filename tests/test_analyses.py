@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mecheval_jax import analyses, runs
+from mecheval_jax import runs
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.accuracy import documents_of
+from mecheval_jax.evaluation import analyses
+from mecheval_jax.evaluation.config import AnalysesConfig
 from mecheval_jax.evaluation.representations import probes
+from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.reporting.figures import evidence_figures
@@ -22,6 +24,7 @@ from mecheval_jax.reporting.terminal import tables
 from tests.support import small
 from tests.support.compilation import ROOT
 
+FEW = ("probes.documents=128", "subspaces.documents=128")
 SHORT = {"evaluation.roles": ("key", "value", "query"), "evaluation.corruptions": ("key",)}
 
 
@@ -38,10 +41,9 @@ def workdirs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(workdirs):
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(analyses, "PROBED_DOCUMENTS", 128)
         # All probes regress onto codes, which is less to compile: test_probes.py has both kinds.
         patched.setattr(probes, "MOST_CLASSES", 0)
-        return analyses.analyze(workdirs / "based")
+        return runs.analyze(workdirs / "based", settings=FEW)
 
 
 def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
@@ -125,12 +127,37 @@ def test_attention_of_several_runs_on_one_document(workdirs, tmp_path):
     assert "in the same document" not in alone.read_text()
 
 
+def test_options_of_analyses(workdirs, monkeypatch):
+    """Catches a setting that is passed over, one of the wrong type, and a misspelt one."""
+
+    def asked(subject, config, sites):
+        raise UserError(f"{len(subject.batch.tokens)} documents, {config}, {sites}")
+
+    monkeypatch.setattr(analyses, "probe_rows", asked)
+
+    def analyze(*settings):
+        return runs.analyze(workdirs / "based", ["probes"], settings=settings)
+
+    with pytest.raises(UserError, match=r"^24 documents, .*targets=\('key', 'pair'\), .*ridge=0.5"):
+        analyze("probes.documents=24", "probes.targets=key,pair", "probes.ridge=0.5")
+    with pytest.raises(UserError, match=r"'riddge' \(did you mean 'ridge'\?\)"):
+        analyze("probes.riddge=1")
+    with pytest.raises(UserError, match=r"'probe' \(did you mean 'probes'\?\)"):
+        analyze("probe.ridge=1")
+    with pytest.raises(UserError, match=r"probes.documents is 'many': int is needed"):
+        analyze("probes.documents=many")
+    with pytest.raises(UserError, match=r"'probes.documents' is no setting"):
+        analyze("probes.documents")
+    with pytest.raises(UserError, match=r"analyses.probes.test_share is 2.0"):
+        analyze("probes.test_share=2")
+
+
 def test_mistakes(workdirs, tmp_path):
     """Catches a misspelt analysis that is passed over, and a traceback."""
     with pytest.raises(UserError, match=r"'probe'.*'probes'"):
-        analyses.analyze(workdirs / "based", ["probe"])
+        runs.analyze(workdirs / "based", ["probe"])
     with pytest.raises(UserError, match="holds no run"):
-        analyses.analyze(tmp_path)
+        runs.analyze(tmp_path)
 
 
 def test_no_document_is_fitted_and_held_out(tmp_path):
@@ -143,56 +170,52 @@ def test_no_document_is_fitted_and_held_out(tmp_path):
         "model.max_length": 64,
     }
     experiment = small.experiment(changes)
-    batch = analyses.Subject(experiment, {}, documents_of(experiment)).more_documents()
-    assert len(batch.tokens) == experiment.task.sizes()["test"] < analyses.PROBED_DOCUMENTS
+    batch = Subject.of(experiment, {}).more_documents(2048)
+    assert len(batch.tokens) == experiment.task.sizes()["test"] < 2048
     assert len(np.unique(batch.tokens, axis=0)) == len(batch.tokens)
 
 
 def test_gradients_and_probes_look_where_they_are_told(workdirs, monkeypatch):
     """Catches a flag that is passed over, an alias or 'all' that is no site, and no site at all."""
-    monkeypatch.setattr(analyses, "PROBED_DOCUMENTS", 16)
 
-    def asked(*arguments, sites=None):
-        raise UserError(f"asked for {sites or arguments[-1]}")
+    def asked(*arguments):
+        raise UserError(f"asked for {arguments[-1]}")
 
-    monkeypatch.setattr(analyses, "measure", asked)
+    monkeypatch.setattr(analyses, "grid", asked)
     monkeypatch.setattr(analyses, "probe_rows", asked)
     for name in ("gradients", "probes"):
         with pytest.raises(UserError, match=r"asked for \('block_1/mixer/q',\)"):
-            analyses.analyze(workdirs / "based", [name], ["blocks.1.mixer.hook_q"])
+            runs.analyze(workdirs / "based", [name], ["blocks.1.mixer.hook_q"])
         with pytest.raises(UserError, match=r"asked for .*block_0/mixer/.*block_1/mixer/q"):
-            analyses.analyze(workdirs / "based", [name], ["all"])
+            runs.analyze(workdirs / "based", [name], ["all"])
     with pytest.raises(UserError, match="unknown site 'block_9/mixer/q'"):
-        analyses.analyze(workdirs / "based", ["probes"], ["block_9/mixer/q"])
+        runs.analyze(workdirs / "based", ["probes"], ["block_9/mixer/q"])
     with pytest.raises(UserError, match="no analysis is named: valid are gradients"):
-        analyses.analyze(workdirs / "based", [])
+        runs.analyze(workdirs / "based", [])
     with pytest.raises(UserError, match="no site"):
-        analyses.analyze(workdirs / "based", ["probes"], [])
+        runs.analyze(workdirs / "based", ["probes"], [])
 
 
 def test_what_cannot_be_is_passed_over_unless_it_was_asked_for(tmp_path, capsys, monkeypatch):
     """Catches an architecture without one analysis that loses the others."""
-    monkeypatch.setattr(
-        analyses, "ANALYSES", {n: analyses.ANALYSES[n] for n in ("attention", "lens")}
-    )
+    monkeypatch.setattr(runs, "ANALYSES", {n: analyses.ANALYSES[n] for n in ("attention", "lens")})
     changes = SHORT | small.ONE_LAYER | {"model.mixer": "lstm"}
     runs.train(small.experiment(changes), tmp_path / "run")
-    assert set(analyses.analyze(tmp_path / "run")) == {"lens"}
+    assert set(runs.analyze(tmp_path / "run")) == {"lens"}
     assert "no attention: " in capsys.readouterr().err
     with pytest.raises(UserError, match="LSTM"):
-        analyses.analyze(tmp_path / "run", ["attention"])
+        runs.analyze(tmp_path / "run", ["attention"])
 
 
 def test_the_subspaces_of_a_single_layer(monkeypatch):
     """Catches a site of the last layer that is computed at the query alone."""
     asked = []
-    monkeypatch.setattr(analyses, "PROBED_DOCUMENTS", 16)
     monkeypatch.setattr(
-        analyses, "subspace_rows", lambda *arguments: asked.extend(arguments[4]) or []
+        analyses, "subspace_rows", lambda *arguments: asked.extend(arguments[2]) or []
     )
     experiment = small.experiment(SHORT | small.ONE_LAYER)
     batch = documents_of(experiment)
-    analyses.ANALYSES["subspaces"](analyses.Subject(experiment, {}, batch))
+    analyses.ANALYSES["subspaces"](Subject.of(experiment, {}, batch), AnalysesConfig(), None)
     (site,) = asked
     config, key, query = experiment.model, jax.random.key(0), batch.query_positions[:, :1]
     seen = jax.eval_shape(

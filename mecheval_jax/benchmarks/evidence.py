@@ -7,9 +7,10 @@ import jax
 from mecheval_jax.benchmarks.timing import seconds
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching import attribution_patching as gradients
-from mecheval_jax.evaluation.patching import grid as interchange
+from mecheval_jax.evaluation.patching.grid import compile_grid, role_positions
+from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions import site_paths
-from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 
 STEPS = 8
@@ -19,20 +20,19 @@ def gradient_attribution() -> None:
     """Print times of attribution by gradient and of the interchange grid that it estimates."""
     task, evaluation = AssociativeRecall(), EvaluationConfig()
     batch = task.sample(jax.random.key(0), evaluation.documents, "test")
-    positions = interchange.role_positions(task, batch, evaluation.roles)
+    positions = role_positions(batch, evaluation.roles)
     cases = len(evaluation.roles) * len(evaluation.corruptions) * len(evaluation.directions)
     print(f"\n{'attribution of all sites, 320 documents':42}{'cells':>7}{'s':>8}{'compile, s':>12}")
     for mixer in ("attention", "mamba"):
         model = ModelConfig(mixer, 2, 64, task.vocabulary_size, 1024)
         params = initialize(model, jax.random.key(0))
         sites = site_paths(model)
+        subject = Subject(LanguageModel(model), params, task, batch, evaluation)
         programs = {
-            method: gradients.compile_gradients(
-                model, task, evaluation, sites, method, STEPS, "probability"
-            )
+            method: gradients.compile_gradients(subject, sites, method, STEPS, "probability")
             for method in gradients.METHODS
         }
-        programs["exact grid"] = interchange.compile_grid(model, task, evaluation, sites)
+        programs["exact grid"] = compile_grid(model, task, evaluation, sites)
         for name, program in programs.items():
             start = time.perf_counter()
             compiled = program.lower(params, batch, positions).compile()

@@ -7,7 +7,7 @@ import jax
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.benchmarks.timing import seconds
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching import grid as interchange
+from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites, role_positions
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.tasks.base import Batch
@@ -28,7 +28,7 @@ def grids() -> None:
         module = LanguageModel(model)
         plain = jax.jit(lambda p, b, m=module: m.apply({"params": p}, b.tokens, b.query_positions))
         one = seconds(lambda p=params, run=plain: run(p, batch))
-        components, everything = interchange.default_sites(model), site_paths(model)
+        components, everything = default_sites(model), site_paths(model)
         both = ("restore", "damage")
         for what, sites, directions in (
             ("restore", components, ("restore",)),
@@ -50,8 +50,8 @@ def _grid(
 ) -> tuple[int, float]:
     """Number of patched runs of a grid, and its time in seconds after compilation."""
     evaluation = EvaluationConfig(directions=directions)
-    positions = interchange.role_positions(task, batch, evaluation.roles)
-    program = interchange.compile_grid(model, task, evaluation, sites)
+    positions = role_positions(batch, evaluation.roles)
+    program = compile_grid(model, task, evaluation, sites)
     spent = seconds(lambda: program(params, batch, positions), repeats=3)
     cells = len(evaluation.roles) * len(evaluation.corruptions) * len(directions)
     return len(sites) * cells, spent

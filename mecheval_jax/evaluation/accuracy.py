@@ -5,21 +5,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from mecheval_jax.array_types import PyTree
-from mecheval_jax.experiment import Experiment
+from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.scoring import AnswerScores
-from mecheval_jax.training.data import evaluation_batch, stream
+from mecheval_jax.training.data import stream
 from mecheval_jax.training.step import answer
 
+answers_of = jax.jit(answer, static_argnums=(0, 2))
+"""`training.step.answer`, compiled once for runs of one shape, and steps of one run."""
 
-def documents_of(experiment: Experiment) -> Batch:
-    """The evaluation documents of an experiment."""
-    evaluation = experiment.evaluation
-    return evaluation_batch(
-        experiment.task, experiment.training.data_seed, evaluation.documents, evaluation.split
-    )
+
+def answer_all(subject: Subject) -> AnswerScores:
+    """A model's answers to every query of its documents, on the host."""
+    found = answers_of(subject.config, subject.params, subject.task, subject.batch)
+    return jax.device_get(found)
 
 
 def counts_of(answers: AnswerScores, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
@@ -28,23 +28,8 @@ def counts_of(answers: AnswerScores, batch: Batch) -> tuple[np.ndarray, np.ndarr
     return (answers.correct * weights).sum(axis=1), weights.sum(axis=1)
 
 
-answers_of = jax.jit(answer, static_argnums=(0, 2))
-"""`training.step.answer`, compiled once for runs of one shape, and steps of one run."""
-
-
-def answer_all(params: PyTree, experiment: Experiment, batch: Batch) -> AnswerScores:
-    """A model's answers to every query of a batch."""
-    return jax.device_get(answers_of(experiment.model, params, experiment.task, batch))
-
-
-def evaluate(params: PyTree, experiment: Experiment, batch: Batch | None = None) -> dict[str, Any]:
-    """`summarize` on the evaluation documents (`batch`, where they are at hand already)."""
-    batch = documents_of(experiment) if batch is None else batch
-    return summarize(answer_all(params, experiment, batch), experiment, batch)
-
-
-def summarize(answers: AnswerScores, experiment: Experiment, batch: Batch) -> dict[str, Any]:
-    """Scores of a model's answers.
+def summarize(answers: AnswerScores, subject: Subject) -> dict[str, Any]:
+    """Accuracy and likelihood of a model's answers.
 
     Returns:
         ``accuracy`` (0-1) with its interval ``accuracy_low``, ``accuracy_high`` (Wilson's; over
@@ -53,7 +38,8 @@ def summarize(answers: AnswerScores, experiment: Experiment, batch: Batch) -> di
         count), ``split``, ``documents``, and ``floors``, the accuracies of heuristics without
         recall.
     """
-    evaluation, weights = experiment.evaluation, np.asarray(batch.weights)
+    evaluation, batch = subject.evaluation, subject.batch
+    weights = np.asarray(batch.weights)
     asked = float(weights.sum())
     correct, likelihood, loss = (
         float((values * weights).sum())
@@ -61,9 +47,7 @@ def summarize(answers: AnswerScores, experiment: Experiment, batch: Batch) -> di
     )
     bootstrap = Bootstrap([len(weights)], evaluation.resamples, evaluation.seed)
     (low, high), _ = accuracy_interval(*counts_of(answers, batch), evaluation.confidence, bootstrap)
-    floor_key = jax.random.fold_in(
-        stream(jax.random.key(experiment.training.data_seed), evaluation.split), 1
-    )
+    key = jax.random.fold_in(stream(jax.random.key(subject.data_seed), evaluation.split), 1)
     documents = max(4096, evaluation.documents)
     return {
         "accuracy": correct / asked,
@@ -74,5 +58,5 @@ def summarize(answers: AnswerScores, experiment: Experiment, batch: Batch) -> di
         "asked": round(asked),
         "split": evaluation.split,
         "documents": evaluation.documents,
-        "floors": experiment.task.floors(floor_key, documents, evaluation.split),
+        "floors": subject.task.floors(key, documents, evaluation.split),
     }

@@ -1,12 +1,23 @@
-"""What the evidence of a run rests on."""
+"""What the evidence of a run rests on, and the options of its further analyses."""
 
 import collections
 import dataclasses
 
 from mecheval_jax.errors import UserError, choose, require_at_least
-from mecheval_jax.tasks.base import SPLITS
+from mecheval_jax.tasks.base import SPLITS, Task
+from mecheval_jax.tasks.scoring import MEASURES
 
 DIRECTIONS = ("restore", "damage")
+
+
+def _require_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise UserError(f"{name} is {value}: between 0 and 1")
+
+
+def _require_above_0(name: str, value: float) -> None:
+    if not value > 0:
+        raise UserError(f"{name} is {value}: it must be above 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,5 +59,127 @@ class EvaluationConfig:
         for direction in self.directions:
             choose("evaluation.directions", direction, DIRECTIONS)
         require_at_least(self, "evaluation", ("documents", "resamples", "chunk"), 1)
-        if not 0 < self.confidence < 1:
-            raise UserError(f"evaluation.confidence is {self.confidence}: between 0 and 1")
+        _require_share("evaluation.confidence", self.confidence)
+
+    def check_against(self, task: Task) -> None:
+        """Check that documents have what interventions on them need.
+
+        Training needs neither the roles nor the corruptions of the evaluation.
+
+        Args:
+            task: Task of the documents.
+
+        Raises:
+            UserError: A role or a corruption of the evaluation is not there, and why.
+        """
+        absent = task.absent()
+        for kind, names, present in (
+            ("role", self.roles, task.role_names),
+            ("corruption", self.corruptions, task.corruptions),
+        ):
+            for name in names:
+                if name in absent and name not in present:
+                    others = f"name others ({', '.join(present)})" if present else "there is none"
+                    raise UserError(
+                        f"evaluation.{kind}s: there is no {kind} {name!r}, since {absent[name]}; "
+                        f"add it to the documents, or {others}"
+                    )
+                choose(kind, name, present)
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientsConfig:
+    """Attribution by gradient; see `patching.attribution_patching`.
+
+    Attributes:
+        steps: Parts of the line of integrated gradients.
+        measure: Measure of the answer, ``probability`` or ``logit``.
+    """
+
+    steps: int = 8
+    measure: str = "probability"
+
+    def __post_init__(self):
+        choose("analyses.gradients.measure", self.measure, MEASURES)
+        require_at_least(self, "analyses.gradients", ("steps",), 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class CircuitsConfig:
+    """Edges that carry the answer; see `patching.circuits`.
+
+    Attributes:
+        steps: Parts of the line from the corrupted to the clean embedding, of ``eap_ig``.
+        measure: Measure of the answer, ``probability`` or ``logit``.
+        draws: Random circuits of every size.
+    """
+
+    steps: int = 8
+    measure: str = "probability"
+    draws: int = 10
+
+    def __post_init__(self):
+        choose("analyses.circuits.measure", self.measure, MEASURES)
+        require_at_least(self, "analyses.circuits", ("steps", "draws"), 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbesConfig:
+    """How probes are fitted and judged; see `representations.probes`.
+
+    Attributes:
+        documents: Documents to which they are fitted and on which they are judged, at least.
+        targets: Roles whose token is to be read, and ``pair`` for key and value at once; of key,
+            value and pair those that the documents have if None.
+        test_share: Share of the documents that are held out.
+        ridge: Penalty on the weights.
+    """
+
+    documents: int = 2048
+    targets: tuple[str, ...] | None = None
+    test_share: float = 0.25
+    ridge: float = 1e-2
+
+    def __post_init__(self):
+        if self.targets is not None and not self.targets:
+            raise UserError("analyses.probes.targets is empty: name at least one")
+        require_at_least(self, "analyses.probes", ("documents",), 1)
+        _require_share("analyses.probes.test_share", self.test_share)
+        _require_above_0("analyses.probes.ridge", self.ridge)
+
+
+@dataclasses.dataclass(frozen=True)
+class SubspacesConfig:
+    """How a subspace is searched and judged; see `representations.das`.
+
+    Attributes:
+        documents: Documents on which it is searched and judged, at least.
+        dimensions: Dimensions of the subspace.
+        steps: Steps of Adam.
+        learning_rate: Learning rate of Adam.
+        batch_size: Documents of a step, drawn from those that are not held out.
+        test_share: Share of the documents that are held out.
+    """
+
+    documents: int = 2048
+    dimensions: int = 8
+    steps: int = 200
+    learning_rate: float = 0.02
+    batch_size: int = 64
+    test_share: float = 0.25
+
+    def __post_init__(self):
+        counts = ("documents", "dimensions", "steps", "batch_size")
+        require_at_least(self, "analyses.subspaces", counts, 1)
+        _require_above_0("analyses.subspaces.learning_rate", self.learning_rate)
+        _require_share("analyses.subspaces.test_share", self.test_share)
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalysesConfig:
+    """Options of the analyses in `evaluation.analyses` that have any, by their names."""
+
+    gradients: GradientsConfig = GradientsConfig()
+    circuits: CircuitsConfig = CircuitsConfig()
+    probes: ProbesConfig = ProbesConfig()
+    subspaces: SubspacesConfig = SubspacesConfig()

@@ -9,7 +9,8 @@ import pandas as pd
 
 from mecheval_jax.evaluation.accuracy import summarize
 from mecheval_jax.evaluation.slices import slice_accuracy
-from mecheval_jax.evaluation.verdict.measurement import Findings
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.evaluation.verdict.measurement import Measured
 from mecheval_jax.evaluation.verdict.rule import label
 from mecheval_jax.evaluation.verdict.transitions import find_transitions
 from mecheval_jax.evaluation.verdict.verdict import Verdict
@@ -34,7 +35,7 @@ def record_answers(
         The scores, as of `evaluation.accuracy.summarize`.
     """
     model, training = experiment.model, experiment.training
-    scores = summarize(answers, experiment, batch)
+    scores = summarize(answers, Subject.of(experiment, None, batch))
     sliced = slice_accuracy(
         experiment.task.properties(batch),
         answers.correct,
@@ -78,7 +79,7 @@ class MemberResult:
     experiment: Experiment
     batch: Batch
     answers: AnswerScores
-    findings: Findings | None
+    findings: Measured | None
     step: int
     events: dict[str, int]
 
@@ -118,10 +119,10 @@ class Record:
 
     def __init__(self, folder: RunFolder):
         self._folder = folder
-        self._found: list[tuple[int, Findings]] = []
+        self._found: list[tuple[int, Measured]] = []
         self._experiment: Experiment | None = None
 
-    def add(self, experiment: Experiment, step: int, findings: Findings) -> None:
+    def add(self, experiment: Experiment, step: int, findings: Measured) -> None:
         """What was found with the parameters of a step, under an experiment's evaluation."""
         self._experiment = experiment
         self._found.append((step, findings))
@@ -136,7 +137,7 @@ class Record:
         write_table(folder.controls, self._table("controls", CONTROLS))
         last.evidence.write(folder.evidence)
         folder.update_summary(
-            **(last.behaviour if self._is_of_the_run(step) else {}),
+            **(last.accuracy if self._is_of_the_run(step) else {}),
             evidence_step=step,
             **last.verdict.as_dict(),
             over_training=self._over_training(),
@@ -199,7 +200,7 @@ class Record:
         fields = ("verdict", "layer", "binding", "probabilities")
         return {
             "steps": [
-                {"step": step, "accuracy": found.behaviour["accuracy"]}
+                {"step": step, "accuracy": found.accuracy["accuracy"]}
                 | {name: getattr(found.verdict, name) for name in fields}
                 for step, found in self._found
             ],

@@ -119,7 +119,7 @@ class RunFolder:
         different = [
             f"{name} is {theirs!r} there and {ours!r} here"
             for name, ours, theirs in differences(experiment, self.experiment())
-            if not name.startswith("evaluation.")
+            if not name.startswith(("evaluation.", "analyses."))
         ]
         if different:
             raise UserError(

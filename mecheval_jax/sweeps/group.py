@@ -10,8 +10,8 @@ import jax
 from mecheval_jax.command_line import cache_folder
 from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
-from mecheval_jax.evaluation.accuracy import documents_of
-from mecheval_jax.evaluation.verdict.measurement import Inquiry
+from mecheval_jax.evaluation.subject import Subject, documents_of
+from mecheval_jax.evaluation.verdict.measurement import plan_verdict
 from mecheval_jax.partitioning.multihost import fetch
 from mecheval_jax.store.metrics import Writer, dev_rows, open_writers
 from mecheval_jax.store.results import MemberResult, record_group
@@ -27,7 +27,7 @@ from mecheval_jax.training.ensemble.programs import MemberPrograms, choose_strat
 from mecheval_jax.training.ensemble.strategies import AUTO, KINDS, Choices, Strategy
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
-from mecheval_jax.training.state import NEVER, TrainState, new_state
+from mecheval_jax.training.state import NEVER, TrainState
 
 Show = Callable[[str, str, GroupStatus], None]
 """Takes a group's name, its title and how it is doing."""
@@ -139,7 +139,8 @@ def run_group(
         Interrupted: SIGTERM came; what was trained is saved.
     """
     if options.interventions != "none":
-        plan.experiments[0].check_interventions()
+        first = plan.experiments[0]
+        first.evaluation.check_against(first.task)
     screen = _Screen(plan, folder, show)
     counts = {"members": len(plan.members), "training": len(plan.members), "steps": plan.steps}
     screen.tell(state="running", error="", attempts=screen.status.attempts + 1, **counts)
@@ -223,19 +224,19 @@ class _GroupRun:
         by_seed = {e.training.data_seed: e for e in experiments}
         batches = self.ensemble.batches(lambda seed: documents_of(by_seed[seed]))
         sites = SITES[self.options.interventions]
-        asked = [
-            Inquiry.of(experiment, batch, sites, verdict=verdict)
+        subjects = [  # whose parameters stay where they are
+            Subject.of(experiment, None, batch)
             for experiment, batch in zip(experiments, batches, strict=True)
         ]
-        inquiry, samples = asked[0][0], [sample for _, sample in asked]
+        plans = [plan_verdict(subject, sites, verdict=verdict) for subject in subjects]
+        measurement, arrays = plans[0][0], [arrays for _, arrays in plans]
 
         def one(member):
-            state, sample = member
-            untrained = new_state(self.ensemble.model, state.hyperparameters).params
-            return inquiry.on_device(state.params, untrained, sample)
+            state, arrays = member
+            return measurement.on_device(state.params, arrays)
 
         program = jax.jit(on_members(one, self.programs.mesh, at_once=1))
-        raw = fetch(program((members, shard_members(stack(samples), self.programs.mesh))))
+        raw = fetch(program((members, shard_members(stack(arrays), self.programs.mesh))))
         ends = fetch((members.step, members.diverged_at, members.stopped_at))
 
         def results() -> Iterator[MemberResult]:
@@ -243,13 +244,12 @@ class _GroupRun:
                 zip(self.plan.members, experiments, strict=True)
             ):
                 found = jax.tree.map(lambda leaf, i=i: leaf[i], raw)
-                sample = samples[i]
-                findings = inquiry.on_host(found, sample, experiment) if verdict else None
+                findings = measurement.on_host(found, subjects[i]) if verdict else None
                 step, *events = (int(values[i]) for values in ends)
                 happened = {n: at for n, at in zip(EVENTS, events, strict=True) if at != NEVER}
                 answers = found["answers"]
                 yield MemberResult(
-                    number, experiment, sample.batch, answers, findings, step, happened
+                    number, experiment, subjects[i].batch, answers, findings, step, happened
                 )
 
         record_group(self.folder, len(experiments), results())

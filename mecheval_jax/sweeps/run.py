@@ -77,7 +77,8 @@ def run_sweep(
     plans = _shared(sweep.chosen(names), shard)
     if options.interventions != "none":
         for plan in plans:
-            plan.experiments[0].check_interventions()
+            first = plan.experiments[0]
+            first.evaluation.check_against(first.task)
     failed: dict[str, Exception] = {}
     view = SweepView(str(folder.path))
     with multihost.raise_on_host_loss(), Preemption() as preemption, view:

@@ -220,9 +220,9 @@ FIELDS = [
     (section, name)
     for section, values in small.experiment().as_dict().items()
     for name in values
-    if name != "name"
+    if name != "name" and section != "analyses"
 ]
-"""All but the name of the task: there is only one."""
+"""All but the name of the task, of which there is only one, and the options of analyses."""
 
 OTHER_WORDS = {
     "mixer": "based",
@@ -249,7 +249,7 @@ OTHER_WORDS = {
 
 @pytest.mark.parametrize(("section", "name"), FIELDS)
 def test_fingerprint_sees_what_the_model_depends_on(section, name):
-    """Catches a fingerprint that ignores a field, or minds the evaluation."""
+    """Catches a fingerprint that ignores a field, or minds the evaluation or the analyses."""
     written = small.experiment({"evaluation.roles": ("key", "value")}).as_dict()
     value = written[section][name]
     if name in OTHER_WORDS:
@@ -262,6 +262,33 @@ def test_fingerprint_sees_what_the_model_depends_on(section, name):
     written[section][name] = changed
     after = from_config(written).fingerprint()
     assert (after == before) == (section == "evaluation")
+
+
+def test_fingerprint_does_not_mind_analyses():
+    """Catches a run that is another one because it shall be analysed in another way."""
+    experiment = small.experiment()
+    other = experiment.with_analyses(["probes.ridge=0.5"])
+    assert other.fingerprint() == experiment.fingerprint()
+    assert from_config(other.as_dict()) == other != experiment
+
+
+def test_configs_from_before_the_options_of_analyses():
+    """Catches a run of an older version that cannot be loaded."""
+    experiment = small.experiment()
+    values = experiment.as_dict()
+    del values["analyses"]
+    assert from_config(values) == experiment
+
+
+def test_options_of_analyses_are_checked():
+    """Catches a misspelt option that is passed over."""
+    values = small.experiment().as_dict()
+    values["analyses"]["probes"]["riddge"] = 1
+    with pytest.raises(UserError, match=r"field of analyses.probes 'riddge' \(did you mean"):
+        from_config(values)
+    values["analyses"] = {"probe": {}}
+    with pytest.raises(UserError, match=r"field of analyses 'probe' \(did you mean 'probes'"):
+        from_config(values)
 
 
 def test_configs_import_without_side_effects():

@@ -14,7 +14,8 @@ import subprocess
 import pytest
 
 from configs import quickstart, recall
-from mecheval_jax import analyses, interventions
+from mecheval_jax import interventions
+from mecheval_jax.evaluation import analyses
 from tests.support import forked
 from tests.support.compilation import ROOT, settings
 

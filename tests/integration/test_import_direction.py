@@ -28,7 +28,7 @@ LAYERS = (
     ("store",),
     ("reporting",),
     ("runs", "benchmarks", "command_line"),
-    ("analyses", "sweeps"),
+    ("sweeps",),
     ("study",),
 )
 """From the bottom up. Those of one layer do not know each other; the longest name counts."""

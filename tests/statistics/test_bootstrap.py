@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.attribution import Scores
+from mecheval_jax.evaluation.patching.effects import effects
 from mecheval_jax.statistics.bootstrap import (
     Bootstrap,
     accuracy_interval,
@@ -16,13 +15,14 @@ from tests.support import planted
 SITE = "block_1/block_input"
 
 
-def scores_of(clean, corrupted, restored, resamples=400, seed=0, **grid):
-    grid = planted.fabricated_grid(clean, corrupted, {(SITE, "value"): restored}, **grid)
-    return Scores(grid, EvaluationConfig(resamples=resamples, seed=seed))
+def effects_of(clean, corrupted, restored, resamples=400, **options):
+    cells = {(SITE, "value"): restored}
+    grid = planted.fabricated_grid(clean, corrupted, cells, resamples=resamples, **options)
+    return effects(grid)
 
 
-def attribution(scores, role="value", direction="restore"):
-    return scores.cell(SITE, direction, "key", role)["attribution"]
+def attribution(found, role="value", direction="restore"):
+    return found.attribution("key", direction, SITE, role)
 
 
 def test_weights_are_resampled_documents():
@@ -59,7 +59,7 @@ def test_weights_of_several_runs_resample_runs_first():
 def test_interval_of_a_mean_is_that_of_theory():
     """Catches a spread that is too wide or too narrow by a factor of documents."""
     values = np.random.default_rng(0).uniform(size=400)
-    scores = scores_of(values, 0 * values, values, resamples=4000)
+    scores = effects_of(values, 0 * values, values, resamples=4000)
     low, high = scores.bootstrap.mean(values, np.ones(400, bool)).interval(0.95)
     error = values.std() / np.sqrt(400)
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
@@ -82,7 +82,7 @@ def test_the_interval_of_a_ratio_covers_the_truth():
     """Catches unpaired resampling (it always covers), and too few or too small samples."""
     draw, truth, covered, widths = np.random.default_rng(7), 0.6, [], []
     for repeat in range(300):
-        scores = scores_of(*population(draw, 60), seed=repeat)
+        scores = effects_of(*population(draw, 60), seed=repeat)
         low, high = attribution(scores).interval(0.95)
         covered.append(low <= truth <= high)
         widths.append(high - low)
@@ -138,7 +138,7 @@ def test_coverage_over_runs():
 
 def test_higher_confidence_is_wider():
     """Catches an interval that does not ask for its confidence."""
-    estimate = attribution(scores_of(*population(np.random.default_rng(0), 60)))
+    estimate = attribution(effects_of(*population(np.random.default_rng(0), 60)))
     (low, high), (lower, higher) = estimate.interval(0.5), estimate.interval(0.99)
     assert lower < low < estimate.value < high < higher
 
@@ -148,7 +148,7 @@ def test_resampling_is_paired(restored, value):
     """Catches clean, corrupted and patched runs resampled apart: a certain ratio gets a width."""
     clean, corrupted, _ = population(np.random.default_rng(1), 40)
     runs = {"clean": clean, "corrupted": corrupted}
-    estimate = attribution(scores_of(clean, corrupted, runs[restored]))
+    estimate = attribution(effects_of(clean, corrupted, runs[restored]))
     assert estimate.value == pytest.approx(value, abs=1e-12)
     np.testing.assert_allclose(estimate.interval(0.95), value, atol=1e-12)
 
@@ -156,7 +156,7 @@ def test_resampling_is_paired(restored, value):
 def test_the_value_is_that_of_the_documents_themselves():
     """Catches the mean of the bootstrap reported in place of the estimate."""
     clean, corrupted, restored = population(np.random.default_rng(2), 11)
-    scores = scores_of(clean, corrupted, restored, resamples=3)
+    scores = effects_of(clean, corrupted, restored, resamples=3)
     expected = (restored.mean() - corrupted.mean()) / (clean.mean() - corrupted.mean())
     assert attribution(scores).value == pytest.approx(expected, abs=1e-12)
 
@@ -167,7 +167,7 @@ def test_resamples_without_any_document_are_left_out():
     present = np.ones((4, documents), bool)
     present[1, 1:] = False  # `value` exists in the first document only
     clean = np.linspace(0.5, 1, documents)
-    scores = scores_of(clean, 0 * clean, 0.5 * clean, present=present)
+    scores = effects_of(clean, 0 * clean, 0.5 * clean, present=present)
     estimate = attribution(scores)
     assert np.isnan(estimate.samples).any()
     assert estimate.documents == 1
@@ -178,7 +178,7 @@ def test_a_mean_is_over_the_documents_of_the_role_in_every_resample():
     """Catches sums divided by all resampled documents, which absent ones then pull down."""
     present = np.arange(12) % 3 > 0
     values = np.where(present, 0.7, 100.0)
-    scores = scores_of(values, values, values)
+    scores = effects_of(values, values, values)
     estimate = scores.bootstrap.mean(values, present)
     assert (estimate.value, estimate.documents) == (pytest.approx(0.7), 8)
     np.testing.assert_allclose(estimate.samples, 0.7, atol=1e-12)

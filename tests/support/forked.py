@@ -18,9 +18,7 @@ from collections.abc import Iterator, Mapping
 from tests.support.compilation import ROOT
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(
-    ["mecheval_jax.runs", "mecheval_jax.reporting.html.report", "mecheval_jax.analyses"]
-)
+_SERVER.set_forkserver_preload(["mecheval_jax.runs", "mecheval_jax.reporting.html.report"])
 
 _PYTHON = f"""#!{sys.executable} -IS
 import os, sys

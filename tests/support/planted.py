@@ -29,10 +29,11 @@ import numpy as np
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.grid import Grid, measure
+from mecheval_jax.evaluation.patching.grid import Grid, grid
+from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.evidence import Evidence, verdict_sites
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
-from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.synthetic.associative_recall import FIRST_KEY, AssociativeRecall
 
@@ -335,10 +336,18 @@ def verdict_of(
     model: Planted, documents_seed: int = 0, sites: tuple[str, ...] | None = None
 ) -> Verdict:
     """The verdict on a planted model, from the sites that it needs, or from more."""
-    config, params, task = model
+    config, _, task = model
     batch = documents(task, EVALUATION.documents, documents_seed)
-    grid = measure(config, params, task, batch, EVALUATION, sites or verdict_sites(config))
-    return judge(evidence_of(grid, config, task), EVALUATION)
+    measured = grid(subject_of(model, batch), sites or verdict_sites(config))
+    return judge(evidence_of(measured, config, task), EVALUATION)
+
+
+def subject_of(
+    model: Planted, batch: Batch, evaluation: EvaluationConfig = EVALUATION, **fields
+) -> Subject:
+    """A planted model on some documents."""
+    config, params, task = model
+    return Subject(LanguageModel(config), params, task, batch, evaluation, **fields)
 
 
 def _directions(seed: int, width: int, *counts: int) -> list[np.ndarray]:
@@ -378,6 +387,7 @@ def fabricated_grid(
     present: np.ndarray | None = None,
     damaged: dict[tuple[str, str], np.ndarray] | None = None,
     inside: tuple[str, ...] = (),
+    **evaluation,
 ) -> Grid:
     """A grid of given probabilities, one corruption (``key``), at the residual stream.
 
@@ -389,6 +399,7 @@ def fabricated_grid(
         present: [role, document]; all if None.
         damaged: as `restored`, of the other direction; the clean run's by default.
         inside: names of further sites of every layer.
+        **evaluation: Fields of `EvaluationConfig`: resamples, seed.
     """
     parts = ("block_input", *inside, "block_output")
     sites = tuple(f"block_{layer}/{part}" for layer in range(layers) for part in parts)
@@ -409,9 +420,7 @@ def fabricated_grid(
     runs = np.stack([clean, corrupted])
     return Grid(
         sites=sites,
-        roles=roles,
-        corruptions=("key",),
-        directions=("restore", "damage"),
+        evaluation=EvaluationConfig(roles=roles, corruptions=("key",), **evaluation),
         present=np.ones((len(roles), len(clean)), bool) if present is None else present,
         runs={"probability": runs, "logit": 10 * runs},
         patched={site: measured(site) for site in sites},

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from mecheval_jax import command_line
-from mecheval_jax.evaluation.accuracy import documents_of
-from mecheval_jax.evaluation.verdict.measurement import Inquiry
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.evaluation.verdict.measurement import plan_verdict
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.ensemble.members import Ensemble, stack
@@ -62,15 +62,15 @@ def report(mixer, changes, *, everything):
         documents = shard_members(stack(ensemble.development_documents()), programs.mesh)
         evaluation = programs.evaluation.lower((programs.create(), documents))
         texts["evaluate"] = evaluation.compile().as_text()
-        inquiry, sample = Inquiry.of(experiment, documents_of(experiment))
+        measurement, arrays = plan_verdict(Subject.of(experiment, None))
 
         def one(pair):
-            state, sample = pair
-            return inquiry.on_device(state.params, state.params, sample)
+            state, arrays = pair
+            return measurement.on_device(state.params, arrays)
 
-        samples = shard_members(stack([sample] * MEMBERS), programs.mesh)
+        stacked = shard_members(stack([arrays] * MEMBERS), programs.mesh)
         measure = jax.jit(on_members(one, programs.mesh, at_once=1))
-        texts["measure"] = measure.lower((programs.create(), samples)).compile().as_text()
+        texts["measure"] = measure.lower((programs.create(), stacked)).compile().as_text()
     return {
         "collectives": {name: len(re.findall(COLLECTIVES, text)) for name, text in texts.items()},
         "ffts": len(re.findall(r" fft\(", texts["steps"])),

@@ -17,7 +17,7 @@ on the line between them, e(t) = (1 - t) e(c) + t e(o):
 
 For the embedding itself the latter is complete: over all positions, its changes sum to
 y(o) - y(c), but for the error of the midpoint rule. The estimate fails where y is far from
-linear in a, above all where a softmax is saturated; `effects.agreement` says how far it does.
+linear in a, above all where a softmax is saturated; `agreement` says how far it does.
 """
 
 from collections.abc import Sequence
@@ -26,9 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Float, Int, PyTree
+from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.effects import Effects
 from mecheval_jax.evaluation.patching.grid import (
     CLEAN,
@@ -36,90 +35,62 @@ from mecheval_jax.evaluation.patching.grid import (
     corrupted_tokens,
     role_positions,
 )
+from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import observe, run
 from mecheval_jax.interventions.patch import compose, pin, shift
 from mecheval_jax.interventions.positions import as_computed, gather
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig
-from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import MEASURES, score
 
 METHODS = ("attribution_patching", "integrated_gradients")
 
 
 def attribute(
-    model: ModelConfig,
-    params: PyTree,
-    task: Task,
-    batch: Batch,
-    evaluation: EvaluationConfig,
+    subject: Subject,
     sites: Sequence[str] | None = None,
     *,
     method: str = "attribution_patching",
     steps: int = 8,
     measure: str = "probability",
 ) -> Effects:
-    """Estimate the grid of `interchange.measure` at all sites and roles at once.
+    """Estimate the interchange grid at all sites and roles at once.
 
     Args:
-        model: shape of the model.
-        params: its parameters.
-        task: which can corrupt its documents.
-        batch: evaluation documents; query 0 of each is asked.
-        evaluation: roles, corruptions, directions, seed.
-        sites: as in `interchange.measure`.
-        method: one of `METHODS`.
-        steps: parts of the line of integrated gradients.
-        measure: of the answer, ``probability`` or ``logit``.
+        subject: What is measured.
+        sites: As for `grid.grid`.
+        method: One of `METHODS`.
+        steps: Parts of the line of integrated gradients.
+        measure: Measure of the answer, ``probability`` or ``logit``.
 
     Raises:
-        UserError: an unknown site, role, corruption, method or measure, before any compute.
+        UserError: An unknown site, role, corruption, method or measure, before any compute.
     """
-    chosen = chosen_sites(sites, model)
-    check_request(task, evaluation, method, METHODS, steps, measure)
-    positions = role_positions(task, batch, evaluation.roles)
-    program = compile_gradients(model, task, evaluation, chosen, method, steps, measure)
-    runs, changes = jax.device_get(program(params, batch, positions))
-    return Effects(
-        method,
-        measure,
-        chosen,
-        tuple(evaluation.roles),
-        tuple(evaluation.corruptions),
-        tuple(evaluation.directions),
-        np.asarray(positions) >= 0,
-        np.asarray(runs, np.float64),
-        {site: np.asarray(values, np.float64) for site, values in changes.items()},
+    choose("method", method, METHODS)
+    check_request(subject, steps, measure)
+    evaluation, chosen = subject.evaluation, chosen_sites(sites, subject.config)
+    positions = role_positions(subject.batch, evaluation.roles)
+    program = compile_gradients(subject, chosen, method, steps, measure)
+    runs, changes = jax.tree.map(
+        lambda leaf: np.asarray(leaf, np.float64),
+        jax.device_get(program(subject.params, subject.batch, positions)),
     )
+    present = np.asarray(positions) >= 0
+    return Effects(method, measure, chosen, evaluation, present, runs, changes)
 
 
-def check_request(
-    task: Task,
-    evaluation: EvaluationConfig,
-    method: str,
-    methods: Sequence[str],
-    steps: int,
-    measure: str,
-) -> None:
+def check_request(subject: Subject, steps: int, measure: str) -> None:
     """Raise UserError for an estimate by gradient that there is not; arguments as `attribute`."""
-    for corruption in evaluation.corruptions:
-        choose("corruption", corruption, task.corruptions)
-    choose("method", method, methods)
+    for corruption in subject.evaluation.corruptions:
+        choose("corruption", corruption, subject.task.corruptions)
     choose("measure", measure, MEASURES)
     if steps < 1:
         raise UserError(f"steps is {steps}: it must be at least 1")
 
 
 def compile_gradients(
-    model: ModelConfig,
-    task: Task,
-    evaluation: EvaluationConfig,
-    sites: Sequence[str],
-    method: str,
-    steps: int,
-    measure: str,
+    subject: Subject, sites: Sequence[str], method: str, steps: int, measure: str
 ):
     """The jitted estimate: (params, batch, positions) -> (runs, changes), as in `Effects`."""
-    module = LanguageModel(model)
+    module, task, evaluation = subject.model, subject.task, subject.evaluation
     directions, corruptions = evaluation.directions, evaluation.corruptions
     places, used = runs_of(method, steps, directions, len(corruptions))
 

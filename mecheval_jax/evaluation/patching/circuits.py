@@ -27,16 +27,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.attribution import describe
 from mecheval_jax.evaluation.patching.attribution_patching import check_request, middles
-from mecheval_jax.evaluation.patching.effects import share_of_gap
+from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.graph import EMBEDDING, Graph, evaluate, graph_of
 from mecheval_jax.evaluation.patching.grid import CLEAN, corrupted_tokens
+from mecheval_jax.evaluation.rows import describe
+from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import observe
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig
-from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.tasks.scoring import score
 
 METHODS = ("eap", "eap_ig")
@@ -50,8 +50,8 @@ class EdgeScores:
     Attributes:
         method: of `METHODS`.
         measure: of the answer, ``probability`` or ``logit``.
-        graph: whose edges they are.
-        corruptions: names of an axis.
+        graph: Graph of the edges.
+        evaluation: Its corruptions are an axis.
         runs: [1 + corruption, document], the measure in the clean and the corrupted runs.
         changes: [corruption, edge, document].
     """
@@ -59,13 +59,13 @@ class EdgeScores:
     method: str
     measure: str
     graph: Graph
-    corruptions: tuple[str, ...]
+    evaluation: EvaluationConfig
     runs: np.ndarray
     changes: np.ndarray
 
     def order(self, corruption: str) -> np.ndarray:
         """Indices of edges, the largest |mean score| first."""
-        means = self.changes[self.corruptions.index(corruption)].mean(axis=-1)
+        means = self.changes[self.evaluation.corruptions.index(corruption)].mean(axis=-1)
         return np.argsort(-np.abs(means), kind="stable")
 
 
@@ -76,8 +76,8 @@ class Faithfulness:
     Attributes:
         method: by which the edges were ranked.
         measure: of the answer.
-        sizes: numbers of edges.
-        corruptions: names of an axis.
+        sizes: Numbers of edges.
+        evaluation: Its corruptions are an axis.
         runs: as in `EdgeScores`.
         circuit: [corruption, size, document], of the best edges.
         random: [corruption, draw, size, document], of random ones.
@@ -86,45 +86,34 @@ class Faithfulness:
     method: str
     measure: str
     sizes: tuple[int, ...]
-    corruptions: tuple[str, ...]
+    evaluation: EvaluationConfig
     runs: np.ndarray
     circuit: np.ndarray
     random: np.ndarray
 
 
 def score_edges(
-    model: ModelConfig,
-    params: PyTree,
-    task: Task,
-    batch: Batch,
-    evaluation: EvaluationConfig,
-    *,
-    method: str = "eap_ig",
-    steps: int = 8,
-    measure: str = "probability",
+    subject: Subject, *, method: str = "eap_ig", steps: int = 8, measure: str = "probability"
 ) -> EdgeScores:
     """Score all edges of a model.
 
     Args:
-        model: shape of the model.
-        params: its parameters.
-        task: which can corrupt its documents.
-        batch: evaluation documents; query 0 of each is asked.
-        evaluation: corruptions and seed.
-        method: one of `METHODS`.
-        steps: parts of the line of ``eap_ig``.
-        measure: of the answer, ``probability`` or ``logit``.
+        subject: What is measured; of its evaluation corruptions and seed count.
+        method: One of `METHODS`.
+        steps: Parts of the line of ``eap_ig``.
+        measure: Measure of the answer, ``probability`` or ``logit``.
 
     Raises:
-        UserError: an unknown corruption, method or measure, before any compute.
+        UserError: An unknown corruption, method or measure, before any compute.
     """
-    check_request(task, evaluation, method, METHODS, steps, measure)
+    choose("method", method, METHODS)
+    check_request(subject, steps, measure)
     times = (1.0,) if method == "eap" else middles(steps)
-    module, graph = LanguageModel(model), graph_of(model)
+    module, evaluation, graph = subject.model, subject.evaluation, graph_of(subject.config)
 
     @jax.jit
     def program(params, batch):
-        runs, sent = _ends(module, params, task, batch, evaluation, graph, measure)
+        runs, sent = _ends(subject, params, batch, graph, measure)
 
         def scores(corrupted, time):
             clean, base = ({name: x[i] for name, x in sent.items()} for i in (CLEAN, corrupted))
@@ -152,19 +141,13 @@ def score_edges(
 
         return runs, jax.lax.map(mean_over_line, 1 + jnp.arange(len(evaluation.corruptions)))
 
-    runs, changes = jax.device_get(program(params, batch))
-    return EdgeScores(
-        method,
-        measure,
-        graph,
-        tuple(evaluation.corruptions),
-        np.asarray(runs, np.float64),
-        np.asarray(changes, np.float64),
-    )
+    runs, changes = _doubles(program(subject.params, subject.batch))
+    return EdgeScores(method, measure, graph, evaluation, runs, changes)
 
 
-def _ends(module, params, task, batch, evaluation, graph, measure):
+def _ends(subject, params, batch, graph, measure):
     """The measure and what every node sends, in the clean and the corrupted runs."""
+    module, task, evaluation = subject.model, subject.task, subject.evaluation
     corrupted = corrupted_tokens(task, batch, evaluation.corruptions, evaluation.seed)
     tokens = jnp.stack([batch.tokens, *corrupted])[:, :, : task.read_length]
 
@@ -177,6 +160,11 @@ def _ends(module, params, task, batch, evaluation, graph, measure):
     return jax.lax.map(end, tokens)
 
 
+def _doubles(found: PyTree) -> PyTree:
+    """Arrays of the host, in the precision of statistics."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), jax.device_get(found))
+
+
 def sizes_of(edges: int, most: int = 24) -> tuple[int, ...]:
     """Sizes of circuits for a curve: all up to `most` points, closer together where small."""
     if edges < most:
@@ -185,32 +173,22 @@ def sizes_of(edges: int, most: int = 24) -> tuple[int, ...]:
 
 
 def measure_faithfulness(
-    model: ModelConfig,
-    params: PyTree,
-    task: Task,
-    batch: Batch,
-    evaluation: EvaluationConfig,
-    scores: EdgeScores,
-    sizes: Sequence[int] | None = None,
-    draws: int = 10,
+    subject: Subject, scores: EdgeScores, sizes: Sequence[int] | None = None, draws: int = 10
 ) -> Faithfulness:
     """Run the circuits of the best edges, and of random ones.
 
     All circuits are one compiled program, which is given the sets of edges as masks.
 
     Args:
-        model: shape of the model.
-        params: its parameters.
-        task: which can corrupt its documents.
-        batch: the documents that `scores` rest on.
-        evaluation: the same as for `scores`.
-        scores: by which edges are ranked.
-        sizes: numbers of edges; those of `sizes_of` if None.
-        draws: random orders of the edges, from seeds `evaluation.seed`, + 1, ...
+        subject: The subject that `scores` rest on.
+        scores: Scores by which edges are ranked.
+        sizes: Numbers of edges; those of `sizes_of` if None.
+        draws: Random orders of the edges, from seeds `evaluation.seed`, + 1, ...
 
     Raises:
-        UserError: a size that the graph does not have, or other corruptions than those of `scores`.
+        UserError: A size that the graph does not have, or other corruptions than those of `scores`.
     """
+    evaluation = subject.evaluation
     graph, edges = scores.graph, len(scores.graph.edges)
     sizes = sizes_of(edges) if sizes is None else tuple(sizes)
     for size in sizes:
@@ -218,23 +196,23 @@ def measure_faithfulness(
             raise UserError(f"a circuit of {size} edges: the model has {edges}")
     if draws < 1:
         raise UserError(f"draws is {draws}: it must be at least 1")
-    if scores.corruptions != tuple(evaluation.corruptions):
-        raise UserError(
-            f"edges were scored under {', '.join(scores.corruptions)}, "
-            f"not under {', '.join(evaluation.corruptions)}"
-        )
+    theirs, ours = (", ".join(each.evaluation.corruptions) for each in (scores, subject))
+    if theirs != ours:
+        raise UserError(f"edges were scored under {theirs}, not under {ours}")
     random = [
         np.random.default_rng(evaluation.seed + draw).permutation(edges) for draw in range(draws)
     ]
-    orders = np.stack([[scores.order(corruption), *random] for corruption in scores.corruptions])
+    orders = np.stack(
+        [[scores.order(corruption), *random] for corruption in evaluation.corruptions]
+    )
     # An edge is in the circuit of size k if fewer than k stand before it in the order.
     ranks = np.argsort(orders, axis=-1)
     masks = ranks[:, :, None] < np.asarray(sizes)[:, None]
-    module = LanguageModel(model)
+    module = subject.model
 
     @jax.jit
     def program(params, batch, masks):
-        runs, sent = _ends(module, params, task, batch, evaluation, graph, scores.measure)
+        runs, sent = _ends(subject, params, batch, graph, scores.measure)
         query = batch.query_positions[:, :1]
 
         def circuits(item):
@@ -250,26 +228,18 @@ def measure_faithfulness(
 
         return runs, jax.lax.map(circuits, (1 + jnp.arange(len(masks)), masks))
 
-    flat = masks.reshape(len(masks), -1, edges)
-    runs, measured = jax.device_get(program(params, batch, jnp.asarray(flat)))
-    measured = np.asarray(measured, np.float64).reshape(*masks.shape[:3], -1)
+    flat = jnp.asarray(masks.reshape(len(masks), -1, edges))
+    runs, measured = _doubles(program(subject.params, subject.batch, flat))
+    measured = measured.reshape(*masks.shape[:3], -1)
     return Faithfulness(
-        scores.method,
-        scores.measure,
-        sizes,
-        scores.corruptions,
-        np.asarray(runs, np.float64),
-        measured[:, 0],
-        measured[:, 1:],
+        scores.method, scores.measure, sizes, evaluation, runs, measured[:, 0], measured[:, 1:]
     )
 
 
-def edge_rows(scores: EdgeScores, evaluation: EvaluationConfig) -> Iterator[dict[str, Any]]:
+def edge_rows(scores: EdgeScores) -> Iterator[dict[str, Any]]:
     """The long table of edges: scores as shares of the gap, with the bootstrap over documents."""
-    for c, corruption in enumerate(scores.corruptions):
-        changes, gap = scores.changes[c], scores.runs[CLEAN] - scores.runs[1 + c]
-        shares = share_of_gap(changes, gap, np.ones(changes.shape, bool), evaluation)
-        for edge, share in zip(scores.graph.edges, shares, strict=True):
+    for c, (corruption, gap) in enumerate(_gaps(scores)):
+        for edge, change in zip(scores.graph.edges, scores.changes[c], strict=True):
             yield {
                 "method": scores.method,
                 "measure": scores.measure,
@@ -277,33 +247,30 @@ def edge_rows(scores: EdgeScores, evaluation: EvaluationConfig) -> Iterator[dict
                 "sender": edge.sender,
                 "reader": edge.reader,
                 "metric": "edge_attribution",
-                **describe(share, evaluation.confidence),
+                **describe(gap.share(change), scores.evaluation.confidence),
             }
 
 
-def faithfulness_rows(
-    faithfulness: Faithfulness, evaluation: EvaluationConfig
-) -> Iterator[dict[str, Any]]:
+def faithfulness_rows(faithfulness: Faithfulness) -> Iterator[dict[str, Any]]:
     """The long table of circuits: one size a row.
 
     The interval of the best edges' circuit is the bootstrap's over documents, that of the random
     ones holds the middle of the draws, whose mean is the value.
     """
-    runs = faithfulness.runs
-    for c, corruption in enumerate(faithfulness.corruptions):
-        base, gap = runs[1 + c], runs[CLEAN] - runs[1 + c]
+    confidence = faithfulness.evaluation.confidence
+    for c, (corruption, gap) in enumerate(_gaps(faithfulness)):
         for i, size in enumerate(faithfulness.sizes):
-            best = faithfulness.circuit[c, i][None]
-            random = faithfulness.random[c, :, i]
-            changes = np.concatenate([best, random]) - base
-            shares = share_of_gap(changes, gap, np.ones(changes.shape, bool), evaluation)
-            drawn = np.array([share.value for share in shares[1:]])
+            best, *random = (
+                gap.share(answers - gap.corrupted)
+                for answers in (faithfulness.circuit[c, i], *faithfulness.random[c, :, i])
+            )
+            drawn = np.array([share.value for share in random])
             place = {"measure": faithfulness.measure, "corruption": corruption, "edges": size}
             place |= {"metric": "faithfulness"}
-            first = describe(shares[0], evaluation.confidence)
+            first = describe(best, confidence)
             yield {"circuit": faithfulness.method, **place, **first, "draws": 1}
             known = not np.isnan(drawn).any()
-            ends = ((1 - evaluation.confidence) / 2, (1 + evaluation.confidence) / 2)
+            ends = ((1 - confidence) / 2, (1 + confidence) / 2)
             low, high = map(float, np.quantile(drawn, ends)) if known else (None, None)
             yield {
                 "circuit": RANDOM,
@@ -311,6 +278,14 @@ def faithfulness_rows(
                 "value": float(drawn.mean()) if known else None,
                 "low": low,
                 "high": high,
-                "documents": len(gap),
+                "documents": len(gap.clean),
                 "draws": len(drawn),
             }
+
+
+def _gaps(found: EdgeScores | Faithfulness) -> Iterator[tuple[str, Gap]]:
+    """The gap of each corruption; all share one set of resampled documents."""
+    evaluation, runs = found.evaluation, found.runs
+    bootstrap = Bootstrap([runs.shape[1]], evaluation.resamples, evaluation.seed)
+    for c, corruption in enumerate(evaluation.corruptions):
+        yield corruption, Gap(runs[CLEAN], runs[1 + c], bootstrap)

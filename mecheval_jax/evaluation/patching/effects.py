@@ -1,34 +1,67 @@
-"""What exchanging an activation does to the answer, measured or estimated, in one form.
+"""What exchanging an activation does to the answer: the one definition of an attribution.
 
 With y the probability of the answer (or its logit less the mean logit) in the clean run (o),
 the corrupted run (c) and one in which an activation was exchanged (r), per document:
 
-    change = y(r) - y(c) to restore, y(r) - y(o) to damage
-    attribution = mean(+-change) / mean(y(o) - y(c))
+    change      = y(r) - y(c) to restore, y(r) - y(o) to damage
+    attribution = mean(change) / mean(y(o) - y(c)), with the sign turned to damage
 
-as in `attribution`. The interchange grid measures the change; `gradients` estimates it. How
-well an estimate orders what was measured is Spearman's rank correlation over the cells, site
-by role, in which anything changes at all: where both runs have the same activation every
-method says 0, and to count that as agreement would flatter it.
+a ratio of means and not a mean of ratios, so that documents with a small gap cannot dominate;
+it is told only where the mean gap y(o) - y(c) is above `SMALLEST_GAP`. Intervals are those of a
+paired bootstrap over documents (`statistics`), the same resampled documents for every attribution.
+
+The interchange grid measures changes, `attribution_patching` estimates them; the verdict, its
+controls, circuits, the agreement of estimates, tables and figures read them here.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any
+import functools
 
 import numpy as np
-import scipy.stats
 
-from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.attribution import attribution, describe, place_of
 from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 
+SMALLEST_GAP = 0.01
 EXACT = "exact"
 
-UNCHANGED = 1e-6
-"""Attributions this small are rounding: nothing has changed."""
+
+@dataclasses.dataclass(frozen=True)
+class Gap:
+    """What a corruption takes from the answer in each document: the unit of attributions.
+
+    Attributes:
+        clean, corrupted: [document] the measure in the two runs.
+        bootstrap: The resampled documents.
+    """
+
+    clean: np.ndarray
+    corrupted: np.ndarray
+    bootstrap: Bootstrap
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Clean less corrupted [document]."""
+        return self.clean - self.corrupted
+
+    def mean(self) -> Estimate:
+        """Mean gap over all documents."""
+        return self.bootstrap.mean(self.sizes, np.ones(len(self.clean), bool))
+
+    def share(self, changes: np.ndarray, present: np.ndarray | None = None) -> Estimate:
+        """Attribution of a change: its mean over the mean gap, NaN where that is too small.
+
+        Args:
+            changes: [document] Change of the measure, positive where it follows the gap.
+            present: [document] The documents that it is taken over; all if None.
+        """
+        sizes = self.sizes
+        present = np.ones(len(sizes), bool) if present is None else present
+        if not (present.any() and sizes[present].mean() > SMALLEST_GAP):
+            nothing = np.full(self.bootstrap.resamples, np.nan)
+            return Estimate(np.nan, nothing, int(present.sum()))
+        return self.bootstrap.ratio(changes, sizes, present)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,151 +69,66 @@ class Effects:
     """Changes of the answer by document.
 
     Attributes:
-        method: by which they were found; ``exact`` if they were measured.
-        measure: of `MEASURES`.
-        sites: paths.
-        roles, corruptions, directions: names of the axes of `changes`.
-        present: [role, document] whether the document has the role.
-        runs: [1 + corruption, document], the measure in the clean and the corrupted runs.
+        method: How they were found; ``exact`` if they were measured.
+        measure: One of `tasks.scoring.MEASURES`.
+        sites: Paths.
+        evaluation: Roles, corruptions and directions, which are axes of `changes`; resamples,
+            confidence and seed.
+        present: [role, document] Whether the document has the role.
+        runs: [1 + corruption, document] The measure in the clean and the corrupted runs.
         changes: site -> [direction, corruption, role, document].
+        documents: Of each run, whose documents stand together; None for a single run.
     """
 
     method: str
     measure: str
     sites: tuple[str, ...]
-    roles: tuple[str, ...]
-    corruptions: tuple[str, ...]
-    directions: tuple[str, ...]
+    evaluation: EvaluationConfig
     present: np.ndarray
     runs: np.ndarray
     changes: dict[str, np.ndarray]
+    documents: tuple[int, ...] | None = None
 
-    @property
-    def gaps(self) -> np.ndarray:
-        """Clean less corrupted [corruption, document]."""
-        return self.runs[CLEAN][None] - self.runs[1:]
+    @functools.cached_property
+    def bootstrap(self) -> Bootstrap:
+        """The resampled documents that all estimates share."""
+        documents = self.documents or (self.runs.shape[1],)
+        return Bootstrap(documents, self.evaluation.resamples, self.evaluation.seed)
+
+    def gap(self, corruption: str) -> Gap:
+        """The gap of a corruption."""
+        index = 1 + self.evaluation.corruptions.index(corruption)
+        return Gap(self.runs[CLEAN], self.runs[index], self.bootstrap)
+
+    def attribution(self, corruption: str, direction: str, site: str, *roles: str) -> Estimate:
+        """Attribution of a site at a role, or at several together: the sum of their changes.
+
+        NaN where there is no such role, no document has it, or the gap is too small.
+        """
+        place = (corruption, direction, site, *roles)
+        if place not in self._known:
+            self._known[place] = self._attribution(*place)
+        return self._known[place]
+
+    @functools.cached_property
+    def _known(self) -> dict[tuple[str, ...], Estimate]:
+        return {}
+
+    def _attribution(self, corruption: str, direction: str, site: str, *roles: str) -> Estimate:
+        evaluation, gap = self.evaluation, self.gap(corruption)
+        if not set(roles) <= set(evaluation.roles):
+            return gap.share(gap.sizes, np.zeros(len(gap.sizes), bool))
+        d, c = evaluation.directions.index(direction), evaluation.corruptions.index(corruption)
+        index = [evaluation.roles.index(role) for role in roles]
+        changes = self.changes[site][d, c, index].sum(axis=0)
+        sign = 1 if direction == "restore" else -1
+        return gap.share(sign * changes, self.present[index].all(axis=0))
 
 
-def effects_of(grid: Grid, measure: str = "probability") -> Effects:
+def effects(grid: Grid, measure: str = "probability") -> Effects:
     """The effects that an interchange grid measured."""
-    runs = np.asarray(grid.runs[measure], np.float64)
+    runs, evaluation = grid.runs[measure], grid.evaluation
     bases = {"restore": runs[1:], "damage": np.broadcast_to(runs[CLEAN], runs[1:].shape)}
-    base = np.stack([bases[direction] for direction in grid.directions])[:, :, None]
-    return Effects(
-        EXACT,
-        measure,
-        grid.sites,
-        grid.roles,
-        grid.corruptions,
-        grid.directions,
-        grid.present,
-        runs,
-        {site: grid.patched[site][measure] - base for site in grid.sites},
-    )
-
-
-def share_of_gap(
-    changes: np.ndarray, gap: np.ndarray, present: np.ndarray, evaluation: EvaluationConfig
-) -> list[Estimate]:
-    """Ratio of means of changes and the gap, with the bootstrap over documents.
-
-    A share is NaN where the mean gap is too small; see `attribution.attribution`.
-
-    Args:
-        changes: [cell, document].
-        gap: [document].
-        present: [cell, document] which documents a cell rests on.
-        evaluation: resamples and seed; the resampled documents are those of `Scores`.
-    """
-    bootstrap = Bootstrap([len(gap)], evaluation.resamples, evaluation.seed)
-    return [
-        attribution(bootstrap, change, gap, here)
-        for change, here in zip(changes, present, strict=True)
-    ]
-
-
-def attributions(
-    effects: Effects, evaluation: EvaluationConfig, corruption: str, direction: str
-) -> dict[tuple[str, str], Estimate]:
-    """Attribution by site and role."""
-    d, c = effects.directions.index(direction), effects.corruptions.index(corruption)
-    sign = 1 if direction == "restore" else -1
-    changes = np.concatenate([sign * effects.changes[site][d, c] for site in effects.sites])
-    present = np.tile(effects.present, (len(effects.sites), 1))
-    shares = share_of_gap(changes, effects.gaps[c], present, evaluation)
-    cells = [(site, role) for site in effects.sites for role in effects.roles]
-    return dict(zip(cells, shares, strict=True))
-
-
-def rows(effects: Effects, evaluation: EvaluationConfig) -> Iterator[dict[str, Any]]:
-    """The long table of attributions, one a row, with its method."""
-    for corruption in effects.corruptions:
-        for direction in effects.directions:
-            place = {"method": effects.method, "measure": effects.measure}
-            place |= {"corruption": corruption, "direction": direction}
-            cells = attributions(effects, evaluation, corruption, direction)
-            for (site, role), estimate in cells.items():
-                named = place | place_of(site) | {"role": role, "metric": "attribution"}
-                yield named | describe(estimate, evaluation.confidence)
-
-
-def agreement(
-    exact: Effects, estimates: Sequence[Effects], evaluation: EvaluationConfig
-) -> Iterator[dict[str, Any]]:
-    """Rank correlation of every estimate with what was measured, a row for each case.
-
-    Values are None where fewer than two cells change. The interval is the bootstrap's, over
-    documents.
-
-    Raises:
-        UserError: an estimate of another grid than `exact`.
-    """
-    axes = ("measure", "sites", "roles", "corruptions", "directions")
-    for effects in estimates:
-        for axis in axes:
-            theirs, ours = getattr(effects, axis), getattr(exact, axis)
-            if theirs != ours:
-                raise UserError(f"{effects.method} has the {axis} {theirs}, the grid {ours}")
-        for corruption in exact.corruptions:
-            for direction in exact.directions:
-                pair = [
-                    attributions(each, evaluation, corruption, direction)
-                    for each in (exact, effects)
-                ]
-                cells = [
-                    cell
-                    for cell in pair[0]
-                    if any(abs(cells[cell].value) > UNCHANGED for cells in pair)  # nor is it NaN
-                ]
-                correlation = _correlation(*([each[cell] for cell in cells] for each in pair))
-                yield {
-                    "method": effects.method,
-                    "measure": effects.measure,
-                    "corruption": corruption,
-                    "direction": direction,
-                    "metric": "rank_correlation",
-                    **describe(correlation, evaluation.confidence, tested=False),
-                    "cells": len(cells),
-                }
-
-
-def _correlation(measured: list[Estimate], estimated: list[Estimate]) -> Estimate:
-    """Rank correlation over cells, in the documents as they are and resampled."""
-    if len(measured) < 2:
-        return Estimate(np.nan, np.full(0, np.nan), 0)
-    one, other = (
-        np.stack([np.append(cell.value, cell.samples) for cell in cells], axis=1)
-        for cells in (measured, estimated)
-    )
-    correlations = rank_correlations(one, other)
-    documents = max(cell.documents for cell in measured)
-    return Estimate(float(correlations[0]), correlations[1:], documents)
-
-
-def rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of each row of two arrays [samples, cells]; ties share ranks."""
-    ranks = [scipy.stats.rankdata(values, axis=1) for values in (one, other)]
-    one, other = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
-    spread = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (one * other).sum(axis=1) / spread
+    base = np.stack([bases[direction] for direction in evaluation.directions])[:, :, None]
+    changes = {site: grid.patched[site][measure] - base for site in grid.sites}
+    return Effects(EXACT, measure, grid.sites, evaluation, grid.present, runs, changes)

@@ -15,13 +15,15 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, PyTree
+from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.subject import Subject, measure
 from mecheval_jax.interventions.addresses import listed, resolve_all, site_paths
 from mecheval_jax.interventions.capture import observe, run
 from mecheval_jax.interventions.patch import compose, interchange, pin
@@ -40,19 +42,17 @@ class Grid:
     """Per-document measurements.
 
     Attributes:
-        sites: paths.
-        roles, corruptions, directions: names of the axes of `patched`.
-        present: [role, document] whether the document has the role.
-        runs: metric -> [1 + corruption, document], the clean and the corrupted runs.
-            ``probability`` of the original answer; its ``logit`` less the mean logit.
+        sites: Paths.
+        evaluation: Its roles, corruptions and directions are axes of `patched`.
+        present: [role, document] Whether the document has the role.
+        runs: metric -> [1 + corruption, document], the clean and the corrupted runs: those of
+            `tasks.scoring.MEASURES`.
         patched: site -> metric -> [direction, corruption, role, document]; ``kl`` is
             KL(patched || base) in nats, base being the run that was patched.
     """
 
     sites: tuple[str, ...]
-    roles: tuple[str, ...]
-    corruptions: tuple[str, ...]
-    directions: tuple[str, ...]
+    evaluation: EvaluationConfig
     present: np.ndarray
     runs: dict[str, np.ndarray]
     patched: dict[str, dict[str, np.ndarray]]
@@ -68,7 +68,7 @@ def default_sites(config: ModelConfig) -> tuple[str, ...]:
 
 
 def chosen_sites(sites: Sequence[str] | None, config: ModelConfig) -> tuple[str, ...]:
-    """The paths that `sites` stands for; see `measure`.
+    """The paths that `sites` stands for; see `grid`.
 
     Raises:
         UserError: an unknown site, or none.
@@ -92,11 +92,11 @@ def pinned_sites(site: str, config: ModelConfig) -> tuple[str, ...]:
     return tuple(SitePath(place.layer, earlier).path for earlier in order[:end])
 
 
-def role_positions(task: Task, batch: Batch, roles: Sequence[str]) -> Array:
+def role_positions(batch: Batch, roles: Sequence[str]) -> Int[Array, "role document"]:
     """Positions [role, document] of the roles of query 0.
 
     Raises:
-        UserError: a role that the task does not have, or that lies after the query.
+        UserError: a role that the documents do not have, or that lies after the query.
     """
     positions = []
     for role in roles:
@@ -110,54 +110,77 @@ def role_positions(task: Task, batch: Batch, roles: Sequence[str]) -> Array:
     return jnp.stack(positions)
 
 
-def measure(
-    model: ModelConfig,
-    params: PyTree,
-    task: Task,
-    batch: Batch,
-    evaluation: EvaluationConfig,
-    sites: Sequence[str] | None = None,
-) -> Grid:
+def grid(subject: Subject, sites: Sequence[str] | None = None) -> Grid:
     """Compute the grid.
 
     Args:
-        model: shape of the model.
-        params: its parameters.
-        task: which can corrupt its documents.
-        batch: evaluation documents; query 0 of each is asked.
-        evaluation: roles, corruptions, directions, seed, chunk.
-        sites: paths or aliases; ``["all"]`` for every site of the model; the canonical
+        subject: What is measured.
+        sites: Paths or aliases; ``["all"]`` for every site of the model; the canonical
             components of every layer if None.
 
     Raises:
-        UserError: an unknown site, role or corruption, before any compute.
+        UserError: An unknown site, role or corruption, before any compute.
     """
-    chosen = chosen_sites(sites, model)
+    return measure(subject, plan_grid(subject, sites))
+
+
+def plan_grid(
+    subject: Subject, sites: Sequence[str] | None = None
+) -> tuple["GridMeasurement", "GridArrays"]:
+    """The grid as a measurement yet to be made; arguments and errors as of `grid`."""
+    task, evaluation = subject.task, subject.evaluation
+    chosen = chosen_sites(sites, subject.config)
     for corruption in evaluation.corruptions:
         choose("corruption", corruption, task.corruptions)
-    positions = role_positions(task, batch, evaluation.roles)
-    raw = compile_grid(model, task, evaluation, chosen)(params, batch, positions)
-    return grid_of(jax.device_get(raw), evaluation, chosen, np.asarray(positions))
+    positions = role_positions(subject.batch, evaluation.roles)
+    measurement = GridMeasurement(subject.config, task, evaluation, chosen)
+    return measurement, GridArrays(subject.batch, positions)
 
 
-def grid_of(
-    raw: tuple, evaluation: EvaluationConfig, sites: Sequence[str], positions: np.ndarray
-) -> Grid:
-    """The grid from what `compile_grid` computed, on the host."""
-    runs, patched = raw
-    axes = (len(evaluation.directions), len(evaluation.corruptions), len(evaluation.roles), -1)
-    return Grid(
-        sites=tuple(sites),
-        roles=tuple(evaluation.roles),
-        corruptions=tuple(evaluation.corruptions),
-        directions=tuple(evaluation.directions),
-        present=positions >= 0,
-        runs=runs,
-        patched={
+@flax.struct.dataclass
+class GridArrays:
+    """The documents of a grid, or of those of all members of an ensemble.
+
+    Attributes:
+        batch: Evaluation documents.
+        positions: Positions of the roles, of query 0.
+    """
+
+    batch: Batch
+    positions: Int[Array, "*members role document"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GridMeasurement:
+    """A grid yet to be measured; see `evaluation.subject.Measurement`.
+
+    Attributes:
+        model: Shape of the model.
+        task: Task that can corrupt its documents.
+        evaluation: Roles, corruptions, directions, seed, chunk.
+        sites: Paths.
+    """
+
+    model: ModelConfig
+    task: Task
+    evaluation: EvaluationConfig
+    sites: tuple[str, ...]
+
+    def on_device(self, params: PyTree, arrays: GridArrays) -> PyTree:
+        """Answers of all runs, patched or not. Traceable."""
+        program = compile_grid(self.model, self.task, self.evaluation, self.sites)
+        return *program(params, arrays.batch, arrays.positions), arrays.positions
+
+    def on_host(self, raw: PyTree, subject: Subject) -> Grid:
+        """The grid of a subject."""
+        runs, patched, positions = raw
+        evaluation = subject.evaluation
+        axes = (len(evaluation.directions), len(evaluation.corruptions), len(evaluation.roles), -1)
+        measured = {
             site: {name: values.reshape(axes) for name, values in metrics.items()}
             for site, metrics in patched.items()
-        },
-    )
+        }
+        return Grid(self.sites, evaluation, np.asarray(positions) >= 0, runs, measured)
 
 
 def corrupted_tokens(
@@ -202,7 +225,7 @@ def compile_grid(
 
         def answers(logits):
             scores = score(logits, batch)
-            return {measure: getattr(scores, measure)[:, 0] for measure in MEASURES}
+            return {name: getattr(scores, name)[:, 0] for name in MEASURES}
 
         def base_run(tokens):
             logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)

@@ -32,8 +32,8 @@ import numpy as np
 import optax
 
 from mecheval_jax.array_types import Array, Float, PyTree
-from mecheval_jax.errors import UserError, choose, require_at_least
-from mecheval_jax.evaluation.patching.attribution import place_of
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.config import SubspacesConfig
 from mecheval_jax.evaluation.patching.grid import pinned_sites, role_positions
 from mecheval_jax.evaluation.representations.counterfactuals import (
     Counterfactual,
@@ -41,46 +41,16 @@ from mecheval_jax.evaluation.representations.counterfactuals import (
     present,
     variables_of,
 )
+from mecheval_jax.evaluation.rows import place_of
+from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.addresses import resolve_all
 from mecheval_jax.interventions.capture import observe, run
 from mecheval_jax.interventions.patch import compose, interchange, pin
 from mecheval_jax.interventions.positions import as_computed, gather
-from mecheval_jax.models.language_model import LanguageModel, initialize
+from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.statistics.intervals import wilson
-from mecheval_jax.tasks.base import Batch, Task
 
 SUBSPACES = ("learned", "random_labels", "random_subspace", "whole", "none", "untrained_model")
-
-
-@dataclasses.dataclass(frozen=True)
-class SubspaceConfig:
-    """How a subspace is searched and judged.
-
-    Attributes:
-        dimensions: k.
-        steps: of Adam.
-        learning_rate: of Adam.
-        batch_size: documents of a step, drawn from those that are not held out.
-        test_share: share of the documents that are held out.
-        confidence: of all intervals.
-        seed: of the counterfactuals, the first B and the controls.
-    """
-
-    dimensions: int = 8
-    steps: int = 200
-    learning_rate: float = 0.02
-    batch_size: int = 64
-    test_share: float = 0.25
-    confidence: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self):
-        require_at_least(self, "subspaces", ("dimensions", "steps", "batch_size"), 1)
-        if not self.learning_rate > 0:
-            raise UserError(f"subspaces.learning_rate is {self.learning_rate}: above 0")
-        for name in ("test_share", "confidence"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(f"subspaces.{name} is {getattr(self, name)}: between 0 and 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,37 +73,32 @@ def orthonormal(free: Float[Array, "channels dimensions"]) -> Float[Array, "chan
 
 
 def align(
-    model: LanguageModel,
-    params: PyTree,
-    pairs: Counterfactual,
-    site: str,
-    role: str,
-    config: SubspaceConfig,
+    subject: Subject, config: SubspacesConfig, pairs: Counterfactual, site: str, role: str
 ) -> Alignment:
     """Search the subspace of a variable at one site and role.
 
     Args:
-        model: the model.
-        params: its parameters.
-        pairs: base and source documents that differ in the variable.
-        site: a path; its own axes (heads, state) count as channels.
-        role: where activations are exchanged.
-        config: how to search.
+        subject: The model; the seed of its evaluation gives the first B and the controls.
+        config: How to search.
+        pairs: Base and source documents that differ in the variable.
+        site: Path; its own axes (heads, state) count as channels.
+        role: Role at which activations are exchanged.
 
     Raises:
-        UserError: more dimensions than the site has channels, or documents too few to hold out.
+        UserError: More dimensions than the site has channels, or documents too few to hold out.
     """
     documents = len(pairs.base)
     tested = round(config.test_share * documents)
     if not 0 < tested < documents:
         raise UserError(
-            f"{documents} documents with subspaces.test_share {config.test_share}: there must be "
-            "some to fit and some to hold out"
+            f"{documents} documents with analyses.subspaces.test_share {config.test_share}: there "
+            "must be some to fit and some to hold out"
         )
     counted = present(pairs, role)
     positions = (pairs.base_roles[role], pairs.source_roles[role])
+    search = _Search(subject.model, site, config, subject.evaluation.seed, tested)
     basis, answers, shuffled = jax.device_get(
-        _search(model, site, config, tested, params, pairs, positions, counted)
+        _search(search, subject.params, pairs, positions, counted)
     )
     counted = np.asarray(counted)[:tested]
     expected = np.asarray(pairs.expected)[:tested]
@@ -142,10 +107,28 @@ def align(
     return Alignment(basis, correct)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _search(model, site, config, tested, params, pairs, positions, counted):
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """What a program of `_search` is compiled for."""
+
+    model: LanguageModel
+    site: str
+    config: SubspacesConfig
+    seed: int
+    tested: int
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _search(
+    search: _Search,
+    params: PyTree,
+    pairs: Counterfactual,
+    positions: tuple[Array, Array],
+    counted: Array,
+) -> tuple[Array, dict[str, Array], Array]:
     """The learned basis, answers to the first `tested` documents, and their shuffled labels."""
-    first_key, shuffle_key, steps_key, random_key = jax.random.split(jax.random.key(config.seed), 4)
+    model, site, config, tested = search.model, search.site, search.config, search.tested
+    first_key, shuffle_key, steps_key, random_key = jax.random.split(jax.random.key(search.seed), 4)
     pinned = pinned_sites(site, model.config)
 
     def activations(tokens, query):
@@ -240,46 +223,37 @@ def _shuffle(key, labels, counted):
 
 
 def subspace_rows(
-    model: LanguageModel,
-    params: PyTree,
-    task: Task,
-    batch: Batch,
-    sites: Sequence[str],
-    roles: Sequence[str],
-    variables: Sequence[str],
-    config: SubspaceConfig,
+    subject: Subject, config: SubspacesConfig, sites: Sequence[str], variables: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Search a subspace for every site, role and variable: the long table.
 
     Args:
-        model: the model.
-        params: its parameters.
-        task: where the documents come from.
-        batch: documents; the first ones are held out.
-        sites: paths or aliases.
-        roles: where activations are exchanged.
-        variables: the task's corruptions, and ``association``.
-        config: how to search.
+        subject: Model and documents, of which the first ones are held out. Activations are
+            exchanged at the roles of its evaluation.
+        config: How to search.
+        sites: Paths or aliases.
+        variables: The task's corruptions, and ``association``.
 
     Yields:
         site, layer, component, role, variable, dimensions, subspace, metric
         (``interchange_accuracy``), value, low, high, documents (held out).
 
     Raises:
-        UserError: an unknown site, role or variable, or a role after the query.
+        UserError: An unknown site, role or variable, or a role after the query.
     """
-    chosen = resolve_all(sites, model.config)
-    role_positions(task, batch, roles)
+    task, evaluation = subject.task, subject.evaluation
+    chosen, seed = resolve_all(sites, subject.config), evaluation.seed
+    role_positions(subject.batch, evaluation.roles)
     for variable in variables:
         choose("variable", variable, variables_of(task))
-    new = jax.jit(initialize, static_argnums=0)(model.config, jax.random.key(config.seed))
+    new = dataclasses.replace(subject, params=subject.untrained(seed))
     make = jax.jit(counterfactual, static_argnums=(0, 2))
     for variable in variables:
-        pairs = make(task, batch, variable, jax.random.key(config.seed))
+        pairs = make(task, subject.batch, variable, jax.random.key(seed))
         for site in chosen:
-            for role in roles:
-                correct = align(model, params, pairs, site, role, config).correct
-                untrained = align(model, new, pairs, site, role, config).correct
+            for role in evaluation.roles:
+                correct = align(subject, config, pairs, site, role).correct
+                untrained = align(new, config, pairs, site, role).correct
                 correct["untrained_model"] = untrained["learned"]
                 place = place_of(site) | {"role": role, "variable": variable}
                 for subspace in SUBSPACES:
@@ -288,7 +262,7 @@ def subspace_rows(
                         "dimensions": config.dimensions,
                         "subspace": subspace,
                         "metric": "interchange_accuracy",
-                        **_share(correct[subspace], config.confidence),
+                        **_share(correct[subspace], evaluation.confidence),
                     }
 
 

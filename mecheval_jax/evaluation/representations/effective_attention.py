@@ -1,19 +1,24 @@
 """Effective attention: which tokens a mixer reads at each token, whatever mixer it is.
 
-The matrices of `influence`, which times the mixer's values give its inner output exactly, computed
-from what the mixer has on a document. They stand beside the pattern of attention, for which they
-are that pattern; but for other mixers entries may be negative and rows need not sum to 1.
+The matrices of `mixing_matrices`, which times the mixer's values give its inner output exactly,
+computed from what the mixer has on a document. They stand beside the pattern of attention, for
+which they are that pattern; but for other mixers entries may be negative and rows need not sum to
+1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.representations import mixing_matrices as influence
-from mecheval_jax.evaluation.representations.mixing_matrices import Influence
-from mecheval_jax.interventions.capture import Activations
+from mecheval_jax.evaluation.representations import mixing_matrices
+from mecheval_jax.evaluation.representations.mixing_matrices import MixingMatrices
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.interventions.capture import Activations, capture
 from mecheval_jax.mixers.attention import Attention
 from mecheval_jax.mixers.base_conv import BaseConv
 from mecheval_jax.mixers.based import Based
@@ -27,24 +32,24 @@ from mecheval_jax.mixers.s4d import S4D
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.site_path import SitePath
 
-MIXERS: dict[type, Callable[..., Influence]] = {
-    Attention: influence.of_attention,
-    Based: influence.of_based,
-    MatrixStateMixer: influence.of_matrix_state,
-    Mamba: influence.of_mamba,
-    Mamba2: influence.of_mamba2,
-    RWKV4: influence.of_rwkv4,
-    S4D: influence.of_s4d,
-    H3: influence.of_h3,
-    Hyena: influence.of_hyena,
-    BaseConv: influence.of_base_conv,
+MIXERS: dict[type, Callable[..., MixingMatrices]] = {
+    Attention: mixing_matrices.of_attention,
+    Based: mixing_matrices.of_based,
+    MatrixStateMixer: mixing_matrices.of_matrix_state,
+    Mamba: mixing_matrices.of_mamba,
+    Mamba2: mixing_matrices.of_mamba2,
+    RWKV4: mixing_matrices.of_rwkv4,
+    S4D: mixing_matrices.of_s4d,
+    H3: mixing_matrices.of_h3,
+    Hyena: mixing_matrices.of_hyena,
+    BaseConv: mixing_matrices.of_base_conv,
 }
 """Mixers that are linear in their values, subclasses included. An LSTM is not."""
 
 
 def effective_attention(
     config: ModelConfig, params: PyTree, activations: Activations, layer: int
-) -> Influence:
+) -> MixingMatrices:
     """The matrices of one layer's mixer on some documents.
 
     Pure and traceable; under `jax.jit` only what the matrices need is computed. Their size is
@@ -70,7 +75,7 @@ def effective_attention(
     return of_mixer(mixer, inside, x)
 
 
-def _method(mixer: type) -> Callable[..., Influence]:
+def _method(mixer: type) -> Callable[..., MixingMatrices]:
     """How the matrices of a class of mixers are computed."""
     for kind in mixer.__mro__:
         if kind in MIXERS:
@@ -82,11 +87,40 @@ def _method(mixer: type) -> Callable[..., Influence]:
     )
 
 
-def reduce_heads(influence: Influence) -> Float[Array, "documents heads destination source"]:
+def reduce_heads(mixing: MixingMatrices) -> Float[Array, "documents heads destination source"]:
     """The matrices to be looked at: one a head, or one for all channels.
 
     Where every channel has its own, the root mean square over the channels, which has no sign.
     """
-    if influence.streams == "head":
-        return influence.matrices
-    return jnp.sqrt((influence.matrices**2).mean(axis=1, keepdims=True))
+    if mixing.streams == "head":
+        return mixing.matrices
+    return jnp.sqrt((mixing.matrices**2).mean(axis=1, keepdims=True))
+
+
+def attention_rows(subject: Subject) -> Iterator[dict[str, Any]]:
+    """The matrices of every layer on the first document: the long table, one entry a row."""
+    config, batch = subject.config, subject.batch
+    length = int(batch.lengths[0])
+    tokens = batch.tokens[:1, :length]
+    names = [subject.task.name_of(int(token)) for token in tokens[0]]
+
+    @jax.jit
+    def matrices_of(params):
+        activations = capture(subject.model, params, tokens)
+        layers = range(config.layers)
+        mixing = (effective_attention(config, params, activations, layer) for layer in layers)
+        return [reduce_heads(each)[0] for each in mixing]
+
+    for layer, heads in enumerate(jax.device_get(matrices_of(subject.params))):
+        for head, matrix in enumerate(heads):
+            title = f"layer {layer}" + (f", head {head}" if len(heads) > 1 else "")
+            for i, j in zip(*np.tril_indices(length), strict=True):
+                yield {
+                    "matrix": title,
+                    "destination": int(i),
+                    "source": int(j),
+                    "destination_token": names[i],
+                    "source_token": names[j],
+                    "metric": "influence",
+                    "value": float(matrix[i, j]),
+                }

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, PyTree
-from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.attribution import place_of
+from mecheval_jax.evaluation.rows import place_of
+from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import observe, run
 from mecheval_jax.interventions.patch import pin
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
@@ -61,20 +61,20 @@ def lens(
     return jax.lax.map(read, jnp.stack(streams))
 
 
-def lens_rows(
-    model: LanguageModel, params: PyTree, batch: Batch, evaluation: EvaluationConfig
-) -> Iterator[dict[str, Any]]:
+def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     """The long table of `lens`: one measured value a row.
 
     Metrics: ``probability`` of the answer, its mean; ``rank``, the median; ``accuracy``, the share
     of documents in which no token is likelier. Intervals are those of a bootstrap over
     documents (`statistics`), for the accuracy Wilson's.
     """
-    measured = jax.device_get(jax.jit(lens, static_argnums=0)(model, params, batch))
-    confidence, documents = evaluation.confidence, len(batch.targets)
+    program = jax.jit(lens, static_argnums=0)
+    measured = jax.device_get(program(subject.model, subject.params, subject.batch))
+    evaluation, documents = subject.evaluation, len(subject.batch.targets)
+    confidence = evaluation.confidence
     bootstrap = Bootstrap([documents], evaluation.resamples, evaluation.seed)
     everywhere = np.ones(documents, bool)
-    for index, site in enumerate(lens_sites(model.config)):
+    for index, site in enumerate(lens_sites(subject.config)):
         probability, rank = (measured[name][index] for name in ("probability", "rank"))
         first = int((rank == 1).sum())
         mean = bootstrap.mean(probability, everywhere)

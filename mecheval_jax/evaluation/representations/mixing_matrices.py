@@ -45,7 +45,7 @@ Sites = dict[str, Array]
 
 
 @flax.struct.dataclass
-class Influence:
+class MixingMatrices:
     """The matrices of one mixer on some documents.
 
     Attributes:
@@ -123,23 +123,23 @@ def _at_source(x: Float[Array, "batch length width"]) -> Float[Array, "batch wid
     return jnp.swapaxes(x, 1, 2)[:, :, None]
 
 
-def of_attention(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_attention(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """The pattern itself."""
     del x
     pattern = jnp.swapaxes(sites["pattern"], 1, 2)
     v = jnp.repeat(sites["v"], pattern.shape[1] // sites["v"].shape[2], axis=2)
-    return Influence(pattern, v)
+    return MixingMatrices(pattern, v)
 
 
-def of_based(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_based(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """Products of the feature maps over their sum."""
     del mixer, x
     weights = jnp.einsum("bthf,bshf->bhts", sites["query_features"], sites["key_features"])
     total = jnp.swapaxes(sites["normalizer"], 1, 2) + EPSILON
-    return Influence(jnp.tril(weights) / total, sites["v"])
+    return MixingMatrices(jnp.tril(weights) / total, sites["v"])
 
 
-def of_matrix_state(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_matrix_state(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """GLA and RetNet; with ``beta``, DeltaNet and Gated DeltaNet."""
     index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
     q, k = mixer.prepare(sites["q"], sites["k"], index)
@@ -147,11 +147,11 @@ def of_matrix_state(mixer: Any, sites: Sites, x: Array) -> Influence:
     if decay is None:
         decay = jnp.ones_like(k[..., :1])
     if beta is None:  # the site is laid out for the state, [..., key or 1, 1]
-        return Influence(unrolled_recurrence(k, decay[..., 0], q), sites["v"])
-    return Influence(unrolled_recurrence(beta[..., None] * k, decay, q, key=k), sites["v"])
+        return MixingMatrices(unrolled_recurrence(k, decay[..., 0], q), sites["v"])
+    return MixingMatrices(unrolled_recurrence(beta[..., None] * k, decay, q, key=k), sites["v"])
 
 
-def of_mamba(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_mamba(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """A recurrence for each channel, with one step size."""
     del x
     channels = sites["x"]
@@ -159,54 +159,54 @@ def of_mamba(mixer: Any, sites: Sites, x: Array) -> Influence:
     query = jnp.broadcast_to(sites["C"][:, :, None], write.shape)
     matrices = unrolled_recurrence(write, jnp.swapaxes(sites["decay"], 2, 3), query)
     matrices = matrices + _diagonal(mixer.D, channels.shape[1])
-    return Influence(matrices, _by_channel(channels), streams="channel")
+    return MixingMatrices(matrices, _by_channel(channels), streams="channel")
 
 
-def of_mamba2(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_mamba2(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """A recurrence for each head; B and C are shared by the heads of a group."""
     heads = sites["dt"].shape[-1]
     B, C = (jnp.repeat(h, heads // h.shape[2], axis=2) for h in (sites["B"], sites["C"]))
     matrices = unrolled_recurrence(sites["dt"][..., None] * B, sites["decay"][..., 0], C)
-    return Influence(matrices + _diagonal(mixer.D, x.shape[1]), sites["x"])
+    return MixingMatrices(matrices + _diagonal(mixer.D, x.shape[1]), sites["x"])
 
 
-def of_rwkv4(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_rwkv4(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """Softmax of k[s] + (t - 1 - s) w over the past, and k[t] + u of the token itself."""
     index, k = jnp.arange(x.shape[1]), sites["k"]
     w, u = -jnp.exp(mixer.time_decay), mixer.time_first
     lag = (index[:, None] - index[None, :])[None]
     bonus = jnp.where(lag == 0, u[:, None, None], (lag - 1) * w[:, None, None])
     exponents = jnp.where(lag[None] >= 0, _at_source(k) + bonus[None], -jnp.inf)
-    return Influence(jax.nn.softmax(exponents), _by_channel(sites["v"]), streams="channel")
+    return MixingMatrices(jax.nn.softmax(exponents), _by_channel(sites["v"]), streams="channel")
 
 
-def of_s4d(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_s4d(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """The kernel, and the skip D."""
     del sites
     matrices = toeplitz(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
-    return Influence(_for_all(matrices, x), _by_channel(x), streams="channel")
+    return MixingMatrices(_for_all(matrices, x), _by_channel(x), streams="channel")
 
 
-def of_h3(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_h3(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """In a head the kernel, and D, times the product of the query and the shifted key."""
     size = sites["v"].shape[2]
     q = sites["q"].reshape(*x.shape[:2], -1, size)
     products = jnp.einsum("bthi,bsih->bhts", q, sites["shift_output"])
     kernel = toeplitz(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
-    return Influence(kernel * products, jnp.swapaxes(sites["v"], 2, 3))
+    return MixingMatrices(kernel * products, jnp.swapaxes(sites["v"], 2, 3))
 
 
-def of_hyena(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_hyena(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """The filter between the gates x1 and x2."""
     matrices = toeplitz(mixer.filter(x.shape[1]))
     if mixer.skip:
         matrices = matrices + _diagonal(mixer.D, x.shape[1])
     matrices = _at_destination(sites["gate"]) * matrices * _at_source(sites["input_gate"])
     v = jnp.split(sites["conv_output"], 3, axis=-1)[2]
-    return Influence(matrices, _by_channel(v), streams="channel")
+    return MixingMatrices(matrices, _by_channel(v), streams="channel")
 
 
-def of_base_conv(mixer: Any, sites: Sites, x: Array) -> Influence:
+def of_base_conv(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     """The filter times the gate, and the input itself; a short convolution's bias is constant.
 
     With the activation silu(c) = sigmoid(c) c on what the convolution gives, sigmoid(c) is one
@@ -224,7 +224,7 @@ def of_base_conv(mixer: Any, sites: Sites, x: Array) -> Influence:
         filtered = toeplitz(jnp.pad(taps, ((0, length - taps.shape[0]), (0, 0))))
     matrices = _at_destination(gate) * filtered + _diagonal(identity, length)
     constant = _by_channel(gate * bias[None, None])
-    return Influence(matrices, _by_channel(x), constant, streams="channel")
+    return MixingMatrices(matrices, _by_channel(x), constant, streams="channel")
 
 
 def _for_all(matrices: Array, x: Array) -> Array:

@@ -27,9 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, PyTree
-from mecheval_jax.errors import UserError, choose, require_at_least
-from mecheval_jax.evaluation.patching.attribution import place_of
+from mecheval_jax.array_types import Array
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.config import ProbesConfig
 from mecheval_jax.evaluation.patching.grid import chosen_sites
 from mecheval_jax.evaluation.representations.linear_probes import (
     MOST_CLASSES,
@@ -37,43 +37,15 @@ from mecheval_jax.evaluation.representations.linear_probes import (
     fit_codes,
     unit_rows,
 )
+from mecheval_jax.evaluation.rows import place_of
+from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import observe
-from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.statistics.intervals import difference_of_shares, wilson
 from mecheval_jax.tasks.base import Batch
 
 PAIR = "pair"
 BLOCK = 128
 """Documents whose activations are computed at once."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ProbeConfig:
-    """How probes are fitted and judged.
-
-    Attributes:
-        targets: roles whose token is to be read, and ``pair`` for key and value at once.
-        test_share: share of the documents that are held out.
-        ridge: penalty on the weights.
-        confidence: of all intervals.
-        seed: of the split and of the shuffled labels.
-    """
-
-    targets: tuple[str, ...] = ("key", "value", PAIR)
-    test_share: float = 0.25
-    ridge: float = 1e-2
-    confidence: float = 0.95
-    seed: int = 0
-
-    def __post_init__(self):
-        if not self.targets:
-            raise UserError("probes.targets is empty: name at least one")
-        for name in ("test_share", "confidence"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(f"probes.{name} is {getattr(self, name)}: between 0 and 1")
-        if not self.ridge > 0:
-            raise UserError(f"probes.ridge is {self.ridge}: it must be above 0")
-        require_at_least(self, "probes", ("seed",), 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,38 +66,32 @@ class _Target:
 
 
 def probe_rows(
-    model: LanguageModel,
-    params: PyTree,
-    batch: Batch,
-    roles: Sequence[str],
-    config: ProbeConfig,
-    sites: Sequence[str] | None = None,
+    subject: Subject, config: ProbesConfig, sites: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Fit a probe for every site, role and target: the long table.
 
     Args:
-        model: the model.
-        params: its parameters; those of an untrained model show what needs no training.
-        batch: documents, fitted and held-out ones; query 0 of each counts.
-        roles: where activations are taken.
-        config: how probes are fitted.
-        sites: as in `interchange.measure`.
+        subject: Model and documents, fitted and held-out ones; query 0 of each counts.
+            Activations are taken at the roles of its evaluation.
+        config: How probes are fitted.
+        sites: As for `grid.grid`.
 
     Yields:
         site, layer, component, role, target, classes, metric, value, low, high, documents (held
         out). Where no document has the role, value and interval are None.
 
     Raises:
-        UserError: an unknown site, role or target, or too few documents, before any compute.
+        UserError: An unknown site, role or target, or too few documents, before any compute.
     """
-    chosen = chosen_sites(sites, model.config)
+    batch, roles, seed = subject.batch, subject.evaluation.roles, subject.evaluation.seed
+    chosen = chosen_sites(sites, subject.config)
     for role in roles:
         choose("role", role, batch.roles)
-    targets = {name: _target(batch, name, config.seed) for name in config.targets}
-    held_out = _held_out(len(batch.tokens), config)
+    targets = {name: _target(batch, name, seed) for name in targets_of(config, batch)}
+    held_out = _held_out(len(batch.tokens), config.test_share, seed)
     presence = {role: np.asarray(batch.roles[role][:, 0]) >= 0 for role in roles}
-    features = features_at(model, params, batch, roles, chosen)
-    embedding = params["token_embedding"]["embedding"]
+    features = features_at(subject, chosen)
+    embedding = subject.params["token_embedding"]["embedding"]
     right = {}
     for width in sorted({values.shape[-1] for values in features.values()}):
         members = [
@@ -143,24 +109,26 @@ def probe_rows(
     for site, role, name in itertools.product(chosen, roles, targets):
         own, shuffled = right[site, role, name]
         place = {**place_of(site), "role": role, "target": name, "classes": targets[name].classes}
-        for metric, score in _scores(own, shuffled, config.confidence).items():
+        for metric, score in _scores(own, shuffled, subject.evaluation.confidence).items():
             yield place | {"metric": metric, **score, "documents": len(own)}
 
 
-def features_at(
-    model: LanguageModel,
-    params: PyTree,
-    batch: Batch,
-    roles: Sequence[str],
-    sites: Sequence[str],
-) -> dict[str, Array]:
-    """The activations of each site, [role, document, channels].
+def targets_of(config: ProbesConfig, batch: Batch) -> tuple[str, ...]:
+    """What is to be read from documents, by the config or by what they have."""
+    if config.targets is not None:
+        return config.targets
+    return ("key", "value", PAIR) if {"key", "value"} <= set(batch.roles) else ("value",)
+
+
+def features_at(subject: Subject, sites: Sequence[str]) -> dict[str, Array]:
+    """The activations of each site at the roles of the evaluation, [role, document, channels].
 
     A site's own axes (heads, state) count as channels. Where a document lacks the role they are
     those of some other position, to be left out.
     """
-    positions = jnp.stack([batch.roles[role][:, 0] for role in roles], axis=1)
-    return _gather(model, tuple(sites), params, batch.tokens, positions)
+    batch = subject.batch
+    positions = jnp.stack([batch.roles[role][:, 0] for role in subject.evaluation.roles], axis=1)
+    return _gather(subject.model, tuple(sites), subject.params, batch.tokens, positions)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -177,7 +145,7 @@ def _gather(model, sites, params, tokens, positions):
 def _target(batch: Batch, name: str, seed: int) -> _Target:
     parts = ("key", "value") if name == PAIR else (name,)
     for part in parts:
-        choose("probes.targets", part, batch.roles)
+        choose("analyses.probes.targets", part, batch.roles)
     positions = [np.asarray(batch.roles[part][:, 0]) for part in parts]
     present = np.all([position >= 0 for position in positions], axis=0)
     tokens, labels, documents = [], [], np.arange(len(batch.tokens))
@@ -188,7 +156,7 @@ def _target(batch: Batch, name: str, seed: int) -> _Target:
         labels.append(np.searchsorted(found, np.where(present, standing, found[:1])))
     classes = int(np.prod([len(found) for found in tokens]))
     if min(map(len, tokens)) < 2:
-        raise UserError(f"probes.targets {name!r}: it is the same token in all documents")
+        raise UserError(f"analyses.probes.targets {name!r}: it is the same token in all documents")
     if len(parts) > 1 and classes <= MOST_CLASSES:
         labels, tokens = [labels[0] * len(tokens[1]) + labels[1]], [None]
     having = np.flatnonzero(present)
@@ -198,15 +166,15 @@ def _target(batch: Batch, name: str, seed: int) -> _Target:
     return _Target(labels, tokens, present, classes)
 
 
-def _held_out(documents: int, config: ProbeConfig) -> np.ndarray:
+def _held_out(documents: int, share: float, seed: int) -> np.ndarray:
     """Which documents are for the test."""
-    tested = round(config.test_share * documents)
+    tested = round(share * documents)
     if not 0 < tested < documents:
         raise UserError(
-            f"{documents} documents with probes.test_share {config.test_share}: there must be "
+            f"{documents} documents with analyses.probes.test_share {share}: there must be "
             "some to fit and some to hold out"
         )
-    order = np.random.default_rng([config.seed, 1]).permutation(documents)
+    order = np.random.default_rng([seed, 1]).permutation(documents)
     return np.isin(np.arange(documents), order[:tested])
 
 

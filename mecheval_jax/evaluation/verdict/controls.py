@@ -27,28 +27,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Int, PyTree
-from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.attribution import (
-    attribution,
-    describe,
-    place_of,
-    with_discoveries,
-)
-from mecheval_jax.evaluation.patching.grid import (
-    CLEAN,
-    Grid,
-    compile_grid,
-    grid_of,
-    role_positions,
-)
+from mecheval_jax.array_types import Array, Float, Int, PyTree, UInt32
+from mecheval_jax.evaluation.patching.effects import Effects, effects
+from mecheval_jax.evaluation.patching.grid import Grid, GridArrays, GridMeasurement, plan_grid
+from mecheval_jax.evaluation.rows import describe, place_of, with_discoveries
+from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION, roles_of_verdict, verdict_sites
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.interventions.capture import run
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.statistics.bootstrap import Bootstrap
-from mecheval_jax.tasks.base import ABSENT, Batch, Task, replace_at
+from mecheval_jax.tasks.base import ABSENT, Batch, replace_at
 from mecheval_jax.tasks.scoring import score
 
 UNINVOLVED = "uninvolved"
@@ -108,167 +97,118 @@ def with_role(batch: Batch, name: str, positions: np.ndarray) -> Batch:
     return batch.replace(roles={**batch.roles, name: added})
 
 
-@dataclasses.dataclass(frozen=True)
-class Controlled:
-    """What a verdict reads and its controls: a measurement yet to be made.
+def plan_controls(subject: Subject) -> tuple["ControlsMeasurement", "ControlsArrays"]:
+    """What a verdict reads, and the controls beside it, as a measurement yet to be made.
 
     Sites, roles, corruption and direction are those of the verdict, whatever else is asked for.
+    """
+    distractors = draw_distractors(subject.batch, subject.evaluation.seed)
+    extended = with_role(subject.batch, UNINVOLVED, distractors.positions)
+    read = roles_of_verdict(subject.batch)
+    placebos = tuple(role for role in PLACEBOS if role in extended.roles)
+    evaluation = dataclasses.replace(
+        subject.evaluation,
+        roles=(*read, *placebos),
+        corruptions=(CORRUPTION,),
+        directions=("restore",),
+    )
+    reduced = dataclasses.replace(subject, batch=extended, evaluation=evaluation)
+    read_grid, arrays = plan_grid(reduced, verdict_sites(subject.config))
+    return ControlsMeasurement(read_grid, read, placebos), ControlsArrays(
+        arrays.replace(batch=subject.batch),
+        distractors.in_documents(subject.batch),
+        jnp.asarray(subject.seed, jnp.uint32),
+    )
+
+
+@flax.struct.dataclass
+class ControlsArrays:
+    """The arrays of a `ControlsMeasurement`, or of those of all members of an ensemble.
 
     Attributes:
-        model: shape of the model.
-        task: which can corrupt its documents' keys.
-        evaluation: with the verdict's roles, corruption and direction.
-        read: the roles that a verdict reads.
-        placebos: those that have no part in the question.
+        grid: Those of the grid that the verdict reads.
+        distracted: Tokens of the documents with an uninvolved one replaced.
+        seed: Seed of the untrained model; the run's own gives what it was before training.
     """
 
-    model: ModelConfig
-    task: Task
-    evaluation: EvaluationConfig
+    grid: GridArrays
+    distracted: Int[Array, "*members document length"]
+    seed: UInt32[Array, "*members"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlsMeasurement:
+    """What a verdict reads and its controls; see `evaluation.subject.Measurement`.
+
+    Attributes:
+        grid: The grid of the verdict's sites.
+        read: The roles that a verdict reads.
+        placebos: Those that have no part in the question.
+    """
+
+    grid: GridMeasurement
     read: tuple[str, ...]
     placebos: tuple[str, ...]
 
-    @classmethod
-    def of(
-        cls, model: ModelConfig, task: Task, batch: Batch, evaluation: EvaluationConfig
-    ) -> tuple["Controlled", "Material"]:
-        """The measurement on a batch, and the arrays that it takes."""
-        distractors = draw_distractors(batch, evaluation.seed)
-        extended = with_role(batch, UNINVOLVED, distractors.positions)
-        read = roles_of_verdict(batch)
-        placebos = tuple(role for role in PLACEBOS if role in extended.roles)
-        reduced = dataclasses.replace(
-            evaluation,
-            roles=(*read, *placebos),
-            corruptions=(CORRUPTION,),
-            directions=("restore",),
-        )
-        positions = role_positions(task, extended, reduced.roles)
-        material = Material(batch, positions, distractors.in_documents(batch))
-        return cls(model, task, reduced, read, placebos), material
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """What is measured."""
-        return verdict_sites(self.model)
-
-    def on_device(self, params: PyTree, untrained: PyTree, material: "Material") -> PyTree:
+    def on_device(self, params: PyTree, arrays: ControlsArrays) -> PyTree:
         """All that the device has to do, for `on_host`. Traceable."""
-        grid = compile_grid(self.model, self.task, self.evaluation, self.sites)
-        batch, positions = material.batch, material.positions
+        model, batch = self.grid.model, arrays.grid.batch
+        length = self.grid.task.read_length
+        untrained = _initialize(model, arrays.seed)
         return {
-            "own": grid(params, batch, positions),
-            "untrained": grid(untrained, batch, positions),
-            "distracted": _answer(
-                self.model, params, self.task.read_length, batch, material.distracted
-            ),
+            "own": self.grid.on_device(params, arrays.grid),
+            "untrained": self.grid.on_device(untrained, arrays.grid),
+            "distracted": _answer(model, params, length, batch, arrays.distracted),
         }
 
-    def on_host(self, raw: PyTree, material: "Material") -> tuple[Grid, list[dict[str, Any]]]:
+    def on_host(self, raw: PyTree, subject: Subject) -> tuple[Grid, list[dict[str, Any]]]:
         """The grid that the verdict reads, and the rows of ``controls.csv``."""
-        positions, sites = np.asarray(material.positions), self.sites
-        own, other = (
-            grid_of(raw[name], self.evaluation, sites, positions) for name in ("own", "untrained")
-        )
-        sheet = _Sheet(own, self.evaluation)
+        reduced = dataclasses.replace(subject, evaluation=self.grid.evaluation)
+        own, other = (self.grid.on_host(raw[name], reduced) for name in ("own", "untrained"))
+        measured, new = effects(own), effects(other)
+        gap, sites = measured.gap(CORRUPTION), self.grid.sites
+
+        def row(control: str, changes: np.ndarray, present: np.ndarray, **place) -> dict[str, Any]:
+            estimate = gap.share(changes, present)
+            described = describe(estimate, subject.evaluation.confidence)
+            return {"control": control, **place, "metric": "attribution"} | described
+
+        def restored(control: str, of: Effects, site: str, role: str) -> dict[str, Any]:
+            """Clean activations of a model put into its corrupted run, at one site and role."""
+            r = self.grid.evaluation.roles.index(role)
+            place = {"corruption": CORRUPTION, "direction": "restore", **place_of(site)}
+            return row(control, of.changes[site][0, 0, r], of.present[r], **place, role=role)
+
         rows = [
-            sheet.restored("untrained", other, site, role)
+            restored("untrained", new, site, role)
             for site in sites
             for role in self.read
             if role == "query" or SitePath.parse(site).component != "block_output"
         ]
-        rows += [
-            sheet.restored("placebo", own, site, role) for site in sites for role in self.placebos
-        ]
-        last = SitePath(self.model.layers - 1, "block_output").path
-        rows += [
-            sheet.restored("placebo", own, last, role) for role in self.read if role != "query"
-        ]
-        uninvolved = own.present[self.evaluation.roles.index(UNINVOLVED)]
-        rows.append(sheet.distracted(raw["distracted"][:, 0], uninvolved))
+        rows += [restored("placebo", measured, s, role) for s in sites for role in self.placebos]
+        last = SitePath(self.grid.model.layers - 1, "block_output").path
+        rows += [restored("placebo", measured, last, role) for role in self.read if role != "query"]
+        # What the replacement of an uninvolved token takes from the answer.
+        place = {"corruption": UNINVOLVED, "direction": "damage", "layer": None}
+        place |= {"component": "tokens", "site": "tokens", "role": UNINVOLVED}
+        uninvolved = own.present[self.grid.evaluation.roles.index(UNINVOLVED)]
+        rows.append(row("distractor", gap.clean - raw["distracted"][:, 0], uninvolved, **place))
         return own, with_discoveries(rows)
 
 
-@flax.struct.dataclass
-class Material:
-    """The arrays of a `Controlled` measurement, or of all members of a group at once.
-
-    Attributes:
-        batch: the documents.
-        positions: of the roles, of query 0.
-        distracted: tokens of the documents with an uninvolved one replaced.
-    """
-
-    batch: Batch
-    positions: Int[Array, "*members role document"]
-    distracted: Int[Array, "*members document length"]
-
-
-def measure_controlled(
-    model: ModelConfig,
-    params: PyTree,
-    task: Task,
-    batch: Batch,
-    evaluation: EvaluationConfig,
-    seed: int,
-) -> tuple[Grid, list[dict[str, Any]]]:
-    """Measure what a verdict reads, and the controls beside it: rows of ``controls.csv``.
-
-    Args:
-        model: shape of the model.
-        params: the trained ones.
-        task: which can corrupt its documents' keys.
-        batch: the documents of the verdict.
-        evaluation: resamples, confidence and seed.
-        seed: of the untrained model; the run's own gives what it was before training.
-    """
-    measurement, material = Controlled.of(model, task, batch, evaluation)
-    untrained = jax.jit(initialize, static_argnums=0)(model, jax.random.key(seed))
-    raw = jax.device_get(measurement.on_device(params, untrained, material))
-    return measurement.on_host(raw, material)
+@functools.partial(jax.jit, static_argnums=0)
+def _initialize(model: ModelConfig, seed: UInt32[Array, ""]) -> PyTree:
+    return initialize(model, jax.random.key(seed))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
-def _answer(model, params, length, batch, tokens):
+def _answer(
+    model: ModelConfig, params: PyTree, length: int, batch: Batch, tokens: Int[Array, "..."]
+) -> Float[Array, "document 1"]:
     """Probability of the answer to query 0 in other documents than the batch's own."""
-    logits = run(
-        LanguageModel(model),
-        params,
-        tokens[:, :length],
-        None,
-        batch.query_positions[:, :1],
-        skip_unread=True,
-    )
+    query = batch.query_positions[:, :1]
+    logits = run(LanguageModel(model), params, tokens[:, :length], None, query, skip_unread=True)
     return score(logits, batch).probability
-
-
-class _Sheet:
-    """Rows in units of the trained model's gap."""
-
-    def __init__(self, own: Grid, evaluation: EvaluationConfig):
-        self._own, self._confidence = own, evaluation.confidence
-        self._clean, self._corrupted = (own.runs["probability"][i] for i in (CLEAN, 1))
-        self._bootstrap = Bootstrap([len(self._clean)], evaluation.resamples, evaluation.seed)
-
-    def _row(self, control, effect, present, **place):
-        gap = self._clean - self._corrupted
-        estimate = attribution(self._bootstrap, effect, gap, present)
-        return {"control": control, **place} | describe(estimate, self._confidence)
-
-    def restored(self, control: str, grid: Grid, site: str, role: str) -> dict[str, Any]:
-        """Clean activations of a model put into its corrupted run, at one site and role."""
-        r = grid.roles.index(role)
-        effect = grid.patched[site]["probability"][0, 0, r] - grid.runs["probability"][1]
-        place = {"corruption": CORRUPTION, "direction": "restore", **place_of(site), "role": role}
-        return self._row(control, effect, grid.present[r], metric="attribution", **place)
-
-    def distracted(self, changed: np.ndarray, present: np.ndarray) -> dict[str, Any]:
-        """What the replacement of an uninvolved token takes from the answer."""
-        place = {"corruption": UNINVOLVED, "direction": "damage", "layer": None}
-        place |= {"component": "tokens", "site": "tokens", "role": UNINVOLVED}
-        return self._row(
-            "distractor", self._clean - changed, present, metric="attribution", **place
-        )
 
 
 def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
@@ -292,5 +232,5 @@ def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
     return dataclasses.replace(verdict, evidence=evidence)
 
 
-def _value(found, *place) -> float | None:
+def _value(found: dict[tuple[str, ...], dict[str, Any]], *place: str) -> float | None:
     return found[place]["value"] if place in found else None

@@ -15,14 +15,12 @@ import numpy as np
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.attribution import attribution
+from mecheval_jax.evaluation.patching.effects import EXACT, Effects
 from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
 from mecheval_jax.files import write_arrays
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, accuracy_interval
-from mecheval_jax.statistics.intervals import Interval
 from mecheval_jax.tasks.base import Batch, Task
 
 CORRUPTION = "key"
@@ -120,9 +118,10 @@ class Evidence:
             asked: [document] answers.
             floor: accuracy of the best heuristic without recall.
         """
-        d, c = grid.directions.index("restore"), grid.corruptions.index(CORRUPTION)
-        roles = tuple(role for role in ROLES if role in grid.roles)
-        index = [grid.roles.index(role) for role in roles]
+        asked_for = grid.evaluation
+        d, c = asked_for.directions.index("restore"), asked_for.corruptions.index(CORRUPTION)
+        roles = tuple(role for role in ROLES if role in asked_for.roles)
+        index = [asked_for.roles.index(role) for role in roles]
         probability = grid.runs["probability"]
         return cls(
             sites=tuple(sites),
@@ -161,11 +160,6 @@ class Evidence:
         return dataclasses.replace(first, floor=floor, **{name: joined(name) for name in arrays})
 
     @property
-    def layers(self) -> int:
-        """Depth of the model."""
-        return sum(SitePath.parse(site).component == "block_output" for site in self.sites)
-
-    @property
     def accuracy(self) -> float:
         """Share of right answers."""
         return float(self.correct.sum() / self.asked.sum())
@@ -179,6 +173,25 @@ class Evidence:
             for role, count in counts.items()
             if count < FEWEST_DOCUMENTS and (count or role in NEEDED_ROLES)
         }
+
+    def effects(self, evaluation: EvaluationConfig) -> Effects:
+        """What restoring each site at each role does to the answer.
+
+        Args:
+            evaluation: Resamples, confidence and seed.
+        """
+        measured = {"roles": self.roles, "corruptions": (CORRUPTION,), "directions": ("restore",)}
+        changes = (self.restored - self.corrupted)[:, None, None]
+        return Effects(
+            EXACT,
+            "probability",
+            self.sites,
+            dataclasses.replace(evaluation, **measured),
+            self.present,
+            np.stack([self.clean, self.corrupted]),
+            dict(zip(self.sites, changes, strict=True)),
+            tuple(map(int, self.runs)),
+        )
 
     def write(self, path: pathlib.Path) -> None:
         """Write ``evidence.npz``, from which runs can be pooled."""
@@ -202,44 +215,3 @@ class Evidence:
             raise UserError(f"{path} is of an earlier version: intervene again")
         names = {name: tuple(map(str, values[name])) for name in ("sites", "roles")}
         return cls(**{**values, **names, "floor": float(values["floor"])})
-
-
-class Readings:
-    """Estimates from evidence; all share one set of resampled runs and documents."""
-
-    def __init__(self, evidence: Evidence, evaluation: EvaluationConfig):
-        self.evidence, self.confidence = evidence, evaluation.confidence
-        self._bootstrap = Bootstrap(
-            [int(count) for count in evidence.runs], evaluation.resamples, evaluation.seed
-        )
-        self._gap = evidence.clean - evidence.corrupted
-        self._known: dict[tuple[str, ...], Estimate] = {}
-
-    def at(self, site: str, *roles: str) -> Estimate:
-        """Attribution of a site at a role, or at several together (their sum).
-
-        NaN where the task lacks a role, no document has it, or the gap is too small.
-        """
-        place = (site, *roles)
-        if place not in self._known:
-            self._known[place] = self._estimate(site, roles)
-        return self._known[place]
-
-    def _estimate(self, site, roles):
-        evidence = self.evidence
-        if not set(roles) <= set(evidence.roles):
-            nothing = np.zeros(len(self._gap), bool)
-            return attribution(self._bootstrap, self._gap, self._gap, nothing)
-        index = [evidence.roles.index(role) for role in roles]
-        restored = evidence.restored[evidence.sites.index(site)][index]
-        effect = (restored - evidence.corrupted[None]).sum(axis=0)
-        return attribution(self._bootstrap, effect, self._gap, evidence.present[index].all(axis=0))
-
-    def gap(self) -> Estimate:
-        """p(o) - p(c) over all documents."""
-        return self._bootstrap.mean(self._gap, np.ones(len(self._gap), bool))
-
-    def accuracy(self) -> tuple[Interval, np.ndarray]:
-        """Interval of the accuracy, and its replicates; see `accuracy_interval`."""
-        evidence = self.evidence
-        return accuracy_interval(evidence.correct, evidence.asked, self.confidence, self._bootstrap)

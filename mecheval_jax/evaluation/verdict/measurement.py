@@ -1,25 +1,27 @@
-"""All that interventions find out about one set of parameters."""
+"""All that interventions find out about a subject: the grid, its controls, and the verdict."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import flax.struct
-import jax
-import numpy as np
 
-from mecheval_jax.array_types import Array, Int, PyTree
-from mecheval_jax.errors import choose
+from mecheval_jax.array_types import PyTree
 from mecheval_jax.evaluation.accuracy import answers_of, counts_of, summarize
-from mecheval_jax.evaluation.patching.attribution import Scores, rows
+from mecheval_jax.evaluation.patching.cells import Cells
 from mecheval_jax.evaluation.patching.grid import (
-    chosen_sites,
-    compile_grid,
+    GridArrays,
+    GridMeasurement,
     default_sites,
-    grid_of,
-    role_positions,
+    plan_grid,
 )
-from mecheval_jax.evaluation.verdict.controls import Controlled, Material, with_controls
+from mecheval_jax.evaluation.subject import Subject, measure
+from mecheval_jax.evaluation.verdict.controls import (
+    ControlsArrays,
+    ControlsMeasurement,
+    plan_controls,
+    with_controls,
+)
 from mecheval_jax.evaluation.verdict.evidence import (
     Evidence,
     can_be_judged,
@@ -27,28 +29,27 @@ from mecheval_jax.evaluation.verdict.evidence import (
     verdict_sites,
 )
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge_replicates
-from mecheval_jax.experiment import Experiment
 from mecheval_jax.interventions.addresses import site_paths
-from mecheval_jax.models.language_model import ModelConfig, initialize
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.tasks.base import Batch, Task
 
 
 @dataclasses.dataclass(frozen=True)
-class Findings:
+class Measured:
     """What was measured, and what it says.
 
     Attributes:
-        interchange: rows of the grid.
-        controls: rows of the controls; empty without a verdict.
-        behaviour: accuracy and floors.
-        evidence: what the verdict rests on, document by document.
+        interchange: Rows of the grid.
+        controls: Rows of the controls; empty without a verdict.
+        accuracy: Accuracy and floors, as of `accuracy.summarize`.
+        evidence: What the verdict rests on, document by document.
         verdict: None where the task has no keys to corrupt; then so is `evidence`.
-        replicates: class and layer of each replicate of the bootstrap.
+        replicates: Class and layer of each replicate of the bootstrap.
     """
 
     interchange: list[dict[str, Any]]
     controls: list[dict[str, Any]]
-    behaviour: dict[str, Any]
+    accuracy: dict[str, Any]
     evidence: Evidence | None
     verdict: Verdict | None
     replicates: list[str]
@@ -60,123 +61,92 @@ def sites_of_evidence(model: ModelConfig) -> tuple[str, ...]:
     return tuple(path for path in site_paths(model) if path in wanted)
 
 
-@dataclasses.dataclass(frozen=True)
-class Inquiry:
-    """All that is asked of the parameters of one shape: a measurement yet to be made.
-
-    Attributes:
-        experiment: shape, task and evaluation.
-        sites: of the grid.
-        controlled: what a verdict reads; None where the task has no keys to corrupt.
-    """
-
-    experiment: Experiment
-    sites: tuple[str, ...]
-    controlled: Controlled | None
-
-    @classmethod
-    def of(
-        cls,
-        experiment: Experiment,
-        batch: Batch,
-        sites: Sequence[str] | None = None,
-        *,
-        verdict: bool = True,
-    ) -> tuple["Inquiry", "Sample"]:
-        """The measurement on a batch, and the arrays that it takes.
-
-        Args:
-            experiment: shape, task and evaluation.
-            batch: evaluation documents.
-            sites: paths, aliases or ``["all"]``; none if empty; `sites_of_evidence` if None.
-            verdict: measure what a verdict reads.
-
-        Raises:
-            UserError: an unknown site, role, corruption or direction.
-        """
-        model, task, evaluation = experiment.model, experiment.task, experiment.evaluation
-        chosen = sites_of_evidence(model) if sites is None else sites
-        chosen = chosen_sites(chosen, model) if len(chosen) else ()
-        positions = None
-        if chosen:
-            for corruption in evaluation.corruptions:
-                choose("corruption", corruption, task.corruptions)
-            positions = role_positions(task, batch, evaluation.roles)
-        controlled, material = None, None
-        if verdict and can_be_judged(task, batch):
-            controlled, material = Controlled.of(model, task, batch, evaluation)
-        return cls(experiment, chosen, controlled), Sample(batch, positions, material)
-
-    def on_device(self, params: PyTree, untrained: PyTree, sample: "Sample") -> PyTree:
-        """All that the device has to do, for `on_host`. Traceable."""
-        model, task = self.experiment.model, self.experiment.task
-        raw = {"answers": answers_of(model, params, task, sample.batch)}
-        if self.sites:
-            grid = compile_grid(model, task, self.experiment.evaluation, self.sites)
-            raw["grid"] = grid(params, sample.batch, sample.positions)
-        if self.controlled is not None:
-            raw["controlled"] = self.controlled.on_device(params, untrained, sample.material)
-        return raw
-
-    def on_host(self, raw: PyTree, sample: "Sample", experiment: Experiment) -> Findings:
-        """What was found, and the verdict.
-
-        Args:
-            raw: what `on_device` gave, as arrays of the host.
-            sample: on which.
-            experiment: of the parameters; it may differ from `experiment` in its training.
-        """
-        evaluation, batch = experiment.evaluation, sample.batch
-        interchange = []
-        if self.sites:
-            positions = np.asarray(sample.positions)
-            grid = grid_of(raw["grid"], evaluation, self.sites, positions)
-            interchange = rows(Scores(grid, evaluation))
-        answers = raw["answers"]
-        behaviour = summarize(answers, experiment, batch)
-        if self.controlled is None:
-            return Findings(interchange, [], behaviour, None, None, [])
-        read, controls = self.controlled.on_host(raw["controlled"], sample.material)
-        correct, asked = counts_of(answers, batch)
-        floor = behaviour["floors"]["best"]
-        sites = verdict_sites(experiment.model)
-        evidence = Evidence.of_grid(read, sites, correct, asked, floor)
-        verdict, replicates = judge_replicates(evidence, evaluation)
-        verdict = with_controls(verdict, controls)
-        return Findings(interchange, controls, behaviour, evidence, verdict, replicates)
-
-
-@flax.struct.dataclass
-class Sample:
-    """The arrays of an `Inquiry`, or of those of all members of a group at once.
-
-    Attributes:
-        batch: evaluation documents.
-        positions: of the roles of the grid, of query 0; None without a grid.
-        material: of the verdict's measurement.
-    """
-
-    batch: Batch
-    positions: Int[Array, "*members role document"] | None
-    material: Material | None
-
-
-def find(
-    params: PyTree, experiment: Experiment, batch: Batch, sites: Sequence[str] | None = None
-) -> Findings:
+def measure_verdict(subject: Subject, sites: Sequence[str] | None = None) -> Measured:
     """Measure the grid that was asked for; and what a verdict reads with its controls, and judge.
 
     Args:
-        params: of the model.
-        experiment: its shape, task and evaluation.
-        batch: evaluation documents.
-        sites: paths, aliases or ``["all"]``; `sites_of_evidence` if None.
+        subject: What is measured.
+        sites: Paths, aliases or ``["all"]``; `sites_of_evidence` if None.
 
     Raises:
-        UserError: an unknown site, role, corruption or direction.
+        UserError: An unknown site, role, corruption or direction.
     """
-    inquiry, sample = Inquiry.of(experiment, batch, sites)
-    seed = jax.random.key(experiment.training.seed)
-    untrained = jax.jit(initialize, static_argnums=0)(experiment.model, seed)
-    raw = jax.device_get(inquiry.on_device(params, untrained, sample))
-    return inquiry.on_host(raw, sample, experiment)
+    return measure(subject, plan_verdict(subject, sites))
+
+
+def plan_verdict(
+    subject: Subject, sites: Sequence[str] | None = None, *, verdict: bool = True
+) -> tuple["VerdictMeasurement", "VerdictArrays"]:
+    """All that is asked of a subject, as a measurement yet to be made.
+
+    Args:
+        subject: What is measured.
+        sites: Paths, aliases or ``["all"]``; none if empty; `sites_of_evidence` if None.
+        verdict: Whether to measure what a verdict reads, where the task has keys to corrupt.
+
+    Raises:
+        UserError: An unknown site, role, corruption or direction.
+    """
+    sites = sites_of_evidence(subject.config) if sites is None else sites
+    asked, asked_arrays = plan_grid(subject, sites) if len(sites) else (None, None)
+    judged = verdict and can_be_judged(subject.task, subject.batch)
+    read, read_arrays = plan_controls(subject) if judged else (None, None)
+    measurement = VerdictMeasurement(subject.config, subject.task, asked, read)
+    return measurement, VerdictArrays(subject.batch, asked_arrays, read_arrays)
+
+
+@flax.struct.dataclass
+class VerdictArrays:
+    """The arrays of a `VerdictMeasurement`, or of those of all members of an ensemble.
+
+    Attributes:
+        batch: Evaluation documents.
+        grid: Those of the grid; None without one.
+        controls: Those of what a verdict reads; None without one.
+    """
+
+    batch: Batch
+    grid: GridArrays | None
+    controls: ControlsArrays | None
+
+
+@dataclasses.dataclass(frozen=True)
+class VerdictMeasurement:
+    """All that is asked of the parameters of one shape; see `evaluation.subject.Measurement`.
+
+    Attributes:
+        model: Shape of the model.
+        task: Task of the documents.
+        grid: The grid that was asked for, if any.
+        controls: What a verdict reads; None where the task has no keys to corrupt.
+    """
+
+    model: ModelConfig
+    task: Task
+    grid: GridMeasurement | None
+    controls: ControlsMeasurement | None
+
+    def on_device(self, params: PyTree, arrays: VerdictArrays) -> PyTree:
+        """All that the device has to do, for `on_host`. Traceable."""
+        raw = {"answers": answers_of(self.model, params, self.task, arrays.batch)}
+        if self.grid is not None:
+            raw["grid"] = self.grid.on_device(params, arrays.grid)
+        if self.controls is not None:
+            raw["controls"] = self.controls.on_device(params, arrays.controls)
+        return raw
+
+    def on_host(self, raw: PyTree, subject: Subject) -> Measured:
+        """What was found, and the verdict."""
+        rows = []
+        if self.grid is not None:
+            rows = Cells(self.grid.on_host(raw["grid"], subject)).rows()
+        accuracy = summarize(raw["answers"], subject)
+        if self.controls is None:
+            return Measured(rows, [], accuracy, None, None, [])
+        read, controls = self.controls.on_host(raw["controls"], subject)
+        correct, asked = counts_of(raw["answers"], subject.batch)
+        floor = accuracy["floors"]["best"]
+        evidence = Evidence.of_grid(read, verdict_sites(self.model), correct, asked, floor)
+        verdict, replicates = judge_replicates(evidence, subject.evaluation)
+        verdict = with_controls(verdict, controls)
+        return Measured(rows, controls, accuracy, evidence, verdict, replicates)

@@ -1,4 +1,4 @@
-"""The rule of the verdict, for intervals and for replicates alike; stated in `mechanism`.
+"""The rule of the verdict, for intervals and for replicates alike; stated in `verdict`.
 
 An attribution is a span [low, high]: the interval of an estimate, or one replicate of the
 bootstrap with low = high. Statements about spans are arrays over however many there are, so that
@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from mecheval_jax.evaluation.verdict.evidence import Readings
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.statistics.bootstrap import Estimate
 
 RESTORED = 0.5
 SUBSTANTIAL = 0.2
@@ -72,22 +70,26 @@ def strongest(spans: Sequence[Span]) -> Span:
     return Span(np.fmax.reduce(low), np.fmax.reduce(high))
 
 
+@dataclasses.dataclass(frozen=True)
 class Spans:
     """Attributions of one run, or of several, as the rule reads them.
 
-    Args:
-        readings: estimates.
-        of: the span of an estimate.
-        learned: [cases] whether the model answers above its floors, from the document.
+    Attributes:
+        sites: Paths, those of a verdict.
+        at: Function from a site and a role, or several together, to a span.
+        learned: [cases] Whether the model answers above its floors, from the document.
+        thin: Whether too few documents have a role.
     """
 
-    def __init__(self, readings: Readings, of: Callable[[Estimate], Span], learned: np.ndarray):
-        self._readings, self._of, self.learned = readings, of, learned
-        self.layers, self.thin = readings.evidence.layers, bool(readings.evidence.thin)
+    sites: tuple[str, ...]
+    at: Callable[..., Span]
+    learned: np.ndarray
+    thin: bool
 
-    def at(self, site: str, *roles: str) -> Span:
-        """Of a site at a role, or at several together."""
-        return self._of(self._readings.at(site, *roles))
+    @property
+    def layers(self) -> int:
+        """Depth of the model."""
+        return sum(SitePath.parse(site).component == "block_output" for site in self.sites)
 
     def bound(self, layer: int) -> Span:
         """At the value or the next key of a layer's input, whichever restores more."""
@@ -110,8 +112,7 @@ class Spans:
 
     def convolved_at(self, layers: Iterable[int], role: str) -> Span:
         """Of the convolution outputs of some layers at a role, the highest; -inf without any."""
-        evidence = self._readings.evidence
-        sites = [site for layer in layers for site in convolutions_of(evidence.sites, layer)]
+        sites = [site for layer in layers for site in convolutions_of(self.sites, layer)]
         nothing = np.full(len(self.learned), -np.inf)
         return strongest([Span(nothing, nothing), *(self.at(site, role) for site in sites)])
 

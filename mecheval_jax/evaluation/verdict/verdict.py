@@ -22,13 +22,15 @@ undetermined, gives the probability of each class. docs/verdict.md has the rule 
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.attribution import SMALLEST_GAP
-from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS, Evidence, Readings
+from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
+from mecheval_jax.evaluation.verdict.evidence import CORRUPTION, FEWEST_DOCUMENTS, Evidence
 from mecheval_jax.evaluation.verdict.rule import (
     BOUND,
     CLASSES,
@@ -41,10 +43,13 @@ from mecheval_jax.evaluation.verdict.rule import (
     label,
 )
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.statistics.bootstrap import Estimate
+from mecheval_jax.statistics.bootstrap import Estimate, accuracy_interval
 
 NO_BINDING = "none"
 UNCLEAR = "undecided"
+
+At = Callable[..., Estimate]
+"""(site, *roles) -> attribution of restoring it there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,25 +104,28 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
 
 
 def _judge(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, Cases]:
-    readings = Readings(evidence, evaluation)
-    gap = readings.gap()
-    (accuracy_low, accuracy_high), accuracies = readings.accuracy()
-    gap_low, gap_high = gap.interval(readings.confidence)
+    effects = evidence.effects(evaluation)
+    gap, confidence = effects.gap(CORRUPTION).mean(), evaluation.confidence
+    at = functools.partial(effects.attribution, CORRUPTION, "restore")
+    (accuracy_low, accuracy_high), accuracies = accuracy_interval(
+        evidence.correct, evidence.asked, confidence, effects.bootstrap
+    )
+    gap_low, gap_high = gap.interval(confidence)
 
-    def interval(estimate: Estimate) -> Span:
-        low, high = estimate.interval(readings.confidence)
+    def interval(site: str, *roles: str) -> Span:
+        low, high = at(site, *roles).interval(confidence)
         return Span(np.array([low]), np.array([high]))
 
+    def samples(site: str, *roles: str) -> Span:
+        estimate = at(site, *roles)
+        return Span(estimate.samples, estimate.samples)
+
     learned = accuracy_low > evidence.floor and gap_low > SMALLEST_GAP
-    spans = Spans(readings, interval, np.array([learned]))
+    thin = bool(evidence.thin)
+    spans = Spans(evidence.sites, interval, np.array([learned]), thin)
     case = classify(spans)
-    replicates = classify(
-        Spans(
-            readings,
-            lambda estimate: Span(estimate.samples, estimate.samples),
-            (accuracies > evidence.floor) & (gap.samples > SMALLEST_GAP),
-        )
-    )
+    often = (accuracies > evidence.floor) & (gap.samples > SMALLEST_GAP)
+    replicates = classify(Spans(evidence.sites, samples, often, thin))
     name, layer = CLASSES[case.verdict[0]], int(case.layer[0])
     numbers = {
         "accuracy": evidence.accuracy,
@@ -128,14 +136,14 @@ def _judge(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, C
         "gap_low": gap_low,
         "gap_high": gap_high,
         "runs": len(evidence.runs),
-        "attributions": _attributions(readings),
+        "attributions": _attributions(evidence, at, confidence),
     }
     shares = np.bincount(replicates.verdict, minlength=len(CLASSES)) / len(replicates.verdict)
     verdict = Verdict(
         verdict=name,
         layer=layer if layer >= 0 else None,
         binding=_binding(name, layer, spans),
-        reason=_reason(readings, case, numbers),
+        reason=_reason(evidence, case, numbers, _Words(evidence, at, confidence, case.reason[1])),
         probabilities=dict(zip(CLASSES, map(float, shares), strict=True)),
         evidence=numbers,
     )
@@ -161,24 +169,23 @@ def _binding(name: str, layer: int, spans: Spans) -> str | None:
     return UNCLEAR if any(span.may_restore[0] for span in found.values()) else NO_BINDING
 
 
-def _attributions(readings: Readings) -> list[dict[str, Any]]:
+def _attributions(evidence: Evidence, at: At, confidence: float) -> list[dict[str, Any]]:
     """The numbers that the verdict rests on."""
     found = []
-    for site in readings.evidence.sites:
+    for site in evidence.sites:
         output = SitePath.parse(site).component == "block_output"
-        for role in ("query",) if output else readings.evidence.roles:
-            estimate = readings.at(site, role)
-            low, high = estimate.interval(readings.confidence)
+        for role in ("query",) if output else evidence.roles:
+            estimate = at(site, role)
+            low, high = estimate.interval(confidence)
             numbers = {"value": estimate.value, "low": low, "high": high}
             known = {n: None if np.isnan(x) else float(x) for n, x in numbers.items()}
             found.append({"site": site, "role": role, **known})
     return found
 
 
-def _reason(readings: Readings, case: Cases, numbers: dict[str, Any]) -> str:
+def _reason(evidence: Evidence, case: Cases, numbers: dict[str, Any], said: "_Words") -> str:
     """One sentence for the step of the rule that settled the verdict."""
     step, layer = case.reason
-    said = _Words(readings, layer)
     if step == "not_learned":
         if not numbers["accuracy_low"] > numbers["floor"]:
             return (
@@ -190,7 +197,7 @@ def _reason(readings: Readings, case: Cases, numbers: dict[str, Any]) -> str:
             "the answer is not read from the document"
         )
     if step == "thin":
-        counts = ", ".join(f"{role} in {n}" for role, n in readings.evidence.thin.items())
+        counts = ", ".join(f"{role} in {n}" for role, n in evidence.thin.items())
         return (
             f"too few documents have a role that the verdict reads ({counts}): "
             f"it takes {FEWEST_DOCUMENTS}"
@@ -234,25 +241,27 @@ def _reason(readings: Readings, case: Cases, numbers: dict[str, Any]) -> str:
 
 
 class _Words:
-    """Readings around one layer in words: value [low, high]."""
+    """Attributions around one layer in words: value [low, high]."""
 
-    def __init__(self, readings: Readings, layer: int):
-        self._readings, self._layer = readings, layer
-        self._input = SitePath(layer, "block_input").path
+    def __init__(self, evidence: Evidence, at: At, confidence: float, layer: int):
+        self._sites, self._at, self._confidence = evidence.sites, at, confidence
+        self._layer, self._input = layer, SitePath(layer, "block_input").path
 
-    def _strongest(self, places) -> tuple[str, tuple[str, ...]]:
+    def _strongest(
+        self, places: Sequence[tuple[str, tuple[str, ...]]]
+    ) -> tuple[str, tuple[str, ...]]:
         """The words for the place with the highest interval, and its roles."""
 
-        def low(place):
-            end = self._readings.at(place[0], *place[1]).interval(self._readings.confidence)[0]
+        def low(place: tuple[str, tuple[str, ...]]) -> float:
+            end = self._at(place[0], *place[1]).interval(self._confidence)[0]
             return -np.inf if np.isnan(end) else end
 
         site, roles = max(places, key=low)
         return self._words(site, *roles), roles
 
     def _words(self, site: str, *roles: str) -> str:
-        estimate = self._readings.at(site, *roles)
-        low, high = estimate.interval(self._readings.confidence)
+        estimate = self._at(site, *roles)
+        low, high = estimate.interval(self._confidence)
         return f"{estimate.value:.2f} [{low:.2f}, {high:.2f}]"
 
     @property
@@ -264,7 +273,7 @@ class _Words:
         return self._strongest([(self._input, roles) for roles in ELSEWHERE])[0]
 
     def _convolved(self) -> tuple[str, tuple[str, ...]]:
-        sites = convolutions_of(self._readings.evidence.sites, self._layer)
+        sites = convolutions_of(self._sites, self._layer)
         return self._strongest([(site, (role,)) for site in sites for role in BOUND])
 
     @property

@@ -11,10 +11,10 @@ import scipy.stats
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching import effects
-from mecheval_jax.evaluation.patching.attribution import Scores
+from mecheval_jax.evaluation.patching.agreement import agreement_rows, attribution_rows
 from mecheval_jax.evaluation.patching.attribution_patching import attribute
-from mecheval_jax.evaluation.patching.grid import corrupted_tokens, measure
+from mecheval_jax.evaluation.patching.effects import Effects, effects
+from mecheval_jax.evaluation.patching.grid import corrupted_tokens, grid
 from mecheval_jax.interventions import (
     capture,
     compose,
@@ -22,7 +22,6 @@ from mecheval_jax.interventions import (
     run,
     site_paths,
 )
-from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting.figures import gradient_figures
 from mecheval_jax.store.tables import long_table
 from tests.support import planted
@@ -37,15 +36,17 @@ MODELS = ("attention,mamba", "lstm,gated_delta_net")
 @functools.cache
 def example(mixer, evaluation=EVALUATION, **options):
     config, params, _ = planted.lively(mixer, **options)
-    return config, params, TASK, planted.documents(TASK, DOCUMENTS, 1), evaluation
+    batch = planted.documents(TASK, DOCUMENTS, 1)
+    return planted.subject_of((config, params, TASK), batch, evaluation)
 
 
 class Moved:
     """The answer's centred logit when one activation has gone a little way to another run's."""
 
     def __init__(self, mixer):
-        config, params, _, batch, _ = example(mixer)
-        model, self.sites = LanguageModel(config), site_paths(config)
+        subject = example(mixer)
+        model, params, batch = subject.model, subject.params, subject.batch
+        self.sites = site_paths(subject.config)
         corrupted = corrupted_tokens(TASK, batch, ("key",), EVALUATION.seed)
         tokens = jnp.stack([batch.tokens, *corrupted])
         seen = jax.jit(jax.vmap(lambda t: capture(model, params, t)))(tokens)
@@ -73,7 +74,7 @@ class Moved:
 @pytest.mark.parametrize("mixer", MODELS)
 def test_patching_is_the_derivative_of_the_exchange(mixer):
     """Catches a gradient at the wrong run or position, and a state whose change stays put."""
-    estimate = attribute(*example(mixer), ["all"], measure="logit")
+    estimate = attribute(example(mixer), ["all"], measure="logit")
     moved = Moved(mixer)
     assert estimate.sites == moved.sites
     for site in moved.sites:
@@ -92,8 +93,8 @@ def test_exact_where_the_readout_is_linear():
     """Catches an estimate that is off by a factor or by the run that it is added to."""
     model = example("attention", BOTH)
     sites = ["final_norm"]
-    measured = effects.effects_of(measure(*model, sites), "logit")
-    estimate = attribute(*model, sites, measure="logit")
+    measured = effects(grid(model, sites), "logit")
+    estimate = attribute(model, sites, measure="logit")
     assert np.abs(measured.changes["final_norm"][:, :, 3]).max() > 0.1
     np.testing.assert_allclose(estimate.runs, measured.runs, rtol=1e-5)
     np.testing.assert_allclose(
@@ -105,46 +106,29 @@ def test_integrated_gradients_are_complete():
     """Catches a line that does not join the runs, and a mean with the wrong weights."""
     model = example("attention", BOTH)
     found = attribute(
-        *model, ["embedding"], method="integrated_gradients", steps=128, measure="logit"
+        model, ["embedding"], method="integrated_gradients", steps=128, measure="logit"
     )
     # Only the corrupted token's embedding differs between the runs.
     for c, role in enumerate(BOTH.corruptions):
         changes = found.changes["embedding"][:, c, ROLES.index(role)]
-        gap = found.gaps[c]
+        gap = found.gap(role).sizes
         assert np.abs(gap).max() > 0.01
         np.testing.assert_allclose(changes, np.stack([gap, -gap]), atol=0.02 * np.abs(gap).max())
 
 
-def test_effects_of_a_grid_give_its_attributions():
-    """Catches a second definition of an attribution, or of its resampled documents."""
-    draw = np.random.default_rng(0)
-    clean, corrupted = draw.uniform(0.5, 1, 20), draw.uniform(0, 0.6, 20)
-    cells = {("block_1/block_input", "value"): draw.uniform(size=20)}
-    damaged = {("block_0/block_output", "key"): draw.uniform(size=20)}
-    present = draw.uniform(size=(4, 20)) > 0.2
-    grid = planted.fabricated_grid(clean, corrupted, cells, present=present, damaged=damaged)
-    evaluation = EvaluationConfig(documents=20, resamples=50)
-    scores, measured = Scores(grid, evaluation), effects.effects_of(grid)
-    for direction in grid.directions:
-        cells = effects.attributions(measured, evaluation, "key", direction)
-        assert any(cell.value for cell in cells.values())
-        for (site, role), ours in cells.items():
-            expected = scores.cell(site, direction, "key", role)["attribution"]
-            np.testing.assert_allclose(ours.value, expected.value, rtol=1e-6, atol=1e-9)
-            np.testing.assert_allclose(ours.samples, expected.samples, rtol=1e-6, atol=1e-9)
-            assert ours.documents == expected.documents
+ONE_CELL = EvaluationConfig(
+    documents=2, roles=("key",), corruptions=("key",), directions=("restore",), resamples=50
+)
 
 
 def fabricated(method, changes, runs=((0.9, 0.7), (0.1, 0.3))):
     """Effects at one role and corruption, to restore; `changes` by site and document."""
     changes = {site: np.array(values)[None, None, None] for site, values in changes.items()}
-    return effects.Effects(
+    return Effects(
         method,
         "probability",
         tuple(changes),
-        ("key",),
-        ("key",),
-        ("restore",),
+        ONE_CELL,
         np.ones((1, 2), bool),
         np.array(runs),
         changes,
@@ -160,36 +144,33 @@ def test_agreement_is_spearmans_over_cells_that_change():
     guess = dict(
         zip(sites, ([0.0, 0.0], [0.2, 0.1], [0.0, 0.0], [0.5, 0.5], [0.1, 0.9]), strict=True)
     )
-    evaluation = EvaluationConfig(documents=2, resamples=50)
     one, other = fabricated("exact", exact), fabricated("guess", guess)
-    (row,) = effects.agreement(one, [other], evaluation)
+    (row,) = agreement_rows(one, [other])
     means = [[np.mean(values[site]) for site in sites[1:]] for values in (exact, guess)]
     assert row["value"] == pytest.approx(scipy.stats.spearmanr(*means).statistic)
     assert row["cells"] == 4
     assert row["low"] <= row["value"] <= row["high"]
-    (same,) = effects.agreement(one, [one], evaluation)
+    (same,) = agreement_rows(one, [one])
     assert same["value"] == pytest.approx(1)
     assert same["cells"] == 4
     with pytest.raises(UserError, match="guess has the sites"):
-        list(effects.agreement(one, [fabricated("guess", {sites[0]: [0, 0]})], evaluation))
+        list(agreement_rows(one, [fabricated("guess", {sites[0]: [0, 0]})]))
 
 
 def test_nothing_can_be_told_without_a_gap():
     """Catches a division by a gap of nothing."""
     flat = fabricated("exact", {"embedding": [0.1, 0.2]}, runs=((0.5, 0.5), (0.5, 0.495)))
-    evaluation = EvaluationConfig(documents=2, resamples=50)
-    (row,) = effects.rows(flat, evaluation)
+    (row,) = attribution_rows(flat)
     assert row["value"] is None
     assert row["documents"] == 2
     assert row["layer"] is None
-    (agreed,) = effects.agreement(flat, [flat], evaluation)
+    (agreed,) = agreement_rows(flat, [flat])
     assert agreed["value"] is None
     assert agreed["cells"] == 0
 
 
 def test_the_figure_shows_what_was_measured():
     """Catches axes that are exchanged, and a correlation of another method."""
-    evaluation = EvaluationConfig(documents=2, resamples=50)
     sites = [f"block_{i}/block_input" for i in range(3)]
     changes = {
         "exact": ([0.1, 0.3], [0.4, 0.2], [0.6, 0.2]),
@@ -200,8 +181,8 @@ def test_the_figure_shows_what_was_measured():
         fabricated(method, dict(zip(sites, values, strict=True)))
         for method, values in changes.items()
     ]
-    found = [row for each in all_effects for row in effects.rows(each, evaluation)]
-    agreement = effects.agreement(all_effects[0], all_effects[1:], evaluation)
+    found = [row for each in all_effects for row in attribution_rows(each)]
+    agreement = agreement_rows(all_effects[0], all_effects[1:])
     figure = gradient_figures.exact_against_gradient(
         long_table(found, {"run": "a"}), long_table(agreement, {"run": "a"}), "key", "restore"
     )
@@ -227,4 +208,4 @@ def test_the_figure_shows_what_was_measured():
 def test_mistakes_are_named(changes, message):
     """Catches a request that is silently something else."""
     with pytest.raises(UserError, match=message):
-        attribute(*example("attention"), **changes)
+        attribute(example("attention"), **changes)

@@ -1,5 +1,6 @@
 """Circuits: every edge carries what it is told to, and its score is a derivative."""
 
+import dataclasses
 import functools
 
 import jax
@@ -15,7 +16,6 @@ from mecheval_jax.evaluation.patching.circuits import EdgeScores, measure_faithf
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, evaluate, graph_of
 from mecheval_jax.evaluation.patching.grid import CLEAN, corrupted_tokens
 from mecheval_jax.interventions.capture import observe
-from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting.figures import gradient_figures
 from tests.support import planted
 from tests.support.references import softmax_attention
@@ -28,19 +28,21 @@ EVALUATION = EvaluationConfig(documents=DOCUMENTS, corruptions=("key",), resampl
 @functools.cache
 def example(mixer="attention", **options):
     config, params, _ = planted.lively(mixer, **options)
-    return config, params, TASK, planted.documents(TASK, DOCUMENTS, 1), EVALUATION
+    batch = planted.documents(TASK, DOCUMENTS, 1)
+    return planted.subject_of((config, params, TASK), batch, EVALUATION)
 
 
 @functools.cache
 def scored(method, measure="logit"):
-    return score_edges(*example(), method=method, steps=3, measure=measure)
+    return score_edges(example(), method=method, steps=3, measure=measure)
 
 
 class Plain:
     """A Transformer of one head written out, whose every edge goes through `receive`."""
 
     def __init__(self):
-        self.config, params, _, self.batch, _ = example()
+        subject = example()
+        self.config, params, self.batch = subject.config, subject.params, subject.batch
         self.params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
         corrupt = jax.jit(lambda batch: corrupted_tokens(TASK, batch, ("key",), EVALUATION.seed))
         tokens = [self.batch.tokens, *corrupt(self.batch)]
@@ -90,7 +92,7 @@ def test_a_circuit_is_the_model_written_out_with_its_edges(plain):
     """Catches an edge given to the wrong reader, or a reader that hears a sender twice."""
     scores = scored("eap")
     sizes = (3, 7, 11)
-    found = measure_faithfulness(*example(), scores, sizes=sizes, draws=2)
+    found = measure_faithfulness(example(), scores, sizes=sizes, draws=2)
     random = [np.random.default_rng(EVALUATION.seed + i).permutation(15) for i in range(2)]
     for order, measured in zip(
         [scores.order("key"), *random], [found.circuit[0], *found.random[0]], strict=True
@@ -135,8 +137,9 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_graph_is_the_model(name):
     """Catches a part of a block that the graph leaves out, in any kind of block."""
-    config, params, _, batch, _ = example(**ARCHITECTURES[name])
-    model, graph = LanguageModel(config), graph_of(config)
+    subject = example(**ARCHITECTURES[name])
+    model, params, batch = subject.model, subject.params, subject.batch
+    graph = graph_of(subject.config)
     query = batch.query_positions[:, :1]
 
     @jax.jit
@@ -152,13 +155,13 @@ def test_the_graph_is_the_model(name):
 def test_the_edges_of_every_kind_of_block():
     """Catches a reader that stands before its sender, and an inner node that is forgotten."""
     pairs = lambda graph, reader: [e.sender for e in graph.edges if e.reader == reader]
-    sequential = graph_of(example()[0])
+    sequential = graph_of(example().config)
     assert sequential.nodes[1:3] == ("block_0/mixer_output", "block_0/mlp_output")
     assert pairs(sequential, "block_0/mlp_output") == ["embedding", "block_0/mixer_output"]
     assert len(sequential.edges) == 1 + 2 + 3 + 4 + 5
-    parallel = graph_of(example("attention", parallel=True)[0])
+    parallel = graph_of(example("attention", parallel=True).config)
     assert pairs(parallel, "block_0/mlp_output") == ["embedding"]
-    mamba = graph_of(example("mamba")[0])
+    mamba = graph_of(example("mamba").config)
     conv, ssm = ("block_1/mixer/conv_output", "block_1/mixer/ssm_output")
     stream = ["embedding", "block_0/mixer_output"]
     assert pairs(mamba, conv) == stream
@@ -172,7 +175,7 @@ def test_the_edges_of_every_kind_of_block():
 def induction():
     config, params, task = planted.induction(0)
     evaluation = EvaluationConfig(documents=32, corruptions=("key",), resamples=50)
-    return config, params, task, planted.documents(task, 32), evaluation
+    return planted.subject_of((config, params, task), planted.documents(task, 32), evaluation)
 
 
 THE_PATH = (
@@ -184,7 +187,7 @@ THE_PATH = (
 
 @functools.cache
 def induction_edges(method):
-    return score_edges(*induction(), method=method)
+    return score_edges(induction(), method=method)
 
 
 @pytest.mark.parametrize("method", circuits.METHODS)
@@ -196,10 +199,9 @@ def test_the_edges_of_induction_come_first(method):
 
 def test_the_circuit_of_induction_recovers_and_random_ones_do_not():
     """Catches a curve that does not run from nothing to all, and a baseline that is the circuit."""
-    *model, evaluation = induction()
     scores = induction_edges("eap_ig")
-    found = measure_faithfulness(*model, evaluation, scores, sizes=(0, 2, 3, 6), draws=8)
-    table = pd.DataFrame(circuits.faithfulness_rows(found, evaluation))
+    found = measure_faithfulness(induction(), scores, sizes=(0, 2, 3, 6), draws=8)
+    table = pd.DataFrame(circuits.faithfulness_rows(found))
     curve = {name: rows.set_index("edges") for name, rows in table.groupby("circuit")}
     np.testing.assert_allclose(curve["eap_ig"]["value"], [0, 0, 1, 1], atol=1e-3)
     random = curve[circuits.RANDOM]
@@ -218,9 +220,9 @@ def test_rows_are_shares_of_the_gap():
     graph = Graph(("embedding", "logits"), (Edge("embedding", "logits"),))
     runs = np.array([[0.9, 0.5], [0.1, 0.1], [0.9, 0.5]])
     changes = np.array([[[0.3, 0.0]], [[0.3, 0.0]]])
-    scores = EdgeScores("eap", "probability", graph, ("key", "value"), runs, changes)
     evaluation = EvaluationConfig(documents=2, resamples=50)
-    of_key, of_value = circuits.edge_rows(scores, evaluation)
+    scores = EdgeScores("eap", "probability", graph, evaluation, runs, changes)
+    of_key, of_value = circuits.edge_rows(scores)
     assert of_key["sender"] == "embedding"
     assert of_key["reader"] == "logits"
     assert of_key["value"] == pytest.approx(0.3 / 1.2)
@@ -242,14 +244,15 @@ def test_sizes_run_from_none_to_all(edges):
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: score_edges(*example(), method="epa"), r"did you mean 'eap'"),
-        (lambda: score_edges(*example(), measure="loss"), r"unknown measure 'loss'"),
-        (lambda: score_edges(*example(), steps=0), r"steps is 0"),
-        (lambda: measure_faithfulness(*example(), scored("eap"), sizes=(16,)), r"has 15"),
-        (lambda: measure_faithfulness(*example(), scored("eap"), draws=0), r"draws is 0"),
+        (lambda: score_edges(example(), method="epa"), r"did you mean 'eap'"),
+        (lambda: score_edges(example(), measure="loss"), r"unknown measure 'loss'"),
+        (lambda: score_edges(example(), steps=0), r"steps is 0"),
+        (lambda: measure_faithfulness(example(), scored("eap"), sizes=(16,)), r"has 15"),
+        (lambda: measure_faithfulness(example(), scored("eap"), draws=0), r"draws is 0"),
         (
             lambda: measure_faithfulness(
-                *example()[:-1], EvaluationConfig(documents=6), scored("eap")
+                dataclasses.replace(example(), evaluation=EvaluationConfig()),
+                scored("eap"),
             ),
             r"scored under key, not under key, value",
         ),

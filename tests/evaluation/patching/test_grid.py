@@ -12,8 +12,9 @@ import scipy.special
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching import grid as grids
-from mecheval_jax.evaluation.patching.attribution import SMALLEST_GAP, Scores, rows
-from mecheval_jax.evaluation.patching.grid import corrupted_tokens, default_sites, measure
+from mecheval_jax.evaluation.patching.cells import Cells
+from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
+from mecheval_jax.evaluation.patching.grid import corrupted_tokens, default_sites, grid
 from mecheval_jax.interventions import (
     capture,
     compose,
@@ -72,7 +73,11 @@ class Measured:
         self.config, self.params, _ = planted.lively(mixer, **options)
         self.batch = planted.documents(TASK, DOCUMENTS, 1)
         self.sites = sites_of(self.config)
-        self.grid = measure(self.config, self.params, TASK, self.batch, EVALUATION, self.sites)
+        self.grid = grid(self.subject(), self.sites)
+
+    def subject(self, task=TASK, batch=None, evaluation=EVALUATION):
+        model, batch = (self.config, self.params, task), self.batch if batch is None else batch
+        return planted.subject_of(model, batch, evaluation)
 
 
 MODELS = {
@@ -157,9 +162,9 @@ def test_every_cell_is_one_patched_run(measured):
             np.testing.assert_allclose(values[index], expected[name], rtol=1e-3, atol=2e-5)
     for site in grid.sites:
         moved = 0
-        for d, direction in enumerate(grid.directions):
-            for c, corruption in enumerate(grid.corruptions):
-                for r, role in enumerate(grid.roles):
+        for d, direction in enumerate(grid.evaluation.directions):
+            for c, corruption in enumerate(grid.evaluation.corruptions):
+                for r, role in enumerate(grid.evaluation.roles):
                     expected = plain.cell(site, direction, corruption, role)
                     assert set(grid.patched[site]) == set(expected)
                     for name, values in expected.items():
@@ -180,8 +185,8 @@ def test_the_input_at_the_corrupted_token_is_everything(measured):
     """Catches source and base exchanged: restoring all gives the clean run's answers."""
     grid = measured.grid
     for site in ("embedding", "block_0/block_input"):
-        for c, corruption in enumerate(grid.corruptions):
-            r = grid.roles.index(corruption)
+        for c, corruption in enumerate(grid.evaluation.corruptions):
+            r = grid.evaluation.roles.index(corruption)
             patched = grid.patched[site]["probability"][:, c, r]
             clean, corrupted = grid.runs["probability"][[0, 1 + c]]
             np.testing.assert_allclose(patched[0], clean, rtol=1e-4, atol=1e-6)
@@ -192,10 +197,10 @@ def test_the_input_at_the_corrupted_token_is_everything(measured):
 def test_an_absent_role_patches_nothing(measured):
     """Catches -1 patched as the last position."""
     grid = measured.grid
-    absent = ~grid.present[grid.roles.index("next_key")]
+    absent = ~grid.present[grid.evaluation.roles.index("next_key")]
     assert 0 < absent.sum() < DOCUMENTS
     for site in grid.sites:
-        patched = grid.patched[site]["probability"][0, 0, grid.roles.index("next_key")]
+        patched = grid.patched[site]["probability"][0, 0, grid.evaluation.roles.index("next_key")]
         np.testing.assert_allclose(
             patched[absent], grid.runs["probability"][1][absent], rtol=1e-4, atol=1e-6
         )
@@ -235,7 +240,7 @@ def test_damage_is_the_mirror_of_restore(one_layer):
     (tokens,) = corrupted_tokens(TASK, one_layer.batch, ("key",), EVALUATION.seed)
     swapped = one_layer.batch.replace(tokens=tokens)
     undone = Undone(**dataclasses.asdict(TASK))
-    mirror = measure(one_layer.config, one_layer.params, undone, swapped, evaluation, sites)
+    mirror = grid(one_layer.subject(undone, swapped, evaluation), sites)
     for site in sites:
         for name, values in mirror.patched[site].items():
             original = one_layer.grid.patched[site][name]
@@ -247,7 +252,7 @@ def test_a_chunk_changes_nothing(one_layer):
     """Catches a remainder that is dropped, and runs of a chunk mixed up (24 runs a site)."""
     evaluation = dataclasses.replace(EVALUATION, chunk=5)
     sites = ["blocks.0.hook_attn_out"]
-    chunked = measure(one_layer.config, one_layer.params, TASK, one_layer.batch, evaluation, sites)
+    chunked = grid(one_layer.subject(evaluation=evaluation), sites)
     assert chunked.sites == ("block_0/mixer_output",)
     for name, values in chunked.patched["block_0/mixer_output"].items():
         expected = one_layer.grid.patched["block_0/mixer_output"][name]
@@ -274,7 +279,7 @@ def test_mistakes_are_refused_before_any_compute(monkeypatch, changes, sites, me
     batch = planted.documents(TASK, DOCUMENTS, 1)
     evaluation = dataclasses.replace(EVALUATION, **changes)
     with pytest.raises(UserError, match=message):
-        measure(config, {}, TASK, batch, evaluation, sites)
+        grid(planted.subject_of((config, {}, TASK), batch, evaluation), sites)
 
 
 def test_an_unknown_direction_is_refused():
@@ -292,18 +297,20 @@ def test_the_default_is_every_canonical_component():
         assert default_sites(planted.shape_of(mixer, layers=3)) == expected
 
 
-# Scores, on fabricated grids.
+# Cells, on fabricated grids.
 
 
-def score(clean, corrupted, restored, **grid):
-    made = planted.fabricated_grid(clean, corrupted, {(IN, "value"): np.asarray(restored)}, **grid)
-    return Scores(made, EvaluationConfig(resamples=100))
+def cells_of(clean, corrupted, restored, **options):
+    made = planted.fabricated_grid(
+        clean, corrupted, {(IN, "value"): np.asarray(restored)}, **options
+    )
+    return Cells(made)
 
 
-def table_of(scores):
+def table_of(cells):
     return {
         tuple(row[name] for name in ("direction", "site", "role", "metric")): row
-        for row in rows(scores)
+        for row in cells.rows()
     }
 
 
@@ -311,7 +318,7 @@ def test_attribution_is_a_ratio_of_means():
     """Catches the mean of ratios, which documents with a small gap dominate."""
     clean, corrupted = np.array([0.9, 0.2]), np.array([0.1, 0.1])
     restored = np.array([0.1, 0.2])  # of the one nothing, of the other all
-    cell = score(clean, corrupted, restored).cell(IN, "restore", "key", "value")
+    cell = cells_of(clean, corrupted, restored).at("key", "restore", IN, "value")
     assert cell["attribution"].value == pytest.approx(0.05 / 0.45)
     assert np.mean((restored - corrupted) / (clean - corrupted)) == pytest.approx(0.5)
     assert cell["clean_probability"].value == pytest.approx(0.55)
@@ -329,9 +336,9 @@ def test_damage_is_measured_from_the_clean_run():
         {place: np.array([0.4, 0.2])},
         damaged={place: np.array([0.7, 0.5])},
     )
-    scores = Scores(grid, EvaluationConfig(resamples=50))
+    cells = Cells(grid)
     restore, damage = (
-        scores.cell(IN, direction, "key", "value") for direction in ("restore", "damage")
+        cells.at("key", direction, IN, "value") for direction in ("restore", "damage")
     )
     assert restore["attribution"].value == pytest.approx(1 / 3)
     assert damage["attribution"].value == pytest.approx(1 / 6)
@@ -344,13 +351,13 @@ def test_damage_is_measured_from_the_clean_run():
         assert cell["corrupted_probability"].value == pytest.approx(0.1)
 
 
-def test_scores_rest_on_the_documents_that_have_the_role():
+def test_cells_rest_on_the_documents_that_have_the_role():
     """Catches documents without the role counted as not restored."""
     clean, corrupted = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0.1, 0.3, 0.2, 0.4])
     restored = np.array([0.5, 0.3, 0.2, 0.5])
     present = np.ones((4, 4), bool)
     present[1] = [True, False, False, True]  # of `value`
-    table = table_of(score(clean, corrupted, restored, present=present))
+    table = table_of(cells_of(clean, corrupted, restored, present=present))
     row = lambda role, metric: table["restore", IN, role, metric]
     assert row("value", "attribution")["documents"] == 2
     assert row("value", "attribution")["value"] == pytest.approx((0.4 + 0.1) / (0.8 + 0.2))
@@ -365,7 +372,7 @@ def test_a_role_that_no_document_has_is_an_empty_cell():
     """Catches 0, or NaN, where nothing was measured."""
     present = np.ones((4, 3), bool)
     present[2] = False
-    table = table_of(score([0.9] * 3, [0.1] * 3, [0.5] * 3, present=present))
+    table = table_of(cells_of([0.9] * 3, [0.1] * 3, [0.5] * 3, present=present))
     for metric in METRICS:
         row = table["restore", IN, "next_key", metric]
         assert (row["value"], row["low"], row["high"], row["documents"]) == (None, None, None, 0)
@@ -379,12 +386,12 @@ def test_a_gap_of_a_hundredth_tells_nothing(gap, told):
     """Catches ratios over almost nothing, and a limit on the gap's size instead of the gap."""
     assert SMALLEST_GAP == 0.01
     clean = np.full(5, 0.6)
-    scores = score(clean, clean - gap, clean - gap / 2)
-    row = table_of(scores)["restore", IN, "value", "attribution"]
+    cells = cells_of(clean, clean - gap, clean - gap / 2)
+    row = table_of(cells)["restore", IN, "value", "attribution"]
     numbers = (row["value"], row["low"], row["high"])
     assert numbers == (pytest.approx((0.5, 0.5, 0.5)) if told else (None, None, None))
     assert row["documents"] == 5
-    assert table_of(scores)["restore", IN, "value", "probability"]["value"] is not None
+    assert table_of(cells)["restore", IN, "value", "probability"]["value"] is not None
 
 
 def test_best_share():
@@ -414,11 +421,11 @@ def test_best_share():
         "next_key": (1 / 4) / 4,
         "query": (1 / 4 + 1) / 4,
     }
-    scores = Scores(grid, EvaluationConfig(resamples=20))
-    shares = scores.best_share(IN, "key")
+    cells = Cells(grid)
+    shares = cells.best_share(IN, "key")
     assert {role: share for role, (share, _) in shares.items()} == pytest.approx(expected)
     assert {documents for _, documents in shares.values()} == {4}
-    table = table_of(scores)
+    table = table_of(cells)
     for role in roles:
         row = table["restore", IN, role, "best_share"]
         low, high = wilson(4 * expected[role], 4, 0.95)
@@ -428,17 +435,17 @@ def test_best_share():
 
 def test_best_share_where_there_is_nothing_to_restore():
     """Catches a division by no documents."""
-    table = table_of(score([0.5, 0.5], [0.5, 0.6], [0.5, 0.5]))
+    table = table_of(cells_of([0.5, 0.5], [0.5, 0.6], [0.5, 0.5]))
     row = table["restore", IN, "value", "best_share"]
     assert (row["value"], row["low"], row["high"], row["documents"]) == (None, None, None, 0)
 
 
 def test_best_shares_of_a_measured_grid_sum_to_one(measured):
     """Catches shares over other documents in each role."""
-    scores, gaps = Scores(measured.grid, EVALUATION), []
-    for corruption in measured.grid.corruptions:
+    cells, gaps = Cells(measured.grid), []
+    for corruption in measured.grid.evaluation.corruptions:
         for site in measured.grid.sites:
-            shares, documents = zip(*scores.best_share(site, corruption).values(), strict=True)
+            shares, documents = zip(*cells.best_share(site, corruption).values(), strict=True)
             gaps.append(documents[0])
             assert set(documents) == {gaps[-1]}
             assert sum(shares) == pytest.approx(1) or gaps[-1] == 0
@@ -447,8 +454,8 @@ def test_best_shares_of_a_measured_grid_sum_to_one(measured):
 
 def test_rows_are_the_long_table(measured):
     """Catches a column or a metric that is missing, a row twice, and a cell of another place."""
-    grid, scores = measured.grid, Scores(measured.grid, EVALUATION)
-    table = list(rows(scores))
+    grid, cells = measured.grid, Cells(measured.grid)
+    table = cells.rows()
     columns = {"corruption", "direction", "layer", "component", "site", "role", "metric"}
     columns |= {"value", "low", "high", "documents", "p_value", "significant"}
     assert all(set(row) == columns for row in table)
@@ -471,7 +478,7 @@ def test_rows_are_the_long_table(measured):
         assert row["layer"] == (int(block.removeprefix("block_")) if inside else None)
         if row["value"] is not None:
             assert row["low"] - 1e-9 <= row["value"] <= row["high"] + 1e-9
-    for c, corruption in enumerate(grid.corruptions):
+    for c, corruption in enumerate(grid.evaluation.corruptions):
         for r, role in enumerate(ROLES):
             here = grid.present[r]
             site = grid.sites[1]
@@ -487,7 +494,7 @@ def test_a_batch_of_the_grid_may_be_any_documents(one_layer):
     """Catches documents drawn inside the grid instead of the ones that are given."""
     halved: Batch = jax.tree.map(lambda leaf: leaf[: DOCUMENTS // 2], one_layer.batch)
     sites = ("block_0/mixer_output",)
-    half = measure(one_layer.config, one_layer.params, TASK, halved, EVALUATION, sites)
+    half = grid(one_layer.subject(batch=halved), sites)
     np.testing.assert_allclose(
         half.runs["probability"][0],
         one_layer.grid.runs["probability"][0, : DOCUMENTS // 2],

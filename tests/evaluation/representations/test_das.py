@@ -10,27 +10,30 @@ import pandas as pd
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.config import EvaluationConfig, SubspacesConfig
 from mecheval_jax.evaluation.representations.counterfactuals import counterfactual, present
 from mecheval_jax.evaluation.representations.das import (
     SUBSPACES,
-    SubspaceConfig,
     align,
     match_norms,
     orthonormal,
     subspace_rows,
 )
-from mecheval_jax.models.language_model import LanguageModel
 from tests.support import planted
 
 DOCUMENTS = 160
 DIMENSIONS = 7  # of the differences between 8 keys or 8 values
 SITE = "block_1/block_input"
-CONFIG = SubspaceConfig(DIMENSIONS, steps=80, learning_rate=0.05, batch_size=32)
+CONFIG = SubspacesConfig(dimensions=DIMENSIONS, steps=80, learning_rate=0.05, batch_size=32)
 
 
 @functools.cache
 def documents():
     return planted.documents(planted.TASK, DOCUMENTS)
+
+
+def subject(**evaluation):
+    return planted.subject_of(planted.induction(), documents(), EvaluationConfig(**evaluation))
 
 
 @functools.cache
@@ -115,8 +118,7 @@ def differences(variable):
 # induction model keeps value and key at the value token in subspaces that are known.
 @pytest.mark.parametrize("variable", ["key", "value"])
 def test_the_planted_subspace_is_found(variable):
-    config, params, _ = planted.induction()
-    found = align(LanguageModel(config), params, pairs_of(variable), SITE, "value", CONFIG)
+    found = align(subject(), CONFIG, pairs_of(variable), SITE, "value")
     np.testing.assert_allclose(found.basis.T @ found.basis, np.eye(DIMENSIONS), atol=1e-5)
     accuracy = {name: correct.mean() for name, correct in found.correct.items()}
     assert accuracy["learned"] > 0.95
@@ -134,9 +136,8 @@ def test_the_planted_subspace_is_found(variable):
 # Catches rows of another place or kind, documents counted that do not count, and associations
 # that do not move: all of the value token holds one, its key or the query nothing.
 def test_rows():
-    config, params, task = planted.induction()
-    arguments = (LanguageModel(config), params, task, documents(), [SITE], ("value", "next_key"))
-    table = pd.DataFrame(subspace_rows(*arguments, ("association",), CONFIG))
+    searched = subject(roles=("value", "next_key"))
+    table = pd.DataFrame(subspace_rows(searched, CONFIG, [SITE], ("association",)))
     assert len(table) == 2 * len(SUBSPACES)
     assert set(table["metric"]) == {"interchange_accuracy"}
     value = table.set_index(["role", "subspace"])["value"]
@@ -165,16 +166,7 @@ def test_rows():
     ],
 )
 def test_bad_requests(places, options, message):
-    config, params, task = planted.induction()
     chosen = {"sites": [SITE], "roles": ("value",), "variables": ("key",)} | places
+    evaluation = {"roles": chosen.pop("roles"), "confidence": options.pop("confidence", 0.95)}
     with pytest.raises(UserError, match=message):
-        list(
-            subspace_rows(
-                LanguageModel(config),
-                params,
-                task,
-                documents(),
-                **chosen,
-                config=SubspaceConfig(**options),
-            )
-        )
+        list(subspace_rows(subject(**evaluation), SubspacesConfig(**options), **chosen))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.representations import mixing_matrices as influence
+from mecheval_jax.evaluation.representations import mixing_matrices
 from mecheval_jax.evaluation.representations.effective_attention import (
     effective_attention,
     reduce_heads,
@@ -143,7 +143,7 @@ def test_transported_writes_against_their_twin(delta):
                 state = move @ np.diag(decay[b, t, h]) @ state
             expected[b, h, t, s] = query[b, t, h] @ state
     arrays = [jnp.asarray(a, jnp.float32) for a in (write, decay, query, key)]
-    got = influence.unrolled_recurrence(*arrays[:3], arrays[3] if delta else None)
+    got = mixing_matrices.unrolled_recurrence(*arrays[:3], arrays[3] if delta else None)
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 

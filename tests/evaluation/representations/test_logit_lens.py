@@ -43,7 +43,7 @@ def test_the_answer_appears_where_it_is_written():
     config, params, task = planted.induction()
     batch = planted.documents(task, DOCUMENTS)
     evaluation = EvaluationConfig(documents=DOCUMENTS, resamples=200)
-    rows = list(lens_rows(LanguageModel(config), params, batch, evaluation))
+    rows = list(lens_rows(planted.subject_of((config, params, task), batch, evaluation)))
     assert len(rows) == 9
     values = {(row["site"], row["metric"]): row for row in rows}
     for site in ("embedding", "block_0/block_output"):

@@ -9,13 +9,14 @@ import scipy.optimize
 import scipy.special
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.config import EvaluationConfig, ProbesConfig
 from mecheval_jax.evaluation.representations import probes
 from mecheval_jax.evaluation.representations.linear_probes import (
     fit_classifiers,
     fit_codes,
     random_codes,
 )
-from mecheval_jax.evaluation.representations.probes import ProbeConfig, features_at, probe_rows
+from mecheval_jax.evaluation.representations.probes import features_at, probe_rows
 from mecheval_jax.interventions.capture import capture
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.statistics.intervals import difference_of_shares
@@ -126,9 +127,9 @@ def test_codes():
     assert (found[0, 0] == predicted).mean() > 0.98
 
 
-def rows_of(model, params, batch, sites, roles, **options):
-    config = ProbeConfig(**options)
-    table = pd.DataFrame(probe_rows(model, params, batch, roles, config, sites))
+def rows_of(model, batch, sites, roles, **options):
+    subject = planted.subject_of(model, batch, EvaluationConfig(roles=roles))
+    table = pd.DataFrame(probe_rows(subject, ProbesConfig(**options), sites))
     return table.set_index(["site", "role", "target", "metric"])
 
 
@@ -146,9 +147,10 @@ ROLES = ("key", "value", "next_key")
 # model holds key and value together at the value token, from its layer 1 on.
 def test_the_induction_model_holds_the_pair_at_the_value(monkeypatch):
     monkeypatch.setattr(probes, "MOST_CLASSES", 4)  # everything by codes
-    config, params, task = planted.induction()
+    model = planted.induction()
+    task = model[2]
     batch = planted.documents(task, BATCH)
-    table = rows_of(LanguageModel(config), params, batch, SITES, ROLES)
+    table = rows_of(model, batch, SITES, ROLES)
     value = table["value"]
     assert len(table) == len(SITES) * len(ROLES) * 3 * 3
     before, after = SITES
@@ -180,9 +182,10 @@ def test_the_induction_model_holds_the_pair_at_the_value(monkeypatch):
 
 # Catches classes of pairs that coincide: 64 of them, by classification.
 def test_pairs_as_classes():
-    config, params, task = planted.induction()
+    model = planted.induction()
+    task = model[2]
     batch = planted.documents(task, BATCH)
-    table = rows_of(LanguageModel(config), params, batch, SITES, ROLES, targets=("pair",))
+    table = rows_of(model, batch, SITES, ROLES, targets=("pair",))
     scores = table["value"].unstack("metric")
     before, after = (scores.loc[(site, "value", "pair")] for site in SITES)
     assert before["accuracy"] < 0.3
@@ -195,7 +198,10 @@ def test_features():
     config, params, task = planted.lively("attention", layers=1)
     batch = few(planted.documents(task, BATCH), 7)
     model, site = LanguageModel(config), "block_0/mixer/pattern"
-    found = features_at(model, params, batch, ("value", "key"), (site, "block_0/mlp_output"))
+    subject = planted.subject_of(
+        (config, params, task), batch, EvaluationConfig(roles=("value", "key"))
+    )
+    found = features_at(subject, (site, "block_0/mlp_output"))
     look = jax.jit(lambda params: capture(model, params, batch.tokens))
     activations = look(params)
     for path, features in found.items():
@@ -208,11 +214,12 @@ def test_features():
 # Catches numbers where there is nothing: a role that no document has.
 def test_a_role_that_is_nowhere(monkeypatch):
     monkeypatch.setattr(probes, "MOST_CLASSES", 4)
-    config, params, task = planted.induction()
+    model = planted.induction()
+    task = model[2]
     batch = planted.documents(task, BATCH)
     nowhere = jnp.full_like(batch.roles["next_key"], -1)
     batch = batch.replace(roles=batch.roles | {"next_key": nowhere})
-    table = rows_of(LanguageModel(config), params, batch, SITES, ROLES).reset_index()
+    table = rows_of(model, batch, SITES, ROLES).reset_index()
     rows = table[table["role"] == "next_key"]
     assert rows["value"].isna().all()
     assert set(rows["documents"]) == {0}
@@ -234,11 +241,12 @@ def test_a_role_that_is_nowhere(monkeypatch):
     ],
 )
 def test_bad_requests(arguments, options, message):
-    config, params, task = planted.induction()
+    model = planted.induction()
+    task = model[2]
     batch = few(planted.documents(task, BATCH), 16)
     places = {"sites": SITES, "roles": ("value",)} | arguments
     with pytest.raises(UserError, match=message):
-        rows_of(LanguageModel(config), params, batch, **places, **options)
+        rows_of(model, batch, **places, **options)
 
 
 # Newcombe's example, Statistics in Medicine 17 (1998), table II: 56 of 70 against 48 of 80.

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mecheval_jax.evaluation.subject import measure
 from mecheval_jax.evaluation.verdict.controls import (
     draw_distractors,
-    measure_controlled,
+    plan_controls,
     with_controls,
 )
 from mecheval_jax.evaluation.verdict.evidence import verdict_sites
@@ -61,9 +62,9 @@ def model():
 
 def test_controls_of_a_planted_model_find_nothing(model):
     """Catches a control in units of its own gap, and one that restores where it should not."""
-    config, params, task = model
-    batch = planted.documents(task, 64)
-    _, rows = measure_controlled(config, params, task, batch, planted.EVALUATION, seed=0)
+    config, _, task = model
+    subject = planted.subject_of(model, planted.documents(task, 64))
+    _, rows = measure(subject, plan_controls(subject))
     sites = verdict_sites(config)
     assert {row["control"] for row in rows} == {"untrained", "placebo", "distractor"}
     placebos = {(row["site"], row["role"]) for row in rows if row["control"] == "placebo"}
@@ -95,9 +96,9 @@ def test_a_distractor_that_matters_is_seen(model, monkeypatch):
         return controls.Distractors(key.astype(np.int32), other.astype(np.int32))
 
     monkeypatch.setattr(controls, "draw_distractors", asked)
-    config, params, task = model
-    batch = planted.documents(task, 64)
-    _, rows = measure_controlled(config, params, task, batch, planted.EVALUATION, seed=0)
+    _, _, task = model
+    subject = planted.subject_of(model, planted.documents(task, 64))
+    _, rows = measure(subject, plan_controls(subject))
     assert rows[-1]["value"] > 0.5
     assert rows[-1]["significant"]
     # And restoring at that place is no placebo.
@@ -108,11 +109,11 @@ def test_a_distractor_that_matters_is_seen(model, monkeypatch):
 
 def test_a_verdict_reads_every_role_of_the_task():
     """Catches direct retrieval named because the next key, which binds, was left out."""
-    model, params, task = planted.convolution(1, d_conv=4, later=1)
+    model = config, _, task = planted.convolution(1, d_conv=4, later=1)
     asked = dataclasses.replace(planted.EVALUATION, roles=("key",), directions=("damage",))
-    batch = planted.documents(task, 64)
-    grid, _ = measure_controlled(model, params, task, batch, asked, seed=0)
-    verdict = judge(planted.evidence_of(grid, model, task), asked)
+    subject = planted.subject_of(model, planted.documents(task, 64), asked)
+    grid, _ = measure(subject, plan_controls(subject))
+    verdict = judge(planted.evidence_of(grid, config, task), asked)
     assert (verdict.verdict, verdict.binding) == (
         "convolutional_binding",
         "convolution_at_next_key",

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.patching.attribution import Scores
-from mecheval_jax.evaluation.patching.grid import measure
+from mecheval_jax.evaluation.patching.effects import effects
+from mecheval_jax.evaluation.patching.grid import grid
 from mecheval_jax.evaluation.verdict.evidence import (
     Evidence,
-    Readings,
     convolution_sites,
     verdict_sites,
 )
 from mecheval_jax.evaluation.verdict.measurement import sites_of_evidence
 from mecheval_jax.evaluation.verdict.rule import CLASSES, label
 from mecheval_jax.evaluation.verdict.verdict import judge, judge_replicates
+from mecheval_jax.statistics.bootstrap import accuracy_interval
 from tests.support import planted
 
 DOCUMENTS = planted.EVALUATION.documents
@@ -155,16 +155,15 @@ ROUTES = {
 @pytest.mark.parametrize("case", ROUTES)
 def test_the_answer_passes_where_it_was_planted(case):
     """Catches a site or a role read in place of another, in either direction."""
-    config, params, task = PLANTED[case][0](5)
-    batch = planted.documents(task, DOCUMENTS)
-    grid = measure(config, params, task, batch, EVALUATION, sites_of(config))
-    scores = Scores(grid, EVALUATION)
-    assert set(ROUTES[case]) == set(scores.grid.sites)
+    model = config, _, task = PLANTED[case][0](5)
+    subject = planted.subject_of(model, planted.documents(task, DOCUMENTS), EVALUATION)
+    found = effects(grid(subject, sites_of(config)))
+    assert set(ROUTES[case]) == set(found.sites)
     for site, role_that_restores in ROUTES[case].items():
         for role in ROLES:
             expected = float(role == role_that_restores)
             for direction in ("restore", "damage"):
-                measured = scores.cell(site, direction, "key", role)["attribution"].value
+                measured = found.attribution("key", direction, site, role).value
                 assert measured == pytest.approx(expected, abs=0.05), (site, role, direction)
 
 
@@ -172,16 +171,17 @@ def test_the_answer_passes_where_it_was_planted(case):
 def test_an_untrained_model_has_learned_nothing(mixer):
     """Catches a mechanism read out of noise."""
     layers = 2 if mixer == "based" else 1  # the first layer of Based is a BaseConv
-    config, params, task = planted.untrained(mixer, layers=layers)
-    batch = planted.documents(task, DOCUMENTS)
-    grid = measure(config, params, task, batch, EVALUATION, verdict_sites(config))
-    verdict = judge(planted.evidence_of(grid, config), EVALUATION)
+    model = config, _, task = planted.untrained(mixer, layers=layers)
+    subject = planted.subject_of(model, planted.documents(task, DOCUMENTS), EVALUATION)
+    found = grid(subject, verdict_sites(config))
+    verdict = judge(planted.evidence_of(found, config), EVALUATION)
     assert (verdict.verdict, verdict.layer, verdict.binding) == ("not_learned", None, None)
     assert verdict.probabilities["not_learned"] == 1
     assert f"{verdict.evidence['accuracy_low']:.1%}" in verdict.reason
     assert f"{planted.floor():.1%}" in verdict.reason
     # Nor if its accuracy were taken for good: the answer does not depend on the key.
-    good = Evidence.of_grid(grid, verdict_sites(config), *[np.ones(DOCUMENTS)] * 2, planted.floor())
+    right = [np.ones(DOCUMENTS)] * 2
+    good = Evidence.of_grid(found, verdict_sites(config), *right, planted.floor())
     verdict = judge(good, EVALUATION)
     assert verdict.verdict == "not_learned"
     assert "the answer is not read from the document" in verdict.reason
@@ -485,11 +485,14 @@ def test_probabilities_are_the_rule_in_every_replicate():
             shares, layers=3, convolutions=("mixer/conv_output",), correct=(10 + 2 * repeat) / 40
         )
         verdict, replicates = judge_replicates(evidence, EVALUATION)
-        readings = Readings(evidence, EVALUATION)
+        found = evidence.effects(EVALUATION)
         samples = {
-            (s, r): readings.at(s, r).samples for s in evidence.sites for r in evidence.roles
+            (s, r): found.attribution("key", "restore", s, r).samples
+            for s in evidence.sites
+            for r in evidence.roles
         }
-        learned = (readings.accuracy()[1] > 0.25) & (readings.gap().samples > 0.01)
+        answers = (evidence.correct, evidence.asked, EVALUATION.confidence, found.bootstrap)
+        learned = (accuracy_interval(*answers)[1] > 0.25) & (found.gap("key").mean().samples > 0.01)
         by_hand = [
             rule_by_hand({p: x[i] for p, x in samples.items()} | {"learned": learned[i]}, 3)
             for i in range(EVALUATION.resamples)

@@ -326,10 +326,11 @@ def test_documents_without_roles(tmp_path):
     sections["evaluation"] |= {"documents": 2}
     experiment = from_config(sections)
     with pytest.raises(UserError, match=r"no role 'value', since the first query of line 1 of "):
-        experiment.check_interventions()
+        experiment.evaluation.check_against(experiment.task)
     sections["evaluation"]["roles"] = ("key", "query")
+    experiment = from_config(sections)
     with pytest.raises(UserError, match=r"no corruption 'key', since .* line 4 .* no 'key'"):
-        from_config(sections).check_interventions()
+        experiment.evaluation.check_against(experiment.task)
     sections["evaluation"]["roles"] = ("kee",)
     with pytest.raises(UserError, match=r"unknown role 'kee'.*'key'"):
         from_config(sections)

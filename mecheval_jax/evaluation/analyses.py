@@ -1,0 +1,102 @@
+"""Evidence beyond the verdict's: what each analysis of a trained model measures.
+
+gradients  attribution of every site estimated by gradient, beside what was measured
+circuits   which edges between the parts of the model carry the answer, and how few suffice
+probes     where key, value and pair can be read off linearly
+subspaces  in which subspace of the residual stream they are carried
+attention  the matrices by which each mixer reads its values
+lens       the answer as the last norm and head would read it after each layer
+
+The figure of each is drawn from its tables alone (`reporting.figures.analyses`).
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mecheval_jax.evaluation.config import AnalysesConfig
+from mecheval_jax.evaluation.patching import attribution_patching, circuits
+from mecheval_jax.evaluation.patching.agreement import agreement_rows, attribution_rows
+from mecheval_jax.evaluation.patching.effects import effects
+from mecheval_jax.evaluation.patching.grid import grid
+from mecheval_jax.evaluation.representations.counterfactuals import variables_of
+from mecheval_jax.evaluation.representations.das import subspace_rows
+from mecheval_jax.evaluation.representations.effective_attention import attention_rows
+from mecheval_jax.evaluation.representations.logit_lens import lens_rows
+from mecheval_jax.evaluation.representations.probes import probe_rows
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.site_path import SitePath
+
+Tables = Mapping[str, Iterable[Mapping[str, Any]]]
+"""Rows by the name of their table."""
+
+Sites = tuple[str, ...] | None
+"""At which gradients and probes look; the canonical components if None."""
+
+
+def _gradients(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
+    subject.evaluation.check_against(subject.task)
+    chosen = dataclasses.asdict(options.gradients)
+    exact = effects(grid(subject, sites), options.gradients.measure)
+    estimates = [
+        attribution_patching.attribute(subject, exact.sites, method=method, **chosen)
+        for method in attribution_patching.METHODS
+    ]
+    return {
+        "gradients": [row for found in (exact, *estimates) for row in attribution_rows(found)],
+        "gradients_agreement": agreement_rows(exact, estimates),
+    }
+
+
+def _circuits(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
+    del sites
+    subject.evaluation.check_against(subject.task)
+    chosen = options.circuits
+    edges, faithful = [], []
+    for method in circuits.METHODS:
+        scores = circuits.score_edges(
+            subject, method=method, steps=chosen.steps, measure=chosen.measure
+        )
+        edges += circuits.edge_rows(scores)
+        measured = circuits.measure_faithfulness(subject, scores, draws=chosen.draws)
+        faithful += circuits.faithfulness_rows(measured)
+    return {"edges": edges, "circuits": faithful}
+
+
+def _probes(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
+    more = subject.more_documents(options.probes.documents)
+    return {"probes": probe_rows(dataclasses.replace(subject, batch=more), options.probes, sites)}
+
+
+def _subspaces(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
+    del sites
+    inputs = [SitePath(layer, "block_input").path for layer in range(1, subject.config.layers)]
+    roles = tuple(r for r in ("key", "value", "query") if r in subject.evaluation.roles)
+    searched = dataclasses.replace(
+        subject,
+        batch=subject.more_documents(options.subspaces.documents),
+        evaluation=dataclasses.replace(subject.evaluation, roles=roles),
+    )
+    places = inputs or [SitePath(0, "mixer_input").path]
+    variables = variables_of(subject.task)
+    return {"subspaces": subspace_rows(searched, options.subspaces, places, variables)}
+
+
+def _attention(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
+    del options, sites
+    return {"attention": attention_rows(subject)}
+
+
+def _lens(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
+    del options, sites
+    return {"lens": lens_rows(subject)}
+
+
+ANALYSES: dict[str, Callable[[Subject, AnalysesConfig, Sites], Tables]] = {
+    "gradients": _gradients,
+    "circuits": _circuits,
+    "probes": _probes,
+    "subspaces": _subspaces,
+    "attention": _attention,
+    "lens": _lens,
+}

@@ -1,0 +1,105 @@
+"""How well estimates of effects agree with what was measured.
+
+That is Spearman's rank correlation over the cells, site by role, in which anything changes at all:
+where both runs have the same activation every method says 0, and to count that as agreement would
+flatter it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.patching.effects import Effects
+from mecheval_jax.evaluation.rows import describe, place_of
+from mecheval_jax.statistics.bootstrap import Estimate
+
+UNCHANGED = 1e-6
+"""Attributions this small are rounding: nothing has changed."""
+
+
+def attribution_rows(effects: Effects) -> Iterator[dict[str, Any]]:
+    """The long table of attributions, one a row, with its method."""
+    for case in _cases(effects):
+        for (site, role), estimate in _attributions(effects, case).items():
+            named = {"method": effects.method, "measure": effects.measure, **case}
+            named |= place_of(site) | {"role": role, "metric": "attribution"}
+            yield named | describe(estimate, effects.evaluation.confidence)
+
+
+def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dict[str, Any]]:
+    """Rank correlation of every estimate with what was measured, a row for each case.
+
+    Values are None where fewer than two cells change. The interval is the bootstrap's, over
+    documents.
+
+    Raises:
+        UserError: An estimate of another grid than `exact`.
+    """
+    for estimate in estimates:
+        _check_axes(exact, estimate)
+        for case in _cases(exact):
+            pair = [_attributions(each, case) for each in (exact, estimate)]
+            cells = [
+                cell
+                for cell in pair[0]
+                if any(abs(cells[cell].value) > UNCHANGED for cells in pair)  # nor is it NaN
+            ]
+            correlation = _correlation(*([each[cell] for cell in cells] for each in pair))
+            yield {
+                "method": estimate.method,
+                "measure": estimate.measure,
+                **case,
+                "metric": "rank_correlation",
+                **describe(correlation, exact.evaluation.confidence, tested=False),
+                "cells": len(cells),
+            }
+
+
+def _cases(effects: Effects) -> Iterator[dict[str, str]]:
+    for corruption in effects.evaluation.corruptions:
+        for direction in effects.evaluation.directions:
+            yield {"corruption": corruption, "direction": direction}
+
+
+def _attributions(effects: Effects, case: dict[str, str]) -> dict[tuple[str, str], Estimate]:
+    """Attribution by site and role."""
+    return {
+        (site, role): effects.attribution(case["corruption"], case["direction"], site, role)
+        for site in effects.sites
+        for role in effects.evaluation.roles
+    }
+
+
+def _check_axes(exact: Effects, estimate: Effects) -> None:
+    for axis in ("measure", "sites", "roles", "corruptions", "directions"):
+        theirs, ours = (
+            getattr(each if hasattr(each, axis) else each.evaluation, axis)
+            for each in (estimate, exact)
+        )
+        if theirs != ours:
+            raise UserError(f"{estimate.method} has the {axis} {theirs}, the grid {ours}")
+
+
+def _correlation(measured: list[Estimate], estimated: list[Estimate]) -> Estimate:
+    """Rank correlation over cells, in the documents as they are and resampled."""
+    if len(measured) < 2:
+        return Estimate(np.nan, np.full(0, np.nan), 0)
+    one, other = (
+        np.stack([np.append(cell.value, cell.samples) for cell in cells], axis=1)
+        for cells in (measured, estimated)
+    )
+    correlations = rank_correlations(one, other)
+    documents = max(cell.documents for cell in measured)
+    return Estimate(float(correlations[0]), correlations[1:], documents)
+
+
+def rank_correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each row of two arrays [samples, cells]; ties share ranks."""
+    ranks = [scipy.stats.rankdata(values, axis=1) for values in (one, other)]
+    one, other = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    spread = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (one * other).sum(axis=1) / spread

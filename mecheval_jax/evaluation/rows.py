@@ -1,0 +1,34 @@
+"""Rows of long tables: where something was measured, and its value with interval and p-value."""
+
+from typing import Any
+
+import numpy as np
+
+from mecheval_jax.site_path import SitePath
+from mecheval_jax.statistics.bootstrap import Estimate
+from mecheval_jax.statistics.false_discovery import discoveries, p_value
+
+
+def place_of(site: str) -> dict[str, Any]:
+    """Layer, component and path of a site; the layer is None outside the blocks."""
+    return {**vars(SitePath.parse(site)), "site": site}
+
+
+def describe(estimate: Estimate, confidence: float, tested: bool = True) -> dict[str, Any]:
+    """Value, interval, documents and p-value of an estimate as cells of a row."""
+    row = {"documents": estimate.documents, "value": None, "low": None, "high": None}
+    if np.isnan(estimate.value):
+        return row | {"p_value": None}
+    low, high = estimate.interval(confidence)
+    p = p_value(estimate) if tested else None
+    return row | {"value": estimate.value, "low": low, "high": high, "p_value": p}
+
+
+def with_discoveries(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with ``significant``: tested together; None where there is no p-value."""
+    p_values = np.array([np.nan if row["p_value"] is None else row["p_value"] for row in table])
+    found = discoveries(p_values)
+    tested = ~np.isnan(p_values)
+    return [
+        row | {"significant": bool(found[i]) if tested[i] else None} for i, row in enumerate(table)
+    ]

@@ -1,0 +1,101 @@
+"""What is measured, and the form of what is measured of all members of an ensemble at once."""
+
+import dataclasses
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+from mecheval_jax.array_types import PyTree
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.training.data import evaluation_batch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
+    """A model with the documents on which it is looked at: the one argument of a measurement.
+
+    Attributes:
+        model: The model.
+        params: Its parameters; None where they are handed to a program of many members.
+        task: The documents' source, which can corrupt them.
+        batch: Evaluation documents; query 0 of each is asked by interventions.
+        evaluation: Roles, corruptions, directions, seed and intervals.
+        seed: Seed of the initialisation, which gives the model as it was before training.
+        data_seed: Seed of the documents, which gives more of them.
+    """
+
+    model: LanguageModel
+    params: PyTree
+    task: Task
+    batch: Batch
+    evaluation: EvaluationConfig
+    seed: int = 0
+    data_seed: int = 0
+
+    @classmethod
+    def of(cls, experiment: Experiment, params: PyTree, batch: Batch | None = None) -> "Subject":
+        """The subject of an experiment, on its own documents if `batch` is None."""
+        return cls(
+            LanguageModel(experiment.model),
+            params,
+            experiment.task,
+            documents_of(experiment) if batch is None else batch,
+            experiment.evaluation,
+            experiment.training.seed,
+            experiment.training.data_seed,
+        )
+
+    @property
+    def config(self) -> ModelConfig:
+        """Shape of the model."""
+        return self.model.config
+
+    def untrained(self, seed: int) -> PyTree:
+        """Parameters of a new model of the same shape."""
+        return jax.jit(initialize, static_argnums=0)(self.config, jax.random.key(seed))
+
+    def more_documents(self, count: int) -> Batch:
+        """At least `count` documents of the same split, or all that there are.
+
+        None twice: one that is fitted must not be held out as well.
+        """
+        split = self.evaluation.split
+        count = max(count, self.evaluation.documents)
+        count = min(count, self.task.sizes().get(split, count))
+        return evaluation_batch(self.task, self.data_seed, count, split)
+
+
+def documents_of(experiment: Experiment) -> Batch:
+    """The evaluation documents of an experiment."""
+    evaluation = experiment.evaluation
+    return evaluation_batch(
+        experiment.task, experiment.training.data_seed, evaluation.documents, evaluation.split
+    )
+
+
+@runtime_checkable
+class Measurement(Protocol):
+    """The static part of a measurement that is one program for all members of an ensemble.
+
+    ``plan_...(subject)`` gives it with the arrays that it takes. Members have the static part in
+    common; their arrays are stacked and the program is mapped over them. A single run is the case
+    of one.
+    """
+
+    def on_device(self, params: PyTree, arrays: PyTree) -> PyTree:
+        """All that the device has to do, for `on_host`. Traceable."""
+        ...
+
+    def on_host(self, raw: PyTree, subject: Subject) -> Any:
+        """What was found, from what `on_device` gave as arrays of the host."""
+        ...
+
+
+def measure(subject: Subject, plan: tuple[Measurement, PyTree]) -> Any:
+    """Carry out the measurement that was planned for a single subject."""
+    measurement, arrays = plan
+    raw = jax.device_get(measurement.on_device(subject.params, arrays))
+    return measurement.on_host(raw, subject)
