@@ -18,13 +18,20 @@ METHOD = (
 )
 
 
+def about(what: str, rows: pd.DataFrame) -> str:
+    """What was run, in a phrase: how many members, seeds and widths a table has."""
+    widths = ", ".join(str(width) for width in sorted(rows["width"].unique()))
+    seeds = rows["seed"].nunique()
+    return f"{what}: {len(rows)} members, {seeds} seeds, widths {widths or 'none'}"
+
+
 def results_page(
-    about: str, judgements: Sequence[Judgement], compared: pd.DataFrame, not_run: Sequence[str]
+    what: str, judgements: Sequence[Judgement], compared: pd.DataFrame, not_run: Sequence[str]
 ) -> str:
     """The page as Markdown.
 
     Args:
-        about: what was run, in a phrase.
+        what: was run, in a phrase.
         judgements: of all findings.
         compared: of `agreement.agreement`.
         not_run: lines.
@@ -32,7 +39,7 @@ def results_page(
     lines = [
         "# The published study, run and judged",
         "",
-        f"This is {about}.",
+        f"This is {what}.",
         "",
         summary(judgements),
     ]
@@ -49,12 +56,12 @@ def results_page(
 
 
 def results_report(
-    about: str, judgements: Sequence[Judgement], compared: pd.DataFrame, not_run: Sequence[str]
+    what: str, judgements: Sequence[Judgement], compared: pd.DataFrame, not_run: Sequence[str]
 ) -> str:
     """The same as HTML, without a network."""
     return render(
         "study.html.jinja",
-        about=about,
+        about=what,
         summary=summary(judgements),
         method=METHOD,
         findings=(FINDING_COLUMNS, _rows(judgements)),

@@ -22,7 +22,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
-from mecheval_jax.study.results import config_hash, read_table, table_of
+from mecheval_jax.study.results import config_hash, read_tables
 from mecheval_jax.sweeps.plan import Changes, GroupPlan, Sweep, plan, plan_of
 
 TINY = {
@@ -44,7 +44,7 @@ TINY = {
 }
 TINY_WIDTH = 16
 
-MEASURED_IN_REHEARSAL = ("ar_two_layers", "mamba_taps", "atr_held_out")
+MEASURED_IN_REHEARSAL = ("ar_two_layers", "atr_held_out")
 """Experiments of which a rehearsal measures interventions, too: they take longest to compile."""
 
 
@@ -77,14 +77,7 @@ class StudyFolder:
         Raises:
             UserError: a table that was edited.
         """
-        tables = [read_table(path) for path in (*sorted(self.results.glob("*.csv")), *others)]
-        whole = [table for table in tables if len(table)]
-        if not whole:
-            return table_of([])
-        # A member whose interventions were measured before one of which only answers are known.
-        rows = pd.concat(whole, ignore_index=True)
-        order = rows["verdict"].isna().sort_values(kind="stable").index
-        return rows.loc[order].drop_duplicates(["config_hash", "split"]).sort_index()
+        return read_tables((*sorted(self.results.glob("*.csv")), *others))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -239,6 +239,21 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
     table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXTS, str))
     table["option"] = table["option"].fillna("")
     return table.reindex(columns=list(COLUMNS))
+
+
+def read_tables(paths: Iterable[str | pathlib.Path]) -> pd.DataFrame:
+    """All rows of several tables; of a member that is in more than one, the row with a verdict.
+
+    Raises:
+        UserError: a table that was edited.
+    """
+    tables = [read_table(path) for path in paths]
+    whole = [table for table in tables if len(table)]
+    if not whole:
+        return table_of([])
+    rows = pd.concat(whole, ignore_index=True)
+    order = rows["verdict"].isna().sort_values(kind="stable").index
+    return rows.loc[order].drop_duplicates(["config_hash", "split"]).sort_index()
 
 
 def _sums(folder: pathlib.Path) -> dict[str, str]:

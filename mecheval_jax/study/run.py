@@ -20,7 +20,7 @@ from mecheval_jax.study.cells import Cells
 from mecheval_jax.study.experiments import SCALES, experiment_named
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import Judgement, findings_json, findings_table, judge
-from mecheval_jax.study.page import results_page, results_report
+from mecheval_jax.study.page import about, results_page, results_report
 from mecheval_jax.study.plans import (
     MEASURED_IN_REHEARSAL,
     Part,
@@ -252,21 +252,13 @@ def _conclude(
     write_text(folder.findings, table.to_csv(index=False))
     write_text(folder.findings_json, findings_json(judgements))
     write_text(folder.agreement, compared.to_csv(index=False, float_format="%.6g"))
-    about = _about(request, rows)
-    write_text(folder.page, results_page(about, judgements, compared, not_run))
-    write_text(folder.report, results_report(about, judgements, compared, not_run))
+    kind = "a rehearsal of the study with tiny runs" if request.smoke else "the study"
+    what = about(f"{kind} at scale {request.scale}", rows)
+    write_text(folder.page, results_page(what, judgements, compared, not_run))
+    write_text(folder.report, results_report(what, judgements, compared, not_run))
     for one in judgements:
         say(f"finding {one.finding}: {one.verdict}. {one.sentence}")
     for line in not_run:
         say(f"not run: {line}")
     say(f"findings: {folder.findings}, report: {folder.report}")
     return judgements
-
-
-def _about(request: Request, rows: pd.DataFrame) -> str:
-    what = "a rehearsal of the study with tiny runs" if request.smoke else "the study"
-    return (
-        f"{what} at scale {request.scale}: {len(rows)} members, "
-        f"{rows['seed'].nunique()} seeds, widths "
-        f"{', '.join(str(width) for width in sorted(rows['width'].unique())) or 'none'}"
-    )

@@ -13,7 +13,9 @@ from mecheval_jax.study.results import (
     config_hash,
     config_values,
     read_table,
+    read_tables,
     regime,
+    table_of,
     tabulate,
     write_table,
 )
@@ -98,6 +100,18 @@ def test_written_and_read_again(tmp_path):
         )  # fmt: skip
     write_table(tmp_path / "c.csv", again)
     assert (tmp_path / "c.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+
+
+def test_a_member_in_two_tables(tmp_path):
+    """Catches a row of answers that hides one with interventions, and members counted twice."""
+    part = world().iloc[:3]
+    unmeasured = part.drop(columns="verdict").assign(verdict=None)
+    write_table(tmp_path / "a.csv", table_of(unmeasured.to_dict("records")))
+    write_table(tmp_path / "b.csv", part.iloc[1:])
+    rows = read_tables(sorted(tmp_path.glob("*.csv")))
+    assert sorted(rows["width"]) == sorted(part["width"])
+    assert rows["verdict"].notna().sum() == len(part.iloc[1:])
+    assert read_tables([]).empty
 
 
 def test_a_table_that_was_edited(tmp_path):

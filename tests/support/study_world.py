@@ -58,7 +58,6 @@ def _world(documents: int, half_width: float, seeds: int) -> pd.DataFrame:
         if split == "test":
             dev = found.get((task, "dev", layers, mixer, positions, option, width), accuracy)
             base = {
-                "config_hash": f"{task} {layers} {mixer} {positions} {option} {width}",
                 "regime": task, "task": task, "mixer": mixer, "width": width, "layers": layers,
                 "positions": positions, "option": option, "learning_rate": 1e-3, "beta2": 0.999,
                 "steps": 1, "split": "test", "documents": documents, "dev_documents": documents,
@@ -69,6 +68,7 @@ def _world(documents: int, half_width: float, seeds: int) -> pd.DataFrame:
             base["floor"] = 1 / 16 if task.startswith("AR") else base["floor"]
             for seed in range(seeds):
                 base |= {"seed": seed, "data_seed": seed}
+                base["config_hash"] = f"{task} {layers} {mixer} {positions} {option} {width} {seed}"
                 for on in ("test", "dev") if task == "ATR held-out" else ("test",):
                     shares = _shares(task, mixer, option, layers, on)
                     rows.append(base | {"split": on} | _with_ends(shares, half_width))
