@@ -89,6 +89,9 @@ def option_text(mixer: str, options: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={given[name]}" for name in sorted(given))
 
 
+DECISIVE = ("task", "model", "training", "evaluation")
+"""Sections of a config that a row depends on."""
+
 BOOKKEEPING = {
     "training": ("checkpoint_every", "keep_checkpoints"),
     "evaluation": ("chunk",),
@@ -98,7 +101,8 @@ BOOKKEEPING = {
 
 def config_hash(experiment: Experiment) -> str:
     """Hash of all that a member's row depends on; members with the same one are the same."""
-    values = experiment.as_dict()
+    known = experiment.as_dict()
+    values = {section: dict(known[section]) for section in DECISIVE}
     for section, names in BOOKKEEPING.items():
         for name in names:
             del values[section][name]
