@@ -15,6 +15,9 @@ from typing import Any
 from mecheval_jax.errors import UserError
 
 GOODBYE = b"goodbye"
+END = b"\n"
+"""End of a message: two may arrive together."""
+
 PORT = "mecheval_jax/watch/port"
 """Key of jax's key-value store that holds the port on which the first process listens."""
 
@@ -54,7 +57,7 @@ def watch(on_loss: Callable[[int], None]) -> None:
                 "other's connections through"
             ) from None
         connection.settimeout(None)
-        connection.sendall(str(state.process_id).encode())
+        connection.sendall(str(state.process_id).encode() + END)
         _keep_alive(connection)
         atexit.register(_say, connection, GOODBYE)
 
@@ -113,14 +116,20 @@ def _keep_alive(connection: socket.socket) -> None:
 
 def _hear(connection: socket.socket) -> bytes:
     """The next message; empty if the other end is gone."""
+    message = b""
     try:
-        return connection.recv(64)
+        while not message.endswith(END):
+            byte = connection.recv(1)
+            if not byte:
+                return b""
+            message += byte
     except OSError:
         return b""
+    return message.removesuffix(END)
 
 
 def _say(connection: socket.socket, message: bytes) -> None:
     try:
-        connection.sendall(message)
+        connection.sendall(message + END)
     except OSError:  # a lost process needs no message
         return

@@ -14,7 +14,7 @@ from tests.support.twins import BATCH, WIDTH, check, normal
 LENGTHS = (1, 2, 7, 64, 65)  # the loops are unrolled by 5: with a remainder and without
 
 
-LONG = 1000  # many chunks, of which the last is not full
+LONG = 200  # several chunks, of which the last is not full
 
 
 # Catches a parallel scan with its operator the wrong way round, a forgotten initial state, a

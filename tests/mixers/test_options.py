@@ -1,0 +1,39 @@
+"""Options of mixers: values that cannot be."""
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.mixers import build_mixer
+from mecheval_jax.models.language_model import ModelConfig
+
+SHAPE = {"layers": 2, "width": 32, "max_length": 32}
+
+
+# Catches a value that fails deep inside Flax, after the run has begun.
+@pytest.mark.parametrize(
+    ("mixer", "options", "message"),
+    [
+        ("mamba", {"d_conv": -1}, "d_conv is -1: a whole number, at least 0"),
+        ("mamba", {"d_state": 0}, "d_state is 0: a whole number, at least 1"),
+        ("mamba", {"bias": 2}, "bias is 2: True or False"),
+        ("mamba", {"scan_backend": 3}, "scan_backend is 3: it takes a name"),
+        ("attention", {"heads": "two"}, "heads is 'two': it takes a number"),
+        ("attention", {"rotary_share": -0.5}, "rotary_share is -0.5: a positive number"),
+        ("base_conv", {"kernel": "long"}, "'long': a number of taps, or implicit or explicit"),
+        ("s4d", {"discretization": "euler"}, "unknown discretization 'euler'"),
+        ("mamba", {"scan_backend": "cuda"}, "unknown scan_backend 'cuda'"),
+        ("mamba2", {"backend": "associative"}, "unknown backend 'associative'"),
+        ("mamba", {"d_state": float("nan")}, "d_state is nan: a whole number"),
+        ("retnet", {"kernel": 4}, "RetNet has no short convolutions"),
+        ("delta_net", {"gated": True}, "DeltaNet has no output gate"),
+        ("attention", {"rotary_share": 2.0}, "rotary_share is 2.0: above 0 and at most 1"),
+    ],
+)
+def test_wrong_values(mixer, options, message):
+    with pytest.raises(UserError, match=message):
+        ModelConfig(mixer, vocabulary_size=5, mixer_options=options, **SHAPE)
+
+
+# Catches a whole number written as 2.0, as JSON may, that Flax would choke on.
+def test_whole_floats_are_numbers():
+    assert build_mixer("mamba", 0, **SHAPE, options={"d_conv": 2.0}).d_conv == 2

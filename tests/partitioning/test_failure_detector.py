@@ -1,0 +1,59 @@
+"""The loss of a process, seen by sockets of this one."""
+
+import queue
+import socket
+import time
+import types
+
+import pytest
+
+from mecheval_jax.partitioning import failure_detector
+from mecheval_jax.partitioning.failure_detector import END, GOODBYE, PORT
+
+SECONDS = 10
+
+
+@pytest.fixture
+def first(monkeypatch):
+    """The first of three processes listens: its losses, and connections as the two others."""
+    said, losses, registered = {}, queue.Queue(), []
+    monkeypatch.setattr(failure_detector.atexit, "register", lambda *call: registered.append(call))
+    client = types.SimpleNamespace(key_value_set=said.__setitem__)
+    state = types.SimpleNamespace(client=client, num_processes=3)
+    detector = failure_detector._First(losses.put)
+    detector.listen(state)
+    others = []
+    for number in (1, 2):
+        other = socket.create_connection(("localhost", int(said[PORT])), timeout=SECONDS)
+        other.sendall(str(number).encode() + END)
+        others.append(other)
+    return losses, others, registered
+
+
+def test_a_lost_process_is_reported_to_all(first):
+    """Catches a death that the others hear nothing of, or under another number."""
+    losses, (one, two), _ = first
+    one.close()
+    assert losses.get(timeout=SECONDS) == 1
+    assert two.recv(64) == b"1" + END
+
+
+def test_a_process_that_ends_is_not_lost(first):
+    """Catches a normal end that is taken for a loss, one right after the start above all."""
+    losses, (one, two), registered = first
+    one.sendall(GOODBYE + END)
+    one.close()
+    two.close()  # this one dies, so that there is an end to wait for
+    assert losses.get(timeout=SECONDS) == 2
+    assert losses.empty()
+    assert [call[1] for call in registered] == [GOODBYE]
+
+
+def test_the_first_says_goodbye(first):
+    """Catches a first process whose normal end the others take for its loss."""
+    _, others, registered = first
+    ((tell, message),) = registered
+    while len(tell.__self__._connections) < len(others):  # a thread accepts them
+        time.sleep(0.01)
+    tell(message)
+    assert [other.recv(64) for other in others] == [GOODBYE + END] * 2
