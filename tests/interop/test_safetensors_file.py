@@ -1,0 +1,44 @@
+"""State dicts in files, and a package that is not there."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from mecheval_jax.interop import (
+    from_reference,
+    huggingface,
+    load_safetensors,
+    save_safetensors,
+    to_reference,
+)
+from mecheval_jax.models.language_model import ModelConfig
+from tests.support import golden_files
+from tests.support.huggingface import refusal
+from tests.support.make_huggingface_golden import FOLDER
+
+pytest.importorskip("safetensors")
+
+
+# Catches a state dict that a file changes: order of axes, scalars, names.
+def test_state_dicts_in_files(tmp_path):
+    state, _ = golden_files.load("lm__mamba")
+    config = ModelConfig("mamba", 2, 32, 44, 64)
+    entries = to_reference(from_reference(state, config), config)
+    entries |= {"scalar": np.float32(3).reshape(()), "columns": np.arange(6.0).reshape(2, 3).T}
+    path = tmp_path / "reference.safetensors"
+    save_safetensors(path, entries)
+    read = load_safetensors(path)
+    assert sorted(read) == sorted(entries)
+    for name, array in entries.items():
+        assert read[name].shape == array.shape
+        np.testing.assert_array_equal(read[name], array, err_msg=name)
+    assert "exists already" in refusal(save_safetensors, path, entries)
+    assert "is no folder" in refusal(save_safetensors, tmp_path / "none" / "x", entries)
+    assert "there is no file" in refusal(load_safetensors, tmp_path / "none")
+
+
+# Catches a traceback where a package is missing that few need.
+def test_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    assert "pip install safetensors" in refusal(huggingface.load, FOLDER / "mamba")
