@@ -1,17 +1,17 @@
-"""The path of a site, and what other tools call it.
+"""Paths of sites, and the names that other tools have for them.
 
 A site is addressed by its path: ``embedding``, ``block_1/mixer_output``,
 ``block_0/mixer/state``. Names of TransformerLens (``blocks.1.hook_resid_pre``,
 ``blocks.0.attn.hook_q``, and for any site inside a mixer ``blocks.0.mixer.hook_NAME``) and of
 pyvene with a layer (``attention_input[1]``) are accepted as well; docs/sites.md lists them all.
-No other module builds such a string, or cuts one.
+No other module builds or parses these strings.
 """
 
 import dataclasses
 import re
 
 MIXER = "mixer/"
-"""How the components inside a mixer begin."""
+"""Prefix of the components inside a mixer."""
 
 TRANSFORMER_LENS = {
     "hook_resid_pre": "block_input",
@@ -40,9 +40,11 @@ TRANSFORMER_LENS = {
     "mixer.hook_ssm_out": "mixer/ssm_output",
     "mixer.hook_out_proj": "mixer/out_projection",
 }
-"""After ``blocks.i.``; ``mixer.hook_NAME`` reaches every other site inside a mixer."""
+"""Name of TransformerLens after ``blocks.i.`` -> component. All other sites inside a mixer are
+``mixer.hook_NAME``."""
 
 OUTSIDE_BLOCKS = {"hook_embed": "embedding", "ln_final.hook_normalized": "final_norm"}
+"""Name of TransformerLens -> path, outside the blocks."""
 
 PYVENE = {
     "block_input": "block_input",
@@ -57,16 +59,16 @@ PYVENE = {
     "attention_weight": "mixer/pattern",
     "attention_value_output": "mixer/head_output",
 }
-"""Before ``[i]``."""
+"""Name of pyvene before ``[i]`` -> component."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SitePath:
-    """Where a site is; `str` gives the path.
+    """Parts of the path of a site; `str` gives the path.
 
     Attributes:
-        layer: Index of its block, None outside the blocks.
-        component: Name in the block, ``mixer_output``, or ``mixer/state`` inside the mixer.
+        layer: Index of the block; None outside the blocks.
+        component: Name in the block, as ``mixer_output``, or inside the mixer, ``mixer/state``.
     """
 
     layer: int | None
@@ -84,9 +86,9 @@ class SitePath:
 
     @classmethod
     def parse(cls, address: str) -> "SitePath":
-        """The site of a path or of another tool's name.
+        """Parts of a path, or of the name that another tool has.
 
-        Whether a model has it is not asked here: what is no such name is a component
+        It is not checked whether a model has the site: an unknown address becomes a component
         outside the blocks.
         """
         if match := re.fullmatch(r"block_(0|[1-9]\d*)/(.+)", address):
@@ -106,17 +108,17 @@ class SitePath:
 
     @property
     def name(self) -> str:
-        """Last part of the path: what the module of the site calls it."""
+        """Last part of the path, the name of the site in its module."""
         return self.component.rpartition("/")[2]
 
     def beside(self, name: str) -> "SitePath":
-        """Another site of the same module, the block or its mixer."""
+        """Another site of the same module, a block or its mixer."""
         module, slash, _ = self.component.rpartition("/")
         return SitePath(self.layer, f"{module}{slash}{name}")
 
 
 def block_name(layer: int) -> str:
-    """What a block is called, in the paths of its sites and of its parameters alike."""
+    """Name of a block, in the paths of its sites and of its parameters."""
     return f"block_{layer}"
 
 

@@ -1,11 +1,11 @@
-"""A site: a named place in a model where one may look or cut.
+"""Sites: named places in a model whose activations can be read and rewritten.
 
-`Site` is an identity module. The rest of the model knows nothing of capture or of
-intervention, and an unused site leaves no trace in the compiled program.
+`Site` is an identity module. The rest of the model contains no code for captures or
+interventions, and an unused site leaves no trace in the compiled program.
 
-* Looking: Flax's ``capture_intermediates`` with the filter `is_site` collects the value
+* Reading: Flax's ``capture_intermediates`` with the filter `is_site` collects the value
   of every site.
-* Cutting: ``apply`` reads a collection ``interventions`` with the same nesting. A site with
+* Rewriting: ``apply`` reads a collection ``interventions`` with the same nesting. A site with
   an entry there returns a function of its live activation x:
 
       x <- value                        with ``value`` alone
@@ -14,14 +14,15 @@ intervention, and an unused site leaves no trace in the compiled program.
       x <- x + shift                    with a ``shift``
       x <- the entry ``then`` of x      with one
 
-  so that several sites at once each act on the live activation. A value without mask and
-  projection replaces the activation whole; the compiler then drops all that fed only it,
-  which is how the interchange grid runs no more of the model than a patch can change.
+  Each of several sites acts on its live activation, which contains the effects of the earlier
+  ones. A value without mask and projection replaces the whole activation; the compiler then
+  drops what fed only that, and so a patched run of the interchange grid computes no more of the
+  model than the patch can change.
 
-A recurrent state is a site of its own kind: what is done to it at one position must reach
-all later ones. Where decays and writes describe the recurrence, a replaced state is a decay
-of 0 and a write of the new state, and a shift is added to the write (`into_recurrence`), in
-whatever order a backend computes; a projection mixes channels, and goes token by token.
+A recurrent state is a special site, because a change at one position must reach all later
+states. If the recurrence is given by decays and writes, a replaced state is a decay of 0 and a
+write of the new state, and a shift is added to the write (`into_recurrence`); this works in any
+order of computation. A projection mixes channels and is applied token by token.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,16 +39,16 @@ INTERVENTIONS = "interventions"
 """Name of the variable collection that sites read."""
 
 STATE = "state"
-"""Name of the sites at which a replaced position changes the later ones."""
+"""Name of sites that hold a recurrent state, where a change at one position changes later ones."""
 
 LEAVES = ("value", "mask", "projection", "shift", "then")
-"""What an entry may hold."""
+"""Keys that an entry may have."""
 
 Entry = Mapping[str, PyTree]
-"""An intervention on one site."""
+"""Intervention on one site: some of `LEAVES`, where ``then`` is another entry."""
 
 NO_ENTRY: Entry = MappingProxyType({})
-"""That of a site that is left alone."""
+"""Entry of a site on which there is no intervention."""
 
 
 def is_state(path: str) -> bool:
@@ -56,19 +57,19 @@ def is_state(path: str) -> bool:
 
 
 def steps(entry: Entry) -> Iterator[Entry]:
-    """An entry, its ``then``, and so on."""
+    """An entry, then its ``then``, and so on."""
     while entry:
         yield entry
         entry = entry.get("then", {})
 
 
 def mask_of(step: Entry) -> Bool[Array, "..."]:
-    """Where the value of a step acts; without a mask, everywhere."""
+    """Mask of the value of a step; True everywhere if the step has none."""
     return step["mask"] if "mask" in step else jnp.ones((1,) * step["value"].ndim, bool)
 
 
 def rewrite(live: Shaped[Array, "..."], entry: Entry) -> Shaped[Array, "..."]:
-    """What a site with this entry returns in place of `live`."""
+    """Value that a site with this entry returns in place of `live`."""
     for step in steps(entry):
         if "value" in step:
             value = step["value"]
@@ -82,16 +83,16 @@ def rewrite(live: Shaped[Array, "..."], entry: Entry) -> Shaped[Array, "..."]:
 
 
 def tokens_of(entry: Entry, length: int) -> Int[Array, " length"] | None:
-    """What a loop over tokens hands to `rewrite_at`: their numbers, or nothing without entry."""
+    """Indices of tokens, which a loop over them hands to `rewrite_at`; None without an entry."""
     return jnp.arange(length) if entry else None
 
 
 def rewrite_at(
     state: Shaped[Array, "batch ..."], entry: Entry, token: Int[Array, ""] | None
 ) -> Shaped[Array, "batch ..."]:
-    """`rewrite` of the state after one token, by the entry on the states of all."""
+    """Rewrite the state after one token, by an entry on the states after all tokens."""
 
-    def at_token(name, leaf):
+    def at_token(name: str, leaf: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
         if name == "projection":
             return leaf
         return jax.lax.dynamic_index_in_dim(leaf, token, axis=1, keepdims=False)
@@ -103,14 +104,14 @@ def rewrite_at(
 
 
 def is_elementwise(entry: Entry) -> bool:
-    """Whether an entry treats every number of an activation by itself."""
+    """Whether an entry acts on every number of an activation separately."""
     return not any("projection" in step for step in steps(entry))
 
 
 def into_recurrence(
     entry: Entry, decay: Float[Array, "..."], write: Float[Array, "..."]
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Decay and write of a recurrence, with an entry (`is_elementwise`) on its state in them."""
+    """Decay and write of a recurrence that include an elementwise entry on its state."""
     for step in steps(entry):
         if "value" in step:
             mask = mask_of(step)
@@ -121,23 +122,23 @@ def into_recurrence(
 
 
 class Site(nn.Module):
-    """Identity, unless the ``interventions`` collection holds an entry for this module."""
+    """Identity module, unless the ``interventions`` collection has an entry for it."""
 
     @nn.compact
     def __call__(
         self, live: Shaped[Array, "..."], *, rewritten: bool = False
     ) -> Shaped[Array, "..."]:
-        """The live activation, or what an intervention puts in its place.
+        """The live activation, or the result of an intervention on it.
 
         Args:
-            live: the activation.
-            rewritten: whether the intervention is in it already (a recurrent state that
-                went on from there).
+            live: Live activation.
+            rewritten: Whether the mixer has already applied the intervention, as recurrences do
+                to their states.
         """
         return live if rewritten else rewrite(live, self.entry())
 
     def entry(self) -> Entry:
-        """The intervention on this site; empty if there is none."""
+        """Entry of this site; empty if there is none."""
         return {
             name: self.get_variable(INTERVENTIONS, name)
             for name in LEAVES
@@ -151,18 +152,17 @@ class Site(nn.Module):
     def in_use(self) -> bool:
         """Whether an intervention acts here or activations are being captured.
 
-        For values that exist only to be looked at or replaced: a mixer computes them
-        where this holds.
+        A mixer computes values that the model itself does not need only if this holds.
         """
         return self.replaced() or self.is_mutable_collection("intermediates")
 
 
 def declare(module: nn.Module) -> None:
-    """Make the sites that a module lists in its ``SITES``; called in ``setup``."""
+    """Make the sites that a module lists in its ``SITES``; to be called in ``setup``."""
     for name in module.SITES:
         setattr(module, name, Site())
 
 
 def is_site(module: nn.Module, method: str) -> bool:
-    """The filter for ``capture_intermediates``."""
+    """Whether a call is that of a site: the filter for ``capture_intermediates``."""
     return isinstance(module, Site) and method == "__call__"

@@ -1,10 +1,10 @@
-"""Look into a model and cut into it: pure functions on activations by path.
+"""Reading and rewriting the activations of a model, by pure functions.
 
-activations = capture(model, params, tokens)
-patch = interchange(activations, ["block_1/block_input"], positions)
-logits = run(model, params, batch, patch)
+    activations = capture(model, params, tokens)
+    patch = interchange(activations, ["block_1/block_input"], positions)
+    logits = run(model, params, batch, patch)
 
-docs/interventions.md has all rewrites, with an example of each.
+docs/interventions.md lists all rewrites, with an example of each.
 """
 
 from mecheval_jax.interventions.ablations import gaussian, mean, resample, zero

@@ -1,15 +1,16 @@
-"""Ablations: a site loses what it says of its document.
+"""Ablations: a site loses the information about its document.
 
-With x[i, p] the activation of document i at place p (see `positions`: a role, or a position
-that all documents share), an ablation puts in
+Let x[i, p] be the activation of document i at place p (see `positions`: a role, or a position
+that all documents share). It is replaced by
 
     zero        0
     mean        m[p] = mean over i of x[i, p]
     resample    x[j, p] of another document j, drawn for each i
     gaussian    m[p] + s[p] n,   s the standard deviation over i, n ~ N(0, 1) a number
 
-A zero is an activation that the model has never seen; a mean keeps what all documents share;
-a resampled activation is one that occurs (Chan et al. 2022), though its parts may not fit.
+A zero is an activation that the model may never have seen. A mean keeps what all documents
+share. A resampled activation does occur (causal scrubbing, Chan et al. 2022), but it may not fit
+the rest of its document.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +27,16 @@ from mecheval_jax.tasks.base import ABSENT
 
 
 def zero(like: Activations, sites: Iterable[str], positions: Positions = None) -> Interventions:
-    """Put in zeros at `sites`, shaped as in `like`; see `interchange`."""
+    """Replace activations by zeros.
+
+    Args:
+        like: Activations of the shapes that the model's have.
+        sites: Paths as in `like`, or aliases.
+        positions: Positions that are ablated (see `positions`); all if None.
+
+    Raises:
+        UserError: If `like` lacks a site.
+    """
     values = {path: jnp.zeros_like(value) for path, value in at_sites(like, sites).items()}
     return replace(values, positions)
 
@@ -34,15 +44,16 @@ def zero(like: Activations, sites: Iterable[str], positions: Positions = None) -
 def mean(
     reference: Activations, sites: Iterable[str], positions: Positions = None
 ) -> Interventions:
-    """Put in the mean over the documents of `reference`, place by place.
+    """Replace activations by their mean over documents, place by place.
 
     Args:
-        reference: activations of a run on the documents that are to be patched.
-        sites: paths as in `reference`, or aliases.
-        positions: where, and over what the mean goes: documents without a place are left out.
+        reference: Activations of a run on the documents that will be patched.
+        sites: Paths as in `reference`, or aliases.
+        positions: Places of the means and of the patch; all positions if None. Documents
+            that lack a place do not count in its mean.
 
     Raises:
-        UserError: a site that `reference` does not have.
+        UserError: If `reference` lacks a site.
     """
     return _from_moments(reference, sites, positions, lambda centre, spread, path: centre)
 
@@ -50,13 +61,16 @@ def mean(
 def gaussian(
     reference: Activations, sites: Iterable[str], key: Key, positions: Positions = None
 ) -> Interventions:
-    """Put in noise with the mean and the standard deviation of `reference`, place by place.
+    """Replace activations by noise with their mean and standard deviation, place by place.
 
-    Arguments as in `mean`; `key` gives every site, document and place numbers of its own.
+    Arguments as in `mean`; `key` is the key of the noise, which is independent between sites,
+    documents and places.
     """
     paths = list(at_sites(reference, sites))
 
-    def draw(centre, spread, path):
+    def draw(
+        centre: Float[Array, "..."], spread: Float[Array, "..."], path: str
+    ) -> Float[Array, "..."]:
         noise = jax.random.normal(jax.random.fold_in(key, paths.index(path)), centre.shape)
         return centre + spread * noise
 
@@ -66,13 +80,13 @@ def gaussian(
 def resample(
     reference: Activations, sites: Iterable[str], key: Key, positions: Positions = None
 ) -> Interventions:
-    """Put in the activations of another document, drawn with `key`, the same for all sites.
+    """Replace activations by those of another document, drawn with `key`, one for all sites.
 
-    Arguments as in `mean`. A document is given one that has all its places; where there is
-    none but itself, it is left alone.
+    Arguments as in `mean`. The other document has all places that this one has; if there is no
+    such document, this one is left alone.
 
     Raises:
-        UserError: a site that `reference` does not have, or a single document.
+        UserError: If `reference` lacks a site, or has only one document.
     """
     paths = list(at_sites(reference, sites))
     batch = len(reference[paths[0]])
@@ -87,7 +101,7 @@ def resample(
 
 
 def _donors(key: Key, present: Bool[Array, "batch places"]) -> Int[Array, " batch"]:
-    """For each document another one with at least its places; itself if there is none."""
+    """Draw for each document another one with at least its places; itself if there is none."""
     fits = (present[None] | ~present[:, None]).all(axis=-1) & ~jnp.eye(len(present), dtype=bool)
     drawn = jax.random.categorical(key, jnp.where(fits, 0.0, -jnp.inf), axis=-1)
     return jnp.where(fits.any(axis=-1), drawn, jnp.arange(len(present)))
@@ -99,6 +113,7 @@ def _from_moments(
     positions: Positions,
     make: Callable[[Float[Array, "..."], Float[Array, "..."], str], Float[Array, "..."]],
 ) -> Interventions:
+    """Replace activations by `make(mean, standard deviation, path)`."""
     values = {}
     for path, activation in at_sites(reference, sites).items():
         x, present = gather(

@@ -1,4 +1,4 @@
-"""Which sites a model has, by any of their names (`site_path`)."""
+"""The sites of a model, and how they are found by any of their names (`site_path`)."""
 
 import functools
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from mecheval_jax.site_path import SitePath, in_mixer
 
 @functools.lru_cache(maxsize=64)
 def site_paths(config: ModelConfig) -> tuple[str, ...]:
-    """All sites of a model, in the order of the computation."""
+    """Paths of all sites of a model, in the order of the computation."""
     params = jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
     tokens = jnp.zeros((1, 1), jnp.int32)
     _, activations = jax.eval_shape(
@@ -35,7 +35,7 @@ def site_paths(config: ModelConfig) -> tuple[str, ...]:
 
 
 def _in_order(layer: int, mixer: nn.Module, paths: set[str]) -> list[str]:
-    """The sites inside a mixer: as its class lists them, then those of a mixer that lists none."""
+    """Sites inside a mixer: in the order of its ``SITES``, then any others by name."""
     sites = ((path, SitePath.parse(path)) for path in paths)
     inside = {path for path, site in sites if site.layer == layer and site.in_mixer}
     known = [in_mixer(layer, name) for name in getattr(mixer, "SITES", ())]
@@ -44,14 +44,14 @@ def _in_order(layer: int, mixer: nn.Module, paths: set[str]) -> list[str]:
 
 
 def resolve(address: str, config: ModelConfig) -> str:
-    """The path of a site by any of its names.
+    """Path of a site, from any of its names.
 
     Raises:
-        UserError: No such site; the message names the nearest.
+        UserError: If the model has no such site; the message suggests the nearest name.
     """
     return choose("site", SitePath.parse(address).path, site_paths(config))
 
 
 def resolve_all(addresses: str | Iterable[str], config: ModelConfig) -> tuple[str, ...]:
-    """`resolve` for each address; see `listed`."""
+    """Paths of one site or of several; see `resolve` and `listed`."""
     return tuple(resolve(address, config) for address in listed(addresses))

@@ -1,7 +1,7 @@
-"""Running a model with its sites read or rewritten.
+"""Running a model while its sites are read or rewritten.
 
-Activations and interventions are flat here and everywhere else: one array, or one entry, by
-path. Only Flax sees them nested by module, inside this file.
+Activations and interventions are flat mappings here and everywhere else: path of a site -> array
+or entry. Flax needs them nested by module; this file alone converts them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,10 +17,10 @@ from mecheval_jax.sites import INTERVENTIONS, Entry, is_site
 from mecheval_jax.tasks.base import Batch
 
 Activations = dict[str, Array]
-"""Path of a site -> its activation, [batch, length, ...]."""
+"""Path of a site -> activation, [batch, length, ...]."""
 
 Interventions = dict[str, Entry]
-"""Path of a site -> what it does to its activation (`sites.Entry`)."""
+"""Path of a site -> intervention on its activation (`sites.Entry`)."""
 
 
 def run(
@@ -32,17 +32,19 @@ def run(
     *,
     skip_unread: bool = False,
 ) -> Float[Array, "batch positions vocabulary"]:
-    """Logits of a run, with activations replaced.
+    """Logits of a run under interventions.
 
-    Pure and traceable; check what a person wrote with `validate` first.
+    Pure and traceable. Interventions are not checked here; `validate` does that.
 
     Args:
         model: Model that is run.
-        params: Its parameters.
-        batch: Documents, read at their queries; or tokens.
-        interventions: What sites return instead of their live value; see `patch`.
-        positions: Where tokens are read; everywhere if None.
-        skip_unread: As in `LanguageModel`.
+        params: Parameters of the model.
+        batch: Documents, whose queries are read; or tokens.
+        interventions: Interventions on the sites of the model; see `patch`.
+        positions: Positions of the logits; the queries of a batch, or all positions of tokens,
+            if None.
+        skip_unread: Whether the last layer computes its outputs only at `positions`, as in
+            `LanguageModel`.
     """
     tokens = batch.tokens if isinstance(batch, Batch) else batch
     if isinstance(batch, Batch) and positions is None:
@@ -60,10 +62,10 @@ def observe(
     *,
     skip_unread: bool = False,
 ) -> tuple[Float[Array, "batch positions vocabulary"], Activations]:
-    """Logits and the activations at all sites, of one run; arguments as in `run`.
+    """Logits and the activations at all sites of one run; arguments as in `run`.
 
-    With `skip_unread` the sites of the last layer from ``mixer_output`` on hold the
-    `positions` alone.
+    With `skip_unread`, sites of the last layer from ``mixer_output`` on hold activations of
+    `positions` only.
     """
     return _observe(model, params, interventions, tokens, positions, skip_unread=skip_unread)
 
@@ -76,15 +78,16 @@ def observe_block(
     interventions: Interventions | None = None,
     positions: Int[Array, "batch queries"] | None = None,
 ) -> Activations:
-    """The activations at the sites of one block that reads a residual stream of its own.
+    """Activations at the sites of one block that is applied to a given residual stream.
 
     Args:
-        model: Model whose block it is.
+        model: Model that has the block.
         params: Parameters of the whole model.
         layer: Index of the block.
-        residual: What the block reads.
-        interventions: As in `run`.
-        positions: Where all from the mixer's output on is computed; everywhere if None.
+        residual: Input of the block.
+        interventions: Interventions, as in `run`.
+        positions: Positions at which the mixer's output and everything after it are computed;
+            all if None.
     """
 
     def block(model: LanguageModel, residual: Array, positions: Array | None) -> Array:
@@ -107,21 +110,21 @@ def _observe(
         mutable=["intermediates"],
         **options,
     )
-    # Flax keeps a tuple with one value per call of the module; a site is called once.
+    # Flax keeps a tuple with one value per call of a module; a site is called once.
     flat = flatten_dict(captured["intermediates"], sep="/")
     return result, {path.removesuffix("/__call__"): value for path, (value,) in flat.items()}
 
 
 def nested(interventions: Mapping[str, Entry]) -> dict[str, Any]:
-    """Interventions as the modules of a model find them."""
+    """Interventions nested by module, as Flax hands them to the sites of a model."""
     return unflatten_dict(by_path(interventions), sep="/")
 
 
 def by_path(interventions: Mapping[str, Entry]) -> Interventions:
-    """Interventions whose sites may have the names of other tools, by path.
+    """Interventions by path, from paths or names of other tools.
 
     Raises:
-        UserError: Two names of one site.
+        UserError: If two names mean one site.
     """
     entries = {SitePath.parse(address).path: entry for address, entry in interventions.items()}
     if len(entries) < len(interventions):
@@ -136,33 +139,40 @@ def capture(
     sites: str | Iterable[str] | None = None,
     interventions: Interventions | None = None,
 ) -> Activations:
-    """The activations at `sites` (all, if None), under `interventions` if there are any.
+    """Activations of a run.
 
-    Under `jax.jit` only those that are asked for are computed; outside it all are, recurrent
-    states included.
+    Under `jax.jit` only the requested activations are computed; otherwise all of them are,
+    recurrent states included.
+
+    Args:
+        model: Model that is run.
+        params: Parameters of the model.
+        tokens: Token ids.
+        sites: Paths or aliases of the sites that are returned; all if None.
+        interventions: Interventions, as in `run`.
 
     Raises:
-        UserError: An unknown site.
+        UserError: If a site is unknown.
     """
     activations = observe(model, params, tokens, interventions)[1]
     return activations if sites is None else at_sites(activations, sites)
 
 
 def at_sites(activations: Activations, sites: str | Iterable[str]) -> Activations:
-    """The activations at some sites alone.
+    """Activations at some sites only.
 
     Raises:
-        UserError: A site that is not among them, or no site.
+        UserError: If a site has no activation, or if there are no sites.
     """
     paths = (choose("site", SitePath.parse(site).path, activations) for site in listed(sites))
     return {path: activations[path] for path in paths}
 
 
 def listed(sites: str | Iterable[str]) -> tuple[str, ...]:
-    """Sites as a tuple; a name alone is one site, not a list of letters.
+    """Sites as a tuple, from one name or several.
 
     Raises:
-        UserError: No site.
+        UserError: If there are no sites.
     """
     found = (sites,) if isinstance(sites, str) else tuple(sites)
     if not found:

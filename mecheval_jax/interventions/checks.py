@@ -1,6 +1,7 @@
-"""Checks before an intervention runs: Flax ignores a misspelt path without a word.
+"""Checks of interventions before they are run.
 
-Published results have been ruined by patches that were dropped silently.
+Flax ignores an entry at a misspelt path, and broadcasting accepts many wrong shapes, both without
+a message: an experiment would then report that the site has no effect.
 """
 
 from collections.abc import Mapping
@@ -19,13 +20,13 @@ def validate(interventions: Mapping[str, Any], base: Activations, must_change: b
     """Check interventions against the activations of the run that they go into.
 
     Args:
-        interventions: what is to be applied.
-        base: activations of that run at (at least) the same sites.
-        must_change: whether values equal to the live ones are a mistake.
+        interventions: Interventions that will be applied.
+        base: Activations of that run at (at least) the same sites.
+        must_change: Whether an intervention must change the activation of its site.
 
     Raises:
-        UserError: a site that does not exist, another shape or type, a mask that selects
-            nothing, or an intervention that would change nothing.
+        UserError: If a site does not exist, a shape or type is wrong, a mask selects nothing,
+            or an intervention would change nothing.
     """
     if not interventions:
         raise UserError("no interventions: nothing would be changed")
@@ -44,6 +45,7 @@ def validate(interventions: Mapping[str, Any], base: Activations, must_change: b
 
 
 def _check(path: str, step: Entry, live: Array) -> None:
+    """Check names, shapes and types of one step of an entry against the live activation."""
     if set(step) - set(LEAVES) or not {"value", "shift"} & set(step):
         raise UserError(
             f"{path}: an intervention has a value or a shift, and may have a mask and a "
@@ -68,6 +70,7 @@ def _check(path: str, step: Entry, live: Array) -> None:
 
 
 def _broadcast(path: str, mask: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask at the shape of its activation, after a check that it fits."""
     selected = np.asarray(mask)
     fits = selected.ndim == len(shape) and selected.shape[:2] == shape[:2]
     if selected.dtype != bool or not fits:
@@ -84,7 +87,7 @@ def validate_positions(
     """Check that positions lie in their documents; negative ones mean none.
 
     Raises:
-        UserError: the first that does not.
+        UserError: If a position lies outside; the message names the first.
     """
     chosen = np.asarray(positions).reshape(len(lengths), -1)
     outside = np.argwhere(chosen >= np.asarray(lengths)[:, None])

@@ -1,8 +1,8 @@
-"""Knockout in attention: edges between tokens, and whole heads.
+"""Knockout of edges between tokens, and of whole heads, in attention.
 
-An edge from a source to a destination is cut by a score of minus infinity: its weight is 0 and
-the other weights of the destination sum to 1 again (Geva et al. 2023). A destination whose
-edges are all cut reads nothing. A head is cut by a head output of 0.
+An edge from a source to a destination is cut by a score of minus infinity: its weight becomes 0,
+and the other weights of the destination sum to 1 again (Geva et al. 2023). If all edges to a
+destination are cut, its head output is 0. A head is cut by setting its output to 0.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,14 +26,14 @@ def knockout_edges(
     """Cut the edges from each of `sources` to each of `destinations`.
 
     Args:
-        like: activations of the shapes that the model's have.
-        sites: scores of attention, ``block_i/mixer/scores``, or aliases.
-        sources: positions that shall not be read; all if None.
-        destinations: positions that shall not read them; all if None.
-        heads: in which heads; all if None.
+        like: Activations of the shapes that the model's have.
+        sites: Paths of attention scores, ``block_i/mixer/scores``, or aliases.
+        sources: Positions that are no longer read; all if None.
+        destinations: Positions that no longer read the sources; all if None.
+        heads: Indices of the heads in which edges are cut; all if None.
 
     Raises:
-        UserError: a site that is no scores of attention, or a head that there is not.
+        UserError: If a site does not hold attention scores, or a head does not exist.
     """
     found = {}
     for path, scores in at_sites(like, sites).items():
@@ -53,24 +53,23 @@ def knockout_edges(
 def knockout_heads(
     like: Activations, sites: Iterable[str], heads: Sequence[int], positions: Positions = None
 ) -> Interventions:
-    """Put zeros in place of what some heads read.
+    """Replace the outputs of some heads by zeros.
 
     Args:
-        like: activations of the shapes that the model's have, queries included.
-        sites: outputs by head, ``block_i/mixer/head_output``, or aliases.
-        heads: their indices.
-        positions: where the heads read nothing; everywhere if None.
+        like: Activations of the shapes that the model's have, queries included.
+        sites: Paths of outputs by head, ``block_i/mixer/head_output``, or aliases.
+        heads: Indices of the heads.
+        positions: Positions at which the heads are cut; all if None.
 
     Raises:
-        UserError: a site that is not [batch, length, heads, channels], or a head that there
-            is not.
+        UserError: If a site is not [batch, length, heads, channels], or a head does not exist.
     """
     found = {}
     for path, read in at_sites(like, sites).items():
         site = SitePath.parse(path)
         q = site.beside("q").path
         by_head = q in like and like[q].shape[:3] == read.shape[:3]
-        # H3 reads by head too, but its heads are the last axis and its queries have none.
+        # H3 has outputs by head too, but heads are their last axis, and its queries have none.
         if site.name != "head_output" or not by_head:
             raise UserError(
                 f"{path} is not [batch, length, heads, channels] with queries {q} by head; "
@@ -85,6 +84,7 @@ def knockout_heads(
 
 
 def _heads_mask(path: str, heads: Sequence[int] | None, count: int) -> Bool[Array, "1 1 heads 1"]:
+    """True in the chosen heads of `count`, after a check that they exist."""
     for head in heads or ():
         if not 0 <= head < count:
             raise UserError(f"{path} has no head {head}: valid are 0 to {count - 1}")
@@ -93,5 +93,6 @@ def _heads_mask(path: str, heads: Sequence[int] | None, count: int) -> Bool[Arra
 
 
 def _there_are(name: str, like: Activations) -> str:
+    """The part of a message that lists the sites of a name."""
     found = [path for path in like if SitePath.parse(path).name == name]
     return f"there are {', '.join(found)}" if found else "these activations have none"

@@ -1,9 +1,8 @@
-"""Interventions as data: pure functions from activations to what sites shall return.
+"""Interventions as data: pure functions that make them from activations, and combine them.
 
-An intervention on a site is an entry of `sites`: ``{"value": v}`` replaces the activation
-whole, ``{"value": v, "mask": m}`` where the mask holds, ``{"shift": s}`` is added to it.
-Interventions are entries by path. All sites act on live activations: a later site overrides what
-flows into it.
+Interventions map paths of sites to entries (`sites.Entry`): ``{"value": v}`` replaces the whole
+activation, ``{"value": v, "mask": m}`` replaces it where the mask holds, and ``{"shift": s}`` is
+added to it. Entries act on the live activation, which contains the effects of all earlier sites.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,26 +32,26 @@ def interchange(
     positions: Positions = None,
     base: Activations | None = None,
 ) -> Interventions:
-    """Put in the activations that `source` has at `sites`.
+    """Replace activations by those of another run (interchange intervention, Geiger et al. 2021).
 
     Args:
         source: Activations of another run on documents of the same shape.
         sites: Paths as in `source`, or aliases.
-        positions: Where (see `positions`); everywhere if None.
-        base: What the sites have in the run that is patched, if it is known and nothing
-            before them is changed. Elsewhere than at `positions` they are then held at it,
-            so that nothing is computed that feeds them alone. A recurrent state is not held:
-            the later ones must follow.
+        positions: Positions that are replaced (see `positions`); all if None.
+        base: Activations of the run that is patched, given only if nothing before the sites
+            changes. They are then put in at all other positions, so that the sites are
+            replaced whole and what feeds only them is not computed. Recurrent states are
+            exempt: later states must follow from the replaced one.
 
     Raises:
-        UserError: A site that `source` (or `base`) does not have.
+        UserError: If `source` or `base` lacks a site.
     """
     held = None if base is None else at_sites(base, sites)
     return replace(at_sites(source, sites), positions, held)
 
 
 def pin(activations: Activations, sites: str | Iterable[str]) -> Interventions:
-    """Hold `sites` at their values in `activations`, whole; none holds nothing.
+    """Hold whole sites at their values in `activations`; no sites give no interventions.
 
     What feeds only pinned sites is not computed.
     """
@@ -66,19 +65,18 @@ def swap(
     donors: Int[Array, " donors"],
     positions: Positions = None,
 ) -> Interventions:
-    """Put in the activations that other documents have, place by place.
+    """Replace activations by those of other documents, place by place.
 
     Args:
-        source: activations of a run on the documents.
-        sites: paths as in `source`, or aliases.
-        donors: the document from which each one is given: a permutation of them, or any;
-            numbers that are traced are not checked.
-        positions: where, a column or position for the document and its donor alike. A
-            document is left alone where it or its donor has no such position.
+        source: Activations of a run on the documents.
+        sites: Paths as in `source`, or aliases.
+        donors: Index of the document that each document takes its activations from; not
+            checked if it is traced.
+        positions: Places that are replaced (see `positions`); all positions if None. A document
+            is left alone at places that it or its donor lacks.
 
     Raises:
-        UserError: a site that `source` does not have, or donors that are not one of the documents
-            for each.
+        UserError: If `source` lacks a site, or `donors` does not hold one document for each.
     """
     found: Interventions = {}
     for path, activation in at_sites(source, sites).items():
@@ -107,10 +105,10 @@ def _check_donors(donors: Int[Array, " donors"], documents: int) -> None:
 
 
 def on_channels(interventions: Interventions, channels: Sequence[int]) -> Interventions:
-    """Interventions that act on some channels (entries of the last axis) alone.
+    """Interventions restricted to some channels, entries of the last axis.
 
     Raises:
-        UserError: a channel that a site does not have.
+        UserError: If a site lacks a channel.
     """
     return {path: _narrowed(path, entry, channels) for path, entry in interventions.items()}
 
@@ -136,7 +134,7 @@ def _narrowed(path: str, entry: Entry, channels: Sequence[int]) -> Entry:
 def replace(
     values: Activations, positions: Positions, base: Activations | None = None
 ) -> Interventions:
-    """Put in `values` by path, at the positions; `base` as in `interchange`."""
+    """Replace activations by `values`, by path; other arguments as in `interchange`."""
     if positions is None:
         return {path: {"value": value} for path, value in values.items()}
     found: Interventions = {}
@@ -155,13 +153,13 @@ def shift(changes: Activations) -> Interventions:
 
 
 def compose(first: Interventions, *others: Interventions) -> Interventions:
-    """All of several interventions, one after another.
+    """Several interventions in one, applied one after another.
 
-    Where two claim a position of one site, the later one acts on what the earlier one made
-    of it: a value takes its place, a shift is added to it.
+    Where two of them act on one position of one site, the later one acts on the result of the
+    earlier one: a value replaces it, a shift is added to it.
 
     Raises:
-        UserError: entries on one site whose activations have different shapes.
+        UserError: If entries on one site have values of different shapes.
     """
     entries = by_path(first)
     for other in others:
@@ -171,13 +169,13 @@ def compose(first: Interventions, *others: Interventions) -> Interventions:
 
 
 def merge_disjoint(first: Interventions, *others: Interventions) -> Interventions:
-    """All of several interventions at once, where no order is meant.
+    """Several interventions in one, whose order must not matter.
 
-    Shifts add up in any order; anything else on one site and position needs an order, which
-    `compose` takes from its arguments. Call it outside `jax.jit`.
+    Shifts add up in any order. Any other two interventions on the same position of one site need
+    an order, for which there is `compose`. Not traceable.
 
     Raises:
-        UserError: two that claim the same position of one site.
+        UserError: If two of them need an order.
     """
     combined = by_path(first)
     for other in map(by_path, others):
@@ -196,7 +194,7 @@ def merge_disjoint(first: Interventions, *others: Interventions) -> Intervention
 
 
 def _claimed(entry: Entry) -> np.ndarray:
-    """Positions [batch, length] at which an entry acts."""
+    """Mask [batch, length] of the positions at which an entry acts."""
     shape, claimed = _shape(entry), np.zeros(_shape(entry), bool)
     for step in steps(entry):
         if "value" in step:
@@ -220,6 +218,7 @@ def _over(below: Entry, above: Entry) -> Entry:
     if "then" in above or any("projection" in entry for entry in (below, above)):
         return {**below, "then": above}
     merged, shift = dict(above), below.get("shift")
+    # The value of the later entry over that of the earlier one.
     if "value" in below:
         merged["value"] = below["value"]
         if "value" in above:
@@ -227,6 +226,7 @@ def _over(below: Entry, above: Entry) -> Entry:
         merged.pop("mask", None)
         if "mask" in below:
             merged["mask"] = below["mask"] | above["mask"] if "mask" in above else below["mask"]
+    # The earlier shift counts where the later entry puts in no value.
     if shift is not None:
         kept = jnp.where(above["mask"], 0, shift) if "value" in above else shift
         merged["shift"] = kept + above["shift"] if "shift" in above else kept
@@ -239,4 +239,5 @@ def _takes_all(entry: Entry) -> bool:
 
 
 def _shape(entry: Entry) -> tuple[int, ...]:
+    """Shape of the activation that an entry acts on."""
     return (entry["value"] if "value" in entry else entry["shift"]).shape

@@ -1,14 +1,15 @@
-"""Path patching: a change that reaches one site along one path alone.
+"""Path patching: the effect of a change along one path.
 
-The residual stream carries what every mixer and every feed-forward part writes. Hold all that
-is written after the changed sites at its value in the base run (`freeze`): what then still
-reaches a receiver came by the direct path, the residual stream from one to the other (Wang et
-al. 2022, Goldowsky-Dill et al. 2023). Put that value in, with all else live (`path_patch`):
-the effect is that of the one path. A path of several hops is a `path_patch` of a `path_patch`.
+Mixers and feed-forward parts add their outputs to the residual stream. If all outputs after the
+changed sites, the senders, are held at their values in the base run (`freeze`), a change reaches
+a later site, the receiver, only by the direct path: the residual stream between the two. The
+value that the receiver then has is put into a run whose other sites are live (`path_patch`); the
+effect on that run is the effect of the path. For a path of several hops, `path_patch` is applied
+to the result of another `path_patch` (Wang et al. 2022, Goldowsky-Dill et al. 2023).
 
-A site inside a mixer or before it changes what that mixer writes, which is then a part of the
-path and not held; likewise ``mlp_input``. A changed site that is itself written is held where
-it is not changed.
+A sender inside a mixer or before it changes the output of that mixer, which belongs to the path
+and is not held; the same holds for ``mlp_input``. A sender that is itself an output is held at
+those positions at which it is not changed.
 """
 
 from collections.abc import Iterable
@@ -29,35 +30,37 @@ WRITERS = ("mixer_output", "mlp_output")
 def freeze(
     base: Activations, config: ModelConfig, senders: Iterable[str], receiver: str
 ) -> Interventions:
-    """Hold what is written from `senders` to `receiver` at its values in `base`.
+    """Hold all outputs between `senders` and `receiver` at their values in `base`.
 
     Args:
-        base: activations of the run that is patched, at all sites or at least the written ones.
-        config: shape of the model.
-        senders: sites that will be changed; `compose` their changes after this.
-        receiver: a later site.
+        base: Activations of the run that is patched, at least of `WRITERS`.
+        config: Shape of the model.
+        senders: Sites that will be changed; `compose` the changes after this.
+        receiver: Site at the end of the path.
 
     Raises:
-        UserError: an unknown site, no sender, a receiver that is not later than all of them, or
-            senders of which one reaches the receiver through another.
+        UserError: If a site is unknown, there is no sender, the receiver is not computed after
+            all senders, or one sender reaches the receiver through the mixer of another.
     """
     senders = senders if isinstance(senders, str) else tuple(senders)
     if not senders:
         raise UserError("no senders: nothing would be changed")
     senders, receiver = resolve_all(senders, config), resolve(receiver, config)
     order = {path: place for place, path in enumerate(site_paths(config))}
+    # Refuse senders that have no direct path of their own.
     for sender in senders:
         if order[sender] >= order[receiver]:
             raise UserError(f"no path from {sender} to {receiver}, which is computed before it")
         for other in senders:
             writer = _writer_of(other)
-            # What lies before the receiver alone can carry anything to it.
+            # Only outputs before the receiver can carry a change to it.
             between = writer is not None and order[sender] < order[writer] < order[receiver]
             if between and _writer_of(sender) != writer:
                 raise UserError(
                     f"{sender} reaches {receiver} through {writer} too, which {other} leaves free: "
                     "patch one path for each of them"
                 )
+    # Hold the outputs that lie between the two ends and do not belong to a path.
     first = min(order[sender] for sender in senders)
     own = {_writer_of(sender) for sender in senders} - {None}
     held = [
@@ -71,7 +74,7 @@ def freeze(
 
 
 def _writer_of(site: str) -> str | None:
-    """The component by which a site before it reaches the residual stream."""
+    """The output through which a site inside or before a mixer or MLP reaches the stream."""
     place = SitePath.parse(site)
     if place.in_mixer or place.component in ("mixer_input", "canon_output"):
         return SitePath(place.layer, "mixer_output").path
@@ -87,22 +90,21 @@ def path_patch(
     receiver: str,
     positions: Positions = None,
 ) -> Interventions:
-    """What `patch` does to `receiver` by the direct path, as an intervention on `receiver`.
+    """The effect of `patch` along the direct path, as an intervention on `receiver`.
 
-    Runs the model once, under the patch with all else frozen; traceable.
+    Runs the model once, under the patch and with all other outputs frozen. Traceable.
 
     Args:
-        model: the model.
-        params: its parameters.
-        tokens: the documents that are patched.
-        base: their activations, at all sites.
-        patch: interventions on earlier sites.
-        receiver: the site at the path's end, or an alias.
-        positions: of the receiver that take the new value; everywhere if None.
+        model: Model that is run.
+        params: Parameters of the model.
+        tokens: Documents that are patched.
+        base: Activations of these documents, at all sites.
+        patch: Interventions on the senders.
+        receiver: Path or alias of the site at the end of the path.
+        positions: Positions at which the receiver takes the new value; all if None.
 
     Raises:
-        UserError: an unknown site, a patch that is not earlier than the receiver, or senders that
-            `freeze` refuses.
+        UserError: If `freeze` refuses the senders or the receiver.
     """
     receiver = resolve(receiver, model.config)
     held = freeze(base, model.config, patch, receiver)

@@ -1,13 +1,14 @@
-"""Where an intervention acts: positions of each document, by role, index or mask.
+"""Positions at which an intervention acts, by role, index or mask.
 
-Rewrites take *positions* in one of four forms:
+Interventions take *positions* in one of four forms:
 
-* one a document ``[batch]``, or several ``[batch, chosen]``; a negative one means none;
+* one for each document ``[batch]``, or several ``[batch, chosen]``; a negative one means none;
 * a mask ``[batch, length]``;
-* None for everywhere.
+* None for all positions.
 
-Documents meet at *places*: column j of the positions of each (the role that it stands for,
-wherever a document has it), or without columns the same position of each.
+Means, swaps and the like compare documents at *places*. A place is a column of the positions,
+for example a role, which may stand elsewhere in each document; without columns it is one
+position in all documents.
 """
 
 import jax.numpy as jnp
@@ -21,10 +22,10 @@ Columns = Int[Array, " batch"] | Int[Array, "batch chosen"]
 """Positions of each document."""
 
 Positions = Columns | Bool[Array, "batch length"] | None
-"""Any of the forms."""
+"""Positions in any of the four forms."""
 
 LISTED = 10
-"""Documents that an error names."""
+"""Number of documents that an error names."""
 
 
 def locate(
@@ -33,22 +34,23 @@ def locate(
     query: int = 0,
     skip_absent: bool = False,
 ) -> Int[Array, "batch chosen"] | Bool[Array, "batch length"]:
-    """Positions in the documents of a batch, checked; call it outside `jax.jit`.
+    """Positions in the documents of a batch, after a check that they exist. Not traceable.
 
     Args:
-        batch: the documents.
-        where: names of roles, indices from 0, or positions of each document, which become
-            columns; or one mask.
-        query: the query whose roles are meant.
-        skip_absent: whether a document without such a position is left alone there.
+        batch: Documents.
+        where: Names of roles, indices from 0, or positions of each document, of which each
+            becomes a column; or one mask.
+        query: Index of the query whose roles are meant.
+        skip_absent: Whether a position that a document lacks is left out instead of refused.
 
     Raises:
-        UserError: an unknown role or query, a mask among columns, or positions that do not exist in
-            some documents and are not to be skipped; the message lists these.
+        UserError: If a role or query is unknown, a mask is combined with others, or some
+            documents lack a position; the message lists these documents.
     """
     queries = batch.query_positions.shape[1]
     if not 0 <= query < queries:
         raise UserError(f"query {query}: these documents have queries 0 to {queries - 1}")
+    # A mask stands alone.
     masks = [_is_mask(one) for one in where]
     if any(masks):
         if len(where) > 1:
@@ -60,6 +62,7 @@ def locate(
         outside = np.asarray(where[0]) & ~np.asarray(inside(batch))
         _refuse("a selected position", outside.any(axis=1))
         return where[0]
+    # Every other kind gives columns.
     found = []
     for one in where:
         if isinstance(one, str):
@@ -81,15 +84,17 @@ def locate(
 
 
 def inside(batch: Batch) -> Bool[Array, "batch length"]:
-    """The mask of all tokens before the padding."""
+    """Mask of all tokens before the padding."""
     return jnp.arange(batch.tokens.shape[1])[None] < batch.lengths[:, None]
 
 
-def _is_mask(one) -> bool:
+def _is_mask(one: str | int | np.integer | Shaped[Array, "..."]) -> bool:
+    """Whether one of the arguments of `locate` is a mask."""
     return not isinstance(one, str | int | np.integer) and one.dtype == bool
 
 
 def _refuse(name: str, missing: np.ndarray) -> None:
+    """Raise an error if any document is missing something."""
     documents = np.flatnonzero(missing)
     if len(documents):
         listed = ", ".join(map(str, documents[:LISTED])) + (", ..." * (len(documents) > LISTED))
@@ -105,9 +110,10 @@ def positions_mask(
     """True at the chosen positions of each document; a negative position chooses nothing.
 
     Args:
-        positions: one position a document, or several, or a mask.
-        length: tokens of the documents.
-        dimensions: of the activation; trailing axes of size 1 are added.
+        positions: One position for each document, or several, or a mask.
+        length: Number of tokens of the documents.
+        dimensions: Number of axes of the activation; the mask has size 1 along those after the
+            second.
     """
     if positions.dtype == bool:
         mask = positions
@@ -118,7 +124,7 @@ def positions_mask(
 
 
 def columns(positions: Columns) -> Int[Array, "batch chosen"]:
-    """Positions with an axis of columns, if there is one only as well."""
+    """Positions with an axis of columns, also if there is one column only."""
     return positions.reshape(positions.shape[0], -1)
 
 
@@ -131,9 +137,9 @@ def as_computed(
 
     Args:
         positions: Positions in the documents.
-        query: Where the run was read, the only place of a site after the last mixer
-            (``skip_unread``).
-        activation: The activation, whose length tells.
+        query: Position at which the run was read. With ``skip_unread`` it is the only position
+            of the sites after the last mixer.
+        activation: Activation, whose length tells which of the two it is.
     """
     if activation.shape[1] > 1:
         return columns(positions)
@@ -143,7 +149,7 @@ def as_computed(
 def gather(
     activation: Shaped[Array, "batch length ..."], positions: Positions
 ) -> tuple[Shaped[Array, "batch places ..."], Bool[Array, "batch places"]]:
-    """The activation at each place, and which documents have it."""
+    """Activations at the places, and a mask of the places that each document has."""
     if positions is None:
         return activation, jnp.ones(activation.shape[:2], bool)
     if positions.dtype == bool:
@@ -156,7 +162,7 @@ def gather(
 def scatter(
     values: Shaped[Array, "batch places ..."], positions: Positions, length: int
 ) -> Shaped[Array, "batch length ..."]:
-    """Values of places where the documents have them; what stands elsewhere has no meaning."""
+    """Put values of places at their positions; values at other positions are arbitrary."""
     if positions is None or positions.dtype == bool:
         return values
     chosen = columns(positions)[:, None]

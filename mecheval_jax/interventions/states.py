@@ -1,18 +1,18 @@
-"""Surgery on a recurrent state that is a matrix: one association at a time.
+"""Surgery on a recurrent state that is a matrix, one association at a time.
 
-A state S [..., key, value] is a sum of associations k v^T and answers S^T q to a query. At
-one position of each document
+A state S [..., key, value] is a sum of associations k v^T, and its answer to a query q is S^T q.
+At one position of each document
 
     write      S <- S + k v^T                        answers more v to k
     replace    S <- S + k (v - S^T k)^T / |k|^2      answers v to k
     erase      S <- S - k (S^T k)^T / |k|^2          answers nothing to k
 
-and what is orthogonal to k stays; `erase` of a pair that was written is `write` of -v. Later
-tokens go on from the new state. Keys are as the state sees them, after feature maps, rotary
-positions and normalisation: in Mamba B and dt x, and everywhere the factors of ``write``.
+Answers to queries orthogonal to k stay the same. To undo the write of a pair, `write` it with -v.
+Later tokens start from the new state. Keys and values are the factors of the mixer's ``write``,
+after feature maps, rotary positions and normalisation; in Mamba they are B and dt x.
 
-S is read from the activations that are given: capture them under the rewrites that act
-before this one (``capture(..., interventions=...)``).
+S is read from the given activations. If other interventions act before this one, these must be
+captured under them (``capture(..., interventions=...)``).
 """
 
 import jax.numpy as jnp
@@ -36,16 +36,17 @@ def write_association(
     """Add an association to the state after one token.
 
     Args:
-        activations: of the run that is to be patched, the mixer's other sites included.
-        site: the state, ``block_i/mixer/state``, or an alias.
-        key: [key], [heads, key] or [batch, (heads,) key].
-        value: likewise.
-        positions: the token of each document, one alone (later states go on from the first, so
-            a second association needs a second capture); a negative one leaves the document alone.
+        activations: Activations of the run that will be patched, with the mixer's other sites.
+        site: Path of a state, ``block_i/mixer/state``, or an alias.
+        key: Key of the association: [key], [heads, key] or [batch, (heads,) key].
+        value: Value of the association, with axes likewise.
+        positions: One token of each document; a negative position leaves the document alone.
+            A second association changes states that follow from the first, and so needs a
+            second capture.
 
     Raises:
-        UserError: a site whose state is no matrix of keys and values, vectors of other sizes, or
-            several positions of a document.
+        UserError: If the state is no matrix of keys and values, a vector has another size, or
+            a document has several positions.
     """
     path, state = _matrix_state(activations, site)
     key, value = (
@@ -62,7 +63,7 @@ def replace_association(
     value: Float[Array, "..."],
     positions: Columns,
 ) -> Interventions:
-    """Make the state after one token answer `value` to `key`; arguments as `write_association`."""
+    """Make the state after one token answer `value` to `key`; see `write_association`."""
     path, state = _matrix_state(activations, site)
     key, value = (
         _vector("key", key, path, state.shape, -2),
@@ -82,13 +83,14 @@ def erase_association(
     key: Float[Array, "..."],
     positions: Columns,
 ) -> Interventions:
-    """Make the state after one token answer nothing to `key`; see `write_association`."""
+    """Make the state after one token answer zeros to `key`; see `write_association`."""
     path, state = _matrix_state(activations, site)
     nothing = jnp.zeros(state.shape[-1], state.dtype)
     return replace_association(activations, path, key, nothing, positions)
 
 
 def _matrix_state(activations: Activations, site: str) -> tuple[str, Float[Array, "..."]]:
+    """Path and activation of a state, after a check that it is a matrix of keys and values."""
     ((path, state),) = at_sites(activations, [site]).items()
     paths = [SitePath.parse(path).beside(name).path for name in ("write", "k", "v")]
     write, k, v = map(activations.get, paths)
@@ -106,7 +108,7 @@ def _matrix_state(activations: Activations, site: str) -> tuple[str, Float[Array
 def _vector(
     name: str, vector: Float[Array, "..."], path: str, shape: tuple[int, ...], axis: int
 ) -> Float[Array, "batch ..."]:
-    """A key or value as [batch, (heads,) channels]."""
+    """A key or value broadcast to [batch, (heads,) channels], after a check of its shape."""
     whole = (shape[0], *shape[2:-2], shape[axis])
     if not 0 < vector.ndim <= len(whole) or vector.shape != whole[-vector.ndim :]:
         raise UserError(
@@ -119,6 +121,7 @@ def _vector(
 
 
 def _one_each(positions: Columns) -> Columns:
+    """The positions, after a check that each document has one only."""
     chosen = columns(positions).shape[1]
     if positions.dtype == bool or chosen != 1:
         raise UserError(
@@ -131,6 +134,7 @@ def _one_each(positions: Columns) -> Columns:
 def _shift(
     path: str, state: Float[Array, "..."], change: Float[Array, "..."], positions: Columns
 ) -> Interventions:
+    """Add `change` to the state at the positions."""
     here = positions_mask(_one_each(positions), state.shape[1], state.ndim)
     return shift(
         {path: jnp.where(here, change[:, None], jnp.zeros_like(state)).astype(state.dtype)}

@@ -1,10 +1,11 @@
-"""Rewrites along directions: a shift by a vector, and interchange in a subspace.
+"""Interventions along directions: a shift by a vector, and interchange in a subspace.
 
     steer                   x <- x + d
     interchange_subspace    x <- x + P (x' - x)
 
-with d and P on the last axis of the activation. P projects onto the span of orthonormal
-columns B as B B^T; what is orthogonal to them stays the live activation's.
+with d and P on the last axis of the activation, and x' the activation of another run (Geiger et
+al. 2024). P = B B^T projects onto the span of the orthonormal columns of B; the part of x that is
+orthogonal to them stays live.
 """
 
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ from mecheval_jax.interventions.patch import interchange, shift
 from mecheval_jax.interventions.positions import Positions, positions_mask
 
 TOLERANCE = 1e-4
-"""Greatest deviation from orthonormality, or from P P = P: far above float32's rounding."""
+"""Greatest allowed deviation of B^T B from I, and of P P from P: far above float32's rounding."""
 
 
 def steer(
@@ -32,14 +33,14 @@ def steer(
     """Add `direction` to the activations at `sites`.
 
     Args:
-        like: activations of the shapes that the model's have.
-        sites: paths as in `like`, or aliases.
-        direction: what is added, times the strength that is wanted: one number a channel, or
-            of the shape of an activation at one position.
-        positions: where; everywhere if None.
+        like: Activations of the shapes that the model's have.
+        sites: Paths as in `like`, or aliases.
+        direction: Vector that is added, scaled by the caller: one number per channel, or an
+            array of the shape of an activation at one position.
+        positions: Positions that are steered; all if None.
 
     Raises:
-        UserError: a site that `like` does not have, or a direction of another shape.
+        UserError: If `like` lacks a site, or the direction has another shape.
     """
     changes = {}
     for path, live in at_sites(like, sites).items():
@@ -62,7 +63,7 @@ def projection_onto(basis: Float[Array, "channels dimension"]) -> Float[Array, "
     """B B^T, the projection onto the span of orthonormal columns.
 
     Raises:
-        UserError: columns that are not orthonormal (not checked on traced values).
+        UserError: If the columns are not orthonormal; traced values are not checked.
     """
     dimension = basis.shape[1]
     if not isinstance(basis, jax.core.Tracer):
@@ -83,17 +84,17 @@ def interchange_subspace(
     projection: Float[Array, "channels channels"],
     positions: Positions = None,
 ) -> Interventions:
-    """Put in the part of `source` that lies in a subspace of the last axis.
+    """Replace the part of activations that lies in a subspace by that of another run.
 
     Args:
-        source: activations of another run on documents of the same shape.
-        sites: paths as in `source`, or aliases.
-        projection: onto the subspace; of a basis, `projection_onto` it.
-        positions: where; everywhere if None.
+        source: Activations of another run on documents of the same shape.
+        sites: Paths as in `source`, or aliases.
+        projection: Projection of the last axis onto the subspace; see `projection_onto`.
+        positions: Positions that are replaced; all if None.
 
     Raises:
-        UserError: a site that `source` does not have, another number of channels, or a
-            matrix that is no projection (not checked on traced values).
+        UserError: If `source` lacks a site, the number of channels is another, or the matrix is
+            no projection (not checked on traced values).
     """
     if not isinstance(projection, jax.core.Tracer):
         matrix = np.asarray(projection, np.float64)

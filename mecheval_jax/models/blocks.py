@@ -1,9 +1,9 @@
-"""One layer: a mixer and a feed-forward part, each on a normalised residual stream.
+"""Layer of a model: a mixer and a feed-forward part, each on a normalised residual stream.
 
     r <- r + mixer(norm(r));    r <- r + feed_forward(norm(r))
 
-with LayerNorm in the study, or in a Mamba block RMSNorm and no second half; eps 1e-5. Two
-variants: in a parallel block both halves read the same r (GPT-NeoX), and a residual
+The norms are LayerNorm in the study, with eps 1e-5. A Mamba block has RMSNorm and no second half.
+There are two variants: both halves may read the same r (parallel, GPT-NeoX), and a residual
 convolution x <- x + conv(x) may stand before the mixer ("Canon", Allen-Zhu 2025).
 """
 
@@ -28,7 +28,8 @@ COMPONENTS = (
     "mlp_output",
     "block_output",
 )
-"""The sites of a block in the order of the computation."""
+"""Sites of a block, in the order of the computation."""
+
 NORMS = ("layer", "rms")
 
 
@@ -37,11 +38,11 @@ class BlockConfig:
     """Shape of a block around its mixer.
 
     Attributes:
-        feed_forward: shape of the second half.
-        norm: ``layer`` or ``rms``.
-        epsilon: of the norms.
-        canon: taps of the residual convolution before the mixer; 0 for none.
-        parallel: whether both halves read the block's input.
+        feed_forward: Shape of the feed-forward part.
+        norm: Kind of the norms, ``layer`` or ``rms``.
+        epsilon: Epsilon of the norms.
+        canon: Number of taps of the residual convolution before the mixer; 0 for none.
+        parallel: Whether both halves read the block's input.
     """
 
     feed_forward: FeedForwardConfig
@@ -73,8 +74,8 @@ class Block(nn.Module):
     """A layer of the model.
 
     Attributes:
-        mixer: the sequence mixer.
-        config: the shape of all else.
+        mixer: Sequence mixer.
+        config: Shape of the rest of the block.
     """
 
     mixer: nn.Module
@@ -96,11 +97,10 @@ class Block(nn.Module):
         residual: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
-        """The residual stream after this layer.
+        """Residual stream after this layer.
 
-        With `positions`, the mixer's outputs and all that follows are computed there
-        alone, and the result has those positions only: enough for the last layer of a
-        model that is read at its queries.
+        With `positions`, the mixer's outputs and everything after them are computed at these
+        positions only. This suffices for the last layer of a model that is read at its queries.
         """
         residual = self.block_input(residual)
         x = self.mixer_input(spread(self.mixer_norm(residual), DOCUMENTS))
@@ -108,7 +108,10 @@ class Block(nn.Module):
             x = self.canon_output(x + self.canon(x))
         return self._add(at_positions(residual, positions), self.mixer(x, positions))
 
-    def _add(self, residual, mixed):
+    def _add(
+        self, residual: Float[Array, "*axes width"], mixed: Float[Array, "*axes width"]
+    ) -> Float[Array, "*axes width"]:
+        """Add the mixer's output and the feed-forward part to the residual stream."""
         before, residual = residual, residual + self.mixer_output(spread(mixed, DOCUMENTS))
         if self.config.feed_forward.kind != "none":
             read = before if self.config.parallel else residual
@@ -117,14 +120,14 @@ class Block(nn.Module):
         return self.block_output(residual)
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
-        """The state of the recurrent form before the first token."""
+        """State of the recurrent form before the first token."""
         state = {"mixer": self.mixer.initial_state(batch, max_length)}
         return state | ({"canon": self.canon.initial_state(batch)} if self.config.canon else {})
 
     def step(
         self, state: dict[str, PyTree], residual: Float[Array, "batch width"]
     ) -> tuple[dict[str, PyTree], Float[Array, "batch width"]]:
-        """One token: the next state and the residual stream after this layer."""
+        """Read one token: the next state, and the residual stream after this layer."""
         new, x = {}, self.mixer_norm(residual)
         if self.config.canon:
             new["canon"], convolved = self.canon.step(state["canon"], x)
@@ -138,10 +141,10 @@ REMAT = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-"""What a gradient keeps of a block: all of it; outputs of its dense layers; its input."""
+"""What the gradient stores of a block: everything, outputs of dense layers, or only the input."""
 
 
 def rematerialized(remat: str) -> type[Block]:
-    """`Block`, or one whose gradient computes again what `REMAT` does not keep."""
+    """Class of a block whose gradient recomputes what `REMAT` does not store."""
     policy = REMAT[remat]
     return Block if policy is None else nn.remat(Block, policy=policy)

@@ -1,9 +1,9 @@
-"""Generation token by token, through the recurrent form."""
+"""Generation of tokens with the recurrent form of a model."""
 
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Int, PyTree
+from mecheval_jax.array_types import Array, Int, Key, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 
@@ -11,19 +11,19 @@ from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 def greedy(
     model: LanguageModel, params: PyTree, prompt: Int[Array, "batch length"], count: int
 ) -> Int[Array, "batch count"]:
-    """The `count` most likely tokens after a prompt, each given those before it.
+    """Continue a prompt by `count` tokens, each the most likely one after those before it.
 
-    The prompt is read token by token too: nothing but the state is kept, so the memory is
-    that of `state_bytes`. Pure and traceable.
+    The prompt is read token by token as well, so that nothing but the state is kept; the memory
+    is that of `state_bytes`. Pure and traceable.
 
     Args:
-        model: the model.
-        params: its parameters.
-        prompt: token ids, at least one a document.
-        count: how many tokens to generate.
+        model: Model that generates.
+        params: Parameters of the model.
+        prompt: Token ids, at least one in each document.
+        count: Number of tokens that are generated.
 
     Raises:
-        UserError: an empty prompt, or more tokens than the model's length limit.
+        UserError: If the prompt is empty, or the tokens exceed the model's length limit.
     """
     batch, length = prompt.shape
     limit = model.config.max_length
@@ -36,15 +36,15 @@ def greedy(
         )
     variables = {"params": params}
 
-    def guess(state, tokens_t):
+    def guess(state: PyTree, tokens_t: Int[Array, " batch"]) -> tuple[PyTree, Array]:
         state, logits = model.apply(variables, state, tokens_t, method="step")
         return state, logits.argmax(axis=-1).astype(prompt.dtype)
 
-    def generate(carry, _):
+    def generate(carry: tuple[PyTree, Array], _: None) -> tuple[tuple[PyTree, Array], Array]:
         carry = guess(*carry)
         return carry, carry[1]
 
-    # The last token that is generated is not read any more.
+    # The last token that is generated is not read, so the state needs one token less.
     state = model.apply(variables, batch, length + count - 1, method="initial_state")
     state, guesses = jax.lax.scan(guess, state, prompt.T)
     _, others = jax.lax.scan(generate, (state, guesses[-1]), length=count - 1)
@@ -52,14 +52,14 @@ def greedy(
 
 
 def state_bytes(config: ModelConfig, max_length: int) -> int:
-    """Bytes that the recurrent form keeps of one document of `max_length` tokens.
+    """Size in bytes of the recurrent state after one document of `max_length` tokens.
 
-    Counted from the state itself. Constant for a state space model; growing with the
-    length for attention and for convolutions with a free filter.
+    It is counted from the state itself. It is constant for a state space model, and grows with
+    the length for attention and for convolutions with a free filter.
     """
     model = LanguageModel(config)
 
-    def initial_state(key):
+    def initial_state(key: Key) -> PyTree:
         variables = model.init(key, jnp.zeros((1, 1), jnp.int32))
         return model.apply(variables, 1, max_length, method="initial_state")
 

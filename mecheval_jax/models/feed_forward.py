@@ -1,11 +1,10 @@
-"""The position-wise half of a block: MLP, GLU, or the reference's "Identity".
+"""Feed-forward part of a block: MLP, GLU, identity or none.
 
     MLP:  fc2(f(fc1 x)),  hidden width 4 d by default        GLU:  fc3(fc1 x * f(fc2 x))
 
-with f the exact (erf) GELU and biases in the study; the projection into the residual stream
-is scaled at initialisation. ``identity`` returns its input, so that the block adds LN2(r): the
-reference's behaviour where no state mixer is asked for, kept for parity; ``none`` leaves
-the whole half out.
+In the study f is the exact (erf) GELU, and the layers have biases. The projection into the
+residual stream is scaled at initialisation. ``identity`` returns its input, so that the block adds
+LN2(r), as the code of the study does if no state mixer is given; ``none`` leaves the part out.
 """
 
 import dataclasses
@@ -18,13 +17,16 @@ from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mixers import initializers
 
 KINDS = ("mlp", "glu", "identity", "none")
+
 ACTIVATIONS = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
     "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
     "silu": jax.nn.silu,
     "relu": jax.nn.relu,
 }
+
 EXPANSION = 4
+"""Default ratio of the hidden width to the width of the residual stream."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +34,12 @@ class FeedForwardConfig:
     """Shape of the feed-forward part.
 
     Attributes:
-        kind: ``mlp``, ``glu``, ``identity`` or ``none``.
-        width: channels of the residual stream.
-        layers: depth of the model.
-        hidden: inner width; 0 for four times the width.
-        activation: a name in `ACTIVATIONS`.
-        bias: whether the dense layers have biases.
+        kind: Kind of the part, ``mlp``, ``glu``, ``identity`` or ``none``.
+        width: Number of channels of the residual stream.
+        layers: Number of layers of the model.
+        hidden: Inner width; 0 for four times the width.
+        activation: Name of the activation function in `ACTIVATIONS`.
+        bias: Whether the dense layers have biases.
     """
 
     kind: str
@@ -48,12 +50,12 @@ class FeedForwardConfig:
     bias: bool = True
 
     def dense(self) -> nn.Dense:
-        """A layer into the hidden width."""
+        """Dense layer into the hidden width."""
         hidden = self.hidden or EXPANSION * self.width
         return nn.Dense(hidden, use_bias=self.bias, kernel_init=initializers.dense)
 
     def dense_out(self) -> nn.Dense:
-        """The layer into the residual stream."""
+        """Dense layer into the residual stream."""
         scaled = initializers.into_residual(self.layers)
         return nn.Dense(self.width, use_bias=self.bias, kernel_init=scaled)
 
@@ -71,7 +73,7 @@ class MLP(nn.Module):
 
 
 class GLU(nn.Module):
-    """A gated MLP. Only the output projection is rescaled, not the gate."""
+    """Gated MLP. Only the output projection is rescaled at initialisation, not the gate."""
 
     config: FeedForwardConfig
 
@@ -84,7 +86,7 @@ class GLU(nn.Module):
 
 
 class Identity(nn.Module):
-    """Returns its input."""
+    """Feed-forward part that returns its input."""
 
     config: FeedForwardConfig
 

@@ -1,9 +1,9 @@
-"""The language model: embedding, layers, final norm, output head.
+"""Language model: embedding, layers, final norm, output head.
 
-r = E[tokens] (+ P[0 .. length-1]);   r = block_i(r);   logits = norm(r) E^T
+    r = E[tokens] (+ P[0 .. length-1]);   r = block_i(r);   logits = norm(r) E^T
 
-In the study the head is the embedding E. In its recurrent form a model reads one token at
-a time and keeps nothing but its state.
+In the study the output head is the embedding E. In its recurrent form a model reads one token at a
+time and keeps only its state.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float, Int, PyTree
+from mecheval_jax.array_types import Array, Float, Int, Key, PyTree
 from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import architectures_of, build_mixer, initializers
@@ -27,36 +27,36 @@ from mecheval_jax.sites import Site
 POSITIONS = ("learned", "none", "rotary", "alibi")
 DTYPES = ("float32", "bfloat16")
 WIDE = ("A_log", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay", "time_first")
-"""Parameters that stay float32 when the rest is narrowed: exponentials are taken of them."""
+"""Parameters that stay float32 in any compute dtype, because exponentials are taken of them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a model.
+    """Shape of a model.
 
     Attributes:
-        mixer: name of the architecture (`mixers.ARCHITECTURES`), ``module:Class`` of one's
-            own, or one for each layer joined by commas.
-        layers: number of blocks.
-        width: channels of the residual stream.
-        vocabulary_size: rows of the embedding.
-        max_length: length limit in tokens: rows of the position table and taps of
-            implicit filters (the study: 1024).
-        positions: ``learned`` absolute positions, ``none``, or inside the mixers that have
-            them ``rotary`` or ``alibi``.
+        mixer: Name of the architecture (`mixers.ARCHITECTURES`), ``module:Class`` of the user's
+            own, or one of these for each layer, joined by commas.
+        layers: Number of blocks.
+        width: Number of channels of the residual stream.
+        vocabulary_size: Number of tokens, rows of the embedding.
+        max_length: Length limit in tokens: rows of the position table and taps of
+            implicit filters (1024 in the study).
+        positions: ``learned`` absolute positions, ``none``, or ``rotary`` or ``alibi`` inside
+            the mixers that have them.
         feed_forward: ``mlp``, ``glu``, ``identity`` or ``none``; Mamba blocks have none.
-        canon: taps of a residual convolution before every mixer; 0 for none.
-        mixer_options: fields of the mixers that differ from the architecture's defaults.
-        dtype: of the activations, ``float32`` or ``bfloat16``; parameters, recurrent states
+        canon: Number of taps of a residual convolution before every mixer; 0 for none.
+        mixer_options: Fields of the mixers that differ from the architecture's defaults.
+        dtype: Type of the activations, ``float32`` or ``bfloat16``; parameters, recurrent states
             and logits stay float32.
-        hidden: inner width of the feed-forward part; 0 for four times the width.
-        activation: of the feed-forward part.
-        feed_forward_bias: whether its dense layers have biases.
-        norm: ``layer``, ``rms``, or ``auto`` for what the architecture has.
-        output_norm: ``layer`` or ``rms``, before the output head.
-        norm_epsilon: of all norms.
-        parallel: whether mixer and feed-forward part read the same residual stream.
-        tied: whether the output head is the embedding.
+        hidden: Inner width of the feed-forward part; 0 for four times the width.
+        activation: Activation function of the feed-forward part.
+        feed_forward_bias: Whether the dense layers of the feed-forward part have biases.
+        norm: Norm of the blocks, ``layer`` or ``rms``; ``auto`` for that of the architecture.
+        output_norm: Norm before the output head, ``layer`` or ``rms``.
+        norm_epsilon: Epsilon of all norms.
+        parallel: Whether mixer and feed-forward part read the same residual stream.
+        tied: Whether the output head is the embedding.
     """
 
     mixer: str
@@ -91,14 +91,14 @@ class ModelConfig:
         if not self.norm_epsilon > 0:
             raise UserError(f"model.norm_epsilon is {self.norm_epsilon}: it must be above 0")
         for layer in range(self.layers):
-            self.build_mixer(layer)  # names an unknown mixer, and an option that none has
+            self.build_mixer(layer)  # refuses unknown mixers and options
 
     def __hash__(self):
         fields = {**vars(self), "mixer_options": sorted(self.mixer_options.items())}
         return hash(tuple(str(value) for value in fields.values()))
 
     def block(self, layer: int) -> BlockConfig:
-        """The shape of a layer around its mixer."""
+        """Shape of a layer around its mixer."""
         mamba = architectures_of(self.mixer, self.layers)[layer].mamba_block
         feed_forward = FeedForwardConfig(
             "none" if mamba else self.feed_forward,
@@ -112,11 +112,11 @@ class ModelConfig:
         return BlockConfig(feed_forward, norm, self.norm_epsilon, self.canon, self.parallel)
 
     def components(self, layer: int) -> tuple[str, ...]:
-        """The canonical components of a layer, in the order of the computation."""
+        """Sites of a layer outside its mixer, in the order of the computation."""
         return self.block(layer).components
 
     def build_mixer(self, layer: int) -> nn.Module:
-        """A new mixer for one layer."""
+        """Build the mixer of one layer."""
         return build_mixer(
             self.mixer,
             layer,
@@ -129,16 +129,16 @@ class ModelConfig:
 
 
 class LanguageModel(nn.Module):
-    """A causal language model; see the module's equations.
+    """Causal language model with the equations of this module.
 
-    Sites: ``embedding``, the components of every ``block_i``, those inside its mixer, and
-    ``final_norm``; see docs/sites.md.
+    Its sites are ``embedding``, the components of every ``block_i`` and of its mixer, and
+    ``final_norm``; docs/sites.md lists them.
 
     Attributes:
-        config: the shape of the model.
-        rows: of the tables of the vocabulary, where they are longer than it (tables that
-            are spread over devices in equal parts); there is no logit of a spare row.
-        remat: what a gradient keeps of the forward pass, a name in `REMAT`.
+        config: Shape of the model.
+        rows: Number of rows of the vocabulary tables if they are padded, so that devices hold
+            equal parts of them; padding rows have no logits. 0 for the vocabulary size.
+        remat: What the gradient stores of the forward pass, a name in `blocks.REMAT`.
     """
 
     config: ModelConfig
@@ -157,7 +157,7 @@ class LanguageModel(nn.Module):
 
     @nn.nowrap
     def _to_compute_dtype(self, variables: Mapping[str, PyTree]) -> dict[str, PyTree]:
-        # Outside of what Flax traces, so that parameters and their gradients stay float32.
+        # Outside the modules, so that parameters and their gradients stay float32.
         return {**variables, "params": cast_to_compute_dtype(variables["params"], self.config)}
 
     def setup(self):
@@ -176,15 +176,17 @@ class LanguageModel(nn.Module):
             self.output_head = nn.Dense(rows, use_bias=False, kernel_init=initializers.dense)
         self.embedding, self.final_norm = Site(), Site()
 
-    def _embed(self, tokens, index):
-        # Gathered along the width first: each device then looks up its documents' tokens.
+    def _embed(
+        self, tokens: Int[Array, "*axes"], index: Int[Array, "..."]
+    ) -> Float[Array, "*axes width"]:
+        # The width is gathered first, so that each device looks up its own documents' tokens.
         table = spread(self.token_embedding.embedding, MODEL)
         residual = jnp.take(table, tokens, axis=0)
         if self.config.positions == "learned":
             residual = residual + self.position_embedding(index)
         return self.embedding(spread(residual, DOCUMENTS))
 
-    def _logits(self, residual):
+    def _logits(self, residual: Float[Array, "*axes width"]) -> Float[Array, "*axes vocabulary"]:
         read = self.final_norm(self.output_norm(residual))
         head = self.token_embedding.attend if self.config.tied else self.output_head
         logits = head(read)[..., : self.config.vocabulary_size]
@@ -200,13 +202,13 @@ class LanguageModel(nn.Module):
         """Logits of the next token.
 
         Args:
-            tokens: token ids.
-            positions: where to predict; everywhere if None.
-            skip_unread: compute the last layer's outputs at `positions` only. The logits
-                are the same; the sites there then hold those positions alone.
+            tokens: Token ids.
+            positions: Positions of the logits; all if None.
+            skip_unread: Whether the last layer computes its outputs at `positions` only. The
+                logits are the same; its sites from ``mixer_output`` on hold these positions.
 
         Raises:
-            UserError: more tokens than `max_length`.
+            UserError: If there are more tokens than `max_length`.
         """
         if tokens.shape[1] > self.config.max_length:
             raise UserError(
@@ -221,16 +223,17 @@ class LanguageModel(nn.Module):
         return self._logits(residual)
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
-        """The state of the recurrent form before the first token.
+        """State of the recurrent form before the first token.
 
-        Its bytes are the memory that the model needs to go on from a document.
+        Its size is the memory that the model needs to continue a document.
 
         Args:
-            batch: documents.
-            max_length: tokens that will be read at most; growing states are this long.
+            batch: Number of documents.
+            max_length: Greatest number of tokens that will be read; growing states have this
+                length.
 
         Raises:
-            UserError: more than the model's `max_length`, or a mixer without recurrent form.
+            UserError: If `max_length` exceeds the model's, or a mixer has no recurrent form.
         """
         if max_length > self.config.max_length:
             raise UserError(
@@ -248,7 +251,7 @@ class LanguageModel(nn.Module):
     def step(
         self, state: dict[str, PyTree], tokens_t: Int[Array, " batch"]
     ) -> tuple[dict[str, PyTree], Float[Array, "batch vocabulary"]]:
-        """Read one token of each document: the next state, and the logits of what follows."""
+        """Read one token of each document: the next state, and the logits of the next token."""
         residual, blocks = self._embed(tokens_t, state["position"][None]), []
         for block, block_state in zip(self.block, state["blocks"], strict=True):
             block_state, residual = block.step(block_state, residual)
@@ -257,7 +260,7 @@ class LanguageModel(nn.Module):
 
 
 def cast_to_compute_dtype(params: PyTree, config: ModelConfig) -> PyTree:
-    """Parameters as the model computes with them: in `config.dtype`, but for a few rates."""
+    """Parameters in the type that the model computes in, `config.dtype` except for `WIDE`."""
     if config.dtype == "float32":
         return params
     return jax.tree_util.tree_map_with_path(
@@ -265,8 +268,8 @@ def cast_to_compute_dtype(params: PyTree, config: ModelConfig) -> PyTree:
     )
 
 
-def initialize(config: ModelConfig, key: Array) -> PyTree:
-    """Parameters of a new model, drawn with `key`."""
+def initialize(config: ModelConfig, key: Key) -> PyTree:
+    """Draw the parameters of a new model with `key`."""
     tokens = jnp.zeros((1, min(2, config.max_length)), jnp.int32)
     return LanguageModel(config).init(key, tokens)["params"]
 
