@@ -9,8 +9,8 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import compose, freeze, interchange, path_patch, run
-from tests.interventions.test_patch import subject_of
 from tests.support import references
+from tests.support.two_runs import subject_of
 
 M0, F0, M1, F1 = (
     f"block_{layer}/{part}" for layer in (0, 1) for part in ("mixer_output", "mlp_output")

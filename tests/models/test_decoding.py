@@ -1,7 +1,5 @@
 """Generation through the recurrent form: the tokens that whole forward passes would give."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,15 +8,9 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.decoding import greedy, state_bytes
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from tests.support import planted
 
 SHAPE = {"width": 16, "vocabulary_size": 20, "max_length": 16}
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def lively(config):
-    params = initialize(config, jax.random.key(1))
-    keys = iter(jax.random.split(jax.random.key(2), 100))
-    return jax.tree.map(lambda p: p + 0.3 * jax.random.normal(next(keys), p.shape), params)
 
 
 # Catches a token read twice, a position that does not advance, a state of the wrong layer, a
@@ -34,7 +26,7 @@ def lively(config):
 )
 def test_greedy_is_what_whole_passes_give(mixer, options):
     config = ModelConfig(mixer, **({"layers": 2} | SHAPE | options))
-    model, params = LanguageModel(config), lively(config)
+    model, params = LanguageModel(config), planted.lively_parameters(config, seed=3)
     prompt = jax.random.randint(jax.random.key(3), (3, 4), 0, SHAPE["vocabulary_size"])
     generated = jax.jit(lambda params, prompt: greedy(model, params, prompt, 5))(params, prompt)
     whole = jax.jit(lambda params, tokens: model.apply({"params": params}, tokens))
@@ -50,7 +42,7 @@ def test_greedy_is_what_whole_passes_give(mixer, options):
 @pytest.mark.parametrize("mixer", ["attention", "hyena"])
 def test_lengths(mixer):
     config = ModelConfig(mixer, layers=1, **SHAPE)
-    model, params = LanguageModel(config), lively(config)
+    model, params = LanguageModel(config), planted.lively_parameters(config)
     prompt = jnp.ones((1, 10), jnp.int32)
     assert greedy(model, params, prompt, 7).shape == (1, 7)
     for wrong in (0, 8):
@@ -65,7 +57,7 @@ def test_double_precision():
     config = ModelConfig("h3,s4d,rwkv4", layers=3, feed_forward="none", **SHAPE)
     with jax.enable_x64(True):
         double = lambda p: jax.ShapeDtypeStruct(p.shape, jnp.float64)
-        params = jax.tree.map(double, jax.eval_shape(lambda: lively(config)))
+        params = jax.tree.map(double, jax.eval_shape(lambda: initialize(config, jax.random.key(0))))
         tokens = jnp.ones((1, 2), jnp.int32)
         decode = lambda params: greedy(LanguageModel(config), params, tokens, 3)
         assert jax.eval_shape(decode, params).shape == (1, 3)

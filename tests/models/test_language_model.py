@@ -1,4 +1,4 @@
-"""In which type a model computes: its own concern, and nobody's who applies it."""
+"""The type in which a model computes, and the shapes that a model may have."""
 
 import dataclasses
 
@@ -7,8 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import run
-from mecheval_jax.models.language_model import WIDE, LanguageModel, cast_to_compute_dtype
+from mecheval_jax.models.language_model import (
+    WIDE,
+    LanguageModel,
+    cast_to_compute_dtype,
+    parameter_count,
+)
 from tests.support import planted
 
 
@@ -50,3 +56,38 @@ def test_gradients_stay_wide(dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves(gradients)} == {jnp.dtype("float32")}
     converts = str(jax.make_jaxpr(loss)(params)).count("new_dtype=bfloat16")
     assert (converts > 0) == (dtype == "bfloat16")
+
+
+# Catches a shape that fails deep inside the first forward pass, or trains as another one.
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("layers", 0, "layers is 0"),
+        ("canon", -1, "canon is -1"),
+        ("norm_epsilon", 0.0, "norm_epsilon is 0.0: it must be above 0"),
+        ("norm", "batch", "unknown norm 'batch'.*layer, rms"),
+        ("dtype", "float16", "unknown dtype 'float16'.*valid are float32, bfloat16"),
+        ("mixer", "atention", "did you mean 'attention'"),
+        ("mixer_options", {"head": 2}, "head"),
+    ],
+)
+def test_shapes_that_are_refused(field, value, message):
+    with pytest.raises(UserError, match=message):
+        planted.shape_of(**({"mixer": "attention"} | {field: value}))
+
+
+# Catches logits of padding rows, parameters that are counted twice where the head is tied, and
+# tokens past the length limit that are read at the last position.
+def test_tables_and_lengths():
+    config = planted.shape_of("attention", layers=1, positions="learned")
+    padded = LanguageModel(config, rows=32)
+    tokens = jnp.zeros((1, 2), jnp.int32)
+    params = jax.eval_shape(lambda: padded.init(jax.random.key(0), tokens))["params"]
+    assert params["token_embedding"]["embedding"].shape == (32, config.width)
+    logits = jax.eval_shape(lambda params: padded.apply({"params": params}, tokens), params)
+    assert logits.shape == (1, 2, config.vocabulary_size)
+    untied = parameter_count(dataclasses.replace(config, tied=False))
+    assert untied - parameter_count(config) == config.vocabulary_size * config.width
+    long = jnp.zeros((1, config.max_length + 1), jnp.int32)
+    with pytest.raises(UserError, match=f"the model's max_length is {config.max_length}"):
+        jax.eval_shape(lambda params: padded.apply({"params": params}, long), params)

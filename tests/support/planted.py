@@ -283,13 +283,18 @@ def untrained(mixer: str, seed: int = 0, **options) -> Planted:
 def lively(mixer: str, seed: int = 0, **options) -> Planted:
     """A model of any architecture with large random weights: no activation is negligible."""
     config = shape_of(mixer, **options)
+    return config, lively_parameters(config, seed), TASK
+
+
+def lively_parameters(config: ModelConfig, seed: int = 0) -> PyTree:
+    """Large random weights, drawn in NumPy: there is no program to compile."""
     draw = np.random.default_rng(seed)
 
     def fill(path, leaf):
         centre = float(path[-1].key in ("scale", "frequency"))
         return centre + 0.3 * draw.normal(size=leaf.shape)
 
-    return config, _as_arrays(jax.tree_util.tree_map_with_path(fill, _shapes(config))), TASK
+    return _as_arrays(jax.tree_util.tree_map_with_path(fill, _shapes(config)))
 
 
 def shape_of(mixer: str, **options) -> ModelConfig:

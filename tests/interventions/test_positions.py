@@ -1,0 +1,113 @@
+"""Positions by role, index and mask, and which documents they leave alone."""
+
+import re
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.interventions import (
+    inside,
+    interchange,
+    locate,
+)
+from mecheval_jax.interventions.positions import as_computed, positions_mask
+from mecheval_jax.tasks.base import Batch
+from tests.support.two_runs import DOCUMENTS, differs, same
+
+TOKENS = jnp.ones((3, 4), jnp.int32)
+
+
+BATCH = Batch(
+    tokens=TOKENS,
+    query_positions=jnp.array([[3], [2], [3]]),
+    targets=jnp.zeros((3, 1), jnp.int32),
+    weights=jnp.ones((3, 1)),
+    roles={"key": jnp.array([[1], [0], [2]]), "next_key": jnp.array([[3], [-1], [-1]])},
+    lengths=jnp.array([4, 3, 4]),
+)
+
+
+def test_positions_by_role_index_and_mask():
+    """Catches roles of another query, columns out of order, an index that wraps."""
+    columns = locate(BATCH, "key", 2, jnp.array([0, 1, 3]))
+    np.testing.assert_array_equal(columns, [[1, 2, 0], [0, 2, 1], [2, 2, 3]])
+    np.testing.assert_array_equal(
+        locate(BATCH, "next_key", 3, skip_absent=True), [[3, 3], [-1, -1], [-1, 3]]
+    )
+    mask = inside(BATCH)
+    np.testing.assert_array_equal(mask, [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]])
+    np.testing.assert_array_equal(locate(BATCH, mask), mask)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (
+            ("nextkey",),
+            "unknown role 'nextkey' (did you mean 'next_key'?): valid are key, next_key",
+        ),
+        (("next_key",), "role 'next_key' does not exist in 2 of 3 documents: 1, 2 (skip_absent"),
+        ((3,), "position 3 does not exist in 1 of 3 documents: 1 "),
+        ((-1,), "position -1 does not exist in 3 of 3 documents: 0, 1, 2 "),
+        ((jnp.array([0, 3, 1]),), "a position does not exist in 1 of 3 documents: 1 "),
+        ((jnp.array([0, 1]),), "2 positions for 3 documents"),
+        ((jnp.ones((3, 4), bool),), "a selected position does not exist in 1 of 3 documents: 1 "),
+        ((jnp.ones((3, 3), bool),), "the mask is [3, 3], the documents [3, 4]"),
+        ((jnp.ones((3, 4), bool), "key"), "a mask stands alone"),
+        ((), "no positions"),
+    ],
+)
+def test_positions_that_do_not_exist(where, message):
+    """Catches a document that is left out silently."""
+    with pytest.raises(UserError, match=re.escape(message)):
+        locate(BATCH, *where)
+
+
+def test_queries_and_numbers_of_numpy():
+    """Catches a query that wraps or is clipped to the last, and a NumPy index taken for a mask."""
+    np.testing.assert_array_equal(locate(BATCH, np.int64(2)), locate(BATCH, 2))
+    for query in (1, -1):
+        with pytest.raises(UserError, match=f"query {query}: these documents have queries 0 to 0"):
+            locate(BATCH, "key", query=query)
+
+
+def test_an_absent_position_leaves_its_document_alone(subject):
+    """Catches -1 read as the last position, and documents that touch each other."""
+    present = jnp.array([True, False, True, False])
+    positions = jnp.where(present, subject.key, -1)
+    logits = subject.patched(subject.restore("block_0/block_input", positions))
+    same(logits[~present], subject.logits[~present])
+    same(logits[present], subject.other_logits[present])
+    minus_two = interchange(subject.other, ["final_norm"], jnp.full(DOCUMENTS, -2))
+    same(subject.patched(minus_two), subject.logits)
+
+
+def test_several_positions(subject):
+    """Catches only the first or the last position of a document being patched."""
+    columns = [subject.key, subject.key + 1, jnp.where(subject.key > 2, 0, -1)]
+    together = subject.restore("block_1/mixer_input", jnp.stack(columns, axis=1))
+    apart = [subject.restore("block_1/mixer_input", column) for column in columns]
+    same(subject.patched(together), subject.patched(*apart))
+    assert differs(subject.patched(together), subject.patched(apart[0])).any()
+
+
+@pytest.mark.parametrize(
+    ("positions", "chosen"), [([1, -1], [[1], []]), ([[0, 2], [-1, 2]], [[0, 2], [2]])]
+)
+def test_masks(positions, chosen):
+    """Catches a mask along the wrong axis, or with an axis too few."""
+    mask = np.asarray(positions_mask(jnp.array(positions), 4, 4))
+    assert mask.shape == (2, 4, 1, 1)
+    for row, expected in zip(mask, chosen, strict=True):
+        assert np.flatnonzero(row).tolist() == expected
+
+
+def test_positions_where_only_the_query_is_computed():
+    """Catches a role that is read at the query's place though it stands elsewhere."""
+    query, positions = jnp.array([[5], [3]]), jnp.array([[5, 2, -1], [1, 3, 3]])
+    whole, at_query = jnp.zeros((2, 7, 4)), jnp.zeros((2, 1, 4))
+    same(as_computed(positions, query, whole), positions)
+    same(as_computed(positions, query, at_query), [[0, -1, -1], [-1, 0, 0]])
+    same(as_computed(positions[:, 0], query, at_query), [[0], [-1]])

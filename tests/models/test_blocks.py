@@ -1,0 +1,98 @@
+"""What a block adds to the residual stream, and in which order."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mecheval_jax.models.blocks import REMAT, Block, rematerialized
+from tests.support import planted
+from tests.support.observed import MIXERS, observed_of
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_the_residual_stream_is_the_sum_of_its_parts(mixer):
+    """Catches a site before or after the addition that it should be after or before."""
+    config, _, _, _, values = observed_of(mixer)
+    np.testing.assert_array_equal(values["block_0/block_input"], values["embedding"])
+    np.testing.assert_array_equal(values["block_1/block_input"], values["block_0/block_output"])
+    for layer in range(2):
+        at = lambda part: values[f"block_{layer}/{part}"]  # noqa: B023
+        total = at("block_input") + at("mixer_output")
+        if "mlp_output" in config.components(0):
+            assert np.abs(at("mlp_output")).max() > 0.1
+            total = total + at("mlp_output")
+        assert np.abs(at("mixer_output")).max() > 0.1
+        np.testing.assert_allclose(at("block_output"), total, rtol=1e-5, atol=1e-5)
+
+
+def normalized(x, parameters):
+    """LayerNorm, or RMSNorm where there is no bias, in float64."""
+    x = np.asarray(x, np.float64)
+    if "bias" in parameters:
+        x = x - x.mean(axis=-1, keepdims=True)
+    x = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-5)
+    return x * np.asarray(parameters["scale"])[None, None] + np.asarray(
+        parameters.get("bias", np.zeros(1))
+    ).reshape(1, 1, -1)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_inputs_are_after_the_norm(mixer):
+    """Catches mixer_input, mlp_input or final_norm read before their norm."""
+    config, params, _, logits, values = observed_of(mixer)
+    for layer in range(2):
+        block, at = params[f"block_{layer}"], lambda part: values[f"block_{layer}/{part}"]  # noqa: B023
+        expected = normalized(at("block_input"), block["mixer_norm"])
+        np.testing.assert_allclose(at("mixer_input"), expected, rtol=1e-3, atol=1e-4)
+        if "mlp_input" in config.components(0):
+            expected = normalized(at("block_input") + at("mixer_output"), block["mlp_norm"])
+            np.testing.assert_allclose(at("mlp_input"), expected, rtol=1e-3, atol=1e-4)
+    expected = normalized(values["block_1/block_output"], params["output_norm"])
+    np.testing.assert_allclose(values["final_norm"], expected, rtol=1e-3, atol=1e-4)
+    table = np.asarray(params["token_embedding"]["embedding"])
+    np.testing.assert_allclose(logits, values["final_norm"] @ table.T, rtol=1e-4, atol=1e-4)
+
+
+def block_of(**options):
+    """A block of a small model, its parameters, and a residual stream."""
+    config, params, _ = planted.lively("attention", layers=1, **options)
+    block = Block(config.build_mixer(0), config.block(0))
+    residual = np.random.default_rng(1).normal(size=(2, 5, config.width)).astype(np.float32)
+    return block, params["block_0"], jnp.asarray(residual)
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_what_the_halves_read(parallel):
+    """Catches an MLP that reads the other stream, and a residual convolution that is forgotten."""
+    block, params, residual = block_of(parallel=parallel, canon=3)
+    call = lambda method: lambda x: nn.apply(method, block)({"params": params}, jnp.asarray(x))
+    x = normalized(residual, params["mixer_norm"]).astype(np.float32)
+    x = x + call(lambda block, x: block.canon(x))(x)
+    middle = residual + call(lambda block, x: block.mixer(x))(x)
+    read = normalized(residual if parallel else middle, params["mlp_norm"]).astype(np.float32)
+    expected = middle + call(lambda block, x: block.mlp(x))(read)
+    got = block.apply({"params": params}, residual)
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_positions_of_a_block():
+    """Catches a block that reads its queries elsewhere, or mixes only what it returns."""
+    block, params, residual = block_of()
+    positions = jnp.array([[4, 1], [0, 2]])
+    whole = block.apply({"params": params}, residual)
+    some = block.apply({"params": params}, residual, positions)
+    expected = np.take_along_axis(np.asarray(whole), np.asarray(positions)[..., None], axis=1)
+    np.testing.assert_allclose(some, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("remat", REMAT)
+def test_what_a_gradient_computes_again(remat):
+    """Catches a policy that is ignored: ``none`` recomputes nothing, the others a part."""
+    block, params, residual = block_of()
+    again = rematerialized(remat)(block.mixer, block.config)
+    loss = lambda params: (again.apply({"params": params}, residual) ** 2).sum()
+    program = str(jax.make_jaxpr(jax.grad(loss))(params))
+    assert ("remat" in program) == (remat != "none")
+    assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(jax.grad(loss), params))
