@@ -7,20 +7,20 @@ from configs.study.ar_two_layers import positions
 from mecheval_jax.study.experiments import experiment_named, ranked_rates
 
 MIXERS = ("attention", "based", "mamba", "hyena", "base_conv", "h3")
-"""Those of the study's second version."""
+"""The architectures of the study's second version."""
 
 COMPARED = ("mamba", "attention", "based", "hyena")
-"""The architectures of which readers asked for more."""
+"""The architectures that additional experiments compare."""
 
 
 def cells(name: str, scale: str, mixers: tuple[str, ...], extra: Changes | None = None) -> Changes:
     """Every mixer at the widths, learning rates and seeds that an experiment has at a scale.
 
     Args:
-        name: of the experiment.
-        scale: of it.
-        mixers: names.
-        extra: further changes, each of which all members are made with; None for none.
+        name: Name of the experiment.
+        scale: Name of the scale.
+        mixers: Names of the mixers.
+        extra: Further changes; every member is repeated with each of them. None for no changes.
     """
     experiment = experiment_named(name)
     grid = experiment.grid(scale)
@@ -36,7 +36,7 @@ def cells(name: str, scale: str, mixers: tuple[str, ...], extra: Changes | None 
 
 
 def run(mixer: str, width: int, rate: float, seed: int) -> dict[str, Any]:
-    """What a member changes, with the positions that the study has at its learning rate."""
+    """Changes of one member, with the positions that the study has at its learning rate."""
     return {
         "model.mixer": mixer,
         "model.positions": positions(mixer, rate),
@@ -48,6 +48,6 @@ def run(mixer: str, width: int, rate: float, seed: int) -> dict[str, Any]:
 
 
 def other_positions(members: Changes) -> Changes:
-    """The same members with learned positions in place of none, and none in place of learned."""
+    """The same members, with learned positions instead of none and none instead of learned."""
     other = {"learned": "none", "none": "learned"}
     return [each | {"model.positions": other[each["model.positions"]]} for each in members]
