@@ -9,11 +9,12 @@ import io
 import math
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -32,6 +33,14 @@ GREY = "#909090"
 
 FLOOR = {"color": "#555555", "linestyle": "--", "linewidth": 1.2}
 """Style of the line of the best heuristic without recall."""
+
+MARK = {
+    "linestyle": "none",
+    "markersize": 6,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.5,
+}
+"""Style of marks that no line joins."""
 
 PALE = "#e0e0e0"
 
@@ -76,6 +85,13 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
         # Whole or not at all: another shard of a sweep may draw, and read, the same.
         write_bytes(folder / f"{name}.{options['format']}", drawn.getvalue())
     return folder / f"{name}.svg"
+
+
+def picture(
+    figure: Figure, folder: pathlib.Path, name: str, prefix: str, description: str
+) -> Markup:
+    """Save a figure, and make of it a part of an HTML page; see `save` and `inline`."""
+    return inline(save(figure, folder, name), prefix, description)
 
 
 def colour_and_marker(index: int) -> dict[str, str]:
@@ -134,6 +150,23 @@ def colour_bar(
     bar = figure.colorbar(scale, ax=list(axes), shrink=0.8, **options)
     bar.set_label(label)
     bar.outline.set_visible(False)
+
+
+def line_with_band(
+    axes: Axes, rows: pd.DataFrame, x: str, band: Mapping[str, Any], **style: Any
+) -> None:
+    """Draw a line, and the interval of its values as a band.
+
+    Args:
+        axes: Axes to draw on.
+        rows: Rows with ``value``, ``low`` and ``high``, in order.
+        x: Column along the axis.
+        band: Style of the band, whose colour is the line's.
+        **style: Style of the line.
+    """
+    value, low, high = (rows[name].astype(float) for name in ("value", "low", "high"))
+    axes.fill_between(rows[x], low, high, color=style["color"], **band)
+    axes.plot(rows[x], value, **style)
 
 
 def around(value: Any, low: Any, high: Any) -> np.ndarray:

@@ -17,19 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from mecheval_jax.evaluation.verdict.rule import CLASSES
-from mecheval_jax.reporting.figures.drawing import (
-    COLOURS,
-    FLOOR,
-    accuracy_axis,
-    around,
-    colour_and_marker,
-    legend_below,
-    one_axes,
-    pale_grid,
-    panels,
-    step_axis,
-    styled,
-)
+from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR
+from mecheval_jax.store.sweep_tables import wide
 
 GREY = "#9aa0a6"
 DIVERGED = {"color": COLOURS[1], "marker": "X", "markersize": 6, "linestyle": "none"}
@@ -49,7 +39,7 @@ Curves = Mapping[int, Sequence[Mapping[str, Any]]]
 """Number of a member -> its rows of metrics on dev documents."""
 
 
-@styled
+@drawing.styled
 def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Accuracy of every member over its learning rate, with the median of each rate.
 
@@ -57,36 +47,35 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     of a rate stand beside each other in the order of their numbers, so that equal ones are seen.
 
     Args:
-        table: rows of ``members.csv``.
-        titles: of the groups that are drawn, by name, in order.
+        table: Rows of ``members.csv``.
+        titles: Titles of the groups that are drawn, by name, in order.
     """
-    figure, shapes = _panels(titles)
-    rates = np.unique(table.loc[table["group"].isin(titles), "learning_rate"])
-    places = dict(zip(rates, _places(rates), strict=True))
-    at = np.array(list(places.values()))
+    members = wide(table[table["group"].isin(titles)]).sort_values("member")
+    rates = np.unique(members["learning_rate"])
+    at = _places(rates)
+    places = dict(zip(rates, at, strict=True))
     spread = 0.4 * np.diff(at).min(initial=0.6)
     margin = max(spread, 0.06 * np.ptp(at))
+    figure, shapes = _panels(titles, "learning rate", "accuracy")
     for axes, name in zip(shapes, titles, strict=True):
-        own = table[table["group"] == name]
-        diverged = set(_of(own, "diverged_at").dropna().index)
-        medians = []
-        for rate, members in own[own["metric"] == "accuracy"].groupby("learning_rate"):
-            medians.append((places[rate], members["value"].median()))
-            members = members.sort_values("member")
-            x = places[rate] + spread * _beside(len(members))
-            bad = members["member"].isin(diverged).to_numpy()
-            if not bad.all():  # the layout takes a line without points for one at its corner
-                axes.plot(x[~bad], members["value"][~bad], **MEMBER, alpha=0.75, clip_on=False)
-            if bad.any():
-                axes.plot(x[bad], members["value"][bad], **DIVERGED, clip_on=False, zorder=4)
-        axes.plot(*zip(*medians, strict=True), color="black", linewidth=1.4, zorder=3)
-        axes.axhline(_of(own, "floor").max(), **FLOOR, zorder=1)
-        accuracy_axis(axes)
+        own = members[members["group"] == name]
+        for rate, same in own.groupby("learning_rate"):
+            x = places[rate] + spread * _beside(len(same))
+            bad = same["diverged_at"].notna().to_numpy()
+            for chosen, style in (
+                (~bad, MEMBER | {"alpha": 0.75}),
+                (bad, DIVERGED | {"zorder": 4}),
+            ):
+                if chosen.any():  # the layout takes a line without points for one at its corner
+                    axes.plot(x[chosen], same["accuracy"][chosen], clip_on=False, **style)
+        medians = own.groupby("learning_rate")["accuracy"].median()
+        axes.plot(medians.index.map(places), medians, color="black", linewidth=1.4, zorder=3)
+        axes.axhline(own["floor"].max(), **FLOOR, zorder=1)
+        drawing.accuracy_axis(axes)
         axes.set_xlim(at.min() - margin, at.max() + margin)
         shown = _apart(at, TICK_ROOM * min(len(shapes), COLUMNS) * (np.ptp(at) + 2 * margin))
         axes.set_xticks(at[shown], [f"{rate:g}" for rate in rates[shown]], fontsize=8)
         axes.set_xticks(at, minor=True)
-    _label(shapes, "learning rate", "accuracy")
     styles = {
         "member": MEMBER,
         "median of a learning rate": {"color": "black"},
@@ -97,13 +86,13 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     return figure
 
 
-@styled
+@drawing.styled
 def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Share of members above each accuracy, of all learning rates and seeds, with intervals.
 
     Args:
-        success: rows of ``success.csv``.
-        titles: of the groups that are drawn, by name, in order.
+        success: Rows of ``success.csv``.
+        titles: Titles of the groups that are drawn, by name, in order.
     """
     whole = success[(success["over"] == "all") & success["group"].isin(titles)]
     figure, axes = _lines(titles)
@@ -114,9 +103,9 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
         axes.errorbar(
             rows["value"].to_numpy(),
             rows["group"].map(lines) + 0.75 * _beside(len(thresholds))[index],
-            xerr=around(rows["value"], rows["low"], rows["high"]),
+            xerr=drawing.around(rows["value"], rows["low"], rows["high"]),
             linestyle="none",
-            **colour_and_marker(index),
+            **drawing.colour_and_marker(index),
             markersize=6,
             capsize=2,
             elinewidth=1.2,
@@ -124,13 +113,13 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
         )
     axes.set(xlabel="share of members", xlim=(-0.02, 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    pale_grid(axes, "x")
+    drawing.pale_grid(axes, "x")
     axes.set_axisbelow(True)
-    legend_below(figure)
+    drawing.legend_below(figure)
     return figure
 
 
-@styled
+@drawing.styled
 def learning_curves(
     curves: Mapping[str, Curves],
     titles: Mapping[str, str],
@@ -140,38 +129,37 @@ def learning_curves(
     """Accuracy on dev documents over training steps, a line a member.
 
     Args:
-        curves: of each group, by name.
-        titles: of the groups that are drawn, by name, in order.
-        table: rows of ``members.csv``; a group that is not finished has none.
-        best: number of the best member of those groups that are finished.
+        curves: Curves of each group, by its name.
+        titles: Titles of the groups that are drawn, by name, in order.
+        table: Rows of ``members.csv``; a group that is not finished has none.
+        best: Number of the best member of each group that is finished.
     """
-    figure, shapes = _panels(titles)
+    members = wide(table).set_index("member")
+    figure, shapes = _panels(titles, "training step", "accuracy on dev documents")
     for axes, name in zip(shapes, titles, strict=True):
+        own = members[members["group"] == name]
         lines = {
             member: np.array([(row["step"], row["accuracy"]) for row in rows], float)
             for member, rows in curves[name].items()
         }
-        own = table[table["group"] == name]
-        for member, step in _of(own, "diverged_at").dropna().items():
+        for member, step in own["diverged_at"].dropna().items():
             # Where it was last looked at; one that never was stands at 0.
             line = lines.get(member, np.zeros((0, 2)))
             y = line[-1, 1] if len(line) else 0.0
             lines[member] = np.concatenate([line, [[step, y]]])
             axes.plot(step, y, **DIVERGED, clip_on=False, zorder=5)
-        for member in _of(own, "stopped_at").dropna().index:
+        for member in own["stopped_at"].dropna().index:
             axes.plot(*lines[member][-1], **MEMBER, clip_on=False, zorder=5)
         others = [line for member, line in lines.items() if member != best.get(name)]
         axes.add_collection(LineCollection(others, colors=GREY, linewidths=0.9, alpha=0.7))
         if best.get(name) in lines:
             axes.plot(*lines[best[name]].T, **BEST, zorder=4)
-        floors = _of(own, "floor")
-        if len(floors):
-            axes.axhline(floors.max(), **FLOOR, zorder=1)
+        if len(own):
+            axes.axhline(own["floor"].max(), **FLOOR, zorder=1)
         axes.autoscale_view()
-        accuracy_axis(axes)
+        drawing.accuracy_axis(axes)
         axes.set_xlim(left=0)
-        step_axis(axes, ticks=4 if len(shapes) > 1 else 6)
-    _label(shapes, "training step", "accuracy on dev documents")
+        drawing.step_axis(axes, ticks=4 if len(shapes) > 1 else 6)
     styles = {
         "member": {"color": GREY},
         "best member": BEST,
@@ -183,13 +171,13 @@ def learning_curves(
     return figure
 
 
-@styled
+@drawing.styled
 def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """How many members of each shape have which verdict.
 
     Args:
-        table: rows of ``members.csv``.
-        titles: of the groups that are drawn, by name, in order.
+        table: Rows of ``members.csv``.
+        titles: Titles of the groups that are drawn, by name, in order.
     """
     verdicts = table[table["metric"] == "verdict"]
     counts = pd.crosstab(verdicts["group"], verdicts["label"])
@@ -207,14 +195,9 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes.bar_label(bars, texts, label_type="center", fontsize=8, color="white")
         left = left + width
     axes.set(xlabel="members", xlim=(0, max(left.max(initial=0), 1)))
-    step_axis(axes)
-    legend_below(figure)
+    drawing.step_axis(axes)
+    drawing.legend_below(figure)
     return figure
-
-
-def _of(table: pd.DataFrame, metric: str) -> pd.Series:
-    """Values of one metric by member."""
-    return table[table["metric"] == metric].set_index("member")["value"]
 
 
 def _places(rates: np.ndarray) -> np.ndarray:
@@ -238,15 +221,17 @@ def _apart(places: np.ndarray, room: float) -> list[int]:
     return chosen
 
 
-def _panels(titles: Mapping[str, str]) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each title, in rows."""
+def _panels(titles: Mapping[str, str], x: str, y: str) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each title, in rows, and names of its outer axes."""
     columns = min(len(titles), COLUMNS)
     rows = math.ceil(len(titles) / columns)
     size = (7.2, 3.8) if len(titles) == 1 else (9.6, 0.9 + 2.3 * rows)
-    figure, shapes = panels(len(titles), columns, *size)
-    for axes, title in zip(shapes, titles.values(), strict=True):
+    figure, shapes = drawing.panels(len(titles), columns, *size)
+    for i, (axes, title) in enumerate(zip(shapes, titles.values(), strict=True)):
         axes.set_title(_broken(title, PANEL_TITLE), loc="left", fontsize=9)
-        axes.tick_params(labelsize=8)
+        axes.set_xlabel("" if i + COLUMNS < len(shapes) else x, fontsize=9)
+        axes.set_ylabel("" if i % COLUMNS else y, fontsize=9)
+        axes.tick_params(labelsize=8, labelleft=i % COLUMNS == 0)
     return figure, shapes
 
 
@@ -255,23 +240,15 @@ def _broken(title: str, width: int) -> str:
     return textwrap.fill(title.replace(" ", "\xa0").replace(",\xa0", ", "), width)
 
 
-def _label(shapes: Sequence[Axes], x: str, y: str) -> None:
-    """Name the x axis below the last panels, and the y axis beside the first of each row."""
-    for i, axes in enumerate(shapes):
-        axes.set_xlabel("" if i + COLUMNS < len(shapes) else x, fontsize=9)
-        axes.set_ylabel("" if i % COLUMNS else y, fontsize=9)
-        axes.tick_params(labelleft=i % COLUMNS == 0)
-
-
 def _legend(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
     """A legend of lines and marks by their names."""
     entries = [(name, Line2D([], [], **style)) for name, style in styles.items()]
-    legend_below(figure, entries=entries, fontsize=9)
+    drawing.legend_below(figure, entries=entries, fontsize=9)
 
 
 def _lines(titles: Mapping[str, str]) -> tuple[Figure, Axes]:
     """A figure whose y axis has a line for each title, the first on top."""
-    figure, axes = one_axes(8.4, 1.5 + 0.55 * len(titles))
+    figure, axes = drawing.one_axes(8.4, 1.5 + 0.55 * len(titles))
     texts = [_broken(title, LINE_TITLE) for title in titles.values()]
     axes.set_yticks(range(len(titles)), texts, fontsize=9)
     axes.set_ylim(len(titles) - 0.5, -0.5)

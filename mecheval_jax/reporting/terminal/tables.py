@@ -60,13 +60,15 @@ def accuracy(summary: Mapping[str, Any]) -> str:
     return percent(summary["accuracy"]) + spread
 
 
+def rows_with(table: pd.DataFrame, **values: str) -> pd.DataFrame:
+    """The rows of a table that have certain values in certain columns."""
+    return table[(table[list(values)] == pd.Series(values)).all(axis="columns")]
+
+
 def attributions(table: pd.DataFrame, corruption: str, direction: str) -> pd.DataFrame:
     """The attribution rows of one corruption and direction, with numbers as floats."""
-    chosen = table[
-        (table["metric"] == "attribution")
-        & (table["corruption"] == corruption)
-        & (table["direction"] == direction)
-    ].copy()
+    place = {"corruption": corruption, "direction": direction}
+    chosen = rows_with(table, metric="attribution", **place).copy()
     for column in ("value", "low", "high", "layer"):
         # A column in which nothing could be told holds None, and is one of objects.
         chosen[column] = pd.to_numeric(chosen[column]).astype(float)
