@@ -1,17 +1,22 @@
 """Pages: HTML files of one style, each from a template beside this module."""
 
+import json
 import pathlib
+import shlex
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jinja2
+
+from mecheval_jax.reporting.terminal import tables
 
 
 def render(template: str, **values: Any) -> str:
     """The text of a page.
 
     Args:
-        template: name of its file.
-        values: what it shows; one that it lacks is an error, and every text is escaped.
+        template: Name of the template's file.
+        **values: What the page shows; one that it lacks is an error, and every text is escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
@@ -20,4 +25,25 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {
+        "flat": _flat,
+        "percent": tables.percent,
+        "quoted": shlex.quote,
+        "whole": "{:,.0f}".format,
+    }
+    environment.globals |= {"percents": tables.percents}
     return environment.get_template(template).render(**values)
+
+
+def text_of(value: Any) -> str:
+    """A value of a config as a page shows it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested values as rows of a name with dots and a text."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, text_of(value)

@@ -2,11 +2,12 @@
 
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
@@ -15,23 +16,14 @@ from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.files import read_json, read_table, write_text
 from mecheval_jax.reporting.figures import evidence_figures
 from mecheval_jax.reporting.figures import run_figures as figures
-from mecheval_jax.reporting.figures.drawing import inline, save
+from mecheval_jax.reporting.figures.drawing import picture
 from mecheval_jax.reporting.html.page import render
 from mecheval_jax.reporting.html.sections import Reported, section
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.tables import PLACE
 
-NEEDED = {
-    "step",
-    "corruption",
-    "direction",
-    "layer",
-    "component",
-    "site",
-    "role",
-    "metric",
-    "value",
-}
+NEEDED = {"step", *PLACE, "metric", "value"}
 NUMBERS = ("layer", "value", "low", "high")
 
 
@@ -39,14 +31,14 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
     """Draw the figures of every run and write the report.
 
     Args:
-        workdirs: folders of runs; one that is named twice counts once.
-        output: folder of the report; the first run's if None.
+        workdirs: Folders of runs; one that is named twice counts once.
+        output: Folder of the report; the first run's if None.
 
     Returns:
         Path of ``report.html``.
 
     Raises:
-        UserError: a folder that holds no run, damaged files, an output that is a file.
+        UserError: If a folder holds no run, files are damaged, or the output is a file.
     """
     folders = list(
         {path.resolve(): RunFolder(path) for path in map(pathlib.Path, workdirs)}.values()
@@ -106,49 +98,45 @@ def _read_table(path: pathlib.Path) -> pd.DataFrame:
 def _names(folders: Sequence[RunFolder]) -> list[str]:
     """Folder names, with as many parents as it takes to tell them apart."""
     parts = [folder.path.resolve().parts for folder in folders]
-    depth = 1
-    names = [part[-1] for part in parts]
-    while len(set(names)) < len(names) and depth < max(map(len, parts)):
-        depth += 1
-        names = ["/".join(part[-depth:]) for part in parts]
-    return names
+    depths = range(1, max(map(len, parts)) + 1)
+    named = (["/".join(part[-depth:]) for part in parts] for depth in depths)
+    return next(names for names in named if len(set(names)) == len(names))
 
 
 def _comparison(runs: Sequence[Reported], home: pathlib.Path) -> Mapping[str, Any]:
     """Table and figures of several runs; prints the table, too."""
     summaries = {run.name: _described(run) for run in runs}
     tables.show_runs(summaries)
-    # None: nothing to draw
-    drawn: dict[str, Any] = {"scatter": None, "accuracy": None, "attention": None}
     measured = {run.name: run.table for run in runs if run.table is not None}
-    scatter, placed = figures.layer_scatter(measured)
-    sites = [*tables.evidence_sites(summaries.values()), *_sites(measured.values())]
+    sites = [site for table in measured.values() for site in table["site"].astype(str).unique()]
+    sites = [*tables.evidence_sites(summaries.values()), *sites]
     later, earlier = tables.look_up_words(look_up_site(sites))
+    # None: nothing to draw
+    drawn: dict[str, Any] = dict.fromkeys(("scatter", "accuracy", "attention"))
+
+    def draw(kind: str, figure: Figure, name: str, description: str) -> None:
+        drawn[kind] = picture(figure, home / "figures", f"comparison_{name}", kind, description)
+
+    scatter, placed = figures.layer_scatter(measured)
     if placed:
-        path = save(scatter, home / "figures", f"comparison_{later.replace(' ', '_')}")
-        drawn["scatter"] = inline(path, "scatter", "attribution at the value against the query")
+        description = "attribution at the value against the query"
+        draw("scatter", scatter, later.replace(" ", "_"), description)
     trained = {run.name: run.metrics for run in runs if run.metrics}
     if trained:
         floors = {run.name: run.floors["best"] for run in runs if "best" in run.floors}
         curves = figures.accuracy_over_steps(trained, floors)
-        path = save(curves, home / "figures", "comparison_accuracy")
-        drawn["accuracy"] = inline(path, "curves", "accuracy over steps of all runs")
+        draw("accuracy", curves, "accuracy", "accuracy over steps of all runs")
     read, tokens = _attention_on_one_document(runs)
     if read:
         images = evidence_figures.attention_images(read, tokens)
-        path = save(images, home / "figures", "comparison_attention")
-        drawn["attention"] = inline(path, "attention", "what each run reads in one document")
+        draw("attention", images, "attention", "what each run reads in one document")
     return {
         "rows": [tables.run_row(name, summary) for name, summary in summaries.items()],
         "figures": drawn,
         "later": later,
         "earlier": earlier,
-        "absent": [run.name for run in runs if run.name not in placed] if placed else [],
+        "absent": [run.name for run in runs if run.name not in placed],
     }
-
-
-def _sites(measured: Iterable[pd.DataFrame]) -> Iterator[str]:
-    return (site for table in measured for site in table["site"].astype(str).unique())
 
 
 def _attention_on_one_document(

@@ -1,6 +1,6 @@
 """Tables of what was found, on standard output, and the rows they share with the report."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -39,25 +39,29 @@ def number(value: Any) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
-def interval(row: Mapping[str, Any]) -> str:
-    """``[low, high]``; empty where there is none."""
-    if row.get("low") is None or pd.isna(row["low"]):
-        return ""
-    return f"[{number(row['low'])}, {number(row['high'])}]"
-
-
 def percent(value: Any) -> str:
     """A fraction as a percentage; a dash where there is none."""
     return MISSING if value is None or pd.isna(value) else f"{value:.1%}"
+
+
+def interval(row: Mapping[str, Any], text: Callable[[Any], str] = number) -> str:
+    """``[low, high]``; empty where there is none."""
+    if row.get("low") is None or pd.isna(row["low"]):
+        return ""
+    return f"[{text(row['low'])}, {text(row['high'])}]"
+
+
+def percents(row: Mapping[str, Any]) -> str:
+    """``[low, high]`` as percentages; empty where there is none."""
+    return interval(row, percent)
 
 
 def accuracy(summary: Mapping[str, Any]) -> str:
     """Accuracy with its interval."""
     if "accuracy" not in summary:
         return MISSING
-    low, high = summary.get("accuracy_low"), summary.get("accuracy_high")
-    spread = "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
-    return percent(summary["accuracy"]) + spread
+    ends = {"low": summary.get("accuracy_low"), "high": summary.get("accuracy_high")}
+    return f"{percent(summary['accuracy'])} {percents(ends)}".rstrip()
 
 
 def rows_with(table: pd.DataFrame, **values: str) -> pd.DataFrame:
