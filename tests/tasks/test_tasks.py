@@ -2,7 +2,6 @@
 
 import functools
 import json
-import types
 
 import jax
 import numpy as np
@@ -12,13 +11,9 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Task
 from tests.support import sharded_tasks, small
+from tests.support.outcomes import in_numpy
 from tests.support.sharded_tasks import DOCUMENTS
 from tests.support.task_cases import ABSENT, CASES, PAD
-
-
-def in_numpy(batch):
-    """A batch with the same fields, not of the same type: a `Batch` holds JAX's arrays."""
-    return types.SimpleNamespace(**jax.tree.map(np.asarray, vars(batch)))
 
 
 @functools.cache

@@ -1,8 +1,6 @@
 """Documents of associative recall: layout, roles, corruption, distribution, held-out pairs."""
 
 import functools
-import itertools
-import types
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +9,11 @@ import pytest
 from scipy import stats
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.tasks.base import Batch, Task, sample_distinct
+from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.floors import recall_floors
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from tests.support.outcomes import in_numpy
+from tests.support.recall_by_hand import by_hand
 
 PAD, BOS, EOS, FIRST_KEY = 0, 1, 2, 3  # SPEC: pad 0, bos 1, eos 2, then keys and values
 SETTINGS = {
@@ -66,11 +66,6 @@ def sampled(setting, split="train"):
 
     batch, corrupted = draw(jax.random.key(1))
     return in_numpy(batch), jax.tree.map(np.asarray, corrupted)
-
-
-def in_numpy(batch):
-    """A batch with the same fields, not of the same type: a `Batch` holds JAX's arrays."""
-    return types.SimpleNamespace(**jax.tree.map(np.asarray, vars(batch)))
 
 
 def parse(task, tokens):
@@ -218,32 +213,6 @@ def test_replacements_are_uniform(fresh):
     assert stats.chisquare(counts[counts > 0]).pvalue > 1e-3
 
 
-# Catches draws that repeat, that leave out some order, or that reach an excluded value.
-@pytest.mark.parametrize(
-    ("count", "population", "excluded"),
-    [(3, 4, None), (4, 4, None), (1, 5, None), (2, 7, [6, 0, 3]), (0, 3, None)],
-)
-def test_sample_distinct_is_uniform(count, population, excluded):
-    taken = None if excluded is None else jnp.array(excluded)
-    draw = lambda key: sample_distinct(key, count, population, taken)
-    keys = jax.random.split(jax.random.key(2), 6000)
-    drawn = np.asarray(jax.jit(jax.vmap(draw))(keys))
-    left = sorted(set(range(population)) - set(excluded or []))
-    orders = list(itertools.permutations(left, count))
-    counts = dict.fromkeys(orders, 0)
-    for row in drawn.tolist():
-        counts[tuple(row)] += 1  # KeyError: a repeated or an excluded value
-    if len(orders) > 1:
-        assert stats.chisquare(list(counts.values())).pvalue > 1e-3
-
-
-# Catches a population that must be known when the program is compiled.
-def test_sample_distinct_from_a_traced_population():
-    draw = jax.jit(lambda key, population: sample_distinct(key, 2, population))
-    drawn = [sorted(np.asarray(draw(jax.random.key(i), 2))) for i in range(5)]
-    assert drawn == [[0, 1]] * 5
-
-
 # Catches an asked pair that stands at some places more often than at others, and numbers of
 # pairs, keys or values that are not uniform.
 def test_documents_are_uniform():
@@ -321,41 +290,6 @@ def test_sampling_many_batches_at_once():
     for i in range(4):
         batch = jax.tree.map(lambda leaf: leaf[i], together)  # noqa: B023
         assert_equal(batch, alone(keys[i]))
-
-
-def by_hand():
-    """A document written by hand, and its task."""
-    task = AssociativeRecall(
-        pairs=3, key_vocabulary=4, value_vocabulary=4, filler=1, filler_vocabulary=2
-    )
-    column = lambda position: jnp.array([[position]])
-    return task, Batch(
-        tokens=jnp.array([[1, 4, 9, 12, 3, 7, 11, 5, 8, 2, 4, 9, 2, 0]]),
-        query_positions=column(10),
-        targets=column(9),
-        weights=jnp.ones((1, 1)),
-        roles={
-            "bos": column(0),
-            "key": column(1),
-            "value": column(2),
-            "next_key": column(3),
-            "value+2": column(-1),
-            "next_pair_key": column(4),
-            "divider": column(9),
-            "query": column(10),
-            "answer": column(11),
-        },
-        lengths=jnp.array([13]),
-    )
-
-
-# Catches a document that names its roles wrongly or in the wrong place.
-def test_describe():
-    task, batch = by_hand()
-    assert task.describe(batch, 0) == (
-        "<bos> k1[key] v2[value] f1[next_key] k0[next_pair_key] v0 f0 k2 v1 <eos> "
-        "k1[query] v2[answer] <eos>"
-    )
 
 
 # Catches a floor that counts the question itself, or padding, or reads the wrong class.

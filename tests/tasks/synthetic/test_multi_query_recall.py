@@ -6,11 +6,10 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from scipy import stats
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
-from tests.tasks.test_tasks import in_numpy
+from tests.support.outcomes import in_numpy, is_drawn_from
 
 DOCUMENTS = 6000
 ONE = MultiQueryRecall(vocabulary=14, lengths=(12,), pairs=(2,), power=0.5)
@@ -26,14 +25,6 @@ MIXED = MultiQueryRecall(
 def drawn(task):
     """Many documents."""
     return in_numpy(jax.jit(lambda key: task.sample(key, DOCUMENTS))(jax.random.key(0)))
-
-
-def is_drawn_from(probabilities, outcomes):
-    """Chi-square test: outcomes occur as often as probabilities by outcome say."""
-    counts = [sum(outcome == drawn for drawn in outcomes) for outcome in probabilities]
-    assert sum(counts) == len(outcomes), "an outcome that cannot be"
-    expected = np.array(list(probabilities.values()))
-    return stats.chisquare(counts, len(outcomes) * expected / expected.sum()).pvalue > 1e-3
 
 
 def successive(power, places, number):

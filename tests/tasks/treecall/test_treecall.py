@@ -1,16 +1,11 @@
-"""Treecall: derivations, queries, layout and lengths.
+"""Treecall: layout, held-out cells, floors, runs.
 
-Distributions are compared with those of a plain sampler that takes one document at a time
-(`mecheval_jax.benchmarks.plain_treecall`) by Kolmogorov-Smirnov and chi-square tests at fixed
-seeds, and with the statistics of the study's own program by z tests of their means.
+Statistics are compared with those of the study's own program by z tests of their means.
 """
 
 import collections
 import dataclasses
-import functools
-import itertools
 import json
-import random
 
 import chex
 import jax
@@ -20,205 +15,26 @@ import pytest
 from scipy import stats
 
 from mecheval_jax import runs
-from mecheval_jax.benchmarks.plain_treecall import Node, pairs_of, sampler
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD
-from mecheval_jax.tasks.packed import bucket, concatenate
 from mecheval_jax.tasks.synthetic.traceable import FIRST
 from mecheval_jax.tasks.treecall import treecall
-from mecheval_jax.tasks.treecall.derivation import ROOT, derive
-from mecheval_jax.tasks.treecall.queries import (
-    QUERY_TYPES,
-    Cells,
-    choose_pairs,
-    eligible_pairs,
-    last_occurrences,
-)
+from mecheval_jax.tasks.treecall.queries import QUERY_TYPES
 from mecheval_jax.tasks.treecall.treecall import Treecall
 from mecheval_jax.training.data import BLOCK, HostDocuments
 from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.step import loss_and_accuracy
 from tests.support import small
 from tests.support.golden_files import FOLDER
-
-VARIANTS = {
-    "easy": Treecall(),
-    "medium": Treecall(symbols=10, seed=1, longest=300),
-    "left": Treecall(head_side="left", seed=2),
-    "mixed": Treecall(query_types=QUERY_TYPES, heads="uniform", seed=3, longest=40),
-    "child": Treecall(query_types=("child",), order="query_first", seed=4),
-    "sibling": Treecall(query_types=("sibling",), seed=5, terminals=8),
-}
+from tests.support.treecall_cases import VARIANTS, drawn
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def task(request):
     return VARIANTS[request.param]
-
-
-@functools.cache
-def drawn(task, count=4000, split="train"):
-    return task.draw(jax.random.key(0), count, split)
-
-
-@functools.cache
-def derived(task, count=400):
-    return derive(task.grammar, np.random.default_rng(0), count, task.longest)
-
-
-def nodes_of(found, document):
-    """One derivation as the plain sampler has it."""
-    start, stop = found.starts[document], found.starts[document + 1]
-    nodes = [Node(int(label)) for label in found.labels[start:stop]]
-    for place, parent in enumerate(found.parents[start:stop]):
-        nodes[place].place = place
-        nodes[place].parent = None if parent == ROOT else nodes[parent - start]
-    return nodes
-
-
-# Derivations ---------------------------------------------------------------------------------
-
-
-def test_every_expansion_is_a_rule_with_its_head(task):
-    """Catches symbols out of order, a head at the wrong end, a parent of another expansion."""
-    grammar, found = task.grammar, derived(task)
-    right = grammar.head_side == "right"
-    for document in range(60):
-        nodes = nodes_of(found, document)
-        children = collections.defaultdict(list)
-        for node in nodes:
-            children[id(node.parent)].append(node)
-        (root,) = children[id(None)]
-
-        def yield_of(head, children=children):
-            """The symbols that stand for a head, in order."""
-            parts = [[n] if id(n) not in children else yield_of(n) for n in children[id(head)]]
-            inside = [node for part in parts for node in part]
-            return [*inside, head] if right else [head, *inside]
-
-        assert yield_of(root) == nodes
-        for head in nodes:
-            below = children.get(id(head))
-            if below:
-                # Some rule has these symbols, terminals as they are.
-                shape = [None if id(n) in children else n.label for n in below]
-                assert any(
-                    len(rule) == len(shape)
-                    and all(
-                        (s >= grammar.terminals) if want is None else s == want
-                        for s, want in zip(rule, shape, strict=True)
-                    )
-                    for rules in grammar.rules
-                    for rule in rules
-                )
-
-
-def test_counts_and_depths(task):
-    """Catches levels and expansions that are counted for another document."""
-    found = derived(task)
-    for document in range(60):
-        nodes = nodes_of(found, document)
-        heads = {id(n.parent) for n in nodes if n.parent}
-
-        def depth(node):
-            return 0 if node is None else 1 + depth(node.parent)
-
-        assert found.expansions[document] == len(heads)
-        assert found.depths[document] == max(depth(n.parent) for n in nodes)
-        assert (
-            found.documents[found.starts[document] : found.starts[document + 1]] == document
-        ).all()
-
-
-def test_long_derivations_are_left_out_and_nothing_else():
-    """Catches a limit that cuts a yield, or also drops yields of just that length."""
-    grammar = VARIANTS["medium"].grammar
-    free = derive(grammar, np.random.default_rng(1), 3000, 10**6)
-    assert free.lengths.max() > 60
-    # Giving up early must not change what is left.
-    counts = np.bincount(free.lengths, minlength=61)[:61] / len(free.lengths)
-    bound = derive(grammar, np.random.default_rng(2), 3000, 60)
-    assert bound.lengths.max() == 60
-    found = np.bincount(bound.lengths, minlength=61)[:61]
-    expected = counts / counts.sum() * found.sum()
-    common = expected > 20
-    table = np.stack([found[common], np.bincount(free.lengths, minlength=61)[:61][common]])
-    assert stats.chi2_contingency(table).pvalue > 1e-3
-
-
-# Queries -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("query_type", QUERY_TYPES)
-def test_eligible_pairs_are_those_of_a_plain_search(task, query_type):
-    """Catches an occurrence that is not the last, a wrong relative, and pairs that are missed."""
-    found = derived(task)
-    last = last_occurrences(found, task.terminals)
-    pairs = eligible_pairs(found, query_type, last, Cells(0.0, 0, "train"))
-    assert (np.diff(pairs.documents) >= 0).all()
-    for document in range(len(found.lengths)):
-        here, start = pairs.documents == document, found.starts[document]
-        ours = set(zip(pairs.queries[here] - start, pairs.answers[here] - start, strict=True))
-        plain = {(q.place, a.place) for q, a in pairs_of(nodes_of(found, document), query_type)}
-        assert ours == plain
-        assert here.sum() == len(plain)
-
-
-@pytest.mark.parametrize("order", ["target_first", "query_first"])
-def test_choice_is_uniform_on_both_levels(order):
-    """Catches a choice over pairs at once, or in the other order."""
-    found = derived(VARIANTS["child"], 40)
-    last = last_occurrences(found, 20)
-    by_type = {k: eligible_pairs(found, k, last, Cells(0.0, 0, "train")) for k in QUERY_TYPES}
-    draw, documents = np.random.default_rng(0), len(found.lengths)
-    counts = collections.Counter()
-    rounds = 3000
-    for _ in range(rounds):
-        pairs, kinds = choose_pairs(draw, by_type, order, documents)
-        counts.update(zip(pairs.documents, kinds, pairs.queries, pairs.answers, strict=True))
-    worst = 0.0
-    for document in range(0, documents, 8):
-        types = [k for k, p in enumerate(by_type.values()) if (p.documents == document).any()]
-        for kind, pairs in enumerate(by_type.values()):
-            here = pairs.where(pairs.documents == document)
-            outer, inner = (here.answers, here.queries)
-            if order == "query_first":
-                outer, inner = inner, outer
-            for q, a, side in zip(here.queries, here.answers, outer, strict=True):
-                share = 1 / len(types) / len(set(outer)) / (outer == side).sum()
-                seen = counts.pop((document, kind, q, a), 0) / rounds
-                worst = max(worst, abs(seen - share) / np.sqrt(share * (1 - share) / rounds + 1e-9))
-    assert worst < 5
-    assert not [key for key in counts if key[0] % 8 == 0]  # nothing but eligible pairs
-
-
-@pytest.mark.parametrize("name", ["easy", "medium", "left", "mixed", "child", "sibling"])
-def test_distributions_are_those_of_the_plain_sampler(name):
-    """Catches a bias of the vectorised sampler in lengths, distances or answers."""
-    task = VARIANTS[name]
-    fast = drawn(task)
-    plain = list(itertools.islice(sampler(task, random.Random(0)), 600))
-    ours = {
-        "length": fast.lengths - 5 - ("query_type" in fast.roles),
-        "distance": (fast.roles["value"] - fast.roles["key"])[:, 0],
-        "key": fast.roles["key"][:, 0] - 1,
-    }
-    theirs = {
-        "length": [len(symbols) for symbols, *_ in plain],
-        "distance": [answer - query for _, query, answer, _ in plain],
-        "key": [query for _, query, *_ in plain],
-    }
-    for what, values in ours.items():
-        assert stats.ks_2samp(values, theirs[what]).pvalue > 1e-3, what
-    answers = np.bincount(
-        [symbols[a].label for symbols, _, a, _ in plain], minlength=task.terminals
-    )
-    found = np.bincount(fast.targets[:, 0] - FIRST, minlength=task.terminals)
-    common = answers + found > 20
-    assert stats.chi2_contingency(np.stack([answers, found])[:, common]).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("name", ["pcfg_5_20", "pcfg_10_20"])
@@ -255,9 +71,6 @@ def test_statistics_of_the_studys_program(name, tmp_path):
         assert 1.5 * ours.max() >= expected["max"], statistic
     for statistic, other in (("length", "doc_length"), ("distance", "query_orig_target_orig_dist")):
         assert stats.ks_2samp(counted[statistic], values[other]).pvalue > 1e-3
-
-
-# Documents -----------------------------------------------------------------------------------
 
 
 def test_layout(task):
@@ -382,32 +195,6 @@ def test_corruption(task):
         assert np.isin(tokens[changed], np.arange(FIRST, FIRST + task.terminals)).all()
 
 
-# Lengths -------------------------------------------------------------------------------------
-
-
-def test_buckets():
-    """Catches a bucket that is too short, or longer than the limit."""
-    assert [bucket(n, 1030) for n in (8, 16, 17, 64, 65, 513, 1030)] == [
-        16, 16, 32, 64, 128, 1024, 1030
-    ]  # fmt: skip
-
-
-def test_packed_documents_come_back_whole():
-    """Catches starts that are not shifted in slices, and rows that are not carried along."""
-    packed = drawn(VARIANTS["medium"], 60)
-    whole = packed.batch(2000)
-    for first, stop in ((0, 7), (7, 30), (30, 60)):
-        part = packed[first:stop].batch(2000)
-        width = part.tokens.shape[1]
-        assert width == bucket(int(packed.lengths[first:stop].max()), 2000)
-        np.testing.assert_array_equal(part.tokens, whole.tokens[first:stop, :width])
-        assert not np.asarray(whole.tokens[first:stop, width:]).any()
-        for name in whole.roles:
-            np.testing.assert_array_equal(part.roles[name], whole.roles[name][first:stop])
-    again = concatenate([packed[:7], packed[7:30], packed[30:]])
-    chex.assert_trees_all_equal(dataclasses.asdict(again), dataclasses.asdict(packed))
-
-
 def test_padding_changes_no_answer():
     """Catches a mixer, loss or accuracy that reads the padding."""
     task = dataclasses.replace(VARIANTS["easy"], longest=120)
@@ -523,9 +310,6 @@ def test_a_run_whose_grammar_file_is_gone(tmp_path):
     path.write_text(left)
     with pytest.raises(UserError, match=r"head_side is right, and .*mine\.json has left"):
         small.experiment({"task": task})
-
-
-# Mistakes ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

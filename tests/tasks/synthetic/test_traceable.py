@@ -1,0 +1,63 @@
+"""The base of tasks on synthetic tokens: classes, names, replacements that are new."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy(SyntheticTask):
+    """<bos>, a token, and the same token as the query."""
+
+    fresh_replacement: bool = True
+
+    @property
+    def classes(self):
+        return consecutive(k=4, f=0, v=3)
+
+    def class_of(self, role):
+        del role
+        return self.classes["k"]
+
+    def document(self, key, split):
+        del split
+        token = self.distinct(key, "key", 1)[0]
+        at = lambda position: jnp.array([position])
+        return Batch(
+            tokens=jnp.array([1, token, token]),
+            query_positions=at(2),
+            targets=token[None],
+            weights=jnp.ones(1),
+            roles={"key": at(1), "query": at(2)},
+            lengths=jnp.array(3),
+        )
+
+
+TASK = Copy()
+
+
+# Catches an empty class that takes an id, and names that count from another class's first token.
+def test_classes_and_names():
+    assert TASK.classes == {"k": range(3, 7), "v": range(7, 10)}
+    assert TASK.vocabulary_size == 10
+    names = [TASK.name_of(token) for token in range(10)]
+    assert names == ["<pad>", "<bos>", "<eos>", "k0", "k1", "k2", "k3", "v0", "v1", "v2"]
+
+
+# Catches a replacement that is in the document already, and one of another class.
+def test_fresh_replacements():
+    batch = TASK.sample(jax.random.key(0), 400)
+    changed = np.asarray(TASK.corrupt(jax.random.key(1), batch, "key"))
+    tokens = np.asarray(batch.tokens)
+    assert (changed[:, 1] != tokens[:, 1]).all()
+    assert set(changed[:, 1].tolist()) == set(range(3, 7))
+    np.testing.assert_array_equal(changed[:, 2], tokens[:, 2])
+    with pytest.raises(UserError, match="corruption 'query'"):
+        TASK.corrupt(jax.random.key(1), batch, "query")
