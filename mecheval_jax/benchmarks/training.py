@@ -98,9 +98,12 @@ def _gradient(model: ModelConfig, task: Task, training: TrainingConfig, whole: s
         logits = LanguageModel(model).apply({"params": params}, tokens, positions)
         if positions is None:
             # A loss over all positions, with weight 0 where there is no query.
-            inside = batch.query_positions[..., None] == jnp.arange(tokens.shape[1])
+            index = jnp.arange(tokens.shape[1])
+            inside = batch.query_positions[..., None] == index[None, None]
             everywhere = dataclasses.replace(
                 batch,
+                query_positions=jnp.broadcast_to(index, tokens.shape),
+                roles={},
                 targets=jnp.broadcast_to(batch.targets, tokens.shape),
                 weights=inside.any(axis=1).astype(logits.dtype),
             )
