@@ -27,21 +27,15 @@ import sys
 
 sys.path.insert(0, os.getcwd())
 
-import jax
-import jax.numpy as jnp
 import pandas as pd
 
-from mecheval_jax import runs
-from mecheval_jax.evaluation.subject import documents_of
-from mecheval_jax.interventions import capture, interchange, locate, run
-from mecheval_jax.models.language_model import LanguageModel
+import mecheval_jax as me
 from mecheval_jax.reporting.figures.drawing import save
 from mecheval_jax.reporting.figures.run_figures import layer_scatter
 
 QUICKSTART = pathlib.Path(os.environ.get("QUICKSTART", "runs/quickstart"))
-models = {name: runs.load(QUICKSTART / name) for name in ("based", "mamba")}
-experiment = models["based"].experiment
-task, batch = experiment.task, documents_of(experiment)
+models = {name: me.load(QUICKSTART / name) for name in ("based", "mamba")}
+task, batch = models["based"].task, models["based"].documents()
 
 # %% [markdown]
 # ## The task
@@ -64,28 +58,25 @@ for name, trained in models.items():
 # follows. If the answer returns, that vector carried it.
 
 # %%
-corrupted = task.corrupt(jax.random.key(0), batch, "key")
+corrupted = models["based"].corrupt(batch, "key")
 
 
-def probability(logits):
+def probability(trained, documents, patch=None):
     """Mean probability of the right answer."""
-    answers = jax.nn.softmax(logits[:, 0])[jnp.arange(len(batch.targets)), batch.targets[:, 0]]
-    return float(answers.mean())
+    logits = me.run(trained.model, trained.params, documents, patch)
+    return float(me.answer_probability(logits, batch).mean())
 
 
 def restored(trained, site, role):
     """Probability of the answer with one clean vector in the corrupted run."""
-    model = LanguageModel(trained.experiment.model)
-    clean = capture(model, trained.params, batch.tokens, [site])
-    patch = interchange(clean, [site], locate(batch, role, skip_absent=True))
-    return probability(run(model, trained.params, batch.replace(tokens=corrupted), patch))
+    clean = me.capture(trained.model, trained.params, batch, [site])
+    patch = me.interchange(clean, [site], me.locate(batch, role, skip_absent=True))
+    return probability(trained, corrupted, patch)
 
 
 rows = []
 for name, trained in models.items():
-    model = LanguageModel(trained.experiment.model)
-    clean = probability(run(model, trained.params, batch))
-    base = probability(run(model, trained.params, batch.replace(tokens=corrupted)))
+    clean, base = probability(trained, batch), probability(trained, corrupted)
     print(f"{name}: probability of the answer {clean:.3f} clean, {base:.3f} with another key")
     for role in ("key", "value", "next_key", "query"):
         share = (restored(trained, "block_1/block_input", role) - base) / (clean - base)
@@ -100,13 +91,13 @@ print(by_hand.round(2))
 #
 # ## All of them at once
 #
-# `runs.intervene` does this at every site, role, corruption and direction in one compiled program,
+# `me.intervene` does this at every site, role, corruption and direction in one compiled program,
 # with intervals and controls, and says what follows from it.
 
 # %%
 tables = {}
 for name in models:
-    tables[name], verdict = runs.intervene(QUICKSTART / name)
+    tables[name], verdict = me.intervene(QUICKSTART / name)
     print(f"{name}: {verdict.verdict}: {verdict.reason}")
 
 # %% [markdown]

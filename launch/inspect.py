@@ -17,10 +17,10 @@ flags.mark_flag_as_required("config")
 
 def main():
     """Run the program."""
-    from mecheval_jax import experiment
+    from mecheval_jax.experiment import Experiment
     from mecheval_jax.reporting.terminal import inspection
 
-    task = experiment.from_config(CONFIG.value).task
+    task = Experiment.from_config(CONFIG.value).task
     inspection.show(task, SPLIT.value, COUNT.value, SEED.value)
 
 

@@ -24,11 +24,12 @@ flags.mark_flag_as_required("config")
 
 def main():
     """Run the program."""
-    from mecheval_jax import experiment, runs
+    from mecheval_jax import runs
+    from mecheval_jax.experiment import Experiment
     from mecheval_jax.partitioning.mesh import make_mesh, parse_mesh
 
     mesh = make_mesh(shape=parse_mesh(MESH.value))
-    runs.train(experiment.from_config(CONFIG.value), WORKDIR.value, mesh, WRITERS.value)
+    runs.train(Experiment.from_config(CONFIG.value), WORKDIR.value, mesh, WRITERS.value)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,45 @@ class Experiment:
                     "take at most so many"
                 )
 
+    @classmethod
+    def from_config(cls, config: ConfigDict | Mapping[str, Any]) -> "Experiment":
+        """Build and check an experiment.
+
+        Args:
+            config: sections ``task`` (with ``name``), ``model``, ``training``,
+                ``evaluation``; fields are those of the dataclasses.
+
+        Raises:
+            UserError: a missing or unknown field, or a value that cannot be.
+        """
+        sections = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+        for section in SECTIONS:
+            if section not in sections:
+                raise UserError(f"the config has no section {section!r}")
+        task_values = dict(sections["task"])
+        task_name = choose("task", task_values.pop("name", ""), TASKS)
+        task = _build(TASKS[task_name], task_values, "task")
+        vocabulary = {"vocabulary_size": task.vocabulary_size}
+        model = _build(ModelConfig, dict(sections["model"]) | vocabulary, "model")
+        if task.max_length > model.max_length:
+            raise UserError(
+                f"model.max_length {model.max_length} is shorter than the task's documents, "
+                f"which have up to {task.max_length} tokens"
+            )
+        evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
+        # What documents merely lack is in the way of interventions alone; see `check_against`.
+        absent = task.absent()
+        for kind, names, present in (
+            ("corruption", evaluation.corruptions, task.corruptions),
+            ("role", evaluation.roles, task.role_names),
+        ):
+            for name in names:
+                if name not in absent:
+                    choose(kind, name, present)
+        training = _build(TrainingConfig, sections["training"], "training")
+        analyses = build_analyses(sections.get(ANALYSES, {}))
+        return cls(task_name, task, model, training, evaluation, analyses)
+
     def with_training(self, values: Mapping[str, Any]) -> "Experiment":
         """The same with another training section.
 
@@ -107,45 +146,6 @@ class Experiment:
         del values["evaluation"], values[ANALYSES]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def from_config(config: ConfigDict | Mapping[str, Any]) -> Experiment:
-    """Build and check an experiment.
-
-    Args:
-        config: sections ``task`` (with ``name``), ``model``, ``training``,
-            ``evaluation``; fields are those of the dataclasses.
-
-    Raises:
-        UserError: a missing or unknown field, or a value that cannot be.
-    """
-    sections = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-    for section in SECTIONS:
-        if section not in sections:
-            raise UserError(f"the config has no section {section!r}")
-    task_values = dict(sections["task"])
-    task_name = choose("task", task_values.pop("name", ""), TASKS)
-    task = _build(TASKS[task_name], task_values, "task")
-    vocabulary = {"vocabulary_size": task.vocabulary_size}
-    model = _build(ModelConfig, dict(sections["model"]) | vocabulary, "model")
-    if task.max_length > model.max_length:
-        raise UserError(
-            f"model.max_length {model.max_length} is shorter than the task's documents, "
-            f"which have up to {task.max_length} tokens"
-        )
-    evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
-    # What documents merely lack is in the way of interventions alone; see `check_against`.
-    absent = task.absent()
-    for kind, names, present in (
-        ("corruption", evaluation.corruptions, task.corruptions),
-        ("role", evaluation.roles, task.role_names),
-    ):
-        for name in names:
-            if name not in absent:
-                choose(kind, name, present)
-    training = _build(TrainingConfig, sections["training"], "training")
-    analyses = build_analyses(sections.get(ANALYSES, {}))
-    return Experiment(task_name, task, model, training, evaluation, analyses)
 
 
 def build_analyses(values: Mapping[str, Mapping[str, Any]]) -> AnalysesConfig:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -24,6 +25,7 @@ from mecheval_jax.evaluation.verdict.measurement import measure_verdict
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
 from mecheval_jax.experiment import Experiment, differences
 from mecheval_jax.files import write_table
+from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.reporting.figures.analyses import FIGURES
@@ -35,6 +37,7 @@ from mecheval_jax.store.results import Record, record_answers
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.tables import long_table
 from mecheval_jax.store.trackers import check_trackers
+from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.divergence import Diverged, Policy
@@ -50,16 +53,56 @@ class Run:
     """A trained model with what it was trained on.
 
     Attributes:
-        folder: its files.
-        experiment: its config.
-        params: parameters of the newest checkpoint.
-        step: the step of that checkpoint.
+        folder: Files of the run.
+        experiment: Config of the run.
+        params: Parameters of the checkpoint that was loaded.
+        step: Training step of that checkpoint.
     """
 
     folder: RunFolder
     experiment: Experiment
     params: PyTree
     step: int
+
+    @property
+    def model(self) -> LanguageModel:
+        """The model that the parameters belong to."""
+        return LanguageModel(self.experiment.model)
+
+    @property
+    def task(self) -> Task:
+        """Where its documents come from."""
+        return self.experiment.task
+
+    def documents(self, count: int | None = None, split: str | None = None) -> Batch:
+        """Documents of the run's task, the same at every call.
+
+        Args:
+            count: Number of documents; that of the run's evaluation if None.
+            split: ``train``, ``dev`` or ``test``; that of the run's evaluation if None.
+
+        Raises:
+            UserError: If there is no such split, or it has fewer documents.
+        """
+        changes = {"documents": count, "split": split}
+        given = {name: value for name, value in changes.items() if value is not None}
+        evaluation = dataclasses.replace(self.experiment.evaluation, **given)
+        return documents_of(dataclasses.replace(self.experiment, evaluation=evaluation))
+
+    def corrupt(self, batch: Batch, corruption: str = "key", seed: int = 0) -> Batch:
+        """The same documents with one token of each replaced by another of its class.
+
+        Args:
+            batch: Documents of the run's task.
+            corruption: What is replaced, one of the task's corruptions.
+            seed: Seed of the replacements.
+
+        Raises:
+            UserError: If the task has no such corruption.
+        """
+        choose("corruption", corruption, self.task.corruptions)
+        tokens = self.task.corrupt(jax.random.key(seed), batch, corruption)
+        return batch.replace(tokens=tokens)
 
 
 class RunCallbacks:
@@ -214,7 +257,8 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
     if member is not None:
         saved = jax.tree.map(lambda leaf: leaf[member.place], saved)
-    return Run(folder, experiment, jax.device_get(saved["params"]), int(saved["step"]))
+    params = jax.tree.map(jnp.asarray, saved["params"])
+    return Run(folder, experiment, params, int(saved["step"]))
 
 
 def kept_steps(workdir: str | os.PathLike) -> list[int]:

@@ -1,7 +1,5 @@
 """What sites cost, and the page that lists them."""
 
-import runpy
-
 import jax
 import jax.numpy as jnp
 import pytest
@@ -10,11 +8,12 @@ from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import Site
 from tests.support import planted, small
 from tests.support.observed import MIXERS
+from tools import write_sites
 
 
 def test_the_page_of_sites_is_the_code():
     """Catches a page that was edited by hand, or not written again."""
-    page = runpy.run_path(str(small.ROOT / "docs" / "sites.py"))["render"]()
+    page = write_sites.render()
     assert (small.ROOT / "docs" / "sites.md").read_text() == page
     for mixer in MIXERS:
         for site in planted.shape_of(mixer).build_mixer(1).SITES:

@@ -135,11 +135,11 @@ def by_path(interventions: Mapping[str, Entry]) -> Interventions:
 def capture(
     model: LanguageModel,
     params: PyTree,
-    tokens: Int[Array, "batch length"],
+    batch: Batch | Int[Array, "batch length"],
     sites: str | Iterable[str] | None = None,
     interventions: Interventions | None = None,
 ) -> Activations:
-    """Activations of a run.
+    """Activations of a run, by path.
 
     Under `jax.jit` only the requested activations are computed; otherwise all of them are,
     recurrent states included.
@@ -147,13 +147,14 @@ def capture(
     Args:
         model: Model that is run.
         params: Parameters of the model.
-        tokens: Token ids.
+        batch: Documents; or tokens.
         sites: Paths or aliases of the sites that are returned; all if None.
         interventions: Interventions, as in `run`.
 
     Raises:
         UserError: If a site is unknown.
     """
+    tokens = batch.tokens if isinstance(batch, Batch) else batch
     activations = observe(model, params, tokens, interventions)[1]
     return activations if sites is None else at_sites(activations, sites)
 

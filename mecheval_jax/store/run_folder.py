@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import Experiment, differences, from_config
+from mecheval_jax.experiment import Experiment, differences
 from mecheval_jax.files import is_draft, read_json, write_json, write_text
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
@@ -141,7 +141,7 @@ class RunFolder:
         grammar_file = values.get("task", {}).get("grammar_file")
         if grammar_file and not pathlib.Path(grammar_file).exists() and self.grammar.exists():
             values["task"]["grammar_file"] = str(self.grammar)
-        return from_config(values)
+        return Experiment.from_config(values)
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""

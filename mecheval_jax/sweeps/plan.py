@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.experiment import Experiment, differences, from_config
+from mecheval_jax.experiment import Experiment, differences
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
 
@@ -123,7 +123,9 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
             training = changed["training"]
             shape = json.dumps({**changed, "training": None}, sort_keys=True, default=str)
             built[shape] = (
-                built[shape].with_training(training) if shape in built else from_config(changed)
+                built[shape].with_training(training)
+                if shape in built
+                else Experiment.from_config(changed)
             )
             experiments.append(built[shape])
         except UserError as error:

@@ -66,3 +66,15 @@ def weighted_mean(
 ) -> Float[Array, ""]:
     """Mean over queries by weight."""
     return (values * weights).sum() / weights.sum()
+
+
+def answer_probability(
+    logits: Float[Array, "batch queries vocabulary"], batch: Batch
+) -> Float[Array, "batch queries"]:
+    """Probability of the right answer to each query of documents.
+
+    Args:
+        logits: Logits at the queries, such as `interventions.run` gives them for a batch.
+        batch: Documents with their answers.
+    """
+    return score(logits, batch).probability

@@ -31,7 +31,7 @@ from configs.study import (
     mamba_taps,
 )
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import from_config
+from mecheval_jax.experiment import Experiment
 from tests.support import small
 from tests.support.compilation import ROOT
 
@@ -81,7 +81,7 @@ def test_every_file_is_known_here():
 @pytest.mark.parametrize("argument", ["", "smoke=True"])
 def test_builds(module, argument):
     """Catches a field that the config sets and the code does not have, or the reverse."""
-    experiment = from_config(module.get_config(argument))
+    experiment = Experiment.from_config(module.get_config(argument))
     if argument:
         assert experiment.training.steps <= 50
 
@@ -96,7 +96,7 @@ def test_sweeps_override_what_exists(module):
         config = module.get_config()
         config.lock()
         config.update_from_flattened_dict(values)
-        experiment = from_config(config).as_dict()
+        experiment = Experiment.from_config(config).as_dict()
         for path, value in values.items():
             section, name = path.split(".")
             assert experiment[section][name] == value
@@ -129,7 +129,7 @@ def test_a_sweep_of_the_study_is_its_full_grid(module):
 @pytest.mark.parametrize("task", memory.TASKS)
 def test_memory_tasks_build(task):
     """Catches roles or corruptions that the task does not have, and a field it lacks."""
-    experiment = from_config(memory.get_config(f"task={task},smoke=True"))
+    experiment = Experiment.from_config(memory.get_config(f"task={task},smoke=True"))
     assert experiment.task_name == task
     assert set(memory.TASKS[task]) == {field.name for field in dataclasses.fields(experiment.task)}
 
@@ -156,7 +156,7 @@ def test_every_field_is_commented():
 def test_mistakes_in_arguments(argument, message):
     """Catches a typo that is ignored, or a message without what is valid."""
     with pytest.raises(UserError, match=message):
-        from_config(recall.get_config(argument))
+        Experiment.from_config(recall.get_config(argument))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_values_that_cannot_be(path, value, message):
     if path == "task.pairs":
         sections["task"]["key_vocabulary"] = 128
     with pytest.raises(UserError, match=message):
-        from_config(sections)
+        Experiment.from_config(sections)
 
 
 def test_missing_parts_are_named():
@@ -195,10 +195,10 @@ def test_missing_parts_are_named():
     sections = base().to_dict()
     del sections["training"]["steps"]
     with pytest.raises(UserError, match="training lacks steps"):
-        from_config(sections)
+        Experiment.from_config(sections)
     del sections["training"]
     with pytest.raises(UserError, match="'training'"):
-        from_config(sections)
+        Experiment.from_config(sections)
 
 
 OPTIONS = {"model.mixer_options": {"heads": 2, "bias": True}}
@@ -209,11 +209,13 @@ OPTIONS = {"model.mixer_options": {"heads": 2, "bias": True}}
 )
 def test_written_down_and_read_again_is_the_same(config):
     """Catches a value that JSON changes, such as a tuple or None."""
-    experiment = small.experiment(config) if isinstance(config, dict) else from_config(config)
+    experiment = (
+        small.experiment(config) if isinstance(config, dict) else Experiment.from_config(config)
+    )
     written = json.loads(json.dumps(experiment.as_dict()))
-    assert from_config(written) == experiment
-    assert from_config(written).fingerprint() == experiment.fingerprint()
-    assert from_config(written).as_dict() == written
+    assert Experiment.from_config(written) == experiment
+    assert Experiment.from_config(written).fingerprint() == experiment.fingerprint()
+    assert Experiment.from_config(written).as_dict() == written
 
 
 FIELDS = [
@@ -258,9 +260,9 @@ def test_fingerprint_sees_what_the_model_depends_on(section, name):
         changed = not value
     else:
         changed = value + (1 if isinstance(value, int) else 0.01)
-    before = from_config(written).fingerprint()
+    before = Experiment.from_config(written).fingerprint()
     written[section][name] = changed
-    after = from_config(written).fingerprint()
+    after = Experiment.from_config(written).fingerprint()
     assert (after == before) == (section == "evaluation")
 
 
@@ -269,7 +271,7 @@ def test_fingerprint_does_not_mind_analyses():
     experiment = small.experiment()
     other = experiment.with_analyses(["probes.ridge=0.5"])
     assert other.fingerprint() == experiment.fingerprint()
-    assert from_config(other.as_dict()) == other != experiment
+    assert Experiment.from_config(other.as_dict()) == other != experiment
 
 
 def test_configs_from_before_the_options_of_analyses():
@@ -277,7 +279,7 @@ def test_configs_from_before_the_options_of_analyses():
     experiment = small.experiment()
     values = experiment.as_dict()
     del values["analyses"]
-    assert from_config(values) == experiment
+    assert Experiment.from_config(values) == experiment
 
 
 def test_options_of_analyses_are_checked():
@@ -285,10 +287,10 @@ def test_options_of_analyses_are_checked():
     values = small.experiment().as_dict()
     values["analyses"]["probes"]["riddge"] = 1
     with pytest.raises(UserError, match=r"field of analyses.probes 'riddge' \(did you mean"):
-        from_config(values)
+        Experiment.from_config(values)
     values["analyses"] = {"probe": {}}
     with pytest.raises(UserError, match=r"field of analyses 'probe' \(did you mean 'probes'"):
-        from_config(values)
+        Experiment.from_config(values)
 
 
 def test_configs_import_without_side_effects():
@@ -301,4 +303,4 @@ def test_a_reverse_task_builds():
     """Catches default roles that a variant of the task does not have."""
     sections = base().to_dict()
     sections["task"]["reverse"] = True
-    assert from_config(sections).task.reverse
+    assert Experiment.from_config(sections).task.reverse

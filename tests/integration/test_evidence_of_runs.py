@@ -9,7 +9,7 @@ import pytest
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.evidence import Evidence
-from mecheval_jax.experiment import from_config
+from mecheval_jax.experiment import Experiment
 from tests.support import planted, small
 
 
@@ -88,7 +88,7 @@ def test_an_older_config_has_the_default(tmp_path):
     del values["training"]["keep_checkpoints"]
     folder.config.write_text(json.dumps(values))
     folder.open(small.experiment())
-    assert from_config(values) == small.experiment()
+    assert Experiment.from_config(values) == small.experiment()
 
 
 def test_seeds_are_pooled(folders):

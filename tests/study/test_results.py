@@ -7,7 +7,7 @@ import pytest
 
 from configs.base import base
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import from_config
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.study.results import (
     COLUMNS,
     config_hash,
@@ -26,7 +26,7 @@ from tests.support.sweep_results import make_sweep
 def experiment(**changes):
     config = base()
     config.update_from_flattened_dict({f"training.{n}": v for n, v in changes.items()})
-    return from_config(config)
+    return Experiment.from_config(config)
 
 
 def test_what_a_row_is_known_by():

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from configs.base import base
-from mecheval_jax.experiment import Experiment, from_config
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble.members import Ensemble
@@ -57,7 +57,7 @@ def experiment(changes: Mapping[str, Any] | None = None, /, **training: Any) -> 
     for path, value in values.items():
         section, name = path.split(".")
         config[section][name] = value
-    return from_config(config)
+    return Experiment.from_config(config)
 
 
 def flags(changes: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import from_config
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.training.step import answer, gradients_and_metrics
@@ -102,5 +102,5 @@ def test_configs_from_before_these_fields(tmp_path):
     values = EXPERIMENT.as_dict()
     for name in ("gradient_accumulation", "remat"):
         del values["training"][name]
-    assert from_config(values) == EXPERIMENT
-    folder.open(from_config(values))
+    assert Experiment.from_config(values) == EXPERIMENT
+    folder.open(Experiment.from_config(values))

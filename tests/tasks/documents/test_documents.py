@@ -14,7 +14,7 @@ import pytest
 from configs import documents as config
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import from_config
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.documents import documents as documents_module
@@ -267,7 +267,7 @@ def test_floors(orders):
 def test_the_example_is_what_its_script_writes(tmp_path):
     """Catches an example that nobody can make again."""
     output = tmp_path / "orders.jsonl"
-    script = ROOT / "docs/examples/make_orders.py"
+    script = ROOT / "tools/make_orders.py"
     subprocess.run([sys.executable, str(script), str(output)], check=True)
     assert output.read_bytes() == EXAMPLE.read_bytes()
 
@@ -288,10 +288,10 @@ def test_train_and_intervene(orders, tmp_path):
     }
     sections["evaluation"] |= {"documents": 16, "resamples": 50, "directions": ("restore",)}
     sections["evaluation"]["roles"] = ("key", "value", "opening", "query")
-    experiment = from_config(sections)
+    experiment = Experiment.from_config(sections)
     written = json.loads(json.dumps(experiment.as_dict()))
     assert written["task"]["sha256"] == experiment.task.sha256 != ""
-    assert from_config(written) == experiment
+    assert Experiment.from_config(written) == experiment
     workdir = tmp_path / "run"
     runs.train(experiment, workdir)
     sites = ["block_0/block_input", "block_0/mixer/conv_output", "block_0/block_output"]
@@ -308,7 +308,7 @@ def test_train_and_intervene(orders, tmp_path):
     with pytest.raises(UserError, match="not what it was for this config"):
         runs.load(workdir)
     with pytest.raises(UserError, match="not what it was for this config"):
-        runs.train(from_config(sections), workdir)
+        runs.train(Experiment.from_config(sections), workdir)
 
 
 # Catches a config refused for roles that only interventions need, a missing role or split that is
@@ -324,18 +324,18 @@ def test_documents_without_roles(tmp_path):
     sections["task"] |= {"dev": 0.3, "test": 0.3}
     sections["training"] |= {"evaluation_documents": 2}
     sections["evaluation"] |= {"documents": 2}
-    experiment = from_config(sections)
+    experiment = Experiment.from_config(sections)
     with pytest.raises(UserError, match=r"no role 'value', since the first query of line 1 of "):
         experiment.evaluation.check_against(experiment.task)
     sections["evaluation"]["roles"] = ("key", "query")
-    experiment = from_config(sections)
+    experiment = Experiment.from_config(sections)
     with pytest.raises(UserError, match=r"no corruption 'key', since .* line 4 .* no 'key'"):
         experiment.evaluation.check_against(experiment.task)
     sections["evaluation"]["roles"] = ("kee",)
     with pytest.raises(UserError, match=r"unknown role 'kee'.*'key'"):
-        from_config(sections)
+        Experiment.from_config(sections)
     sections["evaluation"]["roles"] = ("key",)
     for split in ("dev", "test"):
         empty = sections | {"task": sections["task"] | {split: 0.0}}
         with pytest.raises(UserError, match=rf"split '{split}' has no doc.* task\.{split}"):
-            from_config(empty)
+            Experiment.from_config(empty)

@@ -1,12 +1,11 @@
-"""Writes docs/sites.md from the code: python docs/sites.py > docs/sites.md."""
+"""Writes docs/sites.md from the code: python -m tools.write_sites."""
 
 import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.site_path import OUTSIDE_BLOCKS, PYVENE, TRANSFORMER_LENS
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 CANONICAL = {
     "embedding": "token embedding plus position",
@@ -62,9 +61,9 @@ def render() -> str:
     )
     return f"""# Sites
 
-*Written by docs/sites.py from the code.* A site is a named place in a model where an activation
-can be read or [rewritten](interventions.md). Axes begin with `[batch, length, ...]` everywhere, so
-that a position is always an index of axis 1; the attention pattern is
+*Written by tools/write_sites.py from the code.* A site is a named place in a model where an
+activation can be read or [rewritten](interventions.md). Axes begin with `[batch, length, ...]`
+everywhere, so that a position is always an index of axis 1; the attention pattern is
 `[batch, length, heads, source]`.
 
 {canonical}
@@ -86,4 +85,4 @@ Sites that nobody looks at or rewrites are not in the compiled program.
 
 
 if __name__ == "__main__":
-    sys.stdout.write(render())
+    (ROOT / "docs" / "sites.md").write_text(render())

@@ -1,6 +1,6 @@
 """Make ``orders.jsonl``: notes about orders, and later questions where some of them go.
 
-    python docs/examples/make_orders.py [OUTPUT]
+    python tools/make_orders.py [OUTPUT]
 
 Each document lists a few orders in the words of different clerks and then asks for the
 destination of some, one after another:
@@ -98,7 +98,7 @@ def make_document(draw: random.Random) -> dict:
 
 def main() -> None:
     """Write the file."""
-    default = pathlib.Path(__file__).with_name("orders.jsonl")
+    default = pathlib.Path(__file__).parents[1] / "docs" / "examples" / "orders.jsonl"
     output = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else default
     draw = random.Random(SEED)
     lines = [json.dumps(make_document(draw), separators=(",", ":")) for _ in range(DOCUMENTS)]

@@ -1,0 +1,68 @@
+"""The front door: one import, nothing loaded before it is used, and a page of what is there."""
+
+import ast
+import pathlib
+
+import pytest
+
+import mecheval_jax as me
+from tests.support import small
+from tests.support.compilation import ROOT
+from tools import write_api
+
+SOURCE = pathlib.Path(me.__file__).read_text()
+
+
+def test_a_bare_import_loads_nothing():
+    """Catches a front door that makes every program pay for jax."""
+    code = "import sys, mecheval_jax; print('jax' in sys.modules or 'numpy' in sys.modules)"
+    assert small.start(["-c", code]).stdout.strip() == "False"
+
+
+def test_type_checkers_see_what_is_there():
+    """Catches a name that an editor offers and the program lacks, or the reverse."""
+    seen = {
+        alias.asname: node.module.removeprefix("mecheval_jax.")
+        for node in ast.walk(ast.parse(SOURCE))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("mecheval_jax.")
+        for alias in node.names
+    }
+    assert seen == me.HOMES
+
+
+@pytest.mark.parametrize("name", me.HOMES)
+def test_every_name_is_documented(name):
+    """Catches a name that leads nowhere, or that nobody explains."""
+    assert name in dir(me)
+    assert getattr(me, name) is getattr(me, name)
+    section = (ROOT / "docs" / "api.md").read_text().partition(f"\n## {name}\n")[2]
+    assert len(section.partition("\n## ")[0]) > 80
+
+
+def test_a_name_that_is_not_there():
+    """Catches a door that answers to everything."""
+    with pytest.raises(AttributeError, match="interchang'"):
+        me.interchang  # noqa: B018
+
+
+def test_the_page_is_written_from_the_code():
+    """Catches a page that says what was true once: run python -m tools.write_api."""
+    assert (ROOT / "docs" / "api.md").read_text() == write_api.render()
+
+
+def test_interventions_through_one_import(tmp_path):
+    """Catches a door behind which README's example does not work."""
+    experiment = small.experiment(steps=5)
+    me.train(experiment, tmp_path / "run")
+    trained = me.load(tmp_path / "run")
+    batch = trained.documents()
+    assert len(batch.tokens) == experiment.evaluation.documents
+    clean = me.capture(trained.model, trained.params, batch)
+    patch = me.interchange(clean, ["block_1/block_input"], me.locate(batch, "value"))
+    corrupted = trained.corrupt(batch, "key")
+    assert (corrupted.tokens != batch.tokens).any(axis=1).all()
+    logits = me.run(trained.model, trained.params, corrupted, patch)
+    probability = me.answer_probability(logits, batch)
+    assert probability.shape == batch.targets.shape
+    assert (probability > 0).all()
+    assert (probability < 1).all()
