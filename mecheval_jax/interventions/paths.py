@@ -85,20 +85,19 @@ def path_patch(
     model: LanguageModel,
     params: PyTree,
     tokens: Int[Array, "batch length"],
-    base: Activations,
     patch: Interventions,
     receiver: str,
     positions: Positions = None,
 ) -> Interventions:
     """The effect of `patch` along the direct path, as an intervention on `receiver`.
 
-    Runs the model once, under the patch and with all other outputs frozen. Traceable.
+    Runs the model twice: as it is, and under the patch with all other outputs frozen as they were.
+    Traceable.
 
     Args:
         model: Model that is run.
         params: Parameters of the model.
         tokens: Documents that are patched.
-        base: Activations of these documents, at all sites.
         patch: Interventions on the senders.
         receiver: Path or alias of the site at the end of the path.
         positions: Positions at which the receiver takes the new value; all if None.
@@ -107,6 +106,7 @@ def path_patch(
         UserError: If `freeze` refuses the senders or the receiver.
     """
     receiver = resolve(receiver, model.config)
+    base = capture(model, params, tokens)
     held = freeze(base, model.config, patch, receiver)
     reached = capture(model, params, tokens, [receiver], compose(held, patch))
     return interchange(reached, [receiver], positions)

@@ -30,8 +30,28 @@ from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.s4d import S4D
 
-CONTEXT = ("width", "max_length", "layer", "layers", "encoding")
-"""Fields that the model itself sets, in every mixer that has them."""
+
+@dataclasses.dataclass(frozen=True)
+class MixerContext:
+    """What the model itself sets, in every mixer that has such a field.
+
+    Attributes:
+        layer: Index of the layer, from 0.
+        layers: Number of layers of the model.
+        width: Number of channels of the residual stream.
+        max_length: Length limit of the model, in tokens.
+        encoding: Encoding of positions inside the mixer: ``none``, ``rotary`` or ``alibi``.
+    """
+
+    layer: int
+    layers: int
+    width: int
+    max_length: int
+    encoding: str = "none"
+
+
+CONTEXT = tuple(field.name for field in dataclasses.fields(MixerContext))
+"""Names of the fields that an option cannot set."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,25 +159,14 @@ def mixer_of(name: str, config: Mapping[str, Any]) -> nn.Module:
 
 
 def build_mixer(
-    architecture: str,
-    layer: int,
-    *,
-    layers: int,
-    width: int,
-    max_length: int,
-    encoding: str = "none",
-    options: Mapping[str, Any] | None = None,
+    architecture: str, context: MixerContext, options: Mapping[str, Any] | None = None
 ) -> nn.Module:
     """The mixer of one layer.
 
     Args:
         architecture: Name in `ARCHITECTURES`, ``module:Class``, or one for each layer joined
             by commas.
-        layer: Index of the layer, from 0.
-        layers: Number of layers of the model.
-        width: Number of channels of the residual stream.
-        max_length: Length limit of the model, in tokens.
-        encoding: Encoding of positions inside the mixer: ``none``, ``rotary`` or ``alibi``.
+        context: What the model sets, the layer included.
         options: Fields of the mixer that differ from the architecture's defaults; a list has
             one value for each layer. A field that only mixers of other layers have is ignored.
 
@@ -166,13 +175,14 @@ def build_mixer(
             cannot have a value.
     """
     # What the model gives to every mixer.
+    layer, layers, encoding = context.layer, context.layers, context.encoding
+    given = dataclasses.asdict(context)
     chosen = architectures_of(architecture, layers)
-    context = {"layer": layer, "layers": layers, "width": width, "max_length": max_length}
     classes = [entry.mixer(i) for i, entry in enumerate(chosen)]
-    if encoding != "none":
-        if not any("encoding" in fields_of(mixer) for mixer in classes):
-            raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
-        context["encoding"] = encoding
+    if encoding == "none":
+        del given["encoding"]  # a mixer of one's own may have another default
+    elif not any("encoding" in fields_of(mixer) for mixer in classes):
+        raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
     # Options of this layer, checked against the fields of all layers' mixers.
     valid = set().union(*map(fields_of, classes)) - set(CONTEXT)
     fields, values = fields_of(classes[layer]), {}
@@ -191,7 +201,7 @@ def build_mixer(
         if option in fields:
             values[option] = checked(option, value, fields[option])
     # The model's fields, then the architecture's, then the options, as far as the mixer has them.
-    wanted = context | dict(chosen[layer].defaults(layer)) | values
+    wanted = given | dict(chosen[layer].defaults(layer)) | values
     wanted = {name: value for name, value in wanted.items() if name in fields}
     require_all(architecture, classes[layer], wanted)
     return classes[layer](**wanted)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int, Key, PyTree
 from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
-from mecheval_jax.mixers import architectures_of, build_mixer, initializers
+from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, initializers
 from mecheval_jax.models.blocks import NORMS, BlockConfig, norm, rematerialized
 from mecheval_jax.models.feed_forward import ACTIVATIONS, KINDS, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
@@ -117,15 +117,9 @@ class ModelConfig:
 
     def build_mixer(self, layer: int) -> nn.Module:
         """Build the mixer of one layer."""
-        return build_mixer(
-            self.mixer,
-            layer,
-            layers=self.layers,
-            width=self.width,
-            max_length=self.max_length,
-            encoding=self.positions if self.positions in ("rotary", "alibi") else "none",
-            options=self.mixer_options,
-        )
+        encoding = self.positions if self.positions in ("rotary", "alibi") else "none"
+        context = MixerContext(layer, self.layers, self.width, self.max_length, encoding)
+        return build_mixer(self.mixer, context, self.mixer_options)
 
 
 class LanguageModel(nn.Module):

@@ -66,20 +66,19 @@ def programs():
     subject = subject_of("attention")
 
     @jax.jit
-    def program(params, activations, other):
+    def program(params, other):
         return {
             path: path_patch(
                 subject.model,
                 params,
                 subject.tokens,
-                activations,
                 interchange(other, senders, subject.key),
                 receiver,
             )
             for path, (senders, receiver, _) in PATHS.items()
         }
 
-    return program(subject.params, subject.activations, subject.other)
+    return program(subject.params, subject.other)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -20,6 +20,7 @@ from mecheval_jax.mixers import (
     Hyena,
     Mamba,
     Mamba2,
+    MixerContext,
     SlidingWindowAttention,
     build_mixer,
 )
@@ -33,11 +34,11 @@ SHAPE = {"layers": 2, "width": 32, "max_length": 32}
 # Catches a misspelt name or option that is passed over in silence.
 def test_unknown_names():
     with pytest.raises(UserError, match=r"'atention'.*did you mean 'attention'"):
-        build_mixer("atention", 0, **SHAPE)
+        build_mixer("atention", MixerContext(0, **SHAPE))
     with pytest.raises(UserError, match=r"'mamba'.*'d_cnov'.*d_conv"):
-        build_mixer("mamba", 0, **SHAPE, options={"d_cnov": 2})
+        build_mixer("mamba", MixerContext(0, **SHAPE), {"d_cnov": 2})
     with pytest.raises(UserError, match="'width'"):  # it comes from the model
-        build_mixer("attention", 0, **SHAPE, options={"width": 8})
+        build_mixer("attention", MixerContext(0, **SHAPE), {"width": 8})
 
 
 # Catches layers that are numbered from 1, and options that reach no layer.
@@ -57,13 +58,13 @@ def test_unknown_names():
     ],
 )
 def test_architectures(architecture, expected):
-    assert [build_mixer(architecture, layer, **SHAPE) for layer in (0, 1)] == expected
+    assert [build_mixer(architecture, MixerContext(layer, **SHAPE)) for layer in (0, 1)] == expected
 
 
 # Catches a name that no layer can be built from.
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_has_a_recurrent_form(architecture):
-    mixer = build_mixer(architecture, 1, **SHAPE)
+    mixer = build_mixer(architecture, MixerContext(1, **SHAPE))
     assert {"initial_state", "step"} <= set(dir(mixer))
     assert mixer.SITES
 
@@ -71,7 +72,8 @@ def test_every_architecture_has_a_recurrent_form(architecture):
 # Catches an option for one kind of layer that is refused, or lost, in a mixed architecture.
 def test_options_go_to_the_layers_that_have_them():
     built = [
-        build_mixer("based", layer, **SHAPE, options={"heads": 2, "kernel": 4}) for layer in (0, 1)
+        build_mixer("based", MixerContext(layer, **SHAPE), {"heads": 2, "kernel": 4})
+        for layer in (0, 1)
     ]
     assert built == [BaseConv(32, 32, kernel=4), Based(32, heads=2)]
 
@@ -79,10 +81,10 @@ def test_options_go_to_the_layers_that_have_them():
 # Catches a list of values that is given whole to every layer, or cut to the layers there are.
 def test_options_by_layer():
     options = {"kernel": [3, "explicit"]}
-    built = [build_mixer("base_conv", layer, **SHAPE, options=options) for layer in (0, 1)]
+    built = [build_mixer("base_conv", MixerContext(layer, **SHAPE), options) for layer in (0, 1)]
     assert built == [BaseConv(32, 32, kernel=3), BaseConv(32, 32, kernel="explicit")]
     with pytest.raises(UserError, match="kernel has 3 values for 2 layers"):
-        build_mixer("base_conv", 0, **SHAPE, options={"kernel": [1, 2, 3]})
+        build_mixer("base_conv", MixerContext(0, **SHAPE), {"kernel": [1, 2, 3]})
 
 
 # Catches a config that is equal to another and is compiled again.

@@ -3,7 +3,7 @@
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.mixers import build_mixer
+from mecheval_jax.mixers import MixerContext, build_mixer
 from mecheval_jax.models.language_model import ModelConfig
 
 SHAPE = {"layers": 2, "width": 32, "max_length": 32}
@@ -36,4 +36,4 @@ def test_wrong_values(mixer, options, message):
 
 # Catches a whole number written as 2.0, as JSON may, that Flax would choke on.
 def test_whole_floats_are_numbers():
-    assert build_mixer("mamba", 0, **SHAPE, options={"d_conv": 2.0}).d_conv == 2
+    assert build_mixer("mamba", MixerContext(0, **SHAPE), {"d_conv": 2.0}).d_conv == 2

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.interventions.patch import positions_mask
-from mecheval_jax.mixers import build_mixer
+from mecheval_jax.mixers import MixerContext, build_mixer
 from mecheval_jax.sites import is_site
 
 BATCH, LENGTH, WIDTH, LIMIT = 2, 9, 16, 12
@@ -67,8 +67,7 @@ def mixer_of(case):
     name, options = CASES[case]
     options = dict(options)
     encoding = options.pop("encoding", "none")
-    shape = {"layers": 2, "width": WIDTH, "max_length": LIMIT, "encoding": encoding}
-    return build_mixer(name, 1, **shape, options=options)
+    return build_mixer(name, MixerContext(1, 2, WIDTH, LIMIT, encoding), options)
 
 
 @functools.cache
