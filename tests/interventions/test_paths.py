@@ -106,15 +106,13 @@ class Patched(chex.TestCase):
     def test_the_effect_of_two_hops(self):
         subject = subject_of("attention")
 
-        def patched(params, activations, other):
-            patch = functools.partial(
-                path_patch, subject.model, params, subject.tokens, activations
-            )
+        def patched(params, other):
+            patch = functools.partial(path_patch, subject.model, params, subject.tokens)
             first = patch(interchange(other, [M0], subject.key), "block_1/mixer/k", subject.key)
             second = patch(first, "blocks.1.hook_attn_out")
             return run(subject.model, params, subject.tokens, second)
 
-        logits = self.variant(patched)(subject.params, subject.activations, subject.other)
+        logits = self.variant(patched)(subject.params, subject.other)
         k = unrolled({M0: sent(M0), F0: base()[F0]})["block_1/mixer/k"]
         rows, here = np.arange(len(k)), np.asarray(subject.key)
         moved = base()["block_1/mixer/k"].reshape(k.shape).copy()
