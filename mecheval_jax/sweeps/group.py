@@ -21,10 +21,11 @@ from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.ensemble.choice import AUTO, Choices, check_memory, choose_strategy
 from mecheval_jax.training.ensemble.members import Ensemble, stack
 from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
-from mecheval_jax.training.ensemble.programs import MemberPrograms, choose_strategy
-from mecheval_jax.training.ensemble.strategies import AUTO, KINDS, Choices, Strategy
+from mecheval_jax.training.ensemble.programs import MemberPrograms
+from mecheval_jax.training.ensemble.strategies import KINDS, Strategy
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.state import NEVER, TrainState
@@ -195,7 +196,7 @@ class _GroupRun:
         say = self.screen.say
         kept = self.folder.read_strategy()
         if kept is not None:
-            self.programs.check(kept)  # there may be fewer devices than before
+            check_memory(self.programs, kept)  # there may be fewer devices than before
             say(f"members are computed by {kept}, as before")
             return kept
         device, model = jax.devices()[0], self.ensemble.model
@@ -231,12 +232,11 @@ class _GroupRun:
         plans = [plan_verdict(subject, sites, verdict=verdict) for subject in subjects]
         measurement, arrays = plans[0][0], [arrays for _, arrays in plans]
 
-        def one(member):
-            state, arrays = member
+        def one(state: TrainState, arrays: Any) -> Any:
             return measurement.on_device(state.params, arrays)
 
         program = jax.jit(on_members(one, self.programs.mesh, at_once=1))
-        raw = fetch(program((members, shard_members(stack(arrays), self.programs.mesh))))
+        raw = fetch(program(members, shard_members(stack(arrays), self.programs.mesh)))
         ends = fetch((members.step, members.diverged_at, members.stopped_at))
 
         def results() -> Iterator[MemberResult]:

@@ -5,6 +5,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
@@ -23,8 +24,9 @@ class Dispatched:
     Attributes:
         stop: Step at which it ends.
         flags: `training.state.flags_of` every member then.
-        metrics: Loss and accuracy of every step [member, step].
-        scores: Loss and accuracy on dev documents [member]; None where there are none.
+        metrics: Loss and accuracy of every step [member, step]; [step] of a run on its own.
+        scores: Loss and accuracy on dev documents [member], or [] of a run on its own; None where
+            there are none.
     """
 
     stop: int
@@ -79,6 +81,8 @@ class Ledger:
         if stretch is None:
             return
         flags, metrics, scores = fetch((stretch.flags, stretch.metrics, stretch.scores))
+        metrics = jax.tree.map(np.atleast_2d, metrics)
+        scores = jax.tree.map(np.atleast_1d, scores)
         before, self._flags = self._flags["step"], self._own(flags)
         taken = self._flags["step"] - before
         for i in map(int, np.flatnonzero(taken)):

@@ -1,21 +1,24 @@
-"""What an ensemble does on the devices, in one of two placements, which the loop does not know.
+"""What an ensemble does on its devices: what is the same wherever it lies, and a run on its own.
 
+`Programs`
+    All that training does, made from functions of one run. The loop knows no more than this.
 `RunPrograms`
-    one run, spread over a mesh of documents and parameters (`partitioning.mesh`). Its arrays have
+    One run, spread over a mesh of documents and parameters (`partitioning.mesh`). Its arrays have
     no axis of members.
 `training.ensemble.programs.MemberPrograms`
-    many runs, which stand along a mesh axis of their own; no device knows of another.
+    Many runs, which stand along a mesh axis of their own; no device knows of another.
 """
 
+import abc
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
-from mecheval_jax.array_types import Array, Float, PyTree
+from mecheval_jax.array_types import PyTree
 from mecheval_jax.partitioning.mesh import (
     check_batch,
     document_shards,
@@ -29,6 +32,7 @@ from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.data import HostDocuments
 from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.optimizer import Hyperparameters
 from mecheval_jax.training.state import (
     TrainState,
     document_key,
@@ -46,42 +50,12 @@ from mecheval_jax.training.step import (
 )
 
 Steps = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
-"""(state, first, stop) -> the state, which is donated, and metrics [member, step]."""
+"""(state, first, stop) -> the state, which is donated, and metrics of every step."""
 
 Evaluate = Callable[[TrainState], tuple[TrainState, Metrics]]
-"""state -> the state, with what dev documents changed of it, and scores [member]."""
+"""state -> the state, with what dev documents changed of it, and its scores."""
 
-
-@runtime_checkable
-class Programs(Protocol):
-    """An ensemble on its devices."""
-
-    ensemble: Ensemble
-
-    def create(self) -> TrainState:
-        """The state before the first step, each part of it born where it lives."""
-        ...
-
-    @property
-    def saved_form(self) -> dict[str, PyTree]:
-        """Shapes, types and shardings of what a checkpoint holds."""
-        ...
-
-    def saved(self, state: TrainState) -> dict[str, PyTree]:
-        """What a checkpoint holds of a state."""
-        ...
-
-    def restored(self, saved: dict[str, PyTree]) -> TrainState:
-        """The state of which a checkpoint held so much."""
-        ...
-
-    def steps(self, policy: Policy) -> Steps:
-        """The compiled steps."""
-        ...
-
-    def evaluate(self) -> Evaluate:
-        """The evaluation on dev documents, compiled when it is first called."""
-        ...
+NUMBER = jax.ShapeDtypeStruct((), jnp.int32)
 
 
 class HostSteps:
@@ -90,9 +64,9 @@ class HostSteps:
     Each is a dispatch of its own, compiled once for every bucket of lengths.
 
     Args:
-        step: `training.step.take_step`: (state, metrics, batch, first) -> (state, metrics).
-        draw: Gives the documents of a step, where they live.
-        no_metrics: Gives room for the metrics of a stretch, where it lives.
+        step: `training.step.take_step` of all runs.
+        draw: Function that gives the documents of a step, where they live.
+        no_metrics: Function that gives room for the metrics of a stretch, where it lives.
     """
 
     def __init__(
@@ -111,56 +85,82 @@ class HostSteps:
         return state, metrics
 
 
-class RunPrograms:
-    """One run, spread over a mesh of axes ``data``, ``fsdp`` and ``model``.
-
-    In training its tables of the vocabulary are padded to the devices; checkpoints have them
-    without the padding, and do not depend on the mesh.
+class Programs(abc.ABC):
+    """An ensemble on its devices; a subclass says how it lies on them.
 
     Args:
-        ensemble: Of one member.
-        mesh: The devices, of all processes.
-        rules: Where on them each array lives; `rules_of` the model if None.
-
-    Raises:
-        UserError: A batch that does not divide over the devices.
+        ensemble: The runs.
+        mesh: Mesh of the devices.
+        hyperparameters: Hyperparameters of the runs.
     """
 
-    def __init__(self, ensemble: Ensemble, mesh: Mesh, rules: Sequence[Rule] | None = None):
-        (training,) = ensemble.runs
-        check_batch(training.batch_size, mesh, training.gradient_accumulation)
+    def __init__(self, ensemble: Ensemble, mesh: Mesh, hyperparameters: Hyperparameters):
         self.ensemble, self.mesh = ensemble, mesh
-        self._hyperparameters = hyperparameters_of(training)
-        self._rules = rules_of(ensemble.model, mesh) if rules is None else rules
+        self._hyperparameters = hyperparameters
+
+    # How it lies on its devices.
+
+    rows_sharding: NamedSharding | None = None
+    """Sharding of the documents that the host draws for a run; the default device if None."""
+
+    @property
+    def table_rows(self) -> int:
+        """Number of rows of the tables of the vocabulary, in training."""
+        return self.ensemble.model.vocabulary_size
+
+    @property
+    @abc.abstractmethod
+    def sharding(self) -> NamedSharding:
+        """Sharding of all that is neither a state nor documents."""
+
+    @abc.abstractmethod
+    def state_shardings(self, shapes: TrainState) -> PyTree:
+        """Shardings of the leaves of a state."""
+
+    @abc.abstractmethod
+    def placed(self, batches: Sequence[Batch]) -> Batch:
+        """The documents of all runs, where they live."""
+
+    @abc.abstractmethod
+    def on_all(self, one: Callable, shared: int = 0) -> Callable:
+        """A function of one run's trees as that of all runs' trees.
+
+        Args:
+            one: Traceable function: (tree, ..., shared, ...) -> tree.
+            shared: Number of arguments, the last ones, that are the same for all runs.
+        """
+
+    # What it does there.
 
     def create(self) -> TrainState:
         """The state before the first step, each part of it born where it lives."""
-        create = jax.jit(self._new_state, static_argnums=0, out_shardings=_where(self.abstract))
-        return create(self._padded_rows, self._hyperparameters)
+        return self._birth(self._hyperparameters)
 
-    def _new_state(self, rows: int, hyperparameters: PyTree) -> TrainState:
-        return resize_tables(new_state(self.ensemble.model, hyperparameters), rows)
+    @functools.cached_property
+    def _birth(self) -> Any:
+        return jax.jit(self._new(self.table_rows), out_shardings=_where(self.abstract))
 
-    @property
-    def _padded_rows(self) -> int:
-        return padded_rows(self.ensemble.model.vocabulary_size, self.mesh)
+    def _new(self, rows: int) -> Callable[[Hyperparameters], TrainState]:
+        return self.on_all(
+            lambda values: resize_tables(new_state(self.ensemble.model, values), rows)
+        )
 
     @functools.cached_property
     def abstract(self) -> TrainState:
         """Shapes, types and shardings of what `create` gives."""
-        return self._abstract(self._padded_rows)
+        return self._abstract(self.table_rows)
 
     @functools.cached_property
     def _unpadded(self) -> TrainState:
         rows = self.ensemble.model.vocabulary_size
-        return self.abstract if rows == self._padded_rows else self._abstract(rows)
+        return self.abstract if rows == self.table_rows else self._abstract(rows)
 
     def _abstract(self, rows: int) -> TrainState:
-        shapes = jax.eval_shape(functools.partial(self._new_state, rows), self._hyperparameters)
+        shapes = jax.eval_shape(self._new(rows), self._hyperparameters)
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             shapes,
-            shardings(shapes, self.mesh, self._rules),
+            self.state_shardings(shapes),
         )
 
     @property
@@ -173,80 +173,115 @@ class RunPrograms:
         return saved_part(resized(state, self._unpadded))
 
     def restored(self, saved: dict[str, PyTree]) -> TrainState:
-        """The state of which a checkpoint held so much."""
+        """The state of which a checkpoint held this part."""
+
+        def given(values):
+            return jax.tree.map(jnp.asarray, values), document_key(values)
+
         where = _where((self.abstract.hyperparameters, self.abstract.key))
-        given = jax.jit(
-            lambda h: (jax.tree.map(jnp.asarray, h), document_key(h)), out_shardings=where
-        )
-        return resized(restored_state(saved, *given(self._hyperparameters)), self.abstract)
+        rest = jax.jit(self.on_all(given), out_shardings=where)(self._hyperparameters)
+        return resized(restored_state(saved, *rest), self.abstract)
 
     def steps(self, policy: Policy) -> Steps:
-        """The compiled steps."""
-        ensemble, everywhere = self.ensemble, replicated(self.mesh)
-        where = (_where(self.abstract), everywhere)
-        if ensemble.task.traceable:
+        """The steps, compiled unless the host draws their documents."""
+        how, training = {"ensemble": self.ensemble, "policy": policy}, self.ensemble.training
+        if self.ensemble.task.traceable:
+            return self.compiled(self.on_all(functools.partial(take_steps, **how), shared=2), 2)
+        shared = training.batch_size, training.training_batches, self.rows_sharding
+        documents = {
+            run.data_seed: HostDocuments(self.ensemble.task, jax.random.key(run.data_seed), *shared)
+            for run in self.ensemble.runs
+        }
 
-            def steps(state, first, stop):
-                state, metrics = take_steps(state, first, stop, ensemble, policy)
-                return state, _of_one_member(metrics)
+        def draw(at: int) -> Batch:
+            return self.placed(self.ensemble.batches(lambda seed: documents[seed].batch(at)))
 
-            number = jax.ShapeDtypeStruct((), jnp.int32)
-            program = jax.jit(steps, donate_argnums=0, out_shardings=where)
-            with jax.set_mesh(self.mesh):
-                return program.lower(self.abstract, number, number).compile()
-
-        def step(state, metrics, batch, first):
-            own = {name: of[0] for name, of in metrics.items()}
-            state, own = take_step((state, own), batch, first, ensemble, policy)
-            return state, _of_one_member(own)
-
-        training = ensemble.training
-        key = document_key(self._hyperparameters)
-        shared = training.batch_size, training.training_batches, documents_sharding(self.mesh)
-        documents = HostDocuments(ensemble.task, key, *shared)
-        program = jax.jit(step, donate_argnums=(0, 1), out_shardings=where)
-
+        one = self.on_all(functools.partial(take_step, **how), shared=1)
+        where = (_where(self.abstract), self.sharding)
+        step = jax.jit(one, donate_argnums=(0, 1), out_shardings=where)
         # Placed as it comes back from a step: placed otherwise, every bucket is compiled twice.
-        def no_metrics_yet():
-            return shard(_of_one_member(no_metrics(training)), everywhere)
+        room = jax.jit(self.on_all(lambda _: no_metrics(training)), out_shardings=self.sharding)
+        return HostSteps(step, draw, lambda: room(self._hyperparameters))
 
-        return HostSteps(_OnMesh(program, self.mesh), documents.batch, no_metrics_yet)
+    def compiled(self, program: Callable, numbers: int) -> Any:
+        """A program, compiled: (state, which is donated, number, ...) -> state, metrics."""
+        where = (_where(self.abstract), self.sharding)
+        jitted = jax.jit(program, donate_argnums=0, out_shardings=where)
+        return jitted.lower(self.abstract, *[NUMBER] * numbers).compile()
 
     def evaluate(self) -> Evaluate:
         """The evaluation on dev documents, compiled when it is first called."""
-        (batch,) = self.ensemble.development_documents()
-        # Spread over the devices where that comes out even, whole on each where not.
-        even = len(batch.tokens) % document_shards(self.mesh) == 0
-        everywhere = replicated(self.mesh)
-        documents = shard(batch, documents_sharding(self.mesh) if even else everywhere)
-
-        def evaluate(state, batch):
-            changed, scores = evaluate_state(state, batch, self.ensemble)
-            return changed, _of_one_member(scores)
-
-        program = _OnMesh(jax.jit(evaluate, out_shardings=everywhere), self.mesh)
+        documents = self.placed(self.ensemble.development_documents())
 
         def evaluated(state):
-            changed, scores = program(state, documents)
+            changed, scores = self.evaluation(state, documents)
             return state.replace(**changed), scores
 
         return evaluated
 
+    @functools.cached_property
+    def evaluation(self) -> Any:
+        """Program: (state, dev documents) -> fields of the state that they change, scores."""
+        one = functools.partial(evaluate_state, ensemble=self.ensemble)
+        return jax.jit(self.on_all(one), out_shardings=self.sharding)
 
-class _OnMesh:
-    """A program that is called, and so traced, where its mesh is the current one."""
 
-    def __init__(self, program: Any, mesh: Mesh):
-        self.program, self._mesh = program, mesh
+class RunPrograms(Programs):
+    """One run, spread over a mesh of axes ``data``, ``fsdp`` and ``model``.
 
-    def __call__(self, *arguments: Any) -> Any:
-        with jax.set_mesh(self._mesh):
-            return self.program(*arguments)
+    In training its tables of the vocabulary are padded to the devices; checkpoints have them
+    without the padding, and do not depend on the mesh.
+
+    Args:
+        ensemble: Ensemble of one member.
+        mesh: Mesh of the devices of all processes.
+        rules: Rules for where on them each array lives; `rules_of` the model if None.
+
+    Raises:
+        UserError: If the batch does not divide over the devices.
+    """
+
+    def __init__(self, ensemble: Ensemble, mesh: Mesh, rules: Sequence[Rule] | None = None):
+        (training,) = ensemble.runs
+        check_batch(training.batch_size, mesh, training.gradient_accumulation)
+        super().__init__(ensemble, mesh, hyperparameters_of(training))
+        self._rules = rules_of(ensemble.model, mesh) if rules is None else rules
+
+    @property
+    def table_rows(self) -> int:
+        """Number of rows of the tables of the vocabulary, padded to the devices."""
+        return padded_rows(self.ensemble.model.vocabulary_size, self.mesh)
+
+    @property
+    def rows_sharding(self) -> NamedSharding:
+        """Sharding of documents."""
+        return documents_sharding(self.mesh)
+
+    @property
+    def sharding(self) -> NamedSharding:
+        """Sharding of all that is neither a state nor documents: a copy on every device."""
+        return replicated(self.mesh)
+
+    def state_shardings(self, shapes: TrainState) -> PyTree:
+        """Shardings of the leaves of a state, by the rules."""
+        return shardings(shapes, self.mesh, self._rules)
+
+    def placed(self, batches: Sequence[Batch]) -> Batch:
+        """The documents, spread over the devices if that comes out even, else whole on each."""
+        (batch,) = batches
+        even = len(batch.tokens) % document_shards(self.mesh) == 0
+        where = self.rows_sharding if even else self.sharding
+        return batch if batch.tokens.sharding == where else shard(batch, where)
+
+    def on_all(self, one: Callable, shared: int = 0) -> Callable:
+        """A function, traced where the mesh is the current one."""
+
+        def on_mesh(*arguments):
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                return one(*arguments)
+
+        return on_mesh
 
 
 def _where(abstract: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.sharding, abstract)
-
-
-def _of_one_member(metrics: Metrics) -> dict[str, Float[Array, "member ..."]]:
-    return {name: of[None] for name, of in metrics.items()}

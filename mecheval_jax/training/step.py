@@ -154,19 +154,19 @@ def take_steps(
 
 
 def take_step(
-    carry: tuple[TrainState, Metrics],
+    state: TrainState,
+    history: Metrics,
     batch: Batch,
     first: Int[Array, ""],
     ensemble: Ensemble,
     policy: Policy,
 ) -> tuple[TrainState, Metrics]:
     """One step on a batch from the host: the state, and its metrics noted as by `take_steps`."""
-    state, history = carry
     after, metrics = train_step(state, batch, ensemble, policy)
     taken = after, note(history, state.step - first, metrics)
     if policy is Policy.RAISE:  # the host starts no step that is one too many
         return taken
-    return jax.tree.map(functools.partial(jnp.where, state.learns), taken, carry)
+    return jax.tree.map(functools.partial(jnp.where, state.learns), taken, (state, history))
 
 
 def evaluate_state(

@@ -43,7 +43,7 @@ def trained(mixers, dtype):
     programs = small.programs(experiment)
     run = programs.steps(Policy.RAISE)
     state, metrics = run(programs.create(), np.int32(0), np.int32(STEPS))
-    return experiment, state, np.asarray(metrics["loss"][0])
+    return experiment, state, np.asarray(metrics["loss"])
 
 
 # Catches a mixer that is in no model below.

@@ -60,17 +60,16 @@ def report(mixer, changes, *, everything):
     if everything:
         texts["birth"] = programs._birth.lower(programs._hyperparameters).compile().as_text()
         documents = shard_members(stack(ensemble.development_documents()), programs.mesh)
-        evaluation = programs.evaluation.lower((programs.create(), documents))
+        evaluation = programs.evaluation.lower(programs.create(), documents)
         texts["evaluate"] = evaluation.compile().as_text()
         measurement, arrays = plan_verdict(Subject.of(experiment, None))
 
-        def one(pair):
-            state, arrays = pair
+        def one(state, arrays):
             return measurement.on_device(state.params, arrays)
 
         stacked = shard_members(stack([arrays] * MEMBERS), programs.mesh)
         measure = jax.jit(on_members(one, programs.mesh, at_once=1))
-        texts["measure"] = measure.lower((programs.create(), stacked)).compile().as_text()
+        texts["measure"] = measure.lower(programs.create(), stacked).compile().as_text()
     return {
         "collectives": {name: len(re.findall(COLLECTIVES, text)) for name, text in texts.items()},
         "ffts": len(re.findall(r" fft\(", texts["steps"])),

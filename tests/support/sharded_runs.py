@@ -86,7 +86,7 @@ def report_meshes(mixer, meshes=MESHES, layers=2, **training):
         _, metrics = program(programs.create(), START, np.int32(STEPS))
         text = program.as_text()
         report[",".join(map(str, shape))] = {
-            "losses": np.asarray(metrics["loss"])[0].tolist(),
+            "losses": np.asarray(metrics["loss"]).tolist(),
             "moved": moved_documents(text),
             "gathers": text.count(" all-gather("),
         }
@@ -114,7 +114,7 @@ def report_training(mixer):
     for name, programs in (("one", one), ("eight", eight)):
         compiled[name] = programs.steps(Policy.RAISE)
         _, metrics = compiled[name](programs.create(), START, np.int32(STEPS))
-        losses[name] = np.asarray(metrics["loss"])[0].tolist()
+        losses[name] = np.asarray(metrics["loss"]).tolist()
 
     text = compiled["eight"].as_text()
     found = {
@@ -129,7 +129,7 @@ def report_training(mixer):
         return found
 
     state, metrics = compiled["one"](one.create(), START, np.int32(CUT))
-    before = np.asarray(metrics["loss"])[0, :CUT]
+    before = np.asarray(metrics["loss"])[:CUT]
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(pathlib.Path(folder))
         checkpoints.save(CUT, one.saved(state))
@@ -138,7 +138,7 @@ def report_training(mixer):
         state = eight.restored(checkpoints.restore(eight.saved_form))
         checkpoints.close()
     _, metrics = compiled["eight"](state, np.int32(CUT), np.int32(STEPS))
-    losses["moved"] = [*before.tolist(), *np.asarray(metrics["loss"])[0, : STEPS - CUT].tolist()]
+    losses["moved"] = [*before.tolist(), *np.asarray(metrics["loss"])[: STEPS - CUT].tolist()]
 
     return found
 

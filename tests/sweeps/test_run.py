@@ -21,7 +21,7 @@ from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import open_folder, plan
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.ensemble import programs
+from mecheval_jax.training.ensemble import choice
 from mecheval_jax.training.preemption import Preemption
 from tests.support import small
 
@@ -377,7 +377,7 @@ def test_a_resumed_group_must_fit(finished, tmp_path, monkeypatch):
     folder = SweepFolder(tmp_path / "sweep")
     for group in folder.groups():
         group.status.unlink()
-    monkeypatch.setattr(programs, "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(choice, "free_memory", lambda device: 100_000)
     outcome = run(folder.path)
     assert isinstance(outcome.error, UserError)
     assert "5 members on a device do not fit" in str(outcome.error)

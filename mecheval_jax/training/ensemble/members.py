@@ -66,9 +66,10 @@ def of_one_width(batches: Sequence[Batch]) -> list[Batch]:
     """The batches with their documents padded to the longest of all."""
     width = max(batch.tokens.shape[1] for batch in batches)
 
-    def padded(batch):
+    def padded(batch: Batch) -> Batch:
         spare = width - batch.tokens.shape[1]
-        return batch.replace(tokens=jnp.pad(batch.tokens, ((0, 0), (0, spare))))
+        longer = jnp.pad(batch.tokens, ((0, 0), (0, spare))) if spare else batch.tokens
+        return batch.replace(tokens=longer)
 
     return [padded(batch) for batch in batches]
 

@@ -1,6 +1,7 @@
 """Members of a sweep over devices: one mesh axis, across which nothing is ever exchanged."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -56,43 +57,54 @@ def on_members(one: Callable, mesh: Mesh, at_once: int, shared: int = 0) -> Call
     batch for an FFT.
 
     Args:
-        one: (tree of a member, shared, ...) -> tree.
-        mesh: of `member_mesh`.
-        at_once: members that a device computes together; all of its own if more.
-        shared: how many arguments after the first are the same for all members.
+        one: Function: (tree of a member, ..., shared, ...) -> tree.
+        mesh: Mesh of `member_mesh`.
+        at_once: Number of members that a device computes together; all of its own if more.
+        shared: Number of arguments, the last ones, that are the same for all members.
     """
 
-    def block(tree, *same):
-        def each(member):
-            return one(member, *same)
+    def block(trees: tuple, same: tuple) -> PyTree:
+        def each(of_member: tuple) -> PyTree:
+            return one(*of_member, *same)
 
-        own = len(jax.tree.leaves(tree)[0])
+        own = len(jax.tree.leaves(trees)[0])
         if at_once >= own:
-            return jax.vmap(each)(tree)
-        return jax.lax.map(each, tree, batch_size=at_once if at_once > 1 else None)
+            return jax.vmap(each)(trees)
+        return jax.lax.map(each, trees, batch_size=at_once if at_once > 1 else None)
 
-    spread = PartitionSpec(MEMBER)
-    in_specs = (spread, *[PartitionSpec()] * shared)
-    return jax.shard_map(block, mesh=mesh, in_specs=in_specs, out_specs=spread, check_vma=False)
+    return _spread(block, mesh, shared)
 
 
 def on_member_of_each_device(one: Callable, mesh: Mesh, shared: int = 0) -> Callable:
-    """The same for one member of each device: (tree, which, *shared) -> (tree, result).
+    """The same for one member of each device: (tree, which, shared, ...) -> (tree, result).
 
     `one` returns the member and a result; the tree that comes back has the member replaced, and
     the result a leading axis of devices.
     """
 
-    def block(tree, which, *same):
+    def block(trees: tuple, same: tuple) -> tuple[PyTree, PyTree]:
+        (tree,), (which, *others) = trees, same
         member = jax.tree.map(
             lambda leaf: jax.lax.dynamic_index_in_dim(leaf, which, keepdims=False), tree
         )
-        member, result = one(member, *same)
+        member, result = one(member, *others)
         tree = jax.tree.map(
             lambda all, new: jax.lax.dynamic_update_index_in_dim(all, new, which, 0), tree, member
         )
         return tree, jax.tree.map(lambda leaf: leaf[None], result)
 
-    spread = PartitionSpec(MEMBER)
-    in_specs = (spread, *[PartitionSpec()] * (1 + shared))
-    return jax.shard_map(block, mesh=mesh, in_specs=in_specs, out_specs=spread, check_vma=False)
+    return _spread(block, mesh, 1 + shared)
+
+
+def _spread(block: Callable[[tuple, tuple], PyTree], mesh: Mesh, shared: int) -> Callable:
+    """A function of what a device has as one of the whole; the last arguments are not cut."""
+    specs, whole = PartitionSpec(MEMBER), PartitionSpec()
+    spread = jax.shard_map(
+        block, mesh=mesh, in_specs=(specs, whole), out_specs=specs, check_vma=False
+    )
+
+    def of_all(*arguments: Any) -> PyTree:
+        cut = len(arguments) - shared
+        return spread(arguments[:cut], arguments[cut:])
+
+    return of_all

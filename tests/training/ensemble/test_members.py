@@ -8,10 +8,11 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.training.divergence import Diverged, Policy
+from mecheval_jax.training.ensemble.choice import Choices, choose_strategy
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.ensemble.mesh import member_mesh, shard_members
-from mecheval_jax.training.ensemble.programs import MemberPrograms, choose_strategy
-from mecheval_jax.training.ensemble.strategies import Choices, Strategy
+from mecheval_jax.training.ensemble.programs import MemberPrograms
+from mecheval_jax.training.ensemble.strategies import Strategy
 from mecheval_jax.training.loop import fit
 from mecheval_jax.training.preemption import Preempted
 from mecheval_jax.training.state import NEVER

@@ -8,16 +8,17 @@ import jax
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.training.ensemble import programs as engine
-from mecheval_jax.training.ensemble.mesh import member_mesh
-from mecheval_jax.training.ensemble.programs import MemberPrograms, choose_strategy
-from mecheval_jax.training.ensemble.strategies import (
+from mecheval_jax.training.ensemble import choice
+from mecheval_jax.training.ensemble.choice import (
     MARGIN,
     Choices,
     MemoryEstimate,
-    Strategy,
+    choose_strategy,
     fastest,
 )
+from mecheval_jax.training.ensemble.mesh import member_mesh
+from mecheval_jax.training.ensemble.programs import MemberPrograms
+from mecheval_jax.training.ensemble.strategies import Strategy
 from tests.training.ensemble.test_members import ensemble_of, experiment
 
 GIB = 2**30
@@ -95,7 +96,7 @@ def test_a_choice_is_measured_once(programs, tmp_path, monkeypatch):
         measured.append(strategy)
         return {"vmap": 2.0, "scan": 3.0, "loop": 1.0}[strategy.kind]
 
-    monkeypatch.setattr(engine.MemberPrograms, "seconds_of", seconds_of)
+    monkeypatch.setattr(MemberPrograms, "seconds_of", seconds_of)
     choices = Choices(tmp_path / "strategies.json")
 
     def chosen(at_once=None, kind="auto"):
@@ -127,7 +128,7 @@ def test_a_time_is_that_of_a_step(tmp_path, monkeypatch):
     """Catches a time of few steps that is divided by the usual number."""
     ensemble = ensemble_of(experiment(steps_per_dispatch=2))
     short = MemberPrograms(ensemble, member_mesh(jax.devices()[:1]))
-    monkeypatch.setattr(engine.MemberPrograms, "seconds_of", lambda self, strategy: 0.008)
+    monkeypatch.setattr(MemberPrograms, "seconds_of", lambda self, strategy: 0.008)
     said = []
     choose_strategy(short, Choices(None), "key", None, "auto", said.append)
     assert "scan 1.00 ms" in said[-1]  # two steps of four members
@@ -150,7 +151,7 @@ def test_measuring_takes_real_steps(programs, monkeypatch):
 
 def test_more_members_than_memory(programs, monkeypatch):
     """Catches a sweep that dies of memory in the middle, in place of saying what fits."""
-    monkeypatch.setattr(engine, "free_memory", lambda device: 200_000)
+    monkeypatch.setattr(choice, "free_memory", lambda device: 200_000)
     with pytest.raises(UserError, match=r"4 members on a device do not fit .*: \d+ do"):
         choose_strategy(programs, Choices(None), "key", None, "auto", print)
 
