@@ -98,7 +98,7 @@ def fit_until(until, devices, checkpoints, recorder):
     """Train on from where checkpoints stand."""
     _, ensemble = ensemble_of("attention", {})
     programs = MemberPrograms(ensemble, member_mesh(devices), Strategy("vmap", MEMBERS))
-    state, step = restore_or_create(programs, checkpoints, print)
+    state, step = restore_or_create(programs, checkpoints, recorder.say)
     preemption = small.PreemptionAt((until - step) // ensemble.training.steps_per_dispatch)
     with contextlib.suppress(Preempted):
         fit(state, programs, checkpoints, recorder, Policy.FREEZE, preemption)
