@@ -44,11 +44,10 @@ def main():
     """Run the program."""
     from mecheval_jax.sweeps import plan, run
     from mecheval_jax.sweeps.group import Options
-    from mecheval_jax.sweeps.launchers import parse_shard
+    from mecheval_jax.sweeps.launchers import Jobs, parse_shard
 
-    jobs = run.Jobs(
-        LAUNCHER.value, tuple(sys.argv[1:]), SLURM.value, JOBS_AT_ONCE.value, RETRIES.value
-    )
+    own = tuple(sys.argv[1:])
+    jobs = Jobs(LAUNCHER.value, own, SLURM.value, JOBS_AT_ONCE.value, RETRIES.value)
     jobs.leave_accelerators()
     shard = parse_shard(SHARD.value)
     sweep = plan.read_sweep(CONFIG.value, command_line.config_file(), GRID.value)

@@ -72,8 +72,15 @@ class Options:
             )
 
 
-class _Screen:
-    """Writes and shows how a group is doing."""
+class GroupCallbacks:
+    """Callbacks that write to the group's folder, and show how it is doing.
+
+    Attributes:
+        status: How the group is doing.
+        writer: Writer of metrics, while there is training.
+    """
+
+    writer: Writer
 
     def __init__(self, plan: GroupPlan, folder: GroupFolder, show: Show):
         self._plan, self._folder, self._show = plan, folder, show
@@ -85,41 +92,29 @@ class _Screen:
         self._folder.write_status(self.status)
         self._show(self._folder.name, self._plan.title, self.status)
 
-    def say(self, message: str) -> None:
-        """Print a message, with the group's name."""
-        say(f"{self._folder.name}: {message}")
-
-
-class GroupCallbacks:
-    """Callbacks that write metrics to the group's folder, and tell how it is doing."""
-
-    def __init__(self, plan: GroupPlan, writer: Writer, screen: _Screen):
-        self._plan, self._writer, self._screen = plan, writer, screen
-
     def record(self, values: Mapping[str, float | int | str]) -> None:
         """Write a row of metrics, with the number that its member has in the sweep."""
-        self._writer.write({**values, "member": self._plan.members[int(values["member"])]})
+        self.writer.write({**values, "member": self._plan.members[int(values["member"])]})
         if values["split"] == "dev":
-            status = self._screen.status
-            status.best_accuracy = max(status.best_accuracy or 0.0, float(values["accuracy"]))
+            best = self.status.best_accuracy or 0.0
+            self.status.best_accuracy = max(best, float(values["accuracy"]))
 
     def advance(self, standing: Standing) -> None:
         """Write and show the status."""
-        before = self._screen.status
         taken = standing.taken / max(standing.seconds, 1e-9)
-        self._screen.tell(
+        self.tell(
             step=standing.step,
             training=int(standing.learns.sum()),
             diverged=int((standing.diverged_at != NEVER).sum()),
             stopped=int((standing.stopped_at != NEVER).sum()),
             # Not of a stretch in which nothing was left to do.
-            rate=taken if standing.taken else before.rate,
-            seconds=before.seconds + standing.seconds,
+            rate=taken if standing.taken else self.status.rate,
+            seconds=self.status.seconds + standing.seconds,
         )
 
     def say(self, message: str) -> None:
-        """Print a message."""
-        self._screen.say(message)
+        """Print a message, with the group's name."""
+        say(f"{self._folder.name}: {message}")
 
 
 def run_group(
@@ -142,25 +137,27 @@ def run_group(
     if options.interventions != "none":
         first = plan.experiments[0]
         first.evaluation.check_against(first.task)
-    screen = _Screen(plan, folder, show)
-    counts = {"members": len(plan.members), "training": len(plan.members), "steps": plan.steps}
-    screen.tell(state="running", error="", attempts=screen.status.attempts + 1, **counts)
-    run = _GroupRun(plan, folder, options, screen)
+    callbacks, members = GroupCallbacks(plan, folder, show), len(plan.members)
+    counts = {"members": members, "training": members, "steps": plan.steps}
+    callbacks.tell(state="running", error="", attempts=callbacks.status.attempts + 1, **counts)
+    run = _GroupRun(plan, folder, options, callbacks)
     try:
         with contextlib.closing(run.checkpoints):
             run.conclude(run.train(preemption))
     except Interrupted:
-        screen.tell(state="preempted")
+        callbacks.tell(state="preempted")
         raise
-    screen.tell(state="finished", measured=options.interventions)
+    callbacks.tell(state="finished", measured=options.interventions)
 
 
 class _GroupRun:
     """A group at work."""
 
-    def __init__(self, plan: GroupPlan, folder: GroupFolder, options: Options, screen: _Screen):
+    def __init__(
+        self, plan: GroupPlan, folder: GroupFolder, options: Options, callbacks: GroupCallbacks
+    ):
         first = plan.experiments[0]
-        self.plan, self.folder, self.options, self.screen = plan, folder, options, screen
+        self.plan, self.folder, self.options, self.callbacks = plan, folder, options, callbacks
         runs = tuple(experiment.training for experiment in plan.experiments)
         self.ensemble = Ensemble(first.model, first.task, runs)
         self.programs = MemberPrograms(self.ensemble, member_mesh())
@@ -176,13 +173,13 @@ class _GroupRun:
         self.programs.strategy = self._strategy()
         if preemption.requested():  # compiling and measuring may have taken minutes
             raise Stopped
-        state, step = restore_or_create(self.programs, self.checkpoints, self.screen.say)
+        programs, checkpoints, callbacks = self.programs, self.checkpoints, self.callbacks
+        state, step = restore_or_create(programs, checkpoints, callbacks.say)
         self.folder.forget_after(step)
         dev = [row["accuracy"] for row in dev_rows(self.folder.metrics)]
-        self.screen.tell(step=step, best_accuracy=max(dev, default=None))
-        programs, checkpoints = self.programs, self.checkpoints
+        callbacks.tell(step=step, best_accuracy=max(dev, default=None))
         with open_writers(self.options.writers, self.folder.path, members=True) as writer:
-            callbacks = GroupCallbacks(self.plan, writer, self.screen)
+            callbacks.writer = writer
             state = fit(state, programs, checkpoints, callbacks, Policy.FREEZE, preemption)
         if preemption.requested():  # what is measured takes minutes, too
             raise Stopped
@@ -193,7 +190,7 @@ class _GroupRun:
 
         Another would change its numbers by rounding, so that a resumed sweep were not the same.
         """
-        say = self.screen.say
+        say = self.callbacks.say
         kept = self.folder.read_strategy()
         if kept is not None:
             check_memory(self.programs, kept)  # there may be fewer devices than before
@@ -218,7 +215,7 @@ class _GroupRun:
         """Answers, interventions and verdicts of all members, computed as one program."""
         experiments = self.plan.experiments
         verdict = self.options.interventions != "none"
-        self.screen.say(
+        self.callbacks.say(
             f"{'answers, interventions and verdicts' if verdict else 'answers'} of "
             f"{len(experiments)} members on {experiments[0].evaluation.documents} documents each"
         )

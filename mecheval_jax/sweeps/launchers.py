@@ -13,19 +13,26 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
+
 from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
+from mecheval_jax.store.status import without_flags
 
 LAUNCHERS = ("none", "local", "slurm")
 """In this process; as processes of this machine; as an array job of Slurm."""
 
 TIMEOUT_MINUTES = {"local": 365 * 24 * 60, "slurm": 24 * 60}
 """Of a job whose ``timeout_min`` is not given; submitit's own are minutes."""
+
+LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once", "retries")
+"""Flags that a job's command does not repeat."""
 
 MAX_REQUEUES = 1000
 """How often Slurm may end a job for its time and submitit requeue it: each goes on further."""
@@ -192,11 +199,55 @@ class JobEnd:
     log: pathlib.Path
 
 
-def check_launcher(launcher: str) -> None:
-    """That a launcher is known, and that what it needs is there.
+@dataclasses.dataclass(frozen=True)
+class Jobs:
+    """How groups become jobs, or that they are run in this process.
+
+    Attributes:
+        launcher: One of `LAUNCHERS`.
+        arguments: Arguments of this program; jobs get them but for those in `LAUNCHER_FLAGS`.
+        slurm: Parameters for `parse_parameters`.
+        at_once: Number of jobs beside each other on this machine; 1 if None.
+        retries: How often a group that fails, but for a user's mistake, is run again.
 
     Raises:
-        UserError: it is not.
+        UserError: If what is said of jobs has no launcher that reads it.
+    """
+
+    launcher: str = "none"
+    arguments: tuple[str, ...] = ()
+    slurm: str = ""
+    at_once: int | None = None
+    retries: int = 1
+
+    def __post_init__(self):
+        if self.slurm and self.launcher == "none":
+            raise UserError(
+                f"--slurm={self.slurm} is of jobs, and none are launched: give --launcher=slurm"
+            )
+        if self.at_once is not None and self.launcher != "local":
+            raise UserError(
+                f"--jobs_at_once={self.at_once} is of --launcher=local, and the launcher is "
+                f"{self.launcher!r}; for Slurm give --slurm=array_parallelism=N"
+            )
+
+    def leave_accelerators(self) -> None:
+        """Keep this process off accelerators where they are for the jobs to take."""
+        if self.launcher != "none":
+            jax.config.update("jax_platforms", "cpu")
+
+    def command(self, group: str) -> list[str]:
+        """The command that runs one group."""
+        arguments = without_flags(self.arguments, LAUNCHER_FLAGS)
+        own = f"--groups={group}", "--retries=0"
+        return [sys.executable, "-m", "launch.sweep", *arguments, *own]
+
+
+def check_launcher(launcher: str) -> None:
+    """Check that a launcher is known, and that what it needs is there.
+
+    Raises:
+        UserError: If it is not.
     """
     choose("launcher", launcher, LAUNCHERS)
     if launcher == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
@@ -205,21 +256,6 @@ def check_launcher(launcher: str) -> None:
         raise UserError(
             f"launcher {launcher!r} needs the package submitit: pip install submitit "
             "(the extra 'slurm')"
-        )
-
-
-def check_flags(launcher: str, slurm: str, at_once: int | None) -> None:
-    """That what is said of jobs has a launcher that reads it.
-
-    Raises:
-        UserError: it has not.
-    """
-    if slurm and launcher == "none":
-        raise UserError(f"--slurm={slurm} is of jobs, and none are launched: give --launcher=slurm")
-    if at_once is not None and launcher != "local":
-        raise UserError(
-            f"--jobs_at_once={at_once} is of --launcher=local, and the launcher is {launcher!r}; "
-            "for Slurm give --slurm=array_parallelism=N"
         )
 
 
@@ -254,50 +290,45 @@ def parse_parameters(text: str) -> dict[str, Any]:
 
 def launch_jobs(
     commands: Mapping[str, Sequence[str]],
-    launcher: str,
+    jobs: Jobs,
     folder: pathlib.Path,
     say: Callable[[str], None],
-    parameters: Mapping[str, Any] | None = None,
-    at_once: int = 1,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[JobEnd]:
     """Run each command as a job, wait for all, and report how each ends.
 
     On Slurm they are one array job. On this machine, where all would share its devices, they run
-    one after the other, or `at_once` beside each other.
+    one after the other, or some beside each other.
 
     Args:
-        commands: by the name of the group.
-        launcher: ``local`` or ``slurm``.
-        folder: of the jobs' scripts and logs.
-        say: takes one line for each job's end.
-        parameters: of `parse_parameters`.
-        at_once: jobs beside each other on this machine; Slurm has ``array_parallelism``.
-        stop: whether to wait no longer; asked again and again. Jobs of this machine, and only
-            they, are then told to save and end, as by any other interruption.
+        commands: Commands, by the name of the group.
+        jobs: How they are launched: by ``local`` or ``slurm``.
+        folder: Folder of the jobs' scripts and logs.
+        say: Function that takes one line for each job's end.
+        stop: Function that says whether to wait no longer, asked again and again. Jobs of this
+            machine, and only they, are then told to save and end, as by any other interruption.
 
     Raises:
-        UserError: submitit is not installed, or Slurm does not take the jobs.
-        Stopped: `stop` said so.
+        UserError: If submitit is not installed, or Slurm does not take the jobs.
+        Stopped: If `stop` said so.
     """
-    check_launcher(launcher)
+    launcher, parameters = jobs.launcher, parse_parameters(jobs.slurm)
     import submitit
 
     executor = submitit.AutoExecutor(
         folder=folder, cluster=launcher, slurm_max_num_timeout=MAX_REQUEUES
     )
     executor.update_parameters(
-        **{"timeout_min": TIMEOUT_MINUTES[launcher], "name": "mecheval_jax"}
-        | dict(parameters or {})
+        **{"timeout_min": TIMEOUT_MINUTES[launcher], "name": "mecheval_jax"} | parameters
     )
-    if launcher == "local" and "gpus_per_node" not in (parameters or {}):
+    if launcher == "local" and "gpus_per_node" not in parameters:
         commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
     waiting, running, ended = list(commands.items()), {}, []
     try:
         while waiting or running:
             if stop():
                 raise Stopped
-            room = len(waiting) if launcher == "slurm" else at_once - len(running)
+            room = len(waiting) if launcher == "slurm" else (jobs.at_once or 1) - len(running)
             batch, waiting = waiting[:room], waiting[room:]
             started = _submit(executor, dict(batch)) if batch else {}
             running |= started

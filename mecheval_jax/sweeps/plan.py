@@ -1,7 +1,6 @@
 """What a sweep consists of: its runs, and the groups of one shape that train together."""
 
 import dataclasses
-import hashlib
 import importlib.util
 import json
 import pathlib
@@ -72,10 +71,10 @@ class Sweep:
             ],
         }
 
-    def fingerprint(self) -> str:
-        """Hash of all runs."""
-        runs = [one.as_dict() for group in self.groups for one in group.experiments]
-        return hashlib.sha256(json.dumps(runs, sort_keys=True).encode()).hexdigest()[:16]
+    @property
+    def experiments(self) -> list[Experiment]:
+        """Those of all groups, group after group."""
+        return [one for group in self.groups for one in group.experiments]
 
     def chosen(self, names: Sequence[str] | None) -> tuple[GroupPlan, ...]:
         """The groups of these names; all if None.
@@ -93,8 +92,7 @@ class Sweep:
 
 def shape_of(experiment: Experiment) -> Experiment:
     """An experiment without what members of a group may differ in."""
-    neutral = {name: kind(1) if name == "steps" else 0 for name, kind in HYPERPARAMETERS.items()}
-    neutral["steps"] = 1
+    neutral = dict.fromkeys(HYPERPARAMETERS, 0) | {"steps": 1}
     training = dataclasses.replace(experiment.training, **neutral)
     return dataclasses.replace(experiment, training=training)
 
@@ -113,13 +111,13 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     sections = base.to_dict() if isinstance(base, ConfigDict) else dict(base)
     if not changes:
         raise UserError("the sweep has no members: sweep() gives an empty list")
-    changes = [{str(path): _plain(value) for path, value in each.items()} for each in changes]
+    typed: list[Changes] = []
     experiments: list[Experiment] = []
     built: dict[str, Experiment] = {}  # a task may have files to read: once is enough
     for number, change in enumerate(changes):
         try:
-            change = changes[number] = _typed_change(sections, change)
-            changed = _changed(sections, change)
+            changed, values = _changed(sections, change)
+            typed.append(values)
             training = changed["training"]
             shape = json.dumps({**changed, "training": None}, sort_keys=True, default=str)
             built[shape] = (
@@ -139,9 +137,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     for number, experiment in enumerate(experiments):
         same = seen.setdefault(json.dumps(experiment.as_dict(), sort_keys=True), number)
         if same != number:
-            raise UserError(
-                f"members {same} and {number} are the same run: {_listed(changes[same])}"
-            )
+            raise UserError(f"members {same} and {number} are the same run: {_listed(typed[same])}")
         groups.setdefault(shape_of(experiment), []).append(number)
     first = next(iter(groups))
     plans = [
@@ -153,56 +149,48 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
         )
         for index, (shape, numbers) in enumerate(groups.items())
     ]
-    return Sweep(experiments_base(sections), tuple(dict(c) for c in changes), tuple(plans))
+    base_as_json_has_it = json.loads(json.dumps(sections))
+    return Sweep(base_as_json_has_it, tuple(typed), tuple(plans))
 
 
-def experiments_base(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """The base config as JSON holds it."""
-    return json.loads(json.dumps(sections))
-
-
-def _typed_change(sections: Mapping[str, Any], change: Changes) -> Changes:
-    """A change, checked, with values of the fields' types."""
-    typed = {}
+def _changed(sections: Mapping[str, Any], change: Changes) -> tuple[dict[str, Any], Changes]:
+    """The config with a change, and the change, both with values of the fields' types."""
+    changed, typed = {name: dict(values) for name, values in sections.items()}, {}
     for path, value in change.items():
-        section, _, field = path.partition(".")
-        choose("section", section, sections)
-        choose(f"field of {section}", field, sections[section])
-        typed[path] = _typed(path, value, sections[section][field])
-    return typed
+        section, field = _place(str(path), sections)
+        kind = type(sections[section][field])
+        # A number of numpy or jax as Python's own, which JSON can hold.
+        value = value.item() if getattr(value, "ndim", None) == 0 else value
+        changed[section][field] = typed[str(path)] = _typed(path, value, kind)
+    return changed, typed
 
 
-def _changed(sections: Mapping[str, Any], change: Changes) -> dict[str, Any]:
-    changed = {name: dict(values) for name, values in sections.items()}
-    for path, value in change.items():
-        section, _, field = path.partition(".")
-        changed[section][field] = value
-    return changed
+def _place(path: str, sections: Mapping[str, Any]) -> tuple[str, str]:
+    """Section and field of ``section.field``.
 
-
-def _typed(path: str, value: Any, known: Any) -> Any:
-    """A value as the type that the field has; what is None so far may become anything."""
-    kind = type(known)
-    if known is None or value is None or kind not in (bool, int, float, str):
-        return value
-    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    fits = {
-        bool: isinstance(value, bool),
-        int: whole and not isinstance(value, bool),
-        float: isinstance(value, (int, float)) and not isinstance(value, bool),
-        str: isinstance(value, str),
-    }
-    if not fits[kind]:
-        raise UserError(f"{path} is {value!r}: it takes {KINDS[kind]}")
-    return kind(value)
+    Raises:
+        UserError: If the config has no such field.
+    """
+    section, _, field = path.partition(".")
+    choose("section", section, sections)
+    return section, choose(f"field of {section}", field, sections[section])
 
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+"""Types of fields that have single values, and what they take."""
 
 
-def _plain(value: Any) -> Any:
-    """A number of numpy or jax as Python's own, which JSON can hold."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value
+def _typed(path: str, value: Any, kind: type) -> Any:
+    """A value as the type that the field has; what is None so far may become anything."""
+    if value is None or kind not in KINDS:
+        return value
+    fits = isinstance(value, kind)
+    if kind in (int, float):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        fits = fits and (kind is float or value % 1 == 0)
+    if not fits:
+        raise UserError(f"{path} is {value!r}: it takes {KINDS[kind]}")
+    return kind(value)
 
 
 def _listed(change: Changes) -> str:
@@ -270,28 +258,28 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
     combined: list[Changes] = [{}]
     for text in axes:
         path, given, listed = text.partition("=")
-        section, _, field = path.partition(".")
         if not given or not listed:
             raise UserError(f"--grid={text}: write field=value,value,... (training.seed=0,1,2)")
-        choose("section", section, base)
-        choose(f"field of {section}", field, base[section])
+        section, field = _place(path, base)
         if path in combined[0]:
             raise UserError(f"--grid: {path} is there twice: give all of its values in one")
         kind = base[section].get_type(field)
-        if kind not in (bool, int, float, str):
+        if kind not in KINDS:
             raise UserError(f"--grid: {path} takes a {kind.__name__}: vary it in sweep()")
-        values = [_read(path, value, kind) for value in listed.split(",")]
+        read = (_read(value, kind) for value in listed.split(","))
+        values = [_typed(f"--grid: {path}", value, kind) for value in read]
         combined = [{**change, path: value} for change in combined for value in values]
     return combined
 
 
-def _read(path: str, text: str, kind: type) -> Any:
+def _read(text: str, kind: type) -> Any:
+    """The value that a text stands for; the text where it stands for none of its type."""
     if text == "None":
         return None
     try:
         return {"True": True, "False": False}[text] if kind is bool else kind(text)
     except (KeyError, ValueError):
-        raise UserError(f"--grid: {path} is {text!r}: it takes {KINDS[kind]}") from None
+        return text
 
 
 def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None:
@@ -307,10 +295,7 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     """
     content = folder.open(sweep.as_dict(), sweep.groups[0].experiments[0], here=here)
     there = sweep if content == sweep.as_dict() else plan_of(content)
-    if there.fingerprint() == sweep.fingerprint():
-        return
-    ours = [one for group in sweep.groups for one in group.experiments]
-    theirs = [one for group in there.groups for one in group.experiments]
+    ours, theirs = sweep.experiments, there.experiments
     if len(ours) != len(theirs):
         what = f"{len(theirs)} members there and {len(ours)} here"
     else:
@@ -319,9 +304,10 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
             for one, other in zip(ours, theirs, strict=True)
             for name, here, there in differences(one, other)
         )
-    raise UserError(
-        f"workdir {folder.path} holds another sweep ({what[:300]}): choose another workdir"
-    )
+    if what:
+        raise UserError(
+            f"workdir {folder.path} holds another sweep ({what[:300]}): choose another workdir"
+        )
 
 
 def plan_of(content: Mapping[str, Any]) -> Sweep:

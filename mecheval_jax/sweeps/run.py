@@ -5,9 +5,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-
-import jax
+from collections.abc import Sequence
 
 from mecheval_jax.command_line import USAGE_ERROR
 from mecheval_jax.console import say
@@ -16,13 +14,12 @@ from mecheval_jax.partitioning import multihost
 from mecheval_jax.reporting.html.sweep_report import write_sweep_report
 from mecheval_jax.reporting.terminal.live import SweepView
 from mecheval_jax.store.provenance import versions
-from mecheval_jax.store.status import without_flags
-from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, write_tables
 from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import (
     JobEnd,
-    check_flags,
+    Jobs,
     check_launcher,
     launch_jobs,
     parse_parameters,
@@ -115,6 +112,14 @@ def _shared(plans: Sequence[GroupPlan], shard: tuple[int, int] | None) -> Sequen
     return [plan for plan in plans if plan.name in mine]
 
 
+def _is_finished(group: GroupFolder, options: Options) -> bool:
+    """Whether there is nothing to do; it is said."""
+    finished = group.is_finished(options.interventions)
+    if finished:
+        say(f"{group.name}: finished before, skipped")
+    return finished
+
+
 def _run_one(
     plan: GroupPlan,
     folder: SweepFolder,
@@ -125,8 +130,7 @@ def _run_one(
 ) -> Exception | None:
     """Run one group unless it is finished; the error for which it was given up."""
     own = folder.group(plan.name)
-    if own.is_finished(options.interventions):
-        say(f"{plan.name}: finished before, skipped")
+    if _is_finished(own, options):
         return None
 
     def task():
@@ -174,40 +178,6 @@ def _show(folder: SweepFolder, tables: SweepTables) -> None:
     write_sweep_report(folder, tables)
 
 
-LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once", "retries")
-"""Flags that a job's command does not repeat."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Jobs:
-    """How groups become jobs, or that they are run in this process.
-
-    Attributes:
-        launcher: Of `launchers.LAUNCHERS`.
-        arguments: Arguments of this program; jobs get them but for those in `LAUNCHER_FLAGS`.
-        slurm: Parameters, ``name=value,...``.
-        at_once: Jobs beside each other on this machine; 1 if None.
-        retries: How often a group that fails, but for a user's mistake, is run again.
-
-    Raises:
-        UserError: What is said of jobs has no launcher that reads it.
-    """
-
-    launcher: str = "none"
-    arguments: tuple[str, ...] = ()
-    slurm: str = ""
-    at_once: int | None = None
-    retries: int = 1
-
-    def __post_init__(self):
-        check_flags(self.launcher, self.slurm, self.at_once)
-
-    def leave_accelerators(self) -> None:
-        """Keep this process off accelerators where they are for the jobs to take."""
-        if self.launcher != "none":
-            jax.config.update("jax_platforms", "cpu")
-
-
 def start(
     sweep: Sweep,
     workdir: str | os.PathLike,
@@ -251,55 +221,29 @@ def launch_sweep(
             "--coordinator, or --processes=1"
         )
     check_launcher(launcher)
-    parameters = parse_parameters(jobs.slurm)
+    parse_parameters(jobs.slurm)  # a mistake there is said before a folder is made
     folder = SweepFolder(workdir)
     plans = _shared(sweep.chosen(names), shard)
     open_folder(folder, sweep, here=False)
-    arguments = without_flags(jobs.arguments, LAUNCHER_FLAGS)
-    program = [sys.executable, "-m", "launch.sweep", *arguments]
-    asked = options.interventions
-    open_groups = [p.name for p in plans if not folder.group(p.name).is_finished(asked)]
-    for plan in plans:
-        if plan.name not in open_groups:
-            say(f"{plan.name}: finished before, skipped")
-    commands = {name: [*program, f"--groups={name}", "--retries=0"] for name in open_groups}
-
+    names = [p.name for p in plans if not _is_finished(folder.group(p.name), options)]
+    ends: dict[str, JobEnd] = {}
     with Preemption() as preemption:
-
-        def launch(commands: Mapping[str, Sequence[str]]) -> list[JobEnd]:
-            logs, at_once, stop = folder.path / "jobs", jobs.at_once or 1, preemption.requested
-            return launch_jobs(commands, launcher, logs, say, parameters, at_once, stop)
-
-        ends = _launched(commands, launch, jobs.retries)
+        for left in range(jobs.retries, -1, -1):
+            commands = {name: jobs.command(name) for name in names}
+            if commands:
+                found = launch_jobs(commands, jobs, folder.path / "jobs", say, preemption.requested)
+                ends |= {end.name: end for end in found}
+            # A user's mistake would be the same again; what was preempted goes on another time.
+            again = [n for n in names if ends[n].state == "failed" and ends[n].code != USAGE_ERROR]
+            if again and left:
+                say(f"once more: {', '.join(again)}")
+            names = again
     collect(folder)
     bad = {name: end for name, end in ends.items() if end.state != "finished"}
     if bad and all(end.state == "preempted" for end in bad.values()):
         raise Interrupted(f"preempted: {', '.join(bad)}; the same command resumes")
     error = RuntimeError(f"see {next(iter(bad.values())).log}") if bad else None
     return Outcome(tuple(p.name for p in plans if p.name not in bad), tuple(bad), error)
-
-
-def _launched(
-    commands: Mapping[str, Sequence[str]],
-    launch: Callable[[Mapping[str, Sequence[str]]], list[JobEnd]],
-    retries: int,
-) -> dict[str, JobEnd]:
-    """How each job ended at last; one that failed is launched again.
-
-    But a user's mistake would be the same again, and what was preempted goes on another time.
-    """
-    ends: dict[str, JobEnd] = {}
-    for left in range(retries, -1, -1):
-        if commands:
-            ends |= {end.name: end for end in launch(commands)}
-        commands = {
-            name: command
-            for name, command in commands.items()
-            if ends[name].state == "failed" and ends[name].code != USAGE_ERROR
-        }
-        if commands and left:
-            say(f"once more: {', '.join(commands)}")
-    return ends
 
 
 def report_failures(outcome: Outcome) -> None:

@@ -14,6 +14,7 @@ from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.sweeps.launchers import (
     Command,
+    Jobs,
     check_launcher,
     launch_jobs,
     parse_parameters,
@@ -126,7 +127,7 @@ def test_jobs_on_this_machine(tmp_path, monkeypatch):
         "stopped": ["bash", "-c", f"exit {REQUEUE}"],
     }
     said = []
-    ends = launch_jobs(commands, "local", tmp_path / "jobs", said.append, at_once=4)
+    ends = launch_jobs(commands, Jobs("local", at_once=4), tmp_path / "jobs", said.append)
     assert {end.name: (end.state, end.code) for end in ends} == {
         "good": ("finished", 0),
         "bad": ("failed", 3),
@@ -166,7 +167,7 @@ def test_jobs_end_with_who_waits_for_them(tmp_path, how):
     try:
         with pytest.raises(KeyboardInterrupt if how == "interrupted" else Interrupted):
             launch_jobs(
-                {"g1": ["bash", "-c", script]}, "local", tmp_path / "jobs", hear,
+                {"g1": ["bash", "-c", script]}, Jobs("local"), tmp_path / "jobs", hear,
                 stop=lambda: how == "stopped" and len(said) > 0 and wait_for_the_job(),
             )  # fmt: skip
     finally:
@@ -233,7 +234,7 @@ def test_slurm_gets_one_array(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     first = f"[ -e {log}.requeued ] || exit {REQUEUE}"
     commands = {"g1": ["bash", "-c", "exit 4"], "g2": ["bash", "-c", first]}
-    parameters = parse_parameters("partition=gpu,timeout_min=30")
+    jobs = Jobs("slurm", slurm="partition=gpu,timeout_min=30")
 
     def run_again():  # what Slurm would do: the same task of the array, once it is requeued
         while not log.with_name("sbatch.requeued").exists():
@@ -246,7 +247,7 @@ def test_slurm_gets_one_array(tmp_path, monkeypatch):
 
     thread = threading.Thread(target=run_again, daemon=True)
     thread.start()
-    ends = launch_jobs(commands, "slurm", tmp_path / "jobs", lambda line: None, parameters)
+    ends = launch_jobs(commands, jobs, tmp_path / "jobs", lambda line: None)
     thread.join()
     assert log.read_text() == "x\n"
     assert {end.name: (end.job, end.state, end.code) for end in ends} == {
