@@ -1,5 +1,6 @@
 """An experiment: one frozen value made from a config, checked before any compute."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -86,15 +87,7 @@ class Experiment:
                 f"which have up to {task.max_length} tokens"
             )
         evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
-        # What documents merely lack is in the way of interventions alone; see `check_against`.
-        absent = task.absent()
-        for kind, names, present in (
-            ("corruption", evaluation.corruptions, task.corruptions),
-            ("role", evaluation.roles, task.role_names),
-        ):
-            for name in names:
-                if name not in absent:
-                    choose(kind, name, present)
+        evaluation.check_against(task, interventions=False)
         training = _build(TrainingConfig, sections["training"], "training")
         analyses = build_analyses(sections.get(ANALYSES, {}))
         return cls(task_name, task, model, training, evaluation, analyses)
@@ -125,7 +118,11 @@ class Experiment:
                 raise UserError(f"{setting!r} is no setting: give analysis.field=value")
             options = values[choose("analysis with options", name, values)]
             before = options[choose(f"field of {ANALYSES}.{name}", field, options)]
-            options[field] = _read(path, text, before)
+            is_list = before is None or isinstance(before, list)
+            value = (
+                tuple(text.split(",")) if is_list else field_value_of_text(path, text, type(before))
+            )
+            options[field] = value
         return dataclasses.replace(self, analyses=build_analyses(values))
 
     def as_dict(self) -> dict[str, Any]:
@@ -161,33 +158,60 @@ def build_analyses(values: Mapping[str, Mapping[str, Any]]) -> AnalysesConfig:
     return AnalysesConfig(**given)
 
 
-def _build(kind: type, values: Mapping[str, Any], section: str):
+def _build(kind: type, values: Mapping[str, Any], section: str) -> Any:
+    """A section of a config as the dataclass that checks it."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in values:
         choose(f"field of {section}", name, fields)
-    needed = [
+    missing = [
         name
         for name, field in fields.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if name not in values and field.default is field.default_factory is dataclasses.MISSING
     ]
-    missing = [name for name in needed if name not in values]
     if missing:
         raise UserError(f"{section} lacks {', '.join(missing)}")
     frozen = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
     return kind(**frozen)
 
 
-def _read(name: str, text: str, like: Any) -> Any:
-    """A value that was given as text, of the type of the one before it."""
-    if like is None or isinstance(like, list):
-        return tuple(text.split(","))
-    try:
-        return type(like)(text)
-    except ValueError:
-        raise UserError(f"{name} is {text!r}: {type(like).__name__} is needed") from None
+KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+"""Types of fields that have single values, and what they take."""
 
 
-def _plain(instance) -> dict[str, Any]:
+def field_value(name: str, value: Any, kind: type) -> Any:
+    """A value as the type of its field; as it is where the field has no single values.
+
+    Raises:
+        UserError: If the field cannot take it.
+    """
+    if value is None or kind not in KINDS:
+        return value
+    fits = isinstance(value, kind)
+    if kind in (int, float):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        fits = fits and (kind is float or value % 1 == 0)
+    if not fits:
+        raise UserError(f"{name} is {value!r}: it takes {KINDS[kind]}")
+    return kind(value)
+
+
+def field_value_of_text(name: str, text: str, kind: type) -> Any:
+    """The value of a field with single values, given as text.
+
+    Raises:
+        UserError: If the field cannot take it.
+    """
+    words = {"None": None} | ({"True": True, "False": False} if kind is bool else {})
+    value = words.get(text, text)
+    if value is text and kind is not bool:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+    return field_value(name, value, kind)
+
+
+def _plain(instance: Any) -> dict[str, Any]:
+    """The fields of a dataclass as JSON holds them."""
+
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: plain(inner) for name, inner in value.items()}

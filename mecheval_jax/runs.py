@@ -234,7 +234,6 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
     """
     folder = RunFolder(workdir)
     experiment = folder.experiment()
-    checkpoints = _checkpoints(folder)
     mesh = make_mesh(jax.local_devices()[:1])
     ensemble = Ensemble(experiment.model, experiment.task, (experiment.training,))
     saved_form = RunPrograms(ensemble, mesh).saved_form
@@ -242,17 +241,15 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
     member = folder.read_member()
     if member is not None:  # the arrays of a sweep have an axis of members before all others
 
-        def of_members(leaf):
+        def of_members(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
             return np.broadcast_to(np.zeros((), leaf.dtype), (member.of, *leaf.shape))
 
         wanted = jax.tree.map(of_members, wanted)
-    try:
+    with contextlib.closing(_checkpoints(folder)) as checkpoints:
         if step is not None:
             saved = checkpoints.read(step, wanted)
         else:
             saved = checkpoints.restore(wanted, say, set_aside=False)
-    finally:
-        checkpoints.close()
     if saved is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
     if member is not None:
@@ -269,9 +266,8 @@ def kept_steps(workdir: str | os.PathLike) -> list[int]:
     """
     folder = RunFolder(workdir)
     folder.experiment()
-    checkpoints = _checkpoints(folder)
-    steps = checkpoints.steps()
-    checkpoints.close()
+    with contextlib.closing(_checkpoints(folder)) as checkpoints:
+        steps = checkpoints.steps()
     if not steps:
         raise UserError(f"{folder.path} has no checkpoint yet: train it first")
     return steps

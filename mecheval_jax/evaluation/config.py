@@ -61,16 +61,16 @@ class EvaluationConfig:
         require_at_least(self, "evaluation", ("documents", "resamples", "chunk"), 1)
         _require_share("evaluation.confidence", self.confidence)
 
-    def check_against(self, task: Task) -> None:
-        """Check that documents have what interventions on them need.
-
-        Training needs neither the roles nor the corruptions of the evaluation.
+    def check_against(self, task: Task, *, interventions: bool = True) -> None:
+        """Check that documents have the roles and the corruptions of the evaluation.
 
         Args:
             task: Task of the documents.
+            interventions: Whether there will be interventions, which need all of them. Otherwise
+                only names that the task never has are refused.
 
         Raises:
-            UserError: A role or a corruption of the evaluation is not there, and why.
+            UserError: If a role or a corruption of the evaluation is not there; it says why.
         """
         absent = task.absent()
         for kind, names, present in (
@@ -78,13 +78,14 @@ class EvaluationConfig:
             ("corruption", self.corruptions, task.corruptions),
         ):
             for name in names:
-                if name in absent and name not in present:
+                if name not in absent:
+                    choose(kind, name, present)
+                elif name not in present and interventions:
                     others = f"name others ({', '.join(present)})" if present else "there is none"
                     raise UserError(
                         f"evaluation.{kind}s: there is no {kind} {name!r}, since {absent[name]}; "
                         f"add it to the documents, or {others}"
                     )
-                choose(kind, name, present)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.experiment import Experiment, differences
+from mecheval_jax.experiment import (
+    KINDS,
+    Experiment,
+    differences,
+    field_value,
+    field_value_of_text,
+)
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
 
@@ -161,11 +167,11 @@ def _changed(sections: Mapping[str, Any], change: Changes) -> tuple[dict[str, An
         kind = type(sections[section][field])
         # A number of numpy or jax as Python's own, which JSON can hold.
         value = value.item() if getattr(value, "ndim", None) == 0 else value
-        changed[section][field] = typed[str(path)] = _typed(path, value, kind)
+        changed[section][field] = typed[str(path)] = field_value(path, value, kind)
     return changed, typed
 
 
-def _place(path: str, sections: Mapping[str, Any]) -> tuple[str, str]:
+def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, str]:
     """Section and field of ``section.field``.
 
     Raises:
@@ -174,23 +180,6 @@ def _place(path: str, sections: Mapping[str, Any]) -> tuple[str, str]:
     section, _, field = path.partition(".")
     choose("section", section, sections)
     return section, choose(f"field of {section}", field, sections[section])
-
-
-KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
-"""Types of fields that have single values, and what they take."""
-
-
-def _typed(path: str, value: Any, kind: type) -> Any:
-    """A value as the type that the field has; what is None so far may become anything."""
-    if value is None or kind not in KINDS:
-        return value
-    fits = isinstance(value, kind)
-    if kind in (int, float):
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        fits = fits and (kind is float or value % 1 == 0)
-    if not fits:
-        raise UserError(f"{path} is {value!r}: it takes {KINDS[kind]}")
-    return kind(value)
 
 
 def _listed(change: Changes) -> str:
@@ -266,20 +255,11 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
         kind = base[section].get_type(field)
         if kind not in KINDS:
             raise UserError(f"--grid: {path} takes a {kind.__name__}: vary it in sweep()")
-        read = (_read(value, kind) for value in listed.split(","))
-        values = [_typed(f"--grid: {path}", value, kind) for value in read]
+        values = [
+            field_value_of_text(f"--grid: {path}", value, kind) for value in listed.split(",")
+        ]
         combined = [{**change, path: value} for change in combined for value in values]
     return combined
-
-
-def _read(text: str, kind: type) -> Any:
-    """The value that a text stands for; the text where it stands for none of its type."""
-    if text == "None":
-        return None
-    try:
-        return {"True": True, "False": False}[text] if kind is bool else kind(text)
-    except (KeyError, ValueError):
-        return text
 
 
 def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None:

@@ -144,7 +144,7 @@ def test_options_of_analyses(workdirs, monkeypatch):
         analyze("probes.riddge=1")
     with pytest.raises(UserError, match=r"'probe' \(did you mean 'probes'\?\)"):
         analyze("probe.ridge=1")
-    with pytest.raises(UserError, match=r"probes.documents is 'many': int is needed"):
+    with pytest.raises(UserError, match=r"probes.documents is 'many': it takes a whole number"):
         analyze("probes.documents=many")
     with pytest.raises(UserError, match=r"'probes.documents' is no setting"):
         analyze("probes.documents")
