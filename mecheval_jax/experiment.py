@@ -28,11 +28,11 @@ class Experiment:
     """What is trained on what, how, and how it is judged.
 
     Attributes:
-        task_name: name of the task's class in `tasks.TASKS`.
-        task: where documents come from.
-        model: shape of the model.
-        training: regime.
-        evaluation: documents, corruptions and intervals of the evidence.
+        task_name: Name of the task's class in `tasks.TASKS`.
+        task: Task that documents come from.
+        model: Shape of the model.
+        training: Regime of the training.
+        evaluation: Documents, corruptions and intervals of the evidence.
         analyses: Options of further analyses.
     """
 
@@ -66,11 +66,11 @@ class Experiment:
         """Build and check an experiment.
 
         Args:
-            config: sections ``task`` (with ``name``), ``model``, ``training``,
+            config: Sections ``task`` (with ``name``), ``model``, ``training``,
                 ``evaluation``; fields are those of the dataclasses.
 
         Raises:
-            UserError: a missing or unknown field, or a value that cannot be.
+            UserError: If a field is missing or unknown, or a value cannot be.
         """
         sections = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
         for section in SECTIONS:
@@ -96,7 +96,7 @@ class Experiment:
         """The same with another training section.
 
         Raises:
-            UserError: a missing or unknown field, or a value that cannot be.
+            UserError: If a field is missing or unknown, or a value cannot be.
         """
         training = _build(TrainingConfig, values, "training")
         return dataclasses.replace(self, training=training)
@@ -105,10 +105,10 @@ class Experiment:
         """The same with some options of analyses changed.
 
         Args:
-            settings: ``analysis.field=value``, each.
+            settings: Texts ``analysis.field=value``.
 
         Raises:
-            UserError: What is no such setting, an unknown field, or a value that cannot be.
+            UserError: If a text is no such setting, a field is unknown, or a value cannot be.
         """
         values = _plain(self.analyses)
         for setting in settings:
@@ -149,7 +149,7 @@ def build_analyses(values: Mapping[str, Mapping[str, Any]]) -> AnalysesConfig:
     """Options of analyses, by analysis and field; defaults where nothing is said.
 
     Raises:
-        UserError: An unknown analysis or field, or a value that cannot be.
+        UserError: If an analysis or a field is unknown, or a value cannot be.
     """
     kinds = {field.name: type(field.default) for field in dataclasses.fields(AnalysesConfig)}
     for name in values:

@@ -126,7 +126,7 @@ class RunCallbacks:
         self._writer.write(row)
 
     def advance(self, standing: Standing) -> None:
-        """Show how far it is."""
+        """Show how far training is."""
         if standing.taken:
             self._progress.advance(standing.step, self._note)
         (at,) = standing.stopped_at
@@ -134,7 +134,7 @@ class RunCallbacks:
             self.say(f"the target of {self._target:.1%} on dev documents is reached at step {at}")
 
     def say(self, message: str) -> None:
-        """Print it."""
+        """Print a message."""
         say(message)
 
 
@@ -144,21 +144,22 @@ def train(
     mesh: Mesh | None = None,
     writers: Sequence[str] = (),
 ) -> RunFolder:
-    """Train to the end, or on from where a broken run stands; a finished one is skipped.
+    """Train a run to its end, from its newest checkpoint if there is one; skip a finished one.
 
     With several processes (`partitioning.multihost`) each calls this, and the first writes.
 
     Args:
-        experiment: what to train.
-        workdir: folder of the run.
-        mesh: of devices; all if None.
-        writers: of `TRACKERS`, which get the metrics beside ``metrics.jsonl`` and ``.csv``.
+        experiment: Experiment of the run.
+        workdir: Folder of the run.
+        mesh: Mesh of the devices; all of them if None.
+        writers: Names in `TRACKERS` of those that get the metrics beside ``metrics.jsonl`` and
+            ``metrics.csv``.
 
     Raises:
-        UserError: a workdir that holds something else, a batch that does not divide over
-            the devices, an unknown writer or one that is not installed, processes that were told
-            different things; `Diverged` where the loss is no longer finite.
-        Interrupted: SIGTERM came, and the state is saved; or another process is gone.
+        UserError: If the workdir holds something else, the batch does not divide over the devices,
+            a writer is unknown or not installed, or processes were told different things.
+        Diverged: If the loss is no longer finite.
+        Interrupted: If SIGTERM came, and the state is saved; or another process is gone.
     """
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
@@ -193,7 +194,7 @@ def _train(
     preemption: Preemption,
     writers: Sequence[str],
 ) -> dict[str, PyTree]:
-    """Train to the end; what the last checkpoint holds."""
+    """Train to the end, and return what the last checkpoint holds."""
     state, step = restore_or_create(programs, checkpoints, say)
     folder.forget_after(step)
     title = f"training {experiment.model.mixer} {folder.name}"
@@ -226,11 +227,11 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
     """The trained model of a run folder.
 
     Args:
-        workdir: the folder.
-        step: of the checkpoint; the newest that can be read if None.
+        workdir: Folder of the run.
+        step: Step of the checkpoint; the newest that can be read if None.
 
     Raises:
-        UserError: no run there, no checkpoint of that step, or none that can be read.
+        UserError: If there is no run, no checkpoint of that step, or none that can be read.
     """
     folder = RunFolder(workdir)
     experiment = folder.experiment()
@@ -262,7 +263,7 @@ def kept_steps(workdir: str | os.PathLike) -> list[int]:
     """Steps of the checkpoints of a run folder, in order.
 
     Raises:
-        UserError: no run there, or no checkpoint.
+        UserError: If there is no run, or no checkpoint.
     """
     folder = RunFolder(workdir)
     folder.experiment()
@@ -291,11 +292,11 @@ def intervene(
     and of several steps ``transitions.csv``.
 
     Args:
-        workdir: folder of a trained run.
-        sites: paths or aliases; if None the canonical components of every layer and the
+        workdir: Folder of a trained run.
+        sites: Paths or aliases of sites; if None the canonical components of every layer and the
             convolution outputs that the verdict reads.
-        steps: of the checkpoints; ``all`` that are kept; the newest if None.
-        **changes: fields of `EvaluationConfig` that differ from the run's config.
+        steps: Steps of the checkpoints; ``all`` that are kept; the newest if None.
+        **changes: Fields of `EvaluationConfig` that differ from the run's config.
 
     Returns:
         The table (a pandas DataFrame), and the verdict at the last of the steps, which does not
@@ -303,8 +304,8 @@ def intervene(
         no keys to corrupt.
 
     Raises:
-        UserError: nothing trained there, an unknown site, role, corruption, direction or step,
-            or an empty list of them.
+        UserError: If nothing is trained there, a site, role, corruption, direction or step is
+            unknown, or a list of them is empty.
     """
     for name, given in {"sites": sites, "steps": steps}.items():
         if given is not None and len(given) == 0:
@@ -359,8 +360,8 @@ def analyze(
         The tables (pandas DataFrames) by name.
 
     Raises:
-        UserError: An unknown analysis, site or setting, or none of them, nothing trained there, or
-            an analysis that was asked for by name and cannot be.
+        UserError: If an analysis, site or setting is unknown, or none is named, if nothing is
+            trained there, or if an analysis that was asked for by name cannot be.
     """
     if names is not None and not names:
         raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")
@@ -398,14 +399,14 @@ def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool
     often and with the confidence that the runs' configs say.
 
     Args:
-        workdirs: folders of runs on which `intervene` has been called.
+        workdirs: Folders of runs on which `intervene` has been called.
 
     Returns:
         The verdict, and by the name of each run whether it has learned.
 
     Raises:
-        UserError: fewer than two runs or fewer than two that have learned, one without evidence,
-            configs that differ in more than seeds, or two runs of the same seeds.
+        UserError: If there are fewer than two runs, or than two that have learned, if one has no
+            evidence, if configs differ in more than seeds, or two runs have the same seeds.
     """
     folders = list({folder.path.resolve(): folder for folder in map(RunFolder, workdirs)}.values())
     if len(folders) < 2:
@@ -429,13 +430,14 @@ def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool
 
 
 SEEDS = ("training.seed", "training.data_seed")
+"""Fields in which runs of one population may differ."""
 
 
 def _check_seeds_differ_alone(names: Sequence[str], experiments: Sequence[Experiment]) -> None:
-    """That several runs are draws from one population.
+    """Check that several runs are draws from one population.
 
     Raises:
-        UserError: configs that differ elsewhere, or two of the same seeds.
+        UserError: If configs differ elsewhere, or two have the same seeds.
     """
     known: dict[tuple[int, int], str] = {}
     for name, experiment in zip(names, experiments, strict=True):

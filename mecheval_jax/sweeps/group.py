@@ -1,4 +1,4 @@
-"""One group of a sweep, from its first step to the verdicts on its members; resumable anywhere."""
+"""One group of a sweep, from its first step to the verdicts on its members, resumable anywhere."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.state import NEVER, TrainState
 
 Show = Callable[[str, str, GroupStatus], None]
-"""Takes a group's name, its title and how it is doing."""
+"""Function that takes a group's name, its title and how it is doing."""
 
 EVENTS = ("diverged_at", "stopped_at")
 """What may end a member before its last step."""
@@ -45,13 +45,13 @@ class Options:
     """How a group is computed; nothing of it changes what is found but for rounding.
 
     Attributes:
-        strategy: of `strategies.KINDS`, or ``auto`` for the one that is found fastest.
-        at_once: members that a device computes together; by its memory if None.
-        interventions: of `SITES`.
-        writers: of `store.trackers.TRACKERS`, which get the metrics beside the files.
+        strategy: One of `strategies.KINDS`, or ``auto`` for the one that is found fastest.
+        at_once: Number of members that a device computes together; by its memory if None.
+        interventions: What is measured of every member, a name in `SITES`.
+        writers: Names in `store.trackers.TRACKERS` of those that get the metrics beside the files.
 
     Raises:
-        UserError: a value that cannot be, or a writer whose package is not installed.
+        UserError: If a value cannot be, or the package of a writer is not installed.
     """
 
     strategy: str = AUTO
@@ -120,19 +120,19 @@ class GroupCallbacks:
 def run_group(
     plan: GroupPlan, folder: GroupFolder, options: Options, show: Show, preemption: Preemption
 ) -> None:
-    """Train a group to its end and evaluate its members, on from wherever it stands.
+    """Train a group to its end from its newest checkpoint, and evaluate its members.
 
     Args:
         plan: The group.
         folder: Its files.
         options: How it is computed.
-        show: Told of every stop.
-        preemption: Asked at every stop whether to save and end there.
+        show: Function that is told of every stop.
+        preemption: Preemption that is asked at every stop whether to save and end there.
 
     Raises:
-        UserError: More members than the devices have memory for, or documents without what
+        UserError: If the devices have no memory for so many members, or documents lack what
             interventions need.
-        Interrupted: SIGTERM came; what was trained is saved.
+        Interrupted: If SIGTERM came; what was trained is saved.
     """
     if options.interventions != "none":
         first = plan.experiments[0]
@@ -168,7 +168,7 @@ class _GroupRun:
         """Train all members to their ends.
 
         Raises:
-            Interrupted: SIGTERM came; what was trained is saved.
+            Interrupted: If SIGTERM came; what was trained is saved.
         """
         self.programs.strategy = self._strategy()
         if preemption.requested():  # compiling and measuring may have taken minutes

@@ -35,7 +35,7 @@ LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once", "retri
 """Flags that a job's command does not repeat."""
 
 MAX_REQUEUES = 1000
-"""How often Slurm may end a job for its time and submitit requeue it: each goes on further."""
+"""How often Slurm may end a job for its time and submitit requeue it; each time it resumes."""
 
 POLL_SECONDS = 0.5
 
@@ -43,10 +43,10 @@ POLL_SECONDS = 0.5
 def parse_shard(text: str | None) -> tuple[int, int] | None:
     """The shard's number and how many there are: ``0/4`` to ``3/4``, as Slurm's arrays count.
 
-    None is no shard.
+    There is no shard where the text is None.
 
     Raises:
-        UserError: something else.
+        UserError: If it is something else.
     """
     if text is None:
         return None
@@ -63,8 +63,8 @@ def share(costs: Mapping[str, int], shard: tuple[int, int]) -> list[str]:
     the same shares; where there are more shards than groups, some are empty.
 
     Args:
-        costs: member-steps by the name of each group.
-        shard: of `parse_shard`.
+        costs: Number of member-steps of each group, by name.
+        shard: Number of the shard and how many there are, as of `parse_shard`.
 
     Returns:
         Names, in the order of `costs`.
@@ -88,10 +88,10 @@ def run_with_retries(
     later (`Interrupted`, KeyboardInterrupt, SystemExit) passes through.
 
     Args:
-        name: of the task, for messages.
-        task: what to run.
-        retries: how often again.
-        say: takes one line for each failure.
+        name: Name of the task, for messages.
+        task: Function that is run.
+        retries: How often it is run again.
+        say: Function that takes one line for each failure.
 
     Returns:
         The last error; None if the task was done.
@@ -122,7 +122,7 @@ class Command:
     where Slurm told the program itself, and it ends with the code of `REQUEUE`.
 
     Args:
-        arguments: program and arguments.
+        arguments: Program and its arguments.
     """
 
     def __init__(self, arguments: Sequence[str]):
@@ -185,11 +185,11 @@ class JobEnd:
     """How a job ended.
 
     Attributes:
-        name: of its group.
-        job: id that the scheduler, or this machine, knew it by.
-        state: ``finished``, ``preempted`` (the same command goes on) or ``failed``.
-        code: exit code of the command, negative for a signal; None if the job left none.
-        log: file of what it said.
+        name: Name of its group.
+        job: Id that the scheduler, or this machine, knew it by.
+        state: One of ``finished``, ``preempted`` (the same command resumes) and ``failed``.
+        code: Exit code of the command, negative for a signal; None if the job left none.
+        log: File of what it said.
     """
 
     name: str
@@ -266,7 +266,7 @@ def parse_parameters(text: str) -> dict[str, Any]:
     machine the shared ones alone count.
 
     Raises:
-        UserError: no such name, or no value.
+        UserError: If there is no such name, or no value.
     """
     from submitit import AutoExecutor
     from submitit.slurm.slurm import SlurmExecutor

@@ -30,10 +30,10 @@ class GroupPlan:
     """Members of one shape.
 
     Attributes:
-        name: of its folder.
-        title: mixer, width and depth, and what else distinguishes it from other groups.
-        members: their numbers in the sweep.
-        experiments: theirs, in the same order.
+        name: Name of its folder.
+        title: Mixer, width and depth, and what else distinguishes it from other groups.
+        members: Numbers of the members in the sweep.
+        experiments: Experiments of the members, in the same order.
     """
 
     name: str
@@ -43,12 +43,12 @@ class GroupPlan:
 
     @property
     def steps(self) -> int:
-        """Of the longest schedule."""
+        """Number of steps of the longest schedule."""
         return max(experiment.training.steps for experiment in self.experiments)
 
     @property
     def cost(self) -> int:
-        """Steps of all members: how long it takes beside other groups, roughly."""
+        """Number of steps of all members: roughly how long it takes beside other groups."""
         return sum(experiment.training.steps for experiment in self.experiments)
 
 
@@ -57,9 +57,9 @@ class Sweep:
     """All runs of a sweep.
 
     Attributes:
-        base: the config that members change, as plain values.
-        changes: of each member.
-        groups: of one shape each, in the order of their first members.
+        base: Config that members change, as plain values.
+        changes: Changes of each member.
+        groups: Groups of one shape each, in the order of their first members.
     """
 
     base: dict[str, Any]
@@ -86,7 +86,7 @@ class Sweep:
         """The groups of these names; all if None.
 
         Raises:
-            UserError: an unknown name.
+            UserError: If a name is unknown.
         """
         known = {group.name: group for group in self.groups}
         if names is None:
@@ -107,12 +107,12 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     """Build every run, and group those of one shape.
 
     Args:
-        base: the config that is changed.
-        changes: of each member, field -> value.
+        base: Config that is changed.
+        changes: Changes of each member, field -> value.
 
     Raises:
-        UserError: no members, a field that the config does not have, a value that cannot be,
-            or two members that are the same run; it names the member.
+        UserError: If there are no members, a field that the config does not have, a value that
+            cannot be, or two members that are the same run; it names the member.
     """
     sections = base.to_dict() if isinstance(base, ConfigDict) else dict(base)
     if not changes:
@@ -207,12 +207,12 @@ def read_sweep(base: ConfigDict, path: str, grid: Sequence[str] = ()) -> Sweep:
     """The sweep of a config file, or the grid that is asked for in its place.
 
     Args:
-        base: the file's config, with what the command line changes.
-        path: of the file; it may have arguments.
-        grid: texts for `changes_of_grid`.
+        base: Config of the file, with what the command line changes.
+        path: Path of the file; it may have arguments.
+        grid: Texts for `changes_of_grid`.
 
     Raises:
-        UserError: no sweep, or one that cannot be.
+        UserError: If there is no sweep, or one that cannot be.
     """
     return plan(base, changes_of_grid(grid, base) if grid else changes_of_file(path))
 
@@ -221,7 +221,7 @@ def changes_of_file(path: str) -> list[Changes]:
     """What ``sweep()`` of a config file gives; ``file.py:arguments`` names the file, too.
 
     Raises:
-        UserError: no such function, or something else than a list of dicts.
+        UserError: If there is no such function, or it gives something else than a list of dicts.
     """
     file = pathlib.Path(path.partition(":")[0])
     spec = importlib.util.spec_from_file_location(file.stem, file)
@@ -241,8 +241,8 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
     Values are read as the type that the field has in the base config.
 
     Raises:
-        UserError: an unknown field, one that is there twice or takes no single value, no values,
-            or values of another type.
+        UserError: If a field is unknown, is there twice or takes no single value, or if it has no
+            values, or values of another type.
     """
     combined: list[Changes] = [{}]
     for text in axes:
@@ -266,12 +266,12 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     """Make a folder this sweep's, or check that it is.
 
     Args:
-        folder: of the sweep.
-        sweep: all of it.
-        here: whether this process computes it, so that its devices are noted.
+        folder: Folder of the sweep.
+        sweep: The sweep.
+        here: Whether this process computes it, so that its devices are noted.
 
     Raises:
-        UserError: it holds another sweep, or something else, or cannot be made.
+        UserError: If it holds another sweep, or something else, or cannot be made.
     """
     content = folder.open(sweep.as_dict(), sweep.groups[0].experiments[0], here=here)
     there = sweep if content == sweep.as_dict() else plan_of(content)
@@ -294,6 +294,6 @@ def plan_of(content: Mapping[str, Any]) -> Sweep:
     """The sweep that a ``sweep.json`` describes.
 
     Raises:
-        UserError: It is damaged.
+        UserError: If it is damaged.
     """
     return plan(content["base"], content["members"])

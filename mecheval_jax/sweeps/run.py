@@ -35,8 +35,8 @@ class Outcome:
     """What became of the groups that were asked for.
 
     Attributes:
-        finished, failed: names.
-        error: of the first that failed.
+        finished, failed: Names of the groups.
+        error: Error of the first that failed.
     """
 
     finished: tuple[str, ...]
@@ -57,18 +57,18 @@ def run_sweep(
     With several processes (`partitioning.multihost`) each calls this, and the first writes.
 
     Args:
-        sweep: all of it.
-        workdir: its folder.
-        options: how groups are computed.
-        names: of the groups to run; all if None.
-        shard: which part of those; all if None.
-        retries: how often a group that fails is run again; of several processes none runs it
+        sweep: The sweep.
+        workdir: Folder of the sweep.
+        options: How groups are computed.
+        names: Names of the groups to run; all if None.
+        shard: Part of those that is run; all if None.
+        retries: How often a group that fails is run again; of several processes none runs it
             again, but all end, and whatever started them starts them anew.
 
     Raises:
-        UserError: a workdir of another sweep, unknown groups, or the mistake for which a group
-            could not be run.
-        Interrupted: SIGTERM came, and what was trained is saved; or another process is gone.
+        UserError: If the workdir is another sweep's, groups are unknown, or a group could not be
+            run for a user's mistake.
+        Interrupted: If SIGTERM came, and what was trained is saved; or another process is gone.
     """
     folder = SweepFolder(workdir)
     plans = _shared(sweep.chosen(names), shard)
@@ -133,7 +133,7 @@ def _run_one(
     if _is_finished(own, options):
         return None
 
-    def task():
+    def task() -> None:
         # The loss of another process is no failure of the group.
         with multihost.raise_on_host_loss():
             run_group(plan, own, options, view.update, preemption)
@@ -203,16 +203,16 @@ def launch_sweep(
     """Run the groups that are not finished as jobs, one each, and collect what they found.
 
     Args:
-        sweep: All of it.
-        workdir: Its folder.
+        sweep: The sweep.
+        workdir: Folder of the sweep.
         options: How groups are computed; jobs are told by their arguments.
         jobs: How they are launched.
         names: Names of the groups to run; all if None.
-        shard: Which part of those; all if None.
+        shard: Part of those that is run; all if None.
 
     Raises:
-        UserError: A launcher that cannot be used, or a workdir of another sweep.
-        Interrupted: SIGTERM came, to this program or to the jobs that are not finished.
+        UserError: If the launcher cannot be used, or the workdir is another sweep's.
+        Interrupted: If SIGTERM came, to this program or to the jobs that are not finished.
     """
     launcher = jobs.launcher
     if multihost.is_multiprocess():
@@ -250,8 +250,8 @@ def report_failures(outcome: Outcome) -> None:
     """End with an error if a group failed.
 
     Raises:
-        UserError: the mistake for which the first of them could not be run.
-        SystemExit: code 1, for any other reason.
+        UserError: If the first of them could not be run for a user's mistake.
+        SystemExit: With code 1, for any other reason.
     """
     if isinstance(outcome.error, UserError):
         raise outcome.error

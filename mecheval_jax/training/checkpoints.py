@@ -30,7 +30,7 @@ def _owned(tree: PyTree) -> PyTree:
 
 
 def _check_shapes(wanted: PyTree, saved: PyTree) -> None:
-    """That arrays differ in their first axis at most: orbax would cut and fill any."""
+    """Check that arrays differ in their first axis at most: orbax would cut and fill any."""
     known = ocp.tree.to_flat_dict(saved)
     for path, leaf in ocp.tree.to_flat_dict(wanted).items():
         if path in known and known[path].shape[1:] != leaf.shape[1:]:
@@ -49,9 +49,9 @@ class Checkpoints:
     hold, and it may be read back by another number of processes on another number of devices.
 
     Args:
-        folder: where they are kept.
-        keep: how many of the newest are kept; all if None.
-        any_length: whether arrays may have another first axis than was saved: they are cut, or
+        folder: Folder of the checkpoints.
+        keep: Number of the newest that are kept; all if None.
+        any_length: Whether arrays may have another first axis than was saved: they are cut, or
             filled up with zeros. Members of a group need it, which fill up other devices elsewhere.
     """
 
@@ -123,7 +123,7 @@ class Checkpoints:
         """The checkpoint of one step.
 
         Raises:
-            UserError: there is none, or it cannot be read.
+            UserError: If there is none, or it cannot be read.
         """
         choose("step", str(step), map(str, self.steps()))
         try:

@@ -12,27 +12,28 @@ class TrainingConfig:
     """The regime of a run; the defaults are the study's, but for its length.
 
     Attributes:
-        steps: optimizer steps.
-        batch_size: documents per step.
-        learning_rate: the highest of the schedule.
-        weight_decay: decoupled decay of every parameter.
-        beta1: of Adam's running mean of gradients.
-        beta2: of Adam's running mean of their squares.
-        warmup_fraction: share of the steps in which the rate rises linearly from 0.
-        decay: ``cosine``, ``linear`` or ``constant`` after the warm-up.
-        training_batches: batches of a fixed training set that is replayed unshuffled;
+        steps: Number of optimizer steps.
+        batch_size: Number of documents of a step.
+        learning_rate: Highest rate of the schedule.
+        weight_decay: Decoupled decay of every parameter.
+        beta1: Decay of Adam's running mean of gradients.
+        beta2: Decay of Adam's running mean of their squares.
+        warmup_fraction: Share of the steps in which the rate rises linearly from 0.
+        decay: Form of the schedule after the warm-up: ``cosine``, ``linear`` or ``constant``.
+        training_batches: Number of batches of a fixed training set that is replayed unshuffled;
             None for fresh documents at every step.
-        seed: of the initialisation.
-        data_seed: of the documents.
-        evaluate_every: steps between evaluations on dev documents.
-        evaluation_documents: documents of such an evaluation.
-        target_accuracy: accuracy (0 to 1) on them at which training ends early; None for never.
-        checkpoint_every: steps between checkpoints.
-        keep_checkpoints: the newest checkpoints that are kept; all if None or 0.
-        steps_per_dispatch: steps compiled into one program.
-        gradient_accumulation: micro-batches into which the batch of a step is cut, one
+        seed: Seed of the initialisation.
+        data_seed: Seed of the documents.
+        evaluate_every: Number of steps between evaluations on dev documents.
+        evaluation_documents: Number of documents of such an evaluation.
+        target_accuracy: Accuracy on them, from 0 to 1, at which training ends early; None for
+            never.
+        checkpoint_every: Number of steps between checkpoints.
+        keep_checkpoints: Number of the newest checkpoints that are kept; all if None or 0.
+        steps_per_dispatch: Number of steps that are dispatched as one program.
+        gradient_accumulation: Number of micro-batches into which the batch of a step is cut, one
             after another, so that only one of them needs memory.
-        remat: what a gradient keeps of the forward pass: ``none`` of it is computed again,
+        remat: Part that a gradient keeps of the forward pass: ``none`` of it is computed again,
             all but the outputs of dense layers (``dots``), or all but the residual stream
             between blocks (``full``).
     """

@@ -46,11 +46,12 @@ class HostDocuments:
     hold, and the whole batch does not depend on how many processes there are.
 
     Args:
-        task: which draws.
-        key: of the documents.
-        batch_size: documents a step.
-        training_batches: batches of a fixed set that is replayed; None for an endless stream.
-        sharding: where the rows of a batch live; all on the default device if None.
+        task: Task that draws.
+        key: Key of the documents.
+        batch_size: Number of documents of a step.
+        training_batches: Number of batches of a fixed set that is replayed; None for an endless
+            stream.
+        sharding: Sharding of the rows of a batch; all on the default device if None.
     """
 
     def __init__(
@@ -91,8 +92,8 @@ class HostDocuments:
         rows = block.documents[place * count : (place + 1) * count]
         fields = rows.padded(bucket(int(block.longest[place]), self._task.max_length))
 
-        def globally(ours):
-            def part(index):
+        def globally(ours: np.ndarray) -> jax.Array:
+            def part(index: tuple[slice, ...]) -> np.ndarray:
                 first, stop, _ = index[0].indices(self._batch_size)
                 lane, within = divmod(first, in_lane)
                 at = self._own.index(lane) * in_lane + within
@@ -133,8 +134,8 @@ class _Block:
     """What a process has of `BLOCK` batches.
 
     Attributes:
-        documents: the rows of its lanes, batch after batch.
-        longest: tokens of the longest document of each batch, on whichever process.
+        documents: Rows of its lanes, batch after batch.
+        longest: Number of tokens of the longest document of each batch, on whichever process.
     """
 
     documents: Packed

@@ -23,7 +23,7 @@ class Dispatched:
 
     Attributes:
         stop: Step at which it ends.
-        flags: `training.state.flags_of` every member then.
+        flags: State of every member then, as of `training.state.flags_of`.
         metrics: Loss and accuracy of every step [member, step]; [step] of a run on its own.
         scores: Loss and accuracy on dev documents [member], or [] of a run on its own; None where
             there are none.
@@ -36,14 +36,14 @@ class Dispatched:
 
 
 class Ledger:
-    """Keeps the books of an ensemble, and tells callbacks of every entry.
+    """Record of an ensemble on the host, of which callbacks are told entry by entry.
 
     Args:
         ensemble: The runs.
-        flags: `training.state.flags_of` them at the start.
-        callbacks: Who is told.
-        policy: What happens where a member diverges.
-        checkpoints: Where states are saved, for an error to name the last good one.
+        flags: State of every member at the start, as of `training.state.flags_of`.
+        callbacks: Callbacks that are told.
+        policy: Policy for members that diverge.
+        checkpoints: Checkpoints of the ensemble; an error names the last good one.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Ledger:
         self._tell(self.step, 0, 0.0)
 
     def _own(self, tree: PyTree) -> PyTree:
-        """Without members that fill devices up."""
+        """The tree without the members that only fill devices up."""
         return {name: leaf[: len(self._ensemble.runs)] for name, leaf in tree.items()}
 
     @property
@@ -76,7 +76,7 @@ class Ledger:
         """Record a stretch, if there is one, once the devices are through with it.
 
         Raises:
-            Diverged: A member did, and the policy is to raise.
+            Diverged: If a member did, and the policy is to raise.
         """
         if stretch is None:
             return

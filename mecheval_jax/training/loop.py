@@ -54,14 +54,15 @@ def fit(
     Args:
         state: State of all members, new or restored.
         programs: The ensemble on its devices.
-        checkpoints: Where states are saved: at every interval, at the end and before leaving.
-        callbacks: Who is told of metrics and progress.
-        policy: What happens where a member diverges.
-        preemption: Asked at every stop whether to save and end there; never if None.
+        checkpoints: Checkpoints, saved at every interval, at the end and before leaving.
+        callbacks: Callbacks that are told of metrics and progress.
+        policy: Policy for members that diverge.
+        preemption: Preemption that is asked at every stop whether to save and end there; never if
+            None.
 
     Raises:
-        Diverged: A member did, under `Policy.RAISE`; what was written up to there stands.
-        Preempted: `preemption` asked for it; the state is saved.
+        Diverged: If a member did, under `Policy.RAISE`; what was written up to there stands.
+        Preempted: If `preemption` asked for it; the state is saved.
     """
     ensemble, training = programs.ensemble, programs.ensemble.training
     run, evaluate = programs.steps(policy), programs.evaluate()

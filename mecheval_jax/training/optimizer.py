@@ -27,12 +27,12 @@ class Hyperparameters:
     """What differs between runs of one shape: arrays, so that none of it recompiles.
 
     Attributes:
-        learning_rate: the highest of the schedule.
-        weight_decay: decoupled decay.
-        beta1, beta2: of Adam's running means of gradients and of their squares.
-        steps: length T of the schedule.
-        seed: of the initialisation.
-        data_seed: of the documents.
+        learning_rate: Highest rate of the schedule.
+        weight_decay: Decoupled decay.
+        beta1, beta2: Decays of Adam's running means of gradients and of their squares.
+        steps: Length T of the schedule.
+        seed: Seed of the initialisation.
+        data_seed: Seed of the documents.
     """
 
     learning_rate: Scalar
@@ -77,7 +77,7 @@ def update(
     directions, opt_state = adam.update(gradients, opt_state, params)
     rate = hyperparameters.learning_rate * factor
 
-    def descend(param, direction):
+    def descend(param: Array, direction: Array) -> Array:
         return param - rate * (direction + hyperparameters.weight_decay * param)
 
     return jax.tree.map(descend, params, directions), opt_state

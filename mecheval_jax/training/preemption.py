@@ -19,7 +19,7 @@ class Preempted(Interrupted):
     """The run was asked to end, and saved what it had.
 
     Attributes:
-        step: of the checkpoint.
+        step: Step of the checkpoint.
     """
 
     def __init__(self, step: int, what: str = "the same command resumes"):

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
-from mecheval_jax.array_types import PyTree
+from mecheval_jax.array_types import Key, PyTree
 from mecheval_jax.partitioning.mesh import (
     check_batch,
     document_shards,
@@ -64,7 +64,7 @@ class HostSteps:
     Each is a dispatch of its own, compiled once for every bucket of lengths.
 
     Args:
-        step: `training.step.take_step` of all runs.
+        step: Program that is `training.step.take_step` of all runs.
         draw: Function that gives the documents of a step, where they live.
         no_metrics: Function that gives room for the metrics of a stretch, where it lives.
     """
@@ -175,7 +175,7 @@ class Programs(abc.ABC):
     def restored(self, saved: dict[str, PyTree]) -> TrainState:
         """The state of which a checkpoint held this part."""
 
-        def given(values):
+        def given(values: Hyperparameters) -> tuple[Hyperparameters, Key]:
             return jax.tree.map(jnp.asarray, values), document_key(values)
 
         where = _where((self.abstract.hyperparameters, self.abstract.key))
@@ -213,7 +213,7 @@ class Programs(abc.ABC):
         """The evaluation on dev documents, compiled when it is first called."""
         documents = self.placed(self.ensemble.development_documents())
 
-        def evaluated(state):
+        def evaluated(state: TrainState) -> tuple[TrainState, Metrics]:
             changed, scores = self.evaluation(state, documents)
             return state.replace(**changed), scores
 
@@ -276,7 +276,7 @@ class RunPrograms(Programs):
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
         """A function, traced where the mesh is the current one."""
 
-        def on_mesh(*arguments):
+        def on_mesh(*arguments: Any) -> Any:
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
                 return one(*arguments)
 

@@ -44,7 +44,9 @@ def answer(
     return score(logits, batch)
 
 
-def loss_and_accuracy(model: ModelConfig, params: PyTree, task: Task, batch: Batch):
+def loss_and_accuracy(
+    model: ModelConfig, params: PyTree, task: Task, batch: Batch
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean negative log-likelihood in nats, and accuracy, at the queries."""
     scores = answer(model, params, task, batch)
     return weighted_mean(scores.loss, batch.weights), weighted_mean(scores.correct, batch.weights)
@@ -65,7 +67,7 @@ def gradients_and_metrics(
     """
     total = batch.weights.sum()
 
-    def share(params, batch):
+    def share(params: PyTree, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         found = answer(model, params, task, batch, training.remat)
         scores = {"loss": found.loss, "accuracy": found.correct}
         shares = jax.tree.map(lambda score: (score * batch.weights).sum() / total, scores)
@@ -75,7 +77,7 @@ def gradients_and_metrics(
     if training.gradient_accumulation == 1:
         return gradient(params, batch)
 
-    def add(sums, batch):
+    def add(sums: PyTree, batch: Batch) -> tuple[PyTree, None]:
         return jax.tree.map(jnp.add, sums, gradient(params, batch)), None
 
     batches = jax.tree.map(lambda leaf: _micro(leaf, training.gradient_accumulation), batch)
@@ -138,7 +140,7 @@ def take_steps(
     """
     task, training = ensemble.task, ensemble.training
 
-    def body(carry):
+    def body(carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
         state, history = carry
         batch = training_batch(
             task, state.key, state.step, training.batch_size, training.training_batches
@@ -146,7 +148,7 @@ def take_steps(
         after, metrics = train_step(state, batch, ensemble, policy)
         return after, note(history, state.step - first, metrics)
 
-    def under_way(carry):
+    def under_way(carry: tuple[TrainState, Metrics]) -> Bool[Array, ""]:
         state, _ = carry
         return state.learns & (state.step < stop)
 

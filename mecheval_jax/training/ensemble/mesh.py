@@ -36,11 +36,11 @@ def shard_members(tree: PyTree, mesh: Mesh) -> PyTree:
     whole tree and keeps its own part.
     """
 
-    def put(leaf):
+    def put(leaf: Any) -> jax.Array:
         leaf = np.asarray(leaf)
         filled = np.minimum(np.arange(padded_count(len(leaf), mesh)), len(leaf) - 1)
 
-        def part(index):
+        def part(index: tuple[slice, ...]) -> np.ndarray:
             return leaf[filled[index[0]]][(slice(None), *index[1:])]
 
         shape = (len(filled), *leaf.shape[1:])
