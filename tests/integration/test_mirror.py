@@ -22,13 +22,9 @@ FRONT_DOOR = "test_front_door.py"
 LATER = (
     "command_line",
     "evaluation",
-    "experiment",
     "reporting",
-    "runs",
     "store",
     "study",
-    "sweeps",
-    "training",
 )
 """Packages and modules whose tests are still shared."""
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 
 from mecheval_jax.tasks.base import Batch
-from mecheval_jax.tasks.scoring import score
+from mecheval_jax.tasks.scoring import score, weighted_mean
 
 
 def batch_of(targets):
@@ -56,3 +56,9 @@ def test_the_gradient_of_the_loss():
     np.testing.assert_allclose(
         gradient[0, 0], scipy.special.softmax(logits[0, 0]) - np.eye(4)[1], atol=1e-6
     )
+
+
+def test_weighted_mean():
+    """Catches a mean over all queries instead of those that count."""
+    mean = weighted_mean(jnp.array([[1.0, 7.0], [3.0, 100.0]]), jnp.array([[1.0, 1.0], [2.0, 0.0]]))
+    assert float(mean) == (1 + 7 + 2 * 3) / 4

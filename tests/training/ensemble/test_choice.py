@@ -1,8 +1,6 @@
 """How members are computed: what fits, what was chosen before, what is chosen now."""
 
-import gc
 import json
-import weakref
 
 import jax
 import pytest
@@ -19,7 +17,7 @@ from mecheval_jax.training.ensemble.choice import (
 from mecheval_jax.training.ensemble.mesh import member_mesh
 from mecheval_jax.training.ensemble.programs import MemberPrograms
 from mecheval_jax.training.ensemble.strategies import Strategy
-from tests.training.ensemble.test_members import ensemble_of, experiment
+from tests.support.ensembles import ensemble_of, experiment
 
 GIB = 2**30
 
@@ -114,16 +112,6 @@ def test_a_choice_is_measured_once(programs, tmp_path, monkeypatch):
     assert len(measured) == 3
 
 
-def test_compiled_programs_go_with_their_group(programs):
-    """Catches executables of all groups of a sweep that stay in memory until its end."""
-    mine = MemberPrograms(programs.ensemble, programs.mesh)
-    assert mine.steps_by(Strategy("scan")) is mine.steps_by(Strategy("scan"))
-    gone = weakref.ref(mine)
-    del mine
-    gc.collect()
-    assert gone() is None
-
-
 def test_a_time_is_that_of_a_step(tmp_path, monkeypatch):
     """Catches a time of few steps that is divided by the usual number."""
     ensemble = ensemble_of(experiment(steps_per_dispatch=2))
@@ -134,29 +122,8 @@ def test_a_time_is_that_of_a_step(tmp_path, monkeypatch):
     assert "scan 1.00 ms" in said[-1]  # two steps of four members
 
 
-def test_measuring_takes_real_steps(programs, monkeypatch):
-    """Catches a time of members that are through with their schedule before it is taken."""
-    taken = []
-    steps = programs.steps_by(Strategy("scan"))
-
-    def run(members, first, stop):
-        members, metrics = steps(members, first, stop)
-        taken.append(jax.device_get(members.step))
-        return members, metrics
-
-    monkeypatch.setattr(programs, "steps_by", lambda strategy: run)
-    assert programs.seconds_of(Strategy("scan")) > 0
-    assert [set(map(int, steps)) for steps in taken] == [{10}, {20}, {30}]
-
-
 def test_more_members_than_memory(programs, monkeypatch):
     """Catches a sweep that dies of memory in the middle, in place of saying what fits."""
     monkeypatch.setattr(choice, "free_memory", lambda device: 200_000)
     with pytest.raises(UserError, match=r"4 members on a device do not fit .*: \d+ do"):
         choose_strategy(programs, Choices(None), "key", None, "auto", print)
-
-
-def test_an_unknown_strategy():
-    """Catches a typo that is taken for something."""
-    with pytest.raises(UserError, match=r"'vmop'.*'vmap'"):
-        Strategy("vmop")

@@ -1,6 +1,7 @@
-"""A step in micro-batches, and a gradient that computes the forward pass again."""
+"""Loss at the queries, micro-batches, and gradients that compute the forward pass again."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -8,12 +9,62 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import Experiment
 from mecheval_jax.models.language_model import LanguageModel, initialize
-from mecheval_jax.store.run_folder import RunFolder
-from mecheval_jax.training.step import answer, gradients_and_metrics
+from mecheval_jax.training.step import answer, gradients_and_metrics, loss_and_accuracy, read
 from tests.support import small
+
+TWO_QUERIES = {
+    "task.pairs": 4,
+    "task.min_pairs": 2,
+    "task.queries": 2,
+    "model.positions": "learned",
+}
+
+
+@pytest.fixture(scope="module")
+def two_queries():
+    """Documents of which every second one's second query does not count."""
+    task = small.experiment(TWO_QUERIES).task
+    batch = jax.jit(lambda key: task.sample(key, 8, "train"))(jax.random.key(3))
+    return batch.replace(weights=batch.weights.at[::2, 1].set(0))
+
+
+@pytest.mark.parametrize("mixer", small.MIXERS)
+def test_loss_at_the_queries_is_that_of_all_positions(mixer, two_queries):
+    """Catches logits read one place off, and a last layer that skips what it must read."""
+    experiment = small.experiment(TWO_QUERIES | {"model.mixer": mixer})
+    model, task, batch = experiment.model, experiment.task, two_queries
+    shapes = jax.eval_shape(lambda: initialize(model, jax.random.key(0)))
+    draw = np.random.default_rng(0)  # large: fresh parameters let hardly anything through
+    params = jax.tree.map(lambda leaf: jnp.float32(0.5 * draw.normal(size=leaf.shape)), shapes)
+
+    @jax.jit
+    def compute(params, batch):
+        apply = functools.partial(LanguageModel(model).apply, {"params": params})
+        everywhere = apply(batch.tokens)  # the whole document, answers and padding included
+        short, at = read(task, batch), batch.query_positions
+        computed = [apply(short, at, skip_unread=skip) for skip in (False, True)]
+        return everywhere, computed, loss_and_accuracy(model, params, task, batch)
+
+    everywhere, computed, (loss, accuracy) = jax.device_get(compute(params, batch))
+    tokens, positions, weights = map(
+        np.asarray, (batch.tokens, batch.query_positions, batch.weights)
+    )
+    assert len(np.unique(positions[:, 0])) > 1  # documents of several lengths
+    expected, right, asked = [], [], []
+    for i in range(8):
+        for q, position in enumerate(positions[i]):
+            logits = everywhere[i, position].astype(np.float64)
+            for at_queries in computed:
+                np.testing.assert_allclose(at_queries[i, q], logits, rtol=1e-4, atol=1e-5)
+            answer = tokens[i, position + 1]
+            expected.append(np.log(np.exp(logits).sum()) - logits[answer])
+            right.append(logits.argmax() == answer)
+            asked.append(weights[i, q])
+    assert np.std(expected) > 0.1
+    np.testing.assert_allclose(loss, np.average(expected, weights=asked), rtol=1e-5)
+    np.testing.assert_allclose(accuracy, np.average(right, weights=asked), rtol=1e-6)
+
 
 EXPERIMENT = small.experiment({"task.queries": 2, "model.layers": 1})
 
@@ -85,22 +136,3 @@ def test_rematerialization_keeps_less(example):
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(pull_back))
 
     assert kept("full") < kept("dots") < kept("none")
-
-
-def test_settings_that_cannot_be():
-    """Catches a mistake that is found only in the compiled step."""
-    with pytest.raises(UserError, match="batch_size 8 does not divide into 3 micro-batches"):
-        small.experiment(gradient_accumulation=3)
-    with pytest.raises(UserError, match=r"'ful'.*full"):
-        small.experiment(remat="ful")
-
-
-def test_configs_from_before_these_fields(tmp_path):
-    """Catches a run of an older version that cannot be resumed."""
-    folder = RunFolder(tmp_path / "run")
-    folder.open(EXPERIMENT)
-    values = EXPERIMENT.as_dict()
-    for name in ("gradient_accumulation", "remat"):
-        del values["training"][name]
-    assert Experiment.from_config(values) == EXPERIMENT
-    folder.open(Experiment.from_config(values))

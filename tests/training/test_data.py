@@ -1,15 +1,64 @@
-"""Documents that hosts draw: each its own rows, of one batch that all share."""
+"""Which documents a step sees; documents that hosts draw, each its own rows."""
+
+import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import SingleDeviceSharding
 
+from mecheval_jax.tasks.base import SPLITS
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.treecall.treecall import Treecall
-from mecheval_jax.training.data import BLOCK, HostDocuments, stream
+from mecheval_jax.training.data import (
+    BLOCK,
+    HostDocuments,
+    evaluation_batch,
+    stream,
+    training_batch,
+)
 from tests.support import small
 
-TASK = Treecall(longest=30)
+TASK = AssociativeRecall(pairs=2, key_vocabulary=8, value_vocabulary=8)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def batch_of_step(step, training_batches, key=0):
+    return training_batch(TASK, jax.random.key(key), jnp.asarray(step), 4, training_batches)
+
+
+def test_fixed_set_is_replayed():
+    """Catches a set that is shuffled, drawn anew in the second epoch, or of another size."""
+    epoch = [batch_of_step(step, 3) for step in range(3)]
+    for step in range(3):
+        small.assert_same_bits(batch_of_step(step + 3, 3), epoch[step])
+        small.assert_same_bits(batch_of_step(step + 300, 3), epoch[step])
+        # It is the beginning of the endless stream.
+        small.assert_same_bits(batch_of_step(step, None), epoch[step])
+    assert len({np.asarray(batch.tokens).tobytes() for batch in epoch}) == 3
+
+
+def test_fresh_documents_never_return():
+    """Catches a key that is not folded with the step."""
+    tokens = [np.asarray(batch_of_step(step, None).tokens).tobytes() for step in range(30)]
+    assert len(set(tokens)) == 30
+    assert np.asarray(batch_of_step(0, None, key=1).tokens).tobytes() not in tokens
+
+
+def test_splits_are_separate_streams():
+    """Catches evaluation on documents of the training set, or on those of another split."""
+    key = jax.random.key(0)
+    assert len({jax.random.key_data(stream(key, s)).tobytes() for s in SPLITS}) == 3
+    of_split = jax.jit(lambda split: evaluation_batch(TASK, 0, 4, split), static_argnums=0)
+    drawn = [np.asarray(of_split(split).tokens) for split in SPLITS]
+    drawn += [np.asarray(batch_of_step(step, None).tokens) for step in range(4)]
+    assert len({tokens.tobytes() for tokens in drawn}) == len(drawn)
+
+
+TREECALL = Treecall(longest=30)
+
+
 KEY = jax.random.key(3)
 
 
@@ -51,13 +100,13 @@ def drawn(monkeypatch):
     ("batch_size", "hosts", "each"), [(16, 2, 4), (16, 8, 1), (16, 16, 1), (12, 3, 2), (7, 1, 1)]
 )
 def test_every_host_draws_its_own_rows(drawn, batch_size, hosts, each):
-    whole = texts(HostDocuments(TASK, KEY, batch_size)._block(0).documents)
+    whole = texts(HostDocuments(TREECALL, KEY, batch_size)._block(0).documents)
     batches = np.array(whole, dtype=object).reshape(BLOCK, batch_size)
     rows = batch_size // hosts
     for host in range(hosts):
         del drawn[:]
         first = host * rows
-        own = HostDocuments(TASK, KEY, batch_size, sharding=Rows(first, first + rows))
+        own = HostDocuments(TREECALL, KEY, batch_size, sharding=Rows(first, first + rows))
         found = texts(own._block(0).documents)
         assert len(drawn) == each
         found = np.array(found, dtype=object).reshape(BLOCK, -1)
@@ -67,9 +116,9 @@ def test_every_host_draws_its_own_rows(drawn, batch_size, hosts, each):
 
 def test_a_batch_is_what_its_lanes_say():
     """Catches lanes in another order, rows of another batch, and a width of another batch."""
-    documents = HostDocuments(TASK, KEY, 16)
+    documents = HostDocuments(TREECALL, KEY, 16)
     key = jax.random.fold_in(stream(KEY, "train"), 1)
-    lanes = [texts(TASK.draw_lane(key, BLOCK * 16, "train", lane, 8)) for lane in range(8)]
+    lanes = [texts(TREECALL.draw_lane(key, BLOCK * 16, "train", lane, 8)) for lane in range(8)]
     for place in (0, 5, BLOCK - 1):
         expected = [text for lane in lanes for text in lane[2 * place : 2 * place + 2]]
         batch = documents.batch(BLOCK + place)
@@ -84,8 +133,8 @@ def test_a_batch_is_what_its_lanes_say():
 
 def test_lanes_differ():
     """Catches one key for all lanes: every document would be there eight times."""
-    found = texts(HostDocuments(TASK, KEY, 16)._block(0).documents)
+    found = texts(HostDocuments(TREECALL, KEY, 16)._block(0).documents)
     assert len(set(found)) > 0.5 * len(found)
     small.assert_same_bits(
-        HostDocuments(TASK, KEY, 16).batch(3), HostDocuments(TASK, KEY, 16, 5).batch(8)
+        HostDocuments(TREECALL, KEY, 16).batch(3), HostDocuments(TREECALL, KEY, 16, 5).batch(8)
     )

@@ -1,0 +1,167 @@
+"""Groups: trained, evaluated, judged, resumed; each member as the run that it would be."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from mecheval_jax import runs
+from mecheval_jax.errors import UserError
+from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.sweeps import run as sweeps
+from mecheval_jax.sweeps.group import Options
+from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.ensemble import choice
+from tests.support import small
+from tests.support.whole_sweeps import CHANGES, OPTIONS, SHAPE, member, run
+
+
+def test_a_member_is_what_train_and_intervene_would_give(finished, tmp_path):
+    """Catches documents, corruptions, seeds or controls of another member."""
+    for number in (1, 2):
+        alone = small.experiment(
+            SHAPE | CHANGES[number],
+            steps=20,
+            checkpoint_every=10,
+            evaluate_every=10,
+            warmup_fraction=0.5,
+        )
+        folder = runs.train(alone, tmp_path / str(number))
+        runs.intervene(folder.path)
+        ours = runs.RunFolder(member(finished, number))
+        assert ours.experiment() == alone
+        a, b = (json.loads(f.summary.read_text()) for f in (ours, folder))
+        assert a.keys() == b.keys()
+        for name in ("accuracy", "accuracy_low", "verdict", "floors", "step", "documents"):
+            assert a[name] == pytest.approx(b[name]), name
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+        for name in ("interchange", "controls"):
+            tables = [pd.read_csv(getattr(f, name)).drop(columns="run") for f in (ours, folder)]
+            for column in tables[0].select_dtypes("number"):
+                np.testing.assert_allclose(tables[0][column], tables[1][column], atol=2e-3)
+            assert len(tables[0]) == len(tables[1])
+        rows = [f.read_metrics() for f in (ours, folder)]
+        assert [(r["step"], r["split"]) for r in rows[0]] == [
+            (r["step"], r["split"]) for r in rows[1]
+        ]
+        loaded, expected = runs.load(ours.path), runs.load(folder.path)
+        assert loaded.step == expected.step
+        for one, other in zip(
+            *(map(np.asarray, jax.tree.leaves(r.params)) for r in (loaded, expected)), strict=True
+        ):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_status_files(finished):
+    """Catches a status that is not brought up to date at the end."""
+    big, small_one = (group.read_status() for group in finished.groups())
+    assert (big.state, big.members, big.training, big.diverged) == ("finished", 5, 0, 1)
+    assert (big.step, big.steps, big.attempts, big.error) == (20, 20, 1, "")
+    assert (small_one.state, small_one.members, small_one.step) == ("finished", 1, 10)
+    assert big.best_accuracy is not None
+
+
+def test_broken_off_and_resumed_is_the_same(finished, tmp_path, monkeypatch):
+    """Catches a resumed group that differs by a bit, doubles a row or forgets its strategy."""
+    save = Checkpoints.save
+
+    def die(self, step, tree):
+        save(self, step, tree)
+        self._manager.wait_until_finished()
+        if step == 10:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", die)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "sweep")
+    monkeypatch.setattr(Checkpoints, "save", save)
+    assert not (tmp_path / "sweep/members.csv").exists()
+    run(tmp_path / "sweep", options=dataclasses.replace(OPTIONS, strategy="loop"))
+    again = SweepFolder(tmp_path / "sweep")
+    assert again.table.read_bytes() == finished.table.read_bytes()
+    for ours, theirs in zip(again.groups(), finished.groups(), strict=True):
+        assert ours.metrics.read_bytes() == theirs.metrics.read_bytes()
+
+
+def test_a_strategy_that_is_damaged(finished, tmp_path):
+    """Catches a traceback, of the group or of the report."""
+    shutil.copytree(finished.path, tmp_path / "sweep")
+    folder = SweepFolder(tmp_path / "sweep")
+    group = folder.groups()[0]
+    for text, message in (
+        ('{"way": "scan"}', "json is damaged"),
+        ('{"kind": "skan"}', "'skan'"),
+    ):
+        group.strategy.write_text(text)
+        for read in (group.read_strategy, lambda: sweeps.collect(folder)):
+            with pytest.raises(UserError, match=message):
+                read()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"at_once": 0}, "members at once are 0"),
+        ({"at_once": 2, "strategy": "scan"}, "by vmap alone, not by the strategy 'scan'"),
+        ({"interventions": "all"}, "'all'"),
+        ({"writers": ("tensorbord",)}, "'tensorboard'"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    """Catches a number that is taken for another, or a flag that counts for nothing."""
+    with pytest.raises(UserError, match=message):
+        Options(**options)
+
+
+def test_less_can_be_measured(tmp_path):
+    """Catches options that are ignored, and tables that need what was not measured."""
+    changes = CHANGES[:2]
+    run(tmp_path / "none", changes, Options("vmap", interventions="none"))
+    folder = SweepFolder(tmp_path / "none")
+    assert "verdict" not in set(pd.read_csv(folder.table)["metric"])
+    assert pd.read_csv(folder.best)["verdict"].isna().all()
+    assert not (member(folder, 0) / "interchange.csv").exists()
+
+
+def test_more_can_be_measured_later(tmp_path, monkeypatch):
+    """Catches a finished group that is skipped although it was never asked, or trained again."""
+    changes = CHANGES[:2]
+    folder = SweepFolder(tmp_path / "sweep")
+    run(folder.path, changes, Options("vmap", interventions="none"))
+    before = pd.read_csv(folder.table)
+    metrics = folder.groups()[0].metrics.read_bytes()
+    run(folder.path, changes, Options("vmap", interventions="verdict"))
+    after = pd.read_csv(folder.table)
+    assert "verdict" not in set(before["metric"])
+    assert set(after["metric"]) == set(before["metric"]) | {"verdict"}
+    assert folder.groups()[0].metrics.read_bytes() == metrics
+    (group,) = folder.groups()
+    assert group.read_status().attempts == 2
+    run(folder.path, changes, Options("vmap", interventions="none"))
+    assert group.read_status().attempts == 2
+    # As if the machine had gone while the results were written.
+    group.table.write_text("")
+    (group.member(1) / "config.json").unlink()
+    own = group.member(0) / "analyses"
+    own.mkdir()
+    run(folder.path, changes, Options("vmap", interventions="none"))
+    assert group.read_status().attempts == 3
+    assert "verdict" not in set(pd.read_csv(folder.table)["metric"])
+    assert runs.load(group.member(1)).step == 20
+    assert own.exists()
+
+
+def test_a_resumed_group_must_fit(finished, tmp_path, monkeypatch):
+    """Catches a group that goes on where it has no room, because its strategy is known."""
+    shutil.copytree(finished.path, tmp_path / "sweep")
+    folder = SweepFolder(tmp_path / "sweep")
+    for group in folder.groups():
+        group.status.unlink()
+    monkeypatch.setattr(choice, "free_memory", lambda device: 100_000)
+    outcome = run(folder.path)
+    assert isinstance(outcome.error, UserError)
+    assert "5 members on a device do not fit" in str(outcome.error)

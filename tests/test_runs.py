@@ -1,0 +1,53 @@
+"""Runs from end to end: what their folders hold."""
+
+import json
+
+import pytest
+
+from mecheval_jax import runs
+from mecheval_jax.files import read_table
+from tests.support import small
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return runs.train(small.experiment(small.ONE_LAYER), tmp_path_factory.mktemp("whole") / "run")
+
+
+def test_metrics_are_complete_and_in_order(folder):
+    """Catches rows that are lost, doubled or out of order, and fields that are missing."""
+    lines = folder.metrics.read_text().splitlines()
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [(row["step"], row["split"]) for row in rows] == [
+        (5, "train"),
+        (10, "train"),
+        (10, "dev"),
+        (15, "train"),
+        (20, "train"),
+        (20, "dev"),
+    ]
+    for row in rows:
+        scores = {"step", "split", "loss", "accuracy"}
+        assert set(row) == scores | ({"seconds_per_step"} if row["split"] == "train" else set())
+        assert row["loss"] > 0
+        assert 0 <= row["accuracy"] <= 1
+    summary = folder.read_summary()
+    assert summary["finished"] is True
+    assert summary["step"] == 20
+    assert summary["accuracy_low"] <= summary["accuracy"] <= summary["accuracy_high"]
+    assert summary["floors"]["best"] >= summary["floors"]["in_document"] == 0.5
+
+
+PROPERTIES = ("length", "distance", "pairs")
+
+
+def test_slices_are_of_the_same_answers(folder):
+    """Catches slices of other documents than those of the summary, or without some of them."""
+    sliced = read_table(folder.slices).to_dict("records")
+    by_name = {name: [row for row in sliced if row["property"] == name] for name in PROPERTIES}
+    assert sum(map(len, by_name.values())) == len(sliced)
+    assert len(by_name["distance"]) > 1
+    for rows in by_name.values():
+        assert sum(row["queries"] for row in rows) == 16
+        right = sum(row["accuracy"] * row["queries"] for row in rows)
+        assert right / 16 == pytest.approx(folder.read_summary()["accuracy"])

@@ -1,0 +1,26 @@
+"""Who is told what happens in training."""
+
+import numpy as np
+import pytest
+
+from mecheval_jax.runs import RunCallbacks
+from mecheval_jax.sweeps.group import GroupCallbacks
+from mecheval_jax.training.callbacks import Callbacks, Standing
+from tests.support import small
+
+
+@pytest.mark.parametrize("kind", [RunCallbacks, GroupCallbacks, small.Recorder])
+def test_whoever_is_told_takes_all_of_it(kind):
+    """Catches callbacks that lack a method, which only a stretch of training would find."""
+    methods = [name for name in vars(Callbacks) if not name.startswith("_")]
+    assert sorted(methods) == ["advance", "record", "say"]
+    assert all(callable(getattr(kind, name, None)) for name in methods)
+
+
+def test_a_standing_is_of_every_member():
+    """Catches fields that have changed places."""
+    flags = [np.array(of) for of in ([3, 2], [-1, 2], [-1, -1], [True, False])]
+    standing = Standing(3, *flags, 5, 0.5)
+    assert standing.diverged_at.tolist() == [-1, 2]
+    assert standing.learns.tolist() == [True, False]
+    assert (standing.taken, standing.seconds) == (5, 0.5)
