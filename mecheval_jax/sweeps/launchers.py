@@ -323,6 +323,8 @@ def launch_jobs(
     )
     if launcher == "local" and "gpus_per_node" not in parameters:
         commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
+
+    # Jobs are started as there is room, and looked at until all have ended.
     waiting, running, ended = list(commands.items()), {}, []
     try:
         while waiting or running:
@@ -340,7 +342,7 @@ def launch_jobs(
                     ended.append(_end(name, job))
                     say(_describe(ended[-1]))
             time.sleep(POLL_SECONDS)
-    except BaseException:
+    except BaseException:  # whatever ends this program, its jobs are told or named
         ids = [str(job.job_id) for job in running.values()]
         if launcher == "slurm" and ids:
             say(f"the jobs go on without this program; to end them: scancel {' '.join(ids)}")

@@ -117,6 +117,8 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     sections = base.to_dict() if isinstance(base, ConfigDict) else dict(base)
     if not changes:
         raise UserError("the sweep has no members: sweep() gives an empty list")
+
+    # Every run, built and checked.
     typed: list[Changes] = []
     experiments: list[Experiment] = []
     built: dict[str, Experiment] = {}  # a task may have files to read: once is enough
@@ -138,6 +140,8 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
             raise UserError(
                 f"member {number} ({_listed(change)}): a value of another type than the field's"
             ) from None
+
+    # Groups of one shape, in which no run is there twice.
     seen: dict[str, int] = {}
     groups: dict[Experiment, list[int]] = {}
     for number, experiment in enumerate(experiments):

@@ -87,6 +87,7 @@ def run_sweep(
             versions=json.dumps(versions()),
         )
         open_folder(folder, sweep)
+        # All groups are shown from the start; then one after the other is run.
         for plan in plans:
             status = folder.group(plan.name).read_status()
             status.members, status.steps = len(plan.members), plan.steps
