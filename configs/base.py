@@ -78,20 +78,20 @@ def base() -> ConfigDict:
 
     # Options of further analyses, which `python -m launch.evaluate` makes of a trained run.
     config.analyses = ConfigDict()
-    config.analyses.gradients = ConfigDict()
+    config.analyses.gradients = ConfigDict()  # attribution by gradient
     config.analyses.gradients.steps = 8  # number of parts of the line of integrated gradients
     config.analyses.gradients.measure = "probability"  # measure of the answer: it, or logit
-    config.analyses.circuits = ConfigDict()
+    config.analyses.circuits = ConfigDict()  # search for circuits
     config.analyses.circuits.steps = 8  # number of parts of the line of eap_ig
     config.analyses.circuits.measure = "probability"  # measure of the answer: it, or logit
     config.analyses.circuits.draws = 10  # number of random circuits of every size
-    config.analyses.probes = ConfigDict()
+    config.analyses.probes = ConfigDict()  # linear probes
     config.analyses.probes.documents = 2048  # least number of documents to fit and judge on
     # Roles whose token is read, and pair; None: key, value, pair as far as documents have them.
     config.analyses.probes.targets = config_dict.placeholder(tuple)
     config.analyses.probes.test_share = 0.25  # share of the documents that is held out
     config.analyses.probes.ridge = 1e-2  # penalty on the weights
-    config.analyses.subspaces = ConfigDict()
+    config.analyses.subspaces = ConfigDict()  # search for subspaces
     config.analyses.subspaces.documents = 2048  # least number of documents to search and judge on
     config.analyses.subspaces.dimensions = 8  # number of dimensions of the subspace
     config.analyses.subspaces.steps = 200  # number of steps of Adam
