@@ -92,26 +92,27 @@ class Programs(abc.ABC):
         ensemble: The runs.
         mesh: Mesh of the devices.
         hyperparameters: Hyperparameters of the runs.
+        sharding: Sharding of all that is neither a state nor documents.
+
+    Attributes:
+        rows_sharding: Sharding of the documents that the host draws for a run; the default device
+            if None.
+        table_rows: Number of rows of the tables of the vocabulary, in training.
     """
 
-    def __init__(self, ensemble: Ensemble, mesh: Mesh, hyperparameters: Hyperparameters):
-        self.ensemble, self.mesh = ensemble, mesh
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        mesh: Mesh,
+        hyperparameters: Hyperparameters,
+        sharding: NamedSharding,
+    ):
+        self.ensemble, self.mesh, self.sharding = ensemble, mesh, sharding
         self._hyperparameters = hyperparameters
+        self.rows_sharding: NamedSharding | None = None
+        self.table_rows = ensemble.model.vocabulary_size
 
     # How it lies on its devices.
-
-    rows_sharding: NamedSharding | None = None
-    """Sharding of the documents that the host draws for a run; the default device if None."""
-
-    @property
-    def table_rows(self) -> int:
-        """Number of rows of the tables of the vocabulary, in training."""
-        return self.ensemble.model.vocabulary_size
-
-    @property
-    @abc.abstractmethod
-    def sharding(self) -> NamedSharding:
-        """Sharding of all that is neither a state nor documents."""
 
     @abc.abstractmethod
     def state_shardings(self, shapes: TrainState) -> PyTree:
@@ -244,23 +245,10 @@ class RunPrograms(Programs):
     def __init__(self, ensemble: Ensemble, mesh: Mesh, rules: Sequence[Rule] | None = None):
         (training,) = ensemble.runs
         check_batch(training.batch_size, mesh, training.gradient_accumulation)
-        super().__init__(ensemble, mesh, hyperparameters_of(training))
+        super().__init__(ensemble, mesh, hyperparameters_of(training), replicated(mesh))
+        self.rows_sharding = documents_sharding(mesh)
+        self.table_rows = padded_rows(ensemble.model.vocabulary_size, mesh)
         self._rules = rules_of(ensemble.model, mesh) if rules is None else rules
-
-    @property
-    def table_rows(self) -> int:
-        """Number of rows of the tables of the vocabulary, padded to the devices."""
-        return padded_rows(self.ensemble.model.vocabulary_size, self.mesh)
-
-    @property
-    def rows_sharding(self) -> NamedSharding:
-        """Sharding of documents."""
-        return documents_sharding(self.mesh)
-
-    @property
-    def sharding(self) -> NamedSharding:
-        """Sharding of all that is neither a state nor documents: a copy on every device."""
-        return replicated(self.mesh)
 
     def state_shardings(self, shapes: TrainState) -> PyTree:
         """Shardings of the leaves of a state, by the rules."""

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.partitioning.multihost import fetch, is_multiprocess
@@ -54,13 +54,8 @@ class MemberPrograms(Programs):
         steps[: len(ensemble.runs)] = ensemble.hyperparameters.steps
         hyperparameters = shard_members(ensemble.hyperparameters, mesh)
         hyperparameters = hyperparameters.replace(steps=shard_members(steps, mesh))
-        super().__init__(ensemble, mesh, hyperparameters)
+        super().__init__(ensemble, mesh, hyperparameters, members_sharding(mesh))
         self._compiled: dict[tuple[Policy, Strategy], Steps] = {}
-
-    @property
-    def sharding(self) -> NamedSharding:
-        """Sharding of every array: members over the devices."""
-        return members_sharding(self.mesh)
 
     def state_shardings(self, shapes: TrainState) -> PyTree:
         """Shardings of the leaves of a state."""
