@@ -61,37 +61,38 @@ def run(
     """Parse the flags and run `main`; a UserError is one line and exit code 2.
 
     Args:
-        main: the program.
-        many_hosts: it may run as several processes, which flags or a cluster tell of each other.
-        cpu_devices: a flag for how many devices a CPU is taken for, its cores if None; without
-            the flag it is one device, as jax has it.
+        main: Program that is run.
+        many_hosts: Whether it may run as several processes, which flags or a cluster tell of each
+            other.
+        cpu_devices: Flag for how many devices a CPU is taken for, its cores if None; without the
+            flag it is one device, as jax has it.
     """
+    parts = [main]
     if cpu_devices is not None:
-        main = _on_cpu_devices(main, cpu_devices)
-    if many_hosts:
+        parts.insert(0, lambda: _make_cpu_devices(cpu_devices.value))
+    if many_hosts:  # which meet before anything else
         _define_host_flags()
-        main = _joined(main)
+        parts.insert(0, _join_hosts)
+
+    def program() -> None:
+        for part in parts:
+            part()
+
     # Before and after `Preemption` listens there is nothing to save.
     signal.signal(signal.SIGTERM, _end_at_once)
-    app.run(lambda arguments: _guarded(main, arguments), flags_parser=_parse)
+    app.run(lambda arguments: _guarded(program, arguments), flags_parser=_parse)
 
 
-def _on_cpu_devices(main: Callable[[], None], wanted: flags.FlagHolder) -> Callable[[], None]:
-    """A program that sees a CPU as several devices, unless the environment says how many."""
+def _make_cpu_devices(count: int | None) -> None:
+    """Let jax see a CPU as several devices, unless the environment says how many."""
+    import jax
 
-    def on_devices():
-        import jax
-
-        count = wanted.value
-        if count is not None and not 1 <= count <= MOST_CPU_DEVICES:
-            raise UserError(f"--cpu_devices is {count}: it must be 1 to {MOST_CPU_DEVICES}")
-        told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-        if count is not None or not (told or "JAX_NUM_CPU_DEVICES" in os.environ):
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-            jax.config.update("jax_num_cpu_devices", count or cores)
-        main()
-
-    return on_devices
+    if count is not None and not 1 <= count <= MOST_CPU_DEVICES:
+        raise UserError(f"--cpu_devices is {count}: it must be 1 to {MOST_CPU_DEVICES}")
+    told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if count is not None or not (told or "JAX_NUM_CPU_DEVICES" in os.environ):
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        jax.config.update("jax_num_cpu_devices", count or cores)
 
 
 def config_file() -> str:
@@ -108,20 +109,13 @@ def _define_host_flags() -> None:
     )
 
 
-def _joined(main: Callable[[], None]) -> Callable[[], None]:
-    """A program that meets the other processes before anything else."""
+def _join_hosts() -> None:
+    """Meet the other processes."""
+    from mecheval_jax.partitioning import multihost
 
-    def joined():
-        from mecheval_jax.partitioning import multihost
-
-        values = flags.FLAGS
-        timeout = values.hosts_timeout or multihost.TIMEOUT
-        multihost.initialize(
-            values.coordinator, values.processes, values.process_id, timeout, _stop
-        )
-        main()
-
-    return joined
+    values = flags.FLAGS
+    timeout = values.hosts_timeout or multihost.TIMEOUT
+    multihost.initialize(values.coordinator, values.processes, values.process_id, timeout, _stop)
 
 
 def _parse(arguments: Sequence[str]) -> Sequence[str]:

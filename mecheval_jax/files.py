@@ -72,7 +72,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: If the file is damaged.
     """
     try:
         values = json.loads(path.read_text())
@@ -89,10 +89,10 @@ def read_table(path: pathlib.Path, remedy: str = "", **options: Any) -> "pd.Data
     Args:
         path: File that is read.
         remedy: What the user of a damaged file is told to do.
-        **options: Those of `pandas.read_csv`.
+        **options: Options of `pandas.read_csv`.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: If the file is damaged.
     """
     import pandas as pd
 
@@ -106,7 +106,7 @@ def open_file(path: pathlib.Path) -> BinaryIO:
     """A file to read bytes from.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: If it cannot be read.
     """
     try:
         return path.open("rb")
@@ -118,7 +118,7 @@ def sha256_of(paths: Iterable[pathlib.Path]) -> str:
     """Hash of the bytes of files, one after another.
 
     Raises:
-        UserError: One cannot be read.
+        UserError: If one cannot be read.
     """
     digest = hashlib.sha256()
     for path in paths:

@@ -9,8 +9,7 @@ import csv
 import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 from mecheval_jax.console import say
 from mecheval_jax.files import write_text
@@ -25,8 +24,8 @@ def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
     """Rows of a ``metrics.jsonl``; a last line that was cut off is passed over.
 
     Args:
-        metrics: The file; none is no rows.
-        part: Of a line; the others, mostly very many, are not parsed.
+        metrics: Path of the file; without a file there are no rows.
+        part: Text that a line must have; the other lines, mostly very many, are not parsed.
     """
     if not metrics.exists():
         return []
@@ -78,8 +77,23 @@ class Writer(Protocol):
         ...
 
 
-class JsonLines:
-    """Appends rows to a JSONL file, each flushed, so that a kill loses none."""
+class _RowFile:
+    """File of rows, which is closed at their end."""
+
+    _file: TextIO
+
+    def close(self, completed: bool = True) -> None:
+        """Close the file."""
+        del completed
+        self._file.close()
+
+
+class JsonLines(_RowFile):
+    """Appends rows to a JSONL file, each flushed, so that a kill loses none.
+
+    Args:
+        path: Path of the file.
+    """
 
     def __init__(self, path: pathlib.Path):
         self._file = path.open("a")
@@ -89,22 +103,17 @@ class JsonLines:
         self._file.write(json.dumps(dict(values)) + "\n")
         self._file.flush()
 
-    def close(self, completed: bool = True) -> None:
-        """Close the file."""
-        del completed
-        self._file.close()
 
-
-class CommaSeparated:
+class CommaSeparated(_RowFile):
     """The same rows as a CSV file with a fixed header; what a row lacks is an empty cell.
 
     The file is begun anew each time, from the rows that stand already: what was cut off by a kill,
     or belongs to steps that will be taken again, is gone from it as from ``metrics.jsonl``.
 
     Args:
-        path: of the file.
-        rows: those before.
-        members: whether rows have a ``member``.
+        path: Path of the file.
+        rows: Rows that stand already.
+        members: Whether rows have a ``member``.
     """
 
     def __init__(self, path: pathlib.Path, rows: Iterable[Row] = (), members: bool = False):
@@ -119,24 +128,19 @@ class CommaSeparated:
         """Append one row.
 
         Raises:
-            ValueError: a field that is no column.
+            ValueError: If the row has a field that is no column.
         """
         self._rows.writerow(values)
         self._file.flush()
-
-    def close(self, completed: bool = True) -> None:
-        """Close the file."""
-        del completed
-        self._file.close()
 
 
 class Writers:
     """Several writers as one, and a context manager that closes them.
 
     Args:
-        files: on this disk; their errors are the run's.
-        trackers: by their names; one that fails is reported and used no more, since a run must not
-            be lost for it.
+        files: Writers of files on this disk; their errors are the run's.
+        trackers: Trackers by their names; one that fails is reported and used no more, since a run
+            must not be lost for it.
     """
 
     def __init__(self, files: Sequence[Writer], trackers: Mapping[str, Writer]):
@@ -167,13 +171,8 @@ class Writers:
     def __enter__(self) -> "Writers":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close(completed=error is None)
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self.close(completed=kind is None)
 
 
 def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = False) -> Writers:
@@ -182,13 +181,13 @@ def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = Fal
     Steps that will be taken again must have been dropped before (`forget_after`).
 
     Args:
-        names: of `TRACKERS`, beside the two files.
-        folder: of the run or group; ``metrics.jsonl``, ``metrics.csv`` and what the trackers keep
-            (``trackers.json``, ``tensorboard/``, ...) stand in it.
-        members: whether rows have a ``member``.
+        names: Names of trackers (`TRACKERS`) beside the two files.
+        folder: Folder of the run or group, in which ``metrics.jsonl``, ``metrics.csv`` and what
+            the trackers keep (``trackers.json``, ``tensorboard/``, ...) stand.
+        members: Whether rows have a ``member``.
 
     Raises:
-        UserError: an unknown name, or a package that is not installed.
+        UserError: If a name is unknown, or its package is not installed.
     """
     check_trackers(names)
     if not is_main():

@@ -20,7 +20,14 @@ from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.store.sweep_tables import MEMBERS, member_rows
-from mecheval_jax.store.tables import CONTROLS, INTERCHANGE, SLICES, TRANSITIONS, long_table
+from mecheval_jax.store.tables import (
+    CONTROLS,
+    INTERCHANGE,
+    SLICES,
+    TRANSITIONS,
+    identity,
+    long_table,
+)
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.scoring import AnswerScores
 
@@ -34,7 +41,6 @@ def record_answers(
     Returns:
         The scores, as of `evaluation.accuracy.summarize`.
     """
-    model, training = experiment.model, experiment.training
     scores = summarize(answers, Subject.of(experiment, None, batch))
     sliced = slice_accuracy(
         experiment.task.properties(batch),
@@ -46,11 +52,7 @@ def record_answers(
     folder.update_summary(
         finished=True,
         step=step,
-        mixer=model.mixer,
-        width=model.width,
-        layers=model.layers,
-        learning_rate=training.learning_rate,
-        seed=training.seed,
+        **identity(experiment),
         **{name: _finite(score) for name, score in scores.items()},
     )
     return scores
@@ -66,12 +68,12 @@ class MemberResult:
     """What became of one member of a group.
 
     Attributes:
-        number: Of the member in the sweep.
-        experiment: The member's.
+        number: Number of the member in the sweep.
+        experiment: Experiment of the member.
         batch: Evaluation documents.
-        answers: To them.
-        findings: Of interventions; None if none were made.
-        step: Steps that were taken.
+        answers: Answers to the evaluation documents.
+        findings: Findings of interventions; None if none were made.
+        step: Number of steps that were taken.
         events: Steps at which the member ``diverged_at`` or ``stopped_at``, where it did.
     """
 
@@ -89,9 +91,9 @@ def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult
     """Write the run folder of every member of a group, and the table of the group.
 
     Args:
-        folder: Of the group.
-        count: How many members the group has.
-        results: Of the members, in the order of the group's checkpoints; not asked for on
+        folder: Folder of the group.
+        count: Number of members of the group.
+        results: Results of the members, in the order of the group's checkpoints; not asked for on
             processes that do not write.
     """
     metrics, rows = folder.read_metrics(), []
@@ -114,7 +116,7 @@ class Record:
     """Findings of one run at one step or several, in order.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
     """
 
     def __init__(self, folder: RunFolder):
@@ -161,16 +163,8 @@ class Record:
         return long_table(placed, self._constants(), columns)
 
     def _constants(self) -> dict[str, Any]:
-        model, training = self._experiment.model, self._experiment.training
-        return {
-            "run": self._folder.name,
-            "mixer": model.mixer,
-            "width": model.width,
-            "layers": model.layers,
-            "learning_rate": training.learning_rate,
-            "seed": training.seed,
-            "split": self._experiment.evaluation.split,
-        }
+        split = self._experiment.evaluation.split
+        return {"run": self._folder.name, "split": split} | identity(self._experiment)
 
     def _over_training(self) -> dict[str, Any] | None:
         """Verdicts and their transitions over the steps; None for a single step."""

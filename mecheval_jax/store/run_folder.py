@@ -21,21 +21,21 @@ from typing import Any
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment, differences
-from mecheval_jax.files import is_draft, read_json, write_json, write_text
+from mecheval_jax.files import read_json, write_json, write_text
 from mecheval_jax.partitioning.multihost import by_main
-from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
+from mecheval_jax.store.folder import TrainingFolder
+from mecheval_jax.store.metrics import write_rows
 from mecheval_jax.store.provenance import provenance
 
 
-class RunFolder:
+class RunFolder(TrainingFolder):
     """Paths and files of a run."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        super().__init__(path)
         self.config = self.path / "config.json"
         self.grammar = self.path / "grammar.json"
         self.provenance = self.path / "provenance.json"
-        self.metrics = self.path / "metrics.jsonl"
         self.member = self.path / "member.json"
         self.interchange = self.path / "interchange.csv"
         self.controls = self.path / "controls.csv"
@@ -56,21 +56,15 @@ class RunFolder:
         """Which part of the group's checkpoints is this run's; None for a run on its own."""
         return MemberPlace(**read_json(self.member)) if self.member.exists() else None
 
-    @property
-    def name(self) -> str:
-        """The folder's own name, by which tables know the run."""
-        return self.path.absolute().name
-
     @by_main
     def open(self, experiment: Experiment) -> None:
         """Make the folder this experiment's, or check that it is.
 
         Raises:
-            UserError: it holds another experiment's run, a sweep's member, or something that
-                is no run, or it cannot be made.
+            UserError: If it holds another experiment's run, a sweep's member, or something that
+                is no run, or cannot be made.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"workdir {self.path} is a file")
+        there = self.contents()
         if self.member.exists():  # its checkpoints are those of all members of its group
             raise UserError(
                 f"{self.path} is a member of a sweep, which trains it: give launch.sweep its "
@@ -78,12 +72,9 @@ class RunFolder:
             )
         if self.config.exists():
             self._check_same(experiment)
-        elif self.path.exists() and any(not is_draft(path) for path in self.path.iterdir()):
+        elif there:
             raise UserError(f"workdir {self.path} is not empty and holds no run: choose another")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"workdir {self.path} cannot be made: {error.strerror}") from None
+        self.make()
         self._write_origin(experiment)
 
     @by_main
@@ -93,10 +84,10 @@ class RunFolder:
         """Make the folder that of a member of a group; what was found before is gone.
 
         Args:
-            experiment: The member's.
-            place: Of the member along the axis of members.
-            of: How many members the group has.
-            metrics: The member's rows.
+            experiment: Experiment of the member.
+            place: Place of the member along the axis of members.
+            of: Number of members of the group.
+            metrics: Rows of the member.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         found = (self.summary, self.slices, self.interchange, self.controls, self.evidence)
@@ -133,7 +124,7 @@ class RunFolder:
         Of a grammar file that is gone the folder has a copy (`Task.artifacts`).
 
         Raises:
-            UserError: the folder holds no run.
+            UserError: If the folder holds no run.
         """
         if not self.config.exists():
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
@@ -160,22 +151,14 @@ class RunFolder:
         write_json(self.summary, summary)
         return summary
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
-        return read_rows(self.metrics)
-
-    def forget_after(self, step: int) -> None:
-        """Drop metrics of steps that will be taken again."""
-        forget_after(self.metrics, step)
-
 
 @dataclasses.dataclass(frozen=True)
 class MemberPlace:
     """Where a member of a group stands, as in ``member.json``.
 
     Attributes:
-        place: along the axis of members.
-        of: how many members the group has.
+        place: Place along the axis of members.
+        of: Number of members of the group.
     """
 
     place: int

@@ -4,6 +4,7 @@ A group whose ``status.json`` says that it is running may be dead: its process i
 was on this machine, or it has written nothing for a while, where it was on another.
 """
 
+import collections
 import datetime
 import os
 import pathlib
@@ -23,10 +24,8 @@ PATIENCE = 600.0
 """Seconds after which a group on another machine that writes nothing is taken for dead."""
 
 
-TOTALS = (
-    "members", "training", "diverged", "stopped", "step", "steps", "rate", "seconds", "attempts",
-    "best_accuracy",
-)  # fmt: skip
+SUMMED = ("members", "training", "diverged", "stopped", "seconds", "attempts")
+TOTALS = (*SUMMED, "step", "steps", "rate", "best_accuracy")
 """What several groups have together; the rest of a status is of one."""
 
 
@@ -38,9 +37,9 @@ class NamedStatus(NamedTuple):
     """A group, or a run, and how it is doing.
 
     Attributes:
-        name: of its folder.
-        title: what it is.
-        status: as it says; its state is ``dead`` where that is not so.
+        name: Name of its folder.
+        title: What it is, in words.
+        status: Status as it says; its state is ``dead`` where that is not so.
     """
 
     name: str
@@ -52,10 +51,10 @@ class Best(NamedTuple):
     """The member that answers best so far.
 
     Attributes:
-        group: its name.
-        member: number in the sweep; 0 for a single run.
-        accuracy: on dev documents, 0 to 1.
-        changes: its fields that differ from the base config.
+        group: Name of the member's group.
+        member: Number of the member in the sweep; 0 for a single run.
+        accuracy: Accuracy on dev documents, 0 to 1.
+        changes: Fields of the member that differ from the base config.
     """
 
     group: str
@@ -68,11 +67,10 @@ class Overview(NamedTuple):
     """How all groups are doing.
 
     Attributes:
-        workdir: of the sweep or run.
-        groups: in order.
-        best: None before an evaluation.
-        resume: the command that started it, which goes on with it, for all groups; None if that is
-            not known.
+        workdir: Folder of the sweep or run.
+        groups: Groups in order.
+        best: Best member so far; None before an evaluation.
+        resume: Command that started all groups, which goes on with them; None if that is not known.
     """
 
     workdir: str
@@ -101,11 +99,11 @@ def read_overview(workdir: str | os.PathLike, patience: float = PATIENCE) -> Ove
     """How the sweep or run of a folder is doing.
 
     Args:
-        workdir: its folder.
-        patience: seconds; see `PATIENCE`.
+        workdir: Folder of a sweep or a run.
+        patience: Seconds without a sign of life that mean death; see `PATIENCE`.
 
     Raises:
-        UserError: the folder holds neither, or a damaged file.
+        UserError: If the folder holds neither, or a damaged file.
     """
     folder = pathlib.Path(workdir)
     if SweepFolder(folder).sweep.exists():
@@ -132,20 +130,16 @@ def is_dead(status: GroupStatus, now: datetime.datetime, patience: float) -> boo
 
 def total(statuses: Iterable[GroupStatus]) -> GroupStatus:
     """All groups as one: of `TOTALS` sums, the best accuracy, and steps as member-steps."""
-    whole = GroupStatus(state="")
-    for status in statuses:
-        whole.members += status.members
-        whole.training += status.training
-        whole.diverged += status.diverged
-        whole.stopped += status.stopped
-        whole.step += status.step * status.members
-        whole.steps += status.steps * status.members
-        whole.rate += status.rate if status.state == "running" else 0.0
-        whole.seconds += status.seconds
-        whole.attempts += status.attempts
-        known = [whole.best_accuracy, status.best_accuracy]
-        whole.best_accuracy = max((one for one in known if one is not None), default=None)
-    return whole
+    statuses = list(statuses)
+    known = [one.best_accuracy for one in statuses if one.best_accuracy is not None]
+    return GroupStatus(
+        state="",
+        **{name: sum(getattr(one, name) for one in statuses) for name in SUMMED},
+        step=sum(one.step * one.members for one in statuses),
+        steps=sum(one.steps * one.members for one in statuses),
+        rate=sum(one.rate for one in statuses if one.state == "running"),
+        best_accuracy=max(known, default=None),
+    )
 
 
 def seconds_left(statuses: Iterable[GroupStatus]) -> float | None:
@@ -163,10 +157,7 @@ def seconds_left(statuses: Iterable[GroupStatus]) -> float | None:
 
 def count_states(statuses: Iterable[GroupStatus]) -> dict[str, int]:
     """How many groups are in each state, of those states that occur."""
-    counts: dict[str, int] = {}
-    for status in statuses:
-        counts[status.state] = counts.get(status.state, 0) + 1
-    return counts
+    return dict(collections.Counter(status.state for status in statuses))
 
 
 def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
@@ -266,14 +257,11 @@ def without_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
     """Arguments of a program but for some flags, and what stands after them as their values."""
     kept, skip = [], False
     for argument in arguments:
-        if skip:
-            skip = False
-            continue
         name, given, _ = argument.lstrip("-").partition("=")
-        if argument.startswith("-") and name in names:
-            skip = not given
-            continue
-        kept.append(argument)
+        dropped = argument.startswith("-") and name in names
+        if not (skip or dropped):
+            kept.append(argument)
+        skip = dropped and not given and not skip
     return kept
 
 

@@ -26,9 +26,9 @@ from typing import Any
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import SECTIONS, Experiment
-from mecheval_jax.files import is_draft, read_json, write_json
+from mecheval_jax.files import read_json, write_json
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
-from mecheval_jax.store.metrics import forget_after, read_rows
+from mecheval_jax.store.folder import Folder, TrainingFolder
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.training.ensemble.strategies import Strategy
 
@@ -40,6 +40,9 @@ MEASURED = ("full", "verdict", "none")
 """What can be measured of members, most first: grid and verdict, verdict alone, answers alone."""
 
 
+VALID = {"state": STATES, "measured": MEASURED}
+"""What may stand in ``status.json`` for words."""
+
 LIKE = {float: (int, float), type(None): (int, float, type(None))}
 """What may stand in ``status.json`` for values of a type; for others, values of that type."""
 
@@ -49,22 +52,23 @@ class GroupStatus:
     """How a group is doing, as it stands in ``status.json``.
 
     Attributes:
-        state: of `STATES`.
-        members: how many there are.
-        step: steps taken, of `steps`.
-        steps: of the longest schedule.
-        training: members that still learn; the others are done, stopped early or diverged.
-        diverged: members whose loss was not finite.
-        stopped: members that reached the target accuracy before their last step.
-        best_accuracy: highest of the members on dev documents, 0 to 1; None before an evaluation.
-        rate: member-steps a second.
-        seconds: spent so far, over all attempts.
-        attempts: how often it was started.
-        measured: what was asked of the members at the end, of `MEASURED`.
-        error: why it failed, one line; empty if it did not.
-        host: name of the machine that works on it.
-        process: id there.
-        updated: when this was written, UTC, ISO 8601.
+        state: One of `STATES`.
+        members: Number of members.
+        step: Steps taken, of `steps`.
+        steps: Steps of the longest schedule.
+        training: Members that still learn; the others are done, stopped early or diverged.
+        diverged: Members whose loss was not finite.
+        stopped: Members that reached the target accuracy before their last step.
+        best_accuracy: Highest accuracy of a member on dev documents, 0 to 1; None before an
+            evaluation.
+        rate: Member-steps a second.
+        seconds: Time spent so far, over all attempts.
+        attempts: Number of times that it was started.
+        measured: What was asked of the members at the end, one of `MEASURED`.
+        error: Reason of a failure in one line; empty if there is none.
+        host: Name of the machine that works on it.
+        process: Process id on that machine.
+        updated: Time at which this was written, UTC, ISO 8601.
     """
 
     state: str = "waiting"
@@ -91,22 +95,16 @@ class GroupStatus:
         return left / self.rate if self.rate > 0 else None
 
 
-class GroupFolder:
+class GroupFolder(TrainingFolder):
     """Paths and files of one group."""
 
-    def __init__(self, path: pathlib.Path):
-        self.path = path
-        self.status = path / "status.json"
-        self.strategy = path / "strategy.json"
-        self.metrics = path / "metrics.jsonl"
-        self.checkpoints = path / "checkpoints"
-        self.table = path / "members.csv"
-        self.members = path / "members"
-
-    @property
-    def name(self) -> str:
-        """Of the group."""
-        return self.path.name
+    def __init__(self, path: str | os.PathLike):
+        super().__init__(path)
+        self.status = self.path / "status.json"
+        self.strategy = self.path / "strategy.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.table = self.path / "members.csv"
+        self.members = self.path / "members"
 
     def member(self, index: int) -> pathlib.Path:
         """The run folder of the member with this number in the sweep."""
@@ -119,7 +117,7 @@ class GroupFolder:
         Where the file system has no locks, nothing is kept off.
 
         Raises:
-            UserError: another process works on the group.
+            UserError: If another process works on the group.
         """
         with contextlib.ExitStack() as stack:
             on_main(lambda: stack.enter_context(self._locked()))
@@ -146,23 +144,19 @@ class GroupFolder:
         """The status; that of a group not begun if there is none.
 
         Raises:
-            UserError: a damaged file.
+            UserError: If the file is damaged.
         """
         if not self.status.exists():
             return GroupStatus()
-        values = read_json(self.status)
-        status = GroupStatus()
+        values, status = read_json(self.status), GroupStatus()
         for name, default in dataclasses.asdict(status).items():
             value = values.get(name, default)
+            wrong = f"{self.status} is damaged: {name} is {value!r}"
             if not isinstance(value, LIKE.get(type(default), type(default))):
-                raise UserError(f"{self.status} is damaged: {name} is {value!r}")
+                raise UserError(wrong)
+            if value not in VALID.get(name, (value,)):
+                raise UserError(f"{wrong}, and not of {', '.join(VALID[name])}")
             setattr(status, name, value)
-        for name, valid in (("state", STATES), ("measured", MEASURED)):
-            if getattr(status, name) not in valid:
-                raise UserError(
-                    f"{self.status} is damaged: {name} is {getattr(status, name)!r}, and not of "
-                    f"{', '.join(valid)}"
-                )
         if status.state == "running":
             try:
                 aware = datetime.datetime.fromisoformat(status.updated).tzinfo is not None
@@ -178,7 +172,7 @@ class GroupFolder:
         """How its members are computed; None before that is chosen.
 
         Raises:
-            UserError: a damaged file.
+            UserError: If the file is damaged.
         """
         values = on_main(lambda: read_json(self.strategy) if self.strategy.exists() else None)
         try:
@@ -194,14 +188,6 @@ class GroupFolder:
             return dataclasses.asdict(strategy)
 
         return Strategy(**on_main(keep))
-
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """Rows of ``metrics.jsonl``; a last line that was cut off is passed over."""
-        return read_rows(self.metrics)
-
-    def forget_after(self, step: int) -> None:
-        """Drop metrics of steps that will be taken again."""
-        forget_after(self.metrics, step)
 
     @by_main
     def is_finished(self, measured: str) -> bool:
@@ -224,11 +210,11 @@ class GroupFolder:
         write_json(self.status, dataclasses.asdict(status))
 
 
-class SweepFolder:
+class SweepFolder(Folder):
     """Paths and files of a sweep."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        super().__init__(path)
         self.sweep = self.path / "sweep.json"
         self.provenance = self.path / "provenance.json"
         self.table = self.path / "members.csv"
@@ -248,7 +234,7 @@ class SweepFolder:
         """Make the folder a sweep's, unless it is that of a sweep already.
 
         Args:
-            content: For ``sweep.json``; see `read`.
+            content: Content of ``sweep.json``; see `read`.
             first: Experiment of a member, for ``provenance.json``.
             here: Whether this process computes the sweep, so that its devices are noted.
 
@@ -256,22 +242,16 @@ class SweepFolder:
             What ``sweep.json`` holds now: `content`, or another sweep's.
 
         Raises:
-            UserError: It holds something else than a sweep, or cannot be made.
+            UserError: If it holds something else than a sweep, or cannot be made.
         """
-        path = self.path
-        if path.exists() and not path.is_dir():
-            raise UserError(f"workdir {path} is a file")
         # Looked at first: what another shard writes, it writes after the sweep's own file.
-        there = {p.name for p in path.iterdir() if not is_draft(p)} if path.exists() else set()
+        there = self.contents()
         if self.sweep.exists():
             return self.read()
         # One without the sweep's own file was broken off, or another shard is about to write it.
         if there - {self.provenance.name}:
-            raise UserError(f"workdir {path} is not empty and holds no sweep: choose another")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"workdir {path} cannot be made: {error.strerror}") from None
+            raise UserError(f"workdir {self.path} is not empty and holds no sweep: choose another")
+        self.make()
         write_json(self.provenance, provenance(first, here=here))
         write_json(self.sweep, content)
         return content
@@ -283,24 +263,22 @@ class SweepFolder:
         (for each its ``name``, ``title`` and the numbers of its ``members``).
 
         Raises:
-            UserError: the folder holds no sweep, or a damaged file.
+            UserError: If the folder holds no sweep, or a damaged file.
         """
         if not self.sweep.exists():
             raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")
         values = read_json(self.sweep)
-        for name, kind in (("base", dict), ("members", list), ("groups", list)):
+        for name, kind, needed in (
+            ("base", dict, dict.fromkeys(SECTIONS, dict)),
+            ("members", list, {}),
+            ("groups", list, {"name": str, "title": str, "members": list}),
+        ):
             if not isinstance(values.get(name), kind):
                 raise UserError(f"{self.sweep} is damaged: it lacks {name}")
-        for name, there, needed in (
-            ("base", [values["base"]], dict.fromkeys(SECTIONS, dict)),
-            ("groups", values["groups"], {"name": str, "title": str, "members": list}),
-            ("members", values["members"], {}),
-        ):
-            for one in there:
-                right = isinstance(one, dict) and all(
-                    isinstance(one.get(field), kind) for field, kind in needed.items()
-                )
-                if not right:
+            for one in [values[name]] if kind is dict else values[name]:
+                if not isinstance(one, dict) or not all(
+                    isinstance(one.get(field), type_) for field, type_ in needed.items()
+                ):
                     raise UserError(f"{self.sweep} is damaged: {name} is not as it was written")
         return values
 
@@ -308,6 +286,6 @@ class SweepFolder:
         """The folders of all groups, in order.
 
         Raises:
-            UserError: the folder holds no sweep.
+            UserError: If the folder holds no sweep.
         """
         return [self.group(group["name"]) for group in self.read()["groups"]]

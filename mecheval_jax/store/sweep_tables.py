@@ -19,6 +19,7 @@ from mecheval_jax.files import read_table, write_table
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.store.tables import identity
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHAPE = ("group", "mixer", "width", "layers")
@@ -94,28 +95,22 @@ def member_rows(
         summary: of its run.
         metrics: rows over its training.
     """
-    model, training = experiment.model, experiment.training
-    constants = {"member": number, "group": group, "mixer": model.mixer}
-    constants |= {"width": model.width, "layers": model.layers}
-    constants |= {name: getattr(training, name) for name in HYPERPARAMETERS}
-    dev = [row for row in metrics if row["split"] == "dev"]
-    last = dev[-1] if dev else {}
-    rows = [
-        {
-            "metric": "accuracy",
-            "value": summary["accuracy"],
-            "low": summary["accuracy_low"],
-            "high": summary["accuracy_high"],
-        },
-        {"metric": "likelihood", "value": summary["likelihood"]},
-        {"metric": "loss", "value": summary["loss"]},
-        {"metric": "floor", "value": summary["floors"]["best"]},
-        {"metric": "dev_accuracy", "value": last.get("accuracy")},
-        {"metric": "dev_loss", "value": last.get("loss")},
-        {"metric": "step", "value": summary["step"]},
-        {"metric": "diverged_at", "value": summary.get("diverged_at")},
-        {"metric": "stopped_at", "value": summary.get("stopped_at")},
-    ]
+    constants = {"member": number, "group": group} | identity(experiment)
+    constants |= {name: getattr(experiment.training, name) for name in HYPERPARAMETERS}
+    last = next((row for row in reversed(metrics) if row["split"] == "dev"), {})
+    values = {
+        "accuracy": summary["accuracy"],
+        "likelihood": summary["likelihood"],
+        "loss": summary["loss"],
+        "floor": summary["floors"]["best"],
+        "dev_accuracy": last.get("accuracy"),
+        "dev_loss": last.get("loss"),
+        "step": summary["step"],
+        "diverged_at": summary.get("diverged_at"),
+        "stopped_at": summary.get("stopped_at"),
+    }
+    rows = [{"metric": metric, "value": value} for metric, value in values.items()]
+    rows[0] |= {"low": summary["accuracy_low"], "high": summary["accuracy_high"]}
     if "verdict" in summary:
         share = summary["probabilities"][summary["verdict"]]
         rows.append({"metric": "verdict", "value": share, "label": summary["verdict"]})
@@ -183,21 +178,12 @@ def success(
             for threshold in thresholds:
                 hits = int((part["accuracy"] > threshold).sum())
                 low, high = wilson(hits, len(part), confidence)
-                rows.append(
-                    dict(zip(SHAPE, shape, strict=True))
-                    | {"over": over}
-                    | dict.fromkeys(HYPERPARAMETERS)
-                    | common
-                    | {
-                        "metric": "success_rate",
-                        "threshold": threshold,
-                        "value": hits / len(part),
-                        "low": low,
-                        "high": high,
-                        "members": len(part),
-                        "diverged": int(part["diverged_at"].notna().sum()),
-                    }
-                )
+                row = dict(zip(SHAPE, shape, strict=True)) | {"over": over}
+                row |= dict.fromkeys(HYPERPARAMETERS) | common
+                row |= {"metric": "success_rate", "threshold": threshold}
+                row |= {"value": hits / len(part), "low": low, "high": high}
+                row |= {"members": len(part), "diverged": int(part["diverged_at"].notna().sum())}
+                rows.append(row)
     return pd.DataFrame(rows)
 
 

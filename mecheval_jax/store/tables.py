@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.evaluation.slices import COLUMNS as SLICES
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table
 
 METRICS = ("step", "split", "loss", "accuracy", "seconds_per_step")
@@ -37,6 +38,18 @@ WHOLE = ("low_value", "high_value", "queries")
 """Columns of ``slices.csv`` that hold whole numbers."""
 
 
+def identity(experiment: Experiment) -> dict[str, Any]:
+    """What tables and summaries say of the model and the training of a run."""
+    model, training = experiment.model, experiment.training
+    return {
+        "mixer": model.mixer,
+        "width": model.width,
+        "layers": model.layers,
+        "learning_rate": training.learning_rate,
+        "seed": training.seed,
+    }
+
+
 def long_table(
     rows: Iterable[Mapping[str, Any]],
     constants: Mapping[str, Any],
@@ -53,7 +66,7 @@ def read_slices(path: pathlib.Path) -> list[dict[str, Any]]:
     """The rows of a ``slices.csv``; none where there is no file.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: If the file is damaged.
     """
     if not path.exists():
         return []

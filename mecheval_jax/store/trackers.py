@@ -34,7 +34,7 @@ def check_trackers(names: Sequence[str]) -> None:
     """That each is known and its package installed; nothing is imported.
 
     Raises:
-        UserError: one is not.
+        UserError: If one is not.
     """
     for name in names:
         choose("writer", name, TRACKERS)
@@ -59,8 +59,8 @@ class TensorBoard:
     """Event files in ``tensorboard/``, which ``tensorboard --logdir=WORKDIR`` reads.
 
     Args:
-        folder: of the run.
-        step: the last one that stands; what later ones wrote before is hidden.
+        folder: Folder of the run.
+        step: Last step that stands; what later ones wrote before is hidden.
     """
 
     package, distribution = "tensorboardX", "tensorboardX"
