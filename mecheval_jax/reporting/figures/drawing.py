@@ -64,7 +64,7 @@ def styled(draw: Callable) -> Callable:
     """Decorator: draw in this style, whatever the user's matplotlib is set to."""
 
     @functools.wraps(draw)
-    def drawn(*arguments, **options):
+    def drawn(*arguments: Any, **options: Any) -> Any:
         with matplotlib.rc_context(_STYLE):
             return draw(*arguments, **options)
 
@@ -105,11 +105,11 @@ def panels(
     """A figure of so many inches, and its axes in reading order, as many as are asked for.
 
     Args:
-        count: Of axes; at least 1.
-        across: Axes beside each other; what is left over in the last row stays empty.
-        width: Of the figure.
-        height: Of the figure.
-        **options: Those of `Figure.subplots`.
+        count: Number of axes; at least 1.
+        across: Number of axes beside each other; what is left over in the last row stays empty.
+        width: Width of the figure.
+        height: Height of the figure.
+        **options: Options of `Figure.subplots`.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -198,9 +198,9 @@ def inline(path: pathlib.Path, prefix: str, description: str) -> Markup:
     """A saved SVG as a part of an HTML page.
 
     Args:
-        path: of the SVG.
-        prefix: set before its ids, so that the figures of a page do not share any.
-        description: read out in place of the picture.
+        path: Path of the SVG.
+        prefix: Text before its ids, so that the figures of a page do not share any.
+        description: Text that is read out in place of the picture.
     """
     svg = path.read_text(encoding="utf-8")
     svg = svg[svg.index("<svg") :]

@@ -30,10 +30,10 @@ def place_labels(
     Points that lie together share a label of several lines.
 
     Args:
-        axes: with its final limits.
-        names: one a point.
-        points: [points, 2] in data units.
-        obstacles: texts that stay where they are.
+        axes: Axes with their final limits.
+        names: Names of the points, one each.
+        points: Places of the points, [points, 2] in data units.
+        obstacles: Texts that stay where they are.
     """
     figure = axes.figure
     shown = list(names)

@@ -1,7 +1,6 @@
 """What a task is made of: documents with their roles, token statistics, chance and floors."""
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -35,22 +34,23 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
     """Print documents and statistics of a task.
 
     Args:
-        task: any.
-        split: of the documents.
-        count: documents to print.
-        seed: of the documents; those of a data seed are what its runs are evaluated on.
+        task: Task that is looked at.
+        split: Split of the documents.
+        count: Number of documents to print.
+        seed: Seed of the documents; those of a data seed are what its runs are evaluated on.
 
     Raises:
-        UserError: an unknown or an empty split.
+        UserError: If the split is unknown or empty.
     """
     console = output()
     batch = evaluation_batch(task, seed, max(count, SAMPLE), split)
     floors = task.floors(jax.random.fold_in(jax.random.key(seed), 1), 4096, split)
     coloured = console.is_terminal and not console.no_color
+    sizes = ", ".join(f"{name} {size:,}" for name, size in task.sizes().items())
     for part in (
         *(document(task, batch, index, coloured) for index in range(count)),
         legend(task, coloured),
-        *split_sizes(task),
+        *([Text(f"documents: {sizes}")] if sizes else []),
         statistics(task, batch, split, task.statistics(jax.random.key(seed), SAMPLE, split)),
         accuracies(task, floors),
     ):
@@ -71,11 +71,11 @@ def document(task: Task, batch: Batch, index: int, coloured: bool) -> Text:
     """One document in words, with the roles of its first query; the others on a line each.
 
     Args:
-        task: gives the words.
-        batch: of the task.
-        index: of the document.
-        coloured: a token in a role has its colour; otherwise, or where it has several roles,
-            their names stand after it in brackets.
+        task: Task, which gives the words.
+        batch: Documents of the task.
+        index: Index of the document in the batch.
+        coloured: Whether a token in a role has its colour; otherwise, or where it has several
+            roles, their names stand after it in brackets.
     """
     style_of = styles(task)
     roles_at: dict[int, list[str]] = {}
@@ -91,17 +91,12 @@ def document(task: Task, batch: Batch, index: int, coloured: bool) -> Text:
         text.append(word, style_of[roles[0]] if roles and coloured else None)
         if roles and not (coloured and len(roles) == 1):
             text.append(f"[{','.join(roles)}]")
-    text.append(f"\n  {_question(task, batch, index, 0)}")
-    for query in np.flatnonzero(np.asarray(batch.weights[index]))[1:]:
-        text.append(f"\n  {_question(task, batch, index, int(query))}")
+    for query in (0, *np.flatnonzero(np.asarray(batch.weights[index]))[1:]):
+        position = int(batch.query_positions[index, query])
+        asked = task.name_of(int(batch.tokens[index, position]))
+        answer = task.name_of(int(batch.targets[index, query]))
+        text.append(f"\n  query {query}: at position {position}, after {asked}: {answer}")
     return text
-
-
-def _question(task: Task, batch: Batch, index: int, query: int) -> str:
-    position = int(batch.query_positions[index, query])
-    asked = task.name_of(int(batch.tokens[index, position]))
-    answer = task.name_of(int(batch.targets[index, query]))
-    return f"query {query}: at position {position}, after {asked}: {answer}"
 
 
 def legend(task: Task, coloured: bool) -> Text:
@@ -112,48 +107,29 @@ def legend(task: Task, coloured: bool) -> Text:
     return text
 
 
-def split_sizes(task: Task) -> list[Text]:
-    """A line with the documents of each split, where there are only so many."""
-    sizes = ", ".join(f"{name} {size:,}" for name, size in task.sizes().items())
-    return [Text(f"documents: {sizes}")] if sizes else []
+def quantile_cells(values: np.ndarray) -> list[str]:
+    """Mean and quantiles of numbers, in words; dashes where there are none."""
+    if not len(values):
+        return ["-"] * (1 + len(QUANTILES))
+    quantiles = np.quantile(values, QUANTILES)
+    return [f"{values.mean():.1f}", *(f"{q.round(2):g}" for q in quantiles)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Distribution:
-    """Numbers by their quantiles.
-
-    Attributes:
-        name: what they count.
-        values: one a document or query.
-    """
-
-    name: str
-    values: np.ndarray
-
-    def cells(self) -> list[str]:
-        """Name, mean and quantiles, in words; dashes where there is nothing."""
-        if not len(self.values):
-            return [self.name, *["-"] * (1 + len(QUANTILES))]
-        quantiles = np.quantile(self.values, QUANTILES)
-        return [self.name, f"{self.values.mean():.1f}", *(f"{q.round(2):g}" for q in quantiles)]
-
-
-def distributions(batch: Batch) -> list[Distribution]:
+def distributions(batch: Batch) -> dict[str, np.ndarray]:
     """Lengths, and distances of the queries that count, where a document has the roles."""
     counts = np.asarray(batch.weights) > 0
     query = np.asarray(batch.query_positions)
-    found = [
-        Distribution("tokens of a document", np.asarray(batch.lengths)),
-        Distribution("queries of a document", counts.sum(axis=1)),
-    ]
+    found = {
+        "tokens of a document": np.asarray(batch.lengths),
+        "queries of a document": counts.sum(axis=1),
+    }
     roles = {name: np.asarray(positions) for name, positions in batch.roles.items()}
     if "key" in roles:
         here = counts & (roles["key"] >= 0)
-        found.append(Distribution("from key to query", (query - roles["key"])[here]))
+        found["from key to query"] = (query - roles["key"])[here]
         if "value" in roles:
             here &= roles["value"] >= 0
-            distance = np.abs(roles["value"] - roles["key"])
-            found.append(Distribution("between key and value", distance[here]))
+            found["between key and value"] = np.abs(roles["value"] - roles["key"])[here]
     return found
 
 
@@ -185,18 +161,16 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
     """Vocabulary, tokens, lengths and distances of sampled documents.
 
     Args:
-        task: any.
-        batch: of the task.
-        split: of the batch.
-        further: numbers that the batch does not tell; see `Task.statistics`.
+        task: Task that is looked at.
+        batch: Documents of the task.
+        split: Split of the documents.
+        further: Numbers that the batch does not tell; see `Task.statistics`.
     """
-    table = plain_table(gap=2)
-    table.add_column(f"{len(batch.lengths)} documents of {split}")
-    for column in ("mean", "least", "25 %", "median", "75 %", "most"):
-        table.add_column(column, justify="right")
-    found = [Distribution(name.replace("_", " "), numbers) for name, numbers in further.items()]
-    for distribution in (*distributions(batch), *found):
-        table.add_row(*map(Text, distribution.cells()))
+    heads = ("mean", "least", "25 %", "median", "75 %", "most")
+    table = plain_table([f"{len(batch.lengths)} documents of {split}"], heads)
+    found = {name.replace("_", " "): numbers for name, numbers in further.items()}
+    for name, numbers in (distributions(batch) | found).items():
+        table.add_row(*map(Text, (name, *quantile_cells(numbers))))
     common = ", ".join(f"{name} {percent(share)}" for name, share in frequent(task, batch))
     lines = (
         f"vocabulary: {task.vocabulary_size} tokens; documents have up to {task.max_length}",
@@ -208,10 +182,7 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
 
 def accuracies(task: Task, floors: Mapping[str, float]) -> Table:
     """Chance and the floors, of which a model has to reach more than the best."""
-    table = plain_table(gap=2)
-    table.add_column("accuracy without recall")
-    table.add_column("", justify="right")
-    rows: Sequence[tuple[str, float]] = [("chance", task.chance), *floors.items()]
-    for name, value in rows:
+    table = plain_table(["accuracy without recall"], [""])
+    for name, value in {"chance": task.chance, **floors}.items():
         table.add_row(Text(name), percent(value), style="bold" if name == "best" else None)
     return table

@@ -49,7 +49,7 @@ class SweepView(Shown):
     Tell it of every group at the start, so that the totals are those of the sweep.
 
     Args:
-        title: of the sweep.
+        title: Title of the sweep.
     """
 
     def __init__(self, title: str = "sweep"):
@@ -85,10 +85,10 @@ def status_table(
     """One row a group, and their total.
 
     Args:
-        groups: how each is doing.
-        title: above the table.
-        width: of the screen; columns in `DROPPED` are left out where it is too low.
-        room: rows at most; finished and waiting groups are left out first, and counted.
+        groups: Groups, with how each is doing.
+        title: Title above the table.
+        width: Width of the screen; columns in `DROPPED` are left out where it is too low.
+        room: Number of rows at most; finished and waiting groups are left out first, and counted.
     """
     shown = list(groups)
     if room is not None and len(shown) > room:
@@ -101,7 +101,7 @@ def status_table(
         lines.append(_cells("total", whole, seconds_left(statuses)))
         lines[-1]["step"] = f"{whole.step / max(whole.steps, 1):.0%}"
     columns = _fitting(lines, width)
-    printed = plain_table(GAP, Text(title))
+    printed = plain_table([], [], GAP, Text(title))
     for column in columns:
         words = column in ("group", "state")
         # Of what wraps rich takes the room that is missing.

@@ -45,10 +45,10 @@ class Progress(Shown):
     """Context manager that shows how far something is.
 
     Args:
-        title: what is under way.
-        total: units of work in all.
-        start: units done before.
-        unit: name of a unit.
+        title: Name of what is under way.
+        total: Units of work in all.
+        start: Units done before.
+        unit: Name of a unit.
     """
 
     def __init__(self, title: str, total: int, start: int = 0, unit: str = "steps"):

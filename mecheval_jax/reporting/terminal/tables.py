@@ -120,12 +120,12 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     """Print one row a run.
 
     Args:
-        summaries: name of the run to what its ``summary.json`` holds.
+        summaries: Name of a run to what its ``summary.json`` holds.
     """
     rows = [run_row(name, summary) for name, summary in summaries.items()]
     later, earlier = look_up_words(look_up_site(evidence_sites(summaries.values())))
     console = output()
-    table = plain_table(gap=2)
+    table = plain_table([], [])
     for column in run_row("", {}):
         words = column in ("run", "mixer", "verdict")
         table.add_column(column, justify="left" if words else "right", overflow="fold")
@@ -159,9 +159,9 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     """Print the residual stream's attributions under key corruption, and the verdict.
 
     Args:
-        table: rows of ``interchange.csv``; of several steps the last is shown. A grid without the
+        table: Rows of ``interchange.csv``; of several steps the last is shown. A grid without the
             residual stream or without key corruption is shown as far as it goes.
-        verdict: None if the task lacks what a verdict needs.
+        verdict: Verdict on the run; None if the task lacks what one needs.
     """
     console = output()
     table = newest(table)
@@ -174,7 +174,8 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     ]
     shown = chosen if stream.empty else stream
     roles = list(dict.fromkeys(shown["role"]))
-    printed = _table(f"attribution, {corruption} corrupted, {direction}", ["site"], roles, "@")
+    title = f"attribution, {corruption} corrupted, {direction}"
+    printed = plain_table(["site"], [f"@{role}" for role in roles], 1, title)
     for site, rows in shown.groupby("site", sort=False):
         records = rows.to_dict("records")
         cells = (at(records, site, role) for role in roles)
@@ -196,7 +197,7 @@ def show_evidence(verdict: Verdict) -> None:
     rows = readings(verdict.evidence)
     controlled = any("untrained" in entry for entry in verdict.evidence["attributions"])
     numbers = ["attribution", "interval"] + (["untrained", "placebo"] if controlled else [])
-    printed = _table("what the verdict rests on", ["site", "role"], numbers)
+    printed = plain_table(["site", "role"], numbers, 1, "what the verdict rests on")
     printed.add_column("reading")
     for row in rows:
         printed.add_row(*(Text(row[name]) for name in ("site", "role", *numbers, "reading")))
@@ -213,8 +214,8 @@ def show_pool(verdict: Verdict, learned: Mapping[str, bool]) -> None:
     """Print the verdict on several runs together.
 
     Args:
-        verdict: on those that have learned.
-        learned: by the name of each run whether it has.
+        verdict: Verdict on the runs that have learned.
+        learned: Name of a run to whether it has learned.
     """
     console = output()
     console.print(f"{sum(learned.values())} of {len(learned)} runs have learned the task")
@@ -239,20 +240,24 @@ def probabilities(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {share:.1%}" for name, share in order if share > 0)
 
 
-def plain_table(gap: int, title: str | Text | None = None) -> Table:
-    """A table without lines, its columns so many blanks apart."""
-    return Table(
-        box=None, padding=(0, gap, 0, 0), header_style="bold", title=title, title_justify="left"
-    )
+def plain_table(
+    words: Sequence[str], numbers: Sequence[str], gap: int = 2, title: str | Text | None = None
+) -> Table:
+    """A table without lines.
 
-
-def _table(title: str, words: Sequence[str], numbers: Sequence[str], prefix: str = "") -> Table:
-    printed = plain_table(gap=1, title=title)
+    Args:
+        words: Heads of the columns of words, which come first.
+        numbers: Heads of the columns of numbers, which stand at the right.
+        gap: Number of blanks between two columns.
+        title: Title above the table.
+    """
+    style = {"box": None, "padding": (0, gap, 0, 0), "header_style": "bold"}
+    table = Table(**style, title=title, title_justify="left")
     for name in words:
-        printed.add_column(name, overflow="fold")
+        table.add_column(Text(name), overflow="fold")
     for name in numbers:
-        printed.add_column(Text(f"{prefix}{name}"), justify="right")
-    return printed
+        table.add_column(Text(name), justify="right")
+    return table
 
 
 def _verdict_line(verdict: Verdict | None) -> Text:
@@ -270,7 +275,7 @@ def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
     """Print how many rows each analysis has, and the highest of its values.
 
     Args:
-        found: name of the table to its rows.
+        found: Name of a table to its rows.
     """
     console = output()
     for name, table in found.items():
