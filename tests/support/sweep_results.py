@@ -21,6 +21,23 @@ PROVENANCE = {
     "arguments": ["--config=configs/recall.py:width=16", "--workdir=a b"],
 }
 
+# Mixer -> (learning rate, seed) -> accuracy; members 0 to 5, 6 to 9 and 10 to 11.
+ACCURACIES = {
+    "attention": {
+        (1e-4, 0): 0.31,
+        (1e-4, 1): 0.47,
+        (1e-4, 2): 0.35,
+        (1e-2, 0): 0.93,
+        (1e-2, 1): 0.18,
+        (1e-2, 2): 0.995,
+    },
+    "mamba": {(1e-4, 0): 0.22, (1e-4, 1): 0.26, (1e-2, 0): 0.61, (1e-2, 1): 0.58},
+    "based": {(1e-4, 0): 0.72, (1e-2, 0): 0.81},
+}
+ATTENTION, MAMBA, BASED = "000_attention_width_16", "001_mamba_width_16", "002_based_width_16"
+TITLES = {ATTENTION: "attention, width 16", MAMBA: "mamba, width 16"}
+VERDICTS = {0: "not_learned", 3: "induction", 4: "not_learned", 5: "direct_retrieval"}
+
 
 def make_sweep(
     path: pathlib.Path,

@@ -1,0 +1,27 @@
+"""Labels of points do not cover one another."""
+
+import numpy as np
+
+from mecheval_jax.reporting.figures import run_figures as figures
+from tests.support.reported_runs import table_of
+
+
+def test_scatter_labels_do_not_cover_one_another():
+    rng = np.random.default_rng(0)
+    runs = {}
+    for index, (query, value) in enumerate(rng.uniform(0, 1, (12, 2))):
+        places = {"query": query, "value": value}
+        runs[f"a_run_{index}"] = table_of(
+            {("block_1/block_input", r): v for r, v in places.items()}
+        )
+    figure, _ = figures.layer_scatter(runs)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    for index, box in enumerate(boxes):
+        for other in boxes[index + 1 :]:
+            width = min(box.x1, other.x1) - max(box.x0, other.x0)
+            height = min(box.y1, other.y1) - max(box.y0, other.y0)
+            assert min(width, height) < 1
+    many = {f"{name}_{copy}": table for name, table in runs.items() for copy in "ab"}
+    figure, _ = figures.layer_scatter(many)  # too many to name: numbered, and listed beside
+    assert "24  a_run_11_b" in figure.texts[0].get_text()

@@ -1,0 +1,55 @@
+"""Figures of runs: right rows, right axes."""
+
+import pandas as pd
+import pytest
+
+from mecheval_jax.reporting.figures import run_figures as figures
+from tests.support.reported_runs import VALUES, attribution_rows, table_of
+
+
+def test_heat_map_reads_its_own_corruption_and_direction():
+    other = table_of(dict.fromkeys(VALUES, 0.5), direction="damage")
+    table = pd.concat([table_of(), other, table_of(dict.fromkeys(VALUES, 0.4), corruption="value")])
+    for corruption, direction, expected in (("key", "damage", 0.5), ("value", "restore", 0.4)):
+        figure = figures.attribution_heat_map(table, corruption, direction)
+        images = [image for axes in figure.axes for image in axes.images]
+        assert {value for image in images for value in image.get_array().ravel()} == {expected}
+
+
+def test_heat_map_shows_sites_outside_the_blocks():
+    place = {"layer": None, "component": "embedding", "site": "embedding", "role": "key"}
+    row = attribution_rows()[0] | place | {"value": 0.66}
+    figure = figures.attribution_heat_map(pd.DataFrame([row]), "key", "restore")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.66"]
+
+
+def test_accuracy_curves():
+    metrics = [
+        {"step": s, "split": d, "accuracy": s / k}
+        for s in (1, 2)
+        for d, k in (("train", 4), ("dev", 8))
+    ]
+    figure = figures.accuracy_over_steps({"_a$x$": metrics}, {"_a$x$": 0.25})
+    (axes,) = figure.axes
+    train, dev, floor = axes.lines
+    assert list(train.get_ydata()) == [0.25, 0.5]
+    assert list(dev.get_ydata()) == [0.125, 0.25]
+    assert set(floor.get_ydata()) == {0.25}
+    assert floor.get_linestyle() == "--"
+    assert axes.get_ylim() == pytest.approx((-0.02, 1.02))
+    assert axes.yaxis.get_major_formatter()(0.4) == "40%"
+
+
+def test_scatter_places_every_run_and_names_it():
+    bound_late = VALUES | {("block_1/block_input", "value"): 0.05}
+    late = pd.concat(
+        [table_of(bound_late), table_of({("block_1/block_input", "next_key"): 0.97})],
+    )
+    runs = {"first": table_of(), "$late": late, "blind": table_of(dict.fromkeys(VALUES))}
+    figure, placed = figures.layer_scatter(runs)
+    assert placed == ["first", "$late"]
+    marks = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "_", "|")]
+    places = [(float(x), float(y)) for mark in marks for x, y in [mark.get_xydata()[0]]]
+    assert places == [(0.02, 0.93), (0.02, 0.97)]
+    texts = "\n".join(text.get_text() for text in figure.axes[0].texts).split("\n")
+    assert {"first", "$late"} <= set(texts)

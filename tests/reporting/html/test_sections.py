@@ -1,0 +1,57 @@
+"""What is said of one run is what its files hold, and what they lack."""
+
+import re
+
+import pandas as pd
+
+from mecheval_jax.reporting.html import report
+from tests.support.reported_runs import TRAINING, VALUES, make_run, table_of
+
+
+def test_report_over_training(tmp_path):
+    """Catches rows of an earlier step shown as the run's, and a transition without its interval."""
+    folder = make_run(tmp_path / "x", over_training=TRAINING)
+    early = table_of(dict.fromkeys(VALUES, 0.444)).assign(step=100)
+    pd.concat([early, table_of()]).to_csv(folder / "interchange.csv", index=False)
+    html = report.write([str(folder)]).read_text()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
+    assert "not_learned to induction 200 100 to after the last" in text
+    assert "100 26.0% not_learned - 93.0%" in text
+    assert "200 91.2% induction 1 87.4%" in text
+    assert "0.44" not in text
+    assert "another step" not in text
+    assert (folder / "figures" / "attribution_over_steps.svg").exists()
+
+
+def test_report_shows_slices(tmp_path):
+    """Catches slices that are left out, or a bin that is shown as one number."""
+    folder = make_run(tmp_path / "run", interchange=False)
+    (folder / "slices.csv").write_text(
+        "property,low_value,high_value,accuracy,low,high,queries\n"
+        "pairs,4,4,0.75,0.5,0.875,16\ndistance,8,15,0.25,0.125,0.5,24\n"
+    )
+    html = report.write([str(folder)]).read_text()
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", line) for line in html.splitlines()]
+    assert ["pairs", "4", "75.0 %", "[50.0, 87.5]", "16"] in cells
+    assert ["distance", "8 to 15", "25.0 %", "[12.5, 50.0]", "24"] in cells
+
+
+def test_what_is_missing_is_named_with_its_command(tmp_path):
+    folder = make_run(tmp_path / "x", interchange=False)
+    html = report.write([str(folder)]).read_text()
+    assert "No verdict on this run yet." in html
+    assert f"python -m launch.intervene --workdir={folder}" in html
+    assert "91.2%" in html
+    (folder / "summary.json").unlink()
+    (folder / "metrics.jsonl").unlink()
+    (folder / "provenance.json").unlink()
+    html = report.write([str(folder)]).read_text()
+    assert "Training is not finished: step 0 of 200." in html
+    assert f"python -m launch.train --config=CONFIG --workdir={folder}" in html
+
+
+def test_a_verdict_of_another_step_is_not_passed_off_as_this_one(tmp_path):
+    folder = make_run(tmp_path / "x")
+    (folder / "metrics.jsonl").unlink()
+    table_of().assign(step=150).to_csv(folder / "interchange.csv", index=False)
+    assert "another step than interchange.csv" in report.write([str(folder)]).read_text()

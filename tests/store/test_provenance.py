@@ -1,0 +1,47 @@
+"""Where numbers come from is told."""
+
+import datetime
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import json
+import re
+import sys
+
+from mecheval_jax.files import read_json
+from mecheval_jax.store.run_folder import RunFolder
+from tests.support import small
+
+
+def test_provenance(tmp_path):
+    """Catches numbers whose origin cannot be told."""
+    folder = RunFolder(tmp_path / "run")
+    experiment = small.experiment(seed=3)
+    folder.open(experiment)
+    provenance = read_json(folder.provenance)
+    assert provenance["config_hash"] == experiment.fingerprint()
+    assert provenance["seed"] == 3
+    assert {"python", "jax", "flax", "optax", "mecheval_jax"} <= set(provenance["versions"])
+    for package in ("jax", "flax", "optax", "numpy", "orbax-checkpoint"):
+        assert provenance["versions"][package] == importlib.metadata.version(package)
+    assert provenance["device"]["platform"] == "cpu"
+    assert provenance["device_count"] == 1
+    assert provenance["data_seed"] == 0
+    assert provenance["arguments"] == sys.argv[1:]
+    started = datetime.datetime.fromisoformat(provenance["started"])
+    assert abs(datetime.datetime.now(datetime.UTC) - started) < datetime.timedelta(hours=1)
+    assert provenance["commit"] is None or re.fullmatch(
+        r"[0-9a-f]{40}(\+changes)?", provenance["commit"]
+    )
+    assert folder.experiment() == experiment
+
+
+def test_a_folder_opened_again_keeps_where_it_came_from(tmp_path):
+    """Catches a resumed run that forgets by which versions it was begun."""
+    folder = RunFolder(tmp_path / "run")
+    folder.open(small.experiment())
+    provenance = read_json(folder.provenance) | {"commit": "of the beginning"}
+    folder.provenance.write_text(json.dumps(provenance))
+    folder.open(small.experiment({"evaluation.documents": 17}))
+    assert read_json(folder.provenance) == provenance
+    assert folder.experiment().evaluation.documents == 17

@@ -1,0 +1,40 @@
+"""Files of a sweep that are damaged are refused by name."""
+
+import json
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.store.run_folder import write_json
+from mecheval_jax.store.status import read_overview
+from tests.support.sweep_standing import make_standing
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return make_standing(tmp_path / "sweep")
+
+
+def test_a_status_that_is_damaged(sweep):
+    """Catches a traceback."""
+    group = sweep.group("g1")
+    right = json.loads(group.status.read_text())
+    for wrong, message in (
+        ({"updated": ""}, r"status\.json is damaged: updated is ''"),
+        ({"step": "a"}, r"status\.json is damaged: step is 'a'"),
+        ({"rate": None}, r"status\.json is damaged: rate is None"),
+        ({"measured": "all"}, r"measured is 'all', and not of full, verdict, none"),
+    ):
+        write_json(group.status, right | wrong)
+        with pytest.raises(UserError, match=message):
+            read_overview(sweep.path)
+
+
+def test_a_sweep_that_is_damaged(sweep):
+    """Catches a traceback."""
+    right = json.loads(sweep.sweep.read_text())
+    group = {"name": 3, "title": "x", "members": 5}
+    for wrong in ({"base": {}}, {"groups": [{}]}, {"groups": [group]}, {"members": [3]}):
+        write_json(sweep.sweep, right | wrong)
+        with pytest.raises(UserError, match=rf"damaged: {next(iter(wrong))} is not as it was"):
+            read_overview(sweep.path)
