@@ -5,9 +5,9 @@ import time
 import jax
 
 from mecheval_jax.benchmarks.timing import seconds
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import EvaluationConfig, GradientsConfig
 from mecheval_jax.evaluation.patching import attribution_patching as gradients
-from mecheval_jax.evaluation.patching.grid import compile_grid, role_positions
+from mecheval_jax.evaluation.patching.grid import compile_grid
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions import site_paths
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
@@ -20,7 +20,6 @@ def gradient_attribution() -> None:
     """Print times of attribution by gradient and of the interchange grid that it estimates."""
     task, evaluation = AssociativeRecall(), EvaluationConfig()
     batch = task.sample(jax.random.key(0), evaluation.documents, "test")
-    positions = role_positions(batch, evaluation.roles)
     cases = len(evaluation.roles) * len(evaluation.corruptions) * len(evaluation.directions)
     print(f"\n{'attribution of all sites, 320 documents':42}{'cells':>7}{'s':>8}{'compile, s':>12}")
     for mixer in ("attention", "mamba"):
@@ -29,15 +28,17 @@ def gradient_attribution() -> None:
         sites = site_paths(model)
         subject = Subject(LanguageModel(model), params, task, batch, evaluation)
         programs = {
-            method: gradients.compile_gradients(subject, sites, method, STEPS, "probability")
+            method: gradients.compile_gradients(
+                subject, sites, method, GradientsConfig(steps=STEPS)
+            )
             for method in gradients.METHODS
         }
         programs["exact grid"] = compile_grid(model, task, evaluation, sites)
         for name, program in programs.items():
             start = time.perf_counter()
-            compiled = program.lower(params, batch, positions).compile()
+            compiled = program.lower(params, batch).compile()
             compiling = time.perf_counter() - start
-            spent = seconds(lambda p=params, run=compiled: run(p, batch, positions), repeats=3)
+            spent = seconds(lambda p=params, run=compiled: run(p, batch), repeats=3)
             steps = f", {STEPS} steps" if name == "integrated_gradients" else ""
             label = f"{mixer} {name.replace('_', ' ')}{steps}"
             print(f"{label:42}{len(sites) * cases:7}{spent:8.2f}{compiling:12.1f}")

@@ -7,7 +7,7 @@ import jax
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.benchmarks.timing import seconds
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites, role_positions
+from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.tasks.base import Batch
@@ -50,8 +50,7 @@ def _grid(
 ) -> tuple[int, float]:
     """Number of patched runs of a grid, and its time in seconds after compilation."""
     evaluation = EvaluationConfig(directions=directions)
-    positions = role_positions(batch, evaluation.roles)
     program = compile_grid(model, task, evaluation, sites)
-    spent = seconds(lambda: program(params, batch, positions), repeats=3)
+    spent = seconds(lambda: program(params, batch), repeats=3)
     cells = len(evaluation.roles) * len(evaluation.corruptions) * len(directions)
     return len(sites) * cells, spent

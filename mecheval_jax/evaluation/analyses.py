@@ -36,10 +36,9 @@ Sites = tuple[str, ...] | None
 
 def _gradients(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
     subject.evaluation.check_against(subject.task)
-    chosen = dataclasses.asdict(options.gradients)
     exact = effects(grid(subject, sites), options.gradients.measure)
     estimates = [
-        attribution_patching.attribute(subject, exact.sites, method=method, **chosen)
+        attribution_patching.attribute(subject, exact.sites, method, options.gradients)
         for method in attribution_patching.METHODS
     ]
     return {
@@ -51,14 +50,11 @@ def _gradients(subject: Subject, options: AnalysesConfig, sites: Sites) -> Table
 def _circuits(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
     del sites
     subject.evaluation.check_against(subject.task)
-    chosen = options.circuits
     edges, faithful = [], []
     for method in circuits.METHODS:
-        scores = circuits.score_edges(
-            subject, method=method, steps=chosen.steps, measure=chosen.measure
-        )
+        scores = circuits.score_edges(subject, method, options.circuits)
         edges += circuits.edge_rows(scores)
-        measured = circuits.measure_faithfulness(subject, scores, draws=chosen.draws)
+        measured = circuits.measure_faithfulness(subject, scores, options.circuits)
         faithful += circuits.faithfulness_rows(measured)
     return {"edges": edges, "circuits": faithful}
 

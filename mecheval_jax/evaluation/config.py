@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+from typing import ClassVar
 
 from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.tasks.base import SPLITS, Task
@@ -25,16 +26,16 @@ class EvaluationConfig:
     """Documents, roles, corruptions and intervals.
 
     Attributes:
-        documents: evaluation documents (the study: 320).
-        split: their split.
-        roles: positions at which activations are exchanged.
-        corruptions: roles whose token is replaced.
+        documents: Number of evaluation documents (the study: 320).
+        split: Split of the documents.
+        roles: Positions at which activations are exchanged.
+        corruptions: Roles whose token is replaced.
         directions: ``restore`` puts clean activations into the corrupted run,
             ``damage`` corrupted ones into the clean run.
-        resamples: bootstrap samples over documents.
-        confidence: of all intervals.
-        seed: of corruptions and resamples.
-        chunk: patched runs computed at once.
+        resamples: Number of bootstrap samples over documents.
+        confidence: Confidence of all intervals.
+        seed: Seed of corruptions and resamples.
+        chunk: Number of patched runs computed at once.
     """
 
     documents: int = 320
@@ -60,6 +61,14 @@ class EvaluationConfig:
             choose("evaluation.directions", direction, DIRECTIONS)
         require_at_least(self, "evaluation", ("documents", "resamples", "chunk"), 1)
         _require_share("evaluation.confidence", self.confidence)
+
+    def index(self, corruption: str, direction: str, *roles: str) -> tuple[int, int, list[int]]:
+        """Indices of a direction, a corruption and roles: the first axes of what is measured."""
+        return (
+            self.directions.index(direction),
+            self.corruptions.index(corruption),
+            [self.roles.index(role) for role in roles],
+        )
 
     def check_against(self, task: Task, *, interventions: bool = True) -> None:
         """Check that documents have the roles and the corruptions of the evaluation.
@@ -93,35 +102,33 @@ class GradientsConfig:
     """Attribution by gradient; see `patching.attribution_patching`.
 
     Attributes:
-        steps: Parts of the line of integrated gradients.
+        steps: Number of parts of the line from the corrupted to the clean embedding.
         measure: Measure of the answer, ``probability`` or ``logit``.
     """
 
     steps: int = 8
     measure: str = "probability"
+    SECTION: ClassVar[str] = "analyses.gradients"
 
     def __post_init__(self):
-        choose("analyses.gradients.measure", self.measure, MEASURES)
-        require_at_least(self, "analyses.gradients", ("steps",), 1)
+        choose(f"{self.SECTION}.measure", self.measure, MEASURES)
+        require_at_least(self, self.SECTION, ("steps",), 1)
 
 
 @dataclasses.dataclass(frozen=True)
-class CircuitsConfig:
+class CircuitsConfig(GradientsConfig):
     """Edges that carry the answer; see `patching.circuits`.
 
     Attributes:
-        steps: Parts of the line from the corrupted to the clean embedding, of ``eap_ig``.
-        measure: Measure of the answer, ``probability`` or ``logit``.
-        draws: Random circuits of every size.
+        draws: Number of random circuits of every size.
     """
 
-    steps: int = 8
-    measure: str = "probability"
     draws: int = 10
+    SECTION: ClassVar[str] = "analyses.circuits"
 
     def __post_init__(self):
-        choose("analyses.circuits.measure", self.measure, MEASURES)
-        require_at_least(self, "analyses.circuits", ("steps", "draws"), 1)
+        super().__post_init__()
+        require_at_least(self, self.SECTION, ("draws",), 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +181,26 @@ class SubspacesConfig:
         require_at_least(self, "analyses.subspaces", counts, 1)
         _require_above_0("analyses.subspaces.learning_rate", self.learning_rate)
         _require_share("analyses.subspaces.test_share", self.test_share)
+
+
+def count_held_out(section: str, share: float, documents: int) -> int:
+    """Number of documents that are held out.
+
+    Args:
+        section: Section of the config that holds the share.
+        share: Its ``test_share``.
+        documents: Number of all documents.
+
+    Raises:
+        UserError: If none would be left to fit, or none to hold out.
+    """
+    tested = round(share * documents)
+    if not 0 < tested < documents:
+        raise UserError(
+            f"{documents} documents with analyses.{section}.test_share {share}: there must be "
+            "some to fit and some to hold out"
+        )
+    return tested
 
 
 @dataclasses.dataclass(frozen=True)

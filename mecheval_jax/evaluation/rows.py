@@ -7,6 +7,7 @@ import numpy as np
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Estimate
 from mecheval_jax.statistics.false_discovery import discoveries, p_value
+from mecheval_jax.statistics.intervals import wilson
 
 
 def place_of(site: str) -> dict[str, Any]:
@@ -22,6 +23,14 @@ def describe(estimate: Estimate, confidence: float, tested: bool = True) -> dict
     low, high = estimate.interval(confidence)
     p = p_value(estimate) if tested else None
     return row | {"value": estimate.value, "low": low, "high": high, "p_value": p}
+
+
+def describe_share(share: float, documents: int, confidence: float) -> dict[str, Any]:
+    """Share of documents, with Wilson's interval, as cells of a row; None of no documents."""
+    if documents == 0:
+        return {"value": None, "low": None, "high": None}
+    low, high = wilson(share * documents, documents, confidence)
+    return {"value": share, "low": low, "high": high}
 
 
 def with_discoveries(table: list[dict[str, Any]]) -> list[dict[str, Any]]:

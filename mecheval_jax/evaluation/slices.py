@@ -31,10 +31,10 @@ def slice_accuracy(
     """Rows of `COLUMNS`, one for every slice of every property.
 
     Args:
-        properties: numbers of the queries, `ABSENT` where a query has none.
+        properties: Numbers of the queries, `ABSENT` where a query has none.
         correct: 1 for a right answer, 0 for a wrong one.
         weights: 0 for a query that does not count.
-        confidence: of the intervals.
+        confidence: Confidence of the intervals.
     """
     counts = np.asarray(weights) > 0
     rows = []

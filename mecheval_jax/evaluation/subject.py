@@ -1,11 +1,13 @@
 """What is measured, and the form of what is measured of all members of an ensemble at once."""
 
 import dataclasses
+import functools
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 
-from mecheval_jax.array_types import PyTree
+from mecheval_jax.array_types import Array, PyTree, UInt32
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
@@ -18,9 +20,9 @@ class Subject:
     """A model with the documents on which it is looked at: the one argument of a measurement.
 
     Attributes:
-        model: The model.
+        model: Model that is looked at.
         params: Its parameters; None where they are handed to a program of many members.
-        task: The documents' source, which can corrupt them.
+        task: Source of the documents, which can corrupt them.
         batch: Evaluation documents; query 0 of each is asked by interventions.
         evaluation: Roles, corruptions, directions, seed and intervals.
         seed: Seed of the initialisation, which gives the model as it was before training.
@@ -55,7 +57,7 @@ class Subject:
 
     def untrained(self, seed: int) -> PyTree:
         """Parameters of a new model of the same shape."""
-        return jax.jit(initialize, static_argnums=0)(self.config, jax.random.key(seed))
+        return new_parameters(self.config, jnp.asarray(seed, jnp.uint32))
 
     def more_documents(self, count: int) -> Batch:
         """At least `count` documents of the same split, or all that there are.
@@ -66,6 +68,12 @@ class Subject:
         count = max(count, self.evaluation.documents)
         count = min(count, self.task.sizes().get(split, count))
         return evaluation_batch(self.task, self.data_seed, count, split)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def new_parameters(model: ModelConfig, seed: UInt32[Array, ""]) -> PyTree:
+    """Parameters of a new model, which a run with this seed began with."""
+    return initialize(model, jax.random.key(seed))
 
 
 def documents_of(experiment: Experiment) -> Batch:

@@ -19,10 +19,10 @@ class Estimate:
     """A number with its bootstrap.
 
     Attributes:
-        value: over the documents as they are.
-        samples: over resampled documents.
-        documents: how many it rests on.
-        acceleration: of the BCa interval, from the jackknife.
+        value: Number over the documents as they are.
+        samples: The same over resampled documents.
+        documents: Number of documents that it rests on.
+        acceleration: Acceleration of the BCa interval, from the jackknife.
     """
 
     value: float
@@ -39,9 +39,9 @@ class Bootstrap:
     """Resampled documents, the same for every quantity, so that documents stay paired.
 
     Args:
-        runs: documents of each run; one number for a single run.
-        resamples: replicates.
-        seed: of the draws.
+        runs: Number of documents of each run; one for a single run.
+        resamples: Number of replicates.
+        seed: Seed of the draws.
     """
 
     def __init__(self, runs: Sequence[int], resamples: int, seed: int):
@@ -77,9 +77,9 @@ def bootstrap_weights(runs: Sequence[int], resamples: int, seed: int) -> np.ndar
     """Weights [resamples, documents] of resampled runs and documents; each row sums to 1.
 
     Args:
-        runs: documents of each run. With one run its documents alone are resampled.
-        resamples: rows.
-        seed: of the draws.
+        runs: Number of documents of each run. With one run its documents alone are resampled.
+        resamples: Number of rows.
+        seed: Seed of the draws.
     """
     draw = np.random.default_rng(seed)
     count = len(runs)
@@ -105,10 +105,10 @@ def accuracy_interval(
     resampled first.
 
     Args:
-        correct: [document] right answers.
-        asked: [document] answers.
-        confidence: of the interval.
-        bootstrap: over the same documents.
+        correct: [document] Right answers.
+        asked: [document] Answers.
+        confidence: Confidence of the interval.
+        bootstrap: Resampled documents, the same ones.
     """
     several = bool((asked > 1).any())
     if several and 0 < correct.sum() < asked.sum():
@@ -128,12 +128,12 @@ def accuracy_interval(
     return (float(low), float(high)), samples
 
 
-def _quotient(above, under):
+def _quotient(above: np.ndarray, under: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(np.abs(under) > 0, above / under, np.nan)
 
 
-def _acceleration(remaining):
+def _acceleration(remaining: np.ndarray) -> float:
     """Skewness of the estimates that leave one unit out, over 6."""
     known = remaining[~np.isnan(remaining)]
     if not len(known):

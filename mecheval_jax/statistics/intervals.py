@@ -36,9 +36,9 @@ def difference_of_shares(
     """Interval of a difference of two shares, from Wilson's of each (Newcombe 1998, method 10).
 
     Args:
-        first: successes and trials.
-        second: those of the share that is taken from the first.
-        confidence: of the interval.
+        first: Successes and trials of a share.
+        second: Successes and trials of the share that is taken from the first.
+        confidence: Confidence of the interval.
     """
     (a, trials_a), (b, trials_b) = first, second
     if trials_a == 0 or trials_b == 0:

@@ -22,7 +22,7 @@ UNCHANGED = 1e-6
 
 def attribution_rows(effects: Effects) -> Iterator[dict[str, Any]]:
     """The long table of attributions, one a row, with its method."""
-    for case in _cases(effects):
+    for case in effects.cases():
         for (site, role), estimate in _attributions(effects, case).items():
             named = {"method": effects.method, "measure": effects.measure, **case}
             named |= place_of(site) | {"role": role, "metric": "attribution"}
@@ -36,11 +36,11 @@ def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dic
     documents.
 
     Raises:
-        UserError: An estimate of another grid than `exact`.
+        UserError: If an estimate is of another grid than `exact`.
     """
     for estimate in estimates:
         _check_axes(exact, estimate)
-        for case in _cases(exact):
+        for case in exact.cases():
             pair = [_attributions(each, case) for each in (exact, estimate)]
             cells = [
                 cell
@@ -58,16 +58,10 @@ def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dic
             }
 
 
-def _cases(effects: Effects) -> Iterator[dict[str, str]]:
-    for corruption in effects.evaluation.corruptions:
-        for direction in effects.evaluation.directions:
-            yield {"corruption": corruption, "direction": direction}
-
-
 def _attributions(effects: Effects, case: dict[str, str]) -> dict[tuple[str, str], Estimate]:
     """Attribution by site and role."""
     return {
-        (site, role): effects.attribution(case["corruption"], case["direction"], site, role)
+        (site, role): effects.attribution(*case.values(), site, role)
         for site in effects.sites
         for role in effects.evaluation.roles
     }

@@ -20,26 +20,27 @@ y(o) - y(c), but for the error of the midpoint rule. The estimate fails where y 
 linear in a, above all where a softmax is saturated; `agreement` says how far it does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.array_types import Array, Float, Int, PyTree
+from mecheval_jax.errors import choose
+from mecheval_jax.evaluation.config import AnalysesConfig, GradientsConfig
 from mecheval_jax.evaluation.patching.effects import Effects
 from mecheval_jax.evaluation.patching.grid import (
     CLEAN,
-    chosen_sites,
-    corrupted_tokens,
+    check_request,
     role_positions,
+    tokens_of_runs,
 )
+from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.interventions.capture import observe, run
 from mecheval_jax.interventions.patch import compose, pin, shift
 from mecheval_jax.interventions.positions import as_computed, gather
-from mecheval_jax.tasks.scoring import MEASURES, score
+from mecheval_jax.tasks.base import Batch
 
 METHODS = ("attribution_patching", "integrated_gradients")
 
@@ -47,88 +48,75 @@ METHODS = ("attribution_patching", "integrated_gradients")
 def attribute(
     subject: Subject,
     sites: Sequence[str] | None = None,
-    *,
     method: str = "attribution_patching",
-    steps: int = 8,
-    measure: str = "probability",
+    options: GradientsConfig = AnalysesConfig.gradients,
 ) -> Effects:
     """Estimate the interchange grid at all sites and roles at once.
 
     Args:
-        subject: What is measured.
+        subject: Subject that is measured.
         sites: As for `grid.grid`.
         method: One of `METHODS`.
-        steps: Parts of the line of integrated gradients.
-        measure: Measure of the answer, ``probability`` or ``logit``.
+        options: Steps of integrated gradients, and the measure of the answer.
 
     Raises:
-        UserError: An unknown site, role, corruption, method or measure, before any compute.
+        UserError: If there is no such site, role, corruption or method; before any compute.
     """
     choose("method", method, METHODS)
-    check_request(subject, steps, measure)
-    evaluation, chosen = subject.evaluation, chosen_sites(sites, subject.config)
-    positions = role_positions(subject.batch, evaluation.roles)
-    program = compile_gradients(subject, chosen, method, steps, measure)
-    runs, changes = jax.tree.map(
-        lambda leaf: np.asarray(leaf, np.float64),
-        jax.device_get(program(subject.params, subject.batch, positions)),
-    )
-    present = np.asarray(positions) >= 0
-    return Effects(method, measure, chosen, evaluation, present, runs, changes)
+    evaluation, chosen = subject.evaluation, check_request(subject, sites)
+    program = compile_gradients(subject, chosen, method, options)
+    runs, changes = as_doubles(program(subject.params, subject.batch))
+    present = np.asarray(role_positions(subject.batch, evaluation.roles)) >= 0
+    return Effects(method, options.measure, evaluation, runs, chosen, present, changes)
 
 
-def check_request(subject: Subject, steps: int, measure: str) -> None:
-    """Raise UserError for an estimate by gradient that there is not; arguments as `attribute`."""
-    for corruption in subject.evaluation.corruptions:
-        choose("corruption", corruption, subject.task.corruptions)
-    choose("measure", measure, MEASURES)
-    if steps < 1:
-        raise UserError(f"steps is {steps}: it must be at least 1")
+def as_doubles(found: PyTree) -> PyTree:
+    """Arrays of the host, in the precision of statistics."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), jax.device_get(found))
 
 
 def compile_gradients(
-    subject: Subject, sites: Sequence[str], method: str, steps: int, measure: str
-):
-    """The jitted estimate: (params, batch, positions) -> (runs, changes), as in `Effects`."""
-    module, task, evaluation = subject.model, subject.task, subject.evaluation
-    directions, corruptions = evaluation.directions, evaluation.corruptions
-    places, used = runs_of(method, steps, directions, len(corruptions))
+    subject: Subject, sites: Sequence[str], method: str, options: GradientsConfig
+) -> Callable[[PyTree, Batch], PyTree]:
+    """The jitted estimate: (params, batch) -> (runs, changes), as in `Effects`."""
+    task, evaluation = subject.task, subject.evaluation
+    lines = 1 + np.arange(len(evaluation.corruptions))
+    integrated = method == "integrated_gradients"
+    # (index of a corrupted run, t): a run on the line from it to the clean run, where slopes are
+    # taken. All lines end in the same clean run.
+    ends = [*((line, 0.0) for line in lines), (lines[0], 1.0)]
+    places = [(line, t) for line in lines for t in middles(options.steps)] if integrated else ends
 
     @jax.jit
-    def program(params, batch, positions):
-        query = batch.query_positions[:, :1]
-        clean = batch.tokens
-        tokens = jnp.stack([clean, *corrupted_tokens(task, batch, corruptions, evaluation.seed)])
-        tokens = tokens[:, :, : task.read_length]
+    def program(params: PyTree, batch: Batch) -> PyTree:
+        question = Question(subject.model, params, batch)
+        positions = role_positions(batch, evaluation.roles)
+        tokens = tokens_of_runs(task, batch, evaluation)
 
-        def look(tokens):
-            logits, activations = observe(module, params, tokens, positions=query, skip_unread=True)
-            return getattr(score(logits, batch), measure)[:, 0], activations
-
-        def end(tokens):
-            value, seen = look(tokens)
-            at_roles = {site: read_roles(seen[site], positions, query) for site in sites}
-            return value, seen["embedding"], at_roles
+        # What the clean and the corrupted runs have at the roles.
+        def end(tokens: Array) -> tuple[Array, Array, dict[str, Array]]:
+            logits, seen = question.observe(tokens)
+            at_roles = {site: read_roles(seen[site], positions, question.query) for site in sites}
+            return question.answers(logits)[options.measure], seen["embedding"], at_roles
 
         runs, embeddings, at_roles = jax.lax.map(end, tokens)
-        shapes = jax.eval_shape(look, tokens[CLEAN])[1]
+        shapes = jax.eval_shape(question.observe, tokens[CLEAN])[1]
         blank = {site: jnp.zeros(shapes[site].shape, shapes[site].dtype) for site in sites}
 
-        def changes_at(place):
-            """[corruption, role, document] of each site, with the slopes of one run."""
+        # What the slopes of one run make of the differences: [corruption, role, document].
+        def changes_at(place: tuple[Array, Array]) -> dict[str, Array]:
             source, time = place
             along = (1 - time) * embeddings[source] + time * embeddings[CLEAN]
 
-            def answer(shifts):
+            def answer(shifts: dict[str, Array]) -> Array:
                 embedding = {"embedding": along.astype(embeddings.dtype)}
                 patch = compose(pin(embedding, "embedding"), shift(shifts))
-                logits = run(module, params, tokens[CLEAN], patch, query, skip_unread=True)
-                return getattr(score(logits, batch), measure).sum()
+                return question.answers(question.run(tokens[CLEAN], patch))[options.measure].sum()
 
             slopes = jax.grad(answer)(blank)
             return {
                 site: _products(
-                    read_roles(slopes[site], positions, query),
+                    read_roles(slopes[site], positions, question.query),
                     at_roles[site][CLEAN][None] - at_roles[site][1:],
                 )
                 for site in sites
@@ -138,43 +126,18 @@ def compile_gradients(
         found = jax.lax.map(changes_at, (sources, times))
         return runs, {site: by_direction(changes) for site, changes in found.items()}
 
-    def by_direction(changes):
-        """From [run, corruption, role, document] to [direction, corruption, role, document]."""
-        signs = {"restore": 1, "damage": -1}
-        means = [
-            [signs[direction] * changes[np.array(chosen), c].mean(axis=0) for c, chosen in cases]
-            for direction, cases in zip(directions, used, strict=True)
-        ]
-        return jnp.stack([jnp.stack(row) for row in means])
+    def by_direction(changes: Array) -> Array:
+        """From [place, corruption, role, document] to [direction, corruption, role, document]."""
+        c = lines - 1
+        if integrated:
+            by_line = changes.reshape(len(lines), -1, *changes.shape[1:])
+            restored = lost = by_line[c, :, c].mean(axis=1)
+        else:
+            restored, lost = changes[c, c], changes[-1]
+        by_name = {"restore": restored, "damage": -lost}
+        return jnp.stack([by_name[direction] for direction in evaluation.directions])
 
     return program
-
-
-Place = tuple[int, float]
-"""(index of a corrupted run, t): a run on the line from it to the clean run."""
-
-
-def runs_of(
-    method: str, steps: int, directions: Sequence[str], corruptions: int
-) -> tuple[list[Place], list[list[tuple[int, list[int]]]]]:
-    """Where slopes are taken, each place once, and which of them are used.
-
-    Returns:
-        The places; and for each direction, for each corruption, its index with the indices of
-        the places over which its slopes are averaged.
-    """
-    lines = [1 + c for c in range(corruptions)]
-
-    def wanted(direction: str, line: int) -> list[Place]:
-        if method == "integrated_gradients":
-            return [(line, time) for time in middles(steps)]
-        # All lines end in the same clean run.
-        return [(line, 0.0) if direction == "restore" else (lines[0], 1.0)]
-
-    table = [[wanted(direction, line) for line in lines] for direction in directions]
-    places = list(dict.fromkeys(place for row in table for cell in row for place in cell))
-    used = [[(c, [places.index(p) for p in cell]) for c, cell in enumerate(row)] for row in table]
-    return places, used
 
 
 def middles(steps: int) -> tuple[float, ...]:
@@ -196,7 +159,7 @@ def read_roles(
     return jnp.swapaxes(values, 0, 1)
 
 
-def _products(slopes, differences):
+def _products(slopes: Array, differences: Array) -> Array:
     """Sums over all channels, in float32: [corruption, role, document]."""
     axes = tuple(range(3, differences.ndim))
     return (slopes.astype(jnp.float32)[None] * differences.astype(jnp.float32)).sum(axis=axes)

@@ -1,5 +1,7 @@
 """The cells of an interchange grid as a table: the rows of ``interchange.csv``."""
 
+import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,9 +9,8 @@ import numpy as np
 
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP, effects
 from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
-from mecheval_jax.evaluation.rows import describe, place_of, with_discoveries
+from mecheval_jax.evaluation.rows import describe, describe_share, place_of, with_discoveries
 from mecheval_jax.statistics.bootstrap import Estimate
-from mecheval_jax.statistics.intervals import wilson
 
 TIE = 1e-6
 """Probabilities closer than this are equally good restorers of a document."""
@@ -23,24 +24,21 @@ class Cells:
 
     def at(self, corruption: str, direction: str, site: str, role: str) -> dict[str, Estimate]:
         """All metrics of one site at one role; one that cannot be told is NaN."""
-        grid, evaluation = self.grid, self.grid.evaluation
-        d, c, r = (
-            evaluation.directions.index(direction),
-            evaluation.corruptions.index(corruption),
-            evaluation.roles.index(role),
-        )
-        present = grid.present[r]
+        grid = self.grid
+        d, c, (r,) = grid.evaluation.index(corruption, direction, role)
         measured = {name: values[d, c, r] for name, values in grid.patched[site].items()}
         base = grid.runs["logit"][1 + c if direction == "restore" else CLEAN]
-        gap, mean = self.effects.gap(corruption), self.effects.bootstrap.mean
-        return {
-            "attribution": self.effects.attribution(corruption, direction, site, role),
-            "probability": mean(measured["probability"], present),
-            "clean_probability": mean(gap.clean, present),
-            "corrupted_probability": mean(gap.corrupted, present),
-            "logit_difference": mean(measured["logit"] - base, present),
-            "kl": mean(measured["kl"], present),
+        gap = self.effects.gap(corruption)
+        means = {
+            "probability": measured["probability"],
+            "clean_probability": gap.clean,
+            "corrupted_probability": gap.corrupted,
+            "logit_difference": measured["logit"] - base,
+            "kl": measured["kl"],
         }
+        mean = functools.partial(self.effects.bootstrap.mean, present=grid.present[r])
+        attribution = self.effects.attribution(corruption, direction, site, role)
+        return {"attribution": attribution} | {name: mean(x) for name, x in means.items()}
 
     def best_share(self, site: str, corruption: str) -> dict[str, tuple[float, int]]:
         """Share of documents for which each role restores best; ties are split.
@@ -48,19 +46,16 @@ class Cells:
         Over documents whose clean run is more than `SMALLEST_GAP` above the corrupted
         one: elsewhere there is nothing to restore.
         """
-        grid, evaluation = self.grid, self.grid.evaluation
-        d, c = evaluation.directions.index("restore"), evaluation.corruptions.index(corruption)
+        grid, roles = self.grid, self.grid.evaluation.roles
+        d, c, _ = grid.evaluation.index(corruption, "restore")
         restored = np.where(grid.present, grid.patched[site]["probability"][d, c], -np.inf)
         restored = restored[:, self.effects.gap(corruption).sizes > SMALLEST_GAP]
         documents = restored.shape[1]
         if documents == 0:
-            return dict.fromkeys(evaluation.roles, (np.nan, 0))
+            return dict.fromkeys(roles, (np.nan, 0))
         best = restored >= restored.max(axis=0) - TIE
         shares = (best / best.sum(axis=0)).mean(axis=1)
-        return {
-            role: (float(share), documents)
-            for role, share in zip(evaluation.roles, shares, strict=True)
-        }
+        return {role: (float(share), documents) for role, share in zip(roles, shares, strict=True)}
 
     def rows(self) -> list[dict[str, Any]]:
         """The long table: one measured value a row, with its interval and documents.
@@ -72,26 +67,15 @@ class Cells:
         return with_discoveries(list(self._rows()))
 
     def _rows(self) -> Iterator[dict[str, Any]]:
-        evaluation = self.grid.evaluation
-        for corruption in evaluation.corruptions:
-            for direction in evaluation.directions:
-                for site in self.grid.sites:
-                    place = {"corruption": corruption, "direction": direction, **place_of(site)}
-                    for role in evaluation.roles:
-                        cell = self.at(corruption, direction, site, role)
-                        for metric, estimate in cell.items():
-                            tested = metric == "attribution"
-                            row = describe(estimate, evaluation.confidence, tested)
-                            yield place | {"role": role, "metric": metric} | row
-                    if direction == "restore":
-                        yield from self._best_rows(site, corruption, place)
-
-    def _best_rows(
-        self, site: str, corruption: str, place: dict[str, Any]
-    ) -> Iterator[dict[str, Any]]:
-        for role, (share, documents) in self.best_share(site, corruption).items():
-            row = {"documents": documents, "value": None, "low": None, "high": None}
-            if documents:
-                low, high = wilson(share * documents, documents, self.grid.evaluation.confidence)
-                row |= {"value": share, "low": low, "high": high}
-            yield place | {"role": role, "metric": "best_share"} | row | {"p_value": None}
+        roles, confidence = self.grid.evaluation.roles, self.grid.evaluation.confidence
+        for case, site in itertools.product(self.effects.cases(), self.grid.sites):
+            place = case | place_of(site)
+            for role in roles:
+                for metric, estimate in self.at(**case, site=site, role=role).items():
+                    cell = describe(estimate, confidence, tested=metric == "attribution")
+                    yield place | {"role": role, "metric": metric} | cell
+            if case["direction"] == "restore":
+                for role, best in self.best_share(site, case["corruption"]).items():
+                    cell = describe_share(*best, confidence)
+                    cell |= {"documents": best[1], "p_value": None}
+                    yield place | {"role": role, "metric": "best_share"} | cell

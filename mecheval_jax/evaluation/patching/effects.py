@@ -16,6 +16,7 @@ controls, circuits, the agreement of estimates, tables and figures read them her
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -32,7 +33,8 @@ class Gap:
     """What a corruption takes from the answer in each document: the unit of attributions.
 
     Attributes:
-        clean, corrupted: [document] the measure in the two runs.
+        clean: [document] The measure in the clean run.
+        corrupted: [document] The measure in the corrupted run.
         bootstrap: The resampled documents.
     """
 
@@ -65,29 +67,23 @@ class Gap:
 
 
 @dataclasses.dataclass(frozen=True)
-class Effects:
-    """Changes of the answer by document.
+class Ends:
+    """The answer in the clean and the corrupted runs, to which changes of it are compared.
 
     Attributes:
-        method: How they were found; ``exact`` if they were measured.
+        method: How the changes were found; ``exact`` if they were measured.
         measure: One of `tasks.scoring.MEASURES`.
-        sites: Paths.
-        evaluation: Roles, corruptions and directions, which are axes of `changes`; resamples,
+        evaluation: Roles, corruptions and directions, which are axes of what is found; resamples,
             confidence and seed.
-        present: [role, document] Whether the document has the role.
         runs: [1 + corruption, document] The measure in the clean and the corrupted runs.
-        changes: site -> [direction, corruption, role, document].
-        documents: Of each run, whose documents stand together; None for a single run.
+        documents: Documents of each run, which stand together; None for a single run.
     """
 
     method: str
     measure: str
-    sites: tuple[str, ...]
     evaluation: EvaluationConfig
-    present: np.ndarray
     runs: np.ndarray
-    changes: dict[str, np.ndarray]
-    documents: tuple[int, ...] | None = None
+    documents: tuple[int, ...] | None = dataclasses.field(default=None, kw_only=True)
 
     @functools.cached_property
     def bootstrap(self) -> Bootstrap:
@@ -99,6 +95,27 @@ class Effects:
         """The gap of a corruption."""
         index = 1 + self.evaluation.corruptions.index(corruption)
         return Gap(self.runs[CLEAN], self.runs[index], self.bootstrap)
+
+
+@dataclasses.dataclass(frozen=True)
+class Effects(Ends):
+    """Changes of the answer by document.
+
+    Attributes:
+        sites: Paths.
+        present: [role, document] Whether the document has the role.
+        changes: [direction, corruption, role, document] Changes of the measure, by site.
+    """
+
+    sites: tuple[str, ...]
+    present: np.ndarray
+    changes: dict[str, np.ndarray]
+
+    def cases(self) -> Iterator[dict[str, str]]:
+        """Every corruption in every direction, as cells of a row."""
+        for corruption in self.evaluation.corruptions:
+            for direction in self.evaluation.directions:
+                yield {"corruption": corruption, "direction": direction}
 
     def attribution(self, corruption: str, direction: str, site: str, *roles: str) -> Estimate:
         """Attribution of a site at a role, or at several together: the sum of their changes.
@@ -115,20 +132,24 @@ class Effects:
         return {}
 
     def _attribution(self, corruption: str, direction: str, site: str, *roles: str) -> Estimate:
-        evaluation, gap = self.evaluation, self.gap(corruption)
-        if not set(roles) <= set(evaluation.roles):
+        gap = self.gap(corruption)
+        if not set(roles) <= set(self.evaluation.roles):
             return gap.share(gap.sizes, np.zeros(len(gap.sizes), bool))
-        d, c = evaluation.directions.index(direction), evaluation.corruptions.index(corruption)
-        index = [evaluation.roles.index(role) for role in roles]
+        d, c, index = self.evaluation.index(corruption, direction, *roles)
         changes = self.changes[site][d, c, index].sum(axis=0)
         sign = 1 if direction == "restore" else -1
         return gap.share(sign * changes, self.present[index].all(axis=0))
 
 
 def effects(grid: Grid, measure: str = "probability") -> Effects:
-    """The effects that an interchange grid measured."""
+    """The effects that an interchange grid measured.
+
+    Args:
+        grid: Grid that was measured.
+        measure: One of `tasks.scoring.MEASURES`.
+    """
     runs, evaluation = grid.runs[measure], grid.evaluation
     bases = {"restore": runs[1:], "damage": np.broadcast_to(runs[CLEAN], runs[1:].shape)}
     base = np.stack([bases[direction] for direction in evaluation.directions])[:, :, None]
     changes = {site: grid.patched[site][measure] - base for site in grid.sites}
-    return Effects(EXACT, measure, grid.sites, evaluation, grid.present, runs, changes)
+    return Effects(EXACT, measure, evaluation, runs, grid.sites, grid.present, changes)

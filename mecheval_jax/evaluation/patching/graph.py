@@ -18,11 +18,12 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float, Int, PyTree
+from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.evaluation.question import Question
 from mecheval_jax.interventions.addresses import site_paths
-from mecheval_jax.interventions.capture import observe_block, run
+from mecheval_jax.interventions.capture import observe_block
 from mecheval_jax.interventions.patch import compose, pin
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.site_path import SitePath, in_mixer
 
@@ -87,43 +88,40 @@ Receive = Callable[[int, Array], Array]
 
 
 def evaluate(
-    model: LanguageModel,
-    params: PyTree,
+    question: Question,
     graph: Graph,
     embedding: Float[Array, "documents length width"],
-    query: Int[Array, "documents 1"],
     receive: Receive,
-) -> Float[Array, "documents queries vocabulary"]:
+) -> Float[Array, "documents 1 vocabulary"]:
     """Logits at query 0 of a run whose every edge may carry something else.
 
     Pure and traceable. With ``receive = lambda edge, value: value`` the model's own logits.
 
     Args:
-        model: the model.
-        params: its parameters.
-        graph: its graph.
-        embedding: what the embedding node sends.
-        query: where the answer is read.
-        receive: what the reader of an edge is given.
+        question: Model, and the documents that are answered.
+        graph: Graph of the model.
+        embedding: Activation that the embedding node sends.
+        receive: Function that gives what the reader of an edge is given.
     """
     sent = {EMBEDDING: embedding}
-    for node in graph.nodes[1:]:
-        given = {
-            edge.sender: receive(index, sent[edge.sender])
-            for index, edge in enumerate(graph.edges)
-            if edge.reader == node
-        }
-        inside = {path: given.pop(path) for path in tuple(given) if SitePath.parse(path).in_mixer}
-        if node == LOGITS:
-            last = SitePath(model.config.layers - 1, "block_output").path
-            patch = pin({last: _sum(given, query)}, last)
-            unread = jnp.zeros(embedding.shape[:2], jnp.int32)  # all before the patch is dropped
-            return run(model, params, unread, patch, query, skip_unread=True)
-        sent[node] = _output(model, params, node, given, inside, query)
-    raise ValueError("a graph without logits")
+    for node in graph.nodes[1:-1]:
+        sent[node] = _output(question, node, _given(graph, node, sent, receive))
+    last = SitePath(question.model.config.layers - 1, "block_output").path
+    stream = _sum(_given(graph, LOGITS, sent, receive), question.query)
+    unread = jnp.zeros(embedding.shape[:2], jnp.int32)  # all before the patch is dropped
+    return question.run(unread, pin({last: stream}, last))
 
 
-def _sum(parts, query):
+def _given(graph: Graph, node: str, sent: dict[str, Array], receive: Receive) -> dict[str, Array]:
+    """What a node is given, by sender."""
+    return {
+        edge.sender: receive(index, sent[edge.sender])
+        for index, edge in enumerate(graph.edges)
+        if edge.reader == node
+    }
+
+
+def _sum(parts: dict[str, Array], query: Int[Array, "documents 1"]) -> Array:
     """The residual stream; at the query alone where one of its parts is known only there."""
     if any(part.shape[1] == 1 for part in parts.values()):
         parts = {
@@ -133,16 +131,17 @@ def _sum(parts, query):
     return sum(tuple(parts.values())[1:], start=next(iter(parts.values())))
 
 
-def _output(model, params, node, given, inside, query):
+def _output(question: Question, node: str, given: dict[str, Array]) -> Array:
     """What a node of a block computes from its residual stream and its mixer's other nodes."""
-    stream, site = _sum(given, query), SitePath.parse(node)
-    layer = site.layer
+    inside = {path: given.pop(path) for path in tuple(given) if SitePath.parse(path).in_mixer}
+    stream, site = _sum(given, question.query), SitePath.parse(node)
+    model, layer = question.model, site.layer
     at_query = layer == model.config.layers - 1 and stream.shape[1] > 1
     patch = pin(inside, inside)
     if site.component == "mlp_output":
         # The MLP reads the stream alone, whether or not its block is a parallel one.
-        reads = at_positions(stream, query) if at_query else stream
+        reads = at_positions(stream, question.query) if at_query else stream
         mixed = site.beside("mixer_output").path
         patch = compose(patch, pin({mixed: jnp.zeros_like(reads)}, mixed))
-    positions = query if at_query else None
-    return observe_block(model, params, layer, stream, patch, positions)[node]
+    positions = question.query if at_query else None
+    return observe_block(model, question.params, layer, stream, patch, positions)[node]

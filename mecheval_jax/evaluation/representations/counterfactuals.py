@@ -21,7 +21,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Bool, Int, Key
+from mecheval_jax.array_types import Array, Bool, Key
 from mecheval_jax.errors import choose
 from mecheval_jax.tasks.base import Batch, Task, replace_at
 
@@ -33,23 +33,14 @@ class Counterfactual:
     """Base and source documents, row by row.
 
     Attributes:
-        base: tokens that are run.
-        source: tokens of the document whose variable is put in.
-        base_query: where the base's answer is read.
-        source_query: where the source's is.
-        base_roles: positions of each role in the base, of query 0.
-        source_roles: those in the source.
-        expected: the answer to the base once the variable is exchanged.
-        valid: whether the answer is well defined.
+        base: Documents that are run; their answers are those that they must have once the
+            variable is exchanged.
+        source: Documents whose variable is put in.
+        valid: Whether the answer is well defined.
     """
 
-    base: Int[Array, "documents length"]
-    source: Int[Array, "documents length"]
-    base_query: Int[Array, " documents"]
-    source_query: Int[Array, " documents"]
-    base_roles: dict[str, Int[Array, " documents"]]
-    source_roles: dict[str, Int[Array, " documents"]]
-    expected: Int[Array, " documents"]
+    base: Batch
+    source: Batch
     valid: Bool[Array, " documents"]
 
 
@@ -62,49 +53,29 @@ def counterfactual(task: Task, batch: Batch, variable: str, key: Key) -> Counter
     """Base and source documents for a variable, made from the queries 0 of a batch.
 
     Args:
-        task: which can corrupt its documents.
-        batch: the documents; for an association each has the next one for its source.
-        variable: one of `variables_of`.
-        key: of the replaced tokens.
+        task: Task that can corrupt its documents.
+        batch: Documents; for an association each has the next one for its source.
+        variable: One of `variables_of`.
+        key: Key of the replaced tokens.
 
     Raises:
-        UserError: an unknown variable.
+        UserError: If there is no such variable.
     """
     choose("variable", variable, variables_of(task))
-    roles = {name: positions[:, 0] for name, positions in batch.roles.items()}
-    query, answer = batch.query_positions[:, 0], batch.targets[:, 0]
-    length = task.read_length
+    own = batch.replace(tokens=batch.tokens[:, : task.read_length])
     if variable != ASSOCIATION:
-        return Counterfactual(
-            base=task.corrupt(key, batch, variable)[:, :length],
-            source=batch.tokens[:, :length],
-            base_query=query,
-            source_query=query,
-            base_roles=roles,
-            source_roles=roles,
-            expected=answer,
-            valid=roles[variable] >= 0,
-        )
-    tokens, position, other_query, other_answer, other_roles = jax.tree.map(
-        lambda x: jnp.roll(x, -1, axis=0),
-        (batch.tokens, roles["query"], query, answer, roles),
-    )
-    item = jnp.take_along_axis(tokens, position[:, None], axis=1)
-    before = jnp.arange(length)[None] < roles["query"][:, None]
-    context = jnp.where(before, batch.tokens[:, :length], -1)
-    known = ((context == item) | (context == other_answer[:, None])).any(axis=1)
-    return Counterfactual(
-        base=replace_at(batch.tokens, roles["query"], item[:, 0])[:, :length],
-        source=tokens[:, :length],
-        base_query=query,
-        source_query=other_query,
-        base_roles=roles,
-        source_roles=other_roles,
-        expected=other_answer,
-        valid=~known,
-    )
+        corrupted = task.corrupt(key, batch, variable)[:, : task.read_length]
+        return Counterfactual(own.replace(tokens=corrupted), own, own.roles[variable][:, 0] >= 0)
+    other = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), own)
+    item = jnp.take_along_axis(other.tokens, other.roles["query"][:, :1], axis=1)
+    asked = own.roles["query"][:, :1]
+    context = jnp.where(jnp.arange(task.read_length)[None] < asked, own.tokens, -1)
+    known = ((context == item) | (context == other.targets[:, :1])).any(axis=1)
+    base = replace_at(own.tokens, asked[:, 0], item[:, 0])
+    return Counterfactual(own.replace(tokens=base, targets=other.targets), other, ~known)
 
 
 def present(pairs: Counterfactual, role: str) -> Bool[Array, " documents"]:
     """The documents that count where activations are exchanged at a role."""
-    return pairs.valid & (pairs.base_roles[role] >= 0) & (pairs.source_roles[role] >= 0)
+    positions = [batch.roles[role][:, 0] for batch in (pairs.base, pairs.source)]
+    return pairs.valid & (positions[0] >= 0) & (positions[1] >= 0)

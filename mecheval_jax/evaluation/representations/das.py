@@ -31,24 +31,25 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mecheval_jax.array_types import Array, Float, PyTree
+from mecheval_jax.array_types import Array, Bool, Float, Int, Key, PyTree
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.config import SubspacesConfig
-from mecheval_jax.evaluation.patching.grid import pinned_sites, role_positions
+from mecheval_jax.evaluation.config import SubspacesConfig, count_held_out
+from mecheval_jax.evaluation.patching.grid import check_roles, pinned_sites
+from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.representations.counterfactuals import (
     Counterfactual,
     counterfactual,
     present,
     variables_of,
 )
-from mecheval_jax.evaluation.rows import place_of
+from mecheval_jax.evaluation.rows import describe_share, place_of
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.addresses import resolve_all
-from mecheval_jax.interventions.capture import observe, run
 from mecheval_jax.interventions.patch import compose, interchange, pin
 from mecheval_jax.interventions.positions import as_computed, gather
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.statistics.intervals import wilson
+from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.scoring import AnswerScores, score
 
 SUBSPACES = ("learned", "random_labels", "random_subspace", "whole", "none", "untrained_model")
 
@@ -58,8 +59,8 @@ class Alignment:
     """A subspace at one site and role.
 
     Attributes:
-        basis: [channels, dimensions], orthonormal columns.
-        correct: kind of subspace -> whether each held-out document got its expected answer.
+        basis: [channels, dimensions] Orthonormal columns.
+        correct: Whether each held-out document got its expected answer, by kind of subspace.
     """
 
     basis: np.ndarray
@@ -85,26 +86,13 @@ def align(
         role: Role at which activations are exchanged.
 
     Raises:
-        UserError: More dimensions than the site has channels, or documents too few to hold out.
+        UserError: If the site has fewer channels than dimensions are asked for, or documents are
+            too few to hold some out.
     """
-    documents = len(pairs.base)
-    tested = round(config.test_share * documents)
-    if not 0 < tested < documents:
-        raise UserError(
-            f"{documents} documents with analyses.subspaces.test_share {config.test_share}: there "
-            "must be some to fit and some to hold out"
-        )
-    counted = present(pairs, role)
-    positions = (pairs.base_roles[role], pairs.source_roles[role])
-    search = _Search(subject.model, site, config, subject.evaluation.seed, tested)
-    basis, answers, shuffled = jax.device_get(
-        _search(search, subject.params, pairs, positions, counted)
-    )
-    counted = np.asarray(counted)[:tested]
-    expected = np.asarray(pairs.expected)[:tested]
-    correct = {name: (found == expected)[counted] for name, found in answers.items()}
-    correct["random_labels"] = (answers["random_labels"] == shuffled)[counted]
-    return Alignment(basis, correct)
+    tested = count_held_out("subspaces", config.test_share, len(pairs.valid))
+    search = _Search(subject.model, site, role, config, subject.evaluation.seed, tested)
+    basis, correct, counted = jax.device_get(_search(search, subject.params, pairs))
+    return Alignment(basis, {name: right[counted].astype(bool) for name, right in correct.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +101,7 @@ class _Search:
 
     model: LanguageModel
     site: str
+    role: str
     config: SubspacesConfig
     seed: int
     tested: int
@@ -120,57 +109,51 @@ class _Search:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _search(
-    search: _Search,
-    params: PyTree,
-    pairs: Counterfactual,
-    positions: tuple[Array, Array],
-    counted: Array,
+    search: _Search, params: PyTree, pairs: Counterfactual
 ) -> tuple[Array, dict[str, Array], Array]:
-    """The learned basis, answers to the first `tested` documents, and their shuffled labels."""
+    """The learned basis; right answers to the first `tested` documents, and which of them count."""
     model, site, config, tested = search.model, search.site, search.config, search.tested
     first_key, shuffle_key, steps_key, random_key = jax.random.split(jax.random.key(search.seed), 4)
     pinned = pinned_sites(site, model.config)
 
-    def activations(tokens, query):
-        query = query[:, None]
-        _, found = observe(model, params, tokens, positions=query, skip_unread=True)
-        return {path: found[path] for path in (*pinned, site)}
+    # What base and source have at the site, and at the role of each.
+    def look(batch: Batch) -> tuple[dict[str, Array], Array, Array]:
+        question = Question(model, params, batch)
+        seen = question.observe(batch.tokens)[1]
+        places = as_computed(batch.roles[search.role][:, 0], question.query, seen[site])
+        rows = gather(seen[site], places)[0].reshape(len(places), -1)
+        return {path: seen[path] for path in (*pinned, site)}, places, rows
 
-    base = activations(pairs.base, pairs.base_query)
-    source = activations(pairs.source, pairs.source_query)[site]
-    places, source_places = (
-        as_computed(position, query[:, None], source)
-        for position, query in zip(positions, (pairs.base_query, pairs.source_query), strict=True)
-    )
-    own, other = _at(base[site], places), _at(source, source_places)
+    base, places, own = look(pairs.base)
+    other = look(pairs.source)[2]
     if not config.dimensions <= own.shape[1]:
         raise UserError(f"{site} has {own.shape[1]} channels: {config.dimensions} are too many")
 
-    def logits(rows, change):
-        """Logits at the query of some documents, with a change at the role."""
-        live = {path: values[rows] for path, values in base.items()}
-        here, query = live[site], pairs.base_query[rows][:, None]
-        changed = (own[rows] + change).reshape(len(rows), 1, *here.shape[2:])
-        changed = {site: jnp.broadcast_to(changed, here.shape)}
+    # Scores of the answers to some documents of the base, with a change at the role.
+    def score_changed(rows: Array, change: Array, answers: Array) -> AnswerScores:
+        live, batch = jax.tree.map(lambda values: values[rows], (base, pairs.base))
+        changed = (own[rows] + change).reshape(len(rows), 1, *live[site].shape[2:])
+        changed = {site: jnp.broadcast_to(changed, live[site].shape)}
         patch = interchange(changed, site, places[rows], base=live)
-        patch = compose(pin(live, pinned), patch)
-        return run(model, params, pairs.base[rows], patch, query, skip_unread=True)[:, 0]
+        logits = Question(model, params, batch).run(batch.tokens, compose(pin(live, pinned), patch))
+        return score(logits, batch.replace(targets=answers[rows]))
 
-    def project(rows, basis):
+    def project(rows: Array, basis: Array) -> Array:
         return (other[rows] - own[rows]) @ basis @ basis.T
 
+    # The search for a basis whose exchange gives the expected answers.
     optimizer = optax.adam(config.learning_rate)
+    counted = present(pairs, search.role)
 
-    def fit(expected, free):
-        def loss(free, rows):
-            log_p = jax.nn.log_softmax(logits(rows, project(rows, orthonormal(free))))
-            right = jnp.take_along_axis(log_p, expected[rows][:, None], axis=1)[:, 0]
-            weights = counted[rows].astype(log_p.dtype)
-            return -(weights * right).sum() / jnp.maximum(weights.sum(), 1)
+    def fit(answers: Array, free: Array) -> Array:
+        def loss(free: Array, rows: Array) -> Array:
+            losses = score_changed(rows, project(rows, orthonormal(free)), answers).loss[:, 0]
+            weights = counted[rows].astype(losses.dtype)
+            return (weights * losses).sum() / jnp.maximum(weights.sum(), 1)
 
         def step(carry, key):
             free, state = carry
-            rows = jax.random.randint(key, (config.batch_size,), tested, len(expected))
+            rows = jax.random.randint(key, (config.batch_size,), tested, len(answers))
             updates, state = optimizer.update(jax.grad(loss)(free, rows), state)
             return (optax.apply_updates(free, updates), state), None
 
@@ -178,32 +161,27 @@ def _search(
         (free, _), _ = jax.lax.scan(step, (free, optimizer.init(free)), keys)
         return orthonormal(free)
 
-    shuffled = _shuffle(shuffle_key, pairs.expected, counted)
+    expected = pairs.base.targets
+    shuffled = expected.at[:, 0].set(_shuffle(shuffle_key, expected[:, 0], counted))
     shape = (own.shape[1], config.dimensions)
     first, anywhere = (
         jax.random.normal(k, shape, own.dtype) * shape[0] ** -0.5 for k in (first_key, random_key)
     )
-    learned, misled = (fit(expected, first) for expected in (pairs.expected, shuffled))
+    learned, misled = (fit(answers, first) for answers in (expected, shuffled))
+
+    # Answers of the held-out documents with every kind of subspace exchanged.
     rows = jnp.arange(tested)
     change = project(rows, learned)
-    changes = {
-        "learned": change,
-        "random_labels": project(rows, misled),
-        "random_subspace": match_norms(project(rows, orthonormal(anywhere)), change),
-        "whole": other[rows] - own[rows],
-        "none": jnp.zeros_like(change),
+    kinds = {
+        "learned": (change, expected),
+        "random_labels": (project(rows, misled), shuffled),
+        "random_subspace": (match_norms(project(rows, orthonormal(anywhere)), change), expected),
+        "whole": (other[rows] - own[rows], expected),
+        "none": (jnp.zeros_like(change), expected),
     }
-    names = list(changes)
-    found = jax.lax.map(
-        lambda change: logits(rows, change).argmax(axis=-1), jnp.stack(list(changes.values()))
-    )
-    return learned, dict(zip(names, found, strict=True)), shuffled[:tested]
-
-
-def _at(h, position):
-    """One row of each document, its own axes flattened."""
-    rows, _ = gather(h, position)
-    return rows.reshape(h.shape[0], -1)
+    stacked = tuple(jnp.stack(parts) for parts in zip(*kinds.values(), strict=True))
+    correct = jax.lax.map(lambda kind: score_changed(rows, *kind).correct[:, 0], stacked)
+    return learned, dict(zip(kinds, correct, strict=True)), counted[:tested]
 
 
 def match_norms(
@@ -214,7 +192,9 @@ def match_norms(
     return changes * norms[1] / jnp.maximum(norms[0], 1e-12)
 
 
-def _shuffle(key, labels, counted):
+def _shuffle(
+    key: Key, labels: Int[Array, " documents"], counted: Bool[Array, " documents"]
+) -> Int[Array, " documents"]:
     """Labels of the documents that count, in another order; the others keep theirs."""
     ranks = jax.random.uniform(key, labels.shape)
     # Both orders begin with the documents that count, and end with the same others.
@@ -239,11 +219,11 @@ def subspace_rows(
         (``interchange_accuracy``), value, low, high, documents (held out).
 
     Raises:
-        UserError: An unknown site, role or variable, or a role after the query.
+        UserError: If there is no such site, role or variable, or a role lies after the query.
     """
     task, evaluation = subject.task, subject.evaluation
     chosen, seed = resolve_all(sites, subject.config), evaluation.seed
-    role_positions(subject.batch, evaluation.roles)
+    check_roles(subject.batch, evaluation.roles)
     for variable in variables:
         choose("variable", variable, variables_of(task))
     new = dataclasses.replace(subject, params=subject.untrained(seed))
@@ -257,18 +237,13 @@ def subspace_rows(
                 correct["untrained_model"] = untrained["learned"]
                 place = place_of(site) | {"role": role, "variable": variable}
                 for subspace in SUBSPACES:
+                    right, tested = correct[subspace], len(correct[subspace])
+                    share = float(right.mean()) if tested else np.nan
                     yield {
                         **place,
                         "dimensions": config.dimensions,
                         "subspace": subspace,
                         "metric": "interchange_accuracy",
-                        **_share(correct[subspace], evaluation.confidence),
+                        **describe_share(share, tested, evaluation.confidence),
+                        "documents": tested,
                     }
-
-
-def _share(correct: np.ndarray, confidence: float) -> dict[str, Any]:
-    documents = len(correct)
-    if documents == 0:
-        return {"value": None, "low": None, "high": None, "documents": 0}
-    low, high = wilson(float(correct.sum()), documents, confidence)
-    return {"value": float(correct.mean()), "low": low, "high": high, "documents": documents}

@@ -6,7 +6,7 @@ which they are that pattern; but for other mixers entries may be negative and ro
 1.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -15,36 +15,11 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.representations import mixing_matrices
-from mecheval_jax.evaluation.representations.mixing_matrices import MixingMatrices
+from mecheval_jax.evaluation.representations.mixing_matrices import MixingMatrices, matrices_of
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import Activations, capture
-from mecheval_jax.mixers.attention import Attention
-from mecheval_jax.mixers.base_conv import BaseConv
-from mecheval_jax.mixers.based import Based
-from mecheval_jax.mixers.h3 import H3
-from mecheval_jax.mixers.hyena import Hyena
-from mecheval_jax.mixers.mamba import Mamba
-from mecheval_jax.mixers.mamba2 import Mamba2
-from mecheval_jax.mixers.matrix_state import MatrixStateMixer
-from mecheval_jax.mixers.rwkv import RWKV4
-from mecheval_jax.mixers.s4d import S4D
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.site_path import SitePath
-
-MIXERS: dict[type, Callable[..., MixingMatrices]] = {
-    Attention: mixing_matrices.of_attention,
-    Based: mixing_matrices.of_based,
-    MatrixStateMixer: mixing_matrices.of_matrix_state,
-    Mamba: mixing_matrices.of_mamba,
-    Mamba2: mixing_matrices.of_mamba2,
-    RWKV4: mixing_matrices.of_rwkv4,
-    S4D: mixing_matrices.of_s4d,
-    H3: mixing_matrices.of_h3,
-    Hyena: mixing_matrices.of_hyena,
-    BaseConv: mixing_matrices.of_base_conv,
-}
-"""Mixers that are linear in their values, subclasses included. An LSTM is not."""
 
 
 def effective_attention(
@@ -57,34 +32,21 @@ def effective_attention(
     RWKV-4 and BaseConv.
 
     Args:
-        config: the shape of the model.
-        params: its parameters.
-        activations: what `capture` collects on the documents, at all sites.
-        layer: index of the layer, from 0.
+        config: Shape of the model.
+        params: Its parameters.
+        activations: Activations of the documents at all sites, as of `capture`.
+        layer: Index of the layer, from 0.
 
     Raises:
-        UserError: no such layer, or a mixer that is not linear in its values.
+        UserError: If there is no such layer, or its mixer is not linear in its values.
     """
     if not 0 <= layer < config.layers:
         raise UserError(f"layer {layer}: the model has layers 0 to {config.layers - 1}")
     mixer = LanguageModel(config).bind({"params": params}).block[layer].mixer
-    of_mixer = _method(type(mixer))
     sites = {SitePath.parse(path): value for path, value in activations.items()}
-    x = sites[SitePath(layer, "canon_output" if config.canon else "mixer_input")]
+    x = sites.get(SitePath(layer, "canon_output" if config.canon else "mixer_input"))
     inside = {s.name: value for s, value in sites.items() if s.layer == layer and s.in_mixer}
-    return of_mixer(mixer, inside, x)
-
-
-def _method(mixer: type) -> Callable[..., MixingMatrices]:
-    """How the matrices of a class of mixers are computed."""
-    for kind in mixer.__mro__:
-        if kind in MIXERS:
-            return MIXERS[kind]
-    valid = ", ".join(kind.__name__ for kind in MIXERS)
-    raise UserError(
-        f"{mixer.__name__} has no effective attention: it is not linear in the values of its "
-        f"tokens; those of {valid} are"
-    )
+    return matrices_of(mixer, inside, x)
 
 
 def reduce_heads(mixing: MixingMatrices) -> Float[Array, "documents heads destination source"]:
@@ -105,13 +67,13 @@ def attention_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     names = [subject.task.name_of(int(token)) for token in tokens[0]]
 
     @jax.jit
-    def matrices_of(params):
+    def reduced(params: PyTree) -> list[Array]:
         activations = capture(subject.model, params, tokens)
         layers = range(config.layers)
         mixing = (effective_attention(config, params, activations, layer) for layer in layers)
         return [reduce_heads(each)[0] for each in mixing]
 
-    for layer, heads in enumerate(jax.device_get(matrices_of(subject.params))):
+    for layer, heads in enumerate(jax.device_get(reduced(subject.params))):
         for head, matrix in enumerate(heads):
             title = f"layer {layer}" + (f", head {head}" if len(heads) > 1 else "")
             for i, j in zip(*np.tril_indices(length), strict=True):

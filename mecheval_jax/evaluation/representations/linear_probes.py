@@ -17,6 +17,7 @@ one width are one program: mapped over sites, in chunks that fill the caches, an
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,11 @@ LINE_SEARCH = 10
 """Steps of a line search at most."""
 
 
-@functools.partial(jax.jit, static_argnames=("classes", "chunk"))
+Predictions = tuple[Int[Array, "sites labellings asked"], Float[Array, "sites labellings"]]
+"""Predicted classes of the documents asked, and the minimum that each fit reached."""
+
+
+@functools.partial(jax.jit, static_argnames="classes")
 def fit_classifiers(
     features: Float[Array, "sites documents width"],
     labels: Int[Array, "labellings documents"],
@@ -44,30 +49,24 @@ def fit_classifiers(
     asked: Int[Array, " asked"],
     classes: int,
     ridge: float | Scalar = 1e-2,
-    chunk: int = CHUNK,
-) -> tuple[Int[Array, "sites labellings asked"], Float[Array, "sites labellings"]]:
-    """Fit a logistic regression for every site and labelling.
+) -> Predictions:
+    """Fit a logistic regression for every site and labelling; minima are of L, in nats.
 
     Args:
-        features: activations.
-        labels: classes of the documents, from 0; every labelling is another set of probes.
-        training: weights of the documents that probes are fitted on, 0 for all others.
-        asked: indices of the documents whose classes are predicted.
-        classes: number of classes.
-        ridge: penalty.
-        chunk: sites that are fitted side by side.
-
-    Returns:
-        The predicted classes of the documents asked, and the minima of L in nats.
+        features: Activations.
+        labels: Classes of the documents, from 0; every labelling is another set of probes.
+        training: Weights of the documents that probes are fitted on, 0 for all others.
+        asked: Indices of the documents whose classes are predicted.
+        classes: Number of classes.
+        ridge: Penalty.
     """
 
-    def at_site(arguments):
-        x, weights = arguments
-        x, share = _with_ones(_standardized(x, weights)), weights / weights.sum()
+    def at_site(x: Array, share: Array) -> tuple[Array, Array]:
+        x, share = jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1), share[:, 0]
         penalized = jnp.arange(x.shape[1])[:, None] < x.shape[1] - 1
 
-        def fit(labels):
-            def loss(weights):
+        def fit(labels: Array) -> tuple[Array, Array]:
+            def loss(weights: Array) -> Array:
                 logits = x @ weights
                 right = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
                 cross_entropy = jax.nn.logsumexp(logits, axis=1) - right
@@ -79,10 +78,10 @@ def fit_classifiers(
 
         return jax.vmap(fit)(labels)
 
-    return _over_sites(at_site, features, training, chunk)
+    return _over_sites(at_site, features, training)
 
 
-@functools.partial(jax.jit, static_argnames=("chunk",))
+@jax.jit
 def fit_codes(
     features: Float[Array, "sites documents width"],
     labels: Int[Array, "labellings documents"],
@@ -90,31 +89,25 @@ def fit_codes(
     asked: Int[Array, " asked"],
     codes: Float[Array, "classes code"],
     ridge: float | Scalar = 1e-2,
-    chunk: int = CHUNK,
-) -> tuple[Int[Array, "sites labellings asked"], Float[Array, "sites labellings"]]:
-    """Fit a regression onto codes for every site and labelling.
+) -> Predictions:
+    """Fit a regression onto codes for every site and labelling, with `fit_classifiers`' arguments.
+
+    Minima are of the penalized mean squared error.
 
     Args:
-        features: activations.
-        labels: classes of the documents, from 0; every labelling is another set of probes.
-        training: weights of the documents that probes are fitted on, 0 for all others.
-        asked: indices of the documents whose classes are predicted.
-        codes: a unit vector for each class.
-        ridge: penalty.
-        chunk: sites that are fitted side by side.
-
-    Returns:
-        The classes of the codes nearest to the documents asked, and the minima of the penalized
-        mean squared errors.
+        features: Activations.
+        labels: Classes of the documents.
+        training: Weights of the documents.
+        asked: Indices of the documents whose classes are predicted, as those of the nearest codes.
+        codes: Unit vector of each class.
+        ridge: Penalty.
     """
 
-    def at_site(arguments):
-        x, weights = arguments
-        x, share = _standardized(x, weights), (weights / weights.sum())[:, None]
+    def at_site(x: Array, share: Array) -> tuple[Array, Array]:
         penalty = ridge * jnp.eye(x.shape[1], dtype=x.dtype)
         factor = jax.scipy.linalg.cho_factor(x.T @ (share * x) + penalty)
 
-        def fit(labels):
+        def fit(labels: Array) -> tuple[Array, Array]:
             targets = codes[labels]
             mean = (share * targets).sum(axis=0, keepdims=True)  # the features' means are 0
             fitted = jax.scipy.linalg.cho_solve(factor, x.T @ (share * (targets - mean)))
@@ -124,7 +117,7 @@ def fit_codes(
 
         return jax.lax.map(fit, labels)
 
-    return _over_sites(at_site, features, training, chunk)
+    return _over_sites(at_site, features, training)
 
 
 def random_codes(key: Key, classes: int, width: int) -> Float[Array, "classes width"]:
@@ -137,19 +130,37 @@ def unit_rows(x: Float[Array, "rows width"]) -> Float[Array, "rows width"]:
     return x / jnp.maximum(jnp.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
-def _over_sites(at_site, features, training, chunk):
-    """Map over sites in equal chunks: one of another size would be compiled a second time."""
+def _over_sites(
+    at_site: Callable[[Array, Array], tuple[Array, Array]],
+    features: Float[Array, "sites documents width"],
+    training: Float[Array, "sites documents"],
+) -> Predictions:
+    """Map over sites in equal chunks: one of another size would be compiled a second time.
+
+    Args:
+        at_site: Function of the standardized features of a site and the share of each document,
+            [documents, 1].
+        features: Activations.
+        training: Weights of the documents.
+    """
+
+    def one(arguments: tuple[Array, Array]) -> tuple[Array, Array]:
+        x, weights = arguments
+        share = (weights / weights.sum())[:, None]
+        return at_site(_standardized(x, share), share)
+
     sites = features.shape[0]
-    size = -(-sites // -(-sites // chunk))
+    size = -(-sites // -(-sites // CHUNK))
     blank = -sites % size
     features = jnp.pad(features, ((0, blank), (0, 0), (0, 0)))
     training = jnp.pad(training, ((0, blank), (0, 0)), constant_values=1)
-    found = jax.lax.map(at_site, (features, training), batch_size=size)
+    found = jax.lax.map(one, (features, training), batch_size=size)
     return jax.tree.map(lambda values: values[:sites], found)
 
 
-def _standardized(x, weights):
-    share = (weights / weights.sum())[:, None]
+def _standardized(
+    x: Float[Array, "documents width"], share: Float[Array, "documents 1"]
+) -> Float[Array, "documents width"]:
     centred = x - (share * x).sum(axis=0, keepdims=True)
     deviation = jnp.sqrt((share * centred**2).sum(axis=0, keepdims=True))
     # A channel that never varies says nothing, and rounding must not be blown up to say it.
@@ -157,11 +168,9 @@ def _standardized(x, weights):
     return jnp.where(deviation > 1e-5 * scale, centred / jnp.maximum(deviation, 1e-30), 0)
 
 
-def _with_ones(x):
-    return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1)
-
-
-def _minimize(loss, start) -> tuple[Array, Array]:
+def _minimize(
+    loss: Callable[[Array], Array], start: Float[Array, "width classes"]
+) -> tuple[Array, Array]:
     """The minimum of a convex function, and its value."""
     search = optax.scale_by_zoom_linesearch(LINE_SEARCH, initial_guess_strategy="one")
     solver = optax.lbfgs(linesearch=search)

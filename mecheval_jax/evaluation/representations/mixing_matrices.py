@@ -31,6 +31,7 @@ The short convolutions before the values of Mamba, Hyena and the delta nets are 
 value v[s] may hold what stands a few tokens before s.
 """
 
+import functools
 from typing import Any
 
 import flax.struct
@@ -38,7 +39,17 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.mixers.based import EPSILON
+from mecheval_jax.errors import UserError
+from mecheval_jax.mixers.attention import Attention
+from mecheval_jax.mixers.base_conv import BaseConv
+from mecheval_jax.mixers.based import EPSILON, Based
+from mecheval_jax.mixers.h3 import H3
+from mecheval_jax.mixers.hyena import Hyena
+from mecheval_jax.mixers.mamba import Mamba
+from mecheval_jax.mixers.mamba2 import Mamba2
+from mecheval_jax.mixers.matrix_state import MatrixStateMixer
+from mecheval_jax.mixers.rwkv import RWKV4
+from mecheval_jax.mixers.s4d import S4D
 
 Sites = dict[str, Array]
 """Activations at the sites inside a mixer, by name."""
@@ -49,9 +60,9 @@ class MixingMatrices:
     """The matrices of one mixer on some documents.
 
     Attributes:
-        matrices: M, one for each stream: a head, or a channel.
-        values: v; a channel's stream is one number a token.
-        constant: what is read beside it and comes from no token; None for nothing.
+        matrices: Matrices M, one for each stream: a head, or a channel.
+        values: Values v; a channel's stream is one number a token.
+        constant: Part of what is read that comes from no token; None for nothing.
         streams: ``head`` or ``channel``.
     """
 
@@ -75,10 +86,10 @@ def unrolled_recurrence(
     """The matrices of a recurrence: each token's write is carried on and read apart from others.
 
     Args:
-        write: w, what a token adds to the state for each unit of its value.
-        decay: a; the last axis is the state's, or 1.
-        query: q, what reads the state.
-        key: k of the delta rule, T = a (I - w k^T); None for T = diag(a).
+        write: Vector w that a token adds to the state for each unit of its value.
+        decay: Decay a; the last axis is the state's, or 1.
+        query: Vector q that reads the state.
+        key: Key k of the delta rule, T = a (I - w k^T); None for T = diag(a).
     """
     here = jnp.eye(write.shape[1], dtype=write.dtype)
 
@@ -123,7 +134,28 @@ def _at_source(x: Float[Array, "batch length width"]) -> Float[Array, "batch wid
     return jnp.swapaxes(x, 1, 2)[:, :, None]
 
 
-def of_attention(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@functools.singledispatch
+def matrices_of(mixer: Any, sites: Sites, x: Array | None) -> MixingMatrices:
+    """The matrices of a mixer that is linear in its values, subclasses included.
+
+    Args:
+        mixer: Mixer with its parameters.
+        sites: What it has at the sites inside it.
+        x: Its input; None where it was not captured.
+
+    Raises:
+        UserError: If it is not linear in its values, like an LSTM.
+    """
+    del sites, x
+    valid = ", ".join(kind.__name__ for kind in matrices_of.registry if kind is not object)
+    raise UserError(
+        f"{type(mixer).__name__} has no effective attention: it is not linear in the values of "
+        f"its tokens; those of {valid} are"
+    )
+
+
+@matrices_of.register
+def _of_attention(mixer: Attention, sites: Sites, x: Array) -> MixingMatrices:
     """The pattern itself."""
     del x
     pattern = jnp.swapaxes(sites["pattern"], 1, 2)
@@ -131,7 +163,8 @@ def of_attention(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     return MixingMatrices(pattern, v)
 
 
-def of_based(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@matrices_of.register
+def _of_based(mixer: Based, sites: Sites, x: Array) -> MixingMatrices:
     """Products of the feature maps over their sum."""
     del mixer, x
     weights = jnp.einsum("bthf,bshf->bhts", sites["query_features"], sites["key_features"])
@@ -139,7 +172,8 @@ def of_based(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     return MixingMatrices(jnp.tril(weights) / total, sites["v"])
 
 
-def of_matrix_state(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@matrices_of.register
+def _of_matrix_state(mixer: MatrixStateMixer, sites: Sites, x: Array) -> MixingMatrices:
     """GLA and RetNet; with ``beta``, DeltaNet and Gated DeltaNet."""
     index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
     q, k = mixer.prepare(sites["q"], sites["k"], index)
@@ -151,7 +185,8 @@ def of_matrix_state(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     return MixingMatrices(unrolled_recurrence(beta[..., None] * k, decay, q, key=k), sites["v"])
 
 
-def of_mamba(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@matrices_of.register
+def _of_mamba(mixer: Mamba, sites: Sites, x: Array) -> MixingMatrices:
     """A recurrence for each channel, with one step size."""
     del x
     channels = sites["x"]
@@ -162,7 +197,8 @@ def of_mamba(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     return MixingMatrices(matrices, _by_channel(channels), streams="channel")
 
 
-def of_mamba2(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@matrices_of.register
+def _of_mamba2(mixer: Mamba2, sites: Sites, x: Array) -> MixingMatrices:
     """A recurrence for each head; B and C are shared by the heads of a group."""
     heads = sites["dt"].shape[-1]
     B, C = (jnp.repeat(h, heads // h.shape[2], axis=2) for h in (sites["B"], sites["C"]))
@@ -170,7 +206,8 @@ def of_mamba2(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     return MixingMatrices(matrices + _diagonal(mixer.D, x.shape[1]), sites["x"])
 
 
-def of_rwkv4(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@matrices_of.register
+def _of_rwkv4(mixer: RWKV4, sites: Sites, x: Array) -> MixingMatrices:
     """Softmax of k[s] + (t - 1 - s) w over the past, and k[t] + u of the token itself."""
     index, k = jnp.arange(x.shape[1]), sites["k"]
     w, u = -jnp.exp(mixer.time_decay), mixer.time_first
@@ -180,14 +217,17 @@ def of_rwkv4(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     return MixingMatrices(jax.nn.softmax(exponents), _by_channel(sites["v"]), streams="channel")
 
 
-def of_s4d(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@matrices_of.register
+def _of_s4d(mixer: S4D, sites: Sites, x: Array) -> MixingMatrices:
     """The kernel, and the skip D."""
     del sites
     matrices = toeplitz(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
-    return MixingMatrices(_for_all(matrices, x), _by_channel(x), streams="channel")
+    in_all_documents = jnp.broadcast_to(matrices, (x.shape[0], *matrices.shape[1:]))
+    return MixingMatrices(in_all_documents, _by_channel(x), streams="channel")
 
 
-def of_h3(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@matrices_of.register
+def _of_h3(mixer: H3, sites: Sites, x: Array) -> MixingMatrices:
     """In a head the kernel, and D, times the product of the query and the shifted key."""
     size = sites["v"].shape[2]
     q = sites["q"].reshape(*x.shape[:2], -1, size)
@@ -196,7 +236,8 @@ def of_h3(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     return MixingMatrices(kernel * products, jnp.swapaxes(sites["v"], 2, 3))
 
 
-def of_hyena(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@matrices_of.register
+def _of_hyena(mixer: Hyena, sites: Sites, x: Array) -> MixingMatrices:
     """The filter between the gates x1 and x2."""
     matrices = toeplitz(mixer.filter(x.shape[1]))
     if mixer.skip:
@@ -206,7 +247,8 @@ def of_hyena(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     return MixingMatrices(matrices, _by_channel(v), streams="channel")
 
 
-def of_base_conv(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
+@matrices_of.register
+def _of_base_conv(mixer: BaseConv, sites: Sites, x: Array) -> MixingMatrices:
     """The filter times the gate, and the input itself; a short convolution's bias is constant.
 
     With the activation silu(c) = sigmoid(c) c on what the convolution gives, sigmoid(c) is one
@@ -225,8 +267,3 @@ def of_base_conv(mixer: Any, sites: Sites, x: Array) -> MixingMatrices:
     matrices = _at_destination(gate) * filtered + _diagonal(identity, length)
     constant = _by_channel(gate * bias[None, None])
     return MixingMatrices(matrices, _by_channel(x), constant, streams="channel")
-
-
-def _for_all(matrices: Array, x: Array) -> Array:
-    """Matrices that are the same in all documents."""
-    return jnp.broadcast_to(matrices, (x.shape[0], *matrices.shape[1:]))

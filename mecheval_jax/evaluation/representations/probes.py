@@ -27,9 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array
+from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.config import ProbesConfig
+from mecheval_jax.evaluation.config import ProbesConfig, count_held_out
 from mecheval_jax.evaluation.patching.grid import chosen_sites
 from mecheval_jax.evaluation.representations.linear_probes import (
     MOST_CLASSES,
@@ -37,12 +37,14 @@ from mecheval_jax.evaluation.representations.linear_probes import (
     fit_codes,
     unit_rows,
 )
-from mecheval_jax.evaluation.rows import place_of
+from mecheval_jax.evaluation.rows import describe_share, place_of
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import observe
-from mecheval_jax.statistics.intervals import difference_of_shares, wilson
+from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.statistics.intervals import difference_of_shares
 from mecheval_jax.tasks.base import Batch
 
+METRICS = ("accuracy", "control", "selectivity")
 PAIR = "pair"
 BLOCK = 128
 """Documents whose activations are computed at once."""
@@ -53,10 +55,10 @@ class _Target:
     """What is to be read.
 
     Attributes:
-        labels: [labelling, document] for each part, the right ones and shuffled ones.
-        tokens: the token of each class, for each part; None if a class is no single token.
-        present: the documents that have it.
-        classes: how many answers there are.
+        labels: [labelling, document] Labels of each part, the right ones and shuffled ones.
+        tokens: Token of each class, for each part; None if a class is no single token.
+        present: Documents that have it.
+        classes: Number of answers.
     """
 
     labels: list[np.ndarray]
@@ -81,7 +83,8 @@ def probe_rows(
         out). Where no document has the role, value and interval are None.
 
     Raises:
-        UserError: An unknown site, role or target, or too few documents, before any compute.
+        UserError: If there is no such site, role or target, or documents are too few; before any
+            compute.
     """
     batch, roles, seed = subject.batch, subject.evaluation.roles, subject.evaluation.seed
     chosen = chosen_sites(sites, subject.config)
@@ -132,8 +135,10 @@ def features_at(subject: Subject, sites: Sequence[str]) -> dict[str, Array]:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _gather(model, sites, params, tokens, positions):
-    def one(arguments):
+def _gather(
+    model: LanguageModel, sites: tuple[str, ...], params: PyTree, tokens: Array, positions: Array
+) -> dict[str, Array]:
+    def one(arguments: tuple[Array, Array]) -> dict[str, Array]:
         tokens, positions = arguments
         seen = observe(model, params, tokens[None])[1]
         return {site: seen[site][0, positions].reshape(len(positions), -1) for site in sites}
@@ -168,46 +173,39 @@ def _target(batch: Batch, name: str, seed: int) -> _Target:
 
 def _held_out(documents: int, share: float, seed: int) -> np.ndarray:
     """Which documents are for the test."""
-    tested = round(share * documents)
-    if not 0 < tested < documents:
-        raise UserError(
-            f"{documents} documents with analyses.probes.test_share {share}: there must be "
-            "some to fit and some to hold out"
-        )
-    order = np.random.default_rng([seed, 1]).permutation(documents)
-    return np.isin(np.arange(documents), order[:tested])
+    tested = count_held_out("probes", share, documents)
+    return np.random.default_rng([seed, 1]).permutation(documents).argsort() < tested
 
 
-def _fit(features, target: _Target, training, asked, embedding, ridge: float) -> np.ndarray:
+def _fit(
+    features: Array,
+    target: _Target,
+    training: np.ndarray,
+    asked: np.ndarray,
+    embedding: Array | np.ndarray,
+    ridge: float,
+) -> np.ndarray:
     """Whether each probe is right, [member, labelling, document asked]."""
     right = np.ones((len(features), 2, len(asked)), bool)
     documents = (jnp.asarray(training, features.dtype), jnp.asarray(asked, jnp.int32))
     for labels, tokens in zip(target.labels, target.tokens, strict=True):
-        if target.classes <= MOST_CLASSES:
-            predicted, _ = fit_classifiers(features, labels, *documents, target.classes, ridge)
-        else:
+        fit, answers = fit_classifiers, target.classes
+        if target.classes > MOST_CLASSES:
             codes = jnp.asarray(embedding)[tokens]  # a run that was loaded holds NumPy's arrays
-            codes = unit_rows(codes - codes.mean(axis=0, keepdims=True))
-            predicted, _ = fit_codes(features, labels, *documents, codes, ridge)
+            fit, answers = fit_codes, unit_rows(codes - codes.mean(axis=0, keepdims=True))
+        predicted, _ = fit(features, labels, *documents, answers, ridge)
         right &= np.asarray(predicted) == labels[None][..., asked]
     return right
 
 
 def _scores(own: np.ndarray, shuffled: np.ndarray, confidence: float) -> dict[str, dict[str, Any]]:
+    """Cells of the rows of each metric."""
     documents = len(own)
     if documents == 0:
-        nothing = {"value": None, "low": None, "high": None}
-        return dict.fromkeys(("accuracy", "control", "selectivity"), nothing)
+        return dict.fromkeys(METRICS, describe_share(np.nan, 0, confidence))
+    shares = [float(right.mean()) for right in (own, shuffled)]
     counts = [(float(right.sum()), documents) for right in (own, shuffled)]
-    found = {
-        "accuracy": (own.mean(), wilson(*counts[0], confidence)),
-        "control": (shuffled.mean(), wilson(*counts[1], confidence)),
-        "selectivity": (
-            own.mean() - shuffled.mean(),
-            difference_of_shares(*counts, confidence),
-        ),
-    }
-    return {
-        metric: {"value": float(value), "low": low, "high": high}
-        for metric, (value, (low, high)) in found.items()
-    }
+    low, high = difference_of_shares(*counts, confidence)
+    cells = [describe_share(share, documents, confidence) for share in shares]
+    cells.append({"value": float(own.mean() - shuffled.mean()), "low": low, "high": high})
+    return dict(zip(METRICS, cells, strict=True))

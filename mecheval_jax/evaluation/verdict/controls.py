@@ -29,36 +29,41 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree, UInt32
 from mecheval_jax.evaluation.patching.effects import Effects, effects
-from mecheval_jax.evaluation.patching.grid import Grid, GridArrays, GridMeasurement, plan_grid
+from mecheval_jax.evaluation.patching.grid import Grid, GridMeasurement, plan_grid
+from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe, place_of, with_discoveries
-from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.evaluation.subject import Subject, new_parameters
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION, roles_of_verdict, verdict_sites
 from mecheval_jax.evaluation.verdict.verdict import Verdict
-from mecheval_jax.interventions.capture import run
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import ABSENT, Batch, replace_at
-from mecheval_jax.tasks.scoring import score
 
 UNINVOLVED = "uninvolved"
 PLACEBOS = ("bos", UNINVOLVED)
 
 
-@dataclasses.dataclass(frozen=True)
+@flax.struct.dataclass
 class Distractors:
-    """An uninvolved token of each document, and another one for it.
+    """An uninvolved token of each document, or of those of all members, and another one for it.
 
     Attributes:
-        positions: [document], `ABSENT` where there is none.
-        tokens: [document] what replaces it.
+        positions: Its position, `ABSENT` where there is none.
+        tokens: Token that replaces it.
     """
 
-    positions: np.ndarray
-    tokens: np.ndarray
+    positions: Int[Array | np.ndarray, "*members document"]
+    tokens: Int[Array | np.ndarray, "*members document"]
 
     def in_documents(self, batch: Batch) -> Int[Array, "batch length"]:
-        """The documents with the replacement made."""
+        """The documents with the replacement made. Traceable."""
         return replace_at(batch.tokens, jnp.asarray(self.positions), jnp.asarray(self.tokens))
+
+    def as_role(self, batch: Batch) -> Batch:
+        """The documents with one more role, `UNINVOLVED`, the same for all queries. Traceable."""
+        shape = batch.query_positions.shape
+        positions = jnp.broadcast_to(jnp.asarray(self.positions)[:, None], shape)
+        return batch.replace(roles={**batch.roles, UNINVOLVED: positions})
 
 
 def draw_distractors(batch: Batch, seed: int) -> Distractors:
@@ -90,21 +95,30 @@ def draw_distractors(batch: Batch, seed: int) -> Distractors:
     )
 
 
-def with_role(batch: Batch, name: str, positions: np.ndarray) -> Batch:
-    """A batch with one more role, the same for all its queries."""
-    shape = batch.query_positions.shape
-    added = jnp.broadcast_to(jnp.asarray(positions)[:, None], shape)
-    return batch.replace(roles={**batch.roles, name: added})
+@flax.struct.dataclass
+class ControlsArrays:
+    """The arrays of what a verdict reads, or of those of all members of an ensemble.
+
+    Attributes:
+        batch: Evaluation documents.
+        distractors: Uninvolved tokens of the documents.
+        seed: Seed of the untrained model; the run's own gives what it was before training.
+    """
+
+    batch: Batch
+    distractors: Distractors
+    seed: UInt32[Array, "*members"]
 
 
-def plan_controls(subject: Subject) -> tuple["ControlsMeasurement", "ControlsArrays"]:
+def plan_controls(subject: Subject) -> tuple["ControlsMeasurement", ControlsArrays]:
     """What a verdict reads, and the controls beside it, as a measurement yet to be made.
 
     Sites, roles, corruption and direction are those of the verdict, whatever else is asked for.
     """
-    distractors = draw_distractors(subject.batch, subject.evaluation.seed)
-    extended = with_role(subject.batch, UNINVOLVED, distractors.positions)
-    read = roles_of_verdict(subject.batch)
+    batch = subject.batch
+    distractors = draw_distractors(batch, subject.evaluation.seed)
+    extended = distractors.as_role(batch)
+    read = roles_of_verdict(batch)
     placebos = tuple(role for role in PLACEBOS if role in extended.roles)
     evaluation = dataclasses.replace(
         subject.evaluation,
@@ -113,27 +127,9 @@ def plan_controls(subject: Subject) -> tuple["ControlsMeasurement", "ControlsArr
         directions=("restore",),
     )
     reduced = dataclasses.replace(subject, batch=extended, evaluation=evaluation)
-    read_grid, arrays = plan_grid(reduced, verdict_sites(subject.config))
-    return ControlsMeasurement(read_grid, read, placebos), ControlsArrays(
-        arrays.replace(batch=subject.batch),
-        distractors.in_documents(subject.batch),
-        jnp.asarray(subject.seed, jnp.uint32),
-    )
-
-
-@flax.struct.dataclass
-class ControlsArrays:
-    """The arrays of a `ControlsMeasurement`, or of those of all members of an ensemble.
-
-    Attributes:
-        grid: Those of the grid that the verdict reads.
-        distracted: Tokens of the documents with an uninvolved one replaced.
-        seed: Seed of the untrained model; the run's own gives what it was before training.
-    """
-
-    grid: GridArrays
-    distracted: Int[Array, "*members document length"]
-    seed: UInt32[Array, "*members"]
+    read_grid, _ = plan_grid(reduced, verdict_sites(subject.config))
+    arrays = ControlsArrays(batch, distractors, jnp.asarray(subject.seed, jnp.uint32))
+    return ControlsMeasurement(read_grid, read, placebos), arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,9 +137,9 @@ class ControlsMeasurement:
     """What a verdict reads and its controls; see `evaluation.subject.Measurement`.
 
     Attributes:
-        grid: The grid of the verdict's sites.
-        read: The roles that a verdict reads.
-        placebos: Those that have no part in the question.
+        grid: Grid of the verdict's sites.
+        read: Roles that a verdict reads.
+        placebos: Roles that have no part in the question.
     """
 
     grid: GridMeasurement
@@ -152,32 +148,32 @@ class ControlsMeasurement:
 
     def on_device(self, params: PyTree, arrays: ControlsArrays) -> PyTree:
         """All that the device has to do, for `on_host`. Traceable."""
-        model, batch = self.grid.model, arrays.grid.batch
-        length = self.grid.task.read_length
-        untrained = _initialize(model, arrays.seed)
+        extended = arrays.distractors.as_role(arrays.batch)
+        untrained = new_parameters(self.grid.model, arrays.seed)
         return {
-            "own": self.grid.on_device(params, arrays.grid),
-            "untrained": self.grid.on_device(untrained, arrays.grid),
-            "distracted": _answer(model, params, length, batch, arrays.distracted),
+            "own": self.grid.on_device(params, extended),
+            "untrained": self.grid.on_device(untrained, extended),
+            "distracted": _answer(self.grid, params, arrays),
         }
 
     def on_host(self, raw: PyTree, subject: Subject) -> tuple[Grid, list[dict[str, Any]]]:
         """The grid that the verdict reads, and the rows of ``controls.csv``."""
-        reduced = dataclasses.replace(subject, evaluation=self.grid.evaluation)
+        evaluation = self.grid.evaluation
+        reduced = dataclasses.replace(subject, evaluation=evaluation)
         own, other = (self.grid.on_host(raw[name], reduced) for name in ("own", "untrained"))
         measured, new = effects(own), effects(other)
-        gap, sites = measured.gap(CORRUPTION), self.grid.sites
+        gap, sites, roles = measured.gap(CORRUPTION), self.grid.sites, evaluation.roles
 
-        def row(control: str, changes: np.ndarray, present: np.ndarray, **place) -> dict[str, Any]:
-            estimate = gap.share(changes, present)
-            described = describe(estimate, subject.evaluation.confidence)
-            return {"control": control, **place, "metric": "attribution"} | described
+        def row(control: str, changes: np.ndarray, role: str, **place: Any) -> dict[str, Any]:
+            estimate = gap.share(changes, own.present[roles.index(role)])
+            place |= {"role": role, "metric": "attribution"}
+            return {"control": control, **place} | describe(estimate, evaluation.confidence)
 
         def restored(control: str, of: Effects, site: str, role: str) -> dict[str, Any]:
             """Clean activations of a model put into its corrupted run, at one site and role."""
-            r = self.grid.evaluation.roles.index(role)
-            place = {"corruption": CORRUPTION, "direction": "restore", **place_of(site)}
-            return row(control, of.changes[site][0, 0, r], of.present[r], **place, role=role)
+            changes = of.changes[site][0, 0, roles.index(role)]
+            case = {"corruption": CORRUPTION, "direction": "restore"}
+            return row(control, changes, role, **case, **place_of(site))
 
         rows = [
             restored("untrained", new, site, role)
@@ -190,25 +186,19 @@ class ControlsMeasurement:
         rows += [restored("placebo", measured, last, role) for role in self.read if role != "query"]
         # What the replacement of an uninvolved token takes from the answer.
         place = {"corruption": UNINVOLVED, "direction": "damage", "layer": None}
-        place |= {"component": "tokens", "site": "tokens", "role": UNINVOLVED}
-        uninvolved = own.present[self.grid.evaluation.roles.index(UNINVOLVED)]
-        rows.append(row("distractor", gap.clean - raw["distracted"][:, 0], uninvolved, **place))
+        place |= {"component": "tokens", "site": "tokens"}
+        rows.append(row("distractor", gap.clean - raw["distracted"], UNINVOLVED, **place))
         return own, with_discoveries(rows)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _initialize(model: ModelConfig, seed: UInt32[Array, ""]) -> PyTree:
-    return initialize(model, jax.random.key(seed))
-
-
-@functools.partial(jax.jit, static_argnums=(0, 2))
 def _answer(
-    model: ModelConfig, params: PyTree, length: int, batch: Batch, tokens: Int[Array, "..."]
-) -> Float[Array, "document 1"]:
-    """Probability of the answer to query 0 in other documents than the batch's own."""
-    query = batch.query_positions[:, :1]
-    logits = run(LanguageModel(model), params, tokens[:, :length], None, query, skip_unread=True)
-    return score(logits, batch).probability
+    grid: GridMeasurement, params: PyTree, arrays: ControlsArrays
+) -> Float[Array, " document"]:
+    """Probability of the answer to query 0 with an uninvolved token of each document replaced."""
+    question = Question(LanguageModel(grid.model), params, arrays.batch)
+    distracted = arrays.distractors.in_documents(arrays.batch)[:, : grid.task.read_length]
+    return question.answers(question.run(distracted))["probability"]
 
 
 def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
@@ -218,11 +208,15 @@ def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
     its site (the uninvolved token); the evidence gets the ``distractor``.
     """
     found = {(row["control"], row["site"], row["role"]): row for row in rows}
+
+    def value(*place: str) -> float | None:
+        return found[place]["value"] if place in found else None
+
     attributions = [
         entry
         | {
-            "untrained": _value(found, "untrained", entry["site"], entry["role"]),
-            "placebo": _value(found, "placebo", entry["site"], UNINVOLVED),
+            "untrained": value("untrained", entry["site"], entry["role"]),
+            "placebo": value("placebo", entry["site"], UNINVOLVED),
         }
         for entry in verdict.evidence["attributions"]
     ]
@@ -230,7 +224,3 @@ def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
     numbers = {name: distractor[name] for name in ("value", "low", "high", "documents")}
     evidence = verdict.evidence | {"attributions": attributions, "distractor": numbers}
     return dataclasses.replace(verdict, evidence=evidence)
-
-
-def _value(found: dict[tuple[str, ...], dict[str, Any]], *place: str) -> float | None:
-    return found[place]["value"] if place in found else None

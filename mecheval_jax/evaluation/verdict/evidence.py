@@ -78,14 +78,17 @@ class Evidence:
     """Probabilities of the right answer, and how many answers were right.
 
     Attributes:
-        sites: paths, in the order of the computation.
-        roles: of those in `ROLES`.
-        clean, corrupted: [document] in the clean run and with the key corrupted.
-        restored: [site, role, document] with one clean activation put into the corrupted run.
-        present: [role, document] whether the document has the role.
-        runs: documents of each run; documents of one run stand together.
-        correct, asked: [document] right answers to its queries, and answers.
-        floor: accuracy of the best heuristic without recall.
+        sites: Paths, in the order of the computation.
+        roles: Those of `ROLES` that the task has.
+        clean: [document] Probability in the clean run.
+        corrupted: [document] Probability with the key corrupted.
+        restored: [site, role, document] Probability with one clean activation put into the
+            corrupted run.
+        present: [role, document] Whether the document has the role.
+        runs: Documents of each run; documents of one run stand together.
+        correct: [document] Right answers to its queries.
+        asked: [document] Answers to its queries.
+        floor: Accuracy of the best heuristic without recall.
     """
 
     sites: tuple[str, ...]
@@ -101,27 +104,20 @@ class Evidence:
 
     @classmethod
     def of_grid(
-        cls,
-        grid: Grid,
-        sites: Sequence[str],
-        correct: np.ndarray,
-        asked: np.ndarray,
-        floor: float,
+        cls, grid: Grid, sites: Sequence[str], correct: np.ndarray, asked: np.ndarray, floor: float
     ) -> "Evidence":
         """What a grid holds of it.
 
         Args:
-            grid: of one run; it holds the sites, all of `ROLES` that the task has, key
+            grid: Grid of one run; it holds the sites, all of `ROLES` that the task has, key
                 corruption and the direction restore.
-            sites: what is read, `verdict_sites` of the model.
-            correct: [document] right answers.
-            asked: [document] answers.
-            floor: accuracy of the best heuristic without recall.
+            sites: Sites that are read, `verdict_sites` of the model.
+            correct: [document] Right answers.
+            asked: [document] Answers.
+            floor: Accuracy of the best heuristic without recall.
         """
-        asked_for = grid.evaluation
-        d, c = asked_for.directions.index("restore"), asked_for.corruptions.index(CORRUPTION)
-        roles = tuple(role for role in ROLES if role in asked_for.roles)
-        index = [asked_for.roles.index(role) for role in roles]
+        roles = tuple(role for role in ROLES if role in grid.evaluation.roles)
+        d, c, index = grid.evaluation.index(CORRUPTION, "restore", *roles)
         probability = grid.runs["probability"]
         return cls(
             sites=tuple(sites),
@@ -141,7 +137,7 @@ class Evidence:
         """The evidence of several runs as one; their highest floor counts.
 
         Raises:
-            UserError: runs of models or tasks with other sites or roles.
+            UserError: If models or tasks of the runs have different sites or roles.
         """
         first = runs[0]
         for other in runs[1:]:
@@ -152,7 +148,7 @@ class Evidence:
                     f"{', '.join(other.sites)} at {', '.join(other.roles)} in another"
                 )
 
-        def joined(name):
+        def joined(name: str) -> np.ndarray:
             return np.concatenate([getattr(run, name) for run in runs], axis=-1)
 
         arrays = ("clean", "corrupted", "restored", "present", "runs", "correct", "asked")
@@ -185,12 +181,12 @@ class Evidence:
         return Effects(
             EXACT,
             "probability",
-            self.sites,
             dataclasses.replace(evaluation, **measured),
-            self.present,
             np.stack([self.clean, self.corrupted]),
+            self.sites,
+            self.present,
             dict(zip(self.sites, changes, strict=True)),
-            tuple(map(int, self.runs)),
+            documents=tuple(map(int, self.runs)),
         )
 
     def write(self, path: pathlib.Path) -> None:
@@ -202,7 +198,7 @@ class Evidence:
         """Read what `write` wrote.
 
         Raises:
-            UserError: no such file, or a damaged one.
+            UserError: If there is no such file, or it is damaged.
         """
         try:
             with np.load(path, allow_pickle=False) as file:

@@ -4,17 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import flax.struct
-
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.evaluation.accuracy import answers_of, counts_of, summarize
 from mecheval_jax.evaluation.patching.cells import Cells
-from mecheval_jax.evaluation.patching.grid import (
-    GridArrays,
-    GridMeasurement,
-    default_sites,
-    plan_grid,
-)
+from mecheval_jax.evaluation.patching.grid import GridMeasurement, default_sites, plan_grid
 from mecheval_jax.evaluation.subject import Subject, measure
 from mecheval_jax.evaluation.verdict.controls import (
     ControlsArrays,
@@ -42,8 +35,8 @@ class Measured:
         interchange: Rows of the grid.
         controls: Rows of the controls; empty without a verdict.
         accuracy: Accuracy and floors, as of `accuracy.summarize`.
-        evidence: What the verdict rests on, document by document.
-        verdict: None where the task has no keys to corrupt; then so is `evidence`.
+        evidence: Evidence that the verdict rests on, document by document.
+        verdict: Verdict; None where the task has no keys to corrupt; then so is `evidence`.
         replicates: Class and layer of each replicate of the bootstrap.
     """
 
@@ -65,60 +58,47 @@ def measure_verdict(subject: Subject, sites: Sequence[str] | None = None) -> Mea
     """Measure the grid that was asked for; and what a verdict reads with its controls, and judge.
 
     Args:
-        subject: What is measured.
+        subject: Subject that is measured.
         sites: Paths, aliases or ``["all"]``; `sites_of_evidence` if None.
 
     Raises:
-        UserError: An unknown site, role, corruption or direction.
+        UserError: If there is no such site, role, corruption or direction.
     """
     return measure(subject, plan_verdict(subject, sites))
 
 
 def plan_verdict(
     subject: Subject, sites: Sequence[str] | None = None, *, verdict: bool = True
-) -> tuple["VerdictMeasurement", "VerdictArrays"]:
+) -> tuple["VerdictMeasurement", "Batch | ControlsArrays"]:
     """All that is asked of a subject, as a measurement yet to be made.
 
     Args:
-        subject: What is measured.
+        subject: Subject that is measured.
         sites: Paths, aliases or ``["all"]``; none if empty; `sites_of_evidence` if None.
         verdict: Whether to measure what a verdict reads, where the task has keys to corrupt.
 
     Raises:
-        UserError: An unknown site, role, corruption or direction.
+        UserError: If there is no such site, role, corruption or direction.
     """
     sites = sites_of_evidence(subject.config) if sites is None else sites
-    asked, asked_arrays = plan_grid(subject, sites) if len(sites) else (None, None)
-    judged = verdict and can_be_judged(subject.task, subject.batch)
-    read, read_arrays = plan_controls(subject) if judged else (None, None)
-    measurement = VerdictMeasurement(subject.config, subject.task, asked, read)
-    return measurement, VerdictArrays(subject.batch, asked_arrays, read_arrays)
-
-
-@flax.struct.dataclass
-class VerdictArrays:
-    """The arrays of a `VerdictMeasurement`, or of those of all members of an ensemble.
-
-    Attributes:
-        batch: Evaluation documents.
-        grid: Those of the grid; None without one.
-        controls: Those of what a verdict reads; None without one.
-    """
-
-    batch: Batch
-    grid: GridArrays | None
-    controls: ControlsArrays | None
+    asked = plan_grid(subject, sites)[0] if len(sites) else None
+    read, arrays = None, subject.batch
+    if verdict and can_be_judged(subject.task, subject.batch):
+        read, arrays = plan_controls(subject)
+    return VerdictMeasurement(subject.config, subject.task, asked, read), arrays
 
 
 @dataclasses.dataclass(frozen=True)
 class VerdictMeasurement:
     """All that is asked of the parameters of one shape; see `evaluation.subject.Measurement`.
 
+    Its arrays are those of the controls, or the evaluation documents alone without them.
+
     Attributes:
         model: Shape of the model.
         task: Task of the documents.
-        grid: The grid that was asked for, if any.
-        controls: What a verdict reads; None where the task has no keys to corrupt.
+        grid: Grid that was asked for, if any.
+        controls: Measurement that a verdict reads; None where the task has no keys to corrupt.
     """
 
     model: ModelConfig
@@ -126,14 +106,14 @@ class VerdictMeasurement:
     grid: GridMeasurement | None
     controls: ControlsMeasurement | None
 
-    def on_device(self, params: PyTree, arrays: VerdictArrays) -> PyTree:
+    def on_device(self, params: PyTree, arrays: Batch | ControlsArrays) -> PyTree:
         """All that the device has to do, for `on_host`. Traceable."""
-        raw = {"answers": answers_of(self.model, params, self.task, arrays.batch)}
+        raw, batch = {}, arrays if isinstance(arrays, Batch) else arrays.batch
         if self.grid is not None:
-            raw["grid"] = self.grid.on_device(params, arrays.grid)
+            raw["grid"] = self.grid.on_device(params, batch)
         if self.controls is not None:
-            raw["controls"] = self.controls.on_device(params, arrays.controls)
-        return raw
+            raw["controls"] = self.controls.on_device(params, arrays)
+        return raw | {"answers": answers_of(self.model, params, self.task, batch)}
 
     def on_host(self, raw: PyTree, subject: Subject) -> Measured:
         """What was found, and the verdict."""

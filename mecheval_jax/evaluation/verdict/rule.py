@@ -129,9 +129,9 @@ class Cases:
     """Classes, layers and reasons so far; a case that is settled stays as it is.
 
     Attributes:
-        verdict: [cases] index in `CLASSES`.
-        layer: [cases] of the mechanism, -1 for none.
-        reason: of the first case, as the name of a rule's step and the layer it looked at.
+        verdict: [cases] Index in `CLASSES`.
+        layer: [cases] Layer of the mechanism, -1 for none.
+        reason: Step of the rule that settled the first case, with the layer it looked at.
     """
 
     verdict: np.ndarray
@@ -141,7 +141,14 @@ class Cases:
     def __post_init__(self):
         self._open = np.ones(len(self.verdict), bool)
 
-    def settle(self, where: np.ndarray, name: str, reason: str, looked_at: int, layer=-1) -> None:
+    def settle(
+        self,
+        where: np.ndarray,
+        name: str,
+        reason: str,
+        looked_at: int,
+        layer: int | np.ndarray = -1,
+    ) -> None:
         """Give the open cases where a condition holds a class."""
         now = self._open & where
         self.verdict[now] = CLASSES.index(name)

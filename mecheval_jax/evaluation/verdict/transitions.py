@@ -24,10 +24,12 @@ class Transition:
     """A change of the verdict.
 
     Attributes:
-        before, after: the verdicts, with their layers: ``direct_retrieval (layer 1)``.
-        step: the first checkpoint with the new one.
-        low, high: steps between which it happened; `high` is None where the replicates that
-            never change are more than the interval leaves out.
+        before: Verdict before it, with its layer: ``direct_retrieval (layer 1)``.
+        after: Verdict after it.
+        step: First checkpoint with the new one.
+        low: Step after which it happened.
+        high: Step by which it had happened; None where the replicates that never change are
+            more than the interval leaves out.
     """
 
     before: str
@@ -46,10 +48,10 @@ def find_transitions(
     """The changes of a verdict over training.
 
     Args:
-        steps: of the checkpoints, in order.
-        verdicts: at each, with its layer as of `rule.label`.
-        replicates: [step][replicate] the same of each replicate of the bootstrap.
-        confidence: of the intervals.
+        steps: Steps of the checkpoints, in order.
+        verdicts: Verdict at each, with its layer as of `rule.label`.
+        replicates: [step][replicate] The same of each replicate of the bootstrap.
+        confidence: Confidence of the intervals.
     """
     classes = np.array(replicates)
     if steps[0] > 0:
@@ -75,7 +77,14 @@ def _stretches(verdicts: Sequence[str]) -> list[tuple[int, int]]:
     return found
 
 
-def _transition(steps, verdicts, classes, first, second, confidence) -> Transition:
+def _transition(
+    steps: Sequence[int],
+    verdicts: Sequence[str],
+    classes: np.ndarray,
+    first: tuple[int, int],
+    second: tuple[int, int],
+    confidence: float,
+) -> Transition:
     start, end, after = first[0], second[1], verdicts[second[0]]
     reached = classes[start : end + 1] == after  # [step, replicate]
     early = np.cumsum(reached, axis=0) - reached  # steps before k that have it already

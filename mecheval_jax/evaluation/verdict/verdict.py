@@ -23,33 +23,32 @@ undetermined, gives the probability of each class. docs/verdict.md has the rule 
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION, FEWEST_DOCUMENTS, Evidence
+from mecheval_jax.evaluation.verdict.evidence import CORRUPTION, Evidence
+from mecheval_jax.evaluation.verdict.reasons import Numbers, reason_of
 from mecheval_jax.evaluation.verdict.rule import (
     BOUND,
     CLASSES,
-    ELSEWHERE,
     Cases,
     Span,
     Spans,
     classify,
-    convolutions_of,
     label,
 )
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.statistics.bootstrap import Estimate, accuracy_interval
+from mecheval_jax.statistics.bootstrap import accuracy_interval
 
 NO_BINDING = "none"
 UNCLEAR = "undecided"
 
-At = Callable[..., Estimate]
-"""(site, *roles) -> attribution of restoring it there."""
+ENDS = ("value", "low", "high")
+"""Columns of an attribution with its interval."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +56,18 @@ class Verdict:
     """A class and what it rests on.
 
     Attributes:
-        verdict: one of `rule.CLASSES`.
-        layer: for induction the layer that looks up (from the first whose input restores
+        verdict: One of `rule.CLASSES`.
+        layer: For induction the layer that looks up (from the first whose input restores
             at the value on, the first whose output restores at the query), for direct
             retrieval and convolutional binding the layer that retrieves, for mixed the layer
             whose input was read.
-        binding: where a convolution forms the pair: ``convolution_at_value``,
+        binding: Place where a convolution forms the pair: ``convolution_at_value``,
             ``convolution_at_next_key``, ``none``, or ``undecided``; None where no mechanism is
             named.
-        reason: one sentence.
-        probabilities: share of the bootstrap's replicates in which the rule gives each class.
-        evidence: attribution with interval at each site the rule looks at.
+        reason: One sentence that says why.
+        probabilities: Share of the bootstrap's replicates in which the rule gives each class.
+        evidence: Attribution with its interval at each site that the rule looks at, and the
+            numbers on accuracy and gap.
     """
 
     verdict: str
@@ -86,8 +86,8 @@ def judge(evidence: Evidence, evaluation: EvaluationConfig) -> Verdict:
     """The verdict on one run, or on several that are pooled.
 
     Args:
-        evidence: of the run, or pooled.
-        evaluation: resamples, confidence and seed.
+        evidence: Evidence of the run, or of several that are pooled.
+        evaluation: Options, of which resamples, confidence and seed count.
     """
     return _judge(evidence, evaluation)[0]
 
@@ -104,7 +104,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
 
 
 def _judge(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, Cases]:
-    effects = evidence.effects(evaluation)
+    effects, sites = evidence.effects(evaluation), evidence.sites
     gap, confidence = effects.gap(CORRUPTION).mean(), evaluation.confidence
     at = functools.partial(effects.attribution, CORRUPTION, "restore")
     (accuracy_low, accuracy_high), accuracies = accuracy_interval(
@@ -112,20 +112,25 @@ def _judge(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, C
     )
     gap_low, gap_high = gap.interval(confidence)
 
+    @functools.cache
+    def measured(site: str, *roles: str) -> Numbers:
+        estimate = at(site, *roles)
+        return (estimate.value, *estimate.interval(confidence))
+
     def interval(site: str, *roles: str) -> Span:
-        low, high = at(site, *roles).interval(confidence)
-        return Span(np.array([low]), np.array([high]))
+        return Span(*np.array(measured(site, *roles)[1:])[:, None])
 
     def samples(site: str, *roles: str) -> Span:
         estimate = at(site, *roles)
         return Span(estimate.samples, estimate.samples)
 
-    learned = accuracy_low > evidence.floor and gap_low > SMALLEST_GAP
-    thin = bool(evidence.thin)
-    spans = Spans(evidence.sites, interval, np.array([learned]), thin)
-    case = classify(spans)
+    # The rule, for the intervals and for every replicate.
+    learned = np.array([accuracy_low > evidence.floor and gap_low > SMALLEST_GAP])
     often = (accuracies > evidence.floor) & (gap.samples > SMALLEST_GAP)
-    replicates = classify(Spans(evidence.sites, samples, often, thin))
+    thin = bool(evidence.thin)
+    spans = Spans(sites, interval, learned, thin)
+    case, replicates = classify(spans), classify(Spans(sites, samples, often, thin))
+    # What the verdict says and rests on.
     name, layer = CLASSES[case.verdict[0]], int(case.layer[0])
     numbers = {
         "accuracy": evidence.accuracy,
@@ -136,14 +141,14 @@ def _judge(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, C
         "gap_low": gap_low,
         "gap_high": gap_high,
         "runs": len(evidence.runs),
-        "attributions": _attributions(evidence, at, confidence),
+        "attributions": _attributions(evidence, measured),
     }
     shares = np.bincount(replicates.verdict, minlength=len(CLASSES)) / len(replicates.verdict)
     verdict = Verdict(
         verdict=name,
         layer=layer if layer >= 0 else None,
         binding=_binding(name, layer, spans),
-        reason=_reason(evidence, case, numbers, _Words(evidence, at, confidence, case.reason[1])),
+        reason=reason_of(case, sites, measured, numbers | {"thin": evidence.thin}),
         probabilities=dict(zip(CLASSES, map(float, shares), strict=True)),
         evidence=numbers,
     )
@@ -169,133 +174,12 @@ def _binding(name: str, layer: int, spans: Spans) -> str | None:
     return UNCLEAR if any(span.may_restore[0] for span in found.values()) else NO_BINDING
 
 
-def _attributions(evidence: Evidence, at: At, confidence: float) -> list[dict[str, Any]]:
+def _attributions(evidence: Evidence, measured: Callable[..., Numbers]) -> list[dict[str, Any]]:
     """The numbers that the verdict rests on."""
     found = []
     for site in evidence.sites:
         output = SitePath.parse(site).component == "block_output"
         for role in ("query",) if output else evidence.roles:
-            estimate = at(site, role)
-            low, high = estimate.interval(confidence)
-            numbers = {"value": estimate.value, "low": low, "high": high}
-            known = {n: None if np.isnan(x) else float(x) for n, x in numbers.items()}
-            found.append({"site": site, "role": role, **known})
+            numbers = (None if np.isnan(x) else float(x) for x in measured(site, role))
+            found.append({"site": site, "role": role} | dict(zip(ENDS, numbers, strict=True)))
     return found
-
-
-def _reason(evidence: Evidence, case: Cases, numbers: dict[str, Any], said: "_Words") -> str:
-    """One sentence for the step of the rule that settled the verdict."""
-    step, layer = case.reason
-    if step == "not_learned":
-        if not numbers["accuracy_low"] > numbers["floor"]:
-            return (
-                f"accuracy is at least {numbers['accuracy_low']:.1%} only, the best heuristic "
-                f"without recall reaches {numbers['floor']:.1%}"
-            )
-        return (
-            f"corrupting the key changes the answer's probability by {numbers['gap']:.3f} only: "
-            "the answer is not read from the document"
-        )
-    if step == "thin":
-        counts = ", ".join(f"{role} in {n}" for role, n in evidence.thin.items())
-        return (
-            f"too few documents have a role that the verdict reads ({counts}): "
-            f"it takes {FEWEST_DOCUMENTS}"
-        )
-    if step == "nothing_restores":
-        return "no layer's output at the query restores the answer"
-
-    def both():
-        return f"{said.bound} at the value and {said.elsewhere} at the key and the query"
-
-    sentences = {
-        "two_routes": lambda: f"the input of layer {layer} restores {both()}",
-        "bound": lambda: (
-            f"the input of layer {layer} restores {said.bound} at the value: the "
-            "pair is bound in the context and looked up"
-        ),
-        "second_route_unclear": lambda: (
-            f"the input of layer {layer} restores {both()}: whether "
-            "there is a second route is not clear"
-        ),
-        "binding_unclear": lambda: (
-            f"the input of layer {layer} restores {said.bound} at the "
-            "value: neither enough for induction nor too little"
-        ),
-        "source_unclear": lambda: (
-            "no layer's input restores at the value, and that of layer "
-            f"{layer} restores {said.elsewhere} at the key and the query: the answer comes from "
-            "elsewhere"
-        ),
-        "convolution_unclear": lambda: (
-            f"layer {layer} retrieves the answer, and one vector of "
-            f"its convolution restores {said.convolved}: neither enough nor too little"
-        ),
-        "convolved": lambda: (
-            f"{said.retrieval}, and so does one vector of its convolution at "
-            f"the {said.convolved_role}, {said.convolved}{said.delay}"
-        ),
-        "retrieved": lambda: said.retrieval + said.delay,
-    }
-    return sentences[step]()
-
-
-class _Words:
-    """Attributions around one layer in words: value [low, high]."""
-
-    def __init__(self, evidence: Evidence, at: At, confidence: float, layer: int):
-        self._sites, self._at, self._confidence = evidence.sites, at, confidence
-        self._layer, self._input = layer, SitePath(layer, "block_input").path
-
-    def _strongest(
-        self, places: Sequence[tuple[str, tuple[str, ...]]]
-    ) -> tuple[str, tuple[str, ...]]:
-        """The words for the place with the highest interval, and its roles."""
-
-        def low(place: tuple[str, tuple[str, ...]]) -> float:
-            end = self._at(place[0], *place[1]).interval(self._confidence)[0]
-            return -np.inf if np.isnan(end) else end
-
-        site, roles = max(places, key=low)
-        return self._words(site, *roles), roles
-
-    def _words(self, site: str, *roles: str) -> str:
-        estimate = self._at(site, *roles)
-        low, high = estimate.interval(self._confidence)
-        return f"{estimate.value:.2f} [{low:.2f}, {high:.2f}]"
-
-    @property
-    def bound(self) -> str:
-        return self._strongest([(self._input, (role,)) for role in BOUND])[0]
-
-    @property
-    def elsewhere(self) -> str:
-        return self._strongest([(self._input, roles) for roles in ELSEWHERE])[0]
-
-    def _convolved(self) -> tuple[str, tuple[str, ...]]:
-        sites = convolutions_of(self._sites, self._layer)
-        return self._strongest([(site, (role,)) for site in sites for role in BOUND])
-
-    @property
-    def convolved(self) -> str:
-        return self._convolved()[0]
-
-    @property
-    def convolved_role(self) -> str:
-        return self._convolved()[1][0].replace("_", " ")
-
-    @property
-    def retrieval(self) -> str:
-        output = self._words(SitePath(self._layer, "block_output").path, "query")
-        return (
-            f"no layer's input restores at the value; the output of layer {self._layer} at the "
-            f"query restores {output}"
-        )
-
-    @property
-    def delay(self) -> str:
-        """What the key token still carries into the layer that retrieves."""
-        if not self._layer:
-            return ""
-        carried = self._words(self._input, "key")
-        return f", delayed: the input of layer {self._layer} at the key restores {carried}"

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import EvaluationConfig, GradientsConfig
 from mecheval_jax.evaluation.patching.agreement import agreement_rows, attribution_rows
 from mecheval_jax.evaluation.patching.attribution_patching import attribute
 from mecheval_jax.evaluation.patching.effects import Effects, effects
@@ -30,6 +30,7 @@ DOCUMENTS = 8
 TASK = planted.task_with(min_pairs=2)
 ROLES = ("key", "value", "next_key", "query")
 EVALUATION = EvaluationConfig(documents=DOCUMENTS, roles=ROLES, corruptions=("key",), resamples=50)
+LOGIT = GradientsConfig(measure="logit")
 MODELS = ("attention,mamba", "lstm,gated_delta_net")
 
 
@@ -74,7 +75,7 @@ class Moved:
 @pytest.mark.parametrize("mixer", MODELS)
 def test_patching_is_the_derivative_of_the_exchange(mixer):
     """Catches a gradient at the wrong run or position, and a state whose change stays put."""
-    estimate = attribute(example(mixer), ["all"], measure="logit")
+    estimate = attribute(example(mixer), ["all"], options=LOGIT)
     moved = Moved(mixer)
     assert estimate.sites == moved.sites
     for site in moved.sites:
@@ -94,7 +95,7 @@ def test_exact_where_the_readout_is_linear():
     model = example("attention", BOTH)
     sites = ["final_norm"]
     measured = effects(grid(model, sites), "logit")
-    estimate = attribute(model, sites, measure="logit")
+    estimate = attribute(model, sites, options=LOGIT)
     assert np.abs(measured.changes["final_norm"][:, :, 3]).max() > 0.1
     np.testing.assert_allclose(estimate.runs, measured.runs, rtol=1e-5)
     np.testing.assert_allclose(
@@ -105,9 +106,8 @@ def test_exact_where_the_readout_is_linear():
 def test_integrated_gradients_are_complete():
     """Catches a line that does not join the runs, and a mean with the wrong weights."""
     model = example("attention", BOTH)
-    found = attribute(
-        model, ["embedding"], method="integrated_gradients", steps=128, measure="logit"
-    )
+    fine = GradientsConfig(steps=128, measure="logit")
+    found = attribute(model, ["embedding"], "integrated_gradients", fine)
     # Only the corrupted token's embedding differs between the runs.
     for c, role in enumerate(BOTH.corruptions):
         changes = found.changes["embedding"][:, c, ROLES.index(role)]
@@ -124,14 +124,9 @@ ONE_CELL = EvaluationConfig(
 def fabricated(method, changes, runs=((0.9, 0.7), (0.1, 0.3))):
     """Effects at one role and corruption, to restore; `changes` by site and document."""
     changes = {site: np.array(values)[None, None, None] for site, values in changes.items()}
+    present = np.ones((1, 2), bool)
     return Effects(
-        method,
-        "probability",
-        tuple(changes),
-        ONE_CELL,
-        np.ones((1, 2), bool),
-        np.array(runs),
-        changes,
+        method, "probability", ONE_CELL, np.array(runs), tuple(changes), present, changes
     )
 
 
@@ -200,12 +195,15 @@ def test_the_figure_shows_what_was_measured():
     ("changes", "message"),
     [
         ({"method": "gradient_patching"}, r"unknown method 'gradient_patching'"),
-        ({"measure": "prob"}, r"did you mean 'probability'"),
-        ({"steps": 0}, r"steps is 0"),
+        ({"options": {"measure": "prob"}}, r"did you mean 'probability'"),
+        ({"options": {"steps": 0}}, r"gradients.steps is 0"),
         ({"sites": ["block_0/mixer/conv"]}, r"unknown site 'block_0/mixer/conv'"),
     ],
 )
 def test_mistakes_are_named(changes, message):
     """Catches a request that is silently something else."""
     with pytest.raises(UserError, match=message):
-        attribute(example("attention"), **changes)
+        attribute(
+            example("attention"),
+            **changes | {"options": GradientsConfig(**changes.get("options", {}))},
+        )

@@ -10,11 +10,12 @@ import pytest
 import scipy.special
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import CircuitsConfig, EvaluationConfig
 from mecheval_jax.evaluation.patching import circuits
 from mecheval_jax.evaluation.patching.circuits import EdgeScores, measure_faithfulness, score_edges
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, evaluate, graph_of
 from mecheval_jax.evaluation.patching.grid import CLEAN, corrupted_tokens
+from mecheval_jax.evaluation.question import Question
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.reporting.figures import gradient_figures
 from tests.support import planted
@@ -34,7 +35,7 @@ def example(mixer="attention", **options):
 
 @functools.cache
 def scored(method, measure="logit"):
-    return score_edges(example(), method=method, steps=3, measure=measure)
+    return score_edges(example(), method, CircuitsConfig(steps=3, measure=measure))
 
 
 class Plain:
@@ -92,7 +93,7 @@ def test_a_circuit_is_the_model_written_out_with_its_edges(plain):
     """Catches an edge given to the wrong reader, or a reader that hears a sender twice."""
     scores = scored("eap")
     sizes = (3, 7, 11)
-    found = measure_faithfulness(example(), scores, sizes=sizes, draws=2)
+    found = measure_faithfulness(example(), scores, CircuitsConfig(draws=2), sizes)
     random = [np.random.default_rng(EVALUATION.seed + i).permutation(15) for i in range(2)]
     for order, measured in zip(
         [scores.order("key"), *random], [found.circuit[0], *found.random[0]], strict=True
@@ -140,13 +141,13 @@ def test_the_graph_is_the_model(name):
     subject = example(**ARCHITECTURES[name])
     model, params, batch = subject.model, subject.params, subject.batch
     graph = graph_of(subject.config)
-    query = batch.query_positions[:, :1]
 
     @jax.jit
     def both(params, tokens):
-        logits, activations = observe(model, params, tokens, positions=query)
+        question = Question(model, params, batch)
+        logits, activations = observe(model, params, tokens, positions=question.query)
         keep = lambda edge, value: value
-        return evaluate(model, params, graph, activations["embedding"], query, keep), logits
+        return evaluate(question, graph, activations["embedding"], keep), logits
 
     ours, expected = both(params, batch.tokens)
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
@@ -187,7 +188,7 @@ THE_PATH = (
 
 @functools.cache
 def induction_edges(method):
-    return score_edges(induction(), method=method)
+    return score_edges(induction(), method)
 
 
 @pytest.mark.parametrize("method", circuits.METHODS)
@@ -200,7 +201,7 @@ def test_the_edges_of_induction_come_first(method):
 def test_the_circuit_of_induction_recovers_and_random_ones_do_not():
     """Catches a curve that does not run from nothing to all, and a baseline that is the circuit."""
     scores = induction_edges("eap_ig")
-    found = measure_faithfulness(induction(), scores, sizes=(0, 2, 3, 6), draws=8)
+    found = measure_faithfulness(induction(), scores, CircuitsConfig(draws=8), (0, 2, 3, 6))
     table = pd.DataFrame(circuits.faithfulness_rows(found))
     curve = {name: rows.set_index("edges") for name, rows in table.groupby("circuit")}
     np.testing.assert_allclose(curve["eap_ig"]["value"], [0, 0, 1, 1], atol=1e-3)
@@ -221,7 +222,7 @@ def test_rows_are_shares_of_the_gap():
     runs = np.array([[0.9, 0.5], [0.1, 0.1], [0.9, 0.5]])
     changes = np.array([[[0.3, 0.0]], [[0.3, 0.0]]])
     evaluation = EvaluationConfig(documents=2, resamples=50)
-    scores = EdgeScores("eap", "probability", graph, evaluation, runs, changes)
+    scores = EdgeScores("eap", "probability", evaluation, runs, graph, changes)
     of_key, of_value = circuits.edge_rows(scores)
     assert of_key["sender"] == "embedding"
     assert of_key["reader"] == "logits"
@@ -244,11 +245,11 @@ def test_sizes_run_from_none_to_all(edges):
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda: score_edges(example(), method="epa"), r"did you mean 'eap'"),
-        (lambda: score_edges(example(), measure="loss"), r"unknown measure 'loss'"),
-        (lambda: score_edges(example(), steps=0), r"steps is 0"),
+        (lambda: score_edges(example(), "epa"), r"did you mean 'eap'"),
+        (lambda: CircuitsConfig(measure="loss"), r"unknown analyses.circuits.measure 'loss'"),
+        (lambda: CircuitsConfig(steps=0), r"analyses.circuits.steps is 0"),
         (lambda: measure_faithfulness(example(), scored("eap"), sizes=(16,)), r"has 15"),
-        (lambda: measure_faithfulness(example(), scored("eap"), draws=0), r"draws is 0"),
+        (lambda: CircuitsConfig(draws=0), r"analyses.circuits.draws is 0"),
         (
             lambda: measure_faithfulness(
                 dataclasses.replace(example(), evaluation=EvaluationConfig()),

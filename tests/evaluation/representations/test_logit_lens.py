@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.representations.logit_lens import lens, lens_rows, weighted_medians
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
@@ -18,7 +19,8 @@ def test_the_lens_against_its_twin():
     config, params, task = planted.lively("attention", layers=2)
     batch = planted.documents(task, DOCUMENTS)
     model = LanguageModel(config)
-    found = jax.device_get(jax.jit(lens, static_argnums=0)(model, params, batch))
+    asked = jax.jit(lambda params, batch: lens(Question(model, params, batch)))
+    found = jax.device_get(asked(params, batch))
     _, activations = jax.jit(lambda p: observe(model, p, batch.tokens))(params)
     streams = [activations["embedding"]]
     streams += [activations[f"block_{layer}/block_output"] for layer in range(2)]
