@@ -128,7 +128,7 @@ def accuracy_interval(
     return (float(low), float(high)), samples
 
 
-def _quotient(above: np.ndarray, under: np.ndarray) -> np.ndarray:
+def _quotient(above: np.ndarray | np.float64, under: np.ndarray | np.float64) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(np.abs(under) > 0, above / under, np.nan)
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 import scipy.stats
 
 from mecheval_jax.statistics.bootstrap import Bootstrap
-from mecheval_jax.statistics.intervals import bca_interval, wilson
+from mecheval_jax.statistics.intervals import bca_interval, difference_of_shares, wilson
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,11 @@ def test_the_interval_against_scipys():
     assert ours.interval(0.95) == pytest.approx(tuple(theirs), abs=0.12 * spread)
     percentiles = np.quantile(ours.samples, (0.025, 0.975))
     assert ours.interval(0.95)[1] > percentiles[1] + 0.3 * spread
+
+
+# Newcombe's example, Statistics in Medicine 17 (1998), table II: 56 of 70 against 48 of 80.
+# Catches ends of the two intervals that are swapped.
+def test_difference_of_shares():
+    low, high = difference_of_shares((56, 70), (48, 80))
+    np.testing.assert_allclose([low, high], [0.0524, 0.3339], atol=5e-5)
+    assert difference_of_shares((0, 0), (1, 2)) == (-1.0, 1.0)

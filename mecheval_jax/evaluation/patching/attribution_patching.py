@@ -20,7 +20,7 @@ y(o) - y(c), but for the error of the midpoint rule. The estimate fails where y 
 linear in a, above all where a softmax is saturated; `agreement` says how far it does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +77,7 @@ def as_doubles(found: PyTree) -> PyTree:
 
 def compile_gradients(
     subject: Subject, sites: Sequence[str], method: str, options: GradientsConfig
-) -> Callable[[PyTree, Batch], PyTree]:
+) -> jax.stages.Wrapped:
     """The jitted estimate: (params, batch) -> (runs, changes), as in `Effects`."""
     task, evaluation = subject.task, subject.evaluation
     lines = 1 + np.arange(len(evaluation.corruptions))

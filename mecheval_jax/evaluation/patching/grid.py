@@ -11,7 +11,7 @@ is replaced whole by the patched activation, so the compiler drops all that come
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -196,7 +196,7 @@ def tokens_of_runs(
 @functools.lru_cache(maxsize=8)
 def compile_grid(
     model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites: Sequence[str]
-) -> Callable[[PyTree, Batch], PyTree]:
+) -> jax.stages.Wrapped:
     """The jitted grid: (params, batch) -> (runs, patched)."""
     module = LanguageModel(model)
     roles = evaluation.roles

@@ -261,8 +261,8 @@ def _of_base_conv(mixer: BaseConv, sites: Sites, x: Array) -> MixingMatrices:
     if isinstance(mixer.kernel, str):
         filtered = toeplitz(mixer.filter(length)) + _diagonal(identity, length)
     else:
-        weight, bias = mixer.conv.weight, mixer.conv.bias
-        taps = weight[::-1][:length]  # the last tap is the current token's
+        bias = bias if mixer.conv.bias is None else mixer.conv.bias
+        taps = mixer.conv.weight[::-1][:length]  # the last tap is the current token's
         filtered = toeplitz(jnp.pad(taps, ((0, length - taps.shape[0]), (0, 0))))
     matrices = _at_destination(gate) * filtered + _diagonal(identity, length)
     constant = _by_channel(gate * bias[None, None])

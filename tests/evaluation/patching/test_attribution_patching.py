@@ -7,13 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.stats
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig, GradientsConfig
-from mecheval_jax.evaluation.patching.agreement import agreement_rows, attribution_rows
 from mecheval_jax.evaluation.patching.attribution_patching import attribute
-from mecheval_jax.evaluation.patching.effects import Effects, effects
+from mecheval_jax.evaluation.patching.effects import effects
 from mecheval_jax.evaluation.patching.grid import corrupted_tokens, grid
 from mecheval_jax.interventions import (
     capture,
@@ -22,8 +20,6 @@ from mecheval_jax.interventions import (
     run,
     site_paths,
 )
-from mecheval_jax.reporting.figures import gradient_figures
-from mecheval_jax.store.tables import long_table
 from tests.support import planted
 
 DOCUMENTS = 8
@@ -114,81 +110,6 @@ def test_integrated_gradients_are_complete():
         gap = found.gap(role).sizes
         assert np.abs(gap).max() > 0.01
         np.testing.assert_allclose(changes, np.stack([gap, -gap]), atol=0.02 * np.abs(gap).max())
-
-
-ONE_CELL = EvaluationConfig(
-    documents=2, roles=("key",), corruptions=("key",), directions=("restore",), resamples=50
-)
-
-
-def fabricated(method, changes, runs=((0.9, 0.7), (0.1, 0.3))):
-    """Effects at one role and corruption, to restore; `changes` by site and document."""
-    changes = {site: np.array(values)[None, None, None] for site, values in changes.items()}
-    present = np.ones((1, 2), bool)
-    return Effects(
-        method, "probability", ONE_CELL, np.array(runs), tuple(changes), present, changes
-    )
-
-
-def test_agreement_is_spearmans_over_cells_that_change():
-    """Catches cells that flatter the correlation, and ranks of something else."""
-    sites = [f"block_{i}/block_input" for i in range(5)]
-    exact = dict(
-        zip(sites, ([0.0, 0.0], [0.1, 0.3], [0.4, 0.2], [0.6, 0.2], [0.0, 0.1]), strict=True)
-    )
-    guess = dict(
-        zip(sites, ([0.0, 0.0], [0.2, 0.1], [0.0, 0.0], [0.5, 0.5], [0.1, 0.9]), strict=True)
-    )
-    one, other = fabricated("exact", exact), fabricated("guess", guess)
-    (row,) = agreement_rows(one, [other])
-    means = [[np.mean(values[site]) for site in sites[1:]] for values in (exact, guess)]
-    assert row["value"] == pytest.approx(scipy.stats.spearmanr(*means).statistic)
-    assert row["cells"] == 4
-    assert row["low"] <= row["value"] <= row["high"]
-    (same,) = agreement_rows(one, [one])
-    assert same["value"] == pytest.approx(1)
-    assert same["cells"] == 4
-    with pytest.raises(UserError, match="guess has the sites"):
-        list(agreement_rows(one, [fabricated("guess", {sites[0]: [0, 0]})]))
-
-
-def test_nothing_can_be_told_without_a_gap():
-    """Catches a division by a gap of nothing."""
-    flat = fabricated("exact", {"embedding": [0.1, 0.2]}, runs=((0.5, 0.5), (0.5, 0.495)))
-    (row,) = attribution_rows(flat)
-    assert row["value"] is None
-    assert row["documents"] == 2
-    assert row["layer"] is None
-    (agreed,) = agreement_rows(flat, [flat])
-    assert agreed["value"] is None
-    assert agreed["cells"] == 0
-
-
-def test_the_figure_shows_what_was_measured():
-    """Catches axes that are exchanged, and a correlation of another method."""
-    sites = [f"block_{i}/block_input" for i in range(3)]
-    changes = {
-        "exact": ([0.1, 0.3], [0.4, 0.2], [0.6, 0.2]),
-        "attribution_patching": ([0.1, 0.1], [0.2, 0.3], [0.5, 0.5]),
-        "integrated_gradients": ([0.3, 0.1], [0.9, 0.3], [0.5, 0.2]),
-    }
-    all_effects = [
-        fabricated(method, dict(zip(sites, values, strict=True)))
-        for method, values in changes.items()
-    ]
-    found = [row for each in all_effects for row in attribution_rows(each)]
-    agreement = agreement_rows(all_effects[0], all_effects[1:])
-    figure = gradient_figures.exact_against_gradient(
-        long_table(found, {"run": "a"}), long_table(agreement, {"run": "a"}), "key", "restore"
-    )
-    assert len(figure.axes) == 2
-    for axes, method, correlation in zip(figure.axes, list(changes)[1:], (1.0, 0.5), strict=True):
-        (marks,) = (line for line in axes.get_lines() if line.get_label() == "@key")
-        for drawn, name in zip(marks.get_data(), ("exact", method), strict=True):
-            expected = [np.sum(values) / 1.2 for values in changes[name]]
-            np.testing.assert_allclose(sorted(drawn), sorted(expected))
-        assert method.replace("_", " ") in axes.get_title("left")
-        assert f"rank correlation {correlation:.2f}" in axes.get_title("left")
 
 
 @pytest.mark.parametrize(

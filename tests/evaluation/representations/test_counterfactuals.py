@@ -1,0 +1,68 @@
+"""Pairs of documents differ in one variable, and the answer that its exchange must give."""
+
+import dataclasses
+import functools
+import types
+
+import jax
+import numpy as np
+
+from mecheval_jax.evaluation.representations.counterfactuals import counterfactual, present
+from tests.support import planted
+
+DOCUMENTS = 160
+
+
+@functools.cache
+def documents():
+    return planted.documents(planted.TASK, DOCUMENTS)
+
+
+@functools.cache
+def pairs_of(variable):
+    return jax.jit(counterfactual, static_argnums=(0, 2))(
+        planted.TASK, documents(), variable, jax.random.key(0)
+    )
+
+
+def arrays(value):
+    """Arrays in NumPy, and dataclasses of them as namespaces."""
+    if isinstance(value, dict):
+        return {name: arrays(one) for name, one in value.items()}
+    if dataclasses.is_dataclass(value):
+        return types.SimpleNamespace(**arrays(vars(value)))
+    return np.asarray(value)
+
+
+# Catches documents that differ in more than the variable, an answer of the wrong document, and an
+# association that the base knows, where the answer would prove nothing.
+def test_counterfactuals():
+    batch, task = arrays(documents()), planted.TASK
+    rows = np.arange(DOCUMENTS)
+    for variable in task.corruptions:
+        pairs = arrays(pairs_of(variable))
+        position = batch.roles[variable][:, 0]
+        differs = pairs.base.tokens != pairs.source.tokens
+        assert differs.sum(axis=1).tolist() == [1] * DOCUMENTS
+        assert differs[rows, position].all()
+        np.testing.assert_array_equal(pairs.source.tokens, batch.tokens[:, : task.read_length])
+        np.testing.assert_array_equal(pairs.base.targets[:, 0], batch.targets[:, 0])
+        assert pairs.valid.all()
+    pairs = arrays(pairs_of("association"))
+    for row in rows:
+        other = (row + 1) % DOCUMENTS
+        query = batch.query_positions[row, 0]
+        tokens = batch.tokens[row, : task.read_length].copy()
+        tokens[query] = batch.tokens[other, batch.query_positions[other, 0]]
+        np.testing.assert_array_equal(pairs.base.tokens[row], tokens)
+        np.testing.assert_array_equal(
+            pairs.source.tokens[row], batch.tokens[other, : task.read_length]
+        )
+        assert pairs.base.targets[row, 0] == batch.targets[other, 0]
+        known = {tokens[query], pairs.base.targets[row, 0]} & set(tokens[:query])
+        assert pairs.valid[row] == (not known)
+        for role, positions in pairs.source.roles.items():
+            assert positions[row, 0] == batch.roles[role][other, 0]
+    counted = present(pairs_of("association"), "next_key")
+    absent = (pairs.base.roles["next_key"] < 0) | (pairs.source.roles["next_key"] < 0)
+    np.testing.assert_array_equal(counted, pairs.valid & ~absent[:, 0])

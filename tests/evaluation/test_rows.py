@@ -1,0 +1,43 @@
+"""Rows: where something was measured, and its value as cells."""
+
+import numpy as np
+import pytest
+
+from mecheval_jax.evaluation.rows import describe, describe_share, place_of, with_discoveries
+from mecheval_jax.statistics.bootstrap import Estimate
+from mecheval_jax.statistics.intervals import wilson
+
+
+def test_the_place_of_a_site():
+    """Catches a layer that is cut off, and 0 for sites outside the blocks."""
+    inside = {"layer": 1, "component": "mixer/q", "site": "block_1/mixer/q"}
+    assert place_of("block_1/mixer/q") == inside
+    assert place_of("embedding") == {"layer": None, "component": "embedding", "site": "embedding"}
+
+
+def test_cells_of_an_estimate():
+    """Catches NaN in a table, and a p-value of what is not tested."""
+    samples = np.random.default_rng(0).normal(1.0, 0.1, 500)
+    known = describe(Estimate(1.0, samples, 7), 0.9)
+    assert (known["documents"], known["value"]) == (7, 1.0)
+    assert (known["low"], known["high"]) == pytest.approx(
+        np.quantile(samples, (0.05, 0.95)), abs=0.02
+    )
+    assert 0 <= known["p_value"] < 1e-6
+    assert describe(Estimate(1.0, samples, 7), 0.9, tested=False)["p_value"] is None
+    unknown = describe(Estimate(np.nan, samples, 7), 0.9)
+    empty = {"value": None, "low": None, "high": None, "p_value": None}
+    assert unknown == {"documents": 7} | empty
+
+
+def test_cells_of_a_share():
+    """Catches an interval of the share instead of the count, and a division by no documents."""
+    low, high = wilson(3, 4, 0.9)
+    assert describe_share(0.75, 4, 0.9) == {"value": 0.75, "low": low, "high": high}
+    assert describe_share(np.nan, 0, 0.9) == {"value": None, "low": None, "high": None}
+
+
+def test_what_is_not_tested_is_neither_significant_nor_not():
+    """Catches untested rows that count among the tested ones."""
+    rows = with_discoveries([{"p_value": p} for p in (0.001, None, 0.04, 0.9)])
+    assert [row["significant"] for row in rows] == [True, None, False, False]
