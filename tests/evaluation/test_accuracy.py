@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -37,7 +38,8 @@ def test_scores_are_means_over_the_queries_that_count(subject):
     answers = AnswerScores(*numbers, correct.astype(np.float32))
     weights = np.ones((DOCUMENTS, 1), np.float32)
     weights[:4] = 0  # four of the right answers
-    asked = dataclasses.replace(subject, batch=subject.batch.replace(weights=weights * 1))
+    batch = subject.batch.replace(weights=jnp.asarray(weights))
+    asked = dataclasses.replace(subject, batch=batch)
     right, counted = counts_of(answers, asked.batch)
     assert (right.sum(), counted.sum()) == (8, 12)
     found = summarize(answers, asked)

@@ -47,7 +47,8 @@ class Doubled:
 
 def test_a_measurement_is_carried_out_for_a_single_subject():
     """Catches arrays that stay on the device, and other parameters than the subject's."""
-    subject = planted.subject_of((planted.shape_of("attention"), jnp.asarray(2), None), None)
+    model = planted.shape_of("attention"), jnp.asarray(2), planted.TASK
+    subject = planted.subject_of(model, planted.documents(planted.TASK, 8))
     assert isinstance(Doubled(), Measurement)
     raw, measured = measure(subject, (Doubled(), jnp.arange(3)))
     np.testing.assert_array_equal(raw, [0, 2, 4])

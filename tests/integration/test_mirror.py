@@ -21,7 +21,6 @@ FRONT_DOOR = "test_front_door.py"
 
 LATER = (
     "command_line",
-    "evaluation",
     "reporting",
     "store",
     "study",
