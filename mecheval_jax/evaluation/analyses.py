@@ -78,21 +78,11 @@ def _subspaces(subject: Subject, options: AnalysesConfig, sites: Sites) -> Table
     return {"subspaces": subspace_rows(searched, options.subspaces, places, variables)}
 
 
-def _attention(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
-    del options, sites
-    return {"attention": attention_rows(subject)}
-
-
-def _lens(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
-    del options, sites
-    return {"lens": lens_rows(subject)}
-
-
 ANALYSES: dict[str, Callable[[Subject, AnalysesConfig, Sites], Tables]] = {
     "gradients": _gradients,
     "circuits": _circuits,
     "probes": _probes,
     "subspaces": _subspaces,
-    "attention": _attention,
-    "lens": _lens,
+    "attention": lambda subject, options, sites: {"attention": attention_rows(subject)},
+    "lens": lambda subject, options, sites: {"lens": lens_rows(subject)},
 }

@@ -40,19 +40,14 @@ def difference_of_shares(
         second: Successes and trials of the share that is taken from the first.
         confidence: Confidence of the interval.
     """
-    (a, trials_a), (b, trials_b) = first, second
-    if trials_a == 0 or trials_b == 0:
+    if first[1] == 0 or second[1] == 0:
         return -1.0, 1.0
-    (low_a, high_a), (low_b, high_b) = (
-        wilson(a, trials_a, confidence),
-        wilson(b, trials_b, confidence),
+    (a, b), ends = zip(
+        *((s / n, wilson(s, n, confidence)) for s, n in (first, second)), strict=True
     )
-    share_a, share_b = a / trials_a, b / trials_b
-    down, up = (
-        np.hypot(share_a - low_a, high_b - share_b),
-        np.hypot(high_a - share_a, share_b - low_b),
-    )
-    return float(share_a - share_b - down), float(share_a - share_b + up)
+    (low_a, high_a), (low_b, high_b) = ends
+    down, up = np.hypot(a - low_a, high_b - b), np.hypot(high_a - a, b - low_b)
+    return float(a - b - down), float(a - b + up)
 
 
 def bca_interval(
