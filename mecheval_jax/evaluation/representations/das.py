@@ -151,7 +151,7 @@ def _search(
             weights = counted[rows].astype(losses.dtype)
             return (weights * losses).sum() / jnp.maximum(weights.sum(), 1)
 
-        def step(carry, key):
+        def step(carry: Any, key: Array) -> tuple[Any, None]:
             free, state = carry
             rows = jax.random.randint(key, (config.batch_size,), tested, len(answers))
             updates, state = optimizer.update(jax.grad(loss)(free, rows), state)
