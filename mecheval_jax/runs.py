@@ -4,8 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -22,8 +21,9 @@ from mecheval_jax.evaluation.patching.grid import chosen_sites
 from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.evaluation.verdict.evidence import Evidence
 from mecheval_jax.evaluation.verdict.measurement import measure_verdict
-from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
-from mecheval_jax.experiment import Experiment, differences
+from mecheval_jax.evaluation.verdict.pooling import check_population, judge_together
+from mecheval_jax.evaluation.verdict.verdict import Verdict
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import write_table
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.partitioning import multihost
@@ -31,21 +31,20 @@ from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.drawing import save
 from mecheval_jax.reporting.terminal.progress import Progress
-from mecheval_jax.store.metrics import Writer, open_writers
+from mecheval_jax.reporting.terminal.run_callbacks import RunCallbacks
+from mecheval_jax.store.metrics import open_writers
 from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.results import Record, record_answers
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.tables import long_table
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.tasks.base import Batch, Task
-from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.divergence import Diverged, Policy
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.programs import RunPrograms
-from mecheval_jax.training.state import NEVER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,39 +102,6 @@ class Run:
         choose("corruption", corruption, self.task.corruptions)
         tokens = self.task.corrupt(jax.random.key(seed), batch, corruption)
         return batch.replace(tokens=tokens)
-
-
-class RunCallbacks:
-    """Callbacks that write to the run folder and show progress."""
-
-    def __init__(self, writer: Writer, progress: Progress, target: float | None, step: int):
-        self._writer, self._progress, self._target = writer, progress, target
-        self._step, self._clock = step, time.monotonic()
-        self._note = ""
-
-    def record(self, values: Mapping[str, float | int | str]) -> None:
-        """Write a row of metrics; that of a stretch of steps has the time of one of them."""
-        row = {name: value for name, value in values.items() if name != "member"}
-        if row["split"] == "train":
-            now, step = time.monotonic(), int(row["step"])
-            row["seconds_per_step"] = (now - self._clock) / (step - self._step)
-            self._step, self._clock = step, now
-            self._note = f"loss {row['loss']:.3f}"
-        else:
-            self._note += f", dev accuracy {row['accuracy']:.1%}"
-        self._writer.write(row)
-
-    def advance(self, standing: Standing) -> None:
-        """Show how far training is."""
-        if standing.taken:
-            self._progress.advance(standing.step, self._note)
-        (at,) = standing.stopped_at
-        if at != NEVER:
-            self.say(f"the target of {self._target:.1%} on dev documents is reached at step {at}")
-
-    def say(self, message: str) -> None:
-        """Print a message."""
-        say(message)
 
 
 def train(
@@ -395,9 +361,6 @@ def analyze(
 def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool]]:
     """The verdict on several runs together, which should differ in their seeds alone.
 
-    Those that have learned the task are pooled; intervals resample runs, and then documents, as
-    often and with the confidence that the runs' configs say.
-
     Args:
         workdirs: Folders of runs on which `intervene` has been called.
 
@@ -405,56 +368,11 @@ def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool
         The verdict, and by the name of each run whether it has learned.
 
     Raises:
-        UserError: If there are fewer than two runs, or than two that have learned, if one has no
-            evidence, if configs differ in more than seeds, or two runs have the same seeds.
+        UserError: If one has no evidence, or as of `check_population` and `judge_together`.
     """
-    folders = list({folder.path.resolve(): folder for folder in map(RunFolder, workdirs)}.values())
-    if len(folders) < 2:
-        raise UserError("one run is no population: give the workdirs of two runs or more")
-    experiments = [folder.experiment() for folder in folders]
-    names = [str(folder.path) for folder in folders]
-    _check_seeds_differ_alone(names, experiments)
-    evaluation = experiments[0].evaluation
-    found = [Evidence.read(folder.evidence) for folder in folders]
-    learned = [judge(evidence, evaluation).verdict != "not_learned" for evidence in found]
-    pooled = Evidence.pool(found)  # checks those that are left out, too
-    if sum(learned) < 2:
-        which = ", ".join(name for name, ok in zip(names, learned, strict=True) if ok) or "none"
-        raise UserError(
-            f"of {len(names)} runs those that have learned the task are: {which}; a verdict on "
-            "several together needs two that have"
-        )
-    if not all(learned):
-        pooled = Evidence.pool([one for one, ok in zip(found, learned, strict=True) if ok])
-    return judge(pooled, evaluation), dict(zip(names, learned, strict=True))
-
-
-SEEDS = ("training.seed", "training.data_seed")
-"""Fields in which runs of one population may differ."""
-
-
-def _check_seeds_differ_alone(names: Sequence[str], experiments: Sequence[Experiment]) -> None:
-    """Check that several runs are draws from one population.
-
-    Raises:
-        UserError: If configs differ elsewhere, or two have the same seeds.
-    """
-    known: dict[tuple[int, int], str] = {}
-    for name, experiment in zip(names, experiments, strict=True):
-        different = [
-            f"{field} is {theirs!r} in {names[0]} and {ours!r} in {name}"
-            for field, theirs, ours in differences(experiments[0], experiment)
-            if field not in SEEDS and not field.startswith("analyses.")
-        ]
-        if different:
-            raise UserError(
-                f"runs that differ in more than their seeds are no population "
-                f"({'; '.join(different[:5])})"
-            )
-        seeds = (experiment.training.seed, experiment.training.data_seed)
-        if seeds in known:
-            raise UserError(
-                f"{known[seeds]} and {name} have the same seeds ({seeds[0]}, data {seeds[1]}): "
-                "a copy is not another run"
-            )
-        known[seeds] = name
+    once = {folder.path.resolve(): folder for folder in map(RunFolder, workdirs)}
+    folders = {str(folder.path): folder for folder in once.values()}
+    experiments = {name: folder.experiment() for name, folder in folders.items()}
+    check_population(experiments)
+    found = {name: Evidence.read(folder.evidence) for name, folder in folders.items()}
+    return judge_together(found, next(iter(experiments.values())).evaluation)

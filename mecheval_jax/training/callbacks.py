@@ -34,7 +34,7 @@ class Standing:
 
 @runtime_checkable
 class Callbacks(Protocol):
-    """Receives what happens, in order. See `runs` and `sweeps` for those that write and show it."""
+    """Receives what happens, in order: `RunCallbacks` and `GroupCallbacks` write and show it."""
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
         """A row of metrics of one ``member``; it has ``step`` and ``split``, too."""

@@ -1,0 +1,75 @@
+"""The verdict on several runs together: draws from one population, which differ in seeds alone.
+
+Runs that have learned the task are pooled; intervals resample runs, and then documents, as often
+and with the confidence that the runs' configs say.
+"""
+
+from collections.abc import Mapping
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
+from mecheval_jax.experiment import Experiment, differences
+
+SEEDS = ("training.seed", "training.data_seed")
+"""Fields in which runs of one population may differ."""
+
+
+def check_population(experiments: Mapping[str, Experiment]) -> None:
+    """Check that several runs are draws from one population.
+
+    Args:
+        experiments: Experiment of each run, by its name.
+
+    Raises:
+        UserError: If there are fewer than two, if configs differ in more than seeds (options of
+            analyses do not count), or two runs have the same seeds.
+    """
+    if len(experiments) < 2:
+        raise UserError("one run is no population: give the workdirs of two runs or more")
+    first, known = next(iter(experiments)), {}
+    for name, experiment in experiments.items():
+        different = [
+            f"{field} is {theirs!r} in {first} and {ours!r} in {name}"
+            for field, theirs, ours in differences(experiments[first], experiment)
+            if field not in SEEDS and not field.startswith("analyses.")
+        ]
+        if different:
+            raise UserError(
+                f"runs that differ in more than their seeds are no population "
+                f"({'; '.join(different[:5])})"
+            )
+        seeds = (experiment.training.seed, experiment.training.data_seed)
+        if seeds in known:
+            raise UserError(
+                f"{known[seeds]} and {name} have the same seeds ({seeds[0]}, data {seeds[1]}): "
+                "a copy is not another run"
+            )
+        known[seeds] = name
+
+
+def judge_together(
+    found: Mapping[str, Evidence], evaluation: EvaluationConfig
+) -> tuple[Verdict, dict[str, bool]]:
+    """The verdict on the runs of one population that have learned the task.
+
+    Args:
+        found: Evidence of each run, by its name.
+        evaluation: What all of their configs say of the evaluation.
+
+    Returns:
+        The verdict, and by the name of each run whether it has learned.
+
+    Raises:
+        UserError: If fewer than two have learned, or the evidence is of different sites or roles.
+    """
+    Evidence.pool(list(found.values()))  # checks those that are left out, too
+    learned = {name: judge(one, evaluation).verdict != "not_learned" for name, one in found.items()}
+    those = [name for name, ok in learned.items() if ok]
+    if len(those) < 2:
+        raise UserError(
+            f"of {len(found)} runs those that have learned the task are: "
+            f"{', '.join(those) or 'none'}; a verdict on several together needs two that have"
+        )
+    return judge(Evidence.pool([found[name] for name in those]), evaluation), learned
