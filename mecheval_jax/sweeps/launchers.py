@@ -1,4 +1,4 @@
-"""Who runs which groups of a sweep: shards of any scheduler, retries, array jobs of Slurm.
+"""Who runs which groups of a sweep: shards of any scheduler, processes, array jobs of Slurm.
 
 Nothing here knows how a group is trained. With ``--shard=i/n`` each of n processes takes its
 own groups and needs to know nothing of the others. With a launcher one process submits a job for
@@ -22,7 +22,7 @@ from typing import Any
 import jax
 
 from mecheval_jax.command_line import REQUEUE
-from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
+from mecheval_jax.errors import Stopped, UserError, choose
 from mecheval_jax.store.status import without_flags
 
 LAUNCHERS = ("none", "local", "slurm")
@@ -79,39 +79,15 @@ def share(costs: Mapping[str, int], shard: tuple[int, int]) -> list[str]:
     return [name for name in costs if owner[name] == index]
 
 
-def run_with_retries(
-    name: str, task: Callable[[], None], retries: int, say: Callable[[str], None]
-) -> Exception | None:
-    """Run a task, again where it fails.
-
-    A `UserError` would be the same again, so it is no reason to. What ends a program that can go on
-    later (`Interrupted`, KeyboardInterrupt, SystemExit) passes through.
-
-    Args:
-        name: Name of the task, for messages.
-        task: Function that is run.
-        retries: How often it is run again.
-        say: Function that takes one line for each failure.
-
-    Returns:
-        The last error; None if the task was done.
-    """
-    for left in range(retries, -1, -1):
-        try:
-            task()
-        except Interrupted:
-            raise
-        except UserError as error:
-            say(f"{name} failed: {error}")
-            return error
-        except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            say(f"{name} failed ({text}); {left} {'retry' if left == 1 else 'retries'} left")
-            if not left:
-                return error
-        else:
-            return None
-    raise ValueError(f"retries is {retries}: it must be at least 0")
+@contextlib.contextmanager
+def _handlers(wanted: Mapping[signal.Signals, Any]) -> Iterator[dict[signal.Signals, Any]]:
+    """Where signals have other handlers; the handlers before, which come back at the end."""
+    before = {number: signal.signal(number, one) for number, one in wanted.items()}
+    try:
+        yield before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Command:
@@ -138,46 +114,43 @@ class Command:
         told: list[int] = []
 
         def tell(number: int, frame: Any = None) -> None:
-            if not told and self._runs():
-                # Not Popen's methods: this runs in a signal's handler, while they hold their lock.
-                os.kill(self._process.pid, signal.SIGTERM)
+            if not told:
+                self._tell_to_save()
             told.append(number)
 
-        handlers = {
-            # Slurm warns every process of the job, and children inherit that a signal is ignored.
-            signal.SIGUSR2: signal.SIG_IGN,
-            signal.SIGTERM: tell,
-            # A shell that starts a program in the background lets it ignore SIGINT.
-            signal.SIGINT: tell,
-        }
+        # Slurm warns every process of the job, and children inherit that a signal is ignored.
+        # A shell that starts a program in the background lets it ignore SIGINT.
+        wanted = {signal.SIGUSR2: signal.SIG_IGN, signal.SIGTERM: tell, signal.SIGINT: tell}
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-            handlers[signal.SIGHUP] = tell  # the terminal was closed
-        before = {number: signal.signal(number, one) for number, one in handlers.items()}
-        try:
+            wanted[signal.SIGHUP] = tell  # the terminal was closed
+        with _handlers(wanted) as before:
             # In a session of its own a terminal's SIGINT comes to this job alone, which tells it.
             self._process = subprocess.Popen(self._arguments, start_new_session=True)
             signal.signal(signal.SIGUSR2, before[signal.SIGUSR2])
-            if told and self._runs():  # while the process was made
-                os.kill(self._process.pid, signal.SIGTERM)
+            if told:  # while the process was made
+                self._tell_to_save()
             code = self._process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
         if code == REQUEUE and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
             signal.raise_signal(signal.SIGUSR2)  # submitit then does as at the end of the time
         return code
-
-    def _runs(self) -> bool:
-        return self._process is not None and self._process.returncode is None
 
     def checkpoint(self) -> Any:
         """What to submit again, once the program has saved."""
         from submitit.helpers import DelayedSubmission
 
-        if self._runs():
-            os.kill(self._process.pid, signal.SIGTERM)
-            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        if process := self._tell_to_save():
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(Command(self._arguments))
+
+    def _tell_to_save(self) -> subprocess.Popen | None:
+        """Send SIGTERM to the program, if it runs, and return its process.
+
+        Not by Popen's methods: signals' handlers come here, while those hold their lock.
+        """
+        if self._process is None or self._process.returncode is not None:
+            return None
+        os.kill(self._process.pid, signal.SIGTERM)
+        return self._process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,16 +160,26 @@ class JobEnd:
     Attributes:
         name: Name of its group.
         job: Id that the scheduler, or this machine, knew it by.
-        state: One of ``finished``, ``preempted`` (the same command resumes) and ``failed``.
         code: Exit code of the command, negative for a signal; None if the job left none.
         log: File of what it said.
     """
 
     name: str
     job: str
-    state: str
     code: int | None
     log: pathlib.Path
+
+    @property
+    def state(self) -> str:
+        """One of ``finished``, ``preempted`` (the same command resumes) and ``failed``."""
+        return {0: "finished", REQUEUE: "preempted"}.get(self.code, "failed")
+
+    def __str__(self) -> str:
+        if self.state == "finished":
+            return f"{self.name}: finished (job {self.job})"
+        code = "no exit code" if self.code is None else f"exit code {self.code}"
+        hint = "the same command goes on" if self.state == "preempted" else f"see {self.log}"
+        return f"{self.name}: {self.state} (job {self.job}, {code}); {hint}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,7 +323,7 @@ def launch_jobs(
                 if job.done():
                     del running[name]
                     ended.append(_end(name, job))
-                    say(_describe(ended[-1]))
+                    say(str(ended[-1]))
             time.sleep(POLL_SECONDS)
     except BaseException:  # whatever ends this program, its jobs are told or named
         ids = [str(job.job_id) for job in running.values()]
@@ -374,29 +357,18 @@ def _same_gpus() -> list[str]:
     return ["env", f"{name}={os.environ[name]}"] if name in os.environ else ["env", "-u", name]
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Where SIGINT is ignored, and by the processes that start there for good.
-
-    A terminal sends it to all of them: submitit's would end their jobs within a second.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _submit(executor: Any, commands: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Submit commands, together as one array where there are arrays."""
+    """Submit commands, together as one array where there are arrays.
+
+    submitit's own processes ignore SIGINT for good: a terminal sends it to all, and they would end
+    their jobs within a second.
+    """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+    main = threading.current_thread() is threading.main_thread()  # others cannot set handlers
     jobs = []
     try:
-        with _without_interrupts(), executor.batch():
+        with _handlers({signal.SIGINT: signal.SIG_IGN} if main else {}), executor.batch():
             jobs += [executor.submit(Command(command)) for command in commands.values()]
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         text = " ".join(str(error).split())
@@ -411,13 +383,4 @@ def _end(name: str, job: Any) -> JobEnd:
         code = next((code for code in job.results() if code != 0), 0)  # of each of its tasks
     except UncompletedJobError:  # killed, or out of time or memory: its log tells
         code = None
-    state = {0: "finished", REQUEUE: "preempted"}.get(code, "failed")
-    return JobEnd(name, str(job.job_id), state, code, job.paths.stdout)
-
-
-def _describe(end: JobEnd) -> str:
-    if end.state == "finished":
-        return f"{end.name}: finished (job {end.job})"
-    code = "no exit code" if end.code is None else f"exit code {end.code}"
-    hint = "the same command goes on" if end.state == "preempted" else f"see {end.log}"
-    return f"{end.name}: {end.state} (job {end.job}, {code}); {hint}"
+    return JobEnd(name, str(job.job_id), code, job.paths.stdout)

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mecheval_jax.command_line import USAGE_ERROR
 from mecheval_jax.console import say
@@ -23,7 +23,6 @@ from mecheval_jax.sweeps.launchers import (
     check_launcher,
     launch_jobs,
     parse_parameters,
-    run_with_retries,
     share,
 )
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
@@ -156,6 +155,41 @@ def _run_one(
     if multihost.is_multiprocess() and error is not None and not isinstance(error, UserError):
         raise error
     return error
+
+
+def run_with_retries(
+    name: str, task: Callable[[], None], retries: int, say: Callable[[str], None]
+) -> Exception | None:
+    """Run a task, again where it fails.
+
+    A `UserError` would be the same again, so it is no reason to. What ends a program that can go on
+    later (`Interrupted`, KeyboardInterrupt, SystemExit) passes through.
+
+    Args:
+        name: Name of the task, for messages.
+        task: Function that is run.
+        retries: How often it is run again.
+        say: Function that takes one line for each failure.
+
+    Returns:
+        The last error; None if the task was done.
+    """
+    for left in range(retries, -1, -1):
+        try:
+            task()
+        except Interrupted:
+            raise
+        except UserError as error:
+            say(f"{name} failed: {error}")
+            return error
+        except Exception as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            say(f"{name} failed ({text}); {left} {'retry' if left == 1 else 'retries'} left")
+            if not left:
+                return error
+        else:
+            return None
+    raise ValueError(f"retries is {retries}: it must be at least 0")
 
 
 def collect(folder: SweepFolder) -> int:

@@ -1,4 +1,4 @@
-"""Who runs which groups of a sweep, and what becomes of those that fail."""
+"""Who runs which groups of a sweep, and how jobs end."""
 
 import os
 import pathlib
@@ -19,7 +19,6 @@ from mecheval_jax.sweeps.launchers import (
     launch_jobs,
     parse_parameters,
     parse_shard,
-    run_with_retries,
     share,
 )
 from tests.support import small
@@ -45,46 +44,6 @@ def test_shares_are_all_and_no_group_twice(count):
     if count == 2:
         assert sorted(loads) == [80, 80]
     assert share(costs, (10**12 - 1, 10**12)) == []
-
-
-def failing(times, error=RuntimeError):
-    calls = []
-
-    def task():
-        calls.append(len(calls))
-        if len(calls) <= times:
-            raise error("out of\nmemory")
-
-    return task, calls
-
-
-def test_retries():
-    """Catches one try too many or too few, and failures that nobody hears of."""
-    said = []
-    task, calls = failing(2)
-    assert run_with_retries("g1", task, 2, said.append) is None
-    assert len(calls) == 3
-    assert said == [
-        "g1 failed (RuntimeError: out of memory); 2 retries left",
-        "g1 failed (RuntimeError: out of memory); 1 retry left",
-    ]
-    task, calls = failing(9)
-    error = run_with_retries("g1", task, 1, said.append)
-    assert isinstance(error, RuntimeError)
-    assert len(calls) == 2
-
-
-def test_what_is_not_retried():
-    """Catches a user's mistake made again, and a preempted program that goes on."""
-    said = []
-    task, calls = failing(9, UserError)
-    assert isinstance(run_with_retries("g1", task, 3, said.append), UserError)
-    assert len(calls) == 1
-    for error in (Interrupted, KeyboardInterrupt, SystemExit):
-        task, calls = failing(9, error)
-        with pytest.raises(error):
-            run_with_retries("g1", task, 3, said.append)
-        assert len(calls) == 1
 
 
 def test_parameters_of_slurm():

@@ -20,6 +20,46 @@ from mecheval_jax.training.preemption import Preemption
 from tests.support.whole_sweeps import BASE, CHANGES, run
 
 
+def failing(times, error=RuntimeError):
+    calls = []
+
+    def task():
+        calls.append(len(calls))
+        if len(calls) <= times:
+            raise error("out of\nmemory")
+
+    return task, calls
+
+
+def test_retries():
+    """Catches one try too many or too few, and failures that nobody hears of."""
+    said = []
+    task, calls = failing(2)
+    assert sweeps.run_with_retries("g1", task, 2, said.append) is None
+    assert len(calls) == 3
+    assert said == [
+        "g1 failed (RuntimeError: out of memory); 2 retries left",
+        "g1 failed (RuntimeError: out of memory); 1 retry left",
+    ]
+    task, calls = failing(9)
+    error = sweeps.run_with_retries("g1", task, 1, said.append)
+    assert isinstance(error, RuntimeError)
+    assert len(calls) == 2
+
+
+def test_what_is_not_retried():
+    """Catches a user's mistake made again, and a preempted program that goes on."""
+    said = []
+    task, calls = failing(9, UserError)
+    assert isinstance(sweeps.run_with_retries("g1", task, 3, said.append), UserError)
+    assert len(calls) == 1
+    for error in (Interrupted, KeyboardInterrupt, SystemExit):
+        task, calls = failing(9, error)
+        with pytest.raises(error):
+            sweeps.run_with_retries("g1", task, 3, said.append)
+        assert len(calls) == 1
+
+
 def test_members_can_be_looked_at_as_runs(finished, tmp_path):
     """Catches a member that other programs cannot read."""
     path = tmp_path / "copy"
