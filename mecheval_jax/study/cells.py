@@ -1,11 +1,12 @@
 """Which runs a finding speaks of: cells of the study's grid, looked up in a table of results."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.study.published.tables import CELL, DOCUMENTS, published_accuracy
+from mecheval_jax.study.published.tables import CELL, DOCUMENTS, Cell, published_accuracy
 from mecheval_jax.study.quantities import Quantity, mean, share
 
 STUDY_POSITIONS = "study"
@@ -40,7 +41,7 @@ class Cells:
         self.table = table[table["beta2"] == 0.999] if len(table) else table
 
         answered = self.table[self.table["accuracy"].notna()]
-        self._by_cell = dict(iter(answered.groupby(list(CELL))))
+        self._by_cell = dict(iter(answered.groupby(CELL)))
         learned = self.table[
             (self.table["accuracy_low"] > self.table["floor"])
             & (self.table["verdict"] != "not_learned")
@@ -48,7 +49,7 @@ class Cells:
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
         self._accuracies: dict[str, Quantity] = {}
 
-    def _best(self, cell: tuple) -> pd.DataFrame:
+    def _best(self, cell: Cell) -> pd.DataFrame:
         """The members of the best learning rate of a cell."""
         chosen = self._by_cell.get(cell)
         if chosen is None:
@@ -57,33 +58,34 @@ class Cells:
         best = by_rate.groupby("learning_rate")["dev"].mean().idxmax()
         return chosen[chosen["learning_rate"] == best]
 
-    def accuracy(
-        self, mixer: str, width: int, task: str = "AR", *, layers: int = 2,
-        positions: str = STUDY_POSITIONS, option: str = "", split: str = "test",
-    ) -> Quantity:  # fmt: skip
-        """The accuracy of a cell at its best learning rate; split dev: of the dev documents."""
-        name = _name(mixer, width, task, layers, positions, option, split)
+    def accuracy(self, mixer: str, width: int, task: str = "AR", **where: Any) -> Quantity:
+        """The accuracy of a cell at its best learning rate; of dev documents for split ``dev``.
+
+        Args:
+            mixer: Name of the architecture.
+            width: Width of the model.
+            task: Name of the task.
+            where: Other fields of a `Cell`, if they are not those of the study's main grid.
+        """
+        cell = _cell(mixer, width, task, where)
+        name = _name(cell, where)
         if name not in self._accuracies:
-            where = _positions(mixer, positions)
-            cell = self._best((task, "test", layers, mixer, where, option, width))
+            runs = self._best(cell._replace(split="test"))
+            of_dev = cell.split == "dev"
             column, size = (
-                ("dev_accuracy", "dev_documents") if split == "dev" else ("accuracy", "documents")
+                ("dev_accuracy", "dev_documents") if of_dev else ("accuracy", "documents")
             )
-            cell = cell[cell[column].notna()]
-            of = cell[size].astype(float)
-            right = cell[column] * of
+            runs = runs[runs[column].notna()]
+            of = runs[size].astype(float)
+            right = runs[column] * of
             self._accuracies[name] = (
-                share(name, right.tolist(), of.tolist(), DOCUMENTS) if len(cell) else Quantity(name)
+                share(name, right.tolist(), of.tolist(), DOCUMENTS) if len(runs) else Quantity(name)
             )
         return self._accuracies[name]
 
-    def published(
-        self, mixer: str, width: int, task: str = "AR", *, layers: int = 2,
-        positions: str = STUDY_POSITIONS, option: str = "", split: str = "test",
-    ) -> float | None:  # fmt: skip
-        """The study's accuracy of the same cell."""
-        where = _positions(mixer, positions)
-        return published_accuracy(mixer, width, task, layers, where, option, split)
+    def published(self, mixer: str, width: int, task: str = "AR", **where: Any) -> float | None:
+        """The study's accuracy of the same cell; arguments as `accuracy`."""
+        return published_accuracy(_cell(mixer, width, task, where))
 
     def floor(self, task: str) -> float:
         """Accuracy of the best heuristic without recall on a task's documents; NaN if unknown."""
@@ -121,15 +123,18 @@ class Cells:
             yield self.attribution(runs.iloc[i : i + 1], role, site, name)
 
 
-def _positions(mixer: str, positions: str) -> str:
-    if positions != STUDY_POSITIONS:
-        return positions
-    return "learned" if mixer == "attention" else "none"
+def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> Cell:
+    """A cell, with the positions of the study's main grid unless others are named."""
+    fields = {"positions": STUDY_POSITIONS, **where}
+    if fields["positions"] == STUDY_POSITIONS:
+        fields["positions"] = "learned" if mixer == "attention" else "none"
+    return Cell(mixer, width, task, **fields)
 
 
-def _name(mixer, width, task, layers, positions, option, split) -> str:
-    depth = "" if layers == 2 else f", {layers} layer{'s' if layers > 1 else ''}"
-    how = f" {option}" if option else ""
-    where = "" if positions == STUDY_POSITIONS else f", positions {positions}"
-    on = f" ({split})" if split != "test" else ""
-    return f"accuracy of {mixer}{how} at width {width}{depth}{where} on {task}{on}"
+def _name(cell: Cell, where: dict[str, Any]) -> str:
+    depth = "" if cell.layers == 2 else f", {cell.layers} layer{'s' if cell.layers > 1 else ''}"
+    how = f" {cell.option}" if cell.option else ""
+    positions = where.get("positions", STUDY_POSITIONS)
+    given = "" if positions == STUDY_POSITIONS else f", positions {positions}"
+    on = f" ({cell.split})" if cell.split != "test" else ""
+    return f"accuracy of {cell.mixer}{how} at width {cell.width}{depth}{given} on {cell.task}{on}"

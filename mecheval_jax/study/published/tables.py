@@ -11,6 +11,7 @@ attributions.csv    restored shares at sites and roles: single runs, medians wit
 
 import functools
 import pathlib
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -22,8 +23,21 @@ WIDTHS = (16, 32, 64, 128, 256)
 
 NAMES = ("accuracies", "learning_rates", "attributions")
 
-CELL = ("task", "split", "layers", "mixer", "positions", "option", "width")
-"""Columns by which an accuracy is looked up."""
+
+class Cell(NamedTuple):
+    """A cell of the study's grids: the columns by which an accuracy is looked up."""
+
+    mixer: str
+    width: int
+    task: str = "AR"
+    layers: int = 2
+    positions: str = "none"
+    option: str = ""
+    split: str = "test"
+
+
+CELL = list(Cell._fields)
+"""Names of these columns."""
 
 
 @functools.cache
@@ -33,15 +47,13 @@ def published(name: str) -> pd.DataFrame:
 
 
 @functools.cache
-def _by_cell() -> dict[tuple, float]:
+def _by_cell() -> dict[Cell, float]:
     # The figure of all learning rates stands before the comparison of positions, of fewer.
-    table = published("accuracies").drop_duplicates(list(CELL))
-    return dict(zip(table[list(CELL)].itertuples(index=False, name=None), table["accuracy"]))  # noqa: B905
+    table = published("accuracies").drop_duplicates(CELL)
+    cells = table[CELL].itertuples(index=False, name=None)
+    return dict(zip(map(Cell._make, cells), table["accuracy"], strict=True))
 
 
-def published_accuracy(
-    mixer: str, width: int, task: str, layers: int, positions: str, option: str = "",
-    split: str = "test",
-) -> float | None:  # fmt: skip
+def published_accuracy(cell: Cell) -> float | None:
     """The accuracy, 0 to 1, of the best learning rate; None where the study shows none."""
-    return _by_cell().get((task, split, layers, mixer, positions, option, width))
+    return _by_cell().get(cell)
