@@ -163,7 +163,7 @@ def _train(
     """Train to the end, and return what the last checkpoint holds."""
     state, step = restore_or_create(programs, checkpoints, say)
     folder.forget_after(step)
-    title = f"training {experiment.model.mixer} {folder.name}"
+    title = f"training {experiment.model.mixer} in {folder.path}"
     with (
         open_writers(writers, folder.path) as writer,
         Progress(title, experiment.training.steps, step) as progress,

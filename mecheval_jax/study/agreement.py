@@ -20,7 +20,7 @@ def agreement(cells: Cells) -> pd.DataFrame:
     one more run on 320 documents: the published number is one such.
     """
     rows = []
-    for cell in published("accuracies").drop_duplicates(list(CELL)).itertuples():
+    for cell in published("accuracies").drop_duplicates(CELL).itertuples():
         ours = cells.accuracy(
             cell.mixer, cell.width, cell.task, layers=cell.layers, positions=cell.positions,
             option=cell.option, split=cell.split,

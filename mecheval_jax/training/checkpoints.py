@@ -1,4 +1,7 @@
-"""Checkpoints of training (orbax), restored onto the devices that will hold them."""
+"""Checkpoints of training (orbax), restored onto the devices that will hold them.
+
+What one holds is `training.state.SAVED`: step, parameters, optimizer state, and how members ended.
+"""
 
 import dataclasses
 import pathlib

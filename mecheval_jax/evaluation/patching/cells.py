@@ -1,4 +1,7 @@
-"""The cells of an interchange grid as a table: the rows of ``interchange.csv``."""
+"""The cells of an interchange grid as a table: the rows of ``interchange.csv``.
+
+`store.tables` lists its columns, and `store.results` writes it.
+"""
 
 import functools
 import itertools
