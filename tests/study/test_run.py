@@ -7,7 +7,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.study.experiments import EXPERIMENTS
-from mecheval_jax.study.plans import StudyFolder, parts_of
+from mecheval_jax.study.plans import StudyFolder
 from mecheval_jax.study.run import Request, run_study
 from tests.support import forked
 
@@ -102,17 +102,6 @@ def test_mistakes(values, message):
     """Catches a mistake that is noticed after hours."""
     with pytest.raises(UserError, match=message):
         Request(**values)
-
-
-def test_a_sweep_of_another_version(finished, tmp_path):
-    """Catches members that are not of the experiment and would be judged with it."""
-    folder, _ = finished
-    (part,) = parts_of("laptop", False, configs, ("ar_two_layers",))
-    theirs = StudyFolder(tmp_path).sweep(part.name)
-    theirs.path.mkdir(parents=True)
-    theirs.sweep.write_text(folder.sweep(f"{part.name}_smoke").sweep.read_text())
-    with pytest.raises(UserError, match="made by another version"):
-        part.left(StudyFolder(tmp_path), set())
 
 
 @pytest.mark.slow

@@ -5,12 +5,16 @@ import functools
 import numpy as np
 import pandas as pd
 
+from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.judgement import judge
 from mecheval_jax.study.published.tables import WIDTHS, published
 from mecheval_jax.study.results import SITES, table_of
 
 FLOORS = {"AR": 1 / 16, "ATR held-out": 0.05}
 TREECALL_FLOOR = 0.5
 INPUT = "block_1/block_input"
+VALUE, KEY, QUERY = (f"{INPUT}@{role}" for role in ("value", "key", "query"))
+TWO_LAYERS = {"task": "AR", "layers": 2}
 
 AT_VALUE = {"value": 1.0, "key": 0.0, "query": 0.0, "writer": 1}
 AT_QUERY = {"value": 0.0, "key": 0.0, "query": 1.0, "writer": 0}
@@ -120,3 +124,18 @@ def changed(table, where, **values):
             table.loc[rows, column + end] += new - table.loc[rows, column]
         table.loc[rows, column] = new
     return table
+
+
+def case(where, **values):
+    """What makes of a table one that is `changed`."""
+    return lambda table: changed(table, where, **values)
+
+
+def both(accuracy):
+    """An accuracy on documents of both splits."""
+    return {"accuracy": accuracy, "dev_accuracy": accuracy}
+
+
+def verdicts(table, findings):
+    """What is judged of each finding, by its number."""
+    return {one.finding: one.verdict for one in judge(Cells(table), findings)}

@@ -1,0 +1,36 @@
+"""Findings 26 to 30, each made false."""
+
+import pytest
+
+from mecheval_jax.study.findings.others import CONVOLVED, FINDINGS
+from mecheval_jax.study.findings.treecall import EASY
+from tests.support.study_world import QUERY, TWO_LAYERS, VALUE, both, case, verdicts, world
+
+FALSE = {
+    # for each finding, a world in which it is false
+    26: case({"task": "AR reverse", "mixer": "attention", "width": 256}, **both(0.99)),
+    27: case(TWO_LAYERS | {"mixer": "delta_net"}, **{QUERY: 0.0, VALUE: 1.0}),
+    28: case(TWO_LAYERS | {"mixer": "mamba", "option": ""}, **{f"{CONVOLVED}@next_key": 0.1}),
+    29: case({"task": EASY, "mixer": "mamba", "option": "d_conv=0"}, **{VALUE: 0.0}),
+    30: case({"mixer": ("attention", "based")}, **{VALUE: 0.0}),
+}  # fmt: skip
+
+
+def test_all_are_there():
+    """Catches a finding that is left out, or whose falsity nobody tries."""
+    assert [finding.number for finding in FINDINGS] == list(FALSE)
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda one: one.number)
+def test_made_false(finding):
+    """Catches a finding that ignores what it is about."""
+    (verdict,) = verdicts(FALSE[finding.number](world()), [finding]).values()
+    assert verdict == "not reproduced"
+
+
+@pytest.mark.parametrize("number", [28])
+def test_made_false_with_few_documents_it_is_never_reproduced(number):
+    """Catches verdicts that noise can turn: 320 documents, two seeds, wide intervals."""
+    false = FALSE[number](world(documents=320, half_width=0.1))
+    alone = [one for one in FINDINGS if one.number == number]
+    assert verdicts(false, alone)[number] != "reproduced"

@@ -1,0 +1,45 @@
+"""Findings 1 to 14, each made false."""
+
+import pytest
+
+from mecheval_jax.study.findings.recall import FINDINGS
+from tests.support.study_world import QUERY, TWO_LAYERS, VALUE, both, case, verdicts, world
+
+FALSE = {
+    # for each finding, a world in which it is false
+    1: case(TWO_LAYERS | {"mixer": "attention", "width": 64}, **both(0.6)),
+    2: case(TWO_LAYERS | {"mixer": "based", "width": 128, "option": ""}, **both(0.8)),
+    3: case(TWO_LAYERS | {"mixer": "hyena", "width": 64, "positions": "none"}, **both(0.9)),
+    4: case(TWO_LAYERS | {"mixer": "h3", "width": 256, "positions": "none"}, **both(0.2)),
+    5: case(TWO_LAYERS | {"mixer": "based", "width": 64, "seed": 0}, **{VALUE: 0.1}),
+    6: case(TWO_LAYERS | {"mixer": "mamba", "option": "", "width": 64}, **{VALUE: 0.9}),
+    7: case(TWO_LAYERS | {"mixer": "base_conv", "width": 256}, **{VALUE: 0.0}),
+    8: case({"task": "AR", "layers": 1, "mixer": "mamba"}, **both(0.3)),
+    9: case({"task": "AR", "layers": 3, "mixer": "attention", "width": 64}, **both(0.5)),
+    10: case(TWO_LAYERS | {"mixer": "attention"},
+             **{"block_0/mixer_output@query": 1.0, "block_1/mixer_output@query": 0.0}),
+    11: case(TWO_LAYERS | {"mixer": "mamba", "option": "d_conv=1", "width": 64}, **both(0.8)),
+    12: case(TWO_LAYERS | {"mixer": "mamba", "option": "d_conv=2"}, **{QUERY: 1.2}),
+    13: case(TWO_LAYERS | {"mixer": "based", "option": "kernel=1", "width": 64}, **both(0.97)),
+    14: case(TWO_LAYERS | {"mixer": "attention", "positions": "none"}, **both(0.99)),
+}  # fmt: skip
+
+
+def test_all_are_there():
+    """Catches a finding that is left out, or whose falsity nobody tries."""
+    assert [finding.number for finding in FINDINGS] == list(FALSE)
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda one: one.number)
+def test_made_false(finding):
+    """Catches a finding that ignores what it is about."""
+    (verdict,) = verdicts(FALSE[finding.number](world()), [finding]).values()
+    assert verdict == "not reproduced"
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 6, 8, 10, 11, 13])
+def test_made_false_with_few_documents_it_is_never_reproduced(number):
+    """Catches verdicts that noise can turn: 320 documents, two seeds, wide intervals."""
+    false = FALSE[number](world(documents=320, half_width=0.1))
+    alone = [one for one in FINDINGS if one.number == number]
+    assert verdicts(false, alone)[number] != "reproduced"

@@ -1,0 +1,49 @@
+"""Findings 15 to 25, each made false."""
+
+import pytest
+
+from mecheval_jax.study.findings.treecall import (
+    EASY,
+    FINDINGS,
+    HELD_OUT,
+    LARGE,
+    MEDIUM,
+    SIBLINGS,
+)
+from tests.support.study_world import KEY, QUERY, VALUE, both, case, verdicts, world
+
+FALSE = {
+    # for each finding, a world in which it is false
+    15: case({"task": EASY, "layers": 2, "mixer": "mamba", "positions": "none", "option": ""},
+             **both(0.7)),
+    16: case({"task": MEDIUM, "mixer": "mamba"}, **both(0.6)),
+    17: case({"task": LARGE, "mixer": "h3"}, **both(0.9)),
+    18: case({"task": LARGE, "mixer": "mamba"}, **{VALUE: 0.9, KEY: 0.0, QUERY: 0.0}),
+    19: case({"task": LARGE, "mixer": "mamba"}, **{KEY: 0.1, QUERY: 0.8}),
+    20: case({"task": EASY, "layers": 1, "mixer": "based"}, **both(0.9)),
+    21: case({"task": EASY, "mixer": "attention", "positions": "none", "width": 256}, **both(0.99)),
+    22: case({"task": HELD_OUT, "mixer": "mamba"}, accuracy=0.95),
+    23: case({"task": HELD_OUT, "mixer": "mamba", "split": "test"}, **{VALUE: 0.9}),
+    24: case({"task": HELD_OUT, "mixer": "mamba"}, dev_accuracy=0.7),
+    25: case({"task": SIBLINGS, "layers": 2, "mixer": "h3", "width": 64}, **both(0.5)),
+}  # fmt: skip
+
+
+def test_all_are_there():
+    """Catches a finding that is left out, or whose falsity nobody tries."""
+    assert [finding.number for finding in FINDINGS] == list(FALSE)
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda one: one.number)
+def test_made_false(finding):
+    """Catches a finding that ignores what it is about."""
+    (verdict,) = verdicts(FALSE[finding.number](world()), [finding]).values()
+    assert verdict == "not reproduced"
+
+
+@pytest.mark.parametrize("number", [18, 20])
+def test_made_false_with_few_documents_it_is_never_reproduced(number):
+    """Catches verdicts that noise can turn: 320 documents, two seeds, wide intervals."""
+    false = FALSE[number](world(documents=320, half_width=0.1))
+    alone = [one for one in FINDINGS if one.number == number]
+    assert verdicts(false, alone)[number] != "reproduced"

@@ -1,0 +1,74 @@
+"""Which runs a study has at a scale, and which of them are left."""
+
+import importlib
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.study.experiments import EXPERIMENTS
+from mecheval_jax.study.plans import StudyFolder, member_steps, parts_of
+from mecheval_jax.study.results import config_hash
+from mecheval_jax.sweeps.plan import open_folder
+
+
+def configs(name):
+    return importlib.import_module(f"configs.study.{name}")
+
+
+def part_of(name, smoke=False):
+    (part,) = parts_of("laptop", smoke, configs, (name,))
+    return part
+
+
+def hashes_of(sweep):
+    return {config_hash(one) for group in sweep.groups for one in group.experiments}
+
+
+def test_parts_are_in_the_order_of_the_experiments():
+    """Catches an experiment that is left out of a rehearsal, and one with more than a member."""
+    parts = parts_of("laptop", True, configs)
+    assert [part.experiment for part in parts] == list(EXPERIMENTS)
+    assert [len(part.wanted) for part in parts] == [1] * len(parts)
+    assert {part.name for part in parts} == {f"{one.name}_laptop_smoke" for one in EXPERIMENTS}
+
+
+def test_the_member_that_is_not_known_is_left():
+    """Catches hashes in the order of the groups, by which the wrong members would be left out."""
+    part = part_of("ar_rates")
+    for name in part.wanted:
+        assert hashes_of(part.left(StudyFolder("nowhere"), set(part.wanted) - {name})) == {name}
+
+
+def test_what_is_known_is_not_left(tmp_path):
+    """Catches members that are trained twice, and a sweep of none."""
+    part, folder = part_of("ar_two_layers"), StudyFolder(tmp_path)
+    assert hashes_of(part.left(folder, set())) == set(part.wanted)
+    first, *others = part.wanted
+    assert hashes_of(part.left(folder, {first, "another"})) == set(others)
+    assert part.left(folder, set(part.wanted)) is None
+
+
+def test_a_sweep_that_was_begun_keeps_its_members(tmp_path):
+    """Catches a sweep whose members change, since some of them are known by now."""
+    part, folder = part_of("ar_two_layers", smoke=True), StudyFolder(tmp_path)
+    begun = part.left(folder, set())
+    assert [member_steps(group) for group in begun.groups] == [8]
+    open_folder(folder.sweep(part.name), begun)
+    assert hashes_of(part.left(folder, set(part.wanted))) == set(part.wanted)
+
+
+def test_a_sweep_of_another_version(tmp_path):
+    """Catches members that are not of the experiment and would be judged with it."""
+    part, folder = part_of("ar_two_layers"), StudyFolder(tmp_path)
+    theirs = part_of("ar_two_layers", smoke=True).left(folder, set())
+    open_folder(folder.sweep(part.name), theirs)
+    with pytest.raises(UserError, match="made by another version"):
+        part.left(folder, set())
+
+
+def test_dev_documents_are_beside_the_others_where_they_are_asked_for():
+    """Catches a split that is measured twice, and one whose results count for the other."""
+    part = part_of("atr_held_out", smoke=True)
+    assert len(part.seen) == len(part.wanted)
+    assert not set(part.seen) & set(part.wanted)
+    assert part_of("ar_layers", smoke=True).seen == ()
