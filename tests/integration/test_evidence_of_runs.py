@@ -10,14 +10,15 @@ from mecheval_jax import runs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.evidence import Evidence
 from mecheval_jax.experiment import Experiment
-from tests.support import planted, small
+from tests.support import small
+from tests.support.fabricated import fabricated_grid
 
 
 def evidence_of_induction():
     """What a run has that learned to induce, one layer or more."""
     clean, corrupted = np.full(40, 0.9), np.full(40, 0.1)
     restored = {("block_1/block_input", "value"): clean, ("block_1/block_output", "query"): clean}
-    grid = planted.fabricated_grid(clean, corrupted, restored)
+    grid = fabricated_grid(clean, corrupted, restored)
     return Evidence.of_grid(grid, grid.sites[1:], np.ones(40), np.ones(40), 0.25)
 
 

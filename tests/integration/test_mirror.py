@@ -19,30 +19,18 @@ FAMILIES = {
 FRONT_DOOR = "test_front_door.py"
 """What the package itself, its `__init__`, offers."""
 
-LATER = (
-    "command_line",
-    "reporting",
-    "store",
-    "study",
-)
-"""Packages and modules whose tests are still shared."""
-
 LONGEST = 400
-"""Lines of a file of tests."""
-
-
-def _is_later(path):
-    return path.with_suffix("").parts[0].removeprefix("test_") in LATER
+"""Lines of a file."""
 
 
 MODULES = sorted(
     path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"
 )
 FILES = sorted(path.relative_to(TESTS) for path in TESTS.rglob("test_*.py"))
-MIRRORING = [path for path in FILES if path.parts[0] != "integration" and not _is_later(path)]
+MIRRORING = [path for path in FILES if path.parts[0] != "integration"]
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if not _is_later(m)], ids=str)
+@pytest.mark.parametrize("module", MODULES, ids=str)
 def test_every_module_has_its_tests(module):
     """Catches a module that nothing tests, or whose tests nobody finds."""
     assert module.with_name(f"test_{module.name}") in FILES
@@ -55,14 +43,15 @@ def test_every_file_tests_a_module(file):
     assert module in MODULES or file.as_posix() in (FRONT_DOOR, *FAMILIES)
 
 
-def test_the_lists_are_of_what_is_there():
-    """Catches a family that was split, and a package that is through and still excused."""
+def test_the_families_are_there():
+    """Catches a family that was split."""
     assert {file.as_posix() for file in FILES} >= set(FAMILIES)
-    tops = {module.with_suffix("").parts[0] for module in MODULES}
-    assert tops >= set(LATER)
 
 
-@pytest.mark.parametrize("file", MIRRORING, ids=str)
+SOURCES = sorted((*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py")))
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_is_too_long(file):
-    """Catches tests of several things in one file."""
-    assert len((TESTS / file).read_text().splitlines()) <= LONGEST
+    """Catches several things in one file."""
+    assert len(file.read_text().splitlines()) <= LONGEST

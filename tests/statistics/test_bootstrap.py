@@ -10,14 +10,14 @@ from mecheval_jax.statistics.bootstrap import (
     bootstrap_weights,
 )
 from mecheval_jax.statistics.intervals import wilson
-from tests.support import planted
+from tests.support.fabricated import fabricated_grid
 
 SITE = "block_1/block_input"
 
 
 def effects_of(clean, corrupted, restored, resamples=400, **options):
     cells = {(SITE, "value"): restored}
-    grid = planted.fabricated_grid(clean, corrupted, cells, resamples=resamples, **options)
+    grid = fabricated_grid(clean, corrupted, cells, resamples=resamples, **options)
     return effects(grid)
 
 

@@ -6,7 +6,7 @@ import pytest
 from mecheval_jax.evaluation.patching.cells import Cells
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
 from mecheval_jax.statistics.intervals import wilson
-from tests.support import planted
+from tests.support.fabricated import fabricated_grid
 from tests.support.measured_grids import DOCUMENTS, MODELS, ROLES, measured_of
 
 METRICS = (
@@ -29,9 +29,7 @@ def measured(request):
 
 
 def cells_of(clean, corrupted, restored, **options):
-    made = planted.fabricated_grid(
-        clean, corrupted, {(IN, "value"): np.asarray(restored)}, **options
-    )
+    made = fabricated_grid(clean, corrupted, {(IN, "value"): np.asarray(restored)}, **options)
     return Cells(made)
 
 
@@ -58,7 +56,7 @@ def test_damage_is_measured_from_the_clean_run():
     """Catches one formula for both directions, and differences to the wrong run."""
     clean, corrupted = np.array([0.8, 0.6]), np.array([0.2, 0.0])
     place = (IN, "value")
-    grid = planted.fabricated_grid(
+    grid = fabricated_grid(
         clean,
         corrupted,
         {place: np.array([0.4, 0.2])},
@@ -135,7 +133,7 @@ def test_best_share():
     }
     present = np.ones((4, 5), bool)
     present[2] = [False, True, True, False, True]
-    grid = planted.fabricated_grid(
+    grid = fabricated_grid(
         clean,
         corrupted,
         {(IN, role): np.array(values) for role, values in restored.items()},

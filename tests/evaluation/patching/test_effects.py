@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.evaluation.patching.effects import Effects, effects
-from tests.support import planted
+from tests.support.fabricated import fabricated_grid
 
 ROLES = ("key", "value", "next_key", "query")
 IN, OUT = "block_1/block_input", "block_0/block_output"
@@ -20,7 +20,7 @@ def example():
         {(OUT, "key"): draw.uniform(size=20)},
     )
     present = draw.uniform(size=(4, 20)) > 0.2
-    grid = planted.fabricated_grid(
+    grid = fabricated_grid(
         clean, corrupted, restored, present=present, damaged=damaged, resamples=50
     )
     return grid, clean, corrupted, {"restore": restored, "damage": damaged}, present
