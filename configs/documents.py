@@ -6,7 +6,7 @@ Question: by which mechanism does a model recall what *these* documents say?
 
 The default file, ``docs/examples/orders.jsonl``, holds 3,000 documents that note orders and later
 ask where some of them go. Expected of Based at the default settings, after about a minute on one
-core: a test accuracy of at least 95 % (24 % for the best heuristic without recall) and
+core: a test accuracy of at least 95 % (29 % for the best heuristic without recall) and
 ``induction``. Mamba memorises so small a file: in all settings that were tried, of at most 1,500
 steps, its accuracy on other documents stayed below 50 %.
 """

@@ -86,8 +86,10 @@ print(by_hand.round(2))
 
 # %% [markdown]
 # In Based the value token alone brings the answer back: layer 0 had bound the pair there, and layer
-# 1 looked it up, *induction*. In Mamba it does nothing; what counts is the key, and the query:
-# *direct retrieval*.
+# 1 looked it up, *induction*. In Mamba it does nothing: the answer comes back at the key, at the
+# query, or in part at both. That is *direct retrieval*. At the query, layer 0 has already fetched
+# the answer; at the key, layer 1 still has to. How much falls to each depends on task and training:
+# in the README's picture, of Mamba on the study's task, all of it is at the query.
 #
 # ## All of them at once
 #
