@@ -28,3 +28,29 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # A trace is many objects that live as long as its program: to look through them for cycles as
 # often as Python does takes a tenth of the tests' time.
 gc.set_threshold(100_000, 20, 50)
+
+
+LONGEST = (
+    "integration/test_documentation.py",
+    "integration/test_hosts.py",
+    "evaluation/test_analyses.py",
+    "integration/test_sharding.py",
+    "integration/test_sharded_members.py",
+    "evaluation/patching/test_grid.py",
+    "integration/test_programs.py",
+    "mixers/test_mixers.py",
+    "training/ensemble/test_programs.py",
+    "training/test_checkpoints.py",
+    "sweeps/test_run.py",
+    "models/test_half_precision.py",
+    "sweeps/test_group.py",
+    "evaluation/verdict/test_verdict.py",
+    "integration/test_sweep_program.py",
+)
+"""Files that take the most time, the longest first."""
+
+
+def pytest_collection_modifyitems(items):
+    """Start the longest files first, so that no core waits for the last of them."""
+    rank = {str(compilation.ROOT / "tests" / name): i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(str(item.path), len(LONGEST)))

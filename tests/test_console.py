@@ -5,7 +5,6 @@ from mecheval_jax.console import CONSOLE, say
 
 def test_say(capsys, monkeypatch):
     """Catches brackets taken for colours, a line that is cut, and words among the output."""
-    monkeypatch.setattr(CONSOLE, "file", None)
     message = "metrics[loss] " + "long " * 60
     say(message)
     out, err = capsys.readouterr()

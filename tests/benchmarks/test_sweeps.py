@@ -2,7 +2,7 @@
 
 from configs import recall
 from mecheval_jax.benchmarks import sweeps
-from mecheval_jax.experiment import from_config
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.training.ensemble.programs import MemberPrograms
 from tests.support.compilation import ROOT
 
@@ -19,7 +19,7 @@ def test_commands(monkeypatch, tmp_path):
         assert f"--workdir={tmp_path}" in flags
         path, _, argument = config.removeprefix("--config=").partition(":")
         assert (ROOT / path).is_file()
-        made.append(from_config(recall.get_config(argument)))
+        made.append(Experiment.from_config(recall.get_config(argument)))
     alone, together = made
     assert (alone.training.seed, alone.training.steps) == (3, 20)
     assert together.training.steps == 20
