@@ -3,7 +3,7 @@
 from mecheval_jax.console import CONSOLE, say
 
 
-def test_say(capsys, monkeypatch):
+def test_say(capsys):
     """Catches brackets taken for colours, a line that is cut, and words among the output."""
     message = "metrics[loss] " + "long " * 60
     say(message)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -120,7 +121,7 @@ def _numbers(compared: pd.DataFrame) -> list[tuple[str, ...]]:
     ]
 
 
-def _positions(row) -> str:
+def _positions(row: Any) -> str:
     usual = "learned" if row.mixer == "attention" else "none"
     return "" if row.positions == usual else f"(positions {row.positions})"
 

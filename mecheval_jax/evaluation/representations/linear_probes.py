@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mecheval_jax.array_types import Array, Float, Int, Key, Scalar
+from mecheval_jax.array_types import Array, Float, Int, Key, PyTree, Scalar
 
 MOST_CLASSES = 128
 """With more classes than this a probe regresses onto codes."""
@@ -176,7 +176,7 @@ def _minimize(
     solver = optax.lbfgs(linesearch=search)
     value_and_gradient = optax.value_and_grad_from_state(loss)
 
-    def step(carry):
+    def step(carry: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
         count, _, params, state = carry
         value, gradient = value_and_gradient(params, state=state)
         updates, state = solver.update(
@@ -185,7 +185,7 @@ def _minimize(
         norm = jnp.sqrt((optax.tree.get(state, "grad") ** 2).sum())
         return count + 1, norm, optax.apply_updates(params, updates), state
 
-    def unfinished(carry):
+    def unfinished(carry: tuple[PyTree, ...]) -> Array:
         count, norm, *_ = carry
         return (count < STEPS) & (norm > TOLERANCE)
 

@@ -93,7 +93,7 @@ def unrolled_recurrence(
     """
     here = jnp.eye(write.shape[1], dtype=write.dtype)
 
-    def advance(held, at_t):
+    def advance(held: Array, at_t: tuple[Array, ...]) -> tuple[Array, Array]:
         decay_t, write_t, query_t, key_t, here_t = at_t
         held = decay_t[:, :, None] * held
         if key is not None:
