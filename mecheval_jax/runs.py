@@ -16,7 +16,6 @@ from mecheval_jax.array_types import PyTree
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.accuracy import answer_all
-from mecheval_jax.evaluation.analyses import ANALYSES
 from mecheval_jax.evaluation.patching.grid import chosen_sites
 from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.evaluation.verdict.evidence import Evidence
@@ -28,8 +27,6 @@ from mecheval_jax.files import write_table
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.partitioning.mesh import make_mesh
-from mecheval_jax.reporting.figures.analyses import FIGURES
-from mecheval_jax.reporting.figures.drawing import save
 from mecheval_jax.reporting.terminal.progress import Progress
 from mecheval_jax.reporting.terminal.run_callbacks import RunCallbacks
 from mecheval_jax.store.metrics import open_writers
@@ -314,8 +311,8 @@ def analyze(
 
     Args:
         workdir: Folder of a trained run.
-        names: Names in `ANALYSES`; all if None, then those that the architecture or the task cannot
-            have are passed over with a message.
+        names: Names in `evaluation.analyses.ANALYSES`; all if None, then those that the
+            architecture or the task cannot have are passed over with a message.
         sites: Where ``gradients`` and ``probes`` look: paths or aliases; ``["all"]`` for every
             site of the model; the canonical components of every layer if None.
         settings: Options that differ from the run's config, as of `Experiment.with_analyses`:
@@ -329,6 +326,11 @@ def analyze(
         UserError: If an analysis, site or setting is unknown, or none is named, if nothing is
             trained there, or if an analysis that was asked for by name cannot be.
     """
+    # Imported here, since matplotlib and scipy.stats would make every training start later.
+    from mecheval_jax.evaluation.analyses import ANALYSES
+    from mecheval_jax.reporting.figures.analyses import FIGURES
+    from mecheval_jax.reporting.figures.drawing import save
+
     if names is not None and not names:
         raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")
     chosen = [choose("analysis", name, ANALYSES) for name in (names or ANALYSES)]

@@ -198,7 +198,8 @@ def test_gradients_and_probes_look_where_they_are_told(workdirs, monkeypatch):
 
 def test_what_cannot_be_is_passed_over_unless_it_was_asked_for(tmp_path, capsys, monkeypatch):
     """Catches an architecture without one analysis that loses the others."""
-    monkeypatch.setattr(runs, "ANALYSES", {n: analyses.ANALYSES[n] for n in ("attention", "lens")})
+    two = {name: analyses.ANALYSES[name] for name in ("attention", "lens")}
+    monkeypatch.setattr(analyses, "ANALYSES", two)
     changes = SHORT | small.ONE_LAYER | {"model.mixer": "lstm"}
     runs.train(small.experiment(changes), tmp_path / "run")
     assert set(runs.analyze(tmp_path / "run")) == {"lens"}
