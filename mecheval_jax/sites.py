@@ -25,6 +25,7 @@ write of the new state, and a shift is added to the write (`into_recurrence`); t
 order of computation. A projection mixes channels and is applied token by token.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -40,6 +41,9 @@ INTERVENTIONS = "interventions"
 
 STATE = "state"
 """Name of sites that hold a recurrent state, where a change at one position changes later ones."""
+
+ALL = math.inf
+"""Reach of an operation that mixes all earlier tokens, as a filter as long as the document does."""
 
 LEAVES = ("value", "mask", "projection", "shift", "then")
 """Keys that an entry may have."""
@@ -161,6 +165,23 @@ def declare(module: nn.Module) -> None:
     """Make the sites that a module lists in its ``SITES``; to be called in ``setup``."""
     for name in module.SITES:
         setattr(module, name, Site())
+
+
+def reach_of(mixer: nn.Module) -> dict[str, float] | None:
+    """How many earlier tokens a mixer mixes into each token, apart from what it looks up.
+
+    A mixer says it with ``local_reach()``: by the name of a site, the number of tokens before
+    the current one that this site holds as well, whatever they are. Those are the taps of a
+    convolution less one, 1 after a shift or a trapezoid, the tokens of a window, `ALL` after a
+    filter as long as the document. Of the sites after one such operation the first is named.
+    A mixer that only attends or keeps a state has none and returns ``{}``.
+
+    Returns:
+        Reach by site, those of reach 0 left out; None if the mixer does not say.
+    """
+    if not hasattr(mixer, "local_reach"):
+        return None
+    return {site: reach for site, reach in mixer.local_reach().items() if reach > 0}
 
 
 def is_site(module: nn.Module, method: str) -> bool:

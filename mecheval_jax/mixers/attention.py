@@ -62,6 +62,11 @@ class Attention(nn.Module):
         "head_output": "output of each head, before the output projection",
     }
 
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return {"head_output": self.window - 1} if self.window else {}
+
     def __post_init__(self):
         if self.width % self.heads:
             raise UserError(f"width {self.width} is not divisible by {self.heads} heads")

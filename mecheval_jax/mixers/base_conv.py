@@ -22,7 +22,7 @@ from mecheval_jax.ops.long_convolution import (
     long_convolution_step,
 )
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.sites import declare
+from mecheval_jax.sites import ALL, declare
 
 FILTERS = {"implicit": ReluFilter, "explicit": ExplicitFilter}
 
@@ -47,6 +47,11 @@ class BaseConv(nn.Module):
         "conv_output": "output of the convolution",
         "gate": "factor that multiplies the output of the convolution",
     }
+
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return {"conv_output": ALL if isinstance(self.kernel, str) else self.kernel - 1}
 
     def __post_init__(self):
         if self.kernel == 0 or (isinstance(self.kernel, str) and self.kernel not in FILTERS):

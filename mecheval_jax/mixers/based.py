@@ -59,6 +59,11 @@ class Based(nn.Module):
         "head_output": "output of each head, divided by the normalizer",
     }
 
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return {}
+
     def __post_init__(self):
         if self.width % self.heads:
             raise UserError(f"width {self.width} is not divisible by {self.heads} heads")

@@ -58,6 +58,11 @@ class H3(nn.Module):
         "head_output": "output of each head, [..., j, heads]",
     }
 
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return {"shift_output": self.state_size - 1}
+
     def __post_init__(self):
         if self.width % self.head_dim:
             raise UserError(f"width {self.width} is not divisible by head_dim {self.head_dim}")

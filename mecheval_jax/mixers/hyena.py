@@ -22,7 +22,7 @@ from mecheval_jax.ops.long_convolution import (
     long_convolution_step,
 )
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.sites import declare
+from mecheval_jax.sites import ALL, declare
 
 
 class Hyena(nn.Module):
@@ -52,6 +52,11 @@ class Hyena(nn.Module):
         "filter_output": "output of the long convolution",
         "gate": "x2, the factor after the long convolution",
     }
+
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return {"conv_output": max(self.kernel - 1, 0), "filter_output": ALL}
 
     def setup(self):
         declare(self)

@@ -32,6 +32,11 @@ class LSTM(nn.Module):
         "state": STATE_SITES["state"] + " [..., (c, h), width]",
     }
 
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return {}
+
     def setup(self):
         declare(self)
         uniform = initializers.uniform(self.width**-0.5)

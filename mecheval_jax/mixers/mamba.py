@@ -73,6 +73,11 @@ class Mamba(nn.Module):
         """Number of channels from which step sizes are computed."""
         return self.dt_rank or math.ceil(self.width / 16)
 
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return {"conv_output": max(self.d_conv - 1, 0)}
+
     def __post_init__(self):
         choose("scan_backend", self.scan_backend, BACKENDS)
         super().__post_init__()

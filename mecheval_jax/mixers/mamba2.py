@@ -57,6 +57,11 @@ class Mamba2(nn.Module):
 
     SITES = INNER_SITES
 
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return {"conv_output": max(self.d_conv - 1, 0)}
+
     def __post_init__(self):
         inner = self.expand * self.width
         if inner % self.head_dim or (inner // self.head_dim) % self.groups:

@@ -69,6 +69,11 @@ class MatrixStateMixer(nn.Module):
     kernel: int = 0
     gated: bool = True
 
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return dict.fromkeys("qkv", self.kernel - 1) if self.kernel else {}
+
     def __post_init__(self):
         for share in (self.key_share, self.value_share):
             if share * self.width % self.heads:

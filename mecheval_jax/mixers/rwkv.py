@@ -41,6 +41,11 @@ class RWKV4(nn.Module):
         "average": "weighted average of values",
     }
 
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return dict.fromkeys("kvr", 1)
+
     def __post_init__(self):
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()

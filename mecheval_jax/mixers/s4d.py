@@ -17,7 +17,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.ops import ssm_kernels
 from mecheval_jax.ops.long_convolution import long_convolution
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.sites import declare
+from mecheval_jax.sites import ALL, declare
 
 
 def _real_ones(key: Key, shape: Sequence[int]) -> Array:
@@ -96,6 +96,11 @@ class S4D(nn.Module):
         "activation": "gelu of the output of the long convolution plus D x",
         "gate": "half of the output projection that gates the other half, before its sigmoid",
     }
+
+    @nn.nowrap
+    def local_reach(self) -> dict[str, float]:
+        """See `sites.reach_of`."""
+        return {"filter_output": ALL}
 
     def __post_init__(self):
         ssm_kernels.check(self.d_state, self.discretization)

@@ -1,12 +1,23 @@
 """The sites inside the mixers: what they hold, that a cut lands, and that unused ones are free."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.sites import INTERVENTIONS, STATE
-from tests.support.mixer_cases import AT, MAIN, at, capture, example, other, parallel
+from mecheval_jax.sites import INTERVENTIONS, STATE, reach_of
+from tests.support.mixer_cases import (
+    AT,
+    LENGTH,
+    MAIN,
+    at,
+    capture,
+    example,
+    mixer_of,
+    other,
+    parallel,
+)
 
 
 # Catches a site that is listed but never passed, or that an earlier position could see into:
@@ -74,3 +85,31 @@ def test_unused_sites_cost_nothing(case, monkeypatch):
     without_sites(monkeypatch)
     monkeypatch.setattr("mecheval_jax.mixers.attention._rows", lambda scores: scores)
     assert with_sites == cost()
+
+
+@pytest.mark.parametrize("case", MAIN)
+def test_local_reach(case):
+    """Catches a convolution or shift that reaches further than its mixer says, or is not named."""
+    mixer, _, x = example(case)
+    changed_at = 1
+    x = x.at[1].set(x[0].at[changed_at].add(1.0))  # documents that differ in one token
+    reached, most = {}, LENGTH - 1 - changed_at
+    for name, value in capture(case, x).items():
+        differs = np.asarray(value[0] != value[1]).reshape(LENGTH, -1).any(axis=1)
+        if differs.any():
+            reached[name] = np.flatnonzero(differs).max() - changed_at
+    declared = reach_of(mixer)
+    for name, reach in declared.items():
+        assert reached[name] == min(reach, most), name
+    finite = [reach for reach in reached.values() if reach < most]
+    # What comes after a named site reaches as far; nothing else mixes a few tokens only.
+    assert max(finite, default=0) == max(
+        [reach for reach in declared.values() if reach < most], default=0
+    )
+
+
+def test_without_reach():
+    """Catches a mixer that says nothing and is taken for one that has no local mixing."""
+    assert reach_of(nn.Dense(3)) is None
+    assert reach_of(mixer_of("attention")) == {}
+    assert reach_of(mixer_of("mamba_no_conv")) == {}
