@@ -95,6 +95,10 @@ class Task(Protocol):
         """The tokens with the one at `role` (of query 0) replaced by another of its class."""
         ...
 
+    def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
+        """A mask of the tokens that `corrupt` replaces: the role of query 0 and its repetitions."""
+        ...
+
     def name_of(self, token: int) -> str:
         """A token in words, for people."""
         ...
@@ -130,6 +134,10 @@ class Task(Protocol):
 
 class SelfContained:
     """Base of tasks without data of their own: the config determines them."""
+
+    def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
+        """The position of the role of query 0 alone; see `Task.corrupted_places`."""
+        return at_position(batch.roles[role][:, 0], batch.tokens.shape[1])
 
     def statistics(self, key: Key, documents: int, split: str) -> dict[str, np.ndarray]:
         """None; see `Task.statistics`."""

@@ -9,7 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Bool, Int, Key
+from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import choose
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import (
@@ -18,7 +18,6 @@ from mecheval_jax.tasks.base import (
     SPLITS,
     Batch,
     SelfContained,
-    at_position,
     describe,
     query_properties,
     sample_distinct,
@@ -100,10 +99,6 @@ class SyntheticTask(SelfContained):
     def chance(self) -> float:
         """Accuracy of a uniform guess among the tokens of the answer's class."""
         return 1 / len(self.class_of("value"))
-
-    def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
-        """A mask of the tokens that `corrupt` replaces: the role of query 0 and its repetitions."""
-        return at_position(batch.roles[role][:, 0], batch.tokens.shape[1])
 
     @functools.partial(jax.jit, static_argnames=("self", "role"), inline=True)
     def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
