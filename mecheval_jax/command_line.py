@@ -1,5 +1,6 @@
 """How every program starts: flags, the compilation cache, one line for a user's mistake."""
 
+import itertools
 import os
 import pathlib
 import re
@@ -16,6 +17,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from mecheval_jax import programs
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 
 USAGE_ERROR = 2
@@ -32,6 +34,9 @@ MOST_CPU_DEVICES = 1024
 
 CONFIG = "config"
 """Name of the flag for the config file, in every program that has one."""
+
+WORKDIR = "workdir"
+"""Name of the flag for the folder of a run or sweep, likewise."""
 
 
 def define_writers() -> flags.FlagHolder:
@@ -78,6 +83,8 @@ def run(
         for part in parts:
             part()
 
+    shown = sys.modules["__main__"]  # whose text is what --help prints
+    shown.__doc__ = programs.in_users_words(shown.__doc__ or "")
     # Before and after `Preemption` listens there is nothing to save.
     signal.signal(signal.SIGTERM, _end_at_once)
     app.run(lambda arguments: _guarded(program, arguments), flags_parser=_parse)
@@ -119,10 +126,11 @@ def _join_hosts() -> None:
 
 
 def _parse(arguments: Sequence[str]) -> Sequence[str]:
-    path = _config_path(arguments)
+    path = None
     try:
-        if path is not None:
-            _check_config_file(path)
+        arguments = with_names(arguments)
+        sys.argv[:] = arguments  # where the config's own flags are read, and jobs take theirs from
+        path = _config_path(arguments)
         rest = flags.FLAGS(arguments)
         if CONFIG in flags.FLAGS:
             # A file that cannot be read raises its error only when the config is used.
@@ -133,6 +141,32 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
         _fail(_explain(e, path, arguments))
 
 
+def with_names(arguments: Sequence[str]) -> list[str]:
+    """Arguments of a program with flags for its leading words, and files for names of configs.
+
+    ``train recall:width=64 --workdir=DIR`` becomes ``train --config=configs/recall.py:width=64
+    --workdir=DIR``; leading words of a program that takes no config are folders.
+
+    Raises:
+        UserError: If a config that is named is unknown.
+    """
+    program, *rest = arguments
+    flag = CONFIG if CONFIG in flags.FLAGS else WORKDIR
+    if flag in flags.FLAGS:
+        words = list(itertools.takewhile(lambda word: not word.startswith("-"), rest))
+        if flag == CONFIG:
+            del words[1:]
+        rest = [f"--{flag}={word}" for word in words] + rest[len(words) :]
+    for i, argument in enumerate(rest):
+        name, given, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name == CONFIG and CONFIG in flags.FLAGS:
+            if given:
+                rest[i] = f"--{CONFIG}={programs.config_file(value)}"
+            elif i + 1 < len(rest):
+                rest[i + 1] = programs.config_file(rest[i + 1])
+    return [program, *rest]
+
+
 def _config_path(arguments: Sequence[str]) -> str | None:
     """The value of ``--config`` as it was typed, with the file's arguments."""
     for i, argument in enumerate(arguments):
@@ -140,14 +174,6 @@ def _config_path(arguments: Sequence[str]) -> str | None:
         if argument.startswith("-") and name == CONFIG:
             return value if given else next(iter(arguments[i + 1 :]), None)
     return None
-
-
-def _check_config_file(path: str) -> None:
-    file = pathlib.Path(path.partition(":")[0])
-    if not file.is_file():
-        root = pathlib.Path(__file__).parents[1]
-        ours = [p for p in (root / "configs").rglob("*.py") if "def get_config" in p.read_text()]
-        choose("config file", str(file), sorted(str(p.relative_to(root)) for p in ours))
 
 
 def _explain(error: BaseException, path: str | None, arguments: Sequence[str]) -> object:

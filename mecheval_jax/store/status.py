@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json
 from mecheval_jax.store.metrics import dev_rows, read_rows
@@ -270,4 +271,4 @@ def _command(provenance: pathlib.Path, program: str) -> str | None:
     if arguments is None:
         return None
     whole = without_flags(arguments, PART)
-    return shlex.join(["python", "-m", f"launch.{program}", *whole])
+    return f"{programs.command(program)} {shlex.join(whole)}"

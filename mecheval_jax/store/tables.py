@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax import programs
 from mecheval_jax.evaluation.slices import COLUMNS as SLICES
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table
@@ -72,5 +73,5 @@ def read_slices(path: pathlib.Path) -> list[dict[str, Any]]:
         return []
     # Python's own reading: an empty cell is no number, and no digit is lost.
     kinds = {name: int if name in WHOLE else float for name in SLICES[1:]}
-    remedy = "remove it: python -m launch.train writes it at the end of a run"
+    remedy = f"remove it: {programs.command('train')} writes it at the end of a run"
     return read_table(path, remedy, usecols=SLICES, converters=kinds).to_dict("records")

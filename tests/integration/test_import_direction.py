@@ -13,7 +13,7 @@ PACKAGE = "mecheval_jax"
 
 LAYERS = (
     ("array_types", "errors", "console", "statistics", "site_path"),
-    ("files",),
+    ("files", "programs"),
     ("mesh_axes",),
     ("sites",),
     ("ops",),
@@ -27,9 +27,10 @@ LAYERS = (
     ("evaluation",),
     ("store",),
     ("reporting",),
-    ("runs", "benchmarks", "command_line"),
+    ("runs", "benchmarks", "command_line", "completion"),
     ("sweeps",),
     ("study",),
+    ("__main__",),
 )
 """From the bottom up. Those of one layer do not know each other; the longest name counts."""
 

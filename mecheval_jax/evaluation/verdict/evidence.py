@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.effects import EXACT, Effects
@@ -204,7 +205,9 @@ class Evidence:
             with np.load(path, allow_pickle=False) as file:
                 values = {field.name: file[field.name] for field in dataclasses.fields(cls)}
         except FileNotFoundError:
-            raise UserError(f"there is no {path}: python -m launch.intervene writes it") from None
+            raise UserError(
+                f"there is no {path}: {programs.command('intervene')} writes it"
+            ) from None
         except Exception as error:  # whatever a damaged archive makes numpy raise
             raise UserError(f"{path} is damaged ({error}): intervene again") from None
         if values["correct"].shape != values["clean"].shape:

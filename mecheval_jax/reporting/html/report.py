@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mecheval_jax import programs
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
@@ -76,7 +77,7 @@ def _read(folder: RunFolder, name: str) -> Reported:
 
 
 def _read_table(path: pathlib.Path) -> pd.DataFrame:
-    remedy = "python -m launch.intervene writes it"
+    remedy = f"{programs.command('intervene')} writes it"
     table = read_table(path, remedy)
     try:
         missing = NEEDED - set(table.columns)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax import programs
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.readings import at, look_up_site
 from mecheval_jax.reporting.figures import run_figures as figures
@@ -165,7 +166,7 @@ def _commands(run: Reported) -> list[str]:
     known = any(argument.lstrip("-").startswith("config") for argument in arguments)
     train = shlex.join(arguments) if known else f"--config=CONFIG {workdir}"
     return [
-        f"python -m launch.train {train}",
-        f"python -m launch.intervene {workdir}",
-        f"python -m launch.report {workdir}",
+        f"{programs.command('train')} {train}",
+        f"{programs.command('intervene')} {workdir}",
+        f"{programs.command('report')} {workdir}",
     ]

@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mecheval_jax import programs
 from mecheval_jax.console import CONSOLE, say
 from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY, Shown
 from mecheval_jax.reporting.terminal.tables import output, plain_table
@@ -226,7 +227,7 @@ def advice(overview: Overview) -> str:
             return f"all done; {folder.report} shows it"
         if folder.sweep.exists():
             return f"all groups are finished; to write the tables and the report: {command}"
-        return f"all done; python -m launch.report --workdir={overview.workdir} shows it"
+        return f"all done; {programs.command('report')} --workdir={overview.workdir} shows it"
     stuck = sum(counts.get(state, 0) for state in ("dead", "failed", "preempted"))
     if "running" in counts:
         return f"{stuck} to be taken up again, by {command}" if stuck else "running"

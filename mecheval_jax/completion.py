@@ -1,0 +1,89 @@
+"""Scripts by which a shell completes the console command: programs, configs, flags, folders.
+
+source <(mecheval completion bash)
+"""
+
+import importlib
+import sys
+
+from absl import flags
+
+from mecheval_jax import programs
+from mecheval_jax.errors import choose
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def script(shell: str) -> str:
+    """The completions of a shell, with all names as they are now.
+
+    Raises:
+        UserError: If the shell is unknown.
+    """
+    choose("shell", shell, SHELLS)
+    table = {name: program_flags(name) for name in programs.names()}
+    return _fish(table) if shell == "fish" else _bash(table, zsh=shell == "zsh")
+
+
+def program_flags(program: str) -> list[str]:
+    """Names of the flags that a program defines itself.
+
+    Programs share names (``--workdir``), and absl knows each name once: the flags of a program are
+    taken away again when they were read.
+    """
+    sys.path.insert(0, str(programs.ROOT))
+    before = set(flags.FLAGS)
+    module = importlib.import_module(f"launch.{program}")
+    added = set(flags.FLAGS) - before  # among them absl's own, with the first program
+    own = sorted(
+        n for n in added if not flags.FLAGS.find_module_defining_flag(n).startswith("absl")
+    )
+    for name in own:
+        delattr(flags.FLAGS, name)
+    del sys.modules[module.__name__], sys.path[0]
+    return own
+
+
+def takes_config(own: list[str]) -> bool:
+    """Whether the first word of a program is a config, and not a folder."""
+    return "config" in own
+
+
+def _bash(table: dict[str, list[str]], zsh: bool) -> str:
+    cases = "\n".join(
+        f"    {name}) flags='{' '.join(f'--{flag}=' for flag in own)}'"
+        f" first='{' '.join(programs.config_names()) if takes_config(own) else ''}' ;;"
+        for name, own in table.items()
+    )
+    begin = "autoload -U +X bashcompinit && bashcompinit\n" if zsh else ""
+    command = programs.COMMAND
+    return f"""{begin}_{command}() {{
+  local word="${{COMP_WORDS[COMP_CWORD]}}" flags='' first=''
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    COMPREPLY=($(compgen -W '{" ".join([*table, "completion"])}' -- "$word"))
+    return
+  fi
+  case "${{COMP_WORDS[1]}}" in
+{cases}
+    completion) first='{" ".join(SHELLS)}' ;;
+  esac
+  case "$word" in
+    -*) COMPREPLY=($(compgen -W "$flags" -- "$word")) ;;
+    *) COMPREPLY=($(compgen -W "$first" -- "$word") $(compgen -f -- "$word")) ;;
+  esac
+}}
+complete -o nospace -F _{command} {command}"""
+
+
+def _fish(table: dict[str, list[str]]) -> str:
+    command = programs.COMMAND
+    lines = []
+    for name in table:
+        summary = programs.documentation(name).splitlines()[0].replace("'", "\\'")
+        lines.append(f"complete -c {command} -n __fish_use_subcommand -f -a {name} -d '{summary}'")
+    for name, own in table.items():
+        when = f"complete -c {command} -n '__fish_seen_subcommand_from {name}'"
+        lines += [f"{when} -l {flag} -r" for flag in own]
+        if takes_config(own):
+            lines.append(f"{when} -a '{' '.join(programs.config_names())}'")
+    return "\n".join(lines)

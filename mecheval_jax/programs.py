@@ -1,0 +1,73 @@
+"""Programs and configs: beside the package in a clone, inside it where it is installed.
+
+A wheel has ``launch/`` and ``configs/`` in ``mecheval_jax/shipped``, so that no top-level name but
+the package's own enters a user's environment; the same files are read in both cases.
+"""
+
+import ast
+import pathlib
+import re
+
+from mecheval_jax.errors import choose
+
+COMMAND = "mecheval"
+"""Name of the console command, whose subcommands are the programs."""
+
+_SHIPPED = pathlib.Path(__file__).parent / "shipped"
+
+ROOT = _SHIPPED if _SHIPPED.is_dir() else pathlib.Path(__file__).parents[1]
+"""Folder that has ``launch`` and ``configs``."""
+
+
+def command(program: str) -> str:
+    """How a user starts a program, for messages that name it."""
+    return f"{COMMAND} {program}" if ROOT == _SHIPPED else f"python -m launch.{program}"
+
+
+def in_users_words(text: str) -> str:
+    """A text whose commands are those of a clone, with the user's commands."""
+    return re.sub(r"python -m launch\.(\w+)", lambda match: command(match[1]), text)
+
+
+def names() -> list[str]:
+    """Names of all programs, sorted."""
+    return sorted(path.stem for path in (ROOT / "launch").glob("[!_]*.py"))
+
+
+def documentation(program: str) -> str:
+    """The text that a program begins with: what it does, with an example."""
+    source = (ROOT / "launch" / f"{program}.py").read_text(encoding="utf-8")
+    return ast.get_docstring(ast.parse(source)) or ""
+
+
+def config_names() -> list[str]:
+    """Names of all configs, such as ``recall`` or ``study/ar_layers``, sorted."""
+    folder = ROOT / "configs"
+    return sorted(
+        path.relative_to(folder).with_suffix("").as_posix()
+        for path in folder.rglob("*.py")
+        if "def get_config" in path.read_text(encoding="utf-8")
+    )
+
+
+def config_file(text: str) -> str:
+    """The file of a config, with its arguments.
+
+    Args:
+        text: A path or the name of a config that comes with the package, in both cases with
+            arguments after a colon: ``configs/recall.py:width=64``, ``recall:width=64``.
+
+    Returns:
+        A path, with the same arguments; relative to the current folder where it lies in it.
+
+    Raises:
+        UserError: If there is no such file or config; the message names those that there are.
+    """
+    name, colon, arguments = text.partition(":")
+    if pathlib.Path(name).is_file():
+        return text
+    known = choose("config", name.removeprefix("configs/").removesuffix(".py"), config_names())
+    path = ROOT / "configs" / f"{known}.py"
+    here = pathlib.Path.cwd()
+    path = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"{path}{colon}{arguments}"
