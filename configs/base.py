@@ -28,8 +28,11 @@ def base() -> ConfigDict:
     config.model.width = 64  # number of channels of the residual stream
     config.model.max_length = 1024  # length limit in tokens; time scale of implicit filters
     config.model.positions = "none"  # learned, none; inside the mixers: rotary, alibi
-    config.model.feed_forward = "mlp"  # mlp, glu, identity, none; Mamba blocks have none
-    config.model.canon = 0  # taps of a residual convolution before every mixer; 0: none
+    config.model.feed_forward = "mlp"  # mlp, glu, identity, none; not of Mamba blocks
+    config.model.mamba_feed_forward = "none"  # that of Mamba blocks
+    config.model.canon = 0  # taps of residual convolutions in every block; 0: none
+    config.model.canon_at = "A"  # where: A before the mixer, B on q, k, v, C before, D in the MLP
+    config.model.canon_bias = True  # whether these convolutions have biases
     config.model.mixer_options = ConfigDict()  # fields of the mixer; a list has one value per layer
     config.model.mixer_options.unlock()
     config.model.dtype = "float32"  # of the activations: float32, bfloat16

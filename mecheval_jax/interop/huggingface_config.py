@@ -181,7 +181,9 @@ def _function(config: ModelConfig, layer: int) -> dict[str, Any]:
     values |= {"mixer": names[layer % len(names)].strip(), "norm": block.norm}
     values |= {"feed_forward": block.feed_forward.kind}
     values["hidden"] = config.hidden or EXPANSION * config.width
-    unread = {"mixer_options", "dtype"}
+    unread = {"mixer_options", "dtype", "mamba_feed_forward"}
+    if not config.canon:
+        unread |= {"canon_at", "canon_bias"}
     if block.feed_forward.kind == "none":
         unread |= {"hidden", "activation", "feed_forward_bias", "parallel"}
     options = {field.name: getattr(mixer, field.name) for field in dataclasses.fields(mixer)}

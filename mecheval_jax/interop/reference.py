@@ -11,7 +11,8 @@ import numpy as np
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.interop.reference_tables import REFERENCES
+from mecheval_jax.interop.architecture_tables import ARCHITECTURES, CANON_ATTENTION
+from mecheval_jax.interop.reference_tables import REFERENCES, Reference
 from mecheval_jax.interop.state_dict import (
     Table,
     Target,
@@ -20,10 +21,12 @@ from mecheval_jax.interop.state_dict import (
     empty,
     fill,
     join,
+    join_heads,
     norm,
     split,
+    split_heads,
 )
-from mecheval_jax.mixers import mixer_of
+from mecheval_jax.mixers import Attention, mixer_of
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.site_path import block_name
 
@@ -109,7 +112,14 @@ def _names_of(layer: int) -> tuple[str, str]:
 
 def _model_table(config: ModelConfig) -> Table:
     """Table of all entries but the mixers'; UserError for a config that the reference lacks."""
-    study = {"canon": 0, "activation": "gelu", "norm": "auto", "parallel": False, "tied": True}
+    study = {
+        "canon": 0,
+        "mamba_feed_forward": "none",
+        "activation": "gelu",
+        "norm": "auto",
+        "parallel": False,
+        "tied": True,
+    }
     study |= {"hidden": 0, "feed_forward_bias": True, "output_norm": "layer", "norm_epsilon": 1e-5}
     for field, value in study.items():
         given = getattr(config, field)
@@ -130,15 +140,23 @@ def _model_table(config: ModelConfig) -> Table:
 
 def _table(mixer: nn.Module) -> Table:
     """Table of a mixer's entries; UserError for a mixer that the reference lacks."""
-    if type(mixer) not in REFERENCES:
-        raise UserError(f"the reference has no mixer {type(mixer).__name__}")
-    reference = REFERENCES[type(mixer)]
+    reference = _reference(mixer)
     defaults = {field.name: field.default for field in dataclasses.fields(mixer)}
     for name in reference.defaults:
         given = getattr(mixer, name)
         if given != defaults[name]:
             raise UserError(f"{name} is {given!r}: the reference has {defaults[name]!r} only")
     return reference.table
+
+
+def _reference(mixer: nn.Module) -> Reference:
+    """The form in which others store a mixer: the study, or the authors of a newer one."""
+    if type(mixer) is Attention and mixer.canon:
+        return CANON_ATTENTION
+    known = REFERENCES | ARCHITECTURES
+    if type(mixer) not in known:
+        raise UserError(f"the reference has no mixer {type(mixer).__name__}")
+    return known[type(mixer)]
 
 
 def _take_mixer(
@@ -157,7 +175,7 @@ def _take_mixer(
         Table of the mixer under full names, and all problems that were found.
     """
     table, problems = below(_table(mixer), theirs, ours), []
-    reference = REFERENCES[type(mixer)]
+    reference = _reference(mixer)
     for name in list(entries):  # hybrids of the reference nest deeper
         if name.startswith(f"{theirs}mixer."):
             entries[theirs + name.removeprefix(f"{theirs}mixer.")] = entries.pop(name)
@@ -165,6 +183,8 @@ def _take_mixer(
         for kind in ("weight", "bias"):
             names = [(f"{theirs}{part}.{kind}", mixer.width) for part in parts]
             problems += split(entries, f"{theirs}{fused}.{kind}", names)
+    for name, parts in reference.by_head.items():
+        split_heads(entries, theirs + name, [theirs + part for part in parts], mixer.heads)
     for name, original in reference.duplicates.items():
         copy = entries.pop(theirs + name, None)
         if copy is not None and not np.array_equal(copy, entries.get(theirs + original, copy)):
@@ -180,10 +200,12 @@ def _take_mixer(
 
 def _give_mixer(mixer: nn.Module, entries: dict[str, np.ndarray], theirs: str) -> None:
     """Invert `_take_mixer` in place."""
-    reference = REFERENCES[type(mixer)]
+    reference = _reference(mixer)
     for fused, parts in reference.fused.items():
         for kind in ("weight", "bias"):
             join(entries, f"{theirs}{fused}.{kind}", [f"{theirs}{p}.{kind}" for p in parts])
+    for name, parts in reference.by_head.items():
+        join_heads(entries, theirs + name, [theirs + part for part in parts], mixer.heads)
     for name, original in reference.duplicates.items():
         entries[theirs + name] = entries[theirs + original]
     unlearned = reference.constants(mixer) | reference.dead(mixer)

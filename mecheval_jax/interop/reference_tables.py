@@ -23,6 +23,8 @@ class Reference:
     Attributes:
         table: Targets of its entries.
         fused: Dense layers stacked along the outputs, name -> names of the parts.
+        by_head: Dense layers whose outputs are those of several parts in each head, name -> names
+            of the parts.
         duplicates: Entries that store a parameter again, name -> original.
         constants: Function from the mixer to the entries that are constants.
         dead: Function from the mixer to the entries that are never read, with the values that
@@ -32,6 +34,7 @@ class Reference:
 
     table: Table
     fused: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    by_head: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     duplicates: Mapping[str, str] = dataclasses.field(default_factory=dict)
     constants: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
     dead: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
@@ -70,7 +73,7 @@ QKV = ("q_proj", "k_proj", "v_proj")
 ATTENTION = Reference(
     dense(*QKV, "out_proj"),
     fused={"Wqkv": QKV},
-    defaults=("key_heads", "out_bias", "window", "encoding"),
+    defaults=("key_heads", "out_bias", "window", "encoding", "canon"),
 )
 GATED_NORM = {"g_norm_swish_gate.weight": Target("o_norm/scale")}
 DELTA_NET = dense(*QKV, "b_proj", "o_proj") | {"o_norm.weight": Target("o_norm/scale")}

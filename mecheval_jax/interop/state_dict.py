@@ -165,3 +165,29 @@ def join(entries: dict[str, np.ndarray], fused: str, parts: Iterable[str]) -> No
     parts = list(parts)
     if parts[0] in entries:
         entries[fused] = np.concatenate([entries.pop(name) for name in parts])
+
+
+def split_heads(
+    entries: dict[str, np.ndarray], fused: str, parts: Iterable[str], heads: int
+) -> None:
+    """Cut a dense layer whose outputs are, in each head, those of all parts; in place."""
+    parts = list(parts)
+    weight = entries.pop(f"{fused}.weight", None)
+    if weight is None:
+        return
+    if weight.shape[0] % (heads * len(parts)):  # is refused by its shape
+        entries[f"{fused}.weight"] = weight
+        return
+    by_head = weight.reshape(heads, len(parts), -1, weight.shape[-1])
+    for i, part in enumerate(parts):
+        entries[f"{part}.weight"] = by_head[:, i].reshape(-1, weight.shape[-1])
+
+
+def join_heads(
+    entries: dict[str, np.ndarray], fused: str, parts: Iterable[str], heads: int
+) -> None:
+    """Invert `split_heads` in place."""
+    by_head = [entries.pop(f"{part}.weight") for part in parts]
+    inputs = by_head[0].shape[-1]
+    joint = np.stack([part.reshape(heads, -1, inputs) for part in by_head], axis=1)
+    entries[f"{fused}.weight"] = joint.reshape(-1, inputs)

@@ -8,8 +8,8 @@ effect on that run is the effect of the path. For a path of several hops, `path_
 to the result of another `path_patch` (Wang et al. 2022, Goldowsky-Dill et al. 2023).
 
 A sender inside a mixer or before it changes the output of that mixer, which belongs to the path
-and is not held; the same holds for ``mlp_input``. A sender that is itself an output is held at
-those positions at which it is not changed.
+and is not held; the same holds for ``mlp_input`` and what follows it. A sender that is itself an
+output is held at those positions at which it is not changed.
 """
 
 from collections.abc import Iterable
@@ -78,7 +78,8 @@ def _writer_of(site: str) -> str | None:
     place = SitePath.parse(site)
     if place.in_mixer or place.component in ("mixer_input", "canon_output"):
         return SitePath(place.layer, "mixer_output").path
-    return SitePath(place.layer, "mlp_output").path if place.component == "mlp_input" else None
+    before_output = place.component in ("mlp_input", "mlp_canon_output", "hidden_canon_output")
+    return SitePath(place.layer, "mlp_output").path if before_output else None
 
 
 def path_patch(

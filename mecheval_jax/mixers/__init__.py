@@ -19,15 +19,19 @@ from mecheval_jax.mixers.attention import Attention, SlidingWindowAttention
 from mecheval_jax.mixers.base_conv import BaseConv
 from mecheval_jax.mixers.based import Based
 from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
+from mecheval_jax.mixers.forgetting_attention import ForgettingAttention, ForgettingAttentionPro
+from mecheval_jax.mixers.gated_attention import GatedAttention
 from mecheval_jax.mixers.gla import GatedLinearAttention
 from mecheval_jax.mixers.h3 import H3
 from mecheval_jax.mixers.hyena import Hyena
 from mecheval_jax.mixers.lstm import LSTM
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
+from mecheval_jax.mixers.path_attention import PathAttention
 from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.s4d import S4D
+from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
 
 __all__ = [
     "ARCHITECTURES",
@@ -41,14 +45,19 @@ __all__ = [
     "BaseConv",
     "Based",
     "DeltaNet",
+    "ForgettingAttention",
+    "ForgettingAttentionPro",
+    "GatedAttention",
     "GatedDeltaNet",
     "GatedLinearAttention",
     "Hyena",
     "Mamba",
     "Mamba2",
     "MixerContext",
+    "PathAttention",
     "RetNet",
     "SlidingWindowAttention",
+    "SoftmaxAttention",
     "architectures_of",
     "build_mixer",
     "mixer_of",

@@ -19,6 +19,8 @@ from mecheval_jax.mixers.attention import Attention, SlidingWindowAttention
 from mecheval_jax.mixers.base_conv import BaseConv
 from mecheval_jax.mixers.based import Based
 from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
+from mecheval_jax.mixers.forgetting_attention import ForgettingAttention, ForgettingAttentionPro
+from mecheval_jax.mixers.gated_attention import GatedAttention
 from mecheval_jax.mixers.gla import GatedLinearAttention
 from mecheval_jax.mixers.h3 import H3
 from mecheval_jax.mixers.hyena import Hyena
@@ -26,6 +28,7 @@ from mecheval_jax.mixers.lstm import LSTM
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
 from mecheval_jax.mixers.options import checked, fields_of, require_all
+from mecheval_jax.mixers.path_attention import PathAttention
 from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.s4d import S4D
@@ -41,6 +44,9 @@ class MixerContext:
         width: Number of channels of the residual stream.
         max_length: Length limit of the model, in tokens.
         encoding: Encoding of positions inside the mixer: ``none``, ``rotary`` or ``alibi``.
+        canon: Number of taps of the residual convolution of queries, keys and values (Canon-B);
+            0 for none.
+        canon_bias: Whether that convolution has a bias.
     """
 
     layer: int
@@ -48,6 +54,8 @@ class MixerContext:
     width: int
     max_length: int
     encoding: str = "none"
+    canon: int = 0
+    canon_bias: bool = True
 
 
 CONTEXT = tuple(field.name for field in dataclasses.fields(MixerContext))
@@ -97,6 +105,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "retnet": _of(RetNet),
     "rwkv4": _of(RWKV4),
     "lstm": _of(LSTM),
+    "forgetting_attention": _of(ForgettingAttention),
+    "forgetting_attention_pro": _of(ForgettingAttentionPro),
+    "gated_attention": _of(GatedAttention),
+    "path_attention": _of(PathAttention),
 }
 
 
@@ -183,6 +195,11 @@ def build_mixer(
         del given["encoding"]  # a mixer of one's own may have another default
     elif not any("encoding" in fields_of(mixer) for mixer in classes):
         raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
+    if context.canon and not any("canon" in fields_of(mixer) for mixer in classes):
+        raise UserError(
+            f"model.canon_at has B: no mixer of {architecture!r} has a softmax over the queries, "
+            "keys and values that Canon-B convolves; A, C and D are in every block"
+        )
     # Options of this layer, checked against the fields of all layers' mixers.
     valid = set().union(*map(fields_of, classes)) - set(CONTEXT)
     fields, values = fields_of(classes[layer]), {}

@@ -1,11 +1,17 @@
-"""A causal depthwise convolution with a few taps, as a module with parameters."""
+"""Local operations of mixers, as modules: what a token takes from the few before it.
 
-from collections.abc import Sequence
+`ShortConvolution` is a causal depthwise convolution with a few taps, `TokenShift` the previous
+token. Both are computed for all tokens at once or for one, with a window of inputs for a state.
+"""
+
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
-from mecheval_jax.array_types import Array, Float
+from mecheval_jax.array_types import Array, Float, PyTree
+from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.projection import slices
 from mecheval_jax.ops.short_convolution import short_convolution, short_convolution_step
@@ -57,3 +63,65 @@ class ShortConvolution(nn.Module):
     ) -> tuple[Float[Array, "batch past width"], Float[Array, "batch width"]]:
         """Convolve one token; return the next window and the output."""
         return short_convolution_step(window, x_t, self.weight, self.bias)
+
+
+class TokenShift(nn.Module):
+    """The input of the token before, zeros at the first.
+
+    Attributes:
+        width: Number of channels.
+    """
+
+    width: int
+
+    def parts(
+        self, xs: Sequence[Float[Array, "batch length _"]], layout: Sequence[str | None]
+    ) -> list[Float[Array, "batch length _"]]:
+        """Shift parts of the channels by a token; their layout stays what it is."""
+        del layout
+        return [jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1] for x in xs]
+
+    def initial_state(self, batch: int) -> Float[Array, "batch 1 width"]:
+        """Input before the first token: zeros."""
+        return jnp.zeros((batch, 1, self.width))
+
+    def step(
+        self, window: Float[Array, "batch 1 width"], x_t: Float[Array, "batch width"]
+    ) -> tuple[Float[Array, "batch 1 width"], Float[Array, "batch width"]]:
+        """Shift one token; return the next window and the input of the token before."""
+        return x_t[:, None].astype(window.dtype), window[:, 0].astype(x_t.dtype)
+
+
+Local = Callable[[str, Sequence[Array]], list[Array]]
+"""Function that applies the local operation of a name to parts [batch, length, _] of its channels,
+of all tokens or of one."""
+
+OPERATIONS = ("canon", "mlp_canon", "hidden_canon", "qkv_canon", "k_shift", "v_shift", "w_conv")
+"""Names that local operations have in the blocks and mixers which apply them by `Local`."""
+
+
+def apply_to_all(mixer: nn.Module) -> Local:
+    """The local operations of a mixer on all tokens, parts being spread over ``model``."""
+    return lambda name, xs: getattr(mixer, name).parts(xs, (MODEL,) * len(xs))
+
+
+def apply_to_one(mixer: nn.Module, state: dict[str, PyTree]) -> Local:
+    """The local operations of a mixer on one token; each replaces its window in `state`."""
+
+    def local(name: str, xs: Sequence[Array]) -> list[Array]:
+        joint = jnp.concatenate(xs, axis=-1)[:, 0]
+        state[name], y = getattr(mixer, name).step(state[name], joint)
+        ends = np.cumsum([x.shape[-1] for x in xs])[:-1].tolist()
+        return jnp.split(y[:, None], ends, axis=-1)
+
+    return local
+
+
+def local_states(mixer: nn.Module, batch: int) -> dict[str, Array]:
+    """Windows of the local operations of a mixer before the first token."""
+    found = {name: getattr(mixer, name, None) for name in OPERATIONS}
+    return {
+        name: operation.initial_state(batch)
+        for name, operation in found.items()
+        if isinstance(operation, nn.Module)  # a mixer's option may have the name as well
+    }

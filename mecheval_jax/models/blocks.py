@@ -3,18 +3,28 @@
     r <- r + mixer(norm(r));    r <- r + feed_forward(norm(r))
 
 The norms are LayerNorm in the study, with eps 1e-5. A Mamba block has RMSNorm and no second half.
-There are two variants: both halves may read the same r (parallel, GPT-NeoX), and a residual
-convolution x <- x + conv(x) may stand before the mixer ("Canon", Allen-Zhu 2025).
+There are two variants. Both halves may read the same r (parallel, GPT-NeoX). Residual convolutions
+x <- x + conv(x) may stand before the mixer, before the feed-forward part and behind its first
+layers ("Canon" A, C and D, Allen-Zhu 2025); Canon-B is inside the mixer
+(`mixers.softmax_attention`).
 """
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.mesh_axes import DOCUMENTS, spread
-from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.mixers.short_convolution import (
+    Local,
+    ShortConvolution,
+    apply_to_all,
+    apply_to_one,
+    local_states,
+)
 from mecheval_jax.models.feed_forward import FEED_FORWARD, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import Site
@@ -25,12 +35,19 @@ COMPONENTS = (
     "canon_output",
     "mixer_output",
     "mlp_input",
+    "mlp_canon_output",
+    "hidden_canon_output",
     "mlp_output",
     "block_output",
 )
 """Sites of a block, in the order of the computation."""
 
 NORMS = ("layer", "rms")
+CANON = "ABCD"
+"""Places of residual convolutions: before the mixer, in it, before the feed-forward part, in it."""
+
+CANON_SITES = {"canon_output": "A", "mlp_canon_output": "C", "hidden_canon_output": "D"}
+"""Sites after the residual convolutions, and the places of these."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +58,9 @@ class BlockConfig:
         feed_forward: Shape of the feed-forward part.
         norm: Kind of the norms, ``layer`` or ``rms``.
         epsilon: Epsilon of the norms.
-        canon: Number of taps of the residual convolution before the mixer; 0 for none.
+        canon: Number of taps of the residual convolutions; 0 for none.
+        canon_at: Places of these convolutions, letters of `CANON`.
+        canon_bias: Whether they have biases.
         parallel: Whether both halves read the block's input.
     """
 
@@ -49,14 +68,25 @@ class BlockConfig:
     norm: str = "layer"
     epsilon: float = 1e-5
     canon: int = 0
+    canon_at: str = "A"
+    canon_bias: bool = True
     parallel: bool = False
+
+    def has_canon(self, place: str) -> bool:
+        """Whether there is a residual convolution at a place, a letter of `CANON`."""
+        exists = {"C": self.feed_forward.kind != "none", "D": self.feed_forward.has_hidden}
+        return bool(self.canon) and place in self.canon_at and exists.get(place, True)
 
     @property
     def components(self) -> tuple[str, ...]:
         """Those of `COMPONENTS` that the block has."""
-        absent = {"canon_output"} if not self.canon else set()
+        absent = {site for site, place in CANON_SITES.items() if not self.has_canon(place)}
         absent |= {"mlp_input", "mlp_output"} if self.feed_forward.kind == "none" else set()
         return tuple(name for name in COMPONENTS if name not in absent)
+
+    def convolution(self, width: int) -> ShortConvolution:
+        """A residual convolution of `width` channels."""
+        return ShortConvolution(width, self.canon, self.canon_bias)
 
 
 def norm(kind: str, epsilon: float = 1e-5) -> nn.Module:
@@ -84,8 +114,12 @@ class Block(nn.Module):
     def setup(self):
         config, feed_forward = self.config, self.config.feed_forward
         self.mixer_norm = norm(config.norm, config.epsilon)
-        if config.canon:
-            self.canon = ShortConvolution(feed_forward.width, config.canon)
+        if config.has_canon("A"):
+            self.canon = config.convolution(feed_forward.width)
+        if config.has_canon("C"):
+            self.mlp_canon = config.convolution(feed_forward.width)
+        if config.has_canon("D"):
+            self.hidden_canon = config.convolution(feed_forward.hidden_channels)
         if feed_forward.kind != "none":
             self.mlp_norm = norm(config.norm, config.epsilon)
             self.mlp = FEED_FORWARD[feed_forward.kind](feed_forward)
@@ -104,36 +138,55 @@ class Block(nn.Module):
         """
         residual = self.block_input(residual)
         x = self.mixer_input(spread(self.mixer_norm(residual), DOCUMENTS))
-        if self.config.canon:
+        if self.config.has_canon("A"):
             x = self.canon_output(x + self.canon(x))
-        return self._add(at_positions(residual, positions), self.mixer(x, positions))
+        # Canon C and D read neighbours, so that up to them every token is computed.
+        whole = self.config.has_canon("C") or self.config.has_canon("D")
+        early, late = (None, positions) if whole else (positions, None)
+        added = self._add(at_positions(residual, early), self.mixer(x, early), apply_to_all(self))
+        return self.block_output(at_positions(added, late))
 
     def _add(
-        self, residual: Float[Array, "*axes width"], mixed: Float[Array, "*axes width"]
-    ) -> Float[Array, "*axes width"]:
+        self,
+        residual: Float[Array, "batch length width"],
+        mixed: Float[Array, "batch length width"],
+        local: Local,
+    ) -> Float[Array, "batch length width"]:
         """Add the mixer's output and the feed-forward part to the residual stream."""
         before, residual = residual, residual + self.mixer_output(spread(mixed, DOCUMENTS))
-        if self.config.feed_forward.kind != "none":
-            read = before if self.config.parallel else residual
-            computed = self.mlp(self.mlp_input(spread(self.mlp_norm(read), DOCUMENTS)))
-            residual = residual + self.mlp_output(spread(computed, DOCUMENTS))
-        return self.block_output(residual)
+        if self.config.feed_forward.kind == "none":
+            return residual
+        x = self.mlp_norm(before if self.config.parallel else residual)
+        x = self.mlp_input(spread(x, DOCUMENTS))
+        if self.config.has_canon("C"):
+            x = self.mlp_canon_output(x + local("mlp_canon", [x])[0])
+        hidden = functools.partial(self._convolved, local) if self.config.has_canon("D") else None
+        return residual + self.mlp_output(spread(self.mlp(x, hidden), DOCUMENTS))
+
+    def _convolved(self, local: Local, parts: list[Array]) -> list[Array]:
+        """Canon-D: the hidden layers of the feed-forward part, each plus its convolution."""
+        parts = [h + c for h, c in zip(parts, local("hidden_canon", parts), strict=True)]
+        if not self.hidden_canon_output.in_use():
+            return parts
+        return jnp.split(
+            self.hidden_canon_output(jnp.concatenate(parts, axis=-1)), len(parts), axis=-1
+        )
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
         """State of the recurrent form before the first token."""
-        state = {"mixer": self.mixer.initial_state(batch, max_length)}
-        return state | ({"canon": self.canon.initial_state(batch)} if self.config.canon else {})
+        return {"mixer": self.mixer.initial_state(batch, max_length)} | local_states(self, batch)
 
     def step(
         self, state: dict[str, PyTree], residual: Float[Array, "batch width"]
     ) -> tuple[dict[str, PyTree], Float[Array, "batch width"]]:
         """Read one token: the next state, and the residual stream after this layer."""
-        new, x = {}, self.mixer_norm(residual)
-        if self.config.canon:
-            new["canon"], convolved = self.canon.step(state["canon"], x)
-            x = x + convolved
+        new = dict(state)
+        local = apply_to_one(self, new)
+        x = self.mixer_norm(residual)
+        if self.config.has_canon("A"):
+            x = x + local("canon", [x[:, None]])[0][:, 0]
         new["mixer"], mixed = self.mixer.step(state["mixer"], x)
-        return new, self._add(residual, mixed)
+        return new, self.block_output(self._add(residual[:, None], mixed[:, None], local))[:, 0]
 
 
 REMAT = {

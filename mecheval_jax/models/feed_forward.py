@@ -9,6 +9,7 @@ LN2(r), as the code of the study does if no state mixer is given; ``none`` leave
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -24,6 +25,9 @@ ACTIVATIONS = {
     "silu": jax.nn.silu,
     "relu": jax.nn.relu,
 }
+
+Hidden = Callable[[list[Array]], list[Array]] | None
+"""What is done with hidden layers before their activation and product; None for nothing."""
 
 EXPANSION = 4
 """Default ratio of the hidden width to the width of the residual stream."""
@@ -49,6 +53,16 @@ class FeedForwardConfig:
     activation: str = "gelu"
     bias: bool = True
 
+    @property
+    def has_hidden(self) -> bool:
+        """Whether the part has hidden layers."""
+        return self.kind in ("mlp", "glu")
+
+    @property
+    def hidden_channels(self) -> int:
+        """Number of channels of all hidden layers together."""
+        return (self.hidden or EXPANSION * self.width) * (2 if self.kind == "glu" else 1)
+
     def dense(self) -> nn.Dense:
         """Dense layer into the hidden width."""
         hidden = self.hidden or EXPANSION * self.width
@@ -68,8 +82,11 @@ class MLP(nn.Module):
     def setup(self):
         self.fc1, self.fc2 = self.config.dense(), self.config.dense_out()
 
-    def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
-        return self.fc2(ACTIVATIONS[self.config.activation](self.fc1(x)))
+    def __call__(
+        self, x: Float[Array, "*axes width"], hidden: Hidden = None
+    ) -> Float[Array, "*axes width"]:
+        (h,) = hidden([self.fc1(x)]) if hidden else (self.fc1(x),)
+        return self.fc2(ACTIVATIONS[self.config.activation](h))
 
 
 class GLU(nn.Module):
@@ -81,8 +98,12 @@ class GLU(nn.Module):
         self.fc1, self.fc2 = self.config.dense(), self.config.dense()
         self.fc3 = self.config.dense_out()
 
-    def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
-        return self.fc3(self.fc1(x) * ACTIVATIONS[self.config.activation](self.fc2(x)))
+    def __call__(
+        self, x: Float[Array, "*axes width"], hidden: Hidden = None
+    ) -> Float[Array, "*axes width"]:
+        parts = [self.fc1(x), self.fc2(x)]
+        h, gate = hidden(parts) if hidden else parts
+        return self.fc3(h * ACTIVATIONS[self.config.activation](gate))
 
 
 class Identity(nn.Module):
@@ -90,7 +111,9 @@ class Identity(nn.Module):
 
     config: FeedForwardConfig
 
-    def __call__(self, x: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
+    def __call__(
+        self, x: Float[Array, "*axes width"], hidden: Hidden = None
+    ) -> Float[Array, "*axes width"]:
         return x
 
 

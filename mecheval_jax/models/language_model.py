@@ -19,7 +19,7 @@ from mecheval_jax.array_types import Array, Float, Int, Key, PyTree
 from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, initializers
-from mecheval_jax.models.blocks import NORMS, BlockConfig, norm, rematerialized
+from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
 from mecheval_jax.models.feed_forward import ACTIVATIONS, KINDS, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import Site
@@ -44,8 +44,13 @@ class ModelConfig:
             implicit filters (1024 in the study).
         positions: ``learned`` absolute positions, ``none``, or ``rotary`` or ``alibi`` inside
             the mixers that have them.
-        feed_forward: ``mlp``, ``glu``, ``identity`` or ``none``; Mamba blocks have none.
-        canon: Number of taps of a residual convolution before every mixer; 0 for none.
+        feed_forward: ``mlp``, ``glu``, ``identity`` or ``none``; not of Mamba blocks.
+        mamba_feed_forward: The same for Mamba blocks.
+        canon: Number of taps of residual convolutions; 0 for none.
+        canon_at: Places of these convolutions in every block, some of the letters A (before the
+            mixer), B (behind queries, keys and values), C (before the feed-forward part) and D
+            (behind its first layers).
+        canon_bias: Whether these convolutions have biases.
         mixer_options: Fields of the mixers that differ from the architecture's defaults.
         dtype: Type of the activations, ``float32`` or ``bfloat16``; parameters, recurrent states
             and logits stay float32.
@@ -66,7 +71,10 @@ class ModelConfig:
     max_length: int
     positions: str = "none"
     feed_forward: str = "mlp"
+    mamba_feed_forward: str = "none"
     canon: int = 0
+    canon_at: str = "A"
+    canon_bias: bool = True
     mixer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     dtype: str = "float32"
     hidden: int = 0
@@ -81,6 +89,7 @@ class ModelConfig:
     def __post_init__(self):
         choose("positions", self.positions, POSITIONS)
         choose("feed_forward", self.feed_forward, KINDS)
+        choose("mamba_feed_forward", self.mamba_feed_forward, KINDS)
         choose("dtype", self.dtype, DTYPES)
         choose("activation", self.activation, ACTIVATIONS)
         choose("norm", self.norm, ("auto", *NORMS))
@@ -90,6 +99,10 @@ class ModelConfig:
         require_at_least(self, "model", ("canon", "hidden"), 0)
         if not self.norm_epsilon > 0:
             raise UserError(f"model.norm_epsilon is {self.norm_epsilon}: it must be above 0")
+        if list(self.canon_at) != sorted(set(self.canon_at) & set(CANON)):
+            raise UserError(
+                f"model.canon_at is {self.canon_at!r}: letters of {CANON}, each once, in order"
+            )
         for layer in range(self.layers):
             self.build_mixer(layer)  # refuses unknown mixers and options
 
@@ -101,7 +114,7 @@ class ModelConfig:
         """Shape of a layer around its mixer."""
         mamba = architectures_of(self.mixer, self.layers)[layer].mamba_block
         feed_forward = FeedForwardConfig(
-            "none" if mamba else self.feed_forward,
+            self.mamba_feed_forward if mamba else self.feed_forward,
             self.width,
             self.layers,
             self.hidden,
@@ -109,7 +122,15 @@ class ModelConfig:
             self.feed_forward_bias,
         )
         norm = ("rms" if mamba else "layer") if self.norm == "auto" else self.norm
-        return BlockConfig(feed_forward, norm, self.norm_epsilon, self.canon, self.parallel)
+        return BlockConfig(
+            feed_forward,
+            norm,
+            self.norm_epsilon,
+            self.canon,
+            self.canon_at,
+            self.canon_bias,
+            self.parallel,
+        )
 
     def components(self, layer: int) -> tuple[str, ...]:
         """Sites of a layer outside its mixer, in the order of the computation."""
@@ -118,7 +139,9 @@ class ModelConfig:
     def build_mixer(self, layer: int) -> nn.Module:
         """Build the mixer of one layer."""
         encoding = self.positions if self.positions in ("rotary", "alibi") else "none"
-        context = MixerContext(layer, self.layers, self.width, self.max_length, encoding)
+        canon = self.canon if "B" in self.canon_at else 0
+        shape = (layer, self.layers, self.width, self.max_length)
+        context = MixerContext(*shape, encoding, canon, self.canon_bias)
         return build_mixer(self.mixer, context, self.mixer_options)
 
 

@@ -119,3 +119,29 @@ def carry(q: Array, k: Array, u: Array, decay: Decays, from_state: Array | None 
 
     start = jnp.zeros((*k.shape[1:3], k.shape[-1], u.shape[-1]), u.dtype)
     return jax.lax.scan(advance, start, rows)[1]
+
+
+def inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
+    """The inverse of I + A for a strictly lower triangular A; c is a power of 2.
+
+    It is computed blockwise, by matrix products, because XLA cannot partition a triangular solve
+    over devices.
+
+    The inverse of [[P, 0], [Q, R]] is [[P', 0], [-R' Q P', R']] with P' and R' the inverses of
+    P and R. Diagonal blocks of size 1 are their own inverses; each round doubles the blocks.
+    """
+    size, axes = A.shape[-1], A.shape[:-2]
+    inverses = jnp.ones((*axes, size, 1, 1), A.dtype)
+    block = 1
+    while block < size:
+        # The blocks Q below the diagonal, one of each pair.
+        starts = range(0, size, 2 * block)
+        blocks = [A[..., i + block : i + 2 * block, i : i + block] for i in starts]
+        Q = jnp.stack(blocks, axis=-3)
+        halves = inverses.reshape(*axes, len(starts), 2, block, block)
+        P, R = halves[..., 0, :, :], halves[..., 1, :, :]
+        low = -jnp.einsum("...xy,...yz,...zw->...xw", R, Q, P)
+        top = jnp.concatenate([P, jnp.zeros_like(P)], axis=-1)
+        inverses = jnp.concatenate([top, jnp.concatenate([low, R], axis=-1)], axis=-2)
+        block *= 2
+    return inverses.reshape(*axes, size, size)

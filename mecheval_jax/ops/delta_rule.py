@@ -10,8 +10,7 @@ from S_0 the recurrence writes k[t] u[t]^T (see `ops.chunks`) with
 
     (I + A) u = beta v - (beta a[1..t] k) S_0,    A[t, s] = beta[t] (k[t] . k[s]) a[s+1..t], s < t
 
-I + A is inverted blockwise, by matrix products, because XLA cannot partition a triangular
-solve over devices.
+and I + A is inverted by `chunks.inverse`.
 """
 
 import jax
@@ -95,33 +94,10 @@ def _chunked(q: Array, k: Array, v: Array, beta: Array, log_decay: Array) -> Arr
     decay = chunks.decays(log_decay)
     index = jnp.arange(chunks.CHUNK)
     earlier = (index[:, None] > index[None, :])[None, None, None]
-    inverse = _inverse(jnp.where(earlier, beta * chunks.pairs(k, k, decay.between), 0))
+    inverse = chunks.inverse(jnp.where(earlier, beta * chunks.pairs(k, k, decay.between), 0))
     u = jnp.einsum("...ts,...sv->...tv", inverse, beta * v)
     from_state = jnp.einsum("...ts,...sk->...tk", inverse, beta * decay.start * k)
     return chunks.join(chunks.carry(q, k, u, decay, from_state), length)
-
-
-def _inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
-    """The inverse of I + A for a strictly lower triangular A; c is a power of 2.
-
-    The inverse of [[P, 0], [Q, R]] is [[P', 0], [-R' Q P', R']] with P' and R' the inverses of
-    P and R. Diagonal blocks of size 1 are their own inverses; each round doubles the blocks.
-    """
-    size, axes = A.shape[-1], A.shape[:-2]
-    inverses = jnp.ones((*axes, size, 1, 1), A.dtype)
-    block = 1
-    while block < size:
-        # The blocks Q below the diagonal, one of each pair.
-        starts = range(0, size, 2 * block)
-        blocks = [A[..., i + block : i + 2 * block, i : i + block] for i in starts]
-        Q = jnp.stack(blocks, axis=-3)
-        halves = inverses.reshape(*axes, len(starts), 2, block, block)
-        P, R = halves[..., 0, :, :], halves[..., 1, :, :]
-        low = -jnp.einsum("...xy,...yz,...zw->...xw", R, Q, P)
-        top = jnp.concatenate([P, jnp.zeros_like(P)], axis=-1)
-        inverses = jnp.concatenate([top, jnp.concatenate([low, R], axis=-1)], axis=-2)
-        block *= 2
-    return inverses.reshape(*axes, size, size)
 
 
 @in_float32

@@ -52,15 +52,15 @@ FEED_FORWARD: dict[str, tuple[Rule, ...]] = {
     "none": (),
 }
 
-INTO = r"mixer/([qkvgrab]_proj|proj_[qkv]|in_proj|dt_proj|decay_up|projection)"
+INTO = r"mixer/([qkvgrabf]_proj|proj_[qkv]|[kv]_mix|in_proj|dt_proj|decay_up|w_up|projection)"
 OUT_OF = r"mixer/(out_proj|o_proj|proj_o|x_proj)"
 MIXERS: tuple[Rule, ...] = (
     (rf"{INTO}/kernel$", (FSDP, MODEL)),
     (rf"{INTO}/bias$", (MODEL,)),
     (rf"{OUT_OF}/kernel$", (MODEL, FSDP)),
     (rf"{OUT_OF}/bias$", ()),
-    (r"mixer/([qkv]_conv|short_conv|conv)/weight$", (None, MODEL)),
-    (r"mixer/([qkv]_conv|short_conv|conv)/bias$", (MODEL,)),
+    (r"mixer/([qkvw]_conv|short_conv|conv)/weight$", (None, MODEL)),
+    (r"mixer/([qkvw]_conv|short_conv|conv)/bias$", (MODEL,)),
     (r"mixer/(A_log|D|dt_bias|norm_scale|time_decay|time_first)$", (MODEL,)),
     (r"mixer/shift_[BCD]$", (MODEL,)),
     (r"mixer/kernel/(A_imag|B|C|inv_A_real|log_dt)$", (MODEL,)),
@@ -68,7 +68,7 @@ MIXERS: tuple[Rule, ...] = (
     # Small networks, and vectors along the residual stream.
     (r"mixer/filter/fc\d/kernel$", (FSDP,)),
     (r"mixer/filter/(fc\d/bias|features|frequency)$", ()),
-    (r"mixer/decay_down/kernel$", (FSDP,)),
+    (r"mixer/(decay|w)_down/kernel$", (FSDP,)),
     (r"mixer/mix_[kvr]$", ()),
     (r"mixer/recurrent$", (FSDP,)),
 )
@@ -103,6 +103,8 @@ def rules_of(model: ModelConfig, mesh: AnyMesh) -> tuple[Rule, ...]:
         return DATA_PARALLEL
 
     def of_layer(layer: int) -> Iterator[Rule]:
+        for pattern, layout in FEED_FORWARD[model.block(layer).feed_forward.kind]:
+            yield f"{block_name(layer)}/{pattern}", layout
         mixer = model.build_mixer(layer)
         known = any(type(mixer) is entry.mixer(layer) for entry in ARCHITECTURES.values())
         if not known:
@@ -115,7 +117,7 @@ def rules_of(model: ModelConfig, mesh: AnyMesh) -> tuple[Rule, ...]:
                 )
 
     own = [rule for layer in range(model.layers) for rule in of_layer(layer)]
-    return (*own, *STATE, *FEED_FORWARD[model.feed_forward], *MIXERS)
+    return (*own, *STATE, *MIXERS)
 
 
 def path_name(path: tuple) -> str:

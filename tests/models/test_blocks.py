@@ -6,7 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.models.blocks import REMAT, Block, rematerialized
+from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.sites import is_site
 from tests.support import planted
 from tests.support.observed import MIXERS, observed_of
 
@@ -96,3 +99,62 @@ def test_what_a_gradient_computes_again(remat):
     program = str(jax.make_jaxpr(jax.grad(loss))(params))
     assert ("remat" in program) == (remat != "none")
     assert jax.tree.structure(params) == jax.tree.structure(jax.eval_shape(jax.grad(loss), params))
+
+
+@pytest.mark.parametrize("feed_forward", ["mlp", "glu"])
+def test_canon_in_and_before_the_feed_forward_part(feed_forward):
+    """Catches a convolution without its residual, after the activation, or of half the GLU."""
+    block, params, residual = block_of(feed_forward=feed_forward, canon=3, canon_at="CD")
+    assert "canon" not in params
+    seen = block.apply(
+        {"params": params}, residual, capture_intermediates=is_site, mutable=["intermediates"]
+    )[1]["intermediates"]
+    at = {name: np.asarray(seen[name]["__call__"][0]) for name in block.config.components}
+    call = lambda method, x: nn.apply(method, block)({"params": params}, jnp.asarray(x))
+    x = at["mlp_input"] + call(lambda block, x: block.mlp_canon(x), at["mlp_input"])
+    np.testing.assert_allclose(at["mlp_canon_output"], x, atol=1e-5)
+    hidden = [call(lambda block, x: block.mlp.fc1(x), x)]
+    if feed_forward == "glu":
+        hidden.append(call(lambda block, x: block.mlp.fc2(x), x))
+    hidden = jnp.concatenate(hidden, axis=-1)
+    hidden = hidden + call(lambda block, h: block.hidden_canon(h), hidden)
+    np.testing.assert_allclose(at["hidden_canon_output"], hidden, atol=1e-4)
+    parts = jnp.split(hidden, 2 if feed_forward == "glu" else 1, axis=-1)
+    if feed_forward == "glu":
+        y = parts[0] * nn.gelu(parts[1], approximate=False)
+        y = call(lambda block, y: block.mlp.fc3(y), y)
+    else:
+        y = call(lambda block, y: block.mlp.fc2(y), nn.gelu(parts[0], approximate=False))
+    np.testing.assert_allclose(at["mlp_output"], y, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"canon": 3, "canon_at": "ABCD", "feed_forward": "glu"},
+        {"mixer": "mamba", "canon": 2, "canon_at": "AD", "mamba_feed_forward": "mlp"},
+    ],
+    ids=["attention", "mamba"],
+)
+def test_forms_with_every_convolution(options):
+    """Catches a window that a step forgets, and queries whose neighbours are not computed."""
+    config, params, _ = planted.lively(options.pop("mixer", "attention"), **options)
+    model, tokens = LanguageModel(config), jax.random.randint(jax.random.key(0), (2, 7), 0, 19)
+    whole = jax.jit(lambda params: model.apply({"params": params}, tokens))(params)
+    assert {"mlp", "hidden_canon"} <= set(params["block_0"])
+    positions = jnp.array([[6, 1], [0, 2]])
+    read = lambda params: model.apply({"params": params}, tokens, positions, skip_unread=True)
+    expected = np.take_along_axis(np.asarray(whole), np.asarray(positions)[..., None], axis=1)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(jax.jit(read)(params), expected, atol=1e-5 * scale)
+    state = model.apply({"params": params}, 2, 7, method="initial_state")
+    step = jax.jit(lambda state, t: model.apply({"params": params}, state, t, method="step"))
+    for t in range(7):
+        state, logits = step(state, tokens[:, t])
+        np.testing.assert_allclose(logits, whole[:, t], atol=1e-5 * np.abs(whole).max())
+
+
+def test_places_that_are_none():
+    """Catches a place that is passed over in silence."""
+    with pytest.raises(UserError, match="canon_at is 'AE': letters of ABCD"):
+        planted.untrained("attention", canon=4, canon_at="AE")

@@ -12,6 +12,8 @@ from tests.support.compilation import ROOT
 FOLDER = ROOT / "tests" / "golden"
 
 LIMIT = {"max_length": 64}
+HEADS = {"width": 32, "heads": 2}
+CANON_B = {"canon": 4, "canon_bias": False, "out_bias": False}
 MIXERS = {
     "attention_d16_h1": ("attention", {"width": 16}),
     "attention_d32_h2_bias": ("attention", {"width": 32, "heads": 2, "bias": True}),
@@ -48,6 +50,18 @@ MIXERS = {
         "mamba2",
         {"width": 32, "head_dim": 16, "d_state": 16, "groups": 2},
     ),
+    "forgetting_attention_d32_h2": ("forgetting_attention", HEADS),
+    "forgetting_attention_norm_gate_d32_h2": (
+        "forgetting_attention",
+        HEADS | {"norm": True, "gated": True},
+    ),
+    "forgetting_attention_pro_d32_h2": ("forgetting_attention_pro", HEADS),
+    "path_attention_d32_h2": ("path_attention", HEADS),
+    "path_attention_fox_d32_h2": ("path_attention", HEADS | {"forget_gate": True}),
+    "gated_attention_d32_h2": ("gated_attention", HEADS),
+    "gated_attention_kv1_d32_h2": ("gated_attention", HEADS | {"key_heads": 1}),
+    "canon_b_attention_d32_h2": ("attention", HEADS | CANON_B | {"encoding": "rotary"}),
+    "canon_b_attention_nope_d32_h2": ("attention", HEADS | CANON_B),
 }
 """Name and fields of the mixer of each file; all but the explicit long convolution."""
 

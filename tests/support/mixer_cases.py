@@ -41,6 +41,15 @@ CASES = {
     "rwkv4": ("rwkv4", {}),
     "rwkv4_associative": ("rwkv4", {"backend": "associative"}),
     "lstm": ("lstm", {}),
+    "attention_canon": ("attention", {"heads": 2, "canon": 3, "encoding": "alibi"}),
+    "forgetting_attention": ("forgetting_attention", {"heads": 4, "key_heads": 2, "gated": True}),
+    "forgetting_attention_pro": ("forgetting_attention_pro", {"heads": 2}),
+    "gated_attention": ("gated_attention", {"heads": 2, "key_heads": 1, "canon": 2}),
+    "path_attention": ("path_attention", {"heads": 4, "key_heads": 2, "rank": 4}),
+    "path_attention_no_conv": (
+        "path_attention",
+        {"heads": 2, "kernel": 0, "forget_gate": True, "canon": 2},
+    ),
 }
 VARIANTS = (
     "attention_2_heads",
@@ -54,6 +63,8 @@ VARIANTS = (
     "delta_net_no_conv",
     "gated_delta_net_no_conv",
     "rwkv4_associative",
+    "forgetting_attention",
+    "path_attention_no_conv",
 )
 """Cases that are others with an option changed: their code is compiled only."""
 MAIN = [case for case in CASES if case not in VARIANTS]
@@ -66,8 +77,8 @@ REACH = {"base_conv_3": 3, "window": 3}
 def mixer_of(case):
     name, options = CASES[case]
     options = dict(options)
-    encoding = options.pop("encoding", "none")
-    return build_mixer(name, MixerContext(1, 2, WIDTH, LIMIT, encoding), options)
+    encoding, canon = options.pop("encoding", "none"), options.pop("canon", 0)
+    return build_mixer(name, MixerContext(1, 2, WIDTH, LIMIT, encoding, canon), options)
 
 
 @functools.cache

@@ -98,6 +98,19 @@ def delta_rule(q, k, v, beta, log_decay):
     return np.einsum("blhkv,blhk->blhv", delta_rule_states(k, v, beta, log_decay), q)
 
 
+def reflected_products(q, k, w, beta):
+    """q[t] . k[s] with each key reflected by the tokens after it up to t; [batch, heads, t, s]."""
+    batch, length, heads, _ = q.shape
+    products = np.zeros((batch, heads, length, length))
+    keys = np.zeros(k.shape)
+    for t in range(length):
+        meets = beta[:, t, None] * np.einsum("bhd,bshd->bsh", w[:, t], keys)
+        keys = keys - meets[..., None] * w[:, t, None]
+        keys[:, t] = k[:, t]
+        products[:, :, t] = np.einsum("bhd,bshd->bhs", q[:, t], keys)
+    return products
+
+
 def wkv(k, v, w, u):
     """Averages with weights exp(k[s] + (t - 1 - s) w), and exp(u + k[t]) of the current token."""
     y = np.zeros_like(v)

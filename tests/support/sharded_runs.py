@@ -32,6 +32,7 @@ PRIME = 13
 MESHES = ((1, 1, 1), (8, 1, 1), (2, 2, 2), (1, 4, 2))
 HEADED = ("attention", "sliding_window_attention", "based", "delta_net")
 HEADED += ("gated_delta_net", "gla", "retnet")
+HEADED += ("forgetting_attention", "forgetting_attention_pro", "gated_attention", "path_attention")
 HEADS = {"mamba2": {"head_dim": 16}} | {mixer: {"heads": 2} for mixer in HEADED}
 """Options with which heads can be spread over two devices."""
 

@@ -22,7 +22,11 @@ from mecheval_jax.training.programs import RunPrograms
 from tests.support.compilation import ROOT, settings
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
-HYBRIDS = ("h3,s4d,mamba2,delta_net", "gated_delta_net,gla,retnet,rwkv4,lstm")
+HYBRIDS = (
+    "h3,s4d,mamba2,delta_net",
+    "gated_delta_net,gla,retnet,rwkv4,lstm",
+    "forgetting_attention,forgetting_attention_pro,gated_attention,path_attention",
+)
 """The other mixers, several in one model: one program to compile for all of them."""
 
 TASK = {"task.pairs": 2, "task.key_vocabulary": 8, "task.value_vocabulary": 8}

@@ -44,7 +44,8 @@ def effective_attention(
         raise UserError(f"layer {layer}: the model has layers 0 to {config.layers - 1}")
     mixer = LanguageModel(config).bind({"params": params}).block[layer].mixer
     sites = {SitePath.parse(path): value for path, value in activations.items()}
-    x = sites.get(SitePath(layer, "canon_output" if config.canon else "mixer_input"))
+    read = "canon_output" if config.block(layer).has_canon("A") else "mixer_input"
+    x = sites.get(SitePath(layer, read))
     inside = {s.name: value for s, value in sites.items() if s.layer == layer and s.in_mixer}
     return matrices_of(mixer, inside, x)
 

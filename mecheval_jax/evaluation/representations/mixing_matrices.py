@@ -40,7 +40,6 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import UserError
-from mecheval_jax.mixers.attention import Attention
 from mecheval_jax.mixers.base_conv import BaseConv
 from mecheval_jax.mixers.based import EPSILON, Based
 from mecheval_jax.mixers.h3 import H3
@@ -50,6 +49,7 @@ from mecheval_jax.mixers.mamba2 import Mamba2
 from mecheval_jax.mixers.matrix_state import MatrixStateMixer
 from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.s4d import S4D
+from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
 
 Sites = dict[str, Array]
 """Activations at the sites inside a mixer, by name."""
@@ -155,7 +155,7 @@ def matrices_of(mixer: Any, sites: Sites, x: Array | None) -> MixingMatrices:
 
 
 @matrices_of.register
-def _of_attention(mixer: Attention, sites: Sites, x: Array) -> MixingMatrices:
+def _of_attention(mixer: SoftmaxAttention, sites: Sites, x: Array) -> MixingMatrices:
     """The pattern itself."""
     del x
     pattern = jnp.swapaxes(sites["pattern"], 1, 2)

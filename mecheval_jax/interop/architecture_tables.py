@@ -1,0 +1,54 @@
+"""Names and layouts of mixers' parameters in the code of their authors, of 2025 and 2026.
+
+``fla`` is fla-org/flash-linear-attention.
+"""
+
+import flax.linen as nn
+
+from mecheval_jax import mixers
+from mecheval_jax.interop.reference_tables import QKV, Reference
+from mecheval_jax.interop.state_dict import Table, Target, dense, short_convolution
+
+OUT = "o_proj=out_proj"
+
+
+def _scales(*pairs: str) -> Table:
+    """Table of norms without biases, "theirs=ours" or one name for both."""
+    found = {}
+    for pair in pairs:
+        theirs, _, ours = pair.partition("=")
+        found[f"{theirs}.weight"] = Target(f"{ours or theirs}/scale")
+    return found
+
+
+CANON_ATTENTION = Reference(dense(*QKV, OUT) | short_convolution("canonB", "qkv_canon"))
+"""Attention with Canon-B, as facebookresearch/PhysicsLM4 has it."""
+
+ARCHITECTURES: dict[type[nn.Module], Reference] = {
+    # fla.
+    mixers.ForgettingAttention: Reference(
+        dense(*QKV, "f_proj", "g_proj", OUT) | _scales("q_norm", "k_norm"),
+        defaults=("canon", "shift", "output_norm"),
+    ),
+    # zhixuan-lin/forgetting-transformer.
+    mixers.ForgettingAttentionPro: Reference(
+        dense("q_proj", "fgate_proj=f_proj", "ogate_proj=g_proj", OUT)
+        | dense(*(f"{n}_proj.linear={n}_proj" for n in "kv"))
+        | dense(*(f"{n}_proj.shift_proj={n}_mix" for n in "kv"))
+        | _scales("q_norm", "k_norm", "output_norm=o_norm"),
+        defaults=("canon",),
+    ),
+    # fla.
+    mixers.PathAttention: Reference(
+        dense(*QKV, "w_proj.0=w_down", "w_proj.1=w_up", "bt_proj=b_proj", "g_proj=f_proj", OUT)
+        | short_convolution("w_conv1d", "w_conv")
+        | _scales("maybe_q_norm=q_norm", "maybe_k_norm=k_norm"),
+        defaults=("canon",),
+    ),
+    # huggingface/transformers, Qwen3-Next.
+    mixers.GatedAttention: Reference(
+        dense(*QKV, "g_proj", OUT) | _scales("q_norm", "k_norm"),
+        by_head={"q_proj": ("q_proj", "g_proj")},
+        defaults=("canon",),
+    ),
+}

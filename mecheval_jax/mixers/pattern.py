@@ -1,0 +1,78 @@
+"""From scores to what heads read: the softmax over tokens, through its sites.
+
+    pattern[t] = softmax over visible s of scores[t, s],    o[t] = sum_s pattern[t, s] v[s]
+
+Sites have the axes [batch, length, heads, source], like all others an axis 1 of positions. Decays
+of scores, l[t] at each token and for each head, add sum_{s < r <= t} l[r] to scores[t, s].
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.ops.positions import at_positions
+
+MASKED = -1e4
+"""Score of a masked pair. The reference adds -10000; exp of either is 0 in float32."""
+
+SITES = {
+    "scores": "scores [batch, length, heads, source] before masking",
+    "pattern": "attention weights [batch, length, heads, source]",
+    "head_output": "output of each head, before the output projection",
+}
+
+
+def read_values(
+    mixer: nn.Module,
+    scores: Float[Array, "batch heads length source"],
+    values: Float[Array, "batch source shared channels"],
+    distance: Int[Array, "batch length source"],
+    window: int = 0,
+) -> Float[Array, "batch length heads channels"]:
+    """What heads read, through the sites of the mixer.
+
+    Args:
+        mixer: Mixer that owns `SITES`.
+        scores: Scores of all pairs.
+        values: Values of the sources, which several heads may share.
+        distance: Number of tokens that a source stands back; negative for an invisible one.
+        window: Number of tokens that are visible, the current one included; 0 for all.
+    """
+    scores = _rows(mixer.scores(_rows(scores)))
+    visible = distance >= 0
+    if window:
+        visible &= distance < window
+    visible = visible[:, None]
+    if mixer.scores.replaced():  # a score of minus infinity cuts an edge
+        visible &= scores > -jnp.inf
+    pattern = jax.nn.softmax(jnp.where(visible, scores, MASKED), axis=-1)
+    if mixer.scores.replaced():  # a token whose edges are all cut reads nothing
+        pattern = jnp.where(visible, pattern, 0)
+    pattern = _rows(mixer.pattern(_rows(pattern)))
+    values = repeated(values, pattern.shape[1])
+    return mixer.head_output(jnp.einsum("bhls,bshd->blhd", pattern, values))
+
+
+def repeated(
+    h: Float[Array, "batch length shared channels"], heads: int
+) -> Float[Array, "batch length heads channels"]:
+    """Keys or values that several heads share, once for each of the `heads`."""
+    return jnp.repeat(h, heads // h.shape[2], axis=2)
+
+
+def summed_decays(
+    log_decay: Float[Array, "batch length heads"], positions: Int[Array, "batch queries"] | None
+) -> Float[Array, "batch heads queries length"]:
+    """Sums of logarithms of decays after each source up to each query, in float32 or wider.
+
+    They are differences of one running sum, which beside a decay of almost 0 is less precise.
+    """
+    wide = log_decay.astype(jnp.promote_types(log_decay.dtype, jnp.float32))
+    total = jnp.cumsum(wide, axis=1)
+    return jnp.moveaxis(at_positions(total, positions)[:, :, None] - total[:, None], 3, 1)
+
+
+def _rows(scores: Array) -> Array:
+    """Swap [batch, heads, length, source] and [batch, length, heads, source], as sites have it."""
+    return jnp.swapaxes(scores, 1, 2)
