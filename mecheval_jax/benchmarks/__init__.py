@@ -12,10 +12,10 @@ from mecheval_jax.benchmarks.ops import convolutions, recurrences
 from mecheval_jax.benchmarks.probes import probes
 from mecheval_jax.benchmarks.sampling import sampling
 from mecheval_jax.benchmarks.sweeps import strategies, sweep_as_one_program
-from mecheval_jax.benchmarks.timing import matrix_rate
 from mecheval_jax.benchmarks.training import training_steps
 from mecheval_jax.console import say
 from mecheval_jax.errors import choose
+from mecheval_jax.evaluation.cost.timing import matrix_rate
 
 PARTS: dict[str, Callable[..., None]] = {
     "step": training_steps,

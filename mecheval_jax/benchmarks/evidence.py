@@ -4,8 +4,8 @@ import time
 
 import jax
 
-from mecheval_jax.benchmarks.timing import seconds
 from mecheval_jax.evaluation.config import EvaluationConfig, GradientsConfig
+from mecheval_jax.evaluation.cost.timing import seconds
 from mecheval_jax.evaluation.patching import attribution_patching as gradients
 from mecheval_jax.evaluation.patching.grid import compile_grid
 from mecheval_jax.evaluation.subject import Subject

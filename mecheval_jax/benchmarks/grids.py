@@ -5,8 +5,8 @@ import resource
 import jax
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.benchmarks.timing import seconds
 from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.cost.timing import seconds
 from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from mecheval_jax.array_types import PyTree, Scalar
-from mecheval_jax.benchmarks.timing import seconds
+from mecheval_jax.evaluation.cost.timing import seconds
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.sites import Site
 

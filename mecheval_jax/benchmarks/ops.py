@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.benchmarks.timing import seconds
+from mecheval_jax.evaluation.cost.timing import seconds
 from mecheval_jax.ops.linear_recurrence import linear_recurrence
 from mecheval_jax.ops.long_convolution import long_convolution
 from mecheval_jax.ops.selective_scan import selective_scan

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array
-from mecheval_jax.benchmarks.timing import seconds
+from mecheval_jax.evaluation.cost.timing import seconds
 from mecheval_jax.evaluation.representations.linear_probes import (
     fit_classifiers,
     fit_codes,

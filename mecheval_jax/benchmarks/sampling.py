@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from mecheval_jax.benchmarks import plain_treecall
-from mecheval_jax.benchmarks.timing import seconds
+from mecheval_jax.evaluation.cost.timing import seconds
 from mecheval_jax.tasks.base import BOS, EOS
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall

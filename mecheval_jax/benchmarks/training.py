@@ -18,7 +18,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from mecheval_jax.array_types import PyTree, Scalar
-from mecheval_jax.benchmarks.timing import matrix_rate, seconds
+from mecheval_jax.evaluation.cost.timing import matrix_rate, seconds
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.site_path import block_name

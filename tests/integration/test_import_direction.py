@@ -27,7 +27,7 @@ LAYERS = (
     ("evaluation",),
     ("store",),
     ("reporting",),
-    ("runs", "benchmarks", "command_line", "completion"),
+    ("runs", "costs", "benchmarks", "command_line", "completion"),
     ("sweeps",),
     ("study",),
     ("__main__",),

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from mecheval_jax.benchmarks import timing
+from mecheval_jax.evaluation.cost import timing
 
 
 # Catches a compilation that is measured, a mean of the times, and a call too many or too few.

@@ -1,0 +1,98 @@
+"""Costs of architectures, measured and written into a folder: tables, figure, machine."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.cost.crossovers import crossover_rows
+from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows, machine
+from mecheval_jax.files import write_json, write_table
+from mecheval_jax.models.language_model import ModelConfig
+
+
+def options(given: Mapping[str, Any]) -> CostOptions:
+    """Options from the texts of flags.
+
+    Raises:
+        UserError: If a length is no whole number, or an option has no valid value.
+    """
+    values = dict(given)
+    if "lengths" in values:
+        try:
+            values["lengths"] = tuple(int(text) for text in values["lengths"])
+        except ValueError:
+            text = ",".join(values["lengths"])
+            raise UserError(f"--lengths={text}: whole numbers of tokens, 128,1024") from None
+    return CostOptions(**values)
+
+
+def measure(
+    model: ModelConfig, mixers: Sequence[str], workdir: str | os.PathLike, how: CostOptions
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Measure architectures of one shape, and write what was found after each of them.
+
+    Args:
+        model: Shape of the models.
+        mixers: Architectures; the model's own if there is none. Each has positions as it is,
+            learned ones in the model's shape for attention alone.
+        workdir: Folder that is written.
+        how: What is measured.
+
+    Returns:
+        The tables of costs and of crossovers with the first architecture, and the machine.
+
+    Raises:
+        UserError: If an architecture is unknown, or the folder cannot be made.
+    """
+    shapes = models_of(model, mixers)
+    folder = pathlib.Path(workdir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"workdir {folder} cannot be made: {error.strerror}") from None
+    found = machine()
+    write_json(folder / "machine.json", found)
+    rows = []
+    for row in cost_rows(shapes, how):
+        rows.append(row)
+        write_table(folder / "cost.csv", pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    crossed = pd.DataFrame(crossover_rows(table, next(iter(shapes))), columns=CROSSOVERS)
+    write_table(folder / "crossovers.csv", crossed)
+    draw(folder)
+    return table, crossed, found
+
+
+CROSSOVERS = ("model", "against", "program", "quantity", "length", "low", "high", "note")
+"""Columns of ``crossovers.csv``."""
+
+
+def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfig]:
+    """Shapes that differ in their mixers alone, by their names."""
+    if not mixers:
+        return {model.mixer: model}
+    return {
+        name: dataclasses.replace(
+            model,
+            mixer=name,
+            positions="learned" if name == "attention" else "none",
+            mixer_options=model.mixer_options if name == model.mixer else {},
+        )
+        for name in mixers
+    }
+
+
+def draw(folder: pathlib.Path) -> None:
+    """Draw ``cost.png`` and ``cost.svg`` from the tables of a folder, without measuring."""
+    from mecheval_jax.files import read_table
+    from mecheval_jax.reporting.figures import drawing
+    from mecheval_jax.reporting.figures.cost_figures import cost_over_length
+
+    table = read_table(folder / "cost.csv")
+    crossed = read_table(folder / "crossovers.csv")
+    drawing.save(cost_over_length(table, crossed), folder, "cost")

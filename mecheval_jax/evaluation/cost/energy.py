@@ -1,0 +1,52 @@
+"""Energy that a device reports, where it does.
+
+Linux counts that of a CPU's package in ``/sys/class/powercap`` (RAPL; on most machines root alone
+may read it), NVIDIA's driver that of a card, which the package ``nvidia-ml-py`` reads. Both count
+all that the device does, so other work beside a measurement counts as well.
+"""
+
+import importlib.util
+import pathlib
+from collections.abc import Callable
+
+import jax
+
+RAPL = pathlib.Path("/sys/class/powercap")
+
+
+def counter(folder: pathlib.Path = RAPL) -> Callable[[], float] | None:
+    """A function that reads the energy used so far in joules; None where none is reported.
+
+    Args:
+        folder: Where Linux keeps the counters of a CPU.
+    """
+    if jax.default_backend() == "gpu":
+        return _of_cards()
+    if jax.default_backend() == "cpu":
+        return _of_packages(folder)
+    return None
+
+
+def _of_packages(folder: pathlib.Path) -> Callable[[], float] | None:
+    files = sorted(folder.glob("intel-rapl:[0-9]/energy_uj"))
+    try:
+        if not files or any(not path.read_text().strip().isdigit() for path in files):
+            return None
+    except OSError:
+        return None
+    return lambda: sum(int(path.read_text()) for path in files) / 1e6
+
+
+def _of_cards() -> Callable[[], float] | None:
+    if importlib.util.find_spec("pynvml") is None:
+        return None
+    import pynvml  # pyright: ignore[reportMissingImports]
+
+    try:
+        pynvml.nvmlInit()
+        cards = [pynvml.nvmlDeviceGetHandleByIndex(d.local_hardware_id) for d in jax.devices()]
+        for card in cards:
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
+    except pynvml.NVMLError:
+        return None
+    return lambda: sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(card) for card in cards) / 1e3

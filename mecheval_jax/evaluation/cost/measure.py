@@ -1,0 +1,165 @@
+"""Rows of the table of costs: one for each model, length of context and kind of program."""
+
+import dataclasses
+import os
+import statistics
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+
+from mecheval_jax.console import say
+from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.evaluation.cost import energy, timing
+from mecheval_jax.evaluation.cost.programs import PROGRAMS, Program
+from mecheval_jax.models.decoding import state_bytes
+from mecheval_jax.models.language_model import ModelConfig, parameter_count
+
+LENGTHS = (128, 512, 2048, 8192, 32768)
+"""Lengths of context by default, in tokens."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CostOptions:
+    """How costs are measured.
+
+    Attributes:
+        lengths: Lengths of context, in tokens.
+        programs: Kinds of program, of `PROGRAMS`.
+        batch: Number of documents that decode reads side by side; the others read as many as
+            have `tokens` together, at least one.
+        tokens: Number of tokens of a call of training or prefill.
+        repeats: Number of calls that are timed.
+        seconds: Time after which no further call of a program is begun.
+        memory: Bytes that a program may need; None for three quarters of what there is.
+    """
+
+    lengths: tuple[int, ...] = LENGTHS
+    programs: tuple[str, ...] = tuple(PROGRAMS)
+    batch: int = 1
+    tokens: int = 4096
+    repeats: int = 7
+    seconds: float = 20.0
+    memory: int | None = None
+
+    def __post_init__(self):
+        require_at_least(self, "cost", ("batch", "tokens", "repeats"), 1)
+        if not self.lengths:
+            raise UserError("cost.lengths is empty: give lengths of context in tokens")
+        for length in self.lengths:
+            if length < 2:
+                raise UserError(f"cost.lengths has {length}: a context has at least 2 tokens")
+        for name in self.programs:
+            choose("program of cost.programs", name, PROGRAMS)
+        if not self.seconds > 0:
+            raise UserError(f"cost.seconds is {self.seconds}: it must be above 0")
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on: device, product rate and memory bandwidth."""
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind,
+        "platform": device.platform,
+        "cores": os.cpu_count() if device.platform == "cpu" else None,
+        "jax": jax.__version__,
+        "matrix_gflops": timing.matrix_rate() / 1e9,
+        "memory_gbytes_per_second": timing.memory_bandwidth() / 1e9,
+    }
+
+
+def available_memory() -> int:
+    """Bytes of memory that a device still has; of the host's for a CPU."""
+    stats = jax.devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def cost_rows(
+    models: Mapping[str, ModelConfig], options: CostOptions = CostOptions()
+) -> Iterator[dict[str, Any]]:
+    """Measure models one after another, the shortest context first.
+
+    Args:
+        models: Shapes of models by the name they have in the table.
+        options: What is measured.
+
+    Yields:
+        A row for each model, length and program, with nothing but a reason where it was not
+        measured: ``seconds`` is the median time of a call, ``low`` and ``high`` the shortest and
+        the longest, ``flops`` and ``bytes`` count one token, ``temporary_bytes`` one call.
+    """
+    for length in sorted(options.lengths):
+        for name, model in models.items():
+            sized = dataclasses.replace(model, max_length=max(length, model.max_length))
+            shape = {
+                "model": name,
+                "mixer": model.mixer,
+                "width": model.width,
+                "layers": model.layers,
+                "length": length,
+                "parameters": parameter_count(sized),
+                "state_bytes": _state_bytes(sized, length),
+            }
+            for kind in options.programs:
+                say(f"{name}, {length:,} tokens: {kind}")
+                yield shape | {"program": kind} | _measured(sized, length, kind, options)
+
+
+def _state_bytes(model: ModelConfig, length: int) -> int | None:
+    try:
+        return state_bytes(model, length)
+    except UserError:  # a mixer without recurrent form
+        return None
+
+
+NOTHING = dict.fromkeys(
+    (
+        "batch", "flops_per_token", "bytes_per_token", "temporary_bytes", "seconds", "low", "high",
+        "calls", "tokens_per_second", "seconds_per_token", "joules_per_token", "reason",
+    )
+)  # fmt: skip
+"""Columns that a program has beside its shape."""
+
+
+def _measured(model: ModelConfig, length: int, kind: str, options: CostOptions) -> dict[str, Any]:
+    """Numbers of one program, or the reason why there are none."""
+    batch = options.batch if kind == "decode" else max(1, options.tokens // length)
+    row = NOTHING | {"batch": batch}
+    try:
+        program = PROGRAMS[kind](model, length, batch)
+        counted = program.count()
+    except UserError as error:
+        return row | {"reason": str(error)}
+    row |= {
+        "flops_per_token": counted.flops / program.tokens,
+        "bytes_per_token": counted.bytes / program.tokens,
+    }
+    compiled = program.compile()
+    memory = compiled.memory_analysis()
+    row["temporary_bytes"] = needed = int(memory.temp_size_in_bytes) if memory else None
+    there = options.memory or int(0.75 * available_memory())
+    if needed is not None and needed > there:
+        return row | {"reason": f"needs {needed / 1e9:.1f} GB, there are {there / 1e9:.1f} GB"}
+    return row | _timed(compiled, program, options)
+
+
+def _timed(compiled: jax.stages.Compiled, program: Program, options: CostOptions) -> dict[str, Any]:
+    """Times of calls, and the energy of all of them where the device reports it."""
+    arguments = jax.jit(program.make)()
+    read = energy.counter()
+    before = read() if read else 0.0
+    times = timing.repeated(lambda: compiled(*arguments), options.repeats, options.seconds)
+    # The call that is not timed uses as much energy as the others.
+    joules = (read() - before) / (len(times) + 1) / program.tokens if read else None
+    middle = statistics.median(times)
+    return {
+        "seconds": middle,
+        "low": min(times),
+        "high": max(times),
+        "calls": len(times),
+        "tokens_per_second": program.tokens / middle,
+        "seconds_per_token": middle / program.tokens,
+        "joules_per_token": joules if joules is None or joules >= 0 else None,  # it wraps around
+    }

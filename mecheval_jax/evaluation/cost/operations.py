@@ -1,0 +1,128 @@
+"""Operations and memory traffic of a traced program, loops counted as often as they run.
+
+The compiler's own count (``cost_analysis``) takes the body of a loop once, however long the loop:
+a recurrence over 4,096 tokens would count as one of them. So they are counted from the jaxpr:
+
+* a matrix product 2 m n k, a convolution 2 outputs taps channels, a Fourier transform 5 n log2 n,
+* a reduction or cumulative operation its inputs, any other arithmetic its outputs.
+
+Traffic is what products, convolutions, transforms, reductions, gathers and scatters read and write;
+elementwise operations are taken as fused into these, and a loop's carry as read and written at
+every turn.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+FREE = {
+    "broadcast_in_dim", "reshape", "transpose", "squeeze", "slice", "concatenate", "pad", "rev",
+    "iota", "copy", "convert_element_type", "bitcast_convert_type", "stop_gradient", "split",
+    "dynamic_slice", "dynamic_update_slice", "gather", "scatter", "select_n", "copy_p",
+    "random_wrap", "random_unwrap", "optimization_barrier", "sharding_constraint", "expand_dims",
+}  # fmt: skip
+"""Operations that move numbers without computing any."""
+
+MOVING = ("gather", "scatter", "scatter-add", "dynamic_slice", "dynamic_update_slice", "sort")
+"""Operations that go through memory although they compute little."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """What a program does.
+
+    Attributes:
+        flops: Number of arithmetic operations.
+        bytes: Memory traffic in bytes.
+        unbounded: Whether there is a loop whose number of turns is not known; it counts once.
+    """
+
+    flops: float = 0.0
+    bytes: float = 0.0
+    unbounded: bool = False
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(
+            self.flops + other.flops, self.bytes + other.bytes, self.unbounded or other.unbounded
+        )
+
+    def times(self, turns: int) -> "Count":
+        """The same, `turns` times."""
+        return Count(turns * self.flops, turns * self.bytes, self.unbounded)
+
+
+def count(function: Callable[..., Any], *arguments: Any) -> Count:
+    """Count a function's operations, without running it.
+
+    Args:
+        function: Traceable function.
+        arguments: What it is called with; shapes suffice (`jax.ShapeDtypeStruct`).
+    """
+    return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _of_jaxpr(jaxpr: Any) -> Count:
+    return sum((_of_equation(equation) for equation in jaxpr.eqns), Count())
+
+
+def _of_equation(equation: Any) -> Count:
+    name, params = equation.primitive.name, equation.params
+    if name == "scan":
+        carried = params["num_consts"], params["num_consts"] + params["num_carry"]
+        carry = 2 * _bytes(equation.invars[slice(*carried)])
+        return (_of_jaxpr(params["jaxpr"].jaxpr) + Count(bytes=carry)).times(params["length"])
+    if name == "while":
+        return _of_jaxpr(params["body_jaxpr"].jaxpr) + Count(unbounded=True)
+    if name == "cond":  # the dearest branch
+        return max((_of_jaxpr(b.jaxpr) for b in params["branches"]), key=lambda c: c.flops)
+    inner = list(_inner(params))
+    if inner:
+        return sum(map(_of_jaxpr, inner), Count())
+    flops, moves = _flops(name, equation)
+    moved = _bytes(equation.invars) + _bytes(equation.outvars) if moves else 0
+    return Count(flops, moved)
+
+
+def _inner(params: dict[str, Any]) -> Iterator[Any]:
+    """Programs within an equation, such as those of a jitted function."""
+    for value in params.values():
+        if hasattr(value, "jaxpr"):
+            yield value.jaxpr
+        elif hasattr(value, "eqns"):
+            yield value
+
+
+def _flops(name: str, equation: Any) -> tuple[float, bool]:
+    """Operations of an equation, and whether it goes through memory."""
+    params = equation.params
+    inputs = sum(_size(v) for v in equation.invars)
+    outputs = sum(_size(v) for v in equation.outvars)
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        return 2.0 * outputs * math.prod(shape[i] for i in contracted), True
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape
+        out_channel = params["dimension_numbers"].rhs_spec[0]
+        return 2.0 * outputs * math.prod(kernel) / kernel[out_channel], True
+    if name == "fft":
+        lengths = params["fft_lengths"]
+        points = max(inputs, outputs)
+        return 5.0 * points * sum(math.log2(max(n, 2)) for n in lengths), True
+    if name.startswith(("reduce_", "cum", "arg")):
+        return float(inputs), True
+    if name in MOVING or name.startswith("scatter"):
+        return float(outputs) if name == "scatter-add" else 0.0, True
+    return 0.0 if name in FREE else float(outputs), False
+
+
+def _size(variable: Any) -> int:
+    return int(np.prod(getattr(variable.aval, "shape", ()), dtype=np.int64))
+
+
+def _bytes(variables: Any) -> int:
+    return sum(_size(v) * getattr(getattr(v.aval, "dtype", None), "itemsize", 0) for v in variables)

@@ -1,0 +1,66 @@
+"""The figure of costs over lengths of context: time of each program, and size of the state."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from mecheval_jax.reporting.figures import drawing
+
+PANELS = (
+    ("training", "seconds_per_token", "training", "time a token"),
+    ("prefill", "seconds_per_token", "reading a document", "time a token"),
+    ("decode", "seconds_per_token", "generating", "time a token"),
+    (None, "state_bytes", "state", "size"),
+)
+"""Program, column, title and label of each panel."""
+
+
+@drawing.styled
+def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
+    """Costs of every model over the length of context, on double logarithmic axes.
+
+    Args:
+        table: Rows of ``cost.csv``; what was not measured is left out.
+        crossovers: Rows of ``crossovers.csv``, marked where a model becomes cheaper.
+    """
+    kinds = set(table["program"])
+    shown = [panel for panel in PANELS if panel[0] is None or panel[0] in kinds]
+    figure, every = drawing.panels(len(shown), 2, 8.4, 3.3 * ((len(shown) + 1) // 2))
+    models = list(table["model"].unique())
+    for axes, (program, column, title, label) in zip(every, shown, strict=True):
+        rows = table[table["program"] == (program or table["program"].iloc[0])]
+        for index, name in enumerate(models):
+            line = rows[rows["model"] == name].dropna(subset=[column]).sort_values("length")
+            style = drawing.colour_and_marker(index) | {"markersize": 4, "linewidth": 1.5}
+            axes.plot(line["length"], line[column], **style, label=name)
+            if column == "seconds_per_token" and len(line):
+                scale = line[column] / line["seconds"]
+                band = {"color": style["color"], "alpha": 0.18, "linewidth": 0}
+                axes.fill_between(line["length"], line["low"] * scale, line["high"] * scale, **band)
+        _mark_crossovers(axes, crossovers, program, models)
+        _logarithmic(axes, sorted(set(table["length"])))
+        axes.yaxis.set_major_formatter(EngFormatter("B" if program is None else "s"))
+        axes.set_title(title, loc="left")
+        axes.set_ylabel(label)
+    drawing.legend_below(figure, 4, drawing.labelled(every[0]))
+    return figure
+
+
+def _mark_crossovers(
+    axes: Axes, crossovers: pd.DataFrame, program: str | None, models: list[str]
+) -> None:
+    """A dotted line in a model's colour where it becomes cheaper than the one compared with."""
+    quantity = "state_bytes" if program is None else "seconds"
+    rows = crossovers[crossovers["quantity"] == quantity]
+    rows = rows if program is None else rows[rows["program"] == program]
+    for _, row in rows.dropna(subset=["length"]).iterrows():
+        colour = drawing.colour_and_marker(models.index(row["model"]))["color"]
+        axes.axvline(row["length"], color=colour, linestyle=":", linewidth=1.2, zorder=0)
+
+
+def _logarithmic(axes: Axes, lengths: list[int]) -> None:
+    axes.set(xscale="log", yscale="log", xlabel="length of context, tokens")
+    axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
+    axes.minorticks_off()
+    drawing.pale_grid(axes, "y")

@@ -1,0 +1,66 @@
+"""Costs in the terminal: a line for each model, length and program, and where lines cross."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.reporting.terminal.tables import MISSING, output, plain_table
+
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
+
+
+def quantity(value: Any, unit: str = "") -> str:
+    """A number with three digits and the prefix of its unit; a dash where there is none."""
+    if value is None or pd.isna(value):
+        return MISSING
+    size, prefix = next(((s, p) for s, p in UNITS if abs(value) >= s), (UNITS[-1]))
+    return f"{value / size:.3g} {prefix}{unit}".rstrip()
+
+
+def cost_row(row: Mapping[str, Any]) -> list[str]:
+    """The cells of one measurement."""
+    return [
+        str(row["model"]),
+        f"{row['length']:,}",
+        str(row["program"]),
+        quantity(row["flops_per_token"]),
+        quantity(row["temporary_bytes"], "B"),
+        quantity(row["state_bytes"], "B"),
+        quantity(row["seconds_per_token"], "s"),
+        quantity(row["joules_per_token"], "J"),
+        "" if row["reason"] is None or pd.isna(row["reason"]) else str(row["reason"]),
+    ]
+
+
+def crossover_line(row: Mapping[str, Any]) -> str:
+    """One crossover in words."""
+    what = "in state" if row["quantity"] == "state_bytes" else f"in {row['program']}"
+    if pd.isna(row["length"]):
+        return f"{row['model']} against {row['against']} {what}: {row['note']}"
+    ends = [MISSING if pd.isna(row[end]) else f"{row[end]:,.0f}" for end in ("low", "high")]
+    return (
+        f"{row['model']} is cheaper than {row['against']} {what} from {row['length']:,.0f} tokens "
+        f"on [{ends[0]}, {ends[1]}]"
+    )
+
+
+def show_costs(table: pd.DataFrame, crossovers: pd.DataFrame, machine: Mapping[str, Any]) -> None:
+    """Print what `costs.measure` found."""
+    console = output()
+    console.print(
+        f"{machine['device']} ({machine['platform']}): float32 products "
+        f"{machine['matrix_gflops']:,.0f} GFLOP/s, memory "
+        f"{machine['memory_gbytes_per_second']:,.1f} GB/s"
+    )
+    left, right = ["model"], ["tokens"]
+    shown = plain_table(left, right)
+    shown.add_column("program")
+    for name in ("flops/token", "temporary", "state", "time/token", "energy/token"):
+        shown.add_column(name, justify="right")
+    shown.add_column("not measured because", overflow="fold")
+    for row in table.to_dict("records"):
+        shown.add_row(*cost_row(row))
+    console.print(shown)
+    for row in crossovers.to_dict("records"):
+        console.print(crossover_line(row), markup=False)

@@ -1,0 +1,67 @@
+"""The figure of costs shows what the tables hold."""
+
+import numpy as np
+import pandas as pd
+
+from mecheval_jax.reporting.figures.cost_figures import cost_over_length
+
+COSTS = pd.DataFrame(
+    [
+        {
+            "model": model,
+            "length": length,
+            "program": program,
+            "flops_per_token": 1e5,
+            "temporary_bytes": 2e6,
+            "state_bytes": 1000 if model == "mamba" else 8 * length,
+            "seconds": 0.1 * length,
+            "low": 0.09 * length,
+            "high": 0.12 * length,
+            "seconds_per_token": np.nan if length == 4096 else 0.1,
+            "joules_per_token": None,
+            "reason": "needs 9 GB" if length == 4096 else None,
+        }
+        for model in ("attention", "mamba")
+        for length in (128, 1024, 4096)
+        for program in ("prefill", "decode")
+    ]
+)
+CROSSOVERS = pd.DataFrame(
+    [
+        {
+            "model": "mamba",
+            "against": "attention",
+            "program": "decode",
+            "quantity": "seconds",
+            "length": 1000.0,
+            "low": 700.0,
+            "high": np.nan,
+            "note": None,
+        },
+        {
+            "model": "mamba",
+            "against": "attention",
+            "program": None,
+            "quantity": "state_bytes",
+            "length": np.nan,
+            "low": np.nan,
+            "high": np.nan,
+            "note": "cheaper at every length",
+        },
+    ]
+)
+
+
+def test_lines_bands_and_crossings():
+    """Catches a program left out, a line through what was not measured, and a mark elsewhere."""
+    prefill, decode, state, empty = cost_over_length(COSTS, CROSSOVERS).axes
+    assert not empty.lines
+    for axes in (prefill, decode):
+        curves = [line for line in axes.lines if not line.get_label().startswith("_")]
+        assert [line.get_label() for line in curves] == ["attention", "mamba"]
+        assert all(list(line.get_xdata()) == [128, 1024] for line in curves)
+    assert [line.get_xdata()[0] for line in decode.lines if line.get_linestyle() == ":"] == [1000]
+    assert not [line for line in prefill.lines if line.get_linestyle() == ":"]
+    attention, mamba = state.lines
+    assert list(attention.get_ydata()) == [1024, 8192, 32768]
+    assert set(mamba.get_ydata()) == {1000}

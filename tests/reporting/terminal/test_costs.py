@@ -1,0 +1,48 @@
+"""Costs in words."""
+
+import pytest
+
+from mecheval_jax.reporting.terminal.costs import crossover_line, quantity, show_costs
+from tests.reporting.figures.test_cost_figures import COSTS, CROSSOVERS
+
+MACHINE = {
+    "device": "card",
+    "platform": "gpu",
+    "matrix_gflops": 1234.5,
+    "memory_gbytes_per_second": 99.95,
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1234.0, "B", "1.23 kB"),
+        (2.5e9, "", "2.5 G"),
+        (3e-5, "s", "30 µs"),
+        (2e-8, "s", "0.02 µs"),
+        (7.0, "s", "7 s"),
+        (0, "B", "0 µB"),
+        (None, "s", "-"),
+    ],
+)
+def test_quantities(value, unit, text):
+    """Catches a prefix that is off by a thousand."""
+    assert quantity(value, unit) == text
+
+
+def test_crossovers():
+    """Catches an end that is not known shown as a number."""
+    first, second = CROSSOVERS.to_dict("records")
+    assert crossover_line(first) == (
+        "mamba is cheaper than attention in decode from 1,000 tokens on [700, -]"
+    )
+    assert crossover_line(second) == "mamba against attention in state: cheaper at every length"
+
+
+def test_everything_is_shown(capsys):
+    """Catches a row, a reason or the machine left out."""
+    show_costs(COSTS, CROSSOVERS, MACHINE)
+    shown = capsys.readouterr().out
+    assert "1,234 GFLOP/s" in shown
+    assert "needs 9 GB" in shown
+    assert len(shown.splitlines()) == 1 + 1 + len(COSTS) + len(CROSSOVERS)

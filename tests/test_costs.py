@@ -1,0 +1,58 @@
+"""Costs of architectures as a folder of tables."""
+
+import pandas as pd
+import pytest
+
+from mecheval_jax import costs
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.cost.measure import CostOptions
+from mecheval_jax.models.language_model import ModelConfig
+from tests.support import forked
+
+SMALL = ModelConfig("based", 1, 8, 16, 8, mixer_options={"kernel": 2})
+
+
+def test_shapes_differ_in_their_mixers_alone():
+    """Catches options of one mixer given to another, and attention without positions."""
+    assert costs.models_of(SMALL, []) == {"based": SMALL}
+    shapes = costs.models_of(SMALL, ["attention", "based"])
+    assert shapes["based"].mixer_options == {"kernel": 2}
+    assert shapes["attention"].positions == "learned"
+    assert not shapes["attention"].mixer_options
+
+
+def test_a_folder_of_tables(tmp_path):
+    """Catches a table that is returned and not written, and a figure that is not drawn."""
+    how = CostOptions(lengths=(8, 16), programs=("prefill",), tokens=16, repeats=2)
+    table, crossed, machine = costs.measure(SMALL, ["attention", "based"], tmp_path, how)
+    assert set(table["model"]) == {"attention", "based"}
+    assert (tmp_path / "cost.csv").read_text() == table.to_csv(index=False)
+    assert list(pd.read_csv(tmp_path / "crossovers.csv")["model"]) == list(crossed["model"])
+    assert machine["device"] in (tmp_path / "machine.json").read_text()
+    assert (tmp_path / "cost.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lengths=12,x"], "--lengths=12,x: whole numbers of tokens"),
+        (["--lengths=1"], "cost.lengths has 1"),
+        (["--programs=all"], "unknown program of cost.programs 'all'"),
+        (["--mixers=mamber"], "unknown mixer 'mamber' (did you mean 'mamba'?)"),
+        (["--repeats=0"], "cost.repeats is 0"),
+    ],
+)
+def test_mistakes(arguments, message, tmp_path):
+    """Catches a traceback, and a mistake that is found after the measurement."""
+    command = ["-m", "launch.cost", "recall:smoke=True", f"--workdir={tmp_path / 'new'}"]
+    done = forked.start([*command, *arguments])
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: {message}")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    """Catches a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        costs.measure(SMALL, [], tmp_path / "file" / "deeper", CostOptions())
