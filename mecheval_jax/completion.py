@@ -5,6 +5,7 @@ source <(mecheval completion bash)
 
 import importlib
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -25,8 +26,8 @@ def script(shell: str) -> str:
     return _fish(table) if shell == "fish" else _bash(table, zsh=shell == "zsh")
 
 
-def program_flags(program: str) -> list[str]:
-    """Names of the flags that a program defines itself.
+def described_flags(program: str) -> list[tuple[str, str, Any]]:
+    """Name, meaning and default of the flags that a program defines itself, sorted.
 
     Programs share names (``--workdir``), and absl knows each name once: the flags of a program are
     taken away again when they were read.
@@ -35,13 +36,18 @@ def program_flags(program: str) -> list[str]:
     before = set(flags.FLAGS)
     module = importlib.import_module(f"launch.{program}")
     added = set(flags.FLAGS) - before  # among them absl's own, with the first program
-    own = sorted(
-        n for n in added if not flags.FLAGS.find_module_defining_flag(n).startswith("absl")
-    )
+    of = flags.FLAGS.find_module_defining_flag
+    own = sorted(name for name in added if not of(name).startswith("absl"))
+    found = [(name, flags.FLAGS[name].help, flags.FLAGS[name].default) for name in own]
     for name in own:
         delattr(flags.FLAGS, name)
     del sys.modules[module.__name__], sys.path[0]
-    return own
+    return found
+
+
+def program_flags(program: str) -> list[str]:
+    """Names of the flags that a program defines itself, sorted."""
+    return [name for name, _, _ in described_flags(program)]
 
 
 def takes_config(own: list[str]) -> bool:

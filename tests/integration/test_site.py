@@ -1,0 +1,55 @@
+"""The documentation as a site: built whole, without a warning, in seconds."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from mecheval_jax import completion, programs
+from tests.support.compilation import ROOT
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site; a link or anchor that leads nowhere, or a page outside it, ends the build."""
+    folder = tmp_path_factory.mktemp("site")
+    config = ROOT / "tools" / "site" / "mkdocs.yml"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d"]
+    done = subprocess.run(
+        [*command, "-d", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_every_page_is_there(site):
+    """Catches a page of docs/ or of the root that the site lacks."""
+    names = {path.stem for path in (ROOT / "docs").glob("*.md")}
+    names |= {"overview", "installing", "tutorial", "contributing", "changelog"}
+    assert names <= {path.stem for path in site.glob("*.html")}
+
+
+def test_programs_and_configs_are_described(site):
+    """Catches a program, a flag or a config that the reference does not know."""
+    page = (site / "programs.html").read_text()
+    for name in programs.names():
+        assert f'<h2 id="{name}">' in page
+        assert all(f"<code>--{flag}</code>" in page for flag in completion.program_flags(name))
+    page = (site / "config_files.html").read_text()
+    assert all(f">{name}<" in page for name in programs.config_names())
+
+
+def test_nothing_is_fetched_from_elsewhere(site):
+    """Catches fonts and scripts that a reader without a network waits for."""
+    page = (site / "index.html").read_text()
+    fetched = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?:[^"]*)"', page)
+    assert not fetched
+
+
+def test_the_tutorial_has_its_cells(site):
+    """Catches cells that are lost, and text that stays a comment."""
+    page = (site / "tutorial.html").read_text()
+    cells = (ROOT / "docs" / "tutorial.py").read_text().count("\n# %%\n")
+    assert page.count('class="highlight"') == cells
+    assert "# %%" not in page
