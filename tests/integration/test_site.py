@@ -16,9 +16,7 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     config = ROOT / "tools" / "site" / "mkdocs.yml"
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d"]
-    done = subprocess.run(
-        [*command, "-d", str(folder)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
