@@ -5,7 +5,8 @@
         --grid=training.learning_rate=1e-3,3e-3 --grid=training.seed=0,1,2,3
 
 The runs are those of the config file's ``sweep()``, or every combination of the ``--grid`` flags.
-The same command resumes a sweep that was broken off, and skips groups that are finished.
+The same command resumes a sweep that was broken off, and skips groups that are finished; with
+``--skip_finished=docs/results`` those, too, that another machine has finished (docs/study.md).
 """
 
 import sys
@@ -19,6 +20,9 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_co
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the sweep.", required=True)
 GRID = flags.DEFINE_multi_string("grid", [], "field=value,value,... in place of sweep().")
 GROUPS = flags.DEFINE_list("groups", None, "Names of the groups to run; all if not given.")
+SKIP_FINISHED = flags.DEFINE_list(
+    "skip_finished", [], "Results tables of the study: groups that are in them are not run."
+)
 SHARD = flags.DEFINE_string("shard", None, "i/n: the groups of one of n processes, i from 0.")
 STRATEGY = flags.DEFINE_enum(
     "strategy", "auto", ["auto", "vmap", "scan", "loop"], "How members are computed."
@@ -42,6 +46,7 @@ flags.mark_flag_as_required("config")
 
 def main():
     """Run the program."""
+    from mecheval_jax.study.tables import names_left
     from mecheval_jax.sweeps import plan, run
     from mecheval_jax.sweeps.group import Options
     from mecheval_jax.sweeps.launchers import Jobs, parse_shard
@@ -52,7 +57,12 @@ def main():
     shard = parse_shard(SHARD.value)
     sweep = plan.read_sweep(CONFIG.value, command_line.config_file(), GRID.value)
     options = Options(STRATEGY.value, AT_ONCE.value, INTERVENTIONS.value, tuple(WRITERS.value))
-    outcome = run.start(sweep, WORKDIR.value, options, jobs, GROUPS.value, shard)
+    names = GROUPS.value
+    if SKIP_FINISHED.value:
+        names = names_left(sweep, SKIP_FINISHED.value, INTERVENTIONS.value, names)
+        if not names:
+            return
+    outcome = run.start(sweep, WORKDIR.value, options, jobs, names, shard)
     run.report_failures(outcome)
 
 

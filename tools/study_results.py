@@ -2,46 +2,56 @@
 
     python -m tools.study_results --sweep=DIR [--sweep=DIR2 ...]
 
-Writes into docs/results, for each sweep, NAME.csv (a row a member, with its hash in SHA256SUMS)
-and NAME.json (its members, byte for byte as the sweep has them), NAME being the folder's own; then,
-from all tables there, findings.json and study.md. Without --sweep the pages alone are written anew.
+Merges the members that each sweep has finished so far into its table in docs/results, whatever
+machine trained them, and says what is still missing. Then all tables there are judged: into
+docs/results/findings, docs/results.md and the README. Without --sweep the pages alone are written.
 """
 
 import pathlib
+from collections.abc import Sequence
 
 from absl import flags
 
 from mecheval_jax import command_line
 
 SWEEPS = flags.DEFINE_multi_string("sweep", [], "Folders of sweeps, finished or under way.")
-OUTPUT = flags.DEFINE_string("output", "docs/results", "Folder of tables and pages.")
+TABLE = flags.DEFINE_string("table", None, "Name of the table; that of the sweep's config file.")
+ROOT = flags.DEFINE_string(
+    "root", str(pathlib.Path(__file__).parents[1]), "Folder that holds README.md and docs."
+)
+
+BEGIN, END = "<!-- study: written by tools/study_results.py -->", "<!-- /study -->"
+
+
+def put_block(page: pathlib.Path, lines: Sequence[str]) -> None:
+    """Replace what stands between the marks of a page."""
+    from mecheval_jax.errors import UserError
+    from mecheval_jax.files import write_text
+
+    before, begun, rest = page.read_text().partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not (begun and ended):
+        raise UserError(f"{page} has no lines {BEGIN} and {END}: what is written stands between")
+    write_text(page, "\n".join([before + BEGIN, *lines, END + after]))
 
 
 def main():
     """Run the program."""
-    from mecheval_jax.files import write_bytes, write_text
-    from mecheval_jax.store.sweep_folder import SweepFolder
-    from mecheval_jax.study.agreement import agreement
-    from mecheval_jax.study.cells import Cells
-    from mecheval_jax.study.findings.every import FINDINGS
-    from mecheval_jax.study.judgement import findings_json, judge
-    from mecheval_jax.study.page import about, results_page
-    from mecheval_jax.study.results import read_tables, tabulate, write_table
+    from mecheval_jax.console import say
+    from mecheval_jax.study.collected import FINDINGS_FOLDER, add_sweep, conclude_all
+    from mecheval_jax.study.page import brief, summary
 
-    output = pathlib.Path(OUTPUT.value)
+    root = pathlib.Path(ROOT.value)
+    tables = root / "docs" / "results"
     for path in SWEEPS.value:
-        name = pathlib.Path(path).absolute().name
-        write_table(output / f"{name}.csv", tabulate(path))
-        write_bytes(output / f"{name}.json", SweepFolder(path).sweep.read_bytes())
-    output.mkdir(parents=True, exist_ok=True)
-    rows = read_tables(sorted(output.glob("*.csv")))
-    cells = Cells(rows)
-    judgements = judge(cells, FINDINGS)
-    write_text(output / "findings.json", findings_json(judgements))
-    page = results_page(
-        about("the tables beside this page", rows), judgements, agreement(cells), []
-    )
-    write_text(output / "study.md", page)
+        add_sweep(tables, path, TABLE.value)
+    found = conclude_all(tables)
+    page = f"results/{FINDINGS_FOLDER}/"
+    put_block(root / "docs" / "results.md", brief(found, page))
+    put_block(root / "README.md", [f"**{summary(found.judgements)}** This is {found.what}."])
+    for line in found.not_run:
+        say(f"missing: {line}")
+    say(f"{summary(found.judgements)} Page: {tables / FINDINGS_FOLDER / 'report.html'}")
 
 
 if __name__ == "__main__":

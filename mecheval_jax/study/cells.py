@@ -1,12 +1,20 @@
 """Which runs a finding speaks of: cells of the study's grid, looked up in a table of results."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.study.published.tables import CELL, DOCUMENTS, Cell, published_accuracy
+from mecheval_jax.study.published.tables import (
+    CELL,
+    DOCUMENTS,
+    Cell,
+    published_accuracy,
+    published_shares,
+    usual_positions,
+)
 from mecheval_jax.study.quantities import Quantity, mean, share
 
 STUDY_POSITIONS = "study"
@@ -42,8 +50,10 @@ class Cells:
 
         answered = self.table[self.table["accuracy"].notna()]
         self._by_cell = dict(iter(answered.groupby(CELL)))
+        usual = self.table["mixer"].map(usual_positions) == self.table["positions"]
         learned = self.table[
-            (self.table["accuracy_low"] > self.table["floor"])
+            usual
+            & (self.table["accuracy_low"] > self.table["floor"])
             & (self.table["verdict"] != "not_learned")
         ]
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
@@ -78,9 +88,12 @@ class Cells:
             runs = runs[runs[column].notna()]
             of = runs[size].astype(float)
             right = runs[column] * of
-            self._accuracies[name] = (
+            known = (
                 share(name, right.tolist(), of.tolist(), DOCUMENTS) if len(runs) else Quantity(name)
             )
+            number = published_accuracy(cell)
+            published = None if number is None else (number, number)
+            self._accuracies[name] = dataclasses.replace(known, published=published)
         return self._accuracies[name]
 
     def published(self, mixer: str, width: int, task: str = "AR", **where: Any) -> float | None:
@@ -95,20 +108,41 @@ class Cells:
         self, mixer: str, task: str = "AR", *, layers: int = 2, option: str = "",
         split: str = "test",
     ) -> pd.DataFrame:  # fmt: skip
-        """Runs of all widths and learning rates that answer above the best floor."""
+        """Runs of all widths and learning rates that answer above the best floor.
+
+        They have the positions of the study's main grid.
+
+        Args:
+            mixer: Name of the architecture.
+            task: Name of the task.
+            layers: Number of layers.
+            option: Option of the mixer that is not the study's own.
+            split: Split of the documents on which it was measured.
+        """
         return self._learned.get((task, split, layers, mixer, option), self.table.iloc[:0])
 
     def attribution(
         self, runs: pd.DataFrame, role: str, site: str = "block_1/block_input", name: str = ""
     ) -> Quantity:
-        """Mean restored share of runs at a site and role."""
+        """Mean restored share of runs at a site and role.
+
+        Args:
+            runs: Rows of the runs, of one task, mixer, option and depth.
+            role: Role of the token.
+            site: Path of the site.
+            name: What the runs are called.
+        """
         column = f"{site}@{role}"
         name = f"{name or 'the mean'} of {column}"
         known = runs[runs[column].notna()]
         if known.empty:
             return Quantity(name)
         errors = (known[f"{column}_high"] - known[f"{column}_low"]) / NORMAL_95
-        return mean(name, known[column].tolist(), errors.fillna(0.0).tolist())
+        first = known.iloc[0]
+        alike = (first["task"], int(first["layers"]), first["mixer"], first["option"])
+        theirs = published_shares(alike, site, role, of_one_run=len(runs) == 1)
+        number = mean(name, known[column].tolist(), errors.fillna(0.0).tolist())
+        return dataclasses.replace(number, published=theirs and theirs.ends)
 
     def each(
         self, runs: pd.DataFrame, role: str, site: str = "block_1/block_input"
@@ -127,7 +161,7 @@ def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> Cell:
     """A cell, with the positions of the study's main grid unless others are named."""
     fields = {"positions": STUDY_POSITIONS, **where}
     if fields["positions"] == STUDY_POSITIONS:
-        fields["positions"] = "learned" if mixer == "attention" else "none"
+        fields["positions"] = usual_positions(mixer)
     return Cell(mixer, width, task, **fields)
 
 

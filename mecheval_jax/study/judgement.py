@@ -21,6 +21,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -68,10 +69,12 @@ class Judgement:
         verdict: of `VERDICTS`.
         sentence: why, in one sentence.
         estimate, low, high: of the claim that decided.
+        published: the same number in the study, or the range of its runs; empty without one.
         p_value: corrected for all findings.
         claims_judged, claims: how many were judged, and how many there are.
         supported, contradicted: of those judged, how many are by themselves at 5 %.
         not_run: claims that were left out, shortened.
+        evidence: All claims, those of which no run was made included; rows of ``claims.csv``.
     """
 
     finding: int
@@ -81,12 +84,25 @@ class Judgement:
     estimate: float
     low: float
     high: float
+    published: str
     p_value: float
     claims_judged: int
     claims: int
     supported: int
     contradicted: int
     not_run: str
+    evidence: tuple[Claim, ...]
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is judged on a part of its claims."""
+        return self.verdict != NOT_RUN and self.claims_judged < self.claims
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The columns of ``findings.csv``."""
+        names = (field.name for field in dataclasses.fields(self))
+        return {name: getattr(self, name) for name in names if name != "evidence"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,12 +191,14 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
         estimate=claim.estimate if claim else math.nan,
         low=claim.interval[0] if claim else math.nan,
         high=claim.interval[1] if claim else math.nan,
+        published=claim.published_text if claim else "",
         p_value=math.nan if p_value is None else p_value,
         claims_judged=len(known),
         claims=len(claims),
         supported=sum(claim.if_false <= ERROR_RATE for claim in known),
         contradicted=sum(claim.if_true <= ERROR_RATE for claim in known),
         not_run=_shortened(left_out),
+        evidence=tuple(claims),
     )
 
 
@@ -196,14 +214,33 @@ def _shortened(texts: Sequence[str], most: int = 6) -> str:
 
 def findings_table(judgements: Iterable[Judgement]) -> pd.DataFrame:
     """Judgements as a table, a row a finding."""
-    return pd.DataFrame([dataclasses.asdict(one) for one in judgements])
+    return pd.DataFrame([one.row for one in judgements])
+
+
+CLAIMS = (
+    "finding", "part", "claim", "runs", "estimate", "low", "high", "published", "p_if_false",
+    "p_if_true",
+)  # fmt: skip
+
+
+def claims_table(judgements: Iterable[Judgement]) -> pd.DataFrame:
+    """All claims on which judgements rest, a row each; those that were not run have 0 runs."""
+    rows = [
+        (
+            one.finding, claim.part, claim.text, claim.runs, claim.estimate, *claim.interval,
+            claim.published_text, claim.if_false, claim.if_true,
+        )
+        for one in judgements
+        for claim in one.evidence
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(CLAIMS))
 
 
 def findings_json(judgements: Iterable[Judgement]) -> str:
     """The same as JSON."""
     rows = [
         {name: None if isinstance(value, float) and math.isnan(value) else value
-         for name, value in dataclasses.asdict(one).items()}
+         for name, value in one.row.items()}
         for one in judgements
     ]  # fmt: skip
     return json.dumps(rows, indent=2) + "\n"

@@ -1,73 +1,137 @@
-"""The pages of the study: what holds, at a glance, as Markdown and as HTML."""
+"""The pages of the study: whether it holds, at a glance, as Markdown and as HTML."""
 
+import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from mecheval_jax.reporting.html.page import render
-from mecheval_jax.study.judgement import VERDICTS, Judgement
+from mecheval_jax.study.judgement import NOT_RUN, VERDICTS, Judgement
+from mecheval_jax.study.published.tables import usual_positions
+from mecheval_jax.study.quantities import Claim
 
 METHOD = (
     "A finding is taken apart into claims about accuracies and restored shares, each a one-sided "
     "test on replicates over seeds and documents (a hierarchical bootstrap). It is reproduced if "
     "all claims that were run hold, not reproduced if one is contradicted, corrected by Holm's "
-    "method for the number of findings at 5 %; otherwise undecided. A published accuracy is one "
-    "seed on 320 documents, the best of a grid: it agrees if it lies in the 95 % prediction "
-    "interval for one more run of our best learning rate."
+    "method for the number of findings at 5 %; otherwise undecided. The number that is shown is of "
+    "the claim that decided, with its 95 % interval. A published accuracy is one seed on 320 "
+    "documents, the best of a grid: it agrees if it lies in the 95 % prediction interval for one "
+    "more run of our best learning rate."
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Conclusion:
+    """All that a page shows.
+
+    Attributes:
+        what: What was run, in a phrase.
+        rows: Table of the results.
+        judgements: Judgements of all findings.
+        compared: Published accuracies beside our own, as of `agreement.agreement`.
+        not_run: Lines on what was not run.
+        figures: Names of the figures' files with their captions.
+    """
+
+    what: str
+    rows: pd.DataFrame
+    judgements: Sequence[Judgement]
+    compared: pd.DataFrame
+    not_run: Sequence[str]
+    figures: Mapping[str, str]
+
+
+def markdown(found: Conclusion) -> str:
+    """The page as Markdown, with the figures beside it."""
+    lines = [
+        "# The published study, run and judged",
+        "",
+        *_head(found),
+        "",
+        METHOD,
+        "",
+        "## Findings",
+        "",
+        *_table(FINDING_COLUMNS, [_row(one) for one in found.judgements]),
+        "",
+        "## Figures",
+        *_figures(found),
+        "",
+        "## Published and own accuracies",
+        "",
+        agreeing(found.compared),
+        "",
+        *_table(NUMBER_COLUMNS, _numbers(found.compared)),
+        "",
+        "## What was run",
+        "",
+        *_table(RUN_COLUMNS, _runs(found.rows)),
+    ]
+    if found.not_run:
+        lines += ["", "## Not run", "", *(f"- {line}" for line in found.not_run)]
+    return "\n".join(lines) + "\n"
+
+
+def brief(found: Conclusion, folder: str) -> list[str]:
+    """Lines of Markdown for a page elsewhere: each finding in short, and the figures.
+
+    Args:
+        found: What is shown.
+        folder: Path from that page to the folder of the whole page, with a slash at its end.
+    """
+    rows = [_row(one)[:BRIEF] for one in found.judgements]
+    return [*_head(found), "", *_table(FINDING_COLUMNS[:BRIEF], rows), *_figures(found, folder)]
+
+
+def _head(found: Conclusion) -> list[str]:
+    lines = [f"**{summary(found.judgements)}**", "", f"This is {found.what}.", ""]
+    return lines + [f"* {line}" for line in by_verdict(found.judgements)]
+
+
+def _figures(found: Conclusion, folder: str = "") -> list[str]:
+    lines = []
+    for name, caption in found.figures.items():
+        lines += ["", f"![{caption}]({folder}figures/{name}.svg)", "", f"*{caption}.*"]
+    return lines
+
+
+def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
+    """The same as HTML, without a network.
+
+    Args:
+        found: What is shown.
+        pictures: Captions and pictures, as of `drawing.inline`.
+    """
+    return render(
+        "study.html.jinja",
+        what=found.what,
+        summary=summary(found.judgements),
+        by_verdict=by_verdict(found.judgements),
+        method=METHOD,
+        findings=[
+            (one, _estimate(one), [_claim_row(claim) for claim in one.evidence])
+            for one in found.judgements
+        ],
+        claims=CLAIM_COLUMNS,
+        agreeing=agreeing(found.compared),
+        numbers=(NUMBER_COLUMNS, _numbers(found.compared)),
+        runs=(RUN_COLUMNS, _runs(found.rows)),
+        not_run=list(found.not_run),
+        pictures=pictures,
+    )
 
 
 def about(what: str, rows: pd.DataFrame) -> str:
     """What was run, in a phrase: how many members, seeds and widths a table has."""
     widths = ", ".join(str(width) for width in sorted(rows["width"].unique()))
-    seeds = rows["seed"].nunique()
-    return f"{what}: {len(rows)} members, {seeds} seeds, widths {widths or 'none'}"
-
-
-def results_page(
-    what: str, judgements: Sequence[Judgement], compared: pd.DataFrame, not_run: Sequence[str]
-) -> str:
-    """The page as Markdown.
-
-    Args:
-        what: was run, in a phrase.
-        judgements: of all findings.
-        compared: of `agreement.agreement`.
-        not_run: lines.
-    """
-    lines = [
-        "# The published study, run and judged",
-        "",
-        f"This is {what}.",
-        "",
-        summary(judgements),
-    ]
-    lines += ["", METHOD, "", "## Findings", "", *_table(FINDING_COLUMNS, _rows(judgements))]
-    lines += [
-        "",
-        "## Published and own accuracies",
-        "",
-        *_table(NUMBER_COLUMNS, _numbers(compared)),
-    ]
-    if not_run:
-        lines += ["", "## Not run", "", *(f"- {line}" for line in not_run)]
-    return "\n".join(lines) + "\n"
-
-
-def results_report(
-    what: str, judgements: Sequence[Judgement], compared: pd.DataFrame, not_run: Sequence[str]
-) -> str:
-    """The same as HTML, without a network."""
-    return render(
-        "study.html.jinja",
-        about=what,
-        summary=summary(judgements),
-        method=METHOD,
-        findings=(FINDING_COLUMNS, _rows(judgements)),
-        numbers=(NUMBER_COLUMNS, _numbers(compared)),
-        not_run=list(not_run),
+    members = rows["config_hash"][rows["split"] == "test"].nunique()
+    measured = rows["verdict"].notna()[rows["split"] == "test"].sum()
+    return (
+        f"{what}: {members} trained models, {measured} of them with interventions; "
+        f"{rows['seed'].nunique()} seeds, widths {widths or 'none'}"
     )
 
 
@@ -75,30 +139,74 @@ def summary(judgements: Sequence[Judgement]) -> str:
     """How many findings have which verdict."""
     count = Counter(one.verdict for one in judgements)
     told = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS)
-    return f"Of {len(judgements)} findings: {told}."
+    return f"Of the study's {len(judgements)} findings: {told}."
 
 
-FINDING_COLUMNS = ("", "finding", "verdict", "why", "estimate", "judged on")
+def by_verdict(judgements: Sequence[Judgement]) -> list[str]:
+    """A line for each verdict that occurs: the numbers of its findings.
+
+    A star marks those that are judged on a part of their claims.
+    """
+    lines = []
+    for verdict in VERDICTS:
+        numbers = [
+            f"{one.finding}{'*' if one.is_partial else ''}"
+            for one in judgements
+            if one.verdict == verdict
+        ]
+        if numbers:
+            lines.append(f"{verdict}: {', '.join(numbers)}")
+    if any(one.is_partial for one in judgements):
+        lines.append("a star: judged on a part of its claims, for the rest was not run")
+    return lines
 
 
-def _rows(judgements: Sequence[Judgement]) -> list[tuple[str, ...]]:
-    return [
-        (
-            str(one.finding),
-            one.text,
-            one.verdict,
-            one.sentence,
-            "" if one.estimate != one.estimate else
-            f"{one.estimate:.3f} [{one.low:.3f}, {one.high:.3f}]",
-            f"{one.claims_judged} of {one.claims} claims"
-            + (f"; without: {one.not_run}" if one.not_run and one.claims_judged else ""),
-        )
-        for one in judgements
-    ]  # fmt: skip
+def agreeing(compared: pd.DataFrame) -> str:
+    """How many published accuracies lie where one more run of ours would."""
+    return (
+        f"{int(compared['agrees'].sum())} of the {len(compared)} published accuracies of which "
+        "there are runs here lie in the 95 % prediction interval for one more run."
+    )
+
+
+BRIEF = 5
+"""Columns of a finding on a page elsewhere."""
+
+FINDING_COLUMNS = ("", "finding", "verdict", "here [95 %]", "published", "why", "judged on")
+
+
+def _row(one: Judgement) -> tuple[str, ...]:
+    judged = "" if one.verdict == NOT_RUN else f"{one.claims_judged} of {one.claims} claims"
+    verdict = f"{one.verdict}, on {judged}" if one.is_partial else one.verdict
+    if judged and one.not_run:
+        judged += f"; without: {one.not_run}"
+    return (
+        str(one.finding), one.text, verdict, _estimate(one), one.published, one.sentence, judged,
+    )  # fmt: skip
+
+
+def _estimate(one: Judgement) -> str:
+    return "" if one.estimate != one.estimate else _interval(one.estimate, one.low, one.high)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+CLAIM_COLUMNS = ("claim", "here [95 %]", "published", "runs", "")
+
+
+def _claim_row(claim: Claim) -> tuple[str, ...]:
+    """A claim, what is known of it, and whether it holds by itself at 5 %."""
+    if not claim.runs:
+        return (claim.text, "", claim.published_text, "", "not run")
+    holds = "holds" if claim.if_false <= 0.05 else "false" if claim.if_true <= 0.05 else "open"
+    number = _interval(claim.estimate, *claim.interval)
+    return (claim.text, number, claim.published_text, str(claim.runs), holds)
 
 
 NUMBER_COLUMNS = (
-    "task", "layers", "mixer", "width", "published", "ours", "95 % of the mean",
+    "task", "layers", "mixer", "width", "published", "here", "95 % of the mean",
     "95 % of one run", "runs", "agrees",
 )  # fmt: skip
 
@@ -122,8 +230,29 @@ def _numbers(compared: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def _positions(row: Any) -> str:
-    usual = "learned" if row.mixer == "attention" else "none"
-    return "" if row.positions == usual else f"(positions {row.positions})"
+    return "" if row.positions == usual_positions(row.mixer) else f"(positions {row.positions})"
+
+
+RUN_COLUMNS = ("task", "layers", "mixer", "widths", "learning rates", "seeds", "models")
+
+
+def _runs(rows: pd.DataFrame) -> list[tuple[str, ...]]:
+    """What was trained, a line for each task, depth and mixer."""
+
+    def listed(values: pd.Series) -> str:
+        return ", ".join(f"{value:g}" for value in sorted(values.unique()))
+
+    trained = rows[rows["split"] == "test"].assign(
+        name=[" ".join(filter(None, (r.mixer, r.option, _positions(r)))) for r in
+              rows[rows["split"] == "test"].itertuples()]
+    )  # fmt: skip
+    return [
+        (
+            task, str(layers), name, listed(part["width"]), listed(part["learning_rate"]),
+            listed(part["seed"]), str(part["config_hash"].nunique()),
+        )
+        for (task, layers, name), part in trained.groupby(["task", "layers", "name"])
+    ]  # fmt: skip
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

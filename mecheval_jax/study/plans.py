@@ -22,7 +22,8 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
-from mecheval_jax.study.results import config_hash, read_tables
+from mecheval_jax.study.results import config_hash
+from mecheval_jax.study.tables import finished, hashes_of, members_of, read_tables
 from mecheval_jax.sweeps.plan import Changes, GroupPlan, Sweep, plan, plan_of
 
 TINY = {
@@ -69,15 +70,15 @@ class StudyFolder:
         return self.results / f"{name}.csv"
 
     def known(self, others: Iterable[str | pathlib.Path] = ()) -> pd.DataFrame:
-        """Rows of all tables, of every scale; of members that are in several, the first.
+        """Rows of all tables, of every scale; see `study.tables.merged`.
 
         Args:
-            others: further tables, from elsewhere.
+            others: Further tables, or folders of tables, from elsewhere.
 
         Raises:
-            UserError: a table that was edited.
+            UserError: If a table was edited.
         """
-        return read_tables((*sorted(self.results.glob("*.csv")), *others))
+        return read_tables((*others, *sorted(self.results.glob("*.csv"))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,26 +101,35 @@ class Part:
     wanted: tuple[str, ...]
     seen: tuple[str, ...]
 
-    def left(self, folder: StudyFolder, known: set[str]) -> Sweep | None:
+    def left(self, folder: StudyFolder, known: pd.DataFrame, measured: str) -> Sweep | None:
         """The sweep of the members that are not known; None without any.
 
+        A member is known if the table says of it as much as is asked, on both splits if both are
+        measured. A sweep that was begun keeps its members.
+
+        Args:
+            folder: Folder of the study.
+            known: Rows of all tables.
+            measured: What is asked of every member, of `store.sweep_folder.MEASURED`.
+
         Raises:
-            UserError: the folder's sweep has members that are not of this experiment.
+            UserError: If the folder's sweep has members that are not of this experiment.
         """
         own = folder.sweep(self.name)
         if own.sweep.exists():
             begun = plan_of(own.read())
-            hashes = {config_hash(one) for group in begun.groups for one in group.experiments}
-            if not hashes <= set(self.wanted):
+            if not {*hashes_of(begun.groups)} <= {*self.wanted}:
                 raise UserError(
                     f"{own.path} holds members that are not of {self.name}: it was made by "
                     "another version; choose another workdir"
                 )
             return begun
+        done = finished(known, measured)
+        seen = self.seen if self.seen and measured != "none" else self.wanted
         left = [
             change
-            for change, name in zip(self.changes, self.wanted, strict=True)
-            if name not in known
+            for change, *both in zip(self.changes, self.wanted, seen, strict=True)
+            if not done.issuperset(both)
         ]
         return plan(self.base, left) if left else None
 
@@ -151,13 +161,7 @@ def _part(experiment: StudyExperiment, scale: str, smoke: bool, module: Any) -> 
             section, field = path.split(".")
             if field in base[section]:
                 base[section][field] = value
-    sweep = plan(base, changes)
-    members = {
-        number: one
-        for group in sweep.groups
-        for number, one in zip(group.members, group.experiments, strict=True)
-    }
-    wanted = [members[number] for number in range(len(changes))]
+    wanted = members_of(plan(base, changes).groups)
     seen = [on_split(one, "dev") for one in wanted] if experiment.both_splits else []
     hashes = (tuple(config_hash(one) for one in each) for each in (wanted, seen))
     return Part(experiment, name, base, changes, *hashes)

@@ -40,6 +40,7 @@ class Claim:
         if_false: p-value of the hypothesis that the statement is false; small ones support it.
         if_true: p-value of the hypothesis that it is true; small ones contradict it.
         runs: that it rests on; 0 where none of them was made, and nothing is known.
+        published: of the same number, where the study shows it.
     """
 
     text: str
@@ -49,6 +50,14 @@ class Claim:
     if_false: float = 1.0
     if_true: float = 1.0
     runs: int = 0
+    published: Interval | None = None
+
+    @property
+    def published_text(self) -> str:
+        """The published number, or the range of published runs; empty without one."""
+        if self.published is None:
+            return ""
+        return " to ".join(dict.fromkeys(f"{end:.3f}" for end in self.published))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +71,8 @@ class Quantity:
         runs: how many it rests on.
         one_run: replicates of what one more run of 320 documents would give; None where that
             has no meaning.
+        published: of the same number, where the study shows it: twice the one number, or the
+            range of the study's runs.
     """
 
     name: str
@@ -69,19 +80,29 @@ class Quantity:
     samples: np.ndarray | None = None
     runs: int = 0
     one_run: np.ndarray | None = None
+    published: Interval | None = None
 
     def __sub__(self, other: "Quantity") -> "Quantity":
-        return self._with(other, f"{self.name} less {other.name}", np.subtract)
+        return self._with(other, f"{self.name} less {other.name}", np.subtract, -1)
 
     def __add__(self, other: "Quantity") -> "Quantity":
-        return self._with(other, f"{self.name} plus {other.name}", np.add)
+        return self._with(other, f"{self.name} plus {other.name}", np.add, 1)
 
-    def _with(self, other: "Quantity", name: str, operation: Callable) -> "Quantity":
+    def _with(self, other: "Quantity", name: str, operation: Callable, order: int) -> "Quantity":
+        published = None
+        if self.published is not None and other.published is not None:
+            ends = zip(self.published, other.published[::order], strict=True)
+            published = tuple(float(operation(*both)) for both in ends)
         if self.samples is None or other.samples is None:
-            return Quantity(name)
+            return Quantity(name, published=published)
         samples = operation(self.samples, other.samples)
-        runs = self.runs + other.runs
-        return Quantity(name, float(operation(self.value, other.value)), samples, runs)
+        return Quantity(
+            name,
+            float(operation(self.value, other.value)),
+            samples,
+            self.runs + other.runs,
+            published=published,
+        )
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
         """Percentiles of the replicates; of an extreme share they may miss the share itself."""
@@ -110,18 +131,21 @@ class Quantity:
         shown = "a number" if number is None else f"{number:.1%}"
         text = f"one run of {self.name} may give the published {shown}"
         if self.one_run is None or number is None:
-            return Claim(text, part)
+            return Claim(text, part, published=self.published)
         low, high = _percentiles(self.one_run, CONFIDENCE)
         tails = [_tail(self.one_run, number, sign) for sign in (1, -1)]
         holds = low <= number <= high and high - low <= WIDEST
         outside = 1.0 if low <= number <= high else min(1.0, 2 * min(tails))
-        return Claim(text, part, self.value, (low, high), 0.0 if holds else 1.0, outside, self.runs)
+        return Claim(
+            text, part, self.value, (low, high), 0.0 if holds else 1.0, outside, self.runs,
+            self.published,
+        )  # fmt: skip
 
     def _claim(self, text: str, part: str, bound: float, sign: int) -> Claim:
         if self.samples is None:
-            return Claim(text, part)
+            return Claim(text, part, published=self.published)
         p_values = (_tail(self.samples, bound, side) for side in (sign, -sign))
-        return Claim(text, part, self.value, self.interval(), *p_values, self.runs)
+        return Claim(text, part, self.value, self.interval(), *p_values, self.runs, self.published)
 
 
 def _percentiles(samples: np.ndarray, confidence: float) -> Interval:

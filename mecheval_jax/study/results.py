@@ -1,29 +1,27 @@
-"""The study's table of results: one row a member, from the folders of sweeps.
+"""Rows of the study's results, one for each member, from the folders of sweeps.
 
 A row has what the member was trained on and with (`CONFIG`), its accuracy with interval, floor and
 verdict (`ANSWERS`), and the restored shares that findings speak of, key corrupted: for each site
 and role ``SITE@ROLE`` with the interval in ``SITE@ROLE_low`` and ``..._high``. Empty cells were not
 measured. ``regime`` is a hash of what all members that are compared have in common: the task,
-its documents, and the length of training.
-
-A table is kept with its hash in ``SHA256SUMS`` beside it, as of ``sha256sum``.
+its documents, and the length of training. `study.tables` keeps rows in files.
 """
 
+import dataclasses
 import hashlib
-import io
 import json
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import read_json, write_text
+from mecheval_jax.files import read_json
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.store.run_folder import RunFolder
-from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.sweeps.plan import plan_of
 
 CONFIG = (
@@ -35,8 +33,6 @@ ANSWERS = (
     "floor", "diverged_at", "verdict", "verdict_layer", "verdict_probability",
 )  # fmt: skip
 
-TEXTS = ("config_hash", "regime", "task", "mixer", "positions", "option", "split", "verdict")
-
 ROLES = ("key", "value", "next_key", "query")
 SITES = (
     *(("block_1/block_input", role) for role in ROLES),
@@ -47,17 +43,14 @@ SITES = (
 )
 """Places of the restored shares that a row keeps."""
 
+RESTORED = tuple(f"{site}@{role}" for site, role in SITES)
+"""Columns of restored shares; beside each stand its ends."""
+
 ENDS = ("", "_low", "_high")
-COLUMNS = (
-    *CONFIG,
-    *ANSWERS,
-    *(f"{site}@{role}{end}" for site, role in SITES for end in ENDS),
-)
+COLUMNS = (*CONFIG, *ANSWERS, *(f"{name}{end}" for name in RESTORED for end in ENDS))
 
 DEFAULTS = {"mamba": {"d_conv": 4}, "based": {"kernel": 3}}
 """Options of the study's mixers, which the column ``option`` leaves out."""
-
-SUMS = "SHA256SUMS"
 
 
 def task_label(task: Mapping[str, Any]) -> str:
@@ -100,14 +93,31 @@ BOOKKEEPING = {
 
 
 def config_hash(experiment: Experiment) -> str:
-    """Hash of all that a member's row depends on; members with the same one are the same."""
+    """Hash of all that a member's row depends on; members with the same one are the same.
+
+    Fields at the defaults of their class are left out, so that a field which comes into being
+    later changes no hash that was written before.
+    """
     known = experiment.as_dict()
-    values = {section: dict(known[section]) for section in DECISIVE}
-    for section, names in BOOKKEEPING.items():
-        for name in names:
-            del values[section][name]
+    values = {}
+    for section in DECISIVE:
+        defaults = _defaults(getattr(experiment, section))
+        values[section] = {
+            name: value
+            for name, value in known[section].items()
+            if name not in BOOKKEEPING.get(section, ()) and defaults.get(name, ...) != value
+        }
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _defaults(section: Any) -> dict[str, Any]:
+    """The fields of a section of a config that have defaults, with these, as JSON has them."""
+    return {
+        field.name: json.loads(json.dumps(field.default, default=dict))
+        for field in dataclasses.fields(section)
+        if field.default is not dataclasses.MISSING
+    }
 
 
 def regime(experiment: Experiment) -> str:
@@ -155,10 +165,15 @@ def tabulate(path: str | pathlib.Path) -> pd.DataFrame:
             for number, experiment in zip(group.members, group.experiments, strict=True):
                 run = RunFolder(own.member(number))
                 rows.append(row_of(run, experiment))
-                seen = RunFolder(own.path / "dev" / run.name)
-                if seen.interchange.exists():
+                seen = seen_folder(own, run)
+                if "verdict" in seen.read_summary():
                     rows.append(row_of(seen, seen.experiment()))
     return table_of(rows)
+
+
+def seen_folder(group: GroupFolder, run: RunFolder) -> RunFolder:
+    """The folder of a member, measured on dev documents, too: those that it has seen pairs of."""
+    return RunFolder(group.path / "dev" / run.name)
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -207,63 +222,3 @@ def restored(interchange: pd.DataFrame) -> dict[str, float]:
             for end, column in zip(ENDS, ("value", "low", "high"), strict=True):
                 cells[f"{site}@{role}{end}"] = float(found[column])
     return cells
-
-
-def write_table(path: str | pathlib.Path, table: pd.DataFrame) -> None:
-    """Write a table, and its hash beside it."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    measured = table.dropna(axis="columns", how="all")
-    columns = [name for name in table if name in measured or name in (*CONFIG, *ANSWERS)]
-    text = table[columns].to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    write_text(path, text)
-    sums = _sums(path.parent) | {path.name: hashlib.sha256(text.encode()).hexdigest()}
-    lines = (f"{sums[name]}  {name}\n" for name in sorted(sums))
-    write_text(path.parent / SUMS, "".join(lines))
-
-
-def read_table(path: str | pathlib.Path) -> pd.DataFrame:
-    """Read a table that `write_table` wrote.
-
-    Raises:
-        UserError: it is not there, or not as it was written.
-    """
-    path = pathlib.Path(path)
-    if not path.exists():
-        raise UserError(f"there is no results table {path}")
-    content = path.read_bytes()
-    expected = _sums(path.parent).get(path.name)
-    if expected is None:
-        raise UserError(f"{path} has no hash in {path.parent / SUMS}: it is no results table")
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise UserError(
-            f"{path} was edited: its hash is not the one in {path.parent / SUMS}; write it anew"
-        )
-    # As texts: a hash may look like a number, and a column of options may be empty.
-    table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXTS, str))
-    table["option"] = table["option"].fillna("")
-    return table.reindex(columns=list(COLUMNS))
-
-
-def read_tables(paths: Iterable[str | pathlib.Path]) -> pd.DataFrame:
-    """All rows of several tables; of a member that is in more than one, the row with a verdict.
-
-    Raises:
-        UserError: a table that was edited.
-    """
-    tables = [read_table(path) for path in paths]
-    whole = [table for table in tables if len(table)]
-    if not whole:
-        return table_of([])
-    rows = pd.concat(whole, ignore_index=True)
-    order = rows["verdict"].isna().sort_values(kind="stable").index
-    return rows.loc[order].drop_duplicates(["config_hash", "split"]).sort_index()
-
-
-def _sums(folder: pathlib.Path) -> dict[str, str]:
-    file = folder / SUMS
-    lines = file.read_text().splitlines() if file.exists() else []
-    parts = [line.split(maxsplit=1) for line in lines if line.strip()]
-    if any(len(part) != 2 for part in parts):
-        raise UserError(f"{file} is damaged: a line that is no hash with a name")
-    return {name: digest for digest, name in parts}

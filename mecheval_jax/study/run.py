@@ -12,15 +12,12 @@ import pandas as pd
 from mecheval_jax import runs
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.files import read_json, write_json, write_text
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
-from mecheval_jax.study.agreement import agreement
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.conclusion import conclude
 from mecheval_jax.study.experiments import SCALES, experiment_named
-from mecheval_jax.study.findings.every import FINDINGS
-from mecheval_jax.study.judgement import Judgement, findings_json, findings_table, judge
-from mecheval_jax.study.page import about, results_page, results_report
+from mecheval_jax.study.judgement import Judgement
+from mecheval_jax.study.page import summary
 from mecheval_jax.study.plans import (
     MEASURED_IN_REHEARSAL,
     Part,
@@ -29,11 +26,13 @@ from mecheval_jax.study.plans import (
     on_split,
     parts_of,
 )
-from mecheval_jax.study.results import tabulate, write_table
+from mecheval_jax.study.results import seen_folder, tabulate
+from mecheval_jax.study.tables import write_table
 from mecheval_jax.study.timing import Clock
 from mecheval_jax.sweeps.group import Options
-from mecheval_jax.sweeps.plan import GroupPlan, Sweep
+from mecheval_jax.sweeps.plan import Sweep
 from mecheval_jax.sweeps.run import run_sweep
+from mecheval_jax.training.ensemble.choice import AUTO
 
 HOUR = 3600
 
@@ -69,6 +68,11 @@ class Request:
             experiment_named(name)
         if self.budget is not None and not self.budget >= 0:
             raise UserError(f"--budget is {self.budget}: hours, 0 or more")
+
+    def measured(self, part: Part) -> str:
+        """What is measured of the members of an experiment."""
+        rehearsed = self.smoke and part.experiment.name not in MEASURED_IN_REHEARSAL
+        return "none" if rehearsed else self.interventions
 
 
 @dataclasses.dataclass
@@ -108,7 +112,7 @@ def run_study(
     every = parts_of(request.scale, request.smoke, configs)
     asked = [part for part in every if not request.only or part.experiment.name in request.only]
     clock = _clock(folder, asked)
-    work = _announced(asked, folder, known, clock)
+    work = _announced(asked, folder, request, known, clock)
 
     not_run, failed = [], 0
     for part, sweep in work:
@@ -142,13 +146,19 @@ def _observe(clock: Clock, sweep: SweepFolder, name: str, part: Part) -> None:
 
 
 def _announced(
-    parts: Sequence[Part], folder: StudyFolder, known: pd.DataFrame, clock: Clock
+    parts: Sequence[Part], folder: StudyFolder, request: Request, known: pd.DataFrame, clock: Clock
 ) -> list[tuple[Part, Sweep | None]]:
     """What is left of every experiment, said before anything is run."""
-    hashes, work, total = set(known["config_hash"]), [], 0.0
+    work, total = [], 0.0
     for part in parts:
-        sweep = part.left(folder, hashes)
-        groups = [g for g in sweep.groups if not _is_done(folder, part, g)] if sweep else []
+        measured = request.measured(part)
+        sweep = part.left(folder, known, measured)
+        own = folder.sweep(part.name)
+        groups = [
+            group
+            for group in (sweep.groups if sweep else ())
+            if not own.group(group.name).is_finished(measured)
+        ]
         seconds = sum(clock.seconds(g.experiments[0], member_steps(g)) for g in groups)
         left = sum(len(group.members) for group in groups)
         decides = ", ".join(map(str, part.experiment.findings)) or "none of the 30"
@@ -164,11 +174,6 @@ def _announced(
     return work
 
 
-def _is_done(folder: StudyFolder, part: Part, group: GroupPlan) -> bool:
-    own = folder.sweep(part.name).group(group.name)
-    return own.read_status().state == "finished" and own.has_table()
-
-
 def _hours(seconds: float) -> str:
     return f"{seconds / HOUR:.1f} h" if seconds >= 0.1 * HOUR else f"{seconds / 60:.1f} min"
 
@@ -182,24 +187,20 @@ class _Sweeping:
     ):  # fmt: skip
         self.folder, self.part, self.sweep, self.request = folder, part, sweep, request
         self.clock, self.started = clock, started
-        self.own = folder.sweep(part.name)
+        self.own, self.interventions = folder.sweep(part.name), request.measured(part)
         self.not_run: list[str] = []
         self.failed = 0
 
-    @property
-    def interventions(self) -> str:
-        """What is measured of every member."""
-        measured = self.part.experiment.name in MEASURED_IN_REHEARSAL or not self.request.smoke
-        return self.request.interventions if measured else "none"
-
     def run(self) -> None:
         """Run its groups, and write its table."""
-        options = Options(interventions=self.interventions)
+        # A rehearsal has one member a group, so nothing is gained by looking for the fastest.
+        how = ("vmap", 1) if self.request.smoke else (AUTO, None)
+        options = Options(*how, interventions=self.interventions)
         self.own.path.parent.mkdir(parents=True, exist_ok=True)
         for group in self.sweep.groups:
             steps = member_steps(group)
             expected = self.clock.seconds(group.experiments[0], steps)
-            done = _is_done(self.folder, self.part, group)
+            done = self.own.group(group.name).is_finished(self.interventions)
             if not done and self._is_too_long(expected):
                 self.not_run.append(f"{self.part.name}/{group.name}: beyond the budget")
                 continue
@@ -229,12 +230,15 @@ def measure_seen(sweep: SweepFolder) -> None:
     for group in sweep.groups():
         for config in sorted(group.members.glob("*/config.json")):
             run = RunFolder(config.parent)
-            seen = RunFolder(group.path / "dev" / run.name)
-            if not run.interchange.exists() or seen.interchange.exists():
+            seen = seen_folder(group, run)
+            summary, place = run.read_summary(), run.read_member()
+            # The verdict is written last: without it something may be missing.
+            if place is None or "verdict" not in summary or "verdict" in seen.read_summary():
                 continue
-            seen.open_anew(on_split(run.experiment(), "dev"))
-            write_json(seen.member, read_json(run.member))
-            seen.update_summary(finished=True)
+            experiment = on_split(run.experiment(), "dev")
+            seen.open_as_member(experiment, place.place, place.of, run.read_metrics())
+            ends = ("finished", "step", "diverged_at", "stopped_at")
+            seen.update_summary(**{name: summary[name] for name in ends if name in summary})
             runs.intervene(seen.path)
 
 
@@ -245,20 +249,11 @@ def _conclude(
     wanted = {name for part in parts for name in (*part.wanted, *part.seen)}
     rows = folder.known(request.tables)
     rows = rows[rows["config_hash"].isin(wanted)].reset_index(drop=True)
-    cells = Cells(rows)
-    judgements = judge(cells, FINDINGS)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    table, compared = findings_table(judgements), agreement(cells)
-    write_text(folder.findings, table.to_csv(index=False))
-    write_text(folder.findings_json, findings_json(judgements))
-    write_text(folder.agreement, compared.to_csv(index=False, float_format="%.6g"))
     kind = "a rehearsal of the study with tiny runs" if request.smoke else "the study"
-    what = about(f"{kind} at scale {request.scale}", rows)
-    write_text(folder.page, results_page(what, judgements, compared, not_run))
-    write_text(folder.report, results_report(what, judgements, compared, not_run))
-    for one in judgements:
+    found = conclude(folder.path, f"{kind} at scale {request.scale}", rows, not_run)
+    for one in found.judgements:
         say(f"finding {one.finding}: {one.verdict}. {one.sentence}")
     for line in not_run:
         say(f"not run: {line}")
-    say(f"findings: {folder.findings}, report: {folder.report}")
-    return judgements
+    say(f"{summary(found.judgements)} Report: {folder.report}")
+    return list(found.judgements)

@@ -5,9 +5,10 @@ import importlib
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.study import tables
 from mecheval_jax.study.experiments import EXPERIMENTS
 from mecheval_jax.study.plans import StudyFolder, member_steps, parts_of
-from mecheval_jax.study.results import config_hash
+from mecheval_jax.study.results import table_of
 from mecheval_jax.sweeps.plan import open_folder
 
 
@@ -21,7 +22,12 @@ def part_of(name, smoke=False):
 
 
 def hashes_of(sweep):
-    return {config_hash(one) for group in sweep.groups for one in group.experiments}
+    return {*tables.hashes_of(sweep.groups)}
+
+
+def rows_of(hashes, verdict=None):
+    """Rows of members of which nothing but a verdict is known."""
+    return table_of([{"config_hash": name, "verdict": verdict} for name in hashes])
 
 
 def test_parts_are_in_the_order_of_the_experiments():
@@ -36,34 +42,46 @@ def test_the_member_that_is_not_known_is_left():
     """Catches hashes in the order of the groups, by which the wrong members would be left out."""
     part = part_of("ar_rates")
     for name in part.wanted:
-        assert hashes_of(part.left(StudyFolder("nowhere"), set(part.wanted) - {name})) == {name}
+        known = rows_of({*part.wanted} - {name})
+        assert hashes_of(part.left(StudyFolder("nowhere"), known, "none")) == {name}
 
 
 def test_what_is_known_is_not_left(tmp_path):
     """Catches members that are trained twice, and a sweep of none."""
     part, folder = part_of("ar_two_layers"), StudyFolder(tmp_path)
-    assert hashes_of(part.left(folder, set())) == set(part.wanted)
+    assert hashes_of(part.left(folder, rows_of(()), "none")) == {*part.wanted}
     first, *others = part.wanted
-    assert hashes_of(part.left(folder, {first, "another"})) == set(others)
-    assert part.left(folder, set(part.wanted)) is None
+    assert hashes_of(part.left(folder, rows_of((first, "another")), "none")) == {*others}
+    assert part.left(folder, rows_of(part.wanted), "none") is None
+    # Trained, but not measured.
+    assert hashes_of(part.left(folder, rows_of(part.wanted), "full")) == {*part.wanted}
+
+
+def test_both_splits_are_known_or_the_member_is_not():
+    """Catches a member of which the study's own comparison of splits is never measured."""
+    part, folder = part_of("atr_held_out"), StudyFolder("nowhere")
+    test, both = rows_of(part.wanted, "not_learned"), (*part.wanted, *part.seen)
+    assert hashes_of(part.left(folder, test, "full")) == {*part.wanted}
+    assert part.left(folder, rows_of(both, "not_learned"), "full") is None
+    assert part.left(folder, test, "none") is None
 
 
 def test_a_sweep_that_was_begun_keeps_its_members(tmp_path):
     """Catches a sweep whose members change, since some of them are known by now."""
     part, folder = part_of("ar_two_layers", smoke=True), StudyFolder(tmp_path)
-    begun = part.left(folder, set())
+    begun = part.left(folder, rows_of(()), "none")
     assert [member_steps(group) for group in begun.groups] == [8]
     open_folder(folder.sweep(part.name), begun)
-    assert hashes_of(part.left(folder, set(part.wanted))) == set(part.wanted)
+    assert hashes_of(part.left(folder, rows_of(part.wanted), "none")) == {*part.wanted}
 
 
 def test_a_sweep_of_another_version(tmp_path):
     """Catches members that are not of the experiment and would be judged with it."""
     part, folder = part_of("ar_two_layers"), StudyFolder(tmp_path)
-    theirs = part_of("ar_two_layers", smoke=True).left(folder, set())
+    theirs = part_of("ar_two_layers", smoke=True).left(folder, rows_of(()), "none")
     open_folder(folder.sweep(part.name), theirs)
     with pytest.raises(UserError, match="made by another version"):
-        part.left(folder, set())
+        part.left(folder, rows_of(()), "none")
 
 
 def test_dev_documents_are_beside_the_others_where_they_are_asked_for():

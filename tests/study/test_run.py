@@ -26,11 +26,12 @@ def finished(tmp_path_factory):
 
 
 def files(folder):
+    """All that is found: tables, judgements, figures and pages."""
     return {
         path.relative_to(folder.path): path.read_bytes()
-        for path in (*folder.results.iterdir(), folder.findings, folder.findings_json,
-                     folder.agreement, folder.page, folder.report)
-    }  # fmt: skip
+        for path in folder.path.rglob("*.*")
+        if "sweeps" not in path.relative_to(folder.path).parts
+    }
 
 
 def test_one_experiment(finished):

@@ -123,3 +123,34 @@ def make_sweep(
             open_group.table.write_text(pd.DataFrame(rows, columns=MEMBERS).to_csv(index=False))
             write_json(open_group.path / "strategy.json", {"kind": "vmap", "at_once": 6})
     return folder
+
+
+def fill_members(folder: SweepFolder, accuracies: Mapping[int, float]) -> None:
+    """Write the run folders of the members of finished groups, as far as tables are made of them.
+
+    Args:
+        folder: of `make_sweep`.
+        accuracies: number of a member -> its accuracy.
+    """
+    for group in folder.read()["groups"]:
+        for number in group["members"] if folder.group(group["name"]).has_table() else ():
+            run, accuracy = folder.group(group["name"]).member(number), accuracies[number]
+            run.mkdir(parents=True)
+            summary = {"accuracy": accuracy, "accuracy_low": accuracy - 0.1, "layer": 1,
+                       "floors": {"best": FLOOR}, "accuracy_high": 1.0, "verdict": "induction",
+                       "probabilities": {"induction": 0.9}}  # fmt: skip
+            write_json(run / "summary.json", summary)
+            rows = [{"step": 1, "split": "train", "accuracy": 1.0},
+                    {"step": 1, "split": "dev", "accuracy": 0.7}]  # fmt: skip
+            (run / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+            places = [
+                ("key", "restore", "attribution", 1, 0.1),
+                ("value", "restore", "attribution", 1, 0.2),
+                ("key", "damage", "attribution", 1, 0.3),
+                ("key", "restore", "kl", 1, 0.4),
+                ("key", "restore", "attribution", 0, 0.5),
+            ]
+            columns = ["corruption", "direction", "metric", "step", "value"]
+            table = pd.DataFrame(places, columns=columns)
+            table = table.assign(site="block_1/block_input", role="value", low=0.0, high=1.0)
+            table.to_csv(run / "interchange.csv", index=False)

@@ -10,10 +10,13 @@ attributions.csv    restored shares at sites and roles: single runs, medians wit
 """
 
 import functools
+import math
 import pathlib
 from typing import NamedTuple
 
 import pandas as pd
+
+from mecheval_jax.statistics.intervals import Interval
 
 DOCUMENTS = 320
 """Documents that every published accuracy rests on."""
@@ -57,3 +60,57 @@ def _by_cell() -> dict[Cell, float]:
 def published_accuracy(cell: Cell) -> float | None:
     """The accuracy, 0 to 1, of the best learning rate; None where the study shows none."""
     return _by_cell().get(cell)
+
+
+class Shares(NamedTuple):
+    """Restored shares of the study's runs.
+
+    Attributes:
+        median: Median over the runs; NaN where only their range is known.
+        low: Lower end of the middle half of the runs, or of their range.
+        high: Upper end of the same.
+    """
+
+    median: float
+    low: float
+    high: float
+
+    @property
+    def ends(self) -> Interval:
+        """What one number is compared with: twice the median, or the range."""
+        return (self.low, self.high) if math.isnan(self.median) else (self.median, self.median)
+
+
+@functools.cache
+def _by_place() -> dict[tuple, dict[str, Shares]]:
+    places: dict[tuple, dict[str, Shares]] = {}
+    table = published("attributions")
+    for row in table[table["statistic"].isin(("median", "range"))].itertuples():
+        median, low, high = (float(x or "nan") for x in (row.value, row.low, row.high))
+        if math.isnan(low):  # all runs of the middle half are the same
+            low = high = median
+        place = (row.task, row.layers, row.mixer, row.option, row.site, row.role)
+        places.setdefault(place, {})[row.statistic] = Shares(median, low, high)
+    return places
+
+
+def published_shares(
+    runs: tuple[str, int, str, str], site: str, role: str, of_one_run: bool = False
+) -> Shares | None:
+    """What the study's runs restore at a place, key corrupted; None where it shows nothing.
+
+    Args:
+        runs: Task, number of layers, mixer and option.
+        site: Path of the site.
+        role: Role of the token.
+        of_one_run: Whether the range of all runs comes first, with which one more is compared, and
+            not the median.
+    """
+    shown = _by_place().get((*runs, site, role), {})
+    order = ("range", "median") if of_one_run else ("median", "range")
+    return next((shown[name] for name in order if name in shown), None)
+
+
+def usual_positions(mixer: str) -> str:
+    """Positions of a mixer in the study's main grid: learned for attention alone."""
+    return "learned" if mixer == "attention" else "none"

@@ -1,0 +1,114 @@
+"""Results that are kept: tables that grow from one machine to the next, and what they still lack.
+
+FOLDER/
+    NAME.csv     the members of a sweep that were trained anywhere so far (`study.tables`)
+    NAME.json    the sweep that they belong to, byte for byte as its ``sweep.json``
+    SHA256SUMS   the hash of each table
+    findings/    what all tables together say (`study.conclusion`)
+"""
+
+import os
+import pathlib
+
+from mecheval_jax.console import say
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import read_json, write_bytes
+from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
+from mecheval_jax.study.conclusion import conclude
+from mecheval_jax.study.page import Conclusion
+from mecheval_jax.study.results import tabulate
+from mecheval_jax.study.tables import (
+    finished,
+    groups_left,
+    hashes_of,
+    merged,
+    read_table,
+    read_tables,
+    write_table,
+)
+from mecheval_jax.sweeps.plan import plan_of
+
+FINDINGS_FOLDER = "findings"
+
+CONFIG_FLAG = "--config="
+
+
+def name_of(sweep: SweepFolder) -> str:
+    """The name of a sweep's table: that of its config file; the folder's own without one."""
+    arguments = read_json(sweep.provenance)["arguments"] if sweep.provenance.exists() else []
+    for argument in arguments:
+        if argument.startswith(CONFIG_FLAG):
+            return pathlib.Path(argument[len(CONFIG_FLAG) :].partition(":")[0]).stem
+    return sweep.path.absolute().name
+
+
+def add_sweep(
+    folder: str | os.PathLike, sweep_path: str | os.PathLike, name: str | None = None
+) -> str:
+    """Merge what a sweep has finished so far into its table, and say what came of it.
+
+    Args:
+        folder: Folder of the tables.
+        sweep_path: Folder of the sweep, finished or under way.
+        name: Name of the table; see `name_of` if None.
+
+    Returns:
+        The name of the table.
+
+    Raises:
+        UserError: If there is no such sweep, the table was edited, or it is another sweep's.
+    """
+    folder, sweep = pathlib.Path(folder), SweepFolder(sweep_path)
+    content = sweep.read()
+    name = name or name_of(sweep)
+    table, config = folder / f"{name}.csv", folder / f"{name}.json"
+    own = sweep.sweep.read_bytes()
+    if config.exists() and config.read_bytes() != own:
+        raise UserError(
+            f"{config} is the config of another sweep than {sweep.path}: give its table another "
+            "name by --table"
+        )
+    before = read_table(table) if table.exists() else merged([])
+    found = tabulate(sweep.path)
+    after = merged([before, found], hashes_of(plan_of(content).groups))
+    known = set(before["config_hash"])
+    new = set(found["config_hash"]) - known
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(config, own)
+    write_table(table, after)
+    say(
+        f"{table}: {len(new)} members are new, "
+        f"{len(set(found['config_hash']) & known)} were there, {len(after)} rows in all"
+    )
+    return name
+
+
+def missing(folder: str | os.PathLike) -> list[str]:
+    """What the tables of a folder lack of their sweeps, a line for each kind.
+
+    Raises:
+        UserError: If a table was edited, or a config is damaged.
+    """
+    lines = []
+    for config in sorted(pathlib.Path(folder).glob("*.json")):
+        sweep, rows = plan_of(read_json(config)), read_table(config.with_suffix(".csv"))
+        trained, measured = (finished(rows, asked) for asked in (MEASURED[-1], MEASURED[0]))
+        every = hashes_of(sweep.groups)
+        for known, what in ((trained, "to train"), (measured | ({*every} - trained), "to measure")):
+            groups = groups_left(sweep, known)
+            members = sum(name not in known for name in every)
+            if members:
+                named = ", ".join(group.name for group in groups)
+                lines.append(f"{config.stem}: {members} of {len(every)} members {what} ({named})")
+    return lines
+
+
+def conclude_all(folder: str | os.PathLike) -> Conclusion:
+    """Judge the findings from all tables of a folder, and write the pages into it.
+
+    Raises:
+        UserError: If a table was edited.
+    """
+    folder = pathlib.Path(folder)
+    rows = read_tables(sorted(folder.glob("*.csv")))
+    return conclude(folder / FINDINGS_FOLDER, "what was run so far", rows, missing(folder))

@@ -1,0 +1,60 @@
+"""What all results together say, written down: judgements, claims, figures and pages.
+
+FOLDER/
+    findings.csv, findings.json  the 30 findings, each with its verdict and why
+    claims.csv                   all claims on which they rest
+    agreement.csv                published accuracies beside our own
+    results.md, report.html      all of it, to look at
+    figures/                     the study's figures with both numbers
+
+The same results give the same files, byte for byte.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+import pandas as pd
+
+from mecheval_jax.files import write_text
+from mecheval_jax.study.agreement import agreement
+from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.findings.every import FINDINGS
+from mecheval_jax.study.judgement import claims_table, findings_json, findings_table, judge
+from mecheval_jax.study.page import Conclusion, about, html, markdown
+
+
+def conclude(
+    folder: str | pathlib.Path, what: str, rows: pd.DataFrame, not_run: Sequence[str]
+) -> Conclusion:
+    """Judge the findings from a table of results, and write all files.
+
+    Args:
+        folder: Folder of the files.
+        what: What was run, in a phrase.
+        rows: Table of the results.
+        not_run: Lines on what was not run.
+
+    Raises:
+        UserError: If members of one task were not trained alike.
+    """
+    # Imported here, since matplotlib would make every training start later.
+    from mecheval_jax.reporting.figures.drawing import picture
+    from mecheval_jax.study.figures import study_figures
+
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = Cells(rows)
+    judgements, compared = judge(cells, FINDINGS), agreement(cells)
+    write_text(folder / "findings.csv", findings_table(judgements).to_csv(index=False))
+    write_text(folder / "findings.json", findings_json(judgements))
+    numbers = {"index": False, "float_format": "%.6g"}
+    write_text(folder / "claims.csv", claims_table(judgements).to_csv(**numbers))
+    write_text(folder / "agreement.csv", compared.to_csv(**numbers))
+    captions, pictures = {}, []
+    for name, caption, figure in study_figures(cells):
+        captions[name] = caption
+        pictures.append((caption, picture(figure, folder / "figures", name, name, caption)))
+    found = Conclusion(about(what, rows), rows, judgements, compared, not_run, captions)
+    write_text(folder / "results.md", markdown(found))
+    write_text(folder / "report.html", html(found, pictures))
+    return found

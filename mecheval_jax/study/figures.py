@@ -1,0 +1,287 @@
+"""The study's figures, drawn from tables alone: published numbers and our own in the same axes.
+
+Hollow and pale is the study, filled is ours. A figure is drawn where there is something of ours to
+show in it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures.drawing import COLOURS, GREY, MARKERS
+from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.published.tables import WIDTHS, Shares, published_shares, usual_positions
+from mecheval_jax.study.quantities import Quantity
+
+INPUT = "block_1/block_input"
+
+STYLES = {
+    # mixer: its colour and mark in every figure
+    name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+    for i, name in enumerate(
+        ("attention", "based", "mamba", "hyena", "base_conv", "h3", "delta_net")
+    )
+}
+STUDY = {"color": GREY, "markerfacecolor": "white", "linewidth": 1.3, "markersize": 6}
+"""Style of published numbers that need no colour of their own."""
+
+TAPS = {str(taps): "" if taps == 4 else f"d_conv={taps}" for taps in (0, 1, 2, 3, 4, 6, 8, 16)}
+KERNELS = {"1": "kernel=1", "2": "kernel=2", "3": "", "4": "kernel=4", "long": "kernel=implicit"}
+"""Sizes of the short convolutions, with the option that each is."""
+
+ROLES = ("key", "query", "value")
+
+
+def study_figures(cells: Cells) -> Iterator[tuple[str, str, Figure]]:
+    """All figures of which there are results: names for their files, captions and figures."""
+    rows = cells.table
+    for task, layers in _trained(rows):
+        depth = f"{layers} layer{'s' if layers > 1 else ''}"
+        name = f"accuracy_{task}_{layers}".lower().replace(" ", "_").replace("=", "")
+        yield (
+            name,
+            f"Accuracy against width: {task}, {depth}",
+            accuracy_by_width(cells, task, layers),
+        )
+    measured = {
+        task: part
+        for task, part in rows[(rows["layers"] == 2) & (rows["split"] == "test")].groupby("task")
+        if part[f"{INPUT}@value"].notna().any()
+    }
+    if measured:
+        caption = "What the input of layer 1 restores, at the value, the key and the query"
+        yield "attributions", caption, attribution_scatter(cells, list(measured))
+    if rows["option"].str.startswith(("d_conv", "kernel")).any():
+        caption = "Sizes of the short convolutions of Mamba and Based, on AR"
+        yield "convolutions", caption, convolution_sizes(cells)
+    if rows[[f"block_{layer}/mixer_output@query" for layer in range(3)]].notna().any(axis=None):
+        yield "layers", "Which layer writes the answer, on AR", writing_layers(cells)
+
+
+def _trained(rows: pd.DataFrame) -> list[tuple[str, int]]:
+    """Tasks and depths of the main grid that were trained, AR with two layers first."""
+    usual = rows["mixer"].map(usual_positions) == rows["positions"]
+    own = rows[usual & (rows["option"] == "") & (rows["split"] == "test")]
+    pairs = {(str(row.task), int(row.layers)) for row in own.itertuples()}
+    return sorted(pairs, key=lambda pair: (pair[0] != "AR", pair[0], abs(pair[1] - 2), pair[1]))
+
+
+@drawing.styled
+def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
+    """A panel for each mixer: published accuracies over the width, and our own.
+
+    Args:
+        cells: Results.
+        task: Name of the task.
+        layers: Number of layers.
+    """
+    rows = cells.table
+    of_task = rows[
+        (rows["task"] == task) & (rows["layers"] == layers) & (rows["split"] == "test")
+        & (rows["option"] == "") & (rows["mixer"].map(usual_positions) == rows["positions"])
+    ]  # fmt: skip
+    shown = {
+        mixer: {w: cells.published(mixer, w, task, layers=layers) for w in WIDTHS}
+        for mixer in STYLES
+    }
+    mixers = [m for m in STYLES if any(shown[m].values()) or m in set(of_task["mixer"])]
+    across = 4 if len(mixers) > 6 else drawing.across(len(mixers))
+    size = (max(2.6 * across, 6.4), 0.9 + 2.3 * -(-len(mixers) // across))
+    figure, panels = drawing.panels(len(mixers), across, *size, sharex=True, sharey=True)
+    for axes, mixer in zip(panels, mixers, strict=True):
+        _line(axes, {w: value for w, value in shown[mixer].items() if value is not None})
+        own = of_task[(of_task["mixer"] == mixer) & of_task["accuracy"].notna()]
+        style = STYLES[mixer]
+        for run in own.itertuples():  # beside the mean
+            axes.plot(1.16 * run.width, run.accuracy, ".", color=style["color"], clip_on=False)
+        ours = {w: cells.accuracy(mixer, w, task, layers=layers) for w in WIDTHS}
+        _points(axes, {w: one for w, one in ours.items() if one.runs}, style)
+        axes.set_title(mixer, loc="left")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(WIDTHS, [str(width) for width in WIDTHS])
+        axes.minorticks_off()
+        axes.set_xlim(WIDTHS[0] / 1.3, WIDTHS[-1] * 1.3)
+        drawing.accuracy_axis(axes)
+        floor = cells.floor(task)
+        if floor == floor:
+            axes.axhline(floor, **drawing.FLOOR)
+    for axes in panels[::across]:
+        axes.set_ylabel("accuracy")
+    for axes in panels[-across:]:  # the lowest of each column
+        axes.set_xlabel("width")
+        axes.tick_params(labelbottom=True)
+    mark = {"color": "black", "linestyle": "none"}
+    drawing.legend_below(figure, 2, [
+        ("the study: best rate, one seed", Line2D([], [], marker="o", **STUDY)),
+        ("here: best rate, mean with 95 %", Line2D([], [], marker="o", **mark)),
+        ("here: each run, of all rates", Line2D([], [], marker=".", **mark)),
+        ("best heuristic without recall", Line2D([], [], **drawing.FLOOR)),
+    ])  # fmt: skip
+    return figure
+
+
+def _line(axes: Axes, numbers: Mapping[float, float], **style: object) -> None:
+    """Published numbers, joined by a line."""
+    axes.plot(list(numbers), list(numbers.values()), marker="o", zorder=2, **(STUDY | style))
+
+
+def _points(axes: Axes, quantities: Mapping[float, Quantity], style: Mapping[str, str]) -> None:
+    """Our own numbers with their intervals."""
+    for x, one in quantities.items():
+        ends = drawing.around(one.value, *one.interval())
+        (*drawn, _) = axes.errorbar(x, one.value, ends, markersize=7, zorder=4, **style)
+        drawn[0].set_clip_on(False)  # 100 % is a whole mark, too
+
+
+@drawing.styled
+def attribution_scatter(cells: Cells, tasks: Sequence[str]) -> Figure:
+    """Restored shares at the input of layer 1, two panels for each task; a mark is a run of ours.
+
+    Boxes hold the study's runs: all of them on AR, the middle half on the other tasks.
+
+    Args:
+        cells: Results.
+        tasks: Names of the tasks, of which runs of ours were measured.
+    """
+    rows = cells.table
+    figure, panels = drawing.panels(2 * len(tasks), 2, 8.4, 0.8 + 3.5 * len(tasks))
+    for i, task in enumerate(tasks):
+        for axes, role in zip(panels[2 * i : 2 * i + 2], ("value", "key"), strict=True):
+            for line in (axes.axhline, axes.axvline):
+                line(0, color=drawing.PALE, linewidth=0.8, zorder=1)
+            for place, (mixer, style) in enumerate(STYLES.items()):
+                boxes = [
+                    published_shares((task, 2, mixer, ""), INPUT, at, of_one_run=True)
+                    for at in ("query", role)
+                ]
+                if all(boxes):
+                    _draw_box(axes, *boxes, style)
+                for run in cells.learned(mixer, task).itertuples():
+                    own = rows.loc[run.Index]
+                    x, y = ([own[f"{INPUT}@{at}{end}"] for end in ("", "_low", "_high")]
+                            for at in ("query", role))  # fmt: skip
+                    if x[0] == x[0] and y[0] == y[0]:
+                        ends = {"xerr": drawing.around(*x), "yerr": drawing.around(*y)}
+                        # Later ones smaller, so that a mark behind another is seen.
+                        mark = {"markersize": 11 - place, "markeredgecolor": "white"}
+                        axes.errorbar(x[0], y[0], **ends, **mark, elinewidth=0.8, zorder=4, **style)
+            axes.set(xlim=(-0.35, 1.35), ylim=(-0.35, 1.35), xlabel="at the query")
+            axes.set_ylabel(f"at the {role}")
+            axes.set_title(task, loc="left")
+    entries = [
+        (mixer, Line2D([], [], linestyle="none", markersize=7, **style))
+        for mixer, style in STYLES.items()
+    ]
+    box = Line2D([], [], color=GREY, marker="s", markersize=11, alpha=0.4, linestyle="none")
+    drawing.legend_below(figure, 4, [*entries, ("box: the study's runs", box)])
+    return figure
+
+
+def _draw_box(axes: Axes, x: Shares, y: Shares, style: Mapping[str, str]) -> None:
+    """The study's runs of a mixer as a box."""
+    (left, width), (bottom, height) = (
+        ((each.low + each.high - side) / 2, side)
+        for each in (x, y)
+        for side in [max(each.high - each.low, 0.03)]  # ranges of hundredths are seen, too
+    )
+    box = Rectangle((left, bottom), width, height, zorder=2, linewidth=1)
+    box.set(facecolor=f"{style['color']}26", edgecolor=style["color"])
+    axes.add_patch(box)
+
+
+@drawing.styled
+def convolution_sizes(cells: Cells) -> Figure:
+    """Accuracy by the size of the short convolution, and what Mamba restores where."""
+    figure, (mamba, based, shares) = drawing.panels(3, 3, 11.5, 4.2)
+    for axes, mixer, of in ((mamba, "mamba", TAPS), (based, "based", KERNELS)):
+        ours = {
+            (size, width): cells.accuracy(mixer, width, option=option)
+            for size, option in of.items()
+            for width in WIDTHS
+        }
+        known = {size for (size, _), one in ours.items() if one.runs or one.published}
+        sizes = [size for size in of if size in known]
+        for index, width in enumerate(WIDTHS):
+            style = drawing.colour_and_marker(index)
+            own = [ours[size, width] for size in sizes]
+            theirs = {x: one.published[0] for x, one in enumerate(own) if one.published}
+            _line(axes, theirs, color=style["color"], alpha=0.5, linewidth=1.0)
+            # Widths beside each other, so that equal numbers are seen.
+            places = {x + 0.08 * (index - 2): one for x, one in enumerate(own) if one.runs}
+            _points(axes, places, style)
+        axes.set_xticks(range(len(sizes)), sizes)
+        axes.set_title(f"{mixer}: accuracy", loc="left")
+        axes.set_xlabel("taps of the convolution" if mixer == "mamba" else "size of the kernel")
+        drawing.accuracy_axis(axes)
+    _shares_by_taps(cells, shares)
+    entries = [
+        (f"width {width}", Line2D([], [], linestyle="none", **drawing.colour_and_marker(index)))
+        for index, width in enumerate(WIDTHS)
+    ]
+    entries += [("the study", Line2D([], [], marker="o", **STUDY))]
+    drawing.legend_below(figure, 6, entries)
+    return figure
+
+
+def _shares_by_taps(cells: Cells, axes: Axes) -> None:
+    """Restored shares of Mamba at the input of layer 1 by the number of taps."""
+    taps = ("2", "3", "4")
+    for index, role in enumerate(ROLES):
+        for x, option in enumerate(TAPS[size] for size in taps):
+            at = x + 0.26 * (index - 1)
+            theirs = published_shares(("AR", 2, "mamba", option), INPUT, role)
+            own = cells.learned("mamba", option=option)[f"{INPUT}@{role}"]
+            _beside_each_other(axes, at, theirs, own, COLOURS[index])
+        axes.plot([], [], "D", color=COLOURS[index], label=f"at the {role}")
+    axes.legend(loc="upper left", ncols=3, frameon=False, fontsize=9, handletextpad=0.2)
+    axes.set_xticks(range(len(taps)), taps)
+    axes.set(xlabel="taps of the convolution", ylim=(-0.3, 1.4))
+    axes.set_title("mamba: restored by layer 1's input", loc="left")
+    drawing.pale_grid(axes, "y")
+
+
+def _beside_each_other(
+    axes: Axes, x: float, theirs: Shares | None, own: pd.Series, colour: str
+) -> None:
+    """Restored shares at one place: the study's median on its middle half, and our runs."""
+    if theirs is not None:
+        bar = {"linewidth": 7, "alpha": 0.3, "solid_capstyle": "butt"}
+        axes.plot([x, x], [theirs.low, theirs.high], color=colour, **bar)
+        axes.plot(x, theirs.median, "o", color=colour, markerfacecolor="white", zorder=3)
+    own = own.dropna()
+    places = x + 0.1 + 0.03 * (np.arange(len(own)) % 3 - 1)
+    mark = {"marker": "D", "linestyle": "none", "markersize": 5, "markeredgecolor": "white"}
+    axes.plot(places, own, color=colour, zorder=4, **mark)
+
+
+@drawing.styled
+def writing_layers(cells: Cells) -> Figure:
+    """What each layer's output restores at the query, a panel for each depth."""
+    depths = (1, 2, 3)
+    figure, panels = drawing.panels(3, 3, 12.0, 4.0, sharey=True)
+    for axes, depth in zip(panels, depths, strict=True):
+        for x, mixer in enumerate(STYLES):
+            for layer in range(depth):
+                site = f"block_{layer}/mixer_output"
+                theirs = published_shares(("AR", depth, mixer, ""), site, "query")
+                own = cells.learned(mixer, layers=depth)[f"{site}@query"]
+                at = x + 0.26 * (layer - (depth - 1) / 2)
+                _beside_each_other(axes, at, theirs, own, COLOURS[layer])
+        axes.set_xticks(range(len(STYLES)), list(STYLES), rotation=35, ha="right")
+        axes.set_title(f"{depth} layer{'s' if depth > 1 else ''}", loc="left")
+        axes.set_ylim(-0.3, 1.3)
+        drawing.pale_grid(axes, "y")
+    panels[0].set_ylabel("restored by the layer's output, at the query")
+    mark = {"marker": "D", "linestyle": "none"}
+    layers = [(f"layer {i}", Line2D([], [], color=COLOURS[i], **mark)) for i in range(max(depths))]
+    theirs = Line2D([], [], marker="o", **STUDY | {"linewidth": 7, "color": drawing.PALE})
+    theirs.set_markeredgecolor(GREY)
+    entries = [*layers, ("the study: median and middle half of its runs", theirs)]
+    drawing.legend_below(figure, 4, entries)
+    return figure

@@ -1,0 +1,197 @@
+"""Tables of the study's results as files, which grow from one machine to the next.
+
+A table is a CSV file of the rows of `study.results`, with its hash in ``SHA256SUMS`` beside it, as
+of ``sha256sum``. A member is known by its ``config_hash`` and ``split``, whichever machine trained
+it: merging puts a row in the place of an older one of the same member, and drops none.
+"""
+
+import hashlib
+import io
+import pathlib
+from collections.abc import Collection, Iterable, Sequence
+
+import pandas as pd
+
+from mecheval_jax.console import say
+from mecheval_jax.errors import UserError
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.files import write_text
+from mecheval_jax.store.sweep_folder import MEASURED
+from mecheval_jax.study.results import ANSWERS, COLUMNS, CONFIG, RESTORED, config_hash, table_of
+from mecheval_jax.sweeps.plan import GroupPlan, Sweep
+
+TEXTS = ("config_hash", "regime", "task", "mixer", "positions", "option", "split", "verdict")
+"""Columns that are read as texts: a hash may look like a number."""
+
+MEMBER = ["config_hash", "split"]
+"""Columns by which a row is known."""
+
+SUMS = "SHA256SUMS"
+
+
+def write_table(path: str | pathlib.Path, table: pd.DataFrame) -> None:
+    """Write a table, and its hash beside it."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    measured = table.dropna(axis="columns", how="all")
+    columns = [name for name in table if name in measured or name in (*CONFIG, *ANSWERS)]
+    text = table[columns].to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    # The new hash stands beside the old one before the table changes, so that a kill between two
+    # writes leaves either table with its hash.
+    before, digest = _sums(path.parent), hashlib.sha256(text.encode()).hexdigest()
+    _write_sums(path.parent, before | {path.name: {digest, *before.get(path.name, ())}})
+    write_text(path, text)
+    _write_sums(path.parent, before | {path.name: {digest}})
+
+
+def read_table(path: str | pathlib.Path) -> pd.DataFrame:
+    """Read a table that `write_table` wrote.
+
+    Raises:
+        UserError: If it is not there, or not as it was written.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise UserError(f"there is no results table {path}")
+    content = path.read_bytes()
+    expected = _sums(path.parent).get(path.name)
+    if expected is None:
+        raise UserError(f"{path} has no hash in {path.parent / SUMS}: it is no results table")
+    if hashlib.sha256(content).hexdigest() not in expected:
+        raise UserError(
+            f"{path} was edited: its hash is not the one in {path.parent / SUMS}; write it anew"
+        )
+    # As texts: a hash may look like a number, and a column of options may be empty.
+    table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXTS, str))
+    table["option"] = table["option"].fillna("")
+    return table.reindex(columns=list(COLUMNS))
+
+
+def read_tables(paths: Iterable[str | pathlib.Path]) -> pd.DataFrame:
+    """All rows of several tables, merged.
+
+    Args:
+        paths: Tables, or folders with tables.
+
+    Raises:
+        UserError: If one is not there, or was edited.
+    """
+    tables = []
+    for path in map(pathlib.Path, paths):
+        files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+        tables += [read_table(file) for file in files]
+    return merged(tables)
+
+
+def merged(tables: Sequence[pd.DataFrame], order: Sequence[str] = ()) -> pd.DataFrame:
+    """The rows of tables, one for each member: the one that says most, of equal ones the last.
+
+    Args:
+        tables: Tables, older ones first.
+        order: Config hashes in the order of the rows; those of others come last, as they came.
+    """
+    whole = [table for table in tables if len(table)]
+    if not whole:
+        return table_of([])
+    rows = pd.concat(whole, ignore_index=True)
+    first = rows.reset_index().groupby(MEMBER, sort=False)["index"].min()
+    rows = rows.loc[_said(rows).sort_values(kind="stable").index]
+    rows = rows.drop_duplicates(MEMBER, keep="last")
+    place = {name: rank for rank, name in enumerate(order)}
+    ranks = [
+        (place.get(name, len(place)), came)
+        for name, came in zip(
+            rows["config_hash"], first.loc[pd.MultiIndex.from_frame(rows[MEMBER])], strict=True
+        )
+    ]
+    rows = rows.iloc[sorted(range(len(rows)), key=ranks.__getitem__)]
+    return rows.reset_index(drop=True)
+
+
+def _said(rows: pd.DataFrame) -> pd.Series:
+    """How much rows say: 0 for answers alone, 1 with a verdict, 2 with restored shares, too."""
+    return rows["verdict"].notna().astype(int) + rows[list(RESTORED)].notna().any(axis=1)
+
+
+def finished(rows: pd.DataFrame, measured: str) -> set[str]:
+    """Config hashes of the members of which as much is known as was asked for.
+
+    Args:
+        rows: Rows of a table.
+        measured: What is asked of every member, of `store.sweep_folder.MEASURED`.
+    """
+    enough = _said(rows) >= MEASURED[::-1].index(measured)
+    if measured != "none":  # of a run that has learned nothing there is nothing more to restore
+        enough |= rows["verdict"] == "not_learned"
+    return set(rows.loc[enough, "config_hash"])
+
+
+def members_of(groups: Iterable[GroupPlan]) -> list[Experiment]:
+    """The members of groups, in the order of their numbers in the sweep."""
+    numbered = {
+        number: one
+        for group in groups
+        for number, one in zip(group.members, group.experiments, strict=True)
+    }
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def hashes_of(groups: Iterable[GroupPlan]) -> list[str]:
+    """Their config hashes, in the same order."""
+    return [config_hash(one) for one in members_of(groups)]
+
+
+def groups_left(
+    sweep: Sweep, known: Collection[str], names: Sequence[str] | None = None
+) -> list[GroupPlan]:
+    """The groups of a sweep that have a member which is not known.
+
+    A group is one program, so it is trained as a whole: of the members of a sweep that was trained
+    on several machines some group's are all known, or none.
+
+    Args:
+        sweep: The sweep.
+        known: Config hashes of the members that are known.
+        names: Names of the groups that are asked for; all if None.
+    """
+    return [group for group in sweep.chosen(names) if not {*hashes_of([group])} <= {*known}]
+
+
+def names_left(
+    sweep: Sweep, tables: Sequence[str], measured: str, names: Sequence[str] | None = None
+) -> list[str]:
+    """Names of the groups that tables lack, which is said.
+
+    Args:
+        sweep: The sweep.
+        tables: Tables, or folders with tables.
+        measured: What is asked of every member, of `store.sweep_folder.MEASURED`.
+        names: Names of the groups that are asked for; all if None.
+
+    Raises:
+        UserError: If a table is not there, or was edited.
+    """
+    known = finished(read_tables(tables), measured)
+    asked, left = sweep.chosen(names), groups_left(sweep, known, names)
+    say(
+        f"{len(asked) - len(left)} of {len(asked)} groups are in {', '.join(tables)} already; "
+        f"left: {', '.join(group.name for group in left) or 'none'}"
+    )
+    return [group.name for group in left]
+
+
+def _sums(folder: pathlib.Path) -> dict[str, set[str]]:
+    """The hashes of the tables in a folder; of one that is being written, the old and the new."""
+    file = folder / SUMS
+    sums: dict[str, set[str]] = {}
+    for line in file.read_text().splitlines() if file.exists() else []:
+        parts = line.split(maxsplit=1)
+        if len(parts) != 2:
+            raise UserError(f"{file} is damaged: a line that is no hash with a name")
+        sums.setdefault(parts[1], set()).add(parts[0])
+    return sums
+
+
+def _write_sums(folder: pathlib.Path, sums: dict[str, set[str]]) -> None:
+    lines = [f"{digest}  {name}\n" for name in sorted(sums) for digest in sorted(sums[name])]
+    write_text(folder / SUMS, "".join(lines))

@@ -1,0 +1,79 @@
+"""Results that are kept, from several machines."""
+
+import json
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.study.collected import add_sweep, conclude_all, missing, name_of
+from mecheval_jax.study.tables import read_table
+from tests.support.sweep_results import fill_members, make_sweep
+
+ACCURACIES = {"based": {(1e-3, 0): 0.9, (1e-3, 1): 0.8}, "mamba": {(1e-3, 0): 0.5}}
+BASED, MAMBA = "000_based_width_16", "001_mamba_width_16"
+
+
+@pytest.fixture
+def machines(tmp_path):
+    """The same sweep on two machines that were both lost: each has finished one group."""
+    found = {}
+    for lost, name in (("mamba", "first"), ("based", "second")):
+        found[name] = make_sweep(tmp_path / name, ACCURACIES, unfinished=(lost,))
+        fill_members(found[name], {0: 0.9, 1: 0.8, 2: 0.5})
+    return found
+
+
+@pytest.mark.parametrize("order", [("first", "second"), ("second", "first")])
+def test_machines_add_up(machines, tmp_path, order):
+    """Catches rows of an earlier machine that are dropped, an order by which came first, and files
+    that change when nothing did."""
+    kept = tmp_path / "kept"
+    for name in order:
+        assert add_sweep(kept, machines[name].path) == "recall"
+    assert list(read_table(kept / "recall.csv")["accuracy"]) == [0.9, 0.8, 0.5]
+    assert (kept / "recall.json").read_bytes() == machines["first"].sweep.read_bytes()
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    assert add_sweep(kept, machines["first"].path) == "recall"
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+
+
+def test_what_is_missing_is_said(machines, tmp_path):
+    """Catches a gap that nobody is told of, and answers alone that count as measured."""
+    kept = tmp_path / "kept"
+    add_sweep(kept, machines["first"].path)
+    (line,) = missing(kept)
+    assert line == f"recall: 1 of 3 members to train ({MAMBA})"
+    (run,) = machines["second"].path.glob("groups/*/members/0002")
+    (run / "interchange.csv").unlink()
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({k: v for k, v in summary.items() if k[0] != "v"}))
+    add_sweep(kept, machines["second"].path)
+    (line,) = missing(kept)
+    assert line == f"recall: 1 of 3 members to measure ({MAMBA})"
+
+
+def test_another_sweep_of_the_same_name(machines, tmp_path):
+    """Catches members of two sweeps in one table, with the config of one."""
+    other = make_sweep(tmp_path / "other", {"based": {(1e-2, 0): 0.9}})
+    fill_members(other, {0: 0.9})
+    kept = tmp_path / "kept"
+    add_sweep(kept, machines["first"].path)
+    with pytest.raises(UserError, match=r"recall\.json is the config of another sweep.*--table"):
+        add_sweep(kept, other.path)
+    assert add_sweep(kept, other.path, "other") == "other"
+    other.provenance.unlink()
+    assert name_of(other) == "other"
+
+
+def test_all_tables_are_judged_together(machines, tmp_path):
+    """Catches pages without the members, or without what is missing."""
+    kept = tmp_path / "kept"
+    add_sweep(kept, machines["first"].path)
+    found = conclude_all(kept)
+    assert "2 trained models, 2 of them with interventions" in found.what
+    page = (kept / "findings" / "results.md").read_text()
+    assert "1 of 3 members to train" in page
+    (kept / "recall.csv").write_text("edited")
+    with pytest.raises(UserError, match="was edited"):
+        conclude_all(kept)
+    assert "0 trained models" in conclude_all(tmp_path / "nothing yet").what

@@ -1,0 +1,137 @@
+"""Tables of results as files, and how they grow."""
+
+import contextlib
+import hashlib
+
+import pandas as pd
+import pytest
+
+from configs import grids
+from mecheval_jax.errors import UserError
+from mecheval_jax.study import tables
+from mecheval_jax.study.results import COLUMNS, RESTORED, config_values, table_of
+from mecheval_jax.study.tables import (
+    finished,
+    merged,
+    names_left,
+    read_table,
+    read_tables,
+    write_table,
+)
+from mecheval_jax.sweeps.plan import plan
+from tests.support import small
+from tests.support.study_world import changed, world
+
+
+def test_written_and_read_again(tmp_path):
+    """Catches values that CSV changes, and a table that takes the hash of another."""
+    part = world().iloc[:5].assign(regime="1234e567", config_hash="00012345")
+    for name in ("a.csv", "b.csv"):
+        write_table(tmp_path / name, part)
+    for name in ("a.csv", "b.csv"):
+        again = read_table(tmp_path / name)
+        columns = ["accuracy", "option", "task", "regime", "config_hash"]
+        assert list(again.columns) == list(COLUMNS)
+        pd.testing.assert_frame_equal(
+            again[columns], part[columns], rtol=1e-5,
+            check_dtype=False,
+        )  # fmt: skip
+    write_table(tmp_path / "c.csv", again)
+    assert (tmp_path / "c.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
+
+
+def answers_of(table):
+    """The same without interventions."""
+    return table.assign(verdict=None, **dict.fromkeys(RESTORED))
+
+
+def test_a_member_in_two_tables(tmp_path):
+    """Catches a row of answers that hides one with interventions, and members counted twice."""
+    part = world().iloc[:3]
+    for name, table in (("a.csv", answers_of(part)), ("b.csv", part.iloc[1:])):
+        write_table(tmp_path / name, table)
+    for order in (("a.csv", "b.csv"), ("b.csv", "a.csv")):
+        rows = read_tables([tmp_path / name for name in order])
+        assert sorted(rows["width"]) == sorted(part["width"])
+        assert rows["verdict"].notna().sum() == len(part.iloc[1:])
+    assert len(read_tables([tmp_path])) == len(part)
+    assert read_tables([]).empty
+
+
+def test_merging_drops_nothing():
+    """Catches rows that are lost, an older number that stays, and an order by who came first."""
+    part = world().iloc[:4]
+    again = changed(part.iloc[1:2], {}, accuracy=0.123)
+    order = list(part["config_hash"])[::-1]
+    rows = merged([part.iloc[2:], part.iloc[:2], again], order)
+    assert list(rows["config_hash"]) == order
+    assert rows["accuracy"].tolist()[2] == 0.123
+    backwards = merged([part.iloc[:2], again, part.iloc[2:]], order)
+    pd.testing.assert_frame_equal(rows, backwards)
+    unknown = merged([part], order[:1])
+    assert list(unknown["config_hash"]) == [order[0], *order[:0:-1]]
+
+
+def test_what_is_finished():
+    """Catches a member without interventions that counts as measured, or one that is done over."""
+    part = world().iloc[:1]
+    name = part["config_hash"].iloc[0]
+    verdict_alone = part.assign(**dict.fromkeys(RESTORED))
+    floor = verdict_alone.assign(verdict="not_learned")
+    for table, none, verdict, full in (
+        (answers_of(part), True, False, False), (verdict_alone, True, True, False),
+        (part, True, True, True), (floor, True, True, True),
+    ):  # fmt: skip
+        wanted = {"none": none, "verdict": verdict, "full": full}
+        assert {asked: name in finished(table, asked) for asked in wanted} == wanted
+
+
+def test_groups_that_are_left(tmp_path):
+    """Catches a group that is skipped though one of its members is missing, and one done twice."""
+    base, changes = (
+        small.experiment().as_dict(),
+        grids.product(grids.axis("model.mixer", ["based", "mamba"]), grids.seeds(2)),
+    )
+    sweep = plan(base, changes)
+    first, second = (group.name for group in sweep.groups)
+    found = {"verdict": "induction", RESTORED[0]: 1.0}
+    rows = table_of([config_values(one) | found for one in sweep.experiments])
+    write_table(tmp_path / "most.csv", rows.iloc[:3])
+    assert names_left(sweep, [str(tmp_path)], "full") == [second]
+    assert names_left(sweep, [str(tmp_path)], "none", [first]) == []
+    write_table(tmp_path / "most.csv", answers_of(rows))
+    assert names_left(sweep, [str(tmp_path)], "full") == [first, second]
+    assert names_left(sweep, [str(tmp_path)], "none") == []
+    with pytest.raises(UserError, match="no results table"):
+        names_left(sweep, [str(tmp_path / "nowhere.csv")], "none")
+
+
+def test_a_kill_between_two_writes(tmp_path, monkeypatch):
+    """Catches a table that counts as edited because its hash was not yet, or no longer, there."""
+    path, part = tmp_path / "a.csv", world().iloc[:2]
+    write_table(path, part.iloc[:1])
+    whole = tables.write_text
+    for survived in range(4):
+        write_table(path, part.iloc[:1])
+        left = iter([True] * survived)
+        monkeypatch.setattr(tables, "write_text", lambda *a, left=left: next(left) and whole(*a))
+        with contextlib.suppress(StopIteration):
+            write_table(path, part)
+        monkeypatch.setattr(tables, "write_text", whole)
+        assert len(read_table(path)) == (2 if survived >= 2 else 1)
+    sums = (tmp_path / "SHA256SUMS").read_text()
+    assert sums == f"{hashlib.sha256(path.read_bytes()).hexdigest()}  a.csv\n"
+
+
+def test_a_table_that_was_edited(tmp_path):
+    """Catches results that were changed by hand."""
+    path = tmp_path / "a.csv"
+    write_table(path, world().iloc[:2])
+    path.write_text(path.read_text().replace("attention", "mamba", 1))
+    with pytest.raises(UserError, match=r"a\.csv was edited"):
+        read_table(path)
+    (tmp_path / "SHA256SUMS").unlink()
+    with pytest.raises(UserError, match="no hash"):
+        read_table(path)
+    with pytest.raises(UserError, match="no results table"):
+        read_table(tmp_path / "none.csv")
