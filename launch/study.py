@@ -4,8 +4,8 @@
 
 Says first what will be run and how long that takes, then runs the experiments of ``configs/study``
 in the order of how many findings they decide, and judges the study's 30 findings. The same command
-resumes. ``--only=ar_two_layers,mamba_taps`` runs some, ``--budget=HOURS`` ends in time, ``--smoke``
-goes through everything with tiny runs.
+resumes. ``--only=ar_two_layers,mamba_taps`` runs some, ``--budget=HOURS`` ends in time,
+``--dry_run`` ends before anything is run, and ``--smoke`` goes through everything with tiny runs.
 """
 
 import importlib
@@ -22,7 +22,10 @@ SMOKE = flags.DEFINE_bool("smoke", False, "One tiny run of each experiment.")
 INTERVENTIONS = flags.DEFINE_string(
     "interventions", "full", "What is measured of every member: full, verdict, none."
 )
-TABLES = flags.DEFINE_list("tables", [], "Results tables whose members are not trained again.")
+TABLES = flags.DEFINE_list(
+    "tables", [], "Results tables, or folders of them, whose members are not trained again."
+)
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be run, and run nothing.")
 CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
 
 
@@ -32,7 +35,7 @@ def main():
 
     request = run.Request(
         SCALE.value, tuple(ONLY.value), BUDGET.value, SMOKE.value, INTERVENTIONS.value,
-        tuple(TABLES.value),
+        tuple(TABLES.value), DRY_RUN.value,
     )  # fmt: skip
     outcome = run.run_study(
         WORKDIR.value, request, lambda name: importlib.import_module(f"configs.study.{name}")

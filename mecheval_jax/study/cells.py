@@ -21,21 +21,21 @@ STUDY_POSITIONS = "study"
 """Positions as the study's main grid has them: learned for attention alone."""
 
 NORMAL_95 = 3.92
-"""Width of a 95 % interval in standard errors."""
+"""Number of standard errors that a 95 % interval of a normal law is wide."""
 
 
 class Cells:
-    """A table of results, by what was trained.
+    """A table of results, looked up by what was trained.
 
-    A cell's accuracy is that of its best learning rate: the one with the highest accuracy on dev
-    documents, mean over seeds; the accuracy itself is of the evaluation documents, which had no
+    A cell's accuracy is that of its best learning rate: the rate whose runs have the highest mean
+    accuracy on dev documents. The accuracy itself is that on the evaluation documents, which had no
     part in the choice.
 
     Args:
-        table: of `study.results`.
+        table: Rows of `study.results`.
 
     Raises:
-        UserError: members of one task that were not trained alike.
+        UserError: If members of one task were not trained alike.
     """
 
     def __init__(self, table: pd.DataFrame):
@@ -69,7 +69,7 @@ class Cells:
         return chosen[chosen["learning_rate"] == best]
 
     def accuracy(self, mixer: str, width: int, task: str = "AR", **where: Any) -> Quantity:
-        """The accuracy of a cell at its best learning rate; of dev documents for split ``dev``.
+        """The accuracy of a cell at its best learning rate, of dev documents for split ``dev``.
 
         Args:
             mixer: Name of the architecture.
@@ -101,8 +101,12 @@ class Cells:
         return published_accuracy(_cell(mixer, width, task, where))
 
     def floor(self, task: str) -> float:
-        """Accuracy of the best heuristic without recall on a task's documents; NaN if unknown."""
-        return float(self.table.loc[self.table["task"] == task, "floor"].max())
+        """Accuracy of the best heuristic without recall on a task's test documents.
+
+        It is NaN if nothing was run of the task.
+        """
+        rows = (self.table["task"] == task) & (self.table["split"] == "test")
+        return float(self.table.loc[rows, "floor"].max())
 
     def learned(
         self, mixer: str, task: str = "AR", *, layers: int = 2, option: str = "",

@@ -1,10 +1,10 @@
 """The study's experiments: which findings they decide, and how large they are at each scale.
 
 Each is a config in ``configs/study/NAME.py``, where ``runs(scale)`` lists its members from the
-grids here. The scales: ``full`` is the study's grid with three seeds; ``device`` what one
-accelerator trains in a day; ``laptop`` what two CPU cores do, at fewer widths, learning rates and
-seeds. Documents and training lengths are the study's own at every scale, so that all numbers may
-be compared.
+grids here. There are three scales: ``full`` is the study's grid with three seeds; ``device`` has
+all widths with few learning rates and seeds, for one accelerator; ``laptop`` is for two CPU cores
+and has fewer widths, too. Documents and training lengths are the study's own at every scale, so
+that all numbers may be compared.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from mecheval_jax.study.published.tables import WIDTHS
 SCALES = ("laptop", "device", "full")
 
 RATES = {
-    # family of experiments: the study's learning rates
+    # Family of experiments -> the study's learning rates.
     "AR": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     "ATR": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
 }
 
 BEST = {
-    # mixer: for widths up to the key, its two best learning rates on AR, the best first: published,
-    # or for those of which the study shows none, found in trials
+    # Mixer -> greatest width -> its two best learning rates on AR up to that width, the best first.
+    # They are the published ones; of mixers for which the study shows none they come from trials.
     "attention": {32: (1e-3, 3e-4), 64: (3e-4, 1e-3), 128: (1e-4, 3e-4), 256: (1e-4, 3e-5)},
     "based": {256: (3e-3, 1e-3)},
     "mamba": {64: (1e-2, 3e-3), 128: (3e-3, 1e-2), 256: (1e-3, 3e-3)},
@@ -35,7 +35,7 @@ BEST = {
 }
 
 ALL = 99
-"""As a number of learning rates: all that there are."""
+"""The number of learning rates that stands for all that there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Grid:
     """How large an experiment is at a scale.
 
     Attributes:
-        widths: of the models, in the order in which they are trained.
-        rates: learning rates of each cell, the best known first.
-        seeds: of the best rate.
-        other_seeds: of the other rates.
+        widths: Widths of the models, in the order in which they are trained.
+        rates: Number of learning rates of each cell, the best known first.
+        seeds: Number of seeds of the best rate.
+        other_seeds: Number of seeds of each other rate.
     """
 
     widths: tuple[int, ...] = (64,)
@@ -56,7 +56,8 @@ class Grid:
 
 
 FULL = Grid(WIDTHS, ALL, 3, 3)
-DEVICE = Grid((64, 32, 128, 16, 256), 3, 2, 1)
+DEVICE = Grid((64, 32, 128, 16, 256), 1, 2)
+DEVICE_RATES = Grid((64, 32, 128, 16, 256), 2, 2, 1)
 LAPTOP = Grid((64,), 1, 2)
 
 
@@ -65,11 +66,13 @@ class StudyExperiment:
     """An experiment.
 
     Attributes:
-        name: of its config in ``configs/study``.
-        family: whose learning rates it takes, of `RATES`.
-        findings: that need it.
-        laptop, device, full: its grids.
-        both_splits: whether interventions are measured on dev documents, too.
+        name: Name of its config in ``configs/study``.
+        family: Family whose learning rates it takes, a name in `RATES`.
+        findings: Numbers of the findings that need it.
+        laptop: Grid at the scale of this name; likewise the next two.
+        device: Grid.
+        full: Grid.
+        both_splits: Whether interventions are measured on dev documents, too.
     """
 
     name: str
@@ -84,7 +87,7 @@ class StudyExperiment:
         """The grid of a scale.
 
         Raises:
-            UserError: there is no such scale.
+            UserError: If there is no such scale.
         """
         return getattr(self, choose("scale", scale, SCALES))
 
@@ -97,9 +100,11 @@ EXPERIMENTS = (
         "ar_two_layers", "AR", (1, 2, 3, 4, 5, 6, 7, 10, 12, 27, 28, 30),
         laptop=Grid((64, 32), 2, 3), device=Grid((64, 32, 128, 16, 256), 3, 3, 1),
     ),
-    StudyExperiment("atr_two_layers", "ATR", (15, 17, 18, 19, 20, 21, 30), laptop=WIDER),
+    StudyExperiment(
+        "atr_two_layers", "ATR", (15, 17, 18, 19, 20, 21, 30), laptop=WIDER, device=DEVICE_RATES
+    ),
     StudyExperiment("mamba_taps", "AR", (11, 12, 28, 29)),
-    StudyExperiment("atr_languages", "ATR", (16, 17, 18, 19)),
+    StudyExperiment("atr_languages", "ATR", (16, 17, 18, 19), device=DEVICE_RATES),
     StudyExperiment("ar_layers", "AR", (8, 9, 10)),
     StudyExperiment("atr_held_out", "ATR", (22, 23, 24), both_splits=True),
     StudyExperiment("based_kernels", "AR", (13,)),
@@ -122,7 +127,7 @@ def experiment_named(name: str) -> StudyExperiment:
     """The experiment of a name.
 
     Raises:
-        UserError: there is none.
+        UserError: If there is none.
     """
     known = {experiment.name: experiment for experiment in EXPERIMENTS}
     return known[choose("experiment", name, known)]

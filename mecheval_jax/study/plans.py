@@ -2,8 +2,8 @@
 
 DIR/
     sweeps/NAME_SCALE/     the sweep of an experiment (`store.sweep_folder`)
-    results/NAME_SCALE.csv its results, a row a member, with SHA256SUMS (`study.results`)
-    findings.csv, findings.json, agreement.csv, results.md, report.html
+    results/NAME_SCALE.csv its results, a row a member, with SHA256SUMS (`study.tables`)
+    findings.csv, ...      what all results say (`study.conclusion`)
 
 A member whose config is known from another experiment or scale is not trained again. Which members
 a sweep has is settled when it begins, and stays so.
@@ -24,10 +24,11 @@ from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
 from mecheval_jax.study.results import config_hash
 from mecheval_jax.study.tables import finished, hashes_of, members_of, read_tables
+from mecheval_jax.study.timing import Clock, checkpoint_every
 from mecheval_jax.sweeps.plan import Changes, GroupPlan, Sweep, plan, plan_of
 
 TINY = {
-    # what a rehearsal changes in every config that has the field
+    # Field -> what a rehearsal sets it to, in every config that has the field.
     "task.pairs": 3,
     "task.key_vocabulary": 16,
     "task.value_vocabulary": 16,
@@ -46,7 +47,7 @@ TINY = {
 TINY_WIDTH = 16
 
 MEASURED_IN_REHEARSAL = ("ar_two_layers", "atr_held_out")
-"""Experiments of which a rehearsal measures interventions, too: they take longest to compile."""
+"""Experiments whose members a rehearsal intervenes on, too; their programs compile longest."""
 
 
 class StudyFolder:
@@ -55,18 +56,15 @@ class StudyFolder:
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.results = self.path / "results"
-        self.findings = self.path / "findings.csv"
         self.findings_json = self.path / "findings.json"
-        self.agreement = self.path / "agreement.csv"
-        self.page = self.path / "results.md"
         self.report = self.path / "report.html"
 
     def sweep(self, name: str) -> SweepFolder:
-        """The sweep of an experiment at a scale, by both names."""
+        """The folder of the sweep of a `Part`, by the part's name."""
         return SweepFolder(self.path / "sweeps" / name)
 
     def table(self, name: str) -> pathlib.Path:
-        """Its results."""
+        """The path of the results of a `Part`, by the part's name."""
         return self.results / f"{name}.csv"
 
     def known(self, others: Iterable[str | pathlib.Path] = ()) -> pd.DataFrame:
@@ -86,12 +84,12 @@ class Part:
     """An experiment at a scale.
 
     Attributes:
-        experiment: which.
-        name: of its folder and table.
-        base: its config.
-        changes: of each member.
-        wanted: hash of each member's config, in the same order.
-        seen: the same on the split dev, where that is measured.
+        experiment: The experiment.
+        name: Name of its folder and of its table.
+        base: Config of the experiment.
+        changes: What each member changes in that config.
+        wanted: Hash of each member's config, in the same order.
+        seen: The same on the split dev, where that is measured, too; otherwise nothing.
     """
 
     experiment: StudyExperiment
@@ -135,25 +133,30 @@ class Part:
 
 
 def parts_of(
-    scale: str, smoke: bool, configs: Callable[[str], ModuleType], names: Sequence[str] = ()
+    scale: str,
+    smoke: bool,
+    configs: Callable[[str], ModuleType],
+    clock: Clock,
+    names: Sequence[str] = (),
 ) -> list[Part]:
     """All experiments at a scale, in the order in which they are run.
 
     Args:
-        scale: of `experiments.SCALES`.
-        smoke: one tiny member of each, as a rehearsal.
-        configs: the config module of an experiment's name.
-        names: of the experiments; all if empty.
+        scale: Name of the scale, of `experiments.SCALES`.
+        smoke: Whether each has one tiny member, as a rehearsal.
+        configs: Function from an experiment's name to its config module.
+        clock: Estimates of this machine, by which checkpoints are spaced.
+        names: Names of the experiments; all if empty.
     """
     return [
-        _part(experiment, scale, smoke, configs(experiment.name))
+        _part(experiment, scale, smoke, configs(experiment.name), clock)
         for experiment in EXPERIMENTS
         if not names or experiment.name in names
     ]
 
 
-def _part(experiment: StudyExperiment, scale: str, smoke: bool, module: Any) -> Part:
-    base, changes = module.get_config(), module.runs(scale)
+def _part(experiment: StudyExperiment, scale: str, smoke: bool, module: Any, clock: Clock) -> Part:
+    base, changes = module.get_config(), list(module.runs(scale))
     name = f"{experiment.name}_{scale}"
     if smoke:
         name, changes = f"{name}_smoke", _rehearsal(changes)
@@ -161,23 +164,29 @@ def _part(experiment: StudyExperiment, scale: str, smoke: bool, module: Any) -> 
             section, field = path.split(".")
             if field in base[section]:
                 base[section][field] = value
-    wanted = members_of(plan(base, changes).groups)
+    sweep = plan(base, changes)
+    # How often they are saved is no part of what members are: hashes leave it out.
+    for group in sweep.groups:
+        every = checkpoint_every(group.experiments, clock)
+        for number in group.members:
+            changes[number] = changes[number] | {"training.checkpoint_every": every}
+    wanted = members_of(sweep.groups)
     seen = [on_split(one, "dev") for one in wanted] if experiment.both_splits else []
     hashes = (tuple(config_hash(one) for one in each) for each in (wanted, seen))
     return Part(experiment, name, base, changes, *hashes)
 
 
 def on_split(experiment: Experiment, split: str) -> Experiment:
-    """The same, measured on documents of another split."""
+    """The same experiment, measured on documents of another split."""
     evaluation = dataclasses.replace(experiment.evaluation, split=split)
     return dataclasses.replace(experiment, evaluation=evaluation)
 
 
 def _rehearsal(changes: Sequence[Changes]) -> list[Changes]:
-    """The first member, of the smallest width."""
+    """The first member alone, as narrow as a rehearsal's."""
     return [changes[0] | {"model.width": TINY_WIDTH}]
 
 
 def member_steps(group: GroupPlan) -> int:
-    """Steps of all members of a group."""
+    """Number of steps that all members of a group take together."""
     return sum(one.training.steps for one in group.experiments)

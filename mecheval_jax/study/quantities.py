@@ -142,7 +142,7 @@ class Quantity:
         )  # fmt: skip
 
     def _claim(self, text: str, part: str, bound: float, sign: int) -> Claim:
-        if self.samples is None:
+        if self.samples is None or math.isnan(bound):
             return Claim(text, part, published=self.published)
         p_values = (_tail(self.samples, bound, side) for side in (sign, -sign))
         return Claim(text, part, self.value, self.interval(), *p_values, self.runs, self.published)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import jax
-import pandas as pd
 
 from mecheval_jax import runs
 from mecheval_jax.console import say
@@ -28,13 +27,14 @@ from mecheval_jax.study.plans import (
 )
 from mecheval_jax.study.results import seen_folder, tabulate
 from mecheval_jax.study.tables import write_table
-from mecheval_jax.study.timing import Clock
+from mecheval_jax.study.timing import ACCELERATOR, Clock, checkpoint_bytes
 from mecheval_jax.sweeps.group import Options
-from mecheval_jax.sweeps.plan import Sweep
+from mecheval_jax.sweeps.plan import GroupPlan, Sweep
 from mecheval_jax.sweeps.run import run_sweep
 from mecheval_jax.training.ensemble.choice import AUTO
 
 HOUR = 3600
+GB = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,16 +42,17 @@ class Request:
     """What is asked for.
 
     Attributes:
-        scale: of `experiments.SCALES`.
-        only: names of experiments; all if empty.
-        budget: hours after which no group is begun; None for no end. One whose estimate goes
+        scale: Name of the scale, of `experiments.SCALES`.
+        only: Names of experiments; all if empty.
+        budget: Hours after which no group is begun; None for no end. A group whose estimate goes
             beyond it is not begun, either.
-        smoke: one tiny member of each experiment.
-        interventions: what is measured of every member, of `store.sweep_folder.MEASURED`.
-        tables: results from elsewhere, whose members are not trained again.
+        smoke: Whether each experiment has one tiny member.
+        interventions: What is measured of every member, of `store.sweep_folder.MEASURED`.
+        tables: Results tables from elsewhere, whose members are not trained again.
+        dry_run: Whether to say what would be run, and run nothing.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: If a value cannot be.
     """
 
     scale: str = "laptop"
@@ -60,6 +61,7 @@ class Request:
     smoke: bool = False
     interventions: str = "full"
     tables: tuple[str, ...] = ()
+    dry_run: bool = False
 
     def __post_init__(self):
         choose("scale", self.scale, SCALES)
@@ -80,9 +82,9 @@ class Outcome:
     """What came of it.
 
     Attributes:
-        judgements: of all findings.
-        not_run: groups that were not, each with the reason.
-        failed: of those, how many failed.
+        judgements: Judgements of all findings.
+        not_run: Groups that were not run, each with the reason.
+        failed: Number of groups that failed.
     """
 
     judgements: list[Judgement]
@@ -96,23 +98,27 @@ def run_study(
     """Run what is not known yet, and judge what is.
 
     Args:
-        workdir: its folder.
-        request: what is asked for.
-        configs: the config module of an experiment's name.
+        workdir: Folder of the study.
+        request: What is asked for.
+        configs: Function from an experiment's name to its config module.
 
     Raises:
-        UserError: a results table that was edited, or a folder that holds something else.
-        Interrupted: SIGTERM came; the same command resumes.
+        UserError: If a results table was edited, or the folder holds something else.
+        Interrupted: If SIGTERM came; the same command resumes.
     """
     started = time.monotonic()
     folder = StudyFolder(workdir)
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"workdir {folder.path} is a file")
     known = folder.known(request.tables)  # before anything is made or run
-    every = parts_of(request.scale, request.smoke, configs)
+    clock = Clock(jax.device_count(), jax.default_backend() != "cpu")
+    every = parts_of(request.scale, request.smoke, configs, clock)
     asked = [part for part in every if not request.only or part.experiment.name in request.only]
-    clock = _clock(folder, asked)
-    work = _announced(asked, folder, request, known, clock)
+    _learn_times(clock, folder, asked)
+    work = [(part, part.left(folder, known, request.measured(part))) for part in asked]
+    announce(work, folder, request, clock)
+    if request.dry_run:
+        return Outcome([], [])
 
     not_run, failed = [], 0
     for part, sweep in work:
@@ -126,14 +132,12 @@ def run_study(
     return Outcome(judgements, not_run, failed)
 
 
-def _clock(folder: StudyFolder, parts: Sequence[Part]) -> Clock:
-    """Estimates, corrected by whatever groups were trained in this folder."""
-    clock = Clock(jax.device_count(), jax.default_backend() != "cpu")
+def _learn_times(clock: Clock, folder: StudyFolder, parts: Sequence[Part]) -> None:
+    """Correct estimates by whatever groups were trained in this folder."""
     for part in parts:
         own = folder.sweep(part.name)
         for group in own.groups() if own.sweep.exists() else ():
             _observe(clock, own, group.name, part)
-    return clock
 
 
 def _observe(clock: Clock, sweep: SweepFolder, name: str, part: Part) -> None:
@@ -145,33 +149,51 @@ def _observe(clock: Clock, sweep: SweepFolder, name: str, part: Part) -> None:
         clock.observe(one, status.members * status.steps, status.seconds)
 
 
-def _announced(
-    parts: Sequence[Part], folder: StudyFolder, request: Request, known: pd.DataFrame, clock: Clock
-) -> list[tuple[Part, Sweep | None]]:
-    """What is left of every experiment, said before anything is run."""
-    work, total = [], 0.0
-    for part in parts:
-        measured = request.measured(part)
-        sweep = part.left(folder, known, measured)
-        own = folder.sweep(part.name)
+def announce(
+    work: Sequence[tuple[Part, Sweep | None]], folder: StudyFolder, request: Request, clock: Clock
+) -> None:
+    """Say what is left of every experiment, about how long it takes and how much room.
+
+    Args:
+        work: Experiments, with the sweeps of their members that are not known.
+        folder: Folder of the study.
+        request: What is asked for.
+        clock: Estimates of this machine.
+    """
+    left: list[GroupPlan] = []
+    for part, sweep in work:
+        own, measured = folder.sweep(part.name), request.measured(part)
         groups = [
             group
             for group in (sweep.groups if sweep else ())
             if not own.group(group.name).is_finished(measured)
         ]
-        seconds = sum(clock.seconds(g.experiments[0], member_steps(g)) for g in groups)
-        left = sum(len(group.members) for group in groups)
+        members = sum(len(group.members) for group in groups)
         decides = ", ".join(map(str, part.experiment.findings)) or "none of the 30"
         say(
-            f"{part.name}: {left} of {len(part.wanted)} members to train in {len(groups)} groups, "
-            f"about {_hours(seconds)}; decides findings {decides}"
+            f"{part.name}: {members} of {len(part.wanted)} members to train in {len(groups)} "
+            f"groups, about {_hours(_seconds(clock, groups))}; decides findings {decides}"
         )
-        total += seconds
-        work.append((part, sweep))
-    say(
-        f"in all about {_hours(total)} on {clock.devices} devices, by step times stated or measured"
+        left += groups
+    by_what = "by step times stated or measured"
+    say(f"in all about {_hours(_seconds(clock, left))} on {clock.devices} devices, {by_what}")
+    if request.scale == "device" and not clock.accelerator:
+        guess = _hours(_seconds(Clock(1, accelerator=True), left))
+        say(f"on one accelerator about {guess}, if it needs {ACCELERATOR:.0%} of a core's time")
+    states = [sum(map(checkpoint_bytes, group.experiments)) for group in left]
+    kept = sum(
+        size * (group.experiments[0].training.keep_checkpoints or 10)
+        for size, group in zip(states, left, strict=True)
     )
-    return work
+    say(
+        f"the largest group has {max(states, default=0) / GB:.1f} GB of parameters and moments; "
+        f"all checkpoints take about {kept / GB:.0f} GB of disk in {folder.path / 'sweeps'}; what "
+        f"is found, a few MB, is beside them"
+    )
+
+
+def _seconds(clock: Clock, groups: Sequence[GroupPlan]) -> float:
+    return sum(clock.seconds(group.experiments[0], member_steps(group)) for group in groups)
 
 
 def _hours(seconds: float) -> str:
@@ -211,12 +233,15 @@ class _Sweeping:
                 self.failed += 1
             elif not done:
                 _observe(self.clock, self.own, group.name, self.part)
-        if self.own.sweep.exists():
-            if self.part.experiment.both_splits and self.interventions != "none":
-                measure_seen(self.own)
-            table = tabulate(self.own.path)
-            if len(table):
-                write_table(self.folder.table(self.part.name), table)
+            self._tabulate()
+
+    def _tabulate(self) -> None:
+        """Write the table of the groups that are finished so far: a machine may be lost."""
+        if self.part.experiment.both_splits and self.interventions != "none":
+            measure_seen(self.own)
+        table = tabulate(self.own.path)
+        if len(table):
+            write_table(self.folder.table(self.part.name), table)
 
     def _is_too_long(self, seconds: float) -> bool:
         if self.request.budget is None:

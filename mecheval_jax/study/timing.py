@@ -1,4 +1,4 @@
-"""How long members of the study take, as stated and as measured.
+"""How long members of the study take, as stated and as measured, and how much room.
 
 Stated are seconds per optimizer step of one member on one core of a CPU, 32 documents of AR, two
 layers of width 64. Members of another width, depth or task are taken in proportion, roughly; groups
@@ -8,6 +8,7 @@ that were trained correct it, those of the same mixer first.
 import dataclasses
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 
 from mecheval_jax.experiment import Experiment
 
@@ -38,6 +39,33 @@ def stated(experiment: Experiment) -> float:
     if experiment.task_name == "treecall":  # batches are as long as their longest document
         documents *= 3.0 if experiment.task.symbols > 5 else 1.5
     return STEP.get(model.mixer, SLOWEST) * width * depth * documents
+
+
+CHECKPOINT_SECONDS = 240
+"""Work that a machine which is lost may take with it, roughly."""
+
+
+def checkpoint_every(experiments: Sequence[Experiment], clock: "Clock") -> int:
+    """Steps between the checkpoints of a group, so that there is one every few minutes.
+
+    It is a multiple of the steps between evaluations, and at most what the config says.
+
+    Args:
+        experiments: Members of the group.
+        clock: Estimates of the machine.
+    """
+    training = experiments[0].training
+    step = sum(clock.seconds(one, 1) for one in experiments)
+    evaluations = int(CHECKPOINT_SECONDS / step) // training.evaluate_every
+    return min(training.checkpoint_every, max(1, evaluations) * training.evaluate_every)
+
+
+def checkpoint_bytes(experiment: Experiment) -> int:
+    """Bytes of one member in a checkpoint, roughly: its parameters and two moments of each."""
+    model = experiment.model
+    embeddings = model.vocabulary_size + (model.max_length if model.positions == "learned" else 0)
+    layer = 12 * model.width**2  # four of the mixer and eight of the feed-forward part
+    return 3 * 4 * (embeddings * model.width + model.layers * layer)
 
 
 @dataclasses.dataclass

@@ -30,11 +30,29 @@ def test_runs_that_cannot_be_compared(true):
 
 
 def test_runs_that_learn(true):
-    """Catches runs at the floor, or judged as not learned, that count as learned."""
+    """Catches runs at the floor, judged as not learned, or of the comparison of positions."""
     where = {"task": "AR", "mixer": "based", "option": "", "layers": 2, "positions": "none"}
-    assert len(Cells(true).learned("based")) == 20
-    for values in ({"verdict": "not_learned"}, {"accuracy_low": 0.06}):
-        assert len(Cells(changed(true, where, **values)).learned("based")) == 10
+    assert len(Cells(true).learned("based")) == 10
+    where |= {"width": 64}
+    for values in ({"verdict": "not_learned"}, {"accuracy_low": 0.06}, {"positions": "learned"}):
+        assert len(Cells(changed(true, where, **values)).learned("based")) == 8
+
+
+def test_floors_are_of_test_documents(true):
+    """Catches the floor of other documents, which may be higher."""
+    rows = changed(true, {"task": "ATR held-out", "split": "dev"}, floor=0.9)
+    assert Cells(rows).floor("ATR held-out") == true.query("task == 'ATR held-out'")["floor"].max()
+
+
+def test_published_numbers_stand_beside_ours(true):
+    """Catches the number of another cell, and a range where one number is compared."""
+    cells = Cells(true)
+    assert cells.accuracy("mamba", 64).published == (258 / 320, 258 / 320)
+    assert cells.accuracy("delta_net", 64).published is None
+    runs = cells.learned("based")
+    assert next(cells.each(runs, "value")).published == (0.999, 1.033)
+    mamba = cells.attribution(cells.learned("mamba"), "query")
+    assert mamba.published == (1.0, 1.0)  # the median, with which a mean is compared
 
 
 def test_rare_betas_stand_apart(true):

@@ -63,7 +63,10 @@ def test_a_published_number():
 def test_what_is_not_there_stays_unknown():
     """Catches a missing run that counts as 0."""
     nothing, number = Quantity("nothing"), mean("number", [0.5], [0.01])
-    for claim in ((number - nothing).above(-5), nothing.near(0, 1), nothing.matches(0.5)):
+    unknown_bound = number.above(float("nan")), number.below(float("nan"))
+    for claim in (
+        (number - nothing).above(-5), nothing.near(0, 1), nothing.matches(0.5), *unknown_bound
+    ):  # fmt: skip
         assert claim.runs == 0
         assert claim.if_false == claim.if_true == 1
 
@@ -73,6 +76,17 @@ def test_differences_are_of_independent_runs():
     difference = mean("one", [0.5], [0.1]) - mean("other", [0.5], [0.1])
     assert difference.samples.std() == pytest.approx(0.1 * 2**0.5, rel=0.1)
     assert len(difference.samples) == RESAMPLES
+
+
+def test_published_numbers_are_combined_as_ours():
+    """Catches a difference of ranges whose ends are crossed, and a number without its source."""
+    one = Quantity("one", published=(0.2, 0.4))
+    other = Quantity("other", published=(0.1, 0.1))
+    assert (one - other).published == pytest.approx((0.1, 0.3))
+    assert (other - one).published == pytest.approx((-0.3, -0.1))
+    assert (one + other).above(0).published_text == "0.300 to 0.500"
+    assert other.above(0).published_text == "0.100"
+    assert (one - Quantity("unknown")).above(0).published_text == ""
 
 
 def test_together_and_any():

@@ -2,6 +2,14 @@
 
 import importlib
 import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -10,6 +18,7 @@ from mecheval_jax.study.experiments import EXPERIMENTS
 from mecheval_jax.study.plans import StudyFolder
 from mecheval_jax.study.run import Request, run_study
 from tests.support import forked
+from tests.support.compilation import ROOT, settings
 
 ONE = {"only": ("ar_two_layers",), "smoke": True, "interventions": "none"}
 
@@ -90,6 +99,53 @@ def test_a_table_that_was_edited(finished, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.fixture
+def plan_of_device(tmp_path, capfd):
+    """What is said of the scale for an accelerator."""
+    request = Request("device", only=("ar_two_layers", "atr_held_out"), dry_run=True)
+    outcome = run_study(tmp_path / "work", request, configs)
+    assert not (tmp_path / "work").exists()
+    assert outcome.judgements == []
+    return capfd.readouterr().err.splitlines()
+
+
+def test_a_plan_without_a_run(plan_of_device):
+    """Catches a plan that runs or writes something, and one without time, memory or disk."""
+    of_one, of_other, total, accelerator, room = plan_of_device
+    # Seven mixers, five widths, three seeds of the best rate and one of two others.
+    assert "ar_two_layers_device: 175 of 175 members to train in 35 groups, about " in of_one
+    assert of_one.endswith("decides findings 1, 2, 3, 4, 5, 6, 7, 10, 12, 27, 28, 30")
+    assert "atr_held_out_device: 60 of 60 members to train in 30 groups" in of_other
+    hours = [float(re.search(r"about ([\d.]+) h", line)[1]) for line in plan_of_device[:3]]
+    assert hours[0] + hours[1] == pytest.approx(hours[2], abs=0.2)
+    assert total.endswith("by step times stated or measured")
+    assert re.search(r"on one accelerator about [\d.]+ h", accelerator)
+    assert re.search(r"largest group has 0\.\d GB .* about \d+ GB of disk", room)
+
+
+def test_a_group_beyond_the_budget(finished, tmp_path):
+    """Catches a budget that ends the study in the middle of a group, or is not told of."""
+    request = Request("laptop", budget=1e-9, **ONE)
+    outcome = run_study(tmp_path / "work", request, configs)
+    assert sum("beyond the budget" in line for line in outcome.not_run) == 1
+    assert {one.verdict for one in outcome.judgements} == {"not run"}
+
+
+def test_a_group_that_is_missing(finished, tmp_path):
+    """Catches a group that cannot be run, and takes the others' judgements with it."""
+    folder, _ = finished
+    copy = StudyFolder(tmp_path / "work")
+    shutil.copytree(folder.path, copy.path)
+    (group,) = copy.sweep("ar_two_layers_laptop_smoke").groups()
+    (group.path / "status.json").write_text("{")
+    with pytest.raises(UserError, match=r"status\.json is damaged"):
+        run_study(copy.path, Request("laptop", **ONE), configs)
+    shutil.rmtree(group.path)
+    outcome = run_study(copy.path, Request("laptop", budget=0, **ONE), configs)
+    assert any("beyond the budget" in line for line in outcome.not_run)
+    assert len(copy.known()) == 1  # the table is there all the same, and judged
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -114,3 +170,31 @@ def test_everything(tmp_path):
     assert set(known["split"]) == {"test", "dev"}
     assert len(known) == len(EXPERIMENTS) + 1
     assert known["block_1/block_input@value"].notna().any()
+
+
+KILLS = 6
+REHEARSED = "--only=ar_two_layers,atr_held_out,mamba_taps"
+
+
+def start(workdir):
+    command = [sys.executable, "-m", "launch.study", f"--workdir={workdir}", "--smoke", REHEARSED]
+    environment = os.environ | settings()
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+
+
+@pytest.mark.slow
+def test_kills_change_nothing(tmp_path):
+    """Catches whatever is lost, doubled or refused between two writes: groups, rows, hashes."""
+    whole, killed = StudyFolder(tmp_path / "whole"), StudyFolder(tmp_path / "killed")
+    began = time.monotonic()
+    assert start(whole.path).wait() == 0
+    seconds = time.monotonic() - began
+    random.seed(0)
+    for _ in range(KILLS):
+        process = start(killed.path)
+        time.sleep(random.uniform(0.1, 1.0) * seconds)
+        process.send_signal(signal.SIGKILL)
+        _, said = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), said.decode()
+    assert start(killed.path).wait() == 0
+    assert files(killed) == files(whole)

@@ -1,8 +1,21 @@
 """Estimates of how long members take."""
 
+import math
+
+import jax
 import pytest
 
-from mecheval_jax.study.timing import ACCELERATOR, Clock, stated
+from mecheval_jax.partitioning.mesh import make_mesh
+from mecheval_jax.study.timing import (
+    ACCELERATOR,
+    CHECKPOINT_SECONDS,
+    Clock,
+    checkpoint_bytes,
+    checkpoint_every,
+    stated,
+)
+from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.programs import RunPrograms
 from tests.support import small
 
 
@@ -29,3 +42,27 @@ def test_measured_times_count_more():
     clock.observe(one("based"), 0, 5.0)  # nothing was trained
     assert clock.seconds(one("based"), 100) == pytest.approx(3 * 50 * stated(one("based")))
     assert Clock(accelerator=True).seconds(one("based"), 1) == ACCELERATOR * stated(one("based"))
+
+
+def test_a_checkpoint_every_few_minutes():
+    """Catches an hour that is lost with a machine, and checkpoints off the evaluations."""
+    group = [small.experiment(steps=50_000, evaluate_every=100, checkpoint_every=5000)] * 20
+    slow, fast = Clock(1), Clock(1, accelerator=True)
+    every = checkpoint_every(group, slow)
+    assert every % 100 == 0
+    assert every < checkpoint_every(group, fast) <= 5000
+    seconds = every * 20 * slow.seconds(group[0], 1)
+    assert 0.5 * CHECKPOINT_SECONDS < seconds <= CHECKPOINT_SECONDS
+    slow.observe(group[0], 1, 1000 * slow.seconds(group[0], 1))
+    assert checkpoint_every(group, slow) == 100
+
+
+def test_bytes_of_a_checkpoint():
+    """Catches an estimate that is off by more than half: by the moments, or a table of words."""
+    for mixer in ("attention", "based"):
+        experiment = one(mixer)
+        ensemble = Ensemble(experiment.model, experiment.task, (experiment.training,))
+        programs = RunPrograms(ensemble, make_mesh(jax.local_devices()[:1]))
+        leaves = jax.tree.leaves(programs.saved_form)
+        true = sum(math.prod(leaf.shape) * 4 for leaf in leaves)
+        assert checkpoint_bytes(experiment) == pytest.approx(true, rel=0.5)

@@ -91,6 +91,8 @@ def direct_runs(cells: Cells) -> Iterator[Claim]:
         both = zip(cells.each(runs, "query"), cells.each(runs, "key"), strict=True)
         for at_query, at_key in both:
             yield (at_query + at_key).below(1 + ATTRIBUTION, f"{mixer} together")
+            # What is not at the one is at the other, or the two would not be traded.
+            yield (at_query + at_key).above(HALF, f"{mixer} together")
 
 
 @finding(7, "A run of BaseConv at width 256 has partial induction (57 % at the value token)",
@@ -160,6 +162,11 @@ def who_writes_the_answer(cells: Cells) -> Iterator[Claim]:
                 runs, "query", SitePath(layer, "mixer_output").path, f"the mean over {mixer}"
             )
             yield written.above(HALF, part) if layer == writer else written.below(HALF, part)
+    for mixer in ("attention", "based"):
+        three = cells.learned(mixer, layers=3)
+        name = f"the mean over {mixer}, 3 layers"
+        written = cells.attribution(three, "query", "block_1/mixer_output", name)
+        yield written.above(HALF, "three layers")
     three = cells.learned("mamba", layers=3)
     for written in cells.each(three, "query", "block_1/mixer_output"):
         yield written.below(HALF, "three layers")

@@ -10,15 +10,18 @@ from mecheval_jax.study.cells import Cells
 from mecheval_jax.study.findings.margins import (
     ACCURACY,
     ATTRIBUTION,
+    FAR,
+    FEW_POINTS,
     HALF,
     INDUCTION,
     LITTLE,
     MIXERS,
+    MOST,
     SSMS,
 )
 from mecheval_jax.study.judgement import finding
 from mecheval_jax.study.published.tables import WIDTHS
-from mecheval_jax.study.quantities import Claim, Quantity
+from mecheval_jax.study.quantities import Claim, Quantity, any_of
 
 EASY, LARGE, MEDIUM = "ATR L=5 S=20", "ATR L=5 S=8192", "ATR L=10 S=20"
 HELD_OUT, SIBLINGS = "ATR held-out", "ATR siblings"
@@ -56,7 +59,9 @@ def attention_leads_on_large(cells: Cells) -> Iterator[Claim]:
     """Attention less Mamba, and what the larger vocabulary costs the others."""
     for width in WIDTHS:
         lead = cells.accuracy("attention", width, LARGE) - cells.accuracy("mamba", width, LARGE)
-        yield lead.above(0.0, "order") if width <= 64 else lead.below(ACCURACY, "order")
+        # At 128 Mamba is ahead by one of the study's 320 documents: nobody could tell.
+        bound = ACCURACY if width == 128 else 0.0
+        yield lead.above(0.0, "order") if width <= 64 else lead.below(bound, "order")
         for mixer in ("base_conv", "h3", "hyena"):
             drop = cells.accuracy(mixer, width, EASY) - cells.accuracy(mixer, width, LARGE)
             yield drop.above(LITTLE, "drop")
@@ -76,7 +81,7 @@ def mechanisms_are_the_same(cells: Cells) -> Iterator[Claim]:
     """Mean restored shares at the input of layer 1."""
     for task in (EASY, LARGE, MEDIUM):
         for mixer in INDUCTION:
-            yield _mean(cells, mixer, task, "value").above(HALF, "induction")
+            yield _mean(cells, mixer, task, "value").above(MOST, "induction")
         for mixer in SSMS:
             yield _mean(cells, mixer, task, "value").below(ATTRIBUTION, "direct")
             elsewhere = _mean(cells, mixer, task, "key") + _mean(cells, mixer, task, "query")
@@ -92,7 +97,7 @@ def mechanisms_are_the_same(cells: Cells) -> Iterator[Claim]:
 def retrieval_moves_to_layer_1(cells: Cells) -> Iterator[Claim]:
     """Mean restored shares at the key and the query."""
     for mixer in ("h3", "mamba"):
-        yield _mean(cells, mixer, LARGE, "key").above(HALF, "8,192")
+        yield _mean(cells, mixer, LARGE, "key").above(MOST, "8,192")
         yield _mean(cells, mixer, LARGE, "query").below(ATTRIBUTION, "8,192")
     less = _mean(cells, "h3", LARGE, "key") - _mean(cells, "hyena", LARGE, "key")
     yield less.above(0.0, "Hyena")
@@ -135,7 +140,7 @@ def positions_on_treecall(cells: Cells) -> Iterator[Claim]:
             elif width >= 128:
                 yield gain["attention"].below(0.0, "attention")
             for mixer in SSMS:
-                yield gain[mixer].near(0.0, LITTLE, "state space models")
+                yield gain[mixer].near(0.0, FEW_POINTS, "state space models")
             if (task, width) == (MEDIUM, 32):
                 yield gain["based"].below(0.0, "Based")
 
@@ -149,7 +154,7 @@ def held_out_pairs(cells: Cells) -> Iterator[Claim]:
         held_out = {mixer: cells.accuracy(mixer, width, HELD_OUT) for mixer in MIXERS}
         for mixer in MIXERS:
             seen = cells.accuracy(mixer, width, HELD_OUT, split="dev")
-            yield (seen - held_out[mixer]).above(ATTRIBUTION, "fall")
+            yield (seen - held_out[mixer]).above(FAR, "fall")
         inductive = held_out["attention"] + held_out["based"]
         direct = held_out["mamba"] + held_out["h3"]
         # Sums of two: twice the margin.
@@ -179,8 +184,13 @@ def mamba_memorises(cells: Cells) -> Iterator[Claim]:
         mamba = cells.accuracy("mamba", width, HELD_OUT, split="dev")
         for mixer in MIXERS[:-1]:
             other = cells.accuracy(mixer, width, HELD_OUT, split="dev")
-            yield (mamba - other).above(-ACCURACY, "memorises")
-        yield cells.accuracy("mamba", width, HELD_OUT).above(ATTRIBUTION, "generalises")
+            yield (mamba - other).above(0.0, "memorises")
+    # Heuristics without recall reach more than half of the answers, and so more than the study's
+    # narrower models: it is the wide ones that must be above them.
+    floor = cells.floor(HELD_OUT)
+    wide = (cells.accuracy("mamba", width, HELD_OUT) for width in WIDTHS if width >= 128)
+    above = [each.above(floor, "generalises") for each in wide]
+    yield any_of("some wide model recalls", "generalises", above)
 
 
 @finding(25, "Siblings are answered by all (85 % or more), but for one layer of BaseConv or Based "

@@ -37,6 +37,22 @@ def test_made_false(finding):
     assert verdict == "not reproduced"
 
 
+@pytest.mark.parametrize(
+    ("number", "made_false"),
+    [
+        # Nothing at the value, and nothing anywhere else.
+        (6, case(TWO_LAYERS | {"mixer": "mamba", "option": "", "width": 64}, **{QUERY: 0.1})),
+        # The last of three layers writes what the middle one should.
+        (10, case({"task": "AR", "layers": 3, "mixer": "attention"},
+                  **{"block_1/mixer_output@query": 0.0, "block_2/mixer_output@query": 1.0})),
+    ],
+)  # fmt: skip
+def test_made_false_by_a_little(number, made_false):
+    """Catches bounds so loose that something else than the finding is reproduced."""
+    (finding,) = (one for one in FINDINGS if one.number == number)
+    assert verdicts(made_false(world()), [finding])[number] != "reproduced"
+
+
 @pytest.mark.parametrize("number", [1, 2, 5, 6, 8, 10, 11, 13])
 def test_made_false_with_few_documents_it_is_never_reproduced(number):
     """Catches verdicts that noise can turn: 320 documents, two seeds, wide intervals."""

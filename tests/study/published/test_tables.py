@@ -2,7 +2,15 @@
 
 import pytest
 
-from mecheval_jax.study.published.tables import NAMES, WIDTHS, Cell, published, published_accuracy
+from mecheval_jax.study.published.tables import (
+    NAMES,
+    WIDTHS,
+    Cell,
+    published,
+    published_accuracy,
+    published_shares,
+    usual_positions,
+)
 
 
 def test_numbers_of_the_study():
@@ -31,6 +39,26 @@ def test_tables_are_whole():
     assert set(accuracies["width"]) == set(WIDTHS)
     for name in NAMES:
         assert (published(name)["source"] != "").all()
+
+
+def test_restored_shares():
+    """Catches quartiles taken for a range, a place for another, and numbers that are not there."""
+    atr = published_shares(("ATR L=5 S=20", 2, "attention", ""), "block_1/block_input", "value")
+    assert (atr.median, atr.low, atr.high) == (1.02, 0.67, 1.06)
+    assert atr.ends == (1.02, 1.02)
+    mamba, site = ("AR", 2, "mamba", ""), "block_1/block_input"
+    assert published_shares(mamba, site, "query").median == 1.0
+    assert published_shares(mamba, site, "query", of_one_run=True).ends == (0.007, 1.0)
+    written = published_shares(("AR", 3, "based", ""), "block_2/mixer_output", "query")
+    assert (written.median, written.low, written.high) == (0.09, 0.04, 0.3)
+    exact = published_shares(("AR", 2, "based", ""), "block_1/mixer_output", "query")
+    assert (exact.low, exact.high) == (1.0, 1.0)
+    assert published_shares(("AR", 2, "delta_net", ""), site, "query") is None
+
+
+def test_positions():
+    """Catches positions for more than attention."""
+    assert [usual_positions(mixer) for mixer in ("attention", "mamba")] == ["learned", "none"]
 
 
 def test_the_tables_agree_with_each_other():
