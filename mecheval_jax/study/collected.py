@@ -20,11 +20,10 @@ from mecheval_jax.study.results import tabulate
 from mecheval_jax.study.tables import (
     finished,
     groups_left,
+    grow_table,
     hashes_of,
-    merged,
     read_table,
     read_tables,
-    write_table,
 )
 from mecheval_jax.sweeps.plan import plan_of
 
@@ -56,7 +55,8 @@ def add_sweep(
         The name of the table.
 
     Raises:
-        UserError: If there is no such sweep, the table was edited, or it is another sweep's.
+        UserError: If there is no such sweep, or no finished group, the table was edited, or it is
+            another sweep's.
     """
     folder, sweep = pathlib.Path(folder), SweepFolder(sweep_path)
     content = sweep.read()
@@ -68,14 +68,14 @@ def add_sweep(
             f"{config} is the config of another sweep than {sweep.path}: give its table another "
             "name by --table"
         )
-    before = read_table(table) if table.exists() else merged([])
     found = tabulate(sweep.path)
-    after = merged([before, found], hashes_of(plan_of(content).groups))
-    known = set(before["config_hash"])
-    new = set(found["config_hash"]) - known
+    if found.empty:
+        raise UserError(f"no group of {sweep.path} is finished yet: there is nothing to add")
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(config, own)
-    write_table(table, after)
+    before, after = grow_table(table, found, hashes_of(plan_of(content).groups))
+    known = set(before["config_hash"])
+    new = set(found["config_hash"]) - known
     say(
         f"{table}: {len(new)} members are new, "
         f"{len(set(found['config_hash']) & known)} were there, {len(after)} rows in all"

@@ -26,7 +26,7 @@ from mecheval_jax.study.plans import (
     parts_of,
 )
 from mecheval_jax.study.results import seen_folder, tabulate
-from mecheval_jax.study.tables import write_table
+from mecheval_jax.study.tables import grow_table
 from mecheval_jax.study.timing import ACCELERATOR, Clock, checkpoint_bytes
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep
@@ -239,9 +239,7 @@ class _Sweeping:
         """Write the table of the groups that are finished so far: a machine may be lost."""
         if self.part.experiment.both_splits and self.interventions != "none":
             measure_seen(self.own)
-        table = tabulate(self.own.path)
-        if len(table):
-            write_table(self.folder.table(self.part.name), table)
+        grow_table(self.folder.table(self.part.name), tabulate(self.own.path), self.part.wanted)
 
     def _is_too_long(self, seconds: float) -> bool:
         if self.request.budget is None:

@@ -44,6 +44,29 @@ def write_table(path: str | pathlib.Path, table: pd.DataFrame) -> None:
     _write_sums(path.parent, before | {path.name: {digest}})
 
 
+def grow_table(
+    path: str | pathlib.Path, found: pd.DataFrame, order: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Add rows to a table, or make one of them; see `merged`.
+
+    Args:
+        path: Path of the table.
+        found: Rows that are added.
+        order: Config hashes in the order of the rows.
+
+    Returns:
+        The table as it was and as it is.
+
+    Raises:
+        UserError: If it was edited.
+    """
+    before = read_table(path) if pathlib.Path(path).exists() else table_of([])
+    after = merged([before, found], order)
+    if len(after):
+        write_table(path, after)
+    return before, after
+
+
 def read_table(path: str | pathlib.Path) -> pd.DataFrame:
     """Read a table that `write_table` wrote.
 

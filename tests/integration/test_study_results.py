@@ -4,10 +4,12 @@ import shutil
 
 import pytest
 
+from configs import recall
 from mecheval_jax.files import read_json
 from mecheval_jax.study.collected import missing
+from mecheval_jax.study.results import config_values, table_of
 from mecheval_jax.study.tables import hashes_of, read_table, write_table
-from mecheval_jax.sweeps.plan import plan_of
+from mecheval_jax.sweeps.plan import plan, plan_of
 from tests.support import forked
 from tests.support.compilation import ROOT
 from tests.support.study_world import world
@@ -79,11 +81,30 @@ def test_a_sweep_becomes_pages(tmp_path):
     assert "was edited" in done.stderr
 
 
+def test_a_sweep_of_what_is_missing(tmp_path):
+    """Catches a sweep that trains what the tables have, and one that leaves out what they lack."""
+    sweep = plan(recall.get_config("smoke=True"), [{"training.seed": 0}])
+    rows = table_of([config_values(one) for one in sweep.experiments])
+    write_table(tmp_path / "results" / "recall.csv", rows)
+    program = [
+        "-m", "launch.sweep", "--config=configs/recall.py:smoke=True", "--grid=training.seed=0",
+        f"--workdir={tmp_path / 'work'}", f"--skip_finished={tmp_path / 'results'}",
+    ]  # fmt: skip
+    done = forked.start([*program, "--interventions=none"])
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 groups are in" in done.stderr
+    assert "left: none" in done.stderr
+    assert not (tmp_path / "work").exists()
+    done = forked.start([*program, "--interventions=verdict", "--groups=none_of_these"])
+    assert done.returncode == 2
+    assert "none_of_these" in done.stderr
+
+
 def test_a_page_without_its_marks(tmp_path):
     """Catches a page that is overwritten, and a traceback."""
     root = pages(tmp_path / "root")
-    write_table(root / "docs" / "results" / "ar.csv", world().iloc[:1])
-    (root / "docs" / "results" / "ar.json").write_text("{}")
     (root / "docs" / "results.md").write_text("# Results\n")
     done = run(root)
     assert done.returncode == 2
+    assert "results.md has no lines <!-- study" in done.stderr
+    assert (root / "docs" / "results.md").read_text() == "# Results\n"

@@ -65,6 +65,14 @@ def test_another_sweep_of_the_same_name(machines, tmp_path):
     assert name_of(other) == "other"
 
 
+def test_nothing_is_finished(tmp_path):
+    """Catches an empty table, and a traceback."""
+    sweep = make_sweep(tmp_path / "sweep", ACCURACIES, unfinished=("based", "mamba"))
+    with pytest.raises(UserError, match=r"no group of .* is finished yet"):
+        add_sweep(tmp_path / "kept", sweep.path)
+    assert not (tmp_path / "kept").exists()
+
+
 def test_all_tables_are_judged_together(machines, tmp_path):
     """Catches pages without the members, or without what is missing."""
     kept = tmp_path / "kept"

@@ -12,6 +12,7 @@ from mecheval_jax.study import tables
 from mecheval_jax.study.results import COLUMNS, RESTORED, config_values, table_of
 from mecheval_jax.study.tables import (
     finished,
+    grow_table,
     merged,
     names_left,
     read_table,
@@ -70,6 +71,18 @@ def test_merging_drops_nothing():
     pd.testing.assert_frame_equal(rows, backwards)
     unknown = merged([part], order[:1])
     assert list(unknown["config_hash"]) == [order[0], *order[:0:-1]]
+
+
+def test_a_table_grows(tmp_path):
+    """Catches rows of another machine that a new sweep drops, and a table of none."""
+    path, part = tmp_path / "a.csv", world().iloc[:3]
+    order = list(part["config_hash"])
+    grow_table(path, part.iloc[:0], order)
+    assert not path.exists()
+    grow_table(path, part.iloc[1:], order)
+    before, after = grow_table(path, part.iloc[:1], order)
+    assert (len(before), len(after)) == (2, 3)
+    assert list(read_table(path)["config_hash"]) == order
 
 
 def test_what_is_finished():
