@@ -128,7 +128,8 @@ def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
 
 def _line(axes: Axes, numbers: Mapping[float, float], **style: object) -> None:
     """Published numbers, joined by a line."""
-    axes.plot(list(numbers), list(numbers.values()), marker="o", zorder=2, **(STUDY | style))
+    drawn = axes.plot(list(numbers), list(numbers.values()), marker="o", **(STUDY | style))
+    drawn[0].set_clip_on(not numbers)  # 100 % is a whole mark, too
 
 
 def _points(axes: Axes, quantities: Mapping[float, Quantity], style: Mapping[str, str]) -> None:
@@ -168,8 +169,9 @@ def attribution_scatter(cells: Cells, tasks: Sequence[str]) -> Figure:
                             for at in ("query", role))  # fmt: skip
                     if x[0] == x[0] and y[0] == y[0]:
                         ends = {"xerr": drawing.around(*x), "yerr": drawing.around(*y)}
-                        # Later ones smaller, so that a mark behind another is seen.
-                        mark = {"markersize": 11 - place, "markeredgecolor": "white"}
+                        # Later ones smaller, and pale, so that a mark behind another is seen.
+                        mark = {"markersize": 12 - place, "markeredgewidth": 1.6}
+                        mark |= {"markerfacecolor": f"{style['color']}40"}
                         axes.errorbar(x[0], y[0], **ends, **mark, elinewidth=0.8, zorder=4, **style)
             axes.set(xlim=(-0.35, 1.35), ylim=(-0.35, 1.35), xlabel="at the query")
             axes.set_ylabel(f"at the {role}")
