@@ -42,10 +42,10 @@ class Finding:
     """A finding of the study.
 
     Attributes:
-        number: in the list of findings.
-        text: what the study says.
-        essential: parts without which it is not judged as reproduced.
-        claims: what must hold, from the results.
+        number: Number in the list of findings.
+        text: What the study says.
+        essential: Parts without which it is not judged as reproduced.
+        claims: Function from results to the claims that must hold.
     """
 
     number: int
@@ -64,16 +64,20 @@ class Judgement:
     """What the results say of a finding; a row of ``findings.csv``.
 
     Attributes:
-        finding: its number.
-        text: what the study says.
-        verdict: of `VERDICTS`.
-        sentence: why, in one sentence.
-        estimate, low, high: of the claim that decided.
-        published: the same number in the study, or the range of its runs; empty without one.
-        p_value: corrected for all findings.
-        claims_judged, claims: how many were judged, and how many there are.
-        supported, contradicted: of those judged, how many are by themselves at 5 %.
-        not_run: claims that were left out, shortened.
+        finding: Number of the finding.
+        text: What the study says.
+        verdict: One of `VERDICTS`.
+        sentence: Reason, in one sentence.
+        estimate: Number of the claim that decided.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
+        published: The same number in the study, or the range of its runs; empty without one.
+        p_value: p-value, corrected for all findings.
+        claims_judged: Number of claims that were judged.
+        claims: Number of claims that there are.
+        supported: Number of claims that hold by themselves, at 5 %.
+        contradicted: Number of claims that are false by themselves, at 5 %.
+        not_run: Claims that were left out, shortened.
         evidence: All claims, those of which no run was made included; rows of ``claims.csv``.
     """
 

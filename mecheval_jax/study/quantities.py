@@ -33,14 +33,14 @@ class Claim:
     """A statement about numbers, and what the replicates say of it.
 
     Attributes:
-        text: the statement.
-        part: of the finding that it belongs to.
-        estimate: of the number.
-        interval: of the estimate.
+        text: The statement.
+        part: Part of the finding that it belongs to.
+        estimate: Our value of the number that it is about.
+        interval: Interval of the estimate.
         if_false: p-value of the hypothesis that the statement is false; small ones support it.
         if_true: p-value of the hypothesis that it is true; small ones contradict it.
-        runs: that it rests on; 0 where none of them was made, and nothing is known.
-        published: of the same number, where the study shows it.
+        runs: Number of runs that it rests on; 0 where none was made, and nothing is known.
+        published: The study's value of the same number, where it shows one.
     """
 
     text: str
@@ -65,14 +65,14 @@ class Quantity:
     """A number with its replicates.
 
     Attributes:
-        name: what it is.
-        value: of the runs and documents as they are.
-        samples: replicates; None where no such run was made.
-        runs: how many it rests on.
-        one_run: replicates of what one more run of 320 documents would give; None where that
+        name: What it is, in words.
+        value: Value of the runs and documents as they are.
+        samples: Replicates; None where no such run was made.
+        runs: Number of runs that it rests on.
+        one_run: Replicates of what one more run of 320 documents would give; None where that
             has no meaning.
-        published: of the same number, where the study shows it: twice the one number, or the
-            range of the study's runs.
+        published: The study's value, where it shows one: twice the number, or the range of its
+            runs.
     """
 
     name: str
@@ -196,10 +196,10 @@ def share(name: str, right: Sequence[float], of: Sequence[float], asked: int) ->
     """An accuracy over runs.
 
     Args:
-        name: what it is.
-        right: right answers of each run.
-        of: answers of each run.
-        asked: documents of the one run that is predicted.
+        name: What it is, in words.
+        right: Number of right answers of each run.
+        of: Number of all answers of each run.
+        asked: Number of documents of the one run that is predicted.
     """
     hits, trials = np.asarray(right, float), np.asarray(of, float)
     draw, runs = _draw(name), len(hits)
@@ -219,9 +219,9 @@ def mean(name: str, values: Sequence[float], errors: Sequence[float]) -> Quantit
     """The mean of a measured number over runs.
 
     Args:
-        name: what it is.
-        values: of each run.
-        errors: standard error of each, over documents.
+        name: What it is, in words.
+        values: Value of each run.
+        errors: Standard error of each value, over documents.
     """
     centres, spreads = np.asarray(values, float), np.asarray(errors, float)
     draw, runs = _draw(name), len(centres)

@@ -155,7 +155,7 @@ def tabulate(path: str | pathlib.Path) -> pd.DataFrame:
     """The results of a sweep's folder: the members of all groups that are finished so far.
 
     Raises:
-        UserError: no sweep there, or a damaged file.
+        UserError: If there is no sweep, or a damaged file.
     """
     folder = SweepFolder(path)
     rows = []
@@ -185,7 +185,7 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
     """The row of a finished run.
 
     Raises:
-        UserError: it has no summary, or a damaged one.
+        UserError: If it has no summary, or a damaged one.
     """
     if not run.summary.exists():
         raise UserError(f"{run.path} is damaged: a finished member without {run.summary.name}")

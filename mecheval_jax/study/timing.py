@@ -73,8 +73,8 @@ class Clock:
     """Estimates, and what corrects them.
 
     Attributes:
-        devices: over which members are spread.
-        accelerator: whether these are no cores of a CPU.
+        devices: Number of devices over which members are spread.
+        accelerator: Whether these are no cores of a CPU.
     """
 
     devices: int = 1
