@@ -112,7 +112,9 @@ def run_study(
         raise UserError(f"workdir {folder.path} is a file")
     known = folder.known(request.tables)  # before anything is made or run
     clock = Clock(jax.device_count(), jax.default_backend() != "cpu")
-    every = parts_of(request.scale, request.smoke, configs, clock)
+    # What is judged are the members of all experiments, whichever are asked for.
+    names = request.only if request.dry_run else ()
+    every = parts_of(request.scale, request.smoke, configs, clock, names)
     asked = [part for part in every if not request.only or part.experiment.name in request.only]
     _learn_times(clock, folder, asked)
     work = [(part, part.left(folder, known, request.measured(part))) for part in asked]
