@@ -6,6 +6,7 @@ package is imported: pytest reads this file before any test module.
 """
 
 import gc
+import importlib
 import os
 
 import jaxtyping
@@ -17,6 +18,11 @@ os.environ.update(compilation.settings())
 
 import jax
 
+compilation.trace_quickly()
+# What the hook's modules are the first to import is compiled from source, as they are themselves.
+for name in ("optax", "orbax.checkpoint", "pandas", "matplotlib.figure", "scipy.stats", "jinja2"):
+    importlib.import_module(name)
+
 # An int is a float here, as PEP 484 has it.
 jaxtyping.install_import_hook(
     "mecheval_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
@@ -24,10 +30,6 @@ jaxtyping.install_import_hook(
 
 # x [batch, width] + y [width] is an error; to broadcast, a program must say so.
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-# A trace is many objects that live as long as its program: to look through them for cycles as
-# often as Python does takes a tenth of the tests' time.
-gc.set_threshold(100_000, 20, 50)
 
 
 LONGEST = (
@@ -54,3 +56,9 @@ def pytest_collection_modifyitems(items):
     """Start the longest files first, so that no core waits for the last of them."""
     rank = {str(compilation.ROOT / "tests" / name): i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(str(item.path), len(LONGEST)))
+
+
+def pytest_collection_finish():
+    """Leave out what was imported when Python looks for cycles: it stays."""
+    gc.collect()
+    gc.freeze()

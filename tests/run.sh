@@ -11,6 +11,8 @@ ruff check .
 ruff format --check .
 # Pyright comes with its own Node.js, which a machine without a network cannot fetch.
 pyright --pythonpath .venv/bin/python || { [ $? -eq 1 ] && exit 1; echo "pyright could not start; types were not checked"; }
+# What Python compiled is kept for the programs that tests start: some machines are set not to.
+unset PYTHONDONTWRITEBYTECODE
 # Two processes, for a machine of two cores. The tests of a file share what they compiled; files start
 # in the order of tests/conftest.py, the longest first.
 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -3,9 +3,11 @@
 Sources: GPT-2's scheme for all but the Mamba family (dense weights and embeddings N(0, 0.02),
 projections into the residual stream divided by sqrt(2 layers)); PyTorch's default for depthwise
 convolutions and for Mamba's dense layers; Mamba's own rules for its time step (Gu and Dao 2023,
-section 3.6). Each initializer is a function of a key, a shape and a dtype, as in Flax.
+section 3.6). Each initializer is a function of a key, a shape and a dtype, as in Flax; what makes
+one of numbers makes it once, so that layers can be seen to have the same.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -24,11 +26,13 @@ STANDARD_DEVIATION = 0.02
 dense = normal(STANDARD_DEVIATION)
 
 
+@functools.cache
 def into_residual(layers: int) -> Initializer:
     """N(0, 0.02 / sqrt(2 layers)), for the output projections of attention, Hyena and the MLP."""
     return normal(STANDARD_DEVIATION / math.sqrt(2 * layers))
 
 
+@functools.cache
 def uniform(bound: float) -> Initializer:
     """Uniform on (-bound, bound)."""
 
@@ -46,6 +50,7 @@ def uniform_fan_in(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Ar
     return uniform(math.prod(shape[:-1]) ** -0.5)(key, shape, dtype)
 
 
+@functools.cache
 def mamba_out_projection(layers: int) -> Initializer:
     """`uniform_fan_in` / sqrt(layers), for Mamba's projection into the residual stream."""
 
@@ -55,6 +60,7 @@ def mamba_out_projection(layers: int) -> Initializer:
     return initialize
 
 
+@functools.cache
 def time_step_bias(shortest: float = 1e-3, longest: float = 1e-1) -> Initializer:
     """Biases whose softplus is log-uniform between two time steps."""
 
@@ -72,6 +78,7 @@ def log_integers(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Arra
     return jnp.broadcast_to(jnp.log(jnp.arange(1, shape[-1] + 1, dtype=dtype)), shape)
 
 
+@functools.cache
 def log_uniform_rates(low: float, high: float) -> Initializer:
     """Logarithms of rates uniform between `low` and `high`: A_log of one rate per head."""
 
@@ -81,6 +88,7 @@ def log_uniform_rates(low: float, high: float) -> Initializer:
     return initialize
 
 
+@functools.cache
 def log_uniform(low: float, high: float) -> Initializer:
     """Logarithms uniform between those of `low` and `high`: log_dt of S4D."""
 

@@ -1,6 +1,7 @@
 """Further analyses of trained runs, and the tutorial, which looks at two of them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.reporting.figures import evidence_figures
 from mecheval_jax.reporting.html import report
 from mecheval_jax.reporting.terminal import tables
-from tests.support import small
+from tests.support import forked, small
 from tests.support.compilation import ROOT
 
 FEW = ("probes.documents=128", "subspaces.documents=128")
@@ -230,7 +231,8 @@ def test_the_subspaces_of_a_single_layer(monkeypatch):
 
 def test_the_tutorial_runs(workdirs):
     """Catches a call of the notebook that the code does not have, or a figure that is not drawn."""
-    done = small.start(["docs/tutorial.py"], QUICKSTART=str(workdirs))
+    cells = (ROOT / "docs/tutorial.py").read_text()
+    done = forked.start(["-c", cells], environment=os.environ | {"QUICKSTART": str(workdirs)})
     assert done.returncode == 0, done.stderr
     assert "k" in done.stdout.splitlines()[0]
     for name in ("based", "mamba"):

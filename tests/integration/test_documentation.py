@@ -29,6 +29,12 @@ CLUSTER += ("--launcher=slurm",)
 SYNTAX_ALONE = SET_UP + CLUSTER
 
 LAYER = "smoke=True,layers=1"
+FEW = (
+    "--config.evaluation.roles=\"('key', 'value', 'query')\" "
+    "--config.evaluation.corruptions=\"('key',)\""
+)
+"""What activations are exchanged at, and in which documents: fewer figures to draw."""
+
 SWEEP = "--strategy=scan --interventions=none"
 """What a sweep is spared: `tests/sweeps` and `test_sweep_program.py` have it."""
 
@@ -49,6 +55,7 @@ def as_smoke(text: str, folder: pathlib.Path) -> str:
     named = r"(--config=configs/[\w/]+\.py:[\w=,.\-/]+|mecheval_jax train \w+:[\w=,.\-/]+)"
     text = re.sub(named, rf"\1,{small}", text)
     text = re.sub(r"(--config=configs/[\w/]+\.py)(\s)", rf"\1:{small}\2", text)
+    text = re.sub(r"(configs/recall\.py:\S+|mecheval_jax train recall:\S+)", rf"\1 {FEW}", text)
     text = re.sub(r"-m launch\.sweep", rf"-m launch.sweep {SWEEP}", text)
     text = re.sub(r"\[--analyses=.*", "--analyses=lens", text)  # what may be given
     return re.sub(r"\bruns/", f"{folder}/", text)

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 
-from tests.support.compilation import ROOT
+from tests.support.compilation import ROOT, trace_quickly
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["mecheval_jax.runs", "mecheval_jax.reporting.html.report"])
@@ -95,6 +95,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    trace_quickly()
     program, *sys.argv[1:] = arguments
     if option == "-m":
         runpy.run_module(program, run_name="__main__", alter_sys=True)

@@ -19,7 +19,9 @@ from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.programs import RunPrograms
-from tests.support.compilation import ROOT, settings
+from tests.support.compilation import ROOT, settings, trace_quickly
+
+trace_quickly()  # in programs that tests start; for the tests themselves, conftest.py does it
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
 HYBRIDS = (

@@ -77,13 +77,14 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     for options in (
-        {"format": "png", "dpi": 150, "metadata": {"Software": None}},
         {"format": "svg", "metadata": nothing},
+        {"format": "png", "dpi": 150, "metadata": {"Software": None}},
     ):
         drawn = io.BytesIO()
         figure.savefig(drawn, **options)
         # Whole or not at all: another shard of a sweep may draw, and read, the same.
         write_bytes(folder / f"{name}.{options['format']}", drawn.getvalue())
+        figure.set_layout_engine("none")  # it has its place now, in both files
     return folder / f"{name}.svg"
 
 
