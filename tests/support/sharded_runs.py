@@ -96,10 +96,11 @@ def report_meshes(mixer, meshes=MESHES, layers=2, **training):
 
 def report_training(mixer):
     """Losses on 1 and on 8 devices, and in a run that moves from the one to the other."""
-    changes = {"model.mixer": mixer}
-    if mixer != "attention":  # two layers and the feed-forward of one of them are enough
-        changes |= small.ONE_LAYER | {"model.layers": len(mixer.split(","))}
-        changes["model.mixer_options"] = {"head_dim": 16} if "mamba2" in mixer else {}
+    layers = 2 if mixer == "based" else len(mixer.split(","))  # its second one attends
+    feed_forward = "mlp" if mixer == "attention" else "none"  # that of one of them is enough
+    changes = {"model.mixer": mixer, "model.layers": layers, "model.feed_forward": feed_forward}
+    if "mamba2" in mixer:
+        changes["model.mixer_options"] = {"head_dim": 16}
     experiment = small.experiment(
         changes,
         batch_size=BATCH,
