@@ -18,11 +18,6 @@ os.environ.update(compilation.settings())
 
 import jax
 
-compilation.trace_quickly()
-# What the hook's modules are the first to import is compiled from source, as they are themselves.
-for name in ("optax", "orbax.checkpoint", "pandas", "matplotlib.figure", "scipy.stats", "jinja2"):
-    importlib.import_module(name)
-
 # An int is a float here, as PEP 484 has it.
 jaxtyping.install_import_hook(
     "mecheval_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
@@ -31,6 +26,8 @@ jaxtyping.install_import_hook(
 # x [batch, width] + y [width] is an error; to broadcast, a program must say so.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+IMPORTED = ("optax", "orbax.checkpoint", "pandas", "matplotlib.figure", "scipy.stats", "jinja2")
+"""What no module under the hook must be the first to import: it would be compiled from source."""
 
 LONGEST = (
     "integration/test_documentation.py",
@@ -50,6 +47,14 @@ LONGEST = (
     "integration/test_sweep_program.py",
 )
 """Files that take the most time, the longest first."""
+
+
+def pytest_sessionstart(session):
+    """Prepare a process that runs tests, which that of ``-n`` itself does not."""
+    if session.config.getoption("dist", "no") == "no":
+        compilation.trace_quickly()
+        for name in IMPORTED:
+            importlib.import_module(name)
 
 
 def pytest_collection_modifyitems(items):
