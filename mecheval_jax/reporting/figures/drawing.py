@@ -77,8 +77,8 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     for options in (
-        {"format": "svg", "metadata": nothing},
         {"format": "png", "dpi": 150, "metadata": {"Software": None}},
+        {"format": "svg", "metadata": nothing},
     ):
         drawn = io.BytesIO()
         figure.savefig(drawn, **options)
