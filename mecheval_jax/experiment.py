@@ -92,6 +92,15 @@ class Experiment:
         analyses = build_analyses(sections.get(ANALYSES, {}))
         return cls(task_name, task, model, training, evaluation, analyses)
 
+    def with_evaluation(self, **changes: Any) -> "Experiment":
+        """The same with some fields of the evaluation changed.
+
+        Raises:
+            UserError: If a value cannot be.
+        """
+        evaluation = dataclasses.replace(self.evaluation, **changes)
+        return dataclasses.replace(self, evaluation=evaluation)
+
     def with_training(self, values: Mapping[str, Any]) -> "Experiment":
         """The same with another training section.
 

@@ -31,7 +31,7 @@ from mecheval_jax.reporting.terminal.progress import Progress
 from mecheval_jax.reporting.terminal.run_callbacks import RunCallbacks
 from mecheval_jax.store.metrics import open_writers
 from mecheval_jax.store.provenance import versions
-from mecheval_jax.store.results import Record, record_answers
+from mecheval_jax.store.results import record_answers, record_findings
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.tables import long_table
 from mecheval_jax.store.trackers import check_trackers
@@ -42,6 +42,7 @@ from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.programs import RunPrograms
+from mecheval_jax.training.state import hyperparameters_of, new_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +83,7 @@ class Run:
         """
         changes = {"documents": count, "split": split}
         given = {name: value for name, value in changes.items() if value is not None}
-        evaluation = dataclasses.replace(self.experiment.evaluation, **given)
-        return documents_of(dataclasses.replace(self.experiment, evaluation=evaluation))
+        return documents_of(self.experiment.with_evaluation(**given))
 
     def corrupt(self, batch: Batch, corruption: str = "key", seed: int = 0) -> Batch:
         """The same documents with one token of each replaced by another of its class.
@@ -197,18 +197,16 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
         UserError: If there is no run, no checkpoint of that step, or none that can be read.
     """
     folder = RunFolder(workdir)
-    experiment = folder.experiment()
-    mesh = make_mesh(jax.local_devices()[:1])
-    ensemble = Ensemble(experiment.model, experiment.task, (experiment.training,))
-    saved_form = RunPrograms(ensemble, mesh).saved_form
-    wanted = {name: saved_form[name] for name in ("step", "params")}
-    member = folder.read_member()
-    if member is not None:  # the arrays of a sweep have an axis of members before all others
-
-        def of_members(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-            return np.broadcast_to(np.zeros((), leaf.dtype), (member.of, *leaf.shape))
-
-        wanted = jax.tree.map(of_members, wanted)
+    experiment, member = folder.experiment(), folder.read_member()
+    new = jax.eval_shape(
+        lambda: new_state(experiment.model, hyperparameters_of(experiment.training))
+    )
+    # The arrays of a sweep have an axis of members before all others.
+    members = () if member is None else (member.of,)
+    wanted = jax.tree.map(
+        lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), (*members, *leaf.shape)),
+        {"step": new.step, "params": new.params},
+    )
     with contextlib.closing(_checkpoints(folder)) as checkpoints:
         if step is not None:
             saved = checkpoints.read(step, wanted)
@@ -216,10 +214,9 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
             saved = checkpoints.restore(wanted, say, set_aside=False)
     if saved is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
-    if member is not None:
-        saved = jax.tree.map(lambda leaf: leaf[member.place], saved)
-    params = jax.tree.map(jnp.asarray, saved["params"])
-    return Run(folder, experiment, params, int(saved["step"]))
+    own = ... if member is None else member.place
+    saved = jax.tree.map(lambda leaf: jnp.asarray(leaf[own]), saved)
+    return Run(folder, experiment, saved["params"], int(saved["step"]))
 
 
 def kept_steps(workdir: str | os.PathLike) -> list[int]:
@@ -281,23 +278,19 @@ def intervene(
         else:
             valid = {str(step): step for step in kept}
             chosen = sorted({valid[choose("step", str(step), valid)] for step in steps})
-    record = Record(RunFolder(workdir))
-    batch = None
+    folder = RunFolder(workdir)
+    experiment = folder.experiment().with_evaluation(**changes)
+    experiment.evaluation.check_against(experiment.task)
+    batch, found = None, {}
     for step in chosen:
         run = load(workdir, step)
-        evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
-        experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
-        evaluation.check_against(experiment.task)
-        if step is None and not run.folder.read_summary().get("finished"):
-            say(f"{run.folder.path}: training is not finished; reading step {run.step}")
+        if step is None and not folder.read_summary().get("finished"):
+            say(f"{folder.path}: training is not finished; reading step {run.step}")
         batch = documents_of(experiment) if batch is None else batch
-        say(
-            f"{run.folder.path}: interchange interventions over {evaluation.documents} documents, "
-            f"step {run.step}"
-        )
-        subject = Subject.of(experiment, run.params, batch)
-        record.add(experiment, run.step, measure_verdict(subject, sites))
-    return record.write()
+        documents = f"{experiment.evaluation.documents} documents, step {run.step}"
+        say(f"{folder.path}: interchange interventions over {documents}")
+        found[run.step] = measure_verdict(Subject.of(experiment, run.params, batch), sites)
+    return record_findings(folder, experiment, found)
 
 
 def analyze(
@@ -335,9 +328,7 @@ def analyze(
         raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")
     chosen = [choose("analysis", name, ANALYSES) for name in (names or ANALYSES)]
     run = load(workdir)
-    evaluation = dataclasses.replace(run.experiment.evaluation, **changes)
-    experiment = dataclasses.replace(run.experiment, evaluation=evaluation)
-    experiment = experiment.with_analyses(settings)
+    experiment = run.experiment.with_evaluation(**changes).with_analyses(settings)
     places = None if sites is None else chosen_sites(sites, experiment.model)
     subject = Subject.of(experiment, run.params)
     run.folder.analyses.mkdir(exist_ok=True)

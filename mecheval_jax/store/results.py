@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -104,99 +104,71 @@ def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult
         record_answers(run, result.experiment, result.step, result.answers, result.batch)
         run.update_summary(**result.events)
         if result.findings is not None:
-            record = Record(run)
-            record.add(result.experiment, result.step, result.findings)
-            record.write()
+            record_findings(run, result.experiment, {result.step: result.findings})
         summary = run.read_summary()
         rows += member_rows(result.number, folder.name, result.experiment, summary, own)
     write_table(folder.table, pd.DataFrame(rows, columns=MEMBERS))
 
 
-class Record:
-    """Findings of one run at one step or several, in order.
+def record_findings(
+    folder: RunFolder, experiment: Experiment, found: Mapping[int, Measured]
+) -> tuple[pd.DataFrame, Verdict | None]:
+    """Write what interventions found of a run; the table of the grid, and the last verdict.
 
     Args:
         folder: Folder of the run.
+        experiment: Experiment whose evaluation was used.
+        found: Findings by the step of the parameters, in order.
     """
+    used, (step, last) = experiment.evaluation, list(found.items())[-1]
+    constants = {"run": folder.name, "split": used.split} | identity(experiment)
 
-    def __init__(self, folder: RunFolder):
-        self._folder = folder
-        self._found: list[tuple[int, Measured]] = []
-        self._experiment: Experiment | None = None
+    def table_of(rows: str, columns: Sequence[str]) -> pd.DataFrame:
+        placed = [{"step": at, **row} for at, one in found.items() for row in getattr(one, rows)]
+        return long_table(placed, constants, columns)
 
-    def add(self, experiment: Experiment, step: int, findings: Measured) -> None:
-        """What was found with the parameters of a step, under an experiment's evaluation."""
-        self._experiment = experiment
-        self._found.append((step, findings))
+    table = table_of("interchange", INTERCHANGE)
+    write_table(folder.interchange, table)
+    if last.evidence is None or last.verdict is None:
+        return table, None  # the task has none, so neither did an earlier call
+    write_table(folder.controls, table_of("controls", CONTROLS))
+    last.evidence.write(folder.evidence)
+    folder.transitions.unlink(missing_ok=True)
+    over_training = None
+    if len(found) > 1:
+        changes = _transitions(found, used.confidence)
+        documents = {"metric": "step", "documents": len(last.evidence.clean)}
+        rows = ({**change, **documents, "value": change["step"]} for change in changes)
+        # An open end is an empty cell.
+        whole = dict.fromkeys(("value", "low", "high"), "Int64")
+        write_table(folder.transitions, long_table(rows, constants, TRANSITIONS).astype(whole))
+        over_training = {"steps": list(map(_standing, *zip(*found.items(), strict=True)))}
+        over_training["transitions"] = changes
 
-    def write(self) -> tuple[pd.DataFrame, Verdict | None]:
-        """Write all files; the table of the grid, and the verdict at the last step."""
-        folder, (step, last) = self._folder, self._found[-1]
-        table = self._table("interchange", INTERCHANGE)
-        write_table(folder.interchange, table)
-        if last.evidence is None or last.verdict is None:
-            return table, None  # the task has none, so neither did an earlier call
-        write_table(folder.controls, self._table("controls", CONTROLS))
-        last.evidence.write(folder.evidence)
-        folder.update_summary(
-            **(last.accuracy if self._is_of_the_run(step) else {}),
-            evidence_step=step,
-            **last.verdict.as_dict(),
-            over_training=self._over_training(),
-        )
-        return table, last.verdict
+    # The answers are the run's own at its end, to the documents of its config; otherwise they
+    # stand with the verdict's evidence alone, unless the run has none yet.
+    summary, own = folder.read_summary(), folder.experiment().evaluation
+    same = (used.documents, used.split) == (own.documents, own.split)
+    of_the_run = "accuracy" not in summary or (same and step >= summary.get("step", 0))
+    folder.update_summary(
+        **(last.accuracy if of_the_run else {}),
+        evidence_step=step,
+        **last.verdict.as_dict(),
+        over_training=over_training,
+    )
+    return table, last.verdict
 
-    def _is_of_the_run(self, step: int) -> bool:
-        """Whether the answers are the run's own: at its end, to the documents of its config.
 
-        Otherwise they stand with the verdict's evidence alone; unless the run has none yet.
-        """
-        summary, own = self._folder.read_summary(), self._folder.experiment().evaluation
-        used = self._experiment.evaluation
-        same = (used.documents, used.split) == (own.documents, own.split)
-        return "accuracy" not in summary or (same and step >= summary.get("step", 0))
+def _standing(step: int, found: Measured) -> dict[str, Any]:
+    """What the summary says of one of several steps."""
+    fields = ("verdict", "layer", "binding", "probabilities")
+    verdict = {name: getattr(found.verdict, name) for name in fields}
+    return {"step": step, "accuracy": found.accuracy["accuracy"], **verdict}
 
-    def _table(self, rows: str, columns: tuple[str, ...]) -> pd.DataFrame:
-        placed = [
-            {"step": step, **row} for step, found in self._found for row in getattr(found, rows)
-        ]
-        return long_table(placed, self._constants(), columns)
 
-    def _constants(self) -> dict[str, Any]:
-        split = self._experiment.evaluation.split
-        return {"run": self._folder.name, "split": split} | identity(self._experiment)
-
-    def _over_training(self) -> dict[str, Any] | None:
-        """Verdicts and their transitions over the steps; None for a single step."""
-        self._folder.transitions.unlink(missing_ok=True)
-        if len(self._found) < 2:
-            return None
-        steps = [step for step, _ in self._found]
-        changes = find_transitions(
-            steps,
-            [label(found.verdict.verdict, found.verdict.layer) for _, found in self._found],
-            [found.replicates for _, found in self._found],
-            self._experiment.evaluation.confidence,
-        )
-        rows = [
-            {
-                "metric": "step",
-                "value": change.step,
-                "documents": len(self._found[0][1].evidence.clean),
-            }
-            | {name: getattr(change, name) for name in ("before", "after", "low", "high")}
-            for change in changes
-        ]
-        table = long_table(rows, self._constants(), TRANSITIONS)
-        for column in ("value", "low", "high"):
-            table[column] = table[column].astype("Int64")  # an open end is an empty cell
-        write_table(self._folder.transitions, table)
-        fields = ("verdict", "layer", "binding", "probabilities")
-        return {
-            "steps": [
-                {"step": step, "accuracy": found.accuracy["accuracy"]}
-                | {name: getattr(found.verdict, name) for name in fields}
-                for step, found in self._found
-            ],
-            "transitions": [dataclasses.asdict(change) for change in changes],
-        }
+def _transitions(found: Mapping[int, Measured], confidence: float) -> list[dict[str, Any]]:
+    """Changes of the verdict over the steps."""
+    labels = [label(one.verdict.verdict, one.verdict.layer) for one in found.values()]
+    replicates = [one.replicates for one in found.values()]
+    changes = find_transitions(list(found), labels, replicates, confidence)
+    return [dataclasses.asdict(change) for change in changes]

@@ -10,7 +10,12 @@ from mecheval_jax.evaluation.verdict.measurement import Measured
 from mecheval_jax.evaluation.verdict.verdict import judge_replicates
 from mecheval_jax.files import read_json, read_table
 from mecheval_jax.store.metrics import write_rows
-from mecheval_jax.store.results import MemberResult, Record, record_answers, record_group
+from mecheval_jax.store.results import (
+    MemberResult,
+    record_answers,
+    record_findings,
+    record_group,
+)
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.tasks.scoring import AnswerScores
@@ -47,10 +52,7 @@ def opened(path):
 
 
 def recorded(folder, found, **changes):
-    record = Record(folder)
-    for step, one in found.items():
-        record.add(small.experiment(changes), step, one)
-    return record.write()
+    return record_findings(folder, small.experiment(changes), found)
 
 
 def test_answers_of_a_run_that_diverged_can_be_read(tmp_path, batch):
