@@ -49,12 +49,12 @@ def main():
     from mecheval_jax.study.tables import names_left
     from mecheval_jax.sweeps import plan, run
     from mecheval_jax.sweeps.group import Options
-    from mecheval_jax.sweeps.launchers import Jobs, parse_shard
+    from mecheval_jax.sweeps.launchers import Jobs
 
     own = tuple(sys.argv[1:])
     jobs = Jobs(LAUNCHER.value, own, SLURM.value, JOBS_AT_ONCE.value, RETRIES.value)
     jobs.leave_accelerators()
-    shard = parse_shard(SHARD.value)
+    shard = plan.parse_shard(SHARD.value)
     sweep = plan.read_sweep(CONFIG.value, command_line.config_file(), GRID.value)
     options = Options(STRATEGY.value, AT_ONCE.value, INTERVENTIONS.value, tuple(WRITERS.value))
     names = GROUPS.value
@@ -62,7 +62,8 @@ def main():
         names = names_left(sweep, SKIP_FINISHED.value, INTERVENTIONS.value, names)
         if not names:
             return
-    outcome = run.start(sweep, WORKDIR.value, options, jobs, names, shard)
+    groups = sweep.chosen(names, shard)
+    outcome = run.launch_sweep(sweep, WORKDIR.value, options, jobs, groups)
     run.report_failures(outcome)
 
 

@@ -1,7 +1,8 @@
 """Errors that are shown to users as one line: mistakes of theirs, and interruptions."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class UserError(ValueError):
@@ -12,22 +13,35 @@ class UserError(ValueError):
     """
 
 
-def require_at_least(instance: object, section: str, names: Iterable[str], smallest: int) -> None:
-    """Check lower bounds of fields.
+POSITIVE = ("above 0", lambda value: value > 0)
+SHARE = ("between 0 and 1", lambda value: 0 < value < 1)
+"""What fields may have to be, as `require` takes it."""
+
+
+def require(
+    instance: object, section: str, names: Iterable[str], valid: str, holds: Callable[[Any], bool]
+) -> None:
+    """Check fields of a config.
 
     Args:
         instance: Object whose fields are checked.
         section: Section of the config that the fields belong to, for the message.
         names: Names of the fields.
-        smallest: Smallest valid value.
+        valid: Valid values in words, after "it must be".
+        holds: Whether a value is valid.
 
     Raises:
-        UserError: If a field is below `smallest`; the message names the first.
+        UserError: If a value is not; the message names the first.
     """
     for name in names:
         value = getattr(instance, name)
-        if value < smallest:
-            raise UserError(f"{section}.{name} is {value}: it must be at least {smallest}")
+        if not holds(value):
+            raise UserError(f"{section}.{name} is {value}: it must be {valid}")
+
+
+def require_at_least(instance: object, section: str, names: Iterable[str], smallest: int) -> None:
+    """Check lower bounds of fields, as of `require`."""
+    require(instance, section, names, f"at least {smallest}", lambda value: value >= smallest)
 
 
 def choose(kind: str, value: str, valid: Iterable[str]) -> str:

@@ -4,21 +4,11 @@ import collections
 import dataclasses
 from typing import ClassVar
 
-from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.errors import POSITIVE, SHARE, UserError, choose, require, require_at_least
 from mecheval_jax.tasks.base import SPLITS, Task
 from mecheval_jax.tasks.scoring import MEASURES
 
 DIRECTIONS = ("restore", "damage")
-
-
-def _require_share(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise UserError(f"{name} is {value}: between 0 and 1")
-
-
-def _require_above_0(name: str, value: float) -> None:
-    if not value > 0:
-        raise UserError(f"{name} is {value}: it must be above 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +50,7 @@ class EvaluationConfig:
         for direction in self.directions:
             choose("evaluation.directions", direction, DIRECTIONS)
         require_at_least(self, "evaluation", ("documents", "resamples", "chunk"), 1)
-        _require_share("evaluation.confidence", self.confidence)
+        require(self, "evaluation", ("confidence",), *SHARE)
 
     def index(self, corruption: str, direction: str, *roles: str) -> tuple[int, int, list[int]]:
         """Indices of a direction, a corruption and roles: the first axes of what is measured."""
@@ -152,8 +142,8 @@ class ProbesConfig:
         if self.targets is not None and not self.targets:
             raise UserError("analyses.probes.targets is empty: name at least one")
         require_at_least(self, "analyses.probes", ("documents",), 1)
-        _require_share("analyses.probes.test_share", self.test_share)
-        _require_above_0("analyses.probes.ridge", self.ridge)
+        require(self, "analyses.probes", ("test_share",), *SHARE)
+        require(self, "analyses.probes", ("ridge",), *POSITIVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,8 +169,8 @@ class SubspacesConfig:
     def __post_init__(self):
         counts = ("documents", "dimensions", "steps", "batch_size")
         require_at_least(self, "analyses.subspaces", counts, 1)
-        _require_above_0("analyses.subspaces.learning_rate", self.learning_rate)
-        _require_share("analyses.subspaces.test_share", self.test_share)
+        require(self, "analyses.subspaces", ("learning_rate",), *POSITIVE)
+        require(self, "analyses.subspaces", ("test_share",), *SHARE)
 
 
 def count_held_out(section: str, share: float, documents: int) -> int:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, Key, PyTree
-from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.errors import POSITIVE, UserError, choose, require, require_at_least
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, initializers
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
@@ -97,8 +97,7 @@ class ModelConfig:
         counts = ("layers", "width", "vocabulary_size", "max_length")
         require_at_least(self, "model", counts, 1)
         require_at_least(self, "model", ("canon", "hidden"), 0)
-        if not self.norm_epsilon > 0:
-            raise UserError(f"model.norm_epsilon is {self.norm_epsilon}: it must be above 0")
+        require(self, "model", ("norm_epsilon",), *POSITIVE)
         if list(self.canon_at) != sorted(set(self.canon_at) & set(CANON)):
             raise UserError(
                 f"model.canon_at is {self.canon_at!r}: letters of {CANON}, each once, in order"

@@ -228,7 +228,7 @@ class _Sweeping:
             if not done and self._is_too_long(expected):
                 self.not_run.append(f"{self.part.name}/{group.name}: beyond the budget")
                 continue
-            outcome = run_sweep(self.sweep, self.own.path, options, [group.name])
+            outcome = run_sweep(self.sweep, self.own.path, options, [group])
             if outcome.failed:
                 reason = " ".join(str(outcome.error).split())[:200]
                 self.not_run.append(f"{self.part.name}/{group.name}: failed ({reason})")

@@ -130,13 +130,9 @@ def run_group(
         preemption: Preemption that is asked at every stop whether to save and end there.
 
     Raises:
-        UserError: If the devices have no memory for so many members, or documents lack what
-            interventions need.
+        UserError: If the devices have no memory for so many members.
         Interrupted: If SIGTERM came; what was trained is saved.
     """
-    if options.interventions != "none":
-        first = plan.experiments[0]
-        first.evaluation.check_against(first.task)
     callbacks, members = GroupCallbacks(plan, folder, show), len(plan.members)
     counts = {"members": members, "training": members, "steps": plan.steps}
     callbacks.tell(state="running", error="", attempts=callbacks.status.attempts + 1, **counts)

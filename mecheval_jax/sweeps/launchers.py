@@ -1,8 +1,7 @@
-"""Who runs which groups of a sweep: shards of any scheduler, processes, array jobs of Slurm.
+"""Groups of a sweep as jobs: processes of this machine, or an array job of Slurm.
 
-Nothing here knows how a group is trained. With ``--shard=i/n`` each of n processes takes its
-own groups and needs to know nothing of the others. With a launcher one process submits a job for
-each group through submitit (optional), waits, and reports how each ended.
+Nothing here knows how a group is trained. One process submits a job for each group through
+submitit (optional), waits, and reports how each ended.
 """
 
 import contextlib
@@ -38,45 +37,6 @@ MAX_REQUEUES = 1000
 """How often Slurm may end a job for its time and submitit requeue it; each time it resumes."""
 
 POLL_SECONDS = 0.5
-
-
-def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """The shard's number and how many there are: ``0/4`` to ``3/4``, as Slurm's arrays count.
-
-    There is no shard where the text is None.
-
-    Raises:
-        UserError: If it is something else.
-    """
-    if text is None:
-        return None
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise UserError(f"shard {text!r} is none: give i/n with i from 0 to n - 1, such as 0/4")
-    return int(index), int(count)
-
-
-def share(costs: Mapping[str, int], shard: tuple[int, int]) -> list[str]:
-    """The groups of one shard: whole ones, so that all shards have about as much to do.
-
-    The dearest group goes to the shard that has least so far, and so on. Every process finds
-    the same shares; where there are more shards than groups, some are empty.
-
-    Args:
-        costs: Number of member-steps of each group, by name.
-        shard: Number of the shard and how many there are, as of `parse_shard`.
-
-    Returns:
-        Names, in the order of `costs`.
-    """
-    index, count = shard
-    loads = [0] * min(count, len(costs))
-    owner = {}
-    for name in sorted(costs, key=lambda name: -costs[name]):  # stable: equal ones keep their order
-        least = loads.index(min(loads))
-        loads[least] += costs[name]
-        owner[name] = least
-    return [name for name in costs if owner[name] == index]
 
 
 @contextlib.contextmanager

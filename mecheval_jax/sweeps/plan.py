@@ -82,18 +82,50 @@ class Sweep:
         """Those of all groups, group after group."""
         return [one for group in self.groups for one in group.experiments]
 
-    def chosen(self, names: Sequence[str] | None) -> tuple[GroupPlan, ...]:
-        """The groups of these names; all if None.
+    def chosen(
+        self, names: Sequence[str] | None, shard: tuple[int, int] | None = None
+    ) -> tuple[GroupPlan, ...]:
+        """The groups of these names, or all, and of them those of a shard, or all.
+
+        A shard has whole groups, so that all shards have about as much to do: the dearest group
+        goes to the shard that has least so far, and so on. Every process finds the same shares;
+        where there are more shards than groups, some are empty.
+
+        Args:
+            names: Names of groups; None for all.
+            shard: Number of the shard and how many there are, as of `parse_shard`; None for all.
 
         Raises:
-            UserError: If a name is unknown.
+            UserError: If a name is unknown, or none is given.
         """
         known = {group.name: group for group in self.groups}
-        if names is None:
-            return self.groups
-        if not names:
+        if names is not None and not names:
             raise UserError(f"no group is named: give some of {', '.join(known)}, or none at all")
-        return tuple(known[choose("group", name, known)] for name in names)
+        groups = [known[choose("group", name, known)] for name in names or known]
+        index, count = shard or (0, 1)
+        loads, mine = [0] * min(count, len(groups)), set()
+        for group in sorted(groups, key=lambda group: -group.cost):  # equal ones keep their order
+            least = loads.index(min(loads))
+            loads[least] += group.cost
+            if least == index:
+                mine.add(group.name)
+        return tuple(group for group in groups if group.name in mine)
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """The shard's number and how many there are: ``0/4`` to ``3/4``, as Slurm's arrays count.
+
+    There is no shard where the text is None.
+
+    Raises:
+        UserError: If it is something else.
+    """
+    if text is None:
+        return None
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise UserError(f"shard {text!r} is none: give i/n with i from 0 to n - 1, such as 0/4")
+    return int(index), int(count)
 
 
 def shape_of(experiment: Experiment) -> Experiment:

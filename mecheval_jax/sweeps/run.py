@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from mecheval_jax.command_line import USAGE_ERROR
 from mecheval_jax.console import say
@@ -23,7 +23,6 @@ from mecheval_jax.sweeps.launchers import (
     check_launcher,
     launch_jobs,
     parse_parameters,
-    share,
 )
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
 from mecheval_jax.training.preemption import Preemption
@@ -47,8 +46,7 @@ def run_sweep(
     sweep: Sweep,
     workdir: str | os.PathLike,
     options: Options,
-    names: Sequence[str] | None = None,
-    shard: tuple[int, int] | None = None,
+    groups: Sequence[GroupPlan] | None = None,
     retries: int = 1,
 ) -> Outcome:
     """Run the groups of a sweep in this process; finished ones are skipped, broken ones resumed.
@@ -59,22 +57,19 @@ def run_sweep(
         sweep: The sweep.
         workdir: Folder of the sweep.
         options: How groups are computed.
-        names: Names of the groups to run; all if None.
-        shard: Part of those that is run; all if None.
+        groups: Groups to run, as of `Sweep.chosen`; all if None.
         retries: How often a group that fails is run again; of several processes none runs it
             again, but all end, and whatever started them starts them anew.
 
     Raises:
-        UserError: If the workdir is another sweep's, groups are unknown, or a group could not be
-            run for a user's mistake.
+        UserError: If the workdir is another sweep's, or a group could not be run for a user's
+            mistake.
         Interrupted: If SIGTERM came, and what was trained is saved; or another process is gone.
     """
-    folder = SweepFolder(workdir)
-    plans = _shared(sweep.chosen(names), shard)
+    folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups
     if options.interventions != "none":
         for plan in plans:
-            first = plan.experiments[0]
-            first.evaluation.check_against(first.task)
+            plan.experiments[0].evaluation.check_against(plan.experiments[0].task)
     failed: dict[str, Exception] = {}
     view = SweepView(str(folder.path))
     with multihost.raise_on_host_loss(), Preemption() as preemption, view:
@@ -94,22 +89,18 @@ def run_sweep(
         for plan in plans:
             if preemption.requested():
                 raise Stopped
-            error = _run_one(plan, folder, options, retries, view, preemption)
+            error = _run_one(plan, folder.group(plan.name), options, retries, view, preemption)
             if error is not None:
                 failed[plan.name] = error
         collect(folder)
+    return _outcome(plans, failed, next(iter(failed.values()), None))
+
+
+def _outcome(
+    plans: Sequence[GroupPlan], failed: Collection[str], error: Exception | None
+) -> Outcome:
     finished = tuple(plan.name for plan in plans if plan.name not in failed)
-    return Outcome(finished, tuple(failed), next(iter(failed.values()), None))
-
-
-def _shared(plans: Sequence[GroupPlan], shard: tuple[int, int] | None) -> Sequence[GroupPlan]:
-    """The groups of a shard; all without one."""
-    if shard is None:
-        return plans
-    mine = share({plan.name: plan.cost for plan in plans}, shard)
-    if not mine:
-        say(f"shard {shard[0]}/{shard[1]} has nothing to do; groups in all: {len(plans)}")
-    return [plan for plan in plans if plan.name in mine]
+    return Outcome(finished, tuple(failed), error)
 
 
 def _is_finished(group: GroupFolder, options: Options) -> bool:
@@ -122,14 +113,13 @@ def _is_finished(group: GroupFolder, options: Options) -> bool:
 
 def _run_one(
     plan: GroupPlan,
-    folder: SweepFolder,
+    own: GroupFolder,
     options: Options,
     retries: int,
     view: SweepView,
     preemption: Preemption,
 ) -> Exception | None:
     """Run one group unless it is finished; the error for which it was given up."""
-    own = folder.group(plan.name)
     if _is_finished(own, options):
         return None
 
@@ -213,52 +203,34 @@ def _show(folder: SweepFolder, tables: SweepTables) -> None:
     write_sweep_report(folder, tables)
 
 
-def start(
-    sweep: Sweep,
-    workdir: str | os.PathLike,
-    options: Options,
-    jobs: Jobs,
-    names: Sequence[str] | None = None,
-    shard: tuple[int, int] | None = None,
-) -> Outcome:
-    """Run the groups of a sweep here, or as jobs; see `run_sweep` and `launch_sweep`."""
-    if jobs.launcher == "none":
-        return run_sweep(sweep, workdir, options, names, shard, jobs.retries)
-    return launch_sweep(sweep, workdir, options, jobs, names, shard)
-
-
 def launch_sweep(
     sweep: Sweep,
     workdir: str | os.PathLike,
     options: Options,
     jobs: Jobs,
-    names: Sequence[str] | None = None,
-    shard: tuple[int, int] | None = None,
+    groups: Sequence[GroupPlan] | None = None,
 ) -> Outcome:
     """Run the groups that are not finished as jobs, one each, and collect what they found.
 
-    Args:
-        sweep: The sweep.
-        workdir: Folder of the sweep.
-        options: How groups are computed; jobs are told by their arguments.
-        jobs: How they are launched.
-        names: Names of the groups to run; all if None.
-        shard: Part of those that is run; all if None.
+    Without a launcher they are run in this process, as of `run_sweep`, which has the same
+    arguments; of the options, jobs are told by the arguments of this program.
 
     Raises:
         UserError: If the launcher cannot be used, or the workdir is another sweep's.
         Interrupted: If SIGTERM came, to this program or to the jobs that are not finished.
     """
-    launcher = jobs.launcher
+    if groups is not None and not groups:
+        say(f"this shard has nothing to do; groups in all: {len(sweep.groups)}")
+    if jobs.launcher == "none":
+        return run_sweep(sweep, workdir, options, groups, jobs.retries)
     if multihost.is_multiprocess():
         raise UserError(
-            f"launcher {launcher!r} starts jobs from one process, and here are several: give no "
-            "--coordinator, or --processes=1"
+            f"launcher {jobs.launcher!r} starts jobs from one process, and here are several: give "
+            "no --coordinator, or --processes=1"
         )
-    check_launcher(launcher)
+    check_launcher(jobs.launcher)
     parse_parameters(jobs.slurm)  # a mistake there is said before a folder is made
-    folder = SweepFolder(workdir)
-    plans = _shared(sweep.chosen(names), shard)
+    folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups
     open_folder(folder, sweep, here=False)
     names = [p.name for p in plans if not _is_finished(folder.group(p.name), options)]
     ends: dict[str, JobEnd] = {}
@@ -269,16 +241,15 @@ def launch_sweep(
                 found = launch_jobs(commands, jobs, folder.path / "jobs", say, preemption.requested)
                 ends |= {end.name: end for end in found}
             # A user's mistake would be the same again; what was preempted goes on another time.
-            again = [n for n in names if ends[n].state == "failed" and ends[n].code != USAGE_ERROR]
-            if again and left:
-                say(f"once more: {', '.join(again)}")
-            names = again
+            names = [n for n in names if ends[n].state == "failed" and ends[n].code != USAGE_ERROR]
+            if names and left:
+                say(f"once more: {', '.join(names)}")
     collect(folder)
     bad = {name: end for name, end in ends.items() if end.state != "finished"}
     if bad and all(end.state == "preempted" for end in bad.values()):
         raise Interrupted(f"preempted: {', '.join(bad)}; the same command resumes")
     error = RuntimeError(f"see {next(iter(bad.values())).log}") if bad else None
-    return Outcome(tuple(p.name for p in plans if p.name not in bad), tuple(bad), error)
+    return _outcome(plans, bad, error)
 
 
 def report_failures(outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.errors import UserError, choose, require, require_at_least
 from mecheval_jax.models.blocks import REMAT
 from mecheval_jax.training.optimizer import DECAYS
 
@@ -69,30 +69,19 @@ class TrainingConfig:
                 f"training.batch_size {self.batch_size} does not divide into "
                 f"{self.gradient_accumulation} micro-batches (training.gradient_accumulation)"
             )
-        if self.training_batches is not None and self.training_batches < 1:
-            raise UserError(
-                f"training.training_batches is {self.training_batches}: at least 1, or None"
-            )
-        if self.keep_checkpoints is not None:
-            require_at_least(self, "training", ("keep_checkpoints",), 0)
-        if not 0 <= self.warmup_fraction < 1:
-            raise UserError(
-                f"training.warmup_fraction is {self.warmup_fraction}: 0 <= fraction < 1"
-            )
-        for name in ("learning_rate", "weight_decay"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise UserError(f"training.{name} is {value}: 0 or a positive number")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"training.{name} is {getattr(self, name)}: 0 <= {name} < 1")
-        if self.target_accuracy is not None and not 0 < self.target_accuracy <= 1:
-            raise UserError(
-                f"training.target_accuracy is {self.target_accuracy}: above 0, at most 1, or None"
-            )
-        for name in ("seed", "data_seed"):
-            if not 0 <= getattr(self, name) < 2**32:
-                raise UserError(f"training.{name} is {getattr(self, name)}: 0 to 4294967295")
+        for names, valid, holds in (
+            (("keep_checkpoints",), "at least 0, or None", lambda x: x is None or x >= 0),
+            (("training_batches",), "at least 1, or None", lambda x: x is None or x >= 1),
+            (("warmup_fraction", "beta1", "beta2"), "in [0, 1)", lambda x: 0 <= x < 1),
+            (("learning_rate", "weight_decay"), "0 or positive", lambda x: 0 <= x < float("inf")),
+            (
+                ("target_accuracy",),
+                "above 0, at most 1, or None",
+                lambda x: x is None or 0 < x <= 1,
+            ),
+            (("seed", "data_seed"), "0 to 4294967295", lambda x: 0 <= x < 2**32),
+        ):
+            require(self, "training", names, valid, holds)
 
     # When the host looks in: functions of the step, for a resumed run to do the same.
 

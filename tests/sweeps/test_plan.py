@@ -13,9 +13,12 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import write_text
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 from mecheval_jax.sweeps.plan import (
+    GroupPlan,
+    Sweep,
     changes_of_file,
     changes_of_grid,
     open_folder,
+    parse_shard,
     plan,
     plan_of,
     shape_of,
@@ -225,3 +228,31 @@ def test_processes_that_write_one_file_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(pathlib.Path, "replace", replace_later)
     write_text(tmp_path / "table.csv", "ours")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("table.csv", "ours")]
+
+
+def test_shards_are_counted_as_slurm_does():
+    """Catches a last shard that is refused, or one that nobody takes."""
+    assert [parse_shard(f"{i}/3") for i in range(3)] == [(0, 3), (1, 3), (2, 3)]
+    for text in ("3/3", "1", "1/", "/3", "-1/3", "a/3", "0/0", "1/3/5", ""):
+        with pytest.raises(UserError, match="from 0 to n - 1"):
+            parse_shard(text)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_shares_are_all_and_no_group_twice(count):
+    """Catches groups that no shard, or two, would train; and all dear ones in one shard."""
+    costs = {"a": 50, "b": 40, "c": 30, "d": 30, "e": 10}
+    groups = [GroupPlan(n, "", (0,), (small.experiment(steps=cost),)) for n, cost in costs.items()]
+    sweep = Sweep({}, (), tuple(groups))
+
+    def share(shard):
+        return [group.name for group in sweep.chosen(None, shard)]
+
+    shares = [share((index, count)) for index in range(count)]
+    assert sorted(name for names in shares for name in names) == list(costs)
+    loads = [sum(costs[name] for name in names) for names in shares]
+    assert max(loads) - min(loads) <= max(costs.values())
+    assert all(names == [name for name in costs if name in names] for names in shares)
+    if count == 2:
+        assert sorted(loads) == [80, 80]
+    assert share((10**12 - 1, 10**12)) == []

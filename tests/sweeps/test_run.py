@@ -211,7 +211,8 @@ def test_a_shard_that_ends_while_tables_are_written(finished, tmp_path, monkeypa
 def test_shards_share_the_groups(finished, tmp_path):
     """Catches groups that nobody runs, or two."""
     for i in (0, 1):
-        outcome = run(tmp_path / "sweep", shard=(i, 2))
+        groups = plan(BASE, CHANGES).chosen(None, (i, 2))
+        outcome = run(tmp_path / "sweep", groups=groups)
         assert len(outcome.finished) == 1
     again = SweepFolder(tmp_path / "sweep")
     assert again.table.read_bytes() == finished.table.read_bytes()

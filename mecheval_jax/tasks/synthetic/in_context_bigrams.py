@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
-from mecheval_jax.errors import UserError, require_at_least
+from mecheval_jax.errors import POSITIVE, require, require_at_least
 from mecheval_jax.tasks.base import BOS, Batch, following
 from mecheval_jax.tasks.synthetic.traceable import FIRST, SyntheticTask, consecutive
 
@@ -58,8 +58,7 @@ class InContextBigrams(SyntheticTask):
         require_at_least(self, "task", ("length",), 4)
         require_at_least(self, "task", ("triggers", "vocabulary"), 2)
         require_at_least(self, "task", ("seed",), 0)
-        if not self.concentration > 0:
-            raise UserError(f"task.concentration is {self.concentration}: it must be above 0")
+        require(self, "task", ("concentration",), *POSITIVE)
 
     @property
     def classes(self) -> dict[str, range]:

@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
-from mecheval_jax.errors import UserError, require_at_least
+from mecheval_jax.errors import POSITIVE, UserError, require, require_at_least
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, following
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask
 
@@ -65,8 +65,7 @@ class MultiQueryRecall(SyntheticTask):
                 "one length for each number of pairs"
             )
         require_at_least(self, "task", ("num_passes",), 1)
-        if not self.power > 0:
-            raise UserError(f"task.power is {self.power}: it must be above 0")
+        require(self, "task", ("power",), *POSITIVE)
         for length, pairs in zip(self.lengths, self.pairs, strict=True):
             if pairs < 1:
                 raise UserError(f"task.pairs has {pairs}: at least 1")
