@@ -74,11 +74,7 @@ class TrainingConfig:
             (("training_batches",), "at least 1, or None", lambda x: x is None or x >= 1),
             (("warmup_fraction", "beta1", "beta2"), "in [0, 1)", lambda x: 0 <= x < 1),
             (("learning_rate", "weight_decay"), "0 or positive", lambda x: 0 <= x < float("inf")),
-            (
-                ("target_accuracy",),
-                "above 0, at most 1, or None",
-                lambda x: x is None or 0 < x <= 1,
-            ),
+            (("target_accuracy",), "in (0, 1], or None", lambda x: x is None or 0 < x <= 1),
             (("seed", "data_seed"), "0 to 4294967295", lambda x: 0 <= x < 2**32),
         ):
             require(self, "training", names, valid, holds)
