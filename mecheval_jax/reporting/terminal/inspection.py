@@ -166,8 +166,8 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
         split: Split of the documents.
         further: Numbers that the batch does not tell; see `Task.statistics`.
     """
-    heads = ("mean", "least", "25 %", "median", "75 %", "most")
-    table = plain_table([f"{len(batch.lengths)} documents of {split}"], heads)
+    title = f"{len(batch.lengths)} documents of {split}"
+    table = plain_table([title, "mean", "least", "25 %", "median", "75 %", "most"], [title])
     found = {name.replace("_", " "): numbers for name, numbers in further.items()}
     for name, numbers in (distributions(batch) | found).items():
         table.add_row(*map(Text, (name, *quantile_cells(numbers))))
@@ -182,7 +182,7 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
 
 def accuracies(task: Task, floors: Mapping[str, float]) -> Table:
     """Chance and the floors, of which a model has to reach more than the best."""
-    table = plain_table(["accuracy without recall"], [""])
+    table = plain_table(["accuracy without recall", ""], ["accuracy without recall"])
     for name, value in {"chance": task.chance, **floors}.items():
         table.add_row(Text(name), percent(value), style="bold" if name == "best" else None)
     return table

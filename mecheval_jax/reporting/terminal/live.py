@@ -102,13 +102,9 @@ def status_table(
         lines.append(_cells("total", whole, seconds_left(statuses)))
         lines[-1]["step"] = f"{whole.step / max(whole.steps, 1):.0%}"
     columns = _fitting(lines, width)
-    printed = plain_table([], [], GAP, Text(title))
-    for column in columns:
-        words = column in ("group", "state")
-        # Of what wraps rich takes the room that is missing.
-        printed.add_column(
-            column, justify="left" if words else "right", overflow="fold", no_wrap=column != "group"
-        )
+    printed = plain_table(columns, ("group", "state"), GAP, Text(title))
+    for column in printed.columns[1:]:  # of what wraps rich takes the room that is missing
+        column.no_wrap = True
     for line in lines[: len(shown)]:
         cells = {column: Text(line[column]) for column in columns}
         cells["state"].style = STYLES.get(line["state"], "dim")

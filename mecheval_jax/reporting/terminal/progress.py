@@ -46,15 +46,13 @@ class Progress(Shown):
 
     Args:
         title: Name of what is under way.
-        total: Units of work in all.
-        start: Units done before.
-        unit: Name of a unit.
+        total: Steps in all.
+        start: Steps done before.
     """
 
-    def __init__(self, title: str, total: int, start: int = 0, unit: str = "steps"):
-        self._title, self._total, self._start, self._unit = title, total, start, unit
-        self._began = time.monotonic()
-        self._spoke = self._began
+    def __init__(self, title: str, total: int, start: int = 0):
+        self._title, self._total, self._start = title, total, start
+        self._began = self._spoke = time.monotonic()
 
     def _begin(self) -> Bar:
         bar = Bar(
@@ -73,16 +71,14 @@ class Progress(Shown):
         return bar
 
     def advance(self, done: int, note: str = "") -> None:
-        """So many units are done in all."""
+        """So many steps are done in all."""
         now = time.monotonic()
         rate = (done - self._start) / max(now - self._began, 1e-9)
-        per_second = f"{rate:.0f} {self._unit}/s" if rate >= 10 else f"{rate:.2f} {self._unit}/s"
+        per_second = f"{rate:.0f} steps/s" if rate >= 10 else f"{rate:.2f} steps/s"
         if self._shown is not None:
             self._shown.update(self._task, completed=done, note=note, rate=per_second)
         elif now - self._spoke >= PLAIN_EVERY or done >= self._total:
             self._spoke = now
             left = (self._total - done) / rate if rate > 0 else float("inf")
-            say(
-                f"{self._title}: {done}/{self._total} {self._unit}, {per_second}, "
-                f"{left:.0f} s left{', ' + note if note else ''}"
-            )
+            words = (f"{done}/{self._total} steps", per_second, f"{left:.0f} s left", note)
+            say(f"{self._title}: {', '.join(filter(None, words))}")

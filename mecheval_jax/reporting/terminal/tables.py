@@ -125,12 +125,9 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     rows = [run_row(name, summary) for name, summary in summaries.items()]
     later, earlier = look_up_words(look_up_site(evidence_sites(summaries.values())))
     console = output()
-    table = plain_table([], [])
-    for column in run_row("", {}):
-        words = column in ("run", "mixer", "verdict")
-        table.add_column(column, justify="left" if words else "right", overflow="fold")
+    table = plain_table(run_row("", {}), ("run", "mixer", "verdict"))
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row.values()))
+        table.add_row(*map(Text, row.values()))
     console.print(table)
     console.print(
         f"@value, @key, @query: attribution at the input of {later} under key corruption. "
@@ -145,14 +142,9 @@ def newest(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["step"] == table["step"].max()] if "step" in table else table
 
 
-def is_significant(row: Mapping[str, Any]) -> bool:
-    """Whether a row says so; not where it says nothing."""
-    return str(row.get("significant")) == "True"
-
-
 def starred(row: Mapping[str, Any]) -> str:
-    """A score, with a star if it is significant."""
-    return number(row["value"]) + ("*" if is_significant(row) else "")
+    """A score, with a star where the row says that it is significant."""
+    return number(row["value"]) + "*" * (str(row.get("significant")) == "True")
 
 
 def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
@@ -165,8 +157,11 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     """
     console = output()
     table = newest(table)
-    corruption = _prefer(CORRUPTION, table["corruption"])
-    direction = _prefer("restore", table["direction"])
+    wanted = {"corruption": CORRUPTION, "direction": "restore"}
+    corruption, direction = (
+        name if (table[column] == name).any() else table[column].iloc[0]
+        for column, name in wanted.items()
+    )
     chosen = attributions(table, corruption, direction)
     stream = chosen[
         ((chosen["component"] == "block_input") & (chosen["layer"] >= 1))
@@ -175,7 +170,7 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     shown = chosen if stream.empty else stream
     roles = list(dict.fromkeys(shown["role"]))
     title = f"attribution, {corruption} corrupted, {direction}"
-    printed = plain_table(["site"], [f"@{role}" for role in roles], 1, title)
+    printed = plain_table(["site", *(f"@{role}" for role in roles)], ["site"], 1, title)
     for site, rows in shown.groupby("site", sort=False):
         records = rows.to_dict("records")
         cells = (at(records, site, role) for role in roles)
@@ -196,11 +191,11 @@ def show_evidence(verdict: Verdict) -> None:
     """Print what a verdict rests on, with the controls beside it, and its probabilities."""
     rows = readings(verdict.evidence)
     controlled = any("untrained" in entry for entry in verdict.evidence["attributions"])
-    numbers = ["attribution", "interval"] + (["untrained", "placebo"] if controlled else [])
-    printed = plain_table(["site", "role"], numbers, 1, "what the verdict rests on")
-    printed.add_column("reading")
+    numbers = ["attribution", "interval"] + ["untrained", "placebo"] * controlled
+    columns, words = ("site", "role", *numbers, "reading"), ("site", "role", "reading")
+    printed = plain_table(columns, words, 1, "what the verdict rests on")
     for row in rows:
-        printed.add_row(*(Text(row[name]) for name in ("site", "role", *numbers, "reading")))
+        printed.add_row(*(Text(row[name]) for name in columns))
     console = output()
     console.print(printed)
     if "distractor" in verdict.evidence:
@@ -241,22 +236,22 @@ def probabilities(shares: Mapping[str, float]) -> str:
 
 
 def plain_table(
-    words: Sequence[str], numbers: Sequence[str], gap: int = 2, title: str | Text | None = None
+    columns: Iterable[str], words: Sequence[str], gap: int = 2, title: str | Text | None = None
 ) -> Table:
     """A table without lines.
 
     Args:
-        words: Heads of the columns of words, which come first.
-        numbers: Heads of the columns of numbers, which stand at the right.
+        columns: Heads of the columns.
+        words: Those of them that hold words; the others hold numbers, which stand at the right.
         gap: Number of blanks between two columns.
         title: Title above the table.
     """
     style = {"box": None, "padding": (0, gap, 0, 0), "header_style": "bold"}
     table = Table(**style, title=title, title_justify="left")
-    for name in words:
-        table.add_column(Text(name), overflow="fold")
-    for name in numbers:
-        table.add_column(Text(name), justify="right")
+    for name in columns:
+        table.add_column(
+            Text(name), **{"overflow": "fold"} if name in words else {"justify": "right"}
+        )
     return table
 
 
@@ -306,11 +301,6 @@ def _place(row: Mapping[str, Any]) -> str:
     names = {"block_input": "input", "block_output": "output"}
     name = names.get(row["component"], row["component"])
     return name if pd.isna(row["layer"]) else f"layer {int(row['layer'])} {name}"
-
-
-def _prefer(wanted: str, present: pd.Series) -> str:
-    names = list(dict.fromkeys(present))
-    return wanted if wanted in names or not names else names[0]
 
 
 def output(**options: Any) -> Console:
