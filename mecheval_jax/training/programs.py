@@ -58,33 +58,6 @@ Evaluate = Callable[[TrainState], tuple[TrainState, Metrics]]
 NUMBER = jax.ShapeDtypeStruct((), jnp.int32)
 
 
-class HostSteps:
-    """The steps on documents that the host draws, while the devices are at the step before.
-
-    Each is a dispatch of its own, compiled once for every bucket of lengths.
-
-    Args:
-        step: Program that is `training.step.take_step` of all runs.
-        draw: Function that gives the documents of a step, where they live.
-        no_metrics: Function that gives room for the metrics of a stretch, where it lives.
-    """
-
-    def __init__(
-        self,
-        step: Callable[..., tuple[TrainState, Metrics]],
-        draw: Callable[[int], Batch],
-        no_metrics: Callable[[], Metrics],
-    ):
-        self._step, self._draw, self._no_metrics = step, draw, no_metrics
-
-    def __call__(self, state: TrainState, first: Any, stop: Any) -> tuple[TrainState, Metrics]:
-        """The steps from `first` to before `stop`."""
-        metrics = self._no_metrics()
-        for at in range(int(first), int(stop)):
-            state, metrics = self._step(state, metrics, self._draw(at), first)
-        return state, metrics
-
-
 class Programs(abc.ABC):
     """An ensemble on its devices; a subclass says how it lies on them.
 
@@ -188,21 +161,28 @@ class Programs(abc.ABC):
         how, training = {"ensemble": self.ensemble, "policy": policy}, self.ensemble.training
         if self.ensemble.task.traceable:
             return self.compiled(self.on_all(functools.partial(take_steps, **how), shared=2), 2)
+
+        # The host draws while the devices are at the step before. Each step is a dispatch of its
+        # own, compiled once for every bucket of lengths.
         shared = training.batch_size, training.training_batches, self.rows_sharding
         documents = {
             run.data_seed: HostDocuments(self.ensemble.task, jax.random.key(run.data_seed), *shared)
             for run in self.ensemble.runs
         }
-
-        def draw(at: int) -> Batch:
-            return self.placed(self.ensemble.batches(lambda seed: documents[seed].batch(at)))
-
         one = self.on_all(functools.partial(take_step, **how), shared=1)
         where = (_where(self.abstract), self.sharding)
         step = jax.jit(one, donate_argnums=(0, 1), out_shardings=where)
         # Placed as it comes back from a step: placed otherwise, every bucket is compiled twice.
         room = jax.jit(self.on_all(lambda _: no_metrics(training)), out_shardings=self.sharding)
-        return HostSteps(step, draw, lambda: room(self._hyperparameters))
+
+        def run_steps(state: TrainState, first: Any, stop: Any) -> tuple[TrainState, Metrics]:
+            metrics = room(self._hyperparameters)
+            for at in range(int(first), int(stop)):
+                drawn = self.ensemble.batches(lambda seed, at=at: documents[seed].batch(at))
+                state, metrics = step(state, metrics, self.placed(drawn), first)
+            return state, metrics
+
+        return run_steps
 
     def compiled(self, program: Callable, numbers: int) -> Any:
         """A program, compiled: (state, which is donated, number, ...) -> state, metrics."""

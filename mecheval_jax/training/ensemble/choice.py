@@ -7,6 +7,7 @@ optimized otherwise than at the top, so ``loop`` is measured, too. The choice is
 numbers, to rounding: it is kept with the group.
 """
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -146,36 +147,30 @@ class Choices:
     """Choices made before, in a file for each user: by shape, platform and versions.
 
     Args:
-        path: File of the choices; they are forgotten if None.
+        path: File of the choices.
     """
 
-    def __init__(self, path: pathlib.Path | None):
+    def __init__(self, path: pathlib.Path):
         self._path = path
 
     def _read(self) -> dict[str, Any]:
         try:
-            return read_json(self._path) if self._path else {}
+            return read_json(self._path)
         except (OSError, UserError):  # no file yet, or a damaged one: measure again
             return {}
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The fields of the `Strategy` chosen under a key; None if there is none."""
-        known = self._read().get(key)
         try:
-            return dataclasses.asdict(Strategy(**known)) if known else None
-        except (TypeError, UserError):  # written by another version
+            return dataclasses.asdict(Strategy(**self._read()[key]))
+        except (KeyError, TypeError, UserError):  # none, or written by another version
             return None
 
     def put(self, key: str, choice: dict[str, Any]) -> None:
         """Keep a choice; a folder that cannot be written costs a measurement the next time."""
-        if self._path is None:
-            return
-        values = self._read() | {key: choice}
-        try:
+        with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self._path, values)
-        except OSError:
-            pass
+            write_json(self._path, self._read() | {key: choice})
 
 
 def fastest(
@@ -230,9 +225,9 @@ def choose_strategy(
     memory = _Memory(programs)
     measuring = kind == AUTO and at_once is None and traceable and programs.on_each > 1
     known = on_main(lambda: choices.get(key)) if measuring else None
-    if known is not None and memory.fits(Strategy(**known)):
-        say(f"members are computed by {Strategy(**known)}, measured before on this platform")
-        return Strategy(**known)
+    if known is not None and memory.fits(chosen := Strategy(**known)):
+        say(f"members are computed by {chosen}, measured before on this platform")
+        return chosen
     if at_once is not None:
         together = min(at_once, programs.on_each)
         # By its own account: the estimate may be too careful.
@@ -242,8 +237,7 @@ def choose_strategy(
         estimate.check(None)
         together = max(1, estimate.at_once)
     if not measuring:
-        kind = "vmap" if kind == AUTO else kind
-        chosen = Strategy(kind, together if kind == "vmap" else 1)
+        chosen = Strategy(kind) if kind in ("scan", "loop") else Strategy("vmap", together)
         say(f"members are computed by {chosen}")
         return chosen
     candidates = [Strategy("vmap", together), Strategy("scan"), Strategy("loop")]

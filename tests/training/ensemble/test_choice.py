@@ -118,12 +118,12 @@ def test_a_time_is_that_of_a_step(tmp_path, monkeypatch):
     short = MemberPrograms(ensemble, member_mesh(jax.devices()[:1]))
     monkeypatch.setattr(MemberPrograms, "seconds_of", lambda self, strategy: 0.008)
     said = []
-    choose_strategy(short, Choices(None), "key", None, "auto", said.append)
+    choose_strategy(short, Choices(tmp_path / "none"), "key", None, "auto", said.append)
     assert "scan 1.00 ms" in said[-1]  # two steps of four members
 
 
-def test_more_members_than_memory(programs, monkeypatch):
+def test_more_members_than_memory(programs, tmp_path, monkeypatch):
     """Catches a sweep that dies of memory in the middle, in place of saying what fits."""
     monkeypatch.setattr(choice, "free_memory", lambda device: 200_000)
     with pytest.raises(UserError, match=r"4 members on a device do not fit .*: \d+ do"):
-        choose_strategy(programs, Choices(None), "key", None, "auto", print)
+        choose_strategy(programs, Choices(tmp_path), "key", None, "auto", print)

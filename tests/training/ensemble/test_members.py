@@ -9,7 +9,7 @@ from tests.support import small
 from tests.support.ensembles import alone, close, ensemble_of, params_of, programs_of, train
 
 
-def test_documents_that_the_host_draws():
+def test_documents_that_the_host_draws(tmp_path):
     """Catches members that get each other's documents, and widths that change a member."""
     task = {"name": "treecall", "terminals": 8, "longest": 30, "seed": 1}
     base = small.experiment(
@@ -29,4 +29,4 @@ def test_documents_that_the_host_draws():
         assert ours == [(r["step"], r["split"]) for r in rows]
     programs = programs_of(ensemble_of(base, runs))
     with pytest.raises(UserError, match="'loop' cannot compute documents that the host draws"):
-        choose_strategy(programs, Choices(None), "key", None, "loop", print)
+        choose_strategy(programs, Choices(tmp_path), "key", None, "loop", print)
