@@ -27,8 +27,7 @@ from mecheval_jax.files import write_table
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.partitioning.mesh import make_mesh
-from mecheval_jax.reporting.terminal.progress import Progress
-from mecheval_jax.reporting.terminal.run_callbacks import RunCallbacks
+from mecheval_jax.reporting.terminal.progress import Progress, RunCallbacks
 from mecheval_jax.store.metrics import open_writers
 from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.results import record_answers, record_findings
@@ -37,12 +36,11 @@ from mecheval_jax.store.tables import long_table
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.divergence import Diverged, Policy
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.programs import RunPrograms
-from mecheval_jax.training.state import hyperparameters_of, new_state
+from mecheval_jax.training.state import Diverged, Policy, hyperparameters_of, new_state
 
 
 @dataclasses.dataclass(frozen=True)

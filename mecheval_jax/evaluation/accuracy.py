@@ -1,13 +1,22 @@
-"""What a model answers: accuracy, likelihood, and the floors beside them."""
+"""What a model answers: accuracy, likelihood, and the floors beside them; accuracy by slice.
 
+A task says which numbers its queries have (`tasks.base.Task.properties`): the document's length,
+its pairs, the distance to its key, ... Every number is a slice of its own; where a property has
+more than `MOST_VALUES` of them, slices are bins from a power of two up to the next, 0 apart: 0, 1,
+2-3, 4-7, ... Intervals of slices count the queries of a document as independent.
+"""
+
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.statistics.intervals import wilson
+from mecheval_jax.tasks.base import ABSENT, Batch
 from mecheval_jax.tasks.scoring import AnswerScores
 from mecheval_jax.training.data import stream
 from mecheval_jax.training.step import answer
@@ -60,3 +69,48 @@ def summarize(answers: AnswerScores, subject: Subject) -> dict[str, Any]:
         "documents": evaluation.documents,
         "floors": subject.task.floors(key, documents, evaluation.split),
     }
+
+
+MOST_VALUES = 8
+"""Values of a property that are slices of their own."""
+
+COLUMNS = ("property", "low_value", "high_value", "accuracy", "low", "high", "queries")
+"""Columns of ``slices.csv``; `low` and `high` are Wilson's interval of the accuracy."""
+
+
+def slice_accuracy(
+    properties: Mapping[str, Int[Array | np.ndarray, "batch queries"]],
+    correct: Float[Array | np.ndarray, "batch queries"],
+    weights: Float[Array | np.ndarray, "batch queries"],
+    confidence: float,
+) -> list[dict[str, Any]]:
+    """Rows of `COLUMNS`, one for every slice of every property.
+
+    Args:
+        properties: Numbers of the queries, `ABSENT` where a query has none.
+        correct: 1 for a right answer, 0 for a wrong one.
+        weights: 0 for a query that does not count.
+        confidence: Confidence of the intervals.
+    """
+    counts = np.asarray(weights) > 0
+    rows = []
+    for name, numbers in properties.items():
+        known = counts & (np.asarray(numbers) != ABSENT)
+        values, right = np.asarray(numbers)[known], np.asarray(correct)[known]
+        for low_value, high_value in _bins(np.unique(values)):
+            inside = (values >= low_value) & (values <= high_value)
+            queries = int(inside.sum())
+            share = float(right[inside].sum()) / queries
+            interval = wilson(share * queries, queries, confidence)
+            row = (name, low_value, high_value, share, *interval, queries)
+            rows.append(dict(zip(COLUMNS, row, strict=True)))
+    return rows
+
+
+def _bins(values: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Slices that hold at least one of the sorted distinct values."""
+    if len(values) <= MOST_VALUES:
+        yield from ((int(value), int(value)) for value in values)
+        return
+    for power in sorted({int(value).bit_length() for value in values}):
+        yield 2**power // 2, 2**power - 1

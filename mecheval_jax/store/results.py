@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.evaluation.accuracy import summarize
-from mecheval_jax.evaluation.slices import slice_accuracy
+from mecheval_jax.evaluation.accuracy import slice_accuracy, summarize
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.measurement import Measured
 from mecheval_jax.evaluation.verdict.rule import label

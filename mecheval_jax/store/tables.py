@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax import programs
-from mecheval_jax.evaluation.slices import COLUMNS as SLICES
+from mecheval_jax.evaluation.accuracy import COLUMNS as SLICES
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table
 

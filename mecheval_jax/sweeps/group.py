@@ -20,7 +20,6 @@ from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.ensemble.choice import AUTO, Choices, check_memory, choose_strategy
 from mecheval_jax.training.ensemble.members import Ensemble, stack
 from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
@@ -28,7 +27,7 @@ from mecheval_jax.training.ensemble.programs import MemberPrograms
 from mecheval_jax.training.ensemble.strategies import KINDS, Strategy
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
-from mecheval_jax.training.state import NEVER, TrainState
+from mecheval_jax.training.state import NEVER, Policy, TrainState
 
 Show = Callable[[str, str, GroupStatus], None]
 """Function that takes a group's name, its title and how it is doing."""

@@ -12,9 +12,8 @@ from mecheval_jax.array_types import PyTree
 from mecheval_jax.partitioning.multihost import fetch
 from mecheval_jax.training.callbacks import Callbacks, Standing
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.divergence import Diverged, Policy
 from mecheval_jax.training.ensemble.members import Ensemble
-from mecheval_jax.training.state import NEVER
+from mecheval_jax.training.state import NEVER, Diverged, Policy
 
 
 @dataclasses.dataclass(frozen=True)

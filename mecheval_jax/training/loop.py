@@ -12,11 +12,10 @@ import numpy as np
 from mecheval_jax.partitioning.multihost import fetch
 from mecheval_jax.training.callbacks import Callbacks
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.ledger import Dispatched, Ledger
 from mecheval_jax.training.preemption import Preempted, Preemption
 from mecheval_jax.training.programs import Programs
-from mecheval_jax.training.state import TrainState, flags_of
+from mecheval_jax.training.state import Policy, TrainState, flags_of
 from mecheval_jax.training.step import is_finite
 
 _is_finite = jax.jit(is_finite)

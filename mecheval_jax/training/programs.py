@@ -30,10 +30,10 @@ from mecheval_jax.partitioning.padding import padded_rows, resize_tables, resize
 from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.data import HostDocuments
-from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.optimizer import Hyperparameters
 from mecheval_jax.training.state import (
+    Policy,
     TrainState,
     document_key,
     hyperparameters_of,

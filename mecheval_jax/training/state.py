@@ -5,6 +5,7 @@ stays as it is from then on, whatever the others do: its steps are a loop that e
 `jax.vmap` a loop that has ended keeps its values.
 """
 
+import enum
 import typing
 
 import flax.struct
@@ -14,6 +15,7 @@ import numpy as np
 import optax
 
 from mecheval_jax.array_types import Array, Bool, Int, Key, PyTree, Shaped
+from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.optimizer import Hyperparameters, new_opt_state
@@ -123,3 +125,33 @@ def flags_of(state: TrainState) -> dict[str, Int[Array, " members"] | Bool[Array
     """Copies of what the host wants to know of every member; the state itself is donated."""
     names = ("step", "diverged_at", "stopped_at", "learns")
     return _copied({name: getattr(state, name) for name in names})
+
+
+class Policy(enum.Enum):
+    """What happens where training diverges.
+
+    ``RAISE``
+        it ends with `Diverged`: a run on its own.
+    ``FREEZE``
+        the member stays as it was before that step, and the others go on: a sweep. The step itself
+        has to see to it, and looks at every number that it writes.
+    """
+
+    RAISE = "raise"
+    FREEZE = "freeze"
+
+
+class Diverged(UserError):
+    """The loss, or the state that training would go on from, is no longer finite.
+
+    Attributes:
+        step: Index of the step that gave it.
+    """
+
+    def __init__(self, step: int, what: str, learning_rate: float, last_good: int | None):
+        kept = f"the checkpoint of step {last_good} is kept" if last_good else "no checkpoint yet"
+        super().__init__(
+            f"training diverged: {what} at step {step} with learning rate "
+            f"{learning_rate:g} ({kept}): take a lower learning rate"
+        )
+        self.step = step

@@ -19,7 +19,7 @@ from mecheval_jax.evaluation.representations import probes
 from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel, initialize
-from mecheval_jax.reporting.figures import evidence_figures
+from mecheval_jax.reporting.figures import analyses as figures
 from mecheval_jax.reporting.html import report
 from mecheval_jax.reporting.terminal import tables
 from tests.support import forked, small
@@ -106,19 +106,19 @@ def test_attention_of_several_runs_on_one_document(workdirs, tmp_path):
     write(folders[1], names, 0.2)
     write(folders[2], ["<bos>", "k1", "v2"], 0.3)
     table = pd.read_csv(folders[1] / "analyses" / "attention.csv", keep_default_na=False)
-    matrices, tokens = evidence_figures.matrices_of(table)
+    matrices, tokens = figures.matrices_of(table)
     assert tokens == names
     np.testing.assert_allclose(matrices["layer 0"], np.tril(0.2 * np.arange(9).reshape(3, 3)))
     drawn = {}
 
-    draw = evidence_figures.attention_images
+    draw = figures.attention_images
 
     def images(matrices, tokens):
         drawn.update(matrices=matrices, tokens=tokens)
         return draw(matrices, tokens)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(report.evidence_figures, "attention_images", images)
+        patched.setattr(report.analyses, "attention_images", images)
         page = report.write([str(folder) for folder in folders], str(tmp_path / "page"))
     assert list(drawn["matrices"]) == ["one, layer 0", "two, layer 0"]
     assert drawn["tokens"] == names

@@ -10,7 +10,7 @@ import pytest
 from mecheval_jax.interventions import capture
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.state import Policy
 from tests.support import small
 
 STEPS = 40

@@ -5,11 +5,11 @@ import dataclasses
 import jax
 import numpy as np
 
-from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.ensemble.mesh import member_mesh
 from mecheval_jax.training.ensemble.programs import MemberPrograms
 from mecheval_jax.training.loop import fit
+from mecheval_jax.training.state import Policy
 from tests.support import small
 
 STEPS = 100

@@ -21,8 +21,8 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.partitioning.rules import path_name
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.programs import RunPrograms
+from mecheval_jax.training.state import Policy
 from tests.support import small
 
 BATCH, STEPS, CUT = 104, 20, 8

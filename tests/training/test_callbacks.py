@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.reporting.terminal.run_callbacks import RunCallbacks
+from mecheval_jax.reporting.terminal.progress import RunCallbacks
 from mecheval_jax.sweeps.group import GroupCallbacks
 from mecheval_jax.training.callbacks import Callbacks, Standing
 from tests.support import small

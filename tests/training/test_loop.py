@@ -7,8 +7,8 @@ import pytest
 from mecheval_jax import runs
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.data import evaluation_batch
-from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.loop import fit
+from mecheval_jax.training.state import Policy
 from mecheval_jax.training.step import loss_and_accuracy
 from tests.support import small
 

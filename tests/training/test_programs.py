@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.state import Policy
 from tests.support import small
 
 

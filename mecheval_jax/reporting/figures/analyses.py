@@ -1,40 +1,244 @@
 """The figure of each analysis, drawn from its tables alone."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from mecheval_jax.reporting.figures import evidence_figures, gradient_figures
+from mecheval_jax.evaluation.patching.circuits import RANDOM
+from mecheval_jax.evaluation.patching.effects import EXACT
+from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.terminal.tables import interval, number, rows_with
+
+MOST_NAMES = 48
+"""With more tokens than this their positions are given, not their names."""
+
+
+@drawing.styled
+def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
+    """Sites x roles: held-out accuracy of the probes of one target, and of their control.
+
+    Args:
+        table: Rows of `evaluation.representations.probes.probe_rows`.
+        target: Target whose probes are shown.
+    """
+    rows = table[table["target"] == target]
+    size = (2.6 + 1.3 * rows["role"].nunique(), 1.5 + 0.34 * rows["site"].nunique())
+    figure, both = drawing.panels(2, 2, *size, sharey=True)
+    titles = {"accuracy": "held-out accuracy", "control": "the same, labels shuffled"}
+    for axes, (metric, title) in zip(both, titles.items(), strict=True):
+        drawing.draw_cells(
+            axes, drawing.cells_of(rows[rows["metric"] == metric], "site", "role"), drawing.SHARES
+        )
+        axes.set_title(title, loc="left")
+    classes = int(rows["classes"].iloc[0])
+    figure.suptitle(f"Linear probes of the {target}, {classes:,} classes", fontsize=12)
+    return figure
+
+
+@drawing.styled
+def subspace_heat_map(table: pd.DataFrame) -> Figure:
+    """Variables at places x subspaces: how often exchanging one gives the other's answer.
+
+    Args:
+        table: Rows of `evaluation.representations.das.subspace_rows`.
+    """
+    place = table["variable"] + ": " + table["site"] + " @" + table["role"]
+    kind = table["subspace"].str.replace("_", " ")
+    cells = drawing.cells_of(table.assign(place=place, kind=kind), "place", "kind")
+    figure, axes = drawing.one_axes(3.6 + 0.9 * len(cells.columns), 1.6 + 0.34 * len(cells))
+    drawing.draw_cells(axes, cells, drawing.SHARES)
+    dimensions = int(table["dimensions"].iloc[0])
+    axes.set_title(f"Exchange accuracy, subspaces of {dimensions} dimensions", loc="left")
+    return figure
+
+
+@drawing.styled
+def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) -> Figure:
+    """Which token is read at which, a panel for each mixer; rows read, columns are read.
+
+    Every panel has its own scale, from 0 (or minus the largest, where there are negative entries)
+    to its largest entry: sizes differ between mixers, and only where they lie can be compared.
+
+    Args:
+        matrices: Title to a matrix [destination, source] of one document.
+        tokens: Names of the document's tokens; only as many as the matrices have are shown.
+    """
+    beside = drawing.across(len(matrices))
+    longest = max(len(matrix) for matrix in matrices.values())
+    side = 1.3 + 0.14 * min(longest, MOST_NAMES)
+    size = (beside * side, math.ceil(len(matrices) / beside) * side + 0.4)
+    figure, images = drawing.panels(len(matrices), beside, *size)
+    # One scale of colours for all panels: white is 0 with and without negative entries.
+    signed = any((np.asarray(matrix) < 0).any() for matrix in matrices.values())
+    scale = ScalarMappable(Normalize(-1 if signed else 0, 1), "RdBu_r" if signed else "Reds")
+    for axes, (title, matrix) in zip(images, matrices.items(), strict=True):
+        share = np.asarray(matrix) / (np.abs(matrix).max() or 1)
+        axes.imshow(share, scale.cmap, scale.norm, aspect="equal", interpolation="nearest")
+        if len(share) <= MOST_NAMES:
+            places, names = range(len(share)), list(tokens[: len(share)])
+            axes.set_xticks(places, names, rotation=90, fontsize=7)
+            axes.set_yticks(places, names, fontsize=7)
+        axes.tick_params(length=0)
+        axes.set(xlabel="token that is read", ylabel="token that reads")
+        axes.set_title(title, loc="left")
+    label = "influence, as a share of the panel's largest"
+    drawing.colour_bar(figure, images, scale, label, aspect=24)
+    return figure
+
+
+def matrices_of(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The matrices of a table of the analysis ``attention``, by title, and the tokens' names.
+
+    Args:
+        table: Rows of the table, a number each: matrix, destination, source, source_token, value.
+    """
+    first = table.drop_duplicates("source").sort_values("source")
+    tokens = [str(name) for name in first["source_token"]]
+    matrices = {}
+    for title, rows in table.groupby("matrix", sort=False):
+        matrix = np.zeros((len(tokens),) * 2)
+        matrix[rows["destination"], rows["source"]] = rows["value"]
+        matrices[str(title)] = matrix
+    return matrices, tokens
+
+
+@drawing.styled
+def lens_curves(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Probability and median rank of the answer after each layer, a line a run.
+
+    Args:
+        tables: Name of a run to the rows of `evaluation.representations.logit_lens.lens_rows`.
+    """
+    figure, (left, right) = drawing.panels(2, 2, 8.6, 3.4)
+    for index, (name, table) in enumerate(tables.items()):
+        # Layers count from 0, so what precedes all of them stands at -1.
+        rows = table.assign(layer=pd.to_numeric(table["layer"]).fillna(-1))
+        style = drawing.colour_and_marker(index)
+        for axes, metric in ((left, "probability"), (right, "rank")):
+            of_metric = rows[rows["metric"] == metric]
+            drawing.line_with_band(axes, of_metric, "layer", {"alpha": 0.2}, label=name, **style)
+    left.set(ylim=(-0.02, 1.02), ylabel="probability of the answer")
+    right.set(yscale="log", ylabel="median rank of the answer")
+    right.yaxis.set_major_formatter(lambda rank, _: f"{rank:,.0f}")
+    right.yaxis.set_minor_formatter(NullFormatter())
+    right.invert_yaxis()
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.xaxis.set_major_formatter(lambda x, _: "embedding" if x == -1 else f"{x:.0f}")
+        axes.set_xlabel("after layer")
+        drawing.pale_grid(axes, "y")
+    drawing.legend_below(figure, entries=drawing.labelled(left))
+    return figure
+
+
+@drawing.styled
+def exact_against_gradient(
+    table: pd.DataFrame, agreement: pd.DataFrame, corruption: str, direction: str
+) -> Figure:
+    """Estimated against measured attributions, a panel a method and a mark a site and role.
+
+    On the dashed line both are the same. The title gives the rank correlation.
+
+    Args:
+        table: Rows of `effects.rows`, those of the method ``exact`` among them.
+        agreement: Rows of `effects.agreement`.
+        corruption: Corruption whose rows are drawn.
+        direction: Direction whose rows are drawn.
+    """
+    place = {"corruption": corruption, "direction": direction}
+    chosen = rows_with(table, **place)
+    cells = chosen.pivot(index=["site", "role"], columns="method", values="value").astype(float)
+    cells = cells.dropna().reset_index("role")
+    methods = [method for method in chosen["method"].unique() if method != EXACT]
+    values = cells.drop(columns="role").to_numpy()
+    low, high = values.min(initial=0), values.max(initial=1)
+    limits = (low - 0.06 * (high - low), high + 0.06 * (high - low))
+    columns = max(len(methods), 1)
+    size = (0.8 + 3.9 * columns, 4.6)
+    figure, of_methods = drawing.panels(columns, columns, *size, sharex=True, sharey=True)
+    for axes, method in zip(of_methods, methods, strict=False):
+        line = {"color": drawing.GREY, "linewidth": 0.8, "linestyle": "--"}
+        axes.axline((0, 0), slope=1, **line, zorder=1)
+        for index, role in enumerate(chosen["role"].unique()):
+            own = cells[cells["role"] == role]
+            style = drawing.MARK | drawing.colour_and_marker(index)
+            axes.plot(own[EXACT], own[method], **style, label=f"@{role}", zorder=2)
+        title = method.replace("_", " ")
+        for row in rows_with(agreement, **place, method=method).head(1).to_dict("records"):
+            title += f"\nrank correlation {number(row['value'])} {interval(row)}".rstrip()
+        axes.set_title(title, loc="left")
+        axes.set(xlim=limits, ylim=limits, aspect="equal")
+        axes.set_xlabel("attribution measured by interchange")
+    of_methods[0].set_ylabel("attribution estimated by gradient")
+    drawing.legend_below(figure, 6, drawing.labelled(of_methods[0]))
+    figure.suptitle(f"{corruption} corrupted, {direction}", fontsize=12)
+    return figure
+
+
+@drawing.styled
+def faithfulness_curves(table: pd.DataFrame, corruption: str) -> Figure:
+    """Share of the answer that circuits recover over their number of edges.
+
+    The band of a ranking is its interval over documents, that of random edges their spread.
+
+    Args:
+        table: Rows of `circuits.faithfulness_rows`, of one ranking or of several; where those
+            have random circuits of their own, the first ranking's are drawn.
+        corruption: Corruption whose rows are drawn.
+    """
+    figure, axes = drawing.one_axes(6.4, 4.2)
+    chosen = rows_with(table, corruption=corruption)
+    names = [name for name in chosen["circuit"].unique() if name != RANDOM]
+    styles = {RANDOM: {"color": drawing.GREY, "label": "random edges"}} | {
+        name: drawing.colour_and_marker(index)
+        | {"label": f"best edges by {name.replace('_', '-').upper()}"}
+        for index, name in enumerate(names)
+    }
+    for name, style in styles.items():
+        rows = rows_with(chosen, circuit=name).drop_duplicates("edges").sort_values("edges")
+        band = {"alpha": 0.25, "linewidth": 0}
+        drawing.line_with_band(axes, rows, "edges", band, markersize=4, **style)
+    for level in (0, 1):
+        axes.axhline(level, color="#d0d0d0", linewidth=0.8, zorder=0)
+    axes.set(xlabel="edges in the circuit", ylabel="share of the answer recovered")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.set_title(f"{corruption} corrupted", loc="left")
+    drawing.legend_below(figure, len(names) + 1)
+    return figure
+
 
 Tables = Mapping[str, pd.DataFrame]
 
 
 def _gradients(tables: Tables) -> Figure:
     first = tables["gradients"].iloc[0]
-    return gradient_figures.exact_against_gradient(
+    return exact_against_gradient(
         tables["gradients"], tables["gradients_agreement"], first["corruption"], first["direction"]
     )
 
 
 def _circuits(tables: Tables) -> Figure:
     table = tables["circuits"]
-    return gradient_figures.faithfulness_curves(table, table["corruption"].iloc[0])
+    return faithfulness_curves(table, table["corruption"].iloc[0])
 
 
 def _lens(tables: Tables) -> Figure:
     table = tables["lens"]
-    return evidence_figures.lens_curves({table["mixer"].iloc[0]: table})
+    return lens_curves({table["mixer"].iloc[0]: table})
 
 
 FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "gradients": _gradients,
     "circuits": _circuits,
-    "probes": lambda tables: evidence_figures.probe_heat_map(tables["probes"], "value"),
-    "subspaces": lambda tables: evidence_figures.subspace_heat_map(tables["subspaces"]),
-    "attention": lambda tables: evidence_figures.attention_images(
-        *evidence_figures.matrices_of(tables["attention"])
-    ),
+    "probes": lambda tables: probe_heat_map(tables["probes"], "value"),
+    "subspaces": lambda tables: subspace_heat_map(tables["subspaces"]),
+    "attention": lambda tables: attention_images(*matrices_of(tables["attention"])),
     "lens": _lens,
 }
 """By the names of `evaluation.analyses.ANALYSES`."""

@@ -1,4 +1,4 @@
-"""Figures of a run and of several: learning curves, heat maps, the scatter of mechanisms."""
+"""Figures of a run and of several: curves over training, heat maps, the scatter of mechanisms."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,10 +13,10 @@ from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.readings import at, bound, look_up_site
 from mecheval_jax.evaluation.verdict.rule import RESTORED
 from mecheval_jax.reporting.figures import drawing
-from mecheval_jax.reporting.figures.cells import ATTRIBUTIONS, cells_of, draw_cells
 from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY, MARKERS
 from mecheval_jax.reporting.figures.labels import HALO, place_labels
 from mecheval_jax.reporting.terminal.tables import COMPONENTS, attributions, look_up_words
+from mecheval_jax.site_path import SitePath
 
 ROLE_ORDER = ("key", "value", "next_key", "divider", "query")
 
@@ -77,7 +77,7 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
     components = _in_order(rows["component"], COMPONENTS)
     roles = _in_order(rows["role"], ROLE_ORDER)
     panels = {
-        component: cells_of(own.sort_values("layer", kind="stable"), "layer", "role")
+        component: drawing.cells_of(own.sort_values("layer", kind="stable"), "layer", "role")
         .reindex(columns=roles)
         .rename(index=lambda layer: "" if layer < 0 else int(layer))
         for component in components
@@ -89,7 +89,7 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
     height = 0.9 + math.ceil(count / columns) * (1.25 + 0.42 * layers)
     figure, grid = drawing.panels(count, columns, width, height)
     for axes, (component, cells) in zip(grid, panels.items(), strict=False):
-        draw_cells(axes, cells, ATTRIBUTIONS)
+        drawing.draw_cells(axes, cells, drawing.ATTRIBUTIONS)
         axes.set_ylabel("" if list(cells.index) == [""] else "layer")
         axes.set_title(component.replace("_", " "), loc="left")
     if not panels:
@@ -97,7 +97,7 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
     verb = {"restore": "restored by clean", "damage": "damaged by corrupted"}.get(direction, "")
     figure.suptitle(f"Answer {verb} activations, {corruption} corrupted", fontsize=12)
     ticks = {"aspect": 22, "pad": 0.02, "ticks": (-1, -0.5, 0, 0.5, 1)}
-    drawing.colour_bar(figure, grid, ATTRIBUTIONS, "attribution", **ticks)
+    drawing.colour_bar(figure, grid, drawing.ATTRIBUTIONS, "attribution", **ticks)
     return figure
 
 
@@ -163,3 +163,50 @@ def _in_order(present: Iterable[str], order: Sequence[str]) -> list[str]:
     """Names in an order; those that it does not have come last, as they came."""
     place = {name: i for i, name in enumerate(order)}
     return sorted(dict.fromkeys(present), key=lambda name: place.get(name, len(place)))
+
+
+@drawing.styled
+def attribution_over_steps(
+    table: pd.DataFrame,
+    steps: Sequence[Mapping[str, Any]],
+    transitions: Sequence[Mapping[str, Any]],
+) -> Figure:
+    """Attributions of the residual stream over training steps, with intervals, and accuracy.
+
+    Args:
+        table: Rows of ``interchange.csv`` at all steps.
+        steps: The ``step`` and ``accuracy`` of each checkpoint that was looked at.
+        transitions: Transitions of the verdict; their intervals are shaded.
+    """
+    rows = attributions(table, CORRUPTION, "restore")
+    site = look_up_site(rows["site"]) or _first_output(rows["site"])
+    rows = rows[rows["site"] == str(site)]
+    figure, axes = drawing.one_axes(7.2, 4.2)
+    for index, (role, line) in enumerate(rows.groupby("role", sort=False)):
+        style = drawing.colour_and_marker(index) | {"markersize": 4, "label": f"@{role}"}
+        if line["value"].notna().any():
+            drawing.line_with_band(axes, line, "step", {"alpha": 0.18, "linewidth": 0}, **style)
+    of_steps = pd.DataFrame(list(steps))
+    style = {"color": "black", "linestyle": "--", "linewidth": 1.5}
+    axes.plot(of_steps["step"], of_steps["accuracy"], **style, label="accuracy")
+    last = of_steps["step"].max()
+    for change in transitions:
+        high = last if change["high"] is None else change["high"]
+        axes.axvspan(change["low"], high, color="#f0d9a0", alpha=0.45, lw=0, zorder=0)
+        text = axes.text(change["step"], 1.3, f"{change['after']} ", rotation=90, va="top")
+        text.set(ha="right", fontsize=8, color="#6b5200")
+    axes.axhline(RESTORED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
+    ends = pd.concat([rows["low"], rows["high"]]).dropna()
+    low = min(-0.1, max(-1.0, ends.min() if len(ends) else 0.0))
+    place = "" if site is None else f" at the {site.component[6:]} of layer {site.layer}"
+    axes.set(xlabel="training step", ylabel=f"attribution{place}", ylim=(low, 1.35))
+    axes.set_xlim(0, last + max(1, math.ceil(last / 50)))
+    drawing.step_axis(axes)
+    drawing.legend_below(figure, 6)
+    return figure
+
+
+def _first_output(sites: Iterable[str]) -> SitePath | None:
+    """Of some sites the output of the first layer, for models in which no layer can look up."""
+    outputs = [site for site in map(SitePath.parse, sites) if site.component == "block_output"]
+    return min(outputs, key=lambda site: site.layer, default=None)

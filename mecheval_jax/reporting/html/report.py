@@ -15,7 +15,7 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
 from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.files import read_json, read_table, write_text
-from mecheval_jax.reporting.figures import evidence_figures
+from mecheval_jax.reporting.figures import analyses
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.drawing import picture
 from mecheval_jax.reporting.html.page import render
@@ -129,7 +129,7 @@ def _comparison(runs: Sequence[Reported], home: pathlib.Path) -> Mapping[str, An
         draw("accuracy", curves, "accuracy", "accuracy over steps of all runs")
     read, tokens = _attention_on_one_document(runs)
     if read:
-        images = evidence_figures.attention_images(read, tokens)
+        images = analyses.attention_images(read, tokens)
         draw("attention", images, "attention", "what each run reads in one document")
     return {
         "rows": [tables.run_row(name, summary) for name, summary in summaries.items()],
@@ -152,7 +152,7 @@ def _attention_on_one_document(
         path = run.folder.analyses / "attention.csv"
         if path.exists():
             # A token may be called "nan" or "None".
-            matrices, tokens = evidence_figures.matrices_of(read_table(path, keep_default_na=False))
+            matrices, tokens = analyses.matrices_of(read_table(path, keep_default_na=False))
             document = json.dumps([run.config["task"], tokens], sort_keys=True)
             groups.setdefault(document, []).append((run, matrices, tokens))
     largest = max(groups.values(), key=len, default=[])

@@ -11,7 +11,6 @@ from mecheval_jax import programs
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.readings import at, look_up_site
 from mecheval_jax.reporting.figures import run_figures as figures
-from mecheval_jax.reporting.figures import training_figures
 from mecheval_jax.reporting.figures.drawing import inline, picture
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.run_folder import RunFolder
@@ -100,7 +99,7 @@ def _figures(run: Reported, prefix: str) -> Iterator[dict[str, Any]]:
     training = run.summary.get("over_training")
     if run.history is not None and training:
         name = "attribution_over_steps"
-        lines = training_figures.attribution_over_steps(
+        lines = figures.attribution_over_steps(
             run.history, training["steps"], training["transitions"]
         )
         svg = picture(lines, home, name, f"{prefix}-t", "attribution over steps")

@@ -18,7 +18,6 @@ from jax.sharding import Mesh
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.partitioning.multihost import fetch, is_multiprocess
 from mecheval_jax.tasks.base import Batch
-from mecheval_jax.training.divergence import Policy
 from mecheval_jax.training.ensemble.members import Ensemble, stack
 from mecheval_jax.training.ensemble.mesh import (
     members_sharding,
@@ -29,7 +28,7 @@ from mecheval_jax.training.ensemble.mesh import (
 )
 from mecheval_jax.training.ensemble.strategies import Strategy
 from mecheval_jax.training.programs import Programs, Steps
-from mecheval_jax.training.state import TrainState
+from mecheval_jax.training.state import Policy, TrainState
 from mecheval_jax.training.step import Metrics, take_steps
 
 MEASURED_STEPS = 10

@@ -8,7 +8,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.agreement import agreement_rows, attribution_rows
 from mecheval_jax.evaluation.patching.effects import Effects
-from mecheval_jax.reporting.figures import gradient_figures
+from mecheval_jax.reporting.figures import analyses
 from mecheval_jax.store.tables import long_table
 
 ONE_CELL = EvaluationConfig(
@@ -73,7 +73,7 @@ def test_the_figure_shows_what_was_measured():
     ]
     found = [row for each in all_effects for row in attribution_rows(each)]
     agreement = agreement_rows(all_effects[0], all_effects[1:])
-    figure = gradient_figures.exact_against_gradient(
+    figure = analyses.exact_against_gradient(
         long_table(found, {"run": "a"}), long_table(agreement, {"run": "a"}), "key", "restore"
     )
     assert len(figure.axes) == 2

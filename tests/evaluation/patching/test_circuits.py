@@ -15,7 +15,7 @@ from mecheval_jax.evaluation.patching import circuits
 from mecheval_jax.evaluation.patching.circuits import EdgeScores, measure_faithfulness, score_edges
 from mecheval_jax.evaluation.patching.graph import Edge, Graph
 from mecheval_jax.evaluation.patching.grid import CLEAN, corrupted_tokens
-from mecheval_jax.reporting.figures import gradient_figures
+from mecheval_jax.reporting.figures import analyses
 from tests.support import planted
 from tests.support.references import softmax_attention
 
@@ -165,7 +165,7 @@ def test_the_circuit_of_induction_recovers_and_random_ones_do_not():
     assert random["value"][3] < 0.5
     assert (random["draws"] == 8).all()
     assert random["low"][3] <= random["value"][3] <= random["high"][3]
-    figure = gradient_figures.faithfulness_curves(table, "key")
+    figure = analyses.faithfulness_curves(table, "key")
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
     np.testing.assert_allclose(lines["best edges by EAP-IG"], curve["eap_ig"]["value"])
     np.testing.assert_allclose(lines["random edges"], random["value"])

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from mecheval_jax.reporting.figures import run_figures as figures
-from tests.support.reported_runs import VALUES, attribution_rows, table_of
+from tests.support.reported_runs import TRAINING, VALUES, attribution_rows, table_of
 
 
 def test_heat_map_reads_its_own_corruption_and_direction():
@@ -53,3 +53,18 @@ def test_scatter_places_every_run_and_names_it():
     assert places == [(0.02, 0.93), (0.02, 0.97)]
     texts = "\n".join(text.get_text() for text in figure.axes[0].texts).split("\n")
     assert {"first", "$late"} <= set(texts)
+
+
+def test_attributions_over_steps_stand_beside_the_accuracy():
+    """Catches a line of another site, and an interval of the transition that is not drawn."""
+    early = table_of(dict.fromkeys(VALUES, 0.25)).assign(step=100)
+    figure = figures.attribution_over_steps(
+        pd.concat([early, table_of()]), TRAINING["steps"], TRAINING["transitions"]
+    )
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines["@value"].get_xdata()) == [100, 200]
+    assert list(lines["@value"].get_ydata()) == [0.25, 0.93]
+    assert list(lines["@key"].get_ydata()) == [0.25, -0.13]
+    assert list(lines["accuracy"].get_ydata()) == [0.26, 0.912]
+    (shaded,) = figure.axes[0].patches
+    assert (shaded.get_x(), shaded.get_width()) == (100, 100)  # an open end goes to the last

@@ -25,7 +25,7 @@ from mecheval_jax.tasks.treecall import treecall
 from mecheval_jax.tasks.treecall.queries import QUERY_TYPES
 from mecheval_jax.tasks.treecall.treecall import Treecall
 from mecheval_jax.training.data import BLOCK, HostDocuments
-from mecheval_jax.training.divergence import Policy
+from mecheval_jax.training.state import Policy
 from mecheval_jax.training.step import loss_and_accuracy
 from tests.support import small
 from tests.support.golden_files import FOLDER
