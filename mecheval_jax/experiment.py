@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
@@ -220,31 +221,14 @@ def field_value_of_text(name: str, text: str, kind: type) -> Any:
 
 def _plain(instance: Any) -> dict[str, Any]:
     """The fields of a dataclass as JSON holds them."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(inner) for name, inner in value.items()}
-        return list(value) if isinstance(value, tuple) else value
-
-    return plain(dataclasses.asdict(instance))
+    return json.loads(json.dumps(dataclasses.asdict(instance)))
 
 
 def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, Any]]:
     """Fields of two experiments that differ: their names (``model.width``), and both values."""
-    ours, theirs = flatten(first.as_dict()), flatten(second.as_dict())
+    ours, theirs = (flatten_dict(each.as_dict(), sep=".") for each in (first, second))
     return [
         (name, ours.get(name), theirs.get(name))
         for name in sorted(ours.keys() | theirs.keys())
         if ours.get(name) != theirs.get(name)
     ]
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one dict, by ``section.field``."""
-    flat = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

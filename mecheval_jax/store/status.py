@@ -187,15 +187,13 @@ def _best_member(
 ) -> Best | None:
     """Looked for in the metrics of the group that says it has it."""
     evaluated = [group for group in groups if group.status.best_accuracy is not None]
-    if not evaluated:
-        return None
-    name = max(evaluated, key=lambda group: group.status.best_accuracy).name
-    rows = dev_rows(folder.group(name).metrics)
+    first = max(evaluated, key=lambda group: group.status.best_accuracy, default=None)
+    rows = [] if first is None else dev_rows(folder.group(first.name).metrics)
     if not rows:
         return None
     row = max(rows, key=lambda row: row["accuracy"])
     member = int(row["member"])
-    return Best(name, member, row["accuracy"], dict(changes[member]))
+    return Best(first.name, member, row["accuracy"], dict(changes[member]))
 
 
 def _of_run(folder: RunFolder, patience: float) -> Overview:
@@ -209,6 +207,8 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         ) from None
     rows, summary = read_rows(folder.metrics), folder.read_summary()
     status = GroupStatus(members=1, steps=steps, training=1, attempts=1)
+    dev = (row["accuracy"] for row in dev_rows(folder.metrics))
+    status.best_accuracy = max(dev, default=None)
     if rows:
         written = datetime.datetime.fromtimestamp(folder.metrics.stat().st_mtime, datetime.UTC)
         status.state, status.step = "running", int(rows[-1]["step"])
@@ -223,11 +223,8 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
     if summary.get("finished"):
         status.state, status.step, status.training = "finished", int(summary["step"]), 0
         status.stopped = int(status.step < steps)
-    best = None
-    development = dev_rows(folder.metrics)
-    if development:
-        best = Best(folder.name, 0, max(row["accuracy"] for row in development), {})
-        status.best_accuracy = best.accuracy
+    best = status.best_accuracy
+    best = None if best is None else Best(folder.name, 0, best, {})
     groups = [NamedStatus(folder.name, title, status)]
     program = "sweep" if folder.member.exists() else "train"
     return Overview(str(folder.path), groups, best, _command(folder.provenance, program))

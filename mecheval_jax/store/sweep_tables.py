@@ -8,8 +8,9 @@ seeds alone, and over those that differ in the learning rate alone, with Wilson'
 """
 
 import dataclasses
+import itertools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,17 @@ from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHAPE = ("group", "mixer", "width", "layers")
 MEMBERS = ("member", *SHAPE, *HYPERPARAMETERS, "metric", "value", "low", "high", "label")
+SUCCESS = (
+    *(*SHAPE, "over", *HYPERPARAMETERS, "metric", "threshold"),
+    *("value", "low", "high", "members", "diverged"),
+)
+OVER = {
+    "all": HYPERPARAMETERS,
+    "seeds": ("seed", "data_seed"),
+    "learning_rates": ("learning_rate",),
+}
+"""What members that are counted together differ in."""
+
 THRESHOLDS = (0.5, 0.9, 0.99)
 """Accuracies that count as a success."""
 
@@ -171,29 +183,18 @@ def success(
     ``seeds`` alone, or their ``learning_rates`` alone. What they have in common stands in the
     columns of the hyperparameters; the others are empty.
     """
-    members = wide(table)
     rows = []
-    for shape, of_shape in members.groupby(list(SHAPE), sort=False):
-        for over, common, part in _cases(of_shape):
-            for threshold in thresholds:
+    for _, of_shape in wide(table).groupby("group", sort=False):
+        for over, different in OVER.items():
+            common = [name for name in (*SHAPE, *HYPERPARAMETERS) if name not in different]
+            for (values, part), threshold in itertools.product(
+                of_shape.groupby(common), thresholds
+            ):
                 hits = int((part["accuracy"] > threshold).sum())
                 low, high = wilson(hits, len(part), confidence)
-                row = dict(zip(SHAPE, shape, strict=True)) | {"over": over}
-                row |= dict.fromkeys(HYPERPARAMETERS) | common
+                row = {**dict(zip(common, values, strict=True)), "over": over}
                 row |= {"metric": "success_rate", "threshold": threshold}
                 row |= {"value": hits / len(part), "low": low, "high": high}
                 row |= {"members": len(part), "diverged": int(part["diverged_at"].notna().sum())}
                 rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _cases(members: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
-    """Members of a shape that are counted together: over what, what they share, and which."""
-    yield "all", {}, members
-    for over, different in (
-        ("seeds", ("seed", "data_seed")),
-        ("learning_rates", ("learning_rate",)),
-    ):
-        shared = [name for name in HYPERPARAMETERS if name not in different]
-        for values, part in members.groupby(shared):
-            yield over, dict(zip(shared, values, strict=True)), part
+    return pd.DataFrame(rows, columns=SUCCESS)

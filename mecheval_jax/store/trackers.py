@@ -16,8 +16,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from flax.traverse_util import flatten_dict
+
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.experiment import flatten
 from mecheval_jax.files import read_json, write_json
 
 PROJECT = "mecheval_jax"
@@ -144,7 +145,8 @@ class MLflow:
                 experiment.experiment_id if experiment else self._client.create_experiment(name)
             )
             run = self._client.create_run(number, run_name=folder.absolute().name).info.run_id
-            params = [Param(name, str(value)) for name, value in flatten(_config(folder)).items()]
+            fields = flatten_dict(_config(folder), sep=".").items()
+            params = [Param(name, str(value)) for name, value in fields]
             self._client.log_batch(run, params=params)
             return run
 

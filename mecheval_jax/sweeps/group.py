@@ -71,29 +71,58 @@ class Options:
             )
 
 
-class GroupCallbacks:
-    """Callbacks that write to the group's folder, and show how it is doing.
+def run_group(
+    plan: GroupPlan, folder: GroupFolder, options: Options, show: Show, preemption: Preemption
+) -> None:
+    """Train a group to its end from its newest checkpoint, and evaluate its members.
 
-    Attributes:
-        status: How the group is doing.
-        writer: Writer of metrics, while there is training.
+    Args:
+        plan: The group.
+        folder: Its files.
+        options: How it is computed.
+        show: Function that is told of every stop.
+        preemption: Preemption that is asked at every stop whether to save and end there.
+
+    Raises:
+        UserError: If the devices have no memory for so many members.
+        Interrupted: If SIGTERM came; what was trained is saved.
     """
+    run, members = _GroupRun(plan, folder, options, show), len(plan.members)
+    counts = {"members": members, "training": members, "steps": plan.steps}
+    run.tell(state="running", error="", attempts=run.status.attempts + 1, **counts)
+    try:
+        with contextlib.closing(run.checkpoints):
+            run.conclude(run.train(preemption))
+    except Interrupted:
+        run.tell(state="preempted")
+        raise
+    run.tell(state="finished", measured=options.interventions)
+
+
+class _GroupRun:
+    """A group at work, and the callbacks of its training, which write and show how it is doing."""
 
     writer: Writer
 
-    def __init__(self, plan: GroupPlan, folder: GroupFolder, show: Show):
-        self._plan, self._folder, self._show = plan, folder, show
+    def __init__(self, plan: GroupPlan, folder: GroupFolder, options: Options, show: Show):
+        first = plan.experiments[0]
+        self.plan, self.folder, self.options, self.show = plan, folder, options, show
         self.status = folder.read_status()
+        runs = tuple(experiment.training for experiment in plan.experiments)
+        self.ensemble = Ensemble(first.model, first.task, runs)
+        self.programs = MemberPrograms(self.ensemble, member_mesh())
+        keep = self.ensemble.training.keep_checkpoints or None
+        self.checkpoints = Checkpoints(folder.checkpoints, keep, any_length=True)
 
     def tell(self, **changes: Any) -> None:
         """Change fields of the status."""
         self.status = dataclasses.replace(self.status, **changes)
-        self._folder.write_status(self.status)
-        self._show(self._folder.name, self._plan.title, self.status)
+        self.folder.write_status(self.status)
+        self.show(self.folder.name, self.plan.title, self.status)
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
         """Write a row of metrics, with the number that its member has in the sweep."""
-        self.writer.write({**values, "member": self._plan.members[int(values["member"])]})
+        self.writer.write({**values, "member": self.plan.members[int(values["member"])]})
         if values["split"] == "dev":
             best = self.status.best_accuracy or 0.0
             self.status.best_accuracy = max(best, float(values["accuracy"]))
@@ -113,51 +142,7 @@ class GroupCallbacks:
 
     def say(self, message: str) -> None:
         """Print a message, with the group's name."""
-        say(f"{self._folder.name}: {message}")
-
-
-def run_group(
-    plan: GroupPlan, folder: GroupFolder, options: Options, show: Show, preemption: Preemption
-) -> None:
-    """Train a group to its end from its newest checkpoint, and evaluate its members.
-
-    Args:
-        plan: The group.
-        folder: Its files.
-        options: How it is computed.
-        show: Function that is told of every stop.
-        preemption: Preemption that is asked at every stop whether to save and end there.
-
-    Raises:
-        UserError: If the devices have no memory for so many members.
-        Interrupted: If SIGTERM came; what was trained is saved.
-    """
-    callbacks, members = GroupCallbacks(plan, folder, show), len(plan.members)
-    counts = {"members": members, "training": members, "steps": plan.steps}
-    callbacks.tell(state="running", error="", attempts=callbacks.status.attempts + 1, **counts)
-    run = _GroupRun(plan, folder, options, callbacks)
-    try:
-        with contextlib.closing(run.checkpoints):
-            run.conclude(run.train(preemption))
-    except Interrupted:
-        callbacks.tell(state="preempted")
-        raise
-    callbacks.tell(state="finished", measured=options.interventions)
-
-
-class _GroupRun:
-    """A group at work."""
-
-    def __init__(
-        self, plan: GroupPlan, folder: GroupFolder, options: Options, callbacks: GroupCallbacks
-    ):
-        first = plan.experiments[0]
-        self.plan, self.folder, self.options, self.callbacks = plan, folder, options, callbacks
-        runs = tuple(experiment.training for experiment in plan.experiments)
-        self.ensemble = Ensemble(first.model, first.task, runs)
-        self.programs = MemberPrograms(self.ensemble, member_mesh())
-        keep = self.ensemble.training.keep_checkpoints or None
-        self.checkpoints = Checkpoints(folder.checkpoints, keep, any_length=True)
+        say(f"{self.folder.name}: {message}")
 
     def train(self, preemption: Preemption) -> TrainState:
         """Train all members to their ends.
@@ -168,14 +153,12 @@ class _GroupRun:
         self.programs.strategy = self._strategy()
         if preemption.requested():  # compiling and measuring may have taken minutes
             raise Stopped
-        programs, checkpoints, callbacks = self.programs, self.checkpoints, self.callbacks
-        state, step = restore_or_create(programs, checkpoints, callbacks.say)
+        state, step = restore_or_create(self.programs, self.checkpoints, self.say)
         self.folder.forget_after(step)
         dev = [row["accuracy"] for row in dev_rows(self.folder.metrics)]
-        callbacks.tell(step=step, best_accuracy=max(dev, default=None))
-        with open_writers(self.options.writers, self.folder.path, members=True) as writer:
-            callbacks.writer = writer
-            state = fit(state, programs, checkpoints, callbacks, Policy.FREEZE, preemption)
+        self.tell(step=step, best_accuracy=max(dev, default=None))
+        with open_writers(self.options.writers, self.folder.path, members=True) as self.writer:
+            state = fit(state, self.programs, self.checkpoints, self, Policy.FREEZE, preemption)
         if preemption.requested():  # what is measured takes minutes, too
             raise Stopped
         return state
@@ -185,11 +168,10 @@ class _GroupRun:
 
         Another would change its numbers by rounding, so that a resumed sweep were not the same.
         """
-        say = self.callbacks.say
         kept = self.folder.read_strategy()
         if kept is not None:
             check_memory(self.programs, kept)  # there may be fewer devices than before
-            say(f"members are computed by {kept}, as before")
+            self.say(f"members are computed by {kept}, as before")
             return kept
         device, model = jax.devices()[0], self.ensemble.model
         shape = shape_of(self.plan.experiments[0])
@@ -199,10 +181,8 @@ class _GroupRun:
             f"{device.platform} {device.device_kind}, jax {jax.__version__}"
         )
         choices = Choices(cache_folder() / "strategies.json")
-        options = self.options
-        chosen = choose_strategy(
-            self.programs, choices, key, options.at_once, options.strategy, say
-        )
+        asked = self.options.at_once, self.options.strategy
+        chosen = choose_strategy(self.programs, choices, key, *asked, self.say)
         # Each process has measured for itself: the first decides.
         return self.folder.keep_strategy(chosen)
 
@@ -210,7 +190,7 @@ class _GroupRun:
         """Answers, interventions and verdicts of all members, computed as one program."""
         experiments = self.plan.experiments
         verdict = self.options.interventions != "none"
-        self.callbacks.say(
+        self.say(
             f"{'answers, interventions and verdicts' if verdict else 'answers'} of "
             f"{len(experiments)} members on {experiments[0].evaluation.documents} documents each"
         )

@@ -154,7 +154,8 @@ class Jobs:
         retries: How often a group that fails, but for a user's mistake, is run again.
 
     Raises:
-        UserError: If what is said of jobs has no launcher that reads it.
+        UserError: If the launcher is unknown or lacks what it needs, or if what is said of jobs is
+            wrong or has no launcher that reads it.
     """
 
     launcher: str = "none"
@@ -164,15 +165,25 @@ class Jobs:
     retries: int = 1
 
     def __post_init__(self):
-        if self.slurm and self.launcher == "none":
+        launcher = choose("launcher", self.launcher, LAUNCHERS)
+        if self.slurm and launcher == "none":
             raise UserError(
                 f"--slurm={self.slurm} is of jobs, and none are launched: give --launcher=slurm"
             )
-        if self.at_once is not None and self.launcher != "local":
+        if self.at_once is not None and launcher != "local":
             raise UserError(
                 f"--jobs_at_once={self.at_once} is of --launcher=local, and the launcher is "
-                f"{self.launcher!r}; for Slurm give --slurm=array_parallelism=N"
+                f"{launcher!r}; for Slurm give --slurm=array_parallelism=N"
             )
+        if launcher == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
+            raise UserError("launcher 'slurm' needs sbatch and srun: this machine is of no Slurm")
+        if launcher != "none" and importlib.util.find_spec("submitit") is None:
+            raise UserError(
+                f"launcher {launcher!r} needs the package submitit: pip install submitit "
+                "(the extra 'slurm')"
+            )
+        if launcher != "none":
+            parse_parameters(self.slurm)
 
     def leave_accelerators(self) -> None:
         """Keep this process off accelerators where they are for the jobs to take."""
@@ -184,22 +195,6 @@ class Jobs:
         arguments = without_flags(self.arguments, LAUNCHER_FLAGS)
         own = f"--groups={group}", "--retries=0"
         return [sys.executable, "-m", "launch.sweep", *arguments, *own]
-
-
-def check_launcher(launcher: str) -> None:
-    """Check that a launcher is known, and that what it needs is there.
-
-    Raises:
-        UserError: If it is not.
-    """
-    choose("launcher", launcher, LAUNCHERS)
-    if launcher == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
-        raise UserError("launcher 'slurm' needs sbatch and srun: this machine belongs to no Slurm")
-    if launcher != "none" and importlib.util.find_spec("submitit") is None:
-        raise UserError(
-            f"launcher {launcher!r} needs the package submitit: pip install submitit "
-            "(the extra 'slurm')"
-        )
 
 
 def parse_parameters(text: str) -> dict[str, Any]:

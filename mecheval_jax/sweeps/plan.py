@@ -166,12 +166,10 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
                 else Experiment.from_config(changed)
             )
             experiments.append(built[shape])
-        except UserError as error:
-            raise UserError(f"member {number} ({_listed(change)}): {error}") from None
-        except TypeError:  # such as a field that cannot be None
-            raise UserError(
-                f"member {number} ({_listed(change)}): a value of another type than the field's"
-            ) from None
+        except (UserError, TypeError) as error:
+            wrong_type = "a value of another type than the field's"  # such as None
+            why = error if isinstance(error, UserError) else wrong_type
+            raise UserError(f"member {number} ({_listed(change)}): {why}") from None
 
     # Groups of one shape, in which no run is there twice.
     seen: dict[str, int] = {}
@@ -182,15 +180,10 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
             raise UserError(f"members {same} and {number} are the same run: {_listed(typed[same])}")
         groups.setdefault(shape_of(experiment), []).append(number)
     first = next(iter(groups))
-    plans = [
-        GroupPlan(
-            _name(index, shape),
-            _title(shape, first),
-            tuple(numbers),
-            tuple(experiments[number] for number in numbers),
-        )
-        for index, (shape, numbers) in enumerate(groups.items())
-    ]
+    plans = []
+    for index, (shape, numbers) in enumerate(groups.items()):
+        own = tuple(experiments[number] for number in numbers)
+        plans.append(GroupPlan(_name(index, shape), _title(shape, first), tuple(numbers), own))
     base_as_json_has_it = json.loads(json.dumps(sections))
     return Sweep(base_as_json_has_it, tuple(typed), tuple(plans))
 

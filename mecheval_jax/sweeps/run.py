@@ -17,13 +17,7 @@ from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, write_tables
 from mecheval_jax.sweeps.group import Options, run_group
-from mecheval_jax.sweeps.launchers import (
-    JobEnd,
-    Jobs,
-    check_launcher,
-    launch_jobs,
-    parse_parameters,
-)
+from mecheval_jax.sweeps.launchers import JobEnd, Jobs, launch_jobs
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
 from mecheval_jax.training.preemption import Preemption
 
@@ -216,7 +210,7 @@ def launch_sweep(
     arguments; of the options, jobs are told by the arguments of this program.
 
     Raises:
-        UserError: If the launcher cannot be used, or the workdir is another sweep's.
+        UserError: If there are several processes, or the workdir is another sweep's.
         Interrupted: If SIGTERM came, to this program or to the jobs that are not finished.
     """
     if groups is not None and not groups:
@@ -228,8 +222,6 @@ def launch_sweep(
             f"launcher {jobs.launcher!r} starts jobs from one process, and here are several: give "
             "no --coordinator, or --processes=1"
         )
-    check_launcher(jobs.launcher)
-    parse_parameters(jobs.slurm)  # a mistake there is said before a folder is made
     folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups
     open_folder(folder, sweep, here=False)
     names = [p.name for p in plans if not _is_finished(folder.group(p.name), options)]

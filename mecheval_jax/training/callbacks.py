@@ -34,7 +34,7 @@ class Standing:
 
 @runtime_checkable
 class Callbacks(Protocol):
-    """Receives what happens, in order: `RunCallbacks` and `GroupCallbacks` write and show it."""
+    """Receives what happens, in order, and writes and shows it: `RunCallbacks`, and a group's."""
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
         """A row of metrics of one ``member``; it has ``step`` and ``split``, too."""

@@ -15,7 +15,6 @@ from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.sweeps.launchers import (
     Command,
     Jobs,
-    check_launcher,
     launch_jobs,
     parse_parameters,
 )
@@ -41,14 +40,14 @@ def test_parameters_of_slurm():
 def test_mistakes_in_launchers(monkeypatch):
     """Catches a launcher that fails only once it launches."""
     with pytest.raises(UserError, match=r"'slrum'.*'slurm'"):
-        check_launcher("slrum")
+        Jobs("slrum")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="needs sbatch"):
-        check_launcher("slurm")
+        Jobs("slurm")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install submitit"):
-        check_launcher("local")
-    check_launcher("none")
+        Jobs("local")
+    Jobs("none")
 
 
 def test_jobs_on_this_machine(tmp_path, monkeypatch):

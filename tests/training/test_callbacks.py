@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from mecheval_jax.reporting.terminal.progress import RunCallbacks
-from mecheval_jax.sweeps.group import GroupCallbacks
+from mecheval_jax.sweeps.group import _GroupRun
 from mecheval_jax.training.callbacks import Callbacks, Standing
 from tests.support import small
 
 
-@pytest.mark.parametrize("kind", [RunCallbacks, GroupCallbacks, small.Recorder])
+@pytest.mark.parametrize("kind", [RunCallbacks, _GroupRun, small.Recorder])
 def test_whoever_is_told_takes_all_of_it(kind):
     """Catches callbacks that lack a method, which only a stretch of training would find."""
     methods = [name for name in vars(Callbacks) if not name.startswith("_")]

@@ -122,10 +122,6 @@ def _diagonal(weights: Float[Array, " streams"], length: int) -> Float[Array, "1
     return (weights[:, None, None] * jnp.eye(length, dtype=weights.dtype)[None])[None]
 
 
-def _by_channel(x: Float[Array, "batch length width"]) -> Float[Array, "batch length width 1"]:
-    return x[..., None]
-
-
 def _at_destination(x: Float[Array, "batch length width"]) -> Float[Array, "batch width length 1"]:
     return jnp.swapaxes(x, 1, 2)[..., None]
 
@@ -194,7 +190,7 @@ def _of_mamba(mixer: Mamba, sites: Sites, x: Array) -> MixingMatrices:
     query = jnp.broadcast_to(sites["C"][:, :, None], write.shape)
     matrices = unrolled_recurrence(write, jnp.swapaxes(sites["decay"], 2, 3), query)
     matrices = matrices + _diagonal(mixer.D, channels.shape[1])
-    return MixingMatrices(matrices, _by_channel(channels), streams="channel")
+    return MixingMatrices(matrices, channels[..., None], streams="channel")
 
 
 @matrices_of.register
@@ -214,7 +210,7 @@ def _of_rwkv4(mixer: RWKV4, sites: Sites, x: Array) -> MixingMatrices:
     lag = (index[:, None] - index[None, :])[None]
     bonus = jnp.where(lag == 0, u[:, None, None], (lag - 1) * w[:, None, None])
     exponents = jnp.where(lag[None] >= 0, _at_source(k) + bonus[None], -jnp.inf)
-    return MixingMatrices(jax.nn.softmax(exponents), _by_channel(sites["v"]), streams="channel")
+    return MixingMatrices(jax.nn.softmax(exponents), sites["v"][..., None], streams="channel")
 
 
 @matrices_of.register
@@ -223,7 +219,7 @@ def _of_s4d(mixer: S4D, sites: Sites, x: Array) -> MixingMatrices:
     del sites
     matrices = toeplitz(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
     in_all_documents = jnp.broadcast_to(matrices, (x.shape[0], *matrices.shape[1:]))
-    return MixingMatrices(in_all_documents, _by_channel(x), streams="channel")
+    return MixingMatrices(in_all_documents, x[..., None], streams="channel")
 
 
 @matrices_of.register
@@ -244,7 +240,7 @@ def _of_hyena(mixer: Hyena, sites: Sites, x: Array) -> MixingMatrices:
         matrices = matrices + _diagonal(mixer.D, x.shape[1])
     matrices = _at_destination(sites["gate"]) * matrices * _at_source(sites["input_gate"])
     v = jnp.split(sites["conv_output"], 3, axis=-1)[2]
-    return MixingMatrices(matrices, _by_channel(v), streams="channel")
+    return MixingMatrices(matrices, v[..., None], streams="channel")
 
 
 @matrices_of.register
@@ -265,5 +261,5 @@ def _of_base_conv(mixer: BaseConv, sites: Sites, x: Array) -> MixingMatrices:
         taps = mixer.conv.weight[::-1][:length]  # the last tap is the current token's
         filtered = toeplitz(jnp.pad(taps, ((0, length - taps.shape[0]), (0, 0))))
     matrices = _at_destination(gate) * filtered + _diagonal(identity, length)
-    constant = _by_channel(gate * bias[None, None])
-    return MixingMatrices(matrices, _by_channel(x), constant, streams="channel")
+    constant = (gate * bias[None, None])[..., None]
+    return MixingMatrices(matrices, x[..., None], constant, streams="channel")

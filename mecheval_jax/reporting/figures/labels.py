@@ -1,5 +1,6 @@
 """Labels of points in a scatter that do not cover one another."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ NEAR = 0.04
 HALO = (withStroke(linewidth=3, foreground="white"),)
 """Lets a text stand on lines."""
 
-_GAP = 12  # pixels at 100 dpi between a point and its label
+_GAPS = (12, 24, 48, 84, 132)  # pixels at 100 dpi between a point and its label
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 
 
@@ -96,23 +97,23 @@ def _settle(
     renderer: RendererAgg,
 ) -> None:
     """Move a label to the nearest free place; the least covered one if none is free."""
-    size = label.get_window_extent(renderer)
-    best = None
-    for gap in (_GAP, 2 * _GAP, 4 * _GAP, 7 * _GAP, 11 * _GAP):
-        for x, y in _DIRECTIONS:
-            left = point[0] + x * gap - size.width * (1 - x) / 2
-            bottom = point[1] + y * gap - size.height * (1 - y) / 2
-            box = Bbox.from_bounds(left, bottom, size.width, size.height)
-            covered = sum(_overlap(box, other) for other in taken)
-            outside = box.width * box.height - _overlap(box, inside)
-            if best is None or covered + outside < best[0]:
-                best = (covered + outside, box, gap)
-    _, box, gap = best
+    width, height = label.get_window_extent(renderer).size
+
+    def covered(place: tuple[float, Bbox]) -> float:
+        box = place[1]
+        return sum(_overlap(box, other) for other in taken) + width * height - _overlap(box, inside)
+
+    places = []
+    for gap, (x, y) in itertools.product(_GAPS, _DIRECTIONS):
+        left = point[0] + x * gap - width * (1 - x) / 2
+        bottom = point[1] + y * gap - height * (1 - y) / 2
+        places.append((gap, Bbox.from_bounds(left, bottom, width, height)))
+    gap, box = min(places, key=covered)
     taken.append(box)
     # Offsets are in points, which unlike pixels mean the same at every resolution.
     scale = 72 / label.axes.figure.dpi
     label.set_position(((box.x0 - point[0]) * scale, (box.y0 - point[1]) * scale))
-    if gap > 2 * _GAP:
+    if gap > _GAPS[1]:
         centre = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
         ends = label.axes.transData.inverted().transform([point, centre])
         label.axes.plot(*ends.T, color="#b0b0b0", linewidth=0.6, zorder=2)

@@ -1,6 +1,5 @@
 """The report of a sweep: one HTML file with its figures, tables, and links to its best members."""
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import pandas as pd
 
 from mecheval_jax.console import say
 from mecheval_jax.files import read_json, write_text
-from mecheval_jax.reporting.figures import sweep_figures
+from mecheval_jax.reporting.figures import sweep_figures as figures
 from mecheval_jax.reporting.figures.drawing import picture
 from mecheval_jax.reporting.figures.sweep_figures import Curves
 from mecheval_jax.reporting.html.page import render, text_of
@@ -80,19 +79,13 @@ def _figures(
     of_curves = {one.name: _with_state(one) for one in overview.groups if curves[one.name]}
     chosen = dict(zip(best["group"], best["member"], strict=True))
     drawn = {
-        "accuracy_by_rate": (titles, functools.partial(sweep_figures.accuracy_by_rate, members)),
-        "success_by_shape": (
-            titles,
-            functools.partial(sweep_figures.success_by_shape, found.success),
-        ),
+        "accuracy_by_rate": (titles, lambda page: figures.accuracy_by_rate(members, page)),
+        "success_by_shape": (titles, lambda page: figures.success_by_shape(found.success, page)),
         "learning_curves": (
             of_curves,
-            lambda page: sweep_figures.learning_curves(curves, page, members, chosen),
+            lambda page: figures.learning_curves(curves, page, members, chosen),
         ),
-        "verdicts_by_shape": (
-            of_verdicts,
-            functools.partial(sweep_figures.verdicts_by_shape, members),
-        ),
+        "verdicts_by_shape": (of_verdicts, lambda page: figures.verdicts_by_shape(members, page)),
     }
     for kind, (shapes, draw) in drawn.items():
         pages = _pages(shapes)

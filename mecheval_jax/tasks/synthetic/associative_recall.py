@@ -28,14 +28,18 @@ from mecheval_jax.tasks.base import (
     PAD,
     SPLITS,
     Batch,
-    following,
     free_of,
     sample_distinct,
 )
-from mecheval_jax.tasks.synthetic.traceable import FIRST, SyntheticTask, consecutive
+from mecheval_jax.tasks.synthetic.traceable import (
+    FIRST,
+    ROLES,
+    SyntheticTask,
+    consecutive,
+    recall_roles,
+)
 
 FIRST_KEY = FIRST
-ROLES = ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,16 +255,8 @@ class AssociativeRecall(SyntheticTask):
         # Roles of the asked pairs.
         first = 1 + slots * self._stride
         item, answer = (first + 1, first) if self.reverse else (first, first + 1)
-        roles = {
-            "bos": jnp.zeros_like(slots),
-            "key": item,
-            "value": answer,
-            "divider": jnp.full_like(slots, divider),
-            "query": query,
-            "answer": query + 1,
-        }
         # With `reverse` the next key is always the asked item, so always absent.
-        roles |= following(item, answer, divider)
+        roles = recall_roles(item, answer, divider, query)
         if self.filler:
             roles["next_pair_key"] = free_of(item, divider, first + self._stride)
         return Batch(

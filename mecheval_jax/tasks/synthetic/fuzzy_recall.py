@@ -26,8 +26,8 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, require_at_least
-from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, Batch, following, sample_distinct
-from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
+from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, Batch, sample_distinct
+from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive, recall_roles
 
 MOST_KEYS = 2**31
 """Bound of the number of keys, since a key is drawn as an int32 number."""
@@ -67,15 +67,6 @@ class FuzzyRecall(SyntheticTask):
     def classes(self) -> dict[str, range]:
         """Ids of tokens of keys and of values."""
         return consecutive(k=self.key_vocabulary, v=self.value_vocabulary)
-
-    def class_of(self, role: str) -> range:
-        """Ids of tokens of keys or of values."""
-        return self.classes["k" if role == "key" else "v"]
-
-    @property
-    def role_names(self) -> tuple[str, ...]:
-        """Names of the roles."""
-        return ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
 
     @property
     def max_length(self) -> int:
@@ -134,15 +125,7 @@ class FuzzyRecall(SyntheticTask):
         query = first[-1] + key_lengths[-1] - 1 + place
         item = jnp.full_like(query, first[number] + key_lengths[-1] - 1)
         value = item + 1 + place
-        roles = {
-            "bos": jnp.zeros_like(query),
-            "key": item,
-            "value": value,
-            "divider": jnp.full_like(query, divider),
-            "query": query,
-            "answer": query + 1,
-        }
-        roles |= following(item, value, divider)
+        roles = recall_roles(item, value, divider, query)
         return Batch(
             tokens=tokens,
             query_positions=jnp.where(counts, query, 0),

@@ -31,12 +31,12 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 from mecheval_jax.errors import POSITIVE, require, require_at_least
-from mecheval_jax.tasks.base import BOS, Batch, following
-from mecheval_jax.tasks.synthetic.traceable import FIRST, SyntheticTask, consecutive
+from mecheval_jax.tasks.base import BOS, Batch
+from mecheval_jax.tasks.synthetic.traceable import FIRST, EndingWithQuery, consecutive
 
 
 @dataclasses.dataclass(frozen=True)
-class InContextBigrams(SyntheticTask):
+class InContextBigrams(EndingWithQuery):
     """The task.
 
     Attributes:
@@ -68,21 +68,6 @@ class InContextBigrams(SyntheticTask):
     def class_of(self, role: str) -> range:
         """Ids of triggers or of the other tokens."""
         return self.classes["t" if role == "key" else "w"]
-
-    @property
-    def role_names(self) -> tuple[str, ...]:
-        """Names of the roles."""
-        return ("bos", "key", "value", "next_key", "value+2", "query")
-
-    @property
-    def max_length(self) -> int:
-        """Length in tokens of every document, which ends with the query."""
-        return self.length + 2
-
-    @property
-    def read_length(self) -> int:
-        """All tokens, since the last one is the query."""
-        return self.max_length
 
     @functools.cached_property
     def table(self) -> Float[np.ndarray, "tokens tokens_too"]:
@@ -123,16 +108,7 @@ class InContextBigrams(SyntheticTask):
         _, body = jax.lax.scan(step, start, (jnp.arange(self.length), uniform))
         ends = jnp.array([BOS]), FIRST + body, FIRST + asked[None]
         item = self.length - jnp.argmax(body[::-1] == asked, keepdims=True)
-        query = jnp.array([self.length + 1])
-        return Batch(
-            tokens=jnp.concatenate(ends),
-            query_positions=query,
-            targets=FIRST + successors[asked][None],
-            weights=jnp.ones(1),
-            roles={"bos": jnp.zeros_like(query), "key": item, "value": item + 1, "query": query}
-            | following(item, item + 1, query),
-            lengths=jnp.asarray(self.max_length),
-        )
+        return self.ask(jnp.concatenate(ends), item, FIRST + successors[asked][None])
 
     def _occurrences(self, batch: Batch) -> Bool[Array, "batch length"]:
         """A mask of the occurrences of the asked trigger before the query."""

@@ -22,12 +22,12 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Key
 from mecheval_jax.errors import require_at_least
-from mecheval_jax.tasks.base import BOS, Batch, following
-from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
+from mecheval_jax.tasks.base import BOS, Batch
+from mecheval_jax.tasks.synthetic.traceable import EndingWithQuery, consecutive
 
 
 @dataclasses.dataclass(frozen=True)
-class InductionHeads(SyntheticTask):
+class InductionHeads(EndingWithQuery):
     """The task.
 
     Attributes:
@@ -51,21 +51,6 @@ class InductionHeads(SyntheticTask):
         words = self.classes["w"]
         return range(words.start - 1, words.stop) if role == "key" else words
 
-    @property
-    def role_names(self) -> tuple[str, ...]:
-        """Names of the roles."""
-        return ("bos", "key", "value", "next_key", "value+2", "query")
-
-    @property
-    def max_length(self) -> int:
-        """Length in tokens of every document, which ends with the query."""
-        return self.length + 2
-
-    @property
-    def read_length(self) -> int:
-        """All tokens, since the last one is the query."""
-        return self.max_length
-
     def document(self, key: Key, split: str) -> Batch:
         """One document; all splits have the same distribution."""
         del split
@@ -74,13 +59,4 @@ class InductionHeads(SyntheticTask):
         item = jax.random.randint(place, (1,), 1, self.length)
         body = jax.random.randint(fill, (self.length,), words.start, words.stop)
         tokens = jnp.concatenate([jnp.array([BOS]), body, trigger]).at[item].set(trigger)
-        query = jnp.array([self.length + 1])
-        return Batch(
-            tokens=tokens,
-            query_positions=query,
-            targets=tokens[item + 1],
-            weights=jnp.ones(1),
-            roles={"bos": jnp.zeros_like(query), "key": item, "value": item + 1, "query": query}
-            | following(item, item + 1, query),
-            lengths=jnp.asarray(self.max_length),
-        )
+        return self.ask(tokens, item, tokens[item + 1])

@@ -87,10 +87,6 @@ class MultiQueryRecall(SyntheticTask):
         half = self.vocabulary // 2
         return {"k": range(PAD + 1, half), "v": range(half, self.vocabulary)}
 
-    def class_of(self, role: str) -> range:
-        """Ids of keys or of values."""
-        return self.classes["k" if role == "key" else "v"]
-
     @property
     def role_names(self) -> tuple[str, ...]:
         """Names of the roles."""

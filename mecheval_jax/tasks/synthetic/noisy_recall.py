@@ -20,8 +20,8 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, require_at_least
-from mecheval_jax.tasks.base import BOS, EOS, Batch, following, sample_distinct
-from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
+from mecheval_jax.tasks.base import BOS, EOS, Batch, sample_distinct
+from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive, recall_roles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +57,6 @@ class NoisyRecall(SyntheticTask):
         """Ids of keys, values and noise."""
         return consecutive(k=self.key_vocabulary, v=self.value_vocabulary, n=self.noise_vocabulary)
 
-    def class_of(self, role: str) -> range:
-        """Ids of keys or of values."""
-        return self.classes["k" if role == "key" else "v"]
-
-    @property
-    def role_names(self) -> tuple[str, ...]:
-        """Names of the roles."""
-        return ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
-
     @property
     def _divider(self) -> int:
         return 1 + 2 * self.pairs + self.noise
@@ -96,20 +87,12 @@ class NoisyRecall(SyntheticTask):
         query = jnp.array([divider + 1])
         tokens = tokens.at[query].set(keys[number]).at[query + 1].set(values[number])
         item = first[number]
-        roles = {
-            "bos": jnp.zeros_like(query),
-            "key": item,
-            "value": item + 1,
-            "divider": query - 1,
-            "query": query,
-            "answer": query + 1,
-        }
         return Batch(
             tokens=tokens,
             query_positions=query,
             targets=values[number],
             weights=jnp.ones(1),
-            roles=roles | following(item, item + 1, divider),
+            roles=recall_roles(item, item + 1, divider, query),
             lengths=jnp.asarray(self.max_length),
         )
 

@@ -72,11 +72,6 @@ class SelectiveCopying(SyntheticTask):
         """Length in tokens of every document, which ends with the last marker."""
         return 2 + self.noise + 2 * self.copied
 
-    @property
-    def read_length(self) -> int:
-        """All tokens, since the last one is a query."""
-        return self.max_length
-
     def document(self, key: Key, split: str) -> Batch:
         """One document; all splits have the same distribution."""
         del split

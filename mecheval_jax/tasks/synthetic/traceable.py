@@ -19,6 +19,7 @@ from mecheval_jax.tasks.base import (
     Batch,
     SelfContained,
     describe,
+    following,
     query_properties,
     sample_distinct,
 )
@@ -26,6 +27,9 @@ from mecheval_jax.tasks.floors import recall_floors
 
 FIRST = EOS + 1
 """Id of the first token that is not special."""
+
+ROLES = ("bos", "key", "value", "next_key", "value+2", "divider", "query", "answer")
+"""Roles of documents that are asked for an item behind a divider."""
 
 
 def consecutive(**sizes: int) -> dict[str, range]:
@@ -42,8 +46,35 @@ def consecutive(**sizes: int) -> dict[str, range]:
     return classes
 
 
+def recall_roles(
+    item: Int[Array, " queries"],
+    answer: Int[Array, " queries"],
+    divider: int | Int[Array, ""],
+    query: Int[Array, " queries"],
+) -> dict[str, Int[Array, " queries"]]:
+    """Positions of `ROLES`, of documents that are asked for an item behind a divider.
+
+    Args:
+        item: Where the asked item stands in the document.
+        answer: Where its answer stands there.
+        divider: Position of the divider.
+        query: Position of each query, before its answer.
+    """
+    return {
+        "bos": jnp.zeros_like(query),
+        "key": item,
+        "value": answer,
+        "divider": jnp.full_like(query, divider),
+        "query": query,
+        "answer": query + 1,
+    } | following(item, answer, divider)
+
+
 class SyntheticTask(SelfContained):
-    """Base of such tasks: frozen dataclasses that implement `classes`, `class_of`, `document`.
+    """Base of such tasks: frozen dataclasses that implement `classes`, `document`, `max_length`.
+
+    Roles, classes of roles and what is read are those of documents of keys (``k``) and values
+    (``v``); tasks with others say so.
 
     Attributes:
         traceable: Whether sampling can be part of a compiled program.
@@ -61,7 +92,22 @@ class SyntheticTask(SelfContained):
 
     def class_of(self, role: str) -> range:
         """Ids of the tokens that can stand at a role."""
+        return self.classes["k" if role == "key" else "v"]
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles."""
+        return ROLES
+
+    @property
+    def max_length(self) -> int:
+        """Length in tokens of the longest document."""
         raise NotImplementedError
+
+    @property
+    def read_length(self) -> int:
+        """Number of tokens up to the last possible query: all, where documents end with it."""
+        return self.max_length
 
     def distinct(self, key: Key, role: str, count: int) -> Int[Array, " count"]:
         """Distinct tokens of the class of a role, uniform and in random order."""
@@ -149,3 +195,44 @@ class SyntheticTask(SelfContained):
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
         return recall_floors(self.sample(key, documents, split), self.class_of("value"))
+
+
+class EndingWithQuery(SyntheticTask):
+    """Base of tasks whose documents end with a token that stood in them before, the query.
+
+    Attributes:
+        length: Number of tokens between ``<bos>`` and the query.
+    """
+
+    length: int
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles."""
+        return ("bos", "key", "value", "next_key", "value+2", "query")
+
+    @property
+    def max_length(self) -> int:
+        """Length in tokens of every document."""
+        return self.length + 2
+
+    def ask(
+        self, tokens: Int[Array, " length"], item: Int[Array, "1"], target: Int[Array, "1"]
+    ) -> Batch:
+        """A document, whose answer is a target.
+
+        Args:
+            tokens: Tokens of the document.
+            item: Where the query's token stood before.
+            target: Answer.
+        """
+        query = jnp.array([self.length + 1])
+        return Batch(
+            tokens=tokens,
+            query_positions=query,
+            targets=target,
+            weights=jnp.ones(1),
+            roles={"bos": jnp.zeros_like(query), "key": item, "value": item + 1, "query": query}
+            | following(item, item + 1, query),
+            lengths=jnp.asarray(self.max_length),
+        )
