@@ -163,23 +163,20 @@ def count_states(statuses: Iterable[GroupStatus]) -> dict[str, int]:
 
 def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
     content = folder.read()
+    steps = content["base"].get("training", {}).get("steps", 0)
     now = datetime.datetime.now(datetime.UTC)
     groups = []
     for group in content["groups"]:
         status = folder.group(group["name"]).read_status()
         status.members = status.members or len(group["members"])
-        status.steps = status.steps or _longest(content, group["members"])
+        if not status.steps:  # it has written nothing yet
+            own = (content["members"][one] for one in group["members"])
+            status.steps = max(int(member.get("training.steps", steps)) for member in own)
         if is_dead(status, now, patience):
             status.state = "dead"
         groups.append(NamedStatus(group["name"], group["title"], status))
     best = _best_member(folder, groups, content["members"])
     return Overview(str(folder.path), groups, best, _command(folder.provenance, "sweep"))
-
-
-def _longest(content: dict[str, Any], members: Sequence[int]) -> int:
-    """Steps of a group that has written nothing yet."""
-    steps = content["base"].get("training", {}).get("steps", 0)
-    return max(int(content["members"][one].get("training.steps", steps)) for one in members)
 
 
 def _best_member(

@@ -28,8 +28,8 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import SECTIONS, Experiment
 from mecheval_jax.files import read_json, write_json
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
-from mecheval_jax.store.folder import Folder, TrainingFolder
 from mecheval_jax.store.provenance import provenance
+from mecheval_jax.store.run_folder import Folder, TrainingFolder
 from mecheval_jax.training.ensemble.strategies import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -182,12 +182,8 @@ class GroupFolder(TrainingFolder):
 
     def keep_strategy(self, strategy: Strategy) -> Strategy:
         """Write how its members are computed: what the first process says, on every process."""
-
-        def keep() -> dict[str, Any]:
-            write_json(self.strategy, dataclasses.asdict(strategy))
-            return dataclasses.asdict(strategy)
-
-        return Strategy(**on_main(keep))
+        on_main(lambda: write_json(self.strategy, dataclasses.asdict(strategy)))
+        return self.read_strategy()
 
     @by_main
     def is_finished(self, measured: str) -> bool:

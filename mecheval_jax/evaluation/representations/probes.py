@@ -90,8 +90,12 @@ def probe_rows(
     chosen = chosen_sites(sites, subject.config)
     for role in roles:
         choose("role", role, batch.roles)
-    targets = {name: _target(batch, name, seed) for name in targets_of(config, batch)}
-    held_out = _held_out(len(batch.tokens), config.test_share, seed)
+    pair = ("key", "value", PAIR) if {"key", "value"} <= set(batch.roles) else ("value",)
+    targets = {name: _target(batch, name, seed) for name in config.targets or pair}
+    documents = len(batch.tokens)
+    tested_documents = count_held_out("probes", config.test_share, documents)
+    order = np.random.default_rng([seed, 1]).permutation(documents)
+    held_out = order.argsort() < tested_documents
     presence = {role: np.asarray(batch.roles[role][:, 0]) >= 0 for role in roles}
     features = features_at(subject, chosen)
     embedding = subject.params["token_embedding"]["embedding"]
@@ -114,13 +118,6 @@ def probe_rows(
         place = {**place_of(site), "role": role, "target": name, "classes": targets[name].classes}
         for metric, score in _scores(own, shuffled, subject.evaluation.confidence).items():
             yield place | {"metric": metric, **score, "documents": len(own)}
-
-
-def targets_of(config: ProbesConfig, batch: Batch) -> tuple[str, ...]:
-    """What is to be read from documents, by the config or by what they have."""
-    if config.targets is not None:
-        return config.targets
-    return ("key", "value", PAIR) if {"key", "value"} <= set(batch.roles) else ("value",)
 
 
 def features_at(subject: Subject, sites: Sequence[str]) -> dict[str, Array]:
@@ -169,12 +166,6 @@ def _target(batch: Batch, name: str, seed: int) -> _Target:
     shuffled[having] = np.random.default_rng(seed).permutation(having)
     labels = [np.stack([own, own[shuffled]]).astype(np.int32) for own in labels]
     return _Target(labels, tokens, present, classes)
-
-
-def _held_out(documents: int, share: float, seed: int) -> np.ndarray:
-    """Which documents are for the test."""
-    tested = count_held_out("probes", share, documents)
-    return np.random.default_rng([seed, 1]).permutation(documents).argsort() < tested
 
 
 def _fit(

@@ -223,22 +223,14 @@ def _gradients(tables: Tables) -> Figure:
     )
 
 
-def _circuits(tables: Tables) -> Figure:
-    table = tables["circuits"]
-    return faithfulness_curves(table, table["corruption"].iloc[0])
-
-
-def _lens(tables: Tables) -> Figure:
-    table = tables["lens"]
-    return lens_curves({table["mixer"].iloc[0]: table})
-
-
 FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "gradients": _gradients,
-    "circuits": _circuits,
+    "circuits": lambda tables: faithfulness_curves(
+        tables["circuits"], tables["circuits"]["corruption"].iloc[0]
+    ),
     "probes": lambda tables: probe_heat_map(tables["probes"], "value"),
     "subspaces": lambda tables: subspace_heat_map(tables["subspaces"]),
     "attention": lambda tables: attention_images(*matrices_of(tables["attention"])),
-    "lens": _lens,
+    "lens": lambda tables: lens_curves({tables["lens"]["mixer"].iloc[0]: tables["lens"]}),
 }
 """By the names of `evaluation.analyses.ANALYSES`."""
