@@ -30,7 +30,7 @@ from mecheval_jax.files import read_json, write_json
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.store.run_folder import Folder, TrainingFolder
-from mecheval_jax.training.ensemble.strategies import Strategy
+from mecheval_jax.training.ensemble.members import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
 """What a group can be: not begun, under way (or dead), to be gone on with, given up, done."""

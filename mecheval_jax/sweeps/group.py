@@ -20,11 +20,10 @@ from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.ensemble.choice import AUTO, Choices, check_memory, choose_strategy
-from mecheval_jax.training.ensemble.members import Ensemble, stack
+from mecheval_jax.training.ensemble.choice import AUTO, Choices, Memory, choose_strategy
+from mecheval_jax.training.ensemble.members import KINDS, Ensemble, Strategy, stack
 from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
 from mecheval_jax.training.ensemble.programs import MemberPrograms
-from mecheval_jax.training.ensemble.strategies import KINDS, Strategy
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.state import NEVER, Policy, TrainState
@@ -44,7 +43,7 @@ class Options:
     """How a group is computed; nothing of it changes what is found but for rounding.
 
     Attributes:
-        strategy: One of `strategies.KINDS`, or ``auto`` for the one that is found fastest.
+        strategy: One of `members.KINDS`, or ``auto`` for the one that is found fastest.
         at_once: Number of members that a device computes together; by its memory if None.
         interventions: What is measured of every member, a name in `SITES`.
         writers: Names in `store.trackers.TRACKERS` of those that get the metrics beside the files.
@@ -170,7 +169,7 @@ class _GroupRun:
         """
         kept = self.folder.read_strategy()
         if kept is not None:
-            check_memory(self.programs, kept)  # there may be fewer devices than before
+            Memory(self.programs).check(kept)  # there may be fewer devices than before
             self.say(f"members are computed by {kept}, as before")
             return kept
         device, model = jax.devices()[0], self.ensemble.model

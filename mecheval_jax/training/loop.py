@@ -25,11 +25,11 @@ def restore_or_create(
     programs: Programs, checkpoints: Checkpoints, say: Callable[[str], None]
 ) -> tuple[TrainState, int]:
     """The state of the newest checkpoint that can be read, or a new one; and its step."""
-    any_before = bool(checkpoints.steps())
+    if not checkpoints.steps():
+        return programs.create(), 0
     saved = checkpoints.restore(programs.saved_form, say)
     if saved is None:
-        if any_before:
-            say("no checkpoint can be read: starting anew")
+        say("no checkpoint can be read: starting anew")
         return programs.create(), 0
     state = programs.restored(saved)
     step = int(np.max(fetch(state.step)))

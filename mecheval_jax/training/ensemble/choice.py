@@ -20,8 +20,8 @@ import jax
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, write_json
 from mecheval_jax.partitioning.multihost import is_multiprocess, on_main
+from mecheval_jax.training.ensemble.members import Strategy
 from mecheval_jax.training.ensemble.programs import MemberPrograms
-from mecheval_jax.training.ensemble.strategies import Strategy
 
 AUTO = "auto"
 """What is asked for where the fastest strategy shall be found."""
@@ -90,8 +90,12 @@ class MemoryEstimate:
             )
 
 
-class _Memory:
-    """The memory of a device, and what an ensemble takes of it."""
+class Memory:
+    """The memory of a device, and what an ensemble takes of it.
+
+    Args:
+        programs: Programs of the ensemble.
+    """
 
     def __init__(self, programs: MemberPrograms):
         self._programs = programs
@@ -132,15 +136,6 @@ class _Memory:
         """
         if not self._programs.ensemble.task.traceable or not self.fits(strategy):
             self.estimate().check(strategy.at_once if strategy.kind == "vmap" else None)
-
-
-def check_memory(programs: MemberPrograms, strategy: Strategy) -> None:
-    """Check that devices have the memory for a strategy that was chosen before.
-
-    Raises:
-        UserError: If they do not; it says how many members fit.
-    """
-    _Memory(programs).check(strategy)
 
 
 class Choices:
@@ -209,7 +204,7 @@ def choose_strategy(
         choices: Choices made before.
         key: Name of the shape, the number of members and the platform.
         at_once: Number of members that a device computes together; by its memory if None.
-        kind: One of `strategies.KINDS`; ``auto`` to measure.
+        kind: One of `members.KINDS`; ``auto`` to measure.
         say: Function that is told what was chosen and why.
 
     Raises:
@@ -222,7 +217,7 @@ def choose_strategy(
             f"strategy {kind!r} cannot compute documents that the host draws: vmap can, "
             "with --members_at_once=1 one member after the other"
         )
-    memory = _Memory(programs)
+    memory = Memory(programs)
     measuring = kind == AUTO and at_once is None and traceable and programs.on_each > 1
     known = on_main(lambda: choices.get(key)) if measuring else None
     if known is not None and memory.fits(chosen := Strategy(**known)):

@@ -1,4 +1,4 @@
-"""Runs of one shape that train together, and the documents of all of them."""
+"""Runs of one shape that train together, the documents of all, and how a device computes them."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
@@ -77,3 +78,29 @@ def of_one_width(batches: Sequence[Batch]) -> list[Batch]:
 def stack(trees: Sequence[PyTree]) -> PyTree:
     """Trees along a new leading axis."""
     return jax.tree.map(lambda *of: jnp.stack(of), *trees)
+
+
+KINDS = ("vmap", "scan", "loop")
+"""How a device computes several members: some or all as one batched program; one after the other in
+one program, each through all steps of a stretch; or each as a program that the host starts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """How members are computed.
+
+    Attributes:
+        kind: One of `KINDS`.
+        at_once: Number of members that a device computes together.
+    """
+
+    kind: str
+    at_once: int = 1
+
+    def __post_init__(self):
+        choose("strategy", self.kind, KINDS)
+        if not isinstance(self.at_once, int) or self.at_once < 1:
+            raise UserError(f"members at once are {self.at_once!r}: at least 1")
+
+    def __str__(self):
+        return f"vmap of {self.at_once}" if self.kind == "vmap" else self.kind

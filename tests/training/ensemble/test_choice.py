@@ -14,9 +14,9 @@ from mecheval_jax.training.ensemble.choice import (
     choose_strategy,
     fastest,
 )
+from mecheval_jax.training.ensemble.members import Strategy
 from mecheval_jax.training.ensemble.mesh import member_mesh
 from mecheval_jax.training.ensemble.programs import MemberPrograms
-from mecheval_jax.training.ensemble.strategies import Strategy
 from tests.support.ensembles import ensemble_of, experiment
 
 GIB = 2**30
