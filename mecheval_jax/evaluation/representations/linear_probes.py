@@ -90,17 +90,10 @@ def fit_codes(
     codes: Float[Array, "classes code"],
     ridge: float | Scalar = 1e-2,
 ) -> Predictions:
-    """Fit a regression onto codes for every site and labelling, with `fit_classifiers`' arguments.
+    """Fit a regression onto codes, unit vectors of the classes, for every site and labelling.
 
-    Minima are of the penalized mean squared error.
-
-    Args:
-        features: Activations.
-        labels: Classes of the documents.
-        training: Weights of the documents.
-        asked: Indices of the documents whose classes are predicted, as those of the nearest codes.
-        codes: Unit vector of each class.
-        ridge: Penalty.
+    The other arguments are those of `fit_classifiers`; predicted is the class of the nearest code,
+    and minima are of the penalized mean squared error.
     """
 
     def at_site(x: Array, share: Array) -> tuple[Array, Array]:

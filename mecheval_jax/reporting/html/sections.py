@@ -9,7 +9,7 @@ import pandas as pd
 
 from mecheval_jax import programs
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
-from mecheval_jax.evaluation.verdict.readings import at, look_up_site
+from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.drawing import inline, picture
 from mecheval_jax.reporting.terminal import tables
@@ -129,13 +129,9 @@ def _figures(run: Reported, prefix: str) -> Iterator[dict[str, Any]]:
 
 def _grid(rows: pd.DataFrame) -> dict[str, Any]:
     """Sites x roles of one heat map, with intervals."""
-    roles = list(dict.fromkeys(rows["role"]))
-    lines = []
-    for site, cells in rows.groupby("site", sort=False):
-        records = cells.to_dict("records")
-        found = [at(records, site, role) for role in roles]
-        lines.append((site, [(tables.starred(c), tables.interval(c)) for c in found]))
-    return {"roles": roles, "lines": lines}
+    roles, lines = tables.by_site(rows)
+    texts = [(site, [(tables.starred(c), tables.interval(c)) for c in own]) for site, own in lines]
+    return {"roles": roles, "lines": texts}
 
 
 def _missing(run: Reported) -> Iterator[tuple[str, str]]:

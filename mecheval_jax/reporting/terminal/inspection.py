@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
+import pandas as pd
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -138,15 +139,13 @@ def repeated_share(task: Task, batch: Batch) -> float:
 
     Special tokens (padding, bos, eos) do not count.
     """
-    repeated = total = 0
     special = [i for i in range(len(SPECIAL)) if task.name_of(i) in SPECIAL]
+    tokens = np.asarray(batch.tokens)
     ends = batch.roles["divider"][:, 0] if "divider" in batch.roles else batch.lengths
-    for tokens, end in zip(np.asarray(batch.tokens), np.asarray(ends), strict=True):
-        inside = tokens[:end]
-        inside = inside[~np.isin(inside, special)]
-        total += len(inside)
-        repeated += len(inside) - len(np.unique(inside))
-    return repeated / max(total, 1)
+    inside = np.arange(tokens.shape[1])[None] < np.asarray(ends)[:, None]
+    documents, places = np.nonzero(inside & ~np.isin(tokens, special))
+    found = pd.DataFrame({"document": documents, "token": tokens[documents, places]})
+    return float(found.duplicated().sum()) / max(len(found), 1)
 
 
 def frequent(task: Task, batch: Batch) -> list[tuple[str, float]]:

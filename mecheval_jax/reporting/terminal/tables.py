@@ -79,6 +79,13 @@ def attributions(table: pd.DataFrame, corruption: str, direction: str) -> pd.Dat
     return chosen
 
 
+def by_site(rows: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[Mapping[str, Any]]]]]:
+    """The roles of some attributions, and of every site its rows at these roles."""
+    roles = list(dict.fromkeys(rows["role"]))
+    found = ((site, own.to_dict("records")) for site, own in rows.groupby("site", sort=False))
+    return roles, [(site, [at(own, site, role) for role in roles]) for site, own in found]
+
+
 def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
     """One run in words: what it is, how well it answers, and by which mechanism."""
     rows = _evidence_rows(summary)
@@ -168,16 +175,12 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
         | (chosen["component"] == "block_output")
     ]
     shown = chosen if stream.empty else stream
-    roles = list(dict.fromkeys(shown["role"]))
+    roles, lines = by_site(shown)
     title = f"attribution, {corruption} corrupted, {direction}"
     printed = plain_table(["site", *(f"@{role}" for role in roles)], ["site"], 1, title)
-    for site, rows in shown.groupby("site", sort=False):
-        records = rows.to_dict("records")
-        cells = (at(records, site, role) for role in roles)
-        printed.add_row(
-            Text(_place(records[0])),
-            *(Text(f"{starred(cell)}\n{interval(cell)}".rstrip()) for cell in cells),
-        )
+    for site, cells in lines:
+        texts = (f"{starred(cell)}\n{interval(cell)}".rstrip() for cell in cells)
+        printed.add_row(*map(Text, (_place(site), *texts)))
     console.print(printed)
     console.print(
         "*: differs from 0, at a false discovery rate of 5 % over the whole grid", style="dim"
@@ -297,10 +300,10 @@ def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _place(row: Mapping[str, Any]) -> str:
-    names = {"block_input": "input", "block_output": "output"}
-    name = names.get(row["component"], row["component"])
-    return name if pd.isna(row["layer"]) else f"layer {int(row['layer'])} {name}"
+def _place(path: str) -> str:
+    site = SitePath.parse(path)
+    name = {"block_input": "input", "block_output": "output"}.get(site.component, site.component)
+    return name if site.layer is None else f"layer {site.layer} {name}"
 
 
 def output(**options: Any) -> Console:
