@@ -31,7 +31,7 @@ Tables = Mapping[str, Iterable[Mapping[str, Any]]]
 """Rows by the name of their table."""
 
 Sites = tuple[str, ...] | None
-"""At which gradients and probes look; the canonical components if None."""
+"""Sites at which gradients and probes look; the canonical components if None."""
 
 
 def _gradients(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:

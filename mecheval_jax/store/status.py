@@ -144,7 +144,7 @@ def total(statuses: Iterable[GroupStatus]) -> GroupStatus:
 
 
 def seconds_left(statuses: Iterable[GroupStatus]) -> float | None:
-    """Until all groups are done, at the rate of those that run now; None where none does."""
+    """Time until all groups are done, at the rate of those that run; None where none does."""
     statuses = list(statuses)
     rate = sum(status.rate for status in statuses if status.state == "running")
     left = sum(

@@ -33,7 +33,7 @@ from mecheval_jax.store.run_folder import Folder, TrainingFolder
 from mecheval_jax.training.ensemble.members import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
-"""What a group can be: not begun, under way (or dead), to be gone on with, given up, done."""
+"""States of a group: not begun, under way (or dead), to be resumed, given up, done."""
 
 
 MEASURED = ("full", "verdict", "none")
@@ -90,7 +90,7 @@ class GroupStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until its last step at the present rate; None before there is one."""
+        """Time until the last step at the present rate; None before there is a rate."""
         left = (self.steps - self.step) * max(self.training, 0)
         return left / self.rate if self.rate > 0 else None
 

@@ -60,8 +60,8 @@ def write_tables(folder: SweepFolder, then: Callable[[SweepFolder, SweepTables],
     """Write the tables of all groups that are finished so far.
 
     Args:
-        folder: Of the sweep.
-        then: What is made of the tables on the process that writes, such as a report.
+        folder: Folder of the sweep.
+        then: Function that is given the tables on the process that writes, to make a report.
 
     Returns:
         How many members they have.
@@ -101,11 +101,11 @@ def member_rows(
     """The rows of one member in ``members.csv``.
 
     Args:
-        number: of the member in the sweep.
-        group: name of its group.
-        experiment: the member's.
-        summary: of its run.
-        metrics: rows over its training.
+        number: Number of the member in the sweep.
+        group: Name of the member's group.
+        experiment: Experiment of the member.
+        summary: Summary of the member's run.
+        metrics: Rows of metrics over its training.
     """
     constants = {"member": number, "group": group} | identity(experiment)
     constants |= {name: getattr(experiment.training, name) for name in HYPERPARAMETERS}
@@ -133,8 +133,8 @@ def with_shapes(table: pd.DataFrame, content: Mapping[str, Any]) -> pd.DataFrame
     """A table with a column for each further field in which shapes of the sweep differ.
 
     Args:
-        table: with the columns `SHAPE`.
-        content: of ``sweep.json``.
+        table: Table with the columns `SHAPE`.
+        content: Content of ``sweep.json``.
     """
     base, changes, groups = content["base"], content["members"], content["groups"]
     known = {"model.mixer", "model.width", "model.layers"}

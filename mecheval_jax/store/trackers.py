@@ -22,17 +22,17 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.files import read_json, write_json
 
 PROJECT = "mecheval_jax"
-"""Of W&B, and experiment of MLflow, where the environment names none."""
+"""Project of W&B, and experiment of MLflow, where the environment names none."""
 
 FLUSH_SECONDS = 10
-"""After which TensorBoard sees a row at the latest."""
+"""Seconds after which TensorBoard sees a row at the latest."""
 
 FIELDS = ("step", "split", "member")
 """Fields of a row that say of what it is; the others are metrics."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """That each is known and its package installed; nothing is imported.
+    """Check that each tracker is known and its package installed; nothing is imported.
 
     Raises:
         UserError: If one is not.
@@ -165,7 +165,7 @@ class MLflow:
 
 
 TRACKERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases, "mlflow": MLflow}
-"""By the names of ``--writers`` and of the extras to install."""
+"""Trackers by the names of ``--writers``, which are those of the extras to install."""
 
 
 def _remembered(folder: pathlib.Path, tracker: str, make: Callable[[], str]) -> str:

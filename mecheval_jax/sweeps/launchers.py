@@ -25,10 +25,10 @@ from mecheval_jax.errors import Stopped, UserError, choose
 from mecheval_jax.store.status import without_flags
 
 LAUNCHERS = ("none", "local", "slurm")
-"""In this process; as processes of this machine; as an array job of Slurm."""
+"""Who runs groups: this process, processes of this machine, or an array job of Slurm."""
 
 TIMEOUT_MINUTES = {"local": 365 * 24 * 60, "slurm": 24 * 60}
-"""Of a job whose ``timeout_min`` is not given; submitit's own are minutes."""
+"""Time limit of a job whose ``timeout_min`` is not given; submitit's own are minutes."""
 
 LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once", "retries")
 """Flags that a job's command does not repeat."""

@@ -233,4 +233,4 @@ FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "attention": lambda tables: attention_images(*matrices_of(tables["attention"])),
     "lens": lambda tables: lens_curves({tables["lens"]["mixer"].iloc[0]: tables["lens"]}),
 }
-"""By the names of `evaluation.analyses.ANALYSES`."""
+"""Figures by the names of `evaluation.analyses.ANALYSES`."""

@@ -32,7 +32,7 @@ from mecheval_jax.reporting.terminal.tables import number
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#909090"
-"""Of what is there for comparison."""
+"""Colour of what is there for comparison."""
 
 FLOOR = {"color": "#555555", "linestyle": "--", "linewidth": 1.2}
 """Style of the line of the best heuristic without recall."""

@@ -17,7 +17,7 @@ NEAR = 0.04
 """Points closer than this (in data units) share one label."""
 
 HALO = (withStroke(linewidth=3, foreground="white"),)
-"""Lets a text stand on lines."""
+"""Effect that lets a text stand on lines."""
 
 _GAPS = (12, 24, 48, 84, 132)  # pixels at 100 dpi between a point and its label
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))

@@ -207,6 +207,6 @@ def attribution_over_steps(
 
 
 def _first_output(sites: Iterable[str]) -> SitePath | None:
-    """Of some sites the output of the first layer, for models in which no layer can look up."""
+    """Output of the first layer among some sites, where no layer can look up what is bound."""
     outputs = [site for site in map(SitePath.parse, sites) if site.component == "block_output"]
     return min(outputs, key=lambda site: site.layer, default=None)

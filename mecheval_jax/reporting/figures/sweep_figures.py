@@ -213,7 +213,7 @@ def _beside(count: int) -> np.ndarray:
 
 
 def _apart(places: np.ndarray, room: float) -> list[int]:
-    """Of ascending places, from the first on, those that are not nearer than `room`."""
+    """Indices of ascending places, from the first on, that are at least `room` apart."""
     chosen = [0]
     for i in range(1, len(places)):
         if places[i] - places[chosen[-1]] >= room:

@@ -30,7 +30,7 @@ TITLE_ROOM = 16
 """Characters of a group's title that a narrow table keeps."""
 
 GAP = 2
-"""Between two columns."""
+"""Blanks between two columns."""
 
 STYLES = {
     "running": "cyan",

@@ -38,7 +38,7 @@ class Ensemble:
 
     @property
     def hyperparameters(self) -> Hyperparameters:
-        """Of all members [member], on the host."""
+        """Hyperparameters of all members [member], on the host."""
         return jax.tree.map(lambda *of: np.stack(of), *map(hyperparameters_of, self.runs))
 
     def next_stop(self, step: int) -> int:
