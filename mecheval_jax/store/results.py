@@ -16,17 +16,10 @@ from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import write_table
 from mecheval_jax.partitioning.multihost import by_main
+from mecheval_jax.store import tables
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.store.sweep_tables import MEMBERS, member_rows
-from mecheval_jax.store.tables import (
-    CONTROLS,
-    INTERCHANGE,
-    SLICES,
-    TRANSITIONS,
-    identity,
-    long_table,
-)
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.scoring import AnswerScores
 
@@ -47,11 +40,11 @@ def record_answers(
         batch.weights,
         experiment.evaluation.confidence,
     )
-    write_table(folder.slices, pd.DataFrame(sliced, columns=SLICES))
+    write_table(folder.slices, pd.DataFrame(sliced, columns=tables.SLICES))
     folder.update_summary(
         finished=True,
         step=step,
-        **identity(experiment),
+        **tables.identity(experiment),
         **{name: _finite(score) for name, score in scores.items()},
     )
     return scores
@@ -120,17 +113,17 @@ def record_findings(
         found: Findings by the step of the parameters, in order.
     """
     used, (step, last) = experiment.evaluation, list(found.items())[-1]
-    constants = {"run": folder.name, "split": used.split} | identity(experiment)
+    constants = {"run": folder.name, "split": used.split} | tables.identity(experiment)
 
     def table_of(rows: str, columns: Sequence[str]) -> pd.DataFrame:
         placed = [{"step": at, **row} for at, one in found.items() for row in getattr(one, rows)]
-        return long_table(placed, constants, columns)
+        return tables.long_table(placed, constants, columns)
 
-    table = table_of("interchange", INTERCHANGE)
+    table = table_of("interchange", tables.INTERCHANGE)
     write_table(folder.interchange, table)
     if last.evidence is None or last.verdict is None:
         return table, None  # the task has none, so neither did an earlier call
-    write_table(folder.controls, table_of("controls", CONTROLS))
+    write_table(folder.controls, table_of("controls", tables.CONTROLS))
     last.evidence.write(folder.evidence)
     folder.transitions.unlink(missing_ok=True)
     over_training = None
@@ -140,7 +133,9 @@ def record_findings(
         rows = ({**change, **documents, "value": change["step"]} for change in changes)
         # An open end is an empty cell.
         whole = dict.fromkeys(("value", "low", "high"), "Int64")
-        write_table(folder.transitions, long_table(rows, constants, TRANSITIONS).astype(whole))
+        write_table(
+            folder.transitions, tables.long_table(rows, constants, tables.TRANSITIONS).astype(whole)
+        )
         over_training = {"steps": list(map(_standing, *zip(*found.items(), strict=True)))}
         over_training["transitions"] = changes
 

@@ -4,14 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
+from rich import progress
 
 from mecheval_jax.console import CONSOLE, say
 from mecheval_jax.store.metrics import Writer
@@ -58,15 +51,15 @@ class Progress(Shown):
         self._title, self._total, self._start = title, total, start
         self._began = self._spoke = time.monotonic()
 
-    def _begin(self) -> Bar:
-        bar = Bar(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
+    def _begin(self) -> progress.Progress:
+        bar = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[rate]}"),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[note]}", markup=False),
             console=CONSOLE,
         )
         self._task = bar.add_task(
