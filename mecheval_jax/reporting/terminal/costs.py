@@ -53,12 +53,9 @@ def show_costs(table: pd.DataFrame, crossovers: pd.DataFrame, machine: Mapping[s
         f"{machine['matrix_gflops']:,.0f} GFLOP/s, memory "
         f"{machine['memory_gbytes_per_second']:,.1f} GB/s"
     )
-    left, right = ["model"], ["tokens"]
-    shown = plain_table(left, right)
-    shown.add_column("program")
-    for name in ("flops/token", "temporary", "state", "time/token", "energy/token"):
-        shown.add_column(name, justify="right")
-    shown.add_column("not measured because", overflow="fold")
+    numbers = ("flops/token", "temporary", "state", "time/token", "energy/token")
+    words = ("model", "program", "not measured because")
+    shown = plain_table(("model", "tokens", "program", *numbers, words[-1]), words)
     for row in table.to_dict("records"):
         shown.add_row(*cost_row(row))
     console.print(shown)
