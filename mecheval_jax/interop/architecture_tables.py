@@ -51,4 +51,12 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         by_head={"q_proj": ("q_proj", "g_proj")},
         defaults=("canon",),
     ),
+    # state-spaces/mamba.
+    mixers.Mamba3: Reference(
+        dense("in_proj", "out_proj")
+        | _scales("B_norm", "C_norm", "norm")
+        | {n: Target(n) for n in ("dt_bias", "B_bias", "C_bias", "D")}
+        | {f"mimo_{n}": Target(f"mimo/{n}") for n in "xzo"},
+        defaults=("gated",),
+    ),
 }

@@ -122,12 +122,14 @@ REFERENCES: dict[type[nn.Module], Reference] = {
         | short_convolution("conv1d", "conv")
         | {"A_log": Target("A_log"), "D": Target("D")},
         dead=_dead_of_mamba,
+        defaults=("gated",),
     ),
     mixers.Mamba2: Reference(
         dense("in_proj", "out_proj")
         | short_convolution("conv1d", "conv")
         | {name: Target(name) for name in ("dt_bias", "A_log", "D")}
-        | {"norm.weight": Target("norm_scale")}
+        | {"norm.weight": Target("norm_scale")},
+        defaults=("gated",),
     ),
     mixers.DeltaNet: Reference(DELTA_NET),
     mixers.GatedDeltaNet: Reference(

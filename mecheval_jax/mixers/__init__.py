@@ -27,6 +27,7 @@ from mecheval_jax.mixers.hyena import Hyena
 from mecheval_jax.mixers.lstm import LSTM
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
+from mecheval_jax.mixers.mamba3 import Mamba3
 from mecheval_jax.mixers.path_attention import PathAttention
 from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
@@ -53,6 +54,7 @@ __all__ = [
     "Hyena",
     "Mamba",
     "Mamba2",
+    "Mamba3",
     "MixerContext",
     "PathAttention",
     "RetNet",

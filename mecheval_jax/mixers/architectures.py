@@ -27,6 +27,7 @@ from mecheval_jax.mixers.hyena import Hyena
 from mecheval_jax.mixers.lstm import LSTM
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
+from mecheval_jax.mixers.mamba3 import Mamba3
 from mecheval_jax.mixers.options import checked, fields_of, require_all
 from mecheval_jax.mixers.path_attention import PathAttention
 from mecheval_jax.mixers.retnet import RetNet
@@ -99,6 +100,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "s4d": _of(S4D),
     "mamba": _of(Mamba, mamba_block=True),
     "mamba2": _of(Mamba2, mamba_block=True),
+    "mamba3": _of(Mamba3, mamba_block=True),
     "delta_net": _of(DeltaNet),
     "gated_delta_net": _of(GatedDeltaNet),
     "gla": _of(GatedLinearAttention),

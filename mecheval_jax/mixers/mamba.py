@@ -36,7 +36,7 @@ INNER_SITES = {
     "dt": "step size, after its softplus",
     **STATE_SITES,
     "ssm_output": "output that is read from the state, plus D x",
-    "gate": "z, before its silu",
+    "gate": "z, before its silu (only with it)",
     "out_projection": "output of the output projection",
 }
 
@@ -53,6 +53,7 @@ class Mamba(nn.Module):
         bias: Whether the input and output projections have biases.
         conv_bias: Whether the short convolution has a bias.
         dt_rank: Number of channels from which step sizes are computed; 0 for width / 16.
+        gated: Whether the gate z is there.
         scan_backend: Backend of `ops.selective_scan`.
     """
 
@@ -64,6 +65,7 @@ class Mamba(nn.Module):
     bias: bool = False
     conv_bias: bool = True
     dt_rank: int = 0
+    gated: bool = True
     scan_backend: str = "auto"
 
     SITES = INNER_SITES
@@ -93,7 +95,7 @@ class Mamba(nn.Module):
         ) -> nn.Dense:
             return nn.Dense(features, use_bias=use_bias, kernel_init=init)
 
-        halves = (inner, inner)
+        halves = (inner,) * (1 + self.gated)
         self.in_proj = Projection(self.width, halves, self.bias, initializers.uniform_fan_in)
         if self.d_conv:
             self.conv = ShortConvolution(inner, self.d_conv, self.conv_bias)
@@ -107,13 +109,13 @@ class Mamba(nn.Module):
         self.D = self.param("D", nn.initializers.ones, (inner,))
         self.out_proj = dense(self.width, init=initializers.mamba_out_projection(self.layers))
 
-    def _halves(self, x: Array) -> tuple[Array, Array]:
-        """Halves u and z of the input projection."""
+    def _halves(self, x: Array) -> tuple[Array, ...]:
+        """Halves u and, if there is a gate, z of the input projection."""
         if apart(self.width, self.in_projection):
-            u, z = self.in_proj.parts(x)
+            u, *z = self.in_proj.parts(x)
         else:
-            u, z = jnp.split(self.in_projection(self.in_proj(x)), 2, axis=-1)
-        return self.conv_input(u), self.gate(z)
+            u, *z = self.in_proj.cut(self.in_projection(self.in_proj(x)))
+        return self.conv_input(u), *map(self.gate, z)
 
     def _select(self, u: Array) -> tuple[Array, Array, Array, Array, Array]:
         """Arguments of the scan: x, dt, A, B and C."""
@@ -123,8 +125,11 @@ class Mamba(nn.Module):
         dt = self.dt(jax.nn.softplus(self.dt_proj(dt)))
         return self.x(u), dt, -jnp.exp(self.A_log), self.B(B), self.C(C)
 
-    def _out(self, y: Array, z: Array) -> Array:
-        return self.out_projection(self.out_proj(y * jax.nn.silu(z)))
+    def _out(self, y: Array, *z: Array) -> Array:
+        """Output projection of y, gated by z if there is a gate."""
+        for gate in z:
+            y = y * jax.nn.silu(gate)
+        return self.out_projection(self.out_proj(y))
 
     def __call__(
         self,
@@ -132,7 +137,7 @@ class Mamba(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
-        u, z = self._halves(x)
+        u, *z = self._halves(x)
         u, dt, A, B, C = self._select(self.conv_output(self.conv(u) if self.d_conv else u))
         y = recurrence(
             self,
@@ -143,7 +148,7 @@ class Mamba(nn.Module):
             backend="auto" if self.scan_backend == "pallas" else self.scan_backend,
         )
         y = self.ssm_output(y + self.D[None, None] * u)
-        return self._out(at_positions(y, positions), at_positions(z, positions))
+        return self._out(*(at_positions(h, positions) for h in (y, *z)))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty state, whose size does not depend on `max_length`."""
@@ -155,10 +160,10 @@ class Mamba(nn.Module):
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
-        u, z = self._halves(x_t)
+        u, *z = self._halves(x_t)
         new = dict(state)
         if self.d_conv:
             new["conv"], u = self.conv.step(state["conv"], u)
         selected = self._select(u)
         new["ssm"], y = selective_scan_step(state["ssm"], *selected)
-        return new, self._out(y + self.D[None] * selected[0], z)
+        return new, self._out(y + self.D[None] * selected[0], *z)

@@ -39,6 +39,7 @@ class Mamba2(nn.Module):
         groups: Number of groups of heads that share B and C.
         bias: Whether the input and output projections have biases.
         conv_bias: Whether the short convolution has a bias.
+        gated: Whether the gate z is there.
         epsilon: Epsilon of the norm before the output projection.
         backend: Backend of `ops.linear_attention`.
     """
@@ -52,6 +53,7 @@ class Mamba2(nn.Module):
     groups: int = 1
     bias: bool = False
     conv_bias: bool = True
+    gated: bool = True
     epsilon: float = 1e-5
     backend: str = "auto"
 
@@ -86,9 +88,10 @@ class Mamba2(nn.Module):
         declare(self)
         state = self.groups * self.d_state
         mixed = self.inner + 2 * state
-        sizes = (self.inner, self.inner, state, state, self.heads)  # z, x, B, C, dt
+        gate, shared = (self.inner,) * self.gated, (self.gated + 1, self.gated + 2)
+        sizes = (*gate, self.inner, state, state, self.heads)  # z, x, B, C, dt
         self.in_proj = Projection(
-            self.width, sizes, self.bias, initializers.uniform_fan_in, shared=(2, 3)
+            self.width, sizes, self.bias, initializers.uniform_fan_in, shared=shared
         )
         if self.d_conv:
             self.conv = ShortConvolution(mixed, self.d_conv, self.conv_bias)
@@ -100,27 +103,29 @@ class Mamba2(nn.Module):
         into_residual = initializers.mamba_out_projection(self.layers)
         self.out_proj = nn.Dense(self.width, use_bias=self.bias, kernel_init=into_residual)
 
-    def _parts(self, x: Array) -> tuple[Array, Array, Array]:
-        """The gate z, the input (x, B, C) of the convolution, and dt."""
+    def _parts(self, x: Array) -> tuple[list[Array], Array, Array]:
+        """The gate z, if there is one, the input (x, B, C) of the convolution, and dt."""
         projected = self.in_projection(self.in_proj(x))
-        z, mixed, dt = jnp.split(projected, (self.inner, projected.shape[-1] - self.heads), axis=-1)
-        return self.gate(z), self.conv_input(mixed), dt
+        ends = (self.inner * self.gated, projected.shape[-1] - self.heads)
+        z, mixed, dt = jnp.split(projected, ends, axis=-1)
+        return [self.gate(z)] if self.gated else [], self.conv_input(mixed), dt
 
     def _activated(self, mixed: Array) -> list[Array]:
         """x, B and C from the output of the convolution."""
         ends = (self.inner, self.inner + self.groups * self.d_state)
         return jnp.split(self.activation(jax.nn.silu(mixed)), ends, axis=-1)
 
-    def _convolved(self, x: Array) -> tuple[Array, ...]:
-        """z, dt, x, B and C of all tokens."""
+    def _convolved(self, x: Array) -> tuple[list[Array], tuple[Array, ...]]:
+        """The gate z, if there is one; and dt, x, B and C of all tokens."""
         joint = (self.in_projection, self.conv_input, self.conv_output, self.activation)
         if apart(self.heads, *joint):
-            z, *mixed, dt = self.in_proj.parts(x)
+            *z, u, B, C, dt = self.in_proj.parts(x)
+            mixed = [u, B, C]
             mixed = self.conv.parts(mixed, (MODEL, None, None)) if self.d_conv else mixed
-            return self.gate(z), dt, *map(jax.nn.silu, mixed)
+            return [self.gate(h) for h in z], (dt, *map(jax.nn.silu, mixed))
         z, mixed, dt = self._parts(x)
         mixed = self.conv_output(self.conv(mixed) if self.d_conv else mixed)
-        return z, dt, *self._activated(mixed)
+        return z, (dt, *self._activated(mixed))
 
     def _select(
         self, dt: Array, x: Array, B: Array, C: Array
@@ -137,11 +142,14 @@ class Mamba2(nn.Module):
     def _with_skip(self, y: Array, x: Array) -> Array:
         return y + self.D[(None,) * (x.ndim - 2) + (slice(None), None)] * x
 
-    def _out(self, y: Array, z: Array) -> Array:
-        """Output projection of the gated norm of y."""
-        y = y.reshape(z.shape) * jax.nn.silu(z)
-        y = self.norm(y.reshape(*z.shape[:-1], self.groups, -1)).reshape(z.shape)
-        scale = self.norm_scale[(None,) * (z.ndim - 1)]
+    def _out(self, y: Array, *z: Array) -> Array:
+        """Output projection of the norm of y, gated by z if there is a gate."""
+        axes = y.shape[:-2]
+        y = y.reshape(*axes, self.inner)
+        for gate in z:
+            y = y * jax.nn.silu(gate)
+        y = self.norm(y.reshape(*axes, self.groups, -1)).reshape(*axes, self.inner)
+        scale = self.norm_scale[(None,) * len(axes)]
         return self.out_projection(self.out_proj(y * scale))
 
     def __call__(
@@ -150,11 +158,11 @@ class Mamba2(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
-        z, *selected = self._convolved(x)
+        z, selected = self._convolved(x)
         x, arguments = self._select(*selected)
         y = matrix_recurrence(self, *arguments, self.backend)
         y = self.ssm_output(self._with_skip(y, x))
-        return self._out(at_positions(y, positions), at_positions(z, positions))
+        return self._out(*(at_positions(h, positions) for h in (y, *z)))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty state, whose size does not depend on `max_length`."""
@@ -172,4 +180,4 @@ class Mamba2(nn.Module):
             new["conv"], mixed = self.conv.step(state["conv"], mixed)
         x, arguments = self._select(dt, *self._activated(mixed))
         new["ssm"], y = linear_attention_step(state["ssm"], *arguments)
-        return new, self._out(self._with_skip(y, x), z)
+        return new, self._out(self._with_skip(y, x), *z)

@@ -74,6 +74,10 @@ class Projection(nn.Module):
         y = x @ self.kernel
         return y + self.bias[(None,) * (x.ndim - 1)] if self.use_bias else y
 
+    def cut(self, y: Float[Array, "*axes outputs"]) -> list[Float[Array, "*axes _"]]:
+        """All parts, from the concatenated ones."""
+        return jnp.split(y, np.cumsum(self.sizes)[:-1].tolist(), axis=-1)
+
     def parts(self, x: Float[Array, "*axes width"]) -> list[Float[Array, "*axes _"]]:
         """All parts, each computed from its own columns."""
         columns = [None if i in self.shared else MODEL for i in range(len(self.sizes))]

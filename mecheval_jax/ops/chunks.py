@@ -117,7 +117,7 @@ def carry(q: Array, k: Array, u: Array, decay: Decays, from_state: Array | None 
         o = jnp.einsum("bhck,bhkv->bhcv", q, state) + jnp.einsum("bhts,bhsv->bhtv", inner, u)
         return whole[..., None] * state + jnp.einsum("bhck,bhcv->bhkv", k, u), o
 
-    start = jnp.zeros((*k.shape[1:3], k.shape[-1], u.shape[-1]), u.dtype)
+    start = jnp.zeros((*k.shape[1:3], k.shape[-1], u.shape[-1]), jnp.result_type(k, u))
     return jax.lax.scan(advance, start, rows)[1]
 
 

@@ -1,4 +1,4 @@
-"""Rotary positions (Su et al. 2021) and the slopes of ALiBi (Press et al. 2022).
+"""Rotary positions (Su et al. 2021), and the slopes of ALiBi (Press et al. 2022).
 
 Rotary positions in the half-split layout: channel i of the first half and channel i of the
 second half form a plane, which is rotated by the angle position * base^(-i / half).
@@ -32,6 +32,26 @@ def rotary(
     first, second, rest = jnp.split(x, (half, 2 * half), axis=-1)
     turned = (first * cosine - second * sine, second * cosine + first * sine)
     return jnp.concatenate([*turned, rest], axis=-1)
+
+
+def turn(
+    x: Float[Array, "*axes key"], angle: Float[Array, "*#axes planes"], neighbours: bool
+) -> Float[Array, "*axes key"]:
+    """Turn planes of two channels by given angles; channels beyond the planes stay.
+
+    Args:
+        x: Vectors that are turned, of an even number of channels.
+        angle: Angle of each plane, at most key / 2 of them.
+        neighbours: Whether channels 2i and 2i + 1 form a plane; else i and key / 2 + i.
+    """
+    half, planes = x.shape[-1] // 2, angle.shape[-1]
+    pairs = x.reshape(*x.shape[:-1], *((half, 2) if neighbours else (2, half)))
+    first, second = jnp.moveaxis(pairs, -1 if neighbours else -2, 0)
+    cosine, sine = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
+    u, w = first[..., :planes], second[..., :planes]
+    first = jnp.concatenate([u * cosine - w * sine, first[..., planes:]], axis=-1)
+    second = jnp.concatenate([u * sine + w * cosine, second[..., planes:]], axis=-1)
+    return jnp.stack([first, second], axis=-1 if neighbours else -2).reshape(x.shape)
 
 
 def alibi_slopes(heads: int) -> np.ndarray:

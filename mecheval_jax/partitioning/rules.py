@@ -62,7 +62,7 @@ MIXERS: tuple[Rule, ...] = (
     (r"mixer/([qkvw]_conv|short_conv|conv)/weight$", (None, MODEL)),
     (r"mixer/([qkvw]_conv|short_conv|conv)/bias$", (MODEL,)),
     (r"mixer/(A_log|D|dt_bias|norm_scale|time_decay|time_first)$", (MODEL,)),
-    (r"mixer/shift_[BCD]$", (MODEL,)),
+    (r"mixer/(shift_[BCD]|[BC]_bias|mimo/[xoz])$", (MODEL,)),
     (r"mixer/kernel/(A_imag|B|C|inv_A_real|log_dt)$", (MODEL,)),
     (r"mixer/filter/taps$", (None, MODEL)),
     # Small networks, and vectors along the residual stream.

@@ -55,6 +55,8 @@ RECURRENCES = {
     "gla": ("backend", ("sequential", "chunked")),
     "retnet": ("backend", ("sequential", "chunked")),
     "based": ("backend", ("quadratic", "sequential", "chunked")),
+    "mamba3": ("backend", ("sequential", "chunked")),
+    "mamba3_mimo": ("backend", ("chunked",)),
     "rwkv4": ("backend", ("sequential", "associative")),
     "lstm": (None, ("",)),
 }

@@ -26,7 +26,7 @@ def experiment_of(mixers, dtype):
             "model.mixer": mixers,
             "model.layers": len(mixers.split(",")),
             "model.feed_forward": "none",
-            "model.mixer_options": {"head_dim": 16} if "mamba2" in mixers else {},
+            "model.mixer_options": {"head_dim": 16} if re.search("mamba[23]", mixers) else {},
             "model.dtype": dtype,
         },
         steps=STEPS,

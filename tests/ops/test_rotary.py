@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from mecheval_jax.ops.rotary import alibi_slopes, rotary
+from mecheval_jax.ops.rotary import alibi_slopes, rotary, turn
 from tests.support.twins import normal
 
 
@@ -26,3 +27,16 @@ def test_alibi_slopes():
     np.testing.assert_allclose(alibi_slopes(8), [2.0**-i for i in range(1, 9)])
     expected = [2.0**-i for i in range(1, 9)] + [2.0 ** -(i + 0.5) for i in range(4)]
     np.testing.assert_allclose(alibi_slopes(12), expected)
+
+
+# Catches planes of the other layout, a turn the other way, and channels that turn without a plane.
+@pytest.mark.parametrize("neighbours", [True, False])
+def test_turned_planes(neighbours):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 8)), jnp.float32)
+    angle = jnp.array([[0.3, 2.0], [1.0, -1.0], [0.0, 0.5]])
+    got, x = np.asarray(turn(x, angle, neighbours)), np.asarray(x)
+    for i in range(4):
+        plane = [2 * i, 2 * i + 1] if neighbours else [i, 4 + i]
+        a = np.asarray(angle)[:, i] if i < 2 else np.zeros(3)
+        turned = (x[:, plane] @ [1, 1j]) * np.exp(1j * a)
+        np.testing.assert_allclose(got[:, plane] @ [1, 1j], turned, atol=1e-6)

@@ -22,7 +22,7 @@ MESH = AbstractMesh((2, 2, 2), AXES)
 def config(mixer, **fields):
     """A model of two layers with two heads where there are heads, and a table of 19 rows."""
     known = mixer in ARCHITECTURES and "heads" in fields_of(ARCHITECTURES[mixer].mixer(1))
-    options = {"heads": 2} if known else {"head_dim": 8} if mixer == "mamba2" else {}
+    options = {"heads": 2} if known else {"head_dim": 8} if mixer in ("mamba2", "mamba3") else {}
     fields = {"mixer_options": options, "feed_forward": "glu", "positions": "learned"} | fields
     shape = {"layers": 2, "width": 16, "vocabulary_size": 19, "max_length": 8, "canon": 2}
     return ModelConfig(mixer, **(shape | fields))
@@ -61,6 +61,12 @@ EXPECTED = {
     "h3": {"shift_C": ("model",), "kernel/B": ("model",), "v_proj/kernel": COLUMNS},
     "mamba": {"A_log": ("model",), "out_proj/kernel": ROWS, "dt_proj/kernel": (None, "model")},
     "mamba2": {"norm_scale": ("model",), "A_log": ("model",), "in_proj/kernel": COLUMNS},
+    "mamba3": {"B_bias": ("model",), "B_norm/scale": (), "in_proj/kernel": COLUMNS},
+    "path_attention": {
+        "w_down/kernel": ("fsdp",),
+        "w_up/kernel": COLUMNS,
+        "w_conv/weight": (None, "model"),
+    },
     "gated_delta_net": {"o_norm/scale": (), "dt_bias": ("model",), "g_proj/kernel": COLUMNS},
     "gla": {"decay_down/kernel": ("fsdp",), "decay_up/kernel": COLUMNS, "o_proj/kernel": ROWS},
     "rwkv4": {"mix_k": (), "time_decay": ("model",), "r_proj/kernel": COLUMNS},

@@ -13,6 +13,7 @@ FOLDER = ROOT / "tests" / "golden"
 
 LIMIT = {"max_length": 64}
 HEADS = {"width": 32, "heads": 2}
+MAMBA3 = {"width": 32, "d_state": 16, "head_dim": 16}
 CANON_B = {"canon": 4, "canon_bias": False, "out_bias": False}
 MIXERS = {
     "attention_d16_h1": ("attention", {"width": 16}),
@@ -62,6 +63,13 @@ MIXERS = {
     "gated_attention_kv1_d32_h2": ("gated_attention", HEADS | {"key_heads": 1}),
     "canon_b_attention_d32_h2": ("attention", HEADS | CANON_B | {"encoding": "rotary"}),
     "canon_b_attention_nope_d32_h2": ("attention", HEADS | CANON_B),
+    "mamba3_d32": ("mamba3", MAMBA3 | {"head_dim": 32}),
+    "mamba3_norm_d32": ("mamba3", MAMBA3 | {"turned": 1.0, "out_norm": True}),
+    "mamba3_mimo_r2_d32": ("mamba3", MAMBA3 | {"head_dim": 32, "ranks": 2}),
+    "mamba3_mimo_r4_norm_d32": (
+        "mamba3",
+        MAMBA3 | {"d_state": 8, "turned": 1.0, "ranks": 4, "out_norm": True},
+    ),
 }
 """Name and fields of the mixer of each file; all but the explicit long convolution."""
 

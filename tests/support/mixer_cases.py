@@ -30,7 +30,9 @@ CASES = {
     "s4d_zoh": ("s4d", {"d_state": 8, "discretization": "zoh"}),
     "mamba": ("mamba", {"d_state": 4}),
     "mamba_no_conv": ("mamba", {"d_state": 4, "d_conv": 0}),
+    "mamba_no_gate": ("mamba", {"d_state": 4, "gated": False}),
     "mamba2": ("mamba2", {"d_state": 4, "head_dim": 8, "groups": 2}),
+    "mamba2_no_gate": ("mamba2", {"d_state": 4, "head_dim": 8, "gated": False}),
     "mamba2_no_conv": ("mamba2", {"d_state": 4, "head_dim": 16, "d_conv": 0}),
     "delta_net": ("delta_net", {"heads": 2}),
     "delta_net_no_conv": ("delta_net", {"kernel": 0, "backend": "sequential"}),
@@ -46,6 +48,15 @@ CASES = {
     "forgetting_attention_pro": ("forgetting_attention_pro", {"heads": 2}),
     "gated_attention": ("gated_attention", {"heads": 2, "key_heads": 1, "canon": 2}),
     "path_attention": ("path_attention", {"heads": 4, "key_heads": 2, "rank": 4}),
+    "mamba3": ("mamba3", {"d_state": 8, "head_dim": 8}),
+    "mamba3_mimo": (
+        "mamba3",
+        {"d_state": 4, "head_dim": 16, "ranks": 2, "turned": 1.0, "out_norm": True},
+    ),
+    "mamba3_no_gate": (
+        "mamba3",
+        {"d_state": 4, "head_dim": 16, "gated": False, "backend": "sequential"},
+    ),
     "path_attention_no_conv": (
         "path_attention",
         {"heads": 2, "kernel": 0, "forget_gate": True, "canon": 2},
@@ -65,6 +76,9 @@ VARIANTS = (
     "rwkv4_associative",
     "forgetting_attention",
     "path_attention_no_conv",
+    "mamba3_no_gate",
+    "mamba_no_gate",
+    "mamba2_no_gate",
 )
 """Cases that are others with an option changed: their code is compiled only."""
 MAIN = [case for case in CASES if case not in VARIANTS]

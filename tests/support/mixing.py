@@ -21,6 +21,8 @@ LAYERS = {
     "gated_delta_net": ("gated_delta_net", {"heads": 2}),
     "mamba": ("mamba", {"d_state": 4}),
     "mamba2": ("mamba2", {"d_state": 4, "head_dim": 8, "groups": 2}),
+    "mamba3": ("mamba3", {"d_state": 4, "head_dim": 8, "ranks": 1}),
+    "mamba3_mimo": ("mamba3", {"d_state": 4, "head_dim": 8, "ranks": 2}),
     "rwkv4": ("rwkv4", {}),
     "s4d": ("s4d", {"d_state": 4}),
     "h3": ("h3", {"d_state": 4, "head_dim": 4}),
@@ -36,7 +38,7 @@ MIXERS = tuple(mixer for mixer, _ in LAYERS.values())
 def options():
     """Options as the model takes them: for each a list with an entry a layer."""
     blank = {"heads": 1, "key_heads": 0, "kernel": 0, "skip": False}
-    blank |= {"feature_width": 4, "d_state": 4, "head_dim": 8, "groups": 1, "order": 8}
+    blank |= {"feature_width": 4, "d_state": 4, "head_dim": 8, "groups": 1, "order": 8, "ranks": 1}
     blank |= {"activation": False}
     kernels = {"delta_net": 4, "gated_delta_net": 4, "hyena": 3}
 

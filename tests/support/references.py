@@ -78,6 +78,19 @@ def linear_attention(q, k, v, log_decay):
     return o
 
 
+def trapezoid(q, k, v, log_decay, now, before):
+    """S[t] = a (S[t-1] + before k[t-1] v[t-1]^T) + now k v^T, summed over ranks;  o = S^T q."""
+    state = np.zeros((*q.shape[:1], q.shape[2], q.shape[4], v.shape[4]))
+    outer, o = np.zeros(state.shape), np.zeros(v.shape)
+    for t in range(q.shape[1]):
+        decay = np.exp(log_decay[:, t])[..., None, None]
+        state = decay * (state + before[:, t, :, None, None] * outer)
+        outer = np.einsum("bhrk,bhrv->bhkv", k[:, t], v[:, t])
+        state = state + now[:, t, :, None, None] * outer
+        o[:, t] = np.einsum("bhkv,bhrk->bhrv", state, q[:, t])
+    return o
+
+
 def delta_rule_states(k, v, beta, log_decay, mask=False, value=0.0):
     """S[t] = a (I - beta k k^T) S[t-1] + beta k v^T, and `value` where the mask holds."""
     shape = (*k.shape, v.shape[3])

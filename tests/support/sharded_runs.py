@@ -33,7 +33,8 @@ MESHES = ((1, 1, 1), (8, 1, 1), (2, 2, 2), (1, 4, 2))
 HEADED = ("attention", "sliding_window_attention", "based", "delta_net")
 HEADED += ("gated_delta_net", "gla", "retnet")
 HEADED += ("forgetting_attention", "forgetting_attention_pro", "gated_attention", "path_attention")
-HEADS = {"mamba2": {"head_dim": 16}} | {mixer: {"heads": 2} for mixer in HEADED}
+HEADS = {mixer: {"head_dim": 16} for mixer in ("mamba2", "mamba3")}
+HEADS |= {mixer: {"heads": 2} for mixer in HEADED}
 """Options with which heads can be spread over two devices."""
 
 ACCUMULATED = {"gradient_accumulation": 2, "remat": "full"}
@@ -99,7 +100,7 @@ def report_training(mixer):
     layers = 2 if mixer == "based" else len(mixer.split(","))  # its second one attends
     feed_forward = "mlp" if mixer == "attention" else "none"  # that of one of them is enough
     changes = {"model.mixer": mixer, "model.layers": layers, "model.feed_forward": feed_forward}
-    if "mamba2" in mixer:
+    if re.search("mamba[23]", mixer):
         changes["model.mixer_options"] = {"head_dim": 16}
     experiment = small.experiment(
         changes,

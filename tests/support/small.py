@@ -28,6 +28,7 @@ HYBRIDS = (
     "h3,s4d,mamba2,delta_net",
     "gated_delta_net,gla,retnet,rwkv4,lstm",
     "forgetting_attention,forgetting_attention_pro,gated_attention,path_attention",
+    "mamba3",
 )
 """The other mixers, several in one model: one program to compile for all of them."""
 

@@ -20,7 +20,7 @@ mixer               v                                 o
 attention, Based    ``v``                             ``head_output``
 GLA, RetNet, delta  ``v``                             ``head_output``
 H3                  ``v``                             ``head_output``
-Mamba, Mamba-2      ``x``                             ``ssm_output``
+Mamba, -2 and -3    ``x``                             ``ssm_output``
 RWKV-4              ``v``                             ``average``
 S4D                 the mixer's input                 ``filter_output`` plus D x
 Hyena               third part of ``conv_output``     what its output projection reads
@@ -46,10 +46,12 @@ from mecheval_jax.mixers.h3 import H3
 from mecheval_jax.mixers.hyena import Hyena
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
+from mecheval_jax.mixers.mamba3 import Mamba3
 from mecheval_jax.mixers.matrix_state import MatrixStateMixer
 from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.s4d import S4D
 from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
+from mecheval_jax.ops.trapezoid import weight_of_write
 
 Sites = dict[str, Array]
 """Activations at the sites inside a mixer, by name."""
@@ -200,6 +202,32 @@ def _of_mamba2(mixer: Mamba2, sites: Sites, x: Array) -> MixingMatrices:
     B, C = (jnp.repeat(h, heads // h.shape[2], axis=2) for h in (sites["B"], sites["C"]))
     matrices = unrolled_recurrence(sites["dt"][..., None] * B, sites["decay"][..., 0], C)
     return MixingMatrices(matrices + _diagonal(mixer.D, x.shape[1]), sites["x"])
+
+
+@matrices_of.register
+def _of_mamba3(mixer: Mamba3, sites: Sites, x: Array) -> MixingMatrices:
+    """A recurrence for each head, or with several ranks for each channel of each rank."""
+    now = sites["trapezoid"] * sites["dt"]
+    weight = weight_of_write(now, sites["dt"] - now)
+    ranks, length = mixer.ranks, x.shape[1]
+    # A stream for every pair of ranks, the one that reads first.
+    q, k = (mixer.turned_by(sites[n], jnp.cumsum(sites["turn"], axis=1)) for n in "qk")
+    q = jnp.repeat(q, ranks, axis=3).reshape(*x.shape[:2], -1, mixer.d_state)
+    k = jnp.tile(k, (1, 1, 1, ranks, 1)).reshape(q.shape)
+    weight, now, decay = (
+        jnp.repeat(h, ranks**2, axis=2)[..., None] for h in (weight, now, sites["decay"][..., 0, 0])
+    )
+    matrices = unrolled_recurrence(weight * k, decay, q)
+    twice = jnp.swapaxes(((weight - now) * q * k).sum(axis=-1), 1, 2)  # not yet at the token itself
+    matrices = matrices - twice[..., None] * jnp.eye(length)[None, None]
+    if ranks == 1:
+        return MixingMatrices(matrices + _diagonal(mixer.D, length), sites["x"])
+    matrices = matrices.reshape(x.shape[0], mixer.heads, ranks, ranks, length, length)
+    matrices = jnp.einsum("bhrqts,hqp->bhrpts", matrices, mixer.mimo.x)
+    skip = mixer.D[:, None, None] * mixer.mimo.x
+    matrices = matrices.reshape(x.shape[0], -1, length, length) + _diagonal(skip.ravel(), length)
+    values = jnp.repeat(sites["x"][..., None, :], ranks, axis=3).reshape(*x.shape[:2], -1)
+    return MixingMatrices(matrices, _by_channel(values), streams="channel")
 
 
 @matrices_of.register

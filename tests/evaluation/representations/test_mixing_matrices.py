@@ -24,7 +24,12 @@ def read_by(layer, activations):
         return at["mixer_output"]
     if mixer == "h3":
         return np.swapaxes(sites["head_output"], 2, 3)
-    names = {"mamba": "ssm_output", "mamba2": "ssm_output", "rwkv4": "average"}
+    names = {
+        "mamba": "ssm_output",
+        "mamba2": "ssm_output",
+        "mamba3": "ssm_output",
+        "rwkv4": "average",
+    }
     return sites[names.get(mixer, "head_output")]
 
 

@@ -1,0 +1,103 @@
+"""A linear recurrence of a matrix that writes each token twice: Mamba-3's trapezoid rule.
+
+    S[t] = a[t] (S[t-1] + before[t] sum_r k[t-1, r] v[t-1, r]^T) + now[t] sum_r k[t, r] v[t, r]^T
+    o[t, r] = S[t]^T q[t, r],    S [key, value]
+
+with r the ranks of a token (Lahoti et al. 2026), of which there is one in the form called SISO.
+A token s < t reaches t with the weight (now[s] + before[s+1]) a[s+1..t], and itself with now[s].
+
+Backends: ``sequential`` (``lax.scan``) and ``chunked`` (`ops.chunks`), where the tokens before t are
+summed with the first weight, and the token's own write is added with the second. No weight of a
+later token is taken back, so that nothing depends on what comes later, not even by rounding.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float
+from mecheval_jax.errors import choose
+from mecheval_jax.ops import chunks
+from mecheval_jax.ops.linear_attention import BACKENDS
+from mecheval_jax.ops.precision import in_float32
+
+State = tuple[Array, Array, Array]
+"""S [batch, heads, key, value], and k and v [batch, heads, ranks, _] of the last token."""
+
+
+@in_float32
+def trapezoid(
+    q: Float[Array, "batch length heads ranks key"],
+    k: Float[Array, "batch length heads ranks key"],
+    v: Float[Array, "batch length heads ranks value"],
+    log_decay: Float[Array, "batch length heads"],
+    now: Float[Array, "batch length heads"],
+    before: Float[Array, "batch length heads"],
+    backend: str = "auto",
+) -> Float[Array, "batch length heads ranks value"]:
+    """Outputs o of the recurrence, starting from a state of zeros.
+
+    Args:
+        q: Queries, which read the state.
+        k: Keys, the directions in which values are written.
+        v: Values that are written.
+        log_decay: Logarithms of the decays a, at most 0.
+        now: Weight of the token's own write.
+        before: Weight of the write of the token before, which the decay multiplies as well.
+        backend: ``auto`` (chunked), ``sequential`` or ``chunked``.
+
+    Raises:
+        UserError: If the backend is unknown.
+    """
+    batch, length, heads, ranks, key = q.shape
+    if choose("backend", backend, BACKENDS) == "sequential":
+
+        def advance(state: State, at_t: tuple[Array, ...]) -> tuple[State, Array]:
+            return trapezoid_step(state, *at_t)
+
+        zeros = jnp.zeros((batch, heads, key, v.shape[-1]), v.dtype)
+        start = (zeros, jnp.zeros_like(k[:, 0]), jnp.zeros_like(v[:, 0]))
+        by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (q, k, v, log_decay, now, before))
+        return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
+
+    # Ranks are laid out as tokens; those of one token do not decay from one to the other.
+    whole = weight_of_write(now, before)[..., None, None] * v
+    rows = [x.reshape(*x.shape[:3], -1, x.shape[-1]) for x in map(chunks.split, (q, k, whole))]
+    decay = chunks.decays(chunks.split(log_decay[..., None]))
+    strict = jnp.tri(chunks.CHUNK, k=-1, dtype=v.dtype)[None, None, None, ..., None]
+    between = jnp.repeat(jnp.repeat(decay.between * strict, ranks, axis=-3), ranks, axis=-2)
+    start, end = (jnp.repeat(x, ranks, axis=-2) for x in (decay.start, decay.end))
+    earlier = chunks.carry(*rows, chunks.Decays(between, start, end, decay.whole))
+    earlier = earlier.reshape(*earlier.shape[:3], chunks.CHUNK, ranks, -1)
+    own = jnp.einsum("blhrk,blhsk->blhrs", q, k)
+    own = jnp.einsum("blhrs,blhsv->blhrv", own, now[..., None, None] * v)
+    return chunks.join(earlier, length) + own
+
+
+def weight_of_write(
+    now: Float[Array, "batch length heads"], before: Float[Array, "batch length heads"]
+) -> Float[Array, "batch length heads"]:
+    """Weight with which later tokens find the write of each: now[s] + before[s+1]."""
+    return now + jnp.pad(before[:, 1:], ((0, 0), (0, 1), (0, 0)))
+
+
+def trapezoid_step(
+    state: State,
+    q_t: Float[Array, "batch heads ranks key"],
+    k_t: Float[Array, "batch heads ranks key"],
+    v_t: Float[Array, "batch heads ranks value"],
+    log_decay_t: Float[Array, "batch heads"],
+    now_t: Float[Array, "batch heads"],
+    before_t: Float[Array, "batch heads"],
+) -> tuple[State, Float[Array, "batch heads ranks value"]]:
+    """Process one token; return the next state and the output."""
+    S, k_last, v_last = state
+    earlier = S + before_t[..., None, None] * outer(k_last, v_last)
+    S = jnp.exp(log_decay_t)[..., None, None] * earlier + now_t[..., None, None] * outer(k_t, v_t)
+    return (S, k_t, v_t), jnp.einsum("bhkv,bhrk->bhrv", S, q_t)
+
+
+def outer(
+    k: Float[Array, "*axes ranks key"], v: Float[Array, "*axes ranks value"]
+) -> Float[Array, "*axes key value"]:
+    """Sum over ranks of k v^T."""
+    return jnp.einsum("...rk,...rv->...kv", k, v)
