@@ -21,6 +21,12 @@ FIXED_STATE = {
     "gated_delta_net": {},
     "gla": {},
     "retnet": {},
+    "mamba3": {},
+    "log_linear_mamba2": {},
+    "mlstm": {},
+    "hgrn2": {},
+    "gated_slot_attention": {},
+    "mesa_net": {"heads": 2},
 }
 """Mixers whose cost should grow linearly with length, with options for a fixed size of state."""
 

@@ -59,4 +59,38 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         | {f"mimo_{n}": Target(f"mimo/{n}") for n in "xzo"},
         defaults=("gated",),
     ),
+    # fla.
+    mixers.HGRN2: Reference(
+        dense("q_proj", "f_proj=k_proj", "i_proj=v_proj", "o_proj")
+        | _scales("g_norm=o_norm")
+        | {"lower_bounds": Target("lower_bounds/logits")},
+    ),
+    # fla.
+    mixers.GatedSlotAttention: Reference(
+        dense(*QKV, "f_proj", "o_proj") | _scales("g_norm=o_norm")
+    ),
+    # fla.
+    mixers.MesaNet: Reference(
+        dense(*QKV, "a_proj", "b_proj", "o_proj")
+        | short_convolution("q_conv1d", "q_conv")
+        | short_convolution("k_conv1d", "k_conv")
+        | _scales("o_norm")
+        | {"lambda_params": Target("penalty")},
+    ),
+    # fla.
+    mixers.LogLinearMamba2: Reference(
+        dense("in_proj", "out_proj")
+        | short_convolution("conv1d", "conv")
+        | _scales("norm")
+        | {name: Target(name) for name in ("dt_bias", "A_log", "L", "D")},
+    ),
+    # NX-AI/xlstm.
+    mixers.MLSTM: Reference(
+        dense("proj_up=up_proj", "proj_down=down_proj")
+        | dense("mlstm_cell.igate=i_proj", "mlstm_cell.fgate=f_proj")
+        | short_convolution("conv1d.conv", "conv")
+        | _scales("mlstm_cell.outnorm=norm")
+        | {f"{name}_proj.weight": Target(f"{name}_map") for name in "qkv"}
+        | {"learnable_skip": Target("skip")},
+    ),
 }

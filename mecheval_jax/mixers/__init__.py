@@ -21,13 +21,18 @@ from mecheval_jax.mixers.based import Based
 from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
 from mecheval_jax.mixers.forgetting_attention import ForgettingAttention, ForgettingAttentionPro
 from mecheval_jax.mixers.gated_attention import GatedAttention
+from mecheval_jax.mixers.gated_slot_attention import GatedSlotAttention
 from mecheval_jax.mixers.gla import GatedLinearAttention
 from mecheval_jax.mixers.h3 import H3
+from mecheval_jax.mixers.hgrn2 import HGRN2
 from mecheval_jax.mixers.hyena import Hyena
+from mecheval_jax.mixers.log_linear_mamba2 import LogLinearMamba2
 from mecheval_jax.mixers.lstm import LSTM
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
 from mecheval_jax.mixers.mamba3 import Mamba3
+from mecheval_jax.mixers.mesa_net import MesaNet
+from mecheval_jax.mixers.mlstm import MLSTM
 from mecheval_jax.mixers.path_attention import PathAttention
 from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
@@ -38,7 +43,9 @@ __all__ = [
     "ARCHITECTURES",
     "CONTEXT",
     "H3",
+    "HGRN2",
     "LSTM",
+    "MLSTM",
     "RWKV4",
     "S4D",
     "Architecture",
@@ -51,10 +58,13 @@ __all__ = [
     "GatedAttention",
     "GatedDeltaNet",
     "GatedLinearAttention",
+    "GatedSlotAttention",
     "Hyena",
+    "LogLinearMamba2",
     "Mamba",
     "Mamba2",
     "Mamba3",
+    "MesaNet",
     "MixerContext",
     "PathAttention",
     "RetNet",

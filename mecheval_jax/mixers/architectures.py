@@ -21,13 +21,18 @@ from mecheval_jax.mixers.based import Based
 from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
 from mecheval_jax.mixers.forgetting_attention import ForgettingAttention, ForgettingAttentionPro
 from mecheval_jax.mixers.gated_attention import GatedAttention
+from mecheval_jax.mixers.gated_slot_attention import GatedSlotAttention
 from mecheval_jax.mixers.gla import GatedLinearAttention
 from mecheval_jax.mixers.h3 import H3
+from mecheval_jax.mixers.hgrn2 import HGRN2
 from mecheval_jax.mixers.hyena import Hyena
+from mecheval_jax.mixers.log_linear_mamba2 import LogLinearMamba2
 from mecheval_jax.mixers.lstm import LSTM
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
 from mecheval_jax.mixers.mamba3 import Mamba3
+from mecheval_jax.mixers.mesa_net import MesaNet
+from mecheval_jax.mixers.mlstm import MLSTM
 from mecheval_jax.mixers.options import checked, fields_of, require_all
 from mecheval_jax.mixers.path_attention import PathAttention
 from mecheval_jax.mixers.retnet import RetNet
@@ -59,8 +64,8 @@ class MixerContext:
     canon_bias: bool = True
 
 
-CONTEXT = tuple(field.name for field in dataclasses.fields(MixerContext))
-"""Names of the fields that an option cannot set."""
+CONTEXT = (*(field.name for field in dataclasses.fields(MixerContext)), "shared")
+"""Names of the fields that an option cannot set: those, and what mixers share in a model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +114,11 @@ ARCHITECTURES: dict[str, Architecture] = {
     "lstm": _of(LSTM),
     "forgetting_attention": _of(ForgettingAttention),
     "forgetting_attention_pro": _of(ForgettingAttentionPro),
+    "hgrn2": _of(HGRN2),
+    "gated_slot_attention": _of(GatedSlotAttention),
+    "mesa_net": _of(MesaNet),
+    "mlstm": _of(MLSTM, mamba_block=True),
+    "log_linear_mamba2": _of(LogLinearMamba2, mamba_block=True),
     "gated_attention": _of(GatedAttention),
     "path_attention": _of(PathAttention),
 }

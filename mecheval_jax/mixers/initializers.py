@@ -96,3 +96,13 @@ def log_uniform(low: float, high: float) -> Initializer:
         return jax.random.uniform(key, shape, dtype, math.log(low), math.log(high))
 
     return initialize
+
+
+def line(first: float, last: float) -> Initializer:
+    """Equidistant numbers from `first` to `last`: the biases of mLSTM's forget gates."""
+
+    def initialize(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Array:
+        del key
+        return jnp.linspace(first, last, shape[0], dtype=dtype)
+
+    return initialize

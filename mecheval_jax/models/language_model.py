@@ -183,14 +183,23 @@ class LanguageModel(nn.Module):
             self.position_embedding = nn.Embed(
                 config.max_length, config.width, embedding_init=initializers.dense
             )
-        block = rematerialized(self.remat)
-        self.block = [
-            block(config.build_mixer(layer), config.block(layer)) for layer in range(config.layers)
-        ]
+        block, mixers = rematerialized(self.remat), self._mixers()
+        self.block = [block(mixer, config.block(i)) for i, mixer in enumerate(mixers)]
         self.output_norm = norm(config.output_norm, config.norm_epsilon)
         if not config.tied:
             self.output_head = nn.Dense(rows, use_bias=False, kernel_init=initializers.dense)
         self.embedding, self.final_norm = Site(), Site()
+
+    def _mixers(self) -> list[nn.Module]:
+        """The mixers of all layers, with the modules that those of a kind share."""
+        mixers = [self.config.build_mixer(layer) for layer in range(self.config.layers)]
+        for kind in {type(mixer): None for mixer in mixers if hasattr(mixer, "shared_module")}:
+            alike = [i for i, mixer in enumerate(mixers) if type(mixer) is kind]
+            module = mixers[alike[0]].shared_module()
+            setattr(self, kind.SHARED, module)
+            for i in alike:
+                mixers[i] = mixers[i].clone(shared=module)
+        return mixers
 
     def _embed(
         self, tokens: Int[Array, "*axes"], index: Int[Array, "..."]

@@ -6,9 +6,9 @@
 with r the ranks of a token (Lahoti et al. 2026), of which there is one in the form called SISO.
 A token s < t reaches t with the weight (now[s] + before[s+1]) a[s+1..t], and itself with now[s].
 
-Backends: ``sequential`` (``lax.scan``) and ``chunked`` (`ops.chunks`), where the tokens before t are
-summed with the first weight, and the token's own write is added with the second. No weight of a
-later token is taken back, so that nothing depends on what comes later, not even by rounding.
+Backends: ``sequential`` (``lax.scan``) and ``chunked`` (`ops.chunks`), where the tokens before t
+are summed with the first weight, and the token's own write is added with the second. No weight of
+a later token is taken back, so that nothing depends on what comes later, not even by rounding.
 """
 
 import jax

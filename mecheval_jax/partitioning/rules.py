@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.mesh_axes import FSDP, MODEL, AnyMesh, Layout, fitted
-from mecheval_jax.mixers import ARCHITECTURES, LSTM, S4D, BaseConv
+from mecheval_jax.mixers import ARCHITECTURES, LSTM, MLSTM, S4D, BaseConv, LogLinearMamba2
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import block_name
 
@@ -32,6 +32,7 @@ STATE: tuple[Rule, ...] = (
     (r"output_head/kernel$", (FSDP, MODEL)),
     (r"norm/(scale|bias)$", ()),
     (r"canon/(weight|bias)$", ()),
+    (r"lower_bounds/logits$", ()),
 )
 """Rules for all but mixers and feed-forward parts."""
 
@@ -52,8 +53,10 @@ FEED_FORWARD: dict[str, tuple[Rule, ...]] = {
     "none": (),
 }
 
-INTO = r"mixer/([qkvgrabf]_proj|proj_[qkv]|[kv]_mix|in_proj|dt_proj|decay_up|w_up|projection)"
-OUT_OF = r"mixer/(out_proj|o_proj|proj_o|x_proj)"
+INTO = (
+    r"mixer/([qkvgrabfi]_proj|up_proj|proj_[qkv]|[kv]_mix|in_proj|dt_proj|decay_up|w_up|projection)"
+)
+OUT_OF = r"mixer/(out_proj|down_proj|o_proj|proj_o|x_proj)"
 MIXERS: tuple[Rule, ...] = (
     (rf"{INTO}/kernel$", (FSDP, MODEL)),
     (rf"{INTO}/bias$", (MODEL,)),
@@ -61,7 +64,10 @@ MIXERS: tuple[Rule, ...] = (
     (rf"{OUT_OF}/bias$", ()),
     (r"mixer/([qkvw]_conv|short_conv|conv)/weight$", (None, MODEL)),
     (r"mixer/([qkvw]_conv|short_conv|conv)/bias$", (MODEL,)),
-    (r"mixer/(A_log|D|dt_bias|norm_scale|time_decay|time_first)$", (MODEL,)),
+    (
+        r"mixer/(A_log|D|L|dt_bias|norm_scale|penalty|skip|[qkv]_map|time_decay|time_first)$",
+        (MODEL,),
+    ),
     (r"mixer/(shift_[BCD]|[BC]_bias|mimo/[xoz])$", (MODEL,)),
     (r"mixer/kernel/(A_imag|B|C|inv_A_real|log_dt)$", (MODEL,)),
     (r"mixer/filter/taps$", (None, MODEL)),
@@ -74,7 +80,7 @@ MIXERS: tuple[Rule, ...] = (
 )
 """Rules for the parameters of every mixer of `mixers.ARCHITECTURES`."""
 
-WHOLE = (BaseConv, S4D, LSTM)
+WHOLE = (BaseConv, S4D, LSTM, MLSTM, LogLinearMamba2)
 """Mixers that are not spread over ``model``: they work on the channels of the residual stream, of
 which every device has all, or mix all channels at every token."""
 

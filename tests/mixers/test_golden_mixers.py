@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from mecheval_jax.interop import from_reference_mixer
@@ -29,3 +30,66 @@ def test_output_and_gradient(case, dtype, tolerance):
         assert y.dtype == dtype
         assert relative_error(y, arrays["y64_L16"]) < tolerance
         assert relative_error(gradient, arrays["gx64_L16"]) < tolerance
+
+
+def turned(x):
+    """Angles as points of the circle."""
+    return np.exp(1j * np.asarray(x))
+
+
+def flipped(x):
+    """Matrices [..., value, key] as ours are, [..., key, value]."""
+    return np.swapaxes(x, -1, -2)
+
+
+def exact(m):
+    """The factor by which mLSTM's stabiliser divides C and n."""
+    return np.exp(np.asarray(m, np.float64))[..., None, None]
+
+
+MAMBA3 = {
+    "angle": lambda ours: turned(ours["angle"]),
+    "H": lambda ours: flipped(ours["ssm"]),
+    "k": lambda ours: np.asarray(ours["k"]),
+    "v": lambda ours: ours["x"],
+}
+PARTS = {
+    "mamba3": MAMBA3,
+    "hgrn2": {"": lambda ours: ours["matrix"]},
+    "gated_slot_attention": {
+        "K": lambda ours: flipped(ours[..., :16]),
+        "V": lambda ours: ours[..., 16:],
+    },
+    "mesa_net": {
+        "G": lambda ours: ours["sums"][..., :16],
+        "H": lambda ours: ours["sums"][..., 16:],
+    },
+    "mlstm": {
+        "C": lambda ours: ours["matrix"][..., :-1] * exact(ours["m"]),
+        "n": lambda ours: ours["matrix"][..., -1:] * exact(ours["m"]),
+    },
+}
+"""For mixers whose states are golden too: the parts of the file from our state."""
+
+STATES = [case for case, (name, _) in golden_files.MIXERS.items() if name in PARTS]
+
+
+@pytest.mark.parametrize("case", STATES)
+def test_state(case):
+    """Catches a recurrent form whose outputs are right but whose state is another one."""
+    name, config = golden_files.MIXERS[case]
+    mixer, (state, arrays) = mixer_of(name, config), golden_files.load(f"mixer__{case}")
+    params = {"params": from_reference_mixer(name, state, config)}
+    step = jax.jit(lambda state, x_t: mixer.apply(params, state, x_t, method="step"))
+    ours = mixer.apply(params, 2, 16, method="initial_state")
+    for t in range(16):
+        ours, y_t = step(ours, jnp.asarray(arrays["x_L16"][:, t]))
+    assert relative_error(y_t, arrays["y64_L16"][:, 15]) < 2e-5
+    for part, of_ours in PARTS[name].items():
+        theirs = arrays["state64_L16" + (f"/{part}" if part else "")]
+        if part == "angle":
+            theirs = turned(theirs)
+        elif name == "mlstm":
+            theirs = theirs * exact(arrays["state64_L16/m"][..., 0, 0])
+        found = of_ours(ours).reshape(theirs.shape)
+        assert np.abs(found - theirs).max() < 2e-5 * np.abs(theirs).max(), part

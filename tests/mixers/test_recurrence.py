@@ -24,7 +24,8 @@ WITHOUT_CONVOLUTIONS = [
     case
     for case in CASES
     if case.endswith("no_conv") or case.startswith(("gla", "retnet", "based"))
-] + ["lstm", "rwkv4_associative"]
+    if not case.startswith(("path", "mlstm"))  # which keep keys, and a stabiliser
+] + ["lstm", "rwkv4_associative", "hgrn2", "gated_slot_attention"]
 """Mixers that keep nothing of the past but their state (RWKV one more token, its input)."""
 
 
@@ -57,6 +58,11 @@ RECURRENCES = {
     "based": ("backend", ("quadratic", "sequential", "chunked")),
     "mamba3": ("backend", ("sequential", "chunked")),
     "mamba3_mimo": ("backend", ("chunked",)),
+    "hgrn2": ("backend", ("sequential", "chunked")),
+    "gated_slot_attention": ("backend", ("sequential", "associative")),
+    "mesa_net": ("backend", ("sequential",)),
+    "mlstm": ("backend", ("sequential", "chunked")),
+    "log_linear_mamba2": (None, ("",)),
     "rwkv4": ("backend", ("sequential", "associative")),
     "lstm": (None, ("",)),
 }

@@ -22,8 +22,10 @@ MESH = AbstractMesh((2, 2, 2), AXES)
 def config(mixer, **fields):
     """A model of two layers with two heads where there are heads, and a table of 19 rows."""
     known = mixer in ARCHITECTURES and "heads" in fields_of(ARCHITECTURES[mixer].mixer(1))
-    options = {"heads": 2} if known else {"head_dim": 8} if mixer in ("mamba2", "mamba3") else {}
-    fields = {"mixer_options": options, "feed_forward": "glu", "positions": "learned"} | fields
+    headed = mixer.startswith(("mamba2", "mamba3", "log_linear"))
+    options = {"heads": 2} if known else {"head_dim": 8} if headed else {}
+    fields = {"feed_forward": "glu", "positions": "learned"} | fields
+    fields = {"mixer_options": options, "mamba_feed_forward": "glu"} | fields
     shape = {"layers": 2, "width": 16, "vocabulary_size": 19, "max_length": 8, "canon": 2}
     return ModelConfig(mixer, **(shape | fields))
 

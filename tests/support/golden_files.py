@@ -63,6 +63,15 @@ MIXERS = {
     "gated_attention_kv1_d32_h2": ("gated_attention", HEADS | {"key_heads": 1}),
     "canon_b_attention_d32_h2": ("attention", HEADS | CANON_B | {"encoding": "rotary"}),
     "canon_b_attention_nope_d32_h2": ("attention", HEADS | CANON_B),
+    "hgrn2_layer0_d32_h2": ("hgrn2", HEADS | {"layers": 2}),
+    "hgrn2_layer1_d32_h2": ("hgrn2", HEADS | {"layers": 2, "layer": 1}),
+    "gated_slot_attention_d32_h2": ("gated_slot_attention", HEADS | {"slots": 8}),
+    "mesa_net_d32_h2": ("mesa_net", HEADS),
+    "mlstm_d32_h2": ("mlstm", HEADS),
+    "log_linear_mamba2_d32_h2": (
+        "log_linear_mamba2",
+        {"width": 32, "head_dim": 32, "d_state": 16},
+    ),
     "mamba3_d32": ("mamba3", MAMBA3 | {"head_dim": 32}),
     "mamba3_norm_d32": ("mamba3", MAMBA3 | {"turned": 1.0, "out_norm": True}),
     "mamba3_mimo_r2_d32": ("mamba3", MAMBA3 | {"head_dim": 32, "ranks": 2}),
@@ -79,6 +88,9 @@ LANGUAGE_MODELS = ("attention", "based", "hyena", "mamba")
 def load(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The state dict and the other arrays of one file, e.g. ``mixer__mamba_d16``."""
     arrays = dict(np.load(FOLDER / f"{name}.npz"))
+    if "lower_bound_L16" in arrays:  # of layer 1 of 2: a softmax of two logits
+        bound = arrays["lower_bound_L16"].astype(np.float64)
+        arrays["sd/lower_bounds"] = np.stack([0 * bound, np.log(bound / (1 - bound))])
     state = {n.removeprefix("sd/"): a for n, a in arrays.items() if n.startswith("sd/")}
     return state, {n: a for n, a in arrays.items() if not n.startswith("sd/")}
 

@@ -57,6 +57,17 @@ CASES = {
         "mamba3",
         {"d_state": 4, "head_dim": 16, "gated": False, "backend": "sequential"},
     ),
+    "hgrn2": ("hgrn2", {"heads": 2}),
+    "gated_slot_attention": ("gated_slot_attention", {"heads": 2, "slots": 4}),
+    "mesa_net": ("mesa_net", {"heads": 2}),
+    "mesa_net_no_conv": ("mesa_net", {"heads": 2, "kernel": 0, "backend": "associative"}),
+    "mlstm": ("mlstm", {"heads": 2}),
+    "mlstm_no_conv": ("mlstm", {"heads": 4, "kernel": 0, "backend": "sequential"}),
+    "log_linear_mamba2": ("log_linear_mamba2", {"d_state": 4, "head_dim": 16}),
+    "log_linear_mamba2_no_conv": (
+        "log_linear_mamba2",
+        {"d_state": 4, "head_dim": 16, "d_conv": 0, "levels": 5},
+    ),
     "path_attention_no_conv": (
         "path_attention",
         {"heads": 2, "kernel": 0, "forget_gate": True, "canon": 2},
@@ -77,6 +88,9 @@ VARIANTS = (
     "forgetting_attention",
     "path_attention_no_conv",
     "mamba3_no_gate",
+    "mesa_net_no_conv",
+    "mlstm_no_conv",
+    "log_linear_mamba2_no_conv",
     "mamba_no_gate",
     "mamba2_no_gate",
 )

@@ -23,6 +23,12 @@ LAYERS = {
     "mamba2": ("mamba2", {"d_state": 4, "head_dim": 8, "groups": 2}),
     "mamba3": ("mamba3", {"d_state": 4, "head_dim": 8, "ranks": 1}),
     "mamba3_mimo": ("mamba3", {"d_state": 4, "head_dim": 8, "ranks": 2}),
+    "hgrn2": ("hgrn2", {"heads": 2}),
+    "gated_slot_attention": ("gated_slot_attention", {"heads": 2}),
+    "mesa_net": ("mesa_net", {"heads": 2}),
+    "mlstm": ("mlstm", {"heads": 2}),
+    "log_linear_mamba2": ("log_linear_mamba2", {"d_state": 4, "head_dim": 16}),
+    "path_attention": ("path_attention", {"heads": 2, "key_heads": 1}),
     "rwkv4": ("rwkv4", {}),
     "s4d": ("s4d", {"d_state": 4}),
     "h3": ("h3", {"d_state": 4, "head_dim": 4}),
@@ -38,7 +44,8 @@ MIXERS = tuple(mixer for mixer, _ in LAYERS.values())
 def options():
     """Options as the model takes them: for each a list with an entry a layer."""
     blank = {"heads": 1, "key_heads": 0, "kernel": 0, "skip": False}
-    blank |= {"feature_width": 4, "d_state": 4, "head_dim": 8, "groups": 1, "order": 8, "ranks": 1}
+    blank |= {"feature_width": 4, "d_state": 4, "head_dim": 8, "groups": 1, "order": 8}
+    blank |= {"ranks": 1, "slots": 4}
     blank |= {"activation": False}
     kernels = {"delta_net": 4, "gated_delta_net": 4, "hyena": 3}
 

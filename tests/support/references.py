@@ -91,6 +91,18 @@ def trapezoid(q, k, v, log_decay, now, before):
     return o
 
 
+def log_linear_attention(q, k, v, log_decay, weights):
+    """Pairs t, s weighted by their level, the number of binary digits of t xor s, and decays."""
+    o = np.zeros(v.shape)
+    for t in range(q.shape[1]):
+        for s in range(t + 1):
+            weight = weights[:, t, :, (t ^ s).bit_length()]
+            weight = weight * np.exp(log_decay[:, s + 1 : t + 1].sum(axis=1))
+            product = (q[:, t] * k[:, s]).sum(axis=-1)
+            o[:, t] += (weight * product)[..., None] * v[:, s]
+    return o
+
+
 def delta_rule_states(k, v, beta, log_decay, mask=False, value=0.0):
     """S[t] = a (I - beta k k^T) S[t-1] + beta k v^T, and `value` where the mask holds."""
     shape = (*k.shape, v.shape[3])

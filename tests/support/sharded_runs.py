@@ -33,7 +33,8 @@ MESHES = ((1, 1, 1), (8, 1, 1), (2, 2, 2), (1, 4, 2))
 HEADED = ("attention", "sliding_window_attention", "based", "delta_net")
 HEADED += ("gated_delta_net", "gla", "retnet")
 HEADED += ("forgetting_attention", "forgetting_attention_pro", "gated_attention", "path_attention")
-HEADS = {mixer: {"head_dim": 16} for mixer in ("mamba2", "mamba3")}
+HEADED += ("hgrn2", "gated_slot_attention", "mesa_net", "mlstm")
+HEADS = {mixer: {"head_dim": 16} for mixer in ("mamba2", "mamba3", "log_linear_mamba2")}
 HEADS |= {mixer: {"heads": 2} for mixer in HEADED}
 """Options with which heads can be spread over two devices."""
 

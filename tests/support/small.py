@@ -28,7 +28,8 @@ HYBRIDS = (
     "h3,s4d,mamba2,delta_net",
     "gated_delta_net,gla,retnet,rwkv4,lstm",
     "forgetting_attention,forgetting_attention_pro,gated_attention,path_attention",
-    "mamba3",
+    "mamba3,hgrn2,gated_slot_attention,mesa_net",
+    "mlstm,log_linear_mamba2",
 )
 """The other mixers, several in one model: one program to compile for all of them."""
 

@@ -42,7 +42,8 @@ def effective_attention(
     """
     if not 0 <= layer < config.layers:
         raise UserError(f"layer {layer}: the model has layers 0 to {config.layers - 1}")
-    mixer = LanguageModel(config).bind({"params": params}).block[layer].mixer
+    model = LanguageModel(config).bind({"params": params})  # what layers share lives in it
+    mixer = model.block[layer].mixer
     sites = {SitePath.parse(path): value for path, value in activations.items()}
     read = "canon_output" if config.block(layer).has_canon("A") else "mixer_input"
     x = sites.get(SitePath(layer, read))

@@ -19,8 +19,9 @@ mixer               v                                 o
 ==================  ================================  =======================================
 attention, Based    ``v``                             ``head_output``
 GLA, RetNet, delta  ``v``                             ``head_output``
+mLSTM, slots, mesa  ``v``                             ``head_output``
 H3                  ``v``                             ``head_output``
-Mamba, -2 and -3    ``x``                             ``ssm_output``
+Mamba family        ``x``                             ``ssm_output``
 RWKV-4              ``v``                             ``average``
 S4D                 the mixer's input                 ``filter_output`` plus D x
 Hyena               third part of ``conv_output``     what its output projection reads
@@ -37,20 +38,27 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers.base_conv import BaseConv
 from mecheval_jax.mixers.based import EPSILON, Based
+from mecheval_jax.mixers.gated_slot_attention import GatedSlotAttention
 from mecheval_jax.mixers.h3 import H3
 from mecheval_jax.mixers.hyena import Hyena
+from mecheval_jax.mixers.log_linear_mamba2 import LogLinearMamba2
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
 from mecheval_jax.mixers.mamba3 import Mamba3
 from mecheval_jax.mixers.matrix_state import MatrixStateMixer
+from mecheval_jax.mixers.mesa_net import MesaNet
+from mecheval_jax.mixers.mlstm import EPSILON as STABILITY
+from mecheval_jax.mixers.mlstm import MLSTM
 from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.s4d import S4D
 from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
+from mecheval_jax.ops.stabilizer import log_maximum
 from mecheval_jax.ops.trapezoid import weight_of_write
 
 Sites = dict[str, Array]
@@ -228,6 +236,51 @@ def _of_mamba3(mixer: Mamba3, sites: Sites, x: Array) -> MixingMatrices:
     matrices = matrices.reshape(x.shape[0], -1, length, length) + _diagonal(skip.ravel(), length)
     values = jnp.repeat(sites["x"][..., None, :], ranks, axis=3).reshape(*x.shape[:2], -1)
     return MixingMatrices(matrices, _by_channel(values), streams="channel")
+
+
+@matrices_of.register
+def _of_slots(mixer: GatedSlotAttention, sites: Sites, x: Array) -> MixingMatrices:
+    """A recurrence whose keys are what the slots forget, read by the attention to the slots."""
+    del mixer, x
+    keep = sites["decay"][..., 0]
+    return MixingMatrices(
+        unrolled_recurrence(1 - keep, keep, sites["pattern_of_slots"]), sites["v"]
+    )
+
+
+@matrices_of.register
+def _of_mesa_net(mixer: MesaNet, sites: Sites, x: Array) -> MixingMatrices:
+    """A recurrence that is read by the solution of each token's system."""
+    del mixer, x
+    write = sites["beta"][..., None] * sites["k"]
+    matrices = unrolled_recurrence(write, sites["decay"][..., 0], sites["solution"])
+    return MixingMatrices(matrices, sites["v"])
+
+
+@matrices_of.register
+def _of_mlstm(mixer: MLSTM, sites: Sites, x: Array) -> MixingMatrices:
+    """A recurrence over its normaliser, which is what it reads of values that are all 1."""
+    del mixer, x
+    i = sites["input_gate"]
+    m = log_maximum(jax.nn.log_sigmoid(sites["forget_gate"]), i)
+    write = jnp.exp(i - m)[..., None] * sites["k"] * sites["k"].shape[-1] ** -0.5
+    matrices = unrolled_recurrence(write, sites["decay"][..., 0], sites["q"])
+    smallest = jnp.swapaxes(jnp.exp(-m), 1, 2)
+    scale = jnp.maximum(jnp.abs(matrices.sum(axis=-1)), smallest) + STABILITY
+    return MixingMatrices(matrices / scale[..., None], sites["v"])
+
+
+@matrices_of.register
+def _of_log_linear_mamba2(mixer: LogLinearMamba2, sites: Sites, x: Array) -> MixingMatrices:
+    """A recurrence for each head, whose entries are weighted by the levels of their pairs."""
+    dt, length = sites["dt"], x.shape[1]
+    decay = jnp.exp(-jnp.exp(mixer.A_log)[None, None] * dt)[..., None]
+    write = dt[..., None] * sites["B"][:, :, None]
+    query = jnp.broadcast_to(sites["C"][:, :, None], write.shape)
+    levels = np.array([[(t ^ s).bit_length() for s in range(length)] for t in range(length)])
+    weights = jnp.moveaxis(sites["weights"], 2, 1)[:, :, np.arange(length)[:, None], levels]
+    matrices = unrolled_recurrence(write, decay, query) * weights
+    return MixingMatrices(matrices + _diagonal(mixer.D, length), sites["x"])
 
 
 @matrices_of.register

@@ -24,13 +24,8 @@ def read_by(layer, activations):
         return at["mixer_output"]
     if mixer == "h3":
         return np.swapaxes(sites["head_output"], 2, 3)
-    names = {
-        "mamba": "ssm_output",
-        "mamba2": "ssm_output",
-        "mamba3": "ssm_output",
-        "rwkv4": "average",
-    }
-    return sites[names.get(mixer, "head_output")]
+    inner = "ssm_output" if "mamba" in mixer else "average" if mixer == "rwkv4" else "head_output"
+    return sites[inner]
 
 
 # Catches, in any mixer, a decay that starts a token early or late, a missing scale, skip or bias,

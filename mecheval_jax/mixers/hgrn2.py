@@ -1,0 +1,90 @@
+"""HGRN2 (Qin et al. 2024).
+
+    f = b + (1 - b) sigmoid(W_f x);   S <- diag(f) S + (1 - f) (W_i x)^T    (a decay for each key)
+    o = S^T silu(W_q x) / sqrt(key);   y = W_o RMSNorm(o)                   (over all channels)
+
+b is a lower bound of the forget gates that rises from layer to layer: with p [layer, channel], a
+parameter that all layers share, b of layer l is the sum of softmax(p) over the layers 1 to l, 0 in
+layer 0. See `mixers.matrix_state`.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Float
+from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
+
+
+class LowerBounds(nn.Module):
+    """The lower bounds of the forget gates of all layers.
+
+    Attributes:
+        layers: Number of layers of the model.
+        width: Number of channels of the gates of a layer.
+    """
+
+    layers: int
+    width: int
+
+    def setup(self):
+        self.logits = self.param("logits", nn.initializers.zeros, (self.layers, self.width))
+
+    def __call__(self, layer: int) -> Float[Array, " width"]:
+        """Lower bounds of one layer."""
+        return jax.nn.softmax(self.logits, axis=0)[1 : layer + 1].sum(axis=0)
+
+
+class HGRN2(MatrixStateMixer):
+    """Linear attention whose keys are what the forget gates leave; see `MatrixStateMixer`.
+
+    Attributes:
+        layer: Index of the layer, from 0.
+        layers: Number of layers of the model.
+        shared: Lower bounds that all layers share; None for the mixer's own.
+    """
+
+    gated: bool = False
+    layer: int = 0
+    layers: int = 1
+    shared: nn.Module | None = None
+
+    SHARED = "lower_bounds"
+    """Name in the model of what the mixers of this kind share."""
+
+    SITES = {name: meaning for name, meaning in SITES.items() if name != "gate"} | {
+        "k": "forget gates by head, before their sigmoid",
+    }
+
+    @nn.nowrap
+    def shared_module(self) -> LowerBounds:
+        """What the mixers of this kind share in a model."""
+        return LowerBounds(self.layers, int(self.key_share * self.width))
+
+    def setup(self):
+        super().setup()
+        if self.layer:
+            self.lower_bounds = self.shared_module() if self.shared is None else self.shared
+
+    def _bound(self, raw: Array) -> Array | float:
+        """Lower bounds by head, for forget gates [..., heads, key]; 0 in layer 0."""
+        if not self.layer:
+            return 0.0
+        return self.lower_bounds(self.layer).reshape(raw.shape[-2:])[(None,) * (raw.ndim - 2)]
+
+    def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
+        """Activated queries, and what the forget gates leave."""
+        del index
+        return jax.nn.silu(q) * q.shape[-1] ** -0.5, (1 - self._bound(k)) * jax.nn.sigmoid(-k)
+
+    def log_decay(self, x: Array) -> Array:
+        """Logarithms of the forget gates."""
+        raw = self.k_proj(x).reshape(*x.shape[:-1], self.heads, -1)
+        if not self.layer:
+            return jax.nn.log_sigmoid(raw)
+        bound = self._bound(raw)
+        return jnp.log(bound + (1 - bound) * jax.nn.sigmoid(raw))
+
+    def _out(self, heads: Array, x: Array) -> Array:
+        """Output projection of the norm of all heads together."""
+        return self.o_proj(self.o_norm(heads.reshape(*heads.shape[:-2], -1)))

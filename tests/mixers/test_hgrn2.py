@@ -1,0 +1,69 @@
+"""HGRN2: its equation, and the lower bounds that all layers share."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.interventions import capture
+from mecheval_jax.mixers import HGRN2
+from mecheval_jax.mixers.hgrn2 import LowerBounds
+from mecheval_jax.models.language_model import LanguageModel
+from tests.support import planted, references
+from tests.support.matrix_state import by_head
+from tests.support.mixer_cases import (
+    BATCH,
+    LENGTH,
+    assert_gives,
+    dense,
+    in_float64,
+    rms_norm,
+    sigmoid,
+    silu,
+)
+
+
+# Catches keys that are the gates themselves, a bound that is added to the gate, and a norm of each
+# head where it is over all channels.
+def test_against_its_twin():
+    mixer, params, x = in_float64("hgrn2")
+    logits = params["lower_bounds"]["logits"]
+    bound = (np.exp(logits) / np.exp(logits).sum(axis=0))[1]
+    f = bound + (1 - bound) * sigmoid(dense(x, params["k_proj"]))
+    q, k, v, log_decay = (
+        by_head(h, mixer.heads)
+        for h in (silu(dense(x, params["q_proj"])), 1 - f, dense(x, params["v_proj"]), np.log(f))
+    )
+    o = references.linear_attention(q / np.sqrt(q.shape[-1]), k, v, log_decay)
+    o = rms_norm(o.reshape(BATCH, LENGTH, -1)) * params["o_norm"]["scale"]
+    assert_gives("hgrn2", dense(o, params["o_proj"]))
+
+
+# Catches bounds that start in layer 0, or do not rise.
+def test_bounds_of_the_layers():
+    bounds = LowerBounds(4, 3)
+    params = bounds.init(jax.random.key(0), 1)
+    found = [np.asarray(bounds.apply(params, layer)) for layer in range(4)]
+    np.testing.assert_allclose(found, np.arange(4)[:, None] / 4 * np.ones((1, 3)), atol=1e-6)
+
+
+# Catches layers with bounds of their own: one parameter moves the gates of all.
+def test_the_bounds_are_shared():
+    config, params, _ = planted.untrained("hgrn2", layers=3)
+    assert params["lower_bounds"]["logits"].shape == (3, config.width)
+    assert all("lower_bounds" not in params[f"block_{i}"]["mixer"] for i in range(3))
+    tokens = jnp.array([[1, 2, 3, 4]])
+    look = jax.jit(lambda params: capture(LanguageModel(config), params, tokens))
+    moved = params | {"lower_bounds": {"logits": params["lower_bounds"]["logits"].at[1].add(2.0)}}
+    seen, then = look(params), look(moved)
+    at = lambda values, layer: np.asarray(values[f"block_{layer}/mixer/decay"])
+    np.testing.assert_array_equal(at(seen, 0), at(then, 0))
+    assert (at(then, 1) > at(seen, 1)).all()
+    assert (at(then, 2) > at(seen, 2)).any()
+
+
+# Catches a reshape that fails with a message about arrays where the config is at fault.
+def test_shapes_that_do_not_divide():
+    with pytest.raises(UserError, match=r"16 channels.*3 heads"):
+        HGRN2(16, heads=3)
