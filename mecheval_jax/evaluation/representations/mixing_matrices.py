@@ -235,7 +235,7 @@ def _of_mamba3(mixer: Mamba3, sites: Sites, x: Array) -> MixingMatrices:
     skip = mixer.D[:, None, None] * mixer.mimo.x
     matrices = matrices.reshape(x.shape[0], -1, length, length) + _diagonal(skip.ravel(), length)
     values = jnp.repeat(sites["x"][..., None, :], ranks, axis=3).reshape(*x.shape[:2], -1)
-    return MixingMatrices(matrices, _by_channel(values), streams="channel")
+    return MixingMatrices(matrices, values[..., None], streams="channel")
 
 
 @matrices_of.register
