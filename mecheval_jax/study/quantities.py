@@ -4,7 +4,8 @@ A quantity has replicates of the hierarchical bootstrap: runs are drawn with rep
 each run drawn its documents. Of the documents a results table keeps counts and intervals, so a
 run's share is drawn from Jeffreys' posterior Beta(right + 1/2, wrong + 1/2) and its attribution
 from a normal law as wide as its interval. One run alone has no spread between seeds: then a
-quantity speaks of that run, as the study's numbers do.
+quantity speaks of that run, as the study's numbers do. Of two or three the spread itself is hardly
+known, and intervals are as of many: what rests on a difference between seeds needs more of them.
 
 A claim has two p-values, of the hypotheses that it is false and that it is true, counted among the
 replicates (from their normal law where none is on the other side).
@@ -212,7 +213,8 @@ def share(name: str, right: Sequence[float], of: Sequence[float], asked: int) ->
     new = means.mean() + stretch * (means - means.mean())[drawn[:, 0]]
     new = np.clip(new + shares[:, 0] - means[drawn[:, 0]], 0.0, 1.0)
     one_run = draw.binomial(asked, new) / asked
-    return Quantity(name, float(means.mean()), shares.mean(axis=1), runs, one_run)
+    samples = (_between(means, drawn) + shares - means[drawn]).mean(axis=1)
+    return Quantity(name, float(means.mean()), np.clip(samples, 0.0, 1.0), runs, one_run)
 
 
 def mean(name: str, values: Sequence[float], errors: Sequence[float]) -> Quantity:
@@ -226,8 +228,19 @@ def mean(name: str, values: Sequence[float], errors: Sequence[float]) -> Quantit
     centres, spreads = np.asarray(values, float), np.asarray(errors, float)
     draw, runs = _draw(name), len(centres)
     drawn = draw.integers(runs, size=(RESAMPLES, runs))
-    samples = draw.normal(centres[drawn], spreads[drawn]).mean(axis=1)
+    samples = draw.normal(_between(centres, drawn), spreads[drawn]).mean(axis=1)
     return Quantity(name, float(centres.mean()), samples, runs)
+
+
+def _between(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The values of runs that were drawn, with the spread that runs have.
+
+    Runs lie nearer to their own mean than to the true one, by a variance of (n - 1) / n, which is
+    much of it where there are two or three.
+    """
+    runs, centre = len(values), values.mean()
+    stretch = math.sqrt(runs / (runs - 1)) if runs > 1 else 1.0
+    return centre + stretch * (values[drawn] - centre)
 
 
 def _draw(name: str) -> np.random.Generator:

@@ -39,6 +39,14 @@ def test_runs_are_resampled():
     assert low < 0.1 < 0.9 < high
 
 
+def test_few_runs_have_their_whole_spread():
+    """Catches an interval that is too narrow for few seeds, by a third for two."""
+    assert mean("spread", [0.0, 1.0], [0.0, 0.0]).samples.std() == pytest.approx(0.5, rel=0.05)
+    assert mean("three", [0.0, 0.0, 1.0], [0.0] * 3).samples.std() == pytest.approx(1 / 3, rel=0.05)
+    shares = share("shares", [3000, 7000], [10_000] * 2, 320).samples
+    assert shares.std() == pytest.approx(0.2, rel=0.05)
+
+
 def test_bounds():
     """Catches a test of the wrong side."""
     number = mean("number", [0.5], [0.01])
