@@ -26,7 +26,10 @@ SNIPPETS_FOLLOW_ONE_ANOTHER = {"interventions.md"}
 SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "python -m pytest", "ruff ")
 CLUSTER = ("sbatch", "SBATCH", "kubectl", "tpu_pod.sh", "podman", "--coordinator", "/shared/")
 CLUSTER += ("--launcher=slurm",)
-SYNTAX_ALONE = SET_UP + CLUSTER
+WRITES_PAGES = ("tools.study_results",)
+"""What changes the pages themselves, which `test_study_results.py` does to copies."""
+
+SYNTAX_ALONE = SET_UP + CLUSTER + WRITES_PAGES
 
 LAYER = "smoke=True,layers=1"
 FEW = (
