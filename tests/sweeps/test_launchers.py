@@ -208,7 +208,9 @@ def test_a_warned_job_saves_before_it_is_requeued(tmp_path):
         found.append((saved.read_text(), again.function._arguments))
 
     def warn():
-        while not (tmp_path / "ready").exists():
+        # The program may be ready before this process, which heeds no warning until then.
+        heeds = lambda: signal.getsignal(signal.SIGUSR2) is handle
+        while not ((tmp_path / "ready").exists() and heeds()):
             time.sleep(0.02)
         os.kill(command._process.pid, signal.SIGUSR2)  # Slurm signals every process of the job
         os.kill(os.getpid(), signal.SIGUSR2)
