@@ -20,6 +20,11 @@ from mecheval_jax.study.quantities import Quantity, mean, share
 STUDY_POSITIONS = "study"
 """Positions as the study's main grid has them: learned for attention alone."""
 
+MODEL = [
+    "task", "mixer", "width", "layers", "positions", "option", "learning_rate", "seed", "data_seed",
+]  # fmt: skip
+"""Columns by which a trained model is known, on whatever documents it was measured."""
+
 NORMAL_95 = 3.92
 """Number of standard errors that a 95 % interval of a normal law is wide."""
 
@@ -124,6 +129,12 @@ class Cells:
             split: Split of the documents on which it was measured.
         """
         return self._learned.get((task, split, layers, mixer, option), self.table.iloc[:0])
+
+    def on_split(self, runs: pd.DataFrame, split: str) -> pd.DataFrame:
+        """The rows of the same models on documents of another split, as far as they are known."""
+        own = self.table[self.table["split"] == split]
+        wanted = pd.MultiIndex.from_frame(runs[MODEL])
+        return own[pd.MultiIndex.from_frame(own[MODEL]).isin(wanted)]
 
     def attribution(
         self, runs: pd.DataFrame, role: str, site: str = "block_1/block_input", name: str = ""

@@ -38,6 +38,16 @@ def test_runs_that_learn(true):
         assert len(Cells(changed(true, where, **values)).learned("based")) == 8
 
 
+def test_the_same_models_on_another_split(true):
+    """Catches models of another rate or seed, and all of a mixer for those that were asked for."""
+    cells = Cells(true)
+    seen = cells.learned("mamba", "ATR held-out", split="dev")
+    unseen = cells.on_split(seen.iloc[:3], "test")
+    assert set(unseen["split"]) == {"test"}
+    columns = ["width", "seed"]
+    assert sorted(unseen[columns].values.tolist()) == sorted(seen[columns].iloc[:3].values.tolist())
+
+
 def test_floors_are_of_test_documents(true):
     """Catches the floor of other documents, which may be higher."""
     rows = changed(true, {"task": "ATR held-out", "split": "dev"}, floor=0.9)
