@@ -8,7 +8,15 @@ import re
 
 import pytest
 
-from configs import documents, memory, multi_query_recall, quickstart, recall, treecall
+from configs import (
+    documents,
+    memory,
+    multi_query_recall,
+    quickstart,
+    recall,
+    short_convolutions,
+    treecall,
+)
 from configs.base import base
 from configs.study import (
     ar_beta2,
@@ -42,6 +50,7 @@ CONFIGS = (
     memory,
     documents,
     quickstart,
+    short_convolutions,
     ar_laptop,
     ar_beta2,
     ar_filler,
