@@ -27,6 +27,8 @@ from mecheval_jax.mixers import (
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import Site
+from tests.support.compilation import ROOT
+from tools import write_architectures
 
 SHAPE = {"layers": 2, "width": 32, "max_length": 32}
 
@@ -188,3 +190,10 @@ def test_a_mixer_of_ones_own():
 def test_what_is_no_mixer(path, message):
     with pytest.raises(UserError, match=message):
         ModelConfig(path, vocabulary_size=5, **SHAPE)
+
+
+def test_the_table_is_the_code():
+    """Catches a table that was edited by hand, or not written again."""
+    page = (ROOT / "docs" / "architectures.md").read_text()
+    assert write_architectures.written(page) == page
+    assert all(f"| `{name}` | [" in page for name in ARCHITECTURES)
