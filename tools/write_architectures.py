@@ -63,11 +63,11 @@ def render() -> str:
     """The table, with what its columns are."""
     head = ("`model.mixer`", "equations", "block", *(f"state, {n:,} tokens" for n in LENGTHS))
     return f"""*Written by tools/write_architectures.py from the code.* The state is what two layers
-of width 64 keep of a document of the model's greatest length, in KiB, counted from the state itself:
-where both numbers are equal, a token more costs the same after any number of tokens. The last
-column names the sites that mix neighbouring tokens whatever they are, and how many before the
-current one: there a layer can hold a key and its value together before its own attention or state
-does.
+of width 64 keep of a document of the model's greatest length, in KiB, counted from the state
+itself: where both numbers are equal, a token more costs the same after any number of tokens. The
+last column names the sites that mix neighbouring tokens whatever they are, and how many before
+the current one: there a layer can hold a key and its value together before its own attention or
+state does.
 
 {table((*head, "local mixing"), rows())}
 """

@@ -1,11 +1,14 @@
 """Canon-B, the convolution of queries, keys and values together."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import MixerContext, build_mixer
-from tests.support import references
+from mecheval_jax.models.language_model import LanguageModel
+from tests.support import planted, planted_canon, references
 from tests.support.mixer_cases import capture, example, in_float64
 
 
@@ -28,3 +31,26 @@ def test_canon_b_stands_between_the_sites():
 def test_canon_b_without_a_softmax():
     with pytest.raises(UserError, match=r"canon_at has B.*'mamba'"):
         build_mixer("mamba", MixerContext(0, 2, 16, 12, canon=4))
+
+
+# Catches a convolution that no key sees: one layer of attention recalls by it, and by it alone.
+def test_one_layer_recalls_by_canon_b():
+    config, params, task = planted_canon.canon_attention()
+    batch = planted.documents(task, 32)
+
+    @jax.jit
+    def right(params):
+        variables = {"params": params}
+        logits = LanguageModel(config).apply(variables, batch.tokens, batch.query_positions)
+        return (logits.argmax(axis=-1) == batch.targets).mean()
+
+    assert right(params) == 1
+    taps = params["block_0"]["mixer"]["qkv_canon"]
+    taps["weight"] = jnp.zeros_like(taps["weight"])
+    assert right(params) < 0.5
+
+
+# Catches a verdict that looks for the pair in other sites than the convolved keys.
+def test_the_verdict_on_canon_b():
+    verdict = planted.verdict_of(planted_canon.canon_attention())
+    assert (verdict.verdict, verdict.layer) == ("convolutional_binding", 0)
