@@ -1,8 +1,15 @@
-"""Writes the table of docs/architectures.md from the code: python -m tools.write_architectures."""
+"""Writes what docs say of all architectures from the code: python -m tools.write_architectures.
 
+The table of docs/architectures.md, and docs/mixers.md with the equations of each.
+"""
+
+import inspect
+import math
 import pathlib
+import re
 import sys
 
+from mecheval_jax.evaluation.cost.programs import prefill
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig
@@ -11,10 +18,14 @@ from tools.write_sites import table
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architectures.md"
+EQUATIONS = ROOT / "docs" / "mixers.md"
 BEGIN, END = "<!-- begin of the table -->\n", "<!-- end of the table -->\n"
 
 LENGTHS = (1024, 32768)
 """Tokens after which the state is counted."""
+
+COUNTED = (1024, 8192)
+"""Tokens between which the growth of operations is counted."""
 
 OPTIONS = {"log_linear_mamba2": {"levels": 16}}
 """Options without which a mixer does not reach the greater length."""
@@ -35,12 +46,27 @@ def local_operations(config: ModelConfig) -> str:
     return ", ".join(f"`{site}` {reach}" for site, reach in found.items()) or "no"
 
 
+def file_of(mixer: type) -> str:
+    """Name of the module of a mixer, which is its heading among the equations."""
+    return mixer.__module__.rpartition(".")[2]
+
+
+def text_of(mixer: type) -> str:
+    """What the module of a mixer says."""
+    return inspect.cleandoc(sys.modules[mixer.__module__].__doc__ or "")
+
+
 def equation(name: str) -> str:
     """What the module of the second layer's mixer says that it is, and where its equations are."""
     mixer = ARCHITECTURES[name].mixer(1)
-    file = mixer.__module__.rpartition(".")[2]
-    title = (sys.modules[mixer.__module__].__doc__ or "").partition("\n")[0].rstrip(".:")
-    return f"[{title}](../mecheval_jax/mixers/{file}.py)"
+    title = text_of(mixer).partition("\n")[0].rstrip(".:")
+    return f"[{title}](mixers.md#{file_of(mixer)})"
+
+
+def growth(name: str) -> str:
+    """The power of the length with which the operations of reading a document grow."""
+    short, long = (prefill(config_of(name, n), n, 1).count().flops for n in COUNTED)
+    return f"{math.log(long / short) / math.log(COUNTED[1] / COUNTED[0]):.2f}"
 
 
 def size(count: int) -> str:
@@ -48,37 +74,63 @@ def size(count: int) -> str:
     return f"{count / 1024:,.0f}"
 
 
-def rows() -> list[tuple[str, ...]]:
+def rows(powers: dict[str, str]) -> list[tuple[str, ...]]:
     """A row for each architecture."""
     found = []
     for name, architecture in ARCHITECTURES.items():
         configs = [config_of(name, length) for length in LENGTHS]
         states = (size(state_bytes(config, config.max_length)) for config in configs)
         block = "RMSNorm, no MLP" if architecture.mamba_block else "LayerNorm, MLP"
-        found.append((f"`{name}`", equation(name), block, *states, local_operations(configs[0])))
+        numbers = (*states, powers.get(name, "?"))
+        found.append((f"`{name}`", equation(name), block, *numbers, local_operations(configs[0])))
     return found
 
 
-def render() -> str:
-    """The table, with what its columns are."""
+def render(powers: dict[str, str]) -> str:
+    """The table, with what its columns are; `powers` by `growth`."""
     head = ("`model.mixer`", "equations", "block", *(f"state, {n:,} tokens" for n in LENGTHS))
     return f"""*Written by tools/write_architectures.py from the code.* The state is what two layers
 of width 64 keep of a document of the model's greatest length, in KiB, counted from the state
-itself: where both numbers are equal, a token more costs the same after any number of tokens. The
-last column names the sites that mix neighbouring tokens whatever they are, and how many before
-the current one: there a layer can hold a key and its value together before its own attention or
-state does.
+itself: where both numbers are equal, a token more costs the same after any number of tokens.
+*Power* is that of the length with which the operations of reading a whole document at once grow,
+from {COUNTED[0]:,} to {COUNTED[1]:,} tokens. The last column names the sites that mix neighbouring
+tokens whatever they are, and how many before the current one: there a layer can hold a key and its
+value together before its own attention or state does.
 
-{table((*head, "local mixing"), rows())}
+{table((*head, "power", "local mixing"), rows(powers))}
 """
 
 
-def written(page: str) -> str:
+def written(page: str, powers: dict[str, str]) -> str:
     """A page with its table as it is now."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{render()}{END}{after}"
+    return f"{before}{BEGIN}{render(powers)}{END}{after}"
+
+
+def powers_on(page: str) -> dict[str, str]:
+    """The powers that a page shows, by architecture: counting all of them takes a minute."""
+    return dict(re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) \| [^|]* \|$", page, re.MULTILINE))
+
+
+def equations() -> str:
+    """What every module of a mixer says, once for all architectures that it makes."""
+    modules: dict[str, tuple[str, list[str]]] = {}
+    for name, architecture in ARCHITECTURES.items():
+        for layer in (0, 1):
+            mixer = architecture.mixer(layer)
+            modules.setdefault(file_of(mixer), (text_of(mixer), []))[1].append(f"`{name}`")
+    parts = [
+        f"## {file}\n\nOf {', '.join(dict.fromkeys(names))}. {text.replace('``', '`')}\n"
+        for file, (text, names) in modules.items()
+    ]
+    head = (
+        "# Equations\n\n*Written by tools/write_architectures.py from the code.* "
+        "[architectures.md](architectures.md) compares them.\n"
+    )
+    return "\n".join([head, *parts])
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text()))
+    PAGE.write_text(written(PAGE.read_text(), {name: growth(name) for name in ARCHITECTURES}))
+    EQUATIONS.write_text(equations())

@@ -27,7 +27,6 @@ from mecheval_jax.mixers import (
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import Site
-from tests.support.compilation import ROOT
 from tools import write_architectures
 
 SHAPE = {"layers": 2, "width": 32, "max_length": 32}
@@ -193,7 +192,16 @@ def test_what_is_no_mixer(path, message):
 
 
 def test_the_table_is_the_code():
-    """Catches a table that was edited by hand, or not written again."""
-    page = (ROOT / "docs" / "architectures.md").read_text()
-    assert write_architectures.written(page) == page
+    """Catches a page that was edited by hand: run python -m tools.write_architectures."""
+    page = write_architectures.PAGE.read_text()
+    powers = write_architectures.powers_on(page)
+    assert write_architectures.written(page, powers) == page
     assert all(f"| `{name}` | [" in page for name in ARCHITECTURES)
+    assert write_architectures.EQUATIONS.read_text() == write_architectures.equations()
+
+
+@pytest.mark.parametrize("name", ["based", "gla"])
+def test_powers_in_the_table(name):
+    """Catches a count that changed since it was written down."""
+    powers = write_architectures.powers_on(write_architectures.PAGE.read_text())
+    assert powers[name] == write_architectures.growth(name)
