@@ -58,6 +58,8 @@ class LogLinearMamba2(nn.Module):
         "state": "states of all levels after this token; later tokens continue from replaced ones",
     }
 
+    WITHOUT_DECAY = ("dt_bias", "A_log", "L", "D")
+
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""

@@ -79,6 +79,7 @@ class Mamba3(nn.Module):
         "out_projection": "output of the output projection",
     }
 
+    WITHOUT_DECAY = ("dt_bias", "D")
     heads = property(lambda self: self.expand * self.width // self.head_dim)
     planes = property(lambda self: int(self.d_state * self.turned) // 2)
 

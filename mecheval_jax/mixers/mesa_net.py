@@ -66,6 +66,8 @@ class MesaNet(nn.Module):
         "head_output": "output of each head, before its norm",
     }
 
+    WITHOUT_DECAY = ("penalty",)
+
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""

@@ -70,6 +70,8 @@ class MLSTM(nn.Module):
         "gate": "z, before its silu",
     }
 
+    WITHOUT_DECAY = ("conv/bias", "i_proj/bias", "f_proj/bias", "skip", "norm/scale")
+
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
