@@ -1,8 +1,21 @@
 """The bootstrap over documents: estimates with their replicates.
 
-A replicate draws documents with replacement. Where several runs are pooled it first draws runs,
-and then, for each run drawn, documents of that run (the hierarchical bootstrap). Either way a
-replicate is a row of weights over all documents, and a mean over it is a product.
+A replicate draws documents with replacement. Of several runs it draws runs as well. Runs on
+documents of their own are drawn first, and then, for each run drawn, documents of that run. Runs
+on the same documents are crossed with them: runs and documents are drawn independently of each
+other, and a run and a document count as often as both were drawn (the pigeonhole bootstrap, Owen
+2007). Either way a replicate is a row of weights over all documents, and a mean over it is a
+product.
+
+Both ways of drawing twice count some of the variance twice. With u the influence of each document
+of each run on an estimate, its variance is
+
+    v = R / (R - 1) sum_r (sum_d u)^2                                     own documents
+    v = that + D / (D - 1) sum_d (sum_r u)^2 - the same of what is left   crossed
+
+with what is left the part of u that is neither of its run nor of its document. Replicates are
+spread to have it, and intervals have the quantiles of Student's t with the degrees of freedom that
+R and D leave (Satterthwaite), so that they are wide enough for as few as ten runs.
 """
 
 import dataclasses
@@ -12,6 +25,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mecheval_jax.statistics.intervals import Interval, bca_interval, wilson
+
+FEWEST_RUNS = 10
+"""Of fewer, intervals over runs may be too short."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,16 +39,18 @@ class Estimate:
         samples: The same over resampled documents.
         documents: Number of documents that it rests on.
         acceleration: Acceleration of the BCa interval, from the jackknife.
+        degrees: Degrees of freedom of its variance.
     """
 
     value: float
     samples: np.ndarray
     documents: int
     acceleration: float = 0.0
+    degrees: float = np.inf
 
     def interval(self, confidence: float) -> Interval:
         """The BCa interval."""
-        return bca_interval(self.samples, self.value, self.acceleration, confidence)
+        return bca_interval(self.samples, self.value, self.acceleration, confidence, self.degrees)
 
 
 class Bootstrap:
@@ -42,10 +60,12 @@ class Bootstrap:
         runs: Number of documents of each run; one for a single run.
         resamples: Number of replicates.
         seed: Seed of the draws.
+        crossed: Whether all runs are on the same documents, in the same order.
     """
 
-    def __init__(self, runs: Sequence[int], resamples: int, seed: int):
+    def __init__(self, runs: Sequence[int], resamples: int, seed: int, *, crossed: bool = False):
         self.runs, self.resamples, self.seed = tuple(runs), resamples, seed
+        self.crossed = crossed and len(runs) > 1
         units = runs if len(runs) > 1 else np.ones(runs[0], int)
         # What the jackknife leaves out: a run, or a document where there is one run.
         self._unit = np.repeat(np.arange(len(units)), units)
@@ -53,7 +73,7 @@ class Bootstrap:
     @functools.cached_property
     def weights(self) -> np.ndarray:
         """[resamples, documents], as of `bootstrap_weights`; drawn when first needed."""
-        return bootstrap_weights(self.runs, self.resamples, self.seed)
+        return bootstrap_weights(self.runs, self.resamples, self.seed, crossed=self.crossed)
 
     def mean(self, values: np.ndarray, present: np.ndarray) -> Estimate:
         """Mean of `values` over the documents where `present` holds."""
@@ -68,24 +88,56 @@ class Bootstrap:
         totals = np.stack([np.where(present, part, 0.0) for part in parts])
         left_out = np.stack([np.bincount(self._unit, part) for part in totals])
         remaining = totals.sum(axis=1)[:, None] - left_out
-        value = _quotient(*totals.sum(axis=1))
+        value = float(_quotient(*totals.sum(axis=1)))
         samples = _quotient(*(self.weights @ totals.T).T)
-        return Estimate(float(value), samples, documents, _acceleration(_quotient(*remaining)))
+        degrees = np.inf
+        if len(self.runs) > 1 and totals[1].sum() != 0:
+            influence = (totals[0] - value * totals[1]) / totals[1].sum()
+            variance, degrees = self._variance(influence)
+            drawn = np.nanstd(samples)
+            if drawn > 0:
+                samples = value + (samples - value) * np.sqrt(variance) / drawn
+        acceleration = _acceleration(_quotient(*remaining))
+        return Estimate(value, samples, documents, acceleration, degrees)
+
+    def _variance(self, influence: np.ndarray) -> tuple[float, float]:
+        """Variance of an estimate over runs and documents, and its degrees of freedom."""
+        of_runs = np.bincount(self._unit, influence)
+        runs = len(of_runs)
+        by_run = runs / (runs - 1) * (of_runs**2).sum()
+        if not self.crossed:
+            return float(by_run), runs - 1.0
+        table = influence.reshape(runs, -1)
+        documents = table.shape[1]
+        of_documents = table.sum(axis=0)
+        by_document = documents / (documents - 1) * (of_documents**2).sum()
+        left = table - of_runs[:, None] / documents - of_documents[None] / runs
+        cells = runs * documents / ((runs - 1) * (documents - 1)) * (left**2).sum()
+        variance = max(by_run + by_document - cells, max(by_run, by_document) / 2)
+        spread = by_run**2 / (runs - 1) + by_document**2 / (documents - 1)
+        return float(variance), float(variance**2 / spread) if spread > 0 else np.inf
 
 
-def bootstrap_weights(runs: Sequence[int], resamples: int, seed: int) -> np.ndarray:
+def bootstrap_weights(
+    runs: Sequence[int], resamples: int, seed: int, *, crossed: bool = False
+) -> np.ndarray:
     """Weights [resamples, documents] of resampled runs and documents; each row sums to 1.
 
     Args:
         runs: Number of documents of each run. With one run its documents alone are resampled.
         resamples: Number of rows.
         seed: Seed of the draws.
+        crossed: Whether all runs are on the same documents, in the same order.
     """
     draw = np.random.default_rng(seed)
     count = len(runs)
     times = np.ones((resamples, 1), int)
     if count > 1:
         times = draw.multinomial(count, np.full(count, 1 / count), size=resamples)
+    if crossed:
+        size = runs[0]
+        chosen = draw.multinomial(size, np.full(size, 1 / size), size=resamples) / size
+        return (times[:, :, None] / count * chosen[:, None]).reshape(resamples, -1)
     columns = [
         draw.multinomial(times[:, run] * size, np.full(size, 1 / size)) / (size * count)
         for run, size in enumerate(runs)
@@ -119,7 +171,21 @@ def accuracy_interval(
         np.array([part.sum() for part in np.split((values > 0) if several else values, ends)])
         for values in (correct, asked)
     )
-    draw, runs = np.random.default_rng([bootstrap.seed, 1]), len(bootstrap.runs)
+    return share_interval(right, trials, confidence, bootstrap)
+
+
+def share_interval(
+    right: np.ndarray, trials: np.ndarray, confidence: float, bootstrap: Bootstrap
+) -> tuple[Interval, np.ndarray]:
+    """Interval and replicates of a share of independent trials; see `accuracy_interval`.
+
+    Args:
+        right: [run] Right answers.
+        trials: [run] Answers.
+        confidence: Confidence of the interval.
+        bootstrap: Resampled documents, of which the number and the seed count.
+    """
+    draw, runs = np.random.default_rng([bootstrap.seed, 1]), len(right)
     drawn = draw.integers(runs, size=(bootstrap.resamples, runs))
     samples = draw.beta(right[drawn] + 0.5, (trials - right)[drawn] + 0.5).mean(axis=1)
     if runs == 1:

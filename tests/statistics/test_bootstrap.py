@@ -115,22 +115,55 @@ def test_coverage_of_1000_draws(draw_from, documents, truth):
     assert 930 <= covered <= 970
 
 
-def test_coverage_over_runs():
+@pytest.mark.parametrize("runs", [10, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("of_runs", "of_documents", "of_both"),
+    [(0.0, 0.3, 0.1), (0.2, 0.0, 0.1), (0.1, 0.4, 0.1), (0.1, 0.4, 0.4)],
+    ids=["documents vary", "seeds vary", "both vary", "and their meetings"],
+)
+def test_coverage_over_runs_on_the_same_documents(runs, of_runs, of_documents, of_both):
+    """Catches runs drawn first and then documents, as if each had its own: that covers half."""
+    draw, documents = np.random.default_rng(2), 64
+    bootstrap = Bootstrap([documents] * runs, 300, seed=0, crossed=True)
+    everyone, covered = np.ones(runs * documents, bool), np.zeros(1000)
+    for i in range(len(covered)):
+        share = 0.5 + draw.normal(0, 1, runs)[:, None] * of_runs
+        share = share + draw.normal(0, 1, documents)[None] * of_documents
+        share = share + draw.normal(0, 1, (runs, documents)) * of_both
+        gap = np.tile(draw.uniform(0.5, 1, documents), (runs, 1))
+        estimate = bootstrap.ratio((gap * share).ravel(), gap.ravel(), everyone)
+        low, high = estimate.interval(0.95)
+        covered[i] = low <= 0.5 <= high
+    assert 0.93 <= covered.mean() <= 0.97
+
+
+def test_coverage_over_runs_on_their_own_documents():
     """Catches intervals over documents alone, which are blind to what differs between seeds."""
     draw, runs, documents = np.random.default_rng(2), 12, 40
     bootstrap, everyone = Bootstrap([documents] * runs, 400, seed=0), np.ones(480, bool)
     alone = Bootstrap([480], 400, seed=0)
-    covered = np.zeros(2)
-    for _ in range(300):
-        shares = np.repeat(draw.normal(0.5, 0.2, runs), documents)
-        gap = draw.uniform(0.5, 1, 480)
-        effect = gap * (shares + draw.normal(0, 0.1, 480))
-        for i, resampled in enumerate((bootstrap, alone)):
-            low, high = resampled.ratio(effect, gap, everyone).interval(0.95)
-            covered[i] += low <= 0.5 <= high
-    by_runs, by_documents = covered / 300
-    assert 0.88 <= by_runs <= 0.98
+    covered = np.zeros((2, 2))
+    for spread in (0, 1):
+        for _ in range(500):
+            shares = np.repeat(draw.normal(0.5, 0.2 * spread, runs), documents)
+            gap = draw.uniform(0.5, 1, 480)
+            effect = gap * (shares + draw.normal(0, 0.1, 480))
+            for i, resampled in enumerate((bootstrap, alone)):
+                low, high = resampled.ratio(effect, gap, everyone).interval(0.95)
+                covered[spread, i] += low <= 0.5 <= high
+    (documents_vary, _), (both_vary, by_documents) = covered / 500
+    assert 0.925 <= documents_vary <= 0.975
+    assert 0.925 <= both_vary <= 0.975
     assert by_documents < 0.5
+
+
+def test_crossed_weights_are_products():
+    """Catches runs and documents that are not drawn independently of each other."""
+    weights = bootstrap_weights([6, 6, 6], 2000, seed=1, crossed=True).reshape(2000, 3, 6)
+    np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1)
+    of_run, of_document = weights.sum(axis=2), weights.sum(axis=1)
+    np.testing.assert_allclose(weights, of_run[:, :, None] * of_document[:, None], atol=1e-12)
+    assert np.corrcoef(of_run[:, 0], of_document[:, 0])[0, 1] == pytest.approx(0, abs=0.1)
 
 
 # Significance.
