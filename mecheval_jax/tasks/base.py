@@ -112,7 +112,12 @@ class Task(Protocol):
         ...
 
     def floors(self, key: Key, documents: int, split: str) -> dict[str, float]:
-        """Accuracies, 0 to 1, of heuristics that need no recall, on sampled documents, by name."""
+        """Accuracies, 0 to 1, of heuristics on sampled documents, by name (`floors.KINDS`)."""
+        ...
+
+    @property
+    def recall_like(self) -> tuple[str, ...]:
+        """Floors that are recall itself in its documents, so that ``best`` leaves them out."""
         ...
 
     def statistics(self, key: Key, documents: int, split: str) -> dict[str, np.ndarray]:
@@ -134,6 +139,8 @@ class Task(Protocol):
 
 class SelfContained:
     """Base of tasks without data of their own: the config determines them."""
+
+    recall_like: tuple[str, ...] = ()
 
     def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
         """The position of the role of query 0 alone; see `Task.corrupted_places`."""

@@ -1,18 +1,81 @@
 """Floors of recall tasks: accuracies of heuristics that need no recall.
 
-A model whose accuracy is at a floor may have learned the statistics of the documents alone.
+A model whose accuracy is at a floor may have learned the statistics of the documents alone. Each
+heuristic is of one of three kinds (`KINDS`):
+
+    positional   reads a token by where it stands, whatever it is
+    statistical  guesses by counts: of training documents, or of the tokens in this one
+    recall-like  finds the asked item in the document and reads beside it; where pairs stand side
+                 by side that is what recall does
+
+``best`` is the highest of the first two kinds, and what a model has to exceed; a task says which
+of its own are recall-like, and these are only shown.
 """
 
 import functools
+from collections.abc import Collection, Mapping
 
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array
+from mecheval_jax.array_types import Array, Bool
 from mecheval_jax.tasks.base import Batch
 
+POSITIONAL, STATISTICAL, RECALL_LIKE = "positional", "statistical", "recall-like"
 
-def recall_floors(batch: Batch, answers: range) -> dict[str, float]:
+KINDS: dict[str, tuple[str, str]] = {
+    "uniform": (STATISTICAL, "any token of the answer's class"),
+    "in_document": (STATISTICAL, "any token of the class in this document"),
+    "frequent": (STATISTICAL, "the token of the class that this document has most often"),
+    "elimination": (STATISTICAL, "any of the document's that was not answered before"),
+    "split": (STATISTICAL, "any of the document's that this split may pair with what is asked"),
+    "majority": (STATISTICAL, "the commonest answer in training"),
+    "per_query_majority": (STATISTICAL, "the commonest answer to what is asked"),
+    "bigram": (STATISTICAL, "the commonest successor in training of what is asked"),
+    "class_successor": (STATISTICAL, "the commonest token after any of the asked one's class"),
+    "first": (POSITIONAL, "the first token of the class"),
+    "last": (POSITIONAL, "the last token of the class"),
+    "copy_first": (POSITIONAL, "the first token that can be an answer"),
+    "copy_last": (POSITIONAL, "the last token that can be an answer"),
+    "copy_query": (POSITIONAL, "what is asked, itself"),
+    "copy_next": (POSITIONAL, "the token after what is asked: where it stands is all that counts"),
+    "copy_previous": (POSITIONAL, "the token before what is asked"),
+    "offset": (
+        POSITIONAL,
+        "the token at a distance from what is asked, chosen by where that stands and how long the "
+        "document is",
+    ),
+    "offset_by_tokens": (
+        STATISTICAL,
+        "the token at a distance from what is asked, chosen by that token and the next",
+    ),
+    "by_type": (STATISTICAL, "for each type of query the guess that is best in training"),
+}
+"""Kind of each heuristic, and what it guesses."""
+
+
+def kind_of(name: str, recall_like: Collection[str] = ()) -> tuple[str, str]:
+    """Kind of a floor, and a sentence that says why.
+
+    Args:
+        name: Name in `KINDS`.
+        recall_like: Those that are recall in a task's documents (`Task.recall_like`).
+    """
+    kind, what = KINDS[name]
+    if name in recall_like:
+        return RECALL_LIKE, f"{what}; where pairs stand side by side this is recall"
+    return kind, what
+
+
+def with_best(floors: Mapping[str, float], recall_like: Collection[str] = ()) -> dict[str, float]:
+    """Floors with ``best``, the highest of those that are not recall-like."""
+    counted = [value for name, value in floors.items() if name not in recall_like]
+    return {**floors, "best": max(counted)}
+
+
+def recall_floors(
+    batch: Batch, answers: range, may_pair: Bool[Array, "batch queries length"] | None = None
+) -> dict[str, float]:
     """Floors of a task whose answer is a token of one class that occurs in the document.
 
     A heuristic reads the tokens before the divider, or before the query if there is none.
@@ -20,30 +83,29 @@ def recall_floors(batch: Batch, answers: range) -> dict[str, float]:
     Args:
         batch: Sampled documents.
         answers: Ids of the class of the answers.
+        may_pair: Whether the split asks each token together with what is asked; without it there
+            is no ``split``.
 
     Returns:
-        Accuracies, 0 to 1, by heuristic. ``uniform``: a uniform token of the class;
-        ``in_document``: a uniform occurrence of a token of the class in the document;
-        ``first`` and ``last``: its first or last such token; ``majority``: the commonest
-        answer of the batch; ``best``: the highest of these.
+        Accuracies, 0 to 1, by heuristic (`KINDS`), and ``best``, the highest of them.
+        ``elimination`` only if there are several queries.
     """
-    measured = _measure(batch, answers)
+    measured = _measure(batch, answers, may_pair)
     floors = {"uniform": 1 / len(answers)} | {name: float(x) for name, x in measured.items()}
-    return floors | {"best": max(floors.values())}
+    return with_best(floors)
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _measure(batch: Batch, answers: range) -> dict[str, Array]:
+def _measure(batch: Batch, answers: range, may_pair: Array | None) -> dict[str, Array]:
     stop = batch.roles.get("divider", batch.query_positions)
     # An absent query has no divider; reading one token is harmless, as its weight is 0.
     stop = jnp.maximum(stop, 1)
     index = jnp.arange(batch.tokens.shape[1])[None]
     is_answer = (batch.tokens >= answers.start) & (batch.tokens < answers.stop)
     last = jax.lax.cummax(jnp.where(is_answer, index, 0), axis=1)
-    seen = jnp.cumsum(is_answer, axis=1)
-    before = index[:, None] < stop[..., None]
-    same = batch.tokens[:, None] == batch.targets[..., None]
-    repeated = (before & same).sum(axis=-1)
+    # [document, query, position]: what can be guessed, and what is right.
+    seen = is_answer[:, None] & (index[:, None] < stop[..., None])
+    right = seen & (batch.tokens[:, None] == batch.targets[..., None])
 
     def at(values: Array, positions: Array) -> Array:
         return jnp.take_along_axis(values, positions, axis=1)
@@ -51,11 +113,50 @@ def _measure(batch: Batch, answers: range) -> dict[str, Array]:
     def mean(values: Array) -> Array:
         return (values * batch.weights).sum() / batch.weights.sum()
 
+    def uniform(candidates: Array) -> Array:
+        """Accuracy of any of the candidates."""
+        number = jnp.maximum(candidates.sum(axis=-1), 1)
+        return mean((candidates & right).sum(axis=-1) / number)
+
+    # How often each token of the class stands before the first query.
+    member = jnp.where(seen[:, 0], batch.tokens - answers.start, len(answers))
+    documents = jnp.arange(len(member))[:, None]
+    times = jnp.zeros((len(member), len(answers) + 1)).at[documents, member].add(1)[:, :-1]
+    most = times == times.max(axis=1, keepdims=True)
+    is_most = at(most, jnp.clip(batch.targets - answers.start, 0, len(answers) - 1))
     first = jnp.argmax(is_answer, axis=1)[:, None]
     counts = jnp.zeros(answers.stop).at[batch.targets].add(batch.weights)
-    return {
-        "in_document": mean(repeated / jnp.maximum(at(seen, stop - 1), 1)),
+    found = {
+        "in_document": uniform(seen),
+        "frequent": mean(is_most / most.sum(axis=1, keepdims=True)),
         "first": mean(at(batch.tokens, first) == batch.targets),
         "last": mean(at(batch.tokens, at(last, stop - 1)) == batch.targets),
         "majority": counts.max() / counts.sum(),
     }
+    if may_pair is not None:
+        found["split"] = uniform(seen & may_pair)
+    if batch.targets.shape[1] > 1 and "answer" in batch.roles:
+        # Answers that stand before a query have been read there; one query at a time.
+        def left(query: Array) -> Array:
+            earlier = batch.query_positions < batch.query_positions[:, query, None]
+            earlier &= batch.weights > 0
+            given = batch.targets[:, :, None] == batch.tokens[:, None]
+            candidates = seen[:, query] & ~(given & earlier[..., None]).any(axis=1)
+            return (candidates & right[:, query]).sum(axis=-1) / jnp.maximum(
+                candidates.sum(axis=-1), 1
+            )
+
+        found["elimination"] = mean(jax.lax.map(left, jnp.arange(batch.targets.shape[1])).T)
+    return found
+
+
+def copy_next(batch: Batch) -> float:
+    """Accuracy of the token after the last occurrence, before the divider, of the last one read."""
+    length = batch.tokens.shape[1]
+    stop = batch.roles.get("divider", batch.query_positions)[..., None]
+    last = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[..., None]
+    index = jnp.arange(length)[None, None]
+    place = jnp.where((batch.tokens[:, None] == last) & (index < stop), index, -1).max(axis=-1)
+    beside = jnp.take_along_axis(batch.tokens, jnp.minimum(place + 1, length - 1), axis=1)
+    right = (place >= 0) & (beside == batch.targets)
+    return float((right * batch.weights).sum() / batch.weights.sum())

@@ -46,6 +46,11 @@ class Geometry:
     later: Bool[Array, "documents length"]
     question: Bool[Array, "documents length"]
 
+    def apart(self, reach: float) -> "Geometry":
+        """Without documents in which an operation of this reach sees the pair from the question."""
+        later, begins = self.later.cumsum(axis=1).argmax(axis=1), self.question.argmax(axis=1)
+        return self.replace(applies=self.applies & (begins - later > reach))
+
     def mask(self, name: str, reach: float = 0) -> Bool[Array, "documents length"]:
         """Mask of a set of positions; False in documents to which `applies` does not hold.
 

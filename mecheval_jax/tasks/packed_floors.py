@@ -10,19 +10,33 @@ The guesses at the answer to a query, and all that each depends on:
     majority            the commonest answer
     per_query_majority  the commonest answer to the asked token
     bigram              the commonest successor of the asked token that can be an answer
+    offset              the token at a distance from the last occurrence of the asked token, the
+                        distance chosen by the length of what is read and by where it stands
+    offset_by_tokens    the same, chosen by the asked token and the token after it
     in_document         a uniform occurrence in the document of a token that can be an answer
     by_type             if a token tells the type of a query: for each type, the guess that is
                         best on train documents
 
-Counts are taken over train documents, accuracies over the documents that are judged. Copies read
+Of the distances within `FURTHEST` the one is chosen that is right in most train documents of the
+same length and place; of fewer than `FEWEST` such documents, in most of all. Counts are taken over
+train documents, accuracies over the documents that are judged. Copies read
 the tokens before the divider, or before the query if there is none. If a document does not
 contain what a guess needs, the guess counts as wrong.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mecheval_jax.array_types import Int
+from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.packed import Packed
+
+FURTHEST = 24
+"""Greatest distance of an offset, in tokens."""
+
+FEWEST = 4
+"""Train documents with the same length and place, or tokens, that choose their own distance."""
 
 NONE = -1
 """No guess; no token has this id."""
@@ -52,7 +66,7 @@ def packed_floors(
     floors = {name: accuracy(guessed, documents) for name, guessed in guesses.items()}
     if TYPE in documents.roles:
         floors["by_type"] = _by_type(train, documents, answers)
-    return floors | {"best": max(floors.values())}
+    return with_best(floors)
 
 
 def guess(
@@ -68,6 +82,8 @@ def guess(
         "majority": majority(train, documents),
         "per_query_majority": per_query_majority(train, documents),
         "bigram": bigram(train, documents, answers),
+        "offset": offset(train, documents, _by_place),
+        "offset_by_tokens": offset(train, documents, _by_tokens),
     }
 
 
@@ -162,6 +178,60 @@ def bigram(train: Packed, documents: Packed, answers: Int[np.ndarray, " answers"
     last[train.starts[1:] - 1] = True
     pairs = inside[:-1] & inside[1:] & ~last[:-1] & np.isin(train.tokens[1:], answers)
     return _commonest(train.tokens[:-1][pairs], train.tokens[1:][pairs], asked(documents))
+
+
+def offset(
+    train: Packed, documents: Packed, described: Callable[[Packed, np.ndarray], np.ndarray]
+) -> Guesses:
+    """Guess the token at the distance from the asked one that is right most often in training.
+
+    Args:
+        train: Train documents, in which distances are counted.
+        documents: Documents whose queries are guessed.
+        described: Numbers [query, number] by which distances are chosen, of documents and the
+            index of each query's asked token among all tokens.
+    """
+    distances = np.arange(-FURTHEST, FURTHEST + 1)
+    positions = _last_occurrence(train, asked(train))
+    asks = (train.weights > 0) & (positions >= 0)
+    right = [_at_distance(train, positions, int(d))[asks] == train.targets[asks] for d in distances]
+    right = np.stack(right)
+    overall = int(right.sum(axis=1).argmax()) if right.size else 0
+    known, cell = np.unique(described(train, positions)[asks], axis=0, return_inverse=True)
+    table = np.stack([np.bincount(cell.ravel(), hits, len(known)) for hits in right], axis=1)
+    often = np.bincount(cell.ravel(), minlength=len(known)) >= FEWEST
+    chosen = np.where(often, table.argmax(axis=1), overall)
+    counts = {tuple(row): best for row, best in zip(known.tolist(), chosen, strict=True)}
+    # What each query is guessed to be, one distance at a time.
+    wanted = _last_occurrence(documents, asked(documents))
+    rows = described(documents, wanted).reshape(-1, known.shape[1]).tolist()
+    use = np.array([counts.get(tuple(row), overall) for row in rows]).reshape(wanted.shape)
+    guesses = np.full(wanted.shape, NONE)
+    for number, distance in enumerate(distances):
+        beside = _at_distance(documents, wanted, int(distance))
+        guesses = np.where(use == number, beside, guesses)
+    return guesses
+
+
+def _at_distance(documents: Packed, positions: np.ndarray, distance: int) -> Guesses:
+    """Tokens so far from some positions, `NONE` outside of what copies read."""
+    places = positions + distance
+    inside = (positions >= 0) & (places >= documents.starts[:-1, None])
+    inside &= places < _ends(documents)
+    return np.where(inside, documents.tokens[np.where(inside, places, 0)], NONE)
+
+
+def _by_place(documents: Packed, positions: np.ndarray) -> np.ndarray:
+    """Length of what copies read, and tokens from the asked one to its end."""
+    ends = _ends(documents)
+    return np.stack([ends - documents.starts[:-1, None], ends - positions], axis=-1)
+
+
+def _by_tokens(documents: Packed, positions: np.ndarray) -> np.ndarray:
+    """The asked token, and the one after its last occurrence; `NONE` behind what copies read."""
+    behind = np.minimum(positions + 1, len(documents.tokens) - 1)
+    following = np.where(positions + 1 < _ends(documents), documents.tokens[behind], NONE)
+    return np.stack([asked(documents), following], axis=-1)
 
 
 def in_document(documents: Packed, answers: Int[np.ndarray, " answers"]) -> float:

@@ -1,10 +1,26 @@
 """Floors of recall, of documents that are counted by hand."""
 
+import collections
+import itertools
+
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from mecheval_jax.tasks.base import Batch
-from mecheval_jax.tasks.floors import recall_floors
+from mecheval_jax.tasks.floors import (
+    KINDS,
+    RECALL_LIKE,
+    copy_next,
+    kind_of,
+    recall_floors,
+    with_best,
+)
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.synthetic.fuzzy_recall import FuzzyRecall
+from mecheval_jax.tasks.synthetic.in_context_bigrams import InContextBigrams
+from tests.support.task_cases import CASES
 
 ANSWERS = range(10, 14)
 
@@ -37,5 +53,104 @@ def batch_of(divider):
 def test_by_hand(divider, in_document, last):
     floors = recall_floors(batch_of(divider), ANSWERS)
     expected = {"uniform": 1 / 4, "in_document": in_document, "first": 1 / 3, "last": last}
-    expected |= {"majority": 1 / 3, "best": last}
+    # Before the first query 10 stands twice; 12 and 13 once each.
+    expected |= {"majority": 1 / 3, "frequent": (1 + 0 + 1 / 2) / 3, "best": last}
     assert floors == pytest.approx(expected, rel=1e-6)
+
+
+def documents_of(batch):
+    """Every query that counts: what stands before the divider, what is asked, answer, its rank."""
+    tokens = np.asarray(batch.tokens)
+    for i in range(len(tokens)):
+        for j in np.flatnonzero(np.asarray(batch.weights)[i]):
+            query = int(batch.query_positions[i, j])
+            end = int(batch.roles["divider"][i, j]) if "divider" in batch.roles else query
+            yield tokens[i, :end].tolist(), tokens[i, query], int(batch.targets[i, j]), (i, j)
+
+
+def mean(scores):
+    scores = list(scores)
+    return sum(scores) / len(scores)
+
+
+def test_elimination_as_counted():
+    """Catches an answer that is still to come struck out, or one that was given left in."""
+    task = AssociativeRecall(pairs=4, queries=3, key_vocabulary=9, value_vocabulary=9)
+    batch = task.sample(jax.random.key(1), 300, "test")
+    given, scores = collections.defaultdict(list), []
+    for seen, _, answer, (i, _) in documents_of(batch):
+        left = [t for t in seen if t in task.class_of("value") and t not in given[i]]
+        scores.append(left.count(answer) / len(left))
+        given[i].append(answer)
+    found = recall_floors(batch, task.class_of("value"))
+    assert found["elimination"] == pytest.approx(mean(scores), rel=1e-5)
+    assert found["elimination"] == pytest.approx((1 / 4 + 1 / 3 + 1 / 2) / 3, rel=1e-5)
+    assert found["best"] == found["elimination"]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_what_a_split_may_ask_as_counted(reverse, split):
+    """Catches keys and values of a cell mixed up, and train's cells taken for test's."""
+    sizes = {"key_vocabulary": 24, "value_vocabulary": 24, "reverse": reverse}
+    task = AssociativeRecall(pairs=4, held_out=0.2, **sizes)
+    key = jax.random.key(1)
+    batch = task.sample(key, 300, split)
+    askable = {k: np.asarray(task._askable(split, jnp.asarray(k))) for k in range(24)}
+    first_key, first_value = task.classes["k"].start, task.classes["v"].start
+    scores = []
+    for seen, asked, answer, _ in documents_of(batch):
+        candidates = [token for token in seen if token in task.class_of("value")]
+        cells = [(token, asked) if reverse else (asked, token) for token in candidates]
+        allowed = [bool(askable[k - first_key][v - first_value]) for k, v in cells]
+        left = [token for token, ok in zip(candidates, allowed, strict=True) if ok]
+        scores.append(left.count(answer) / len(left))
+    found = task.floors(key, 300, split)
+    assert found["split"] == pytest.approx(mean(scores), rel=1e-5)
+    assert (found["split"] > 0.6) == (split == "test")
+
+
+def test_the_last_token_of_a_fuzzy_key_as_counted():
+    """Catches an occurrence in the question, and the first one taken."""
+    task = FuzzyRecall(pairs=3, key_tokens=2, value_tokens=2, key_vocabulary=4, value_vocabulary=3)
+    batch = task.sample(jax.random.key(1), 200, "test")
+    scores, tokens = [], np.asarray(batch.tokens)
+    for seen, asked, answer, (i, _) in documents_of(batch):
+        place = max((p for p, token in enumerate(seen) if token == asked), default=None)
+        scores.append(place is not None and tokens[i, place + 1] == answer)
+    assert copy_next(batch) == pytest.approx(mean(scores), rel=1e-5)
+    assert task.floors(jax.random.key(1), 200)["copy_next"] == pytest.approx(mean(scores), rel=1e-5)
+
+
+def test_what_follows_any_trigger_as_counted():
+    """Catches the successors of one trigger, and the query counted as one."""
+    task = InContextBigrams(length=20, triggers=3, vocabulary=6)
+    batch = task.sample(jax.random.key(1), 200, "test")
+    scores = []
+    for seen, _, answer, _ in documents_of(batch):
+        after = collections.Counter(
+            b for a, b in itertools.pairwise(seen) if a in task.classes["t"]
+        )
+        most = [token for token, count in after.items() if count == max(after.values())]
+        scores.append(most.count(answer) / len(most))
+    found = task.floors(jax.random.key(1), 200)
+    assert found["class_successor"] == pytest.approx(mean(scores), rel=1e-5)
+    assert found["best"] == max(value for name, value in found.items() if name != "best")
+
+
+def test_recall_like_floors_do_not_count():
+    """Catches a perfect model that is held to a floor of 100 %, since pairs stand side by side."""
+    floors = {"copy_last": 0.3, "copy_next": 1.0}
+    assert with_best(floors)["best"] == 1.0
+    assert with_best(floors, ("copy_next",))["best"] == 0.3
+    assert kind_of("copy_next")[0] != RECALL_LIKE
+    assert kind_of("copy_next", ("copy_next",))[0] == RECALL_LIKE
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_floor_has_its_kind(name):
+    """Catches a heuristic that no page explains."""
+    task = CASES[name].task
+    floors = set(task.floors(jax.random.key(0), 64, "test")) - {"best"}
+    assert floors <= set(KINDS)
+    assert set(task.recall_like) <= set(KINDS)

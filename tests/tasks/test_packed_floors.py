@@ -46,6 +46,40 @@ def commonest(counter):
     return min(counter, key=lambda token: (-counter[token], token)) if counter else None
 
 
+def by_distance(train, documents, describe):
+    """Accuracy of the distance that was right most often of what `describe` gives alike."""
+    distances = range(-floors.FURTHEST, floors.FURTHEST + 1)
+
+    def beside(seen, asked, distance):
+        if asked not in seen:
+            return None
+        place = len(seen) - 1 - seen[::-1].index(asked) + distance
+        return seen[place] if 0 <= place < len(seen) else None
+
+    right, often = collections.defaultdict(collections.Counter), collections.Counter()
+    for _, seen, asked, answer, _ in questions(train):
+        if asked in seen:
+            for cell in (describe(seen, asked), "all"):
+                often[cell] += 1
+                right[cell].update(d for d in distances if beside(seen, asked, d) == answer)
+    hits, total = 0, 0
+    for _, seen, asked, answer, _ in questions(documents):
+        cell = describe(seen, asked) if asked in seen else "all"
+        counts = right[cell if often[cell] >= floors.FEWEST else "all"]
+        hits += beside(seen, asked, max(distances, key=lambda d: (counts[d], -d))) == answer
+        total += 1
+    return hits / total
+
+
+def by_place(seen, asked):
+    return len(seen), seen[::-1].index(asked)
+
+
+def by_tokens(seen, asked):
+    place = len(seen) - seen[::-1].index(asked)
+    return asked, seen[place] if place < len(seen) else None
+
+
 def counted(train, documents):
     """All floors by loops over documents and tokens."""
     answers, to_query = collections.Counter(), collections.defaultdict(collections.Counter)
@@ -76,7 +110,9 @@ def counted(train, documents):
         hits["majority"] += commonest(answers) == answer
         hits["per_query_majority"] += commonest(to_query[asked] or answers) == answer
         hits["bigram"] += commonest(successors[asked]) == answer
-    return {name: count / total for name, count in hits.items()}
+    found = {name: count / total for name, count in hits.items()}
+    found["offset"] = by_distance(train, documents, by_place)
+    return found | {"offset_by_tokens": by_distance(train, documents, by_tokens)}
 
 
 # Catches an occurrence of another document or after the query, a count over judged instead of

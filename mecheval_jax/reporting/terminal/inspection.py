@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mecheval_jax.reporting.terminal.tables import output, percent, plain_table
 from mecheval_jax.tasks.base import SPECIAL, Batch, Task
+from mecheval_jax.tasks.floors import KINDS, kind_of
 from mecheval_jax.training.data import evaluation_batch
 
 COLOURS = (
@@ -181,7 +182,10 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
 
 def accuracies(task: Task, floors: Mapping[str, float]) -> Table:
     """Chance and the floors, of which a model has to reach more than the best."""
-    table = plain_table(["accuracy without recall", ""], ["accuracy without recall"])
+    words = ["accuracy without recall", "kind"]
+    table = plain_table([words[0], "", words[1]], words)
     for name, value in {"chance": task.chance, **floors}.items():
-        table.add_row(Text(name), percent(value), style="bold" if name == "best" else None)
+        what = ": ".join(kind_of(name, task.recall_like)) if name in KINDS else ""
+        style = "bold" if name == "best" else None
+        table.add_row(Text(name), percent(value), Text(what), style=style)
     return table

@@ -31,6 +31,7 @@ from mecheval_jax.tasks.base import (
     free_of,
     sample_distinct,
 )
+from mecheval_jax.tasks.floors import recall_floors
 from mecheval_jax.tasks.synthetic.traceable import (
     FIRST,
     ROLES,
@@ -266,6 +267,21 @@ class AssociativeRecall(SyntheticTask):
             weights=jnp.ones(self.queries),
             roles=roles,
             lengths=lengths,
+        )
+
+    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+        """Those of `tasks.floors`; with held-out cells also ``split``: the asked ones are known."""
+        batch = self.sample(key, documents, split)
+        if not self.held_out:
+            return recall_floors(batch, self.class_of("value"))
+        keys, values = self.classes["k"].start, self.classes["v"].start
+        asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[..., None]
+        tokens = batch.tokens[:, None]
+        sides = (tokens - keys, asked - values) if self.reverse else (asked - keys, tokens - values)
+        sides = (jnp.broadcast_to(s, (*asked.shape[:2], tokens.shape[-1])) for s in sides)
+        forbidden = held_out.is_held_out(self.seed, self.held_out, *sides)
+        return recall_floors(
+            batch, self.class_of("value"), forbidden if split == "test" else ~forbidden
         )
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:

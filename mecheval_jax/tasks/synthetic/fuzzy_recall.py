@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, require_at_least
 from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, Batch, sample_distinct
+from mecheval_jax.tasks.floors import copy_next, recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive, recall_roles
 
 MOST_KEYS = 2**31
@@ -134,6 +135,12 @@ class FuzzyRecall(SyntheticTask):
             roles={name: jnp.where(counts, at, ABSENT) for name, at in roles.items()},
             lengths=end + 1,
         )
+
+    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+        """Those of `tasks.floors`, and ``copy_next``: only the last token that was read counts."""
+        batch = self.sample(key, documents, split)
+        floors = recall_floors(batch, self.class_of("value"))
+        return with_best({**floors, "copy_next": copy_next(batch), "best": 0.0})
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, index of the answer's token, number of them."""

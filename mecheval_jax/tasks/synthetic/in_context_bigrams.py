@@ -32,6 +32,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 from mecheval_jax.errors import POSITIVE, require, require_at_least
 from mecheval_jax.tasks.base import BOS, Batch
+from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import FIRST, EndingWithQuery, consecutive
 
 
@@ -120,6 +121,19 @@ class InContextBigrams(EndingWithQuery):
         """All occurrences of the asked trigger before the query, or the tokens after them."""
         places = self._occurrences(batch)
         return places if role == "key" else jnp.roll(places, 1, axis=1)
+
+    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+        """Those of `tasks.floors`, and ``class_successor``: what follows any trigger."""
+        batch = self.sample(key, documents, split)
+        tokens, triggers = np.asarray(batch.tokens)[:, :-1], self.classes["t"]
+        after = (tokens[:, :-1] >= triggers.start) & (tokens[:, :-1] < triggers.stop)
+        times = np.zeros((len(tokens), self.vocabulary_size))
+        rows = np.broadcast_to(np.arange(len(tokens))[:, None], after.shape)
+        np.add.at(times, (rows[after], tokens[:, 1:][after]), 1)
+        most = times == times.max(axis=1, keepdims=True)
+        right = most[np.arange(len(tokens)), np.asarray(batch.targets)[:, 0]] / most.sum(axis=1)
+        floors = recall_floors(batch, self.class_of("value"))
+        return with_best({**floors, "class_successor": float(right.mean()), "best": 0.0})
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, and number of occurrences of the asked trigger."""
