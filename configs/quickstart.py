@@ -8,7 +8,7 @@ Documents have 4 pairs of 32 keys and 32 values; a training set of 25,600 docume
 64) is replayed. The settings were chosen because both architectures learn the task with them
 (Mamba memorises a set of 6,400 and reaches 88 % on other documents, and it learns slowly from
 fresh documents). Expected: test accuracies of at least 95 %, ``induction`` for Based and
-``direct_retrieval`` for Mamba.
+``convolutional_binding`` for Mamba.
 """
 
 from ml_collections import ConfigDict

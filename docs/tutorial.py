@@ -53,9 +53,10 @@ for name, trained in models.items():
 # %% [markdown]
 # ## One intervention
 #
-# The key is replaced by another one, and the right answer can no longer be told. Then a single
-# vector of the clean run, the input of layer 1 at one role, is put back. Everything downstream
-# follows. If the answer returns, that vector carried it.
+# The key is replaced by another one, and the right answer can no longer be told. Then vectors of
+# the clean run, the input of layer 1 at some roles, are put back. Everything downstream follows. If
+# the answer returns, these vectors carried it. The key is the earlier token of its pair: what a
+# later position still holds of the original key was bound there.
 
 # %%
 corrupted = models["based"].corrupt(batch, "key")
@@ -67,29 +68,50 @@ def probability(trained, documents, patch=None):
     return float(me.answer_probability(logits, batch).mean())
 
 
-def restored(trained, site, role):
-    """Probability of the answer with one clean vector in the corrupted run."""
-    clean = me.capture(trained.model, trained.params, batch, [site])
-    patch = me.interchange(clean, [site], me.locate(batch, role, skip_absent=True))
-    return probability(trained, corrupted, patch)
-
-
-rows = []
-for name, trained in models.items():
+def attribution(trained, site, *roles):
+    """Share of the answer's probability that clean vectors at some roles, together, bring back."""
     clean, base = probability(trained, batch), probability(trained, corrupted)
-    print(f"{name}: probability of the answer {clean:.3f} clean, {base:.3f} with another key")
-    for role in ("key", "value", "next_key", "query"):
-        share = (restored(trained, "block_1/block_input", role) - base) / (clean - base)
-        rows.append({"model": name, "role": role, "attribution": share})
-by_hand = pd.DataFrame(rows).pivot(index="model", columns="role", values="attribution")
+    seen = me.capture(trained.model, trained.params, batch, [site])
+    patch = me.interchange(seen, [site], me.locate(batch, *roles, skip_absent=True))
+    return (probability(trained, corrupted, patch) - base) / (clean - base)
+
+
+PLACES = {
+    "pair": ("value", "next_key"),  # from the later token of the pair on
+    "key": ("key",),
+    "query": ("query",),
+    "elsewhere": ("key", "query"),
+}
+cut = "block_1/block_input"
+by_hand = pd.DataFrame(
+    {
+        place: {name: attribution(trained, cut, *roles) for name, trained in models.items()}
+        for place, roles in PLACES.items()
+    }
+)
 print(by_hand.round(2))
 
 # %% [markdown]
-# In Based the value token alone brings the answer back: layer 0 had bound the pair there, and layer
-# 1 looked it up, *induction*. In Mamba it does nothing: the answer comes back at the key, at the
-# query, or in part at both. That is *direct retrieval*. At the query, layer 0 has already fetched
-# the answer; at the key, layer 1 still has to. How much falls to each depends on task and training:
-# in the README's picture, of Mamba on the study's task, all of it is at the query.
+# In Based the pair's own positions bring the answer back: layer 0 had bound the pair there, and
+# layer 1 looked it up, *induction*. In Mamba they do nothing: the answer comes back at the key and
+# the query, where no position can hold the pair. Both together restore less than their sum: sets of
+# positions are exchanged together, never added up.
+#
+# ## Inside a layer
+#
+# Is nothing bound in Mamba, then? Before a layer's state is read, its short convolution mixes four
+# neighbouring tokens. Key and value are three and two tokens before `value+2`: one vector there can
+# hold both.
+
+# %%
+convolution = "block_1/mixer/conv_output"
+for roles in (("key",), ("value",), ("next_key",), ("value+2",), ("value", "next_key", "value+2")):
+    print(f"{', '.join(roles)}: {attribution(models['mamba'], convolution, *roles):.2f}")
+
+# %% [markdown]
+# The convolution has joined them, most of them at `value+2`: *convolutional binding*. Had it not,
+# the answer would have to be lost when layer 1 reads another pair at the query: only then is it
+# *direct retrieval*.
 #
 # ## All of them at once
 #

@@ -19,7 +19,7 @@ from mecheval_jax.evaluation.accuracy import answer_all
 from mecheval_jax.evaluation.patching.grid import chosen_sites
 from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.evaluation.verdict.evidence import Evidence
-from mecheval_jax.evaluation.verdict.measurement import measure_verdict
+from mecheval_jax.evaluation.verdict.measurement import measure_verdict, why_not_judged
 from mecheval_jax.evaluation.verdict.pooling import check_population, judge_together
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.experiment import Experiment
@@ -285,6 +285,8 @@ def intervene(
         if step is None and not folder.read_summary().get("finished"):
             say(f"{folder.path}: training is not finished; reading step {run.step}")
         batch = documents_of(experiment) if batch is None else batch
+        if why := why_not_judged(experiment.task, batch):
+            say(f"{folder.path}: {why}")
         documents = f"{experiment.evaluation.documents} documents, step {run.step}"
         say(f"{folder.path}: interchange interventions over {documents}")
         found[run.step] = measure_verdict(Subject.of(experiment, run.params, batch), sites)

@@ -34,10 +34,15 @@ def describe_share(share: float, documents: int, confidence: float) -> dict[str,
 
 
 def with_discoveries(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with ``significant``: tested together; None where there is no p-value."""
+    """Rows with ``significant``: tested together; None where there is no p-value.
+
+    What is 0 in every document cannot be anything else: it is no discovery, and no test.
+    """
     p_values = np.array([np.nan if row["p_value"] is None else row["p_value"] for row in table])
-    found = discoveries(p_values)
     tested = ~np.isnan(p_values)
+    ends = ("value", "low", "high")
+    constant = np.array([all(row.get(name) == 0 for name in ends) for row in table], bool)
+    found = discoveries(np.where(constant, np.nan, p_values))
     return [
         row | {"significant": bool(found[i]) if tested[i] else None} for i, row in enumerate(table)
     ]

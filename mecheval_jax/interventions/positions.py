@@ -129,19 +129,23 @@ def columns(positions: Columns) -> Int[Array, "batch chosen"]:
 
 
 def as_computed(
-    positions: Columns,
+    positions: Columns | Bool[Array, "batch length"],
     query: Int[Array, "batch 1"],
-    activation: Shaped[Array, "batch length ..."],
-) -> Int[Array, "batch chosen"]:
+    activation: Shaped[Array, "batch computed ..."],
+) -> Int[Array, "batch chosen"] | Bool[Array, "batch computed"]:
     """Positions in an activation of a run that may have computed it at the query alone.
 
     Args:
-        positions: Positions in the documents.
+        positions: Positions in the documents, or a mask of them.
         query: Position at which the run was read. With ``skip_unread`` it is the only position
             of the sites after the last mixer.
         activation: Activation, whose length tells which of the two it is.
     """
-    if activation.shape[1] > 1:
+    is_mask, whole = positions.dtype == bool, activation.shape[1] > 1
+    if is_mask:
+        mask = positions[:, : activation.shape[1]] if whole else positions
+        return mask if whole else jnp.take_along_axis(mask, query, axis=1)
+    if whole:
         return columns(positions)
     return jnp.where(columns(positions) == query, 0, ABSENT)
 

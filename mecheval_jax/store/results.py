@@ -129,7 +129,7 @@ def record_findings(
     over_training = None
     if len(found) > 1:
         changes = _transitions(found, used.confidence)
-        documents = {"metric": "step", "documents": len(last.evidence.clean)}
+        documents = {"metric": "step", "documents": int(last.evidence.documents.sum())}
         rows = ({**change, **documents, "value": change["step"]} for change in changes)
         # An open end is an empty cell.
         whole = dict.fromkeys(("value", "low", "high"), "Int64")

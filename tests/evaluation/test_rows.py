@@ -41,3 +41,10 @@ def test_what_is_not_tested_is_neither_significant_nor_not():
     """Catches untested rows that count among the tested ones."""
     rows = with_discoveries([{"p_value": p} for p in (0.001, None, 0.04, 0.9)])
     assert [row["significant"] for row in rows] == [True, None, False, False]
+
+
+def test_what_is_0_by_construction_is_no_test():
+    """Catches a family so large with cells that cannot differ from 0 that none is found."""
+    zero = {"p_value": 1.0, "value": 0.0, "low": 0.0, "high": 0.0}
+    rows = with_discoveries([{"p_value": 0.04}, *[zero] * 50])
+    assert [row["significant"] for row in rows] == [True] + [False] * 50

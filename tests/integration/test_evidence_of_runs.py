@@ -3,24 +3,13 @@
 import csv
 import json
 
-import numpy as np
 import pytest
 
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.verdict.evidence import Evidence
 from mecheval_jax.experiment import Experiment
 from tests.support import small
-from tests.support.fabricated import fabricated_grid
-
-
-def evidence_of_induction():
-    """What a run has that learned to induce, one layer or more."""
-    clean, corrupted = np.full(40, 0.9), np.full(40, 0.1)
-    restored = {("block_1/block_input", "value"): clean, ("block_1/block_output", "query"): clean}
-    grid = fabricated_grid(clean, corrupted, restored)
-    return Evidence.of_grid(grid, grid.sites[1:], np.ones(40), np.ones(40), 0.25)
-
+from tests.support.fabricated import INDUCED, evidence_on
 
 ALL_KEPT = small.ONE_LAYER | {"evaluation.roles": ("key", "value", "query")}
 
@@ -94,13 +83,13 @@ def test_an_older_config_has_the_default(tmp_path):
 
 def test_seeds_are_pooled(folders):
     """Catches a pool of a run with itself, and a run without evidence passed over."""
-    with pytest.raises(UserError, match=r"launch\.intervene writes it"):
+    with pytest.raises(UserError, match=r"launch\.intervene --workdir=.* measures anew"):
         runs.pool(folders)
     for folder in folders:
         runs.intervene(folder)
     with pytest.raises(UserError, match="learned the task are: none"):  # twenty steps teach nothing
         runs.pool(folders)
-    learned = [evidence_of_induction(), evidence_of_induction()]
+    learned = [evidence_on(INDUCED, correct=1.0), evidence_on(INDUCED, correct=1.0)]
     for folder, evidence in zip(folders, learned, strict=True):
         evidence.write(folder / "evidence.npz")
     verdict, pooled = runs.pool(folders)
@@ -124,7 +113,7 @@ def test_what_is_no_population_is_refused(tmp_path, field, value, words):
     for seed, folder in enumerate(folders):
         experiment = small.experiment(small.ONE_LAYER, seed=seed)
         runs.RunFolder(folder).open(experiment)
-        evidence_of_induction().write(folder / "evidence.npz")
+        evidence_on(INDUCED, correct=1.0).write(folder / "evidence.npz")
     values = json.loads((folders[1] / "config.json").read_text())
     group, name = field.split(".")
     values[group][name] = value

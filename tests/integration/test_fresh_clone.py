@@ -31,7 +31,7 @@ def run(clone: pathlib.Path, *command: str) -> str:
 def test_quickstart_ends_with_verdicts_and_a_report(clone):
     """Catches a missing requirement, and settings that no longer learn."""
     run(clone, "bash", "launch/quickstart.sh")
-    expected = {"based": "induction", "mamba": "direct_retrieval"}
+    expected = {"based": "induction", "mamba": "convolutional_binding"}
     for mixer, verdict in expected.items():
         summary = json.loads((clone / "runs/quickstart" / mixer / "summary.json").read_text())
         assert summary["accuracy"] >= 0.95
@@ -40,10 +40,10 @@ def test_quickstart_ends_with_verdicts_and_a_report(clone):
     # The tutorial finds by hand what the verdicts say.
     printed = run(clone, ".venv/bin/python", "docs/tutorial.py")
     table = {words[0]: words[1:] for line in printed.splitlines() if (words := line.split())}
-    columns = table["role"]
-    for mixer, role in (("based", "value"), ("mamba", "key")):
-        assert float(table[mixer][columns.index(role)]) > 0.5
-    assert abs(float(table["mamba"][columns.index("value")])) < 0.2
+    columns = ["pair", *table["pair"]]
+    for mixer, place in (("based", "pair"), ("mamba", "elsewhere")):
+        assert float(table[mixer][columns.index(place)]) > 0.5
+    assert abs(float(table["mamba"][columns.index("pair")])) < 0.2
     assert "marks: based, mamba" in printed
 
 

@@ -4,14 +4,13 @@ import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import Grid
-from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.evidence import Cell, Evidence
+from mecheval_jax.evaluation.verdict.exchanges import DAMAGE, RESTORE, cases_of
+from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place
 from mecheval_jax.evaluation.verdict.verdict import judge
 from tests.support import planted
 
 EVALUATION = planted.EVALUATION
-ROLES = EVALUATION.roles
-IN, OUT = "block_1/block_input", "block_1/block_output"
-CONVOLVED = "block_0/mixer/conv_output"
 
 
 def fabricated_grid(
@@ -63,25 +62,61 @@ def fabricated_grid(
     )
 
 
-def evidence_on(shares, layers=2, correct=0.95, floor=0.25, convolutions=(), **grid):
-    """Evidence of fabricated documents.
+def evidence_on(shares, layers=2, correct=0.95, floor=0.25, local=(), **ends):
+    """Evidence of fabricated documents; probabilities and logits agree unless told otherwise.
 
     Args:
-        shares: restored share of the gap by site and role: a number, or one per document.
+        shares: share of the gap by layer and set, a number or one per document: restored at the
+            layer's input; with a third entry also "damage", "local", "read" (what is lost if the
+            layer reads another pair). The named positions restore everything, and each layer
+            reads what `READ` says, if not told.
         layers: depth.
         correct: share of right answers.
         floor: as in `Evidence`.
-        convolutions: names of convolution outputs of every layer.
-        **grid: of `fabricated_grid`.
+        local: layers that have local operations.
+        **ends: ``clean`` and ``corrupted`` [document]; ``logit``, shares of the logits.
     """
-    clean = grid.pop("clean", np.full(40, 0.9))
-    corrupted = grid.pop("corrupted", np.full(40, 0.1))
-    restored = {place: corrupted + share * (clean - corrupted) for place, share in shares.items()}
-    made = fabricated_grid(clean, corrupted, restored, layers=layers, inside=convolutions, **grid)
-    sites = tuple(site for site in made.sites if site != "block_0/block_input")
-    asked = np.ones(len(clean))
-    right = np.arange(len(clean)) < round(correct * len(clean))
-    return Evidence.of_grid(made, sites, right, asked, floor)
+    clean = ends.pop("clean", np.full(40, 0.9))
+    corrupted = ends.pop("corrupted", np.full(40, 0.1))
+    logit = ends.pop("logit", shares)
+    assert not ends, f"no {ends}"
+    cells, known = [], {}
+    for layer in range(layers):
+        places = [(STREAM, "block_input")] if layer else []
+        places += [(LOCAL, "mixer/conv_output")] if layer in local else []
+        for kind, name in [*places, (READING, "mixer_output")]:
+            place = Place(kind, layer, (f"block_{layer}/{name}",), 2)
+            for direction, role in cases_of(place):
+                role = role if isinstance(role, str) else SINGLES[role]
+                cell = Cell(kind, layer, direction, role, place.site)
+                words = {DAMAGE: ("damage",), RESTORE: ()}.get(direction, ("read",))
+                words = ("local",) if kind == LOCAL else words
+                known[cell] = (layer, role, *words)
+                cells.append(cell)
+    for given in (*shares, *logit):
+        assert given in known.values(), f"{given} is none of {sorted(map(str, known.values()))}"
+    defaults = {(layer, "named"): 1.0 for layer in range(layers)}
+    defaults |= {(layer, "pair", "read"): READ for layer in range(layers)}
+    patched = []
+    for told in (shares, logit):
+        rows = [np.broadcast_to((defaults | told).get(known[c], 0.0), clean.shape) for c in cells]
+        back = np.array([cell.direction == RESTORE for cell in cells])[:, None]
+        moved = np.stack(rows) * (clean - corrupted)
+        patched.append(np.where(back, corrupted + moved, clean - moved))
+    return Evidence(
+        cells=tuple(cells),
+        ends=np.stack([[clean, corrupted]] * 2),
+        patched=np.stack(patched),
+        present=np.ones((len(cells), len(clean)), bool),
+        documents=np.array([len(clean)]),
+        left_out=np.array([0]),
+        names=np.arange(len(clean)),
+        correct=np.array([round(correct * len(clean))]),
+        asked=np.array([len(clean)]),
+        floor=floor,
+        layers=layers,
+        silent=(),
+    )
 
 
 def verdict_on(shares, **options):
@@ -89,10 +124,11 @@ def verdict_on(shares, **options):
     return judge(evidence_on(shares, **options), EVALUATION)
 
 
-# Convolutions.
+READ = 0.9
+SINGLES = ("value", "next_key", "value+2", "value+3")
 
-DIRECT = {
-    ("block_0/block_output", "query"): 1.0,
-    (IN, "query"): 1.0,
-    (OUT, "query"): 1.0,
-}
+DIRECT = {(1, "question"): 1.0, (1, "elsewhere"): 1.0, (1, "elsewhere", "damage"): 1.0}
+"""Retrieved in layer 0 of two."""
+
+INDUCED = {(1, "pair"): 1.0, (1, "value"): 1.0, (1, "pair", "damage"): 1.0}
+"""Looked up in layer 1 of two."""

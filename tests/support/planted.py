@@ -29,9 +29,10 @@ import numpy as np
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.grid import Grid, grid
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.evaluation.verdict.evidence import Evidence, verdict_sites
+from mecheval_jax.evaluation.verdict.controls import draw_distractors
+from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.exchanges import Exchanges
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.tasks.base import Batch
@@ -179,14 +180,17 @@ class _Wide:
         long = np.sqrt(self.WIDTH / 2)  # an identity and a place
         self._head(layer, head, asks, answers, reads, writes, (long, long))
 
-    def compare(self, layer: int, pairs) -> None:
-        """Retrieve `pairs` at the query: copy their tokens there, compare keys in the MLP."""
+    def compare(self, layer: int, pairs, others: int = 0) -> None:
+        """Retrieve `pairs` at the query: copy their tokens there, compare keys in the MLP.
+
+        At the query may stand `others` more unit vectors, left by earlier layers.
+        """
         task, block = self.task, self.params[f"block_{layer}"]
         for place in (2 * pair + part for pair in pairs for part in (0, 1)):
             reads = self.values if place % 2 else self.keys
             slot = self.slots[place][: len(reads)]
             self._at_places(layer, place, [(self.query, place + 1)], reads, slot)
-        long = np.sqrt(self.WIDTH / (2 + 2 * len(pairs)))
+        long = np.sqrt(self.WIDTH / (2 + others + 2 * len(pairs)))
         combinations = np.ndindex(len(pairs), task.key_vocabulary, task.value_vocabulary)
         first, second = block["mlp"]["fc1"], block["mlp"]["fc2"]
         for unit, (number, key, value) in enumerate(combinations):
@@ -237,8 +241,7 @@ def convolution(
         mixer_options={"d_conv": d_conv},
     )
     (identity,) = _directions(seed, width, tokens)
-    keys = identity[FIRST_KEY : task.first_value]
-    values = identity[task.classes["v"].start : task.classes["v"].stop]
+    keys, values = (identity[ids.start : ids.stop] for ids in (task.classes[n] for n in "kv"))
     draw = np.random.default_rng(seed)
     inner, state = 2 * width, 16
     sizes = (len(keys), len(keys), len(values))
@@ -330,21 +333,27 @@ def floor(task: AssociativeRecall = TASK) -> float:
     return task.floors(jax.random.key(0))["best"]
 
 
-def evidence_of(grid: Grid, config: ModelConfig, task: AssociativeRecall = TASK) -> Evidence:
-    """What a verdict reads from a grid; an answer is right where it has more than half."""
-    clean = grid.runs["probability"][0]
-    correct, asked = clean > 0.5, np.ones(len(clean))
-    return Evidence.of_grid(grid, verdict_sites(config), correct, asked, floor(task))
+@functools.partial(jax.jit, static_argnums=0)
+def exchanged(exchanges: Exchanges, params: PyTree, batch: Batch, donors: jax.Array) -> PyTree:
+    """What a verdict measures, compiled once for all models of one shape."""
+    return exchanges.on_device(params, batch, donors)
 
 
-def verdict_of(
-    model: Planted, documents_seed: int = 0, sites: tuple[str, ...] | None = None
-) -> Verdict:
-    """The verdict on a planted model, from the sites that it needs, or from more."""
-    config, _, task = model
-    batch = documents(task, EVALUATION.documents, documents_seed)
-    measured = grid(subject_of(model, batch), sites or verdict_sites(config))
-    return judge(evidence_of(measured, config, task), EVALUATION)
+def evidence_of(model: Planted, batch: Batch) -> Evidence:
+    """What a verdict reads of a model; an answer is right where it has more than half."""
+    config, params, task = model
+    subject = subject_of(model, batch)
+    donors = draw_distractors(batch, EVALUATION.seed).donors
+    exchanges = Exchanges(config, task, EVALUATION.seed, EVALUATION.chunk)
+    raw = jax.device_get(exchanged(exchanges, params, batch, jnp.asarray(donors)))
+    correct = raw["runs"]["probability"][0] > 0.5
+    return Evidence.of_raw(raw, subject, (int(correct.sum()), len(correct)), floor(task))
+
+
+def verdict_of(model: Planted, documents_seed: int = 0) -> Verdict:
+    """The verdict on a planted model."""
+    batch = documents(model[2], EVALUATION.documents, documents_seed)
+    return judge(evidence_of(model, batch), EVALUATION)
 
 
 def subject_of(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP, effects
-from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
+from mecheval_jax.evaluation.patching.exchange import CLEAN
+from mecheval_jax.evaluation.patching.grid import Grid
 from mecheval_jax.evaluation.rows import describe, describe_share, place_of, with_discoveries
 from mecheval_jax.statistics.bootstrap import Estimate
 

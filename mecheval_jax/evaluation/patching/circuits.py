@@ -31,8 +31,9 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import AnalysesConfig, CircuitsConfig
 from mecheval_jax.evaluation.patching.attribution_patching import as_doubles, middles
 from mecheval_jax.evaluation.patching.effects import Ends
+from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.patching.graph import EMBEDDING, Graph, evaluate, graph_of
-from mecheval_jax.evaluation.patching.grid import CLEAN, tokens_of_runs
+from mecheval_jax.evaluation.patching.grid import tokens_of_runs
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject

@@ -21,7 +21,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
+from mecheval_jax.evaluation.patching.exchange import CLEAN
+from mecheval_jax.evaluation.patching.grid import Grid
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 
 SMALLEST_GAP = 0.01
@@ -51,16 +52,22 @@ class Gap:
         """Mean gap over all documents."""
         return self.bootstrap.mean(self.sizes, np.ones(len(self.clean), bool))
 
-    def share(self, changes: np.ndarray, present: np.ndarray | None = None) -> Estimate:
+    def share(
+        self,
+        changes: np.ndarray,
+        present: np.ndarray | None = None,
+        smallest: float = SMALLEST_GAP,
+    ) -> Estimate:
         """Attribution of a change: its mean over the mean gap, NaN where that is too small.
 
         Args:
             changes: [document] Change of the measure, positive where it follows the gap.
             present: [document] The documents that it is taken over; all if None.
+            smallest: Mean gap up to which nothing is told.
         """
         sizes = self.sizes
         present = np.ones(len(sizes), bool) if present is None else present
-        if not (present.any() and sizes[present].mean() > SMALLEST_GAP):
+        if not (present.any() and sizes[present].mean() > smallest):
             nothing = np.full(self.bootstrap.resamples, np.nan)
             return Estimate(np.nan, nothing, int(present.sum()))
         return self.bootstrap.ratio(changes, sizes, present)

@@ -2,11 +2,7 @@
 
 For the corrupted run of each corruption and the clean run, all activations are computed
 once. Then at each site and role the activation of one run (the source) is put into the
-other (the base), and the probability of the original answer is read at the query.
-
-A patched run recomputes no more than the patch can change: the components of the same
-layer that come before the site are pinned to the base run's values, and the site itself
-is replaced whole by the patched activation, so the compiler drops all that comes before.
+other (the base), and the probability of the original answer is read at the query (`exchange`).
 """
 
 import dataclasses
@@ -20,17 +16,13 @@ import numpy as np
 from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.subject import Subject, measure
 from mecheval_jax.interventions.addresses import listed, resolve_all, site_paths
-from mecheval_jax.interventions.patch import compose, interchange, pin
-from mecheval_jax.interventions.positions import as_computed
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, Task
-
-CLEAN = 0
-"""Index of the clean run; the corrupted ones follow in the order of the corruptions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,20 +64,6 @@ def chosen_sites(sites: Sequence[str] | None, config: ModelConfig) -> tuple[str,
     if sites is None:
         return default_sites(config)
     return site_paths(config) if listed(sites) == ("all",) else resolve_all(sites, config)
-
-
-def pinned_sites(site: str, config: ModelConfig) -> tuple[str, ...]:
-    """The components to hold at the base run's values when `site` is patched.
-
-    Those of the same layer that come before it; a site inside the mixer comes after
-    ``mixer_input``.
-    """
-    place = SitePath.parse(site)
-    if place.layer is None:  # embedding: nothing before it; final_norm: cheap enough to redo
-        return ()
-    order = config.components(place.layer)
-    end = order.index("mixer_output" if place.in_mixer else place.component)
-    return tuple(SitePath(place.layer, earlier).path for earlier in order[:end])
 
 
 def check_roles(batch: Batch, roles: Sequence[str]) -> None:
@@ -213,36 +191,12 @@ def compile_grid(
 
     @jax.jit
     def program(params: PyTree, batch: Batch) -> PyTree:
-        needed = {site: (*pinned_sites(site, model), site) for site in sites}
-        captured = set().union(*needed.values())
         question, positions = Question(module, params, batch), role_positions(batch, roles)
-        all_tokens = tokens_of_runs(task, batch, evaluation)
-
-        # All activations of the clean and the corrupted runs, once.
-        def base_run(tokens: Array) -> tuple[dict[str, Array], Array, dict[str, Array]]:
-            logits, activations = question.observe(tokens)
-            log_p = jax.nn.log_softmax(logits[:, 0], axis=-1)
-            return {path: activations[path] for path in captured}, log_p, question.answers(logits)
-
-        activations, log_p, runs = jax.lax.map(base_run, all_tokens)
-
-        # Every item of every site is one patched run.
-        def patched_at(site: str) -> dict[str, Array]:
-            def item(indices: Array) -> dict[str, Array]:
-                base_index, source_index, role = indices
-                base = {path: activations[path][base_index] for path in needed[site]}
-                source = {site: activations[site][source_index]}
-                places = as_computed(positions[role], question.query, source[site])
-                patch = interchange(source, site, places, base=base)
-                interventions = compose(pin(base, needed[site][:-1]), patch)
-                logits = question.run(all_tokens[base_index], interventions)
-                patched = jax.nn.log_softmax(logits[:, 0], axis=-1)
-                kl = (jnp.exp(patched) * (patched - log_p[base_index])).sum(axis=-1)
-                return {**question.answers(logits), "kl": kl}
-
-            together = evaluation.chunk if evaluation.chunk > 1 else None
-            return jax.lax.map(item, jnp.asarray(items), batch_size=together)
-
-        return runs, {site: patched_at(site) for site in sites}
+        runs = Runs.of(question, tokens_of_runs(task, batch, evaluation), set(sites))
+        patched = {
+            site: runs.exchanged((site,), jnp.asarray(items), positions, evaluation.chunk)
+            for site in sites
+        }
+        return runs.answers, patched
 
     return program

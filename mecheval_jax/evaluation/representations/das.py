@@ -34,7 +34,8 @@ import optax
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import SubspacesConfig, count_held_out
-from mecheval_jax.evaluation.patching.grid import check_roles, pinned_sites
+from mecheval_jax.evaluation.patching.exchange import pinned_sites
+from mecheval_jax.evaluation.patching.grid import check_roles
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.representations.counterfactuals import (
     Counterfactual,

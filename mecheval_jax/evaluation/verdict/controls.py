@@ -1,21 +1,21 @@
 """Controls: the same measurements where nothing should be found, shown beside every number.
 
-untrained    the model as it was before training, at every place that the verdict reads.
-placebo      the trained model, restored at positions that have no part in the question: the
-             first token (role ``bos``, before anything was corrupted), and a token of the document
-             that the question is not about (``uninvolved``). And restored at a site that has no
-             part in the answer: the last layer's output at the roles before the query.
-distractor   the trained model's clean documents with that uninvolved token replaced: the
-             answer's probability must not move.
+untrained    the model as it was before training, at every place, in units of its own gap: an
+             attribution that it has as well is what is left over, and no finding.
+placebo      the trained model, restored at positions behind the replaced token that hold another
+             document's pair (``uninvolved``); and the same positions withheld from what each
+             layer reads.
+distractor   the trained model's clean documents with an uninvolved key replaced: the answer must
+             not move.
 
-The uninvolved token of a document and what replaces it are the asked key of another document of
-the batch, at its own position there: a token of a key's class at a key's place, whatever the task.
-The position lies before the divider (or the query), holds no role of the question and no token
-that the question is about; what comes in occurs nowhere in the document. A document for which no
-other one fits has none.
+An uninvolved pair of a document stands where another document of the batch (its donor) has the
+asked one, and its key is replaced by that document's: a token of a key's class at a key's place,
+whatever the task. The position lies before the divider (or the query), holds no role of the
+question and no token that the question is about; what comes in occurs nowhere in the document. A
+document for which no other one fits has none. Of those that fit, one behind the pair is taken
+where there is one: before it nothing differs, and a placebo could not fail.
 
-All controls are in units of the run's own gap p(o) - p(c): an untrained model changes its answer
-hardly at all, and its own gap is nothing to divide by.
+The controls of a verdict failed where an interval lies above `rule.SUBSTANTIAL`.
 """
 
 import dataclasses
@@ -28,30 +28,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree, UInt32
-from mecheval_jax.evaluation.patching.effects import Effects, effects
-from mecheval_jax.evaluation.patching.grid import Grid, GridMeasurement, plan_grid
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe, place_of, with_discoveries
 from mecheval_jax.evaluation.subject import Subject, new_parameters
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION, roles_of_verdict, verdict_sites
+from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.exchanges import UNINVOLVED, Exchanges
+from mecheval_jax.evaluation.verdict.rule import SUBSTANTIAL
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import ABSENT, Batch, replace_at
 
-UNINVOLVED = "uninvolved"
-PLACEBOS = ("bos", UNINVOLVED)
+EARLIER = "earlier"
+"""Corruption of the pair's earlier token, in ``controls.csv``."""
 
 
 @flax.struct.dataclass
 class Distractors:
-    """An uninvolved token of each document, or of those of all members, and another one for it.
+    """An uninvolved key of each document, or of those of all members, and another one for it.
 
     Attributes:
+        donors: Document whose asked key stands there; the document itself where there is none.
         positions: Its position, `ABSENT` where there is none.
         tokens: Token that replaces it.
     """
 
+    donors: Int[Array | np.ndarray, "*members document"]
     positions: Int[Array | np.ndarray, "*members document"]
     tokens: Int[Array | np.ndarray, "*members document"]
 
@@ -59,18 +60,12 @@ class Distractors:
         """The documents with the replacement made. Traceable."""
         return replace_at(batch.tokens, jnp.asarray(self.positions), jnp.asarray(self.tokens))
 
-    def as_role(self, batch: Batch) -> Batch:
-        """The documents with one more role, `UNINVOLVED`, the same for all queries. Traceable."""
-        shape = batch.query_positions.shape
-        positions = jnp.broadcast_to(jnp.asarray(self.positions)[:, None], shape)
-        return batch.replace(roles={**batch.roles, UNINVOLVED: positions})
-
 
 def draw_distractors(batch: Batch, seed: int) -> Distractors:
     """Choose them: for each document, one of the documents that fit it, at random."""
     tokens = np.asarray(batch.tokens)
     documents, rows = np.arange(len(tokens)), np.arange(len(tokens))[:, None]
-    key = np.asarray(batch.roles["key"])[:, 0]
+    key, value = (np.asarray(batch.roles[role])[:, 0] for role in ("key", "value"))
     query = np.asarray(batch.query_positions)[:, 0]
     offered = np.where(key >= 0, tokens[documents, key], -1)
     # [document, donor]: the token that would go, at the donor's key's position.
@@ -86,10 +81,12 @@ def draw_distractors(batch: Batch, seed: int) -> Distractors:
         for row, target in zip(tokens, question[:, 1], strict=True)
     ]
     fits &= ~np.stack(known)
-    chance = np.where(fits, np.random.default_rng(seed).random(fits.shape), -1.0)
-    donor = chance.argmax(axis=1)
+    behind = key[None] > np.maximum(key, value)[:, None]
+    chance = np.random.default_rng(seed).random(fits.shape)
+    donor = np.where(fits, chance + behind, -1.0).argmax(axis=1)
     found = fits.any(axis=1)
     return Distractors(
+        np.where(found, donor, documents).astype(np.int32),
         np.where(found, key[donor], ABSENT).astype(np.int32),
         np.where(found, offered[donor], 0).astype(np.int32),
     )
@@ -113,23 +110,13 @@ class ControlsArrays:
 def plan_controls(subject: Subject) -> tuple["ControlsMeasurement", ControlsArrays]:
     """What a verdict reads, and the controls beside it, as a measurement yet to be made.
 
-    Sites, roles, corruption and direction are those of the verdict, whatever else is asked for.
+    Places, positions, corruption and directions are the verdict's, whatever else is asked for.
     """
-    batch = subject.batch
-    distractors = draw_distractors(batch, subject.evaluation.seed)
-    extended = distractors.as_role(batch)
-    read = roles_of_verdict(batch)
-    placebos = tuple(role for role in PLACEBOS if role in extended.roles)
-    evaluation = dataclasses.replace(
-        subject.evaluation,
-        roles=(*read, *placebos),
-        corruptions=(CORRUPTION,),
-        directions=("restore",),
-    )
-    reduced = dataclasses.replace(subject, batch=extended, evaluation=evaluation)
-    read_grid, _ = plan_grid(reduced, verdict_sites(subject.config))
-    arrays = ControlsArrays(batch, distractors, jnp.asarray(subject.seed, jnp.uint32))
-    return ControlsMeasurement(read_grid, read, placebos), arrays
+    evaluation = subject.evaluation
+    distractors = draw_distractors(subject.batch, evaluation.seed)
+    exchanges = Exchanges(subject.config, subject.task, evaluation.seed, evaluation.chunk)
+    arrays = ControlsArrays(subject.batch, distractors, jnp.asarray(subject.seed, jnp.uint32))
+    return ControlsMeasurement(exchanges), arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,67 +124,70 @@ class ControlsMeasurement:
     """What a verdict reads and its controls; see `evaluation.subject.Measurement`.
 
     Attributes:
-        grid: Grid of the verdict's sites.
-        read: Roles that a verdict reads.
-        placebos: Roles that have no part in the question.
+        exchanges: What is measured of the trained and of the untrained model.
     """
 
-    grid: GridMeasurement
-    read: tuple[str, ...]
-    placebos: tuple[str, ...]
+    exchanges: Exchanges
 
     def on_device(self, params: PyTree, arrays: ControlsArrays) -> PyTree:
         """All that the device has to do, for `on_host`. Traceable."""
-        extended = arrays.distractors.as_role(arrays.batch)
-        untrained = new_parameters(self.grid.model, arrays.seed)
+        untrained = new_parameters(self.exchanges.model, arrays.seed)
+        donors = jnp.asarray(arrays.distractors.donors)
         return {
-            "own": self.grid.on_device(params, extended),
-            "untrained": self.grid.on_device(untrained, extended),
-            "distracted": _answer(self.grid, params, arrays),
+            "own": _exchange(self.exchanges, params, arrays.batch, donors),
+            "untrained": _exchange(self.exchanges, untrained, arrays.batch, donors),
+            "distracted": _answer(self.exchanges, params, arrays),
         }
 
-    def on_host(self, raw: PyTree, subject: Subject) -> tuple[Grid, list[dict[str, Any]]]:
-        """The grid that the verdict reads, and the rows of ``controls.csv``."""
-        evaluation = self.grid.evaluation
-        reduced = dataclasses.replace(subject, evaluation=evaluation)
-        own, other = (self.grid.on_host(raw[name], reduced) for name in ("own", "untrained"))
-        measured, new = effects(own), effects(other)
-        gap, sites, roles = measured.gap(CORRUPTION), self.grid.sites, evaluation.roles
+    def on_host(
+        self, raw: PyTree, subject: Subject, counts: tuple[int, int], floor: float
+    ) -> tuple[Evidence, list[dict[str, Any]]]:
+        """The evidence that a verdict reads, and the rows of ``controls.csv``.
 
-        def row(control: str, changes: np.ndarray, role: str, **place: Any) -> dict[str, Any]:
-            estimate = gap.share(changes, own.present[roles.index(role)])
-            place |= {"role": role, "metric": "attribution"}
-            return {"control": control, **place} | describe(estimate, evaluation.confidence)
-
-        def restored(control: str, of: Effects, site: str, role: str) -> dict[str, Any]:
-            """Clean activations of a model put into its corrupted run, at one site and role."""
-            changes = of.changes[site][0, 0, roles.index(role)]
-            case = {"corruption": CORRUPTION, "direction": "restore"}
-            return row(control, changes, role, **case, **place_of(site))
-
-        rows = [
-            restored("untrained", new, site, role)
-            for site in sites
-            for role in self.read
-            if role == "query" or SitePath.parse(site).component != "block_output"
-        ]
-        rows += [restored("placebo", measured, s, role) for s in sites for role in self.placebos]
-        last = SitePath(self.grid.model.layers - 1, "block_output").path
-        rows += [restored("placebo", measured, last, role) for role in self.read if role != "query"]
+        Args:
+            raw: What `on_device` gave, as arrays of the host.
+            subject: Model and documents.
+            counts: Right answers to query 0, and answers.
+            floor: Accuracy of the best heuristic without recall.
+        """
+        own, new = (
+            Evidence.of_raw(raw[name], subject, counts, floor) for name in ("own", "untrained")
+        )
+        evaluation = subject.evaluation
+        bootstrap, confidence = own.bootstrap(evaluation), evaluation.confidence
+        gap, new_gap = own.gap("probability", bootstrap), new.gap("logit", bootstrap)
+        rows = []
+        for i, cell in enumerate(own.cells):
+            place = {"corruption": EARLIER, "direction": cell.direction, "role": cell.role}
+            place |= place_of(cell.site) | {"metric": "attribution"}
+            # An untrained model's probabilities hardly move; its logits have a gap to divide by.
+            share = new_gap.share(new.changes(i, "logit"), new.present[i], smallest=0.0)
+            rows.append({"control": "untrained"} | place | describe(share, confidence))
+            if cell.role == UNINVOLVED:
+                share = own.share(i, "probability", gap)
+                rows.append({"control": "placebo"} | place | describe(share, confidence))
         # What the replacement of an uninvolved token takes from the answer.
+        taken = gap.clean - raw["distracted"][np.asarray(raw["own"]["applies"])]
         place = {"corruption": UNINVOLVED, "direction": "damage", "layer": None}
-        place |= {"component": "tokens", "site": "tokens"}
-        rows.append(row("distractor", gap.clean - raw["distracted"], UNINVOLVED, **place))
+        place |= {"component": "tokens", "site": "tokens", "role": UNINVOLVED}
+        place |= {"control": "distractor", "metric": "attribution"}
+        rows.append(place | describe(gap.share(taken), confidence))
         return own, with_discoveries(rows)
 
 
 @functools.partial(jax.jit, static_argnums=0)
+def _exchange(exchanges: Exchanges, params: PyTree, batch: Batch, donors: Array) -> PyTree:
+    """Compiled once for the trained and the untrained model."""
+    return exchanges.on_device(params, batch, donors)
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def _answer(
-    grid: GridMeasurement, params: PyTree, arrays: ControlsArrays
+    exchanges: Exchanges, params: PyTree, arrays: ControlsArrays
 ) -> Float[Array, " document"]:
     """Probability of the answer to query 0 with an uninvolved token of each document replaced."""
-    question = Question(LanguageModel(grid.model), params, arrays.batch)
-    distracted = arrays.distractors.in_documents(arrays.batch)[:, : grid.task.read_length]
+    question = Question(LanguageModel(exchanges.model), params, arrays.batch)
+    distracted = arrays.distractors.in_documents(arrays.batch)[:, : exchanges.task.read_length]
     return question.answers(question.run(distracted))["probability"]
 
 
@@ -205,9 +195,10 @@ def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
     """A verdict whose evidence has the controls beside its numbers.
 
     Every attribution gets what the ``untrained`` model has at that place, and the ``placebo`` at
-    its site (the uninvolved token); the evidence gets the ``distractor``.
+    its site (the uninvolved token); the evidence gets the ``distractor``, and names the controls
+    that ``failed``.
     """
-    found = {(row["control"], row["site"], row["role"]): row for row in rows}
+    found = {(row["control"], row["site"], row["direction"], row["role"]): row for row in rows}
 
     def value(*place: str) -> float | None:
         return found[place]["value"] if place in found else None
@@ -215,12 +206,19 @@ def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
     attributions = [
         entry
         | {
-            "untrained": value("untrained", entry["site"], entry["role"]),
-            "placebo": value("placebo", entry["site"], UNINVOLVED),
+            "untrained": value(
+                "untrained", *(entry[name] for name in ("site", "direction", "role"))
+            ),
+            "placebo": value("placebo", entry["site"], entry["direction"], UNINVOLVED),
         }
         for entry in verdict.evidence["attributions"]
     ]
-    distractor = found["distractor", "tokens", UNINVOLVED]
+    distractor = found["distractor", "tokens", "damage", UNINVOLVED]
     numbers = {name: distractor[name] for name in ("value", "low", "high", "documents")}
-    evidence = verdict.evidence | {"attributions": attributions, "distractor": numbers}
-    return dataclasses.replace(verdict, evidence=evidence)
+    failed = [
+        f"{row['control']} at {row['site']}"
+        for row in rows
+        if row["control"] != "untrained" and (row["low"] or 0) > SUBSTANTIAL
+    ]
+    evidence = {"attributions": attributions, "distractor": numbers, "failed": failed}
+    return dataclasses.replace(verdict, evidence=verdict.evidence | evidence)

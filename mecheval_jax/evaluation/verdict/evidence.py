@@ -1,136 +1,119 @@
-"""What the verdict reads: a few cells of the grid, document by document, and the accuracy.
+"""What a verdict reads, document by document, and the accuracy: what ``evidence.npz`` holds.
 
-Under key corruption, clean activations put into the corrupted run: the residual stream between the
-layers and after each of them, and what the convolutions inside the mixers give, at the roles
-key, value, next_key and query. All of it is measured for every verdict, whatever grid was asked
-for beside it: without one of the places a verdict could be confident and wrong. The evidence of
-several runs is pooled, and resampled by runs and then by documents.
+Documents to which the rule does not apply (key and value are one token) are counted and left out.
+The evidence of several runs is pooled; runs on the same documents are resampled crossed, runs by
+documents, others by runs and then by documents.
 """
 
 import dataclasses
+import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.effects import EXACT, Effects
-from mecheval_jax.evaluation.patching.grid import CLEAN, Grid
+from mecheval_jax.evaluation.patching.effects import Gap
+from mecheval_jax.evaluation.patching.exchange import CLEAN
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, RESTORE, cases_of
+from mecheval_jax.evaluation.verdict.places import name_of_single, places_of, silent_layers
 from mecheval_jax.files import write_arrays
-from mecheval_jax.interventions.addresses import site_paths
-from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.site_path import SitePath
-from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
+from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.geometry import geometry
+from mecheval_jax.tasks.scoring import MEASURES
 
 CORRUPTION = "key"
-ROLES = ("key", "value", "next_key", "query")
-NEEDED_ROLES = ("key", "value", "query")
-"""Those that a task must have to be judged; it may lack the next key."""
+"""Corruption under which tables and figures show a grid."""
 
 FEWEST_DOCUMENTS = 20
-"""With a role; of fewer, the bootstrap's intervals are too short to rest a verdict on."""
-
-CONVOLUTIONS = ("conv_output", "shift_output")
-"""Sites inside mixers that hold what a convolution over positions gives."""
-
-CONVOLVED = ("k", "v")
-"""Those that hold it where the mixer has a convolution for each, and a site before it."""
+"""Of fewer, the bootstrap's intervals are too short to rest a verdict on."""
 
 
-def convolution_sites(config: ModelConfig) -> tuple[str, ...]:
-    """What the convolutions of every layer give: vectors that may hold key and value together.
+class Cell(NamedTuple):
+    """One exchange: the place, the direction, and the set or the single position."""
 
-    ``mixer/conv_output`` (Mamba, Hyena, BaseConv), ``mixer/shift_output`` (H3), ``mixer/k`` and
-    ``mixer/v`` of the delta nets, whose queries are left out because nothing is stored in them,
-    and ``canon_output`` before a mixer.
-    """
-    paths = site_paths(config)
-    kinds = {f"mixer/{name}" for name in CONVOLUTIONS} | {"canon_output"}
-    return tuple(
-        path
-        for path in paths
-        if (name := SitePath.parse(path).component) in kinds
-        or (name in {f"mixer/{part}" for part in CONVOLVED} and f"{path}_input" in paths)
-    )
-
-
-def verdict_sites(config: ModelConfig) -> tuple[str, ...]:
-    """The sites that a verdict looks at, in the order of the computation."""
-    wanted = {SitePath(layer, "block_output").path for layer in range(config.layers)}
-    wanted |= {SitePath(layer, "block_input").path for layer in range(1, config.layers)}
-    wanted |= set(convolution_sites(config))
-    return tuple(path for path in site_paths(config) if path in wanted)
-
-
-def roles_of_verdict(batch: Batch) -> tuple[str, ...]:
-    """The roles that a verdict looks at: all of `ROLES` that the documents' task has."""
-    return tuple(role for role in ROLES if role in batch.roles)
-
-
-def can_be_judged(task: Task, batch: Batch) -> bool:
-    """Whether a task can corrupt keys, and has the roles of a pair and its question."""
-    return CORRUPTION in task.corruptions and set(NEEDED_ROLES) <= set(batch.roles)
+    kind: str
+    layer: int
+    direction: str
+    role: str
+    site: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """Probabilities of the right answer, and how many answers were right.
+    """Scores of the right answer, and how many answers were right.
 
     Attributes:
-        sites: Paths, in the order of the computation.
-        roles: Those of `ROLES` that the task has.
-        clean: [document] Probability in the clean run.
-        corrupted: [document] Probability with the key corrupted.
-        restored: [site, role, document] Probability with one clean activation put into the
-            corrupted run.
-        present: [role, document] Whether the document has the role.
-        runs: Documents of each run; documents of one run stand together.
-        correct: [document] Right answers to its queries.
-        asked: [document] Answers to its queries.
+        cells: What was exchanged, in the order of the computation.
+        ends: [measure, run, document] `MEASURES` of the clean and the corrupted run.
+        patched: [measure, cell, document] The same after an exchange.
+        present: [cell, document] Whether the document has positions to exchange.
+        documents: Documents of each run that are judged; those of one run stand together.
+        left_out: Documents of each run to which the rule does not apply.
+        names: [document] A number for the text of the document.
+        correct: Right answers of each run, to query 0 of all documents.
+        asked: Answers of each run.
         floor: Accuracy of the best heuristic without recall.
+        layers: Depth of the model.
+        silent: Layers whose mixers do not say what they mix locally.
     """
 
-    sites: tuple[str, ...]
-    roles: tuple[str, ...]
-    clean: np.ndarray
-    corrupted: np.ndarray
-    restored: np.ndarray
+    cells: tuple[Cell, ...]
+    ends: np.ndarray
+    patched: np.ndarray
     present: np.ndarray
-    runs: np.ndarray
+    documents: np.ndarray
+    left_out: np.ndarray
+    names: np.ndarray
     correct: np.ndarray
     asked: np.ndarray
     floor: float
+    layers: int
+    silent: tuple[int, ...]
 
     @classmethod
-    def of_grid(
-        cls, grid: Grid, sites: Sequence[str], correct: np.ndarray, asked: np.ndarray, floor: float
+    def of_raw(
+        cls,
+        raw: Mapping[str, Any],
+        subject: Subject,
+        counts: tuple[int, int],
+        floor: float,
     ) -> "Evidence":
-        """What a grid holds of it.
+        """Evidence of what `Exchanges.on_device` gave.
 
         Args:
-            grid: Grid of one run; it holds the sites, all of `ROLES` that the task has, key
-                corruption and the direction restore.
-            sites: Sites that are read, `verdict_sites` of the model.
-            correct: [document] Right answers.
-            asked: [document] Answers.
+            raw: What it gave, as arrays of the host.
+            subject: Model and documents.
+            counts: Right answers to query 0, and answers.
             floor: Accuracy of the best heuristic without recall.
         """
-        roles = tuple(role for role in ROLES if role in grid.evaluation.roles)
-        d, c, index = grid.evaluation.index(CORRUPTION, "restore", *roles)
-        probability = grid.runs["probability"]
+        kept, found = np.asarray(raw["applies"]), geometry(subject.task, subject.batch)
+        cells, patched, present = [], [], []
+        for place in places_of(subject.config, subject.task.read_length):
+            measured = raw[str((place.kind, place.layer))]
+            for direction, name in cases_of(place):
+                role = name if isinstance(name, str) else name_of_single(name, found)
+                cells.append(Cell(place.kind, place.layer, direction, role, place.site))
+            patched.append(np.stack([measured[name] for name in MEASURES]))
+            present.append(measured["present"])
         return cls(
-            sites=tuple(sites),
-            roles=roles,
-            clean=np.asarray(probability[CLEAN]),
-            corrupted=np.asarray(probability[1 + c]),
-            restored=np.stack([grid.patched[s]["probability"][d, c][index] for s in sites]),
-            present=grid.present[index],
-            runs=np.array([grid.present.shape[1]]),
-            correct=np.asarray(correct, float),
-            asked=np.asarray(asked, float),
+            cells=tuple(cells),
+            ends=np.stack([raw["runs"][name] for name in MEASURES])[..., kept],
+            patched=np.concatenate(patched, axis=1)[..., kept],
+            present=np.concatenate(present)[:, kept],
+            documents=np.array([kept.sum()]),
+            left_out=np.array([(~kept).sum()]),
+            names=_names(subject.batch)[kept],
+            correct=np.array([counts[0]]),
+            asked=np.array([counts[1]]),
             floor=floor,
+            layers=subject.config.layers,
+            silent=silent_layers(subject.config),
         )
 
     @classmethod
@@ -138,79 +121,90 @@ class Evidence:
         """The evidence of several runs as one; their highest floor counts.
 
         Raises:
-            UserError: If models or tasks of the runs have different sites or roles.
+            UserError: If models or tasks of the runs have different places.
         """
         first = runs[0]
         for other in runs[1:]:
-            if (other.sites, other.roles) != (first.sites, first.roles):
+            if (other.cells, other.silent) != (first.cells, first.silent):
+                words = [", ".join(dict.fromkeys(cell.site for cell in one.cells)) for one in runs]
                 raise UserError(
-                    "runs of different architectures, depths or tasks cannot be pooled: "
-                    f"{', '.join(first.sites)} at {', '.join(first.roles)} in one, "
-                    f"{', '.join(other.sites)} at {', '.join(other.roles)} in another"
+                    "runs of different architectures, depths or tasks cannot be pooled: one is "
+                    f"read at {words[0]}, another at {words[runs.index(other)]}"
                 )
+        joined = {
+            name: np.concatenate([getattr(run, name) for run in runs], axis=-1)
+            for name in (*ARRAYS, "documents", "left_out", "correct", "asked")
+        }
+        return dataclasses.replace(first, floor=max(run.floor for run in runs), **joined)
 
-        def joined(name: str) -> np.ndarray:
-            return np.concatenate([getattr(run, name) for run in runs], axis=-1)
-
-        arrays = ("clean", "corrupted", "restored", "present", "runs", "correct", "asked")
-        floor = max(run.floor for run in runs)
-        return dataclasses.replace(first, floor=floor, **{name: joined(name) for name in arrays})
+    @property
+    def crossed(self) -> bool:
+        """Whether all runs are on the same documents."""
+        parts = np.split(self.names, np.cumsum(self.documents)[:-1])
+        return len(parts) > 1 and all(np.array_equal(part, parts[0]) for part in parts[1:])
 
     @property
     def accuracy(self) -> float:
         """Share of right answers."""
         return float(self.correct.sum() / self.asked.sum())
 
-    @property
-    def thin(self) -> dict[str, int]:
-        """Roles that too few documents have, and how many do; a next key may be in none."""
-        counts = dict(zip(self.roles, map(int, self.present.sum(axis=1)), strict=True))
-        return {
-            role: count
-            for role, count in counts.items()
-            if count < FEWEST_DOCUMENTS and (count or role in NEEDED_ROLES)
-        }
+    def bootstrap(self, evaluation: EvaluationConfig) -> Bootstrap:
+        """The resampled documents that all estimates share."""
+        runs = tuple(map(int, self.documents))
+        return Bootstrap(runs, evaluation.resamples, evaluation.seed, crossed=self.crossed)
 
-    def effects(self, evaluation: EvaluationConfig) -> Effects:
-        """What restoring each site at each role does to the answer.
+    def gap(self, measure: str, bootstrap: Bootstrap) -> Gap:
+        """What the corruption takes from the answer."""
+        ends = self.ends[MEASURES.index(measure)]
+        return Gap(ends[CLEAN], ends[CORRUPTED], bootstrap)
 
-        Args:
-            evaluation: Resamples, confidence and seed.
-        """
-        measured = {"roles": self.roles, "corruptions": (CORRUPTION,), "directions": ("restore",)}
-        changes = (self.restored - self.corrupted)[:, None, None]
-        return Effects(
-            EXACT,
-            "probability",
-            dataclasses.replace(evaluation, **measured),
-            np.stack([self.clean, self.corrupted]),
-            self.sites,
-            self.present,
-            dict(zip(self.sites, changes, strict=True)),
-            documents=tuple(map(int, self.runs)),
-        )
+    def changes(self, index: int, measure: str) -> np.ndarray:
+        """What an exchange does to the answer [document], positive where it follows the gap."""
+        m, restores = MEASURES.index(measure), self.cells[index].direction == RESTORE
+        base = self.ends[m, CORRUPTED if restores else CLEAN]
+        return (self.patched[m, index] - base) * (1 if restores else -1)
+
+    def share(self, index: int, measure: str, gap: Gap) -> Estimate:
+        """Share of the gap that an exchange restores, or takes from the clean run."""
+        return gap.share(self.changes(index, measure), self.present[index])
 
     def write(self, path: pathlib.Path) -> None:
         """Write ``evidence.npz``, from which runs can be pooled."""
-        write_arrays(path, dataclasses.asdict(self))
+        write_arrays(path, dataclasses.asdict(self) | {"cells": np.array(self.cells)})
 
     @classmethod
     def read(cls, path: pathlib.Path) -> "Evidence":
         """Read what `write` wrote.
 
         Raises:
-            UserError: If there is no such file, or it is damaged.
+            UserError: If there is no such file, it is damaged, or of an earlier version.
         """
+        again = f"{programs.command('intervene')} --workdir={path.parent} measures anew"
         try:
             with np.load(path, allow_pickle=False) as file:
-                values = {field.name: file[field.name] for field in dataclasses.fields(cls)}
+                values = dict(file)
         except FileNotFoundError:
-            raise UserError(
-                f"there is no {path}: {programs.command('intervene')} writes it"
-            ) from None
+            raise UserError(f"there is no {path}: {again}") from None
         except Exception as error:  # whatever a damaged archive makes numpy raise
-            raise UserError(f"{path} is damaged ({error}): intervene again") from None
-        if values["correct"].shape != values["clean"].shape:
-            raise UserError(f"{path} is of an earlier version: intervene again")
-        names = {name: tuple(map(str, values[name])) for name in ("sites", "roles")}
-        return cls(**{**values, **names, "floor": float(values["floor"])})
+            raise UserError(f"{path} is damaged ({error}): {again}") from None
+        if set(values) != {field.name for field in dataclasses.fields(cls)}:
+            raise UserError(
+                f"{path} is of version 0.4 or before, which looked at fewer positions: {again}"
+            )
+        cells = tuple(
+            Cell(kind, int(layer), *rest) for kind, layer, *rest in values["cells"].tolist()
+        )
+        plain = {"floor": float(values["floor"]), "layers": int(values["layers"])}
+        silent = tuple(map(int, values["silent"]))
+        return cls(**{**values, **plain, "cells": cells, "silent": silent})
+
+
+def _names(batch: Batch) -> np.ndarray:
+    """A number for the text of each document, the same in every process."""
+    rows = zip(np.asarray(batch.tokens), np.asarray(batch.lengths), strict=True)
+    digests = [hashlib.blake2b(row[:n].tobytes(), digest_size=8).digest() for row, n in rows]
+    return np.array([int.from_bytes(digest, "little", signed=True) for digest in digests])
+
+
+ARRAYS = ("ends", "patched", "present", "names")
+"""Fields whose last axis is the document."""

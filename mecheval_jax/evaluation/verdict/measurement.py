@@ -4,8 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.evaluation.accuracy import answers_of, counts_of, summarize
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.accuracy import answers_of, summarize
 from mecheval_jax.evaluation.patching.cells import Cells
 from mecheval_jax.evaluation.patching.grid import GridMeasurement, default_sites, plan_grid
 from mecheval_jax.evaluation.subject import Subject, measure
@@ -15,16 +18,14 @@ from mecheval_jax.evaluation.verdict.controls import (
     plan_controls,
     with_controls,
 )
-from mecheval_jax.evaluation.verdict.evidence import (
-    Evidence,
-    can_be_judged,
-    convolution_sites,
-    verdict_sites,
-)
+from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.places import LOCAL, places_of
+from mecheval_jax.evaluation.verdict.search import search_positions
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge_replicates
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.geometry import check_geometry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Measured:
         controls: Rows of the controls; empty without a verdict.
         accuracy: Accuracy and floors, as of `accuracy.summarize`.
         evidence: Evidence that the verdict rests on, document by document.
-        verdict: Verdict; None where the task has no keys to corrupt; then so is `evidence`.
+        verdict: Verdict; None where documents have no pair to look for; then so is `evidence`.
         replicates: Class and layer of each replicate of the bootstrap.
     """
 
@@ -49,13 +50,17 @@ class Measured:
 
 
 def sites_of_evidence(model: ModelConfig) -> tuple[str, ...]:
-    """The canonical components of every layer, and the convolution outputs that a verdict reads."""
-    wanted = {*default_sites(model), *convolution_sites(model)}
+    """The canonical components of every layer, and the local operations that a verdict reads."""
+    local = (place.sites for place in places_of(model, model.max_length) if place.kind == LOCAL)
+    wanted = {*default_sites(model)}.union(*local)
     return tuple(path for path in site_paths(model) if path in wanted)
 
 
 def measure_verdict(subject: Subject, sites: Sequence[str] | None = None) -> Measured:
     """Measure the grid that was asked for; and what a verdict reads with its controls, and judge.
+
+    Where something carries the answer that the verdict does not look at, a search over positions
+    says where.
 
     Args:
         subject: Subject that is measured.
@@ -64,7 +69,10 @@ def measure_verdict(subject: Subject, sites: Sequence[str] | None = None) -> Mea
     Raises:
         UserError: If there is no such site, role, corruption or direction.
     """
-    return measure(subject, plan_verdict(subject, sites))
+    found = measure(subject, plan_verdict(subject, sites))
+    if found.verdict is None or found.verdict.elsewhere is None:
+        return found
+    return dataclasses.replace(found, verdict=search_positions(subject, found.verdict))
 
 
 def plan_verdict(
@@ -75,7 +83,7 @@ def plan_verdict(
     Args:
         subject: Subject that is measured.
         sites: Paths, aliases or ``["all"]``; none if empty; `sites_of_evidence` if None.
-        verdict: Whether to measure what a verdict reads, where the task has keys to corrupt.
+        verdict: Whether to measure what a verdict reads, where documents have a pair to look for.
 
     Raises:
         UserError: If there is no such site, role, corruption or direction.
@@ -83,9 +91,18 @@ def plan_verdict(
     sites = sites_of_evidence(subject.config) if sites is None else sites
     asked = plan_grid(subject, sites)[0] if len(sites) else None
     read, arrays = None, subject.batch
-    if verdict and can_be_judged(subject.task, subject.batch):
+    if verdict and why_not_judged(subject.task, subject.batch) is None:
         read, arrays = plan_controls(subject)
     return VerdictMeasurement(subject.config, subject.task, asked, read), arrays
+
+
+def why_not_judged(task: Task, batch: Batch) -> str | None:
+    """The reason for which documents cannot be judged; None if they can."""
+    try:
+        check_geometry(task, batch)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +115,7 @@ class VerdictMeasurement:
         model: Shape of the model.
         task: Task of the documents.
         grid: Grid that was asked for, if any.
-        controls: Measurement that a verdict reads; None where the task has no keys to corrupt.
+        controls: Measurement that a verdict reads; None where documents have no pair.
     """
 
     model: ModelConfig
@@ -123,10 +140,10 @@ class VerdictMeasurement:
         accuracy = summarize(raw["answers"], subject)
         if self.controls is None:
             return Measured(rows, [], accuracy, None, None, [])
-        read, controls = self.controls.on_host(raw["controls"], subject)
-        correct, asked = counts_of(raw["answers"], subject.batch)
-        floor = accuracy["floors"]["best"]
-        evidence = Evidence.of_grid(read, verdict_sites(self.model), correct, asked, floor)
-        verdict, replicates = judge_replicates(evidence, subject.evaluation)
-        verdict = with_controls(verdict, controls)
-        return Measured(rows, controls, accuracy, evidence, verdict, replicates)
+        # Interventions ask query 0, and so does the verdict.
+        asked = np.asarray(subject.batch.weights)[:, 0] > 0
+        right = (np.asarray(raw["answers"].correct)[:, 0] > 0) & asked
+        counts, floor = (int(right.sum()), int(asked.sum())), accuracy["floors"]["best"]
+        own, controls = self.controls.on_host(raw["controls"], subject, counts, floor)
+        verdict, replicates = judge_replicates(own, subject.evaluation)
+        return Measured(rows, controls, accuracy, own, with_controls(verdict, controls), replicates)

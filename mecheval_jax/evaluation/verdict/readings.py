@@ -45,6 +45,14 @@ def at(
     return {"site": path, "role": role, "value": None, "low": None, "high": None}
 
 
+def known(
+    rows: Iterable[Mapping[str, Any]], site: SitePath | str | None, role: str
+) -> Mapping[str, Any] | None:
+    """The row of a site and role; None where it was not measured."""
+    found = at(rows, site, role)
+    return None if found["value"] is None else found
+
+
 def bound(rows: Sequence[Mapping[str, Any]], site: SitePath | None) -> Mapping[str, Any]:
     """The row at the value, or at the next key where that one restores instead.
 

@@ -1,18 +1,18 @@
-"""The rule of the verdict, for intervals and for replicates alike; stated in `verdict`.
+"""The rule of the verdict; stated in `verdict`.
 
-An attribution is a span [low, high]: the interval of an estimate, or one replicate of the
-bootstrap with low = high. Statements about spans are arrays over however many there are, so that
-the rule is written once: one span gives the verdict, thousands give the probability of each
-class.
+It reads shares of the gap, arrays over cases: a single case gives the class, thousands of
+replicates its probability, and cases that differ in their thresholds its sensitivity.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from mecheval_jax.site_path import SitePath
+from mecheval_jax.evaluation.verdict.exchanges import DAMAGE, RESTORE, UNINVOLVED, WITHHOLD
+from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM
 
+NAMED = 0.9
 RESTORED = 0.5
 SUBSTANTIAL = 0.2
 CLASSES = (
@@ -23,6 +23,10 @@ CLASSES = (
     "not_learned",
     "undecided",
 )
+UNDECIDED = CLASSES.index("undecided")
+
+Quantity = tuple[str, int, str, str]
+"""Kind of place, layer, direction and set."""
 
 
 def label(name: str, layer: int | None) -> str:
@@ -30,98 +34,68 @@ def label(name: str, layer: int | None) -> str:
     return name if layer is None or layer < 0 else f"{name} (layer {layer})"
 
 
-BOUND = ("value", "next_key")
-"""Where a pair can be bound."""
-ELSEWHERE = (("query", "key"), ("query",), ("key",))
-"""Where the answer, or what leads to it, is otherwise."""
-
-
 @dataclasses.dataclass(frozen=True)
-class Span:
-    """Attributions [cases], each known to lie between two ends; NaN where nothing is known."""
-
-    low: np.ndarray
-    high: np.ndarray
-
-    @property
-    def restores(self) -> np.ndarray:
-        """Whether it certainly restores."""
-        return self.low > RESTORED
-
-    @property
-    def may_restore(self) -> np.ndarray:
-        """Whether it is not certain that it does not."""
-        return ~(self.high <= RESTORED)
-
-    @property
-    def substantial(self) -> np.ndarray:
-        """Whether it is certainly substantial."""
-        return self.low > SUBSTANTIAL
-
-    @property
-    def negligible(self) -> np.ndarray:
-        """Whether it is certainly negligible."""
-        return self.high < SUBSTANTIAL
-
-
-def strongest(spans: Sequence[Span]) -> Span:
-    """The highest of several attributions; one of which nothing is known is left out."""
-    low, high = (np.stack([getattr(span, end) for span in spans]) for end in ("low", "high"))
-    return Span(np.fmax.reduce(low), np.fmax.reduce(high))
-
-
-@dataclasses.dataclass(frozen=True)
-class Spans:
-    """Attributions of one run, or of several, as the rule reads them.
+class Thresholds:
+    """Shares of the gap between which the rule tells; arrays over cases where they differ.
 
     Attributes:
-        sites: Paths, those of a verdict.
-        at: Function from a site and a role, or several together, to a span.
-        learned: [cases] Whether the model answers above its floors, from the document.
-        thin: Whether too few documents have a role.
+        named: Of the named positions together, at least.
+        restored: Of what restores, more.
+        substantial: Of what is no longer negligible, more.
     """
 
-    sites: tuple[str, ...]
-    at: Callable[..., Span]
+    named: float | np.ndarray = NAMED
+    restored: float | np.ndarray = RESTORED
+    substantial: float | np.ndarray = SUBSTANTIAL
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What the rule reads of one run, or of several that are pooled.
+
+    Attributes:
+        layers: Depth of the model.
+        shares: [cases] Share of the gap by quantity.
+        learned: [cases] Whether the model answers above its floors, from the document.
+        thin: Whether too few documents are judged.
+        silent: Layers whose mixers do not say what they mix locally.
+    """
+
+    layers: int
+    shares: Mapping[Quantity, np.ndarray]
     learned: np.ndarray
     thin: bool
+    silent: tuple[int, ...]
 
-    @property
-    def layers(self) -> int:
-        """Depth of the model."""
-        return sum(SitePath.parse(site).component == "block_output" for site in self.sites)
+    def cut(self, layer: int, name: str) -> np.ndarray:
+        """What a set restores at the input of a layer; at the query of the last output, all."""
+        if layer == self.layers:
+            return np.ones(len(self.learned))
+        return self.shares[STREAM, layer, RESTORE, name]
 
-    def bound(self, layer: int) -> Span:
-        """At the value or the next key of a layer's input, whichever restores more."""
-        site = SitePath(layer, "block_input").path
-        return strongest([self.at(site, role) for role in BOUND])
+    def either(self, layer: int, name: str) -> np.ndarray:
+        """What a set restores or damages at the input of a layer, whichever is more."""
+        return np.fmax(self.cut(layer, name), self.shares[STREAM, layer, DAMAGE, name])
 
-    def elsewhere(self, layer: int) -> Span:
-        """At the query and the key of a layer's input: their sum, or one alone if higher."""
-        site = SitePath(layer, "block_input").path
-        # The highest of the three: a negative one must not hide the other.
-        return strongest([self.at(site, *roles) for roles in ELSEWHERE])
+    def local(self, layer: int, name: str) -> np.ndarray:
+        """What a set restores at the local operations of a layer; nothing where it has none."""
+        nothing = np.zeros(len(self.learned))
+        return self.shares.get((LOCAL, layer, RESTORE, name), nothing)
 
-    def output(self, layer: int) -> Span:
-        """At the query of a layer's output."""
-        return self.at(SitePath(layer, "block_output").path, "query")
+    def unformed(self, layer: int) -> np.ndarray:
+        """What a layer retrieves that its local operations have not formed.
 
-    def convolved(self, layer: int) -> Span:
-        """Of a layer's convolution outputs, at the value or the next key, the highest."""
-        return strongest([self.convolved_at((layer,), role) for role in BOUND])
+        Restored by what they give before the pair is complete; of a layer that has none, all that
+        it writes at the question.
+        """
+        if (LOCAL, layer, RESTORE, "loose") in self.shares:
+            return self.local(layer, "loose")
+        before = self.cut(layer, "question") if layer else 0.0
+        return self.cut(layer + 1, "question") - before
 
-    def convolved_at(self, layers: Iterable[int], role: str) -> Span:
-        """Of the convolution outputs of some layers at a role, the highest; -inf without any."""
-        sites = [site for layer in layers for site in convolutions_of(self.sites, layer)]
-        nothing = np.full(len(self.learned), -np.inf)
-        return strongest([Span(nothing, nothing), *(self.at(site, role) for site in sites)])
-
-
-def convolutions_of(sites: Sequence[str], layer: int) -> list[str]:
-    """Of the sites of a verdict, the convolution outputs of one layer."""
-    stream = ("block_input", "block_output")
-    places = ((site, SitePath.parse(site)) for site in sites)
-    return [s for s, at in places if at.layer == layer and at.component not in stream]
+    def read(self, layer: int, name: str = "pair") -> np.ndarray:
+        """What is lost if a layer reads another document's tokens at a set, for the question."""
+        return self.shares[READING, layer, WITHHOLD, name]
 
 
 @dataclasses.dataclass
@@ -136,7 +110,7 @@ class Cases:
 
     verdict: np.ndarray
     layer: np.ndarray
-    reason: tuple[str, int] = ("nothing_restores", -1)
+    reason: tuple[str, int] = ("", -1)
 
     def __post_init__(self):
         self._open = np.ones(len(self.verdict), bool)
@@ -146,7 +120,7 @@ class Cases:
         where: np.ndarray,
         name: str,
         reason: str,
-        looked_at: int,
+        looked_at: int = -1,
         layer: int | np.ndarray = -1,
     ) -> None:
         """Give the open cases where a condition holds a class."""
@@ -158,37 +132,59 @@ class Cases:
         self._open &= ~now
 
 
-def classify(spans: Spans) -> Cases:
+def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
     """Apply the rule to every case."""
-    count = len(spans.learned)
-    cases = Cases(np.full(count, CLASSES.index("undecided")), np.full(count, -1))
-    cases.settle(~spans.learned, "not_learned", "not_learned", -1)
-    cases.settle(np.full(count, spans.thin), "undecided", "thin", -1)
-    inputs = range(1, spans.layers)
-    bound = {layer: spans.bound(layer) for layer in inputs}
-    elsewhere = {layer: spans.elsewhere(layer) for layer in inputs}
-    outputs = [spans.output(layer) for layer in range(spans.layers)]
+    count, layers = len(facts.learned), facts.layers
+    cases = Cases(np.full(count, UNDECIDED), np.full(count, -1))
+    everywhere, cuts = np.ones(count, bool), range(layers - 1, 0, -1)
+    substantial, restored = limits.substantial, limits.restored
+    cases.settle(~facts.learned, "not_learned", "not_learned")
+    cases.settle(everywhere & facts.thin, "undecided", "thin")
+    for layer in cuts:
+        missed = ~(facts.cut(layer, "named") >= limits.named)
+        cases.settle(missed, "undecided", "unlocated", layer)
 
-    for layer in inputs:
-        restores, other = bound[layer].restores, elsewhere[layer]
-        looked_up = np.full(count, layer)
-        for later in reversed(range(layer, spans.layers)):
-            looked_up = np.where(outputs[later].restores, later, looked_up)
-        cases.settle(restores & other.substantial, "mixed", "two_routes", layer, layer)
-        cases.settle(restores & other.negligible, "induction", "bound", layer, looked_up)
-        cases.settle(restores, "undecided", "second_route_unclear", layer)
-    for layer in inputs:
-        both = bound[layer].substantial & elsewhere[layer].substantial
-        cases.settle(both, "mixed", "two_routes", layer, layer)
-    for layer in inputs:
-        cases.settle(~bound[layer].negligible, "undecided", "binding_unclear", layer)
-    for layer, output in enumerate(outputs):
-        here, convolved = output.restores, spans.convolved(layer)
-        # The last output at the query restores whatever the mechanism is: only the key and
-        # the query of a later layer's input are evidence of delayed retrieval.
+    # A cut at which the pair alone carries the answer: it was bound before, and is looked up.
+    for layer in cuts:
+        alone = facts.cut(layer, "pair") > restored
+        alone &= facts.either(layer, "elsewhere") < substantial
+        looked_up = np.full(count, layers - 1)
+        for later in range(layers - 1, layer - 1, -1):
+            looked_up = np.where(facts.cut(later + 1, "question") > restored, later, looked_up)
+        cases.settle(alone, "induction", "bound", layer, looked_up)
+    # Two routes: what is at the question after layer 0, or not yet bound before the last layer,
+    # is bound at no cut.
+    for layer in cuts:
+        both = (facts.cut(layer, "pair") > substantial) & (
+            facts.cut(layer, "elsewhere") > substantial
+        )
+        unbound = facts.cut(1, "question") > substantial
+        unbound |= facts.cut(layers - 1, "loose") > substantial
+        cases.settle(both & (unbound | (layers == 2)), "mixed", "two_routes", layer, layer)
+        cases.settle(both, "undecided", "routes_unclear", layer)
+    for layer in cuts:
+        negligible = facts.either(layer, "pair") < substantial
+        cases.settle(~negligible, "undecided", "binding_unclear", layer)
+
+    # Bound at no cut: the first layer whose output at the question restores has retrieved, with
+    # what earlier ones have. Inside a layer a pair is formed by local operations, or not at all.
+    convolved, raw = np.zeros(count), np.zeros(count)
+    for layer in range(layers):
+        here = facts.cut(layer + 1, "question") > restored
         if layer:
-            cases.settle(here & ~elsewhere[layer].restores, "undecided", "source_unclear", layer)
-        cases.settle(here & convolved.restores, "convolutional_binding", "convolved", layer, layer)
-        cases.settle(here & convolved.may_restore, "undecided", "convolution_unclear", layer)
-        cases.settle(here, "direct_retrieval", "retrieved", layer, layer)
+            source = facts.cut(layer, "elsewhere") > restored
+            cases.settle(here & ~source, "undecided", "source_unclear", layer)
+        cases.settle(here & (layer in facts.silent), "undecided", "silent", layer)
+        convolved = np.fmax(convolved, facts.local(layer, "pair"))
+        raw = np.fmax(raw, facts.unformed(layer))
+        formed = facts.local(layer, "pair") > restored
+        alone = formed & (raw < substantial)
+        cases.settle(here & alone, "convolutional_binding", "convolved", layer, layer)
+        both = (convolved > substantial) & (raw > substantial)
+        cases.settle(here & both, "mixed", "two_routes_inside", layer, layer)
+        cases.settle(here & ~(convolved < substantial), "undecided", "convolution_unclear", layer)
+        # A placebo that no document has does not speak against it.
+        shown = (facts.read(layer) > substantial) & ~(facts.read(layer, UNINVOLVED) >= substantial)
+        cases.settle(here & shown, "direct_retrieval", "retrieved", layer, layer)
+        cases.settle(here, "undecided", "not_shown", layer)
     return cases

@@ -1,54 +1,64 @@
 """The verdict: by which mechanism a model recalls.
 
-Under key corruption, let V, Q and K be the attributions of restoring the input of layer l
-(l >= 1) at the value (or next key, whichever is higher), at the query and at the key; E the
-highest of Q, K and Q + K.
+Clean and corrupted documents differ in the earlier token of the pair that is asked. At the input
+of layer l >= 1, a cut, let P be the share of the gap that clean activations at the pair restore
+(the later token, and as far behind it as local operations reach), E that of all positions that
+cannot hold the pair and of the question, N that of all of these together.
 
-* V restores and E is negligible: the pair was bound in the context before layer l, which looks
-  it up: ``induction``. Both substantial at one layer: ``mixed``.
-* V is negligible at every layer: nothing is bound in the residual stream of the context. The
-  answer is computed at the query, in the first layer whose output at the query restores:
-  ``direct_retrieval``; delayed, where that is not layer 0, for then E must restore at that
-  layer's input. If one vector that a convolution of that layer gives, at the value or at the next
-  key, restores alone, the pair is formed there: ``convolutional_binding``.
+* N must be at least `NAMED` at every cut: otherwise something carries the answer that was not
+  looked at, and the verdict abstains (`search` says where).
+* P restores and E is negligible at a cut: the pair was bound in the context and is looked up:
+  ``induction``. Both substantial, and a part certainly never bound: ``mixed``.
+* P is negligible at every cut: nothing is bound in the residual stream. The answer is computed at
+  the question, in the first layer whose output there restores. If what the layer's local operations
+  give at the pair restores, the pair is formed there: ``convolutional_binding``. If not, and the
+  answer is lost when the layer's output at the question is that of another pair, but not when it
+  is that of a pair which is not asked: ``direct_retrieval``.
 
-An attribution restores above `RESTORED`, is substantial above `SUBSTANTIAL` and negligible below
-that. For the verdict these are statements about intervals: one that the interval straddles is
-undetermined, and a verdict that would need it is ``undecided``. A model whose accuracy does not
-lie above the best heuristic of its task, or whose answers do not depend on the key, has
-``not_learned``; no mechanism is named then, nor from fewer than `FEWEST_DOCUMENTS`. The same
-rule applied to every replicate of the bootstrap, where an attribution is a number and nothing is
-undetermined, gives the probability of each class. docs/verdict.md has the rule in full.
+A share restores above `RESTORED`, is substantial above `SUBSTANTIAL` and negligible below it, both
+restored and taken from the clean run. The rule is applied to probabilities and to logits, to the
+estimates and to every replicate of the bootstrap. A class stands if both measures give it, in at
+least the share `confidence` of the replicates; otherwise the verdict is ``undecided``. A model
+whose accuracy does not lie above the best heuristic of its task, or whose answers do not depend
+on the pair, has ``not_learned``. docs/verdict.md has the rule in full.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION, Evidence
-from mecheval_jax.evaluation.verdict.reasons import Numbers, reason_of
+from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS, Evidence
+from mecheval_jax.evaluation.verdict.exchanges import SETS
+from mecheval_jax.evaluation.verdict.places import LOCAL, STREAM
+from mecheval_jax.evaluation.verdict.reasons import reason_of
 from mecheval_jax.evaluation.verdict.rule import (
-    BOUND,
     CLASSES,
+    NAMED,
+    RESTORED,
+    SUBSTANTIAL,
+    UNDECIDED,
     Cases,
-    Span,
-    Spans,
+    Facts,
+    Thresholds,
     classify,
     label,
 )
-from mecheval_jax.site_path import SitePath
-from mecheval_jax.statistics.bootstrap import accuracy_interval
+from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, share_interval
+from mecheval_jax.tasks.scoring import MEASURES
 
 NO_BINDING = "none"
 UNCLEAR = "undecided"
 
-ENDS = ("value", "low", "high")
-"""Columns of an attribution with its interval."""
+SPANS = {
+    "named": (NAMED, np.linspace(0.5, 0.99, 50)),
+    "restored": (RESTORED, np.linspace(0.25, 0.95, 71)),
+    "substantial": (SUBSTANTIAL, np.linspace(0.02, 0.5, 49)),
+}
+"""Thresholds as they are, and those that the sensitivity of a verdict is told for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +67,17 @@ class Verdict:
 
     Attributes:
         verdict: One of `rule.CLASSES`.
-        layer: For induction the layer that looks up (from the first whose input restores
-            at the value on, the first whose output restores at the query), for direct
-            retrieval and convolutional binding the layer that retrieves, for mixed the layer
-            whose input was read.
-        binding: Place where a convolution forms the pair: ``convolution_at_value``,
-            ``convolution_at_next_key``, ``none``, or ``undecided``; None where no mechanism is
+        layer: For induction the layer that looks up, for direct retrieval and convolutional
+            binding the layer that retrieves, for mixed the layer whose input was read.
+        binding: Position at which a convolution forms the pair: ``convolution_at_value``,
+            ``convolution_at_next_key``, ``convolution_at_value+2``, ``convolution_at_pair`` where
+            no single position restores, ``none``, or ``undecided``; None where no mechanism is
             named.
         reason: One sentence that says why.
-        probabilities: Share of the bootstrap's replicates in which the rule gives each class.
-        evidence: Attribution with its interval at each site that the rule looks at, and the
-            numbers on accuracy and gap.
+        probabilities: Share of the bootstrap's replicates in which both measures give each class.
+        evidence: Attribution with its interval at each place that the rule looks at, the
+            numbers on accuracy and gap, and within which thresholds the class stays.
+        elsewhere: Layer before which something carries the answer that was not looked at.
     """
 
     verdict: str
@@ -76,10 +86,11 @@ class Verdict:
     reason: str
     probabilities: dict[str, float]
     evidence: dict[str, Any]
+    elsewhere: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for ``summary.json``."""
-        return dataclasses.asdict(self)
+        return {k: v for k, v in dataclasses.asdict(self).items() if k != "elsewhere"}
 
 
 def judge(evidence: Evidence, evaluation: EvaluationConfig) -> Verdict:
@@ -89,7 +100,7 @@ def judge(evidence: Evidence, evaluation: EvaluationConfig) -> Verdict:
         evidence: Evidence of the run, or of several that are pooled.
         evaluation: Options, of which resamples, confidence and seed count.
     """
-    return _judge(evidence, evaluation)[0]
+    return judge_replicates(evidence, evaluation)[0]
 
 
 def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, list[str]]:
@@ -98,64 +109,119 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     Evidence of one run at several steps shares its resampled documents, so that replicate i of
     one step belongs to replicate i of another.
     """
-    verdict, replicates = _judge(evidence, evaluation)
-    pairs = zip(replicates.verdict, replicates.layer, strict=True)
-    return verdict, [label(CLASSES[index], int(layer)) for index, layer in pairs]
-
-
-def _judge(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, Cases]:
-    effects, sites = evidence.effects(evaluation), evidence.sites
-    gap, confidence = effects.gap(CORRUPTION).mean(), evaluation.confidence
-    at = functools.partial(effects.attribution, CORRUPTION, "restore")
-    (accuracy_low, accuracy_high), accuracies = accuracy_interval(
-        evidence.correct, evidence.asked, confidence, effects.bootstrap
+    bootstrap, confidence = evidence.bootstrap(evaluation), evaluation.confidence
+    shares = {measure: _estimates(evidence, measure, bootstrap) for measure in MEASURES}
+    (low, high), accuracies = share_interval(
+        evidence.correct, evidence.asked, confidence, bootstrap
     )
+    gap = evidence.gap("probability", bootstrap).mean()
     gap_low, gap_high = gap.interval(confidence)
+    thin = int(evidence.documents.sum()) < FEWEST_DOCUMENTS
 
-    @functools.cache
-    def measured(site: str, *roles: str) -> Numbers:
-        estimate = at(site, *roles)
-        return (estimate.value, *estimate.interval(confidence))
+    def apply(
+        measure: str, read: Callable[[Estimate], Any], learned: np.ndarray, limits: Thresholds
+    ) -> Cases:
+        size = len(learned)
+        known = {
+            cell[:4]: np.broadcast_to(read(estimate), size)
+            for cell, estimate in zip(evidence.cells, shares[measure], strict=True)
+        }
+        facts = Facts(evidence.layers, known, learned, thin, evidence.silent)
+        return classify(facts, limits)
 
-    def interval(site: str, *roles: str) -> Span:
-        return Span(*np.array(measured(site, *roles)[1:])[:, None])
-
-    def samples(site: str, *roles: str) -> Span:
-        estimate = at(site, *roles)
-        return Span(estimate.samples, estimate.samples)
-
-    # The rule, for the intervals and for every replicate.
-    learned = np.array([accuracy_low > evidence.floor and gap_low > SMALLEST_GAP])
+    # The rule: estimates, replicates, and estimates under other thresholds.
+    learned = bool(low > evidence.floor and gap_low > SMALLEST_GAP)
     often = (accuracies > evidence.floor) & (gap.samples > SMALLEST_GAP)
-    thin = bool(evidence.thin)
-    spans = Spans(sites, interval, learned, thin)
-    case, replicates = classify(spans), classify(Spans(sites, samples, often, thin))
+    point, replicates = (
+        {m: apply(m, read, when, Thresholds()) for m in MEASURES}
+        for read, when in ((_value, np.array([learned])), (_samples, often))
+    )
+    name, layer, step = _agreed(point)
+    classes = _both([replicates[m].verdict for m in MEASURES])
+    chances = np.bincount(classes, minlength=len(CLASSES)) / len(classes)
+    if learned and name != "undecided" and chances[CLASSES.index(name)] < confidence:
+        step = ("unsure", CLASSES.index(name))
+        name, layer = "undecided", -1
+    spans = {
+        field: _span(field, {m: int(point[m].verdict[0]) for m in MEASURES}, apply, learned)
+        for field in SPANS
+    }
     # What the verdict says and rests on.
-    name, layer = CLASSES[case.verdict[0]], int(case.layer[0])
     numbers = {
         "accuracy": evidence.accuracy,
-        "accuracy_low": accuracy_low,
-        "accuracy_high": accuracy_high,
+        "accuracy_low": low,
+        "accuracy_high": high,
         "floor": evidence.floor,
         "gap": gap.value,
         "gap_low": gap_low,
         "gap_high": gap_high,
-        "runs": len(evidence.runs),
-        "attributions": _attributions(evidence, measured),
+        "runs": len(evidence.documents),
+        "documents": int(evidence.documents.sum()),
+        "left_out": int(evidence.left_out.sum()),
+        "classes": {m: CLASSES[point[m].verdict[0]] for m in MEASURES},
+        "thresholds": spans,
+        "attributions": list(_attributions(evidence, shares, confidence)),
     }
-    shares = np.bincount(replicates.verdict, minlength=len(CLASSES)) / len(replicates.verdict)
+    probabilities = dict(zip(CLASSES, map(float, chances), strict=True))
     verdict = Verdict(
         verdict=name,
         layer=layer if layer >= 0 else None,
-        binding=_binding(name, layer, spans),
-        reason=reason_of(case, sites, measured, numbers | {"thin": evidence.thin}),
-        probabilities=dict(zip(CLASSES, map(float, shares), strict=True)),
+        binding=_binding(name, layer, evidence, shares["probability"]),
+        reason=reason_of(step, numbers, probabilities),
+        probabilities=probabilities,
         evidence=numbers,
+        elsewhere=step[1] if step[0] == "unlocated" else None,
     )
-    return verdict, replicates
+    layers = replicates["probability"].layer
+    pairs = zip(classes, np.where(classes == UNDECIDED, -1, layers), strict=True)
+    return verdict, [label(CLASSES[index], int(at)) for index, at in pairs]
 
 
-def _binding(name: str, layer: int, spans: Spans) -> str | None:
+def _value(estimate: Estimate) -> float:
+    return estimate.value
+
+
+def _samples(estimate: Estimate) -> np.ndarray:
+    return estimate.samples
+
+
+def _estimates(evidence: Evidence, measure: str, bootstrap: Bootstrap) -> list[Estimate]:
+    gap = evidence.gap(measure, bootstrap)
+    return [evidence.share(i, measure, gap) for i in range(len(evidence.cells))]
+
+
+def _both(verdicts: Iterable[np.ndarray]) -> np.ndarray:
+    """The class that both measures give, undecided where they differ."""
+    first, second = verdicts
+    return np.where(first == second, first, UNDECIDED)
+
+
+def _agreed(point: dict[str, Cases]) -> tuple[str, int, tuple[str, int]]:
+    """Class, layer and step of the rule; undecided if the measures give different classes."""
+    first, second = (point[measure] for measure in MEASURES)
+    if first.verdict[0] == second.verdict[0]:
+        return CLASSES[first.verdict[0]], int(first.layer[0]), first.reason
+    undecided = [case for case in (first, second) if case.verdict[0] == UNDECIDED]
+    step = undecided[0].reason if undecided else ("measures_differ", -1)
+    return "undecided", -1, step
+
+
+def _span(
+    field: str, classes: dict[str, int], apply: Callable[..., Cases], learned: bool
+) -> list[float]:
+    """The thresholds around the one that is used within which neither measure's class changes."""
+    used, tried = SPANS[field]
+    same = np.ones(len(tried), bool)
+    for measure, found in classes.items():
+        limits = Thresholds(**{field: tried})
+        same &= apply(measure, _value, np.full(len(tried), learned), limits).verdict == found
+    below, above = ~same & (tried < used), ~same & (tried > used)
+    low = tried[below].max() if below.any() else tried[0]
+    high = tried[above].min() if above.any() else tried[-1]
+    return [round(float(low), 2), round(float(high), 2)]
+
+
+def _binding(name: str, layer: int, evidence: Evidence, shares: list[Estimate]) -> str | None:
     """Where a convolution forms the pair, in the layers that the class leaves for it."""
     if name == "direct_retrieval":
         return NO_BINDING  # the rule has looked
@@ -166,20 +232,35 @@ def _binding(name: str, layer: int, spans: Spans) -> str | None:
     }
     if name not in places:
         return None
-    found = {role: spans.convolved_at(places[name], role) for role in BOUND}
-    restoring = [role for role, span in found.items() if span.restores[0]]
-    if restoring:
-        best = max(restoring, key=lambda role: found[role].low[0])
+    found = {
+        cell: estimate.value
+        for cell, estimate in zip(evidence.cells, shares, strict=True)
+        if cell.kind == LOCAL and cell.layer in places[name]
+    }
+    together = [value for cell, value in found.items() if cell.role == "pair"]
+    if not together or max(together) < SUBSTANTIAL:
+        return NO_BINDING
+    singles = {cell.role: value for cell, value in found.items() if cell.role not in SETS[LOCAL]}
+    best = max(singles, key=lambda role: np.nan_to_num(singles[role], nan=-np.inf))
+    if singles[best] > RESTORED:
         return f"convolution_at_{best}"
-    return UNCLEAR if any(span.may_restore[0] for span in found.values()) else NO_BINDING
+    return "convolution_at_pair" if max(together) > RESTORED else UNCLEAR
 
 
-def _attributions(evidence: Evidence, measured: Callable[..., Numbers]) -> list[dict[str, Any]]:
-    """The numbers that the verdict rests on."""
-    found = []
-    for site in evidence.sites:
-        output = SitePath.parse(site).component == "block_output"
-        for role in ("query",) if output else evidence.roles:
-            numbers = (None if np.isnan(x) else float(x) for x in measured(site, role))
-            found.append({"site": site, "role": role} | dict(zip(ENDS, numbers, strict=True)))
-    return found
+def _attributions(
+    evidence: Evidence, shares: dict[str, list[Estimate]], confidence: float
+) -> Iterable[dict[str, Any]]:
+    """The numbers that the verdict rests on, single positions beside them."""
+    for i, cell in enumerate(evidence.cells):
+        estimate, logit = (shares[measure][i] for measure in MEASURES)
+        numbers = (estimate.value, *estimate.interval(confidence), logit.value)
+        plain = (None if np.isnan(number) else float(number) for number in numbers)
+        names = ("value", "low", "high", "logit")
+        yield {
+            "kind": cell.kind,
+            "site": cell.site,
+            "direction": cell.direction,
+            "role": cell.role,
+            **dict(zip(names, plain, strict=True)),
+            "single": cell.kind in (STREAM, LOCAL) and cell.role not in SETS[cell.kind],
+        }

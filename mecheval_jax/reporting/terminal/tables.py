@@ -9,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
-from mecheval_jax.evaluation.verdict.readings import at, bound, look_up_site, reading
+from mecheval_jax.evaluation.verdict.readings import at, bound, known, look_up_site, reading
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
 from mecheval_jax.site_path import SitePath
+from mecheval_jax.statistics.bootstrap import FEWEST_RUNS
 
 MISSING = "-"
 """Stands where there is no number."""
@@ -90,7 +91,7 @@ def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
     """One run in words: what it is, how well it answers, and by which mechanism."""
     rows = _evidence_rows(summary)
     site = look_up_site(evidence_sites([summary]))
-    best = bound(rows, site)
+    best = known(rows, site, "pair") or bound(rows, site)  # earlier versions had no pair
     note = " (next key)" if best["role"] == "next_key" else ""
     layer = summary.get("layer")
     return {
@@ -100,8 +101,8 @@ def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
         "accuracy": accuracy(summary),
         "best floor": percent(summary.get("floors", {}).get("best")),
         "@value": number(best["value"]) + note,
-        "@key": number(at(rows, site, "key")["value"]),
-        "@query": number(at(rows, site, "query")["value"]),
+        "@key": number((known(rows, site, "loose") or at(rows, site, "key"))["value"]),
+        "@query": number((known(rows, site, "question") or at(rows, site, "query"))["value"]),
         "verdict": str(summary.get("verdict", MISSING)),
         "layer": MISSING if layer is None else str(layer),
     }
@@ -203,6 +204,8 @@ def show_evidence(verdict: Verdict) -> None:
     console.print(printed)
     if "distractor" in verdict.evidence:
         console.print(Text(distractor(verdict.evidence)), soft_wrap=True)
+    for line in notes(verdict.evidence):
+        console.print(Text(line), soft_wrap=True)
     console.print(Text(f"probabilities: {probabilities(verdict.probabilities)}"), soft_wrap=True)
     if verdict.binding is not None:
         console.print(Text(f"binding: {verdict.binding}"))
@@ -230,6 +233,26 @@ def distractor(evidence: Mapping[str, Any]) -> str:
         f"distractor: an uninvolved token replaced takes {number(row['value'])} {interval(row)} of "
         f"what the key's corruption takes ({row['documents']} documents)"
     )
+
+
+def notes(evidence: Mapping[str, Any]) -> list[str]:
+    """What is to be known beside the numbers of a verdict, a line each."""
+    lines = []
+    if spans := evidence.get("thresholds"):
+        words = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in spans.items())
+        lines.append(f"the class stays as it is for thresholds {words}, each on its own")
+    if evidence.get("left_out"):
+        lines.append(
+            f"{evidence['left_out']} documents are left out: their pair is one token, or too near "
+            "to the question to tell"
+        )
+    if evidence.get("failed"):
+        lines.append(f"controls that failed: {', '.join(evidence['failed'])}")
+    if 1 < evidence.get("runs", 1) < FEWEST_RUNS:
+        lines.append(
+            f"{evidence['runs']} runs: intervals of fewer than {FEWEST_RUNS} may be too short"
+        )
+    return lines
 
 
 def probabilities(shares: Mapping[str, float]) -> str:
@@ -261,8 +284,8 @@ def plain_table(
 def _verdict_line(verdict: Verdict | None) -> Text:
     if verdict is None:
         return Text(
-            "verdict: none: the task has no keys that can be corrupted, or lacks one of the roles "
-            "key, value and query",
+            "verdict: none: the documents have no pair to look for (roles key and value, of which "
+            "the earlier one can be corrupted)",
             style="bold",
         )
     layer = "" if verdict.layer is None else f" (layer {verdict.layer})"
@@ -289,7 +312,7 @@ def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "site": row["site"],
-            "role": row["role"],
+            "role": ", ".join([row["role"], *_not_restored(row)]),
             "attribution": number(row["value"]),
             "interval": interval(row),
             "untrained": number(row.get("untrained")),
@@ -298,6 +321,11 @@ def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
         }
         for row in evidence.get("attributions", [])
     ]
+
+
+def _not_restored(row: Mapping[str, Any]) -> list[str]:
+    direction = row.get("direction", "restore")
+    return [] if direction == "restore" else [direction]
 
 
 def _place(path: str) -> str:

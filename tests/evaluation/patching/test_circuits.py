@@ -13,8 +13,9 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import CircuitsConfig, EvaluationConfig
 from mecheval_jax.evaluation.patching import circuits
 from mecheval_jax.evaluation.patching.circuits import EdgeScores, measure_faithfulness, score_edges
+from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.patching.graph import Edge, Graph
-from mecheval_jax.evaluation.patching.grid import CLEAN, corrupted_tokens
+from mecheval_jax.evaluation.patching.grid import corrupted_tokens
 from mecheval_jax.reporting.figures import analyses
 from tests.support import planted
 from tests.support.references import softmax_attention

@@ -1,21 +1,22 @@
-"""Controls: where nothing should be found, they find nothing, and they would find something."""
+"""Controls: where nothing should be found, they find nothing, and each of them can fail."""
 
-import dataclasses
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.evaluation.subject import measure
+from mecheval_jax.evaluation.verdict import controls
 from mecheval_jax.evaluation.verdict.controls import (
     draw_distractors,
     plan_controls,
     with_controls,
 )
-from mecheval_jax.evaluation.verdict.evidence import verdict_sites
 from mecheval_jax.evaluation.verdict.verdict import judge
+from mecheval_jax.models.language_model import initialize
 from mecheval_jax.tasks.base import ABSENT
-from tests.support import planted
+from tests.support import planted, planted_places
+
+DOCUMENTS = 64
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,9 @@ def test_a_distractor_is_another_documents_key_at_its_own_place(changes):
     again = draw_distractors(batch, seed=0)
     np.testing.assert_array_equal(again.positions, chosen.positions)
     assert (draw_distractors(batch, seed=1).positions != chosen.positions).any()
+    # Behind the pair where one fits there: before it nothing could restore.
+    last = np.maximum(batch.roles["key"][:, 0], batch.roles["value"][:, 0])
+    assert (chosen.positions > last)[found].mean() > 0.2
 
 
 def test_where_nothing_fits_there_is_no_distractor():
@@ -53,68 +57,103 @@ def test_where_nothing_fits_there_is_no_distractor():
     task = planted.task_with(pairs=1)
     chosen = draw_distractors(planted.documents(task, 8), seed=0)
     assert (chosen.positions == ABSENT).all()
+    np.testing.assert_array_equal(chosen.donors, np.arange(8))
+
+
+def measured(model, seed=1):
+    """The verdict on a model with its controls, and their rows."""
+    task = model[2]
+    subject = planted.subject_of(model, planted.documents(task, DOCUMENTS, seed))
+    measurement, arrays = plan_controls(subject)
+    raw = jax.device_get(measurement.on_device(subject.params, arrays))
+    evidence, rows = measurement.on_host(raw, subject, (DOCUMENTS, DOCUMENTS), 0.3)
+    return with_controls(judge(evidence, planted.EVALUATION), rows), rows
 
 
 @pytest.fixture(scope="module")
-def model():
-    return planted.induction(3)
+def clean():
+    """Of a model that holds every pair at its value."""
+    return measured(planted_places.split_storage(3))
 
 
-def test_controls_of_a_planted_model_find_nothing(model):
-    """Catches a control in units of its own gap, and one that restores where it should not."""
-    config, _, task = model
-    subject = planted.subject_of(model, planted.documents(task, 64))
-    _, rows = measure(subject, plan_controls(subject))
-    sites = verdict_sites(config)
+def test_controls_of_a_planted_model_find_nothing(clean):
+    """Catches a control that restores where it should not, or that is 0 by construction alone."""
+    verdict, rows = clean
     assert {row["control"] for row in rows} == {"untrained", "placebo", "distractor"}
-    placebos = {(row["site"], row["role"]) for row in rows if row["control"] == "placebo"}
-    expected = {(site, role) for site in sites for role in ("bos", "uninvolved")}
-    expected |= {("block_1/block_output", role) for role in ("key", "value", "next_key")}
-    assert placebos == expected
-    for row in rows:
-        assert abs(row["value"]) < 0.05, row
-        assert row["low"] <= row["value"] + 1e-9
+    placebos = [row for row in rows if row["control"] == "placebo"]
+    assert {(r["site"], r["direction"]) for r in placebos} == {
+        ("block_0/mixer_output", "withhold"),
+        ("block_1/block_input", "restore"),
+        ("block_1/mixer_output", "withhold"),
+    }
+    for row in placebos:
+        assert abs(row["value"]) < 0.15, row
+        assert 20 < row["documents"] <= DOCUMENTS
     distractor = rows[-1]
     assert distractor["control"] == "distractor"
-    assert 0 < distractor["documents"] <= 64
+    assert abs(distractor["value"]) < 0.05
+    assert verdict.evidence["failed"] == []
     # Beside the numbers of the verdict.
-    verdict = with_controls(planted.verdict_of(model), rows)
-    for entry in verdict.evidence["attributions"]:
-        assert abs(entry["untrained"]) < 0.05
-        assert abs(entry["placebo"]) < 0.05
+    found = {(e["site"], e["direction"], e["role"]): e for e in verdict.evidence["attributions"]}
+    pair = found["block_1/block_input", "restore", "pair"]
+    assert pair["value"] == pytest.approx(1, abs=0.02)
+    assert abs(pair["placebo"]) < 0.05
     assert verdict.evidence["distractor"]["value"] == distractor["value"]
 
 
-def test_a_distractor_that_matters_is_seen(model, monkeypatch):
-    """Catches a control that cannot fail: the asked key as the distractor takes everything."""
-    from mecheval_jax.evaluation.verdict import controls
+def test_the_untrained_model_stands_in_its_own_units(clean):
+    """Catches a division by the trained gap, of which any untrained change is a millionth."""
+    config, _, task = planted_places.split_storage(3)
+    params = jax.jit(initialize, static_argnums=0)(config, jax.random.key(0))
+    batch = planted.documents(task, DOCUMENTS, 1)
+    evidence = planted.evidence_of((config, params, task), batch)
+    clean_run, corrupted = evidence.ends[1]  # logits
+    for row in clean[1]:
+        if row["control"] == "untrained" and row["direction"] == "restore":
+            index = [(c.site, c.direction, c.role) for c in evidence.cells].index(
+                (row["site"], row["direction"], row["role"])
+            )
+            here = evidence.present[index]
+            moved = (evidence.patched[1, index] - corrupted)[here].mean()
+            expected = moved / (clean_run - corrupted)[here].mean()
+            assert row["value"] is None or row["value"] == pytest.approx(expected, abs=0.02)
+
+
+def test_the_untrained_control_can_fail(monkeypatch):
+    """Catches a control that reads other parameters than it says: here, the trained ones."""
+    model = planted_places.split_storage(3)
+    monkeypatch.setattr(controls, "new_parameters", lambda config, seed: model[1])
+    verdict, _ = measured(model)
+    for entry in verdict.evidence["attributions"]:
+        if entry["logit"] is not None:
+            assert entry["untrained"] == pytest.approx(entry["logit"], abs=1e-3)
+
+
+def test_placebos_can_fail():
+    """Catches placebos that no model fails: this one holds its first pair at the divider."""
+    task = planted.task_with(pairs=3)
+    model = planted_places.stored(5, task, range(1, 3), range(1), behind=5)
+    verdict, rows = measured(model)
+    placebo = {(r["site"], r["direction"]): r for r in rows if r["control"] == "placebo"}
+    assert placebo["block_1/block_input", "restore"]["value"] > 0.9
+    assert placebo["block_1/mixer_output", "withhold"]["value"] > 0.2
+    assert "placebo at block_1/block_input" in verdict.evidence["failed"]
+    assert verdict.verdict == "undecided"
+
+
+def test_the_distractor_can_fail(monkeypatch):
+    """Catches a token that is not replaced: the asked key as the distractor takes everything."""
 
     def asked(batch, seed):
+        chosen = draw_distractors(batch, seed)
         key = np.asarray(batch.roles["key"])[:, 0]
         tokens = np.asarray(batch.tokens)[np.arange(len(key)), key]
         other = 3 + (tokens - 3 + 1) % 8
-        return controls.Distractors(key.astype(np.int32), other.astype(np.int32))
+        return chosen.replace(positions=key.astype(np.int32), tokens=other.astype(np.int32))
 
     monkeypatch.setattr(controls, "draw_distractors", asked)
-    _, _, task = model
-    subject = planted.subject_of(model, planted.documents(task, 64))
-    _, rows = measure(subject, plan_controls(subject))
+    verdict, rows = measured(planted_places.split_storage(3))
     assert rows[-1]["value"] > 0.5
     assert rows[-1]["significant"]
-    # And restoring at that place is no placebo.
-    output = [r for r in rows if r["control"] == "placebo" and r["role"] == "uninvolved"]
-    assert not any(r["significant"] for r in output if r["value"] == 0)
     assert jnp.isfinite(rows[-1]["p_value"])
-
-
-def test_a_verdict_reads_every_role_of_the_task():
-    """Catches direct retrieval named because the next key, which binds, was left out."""
-    model = config, _, task = planted.convolution(1, d_conv=4, later=1)
-    asked = dataclasses.replace(planted.EVALUATION, roles=("key",), directions=("damage",))
-    subject = planted.subject_of(model, planted.documents(task, 64), asked)
-    grid, _ = measure(subject, plan_controls(subject))
-    verdict = judge(planted.evidence_of(grid, config, task), asked)
-    assert (verdict.verdict, verdict.binding) == (
-        "convolutional_binding",
-        "convolution_at_next_key",
-    )
+    assert verdict.evidence["failed"] == ["distractor at tokens"]

@@ -1,70 +1,85 @@
-"""Evidence: which sites a verdict reads, and what is kept of them for pooling."""
+"""Evidence: what is kept of a run for pooling."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.verdict.evidence import (
-    Evidence,
-    convolution_sites,
-)
+from mecheval_jax.evaluation.verdict.evidence import Evidence
 from mecheval_jax.evaluation.verdict.verdict import judge
 from tests.support import planted
-from tests.support.fabricated import DIRECT, EVALUATION, IN, OUT, evidence_on, verdict_on
+from tests.support.fabricated import DIRECT, EVALUATION, INDUCED, evidence_on, verdict_on
 
 
 def test_few_documents_give_no_verdict():
-    """Catches a verdict on 19 documents, or on a next key in three, that all agree by chance."""
-    shares = {(IN, "value"): 1.0, (OUT, "query"): 1.0}
+    """Catches a verdict on 19 documents that all agree by chance."""
     for count, name in ((19, "undecided"), (20, "induction")):
-        runs = {"clean": np.full(count, 0.9), "corrupted": np.full(count, 0.1)}
-        verdict = verdict_on(shares, correct=1.0, **runs)
+        ends = {"clean": np.full(count, 0.9), "corrupted": np.full(count, 0.1)}
+        verdict = verdict_on(INDUCED, correct=1.0, **ends)
         assert verdict.verdict == name
         assert verdict.probabilities[name] == 1
-        assert ("value in 19" in verdict.reason) == (count == 19)
-    present = np.ones((4, 40), bool)
-    present[2, 3:] = False
-    verdict = verdict_on(shares, present=present)
-    assert (verdict.verdict, "next_key in 3" in verdict.reason) == ("undecided", True)
+        assert ("19 documents" in verdict.reason) == (count == 19)
 
 
-@pytest.mark.parametrize(
-    ("mixer", "names"),
-    [
-        ("attention", set()),
-        ("mamba", {"mixer/conv_output"}),
-        ("hyena", {"mixer/conv_output"}),
-        ("h3", {"mixer/shift_output"}),
-        ("delta_net", {"mixer/k", "mixer/v"}),
-        ("gla", set()),
-    ],
-)
-def test_what_a_convolution_gives(mixer, names):
-    """Catches keys without a convolution taken for convolved ones, and sites that are missed."""
-    config = planted.shape_of(mixer, layers=1)
-    assert set(convolution_sites(config)) == {f"block_0/{name}" for name in names}
-
-
-def test_a_canon_convolution_is_read_too():
-    """Catches a residual convolution before the mixer that is passed over."""
-    config = planted.shape_of("attention", layers=1, canon=4)
-    assert convolution_sites(config) == ("block_0/canon_output",)
+def test_documents_without_a_pair_are_counted_and_left_out():
+    """Catches documents whose answer is the asked token itself, in which nothing can be bound."""
+    model = planted.direct_retrieval(1)
+    batch = planted.documents(planted.TASK, 64, 1)
+    same = batch.roles["value"].at[:24].set(batch.roles["key"][:24])
+    evidence = planted.evidence_of(model, batch.replace(roles=batch.roles | {"value": same}))
+    assert (evidence.documents.tolist(), evidence.left_out.tolist()) == ([40], [24])
+    assert evidence.ends.shape == (2, 2, 40)
+    assert evidence.asked.tolist() == [64]  # the accuracy is that of all
+    verdict = judge(evidence, EVALUATION)
+    assert (verdict.evidence["documents"], verdict.evidence["left_out"]) == (40, 24)
 
 
 def test_evidence_survives_its_file(tmp_path):
     """Catches a pooled verdict that rests on other numbers than the runs' own."""
-    evidence = evidence_on(DIRECT)
-    evidence.write(tmp_path / "evidence.npz")
-    again = Evidence.read(tmp_path / "evidence.npz")
-    assert judge(again, EVALUATION) == judge(evidence, EVALUATION)
-    (tmp_path / "evidence.npz").write_bytes(b"PK")
+    path = tmp_path / "evidence.npz"
+    evidence = evidence_on(DIRECT, local=(1,))
+    evidence.write(path)
+    assert judge(Evidence.read(path), EVALUATION) == judge(evidence, EVALUATION)
+    path.write_bytes(b"PK")
     with pytest.raises(UserError, match="damaged"):
-        Evidence.read(tmp_path / "evidence.npz")
-    with pytest.raises(UserError, match=r"launch\.intervene writes it"):
+        Evidence.read(path)
+    with pytest.raises(UserError, match=r"launch\.intervene --workdir=.* measures anew"):
         Evidence.read(tmp_path / "nothing.npz")
+
+
+def test_evidence_of_an_earlier_version_is_refused(tmp_path):
+    """Catches numbers at fewer positions judged by the present rule."""
+    np.savez(tmp_path / "evidence.npz", sites=np.array(["block_1/block_input"]), clean=np.ones(3))
+    with pytest.raises(UserError, match=r"of version 0\.4 .*--workdir=.* measures anew"):
+        Evidence.read(tmp_path / "evidence.npz")
 
 
 def test_different_architectures_are_not_pooled():
     """Catches an average over places that are not the same."""
     with pytest.raises(UserError, match="cannot be pooled"):
-        Evidence.pool([evidence_on(DIRECT), evidence_on(DIRECT, convolutions=("mixer/k",))])
+        Evidence.pool([evidence_on(DIRECT), evidence_on(DIRECT, local=(0,))])
+
+
+def test_runs_on_the_same_documents_are_crossed():
+    """Catches documents of a grid counted once for every run that shares them."""
+    draw = np.random.default_rng(0)
+    share = {(1, "pair"): draw.uniform(0.3, 1, 40), (1, "elsewhere"): 0.0}
+    run = evidence_on(share)
+    apart = [dataclasses.replace(run, names=run.names + 100 * i) for i in range(10)]
+    pooled = {"same": Evidence.pool([run] * 10), "own": Evidence.pool(apart)}
+    assert pooled["same"].crossed
+    assert not pooled["own"].crossed
+    assert not run.crossed
+
+    def width(evidence):
+        verdict = judge(evidence, EVALUATION)
+        found = next(
+            r
+            for r in verdict.evidence["attributions"]
+            if r["role"] == "pair" and r["kind"] == "stream" and r["direction"] == "restore"
+        )
+        return found["high"] - found["low"]
+
+    # Ten copies of one run know no more than that run.
+    assert width(pooled["same"]) == pytest.approx(width(run), rel=0.25)

@@ -2,19 +2,23 @@
 
 import dataclasses
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from mecheval_jax.evaluation.verdict.evidence import verdict_sites
-from mecheval_jax.evaluation.verdict.measurement import plan_verdict, sites_of_evidence
-from tests.support import planted
+from mecheval_jax.evaluation.verdict.measurement import (
+    measure_verdict,
+    plan_verdict,
+    sites_of_evidence,
+    why_not_judged,
+)
+from tests.support import planted, planted_places
 
 
 @pytest.mark.parametrize("mixer", ["attention", "mamba"])
-def test_all_that_a_verdict_reads_is_in_the_grid(mixer):
+def test_what_local_operations_give_is_in_the_grid(mixer):
     """Catches a convolution's output that the figures of a run cannot show."""
-    config = planted.shape_of(mixer)
-    sites = sites_of_evidence(config)
-    assert set(verdict_sites(config)) <= set(sites)
+    sites = sites_of_evidence(planted.shape_of(mixer))
     assert any("conv_output" in site for site in sites) == (mixer == "mamba")
 
 
@@ -44,3 +48,19 @@ def test_what_is_asked_for():
     unjudged, _ = plan_verdict(asked)
     assert unjudged.grid is not None
     assert unjudged.controls is None
+    assert "add the role 'key'" in why_not_judged(asked.task, without_keys)
+
+
+def test_where_something_else_carries_the_answer_is_searched():
+    """Catches an abstention that leaves the reader to guess: the pair is held at one far place."""
+    model = planted_places.far_storage(1)
+    found = measure_verdict(planted.subject_of(model, planted.documents(model[2], 64, 1)), ())
+    verdict = found.verdict
+    assert (verdict.verdict, verdict.elsewhere) == ("undecided", 1)
+    best = verdict.evidence["search"][0]
+    assert best["value"] > 0.15
+    assert f"{best['value']:.2f} at {best['offset']:+d}" in verdict.reason
+    assert "something else carries the answer" in verdict.reason
+    values = [row["value"] for row in verdict.evidence["search"]]
+    assert values == sorted(values, reverse=True)
+    assert jnp.isfinite(np.array(values)).all()

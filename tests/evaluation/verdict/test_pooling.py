@@ -25,7 +25,7 @@ def test_one_that_learned_is_no_population():
 
 def test_evidence_of_another_model_is_refused_of_a_run_left_out():
     """Catches a run that is passed over as not learned where it is of another model."""
-    other = evidence_on(DIRECT, correct=0.2, convolutions=("mixer/k",))
+    other = evidence_on(DIRECT, correct=0.2, local=(0,))
     with pytest.raises(UserError, match="different architectures"):
         judge_together({"a": GOOD, "b": GOOD, "c": other}, EVALUATION)
 

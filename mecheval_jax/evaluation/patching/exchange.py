@@ -1,0 +1,122 @@
+"""Runs of one program on several versions of the documents, and activations exchanged between them.
+
+A patched run recomputes no more than the patch can change: the components of the same layer that
+come before the site are pinned to the base run's values, and a single site is replaced whole by
+the patched activation, so the compiler drops all that comes before.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, Bool, Float, Int
+from mecheval_jax.evaluation.question import Question
+from mecheval_jax.interventions.capture import Interventions
+from mecheval_jax.interventions.patch import compose, interchange, pin
+from mecheval_jax.interventions.positions import as_computed
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.site_path import SitePath
+
+CLEAN = 0
+"""Index of the clean run; the corrupted ones follow."""
+
+
+def pinned_sites(site: str, config: ModelConfig) -> tuple[str, ...]:
+    """The components to hold at the base run's values when `site` is patched.
+
+    Those of the same layer that come before it; a site inside the mixer comes after
+    ``mixer_input``.
+    """
+    place = SitePath.parse(site)
+    if place.layer is None:  # embedding: nothing before it; final_norm: cheap enough to redo
+        return ()
+    order = config.components(place.layer)
+    end = order.index("mixer_output" if place.in_mixer else place.component)
+    return tuple(SitePath(place.layer, earlier).path for earlier in order[:end])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Runs:
+    """Runs on clean and corrupted documents, as arrays whose first axis is the run. Traceable.
+
+    Attributes:
+        question: Model, parameters and documents.
+        tokens: Tokens of each run, as far as they are read.
+        activations: Activations by path.
+        log_probabilities: Of every token at the query.
+        answers: Each of `tasks.scoring.MEASURES` of the answer, by name.
+    """
+
+    question: Question
+    tokens: Int[Array, "runs documents length"]
+    activations: dict[str, Array]
+    log_probabilities: Float[Array, "runs documents vocabulary"]
+    answers: dict[str, Float[Array, "runs documents"]]
+
+    @classmethod
+    def of(
+        cls, question: Question, tokens: Int[Array, "runs documents length"], sites: set
+    ) -> "Runs":
+        """All runs, with the activations at `sites` and at all that are pinned for them."""
+        config = question.model.config
+        captured = sites.union(*(pinned_sites(site, config) for site in sites))
+
+        def one(tokens: Array) -> tuple[dict[str, Array], Array, dict[str, Array]]:
+            logits, activations = question.observe(tokens)
+            log_p = jax.nn.log_softmax(logits[:, 0], axis=-1)
+            return {path: activations[path] for path in captured}, log_p, question.answers(logits)
+
+        return cls(question, tokens, *jax.lax.map(one, tokens))
+
+    def at(self, run: int | Array, *paths: str) -> dict[str, Array]:
+        """Activations of one run."""
+        return {path: self.activations[path][run] for path in paths}
+
+    def exchanged(
+        self,
+        sites: Sequence[str],
+        items: Int[Array, "items 3"],
+        positions: Int[Array, "sets documents"] | Bool[Array, "sets documents length"],
+        chunk: int = 1,
+    ) -> dict[str, Float[Array, "items documents"]]:
+        """Answers of runs in which activations of another run are put.
+
+        Args:
+            sites: Paths that are exchanged together, of one layer, in the order of the computation.
+            items: Indices of the base, which is patched, of the source, and of the positions.
+            positions: Position of each document, or mask of several, for each set.
+            chunk: Number of patched runs computed at once.
+
+        Returns:
+            The measures of `answers`, and ``kl``: KL(patched || base) in nats.
+        """
+        pinned = pinned_sites(sites[0], self.question.model.config)
+
+        def item(indices: Array) -> dict[str, Array]:
+            run, source, which = indices
+            given, held = self.at(source, *sites), self.at(run, *sites, *pinned)
+            # Where one site is computed from another, what is not exchanged must follow from it.
+            base = held if len(sites) == 1 else None
+            patches = [
+                interchange(
+                    given,
+                    site,
+                    as_computed(positions[which], self.question.query, given[site]),
+                    base,
+                )
+                for site in sites
+            ]
+            return self.answers_of(run, compose(pin(held, pinned), *patches))
+
+        return jax.lax.map(item, items, batch_size=chunk if chunk > 1 else None)
+
+    def answers_of(
+        self, run: int | Array, interventions: Interventions
+    ) -> dict[str, Float[Array, " documents"]]:
+        """Answers of one of the runs under interventions, and KL(patched || base) in nats."""
+        logits = self.question.run(self.tokens[run], interventions)
+        patched = jax.nn.log_softmax(logits[:, 0], axis=-1)
+        kl = (jnp.exp(patched) * (patched - self.log_probabilities[run])).sum(axis=-1)
+        return {**self.question.answers(logits), "kl": kl}

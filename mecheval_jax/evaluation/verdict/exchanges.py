@@ -1,0 +1,146 @@
+"""What a verdict measures of a model: pairs, exchanged and withheld, as one program.
+
+Clean and corrupted run differ in the earlier token of the pair (`tasks.geometry`). At every place
+(`places`) sets of positions are exchanged together: to restore, clean activations go into the
+corrupted run; to damage, corrupted ones into the clean run. What a layer reads of the pair is
+withheld from the question: in the clean run, the output of its mixer at the question becomes what
+it is if the mixer's input at the pair, both tokens of it, is that of another document.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Bool, PyTree
+from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
+from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place, nearest, places_of
+from mecheval_jax.interventions.capture import observe_block
+from mecheval_jax.interventions.patch import compose, interchange, pin, replace
+from mecheval_jax.interventions.positions import as_computed
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.site_path import SitePath
+from mecheval_jax.tasks.base import Batch, Task, at_position
+from mecheval_jax.tasks.geometry import Geometry, corrupt_pair, geometry
+from mecheval_jax.tasks.scoring import MEASURES
+
+RESTORE, DAMAGE, WITHHOLD = "restore", "damage", "withhold"
+CORRUPTED = 1
+"""Index of the corrupted run."""
+
+UNINVOLVED = "uninvolved"
+"""Positions that hold another document's pair, and in this one nothing of the question."""
+
+SETS = {
+    STREAM: ("pair", "loose", "question", "elsewhere", "named", "rest", UNINVOLVED),
+    LOCAL: ("pair", "loose"),
+    READING: ("pair", UNINVOLVED),
+}
+"""Sets of positions at each kind of place; to restore, but for what is read."""
+
+DAMAGED = ("pair", "elsewhere")
+"""Sets at a cut that are exchanged in the other direction as well."""
+
+
+def cases_of(place: Place) -> list[tuple[str, str | int]]:
+    """Direction and set of each exchange at a place; a number is the offset of one position."""
+    if place.kind == READING:
+        return [(WITHHOLD, name) for name in SETS[READING]]
+    damaged = [(DAMAGE, name) for name in DAMAGED] if place.kind == STREAM else []
+    return [(RESTORE, name) for name in (*SETS[place.kind], *place.singles)] + damaged
+
+
+def masks_of(place: Place, found: Geometry, donors: Array) -> Bool[Array, "cases documents length"]:
+    """Mask of the positions of each case of a place.
+
+    Args:
+        place: Place that is looked at.
+        found: Where documents hold their pairs.
+        donors: Document whose pair stands where each document has nothing of the question; its own
+            index where there is none.
+    """
+    pair, rest, named = (found.mask(name, place.reach) for name in ("pair", "rest", "named"))
+    whole = pair | found.mask("loose", place.reach)
+    alien = (donors != jnp.arange(len(donors)))[:, None]
+    free = alien & ~named & (jnp.cumsum(found.question, axis=1) == 0)
+
+    def mask(name: str | int) -> Array:
+        if isinstance(name, int):
+            return at_position(found.position(name), pair.shape[1])
+        if place.kind == READING:
+            return whole if name == "pair" else whole[donors] & free
+        # Before the earlier token both runs are the same, and nothing could restore.
+        return pair[donors] & free & rest if name == UNINVOLVED else found.mask(name, place.reach)
+
+    return jnp.stack([mask(name) for _, name in cases_of(place)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Exchanges:
+    """The measurement of one shape of model.
+
+    Attributes:
+        model: Shape of the model.
+        task: Task of the documents.
+        seed: Seed of the corruption.
+        chunk: Number of patched runs computed at once.
+    """
+
+    model: ModelConfig
+    task: Task
+    seed: int
+    chunk: int = 1
+
+    def on_device(self, params: PyTree, batch: Batch, donors: Array) -> PyTree:
+        """Answers of all runs, and whether each document has the positions. Traceable.
+
+        Returns:
+            ``applies`` [document]; ``runs``: each of `MEASURES` [run, document]; and by place,
+            each of `MEASURES` [case, document] and ``present`` [case, document].
+        """
+        found = geometry(self.task, batch).apart(nearest(self.model, self.task.read_length))
+        question = Question(LanguageModel(self.model), params, batch)
+        key = jax.random.fold_in(jax.random.key(self.seed), 0)
+        tokens = jnp.stack([batch.tokens, corrupt_pair(self.task, key, batch)])
+        places = places_of(self.model, self.task.read_length)
+        sites = {path for place in places for path in place.sites}
+        sites |= {SitePath(layer, "block_input").path for layer in range(self.model.layers)}
+        runs = Runs.of(question, tokens[:, :, : self.task.read_length], sites)
+        measured = {"applies": found.applies, "runs": runs.answers}
+        for place in places:
+            masks = masks_of(place, found, donors)
+            if place.kind == READING:
+                answers = self._withheld(runs, place.layer, masks, found)
+            else:
+                ends = {RESTORE: (CORRUPTED, CLEAN), DAMAGE: (CLEAN, CORRUPTED)}
+                cases = enumerate(cases_of(place))
+                items = np.array([(*ends[direction], i) for i, (direction, _) in cases])
+                answers = runs.exchanged(place.sites, jnp.asarray(items), masks, self.chunk)
+            kept = {name: answers[name] for name in MEASURES}
+            measured[place.kind, place.layer] = kept | {"present": masks.any(axis=-1)}
+        return {str(name): value for name, value in measured.items()}
+
+    def _withheld(self, runs: Runs, layer: int, masks: Array, found: Geometry) -> dict[str, Array]:
+        """Answers of clean runs whose question reads other documents at masked positions."""
+        read, given = (SitePath(layer, name).path for name in ("mixer_input", "mixer_output"))
+        before = self.model.components(layer)[: self.model.components(layer).index("mixer_output")]
+        clean = runs.at(CLEAN, given, *(SitePath(layer, name).path for name in before))
+        residual = clean[SitePath(layer, "block_input").path]
+        others = {read: jnp.roll(clean[read], -1, axis=0)}
+        question = runs.question
+        last = question.query if layer == self.model.layers - 1 else None
+        here = as_computed(found.question, question.query, clean[given])
+
+        def item(mask: Array) -> dict[str, Array]:
+            mask = as_computed(mask, question.query, clean[read])
+            without = replace(others, mask, base=clean)
+            seen = observe_block(
+                question.model, question.params, layer, residual, without, positions=last
+            )
+            patch = interchange(seen, given, here, base=clean)
+            held = pin(clean, [SitePath(layer, name).path for name in before])
+            return runs.answers_of(CLEAN, compose(held, patch))
+
+        return jax.lax.map(item, masks, batch_size=self.chunk if self.chunk > 1 else None)

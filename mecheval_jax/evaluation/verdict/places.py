@@ -1,0 +1,134 @@
+"""Where a verdict looks: cuts through the residual stream, and what local operations give.
+
+The input of each layer from 1 on is a cut: all that later layers know of the document passes
+there. Inside a layer, the sites that mix neighbouring tokens (`sites.reach_of`) hold a pair before
+the layer's own state or attention reads it; they are exchanged together. How far behind the pair's
+later token it can stand follows from the layers: reaches add up.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+from mecheval_jax.interventions.addresses import site_paths
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.site_path import SitePath, in_mixer
+from mecheval_jax.sites import ALL, reach_of
+from mecheval_jax.tasks.geometry import Geometry
+
+STREAM, LOCAL, READING = "stream", "local", "reading"
+"""Kinds of places: a cut, local operations of a layer, and what a layer reads at the question."""
+
+LEAST = 1
+"""Reach at a cut of layers without local operations: attention binds there or one token later."""
+
+SINGLES = 4
+"""Greatest number of positions of a pair that are exchanged one by one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Sites of one layer that are exchanged together.
+
+    Attributes:
+        kind: `STREAM`, `LOCAL` or `READING`.
+        layer: Index of the layer.
+        sites: Paths, in the order of the computation.
+        reach: Tokens behind the pair's later token at which the pair can stand.
+    """
+
+    kind: str
+    layer: int
+    sites: tuple[str, ...]
+    reach: float
+
+    @property
+    def site(self) -> str:
+        """The path, or one that names several: ``block_0/mixer/k+v``."""
+        first, *others = self.sites
+        return "+".join([first, *(SitePath.parse(other).name for other in others)])
+
+    @property
+    def singles(self) -> range:
+        """Offsets from the later token at which single positions are exchanged."""
+        return range(int(min(self.reach + 1, SINGLES)))
+
+
+def _local(config: ModelConfig, layer: int) -> dict[str, float] | None:
+    """Reach of each local operation before a layer's own mixing; None if its mixer is silent."""
+    mixed, block = reach_of(config.build_mixer(layer)), config.block(layer)
+    if mixed is None:
+        return None
+    canon = block.canon - 1 if block.has_canon("A") else 0
+    found = {SitePath(layer, "canon_output").path: canon} if canon > 0 else {}
+    return found | {in_mixer(layer, name): canon + reach for name, reach in mixed.items()}
+
+
+def _reach(config: ModelConfig, layer: int, length: int) -> float:
+    """How far a layer carries a pair; everywhere if it sees half of a document."""
+    local, block = _local(config, layer), config.block(layer)
+    if local is None:
+        return ALL
+    behind = sum(block.canon - 1 for place in "CD" if block.has_canon(place))
+    reach = max(local.values(), default=0) + behind
+    return reach if reach < length / 2 else ALL
+
+
+def nearest(config: ModelConfig, length: int) -> float:
+    """Greatest reach of a layer of the model, of those that do not reach everything."""
+    found = (_reach(config, layer, length) for layer in range(config.layers))
+    inside = [reach for reach in found if reach < ALL]
+    # Beside a filter over everything a short convolution may stand.
+    short = [reach for layer in range(config.layers) for reach in _chosen(config, layer, length)]
+    return max([*inside, *(reach for reach in short if reach < ALL)], default=0)
+
+
+def _chosen(config: ModelConfig, layer: int, length: int) -> Mapping[float, tuple[str, ...]]:
+    """Sites of a layer's local operations that are exchanged together, by their greatest reach.
+
+    A filter over everything after a short convolution is what reads it, and is left out.
+    """
+    local = _local(config, layer)
+    if not local:
+        return {}
+    short = {path: reach for path, reach in local.items() if reach < length / 2}
+    chosen = short or local
+    reach = max(chosen.values()) if short else ALL
+    return {reach: tuple(path for path in site_paths(config) if path in chosen)}
+
+
+@functools.lru_cache(maxsize=64)
+def places_of(config: ModelConfig, length: int) -> tuple[Place, ...]:
+    """The places of a verdict, layer by layer.
+
+    Args:
+        config: Shape of the model.
+        length: Tokens of a document that are read.
+    """
+    found, behind = [], 0
+    for layer in range(config.layers):
+        reach = max(behind, LEAST)
+        if layer:
+            found.append(Place(STREAM, layer, (SitePath(layer, "block_input").path,), reach))
+        for own, sites in _chosen(config, layer, length).items():
+            found.append(Place(LOCAL, layer, sites, behind + own))
+        found.append(Place(READING, layer, (SitePath(layer, "mixer_output").path,), reach))
+        behind += _reach(config, layer, length)
+    return tuple(found)
+
+
+def silent_layers(config: ModelConfig) -> tuple[int, ...]:
+    """Layers whose mixers do not say what they mix locally."""
+    return tuple(layer for layer in range(config.layers) if _local(config, layer) is None)
+
+
+def name_of_single(offset: int, found: Geometry) -> str:
+    """Name of the position so many tokens behind the pair's later token: ``value``, ``next_key``.
+
+    It begins with ``pair`` where the value is the later one in some documents only.
+    """
+    last = found.value_last[found.applies]
+    if bool(last.all()):
+        return ("value", "next_key")[offset] if offset < 2 else f"value+{offset}"
+    later = "pair" if bool(last.any()) else "key"
+    return f"{later}+{offset}" if offset else later

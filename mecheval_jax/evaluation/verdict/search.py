@@ -1,0 +1,77 @@
+"""A search over positions, where something carries the answer that a verdict does not look at."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, PyTree
+from mecheval_jax.evaluation.patching.effects import Gap
+from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
+from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED
+from mecheval_jax.evaluation.verdict.verdict import Verdict
+from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.site_path import SitePath
+from mecheval_jax.statistics.bootstrap import Bootstrap
+from mecheval_jax.tasks.base import at_position
+from mecheval_jax.tasks.geometry import corrupt_pair, geometry
+
+FURTHEST = 64
+"""Positions behind the pair's earlier token that are searched."""
+
+SHOWN = 5
+"""Positions that a verdict names."""
+
+
+def search_positions(subject: Subject, verdict: Verdict) -> Verdict:
+    """A verdict with what single positions restore at the cut where it abstained.
+
+    Its evidence gets ``search``: rows with the site, the ``offset`` of the position from the
+    earlier token of the pair, and the share ``value`` that it restores alone, the highest first.
+
+    Args:
+        subject: Subject that is judged.
+        verdict: Verdict that abstained for want of positions.
+    """
+    site = SitePath(verdict.elsewhere, "block_input").path
+    runs, patched, present = jax.device_get(_restored(subject, subject.params, site))
+    present = np.asarray(present)
+    documents = present.any(axis=0)
+    gap = Gap(runs[CLEAN], runs[CORRUPTED], Bootstrap([int(documents.size)], 1, 0))
+    rows = []
+    for offset, (values, here) in enumerate(zip(patched, present, strict=True)):
+        if here.any():
+            share = gap.share(np.where(here, values - runs[CORRUPTED], 0.0), documents)
+            rows.append({"site": site, "offset": offset, "value": share.value})
+    rows.sort(key=lambda row: -row["value"])
+    where = ", ".join(f"{row['value']:.2f} at {row['offset']:+d}" for row in rows[:SHOWN])
+    reason = f"{verdict.reason}; single positions, counted from the pair's earlier token: {where}"
+    evidence = verdict.evidence | {"search": rows}
+    return dataclasses.replace(verdict, reason=reason, evidence=evidence)
+
+
+def _restored(subject: Subject, params: PyTree, site: str) -> tuple[Array, Array, Array]:
+    """Probability of the answer in both runs and with each position restored; where it is one."""
+    task, batch, evaluation = subject.task, subject.batch, subject.evaluation
+
+    @jax.jit
+    def program(params: PyTree) -> tuple[Array, Array, Array]:
+        found = geometry(task, batch)
+        key = jax.random.fold_in(jax.random.key(evaluation.seed), 0)
+        tokens = jnp.stack([batch.tokens, corrupt_pair(task, key, batch)])
+        question = Question(LanguageModel(subject.config), params, batch)
+        runs = Runs.of(question, tokens[:, :, : task.read_length], {site})
+        first, length = jnp.argmax(found.earlier, axis=1), batch.tokens.shape[1]
+        last = batch.query_positions[:, 0]
+        places = first[None] + jnp.arange(min(FURTHEST, length))[:, None]
+        masks = jax.vmap(lambda at: at_position(at, length))(places)
+        masks &= (found.applies[None] & (places <= last[None]))[..., None]
+        ends = np.full((len(places), 2), (CORRUPTED, CLEAN))
+        items = jnp.asarray(np.column_stack([ends, np.arange(len(places))]))
+        patched = runs.exchanged((site,), items, masks, evaluation.chunk)
+        return runs.answers["probability"], patched["probability"], masks.any(axis=-1)
+
+    return program(params)

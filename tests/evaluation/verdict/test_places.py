@@ -1,0 +1,80 @@
+"""Where a verdict looks, from the reaches that mixers declare."""
+
+import jax
+import pytest
+
+from mecheval_jax.evaluation.verdict.places import (
+    LOCAL,
+    STREAM,
+    name_of_single,
+    nearest,
+    places_of,
+    silent_layers,
+)
+from mecheval_jax.sites import ALL
+from mecheval_jax.tasks.geometry import geometry
+from tests.support import planted
+
+LENGTH = 40
+
+
+@pytest.mark.parametrize(
+    ("mixer", "sites", "reach"),
+    [
+        ("attention", None, None),
+        ("gla", None, None),
+        ("lstm", None, None),
+        ("mamba", "block_0/mixer/conv_output", 3),
+        ("hyena", "block_0/mixer/conv_output", 2),
+        ("h3", "block_0/mixer/shift_output", 13),
+        ("delta_net", "block_0/mixer/q+k+v", 3),
+        ("rwkv4", "block_0/mixer/k+v+r", 1),
+        ("s4d", "block_0/mixer/filter_output", ALL),
+    ],
+)
+def test_local_operations(mixer, sites, reach):
+    """Catches keys without a convolution taken for convolved ones, and shifts that are missed."""
+    config = planted.shape_of(mixer, layers=1)
+    local = [place for place in places_of(config, LENGTH) if place.kind == LOCAL]
+    assert [place.site for place in local] == ([] if sites is None else [sites])
+    assert [place.reach for place in local] == ([] if sites is None else [reach])
+
+
+def test_reaches_add_up():
+    """Catches a pair that two layers have carried further than one of them reaches."""
+    config = planted.shape_of("mamba,mamba,attention", layers=3, canon=3)
+    found = {(p.kind, p.layer): p.reach for p in places_of(config, LENGTH)}
+    assert found[LOCAL, 0] == 5  # two taps of canon before the four of the mixer
+    assert (found[STREAM, 1], found[STREAM, 2]) == (5, 10)
+    assert found[LOCAL, 2] == 12
+    assert nearest(config, LENGTH) == 5
+    attention = planted.shape_of("attention")
+    assert [p.reach for p in places_of(attention, LENGTH) if p.kind == STREAM] == [1]
+
+
+def test_a_mixer_that_reaches_further_than_the_document():
+    """Catches a window as long as the document that leaves no document to judge."""
+    config = planted.shape_of("sliding_window_attention", positions="none")
+    found = {(p.kind, p.layer): p.reach for p in places_of(config, LENGTH)}
+    assert found[STREAM, 1] == ALL
+    assert nearest(config, LENGTH) == 0
+
+
+def test_a_mixer_of_ones_own_that_does_not_say():
+    """Catches a plug-in taken for one without local mixing: it is read at all positions."""
+    config = planted.shape_of("tests.support.silent:Silent")
+    assert silent_layers(config) == (0, 1)
+    found = {(p.kind, p.layer): p.reach for p in places_of(config, LENGTH)}
+    assert found[STREAM, 1] == ALL
+    assert (LOCAL, 0) not in found
+
+
+def test_names_of_single_positions():
+    """Catches a value+2 that is counted from the key."""
+    names = {}
+    for reverse in (False, True):
+        task = planted.task_with(reverse=reverse)
+        batch = task.sample(jax.random.key(0), 8, "test")
+        names[reverse] = [name_of_single(i, geometry(task, batch)) for i in range(4)]
+    assert names[False] == ["value", "next_key", "value+2", "value+3"]
+    assert names[True] == ["key", "key+1", "key+2", "key+3"]
