@@ -12,6 +12,7 @@ import numpy as np
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.interop.architecture_tables import ARCHITECTURES, CANON_ATTENTION
+from mecheval_jax.interop.delta_tables import DELTA_FAMILY
 from mecheval_jax.interop.reference_tables import REFERENCES, Reference
 from mecheval_jax.interop.state_dict import (
     Table,
@@ -153,7 +154,7 @@ def _reference(mixer: nn.Module) -> Reference:
     """The form in which others store a mixer: the study, or the authors of a newer one."""
     if type(mixer) is Attention and mixer.canon:
         return CANON_ATTENTION
-    known = REFERENCES | ARCHITECTURES
+    known = REFERENCES | ARCHITECTURES | DELTA_FAMILY
     if type(mixer) not in known:
         raise UserError(f"the reference has no mixer {type(mixer).__name__}")
     return known[type(mixer)]

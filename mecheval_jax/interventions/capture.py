@@ -91,7 +91,7 @@ def observe_block(
     """
 
     def block(model: LanguageModel, residual: Array, positions: Array | None) -> Array:
-        return model.block[layer](residual, positions)
+        return model.block[layer](residual, positions)[0]
 
     return _observe(model, params, interventions, residual, positions, method=block)[1]
 

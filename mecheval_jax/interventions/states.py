@@ -95,7 +95,9 @@ def _matrix_state(activations: Activations, site: str) -> tuple[str, Float[Array
     paths = [SitePath.parse(path).beside(name).path for name in ("write", "k", "v")]
     write, k, v = map(activations.get, paths)
     if is_state(path):
-        if write is not None and write.shape == state.shape:
+        # Of a mixer with several writes a token the third axis is the step.
+        lead = 2 - state.ndim
+        if write is not None and write.shape[:2] + write.shape[lead:] == state.shape:
             return path, state
         if k is not None and v is not None and state.shape == (*k.shape, v.shape[-1]):
             return path, state

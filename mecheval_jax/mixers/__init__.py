@@ -18,7 +18,9 @@ from mecheval_jax.mixers.architectures import (
 from mecheval_jax.mixers.attention import Attention, SlidingWindowAttention
 from mecheval_jax.mixers.base_conv import BaseConv
 from mecheval_jax.mixers.based import Based
+from mecheval_jax.mixers.comba import Comba
 from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
+from mecheval_jax.mixers.delta_product import GatedDeltaProduct
 from mecheval_jax.mixers.forgetting_attention import ForgettingAttention, ForgettingAttentionPro
 from mecheval_jax.mixers.gated_attention import GatedAttention
 from mecheval_jax.mixers.gated_slot_attention import GatedSlotAttention
@@ -26,6 +28,7 @@ from mecheval_jax.mixers.gla import GatedLinearAttention
 from mecheval_jax.mixers.h3 import H3
 from mecheval_jax.mixers.hgrn2 import HGRN2
 from mecheval_jax.mixers.hyena import Hyena
+from mecheval_jax.mixers.kda import KDA, GatedDeltaNet2
 from mecheval_jax.mixers.log_linear_mamba2 import LogLinearMamba2
 from mecheval_jax.mixers.lstm import LSTM
 from mecheval_jax.mixers.mamba import Mamba
@@ -36,6 +39,7 @@ from mecheval_jax.mixers.mlstm import MLSTM
 from mecheval_jax.mixers.path_attention import PathAttention
 from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
+from mecheval_jax.mixers.rwkv7 import RWKV7
 from mecheval_jax.mixers.s4d import S4D
 from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
 
@@ -44,19 +48,24 @@ __all__ = [
     "CONTEXT",
     "H3",
     "HGRN2",
+    "KDA",
     "LSTM",
     "MLSTM",
     "RWKV4",
+    "RWKV7",
     "S4D",
     "Architecture",
     "Attention",
     "BaseConv",
     "Based",
+    "Comba",
     "DeltaNet",
     "ForgettingAttention",
     "ForgettingAttentionPro",
     "GatedAttention",
     "GatedDeltaNet",
+    "GatedDeltaNet2",
+    "GatedDeltaProduct",
     "GatedLinearAttention",
     "GatedSlotAttention",
     "Hyena",

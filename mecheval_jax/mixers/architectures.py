@@ -18,7 +18,9 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers.attention import Attention, SlidingWindowAttention
 from mecheval_jax.mixers.base_conv import BaseConv
 from mecheval_jax.mixers.based import Based
+from mecheval_jax.mixers.comba import Comba
 from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
+from mecheval_jax.mixers.delta_product import GatedDeltaProduct
 from mecheval_jax.mixers.forgetting_attention import ForgettingAttention, ForgettingAttentionPro
 from mecheval_jax.mixers.gated_attention import GatedAttention
 from mecheval_jax.mixers.gated_slot_attention import GatedSlotAttention
@@ -26,6 +28,7 @@ from mecheval_jax.mixers.gla import GatedLinearAttention
 from mecheval_jax.mixers.h3 import H3
 from mecheval_jax.mixers.hgrn2 import HGRN2
 from mecheval_jax.mixers.hyena import Hyena
+from mecheval_jax.mixers.kda import KDA, GatedDeltaNet2
 from mecheval_jax.mixers.log_linear_mamba2 import LogLinearMamba2
 from mecheval_jax.mixers.lstm import LSTM
 from mecheval_jax.mixers.mamba import Mamba
@@ -37,6 +40,7 @@ from mecheval_jax.mixers.options import checked, fields_of, require_all
 from mecheval_jax.mixers.path_attention import PathAttention
 from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
+from mecheval_jax.mixers.rwkv7 import RWKV7
 from mecheval_jax.mixers.s4d import S4D
 
 
@@ -108,9 +112,14 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mamba3": _of(Mamba3, mamba_block=True),
     "delta_net": _of(DeltaNet),
     "gated_delta_net": _of(GatedDeltaNet),
+    "gated_delta_net_2": _of(GatedDeltaNet2),
+    "gated_delta_product": _of(GatedDeltaProduct),
+    "kda": _of(KDA),
+    "comba": _of(Comba),
     "gla": _of(GatedLinearAttention),
     "retnet": _of(RetNet),
     "rwkv4": _of(RWKV4),
+    "rwkv7": _of(RWKV7),
     "lstm": _of(LSTM),
     "forgetting_attention": _of(ForgettingAttention),
     "forgetting_attention_pro": _of(ForgettingAttentionPro),
@@ -211,6 +220,11 @@ def build_mixer(
         raise UserError(
             f"model.canon_at has B: no mixer of {architecture!r} has a softmax over the queries, "
             "keys and values that Canon-B convolves; A, C and D are in every block"
+        )
+    if hasattr(classes[layer], "mix") and not hasattr(classes[0], "mix"):
+        raise UserError(
+            f"model.mixer {architecture!r}: layer {layer} mixes in the values of layer 0, "
+            f"a {classes[0].__name__}: the first layer must be a {classes[layer].__name__} too"
         )
     # Options of this layer, checked against the fields of all layers' mixers.
     valid = set().union(*map(fields_of, classes)) - set(CONTEXT)

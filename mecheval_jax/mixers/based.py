@@ -18,8 +18,8 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
+from mecheval_jax.ops.dplr import Update, dplr, dplr_step, read
 from mecheval_jax.ops.feature_maps import taylor_exp
-from mecheval_jax.ops.linear_attention import linear_attention, linear_attention_step, read
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.rotary import rotary
 from mecheval_jax.sites import declare
@@ -38,7 +38,7 @@ class Based(nn.Module):
         heads: Number of heads, a divisor of the width.
         feature_width: Number of channels of a head's queries and keys.
         encoding: Encoding of positions in queries and keys: ``none`` or ``rotary``.
-        backend: ``quadratic``, a backend of `ops.linear_attention`, or ``auto``.
+        backend: ``quadratic``, a backend of `ops.dplr`, or ``auto``.
     """
 
     width: int
@@ -113,7 +113,8 @@ class Based(nn.Module):
             """Sums without states."""
             if linear:
                 no_decay = jnp.zeros((*v.shape[:3], 1), v.dtype)
-                return linear_attention(*features(), v, no_decay, self._backend(v.shape[1]))
+                queries, keys = features()
+                return dplr(queries, Update(keys, v, no_decay), self._backend(v.shape[1]))
             if any(site.replaced() for site in maps):
                 weights = jnp.einsum("blhf,bshf->bhls", *features())
             else:
@@ -167,5 +168,6 @@ class Based(nn.Module):
         q, k, v = (h[:, 0] for h in self._project(x, x, index, index))
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
         no_decay = jnp.zeros((*v.shape[:2], 1), v.dtype)
-        sums, o = linear_attention_step(state["sums"], taylor_exp(q), taylor_exp(k), v, no_decay)
+        update = Update(taylor_exp(k), v, no_decay)
+        sums, o = dplr_step(state["sums"], taylor_exp(q), update)
         return {"sums": sums, "position": state["position"] + 1}, self._out(o)

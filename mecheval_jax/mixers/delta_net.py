@@ -4,53 +4,85 @@
     beta = sigmoid(W_b x);   S <- a (I - beta k k^T) S + beta k v^T
 
 and the rest as in `mixers.matrix_state`. DeltaNet has a = 1 and no output gate. Gated DeltaNet has
-a = exp(-exp(A_log) softplus(W_a x + b)), an output gate, and values twice as wide.
+a = exp(-exp(A_log) softplus(W_a x + b)), an output gate, and values twice as wide. With negative
+eigenvalues beta is twice as large (Grazzi et al. 2024).
 """
 
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array
+from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mixers import initializers
-from mecheval_jax.mixers.matrix_state import DELTA_SITES, SITES, MatrixStateMixer
+from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
+from mecheval_jax.mixers.recurrence import ERASE, STATE_SITES
+from mecheval_jax.ops.dplr import Update
 
 EPSILON = 1e-6
 
+_CONVOLVED = {"q": "queries", "k": "keys", "v": "values"}
+DELTA_SITES = {
+    **{f"{name}_input": f"{what} before their convolution" for name, what in _CONVOLVED.items()},
+    **{name: f"{what} by head, after convolution and silu" for name, what in _CONVOLVED.items()},
+    "beta": "share of the way that the state is moved towards the value",
+    **STATE_SITES,
+    "erase": ERASE,
+    "head_output": SITES["head_output"],
+    "gate": SITES["gate"],
+}
 
-def unit(x: Array) -> Array:
+
+def unit(x: Float[Array, "*axes channels"]) -> Float[Array, "*axes channels"]:
     """Scale vectors along the last axis to norm 1; zeros stay zeros."""
     return x * jax.lax.rsqrt((x * x).sum(axis=-1, keepdims=True) + EPSILON)
 
 
 class DeltaNet(MatrixStateMixer):
-    """The delta rule without decay; see `MatrixStateMixer` for the attributes."""
+    """The delta rule without decay; see `MatrixStateMixer` for the other attributes.
+
+    Attributes:
+        negative_eigenvalues: Whether beta goes up to 2, so that a token can turn what the state
+            returns for its key into its negative.
+    """
 
     kernel: int = 4
     gated: bool = False
+    negative_eigenvalues: bool = False
 
-    SITES = DELTA_SITES
+    SITES = {name: text for name, text in DELTA_SITES.items() if name not in ("decay", "gate")}
 
     def setup(self):
         super().setup()
-        self.b_proj = self.dense(self.heads)
+        self.b_proj = self.dense(self.shares)
+
+    @property
+    def shares(self) -> int:
+        """Number of shares beta of a token, one for each head."""
+        return self.heads
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
         """Scale both to norm 1, and the queries by 1 / sqrt(key) too."""
         del index
         return unit(q) * q.shape[-1] ** -0.5, unit(k)
 
-    def strength(self, x: Array) -> Array:
-        """Beta, the share of the way that the state is moved towards the value."""
-        return jax.nn.sigmoid(self.b_proj(x))
+    def share(self, logits: Array) -> Array:
+        """The sigmoid, or twice that with negative eigenvalues."""
+        return jax.nn.sigmoid(logits) * (2 if self.negative_eigenvalues else 1)
+
+    def update(self, x: Array, raw: Array, k: Array, v: Array, log_decay: Array) -> Update:
+        """Move what the decayed state returns for k by a share beta towards v."""
+        del raw
+        beta = self.beta(self.share(self.b_proj(x)))[..., None]
+        return Update(k, beta * v, log_decay, x=beta * jnp.exp(log_decay) * k)
 
 
 class GatedDeltaNet(DeltaNet):
-    """The delta rule with decay; see `MatrixStateMixer` for the attributes."""
+    """The delta rule with decay; see `DeltaNet` for the attributes."""
 
     value_share: float = 2.0
     gated: bool = True
 
-    SITES = DELTA_SITES | {"decay": SITES["decay"], "gate": SITES["gate"]}
+    SITES = DELTA_SITES
+    WITHOUT_DECAY = ("A_log", "dt_bias")
 
     def setup(self):
         super().setup()

@@ -30,7 +30,7 @@ class GatedLinearAttention(MatrixStateMixer):
     def setup(self):
         super().setup()
         self.decay_down = self.dense(self.rank)
-        self.decay_up = self.dense(int(self.key_share * self.width), use_bias=True)
+        self.decay_up = self.dense(self.keys, use_bias=True)
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
         """Scale the queries by 1 / sqrt(key)."""

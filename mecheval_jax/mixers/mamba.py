@@ -69,6 +69,7 @@ class Mamba(nn.Module):
     scan_backend: str = "auto"
 
     SITES = INNER_SITES
+    WITHOUT_DECAY = ("A_log", "D")
 
     @property
     def rank(self) -> int:

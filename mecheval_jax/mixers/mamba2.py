@@ -6,7 +6,7 @@
     out = W_out (RMSNorm(y silu(z)))
 
 The norm is over each group of channels; the heads of a group share B and C. The recurrence is
-`ops.linear_attention` with q = C, k = B and v = dt x.
+`ops.dplr` with q = C, k = B and u = dt x.
 """
 
 import flax.linen as nn
@@ -19,9 +19,9 @@ from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.mamba import INNER_SITES
 from mecheval_jax.mixers.projection import Projection, apart
-from mecheval_jax.mixers.recurrence import matrix_recurrence
+from mecheval_jax.mixers.recurrence import dplr_recurrence, passed_decay
 from mecheval_jax.mixers.short_convolution import ShortConvolution
-from mecheval_jax.ops.linear_attention import BACKENDS, linear_attention_step
+from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
@@ -41,7 +41,7 @@ class Mamba2(nn.Module):
         conv_bias: Whether the short convolution has a bias.
         gated: Whether the gate z is there.
         epsilon: Epsilon of the norm before the output projection.
-        backend: Backend of `ops.linear_attention`.
+        backend: Backend of `ops.dplr`.
     """
 
     width: int
@@ -58,6 +58,7 @@ class Mamba2(nn.Module):
     backend: str = "auto"
 
     SITES = INNER_SITES
+    WITHOUT_DECAY = ("A_log", "D", "dt_bias")
 
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
@@ -127,17 +128,15 @@ class Mamba2(nn.Module):
         mixed = self.conv_output(self.conv(mixed) if self.d_conv else mixed)
         return z, (dt, *self._activated(mixed))
 
-    def _select(
-        self, dt: Array, x: Array, B: Array, C: Array
-    ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        """x, and the arguments of the recurrence: q, k, v and log_decay."""
+    def _select(self, dt: Array, x: Array, B: Array, C: Array) -> tuple[Array, Array, Update]:
+        """x, q, and what the tokens do to the state, the decays before their site."""
         dt = self.dt(jax.nn.softplus(dt + self.dt_bias[(None,) * (dt.ndim - 1)]))
         axes = x.shape[:-1]
         x = self.x(x.reshape(*axes, self.heads, self.head_dim))
         B, C = self.B(B.reshape(*axes, self.groups, -1)), self.C(C.reshape(*axes, self.groups, -1))
         k, q = (jnp.repeat(h, self.heads // self.groups, axis=-2) for h in (B, C))
         rates = -jnp.exp(self.A_log)[(None,) * (dt.ndim - 1)]
-        return x, (q, k, dt[..., None] * x, (rates * dt)[..., None])
+        return x, q, Update(k, dt[..., None] * x, (rates * dt)[..., None])
 
     def _with_skip(self, y: Array, x: Array) -> Array:
         return y + self.D[(None,) * (x.ndim - 2) + (slice(None), None)] * x
@@ -159,8 +158,9 @@ class Mamba2(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         z, selected = self._convolved(x)
-        x, arguments = self._select(*selected)
-        y = matrix_recurrence(self, *arguments, self.backend)
+        x, q, update = self._select(*selected)
+        update = update._replace(log_decay=passed_decay(self, update.log_decay))
+        y = dplr_recurrence(self, q, update, self.backend)
         y = self.ssm_output(self._with_skip(y, x))
         return self._out(*(at_positions(h, positions) for h in (y, *z)))
 
@@ -178,6 +178,6 @@ class Mamba2(nn.Module):
         new = dict(state)
         if self.d_conv:
             new["conv"], mixed = self.conv.step(state["conv"], mixed)
-        x, arguments = self._select(dt, *self._activated(mixed))
-        new["ssm"], y = linear_attention_step(state["ssm"], *arguments)
+        x, q, update = self._select(dt, *self._activated(mixed))
+        new["ssm"], y = dplr_step(state["ssm"], q, update)
         return new, self._out(self._with_skip(y, x), *z)

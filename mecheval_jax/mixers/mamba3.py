@@ -23,7 +23,7 @@ from mecheval_jax.mixers.head_ranks import HeadRanks
 from mecheval_jax.mixers.norms import HeadNorm
 from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import STATE_SITES
-from mecheval_jax.ops.linear_attention import BACKENDS
+from mecheval_jax.ops.dplr import BACKENDS
 from mecheval_jax.ops.linear_recurrence import linear_recurrence
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.rotary import turn

@@ -1,11 +1,11 @@
-"""Base of the mixers whose state is a matrix: DeltaNet, Gated DeltaNet, GLA and RetNet.
+"""Base of the mixers whose state is a matrix: GLA, RetNet and the delta family.
 
-    q, k, v = projections of x (in the delta nets: silu(conv(projection)))
-    S <- decay S + k v^T,  or by the delta rule  S <- decay (I - beta k k^T) S + beta k v^T
-    o = S^T q;    y = W_o (RMSNorm(o) [* silu(W_g x)])
+    q, k, v = projections of x (in the delta family: silu(conv(projection)))
+    S <- Diag(a) S + y (x^T S) + k u^T;    o = S^T q        (`ops.dplr`)
+    y = W_o (RMSNorm(o) * gate(x))
 
 with a state S [key, value] per head, and one norm scale shared by the heads. Subclasses define
-q, k, decay and beta.
+how q and k are prepared, the decay, and what a token does to the state.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,9 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
-from mecheval_jax.mixers.recurrence import STATE_SITES, matrix_recurrence
+from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.short_convolution import ShortConvolution
-from mecheval_jax.ops.delta_rule import delta_rule, delta_rule_states, delta_rule_step
-from mecheval_jax.ops.linear_attention import BACKENDS, linear_attention_step, read
+from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
@@ -29,32 +28,19 @@ SITES = {
     "q": "queries by head",
     "k": "keys by head",
     "v": "values by head",
-    "decay": STATE_SITES["decay"],
-    "write": STATE_SITES["write"],
-    "state": STATE_SITES["state"],
+    **STATE_SITES,
     "head_output": "output of each head, before its norm",
-    "gate": "output gate, before its silu",
-}
-DELTA_SITES = {
-    "q_input": "queries before their convolution",
-    "k_input": "keys before their convolution",
-    "v_input": "values before their convolution",
-    "q": "queries by head, after convolution and silu",
-    "k": "keys by head, after convolution and silu",
-    "v": "values by head, after convolution and silu",
-    "beta": "share of the way that the state is moved towards the value",
-    "state": STATE_SITES["state"],
-    "head_output": SITES["head_output"],
+    "gate": "output gate, before its activation",
 }
 
 
 class MatrixStateMixer(nn.Module):
-    """Base of the family; a subclass overrides `prepare`, `log_decay` and `strength`.
+    """Base of the family; a subclass overrides `prepare`, `log_decay` and `update`.
 
     Attributes:
         width: Number of channels of the residual stream.
         heads: Number of heads.
-        backend: Backend of `ops.linear_attention` or `ops.delta_rule`.
+        backend: Backend of `ops.dplr`.
         key_share: Number of channels of all keys, as a share of the width.
         value_share: Number of channels of all values, as a share of the width.
         kernel: Number of taps of the short convolutions; 0 for none.
@@ -69,16 +55,19 @@ class MatrixStateMixer(nn.Module):
     kernel: int = 0
     gated: bool = True
 
+    steps = 1
+    """Keys and values of a token, several where a subclass makes it a field."""
+
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
         return dict.fromkeys("qkv", self.kernel - 1) if self.kernel else {}
 
     def __post_init__(self):
-        for share in (self.key_share, self.value_share):
-            if share * self.width % self.heads:
+        for channels in (self.key_share * self.width, self.value_share * self.width):
+            if channels % self.heads:
                 raise UserError(
-                    f"width {self.width} gives {share * self.width:g} channels of keys or values, "
+                    f"width {self.width} gives {channels:g} channels of keys or values, "
                     f"which are not divisible by {self.heads} heads"
                 )
         if self.kernel and "q_input" not in self.SITES:
@@ -91,15 +80,19 @@ class MatrixStateMixer(nn.Module):
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 
+    keys = property(lambda self: int(self.key_share * self.width))
+    values = property(lambda self: int(self.value_share * self.width))
+    """Numbers of channels of all heads."""
+
     def setup(self):
         declare(self)
-        key, value = int(self.key_share * self.width), int(self.value_share * self.width)
-        for name, size in (("q", key), ("k", key), ("v", value)):
+        sizes = {"q": self.keys, "k": self.keys * self.steps, "v": self.values * self.steps}
+        for name, size in sizes.items():
             setattr(self, f"{name}_proj", self.dense(size))
             if self.kernel:
                 setattr(self, f"{name}_conv", ShortConvolution(size, self.kernel, use_bias=False))
         if self.gated:
-            self.g_proj = self.dense(value)
+            self.g_proj = self.dense(self.values)
         self.o_norm = nn.RMSNorm(epsilon=EPSILON, use_fast_variance=False)
         self.o_proj = self.dense(self.width)
 
@@ -110,23 +103,37 @@ class MatrixStateMixer(nn.Module):
     # The methods that subclasses override.
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
-        """Queries and keys as the state uses them.
-
-        Args:
-            q: Queries, [batch, length, heads, key].
-            k: Keys, of the same shape.
-            index: Positions of the tokens, [batch, length].
-        """
+        """Queries and keys as the state uses them; `index` are the positions of the tokens."""
         raise NotImplementedError
 
     def log_decay(self, x: Array) -> Array:
         """Logarithms of the decays, [..., heads, key or 1]."""
         return jnp.zeros((*x.shape[:-1], self.heads, 1), x.dtype)
 
-    def strength(self, x: Array) -> Array | None:
-        """Beta of the delta rule, [..., heads]; None for plain linear attention."""
-        del x
-        return None
+    def update(self, x: Array, raw: Array, k: Array, v: Array, log_decay: Array) -> Update:
+        """What a token does to the state: here it writes, and erases nothing.
+
+        Args:
+            x: Input, [..., width].
+            raw: Keys before `prepare`, [..., heads, key].
+            k: Keys after it.
+            v: Values, [..., heads, value].
+            log_decay: Logarithms of the decays.
+        """
+        del x, raw
+        return Update(k, v, log_decay)
+
+    def recur(self, q: Array, update: Update) -> Array:
+        """Outputs o of the recurrence, through its sites."""
+        return dplr_recurrence(self, q, update, self.backend)
+
+    def advance(self, matrix: Array, q_t: Array, update_t: Update) -> tuple[Array, Array]:
+        """The next state and the output of one token."""
+        return dplr_step(matrix, q_t, update_t)
+
+    def output_gate(self, x: Array) -> Array:
+        """Factor of the heads' outputs."""
+        return jax.nn.silu(self.gate(self.g_proj(x)))
 
     def _project(self, x: Array, convolve: Callable[[str, Array], Array]) -> list[Array]:
         """q, k and v by head; `convolve` takes the name of a convolution and its input."""
@@ -135,27 +142,14 @@ class MatrixStateMixer(nn.Module):
             h = getattr(self, f"{name}_proj")(x)
             if self.kernel:
                 h = jax.nn.silu(convolve(f"{name}_conv", getattr(self, f"{name}_input")(h)))
-            parts.append(getattr(self, name)(h.reshape(*h.shape[:-1], self.heads, -1)))
+            axes = (self.heads,) if self.steps == 1 or name == "q" else (self.steps, self.heads)
+            parts.append(getattr(self, name)(h.reshape(*h.shape[:-1], *axes, -1)))
         return parts
-
-    def _mix(self, q: Array, k: Array, v: Array, log_decay: Array, beta: Array | None) -> Array:
-        """Outputs o of the recurrence, through the sites of its decay, write and state."""
-        if beta is None:
-            return matrix_recurrence(self, q, k, v, log_decay, self.backend)
-        sites = [getattr(self, name) for name in ("decay", "state") if name in self.SITES]
-        if any(site.in_use() for site in sites):
-            decay = jnp.exp(log_decay)
-            decay = self.decay(decay) if "decay" in self.SITES else decay
-            states = delta_rule_states(k, v, beta, decay, self.state.entry(), self.backend)
-            states = self.state(states, rewritten=True)
-            if any(site.replaced() for site in sites):
-                return read(states, q)
-        return delta_rule(q, k, v, beta, log_decay, self.backend)
 
     def _out(self, heads: Array, x: Array) -> Array:
         """Output projection of the norm of o, gated by x."""
         o = self.o_norm(heads).reshape(*heads.shape[:-2], -1)
-        return self.o_proj(o * jax.nn.silu(self.gate(self.g_proj(x))) if self.gated else o)
+        return self.o_proj(o * self.output_gate(x) if self.gated else o)
 
     def __call__(
         self,
@@ -163,11 +157,10 @@ class MatrixStateMixer(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
-        q, k, v = self._project(x, lambda name, h: getattr(self, name)(h))
+        q, raw, v = self._project(x, lambda name, h: getattr(self, name)(h))
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
-        q, k = self.prepare(q, k, index)
-        beta = self.strength(x)
-        heads = self._mix(q, k, v, self.log_decay(x), None if beta is None else self.beta(beta))
+        q, k = self.prepare(q, raw, index)
+        heads = self.recur(q, self.update(x, raw, k, v, passed_decay(self, self.log_decay(x))))
         return self._out(
             self.head_output(at_positions(heads, positions)), at_positions(x, positions)
         )
@@ -175,9 +168,7 @@ class MatrixStateMixer(nn.Module):
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty state, whose size does not depend on `max_length`."""
         del max_length
-        key, value = (
-            int(share * self.width) // self.heads for share in (self.key_share, self.value_share)
-        )
+        key, value = self.keys // self.heads, self.values // self.heads
         state = {
             "matrix": jnp.zeros((batch, self.heads, key, value)),
             "position": jnp.zeros((), jnp.int32),
@@ -197,12 +188,9 @@ class MatrixStateMixer(nn.Module):
             new[name], y = getattr(self, name).step(state[name], h)
             return y
 
-        q, k, v = self._project(x_t, convolve)
+        q, raw, v = self._project(x_t, convolve)
         index = jnp.broadcast_to(state["position"], (len(x_t), 1))
-        q, k = (h[:, 0] for h in self.prepare(q[:, None], k[:, None], index))
-        matrix, log_decay, beta = state["matrix"], self.log_decay(x_t), self.strength(x_t)
-        if beta is None:
-            new["matrix"], o = linear_attention_step(matrix, q, k, v, log_decay)
-        else:
-            new["matrix"], o = delta_rule_step(matrix, q, k, v, beta, log_decay)
+        q, k = (h[:, 0] for h in self.prepare(q[:, None], raw[:, None], index))
+        update = self.update(x_t, raw, k, v, self.log_decay(x_t))
+        new["matrix"], o = self.advance(state["matrix"], q, update)
         return new, self._out(o, x_t)

@@ -20,9 +20,9 @@ from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.norms import HeadNorm
-from mecheval_jax.mixers.recurrence import STATE_SITES, matrix_recurrence
+from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.short_convolution import ShortConvolution
-from mecheval_jax.ops.linear_attention import BACKENDS, linear_attention_step
+from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.stabilizer import log_maximum
 from mecheval_jax.sites import declare
@@ -146,7 +146,8 @@ class MLSTM(nn.Module):
         # The first token decays nothing: what stands there for m[-1] only has to be finite.
         last = jnp.concatenate([m[:, :1], m[:, :-1]], axis=1)
         written = jnp.exp(i - m)[..., None].astype(k.dtype) * k
-        read = matrix_recurrence(self, q, written, v, (log_f + last - m)[..., None], self.backend)
+        log_decay = passed_decay(self, (log_f + last - m)[..., None])
+        read = dplr_recurrence(self, q, Update(written, v, log_decay), self.backend)
         return self._out(*(at_positions(h, positions) for h in (read, m, c, z)))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
@@ -170,5 +171,5 @@ class MLSTM(nn.Module):
         new["m"] = m = jnp.maximum(log_f + state["m"], i).astype(state["m"].dtype)
         k = jnp.exp(i - m)[..., None].astype(k.dtype) * k
         decay = (log_f + state["m"] - m)[..., None]
-        new["matrix"], read = linear_attention_step(state["matrix"], q, k, v, decay)
+        new["matrix"], read = dplr_step(state["matrix"], q, Update(k, v, decay))
         return new, self._out(read, m, c, z)

@@ -10,7 +10,17 @@ import flax.linen as nn
 
 from mecheval_jax.errors import UserError
 
-ZERO = ("kernel", "d_conv", "dt_rank", "key_heads", "window")
+ZERO = (
+    "kernel",
+    "d_conv",
+    "dt_rank",
+    "key_heads",
+    "window",
+    "w_rank",
+    "a_rank",
+    "v_rank",
+    "g_rank",
+)
 """Fields that may be 0, for none or for a default; other whole numbers are at least 1."""
 
 

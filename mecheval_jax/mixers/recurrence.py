@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.ops.linear_attention import linear_attention, read
+from mecheval_jax.ops.dplr import Update, dplr, dplr_states, read
 from mecheval_jax.ops.linear_recurrence import linear_recurrence
 
 STATE_SITES = {
@@ -21,6 +21,8 @@ STATE_SITES = {
     "write": "term that this token adds to the state",
     "state": "state after this token; later tokens continue from a replaced one",
 }
+ERASE = "matrix whose product with the state before this token is added to the state"
+"""What the site erase holds, of mixers that can take back what they have written."""
 
 
 def recurrence(
@@ -52,20 +54,35 @@ def recurrence(
     return read(states) if any(site.replaced() for site in sites) else fast()
 
 
-def matrix_recurrence(
+def passed_decay(
+    module: nn.Module, log_decay: Float[Array, "batch length heads decayed"]
+) -> Float[Array, "batch length heads decayed"]:
+    """Logarithms of the decays that have passed the site decay, if the mixer has it."""
+    if "decay" in module.SITES and module.decay.in_use():
+        decay = module.decay(jnp.exp(log_decay)[..., None])[..., 0]
+        if module.decay.replaced():
+            return jnp.log(jnp.maximum(decay, jnp.finfo(decay.dtype).tiny))
+    return log_decay
+
+
+def dplr_recurrence(
     module: nn.Module,
     q: Float[Array, "batch length heads key"],
-    k: Float[Array, "batch length heads key"],
-    v: Float[Array, "batch length heads value"],
-    log_decay: Float[Array, "batch length heads decayed"],
+    update: Update,
     backend: str = "auto",
 ) -> Float[Array, "batch length heads value"]:
-    """`ops.linear_attention` through the sites; states are [batch, length, heads, key, value]."""
-    return recurrence(
-        module,
-        fast=lambda: linear_attention(q, k, v, log_decay, backend),
-        decay=lambda: jnp.exp(log_decay)[..., None],
-        write=lambda: k[..., None] * v[..., None, :],
-        read=lambda states: read(states, q),
-        backend=backend,
-    )
+    """`ops.dplr` through the sites write, state and, if the mixer has it, erase.
+
+    States are [batch, length, heads, key, value]. The decays have passed their site.
+    """
+    sites = [getattr(module, name) for name in ("write", "erase", "state") if name in module.SITES]
+    if any(site.in_use() for site in sites):
+        decay, write, entry = update.decay(), module.write(update.write()), module.state.entry()
+        if update.x is None:
+            states = linear_recurrence(decay, write, backend=backend, entry=entry)
+        else:
+            states = dplr_states(decay, module.erase(update.erase()), write, entry, backend)
+        states = module.state(states, rewritten=True)
+        if any(site.replaced() for site in sites):
+            return read(states, q)
+    return dplr(q, update, backend)

@@ -96,7 +96,7 @@ Local = Callable[[str, Sequence[Array]], list[Array]]
 """Function that applies the local operation of a name to parts [batch, length, _] of its channels,
 of all tokens or of one."""
 
-OPERATIONS = ("canon", "mlp_canon", "hidden_canon", "qkv_canon", "k_shift", "v_shift")
+OPERATIONS = ("canon", "mlp_canon", "mlp_shift", "hidden_canon", "qkv_canon", "k_shift", "v_shift")
 OPERATIONS += ("q_conv", "k_conv", "w_conv")
 """Names that local operations have in the blocks and mixers which apply them by `Local`."""
 

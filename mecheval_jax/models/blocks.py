@@ -21,6 +21,7 @@ from mecheval_jax.mesh_axes import DOCUMENTS, spread
 from mecheval_jax.mixers.short_convolution import (
     Local,
     ShortConvolution,
+    TokenShift,
     apply_to_all,
     apply_to_one,
     local_states,
@@ -100,6 +101,11 @@ def norm(kind: str, epsilon: float = 1e-5) -> nn.Module:
     return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False)
 
 
+def hands_on(mixer: nn.Module) -> bool:
+    """Whether the first layer's mixer hands values on to the later ones, as in RWKV-7."""
+    return hasattr(mixer, "mix")
+
+
 class Block(nn.Module):
     """A layer of the model.
 
@@ -123,6 +129,8 @@ class Block(nn.Module):
         if feed_forward.kind != "none":
             self.mlp_norm = norm(config.norm, config.epsilon)
             self.mlp = FEED_FORWARD[feed_forward.kind](feed_forward)
+        if feed_forward.shifts:
+            self.mlp_shift = TokenShift(feed_forward.width)
         for name in config.components:
             setattr(self, name, Site())
 
@@ -130,21 +138,28 @@ class Block(nn.Module):
         self,
         residual: Float[Array, "batch length width"],
         positions: Int[Array, "batch queries"] | None = None,
-    ) -> Float[Array, "batch positions width"]:
-        """Residual stream after this layer.
+        first: Float[Array, "batch length width"] | None = None,
+    ) -> tuple[Float[Array, "batch positions width"], Float[Array, "batch length width"] | None]:
+        """Residual stream after this layer, and what the first layer hands on to later ones.
 
         With `positions`, the mixer's outputs and everything after them are computed at these
         positions only. This suffices for the last layer of a model that is read at its queries.
+        `first` is what the first layer has handed on (`mixers.rwkv7`), None where it does not.
         """
         residual = self.block_input(residual)
         x = self.mixer_input(spread(self.mixer_norm(residual), DOCUMENTS))
         if self.config.has_canon("A"):
             x = self.canon_output(x + self.canon(x))
-        # Canon C and D read neighbours, so that up to them every token is computed.
+        # Canon C and D and a shift read neighbours: up to them every token is computed.
         whole = self.config.has_canon("C") or self.config.has_canon("D")
+        whole = whole or self.config.feed_forward.shifts
         early, late = (None, positions) if whole else (positions, None)
-        added = self._add(at_positions(residual, early), self.mixer(x, early), apply_to_all(self))
-        return self.block_output(at_positions(added, late))
+        if hands_on(self.mixer):
+            mixed, first = self.mixer.mix(x, early, first)
+        else:
+            mixed = self.mixer(x, early)
+        added = self._add(at_positions(residual, early), mixed, apply_to_all(self))
+        return self.block_output(at_positions(added, late)), first
 
     def _add(
         self,
@@ -160,6 +175,8 @@ class Block(nn.Module):
         x = self.mlp_input(spread(x, DOCUMENTS))
         if self.config.has_canon("C"):
             x = self.mlp_canon_output(x + local("mlp_canon", [x])[0])
+        if self.config.feed_forward.shifts:
+            x = self.mlp.mixed(x, *local("mlp_shift", [x]))
         hidden = functools.partial(self._convolved, local) if self.config.has_canon("D") else None
         return residual + self.mlp_output(spread(self.mlp(x, hidden), DOCUMENTS))
 
@@ -177,16 +194,23 @@ class Block(nn.Module):
         return {"mixer": self.mixer.initial_state(batch, max_length)} | local_states(self, batch)
 
     def step(
-        self, state: dict[str, PyTree], residual: Float[Array, "batch width"]
-    ) -> tuple[dict[str, PyTree], Float[Array, "batch width"]]:
-        """Read one token: the next state, and the residual stream after this layer."""
+        self,
+        state: dict[str, PyTree],
+        residual: Float[Array, "batch width"],
+        first: Float[Array, "batch width"] | None = None,
+    ) -> tuple[dict[str, PyTree], Float[Array, "batch width"], Float[Array, "batch width"] | None]:
+        """Read one token: the next state, and what `__call__` returns."""
         new = dict(state)
         local = apply_to_one(self, new)
         x = self.mixer_norm(residual)
         if self.config.has_canon("A"):
             x = x + local("canon", [x[:, None]])[0][:, 0]
-        new["mixer"], mixed = self.mixer.step(state["mixer"], x)
-        return new, self.block_output(self._add(residual[:, None], mixed[:, None], local))[:, 0]
+        if hands_on(self.mixer):
+            new["mixer"], mixed, first = self.mixer.step_from(state["mixer"], x, first)
+        else:
+            new["mixer"], mixed = self.mixer.step(state["mixer"], x)
+        added = self._add(residual[:, None], mixed[:, None], local)
+        return new, self.block_output(added)[:, 0], first
 
 
 REMAT = {

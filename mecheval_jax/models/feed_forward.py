@@ -1,6 +1,7 @@
-"""Feed-forward part of a block: MLP, GLU, identity or none.
+"""Feed-forward part of a block: MLP, GLU, channel mix, identity or none.
 
     MLP:  fc2(f(fc1 x)),  hidden width 4 d by default        GLU:  fc3(fc1 x * f(fc2 x))
+    channel mix:  fc2(relu(fc1(x + m (x[t-1] - x)))^2)       (RWKV-7, without biases)
 
 In the study f is the exact (erf) GELU, and the layers have biases. The projection into the
 residual stream is scaled at initialisation. ``identity`` returns its input, so that the block adds
@@ -13,11 +14,12 @@ from collections.abc import Callable
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mixers import initializers
 
-KINDS = ("mlp", "glu", "identity", "none")
+KINDS = ("mlp", "glu", "channel_mix", "identity", "none")
 
 ACTIVATIONS = {
     "gelu": functools.partial(jax.nn.gelu, approximate=False),
@@ -38,12 +40,13 @@ class FeedForwardConfig:
     """Shape of the feed-forward part.
 
     Attributes:
-        kind: Kind of the part, ``mlp``, ``glu``, ``identity`` or ``none``.
+        kind: Kind of the part, ``mlp``, ``glu``, ``channel_mix``, ``identity`` or ``none``.
         width: Number of channels of the residual stream.
         layers: Number of layers of the model.
         hidden: Inner width; 0 for four times the width.
         activation: Name of the activation function in `ACTIVATIONS`.
         bias: Whether the dense layers have biases.
+        layer: Index of the layer, on which the initial mixture of ``channel_mix`` depends.
     """
 
     kind: str
@@ -52,11 +55,17 @@ class FeedForwardConfig:
     hidden: int = 0
     activation: str = "gelu"
     bias: bool = True
+    layer: int = 0
+
+    @property
+    def shifts(self) -> bool:
+        """Whether the part mixes each token with the one before it."""
+        return self.kind == "channel_mix"
 
     @property
     def has_hidden(self) -> bool:
         """Whether the part has hidden layers."""
-        return self.kind in ("mlp", "glu")
+        return self.kind in ("mlp", "glu", "channel_mix")
 
     @property
     def hidden_channels(self) -> int:
@@ -106,6 +115,36 @@ class GLU(nn.Module):
         return self.fc3(h * ACTIVATIONS[self.config.activation](gate))
 
 
+class ChannelMix(nn.Module):
+    """The channel mixing of RWKV-7: an MLP of a mixture of two tokens, with a squared ReLU."""
+
+    config: FeedForwardConfig
+
+    WITHOUT_DECAY = ("x_k",)
+
+    def setup(self):
+        width, rest = self.config.width, 1 - self.config.layer / self.config.layers
+        start = 1 - (jnp.arange(width) / width) ** rest**4
+        self.x_k = self.param("x_k", lambda key: start)
+        orthogonal, zeros = nn.initializers.orthogonal(), nn.initializers.zeros
+        hidden = self.config.hidden_channels
+        self.fc1 = nn.Dense(hidden, use_bias=False, kernel_init=orthogonal)
+        self.fc2 = nn.Dense(width, use_bias=False, kernel_init=zeros)
+
+    def mixed(
+        self, x: Float[Array, "*axes width"], previous: Float[Array, "*axes width"]
+    ) -> Float[Array, "*axes width"]:
+        """The mixture of a token and the one before it."""
+        return x + self.x_k[(None,) * (x.ndim - 1)] * (previous - x)
+
+    def __call__(
+        self, x: Float[Array, "*axes width"], hidden: Hidden = None
+    ) -> Float[Array, "*axes width"]:
+        """Feed-forward part of a mixture."""
+        (h,) = hidden([self.fc1(x)]) if hidden else (self.fc1(x),)
+        return self.fc2(jnp.square(jax.nn.relu(h)))
+
+
 class Identity(nn.Module):
     """Feed-forward part that returns its input."""
 
@@ -117,4 +156,9 @@ class Identity(nn.Module):
         return x
 
 
-FEED_FORWARD: dict[str, type[nn.Module]] = {"mlp": MLP, "glu": GLU, "identity": Identity}
+FEED_FORWARD: dict[str, type[nn.Module]] = {
+    "mlp": MLP,
+    "glu": GLU,
+    "channel_mix": ChannelMix,
+    "identity": Identity,
+}

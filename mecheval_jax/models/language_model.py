@@ -20,13 +20,14 @@ from mecheval_jax.errors import POSITIVE, UserError, choose, require, require_at
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, initializers
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
-from mecheval_jax.models.feed_forward import ACTIVATIONS, KINDS, FeedForwardConfig
+from mecheval_jax.models.feed_forward import ACTIVATIONS, FEED_FORWARD, KINDS, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.site_path import block_name
 from mecheval_jax.sites import Site
 
 POSITIONS = ("learned", "none", "rotary", "alibi")
 DTYPES = ("float32", "bfloat16")
-WIDE = ("A_log", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay", "time_first")
+WIDE = ("w0", "A_log", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay", "time_first")
 """Parameters that stay float32 in any compute dtype, because exponentials are taken of them."""
 
 
@@ -44,7 +45,8 @@ class ModelConfig:
             implicit filters (1024 in the study).
         positions: ``learned`` absolute positions, ``none``, or ``rotary`` or ``alibi`` inside
             the mixers that have them.
-        feed_forward: ``mlp``, ``glu``, ``identity`` or ``none``; not of Mamba blocks.
+        feed_forward: ``mlp``, ``glu``, ``channel_mix``, ``identity`` or ``none``; Mamba blocks
+            have their own.
         mamba_feed_forward: The same for Mamba blocks.
         canon: Number of taps of residual convolutions; 0 for none.
         canon_at: Places of these convolutions in every block, some of the letters A (before the
@@ -119,6 +121,7 @@ class ModelConfig:
             self.hidden,
             self.activation,
             self.feed_forward_bias,
+            layer,
         )
         norm = ("rms" if mamba else "layer") if self.norm == "auto" else self.norm
         return BlockConfig(
@@ -239,10 +242,11 @@ class LanguageModel(nn.Module):
             raise UserError(
                 f"{tokens.shape[1]} tokens, but the model's max_length is {self.config.max_length}"
             )
-        residual = self._embed(tokens, jnp.arange(tokens.shape[1])[None])
+        residual, first = self._embed(tokens, jnp.arange(tokens.shape[1])[None]), None
         for layer, block in enumerate(self.block):
             last = layer == self.config.layers - 1
-            residual = block(residual, positions if last and skip_unread else None)
+            at = positions if last and skip_unread else None
+            residual, first = block(residual, at, first)
         if not skip_unread:
             residual = at_positions(residual, positions)
         return self._logits(residual)
@@ -277,9 +281,9 @@ class LanguageModel(nn.Module):
         self, state: dict[str, PyTree], tokens_t: Int[Array, " batch"]
     ) -> tuple[dict[str, PyTree], Float[Array, "batch vocabulary"]]:
         """Read one token of each document: the next state, and the logits of the next token."""
-        residual, blocks = self._embed(tokens_t, state["position"][None]), []
+        residual, first, blocks = self._embed(tokens_t, state["position"][None]), None, []
         for block, block_state in zip(self.block, state["blocks"], strict=True):
-            block_state, residual = block.step(block_state, residual)
+            block_state, residual, first = block.step(block_state, residual, first)
             blocks.append(block_state)
         return {"blocks": blocks, "position": state["position"] + 1}, self._logits(residual)
 
@@ -291,6 +295,20 @@ def cast_to_compute_dtype(params: PyTree, config: ModelConfig) -> PyTree:
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf if path[-1].key in WIDE else leaf.astype(config.dtype), params
     )
+
+
+def exempt_from_decay(config: ModelConfig) -> tuple[str, ...]:
+    """Paths of the parameters that the authors of the mixers exempt from weight decay.
+
+    A mixer or feed-forward part names them in its ``WITHOUT_DECAY``.
+    """
+    paths = []
+    for layer in range(config.layers):
+        part = FEED_FORWARD.get(config.block(layer).feed_forward.kind)
+        for module, owner in (("mixer", config.build_mixer(layer)), ("mlp", part)):
+            names = getattr(owner, "WITHOUT_DECAY", ())
+            paths += [f"{block_name(layer)}/{module}/{name}" for name in names]
+    return tuple(paths)
 
 
 def initialize(config: ModelConfig, key: Key) -> PyTree:

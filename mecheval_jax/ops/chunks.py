@@ -1,52 +1,49 @@
-"""Linear recurrences of a matrix, computed chunk by chunk.
+"""Linear recurrences of a matrix, computed chunk by chunk: the WY form.
 
-    S[t] = diag(a[t]) S[t-1] + k[t] u[t]^T,    o[t] = S[t]^T q[t],    S [key, value]
+    S[t] = Diag(a[t]) S[t-1] + y[t] (S[t-1]^T x[t])^T + k[t] u[t]^T,    o[t] = S[t]^T q[t]
 
-In a chunk of c tokens that starts from S_0, with D[t, s] the sum of log a from s+1 to t,
+with S [key, value]. In a chunk that starts from S_0, let r[t] = S[t-1]^T x[t] be what x reads, and
+X_k[t, s] = sum_key x[t] k[s] a[s+1] .. a[t-1] for s < t (`ops.triangular`), X_y likewise. Then
 
-    o[t] = (q[t] a[1..t])^T S_0 + sum_{s <= t} (q[t] exp(D[t, s]) . k[s]) u[s]
+    (I - X_y) r = x a[1..t-1] S_0 + X_k u
 
-The sums within the chunks are matrix products, computed for all chunks at once; only S is
-carried from one chunk to the next (Dao and Gu 2024; Yang et al. 2024). Logarithms are summed
-over each span separately, because differences of one running sum would lose all digits beside
-a decay of almost 0. They are masked before the exponential, which keeps gradients finite.
-
-Time of value and gradient of a layer of width 64 on 2 CPU cores, loop over tokens / chunks:
-
-=================  ===================  ====================
-mixer              batch 32, length 35  batch 32, length 128
-=================  ===================  ====================
-Mamba-2            154 / 57 ms          534 / 145 ms
-DeltaNet           79 / 15 ms           360 / 60 ms
-Gated DeltaNet     185 / 35 ms          695 / 110 ms
-GLA                42 / 19 ms           205 / 57 ms
-RetNet             107 / 13 ms          394 / 60 ms
-=================  ===================  ====================
-
-``auto`` therefore means chunks at every length. Accelerators, where the depth of the loop should
-matter more, were not measured. Chunks of 16, 32 and 64 tokens take the same time within 20 % if a
-head has one decay; with one decay per key channel, 16 tokens are 3 times faster than 32.
+and all that the chunk adds to the state is known: keys k and y with the values u and r. What q
+reads of it is found like what x reads. These are matrix products, computed for all chunks at
+once; only S is carried from one chunk to the next (Yang et al. 2024; Dao and Gu 2024). If there is
+one chunk, there is no state at all.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.ops.triangular import (
+    decayed_products,
+    inverse,
+    sums_after,
+    sums_before,
+)
 
-CHUNK = 16
-"""Tokens of a chunk."""
+LONGEST = 64
+"""Most tokens of a sequence that is one chunk."""
+
+CHUNK = 32
+"""Tokens of a chunk of a longer one."""
+
+
+def chunk_of(length: int) -> int:
+    """Tokens of a chunk of a sequence."""
+    return length if length <= LONGEST else CHUNK
 
 
 def split(
-    x: Float[Array, "batch length heads *axes"],
+    x: Float[Array, "batch length heads *axes"], size: int
 ) -> Float[Array, "chunks batch heads c *axes"]:
-    """Cut a sequence into chunks of `CHUNK` tokens; the last one is padded with zeros."""
+    """Cut a sequence into chunks of `size` tokens; the last one is padded with zeros."""
     batch, length = x.shape[:2]
-    chunks = -(-length // CHUNK)
-    pad = [(0, 0), (0, chunks * CHUNK - length)] + [(0, 0)] * (x.ndim - 2)
-    x = jnp.pad(x, pad).reshape(batch, chunks, CHUNK, *x.shape[2:])
+    chunks = -(-length // size)
+    pad = [(0, 0), (0, chunks * size - length)] + [(0, 0)] * (x.ndim - 2)
+    x = jnp.pad(x, pad).reshape(batch, chunks, size, *x.shape[2:])
     return jnp.moveaxis(jnp.moveaxis(x, 1, 0), 3, 2)
 
 
@@ -58,90 +55,88 @@ def join(
     return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
 
 
-class Decays(NamedTuple):
-    """Products of decays in each chunk; the last axis has size key, or 1 for one decay per head.
+def chunked(
+    q: Float[Array, "batch length heads key"],
+    k: Float[Array, "batch length heads key"],
+    u: Float[Array, "batch length heads value"],
+    log_decay: Float[Array, "batch length heads decayed"],
+    x: Float[Array, "batch length heads key"] | None = None,
+    y: Float[Array, "batch length heads key"] | None = None,
+) -> Float[Array, "batch length heads value"]:
+    """Outputs o, starting from a state of zeros.
 
-    Attributes:
-        between: Product over the tokens after s up to t, [..., t, s, key]; 0 where s > t.
-        start: Product from the start of the chunk up to t, [..., t, key].
-        end: Product over the tokens after s up to the end of the chunk, [..., s, key].
-        whole: Product over the whole chunk, [..., key].
+    Args:
+        q: Queries, which read the state after their token.
+        k: Keys, the directions in which values are written.
+        u: Values that are written.
+        log_decay: Logarithms of the decays a, at most 0; the last axis has size key, or 1.
+        x: Directions in which the state before the token is read; None if it only decays.
+        y: Directions in which what x reads is added; None for -k.
     """
+    length, size = q.shape[1], chunk_of(q.shape[1])
+    q, k, u, log_decay = (split(part, size) for part in (q, k, u, log_decay))
+    identity, reads = jnp.eye(size, dtype=q.dtype)[None, None, None], jnp.exp(log_decay) * q
 
-    between: Array
-    start: Array
-    end: Array
-    whole: Array
+    # All that is read of S[t-1], by queries and by x, of all that the chunk has written.
+    rows, keys = [reads], [k]
+    if x is not None:
+        rows.append(split(x, size))
+    if y is not None:
+        keys.append(split(y, size))
+    found = decayed_products(*(jnp.concatenate(h, axis=-2) for h in (rows, keys)), log_decay)
+    inner, across = (found[..., :size, :], found[..., size:, :])
+    # Queries read what their own token has written as well.
+    own = [identity * (q * key).sum(axis=-1)[..., None] for key in keys]
+    inner, keys = inner + jnp.concatenate(own, axis=-1), jnp.concatenate(keys, axis=-2)
+
+    # The values that are written if the chunk starts from zeros, and how they depend on the state
+    # that it does start from.
+    values, dependence = u, None
+    if y is not None:
+        solve = inverse(-across[..., size:])
+        values = jnp.concatenate([u, solve @ (across[..., :size] @ u)], axis=-2)
+        dependence = jnp.concatenate([jnp.zeros_like(solve), solve], axis=-2)
+    elif x is not None:
+        solve = inverse(across)
+        values, dependence = solve @ u, -solve
+    if length <= size:
+        return join(inner @ values, length)
+    start, end = (jnp.exp(sums(log_decay)) for sums in (sums_before, sums_after))
+    if y is not None:
+        end = jnp.concatenate([end, end], axis=-2)
+    parts = [start * reads, end * keys, values, inner, jnp.exp(log_decay.sum(axis=-2))]
+    parts += [] if dependence is None else [dependence @ (start * rows[1])]
+    return join(carry(*parts), length)
 
 
-def decays(log_decay: Float[Array, "chunks batch heads c key"]) -> Decays:
-    """Products of decays, from the logarithms of the decays."""
-    index = jnp.arange(CHUNK)
-    after = (index[:, None] > index[None, :])[None, None, None, ..., None]
-    spans = jnp.cumsum(jnp.where(after, log_decay[..., :, None, :], 0), axis=-3)
-    reached = (index[:, None] >= index[None, :])[None, None, None, ..., None]
-    between = jnp.exp(jnp.where(reached, spans, -jnp.inf))
-    start = jnp.exp(jnp.cumsum(log_decay, axis=-2))
-    return Decays(between, start, between[..., -1, :, :], start[..., -1, :])
-
-
-def pairs(q: Array, k: Array, between: Array) -> Array:
-    """Weighted inner products, sum_key q[t] k[s] between[t, s], for all t and s of each chunk."""
-    if between.shape[-1] == 1:  # one decay for all keys: a matrix product
-        return jnp.einsum("...tk,...sk->...ts", q, k) * between[..., 0]
-    return jnp.einsum("...tk,...sk,...tsk->...ts", q, k, between)
-
-
-def carry(q: Array, k: Array, u: Array, decay: Decays, from_state: Array | None = None) -> Array:
+def carry(
+    reads: Float[Array, "chunks batch heads c key"],
+    keys: Float[Array, "chunks batch heads writes key"],
+    values: Float[Array, "chunks batch heads writes value"],
+    inner: Float[Array, "chunks batch heads c writes"],
+    decay: Float[Array, "chunks batch heads decayed"],
+    dependence: Float[Array, "chunks batch heads writes key"] | None = None,
+) -> Float[Array, "chunks batch heads c value"]:
     """Outputs of all chunks, with the state carried from chunk to chunk.
 
     Args:
-        q: Queries, [chunks, batch, heads, c, key].
-        k: Keys, of the same shape.
-        u: Values that are written, [chunks, batch, heads, c, value].
-        decay: Products of the decays in each chunk.
-        from_state: Weights [chunks, batch, heads, c, key] with which the writes depend on the
-            state at the start of the chunk, u - from_state S_0; None if they do not.
-
-    Returns:
-        Outputs o, [chunks, batch, heads, c, value].
+        reads: Queries, decayed from the start of their chunk.
+        keys: Keys that are written, decayed to the end of their chunk.
+        values: Values that are written if the chunk starts from zeros.
+        inner: Weights with which the outputs read the values of their chunk.
+        decay: Decay over the whole chunk.
+        dependence: Weights of the state at the start of the chunk in the values; None if they do
+            not depend on it.
     """
-    inner = pairs(q, k, decay.between)
-    q, k = q * decay.start, k * decay.end
-    rows = (q, k, u, inner, decay.whole) + (() if from_state is None else (from_state,))
 
     def advance(state: Array, chunk: tuple[Array, ...]) -> tuple[Array, Array]:
-        q, k, u, inner, whole, *from_state = chunk
-        for read in from_state:
-            u = u - jnp.einsum("bhck,bhkv->bhcv", read, state)
-        o = jnp.einsum("bhck,bhkv->bhcv", q, state) + jnp.einsum("bhts,bhsv->bhtv", inner, u)
-        return whole[..., None] * state + jnp.einsum("bhck,bhcv->bhkv", k, u), o
+        reads, keys, values, inner, decay, *dependence = chunk
+        for weights in dependence:
+            values = values + weights @ state
+        outputs = reads @ state + inner @ values
+        return decay[..., None] * state + jnp.swapaxes(keys, -1, -2) @ values, outputs
 
-    start = jnp.zeros((*k.shape[1:3], k.shape[-1], u.shape[-1]), jnp.result_type(k, u))
-    return jax.lax.scan(advance, start, rows)[1]
-
-
-def inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
-    """The inverse of I + A for a strictly lower triangular A; c is a power of 2.
-
-    It is computed blockwise, by matrix products, because XLA cannot partition a triangular solve
-    over devices.
-
-    The inverse of [[P, 0], [Q, R]] is [[P', 0], [-R' Q P', R']] with P' and R' the inverses of
-    P and R. Diagonal blocks of size 1 are their own inverses; each round doubles the blocks.
-    """
-    size, axes = A.shape[-1], A.shape[:-2]
-    inverses = jnp.ones((*axes, size, 1, 1), A.dtype)
-    block = 1
-    while block < size:
-        # The blocks Q below the diagonal, one of each pair.
-        starts = range(0, size, 2 * block)
-        blocks = [A[..., i + block : i + 2 * block, i : i + block] for i in starts]
-        Q = jnp.stack(blocks, axis=-3)
-        halves = inverses.reshape(*axes, len(starts), 2, block, block)
-        P, R = halves[..., 0, :, :], halves[..., 1, :, :]
-        low = -jnp.einsum("...xy,...yz,...zw->...xw", R, Q, P)
-        top = jnp.concatenate([P, jnp.zeros_like(P)], axis=-1)
-        inverses = jnp.concatenate([top, jnp.concatenate([low, R], axis=-1)], axis=-2)
-        block *= 2
-    return inverses.reshape(*axes, size, size)
+    rows = (reads, keys, values, inner, decay)
+    dtype = jnp.result_type(keys, values)
+    start = jnp.zeros((*keys.shape[1:3], keys.shape[-1], values.shape[-1]), dtype)
+    return jax.lax.scan(advance, start, rows if dependence is None else (*rows, dependence))[1]

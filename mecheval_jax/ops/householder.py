@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.ops import chunks
+from mecheval_jax.ops.chunks import chunk_of, split
 from mecheval_jax.ops.precision import in_float32
+from mecheval_jax.ops.triangular import inverse
 
 
 @in_float32
@@ -35,23 +36,23 @@ def reflected_products(
         w: Directions of the reflections, of norm 1.
         beta: Strengths of the reflections: 1 projects w away, 2 reflects.
     """
-    length = q.shape[1]
-    queries, directions, strengths = (chunks.split(x) for x in (q, w, beta[..., None]))
-    earlier = jnp.tri(chunks.CHUNK, k=-1, dtype=bool)[None, None, None]
+    length, size = q.shape[1], chunk_of(q.shape[1])
+    queries, directions, strengths = (split(x, size) for x in (q, w, beta[..., None]))
+    earlier = jnp.tri(size, k=-1, dtype=bool)[None, None, None]
     own = jnp.einsum("...rk,...sk->...rs", directions, directions)
-    inverse = chunks.inverse(jnp.where(earlier, strengths * own, 0))
+    solve = inverse(jnp.where(earlier, strengths * own, 0))
     reads = jnp.tril(jnp.einsum("...tk,...rk->...tr", queries, directions))
-    index = jnp.arange(queries.shape[0] * chunks.CHUNK).reshape(-1, chunks.CHUNK)
+    index = jnp.arange(queries.shape[0] * size).reshape(-1, size)
 
     def advance(keys: Array, chunk: tuple[Array, ...]) -> tuple[Array, Array]:
-        q, w, beta, inverse, reads, index = chunk
+        q, w, beta, solve, reads, index = chunk
         before = (index[:, None] > jnp.arange(length)[None, :])[None, None]
         meets = jnp.where(before, beta * jnp.einsum("bhrk,bshk->bhrs", w, keys), 0)
-        u = jnp.einsum("bhrx,bhxs->bhrs", inverse, meets)
+        u = jnp.einsum("bhrx,bhxs->bhrs", solve, meets)
         products = jnp.einsum("bhtk,bshk->bhts", q, keys) - jnp.einsum("bhtr,bhrs->bhts", reads, u)
         return keys - jnp.einsum("bhrs,bhrk->bshk", u, w), products
 
-    rows = (queries, directions, strengths, inverse, reads, index)
+    rows = (queries, directions, strengths, solve, reads, index)
     products = jax.lax.scan(advance, k, rows)[1]
     batch, heads = q.shape[0], q.shape[2]
     return jnp.moveaxis(products, 0, 2).reshape(batch, heads, -1, length)[:, :, :length]

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import choose
-from mecheval_jax.ops import chunks
-from mecheval_jax.ops.linear_attention import BACKENDS
+from mecheval_jax.ops.chunks import carry, chunk_of, join, split
+from mecheval_jax.ops.dplr import BACKENDS
 from mecheval_jax.ops.precision import in_float32
+from mecheval_jax.ops.triangular import decayed_products, sums_after, sums_before
 
 State = tuple[Array, Array, Array]
 """S [batch, heads, key, value], and k and v [batch, heads, ranks, _] of the last token."""
@@ -59,18 +60,35 @@ def trapezoid(
         by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (q, k, v, log_decay, now, before))
         return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
 
-    # Ranks are laid out as tokens; those of one token do not decay from one to the other.
-    whole = weight_of_write(now, before)[..., None, None] * v
-    rows = [x.reshape(*x.shape[:3], -1, x.shape[-1]) for x in map(chunks.split, (q, k, whole))]
-    decay = chunks.decays(chunks.split(log_decay[..., None]))
-    strict = jnp.tri(chunks.CHUNK, k=-1, dtype=v.dtype)[None, None, None, ..., None]
-    between = jnp.repeat(jnp.repeat(decay.between * strict, ranks, axis=-3), ranks, axis=-2)
-    start, end = (jnp.repeat(x, ranks, axis=-2) for x in (decay.start, decay.end))
-    earlier = chunks.carry(*rows, chunks.Decays(between, start, end, decay.whole))
-    earlier = earlier.reshape(*earlier.shape[:3], chunks.CHUNK, ranks, -1)
+    # Tokens before t, of every rank: one set of rows, and of keys, after the other.
+    size = chunk_of(length)
+    whole, log_decay = weight_of_write(now, before)[..., None, None] * v, log_decay[..., None]
+    reads = jnp.exp(log_decay)[..., None] * q  # of the state before the token
+    reads, keys, values = (_in_sets(split(x, size)) for x in (reads, k, whole))
+    log_decay = split(log_decay, size)
+    inner = decayed_products(reads, keys, log_decay)
+    if length <= size:
+        earlier = inner @ values
+    else:
+        start, end = (
+            jnp.concatenate([jnp.exp(sums(log_decay))] * ranks, axis=-2)
+            for sums in (sums_before, sums_after)
+        )
+        over_chunk = jnp.exp(log_decay.sum(axis=-2))
+        earlier = carry(start * reads, end * keys, values, inner, over_chunk)
+    earlier = earlier.reshape(*earlier.shape[:3], ranks, size, -1)
+    earlier = join(jnp.swapaxes(earlier, 3, 4), length)
     own = jnp.einsum("blhrk,blhsk->blhrs", q, k)
     own = jnp.einsum("blhrs,blhsv->blhrv", own, now[..., None, None] * v)
-    return chunks.join(earlier, length) + own
+    return earlier + own
+
+
+def _in_sets(
+    x: Float[Array, "chunks batch heads c ranks channels"],
+) -> Float[Array, "chunks batch heads rows channels"]:
+    """The tokens of the first rank, then those of the second, and so on."""
+    x = jnp.swapaxes(x, 3, 4)
+    return x.reshape(*x.shape[:3], -1, x.shape[-1])
 
 
 def weight_of_write(

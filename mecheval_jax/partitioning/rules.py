@@ -16,7 +16,15 @@ from jax.sharding import NamedSharding
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.mesh_axes import FSDP, MODEL, AnyMesh, Layout, fitted
-from mecheval_jax.mixers import ARCHITECTURES, LSTM, MLSTM, S4D, BaseConv, LogLinearMamba2
+from mecheval_jax.mixers import (
+    ARCHITECTURES,
+    LSTM,
+    MLSTM,
+    S4D,
+    BaseConv,
+    GatedDeltaProduct,
+    LogLinearMamba2,
+)
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import block_name
 
@@ -49,12 +57,18 @@ FEED_FORWARD: dict[str, tuple[Rule, ...]] = {
         (r"mlp/fc3/kernel$", (MODEL, FSDP)),
         (r"mlp/fc3/bias$", ()),
     ),
+    "channel_mix": (
+        (r"mlp/fc1/kernel$", (FSDP, MODEL)),
+        (r"mlp/fc2/kernel$", (MODEL, FSDP)),
+        (r"mlp/x_k$", ()),
+    ),
     "identity": (),
     "none": (),
 }
 
 INTO = (
-    r"mixer/([qkvgrabfi]_proj|up_proj|proj_[qkv]|[kv]_mix|in_proj|dt_proj|decay_up|w_up|projection)"
+    r"mixer/([qkvgrabfiw]_proj|up_proj|proj_[qkv]|[kv]_mix|in_proj|dt_proj|"
+    r"(decay|gate|w)_up|projection)"
 )
 OUT_OF = r"mixer/(out_proj|down_proj|o_proj|proj_o|x_proj)"
 MIXERS: tuple[Rule, ...] = (
@@ -65,7 +79,7 @@ MIXERS: tuple[Rule, ...] = (
     (r"mixer/([qkvw]_conv|short_conv|conv)/weight$", (None, MODEL)),
     (r"mixer/([qkvw]_conv|short_conv|conv)/bias$", (MODEL,)),
     (
-        r"mixer/(A_log|D|L|dt_bias|norm_scale|penalty|skip|[qkv]_map|time_decay|time_first)$",
+        r"mixer/(A_log|D|L|dt_bias|decay_logit|norm_scale|penalty|skip|[qkv]_map|time_decay|time_first)$",
         (MODEL,),
     ),
     (r"mixer/(shift_[BCD]|[BC]_bias|mimo/[xoz])$", (MODEL,)),
@@ -74,15 +88,19 @@ MIXERS: tuple[Rule, ...] = (
     # Small networks, and vectors along the residual stream.
     (r"mixer/filter/fc\d/kernel$", (FSDP,)),
     (r"mixer/filter/(fc\d/bias|features|frequency)$", ()),
-    (r"mixer/(decay|w)_down/kernel$", (FSDP,)),
+    (r"mixer/(decay|gate|w)_down/kernel$", (FSDP,)),
     (r"mixer/mix_[kvr]$", ()),
+    (r"mixer/x_[rwkvag]$", ()),
+    (r"mixer/[wavg]1$", (FSDP,)),
+    (r"mixer/[wavg]2$", (None, MODEL)),
+    (r"mixer/([wav]0|k_[ka]|r_k|ln_(scale|bias))$", (MODEL,)),
     (r"mixer/recurrent$", (FSDP,)),
 )
 """Rules for the parameters of every mixer of `mixers.ARCHITECTURES`."""
 
-WHOLE = (BaseConv, S4D, LSTM, MLSTM, LogLinearMamba2)
+WHOLE = (BaseConv, S4D, LSTM, MLSTM, LogLinearMamba2, GatedDeltaProduct)
 """Mixers that are not spread over ``model``: they work on the channels of the residual stream, of
-which every device has all, or mix all channels at every token."""
+which every device has all, mix all channels at every token, or lay them out by step, then head."""
 
 
 def splits(mixer: nn.Module, devices: int) -> bool:

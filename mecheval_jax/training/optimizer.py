@@ -8,6 +8,7 @@ lr (1 + cos(pi (t - w) / (T - w))) / 2, or lr (T - t) / (T - w), or lr.
 """
 
 import typing
+from collections.abc import Collection
 
 import flax.struct
 import jax
@@ -71,13 +72,19 @@ def update(
     params: PyTree,
     hyperparameters: Hyperparameters,
     factor: Float[Array, ""],
+    exempt: Collection[str] = (),
 ) -> tuple[PyTree, optax.OptState]:
-    """New parameters and running means after one step, at `factor` times the learning rate."""
+    """New parameters and running means after one step, at `factor` times the learning rate.
+
+    Parameters at the paths in `exempt` do not decay.
+    """
     adam = optax.scale_by_adam(hyperparameters.beta1, hyperparameters.beta2, EPSILON)
     directions, opt_state = adam.update(gradients, opt_state, params)
     rate = hyperparameters.learning_rate * factor
 
-    def descend(param: Array, direction: Array) -> Array:
+    def descend(path: tuple, param: Array, direction: Array) -> Array:
+        if jax.tree_util.keystr(path, simple=True, separator="/") in exempt:
+            return param - rate * direction
         return param - rate * (direction + hyperparameters.weight_decay * param)
 
-    return jax.tree.map(descend, params, directions), opt_state
+    return jax.tree.map_with_path(descend, params, directions), opt_state

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
 from mecheval_jax.mesh_axes import DOCUMENTS, current_mesh
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, exempt_from_decay
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import AnswerScores, score, weighted_mean
 from mecheval_jax.training.config import TrainingConfig
@@ -104,7 +104,8 @@ def train_step(
         ensemble.model, state.params, ensemble.task, batch, training
     )
     factor = schedule(state.step, values.steps, training.warmup_fraction, training.decay)
-    params, opt_state = update(gradients, state.opt_state, state.params, values, factor)
+    exempt = exempt_from_decay(ensemble.model) if training.exempt_from_decay else ()
+    params, opt_state = update(gradients, state.opt_state, state.params, values, factor, exempt)
     after = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
     if policy is Policy.RAISE:  # the host looks at the losses, and at what it saves
         return after, metrics

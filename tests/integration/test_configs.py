@@ -9,6 +9,7 @@ import re
 import pytest
 
 from configs import (
+    architectures_2026,
     documents,
     memory,
     multi_query_recall,
@@ -44,6 +45,7 @@ from tests.support import small
 from tests.support.compilation import ROOT
 
 CONFIGS = (
+    architectures_2026,
     recall,
     treecall,
     multi_query_recall,

@@ -39,7 +39,8 @@ def test_there_and_back(case):
     back = to_reference_mixer(name, from_reference_mixer(name, state, config), config)
     state = {entry.removeprefix("mixer."): array for entry, array in state.items()}
     assert {n: a.shape for n, a in back.items()} == {n: a.shape for n, a in state.items()}
-    dead = {"mamba_without_conv_d16": "conv1d.", "gated_delta_net_d32_h2": "D"}.get(case, "none")
+    dead = {"mamba_without_conv_d16": "conv1d.", "gated_delta_net_d32_h2": "D"}
+    dead = (dead | {"rwkv7_layer0_d32_h2": ("v0", "v1", "v2")}).get(case, "none")
     for entry, array in state.items():
         if not entry.startswith(dead):
             np.testing.assert_array_equal(back[entry], array, err_msg=entry)

@@ -28,6 +28,11 @@ MATRICES = {
     "mamba2": "ssm",
     "based": "sums",
     "delta_net": "matrix",
+    "kda": "matrix",
+    "gated_delta_net_2": "matrix",
+    "gated_delta_product": "matrix",
+    "comba": "matrix",
+    "rwkv7": "matrix",
     "gla": "matrix",
 }
 """Mixers, and the name of the matrix in the state of their recurrent form."""

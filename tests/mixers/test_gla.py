@@ -13,5 +13,5 @@ def test_against_its_twin():
     q, k, v = projections(mixer, params, x)
     decays = sigmoid(dense(dense(x, params["decay_down"]), params["decay_up"])) ** (1 / 16)
     log_decay = by_head(np.log(decays), mixer.heads)
-    heads = references.linear_attention(q / np.sqrt(q.shape[-1]), k, v, log_decay)
+    heads = references.dplr(q / np.sqrt(q.shape[-1]), k, v, log_decay)
     assert_gives("gla", out(mixer, params, x, heads))

@@ -21,15 +21,26 @@ def test_output_and_gradient(case, dtype, tolerance):
         cast = lambda array: jnp.asarray(array, dtype)
         params = jax.tree.map(cast, from_reference_mixer(name, state, config))
 
-        @jax.jit
-        def output_and_gradient(x):
-            y, pull_back = jax.vjp(lambda x: mixer.apply({"params": params}, x), x)
-            return y, pull_back(2 * y)[0]  # of the sum of squares
+        # RWKV-7 has a second input from its layer 1 on, the values of layer 0.
+        inputs = [
+            cast(arrays[f"{name}_L16"]) for name in ("x", "v_first") if f"{name}_L16" in arrays
+        ]
 
-        y, gradient = output_and_gradient(cast(arrays["x_L16"]))
+        def output(x, *first):
+            if first:
+                return mixer.apply({"params": params}, x, None, *first, method="mix")[0]
+            return mixer.apply({"params": params}, x)
+
+        @jax.jit
+        def output_and_gradients(*inputs):
+            y, pull_back = jax.vjp(output, *inputs)
+            return y, pull_back(2 * y)  # of the sum of squares
+
+        y, gradients = output_and_gradients(*inputs)
         assert y.dtype == dtype
         assert relative_error(y, arrays["y64_L16"]) < tolerance
-        assert relative_error(gradient, arrays["gx64_L16"]) < tolerance
+        for gradient, name in zip(gradients, ("gx", "gv_first"), strict=False):
+            assert relative_error(gradient, arrays[f"{name}64_L16"]) < tolerance
 
 
 def turned(x):

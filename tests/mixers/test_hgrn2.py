@@ -35,7 +35,7 @@ def test_against_its_twin():
         by_head(h, mixer.heads)
         for h in (silu(dense(x, params["q_proj"])), 1 - f, dense(x, params["v_proj"]), np.log(f))
     )
-    o = references.linear_attention(q / np.sqrt(q.shape[-1]), k, v, log_decay)
+    o = references.dplr(q / np.sqrt(q.shape[-1]), k, v, log_decay)
     o = rms_norm(o.reshape(BATCH, LENGTH, -1)) * params["o_norm"]["scale"]
     assert_gives("hgrn2", dense(o, params["o_proj"]))
 

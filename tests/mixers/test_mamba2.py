@@ -32,7 +32,7 @@ def test_against_its_twin():
     u = u.reshape(BATCH, LENGTH, heads, -1)
     k, q = (h.reshape(BATCH, LENGTH, groups, state)[:, :, [0, 0, 1, 1]] for h in (B, C))
     log_decay = (-np.exp(params["A_log"]) * dt)[..., None]
-    y = references.linear_attention(q, k, dt[..., None] * u, log_decay)
+    y = references.dplr(q, k, dt[..., None] * u, log_decay)
     y = (y + params["D"][:, None] * u).reshape(BATCH, LENGTH, inner) * silu(z)
     y = rms_norm(y.reshape(BATCH, LENGTH, groups, -1)).reshape(y.shape) * params["norm_scale"]
     assert (mixer.heads, mixer.groups, mixer.d_state) == (heads, groups, state)

@@ -37,7 +37,7 @@ def test_against_its_twin():
     q, k, v = (by_head(h, mixer.heads) for h in (q, k, v))
     k = k / np.sqrt(k.shape[-1]) * np.exp(i)[..., None]
     v = np.concatenate([v, np.ones_like(v[..., :1])], axis=-1)
-    read = references.linear_attention(q, k, v, np.log(sigmoid(f))[..., None])
+    read = references.dplr(q, k, v, np.log(sigmoid(f))[..., None])
     heads = read[..., :-1] / np.maximum(np.abs(read[..., -1:]), 1)
     heads = heads - heads.mean(axis=-1, keepdims=True)
     heads = heads / np.sqrt((heads**2).mean(axis=-1, keepdims=True) + 1e-5)

@@ -17,5 +17,5 @@ def test_against_its_twin():
     q, k = (np.concatenate([h.real, h.imag], axis=-1) for h in turned)
     decays = 1 - 2.0 ** (-5 - np.arange(mixer.heads))
     log_decay = np.broadcast_to(np.log(decays)[:, None], (BATCH, LENGTH, mixer.heads, 1))
-    heads = references.linear_attention(q / np.sqrt(q.shape[-1]), k, v, log_decay)
+    heads = references.dplr(q / np.sqrt(q.shape[-1]), k, v, log_decay)
     assert_gives("retnet", out(mixer, params, x, heads))

@@ -66,4 +66,4 @@ def test_it_trains(mixers):
     look = lambda params: capture(model, params, tokens)
     seen, half = jax.eval_shape(look, state.params), jnp.dtype("bfloat16")
     wide = [path for path, leaf in seen.items() if leaf.dtype != half]
-    assert all(re.search("/(dt|turn|decay|state|write)$", path) for path in wide), wide
+    assert all(re.search("/(dt|turn|decay|state|write|erase)$", path) for path in wide), wide

@@ -9,12 +9,17 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import run
+from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.language_model import (
     WIDE,
     LanguageModel,
+    ModelConfig,
     cast_to_compute_dtype,
+    exempt_from_decay,
+    initialize,
     parameter_count,
 )
+from mecheval_jax.partitioning.rules import path_name
 from tests.support import planted
 
 
@@ -91,3 +96,20 @@ def test_tables_and_lengths():
     long = jnp.zeros((1, config.max_length + 1), jnp.int32)
     with pytest.raises(UserError, match=f"the model's max_length is {config.max_length}"):
         jax.eval_shape(lambda params: padded.apply({"params": params}, long), params)
+
+
+@pytest.mark.parametrize("mixer", [name for name in ARCHITECTURES if name != "based"])
+def test_exempt_parameters_exist(mixer):
+    """Catches a name of no parameter, whose weight decay would go on."""
+    shape = {"layers": 2, "width": 32, "vocabulary_size": 5, "max_length": 8}
+    config = ModelConfig(mixer, feed_forward="channel_mix", **shape)
+    shapes = jax.eval_shape(lambda key: initialize(config, key), jax.random.key(0))
+    paths = [path_name(path) for path, _ in jax.tree.leaves_with_path(shapes)]
+    later = [path for path in exempt_from_decay(config) if path.startswith("block_1/")]
+    assert set(later) <= set(paths)
+    assert ("block_1/mixer/A_log" in paths) == ("block_1/mixer/A_log" in later)
+    if mixer == "rwkv7":  # all but its four matrices
+        mixers = {path for path in paths if path.startswith("block_1/mixer/")}
+        assert {path.split("/")[2] for path in mixers - set(later)} == {
+            f"{name}_proj" for name in "rkvo"
+        }

@@ -12,6 +12,8 @@ from tests.support.compilation import ROOT
 FOLDER = ROOT / "tests" / "golden"
 
 LIMIT = {"max_length": 64}
+RWKV7 = {"width": 32, "heads": 2, "layers": 2}
+RWKV7 |= {"w_rank": 8, "a_rank": 6, "v_rank": 4, "g_rank": 10}
 HEADS = {"width": 32, "heads": 2}
 MAMBA3 = {"width": 32, "d_state": 16, "head_dim": 16}
 CANON_B = {"canon": 4, "canon_bias": False, "out_bias": False}
@@ -39,6 +41,31 @@ MIXERS = {
     "rwkv4_layer1_d16": ("rwkv4", {"width": 16, "layer": 1, "layers": 2}),
     "delta_net_d32_h2": ("delta_net", {"width": 32, "heads": 2}),
     "gated_delta_net_d32_h2": ("gated_delta_net", {"width": 32, "heads": 2}),
+    "kda_d32_h2": ("kda", {"width": 32, "heads": 2}),
+    "kda_lower_bound_neg_d32_h2": (
+        "kda",
+        {"width": 32, "heads": 2, "key_share": 0.5, "bounded": True, "negative_eigenvalues": True},
+    ),
+    "gated_delta_net_2_d32_h2": ("gated_delta_net_2", {"width": 32, "heads": 2}),
+    "gated_delta_net_2_neg_d32_h2": (
+        "gated_delta_net_2",
+        {"width": 32, "heads": 2, "key_share": 0.5, "negative_eigenvalues": True},
+    ),
+    "gated_delta_product_d32_h2": (
+        "gated_delta_product",
+        {"width": 32, "heads": 2, "key_share": 0.5, "value_share": 1.0},
+    ),
+    "delta_product_n3_d32_h2": (
+        "gated_delta_product",
+        {"width": 32, "heads": 2, "steps": 3, "forget_gate": False}
+        | {"key_share": 0.5, "value_share": 1.0},
+    ),
+    "comba_d32_h2": (
+        "comba",
+        {"width": 32, "heads": 2, "key_share": 0.5, "value_share": 1.0},
+    ),
+    "rwkv7_layer0_d32_h2": ("rwkv7", {"layer": 0, **RWKV7}),
+    "rwkv7_layer1_d32_h2": ("rwkv7", {"layer": 1, **RWKV7}),
     "gla_d32_h2": ("gla", {"width": 32, "heads": 2}),
     "retnet_d32_h2": ("retnet", {"width": 32, "heads": 2}),
     "mamba_d16": ("mamba", {"width": 16}),

@@ -20,7 +20,9 @@ def projections(mixer, params, x):
     return parts
 
 
-def out(mixer, params, x, heads):
-    """Output projection of the norm of what the heads read, gated by x."""
+def out(mixer, params, x, heads, gate=None):
+    """Output projection of the norm of what the heads read, gated by x: a silu if not given."""
     y = (rms_norm(heads) * params["o_norm"]["scale"]).reshape(BATCH, LENGTH, -1)
-    return dense(y * silu(dense(x, params["g_proj"])) if mixer.gated else y, params["o_proj"])
+    if gate is None:
+        gate = silu(dense(x, params["g_proj"])) if mixer.gated else 1
+    return dense(y * gate, params["o_proj"])

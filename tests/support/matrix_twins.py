@@ -7,7 +7,8 @@ import numpy as np
 
 from tests.support.twins import normal
 
-LENGTHS = (1, 2, 7, 64, 65, 100)  # chunks of 16: with a remainder and without
+LENGTHS = (1, 9, 64, 100)
+"""One chunk, padded and not, and several of 32: with a remainder and without."""
 
 
 BATCH, HEADS, KEY, VALUE = 1, 2, 3, 4
@@ -18,17 +19,23 @@ def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def attention_arguments(length, decayed):
-    """q, k, v, log_decay."""
+KINDS = ("decay", "delta", "general")
+"""Linear attention with decay; y = -k; and any x and y."""
+
+
+def log_decays(length, decayed):
+    """Logarithms of decays, for each key channel or head."""
+    return -np.exp(normal(3, BATCH, length, HEADS, decayed) - 1)
+
+
+def arguments(kind, length, decayed):
+    """q, and k, u, log_decay, x and y as far as this kind has them."""
     shape = (BATCH, length, HEADS)
-    q, k, v = normal(0, *shape, KEY), normal(1, *shape, KEY), normal(2, *shape, VALUE)
-    return q, k, v, -np.exp(normal(3, *shape, decayed) - 1)
-
-
-def delta_arguments(length):
-    """q, k, v, beta, log_decay."""
-    q, k, v, log_decay = attention_arguments(length, 1)
-    return q, unit(k), v, 1 / (1 + np.exp(normal(4, BATCH, length, HEADS))), log_decay
+    q, k, u, x, y = (normal(i, *shape, size) for i, size in enumerate((KEY, KEY, VALUE, KEY, KEY)))
+    update = [k, u, log_decays(length, decayed), unit(x), -0.5 * unit(y + x)]
+    if kind == "delta":
+        update[0], update[3] = unit(k), unit(k + x)
+    return [q, *update[: {"decay": 3, "delta": 4, "general": 5}[kind]]]
 
 
 def value_and_gradients(op, *arguments):
@@ -39,7 +46,7 @@ def value_and_gradients(op, *arguments):
 
 def extreme_decays(decayed):
     """Logarithms of decays of 40 tokens: of nothing, of everything, and in one head by turns."""
-    log_decay = attention_arguments(40, decayed)[3]
+    log_decay = log_decays(40, decayed)
     log_decay = np.where(normal(7, *log_decay.shape) > 1, -1e30, log_decay)
     log_decay[:, :, 0] = np.where(normal(8, 40, 1) > 0, -1e-12, -1e4)
     return log_decay

@@ -13,12 +13,17 @@ from tests.support import planted
 
 DOCUMENTS, LENGTH = 2, 9
 LAYERS = {
+    "rwkv7": ("rwkv7", {"heads": 2}),  # it must be the first
     "attention": ("attention", {"heads": 2, "key_heads": 1}),
     "taylor_attention": ("taylor_attention", {"heads": 2, "feature_width": 4}),
     "gla": ("gla", {"heads": 2}),
     "retnet": ("retnet", {"heads": 2}),
     "delta_net": ("delta_net", {"heads": 2}),
     "gated_delta_net": ("gated_delta_net", {"heads": 2}),
+    "gated_delta_net_2": ("gated_delta_net_2", {"heads": 2}),
+    "gated_delta_product": ("gated_delta_product", {"heads": 2}),
+    "kda": ("kda", {"heads": 2}),
+    "comba": ("comba", {"heads": 2}),
     "mamba": ("mamba", {"d_state": 4}),
     "mamba2": ("mamba2", {"d_state": 4, "head_dim": 8, "groups": 2}),
     "mamba3": ("mamba3", {"d_state": 4, "head_dim": 8, "ranks": 1}),
@@ -47,7 +52,8 @@ def options():
     blank |= {"feature_width": 4, "d_state": 4, "head_dim": 8, "groups": 1, "order": 8}
     blank |= {"ranks": 1, "slots": 4}
     blank |= {"activation": False}
-    kernels = {"delta_net": 4, "gated_delta_net": 4, "hyena": 3}
+    kernels = {"hyena": 3} | {name: 4 for name in LAYERS if "delta" in name}
+    kernels |= {"kda": 4, "comba": 4}
 
     def value(name, mixer, given):
         default = kernels.get(mixer, 0) if name == "kernel" else blank[name]

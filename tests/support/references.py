@@ -67,17 +67,6 @@ def taylor_attention(q, k, v):
     return _weighted_mean(q, k, v, lambda u: 1 + u + u**2 / 2)
 
 
-def linear_attention(q, k, v, log_decay):
-    """S[t] = diag(a[t]) S[t-1] + k[t] v[t]^T;  o[t] = S[t]^T q[t]; [batch, length, heads, ...]."""
-    state = np.zeros((q.shape[0], q.shape[2], q.shape[3], v.shape[3]))
-    o = np.zeros(v.shape)
-    for t in range(q.shape[1]):
-        state = np.exp(log_decay[:, t])[..., None] * state
-        state = state + k[:, t, :, :, None] * v[:, t, :, None, :]
-        o[:, t] = np.einsum("bhkv,bhk->bhv", state, q[:, t])
-    return o
-
-
 def trapezoid(q, k, v, log_decay, now, before):
     """S[t] = a (S[t-1] + before k[t-1] v[t-1]^T) + now k v^T, summed over ranks;  o = S^T q."""
     state = np.zeros((*q.shape[:1], q.shape[2], q.shape[4], v.shape[4]))
@@ -103,24 +92,38 @@ def log_linear_attention(q, k, v, log_decay, weights):
     return o
 
 
-def delta_rule_states(k, v, beta, log_decay, mask=False, value=0.0):
-    """S[t] = a (I - beta k k^T) S[t-1] + beta k v^T, and `value` where the mask holds."""
-    shape = (*k.shape, v.shape[3])
+def dplr_states(k, u, log_decay, x=None, y=None, mask=False, value=0.0):
+    """S[t] = Diag(a) S[t-1] + y (S[t-1]^T x)^T + k u^T, and `value` where the mask holds."""
+    shape = (*k.shape, u.shape[3])
     mask, value = np.broadcast_to(mask, shape), np.broadcast_to(value, shape)
     state, states = np.zeros((shape[0], *shape[2:])), np.zeros(shape)
     for t in range(shape[1]):
-        state = np.exp(log_decay[:, t])[..., None] * state
-        answer = np.einsum("bhkv,bhk->bhv", state, k[:, t])
-        error = beta[:, t, :, None] * (v[:, t] - answer)
-        state = state + k[:, t, :, :, None] * error[:, :, None, :]
-        state = np.where(mask[:, t], value[:, t], state)
+        moved = np.exp(log_decay[:, t])[..., None] * state + k[:, t, ..., None] * u[:, t, :, None]
+        if x is not None:
+            answer = np.einsum("bhkv,bhk->bhv", state, x[:, t])
+            along = -k[:, t] if y is None else y[:, t]
+            moved = moved + along[..., None] * answer[:, :, None]
+        state = np.where(mask[:, t], value[:, t], moved)
         states[:, t] = state
     return states
 
 
+def dplr(q, *update):
+    """o[t] = S[t]^T q[t] of `dplr_states`; all [batch, length, heads, ...]."""
+    return np.einsum("blhkv,blhk->blhv", dplr_states(*update), q)
+
+
 def delta_rule(q, k, v, beta, log_decay):
-    """o[t] = S[t]^T q[t] of `delta_rule_states`."""
-    return np.einsum("blhkv,blhk->blhv", delta_rule_states(k, v, beta, log_decay), q)
+    """S[t] = a (I - beta k k^T) S[t-1] + beta k v^T;  o[t] = S[t]^T q[t]."""
+    state = np.zeros((q.shape[0], *k.shape[2:], v.shape[3]))
+    o = np.zeros(v.shape)
+    for t in range(q.shape[1]):
+        state = np.exp(log_decay[:, t])[..., None] * state
+        answer = np.einsum("bhkv,bhk->bhv", state, k[:, t])
+        error = beta[:, t, :, None] * (v[:, t] - answer)
+        state = state + k[:, t, :, :, None] * error[:, :, None, :]
+        o[:, t] = np.einsum("bhkv,bhk->bhv", state, q[:, t])
+    return o
 
 
 def reflected_products(q, k, w, beta):

@@ -32,6 +32,7 @@ PRIME = 13
 MESHES = ((1, 1, 1), (8, 1, 1), (2, 2, 2), (1, 4, 2))
 HEADED = ("attention", "sliding_window_attention", "based", "delta_net")
 HEADED += ("gated_delta_net", "gla", "retnet")
+HEADED += ("kda", "gated_delta_net_2", "gated_delta_product", "comba", "rwkv7")
 HEADED += ("forgetting_attention", "forgetting_attention_pro", "gated_attention", "path_attention")
 HEADED += ("hgrn2", "gated_slot_attention", "mesa_net", "mlstm")
 HEADS = {mixer: {"head_dim": 16} for mixer in ("mamba2", "mamba3", "log_linear_mamba2")}

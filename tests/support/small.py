@@ -27,6 +27,7 @@ MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
 HYBRIDS = (
     "h3,s4d,mamba2,delta_net",
     "gated_delta_net,gla,retnet,rwkv4,lstm",
+    "rwkv7,kda,gated_delta_net_2,gated_delta_product,comba",
     "forgetting_attention,forgetting_attention_pro,gated_attention,path_attention",
     "mamba3,hgrn2,gated_slot_attention,mesa_net",
     "mlstm,log_linear_mamba2",

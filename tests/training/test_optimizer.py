@@ -63,6 +63,19 @@ def test_ten_steps_of_adamw(betas):
         np.testing.assert_allclose(params[name], expected, rtol=1e-5, atol=1e-6)
 
 
+def test_exempt_parameters_do_not_decay():
+    """Catches a path that is taken for a prefix, and an exemption from the gradient as well."""
+    params = {"mixer": {"A": jnp.float32([2.0]), "A_log": jnp.float32([2.0])}}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    values, factor = hyperparameters(0.5, 0.1), jnp.float32(1)
+    after, _ = update(zeros, new_opt_state(params), params, values, factor, ("mixer/A",))
+    np.testing.assert_allclose(after["mixer"]["A"], 2.0)
+    np.testing.assert_allclose(after["mixer"]["A_log"], 2.0 * 0.95, rtol=1e-6)
+    ones = jax.tree.map(jnp.ones_like, params)
+    moved, _ = update(ones, new_opt_state(params), params, values, factor, ("mixer/A",))
+    np.testing.assert_allclose(moved["mixer"]["A"], 1.5, rtol=1e-5)
+
+
 def study_schedule(steps, warmup, decay):
     """SPEC section 4, in float64: the factor at every step."""
     t = np.arange(steps, dtype=np.float64)

@@ -10,16 +10,17 @@ pattern. In a recurrence S[t] = T[t] S[t-1] + w[t] v[t], o[t] = q[t] . S[t], it 
 
     M[t, s] = q[t] . T[t] T[t-1] ... T[s+1] w[s]
 
-(Ali et al. 2024 for Mamba, Dao and Gu 2024 for its dual form), with T = diag(a), or by the delta
-rule T = a (I - w k^T). In a convolution it is the Toeplitz matrix of the filter between the
-gates. What v and o are:
+(Ali et al. 2024 for Mamba, Dao and Gu 2024 for its dual form), with T = diag(a), or in the
+delta family T = diag(a) + E with the site ``erase``. In a convolution it is the Toeplitz matrix of
+the filter between the gates. What v and o are:
 
 ==================  ================================  =======================================
 mixer               v                                 o
 ==================  ================================  =======================================
 attention, Based    ``v``                             ``head_output``
-GLA, RetNet, delta  ``v``                             ``head_output``
+GLA, RetNet, delta  ``v``; Gated DeltaNet-2: w v      ``head_output``
 mLSTM, slots, mesa  ``v``                             ``head_output``
+RWKV-7              ``v``                             ``head_output``
 H3                  ``v``                             ``head_output``
 Mamba family        ``x``                             ``ssm_output``
 RWKV-4              ``v``                             ``average``
@@ -44,6 +45,7 @@ from mecheval_jax.array_types import Array, Float
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers.base_conv import BaseConv
 from mecheval_jax.mixers.based import EPSILON, Based
+from mecheval_jax.mixers.delta_product import GatedDeltaProduct
 from mecheval_jax.mixers.gated_slot_attention import GatedSlotAttention
 from mecheval_jax.mixers.h3 import H3
 from mecheval_jax.mixers.hyena import Hyena
@@ -56,6 +58,7 @@ from mecheval_jax.mixers.mesa_net import MesaNet
 from mecheval_jax.mixers.mlstm import EPSILON as STABILITY
 from mecheval_jax.mixers.mlstm import MLSTM
 from mecheval_jax.mixers.rwkv import RWKV4
+from mecheval_jax.mixers.rwkv7 import RWKV7
 from mecheval_jax.mixers.s4d import S4D
 from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
 from mecheval_jax.ops.stabilizer import log_maximum
@@ -74,16 +77,20 @@ class MixingMatrices:
         values: Values v; a channel's stream is one number a token.
         constant: Part of what is read that comes from no token; None for nothing.
         streams: ``head`` or ``channel``.
+        summed: Number of neighbouring streams that write into one state, whose sum is read.
     """
 
     matrices: Float[Array, "documents streams destination source"]
     values: Float[Array, "documents source streams channels"]
     constant: Float[Array, "documents destination streams channels"] | None = None
     streams: str = flax.struct.field(pytree_node=False, default="head")
+    summed: int = flax.struct.field(pytree_node=False, default=1)
 
     def read(self) -> Float[Array, "documents destination streams channels"]:
         """What the matrices make of the values: o."""
         read = jnp.einsum("bhts,bshc->bthc", self.matrices, self.values)
+        if self.summed > 1:
+            read = read.reshape(*read.shape[:2], -1, self.summed, read.shape[3]).sum(axis=3)
         return read if self.constant is None else read + self.constant
 
 
@@ -91,7 +98,7 @@ def unrolled_recurrence(
     write: Float[Array, "batch length streams state"],
     decay: Float[Array, "batch length streams decayed"],
     query: Float[Array, "batch length streams state"],
-    key: Float[Array, "batch length streams state"] | None = None,
+    erase: Float[Array, "batch length streams state state"] | None = None,
 ) -> Float[Array, "batch streams length length"]:
     """The matrices of a recurrence: each token's write is carried on and read apart from others.
 
@@ -99,23 +106,23 @@ def unrolled_recurrence(
         write: Vector w that a token adds to the state for each unit of its value.
         decay: Decay a; the last axis is the state's, or 1.
         query: Vector q that reads the state.
-        key: Key k of the delta rule, T = a (I - w k^T); None for T = diag(a).
+        erase: Matrix E of T = diag(a) + E; None for T = diag(a).
     """
     here = jnp.eye(write.shape[1], dtype=write.dtype)
 
     def advance(held: Array, at_t: tuple[Array, ...]) -> tuple[Array, Array]:
-        decay_t, write_t, query_t, key_t, here_t = at_t
-        held = decay_t[:, :, None] * held
-        if key is not None:
-            answers = jnp.einsum("bhk,bhsk->bhs", key_t, held)
-            held = held - answers[..., None] * write_t[:, :, None]
-        held = held + here_t[None, None, :, None] * write_t[:, :, None]
+        decay_t, write_t, query_t, here_t, *erase_t = at_t
+        kept = decay_t[:, :, None] * held
+        for matrix in erase_t:
+            kept = kept + jnp.einsum("bhij,bhsj->bhsi", matrix, held)
+        held = kept + here_t[None, None, :, None] * write_t[:, :, None]
         return held, jnp.einsum("bhk,bhsk->bhs", query_t, held)
 
     batch, length, streams, state = write.shape
     start = jnp.zeros((batch, streams, length, state), write.dtype)
-    parts = (decay, write, query, query if key is None else key)
-    by_time = (*(jnp.moveaxis(part, 1, 0) for part in parts), here)
+    decay, write, query = (jnp.moveaxis(part, 1, 0) for part in (decay, write, query))
+    by_time = (decay, write, query, here)
+    by_time += () if erase is None else (jnp.moveaxis(erase, 1, 0),)
     return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 2)
 
 
@@ -180,15 +187,37 @@ def _of_based(mixer: Based, sites: Sites, x: Array) -> MixingMatrices:
 
 @matrices_of.register
 def _of_matrix_state(mixer: MatrixStateMixer, sites: Sites, x: Array) -> MixingMatrices:
-    """GLA and RetNet; with ``beta``, DeltaNet and Gated DeltaNet."""
+    """GLA, RetNet and the delta family; what is written is beta v or, in channels, w v."""
     index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
     q, k = mixer.prepare(sites["q"], sites["k"], index)
-    beta, decay = sites.get("beta"), sites.get("decay")
-    if decay is None:
-        decay = jnp.ones_like(k[..., :1])
-    if beta is None:  # the site is laid out for the state, [..., key or 1, 1]
-        return MixingMatrices(unrolled_recurrence(k, decay[..., 0], q), sites["v"])
-    return MixingMatrices(unrolled_recurrence(beta[..., None] * k, decay, q, key=k), sites["v"])
+    v = sites["v"] * sites["write_gate"] if "write_gate" in sites else sites["v"]
+    write = k * sites["beta"][..., None] if "beta" in sites else k
+    decay = sites["decay"][..., 0] if "decay" in sites else jnp.ones_like(k[..., :1])
+    return MixingMatrices(unrolled_recurrence(write, decay, q, sites.get("erase")), v)
+
+
+@matrices_of.register
+def _of_delta_product(mixer: GatedDeltaProduct, sites: Sites, x: Array) -> MixingMatrices:
+    """A matrix for each head and step: all steps in turn, read after the last of each token."""
+    n, (batch, length) = mixer.steps, x.shape[:2]
+
+    def in_turn(h: Array) -> Array:
+        return h.reshape(batch, length * n, *h.shape[3:])
+
+    index = jnp.broadcast_to(jnp.arange(length), (batch, length))
+    q, k = mixer.prepare(sites["q"], sites["k"], index)
+    q, decay = jnp.repeat(q, n, axis=1), jnp.repeat(sites["decay"][..., 0], n, axis=1)
+    first = (jnp.arange(length * n) % n == 0)[None, :, None, None]
+    matrices = unrolled_recurrence(
+        in_turn(k * sites["beta"][..., None]),
+        jnp.where(first, decay, 1),
+        q,
+        in_turn(sites["erase"]),
+    )
+    after_last = matrices[:, :, n - 1 :: n].reshape(batch, -1, length, length, n)
+    by_step = jnp.moveaxis(after_last, 4, 2).reshape(batch, -1, length, length)
+    values = jnp.swapaxes(sites["v"], 2, 3).reshape(batch, length, -1, sites["v"].shape[-1])
+    return MixingMatrices(by_step, values, summed=n)
 
 
 @matrices_of.register
@@ -292,6 +321,14 @@ def _of_rwkv4(mixer: RWKV4, sites: Sites, x: Array) -> MixingMatrices:
     bonus = jnp.where(lag == 0, u[:, None, None], (lag - 1) * w[:, None, None])
     exponents = jnp.where(lag[None] >= 0, _at_source(k) + bonus[None], -jnp.inf)
     return MixingMatrices(jax.nn.softmax(exponents), sites["v"][..., None], streams="channel")
+
+
+@matrices_of.register
+def _of_rwkv7(mixer: RWKV7, sites: Sites, x: Array) -> MixingMatrices:
+    """A recurrence for each head; the bonus of a token for itself is added after the norm."""
+    del mixer, x
+    matrices = unrolled_recurrence(sites["k"], sites["decay"][..., 0], sites["r"], sites["erase"])
+    return MixingMatrices(matrices, sites["v"])
 
 
 @matrices_of.register

@@ -49,6 +49,7 @@ def test_transported_writes_against_their_twin(delta):
     draw = np.random.default_rng(0)
     write, query, key = draw.normal(size=(3, 2, 5, 2, 3))
     decay = draw.uniform(0.3, 1, (2, 5, 2, 3))
+    erase = -np.einsum("blhi,blhj->blhij", write, key * decay)
     expected = np.zeros((2, 2, 5, 5))
     for b, h, s in np.ndindex(2, 2, 5):
         state = write[b, s, h]
@@ -57,6 +58,6 @@ def test_transported_writes_against_their_twin(delta):
                 move = np.eye(3) - delta * np.outer(write[b, t, h], key[b, t, h])
                 state = move @ np.diag(decay[b, t, h]) @ state
             expected[b, h, t, s] = query[b, t, h] @ state
-    arrays = [jnp.asarray(a, jnp.float32) for a in (write, decay, query, key)]
+    arrays = [jnp.asarray(a, jnp.float32) for a in (write, decay, query, erase)]
     got = mixing_matrices.unrolled_recurrence(*arrays[:3], arrays[3] if delta else None)
     np.testing.assert_allclose(got, expected, atol=1e-5)

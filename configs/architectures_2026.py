@@ -1,0 +1,42 @@
+"""Recall with the architectures of 2026, each as small as can be.
+
+Question: does every one of them learn associative recall (4 pairs of 32 keys and values), and where
+does it bind them?
+
+    python -m launch.sweep --config=configs/architectures_2026.py --workdir=DIR
+
+Two layers of width 32 with one head, fresh documents at every step, at most 2,000 steps of 64
+documents at a rate of 3e-3, two seeds; a run ends early at 99 % of 320 dev documents. With
+``smoke=True`` it is a run of a few seconds that learns nothing.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.arguments import COMMON, apply, parse
+from configs.base import short
+from configs.grids import Changes, axis, chain, mixers, product, seeds
+
+DELTA_FAMILY = ("kda", "gated_delta_net_2", "gated_delta_product", "comba")
+"""Beside RWKV-7, whose layers have its own channel mixing."""
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Arguments: mixer, width, layers, learning_rate, steps, seed, smoke."""
+    defaults = {"mixer": "kda", "width": 32, "learning_rate": 3e-3, "steps": 2000}
+    arguments = parse(arg, COMMON | defaults)
+    config = short()
+    config.task.pairs = 4
+    config.task.key_vocabulary = 32
+    config.task.value_vocabulary = 32
+    config.model.max_length = 32
+    config.training.target_accuracy = 0.99  # on dev documents, where training ends
+    if arguments["mixer"] == "rwkv7":
+        config.model.feed_forward = "channel_mix"
+    return apply(config, arguments)
+
+
+def sweep() -> Changes:
+    """Every architecture with two seeds."""
+    rwkv7 = product(mixers(("rwkv7",)), axis("model.feed_forward", ("channel_mix",)))
+    rate = axis("training.learning_rate", (3e-3,))
+    return product(chain(mixers(DELTA_FAMILY), rwkv7), rate, seeds(2))

@@ -1,0 +1,171 @@
+"""Lower triangular matrices over the tokens of a chunk, built by doubling blocks.
+
+The tokens of a chunk are halved again and again. Each pair s < t is parted by one of these cuts: at
+level j, s is in the first half of a block of 2^(j+1) tokens and t in the second. So
+
+* the decay between s and t is that from s to the middle of their block times that from there to t.
+  Neither exceeds 1, however strong the decay, and nothing is divided;
+* with M the inverse of the diagonal blocks of I + A and Q what the next level adds below them, the
+  inverse of the blocks of twice the size is M - M Q M.
+
+Both are a few matrix products of the whole chunk for each level. (A triangular solve would do for
+the second, but XLA cannot partition one over devices.)
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Float
+
+
+@functools.cache
+def _levels(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs that each level parts, and the tokens between each token and the middle of its block.
+
+    Returns:
+        Masks [level, t, s] of the pairs, and [level, t, r] of the tokens r after the token t in
+        the first half of a block, and before it in the second.
+    """
+    index = np.arange(size)
+    level = np.arange(max(size - 1, 1).bit_length())[:, None]
+    second, block = (index >> level) & 1 == 1, index >> (level + 1)
+    same = block[:, :, None] == block[:, None, :]
+    parted = same & second[:, :, None] & ~second[:, None, :]
+    alike = same & (second[:, :, None] == second[:, None, :])
+    later = index[:, None] < index[None, :]
+    return parted, alike & np.where(second[:, :, None], later.T, later)
+
+
+def _masked(mask: np.ndarray, x: Float[Array, "*axes r c"]) -> Float[Array, "*axes r c"]:
+    return jnp.where(jnp.expand_dims(mask, range(x.ndim - 2)), x, 0)
+
+
+@jax.custom_vjp
+def inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
+    """The inverse of I + A for a strictly lower triangular A; its gradient is an inverse's."""
+    first, *rest = _levels(A.shape[-1])[0]
+    identity = jnp.expand_dims(jnp.eye(A.shape[-1], dtype=A.dtype), range(A.ndim - 2))
+    inverted = identity - _masked(first, A)
+    for mask in rest:
+        inverted = inverted - inverted @ _masked(mask, A) @ inverted
+    return inverted
+
+
+def _inverse_forward(A: Array) -> tuple[Array, Array]:
+    inverted = inverse(A)
+    return inverted, inverted
+
+
+def _inverse_backward(inverted: Array, gradient: Array) -> tuple[Array]:
+    transposed = jnp.swapaxes(inverted, -1, -2)
+    return (-transposed @ gradient @ transposed,)
+
+
+inverse.defvjp(_inverse_forward, _inverse_backward)
+
+
+def decayed_products(
+    rows: Float[Array, "*axes rows key"],
+    keys: Float[Array, "*axes columns key"],
+    log_decay: Float[Array, "*axes c decayed"],
+) -> Float[Array, "*axes rows columns"]:
+    """Inner products of rows t and keys s < t, decayed by the tokens strictly between s and t.
+
+    Logarithms are summed over each span separately, because differences of one running sum would
+    lose all digits beside a decay of almost 0.
+
+    Args:
+        rows: One set of c rows after the other.
+        keys: One set of c keys after the other.
+        log_decay: Finite logarithms of the decays; the last axis has size key, or 1.
+
+    Returns:
+        sum_key row[t] key[s] a[s+1] ... a[t-1] where s < t, and 0 elsewhere, in every set.
+    """
+    if log_decay.shape[-1] > 1:
+        return _by_channel(rows, keys, log_decay)
+    masks, weights = _levels(log_decay.shape[-2])[0], []
+    for mask, decay in zip(masks, _to_middle(log_decay), strict=True):
+        weights.append(_masked(mask, decay * jnp.swapaxes(decay, -1, -2)))
+    of_columns = jnp.swapaxes(_repeated(jnp.swapaxes(sum(weights), -1, -2), keys), -1, -2)
+    return _products(rows, keys) * _repeated(of_columns, rows)
+
+
+@jax.custom_vjp
+def _by_channel(rows: Array, keys: Array, log_decay: Array) -> Array:
+    """`decayed_products` with a decay for each channel."""
+    return _by_channel_forward(rows, keys, log_decay)[0]
+
+
+def _by_channel_forward(rows: Array, keys: Array, log_decay: Array) -> tuple[Array, tuple]:
+    masks, decays = _masks(rows, keys, log_decay), _to_middle(log_decay)
+    found = [
+        _masked(mask, _products(rows * _repeated(decay, rows), keys * _repeated(decay, keys)))
+        for mask, decay in zip(masks, decays, strict=True)
+    ]
+    return sum(found), (rows, keys, decays, log_decay)
+
+
+def _by_channel_backward(saved: tuple, gradient: Array) -> tuple[Array, Array, Array]:
+    """Gradients; that of a decay from those of the rows after it and of the keys up to it.
+
+    Every product of a row t > r with a key s < r decays by the token r. These are all products of
+    the rows t > r, whose gradients are row d_row, less all of the keys s >= r.
+    """
+    rows, keys, decays, log_decay = saved
+    d_rows, d_keys = [], []
+    for mask, decay in zip(_masks(rows, keys, log_decay), decays, strict=True):
+        own = _masked(mask, gradient)
+        of_rows, of_keys = _repeated(decay, rows), _repeated(decay, keys)
+        d_rows.append(own @ (keys * of_keys) * of_rows)
+        d_keys.append(jnp.swapaxes(own, -1, -2) @ (rows * of_rows) * of_keys)
+    d_rows, d_keys = sum(d_rows), sum(d_keys)
+    size = log_decay.shape[-2]
+    of_rows, of_keys = (
+        sum(jnp.split(x * d_x, x.shape[-2] // size, axis=-2))
+        for x, d_x in ((rows, d_rows), (keys, d_keys))
+    )
+    return d_rows, d_keys, sums_after(of_rows - of_keys) - of_keys
+
+
+_by_channel.defvjp(_by_channel_forward, _by_channel_backward)
+
+
+def _masks(rows: Array, keys: Array, log_decay: Array) -> np.ndarray:
+    """Masks [level, row, column] of the pairs that each level parts, in every set."""
+    masks, size = _levels(log_decay.shape[-2])[0], log_decay.shape[-2]
+    return np.tile(masks, (1, rows.shape[-2] // size, keys.shape[-2] // size))
+
+
+def _to_middle(
+    log_decay: Float[Array, "*axes c decayed"],
+) -> list[Float[Array, "*axes c decayed"]]:
+    """Decay between each token and the middle of its block, at every level."""
+    spans = _levels(log_decay.shape[-2])[1].astype(log_decay.dtype)
+    sums = (jnp.einsum("tr,...rk->...tk", s, log_decay, precision="highest") for s in spans)
+    return [jnp.exp(each) for each in sums]
+
+
+def _repeated(x: Float[Array, "*axes c _"], sets: Float[Array, "*axes sets key"]) -> Array:
+    """An array with a row for each token, once for every set of tokens."""
+    return jnp.concatenate([x] * (sets.shape[-2] // x.shape[-2]), axis=-2)
+
+
+def _products(
+    rows: Float[Array, "*axes rows key"], keys: Float[Array, "*axes columns key"]
+) -> Float[Array, "*axes rows columns"]:
+    return rows @ jnp.swapaxes(keys, -1, -2)
+
+
+def sums_before(x: Float[Array, "*axes c channels"]) -> Float[Array, "*axes c channels"]:
+    """Sum over the tokens before each one."""
+    sums = jnp.cumsum(x, axis=-2)[..., :-1, :]
+    return jnp.concatenate([jnp.zeros_like(x[..., :1, :]), sums], axis=-2)
+
+
+def sums_after(x: Float[Array, "*axes c channels"]) -> Float[Array, "*axes c channels"]:
+    """Sum over the tokens after each one."""
+    return sums_before(x[..., ::-1, :])[..., ::-1, :]

@@ -1,0 +1,53 @@
+"""Triangular matrices over the tokens of a chunk, against what they are by definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mecheval_jax.ops.triangular import (
+    decayed_products,
+    inverse,
+    sums_after,
+    sums_before,
+)
+from tests.support.twins import check, normal
+
+
+# Catches blocks that are inverted in the wrong order, and a gradient without its sign.
+@pytest.mark.parametrize("size", [1, 5, 8, 37])
+def test_inverse(size):
+    lower = lambda A: np.tril(A, -1)
+    twin = lambda A: np.linalg.inv(np.eye(size) + lower(A))
+    check(lambda A: inverse(jnp.tril(A, -1)), twin, [normal(0, 2, 1, size, size)])
+
+
+def by_loops(rows, keys, log_decay):
+    """The sum by its definition, of two sets of rows and of keys."""
+    size = log_decay.shape[-2]
+    found = np.zeros((*rows.shape[:-1], 2 * size))
+    for t in range(2 * size):
+        for s in range(2 * size):
+            if s % size < t % size:
+                between = log_decay[..., s % size + 1 : t % size, :]
+                products = rows[..., t, :] * keys[..., s, :] * np.exp(between.sum(axis=-2))
+                found[..., t, s] = products.sum(axis=-1)
+    return found
+
+
+# Catches a decay of the tokens s or t themselves, halves that are joined in the wrong place, and
+# sets that are mixed up.
+@pytest.mark.parametrize("size", [1, 5, 20])
+@pytest.mark.parametrize("decayed", [1, 3])
+def test_decayed_products(size, decayed):
+    rows, keys = normal(0, 2, 1, 2 * size, 3), normal(1, 2, 1, 2 * size, 3)
+    log_decay = -np.exp(normal(2, 2, 1, size, decayed))
+    check(decayed_products, by_loops, [rows, keys, log_decay])
+
+
+# Catches a sum that includes its own token.
+def test_sums():
+    x = normal(0, 2, 5, 3)
+    for sums, part in ((sums_before, lambda t: x[:, :t]), (sums_after, lambda t: x[:, t + 1 :])):
+        expected = np.stack([part(t).sum(axis=1) for t in range(5)], axis=1)
+        np.testing.assert_allclose(jax.jit(sums)(x.astype(np.float32)), expected, atol=1e-5)
