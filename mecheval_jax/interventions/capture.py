@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.models.blocks import hands_on
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.sites import INTERVENTIONS, Entry, is_site
@@ -88,7 +89,14 @@ def observe_block(
         interventions: Interventions, as in `run`.
         positions: Positions at which the mixer's output and everything after it are computed;
             all if None.
+
+    Raises:
+        UserError: If the block mixes in values of the first layer, as in RWKV-7, and they are not
+            given as an intervention on its site ``v_first``.
     """
+    handed = SitePath(layer, "mixer/v_first").path
+    if layer and hands_on(model.config.build_mixer(layer)) and handed not in (interventions or {}):
+        raise UserError(f"block {layer} mixes in values of layer 0: give them at {handed}")
 
     def block(model: LanguageModel, residual: Array, positions: Array | None) -> Array:
         return model.block[layer](residual, positions)[0]

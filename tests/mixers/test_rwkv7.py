@@ -6,6 +6,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import capture, interchange, run
+from mecheval_jax.interventions.capture import observe_block
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from tests.support import planted, references
 from tests.support.mixer_cases import BATCH, WIDTH, assert_gives, dense, in_float64, sigmoid
@@ -74,6 +75,20 @@ def test_the_recurrent_form_of_the_model(model):
     last = jax.numpy.array([[8], [4]])
     read = jax.jit(lambda: run(module, params, tokens, positions=last, skip_unread=True))()
     np.testing.assert_allclose(read[1, 0], expected[1, 4], atol=3e-5 * scale)
+
+
+# Catches a block alone that takes its own values for those of the first layer.
+def test_a_block_alone_needs_the_values_of_the_first(model):
+    module, params, tokens = model
+    seen = jax.jit(lambda: capture(module, params, tokens))()
+    given = lambda path: {path: {"value": seen[path]}}
+    look = jax.jit(
+        lambda patch: observe_block(module, params, 1, seen["block_1/block_input"], patch)
+    )
+    with pytest.raises(UserError, match=r"layer 0: give them at block_1/mixer/v_first"):
+        look({})
+    found = look(given("block_1/mixer/v_first"))["block_1/block_output"]
+    np.testing.assert_allclose(found, seen["block_1/block_output"], atol=1e-4)
 
 
 # Catches a hybrid in which RWKV-7 would mix in the values of another mixer, or of none.
