@@ -8,6 +8,11 @@ does it bind them?
 Two layers of width 32 with one head, fresh documents at every step, at most 2,000 steps of 64
 documents at a rate of 3e-3, two seeds; a run ends early at 99 % of 320 dev documents. With
 ``smoke=True`` it is a run of a few seconds that learns nothing.
+
+Not run as a sweep yet. Single runs of seed 0 with 32 documents a step: PaTH answers all 320 test
+documents after 1,500 steps and FoX (Pro) after 1,000; mLSTM has 98 % of dev after 2,000. Mamba-3
+has 56 % after 6,000, gated attention 28 % after 6,000 and HGRN2 3 % after 2,000, where guessing
+among the document's values gives 25 %.
 """
 
 from ml_collections import ConfigDict
@@ -18,6 +23,11 @@ from configs.grids import Changes, axis, chain, mixers, product, seeds
 
 DELTA_FAMILY = ("kda", "gated_delta_net_2", "gated_delta_product", "comba")
 """Beside RWKV-7, whose layers have its own channel mixing."""
+
+ATTENTION = ("forgetting_attention_pro", "gated_attention", "path_attention")
+STATES = ("mlstm", "mesa_net", "gated_slot_attention", "hgrn2")
+STATE_SPACES = ("mamba3", "log_linear_mamba2")
+"""With a state of 16 numbers a channel."""
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -39,4 +49,7 @@ def sweep() -> Changes:
     """Every architecture with two seeds."""
     rwkv7 = product(mixers(("rwkv7",)), axis("model.feed_forward", ("channel_mix",)))
     rate = axis("training.learning_rate", (3e-3,))
-    return product(chain(mixers(DELTA_FAMILY), rwkv7), rate, seeds(2))
+    small = axis("model.mixer_options", ({"d_state": 16},))
+    states = product(mixers(STATE_SPACES), small)
+    others = mixers((*DELTA_FAMILY, *ATTENTION, *STATES))
+    return product(chain(others, rwkv7, states), rate, seeds(2))
