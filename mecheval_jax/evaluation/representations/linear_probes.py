@@ -128,7 +128,7 @@ def _over_sites(
     features: Float[Array, "sites documents width"],
     training: Float[Array, "sites documents"],
 ) -> Predictions:
-    """Map over sites in equal chunks: one of another size would be compiled a second time.
+    """A function of one site, mapped over sites in chunks.
 
     Args:
         at_site: Function of the standardized features of a site and the share of each document,
@@ -142,13 +142,7 @@ def _over_sites(
         share = (weights / weights.sum())[:, None]
         return at_site(_standardized(x, share), share)
 
-    sites = features.shape[0]
-    size = -(-sites // -(-sites // CHUNK))
-    blank = -sites % size
-    features = jnp.pad(features, ((0, blank), (0, 0), (0, 0)))
-    training = jnp.pad(training, ((0, blank), (0, 0)), constant_values=1)
-    found = jax.lax.map(one, (features, training), batch_size=size)
-    return jax.tree.map(lambda values: values[:sites], found)
+    return jax.lax.map(one, (features, training), batch_size=min(CHUNK, len(features)))
 
 
 def _standardized(

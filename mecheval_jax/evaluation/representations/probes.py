@@ -96,28 +96,21 @@ def probe_rows(
     tested_documents = count_held_out("probes", config.test_share, documents)
     order = np.random.default_rng([seed, 1]).permutation(documents)
     held_out = order.argsort() < tested_documents
-    presence = {role: np.asarray(batch.roles[role][:, 0]) >= 0 for role in roles}
+    here = np.stack([np.asarray(batch.roles[role][:, 0]) >= 0 for role in roles])
     features = features_at(subject, chosen)
     embedding = subject.params["token_embedding"]["embedding"]
-    right = {}
-    for width in sorted({values.shape[-1] for values in features.values()}):
-        members = [
-            (site, role) for site in chosen for role in roles if features[site].shape[-1] == width
-        ]
-        stacked = jnp.stack([features[site][roles.index(role)] for site, role in members])
-        for name, target in targets.items():
-            present = np.stack([presence[role] & target.present for _, role in members])
-            asked = np.flatnonzero(held_out)
-            training = present & ~held_out
-            tested = present[:, asked] & training.any(axis=1, keepdims=True)
-            fitted = _fit(stacked, target, training, asked, embedding, config.ridge)
-            for member, one, here in zip(members, fitted, tested, strict=True):
-                right[(*member, name)] = one[:, here]
-    for site, role, name in itertools.product(chosen, roles, targets):
-        own, shuffled = right[site, role, name]
-        place = {**place_of(site), "role": role, "target": name, "classes": targets[name].classes}
-        for metric, score in _scores(own, shuffled, subject.evaluation.confidence).items():
-            yield place | {"metric": metric, **score, "documents": len(own)}
+    # The probes of a site are fitted together; sites of one width share the compiled program.
+    for site in chosen:
+        right = {
+            name: _fit(features[site], target, here & target.present, held_out, embedding, config)
+            for name, target in targets.items()
+        }
+        for (index, role), name in itertools.product(enumerate(roles), targets):
+            own, shuffled = right[name][index]
+            place = {**place_of(site), "role": role, "target": name}
+            place["classes"] = targets[name].classes
+            for metric, score in _scores(own, shuffled, subject.evaluation.confidence).items():
+                yield place | {"metric": metric, **score, "documents": len(own)}
 
 
 def features_at(subject: Subject, sites: Sequence[str]) -> dict[str, Array]:
@@ -171,12 +164,22 @@ def _target(batch: Batch, name: str, seed: int) -> _Target:
 def _fit(
     features: Array,
     target: _Target,
-    training: np.ndarray,
-    asked: np.ndarray,
+    present: np.ndarray,
+    held_out: np.ndarray,
     embedding: Array | np.ndarray,
-    ridge: float,
-) -> np.ndarray:
-    """Whether each probe is right, [member, labelling, document asked]."""
+    config: ProbesConfig,
+) -> list[np.ndarray]:
+    """Whether the probes of each role are right, [labelling, document] of those held out.
+
+    Args:
+        features: [role, document, channels] Activations of a site.
+        target: What is to be read.
+        present: [role, document] Whether the document has the role, and the target.
+        held_out: [document] Whether a document is to be judged on.
+        embedding: [token, width] Embedding of the model.
+        config: How probes are fitted.
+    """
+    asked, training = np.flatnonzero(held_out), present & ~held_out
     right = np.ones((len(features), 2, len(asked)), bool)
     documents = (jnp.asarray(training, features.dtype), jnp.asarray(asked, jnp.int32))
     for labels, tokens in zip(target.labels, target.tokens, strict=True):
@@ -184,9 +187,10 @@ def _fit(
         if target.classes > MOST_CLASSES:
             codes = jnp.asarray(embedding)[tokens]  # a run that was loaded holds NumPy's arrays
             fit, answers = fit_codes, unit_rows(codes - codes.mean(axis=0, keepdims=True))
-        predicted, _ = fit(features, labels, *documents, answers, ridge)
+        predicted, _ = fit(features, labels, *documents, answers, config.ridge)
         right &= np.asarray(predicted) == labels[None][..., asked]
-    return right
+    tested = present[:, asked] & training.any(axis=1, keepdims=True)
+    return [of_role[:, judged] for of_role, judged in zip(right, tested, strict=True)]
 
 
 def _scores(own: np.ndarray, shuffled: np.ndarray, confidence: float) -> dict[str, dict[str, Any]]:
@@ -194,9 +198,8 @@ def _scores(own: np.ndarray, shuffled: np.ndarray, confidence: float) -> dict[st
     documents = len(own)
     if documents == 0:
         return dict.fromkeys(METRICS, describe_share(np.nan, 0, confidence))
-    shares = [float(right.mean()) for right in (own, shuffled)]
     counts = [(float(right.sum()), documents) for right in (own, shuffled)]
+    cells = [describe_share(hits / documents, documents, confidence) for hits, _ in counts]
     low, high = difference_of_shares(*counts, confidence)
-    cells = [describe_share(share, documents, confidence) for share in shares]
-    cells.append({"value": float(own.mean() - shuffled.mean()), "low": low, "high": high})
+    cells.append({"value": cells[0]["value"] - cells[1]["value"], "low": low, "high": high})
     return dict(zip(METRICS, cells, strict=True))
