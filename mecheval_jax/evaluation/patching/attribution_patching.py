@@ -80,12 +80,11 @@ def compile_gradients(
 ) -> jax.stages.Wrapped:
     """The jitted estimate: (params, batch) -> (runs, changes), as in `Effects`."""
     task, evaluation = subject.task, subject.evaluation
-    lines = 1 + np.arange(len(evaluation.corruptions))
+    # Slopes are taken at times t on the line from each corrupted run (by its index) to the clean.
     integrated = method == "integrated_gradients"
-    # (index of a corrupted run, t): a run on the line from it to the clean run, where slopes are
-    # taken. All lines end in the same clean run.
-    ends = [*((line, 0.0) for line in lines), (lines[0], 1.0)]
-    places = [(line, t) for line in lines for t in middles(options.steps)] if integrated else ends
+    times = middles(options.steps) if integrated else (0.0, 1.0)
+    lines = 1 + np.arange(len(evaluation.corruptions))
+    places = np.repeat(lines, len(times)), np.tile(np.float32(times), len(lines))
 
     @jax.jit
     def program(params: PyTree, batch: Batch) -> PyTree:
@@ -103,7 +102,7 @@ def compile_gradients(
         shapes = jax.eval_shape(question.observe, tokens[CLEAN])[1]
         blank = {site: jnp.zeros(shapes[site].shape, shapes[site].dtype) for site in sites}
 
-        # What the slopes of one run make of the differences: [corruption, role, document].
+        # What the slopes of one run make of the differences: [role, document].
         def changes_at(place: tuple[Array, Array]) -> dict[str, Array]:
             source, time = place
             along = (1 - time) * embeddings[source] + time * embeddings[CLEAN]
@@ -117,23 +116,19 @@ def compile_gradients(
             return {
                 site: _products(
                     read_roles(slopes[site], positions, question.query),
-                    at_roles[site][CLEAN][None] - at_roles[site][1:],
+                    at_roles[site][CLEAN] - at_roles[site][source],
                 )
                 for site in sites
             }
 
-        sources, times = (jnp.asarray(column) for column in zip(*places, strict=True))
-        found = jax.lax.map(changes_at, (sources, times))
+        found = jax.lax.map(changes_at, jax.tree.map(jnp.asarray, places))
         return runs, {site: by_direction(changes) for site, changes in found.items()}
 
     def by_direction(changes: Array) -> Array:
-        """From [place, corruption, role, document] to [direction, corruption, role, document]."""
-        c = lines - 1
-        if integrated:
-            by_line = changes.reshape(len(lines), -1, *changes.shape[1:])
-            restored = lost = by_line[c, :, c].mean(axis=1)
-        else:
-            restored, lost = changes[c, c], changes[-1]
+        """From [place, role, document] to [direction, corruption, role, document]."""
+        by_line = changes.reshape(len(lines), len(times), *changes.shape[1:])
+        mean = by_line.mean(axis=1)
+        restored, lost = (mean, mean) if integrated else (by_line[:, 0], by_line[:, 1])
         by_name = {"restore": restored, "damage": -lost}
         return jnp.stack([by_name[direction] for direction in evaluation.directions])
 
@@ -160,6 +155,6 @@ def read_roles(
 
 
 def _products(slopes: Array, differences: Array) -> Array:
-    """Sums over all channels, in float32: [corruption, role, document]."""
-    axes = tuple(range(3, differences.ndim))
-    return (slopes.astype(jnp.float32)[None] * differences.astype(jnp.float32)).sum(axis=axes)
+    """Sums over all channels, in float32: [role, document]."""
+    axes = tuple(range(2, differences.ndim))
+    return (slopes.astype(jnp.float32) * differences.astype(jnp.float32)).sum(axis=axes)

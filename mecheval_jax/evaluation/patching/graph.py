@@ -14,6 +14,7 @@ block is run on the reader's own residual stream, and the compiler drops all but
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -123,12 +124,10 @@ def _given(graph: Graph, node: str, sent: dict[str, Array], receive: Receive) ->
 
 def _sum(parts: dict[str, Array], query: Int[Array, "documents 1"]) -> Array:
     """The residual stream; at the query alone where one of its parts is known only there."""
-    if any(part.shape[1] == 1 for part in parts.values()):
-        parts = {
-            name: part if part.shape[1] == 1 else at_positions(part, query)
-            for name, part in parts.items()
-        }
-    return sum(tuple(parts.values())[1:], start=next(iter(parts.values())))
+    found = list(parts.values())
+    if any(part.shape[1] == 1 for part in found):
+        found = [part if part.shape[1] == 1 else at_positions(part, query) for part in found]
+    return functools.reduce(jnp.add, found)
 
 
 def _output(question: Question, node: str, given: dict[str, Array]) -> Array:

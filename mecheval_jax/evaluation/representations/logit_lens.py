@@ -71,17 +71,15 @@ def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     everywhere = np.ones(documents, bool)
     by_site = zip(measured["probability"], measured["rank"], strict=True)
     for site, (probability, rank) in zip(lens_sites(subject.config), by_site, strict=True):
+        mean = bootstrap.mean(probability, everywhere)
         medians = weighted_medians(rank, bootstrap.weights)
-        estimates = {
-            "probability": bootstrap.mean(probability, everywhere),
-            "rank": Estimate(float(np.median(rank)), medians, documents),
-        }
-        found = {
-            metric: describe(estimate, evaluation.confidence, tested=False)
-            for metric, estimate in estimates.items()
-        }
+        median = Estimate(float(np.median(rank)), medians, documents)
         first = float((rank == 1).mean())
-        found["accuracy"] = describe_share(first, documents, evaluation.confidence)
+        found = {
+            "probability": describe(mean, evaluation.confidence, tested=False),
+            "rank": describe(median, evaluation.confidence, tested=False),
+            "accuracy": describe_share(first, documents, evaluation.confidence),
+        }
         for metric, cell in found.items():
             numbers = {name: cell[name] for name in ("value", "low", "high")}
             place = place_of(site) | {"role": "query", "metric": metric}
