@@ -100,29 +100,26 @@ def matrices_of(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], list[str]]:
     """
     first = table.drop_duplicates("source").sort_values("source")
     tokens = [str(name) for name in first["source_token"]]
-    matrices = {}
-    for title, rows in table.groupby("matrix", sort=False):
-        matrix = np.zeros((len(tokens),) * 2)
-        matrix[rows["destination"], rows["source"]] = rows["value"]
-        matrices[str(title)] = matrix
-    return matrices, tokens
+    places = {"index": "destination", "columns": "source", "values": "value"}
+    by_title = table.groupby("matrix", sort=False)
+    matrices = {str(title): rows.pivot(**places).fillna(0) for title, rows in by_title}
+    return {title: matrix.to_numpy() for title, matrix in matrices.items()}, tokens
 
 
 @drawing.styled
-def lens_curves(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Probability and median rank of the answer after each layer, a line a run.
+def lens_curves(table: pd.DataFrame) -> Figure:
+    """Probability and median rank of the answer after each layer.
 
     Args:
-        tables: Name of a run to the rows of `evaluation.representations.logit_lens.lens_rows`.
+        table: Rows of `evaluation.representations.logit_lens.lens_rows`, with the ``mixer``.
     """
     figure, (left, right) = drawing.panels(2, 2, 8.6, 3.4)
-    for index, (name, table) in enumerate(tables.items()):
-        # Layers count from 0, so what precedes all of them stands at -1.
-        rows = table.assign(layer=pd.to_numeric(table["layer"]).fillna(-1))
-        style = drawing.colour_and_marker(index)
-        for axes, metric in ((left, "probability"), (right, "rank")):
-            of_metric = rows[rows["metric"] == metric]
-            drawing.line_with_band(axes, of_metric, "layer", {"alpha": 0.2}, label=name, **style)
+    # Layers count from 0, so what precedes all of them stands at -1.
+    rows = table.assign(layer=pd.to_numeric(table["layer"]).fillna(-1))
+    style = drawing.colour_and_marker(0) | {"label": table["mixer"].iloc[0]}
+    for axes, metric in ((left, "probability"), (right, "rank")):
+        of_metric = rows[rows["metric"] == metric]
+        drawing.line_with_band(axes, of_metric, "layer", {"alpha": 0.2}, **style)
     left.set(ylim=(-0.02, 1.02), ylabel="probability of the answer")
     right.set(yscale="log", ylabel="median rank of the answer")
     right.yaxis.set_major_formatter(lambda rank, _: f"{rank:,.0f}")
@@ -138,20 +135,17 @@ def lens_curves(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 @drawing.styled
-def exact_against_gradient(
-    table: pd.DataFrame, agreement: pd.DataFrame, corruption: str, direction: str
-) -> Figure:
+def exact_against_gradient(table: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
     """Estimated against measured attributions, a panel a method and a mark a site and role.
 
-    On the dashed line both are the same. The title gives the rank correlation.
+    They are those of the first corruption and direction of the table. On the dashed line both are
+    the same. The title gives the rank correlation.
 
     Args:
         table: Rows of `effects.rows`, those of the method ``exact`` among them.
         agreement: Rows of `effects.agreement`.
-        corruption: Corruption whose rows are drawn.
-        direction: Direction whose rows are drawn.
     """
-    place = {"corruption": corruption, "direction": direction}
+    place = table[["corruption", "direction"]].iloc[0].to_dict()
     chosen = rows_with(table, **place)
     cells = chosen.pivot(index=["site", "role"], columns="method", values="value").astype(float)
     cells = cells.dropna().reset_index("role")
@@ -177,22 +171,24 @@ def exact_against_gradient(
         axes.set_xlabel("attribution measured by interchange")
     of_methods[0].set_ylabel("attribution estimated by gradient")
     drawing.legend_below(figure, 6, drawing.labelled(of_methods[0]))
-    figure.suptitle(f"{corruption} corrupted, {direction}", fontsize=12)
+    figure.suptitle("{corruption} corrupted, {direction}".format(**place), fontsize=12)
     return figure
 
 
 @drawing.styled
-def faithfulness_curves(table: pd.DataFrame, corruption: str) -> Figure:
+def faithfulness_curves(table: pd.DataFrame) -> Figure:
     """Share of the answer that circuits recover over their number of edges.
+
+    It is that of the first corruption of the table.
 
     The band of a ranking is its interval over documents, that of random edges their spread.
 
     Args:
         table: Rows of `circuits.faithfulness_rows`, of one ranking or of several; where those
             have random circuits of their own, the first ranking's are drawn.
-        corruption: Corruption whose rows are drawn.
     """
     figure, axes = drawing.one_axes(6.4, 4.2)
+    corruption = table["corruption"].iloc[0]
     chosen = rows_with(table, corruption=corruption)
     names = [name for name in chosen["circuit"].unique() if name != RANDOM]
     styles = {RANDOM: {"color": drawing.GREY, "label": "random edges"}} | {
@@ -215,22 +211,14 @@ def faithfulness_curves(table: pd.DataFrame, corruption: str) -> Figure:
 
 Tables = Mapping[str, pd.DataFrame]
 
-
-def _gradients(tables: Tables) -> Figure:
-    first = tables["gradients"].iloc[0]
-    return exact_against_gradient(
-        tables["gradients"], tables["gradients_agreement"], first["corruption"], first["direction"]
-    )
-
-
 FIGURES: dict[str, Callable[[Tables], Figure]] = {
-    "gradients": _gradients,
-    "circuits": lambda tables: faithfulness_curves(
-        tables["circuits"], tables["circuits"]["corruption"].iloc[0]
+    "gradients": lambda tables: exact_against_gradient(
+        tables["gradients"], tables["gradients_agreement"]
     ),
+    "circuits": lambda tables: faithfulness_curves(tables["circuits"]),
     "probes": lambda tables: probe_heat_map(tables["probes"], "value"),
     "subspaces": lambda tables: subspace_heat_map(tables["subspaces"]),
     "attention": lambda tables: attention_images(*matrices_of(tables["attention"])),
-    "lens": lambda tables: lens_curves({tables["lens"]["mixer"].iloc[0]: tables["lens"]}),
+    "lens": lambda tables: lens_curves(tables["lens"]),
 }
 """Figures by the names of `evaluation.analyses.ANALYSES`."""

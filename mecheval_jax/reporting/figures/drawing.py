@@ -21,7 +21,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from mecheval_jax.files import write_bytes
@@ -245,14 +244,10 @@ def draw_cells(axes: Axes, cells: pd.DataFrame, scale: ScalarMappable) -> None:
     """
     values = cells.to_numpy()
     axes.imshow(np.ma.masked_invalid(values), cmap=scale.cmap, norm=scale.norm, aspect="auto")
+    axes.patch.set(facecolor="#e6e6e6", hatch="////", edgecolor="#a0a0a0", linewidth=0)
     for (y, x), value in np.ndenumerate(values):
-        if math.isnan(value):
-            cell = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="#e6e6e6", linewidth=0)
-            cell.set(hatch="////", edgecolor="#a0a0a0")
-            axes.add_patch(cell)
-        else:
-            pale = abs(min(max(value, -1), 1)) < 0.6
-            ink = "black" if pale else "white"
+        if not math.isnan(value):
+            ink = "black" if abs(value) < 0.6 else "white"
             axes.text(x, y, number(value), ha="center", va="center", color=ink, fontsize=9)
     names = list(cells.columns)
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")

@@ -1,6 +1,7 @@
 """Labels of points in a scatter that do not cover one another."""
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,9 @@ MOST_NAMES = 12
 
 NEAR = 0.04
 """Points closer than this (in data units) share one label."""
+
+NUMBERS_WIDTH = 24
+"""Characters of a line of a label of numbers."""
 
 HALO = (withStroke(linewidth=3, foreground="white"),)
 """Effect that lets a text stand on lines."""
@@ -48,12 +52,13 @@ def place_labels(
     taken = [text.get_window_extent(renderer) for text in obstacles]
     taken += [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
     inside = axes.get_window_extent(renderer).frozen()
-    for members in _clusters(points):
-        separator = "\n" if len(names) <= MOST_NAMES else ", "
+    near = np.abs(points[:, None] - points).max(axis=-1) < NEAR
+    first = np.array([row.argmax() for row in near], int)  # of those that each lies with
+    for members in (np.flatnonzero(first == one) for one in np.unique(first)):
         words = [shown[index] for index in members]
-        lines = words if separator == "\n" else _wrapped(words)
+        numbers = textwrap.fill(", ".join(words), NUMBERS_WIDTH)
         label = axes.annotate(
-            "\n".join(lines),
+            numbers if len(names) > MOST_NAMES else "\n".join(words),
             points[members].mean(axis=0),
             xytext=(0, 0),
             textcoords="offset points",
@@ -65,28 +70,12 @@ def place_labels(
         _settle(label, pixels[members].mean(axis=0), taken, inside, renderer)
 
 
-def _wrapped(words: Sequence[str], width: int = 6) -> list[str]:
-    return [", ".join(words[start : start + width]) for start in range(0, len(words), width)]
-
-
 def _list_beside(axes: Axes, listed: str, lines: int) -> None:
     figure = axes.figure
     width, height = figure.get_size_inches()
     figure.set_size_inches(width + 3.2, max(height, 0.5 + 0.17 * lines))
     figure.get_layout_engine().set(rect=(0, 0, width / (width + 3.2), 1))
     figure.text(width / (width + 3.2) + 0.01, 0.5, listed, va="center", fontsize=9)
-
-
-def _clusters(points: np.ndarray) -> list[list[int]]:
-    clusters: list[list[int]] = []
-    for index, point in enumerate(points):
-        for members in clusters:
-            if np.abs(points[members[0]] - point).max() < NEAR:
-                members.append(index)
-                break
-        else:
-            clusters.append([index])
-    return clusters
 
 
 def _settle(

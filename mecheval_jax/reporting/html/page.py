@@ -3,10 +3,10 @@
 import json
 import pathlib
 import shlex
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jinja2
+from flax.traverse_util import flatten_dict
 
 from mecheval_jax.reporting.terminal import tables
 
@@ -40,10 +40,7 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(values: dict[str, Any]) -> list[tuple[str, str]]:
     """Nested values as rows of a name with dots and a text."""
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, text_of(value)
+    flat = flatten_dict(values, sep=".", is_leaf=lambda _, node: not node)
+    return [(name, text_of(value)) for name, value in flat.items()]

@@ -62,13 +62,12 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
 
 def _read(folder: RunFolder, name: str) -> Reported:
     experiment = folder.experiment()
-    provenance = read_json(folder.provenance) if folder.provenance.exists() else {}
     table = _read_table(folder.interchange) if folder.interchange.exists() else None
     return Reported(
         name,
         folder,
         experiment.as_dict(),  # with the defaults of fields that an older file lacks
-        provenance,
+        read_json(folder.provenance, absent={}),
         folder.read_summary(),
         folder.read_metrics(),
         None if table is None else tables.newest(table),
@@ -106,7 +105,10 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
 
 def _comparison(runs: Sequence[Reported], home: pathlib.Path) -> Mapping[str, Any]:
     """Table and figures of several runs; prints the table, too."""
-    summaries = {run.name: _described(run) for run in runs}
+    # With what the config says, where a run has not come to an end.
+    models = {run.name: run.config["model"] for run in runs}
+    described = {name: {n: model[n] for n in ("mixer", "width")} for name, model in models.items()}
+    summaries = {run.name: described[run.name] | run.summary for run in runs}
     tables.show_runs(summaries)
     measured = {run.name: run.table for run in runs if run.table is not None}
     sites = [site for table in measured.values() for site in table["site"].astype(str).unique()]
@@ -164,9 +166,3 @@ def _attention_on_one_document(
         for title, matrix in matrices.items()
     }
     return titled, largest[0][2]
-
-
-def _described(run: Reported) -> dict[str, Any]:
-    """The summary with what the config says, where a run has not come to an end."""
-    model = run.config["model"]
-    return {"mixer": model["mixer"], "width": model["width"]} | run.summary

@@ -11,13 +11,11 @@ from mecheval_jax import programs
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.reporting.figures import run_figures as figures
+from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.drawing import inline, picture
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.tables import read_slices
-
-ANALYSES = ("gradients", "circuits", "probes", "subspaces", "attention", "lens")
-"""Further analyses in the order of the report."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +62,9 @@ def section(run: Reported, prefix: str) -> dict[str, Any]:
     """
     evidence = run.summary.get("evidence") or {}
     origin = {k: v for k, v in run.provenance.items() if k != "arguments"}
-    further = {name: run.folder.figures / f"{name}.svg" for name in ANALYSES}
-    return {
+    further = {name: run.folder.figures / f"{name}.svg" for name in FIGURES}
+    return vars(run) | {
         "id": prefix,
-        "name": run.name,
-        "config": run.config,
-        "summary": run.summary,
         "provenance": origin,
         "missing": list(_missing(run)),
         "accuracy": tables.accuracy(run.summary),

@@ -60,7 +60,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "success": list(_success(success)),
         "runs": [folder.group(row.group).member(row.member) for row in best.itertuples()],
         "output": folder.path / "best",
-        "provenance": read_json(folder.provenance) if folder.provenance.exists() else {},
+        "provenance": read_json(folder.provenance, absent={}),
     }
     write_text(folder.report, render("sweep_report.html.jinja", **values))
     say(f"report: {folder.report}")

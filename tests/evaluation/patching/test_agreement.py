@@ -74,7 +74,7 @@ def test_the_figure_shows_what_was_measured():
     found = [row for each in all_effects for row in attribution_rows(each)]
     agreement = agreement_rows(all_effects[0], all_effects[1:])
     figure = analyses.exact_against_gradient(
-        long_table(found, {"run": "a"}), long_table(agreement, {"run": "a"}), "key", "restore"
+        long_table(found, {"run": "a"}), long_table(agreement, {"run": "a"})
     )
     assert len(figure.axes) == 2
     for axes, method, correlation in zip(figure.axes, list(changes)[1:], (1.0, 0.5), strict=True):

@@ -166,7 +166,7 @@ def test_the_circuit_of_induction_recovers_and_random_ones_do_not():
     assert random["value"][3] < 0.5
     assert (random["draws"] == 8).all()
     assert random["low"][3] <= random["value"][3] <= random["high"][3]
-    figure = analyses.faithfulness_curves(table, "key")
+    figure = analyses.faithfulness_curves(table)
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].get_lines()}
     np.testing.assert_allclose(lines["best edges by EAP-IG"], curve["eap_ig"]["value"])
     np.testing.assert_allclose(lines["random edges"], random["value"])

@@ -82,7 +82,7 @@ def test_faithfulness_over_edges():
         for circuit in ("random", "eap")
         for edges in (4, 1, 2)
     ]
-    figure = analyses.faithfulness_curves(pd.DataFrame(rows), "key")
+    figure = analyses.faithfulness_curves(pd.DataFrame(rows))
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     for label in ("random edges", "best edges by EAP"):
         assert list(lines[label].get_xdata()) == [1, 2, 4]
@@ -147,7 +147,7 @@ def test_lens_curves(tmp_path):
         for metric, value in (("probability", probability), ("rank", rank), ("accuracy", 0.5)):
             ends = {"low": value / 2, "high": value * 1.1}
             rows.append({"layer": layer, "metric": metric, "value": value, **ends})
-    figure = analyses.lens_curves({"a$run": pd.DataFrame(rows)})
+    figure = analyses.lens_curves(pd.DataFrame(rows).assign(mixer="a$run"))
     left, right = figure.axes
     for axes, values in ((left, [0.01, 0.2, 0.9]), (right, [900, 30, 1])):
         (line,) = axes.lines
