@@ -72,16 +72,15 @@ def run(
         cpu_devices: Flag for how many devices a CPU is taken for, its cores if None; without the
             flag it is one device, as jax has it.
     """
-    parts = [main]
-    if cpu_devices is not None:
-        parts.insert(0, lambda: _make_cpu_devices(cpu_devices.value))
-    if many_hosts:  # which meet before anything else
+    if many_hosts:
         _define_host_flags()
-        parts.insert(0, _join_hosts)
 
     def program() -> None:
-        for part in parts:
-            part()
+        if many_hosts:  # which meet before anything else
+            _join_hosts()
+        if cpu_devices is not None:
+            _make_cpu_devices(cpu_devices.value)
+        main()
 
     shown = sys.modules["__main__"]  # whose text is what --help prints
     shown.__doc__ = programs.in_users_words(shown.__doc__ or "")
@@ -160,20 +159,17 @@ def with_names(arguments: Sequence[str]) -> list[str]:
     for i, argument in enumerate(rest):
         name, given, value = argument.lstrip("-").partition("=")
         if argument.startswith("-") and name == CONFIG and CONFIG in flags.FLAGS:
-            if given:
+            if not given and rest[i + 1 :]:
+                value = rest.pop(i + 1)
+            if given or value:
                 rest[i] = f"--{CONFIG}={programs.config_file(value)}"
-            elif i + 1 < len(rest):
-                rest[i + 1] = programs.config_file(rest[i + 1])
     return [program, *rest]
 
 
 def _config_path(arguments: Sequence[str]) -> str | None:
     """The value of ``--config`` as it was typed, with the file's arguments."""
-    for i, argument in enumerate(arguments):
-        name, given, value = argument.lstrip("-").partition("=")
-        if argument.startswith("-") and name == CONFIG:
-            return value if given else next(iter(arguments[i + 1 :]), None)
-    return None
+    flag = f"--{CONFIG}="  # as `with_names` writes it
+    return next((word.removeprefix(flag) for word in arguments if word.startswith(flag)), None)
 
 
 def _explain(error: BaseException, path: str | None, arguments: Sequence[str]) -> object:

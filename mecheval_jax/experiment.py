@@ -90,7 +90,7 @@ class Experiment:
         evaluation = _build(EvaluationConfig, sections["evaluation"], "evaluation")
         evaluation.check_against(task, interventions=False)
         training = _build(TrainingConfig, sections["training"], "training")
-        analyses = build_analyses(sections.get(ANALYSES, {}))
+        analyses = _build(AnalysesConfig, sections.get(ANALYSES, {}), ANALYSES)
         return cls(task_name, task, model, training, evaluation, analyses)
 
     def with_evaluation(self, **changes: Any) -> "Experiment":
@@ -127,25 +127,16 @@ class Experiment:
             if not (given and field):
                 raise UserError(f"{setting!r} is no setting: give analysis.field=value")
             options = values[choose("analysis with options", name, values)]
-            before = options[choose(f"field of {ANALYSES}.{name}", field, options)]
-            is_list = before is None or isinstance(before, list)
-            value = (
-                tuple(text.split(",")) if is_list else field_value_of_text(path, text, type(before))
-            )
-            options[field] = value
-        return dataclasses.replace(self, analyses=build_analyses(values))
+            kind = type(options[choose(f"field of {ANALYSES}.{name}", field, options)])
+            several = kind in (list, type(None))
+            options[field] = text.split(",") if several else field_value_of_text(path, text, kind)
+        return dataclasses.replace(self, analyses=_build(AnalysesConfig, values, ANALYSES))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, as they stand in ``config.json``; see `from_config`."""
-        model = _plain(self.model)
-        del model["vocabulary_size"]  # the task's
-        return {
-            "task": {"name": self.task_name, **_plain(self.task)},
-            "model": model,
-            "training": _plain(self.training),
-            "evaluation": _plain(self.evaluation),
-            ANALYSES: _plain(self.analyses),
-        }
+        sections = {name: _plain(getattr(self, name)) for name in (*SECTIONS, ANALYSES)}
+        del sections["model"]["vocabulary_size"]  # the task's
+        return sections | {"task": {"name": self.task_name, **sections["task"]}}
 
     def fingerprint(self) -> str:
         """Hash of all that the trained model depends on."""
@@ -155,21 +146,8 @@ class Experiment:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def build_analyses(values: Mapping[str, Mapping[str, Any]]) -> AnalysesConfig:
-    """Options of analyses, by analysis and field; defaults where nothing is said.
-
-    Raises:
-        UserError: If an analysis or a field is unknown, or a value cannot be.
-    """
-    kinds = {field.name: type(field.default) for field in dataclasses.fields(AnalysesConfig)}
-    for name in values:
-        choose(f"field of {ANALYSES}", name, kinds)
-    given = {n: _build(kinds[n], values[n], f"{ANALYSES}.{n}") for n in values}
-    return AnalysesConfig(**given)
-
-
 def _build(kind: type, values: Mapping[str, Any], section: str) -> Any:
-    """A section of a config as the dataclass that checks it."""
+    """A section of a config as the dataclass that checks it; its own sections likewise."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in values:
         choose(f"field of {section}", name, fields)
@@ -180,8 +158,13 @@ def _build(kind: type, values: Mapping[str, Any], section: str) -> Any:
     ]
     if missing:
         raise UserError(f"{section} lacks {', '.join(missing)}")
-    frozen = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-    return kind(**frozen)
+
+    def built(name: str, value: Any) -> Any:
+        if dataclasses.is_dataclass(default := fields[name].default):
+            return _build(type(default), value, f"{section}.{name}")
+        return tuple(value) if isinstance(value, list) else value
+
+    return kind(**{name: built(name, value) for name, value in values.items()})
 
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}

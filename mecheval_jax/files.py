@@ -68,12 +68,19 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
     write_bytes(path, content.getvalue())
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path, absent: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read a JSON object.
+
+    Args:
+        path: File that is read.
+        absent: Object where there is no file; None if that is an error.
 
     Raises:
         UserError: If the file is damaged.
+        FileNotFoundError: If there is no file, and nothing for its absence.
     """
+    if absent is not None and not path.exists():
+        return absent
     try:
         values = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

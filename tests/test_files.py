@@ -34,6 +34,14 @@ def test_damaged_json_is_named(tmp_path, content):
     path = tmp_path / "a.json"
     files.write_bytes(path, content)
     with pytest.raises(UserError, match=r"a\.json is damaged"):
+        files.read_json(path, absent={})
+
+
+def test_json_that_may_be_absent(tmp_path):
+    """Catches a file that has to be there and is taken for empty."""
+    path = tmp_path / "a.json"
+    assert files.read_json(path, absent={}) == {}
+    with pytest.raises(FileNotFoundError):
         files.read_json(path)
 
 

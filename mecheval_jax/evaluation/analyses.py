@@ -48,7 +48,6 @@ def _gradients(subject: Subject, options: AnalysesConfig, sites: Sites) -> Table
 
 
 def _circuits(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
-    del sites
     subject.evaluation.check_against(subject.task)
     edges, faithful = [], []
     for method in circuits.METHODS:
@@ -65,7 +64,6 @@ def _probes(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
 
 
 def _subspaces(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
-    del sites
     inputs = [SitePath(layer, "block_input").path for layer in range(1, subject.config.layers)]
     roles = tuple(r for r in ("key", "value", "query") if r in subject.evaluation.roles)
     searched = dataclasses.replace(

@@ -95,11 +95,9 @@ class Measurement(Protocol):
 
     def on_device(self, params: PyTree, arrays: PyTree) -> PyTree:
         """All that the device has to do, for `on_host`. Traceable."""
-        ...
 
     def on_host(self, raw: PyTree, subject: Subject) -> Any:
         """What was found, from what `on_device` gave as arrays of the host."""
-        ...
 
 
 def measure(subject: Subject, plan: tuple[Measurement, PyTree]) -> Any:

@@ -5,10 +5,11 @@ A row is ``{"step": 100, "split": "dev", "loss": 0.3, "accuracy": 0.9}``; one of
 and MLflow (`mecheval_jax.store.trackers`) are shown them as well where that is asked for.
 """
 
+import contextlib
 import csv
 import json
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TextIO, runtime_checkable
 
 from mecheval_jax.console import say
@@ -70,11 +71,9 @@ class Writer(Protocol):
 
     def write(self, values: Row) -> None:
         """Add one row."""
-        ...
 
     def close(self, completed: bool = True) -> None:
         """The last row was written; `completed` is False where an error ended the work."""
-        ...
 
 
 class _RowFile:
@@ -84,7 +83,6 @@ class _RowFile:
 
     def close(self, completed: bool = True) -> None:
         """Close the file."""
-        del completed
         self._file.close()
 
 
@@ -150,12 +148,11 @@ class Writers:
         """Add one row to each."""
         for file in self._files:
             file.write(values)
-        for name, tracker in list(self._trackers.items()):
-            try:
+        for name in list(self._trackers):
+            tracker = self._trackers.pop(name)
+            with _reported(name):
                 tracker.write(values)
-            except Exception as error:
-                del self._trackers[name]
-                _report(name, error)
+                self._trackers[name] = tracker
 
     def close(self, completed: bool = True) -> None:
         """Close each; once."""
@@ -163,10 +160,8 @@ class Writers:
             file.close(completed)
         while self._trackers:
             name, tracker = self._trackers.popitem()
-            try:
+            with _reported(name):
                 tracker.close(completed)
-            except Exception as error:
-                _report(name, error)
 
     def __enter__(self) -> "Writers":
         return self
@@ -198,16 +193,19 @@ def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = Fal
     step = max((int(row["step"]) for row in rows), default=0)
     trackers = {}
     for name in names:
-        try:
+        with _reported(name):
             trackers[name] = TRACKERS[name](folder, step)
-        except Exception as error:
-            _report(name, error)
     return Writers(files, trackers)
 
 
-def _report(name: str, error: Exception) -> None:
-    text = " ".join(str(error).split()) or type(error).__name__
-    say(
-        f"warning: {name} failed and gets no more metrics ({text}); "
-        "metrics.jsonl and metrics.csv hold them all"
-    )
+@contextlib.contextmanager
+def _reported(name: str) -> Iterator[None]:
+    """Where the failure of a tracker is a warning."""
+    try:
+        yield
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        say(
+            f"warning: {name} failed and gets no more metrics ({text}); "
+            "metrics.jsonl and metrics.csv hold them all"
+        )

@@ -190,7 +190,7 @@ class RunFolder(TrainingFolder):
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""
-        return read_json(self.summary) if self.summary.exists() else {}
+        return read_json(self.summary, absent={})
 
     @by_main
     def finished_at(self) -> int | None:

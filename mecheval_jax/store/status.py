@@ -261,7 +261,7 @@ def without_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def _command(provenance: pathlib.Path, program: str) -> str | None:
-    arguments = read_json(provenance).get("arguments") if provenance.exists() else None
+    arguments = read_json(provenance, absent={}).get("arguments")
     if arguments is None:
         return None
     whole = without_flags(arguments, PART)

@@ -27,6 +27,9 @@ PROJECT = "mecheval_jax"
 FLUSH_SECONDS = 10
 """Seconds after which TensorBoard sees a row at the latest."""
 
+CONFIG = "config.json"
+"""What a run is; a group of a sweep has none, since its members differ."""
+
 FIELDS = ("step", "split", "member")
 """Fields of a row that say of what it is; the others are metrics."""
 
@@ -83,7 +86,6 @@ class TensorBoard:
 
     def close(self, completed: bool = True) -> None:
         """Write what is pending."""
-        del completed
         self._writer.close()
 
 
@@ -99,14 +101,13 @@ class WeightsAndBiases:
     def __init__(self, folder: pathlib.Path, step: int):
         import wandb  # pyright: ignore[reportMissingImports]
 
-        del step
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=folder.absolute().name,
             dir=str(folder),
             id=_remembered(folder, "wandb", lambda: uuid.uuid4().hex),
             resume="allow",
-            config=_config(folder),
+            config=read_json(folder / CONFIG, absent={}),
         )
         self._run.define_metric("*", step_metric="step")
 
@@ -133,7 +134,6 @@ class MLflow:
         from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
         from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
 
-        del step
         files = (folder / "mlruns").absolute().as_uri()
         self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", files))
         self._metric = Metric
@@ -145,8 +145,8 @@ class MLflow:
                 experiment.experiment_id if experiment else self._client.create_experiment(name)
             )
             run = self._client.create_run(number, run_name=folder.absolute().name).info.run_id
-            fields = flatten_dict(_config(folder), sep=".").items()
-            params = [Param(name, str(value)) for name, value in fields]
+            fields = flatten_dict(read_json(folder / CONFIG, absent={}), sep=".")
+            params = [Param(name, str(value)) for name, value in fields.items()]
             self._client.log_batch(run, params=params)
             return run
 
@@ -171,14 +171,8 @@ TRACKERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiase
 def _remembered(folder: pathlib.Path, tracker: str, make: Callable[[], str]) -> str:
     """The id that a tracker knows the run by; a new one, which is kept, the first time."""
     path = folder / "trackers.json"
-    known = read_json(path) if path.exists() else {}
+    known = read_json(path, absent={})
     if tracker not in known:
         known[tracker] = make()
         write_json(path, known)
     return known[tracker]
-
-
-def _config(folder: pathlib.Path) -> dict[str, Any]:
-    """What the run is; empty for a group, whose members differ."""
-    path = folder / "config.json"
-    return read_json(path) if path.exists() else {}

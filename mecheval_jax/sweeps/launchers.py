@@ -22,6 +22,7 @@ import jax
 
 from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.errors import Stopped, UserError, choose
+from mecheval_jax.experiment import field_value_of_text
 from mecheval_jax.store.status import without_flags
 
 LAUNCHERS = ("none", "local", "slurm")
@@ -215,13 +216,10 @@ def parse_parameters(text: str) -> dict[str, Any]:
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
         choose("parameter of --slurm", name, valid)
-        kind = shared.get(name, str)
-        try:
-            typed = value == "True" if value in ("True", "False") else kind(value)
-        except ValueError:
-            typed = ""
-        if typed == "":
-            raise UserError(f"--slurm: {name} is {value!r}, which is no {kind.__name__}")
+        if not value:
+            raise UserError(f"--slurm: {name} has no value: give {name}=VALUE")
+        kind = bool if value in ("True", "False") else shared.get(name, str)
+        typed = field_value_of_text(f"--slurm: {name}", value, kind)
         parameters[name if name in shared else f"slurm_{name}"] = typed
     return parameters
 

@@ -1,10 +1,10 @@
 """What a sweep consists of: its runs, and the groups of one shape that train together."""
 
 import dataclasses
-import importlib.util
 import json
 import pathlib
 import re
+import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -253,12 +253,10 @@ def changes_of_file(path: str) -> list[Changes]:
         UserError: If there is no such function, or it gives something else than a list of dicts.
     """
     file = pathlib.Path(path.partition(":")[0])
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "sweep"):
+    content = runpy.run_path(str(file))
+    if "sweep" not in content:
         raise UserError(f"config file {str(file)!r} has no function sweep: add one, or give --grid")
-    changes = module.sweep()
+    changes = content["sweep"]()
     if not isinstance(changes, list) or not all(isinstance(each, Mapping) for each in changes):
         raise UserError(f"sweep() of {str(file)!r} must give a list of dicts, field -> value")
     return [dict(each) for each in changes]

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from mecheval_jax.command_line import USAGE_ERROR
 from mecheval_jax.console import say
@@ -27,11 +27,10 @@ class Outcome:
     """What became of the groups that were asked for.
 
     Attributes:
-        finished, failed: Names of the groups.
+        failed: Names of those that failed; the others are finished.
         error: Error of the first that failed.
     """
 
-    finished: tuple[str, ...]
     failed: tuple[str, ...]
     error: Exception | None = None
 
@@ -87,14 +86,7 @@ def run_sweep(
             if error is not None:
                 failed[plan.name] = error
         collect(folder)
-    return _outcome(plans, failed, next(iter(failed.values()), None))
-
-
-def _outcome(
-    plans: Sequence[GroupPlan], failed: Collection[str], error: Exception | None
-) -> Outcome:
-    finished = tuple(plan.name for plan in plans if plan.name not in failed)
-    return Outcome(finished, tuple(failed), error)
+    return Outcome(tuple(failed), next(iter(failed.values()), None))
 
 
 def _is_finished(group: GroupFolder, options: Options) -> bool:
@@ -241,7 +233,7 @@ def launch_sweep(
     if bad and all(end.state == "preempted" for end in bad.values()):
         raise Interrupted(f"preempted: {', '.join(bad)}; the same command resumes")
     error = RuntimeError(f"see {next(iter(bad.values())).log}") if bad else None
-    return _outcome(plans, bad, error)
+    return Outcome(tuple(bad), error)
 
 
 def report_failures(outcome: Outcome) -> None:

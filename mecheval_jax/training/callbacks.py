@@ -38,12 +38,9 @@ class Callbacks(Protocol):
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
         """A row of metrics of one ``member``; it has ``step`` and ``split``, too."""
-        ...
 
     def advance(self, standing: Standing) -> None:
         """How the ensemble is doing: at the start, and after every stretch of steps."""
-        ...
 
     def say(self, message: str) -> None:
         """Something the user should read."""
-        ...

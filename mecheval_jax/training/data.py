@@ -66,38 +66,24 @@ class HostDocuments:
         self._batch_size, self._training_batches = batch_size, training_batches
         self._lanes = math.gcd(LANES, batch_size)
         self._sharding = sharding or SingleDeviceSharding(jax.local_devices()[0])
-        self._own = self._own_lanes()
+        # The lanes of which this process holds a row, and the rows of these lanes.
+        lanes = np.arange(batch_size) // (batch_size // self._lanes)
+        held = self._sharding.addressable_devices_indices_map((batch_size,)).values()
+        self._own = np.unique(np.concatenate([lanes[rows] for rows in held])).tolist()
+        self._rows = np.flatnonzero(np.isin(lanes, self._own))
         self._blocks: dict[int, _Block] = {}
-
-    def _own_lanes(self) -> list[int]:
-        """The lanes of which this process holds a row."""
-        rows = self._sharding.addressable_devices_indices_map((self._batch_size,)).values()
-        spans = [span.indices(self._batch_size) for (span,) in rows]
-        in_lane = self._batch_size // self._lanes
-        return sorted(
-            {
-                lane
-                for first, stop, _ in spans
-                for lane in range(first // in_lane, -(-stop // in_lane))
-            }
-        )
 
     def batch(self, step: int) -> Batch:
         """The documents of a step, as long as the bucket of the longest, where they shall live."""
         index = step if self._training_batches is None else step % self._training_batches
         number, place = divmod(index, BLOCK)
-        block = self._block(number)
-        in_lane = self._batch_size // self._lanes
-        count = in_lane * len(self._own)
+        block, count = self._block(number), len(self._rows)
         rows = block.documents[place * count : (place + 1) * count]
         fields = rows.padded(bucket(int(block.longest[place]), self._task.max_length))
 
         def globally(ours: np.ndarray) -> jax.Array:
             def part(index: tuple[slice, ...]) -> np.ndarray:
-                first, stop, _ = index[0].indices(self._batch_size)
-                lane, within = divmod(first, in_lane)
-                at = self._own.index(lane) * in_lane + within
-                return ours[at : at + stop - first]
+                return ours[np.searchsorted(self._rows, np.arange(self._batch_size)[index[0]])]
 
             shape = (self._batch_size, *ours.shape[1:])
             return jax.make_array_from_callback(shape, self._sharding, part)

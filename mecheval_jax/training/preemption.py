@@ -49,7 +49,6 @@ class Preemption:
             signal.signal(signal.SIGTERM, self._before)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
         self._noted = True
 
     def requested(self) -> bool:

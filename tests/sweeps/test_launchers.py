@@ -32,7 +32,11 @@ def test_parameters_of_slurm():
         "slurm_exclusive": True,
     }
     assert parse_parameters("") == {}
-    for wrong, words in (("partitoin=gpu", "'partition'"), ("nodes=two", "no int"), ("qos", "qos")):
+    for wrong, words in (
+        ("partitoin=gpu", "'partition'"),
+        ("nodes=two", "a whole number"),
+        ("qos", "qos"),
+    ):
         with pytest.raises(UserError, match=words):
             parse_parameters(wrong)
 

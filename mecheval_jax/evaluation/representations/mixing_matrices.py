@@ -159,7 +159,6 @@ def matrices_of(mixer: Any, sites: Sites, x: Array | None) -> MixingMatrices:
     Raises:
         UserError: If it is not linear in its values, like an LSTM.
     """
-    del sites, x
     valid = ", ".join(kind.__name__ for kind in matrices_of.registry if kind is not object)
     raise UserError(
         f"{type(mixer).__name__} has no effective attention: it is not linear in the values of "
@@ -170,7 +169,6 @@ def matrices_of(mixer: Any, sites: Sites, x: Array | None) -> MixingMatrices:
 @matrices_of.register
 def _of_attention(mixer: SoftmaxAttention, sites: Sites, x: Array) -> MixingMatrices:
     """The pattern itself."""
-    del x
     pattern = jnp.swapaxes(sites["pattern"], 1, 2)
     v = jnp.repeat(sites["v"], pattern.shape[1] // sites["v"].shape[2], axis=2)
     return MixingMatrices(pattern, v)
@@ -179,7 +177,6 @@ def _of_attention(mixer: SoftmaxAttention, sites: Sites, x: Array) -> MixingMatr
 @matrices_of.register
 def _of_based(mixer: Based, sites: Sites, x: Array) -> MixingMatrices:
     """Products of the feature maps over their sum."""
-    del mixer, x
     weights = jnp.einsum("bthf,bshf->bhts", sites["query_features"], sites["key_features"])
     total = jnp.swapaxes(sites["normalizer"], 1, 2) + EPSILON
     return MixingMatrices(jnp.tril(weights) / total, sites["v"])
@@ -223,7 +220,6 @@ def _of_delta_product(mixer: GatedDeltaProduct, sites: Sites, x: Array) -> Mixin
 @matrices_of.register
 def _of_mamba(mixer: Mamba, sites: Sites, x: Array) -> MixingMatrices:
     """A recurrence for each channel, with one step size."""
-    del x
     channels = sites["x"]
     write = sites["dt"][..., None] * sites["B"][:, :, None]
     query = jnp.broadcast_to(sites["C"][:, :, None], write.shape)
@@ -270,7 +266,6 @@ def _of_mamba3(mixer: Mamba3, sites: Sites, x: Array) -> MixingMatrices:
 @matrices_of.register
 def _of_slots(mixer: GatedSlotAttention, sites: Sites, x: Array) -> MixingMatrices:
     """A recurrence whose keys are what the slots forget, read by the attention to the slots."""
-    del mixer, x
     keep = sites["decay"][..., 0]
     return MixingMatrices(
         unrolled_recurrence(1 - keep, keep, sites["pattern_of_slots"]), sites["v"]
@@ -280,7 +275,6 @@ def _of_slots(mixer: GatedSlotAttention, sites: Sites, x: Array) -> MixingMatric
 @matrices_of.register
 def _of_mesa_net(mixer: MesaNet, sites: Sites, x: Array) -> MixingMatrices:
     """A recurrence that is read by the solution of each token's system."""
-    del mixer, x
     write = sites["beta"][..., None] * sites["k"]
     matrices = unrolled_recurrence(write, sites["decay"][..., 0], sites["solution"])
     return MixingMatrices(matrices, sites["v"])
@@ -289,7 +283,6 @@ def _of_mesa_net(mixer: MesaNet, sites: Sites, x: Array) -> MixingMatrices:
 @matrices_of.register
 def _of_mlstm(mixer: MLSTM, sites: Sites, x: Array) -> MixingMatrices:
     """A recurrence over its normaliser, which is what it reads of values that are all 1."""
-    del mixer, x
     i = sites["input_gate"]
     m = log_maximum(jax.nn.log_sigmoid(sites["forget_gate"]), i)
     write = jnp.exp(i - m)[..., None] * sites["k"] * sites["k"].shape[-1] ** -0.5
@@ -334,7 +327,6 @@ def _of_rwkv7(mixer: RWKV7, sites: Sites, x: Array) -> MixingMatrices:
 @matrices_of.register
 def _of_s4d(mixer: S4D, sites: Sites, x: Array) -> MixingMatrices:
     """The kernel, and the skip D."""
-    del sites
     matrices = toeplitz(mixer.kernel(x.shape[1])) + _diagonal(mixer.D, x.shape[1])
     in_all_documents = jnp.broadcast_to(matrices, (x.shape[0], *matrices.shape[1:]))
     return MixingMatrices(in_all_documents, x[..., None], streams="channel")
