@@ -1,7 +1,8 @@
 """The verdict on several runs together: draws from one population, which differ in seeds alone.
 
-Runs that have learned the task are pooled; intervals resample runs, and then documents, as often
-and with the confidence that the runs' configs say.
+Runs that have learned the task are pooled; intervals resample runs and documents (crossed where all
+runs are on the same ones, `statistics.bootstrap`), as often and with the confidence that the runs'
+configs say.
 """
 
 from collections.abc import Mapping
