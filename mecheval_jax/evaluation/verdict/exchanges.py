@@ -52,7 +52,9 @@ def cases_of(place: Place) -> list[tuple[str, str | int]]:
     return [(RESTORE, name) for name in (*SETS[place.kind], *place.singles)] + damaged
 
 
-def masks_of(place: Place, found: Geometry, donors: Array) -> Bool[Array, "cases documents length"]:
+def masks_of(
+    place: Place, found: Geometry, donors: Array, batch: Batch
+) -> Bool[Array, "cases documents length"]:
     """Mask of the positions of each case of a place.
 
     Args:
@@ -60,7 +62,12 @@ def masks_of(place: Place, found: Geometry, donors: Array) -> Bool[Array, "cases
         found: Where documents hold their pairs.
         donors: Document whose pair stands where each document has nothing of the question; its own
             index where there is none.
+        batch: The documents. One that would read what is asked from the next document, which
+            stands in for it, has no placebo: another answer would then be right.
     """
+    asked = batch.roles.get("query", batch.query_positions)[:, :1]
+    asked = jnp.take_along_axis(batch.tokens, jnp.maximum(asked, 0), axis=1)
+    brought = jnp.roll(batch.tokens, -1, axis=0) == asked
     pair, rest, named = (found.mask(name, place.reach) for name in ("pair", "rest", "named"))
     whole = pair | found.mask("loose", place.reach)
     alien = (donors != jnp.arange(len(donors)))[:, None]
@@ -70,7 +77,9 @@ def masks_of(place: Place, found: Geometry, donors: Array) -> Bool[Array, "cases
         if isinstance(name, int):
             return at_position(found.position(name), pair.shape[1])
         if place.kind == READING:
-            return whole if name == "pair" else whole[donors] & free
+            placebo = whole[donors] & free
+            placebo &= ~(placebo & brought).any(axis=1)[:, None]
+            return whole if name == "pair" else placebo
         # Before the earlier token both runs are the same, and nothing could restore.
         return pair[donors] & free & rest if name == UNINVOLVED else found.mask(name, place.reach)
 
@@ -110,7 +119,7 @@ class Exchanges:
         runs = Runs.of(question, tokens[:, :, : self.task.read_length], sites)
         measured = {"applies": found.applies, "runs": runs.answers}
         for place in places:
-            masks = masks_of(place, found, donors)
+            masks = masks_of(place, found, donors, batch)
             if place.kind == READING:
                 answers = self._withheld(runs, place.layer, masks, found)
             else:

@@ -51,7 +51,7 @@ def test_exchanges_are_patched_runs(measured):
     for place in places_of(config, TASK.read_length):
         if place.kind == READING:
             continue
-        masks = np.asarray(masks_of(place, found, donors))
+        masks = np.asarray(masks_of(place, found, donors, batch))
         results = raw[str((place.kind, place.layer))]
         np.testing.assert_array_equal(results["present"], masks.any(axis=-1))
         for i, (direction, name) in enumerate(cases_of(place)):
@@ -69,7 +69,7 @@ def test_withheld_readings_are_runs_of_one_layer(measured):
     config, params, batch, donors, raw, tokens, seen = measured
     found = geometry(TASK, batch).apart(nearest(config, TASK.read_length))
     place = next(p for p in places_of(config, TASK.read_length) if p.kind == READING)
-    mask = jnp.asarray(masks_of(place, found, donors))[0]
+    mask = jnp.asarray(masks_of(place, found, donors, batch))[0]
     others = {path: jnp.roll(values, -1, axis=0) for path, values in seen[0].items()}
     without = interchange(others, "block_0/mixer_input", mask)
     there = capture(LanguageModel(config), params, tokens[0], None, without)
@@ -78,3 +78,21 @@ def test_withheld_readings_are_runs_of_one_layer(measured):
     results = raw[str((READING, 0))]["probability"]
     np.testing.assert_allclose(results[0], expected, rtol=1e-3, atol=1e-6)
     assert np.abs(results[0] - raw["runs"]["probability"][0]).max() > 1e-4
+
+
+def test_a_placebo_does_not_bring_what_is_asked(measured):
+    """Catches another right answer brought in with the tokens of the next document."""
+    config, _, batch, donors, *_ = measured
+    found = geometry(TASK, batch).apart(nearest(config, TASK.read_length))
+    place = next(p for p in places_of(config, TASK.read_length) if p.kind == READING)
+    asked = np.take_along_axis(batch.tokens, batch.query_positions, axis=1)
+    for tokens, some in (
+        (batch.tokens, True),
+        (jnp.broadcast_to(jnp.roll(asked, 1, axis=0), batch.tokens.shape), False),
+    ):
+        # Every document but for its question is of the tokens that are told.
+        again = batch.replace(tokens=jnp.where(found.question, batch.tokens, tokens))
+        masks = np.asarray(masks_of(place, found, donors, again))
+        assert masks[1].any() == some
+        brought = np.asarray(jnp.roll(again.tokens, -1, axis=0)) == asked
+        assert not (masks[1] & brought).any()

@@ -25,7 +25,7 @@ PLANTED = {
     "induction": (planted.induction, "induction", 1, "none"),
     "direct": (planted.direct_retrieval, "direct_retrieval", 0, "none"),
     "delayed": (planted.delayed_retrieval, "direct_retrieval", 1, "none"),
-    "over two layers": (planted_places.over_two_layers, "direct_retrieval", 0, "none"),
+    "over two layers": (planted_places.over_two_layers, "direct_retrieval", None, "none"),
     "mixture": (planted.mixture, "mixed", 1, "none"),
     "split storage": (planted_places.split_storage, "induction", 1, "none"),
     "early": (planted_places.early, "induction", 1, "none"),
@@ -82,7 +82,8 @@ def test_every_planted_mechanism_gets_its_name(case):
     for seed in range(SEEDS):
         model = build(seed, task=VOCABULARIES[seed % 4]) if usual else build(seed)
         verdict = planted.verdict_of(model, documents_seed=1000 + seed)
-        found = [verdict.verdict, verdict.layer, verdict.binding]
+        layer = None if expected[1] is None else verdict.layer  # half in either is in neither
+        found = [verdict.verdict, layer, verdict.binding]
         named += found == expected
         if found[0] not in (expected[0], "undecided"):
             wrong.append((seed, found, verdict.reason))
