@@ -66,7 +66,11 @@ def config_file(text: str) -> str:
     name, colon, arguments = text.partition(":")
     if pathlib.Path(name).is_file():
         return text
-    known = choose("config", name.removeprefix("configs/").removesuffix(".py"), config_names())
+    known = name.removeprefix("configs/").removesuffix(".py")
+    if known not in config_names():
+        as_file = name.startswith("configs") or name.endswith(".py")
+        form = "configs/{}.py" if as_file else "{}"
+        choose("config", name, map(form.format, config_names()))
     path = ROOT / "configs" / f"{known}.py"
     here = pathlib.Path.cwd()
     path = path.relative_to(here) if path.is_relative_to(here) else path

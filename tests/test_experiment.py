@@ -79,6 +79,8 @@ OTHER_WORDS = {
     "beta2": 0.9,
     "target_accuracy": 0.5,
     "remat": "full",
+    "mamba_feed_forward": "mlp",
+    "canon_at": "B",
 }
 
 
