@@ -33,14 +33,20 @@ def described_flags(program: str) -> list[tuple[str, str, Any]]:
     taken away again when they were read.
     """
     sys.path.insert(0, str(programs.ROOT))
+    of = flags.FLAGS.find_module_defining_flag
+    known = [name for name in flags.FLAGS if not of(name, "").startswith("absl")]
+    others = {name: flags.FLAGS[name] for name in known}
+    for name in others:  # of a program that asks, which may have the same names
+        delattr(flags.FLAGS, name)
     before = set(flags.FLAGS)
     module = importlib.import_module(f"launch.{program}")
     added = set(flags.FLAGS) - before  # among them absl's own, with the first program
-    of = flags.FLAGS.find_module_defining_flag
-    own = sorted(name for name in added if not of(name).startswith("absl"))
+    own = sorted(name for name in added if not of(name, "").startswith("absl"))
     found = [(name, flags.FLAGS[name].help, flags.FLAGS[name].default) for name in own]
     for name in own:
         delattr(flags.FLAGS, name)
+    for name, flag in others.items():
+        flags.FLAGS[name] = flag
     del sys.modules[module.__name__], sys.path[0]
     return found
 

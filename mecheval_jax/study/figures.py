@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import COLOURS, GREY, MARKERS
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.study.cells import Cells
 from mecheval_jax.study.published.tables import WIDTHS, Shares, published_shares, usual_positions
 from mecheval_jax.study.quantities import Quantity
@@ -60,7 +61,8 @@ def study_figures(cells: Cells) -> Iterator[tuple[str, str, Figure]]:
     if rows["option"].str.startswith(("d_conv", "kernel")).any():
         caption = "Sizes of the short convolutions of Mamba and Based, on AR"
         yield "convolutions", caption, convolution_sizes(cells)
-    if rows[[f"block_{layer}/mixer_output@query" for layer in range(3)]].notna().any(axis=None):
+    written = [f"{SitePath(layer, 'mixer_output').path}@query" for layer in range(3)]
+    if rows[written].notna().any(axis=None):
         yield "layers", "Which layer writes the answer, on AR", writing_layers(cells)
 
 
@@ -270,7 +272,7 @@ def writing_layers(cells: Cells) -> Figure:
     for axes, depth in zip(panels, depths, strict=True):
         for x, mixer in enumerate(STYLES):
             for layer in range(depth):
-                site = f"block_{layer}/mixer_output"
+                site = SitePath(layer, "mixer_output").path
                 theirs = published_shares(("AR", depth, mixer, ""), site, "query")
                 own = cells.learned(mixer, layers=depth)[f"{site}@query"]
                 at = x + 0.26 * (layer - (depth - 1) / 2)

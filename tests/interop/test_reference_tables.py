@@ -43,7 +43,8 @@ def test_there_and_back(case):
     dead = (dead | {"rwkv7_layer0_d32_h2": ("v0", "v1", "v2")}).get(case, "none")
     for entry, array in state.items():
         if not entry.startswith(dead):
-            np.testing.assert_array_equal(back[entry], array, err_msg=entry)
+            # Those of HGRN2's bounds alone are float64: they are computed from the stored bounds.
+            np.testing.assert_array_equal(back[entry], array.astype(np.float32), err_msg=entry)
 
 
 # Catches one parameter under three names of which two are dropped although they differ.

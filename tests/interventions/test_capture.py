@@ -80,7 +80,7 @@ def test_a_patched_run_is_the_last_block_applied_to_the_patched_stream(mixer):
     here = jnp.arange(LENGTH)[None, :, None] == value[:, None, None]
     residual = jnp.where(here, source, subject.activations["block_1/block_input"])
     block = Block(config.build_mixer(1), config.block(1))
-    expected = jax.jit(lambda p, r: block.apply({"params": p}, r))(
+    expected = jax.jit(lambda p, r: block.apply({"params": p}, r)[0])(
         subject.params["block_1"], residual
     )
     _, seen = subject.observe(subject.restore("block_1/block_input", value))

@@ -15,7 +15,7 @@ from tests.support.mixing import DOCUMENTS, LENGTH, MIXERS, measured
 # Catches an image that adds channels up, where opposite signs would cancel, or mixes up heads.
 def test_images():
     found, _, _ = measured()
-    attention, mamba = found[0], found[MIXERS.index("mamba")]
+    attention, mamba = (found[MIXERS.index(name)] for name in ("attention", "mamba"))
     pattern = np.asarray(reduce_heads(attention))
     np.testing.assert_array_equal(pattern, attention.matrices)
     np.testing.assert_allclose(pattern.sum(axis=-1), 1, atol=1e-5)
