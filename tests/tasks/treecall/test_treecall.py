@@ -5,6 +5,7 @@ Statistics are compared with those of the study's own program by z tests of thei
 
 import collections
 import dataclasses
+import inspect
 import json
 
 import chex
@@ -248,7 +249,8 @@ def test_a_step_of_each_bucket_is_compiled_once_and_documents_follow_the_step(tm
     for first in (0, 4, 8):
         state, metrics = program(state, np.int32(first), np.int32(first + 4))
         losses += np.asarray(metrics["loss"])[:4].tolist()
-    assert program._step._cache_size() == len(set(widths))
+    step = inspect.getclosurevars(inspect.unwrap(program)).nonlocals["step"]
+    assert step._cache_size() == len(set(widths))
     _, metrics = programs.steps(Policy.RAISE)(programs.create(), np.int32(0), np.int32(5))
     np.testing.assert_array_equal(np.asarray(metrics["loss"]), losses[:5])
 
