@@ -78,7 +78,7 @@ class GatedDeltaProduct(GatedDeltaNet):
 
     def advance(self, matrix: Array, q_t: Array, update_t: Update) -> tuple[Array, Array]:
         """The next state and the output of one token."""
-        for j in range(self.steps):
-            at_step = jax.tree.map(lambda h, j=j: h[:, j], update_t)
-            matrix, o = dplr_step(matrix, q_t, at_step)
-        return matrix, o
+        steps = [jax.tree.map(lambda h, j=j: h[:, j], update_t) for j in range(self.steps)]
+        for step in steps[:-1]:
+            matrix, _ = dplr_step(matrix, q_t, step)
+        return dplr_step(matrix, q_t, steps[-1])

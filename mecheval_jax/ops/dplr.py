@@ -71,9 +71,10 @@ class Update(NamedTuple):
         return self.k[..., None] * self.u[..., None, :]
 
     def erase(self) -> Float[Array, "*axes key key"]:
-        """Matrix y x^T, whose product with the state is added to it as well."""
+        """Matrix y x^T, whose product with the state is added to it as well; 0 without an x."""
         y = -self.k if self.y is None else self.y
-        return y[..., None] * self.x[..., None, :]
+        x = jnp.zeros_like(self.k) if self.x is None else self.x
+        return y[..., None] * x[..., None, :]
 
 
 def read(
