@@ -11,9 +11,7 @@ import textwrap
 
 import mecheval_jax
 from mecheval_jax import completion, programs
-from mecheval_jax.errors import UserError, choose
-
-USAGE_ERROR = 2
+from mecheval_jax.errors import USAGE_ERROR, UserError, choose
 
 
 def main() -> None:

@@ -18,10 +18,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 from mecheval_jax import programs
-from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
-
-USAGE_ERROR = 2
-"""Exit code of a user's mistake."""
+from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, choose
 
 REQUEUE = 75
 """Exit code of work that stopped before its end and that the same command resumes (EX_TEMPFAIL)."""

@@ -11,7 +11,7 @@ import pandas as pd
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.cost.crossovers import crossover_rows
 from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows, machine
-from mecheval_jax.files import write_json, write_table
+from mecheval_jax.files import make_workdir, read_table, write_json, write_table
 from mecheval_jax.models.language_model import ModelConfig
 
 
@@ -51,10 +51,7 @@ def measure(
     """
     shapes = models_of(model, mixers)
     folder = pathlib.Path(workdir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"workdir {folder} cannot be made: {error.strerror}") from None
+    make_workdir(folder)
     found = machine()
     write_json(folder / "machine.json", found)
     rows = []
@@ -89,7 +86,6 @@ def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfi
 
 def draw(folder: pathlib.Path) -> None:
     """Draw ``cost.png`` and ``cost.svg`` from the tables of a folder, without measuring."""
-    from mecheval_jax.files import read_table
     from mecheval_jax.reporting.figures import drawing
     from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 

@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+USAGE_ERROR = 2
+"""Exit code of a user's mistake."""
+
 
 class UserError(ValueError):
     """A mistake in a config, a flag, a file or a call.

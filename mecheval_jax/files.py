@@ -32,6 +32,18 @@ def is_draft(path: pathlib.Path) -> bool:
     return path.name.endswith(DRAFT)
 
 
+def make_workdir(path: pathlib.Path) -> None:
+    """Make a folder of a program's results, unless it is there.
+
+    Raises:
+        UserError: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"workdir {path} cannot be made: {error.strerror}") from None
+
+
 @contextlib.contextmanager
 def draft_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """A path to write to, which takes the place of another when the block ends without error."""

@@ -15,8 +15,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
 from mecheval_jax.ops.dplr import Update, dplr, dplr_step, read
 from mecheval_jax.ops.feature_maps import taylor_exp
@@ -65,8 +66,7 @@ class Based(nn.Module):
         return {}
 
     def __post_init__(self):
-        if self.width % self.heads:
-            raise UserError(f"width {self.width} is not divisible by {self.heads} heads")
+        require_heads(self.width, self.heads)
         choose("encoding", self.encoding, ("none", "rotary"))
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
 from mecheval_jax.ops.linear_recurrence import BACKENDS, linear_recurrence
 from mecheval_jax.ops.positions import at_positions
@@ -56,8 +57,7 @@ class GatedSlotAttention(nn.Module):
         return {}
 
     def __post_init__(self):
-        if self.width % self.heads:
-            raise UserError(f"width {self.width} is not divisible by {self.heads} heads")
+        require_heads(self.width, self.heads)
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.delta_net import unit
 from mecheval_jax.mixers.norms import HeadNorm
+from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
 from mecheval_jax.mixers.short_convolution import (
     Local,
@@ -74,8 +75,7 @@ class MesaNet(nn.Module):
         return dict.fromkeys("qk", self.kernel - 1) if self.kernel else {}
 
     def __post_init__(self):
-        if self.width % self.heads:
-            raise UserError(f"width {self.width} is not divisible by {self.heads} heads")
+        require_heads(self.width, self.heads)
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 

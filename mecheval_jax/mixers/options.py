@@ -24,6 +24,16 @@ ZERO = (
 """Fields that may be 0, for none or for a default; other whole numbers are at least 1."""
 
 
+def require_heads(width: int, heads: int) -> None:
+    """Check that the channels of a mixer are those of whole heads.
+
+    Raises:
+        UserError: If the width is not divisible by the number of heads.
+    """
+    if width % heads:
+        raise UserError(f"width {width} is not divisible by {heads} heads")
+
+
 def fields_of(mixer: type[nn.Module]) -> dict[str, Any]:
     """Types of the fields of a mixer class, by name."""
     types = typing.get_type_hints(mixer)  # resolves annotations that are strings

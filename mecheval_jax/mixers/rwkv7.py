@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import choose
+from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import ERASE, STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.rwkv7_start import MIXTURES, RANKS, initial_values, rank_of
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
@@ -82,8 +83,7 @@ class RWKV7(nn.Module):
         return dict.fromkeys(("r", "k", "v", "v_first", "alpha", "kappa", "decay", "gate"), 1)
 
     def __post_init__(self):
-        if self.width % self.heads:
-            raise UserError(f"width {self.width} is not divisible by {self.heads} heads")
+        require_heads(self.width, self.heads)
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 

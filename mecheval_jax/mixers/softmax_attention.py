@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import initializers, pattern
+from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.pattern import read_values, repeated, summed_decays
 from mecheval_jax.mixers.short_convolution import (
     Local,
@@ -69,8 +70,7 @@ class SoftmaxAttention(nn.Module):
         return reach | ({"head_output": self.window - 1} if self.window else {})
 
     def __post_init__(self):
-        if self.width % self.heads:
-            raise UserError(f"width {self.width} is not divisible by {self.heads} heads")
+        require_heads(self.width, self.heads)
         if self.heads % (self.key_heads or self.heads):
             raise UserError(f"{self.heads} heads are not divisible by key_heads {self.key_heads}")
         super().__post_init__()

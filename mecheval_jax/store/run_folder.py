@@ -21,7 +21,7 @@ from typing import Any
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment, differences
-from mecheval_jax.files import is_draft, read_json, write_json, write_text
+from mecheval_jax.files import is_draft, make_workdir, read_json, write_json, write_text
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
@@ -60,10 +60,7 @@ class Folder:
         Raises:
             UserError: If it cannot be made.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"workdir {self.path} cannot be made: {error.strerror}") from None
+        make_workdir(self.path)
 
 
 class TrainingFolder(Folder):

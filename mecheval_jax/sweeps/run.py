@@ -7,9 +7,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from mecheval_jax.command_line import USAGE_ERROR
 from mecheval_jax.console import say
-from mecheval_jax.errors import Interrupted, Stopped, UserError
+from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.reporting.html.sweep_report import write_sweep_report
 from mecheval_jax.reporting.terminal.live import SweepView

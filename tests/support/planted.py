@@ -22,6 +22,7 @@ Each function returns the shape of the model, its parameters and the task it sol
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -54,28 +55,33 @@ Planted = tuple[ModelConfig, PyTree, AssociativeRecall]
 
 
 def induction(seed: int = 0, feed_forward: str = "none", task: AssociativeRecall = TASK) -> Planted:
-    """A two-layer Transformer that binds in layer 0 and looks up in layer 1.
+    """A two-layer Transformer that binds in layer 0 and looks up in layer 1; see `attend_twice`."""
+    looked_up = lambda identity, previous: (previous.T @ identity, identity.T @ identity)
+    return attend_twice(seed, task, looked_up, feed_forward)
+
+
+def attend_twice(
+    seed: int, task: AssociativeRecall, looked_up: Callable, feed_forward: str = "none"
+) -> Planted:
+    """A two-layer Transformer whose layer 0 copies the token before.
 
     Args:
         seed: of the directions.
-        feed_forward: ``none``, or a kind whose weights are then all zero.
         task: any of up to 20 tokens.
+        looked_up: (directions of a token, of the token before) -> what the query is compared with
+            in layer 1, and what it copies there.
+        feed_forward: ``none``, or a kind whose weights are then all zero.
     """
     width, tokens, length = 64, task.vocabulary_size, task.max_length
     config = ModelConfig(
-        mixer="attention",
-        layers=2,
-        width=width,
-        vocabulary_size=tokens,
-        max_length=length,
-        positions="learned",
-        feed_forward=feed_forward,
+        "attention", 2, width, tokens, length, positions="learned", feed_forward=feed_forward
     )
     identity, previous, place = _directions(seed, width, tokens, tokens, length)
     after = np.roll(place, -1, axis=0)  # row i: the place after i
     # A layer's input is a sum of orthonormal directions; its norm makes each this long.
     long = [np.sqrt(width / count) for count in (2, 3)]
     sharpen = [np.sqrt(SHARP * np.sqrt(width)) / size for size in long]
+    key, value = looked_up(identity, previous)
     layers = [
         {
             "q_proj": sharpen[0] * place.T @ place,
@@ -84,8 +90,8 @@ def induction(seed: int = 0, feed_forward: str = "none", task: AssociativeRecall
         },
         {
             "q_proj": sharpen[1] * identity.T @ identity,
-            "k_proj": sharpen[1] * previous.T @ identity,
-            "v_proj": ANSWER * identity.T @ identity / long[1],
+            "k_proj": sharpen[1] * key,
+            "v_proj": ANSWER * value / long[1],
         },
     ]
     params = _blank(config, identity)

@@ -19,6 +19,7 @@ from tests.support.planted import (
     _blank,
     _directions,
     _Wide,
+    attend_twice,
     task_with,
 )
 
@@ -115,40 +116,13 @@ def reversed_induction(seed: int = 0, task: AssociativeRecall = REVERSE) -> Plan
 
     Layer 1 attends from the query to the same token earlier on, and copies what that one stores.
     """
-    width, tokens, length = 64, task.vocabulary_size, task.max_length
-    config = ModelConfig(
-        mixer="attention",
-        layers=2,
-        width=width,
-        vocabulary_size=tokens,
-        max_length=length,
-        positions="learned",
-        feed_forward="none",
-    )
-    identity, previous, place = _directions(seed, width, tokens, tokens, length)
-    after = np.roll(place, -1, axis=0)
-    long = [np.sqrt(width / count) for count in (2, 3)]
-    sharpen = [np.sqrt(SHARP * np.sqrt(width)) / size for size in long]
-    # The query itself matches as well; it stands after the divider, which holds it down.
-    same = identity.T @ identity - previous[EOS][:, None] @ identity.sum(axis=0)[None]
-    layers = [
-        {
-            "q_proj": sharpen[0] * place.T @ place,
-            "k_proj": sharpen[0] * place[:-1].T @ after[:-1],
-            "v_proj": identity.T @ previous / long[0],
-        },
-        {
-            "q_proj": sharpen[1] * identity.T @ identity,
-            "k_proj": sharpen[1] * same,
-            "v_proj": ANSWER * previous.T @ identity / long[1],
-        },
-    ]
-    params = _blank(config, identity)
-    params["position_embedding"]["embedding"] = place
-    for layer, kernels in enumerate(layers):
-        for name, kernel in (kernels | {"out_proj": np.eye(width)}).items():
-            params[f"block_{layer}"]["mixer"][name]["kernel"] = kernel
-    return config, _as_arrays(params), task
+
+    def looked_up(identity: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # The query itself matches as well; it stands after the divider, which holds it down.
+        same = identity.T @ identity - previous[EOS][:, None] @ identity.sum(axis=0)[None]
+        return same, previous.T @ identity
+
+    return attend_twice(seed, task, looked_up)
 
 
 def shift(seed: int = 0, task: AssociativeRecall = TASK) -> Planted:
