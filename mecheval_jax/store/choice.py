@@ -1,0 +1,198 @@
+"""What a sweep of architectures adds to its folder: the table of the choice, and the advice.
+
+A folder in which an architecture was chosen (`selection`) is a sweep's folder with these beside:
+
+plan.json      what was planned, before the first step
+choice.csv     a row for each shape: architecture and width
+advice.json    which of them to take, in words, with the numbers that the words rest on
+cost/          costs of every shape, as `costs` writes them: cost.csv, crossovers.csv, machine.json
+
+``choice.csv``, of numbers that are not known empty cells:
+
+* ``group``, ``mixer``, ``width``, ``layers``, ``parameters``: the shape, and its group.
+* ``state``: ``learned`` (the accuracy's interval lies above the best floor), ``not_learned``, or
+  ``unfinished``. ``memorised``: whether the model answers train documents far better than unseen
+  ones, whichever its state. ``diverged``: members whose loss was not finite, of all ``runs``.
+* ``member``, ``learning_rate``, ``seed``: the run that answers dev documents best. ``accuracy``
+  with ``low`` and ``high`` is its accuracy on test documents, which had no part in that choice;
+  ``train_accuracy`` that on the documents of its last steps; ``dev_accuracy``.
+* ``floor``, ``floor_name``: accuracy and name of the best heuristic without recall.
+* ``members``, ``learned``: how many runs there are that differ from it in their seeds alone (it is
+  one of them), and how many of these have learned. ``lowest``, ``mean``: their accuracies.
+* ``verdict``: what most of the learned ones are judged to do; ``agreement``: the share of them that
+  is; ``probability``: its mean share of the bootstrap over them.
+* ``concentration`` with ``concentration_low`` and ``concentration_high``, ``concentration_site``,
+  ``concentration_role``: of ``member``, the greatest share of the answer that one vector at one
+  position brings back, and where.
+* ``circuit_edges``, ``edges``: of ``member``, the number of edges in the smallest faithful circuit,
+  and of all edges; ``faithfulness``: the share of the answer that this circuit gives.
+* ``length``: tokens of context at which costs are given. ``training_tokens_per_second``;
+  ``training_seconds`` a token; ``prefill_seconds`` a document of this length; ``decode_seconds`` a
+  token; each of these three with ``_low`` and ``_high``, the shortest and the longest call;
+  ``state_bytes``.
+* ``front_training``, ``front_prefill``, ``front_decode``, ``front_state``,
+  ``front_concentration``: whether no other shape that has learned is at least as accurate and at
+  least as good in this, and better in one of the two. False where a shape has not learned, or the
+  number is not known.
+
+``advice.json``: ``state`` (``recommended`` or ``abstained``), ``model`` (``group``, ``mixer``,
+``width``, ``learning_rate``, ``member``; null where it abstained), ``paragraphs`` (each with its
+``topic``, its ``text`` and the ``numbers`` that the text rests on, by name), ``further_runs`` (each
+with ``why`` and the ``command``).
+
+``plan.json``: ``length`` and ``lengths`` (tokens of context at which costs are measured),
+``cheapest`` (the cost that decides), ``budget_seconds`` (null for none), ``estimated_seconds``,
+``given_up`` (what the full plan has and this one has not, in words), ``step_seconds`` (of a member,
+by the shape's name), ``documents`` (by split; empty where a task makes them anew).
+"""
+
+import dataclasses
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax import programs
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import read_json, read_table, write_json, write_table
+from mecheval_jax.store.sweep_folder import SweepFolder
+
+TIMES = ("training_seconds", "prefill_seconds", "decode_seconds")
+"""Measured times, each with its shortest and longest."""
+
+FRONTS = {
+    "front_training": "training_seconds",
+    "front_prefill": "prefill_seconds",
+    "front_decode": "decode_seconds",
+    "front_state": "state_bytes",
+    "front_concentration": "concentration",
+}
+"""What accuracy is held against on each Pareto front; less is better, but for concentration."""
+
+SHAPE = ("group", "mixer", "width", "layers", "parameters")
+QUALITY = (
+    *("state", "memorised", "runs", "diverged", "member", "learning_rate", "seed"),
+    *("accuracy", "low", "high", "train_accuracy", "dev_accuracy", "floor", "floor_name"),
+    *("members", "learned", "lowest", "mean"),
+)
+TRANSPARENCY = (
+    *("verdict", "agreement", "probability"),
+    *("concentration", "concentration_low", "concentration_high"),
+    *("concentration_site", "concentration_role", "circuit_edges", "edges", "faithfulness"),
+)
+COST = (
+    *("length", "training_tokens_per_second"),
+    *(f"{time}{end}" for time in TIMES for end in ("", "_low", "_high")),
+    "state_bytes",
+)
+COLUMNS = (*SHAPE, *QUALITY, *TRANSPARENCY, *COST, *FRONTS)
+"""Columns of ``choice.csv``."""
+
+RECOMMENDED, ABSTAINED = "recommended", "abstained"
+LEARNED, NOT_LEARNED, UNFINISHED = "learned", "not_learned", "unfinished"
+
+
+@dataclasses.dataclass(frozen=True)
+class Paragraph:
+    """Some sentences of the advice.
+
+    Attributes:
+        topic: What they are about: ``answer``, ``cost``, ``mechanism``, ``others``,
+            ``uncertain``.
+        text: The sentences.
+        numbers: Numbers that they rest on, by name.
+    """
+
+    topic: str
+    text: str
+    numbers: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class FurtherRun:
+    """A run that would settle something.
+
+    Attributes:
+        why: What it would settle.
+        command: Command that makes it.
+    """
+
+    why: str
+    command: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """Which architecture to take, or that none can be named.
+
+    Attributes:
+        state: `RECOMMENDED` or `ABSTAINED`.
+        model: Group, mixer, width, learning rate and member; None where none is named.
+        paragraphs: The advice in words.
+        further_runs: What would make it more certain.
+    """
+
+    state: str
+    model: dict[str, Any] | None
+    paragraphs: tuple[Paragraph, ...]
+    further_runs: tuple[FurtherRun, ...]
+
+
+class ChoiceFolder(SweepFolder):
+    """Paths and files of a sweep in which an architecture is chosen."""
+
+    def __init__(self, path: Any):
+        super().__init__(path)
+        self.plan = self.path / "plan.json"
+        self.choice = self.path / "choice.csv"
+        self.advice = self.path / "advice.json"
+        self.cost = self.path / "cost"
+
+    def write_choice(self, table: pd.DataFrame) -> None:
+        """Write ``choice.csv``."""
+        write_table(self.choice, table[list(COLUMNS)])
+
+    def read_choice(self) -> pd.DataFrame:
+        """The table of the choice.
+
+        Raises:
+            UserError: If there is none, or it is damaged.
+        """
+        again = f"{programs.command('choose')} writes it"
+        if not self.choice.exists():
+            raise UserError(f"there is no {self.choice}: {again}")
+        table = read_table(self.choice, again)
+        if missing := [name for name in COLUMNS if name not in table]:
+            raise UserError(f"{self.choice} is damaged: no column {', '.join(missing)}; {again}")
+        return table
+
+    def write_advice(self, advice: Advice) -> None:
+        """Write ``advice.json``."""
+        write_json(self.advice, dataclasses.asdict(advice))
+
+    def read_advice(self) -> Advice:
+        """The advice.
+
+        Raises:
+            UserError: If there is none, or it is damaged.
+        """
+        again = f"{programs.command('choose')} writes it"
+        if not self.advice.exists():
+            raise UserError(f"there is no {self.advice}: {again}")
+        values = read_json(self.advice)
+        try:
+            return Advice(
+                values["state"],
+                values["model"],
+                tuple(Paragraph(**one) for one in values["paragraphs"]),
+                tuple(FurtherRun(**one) for one in values["further_runs"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{self.advice} is damaged: {error}; {again}") from None
+
+    def read_plan(self) -> dict[str, Any]:
+        """What was planned; empty where nothing was.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        return read_json(self.plan, absent={})
