@@ -1,7 +1,8 @@
 """Memory tasks beside associative recall.
 
-Question: does a mixer learn selective copying, induction heads, noisy recall, fuzzy recall and
-in-context bigrams, and by which mechanism?
+Question: does a mixer learn selective copying, induction heads, noisy and fuzzy recall, in-context
+bigrams, to forget, keys of two tokens, pairs in one token, several hops, words of a group, to
+compress and to memorise, and by which mechanism?
 
     python -m launch.train --config=configs/memory.py:task=induction_heads,steps=1000 --workdir=DIR
 
@@ -22,6 +23,15 @@ from configs.arguments import COMMON, apply, parse
 from configs.base import short
 from configs.grids import Changes, axis, mixers, product
 from mecheval_jax.errors import choose
+
+TWO_TOKENS = {
+    "contexts": 3,  # number of contexts of a document
+    "keys": 3,  # number of keys of a document, each bound once in every context
+    "queries": 3,  # number of questions, of a context and a key each
+    "context_vocabulary": 32,  # number of contexts to draw from
+    "key_vocabulary": 32,  # number of keys to draw from
+    "value_vocabulary": 32,  # number of values to draw from
+}
 
 TASKS = {
     "selective_copying": {
@@ -55,6 +65,43 @@ TASKS = {
         "concentration": 1.0,  # Dirichlet concentration of the rows of the table
         "seed": 0,  # seed of the table
     },
+    "forgetting_recall": {
+        "pairs": 8,  # number of different keys of a document
+        "rebound": 4,  # number of keys that are bound twice, the last value counting
+        "queries": 4,  # number of questions
+        "key_vocabulary": 64,  # number of keys
+        "value_vocabulary": 64,  # number of values
+    },
+    "compositional_recall": TWO_TOKENS,
+    "joint_recall": TWO_TOKENS,
+    "stacked_recall": {
+        "pairs": 8,  # number of pairs of a document, a token each
+        "queries": 4,  # number of questions
+        "key_vocabulary": 16,  # number of keys
+        "value_vocabulary": 16,  # number of values
+    },
+    "hop_recall": {
+        "pairs": 8,  # number of pairs of a document, the steps of one cycle
+        "hops": 2,  # number of steps from the asked token to the answer
+        "queries": 4,  # number of questions
+        "vocabulary": 64,  # number of tokens
+    },
+    "state_tracking": {
+        "group": "S3",  # parity, S3 or A5
+        "length": 16,  # number of factors of a word
+        "every_prefix": True,  # whether the product is asked at every token
+    },
+    "compression": {
+        "length": 16,  # number of tokens to give back
+        "queries": 8,  # number of questions
+        "vocabulary": 16,  # number of different tokens
+    },
+    "memorization": {
+        "pairs": 16,  # number of keys of a document
+        "key_vocabulary": 256,  # number of keys, each a fact to learn
+        "value_vocabulary": 64,  # number of values
+        "seed": 0,  # seed of the table of facts
+    },
 }
 
 ROLES = {
@@ -62,6 +109,21 @@ ROLES = {
     "selective_copying": ("value", "divider", "query"),
     "induction_heads": ("key", "value", "next_key", "value+2", "query"),
     "in_context_bigrams": ("key", "value", "next_key", "value+2", "query"),
+    "forgetting_recall": ("key", "value", "next_key", "old_value", "divider", "query"),
+    "compositional_recall": ("context", "key", "value", "next_key", "divider", "query"),
+    "joint_recall": ("context", "key", "value", "next_key", "divider", "query"),
+    "hop_recall": ("first_key", "first_value", "key", "value", "next_key", "divider", "query"),
+    "state_tracking": ("bos", "factor", "query"),
+    "compression": ("value", "divider", "query"),
+    "memorization": ("bos", "key", "query"),
+}
+
+CORRUPTIONS = {
+    # task: roles whose token is replaced, if not key and value
+    "selective_copying": ("value",),
+    "state_tracking": ("factor",),
+    "compression": ("value",),
+    "memorization": ("key",),
 }
 
 
@@ -76,8 +138,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = short()
     config.task = ConfigDict({"name": task, **TASKS[task]})
     config.evaluation.roles = ROLES.get(task, config.evaluation.roles)
-    if task == "selective_copying":
-        config.evaluation.corruptions = ("value",)  # this task has no key
+    config.evaluation.corruptions = CORRUPTIONS.get(task, config.evaluation.corruptions)
     return apply(config, arguments)
 
 

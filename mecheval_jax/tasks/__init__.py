@@ -2,12 +2,19 @@
 
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from mecheval_jax.tasks.synthetic.compression import Compression
+from mecheval_jax.tasks.synthetic.forgetting_recall import ForgettingRecall
 from mecheval_jax.tasks.synthetic.fuzzy_recall import FuzzyRecall
+from mecheval_jax.tasks.synthetic.hop_recall import HopRecall
 from mecheval_jax.tasks.synthetic.in_context_bigrams import InContextBigrams
 from mecheval_jax.tasks.synthetic.induction_heads import InductionHeads
+from mecheval_jax.tasks.synthetic.memorization import Memorization
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.synthetic.noisy_recall import NoisyRecall
 from mecheval_jax.tasks.synthetic.selective_copying import SelectiveCopying
+from mecheval_jax.tasks.synthetic.stacked_recall import StackedRecall
+from mecheval_jax.tasks.synthetic.state_tracking import StateTracking
+from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall, JointRecall
 from mecheval_jax.tasks.treecall.treecall import Treecall
 
 TASKS: dict[str, type] = {
@@ -19,6 +26,14 @@ TASKS: dict[str, type] = {
     "noisy_recall": NoisyRecall,
     "fuzzy_recall": FuzzyRecall,
     "in_context_bigrams": InContextBigrams,
+    "forgetting_recall": ForgettingRecall,
+    "compositional_recall": CompositionalRecall,
+    "joint_recall": JointRecall,
+    "stacked_recall": StackedRecall,
+    "hop_recall": HopRecall,
+    "state_tracking": StateTracking,
+    "compression": Compression,
+    "memorization": Memorization,
     "documents": Documents,
 }
 """The tasks by the name that a config gives them."""

@@ -29,6 +29,8 @@ KINDS: dict[str, tuple[str, str]] = {
     "frequent": (STATISTICAL, "the token of the class that this document has most often"),
     "elimination": (STATISTICAL, "any of the document's that was not answered before"),
     "split": (STATISTICAL, "any of the document's that this split may pair with what is asked"),
+    "half_key": (STATISTICAL, "any of the document's whose key shares one of its two tokens"),
+    "first_bound": (STATISTICAL, "the value that was bound first to what is asked"),
     "majority": (STATISTICAL, "the commonest answer in training"),
     "per_query_majority": (STATISTICAL, "the commonest answer to what is asked"),
     "bigram": (STATISTICAL, "the commonest successor in training of what is asked"),

@@ -4,10 +4,7 @@ A reader sees a document up to and with one query, and no more; it gives the ans
 every role stands. Ids are counted here again, from the layout that the task's module gives.
 """
 
-import dataclasses
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any
 
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
@@ -18,53 +15,8 @@ from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.synthetic.noisy_recall import NoisyRecall
 from mecheval_jax.tasks.synthetic.selective_copying import SelectiveCopying
 from mecheval_jax.tasks.treecall.treecall import Treecall
-
-PAD, BOS, EOS, FIRST = 0, 1, 2, 3
-ABSENT = -1
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading:
-    """What a reader finds.
-
-    Attributes:
-        answer: the token that is asked for.
-        roles: position of each role, `ABSENT` where there is none.
-        properties: numbers by which accuracy is sliced.
-        repeated: positions at which a corruption replaces tokens, where they are not the role's
-            own.
-    """
-
-    answer: int
-    roles: dict[str, int]
-    properties: dict[str, int]
-    repeated: dict[str, set[int]] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A task under test.
-
-    Attributes:
-        task: a small instance.
-        read: (task, tokens up to the query, length of the document, number of the query) -> what
-            is there.
-        classes: for every corruption, ids that can be put in.
-        answers: ids that can be the answer; chance is a uniform guess among them.
-        floors: (batch, readings) -> floors, counted; None for those of recall.
-    """
-
-    task: Any
-    read: Callable[[Any, list[int], int, int], Reading]
-    classes: dict[str, Sequence[int]]
-    answers: Sequence[int]
-    floors: Callable[..., dict[str, float]] | None = None
-
-
-def after(value: int, key: int, stop: int) -> dict[str, int]:
-    """The two roles behind the value."""
-    found = {"next_key": value + 1, "value+2": value + 2}
-    return {name: ABSENT if at >= stop or at == key else at for name, at in found.items()}
+from tests.support import memory_cases
+from tests.support.reading import ABSENT, EOS, FIRST, Case, Reading, after
 
 
 def read_recall(task, tokens, length, number):
@@ -202,6 +154,7 @@ OWN = Documents(str(FOLDER / "id_documents.jsonl"), tokenizer="ids", test=0.4)
 SYMBOLS = {OWN.name_of(token): token for token in range(OWN.vocabulary_size)}
 
 CASES = {
+    **memory_cases.CASES,
     "associative_recall": Case(
         AssociativeRecall(pairs=4, min_pairs=2, key_vocabulary=6, value_vocabulary=7, queries=2),
         read_recall,

@@ -12,8 +12,9 @@ from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Task
 from tests.support import sharded_tasks, small
 from tests.support.outcomes import in_numpy
+from tests.support.reading import ABSENT, PAD
 from tests.support.sharded_tasks import DOCUMENTS
-from tests.support.task_cases import ABSENT, CASES, PAD
+from tests.support.task_cases import CASES
 
 
 @functools.cache

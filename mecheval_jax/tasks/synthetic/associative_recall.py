@@ -38,6 +38,7 @@ from mecheval_jax.tasks.synthetic.traceable import (
     SyntheticTask,
     consecutive,
     recall_roles,
+    require_vocabulary,
 )
 
 FIRST_KEY = FIRST
@@ -82,14 +83,9 @@ class AssociativeRecall(SyntheticTask):
                 raise UserError(f"task.{name} is {getattr(self, name)}: {rule}")
 
         require(self.pairs >= 1, "pairs", "at least 1")
+        spare = 1 if self.fresh_replacement else 0
         for name in ("key_vocabulary", "value_vocabulary"):
-            spare = self.pairs + (1 if self.fresh_replacement else 0)
-            need = max(spare, 2)  # a corruption needs another token of the class
-            require(
-                getattr(self, name) >= need,
-                name,
-                f"{self.pairs} pairs need at least {need} tokens",
-            )
+            require_vocabulary(self, name, self.pairs + spare, f"{self.pairs} pairs")
         require(1 <= self.queries <= self.pairs, "queries", f"1 to {self.pairs}, one per pair")
         require(
             self.min_pairs is None or self.queries <= self.min_pairs <= self.pairs,

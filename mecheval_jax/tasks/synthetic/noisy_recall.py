@@ -19,9 +19,14 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import UserError, require_at_least
+from mecheval_jax.errors import require_at_least
 from mecheval_jax.tasks.base import BOS, EOS, Batch, sample_distinct
-from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive, recall_roles
+from mecheval_jax.tasks.synthetic.traceable import (
+    SyntheticTask,
+    consecutive,
+    recall_roles,
+    require_vocabulary,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +51,7 @@ class NoisyRecall(SyntheticTask):
         require_at_least(self, "task", ("pairs", "noise_vocabulary"), 1)
         require_at_least(self, "task", ("noise",), 0)
         for name in ("key_vocabulary", "value_vocabulary"):
-            need = max(self.pairs, 2)  # a corruption needs another token of the class
-            if getattr(self, name) < need:
-                raise UserError(
-                    f"task.{name} is {getattr(self, name)}: {self.pairs} pairs need at least {need}"
-                )
+            require_vocabulary(self, name, self.pairs, f"{self.pairs} pairs")
 
     @property
     def classes(self) -> dict[str, range]:

@@ -22,12 +22,13 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import require_at_least
-from mecheval_jax.tasks.base import BOS, EOS, Batch, sample_distinct
-from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
+from mecheval_jax.tasks.base import Batch, sample_distinct
+from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
+from mecheval_jax.tasks.synthetic.traceable import consecutive
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectiveCopying(SyntheticTask):
+class SelectiveCopying(BehindDivider):
     """The task.
 
     Attributes:
@@ -68,37 +69,25 @@ class SelectiveCopying(SyntheticTask):
         return ("value",)
 
     @property
-    def max_length(self) -> int:
-        """Length in tokens of every document, which ends with the last marker."""
-        return 2 + self.noise + 2 * self.copied
+    def queries(self) -> int:
+        """Number of questions, one for each token to remember."""
+        return self.copied
+
+    @property
+    def body_length(self) -> int:
+        """Number of tokens to remember and of noise."""
+        return self.copied + self.noise
 
     def document(self, key: Key, split: str) -> Batch:
         """One document; all splits have the same distribution."""
         del split
         order, draw, fill = jax.random.split(key, 3)
-        body = self.copied + self.noise
-        value = 1 + jnp.sort(sample_distinct(order, self.copied, body))
+        place = jnp.sort(sample_distinct(order, self.copied, self.body_length))
         remembered, noise, marker = (self.classes[prefix] for prefix in "cnm")
         copied = jax.random.randint(draw, (self.copied,), remembered.start, remembered.stop)
-        rest = jax.random.randint(fill, (body,), noise.start, noise.stop)
-        divider = 1 + body
-        query = divider + 1 + jnp.arange(self.copied)
-        tokens = jnp.concatenate(
-            [jnp.array([BOS]), rest, jnp.array([EOS]), jnp.full(self.copied, marker.start)]
-        )
-        return Batch(
-            tokens=tokens.at[value].set(copied),
-            query_positions=query,
-            targets=copied,
-            weights=jnp.ones(self.copied),
-            roles={
-                "bos": jnp.zeros_like(query),
-                "value": value,
-                "divider": jnp.full_like(query, divider),
-                "query": query,
-            },
-            lengths=jnp.asarray(self.max_length),
-        )
+        rest = jax.random.randint(fill, (self.body_length,), noise.start, noise.stop)
+        markers = jnp.full(self.copied, marker.start)
+        return self.ask(rest.at[place].set(copied), markers, copied, {"value": 1 + place})
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from the token to its query, and the number of the token."""

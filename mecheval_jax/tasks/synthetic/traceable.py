@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import choose
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import (
     EOS,
@@ -44,6 +44,23 @@ def consecutive(**sizes: int) -> dict[str, range]:
             classes[prefix] = range(start, start + size)
             start += size
     return classes
+
+
+def require_vocabulary(task: object, name: str, distinct: int, what: str) -> None:
+    """Check that a vocabulary has so many different tokens, and another one for a corruption.
+
+    Args:
+        task: Task whose field is checked.
+        name: Name of the field, a number of tokens.
+        distinct: Number of different tokens in a document.
+        what: What needs them, for the message: ``8 pairs``.
+
+    Raises:
+        UserError: If it has fewer.
+    """
+    size, need = getattr(task, name), max(distinct, 2)
+    if size < need:
+        raise UserError(f"task.{name} is {size}: {what} need at least {need} tokens")
 
 
 def recall_roles(
