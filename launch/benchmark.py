@@ -10,7 +10,8 @@ recurrences; ``sites``: models with sites against models without; ``sampling``: 
 second; ``sweep``: 16 runs as one program against 16 programs; ``strategies``: how members of a
 sweep are computed (``JAX_NUM_CPU_DEVICES=2`` for two devices); ``imports``: time to import the
 package. Rates stand beside the machine's own float32 matrix-product rate, measured in the same
-run. The machine should have nothing else to do.
+run. With ``--against=torch`` the step and the grid are measured in turn with those of PyTorch,
+eager and compiled, which must be installed. The machine should have nothing else to do.
 """
 
 from absl import flags
@@ -18,6 +19,9 @@ from absl import flags
 from mecheval_jax import command_line
 
 STEPS = flags.DEFINE_integer("steps", 200, "Training steps timed.", lower_bound=1)
+AGAINST = flags.DEFINE_enum(
+    "against", "none", ["none", "torch"], "Whom to measure in turn with; step and grid have it."
+)
 ONLY = flags.DEFINE_list("only", None, "Parts to measure; all if not given.")
 
 
@@ -25,7 +29,7 @@ def main():
     """Run the program."""
     from mecheval_jax import benchmarks
 
-    benchmarks.measure(ONLY.value, STEPS.value)
+    benchmarks.measure(ONLY.value, STEPS.value, AGAINST.value)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from mecheval_jax.benchmarks.against import AGAINST_TORCH, check_torch
 from mecheval_jax.benchmarks.evidence import gradient_attribution
 from mecheval_jax.benchmarks.grids import grids
 from mecheval_jax.benchmarks.imports import imports
@@ -33,20 +34,24 @@ PARTS: dict[str, Callable[..., None]] = {
 }
 
 
-def measure(only: Sequence[str] | None, steps: int) -> None:
+def measure(only: Sequence[str] | None, steps: int, against: str = "none") -> None:
     """Run benchmarks and print their results.
 
     Args:
         only: Names of the benchmarks, keys of `PARTS`; all if None.
         steps: Number of training steps that ``step`` measures.
+        against: ``torch`` for the benchmarks of `AGAINST_TORCH` in their place.
 
     Raises:
-        UserError: If a name is unknown.
+        UserError: If a name is unknown, or torch is not there.
     """
-    chosen = [choose("benchmark", name, PARTS) for name in (only or PARTS)]
+    if against == "torch":
+        check_torch()
+    parts = AGAINST_TORCH if against == "torch" else PARTS
+    chosen = [choose("benchmark", name, parts) for name in (only or parts)]
     device = jax.devices()[0]
     print(f"{jax.device_count()} x {device.device_kind}, jax {jax.__version__}")
     print(f"float32 1024^3 matrix product: {matrix_rate() / 1e9:.0f} GFLOP/s")
     for name in chosen:
         say(f"measuring {name}")
-        PARTS[name](*([steps] if name == "step" else []))
+        parts[name](*([steps] if name == "step" else []))

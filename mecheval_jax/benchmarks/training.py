@@ -9,8 +9,7 @@ layer that act at the queries alone see only those.
 """
 
 import dataclasses
-import statistics
-import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -69,16 +68,24 @@ def training_steps(steps: int) -> None:
 
 def whole_step(model: ModelConfig, task: Task, training: TrainingConfig, steps: int) -> float:
     """Time of a training step on one device in seconds, the median of three runs of `steps`."""
+    return seconds(steps_on_one_device(model, task, training, steps), repeats=3) / steps
+
+
+def steps_on_one_device(
+    model: ModelConfig, task: Task, training: TrainingConfig, steps: int
+) -> Callable[[], object]:
+    """A function that takes the next `steps` training steps of a run, and returns their metrics."""
     endless = dataclasses.replace(training, steps=2**30)
     programs = RunPrograms(Ensemble(model, task, (endless,)), make_mesh(jax.devices()[:1]))
-    state, program = programs.create(), programs.steps(Policy.RAISE)
-    times = []
-    for i in range(4):
-        start = time.perf_counter()
-        state, metrics = program(state, np.int32(i * steps), np.int32((i + 1) * steps))
-        jax.block_until_ready(metrics)
-        times.append((time.perf_counter() - start) / steps)
-    return statistics.median(times[1:])
+    program, state, first = programs.steps(Policy.RAISE), programs.create(), 0
+
+    def take() -> object:
+        nonlocal state, first
+        state, metrics = program(state, np.int32(first), np.int32(first + steps))
+        first += steps
+        return jax.block_until_ready(metrics)
+
+    return take
 
 
 def _gradient(model: ModelConfig, task: Task, training: TrainingConfig, whole: str | None) -> float:

@@ -1,0 +1,33 @@
+"""Times in turn, and the ratio to the best of the others."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from mecheval_jax.benchmarks import against
+from mecheval_jax.errors import UserError
+
+
+# Catches contenders that do not take turns, and a first round that is counted.
+def test_rounds_go_in_turn():
+    calls = []
+    runs = {name: lambda name=name: calls.append(name) for name in ("a", "b")}
+    times = against.in_turn(runs, 2)
+    assert calls == ["a", "b"] * 3
+    assert {name: len(spent) for name, spent in times.items()} == {"a": 2, "b": 2}
+
+
+# Catches a ratio against the slower variant, which flatters.
+def test_the_fastest_variant_is_the_baseline():
+    times = {against.OURS: [1.0, 2.0], "eager": [5.0, 5.0], "compiled": [3.0, 4.0]}
+    best, found = against.ratios(times)
+    assert best == "compiled"
+    np.testing.assert_allclose(found, [3, 2])
+
+
+# Catches a traceback where the optional package is absent.
+def test_torch_is_asked_for(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UserError, match="pip install torch"):
+        against.check_torch()
