@@ -1,6 +1,7 @@
 """Measure what docs/benchmarks.md shows, each against a baseline of the same run.
 
-    python -m launch.benchmark [--only=step,grid,length,recurrence,sites,...]
+    python -m launch.benchmark [--only=step,grid,length,recurrence,sites,...] [--output=DIR]
+    python -m launch.benchmark --output=DIR --compare=DIR2
 
 ``step``: the training step of the study's AR; ``grid``: the interchange grid over 320
 documents; ``gradients``: attribution of all sites by gradient, beside the grid of all sites;
@@ -11,7 +12,9 @@ second; ``sweep``: 16 runs as one program against 16 programs; ``strategies``: h
 sweep are computed (``JAX_NUM_CPU_DEVICES=2`` for two devices); ``imports``: time to import the
 package. Rates stand beside the machine's own float32 matrix-product rate, measured in the same
 run. With ``--against=torch`` the step and the grid are measured in turn with those of PyTorch,
-eager and compiled, which must be installed. The machine should have nothing else to do.
+eager and compiled, which must be installed. ``--output`` writes ``benchmarks.csv``, and
+``--compare`` shows and draws the ratios to another folder's, with their spread. The machine should
+have nothing else to do.
 """
 
 from absl import flags
@@ -22,6 +25,12 @@ STEPS = flags.DEFINE_integer("steps", 200, "Training steps timed.", lower_bound=
 AGAINST = flags.DEFINE_enum(
     "against", "none", ["none", "torch"], "Whom to measure in turn with; step and grid have it."
 )
+OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder for the results; parts that it has are not measured again."
+)
+COMPARE = flags.DEFINE_string(
+    "compare", None, "Folder of earlier results: ratios of those in --output to them."
+)
 ONLY = flags.DEFINE_list("only", None, "Parts to measure; all if not given.")
 
 
@@ -29,7 +38,7 @@ def main():
     """Run the program."""
     from mecheval_jax import benchmarks
 
-    benchmarks.measure(ONLY.value, STEPS.value, AGAINST.value)
+    benchmarks.measure(ONLY.value, STEPS.value, AGAINST.value, OUTPUT.value, COMPARE.value)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """Benchmarks of speed and memory on this machine; see ``launch/benchmark.py``."""
 
-from collections.abc import Callable, Sequence
+import os
+import pathlib
+from collections.abc import Sequence
 
-import jax
+import pandas as pd
 
+from mecheval_jax.benchmarks import record
 from mecheval_jax.benchmarks.against import AGAINST_TORCH, check_torch
 from mecheval_jax.benchmarks.evidence import gradient_attribution
 from mecheval_jax.benchmarks.grids import grids
 from mecheval_jax.benchmarks.imports import imports
+from mecheval_jax.benchmarks.measured import Part
 from mecheval_jax.benchmarks.models import costs_in_length, unused_sites
 from mecheval_jax.benchmarks.ops import convolutions, recurrences
 from mecheval_jax.benchmarks.probes import probes
@@ -15,10 +19,12 @@ from mecheval_jax.benchmarks.sampling import sampling
 from mecheval_jax.benchmarks.sweeps import strategies, sweep_as_one_program
 from mecheval_jax.benchmarks.training import training_steps
 from mecheval_jax.console import say
-from mecheval_jax.errors import choose
-from mecheval_jax.evaluation.cost.timing import matrix_rate
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.cost.measure import machine
+from mecheval_jax.files import write_table
+from mecheval_jax.reporting.terminal import benchmarks as shown
 
-PARTS: dict[str, Callable[..., None]] = {
+PARTS: dict[str, Part] = {
     "step": training_steps,
     "grid": grids,
     "gradients": gradient_attribution,
@@ -34,24 +40,56 @@ PARTS: dict[str, Callable[..., None]] = {
 }
 
 
-def measure(only: Sequence[str] | None, steps: int, against: str = "none") -> None:
+def measure(
+    only: Sequence[str] | None = None,
+    steps: int = 200,
+    against: str = "none",
+    output: str | os.PathLike | None = None,
+    compare: str | os.PathLike | None = None,
+) -> None:
     """Run benchmarks and print their results.
 
     Args:
         only: Names of the benchmarks, keys of `PARTS`; all if None.
         steps: Number of training steps that ``step`` measures.
         against: ``torch`` for the benchmarks of `AGAINST_TORCH` in their place.
+        output: Folder that takes the results, where parts that it has are not measured again.
+        compare: Folder with the results of other benchmarks: ratios of those in `output` to them
+            are printed, and written into `output` as ``comparison.csv`` and a figure.
 
     Raises:
-        UserError: If a name is unknown, or torch is not there.
+        UserError: If a name is unknown, torch is not there, or a folder is none of results.
     """
+    if compare and not output:
+        raise UserError("--compare needs --output, the folder whose results are compared")
     if against == "torch":
         check_torch()
     parts = AGAINST_TORCH if against == "torch" else PARTS
     chosen = [choose("benchmark", name, parts) for name in (only or parts)]
-    device = jax.devices()[0]
-    print(f"{jax.device_count()} x {device.device_kind}, jax {jax.__version__}")
-    print(f"float32 1024^3 matrix product: {matrix_rate() / 1e9:.0f} GFLOP/s")
+    before = record.read(pathlib.Path(compare))[0] if compare else None
+    here = machine()
+    kept = record.Record(pathlib.Path(output), here) if output else None
+    print(f"{here['device']} ({here['platform']}), jax {here['jax']}")
+    print(f"float32 1024^3 matrix product: {here['matrix_gflops']:.0f} GFLOP/s")
     for name in chosen:
-        say(f"measuring {name}")
-        parts[name](*([steps] if name == "step" else []))
+        label = f"{name} against {against}" if against != "none" else name
+        if kept and kept.has(label):
+            say(f"{label} is in {output} already")
+            continue
+        say(f"measuring {label}")
+        found = record.table(label, parts[name](*([steps] if name == "step" else [])))
+        shown.show_part(found)
+        if kept:
+            kept.add(found)
+    if output and before is not None:
+        _compare(pathlib.Path(output), before)
+
+
+def _compare(folder: pathlib.Path, before: pd.DataFrame) -> None:
+    """Print, write and draw the ratios of the results in a folder to others."""
+    from mecheval_jax.reporting.figures import benchmark_figures, drawing
+
+    table = record.compare(record.read(folder)[0], before)
+    shown.show_comparison(table)
+    write_table(folder / "comparison.csv", table)
+    drawing.save(benchmark_figures.ratios(table), folder, "comparison")

@@ -1,11 +1,13 @@
 """Benchmark of attribution by gradients, beside the exact interchange grid."""
 
+import functools
 import time
+from collections.abc import Iterator
 
 import jax
 
+from mecheval_jax.benchmarks.measured import PLAIN, Measured, one, times
 from mecheval_jax.evaluation.config import EvaluationConfig, GradientsConfig
-from mecheval_jax.evaluation.cost.timing import seconds
 from mecheval_jax.evaluation.patching import attribution_patching as gradients
 from mecheval_jax.evaluation.patching.grid import compile_grid
 from mecheval_jax.evaluation.subject import Subject
@@ -16,12 +18,11 @@ from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 STEPS = 8
 
 
-def gradient_attribution() -> None:
-    """Print times of attribution by gradient and of the interchange grid that it estimates."""
+def gradient_attribution() -> Iterator[Measured]:
+    """Times of attribution by gradient and of the interchange grid that it estimates."""
     task, evaluation = AssociativeRecall(), EvaluationConfig()
     batch = task.sample(jax.random.key(0), evaluation.documents, "test")
     cases = len(evaluation.roles) * len(evaluation.corruptions) * len(evaluation.directions)
-    print(f"\n{'attribution of all sites, 320 documents':42}{'cells':>7}{'s':>8}{'compile, s':>12}")
     for mixer in ("attention", "mamba"):
         model = ModelConfig(mixer, 2, 64, task.vocabulary_size, 1024)
         params = initialize(model, jax.random.key(0))
@@ -38,7 +39,8 @@ def gradient_attribution() -> None:
             start = time.perf_counter()
             compiled = program.lower(params, batch).compile()
             compiling = time.perf_counter() - start
-            spent = seconds(lambda p=params, run=compiled: run(p, batch), repeats=3)
             steps = f", {STEPS} steps" if name == "integrated_gradients" else ""
-            label = f"{mixer} {name.replace('_', ' ')}{steps}"
-            print(f"{label:42}{len(sites) * cases:7}{spent:8.2f}{compiling:12.1f}")
+            label = f"{mixer}, {name.replace('_', ' ')}{steps}"
+            yield one(label, "cells", len(sites) * cases, PLAIN)
+            yield times(label, "time", functools.partial(compiled, params, batch), repeats=3)
+            yield one(label, "compilation", compiling, "s")

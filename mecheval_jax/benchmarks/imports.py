@@ -2,20 +2,23 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+
+from mecheval_jax.benchmarks.measured import Measured
 
 
-def imports() -> None:
-    """Print the import time of the package beyond that of jax and flax."""
+def imports() -> Iterator[Measured]:
+    """Import time of the package beyond that of jax and flax, in new processes."""
+    base = _seconds("import jax, flax.linen")
+    whole = _seconds("import jax, flax.linen; import mecheval_jax.runs")
+    yield Measured("jax and flax", "time", base)
+    # The shortest of the times of jax is what every process takes at least.
+    yield Measured("mecheval_jax.runs beyond them", "time", tuple(t - min(base) for t in whole))
 
-    def best(statement: str) -> float:
-        """Shortest time of a statement in three new processes, in seconds."""
-        code = f"import time; s = time.perf_counter(); {statement}; print(time.perf_counter() - s)"
-        runs = [
-            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            for _ in range(3)
-        ]
-        return min(float(run.stdout) for run in runs)
 
-    base = best("import jax, flax.linen")
-    whole = best("import jax, flax.linen; import mecheval_jax.runs")
-    print(f"\nimport: jax and flax {base:.2f} s, mecheval_jax.runs {whole - base:.2f} s more")
+def _seconds(statement: str) -> tuple[float, ...]:
+    """Times of a statement in three new processes, in seconds."""
+    code = f"import time; s = time.perf_counter(); {statement}; print(time.perf_counter() - s)"
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(3)]
+    return tuple(float(run.stdout) for run in runs)

@@ -1,16 +1,17 @@
 """Benchmarks of a model of two layers: growth of costs with length, and costs of unused sites."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
 from mecheval_jax.array_types import PyTree, Scalar
-from mecheval_jax.evaluation.cost.timing import seconds
+from mecheval_jax.benchmarks.measured import PLAIN, Measured, one, ratio, times
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.sites import Site
 
+LENGTHS = (512, 4096)
 FIXED_STATE = {
     "mamba": {},
     "mamba2": {},
@@ -52,36 +53,44 @@ def _length_step(
     return program, lambda: program(params)
 
 
-def costs_in_length() -> None:
-    """Print time and temporary memory of loss and gradient at 512 and at 4,096 tokens.
+def _temporary(program: Any) -> int:
+    """Bytes of a program beside its arguments and results."""
+    return program.memory_analysis().temp_size_in_bytes
 
-    The rest of a training step, the optimizer, costs the same at every length.
+
+def costs_in_length() -> Iterator[Measured]:
+    """Time and temporary memory of loss and gradient at 512 and at 4,096 tokens, batch 4.
+
+    The power is that of the length with which a cost grows. The rest of a training step, the
+    optimizer, costs the same at every length.
     """
-    print(f"\n{'batch 4, width 64':20}{'512, ms':>10}{'4096, ms':>10}{'power':>7}", end="")
-    print(f"{'512, MB':>10}{'4096, MB':>10}{'power':>7}")
     for mixer, options in FIXED_STATE.items():
-        times, sizes = [], []
-        for length in (512, 4096):
+        costs: dict[str, list[float]] = {"time": [], "memory": []}
+        for length in LENGTHS:
             program, call = _length_step(mixer, options, length)
-            times.append(seconds(call, repeats=3) * 1e3)
-            sizes.append(program.memory_analysis().temp_size_in_bytes / 1e6)
-        row = f"{mixer:20}"
-        for short, long in (times, sizes):
-            row += f"{short:10.1f}{long:10.1f}{math.log(long / short, 8):7.2f}"
-        print(row)
-    print("power: of the length with which the cost grows")
+            found = (
+                times(mixer, f"time, {length:,}", call, repeats=3),
+                one(
+                    mixer, f"memory, {length:,}", program.memory_analysis().temp_size_in_bytes, "B"
+                ),
+            )
+            for name, row in zip(costs, found, strict=True):
+                costs[name].append(row.median)
+            yield from found
+        for name, (short, long) in costs.items():
+            power = math.log(long / short) / math.log(LENGTHS[1] / LENGTHS[0])
+            yield one(mixer, f"power of the {name}", power, PLAIN)
 
 
-def unused_sites() -> None:
-    """Print times of gradients of a model with unused sites, and of one without sites."""
-    print(f"\n{'unused sites, length 128':26}{'with, ms':>10}{'without, ms':>13}{'ratio':>8}")
+def unused_sites() -> Iterator[Measured]:
+    """Times of gradients of a model with unused sites, and of one without sites, 128 tokens."""
     call = Site.__call__
     for mixer in ("attention", "mamba", "delta_net", "hyena"):
-        spent = {}
-        for name, site in (("with", call), ("without", lambda self, live: live)):
+        found = {}
+        for name, site in (("with sites", call), ("without", lambda self, live: live)):
             Site.__call__ = site
             _, program = _length_step(mixer, {}, 128)
-            spent[name] = seconds(program, repeats=20) * 1e3
+            found[name] = times(mixer, name, program, repeats=20)
         Site.__call__ = call
-        row = f"{mixer:26}{spent['with']:10.1f}{spent['without']:13.1f}"
-        print(f"{row}{spent['with'] / spent['without']:8.2f}")
+        yield from found.values()
+        yield ratio(found["with sites"], found["without"])

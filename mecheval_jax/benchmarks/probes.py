@@ -1,6 +1,7 @@
 """Benchmark of linear probes, as one program and in a loop."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array
-from mecheval_jax.evaluation.cost.timing import seconds
+from mecheval_jax.benchmarks.measured import Measured, ratio, times
 from mecheval_jax.evaluation.representations.linear_probes import (
     fit_classifiers,
     fit_codes,
@@ -23,11 +24,12 @@ LOOPED = 50
 CLASSES = (32, 1024)
 
 
-def probes() -> None:
-    """Print times of a thousand probes as one program, and in a loop over probes."""
-    print(
-        f"\n{'1,000 probes, 2,048 documents':34}{'one program, s':>16}{'loop, s':>10}{'ratio':>8}"
-    )
+def probes() -> Iterator[Measured]:
+    """Times of a thousand probes as one program, and in a loop over probes.
+
+    The loop is as long as that of `LOOPED` of them, times `PROBES` / `LOOPED`. Three quarters of
+    the documents are fitted.
+    """
     for classes in CLASSES:
         features, labels, training = _noisy(classes)
         codes = random_codes(jax.random.key(1), classes, WIDTH)
@@ -45,14 +47,12 @@ def probes() -> None:
         ) -> list:
             return [fit(features[i : i + 1], training[i : i + 1]) for i in range(LOOPED)]
 
-        together = seconds(lambda f=fit, x=features, w=training: f(x, w), repeats=1)
-        apart = seconds(loop, repeats=1) * PROBES / LOOPED
         kind = "onto codes" if classes > CLASSES[0] else "logistic"
         name = f"{classes:,} classes, width {WIDTH}, {kind}"
-        print(f"{name:34}{together:16.1f}{apart:10.1f}{apart / together:8.2f}")
-    print(
-        f"loop: {LOOPED} probes, times {PROBES // LOOPED}; three quarters of the documents fitted"
-    )
+        call = functools.partial(fit, features, training)
+        together = times(name, "one program", call, repeats=1)
+        apart = times(name, "loop", loop, repeats=1, per=LOOPED / PROBES)
+        yield from (together, apart, ratio(apart, together))
 
 
 def _noisy(classes: int) -> tuple[Array, Array, Array]:

@@ -4,17 +4,19 @@ A process of its own measures them, since it must be restricted to one core befo
 """
 
 import dataclasses
+import json
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
 from mecheval_jax.benchmarks import plain_treecall
+from mecheval_jax.benchmarks.measured import Measured, one
 from mecheval_jax.evaluation.cost.timing import seconds
 from mecheval_jax.tasks.base import BOS, EOS
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
@@ -27,9 +29,11 @@ import os
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from mecheval_jax.benchmarks.sampling import measure_samplers
-measure_samplers()
+import dataclasses, json
+print(json.dumps([dataclasses.asdict(row) for row in measure_samplers()]))
 """
 
+RATE = "doc/s"
 BATCH = 8192
 PLAIN_DOCUMENTS = 500
 
@@ -104,9 +108,12 @@ SAMPLERS = (
 )
 
 
-def sampling() -> None:
-    """Print documents per second on one core, measured in a process of its own."""
-    subprocess.run([sys.executable, "-c", ON_ONE_CORE], check=True)
+def sampling() -> Iterator[Measured]:
+    """Documents per second on one core, measured in a process of its own."""
+    command = [sys.executable, "-c", ON_ONE_CORE]
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for row in json.loads(found.splitlines()[-1]):
+        yield Measured(**row | {"values": tuple(row["values"])})
 
 
 def rate(task: Any) -> float:
@@ -125,17 +132,17 @@ def plain_rate(draw: Callable[[], Any]) -> float:
     return PLAIN_DOCUMENTS / (time.perf_counter() - start)
 
 
-def measure_samplers() -> None:
-    """Print rates of `SAMPLERS`, and times of whole training sets, on this process's cores."""
-    print(f"\n{'documents per second on one core':44}{'here':>12}{'goal':>12}{'plain':>12}")
+def measure_samplers() -> Iterator[Measured]:
+    """Rates of `SAMPLERS`, and times of whole training sets, on this process's cores."""
     for sampler in SAMPLERS:
-        here, plain = rate(sampler.task), plain_rate(sampler.plain)
-        print(f"{sampler.name:44}{here:12,.0f}{sampler.goal:12,}{plain:12,.0f}")
-    print(f"\n{'training set of 100,032 documents':44}{'MB':>12}{'s':>12}")
+        yield one(sampler.name, "here", rate(sampler.task), RATE)
+        yield one(sampler.name, "goal", sampler.goal, RATE)
+        yield one(sampler.name, "plain sampler", plain_rate(sampler.plain), RATE)
     for name, task in (("ATR, L = 5", EASY), ("ATR, L = 10", MEDIUM), ("ATR, 8,192", LARGE)):
         documents = HostDocuments(task, jax.random.key(0), 32, SET)
         start = time.perf_counter()
         for step in range(0, SET, BLOCK):
             documents.batch(step)
         spent = time.perf_counter() - start
-        print(f"{name:44}{documents.nbytes / 1e6:12.1f}{spent:12.1f}")
+        yield one(f"{name}, {32 * SET:,} documents", "memory", documents.nbytes, "B")
+        yield one(f"{name}, {32 * SET:,} documents", "time", spent, "s")

@@ -7,10 +7,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import jax
-
+from mecheval_jax.benchmarks.measured import TIMES, Measured, one
 from mecheval_jax.benchmarks.training import whole_step
 from mecheval_jax.files import read_json
 from mecheval_jax.models.language_model import ModelConfig
@@ -27,13 +26,12 @@ CONFIG = "configs/recall.py:mixer=attention,width=32"
 MIXERS = ("attention", "based", "hyena", "mamba")
 
 
-def sweep_as_one_program() -> None:
-    """Print times of 16 runs of 1,000 steps (attention, width 32, 8 pairs of 128), both ways.
+def sweep_as_one_program() -> Iterator[Measured]:
+    """Times of 16 runs of 1,000 steps (attention, width 32, 8 pairs of 128), both ways.
 
     Shorter runs before fill the compilation cache. The times without start-up count steps alone,
     by the runs' own times of a step and the sweep's rate at its end.
     """
-    print(f"\n{MEMBERS} runs of {STEPS} steps, attention of width 32, compiled before")
     with tempfile.TemporaryDirectory() as folder:
         home = pathlib.Path(folder)
         _train(home / "warm", 0, 200)
@@ -49,11 +47,15 @@ def sweep_as_one_program() -> None:
         (group,) = SweepFolder(home / "sweep").groups()
         steps_together = MEMBERS * STEPS / group.read_status().rate
         strategy = read_json(group.strategy)
-    print(f"{'':34}{'s':>8}{'without start-up, s':>22}")
-    print(f"{'launch.train, one after another':34}{apart:8.1f}{steps_apart:22.1f}")
-    print(f"{'launch.sweep':34}{together:8.1f}{steps_together:22.1f}")
-    print(f"{'ratio':34}{apart / together:8.2f}{steps_apart / steps_together:22.2f}")
-    print(f"members were computed by {strategy['kind']}, {strategy['at_once']} at once")
+    how = f"launch.sweep, by {strategy['kind']}, {strategy['at_once']} at once"
+    for name, whole, steps in (
+        ("launch.train, one after another", apart, steps_apart),
+        (how, together, steps_together),
+    ):
+        yield one(name, "time", whole, "s")
+        yield one(name, "without start-up", steps, "s")
+    yield one("ratio", "time", apart / together, TIMES)
+    yield one("ratio", "without start-up", steps_apart / steps_together, TIMES)
 
 
 def _run(arguments: Sequence[str]) -> None:
@@ -79,12 +81,15 @@ def _seconds_of_steps(workdir: pathlib.Path) -> float:
     return STEPS * statistics.median(row["seconds_per_step"] for row in rows)
 
 
-def strategies() -> None:
-    """Print times of a step of one of 16 members by each strategy, and of a run alone."""
+def strategies() -> Iterator[Measured]:
+    """Times of a step of one of 16 members of width 32 by each strategy, and of a run alone."""
     task = AssociativeRecall(pairs=8, key_vocabulary=128, value_vocabulary=128)
-    devices = jax.device_count()
-    print(f"\nms a step of one of {MEMBERS} members, width 32, on {devices} devices")
-    print(f"{'':14}{'alone':>8}{'vmap':>8}{'vmap of 4':>11}{'scan':>8}{'loop':>8}")
+    kinds = {
+        "vmap": Strategy("vmap", MEMBERS),
+        "vmap of 4": Strategy("vmap", 4),
+        "scan": Strategy("scan"),
+        "loop": Strategy("loop"),
+    }
     for mixer in MIXERS:
         positions = "learned" if mixer == "attention" else "none"
         model = ModelConfig(mixer, 2, 32, task.vocabulary_size, 1024, positions=positions)
@@ -93,10 +98,7 @@ def strategies() -> None:
             dataclasses.replace(training, seed=seed, data_seed=seed) for seed in range(MEMBERS)
         )
         programs = MemberPrograms(Ensemble(model, task, runs), member_mesh())
-        kinds = (Strategy("vmap", MEMBERS), Strategy("vmap", 4), Strategy("scan"), Strategy("loop"))
-        times = [programs.seconds_of(kind) / programs.measured_steps / MEMBERS for kind in kinds]
-        alone = whole_step(model, task, training, 50)
-        print(
-            f"{mixer:14}{alone * 1e3:8.2f}{times[0] * 1e3:8.2f}{times[1] * 1e3:11.2f}"
-            f"{times[2] * 1e3:8.2f}{times[3] * 1e3:8.2f}"
-        )
+        yield whole_step(mixer, model, task, training, 50)
+        for name, kind in kinds.items():
+            step = programs.seconds_of(kind) / programs.measured_steps / MEMBERS
+            yield one(mixer, name, step, "s")

@@ -9,7 +9,8 @@ layer that act at the queries alone see only those.
 """
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from mecheval_jax.array_types import PyTree, Scalar
-from mecheval_jax.evaluation.cost.timing import matrix_rate, seconds
+from mecheval_jax.benchmarks.measured import PERCENT, Measured, one, times
+from mecheval_jax.evaluation.cost.timing import matrix_rate
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.site_path import block_name
@@ -34,41 +36,36 @@ AT_QUERY = ("q_proj", "out_proj", "proj_q", "proj_o", "projection", "mlp")
 """Modules of the last layer that are computed at the queries alone."""
 
 
-def training_steps(steps: int) -> None:
-    """Print step times, shares of the matrix rate, and savings of computing at queries alone."""
-    print(
-        f"\n{'training step, batch 32':26}{'step, ms':>10}{'share':>7}   "
-        f"{'gradient, ms':>12}{'all logits':>12}{'whole last layer':>18}"
-    )
+def training_steps(steps: int) -> Iterator[Measured]:
+    """Times of a step, its share of the matrix rate, and what computing at queries alone saves.
+
+    The gradients are without sampling and update: as they are, with logits at every position and
+    the last layer whole, and with the last layer whole but logits at the queries.
+    """
     for mixer, width in (("attention", 64), ("based", 64), ("mamba", 64), ("attention", 256)):
         task = AssociativeRecall()
-        model = ModelConfig(
-            mixer,
-            2,
-            width,
-            task.vocabulary_size,
-            1024,
-            positions="learned" if mixer == "attention" else "none",
-        )
+        positions = "learned" if mixer == "attention" else "none"
+        model = ModelConfig(mixer, 2, width, task.vocabulary_size, 1024, positions=positions)
         training = TrainingConfig(steps, training_batches=3126, steps_per_dispatch=steps)
-        rate = matrix_rate()
-        step = whole_step(model, task, training, steps)
-        lean, every, whole = (
-            _gradient(model, task, training, w) for w in (None, "logits", "layer")
-        )
-        share = _flops(model, task, training.batch_size) / step / rate
-        print(
-            f"{mixer + ' width ' + str(width):26}{step * 1e3:10.1f}{share:7.0%}   "
-            f"{lean * 1e3:12.1f}{every * 1e3:12.1f}{whole * 1e3:18.1f}"
-        )
-    print("share: of the matrix rate, counting what is computed. Gradient: without sampling and")
-    print("update; beside it the same with logits at every position (and the last layer whole),")
-    print("and with the last layer whole but logits at the queries")
+        name, rate = f"{mixer}, width {width}", matrix_rate()
+        step = whole_step(name, model, task, training, steps)
+        share = _flops(model, task, training.batch_size) / step.median / rate
+        yield dataclasses.replace(step, quantity="step")
+        yield one(name, "share of the matrix rate", 100 * share, PERCENT)
+        for quantity, whole in (
+            ("gradient", None),
+            ("with all logits", "logits"),
+            ("with the whole last layer", "layer"),
+        ):
+            yield times(name, quantity, _gradient(model, task, training, whole), repeats=20)
 
 
-def whole_step(model: ModelConfig, task: Task, training: TrainingConfig, steps: int) -> float:
-    """Time of a training step on one device in seconds, the median of three runs of `steps`."""
-    return seconds(steps_on_one_device(model, task, training, steps), repeats=3) / steps
+def whole_step(
+    what: str, model: ModelConfig, task: Task, training: TrainingConfig, steps: int
+) -> Measured:
+    """Times of a training step of a run alone, on one device, in three runs of `steps` steps."""
+    call = steps_on_one_device(model, task, training, steps)
+    return times(what, "alone", call, repeats=3, per=steps)
 
 
 def steps_on_one_device(
@@ -88,8 +85,10 @@ def steps_on_one_device(
     return take
 
 
-def _gradient(model: ModelConfig, task: Task, training: TrainingConfig, whole: str | None) -> float:
-    """Time of loss and gradient in seconds.
+def _gradient(
+    model: ModelConfig, task: Task, training: TrainingConfig, whole: str | None
+) -> Callable[[], PyTree]:
+    """A function that computes the gradient of the loss.
 
     `whole` is what is computed at all positions: the last ``layer``, that and the ``logits``, or
     None for neither.
@@ -117,8 +116,7 @@ def _gradient(model: ModelConfig, task: Task, training: TrainingConfig, whole: s
             return weighted_mean(score(logits, everywhere).loss, everywhere.weights)
         return weighted_mean(score(logits, batch).loss, batch.weights)
 
-    program = jax.jit(jax.grad(loss))
-    return seconds(lambda: program(params), repeats=20)
+    return functools.partial(jax.jit(jax.grad(loss)), params)
 
 
 def _flops(model: ModelConfig, task: AssociativeRecall, batch: int) -> float:

@@ -1,7 +1,7 @@
 """Benchmarks of small models whose programs are traced, and neither compiled nor run.
 
 What a benchmark measures is no test's business. That it still calls the package as the package is,
-and prints a row for everything that it names, shows without a second of computing.
+and finds something of everything that it names, shows without a second of computing.
 """
 
 import types
@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from mecheval_jax.benchmarks.measured import Measured
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
@@ -18,10 +19,10 @@ SECONDS = 2e-3
 """What every call takes."""
 
 
-def _seconds(function, repeats=5):
+def _times(what, quantity, call, repeats=5, per=1):
     assert repeats > 0
-    jax.eval_shape(function)
-    return SECONDS
+    jax.eval_shape(call)
+    return Measured(what, quantity, (SECONDS / per,))
 
 
 def _model(mixer, layers, width, vocabulary, length, **options):
@@ -45,7 +46,7 @@ class _Compiled:
 
 
 STAND_INS = {
-    "seconds": _seconds,
+    "times": _times,
     "ModelConfig": _model,
     "initialize": _parameters,
     "AssociativeRecall": lambda **_: AssociativeRecall(
@@ -56,15 +57,19 @@ STAND_INS = {
 
 
 @pytest.fixture
-def rows(monkeypatch, capsys):
-    """Runs a benchmark of a module on stand-ins; returns the lines that it prints."""
+def rows(monkeypatch):
+    """Runs a benchmark of a module on stand-ins; returns its medians by what and by quantity."""
 
-    def printed(module, benchmark, *arguments, **changes):
+    def found(module, benchmark, *arguments, **changes):
         there = {name: stand_in for name, stand_in in STAND_INS.items() if hasattr(module, name)}
         for name, value in (there | changes).items():
             monkeypatch.setattr(module, name, value)
         monkeypatch.setattr(jax.stages.Lowered, "compile", lambda self: _Compiled())
-        benchmark(*arguments)
-        return capsys.readouterr().out.splitlines()
+        table: dict[str, dict[str, float]] = {}
+        for row in benchmark(*arguments):
+            quantities = table.setdefault(row.what, {})
+            assert row.quantity not in quantities
+            quantities[row.quantity] = row.median
+        return table
 
-    return printed
+    return found

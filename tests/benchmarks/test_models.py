@@ -2,7 +2,10 @@
 
 import types
 
+import numpy as np
+
 from mecheval_jax.benchmarks import models
+from mecheval_jax.benchmarks.measured import Measured
 from mecheval_jax.sites import Site
 
 
@@ -15,18 +18,21 @@ def step_of(mixer, options, length):
 
 # Catches a power to another base than the lengths' ratio.
 def test_costs_in_length(rows):
-    changes = {"_length_step": step_of, "seconds": lambda call, repeats: call() / 1e3}
-    lines = rows(models, models.costs_in_length, **changes)[2:-1]
-    assert [line.split()[0] for line in lines] == list(models.FIXED_STATE)
-    assert all(
-        line.split()[1:] == ["512.0", "4096.0", "1.00", "0.3", "16.8", "2.00"] for line in lines
-    )
+    def times(what, quantity, call, repeats):
+        del repeats
+        return Measured(what, quantity, (call(),))
+
+    table = rows(models, models.costs_in_length, _length_step=step_of, times=times)
+    assert list(table) == list(models.FIXED_STATE)
+    for row in table.values():
+        assert (row["time, 512"], row["memory, 4,096"]) == (512, 4096**2)
+        np.testing.assert_allclose((row["power of the time"], row["power of the memory"]), (1, 2))
 
 
 # Catches a model, a loss or an option that is no more.
 def test_a_step(rows):
     steps = []
-    rows(models, lambda: steps.append(models._length_step("s4d", {"d_state": 4}, 8)))
+    rows(models, lambda: steps.append(models._length_step("s4d", {"d_state": 4}, 8)) or ())
     assert callable(steps[0][1])
 
 
@@ -34,12 +40,12 @@ def test_a_step(rows):
 def test_unused_sites(rows):
     call, seen = Site.__call__, []
 
-    def seconds(program, repeats):
+    def times(what, quantity, program, repeats):
         del program, repeats
         seen.append(Site.__call__ is call)
-        return 2.0
+        return Measured(what, quantity, (2.0,))
 
-    lines = rows(models, models.unused_sites, seconds=seconds, _length_step=step_of)
+    table = rows(models, models.unused_sites, times=times, _length_step=step_of)
     assert seen == [True, False] * 4
     assert Site.__call__ is call
-    assert [line.split()[-1] for line in lines[2:]] == ["1.00"] * 4
+    assert [row["ratio"] for row in table.values()] == [1] * 4

@@ -1,10 +1,14 @@
 """Plain samplers draw the documents of the tasks that they are a baseline for."""
 
+import dataclasses
 import importlib
+import json
 import random
+import types
 
 import numpy as np
 
+from mecheval_jax.benchmarks.measured import Measured
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.treecall.treecall import Treecall
@@ -47,6 +51,21 @@ def test_every_sampler_has_a_row(rows):
     samplers = [sampling.Sampler(f"task {i}", t, 10, lambda: None) for i, t in enumerate(tasks)]
     small = {"BATCH": 16, "PLAIN_DOCUMENTS": 2, "SET": 3, "SAMPLERS": samplers}
     trees = dict.fromkeys(("EASY", "MEDIUM", "LARGE"), easy)
-    lines = rows(sampling, sampling.measure_samplers, seconds=lambda call: 2.0, **small, **trees)
-    assert [line.split()[:3] for line in lines[2:5]] == [["task", str(i), "8"] for i in range(3)]
-    assert len(lines) == 10
+    table = rows(sampling, sampling.measure_samplers, seconds=lambda call: 2.0, **small, **trees)
+    assert [table[f"task {i}"]["here"] for i in range(3)] == [8] * 3
+    assert sum("memory" in row for row in table.values()) == 3
+
+
+# Catches rows that do not come back from the process that measures them.
+def test_rows_come_from_a_process_of_one_core(monkeypatch):
+    row = Measured("a task", "here", (2.0, 3.0), sampling.RATE)
+    text = f"a warning\n{json.dumps([dataclasses.asdict(row)])}\n"
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        return types.SimpleNamespace(stdout=text)
+
+    monkeypatch.setattr(sampling.subprocess, "run", run)
+    assert list(sampling.sampling()) == [row]
+    assert "sched_setaffinity" in commands[0][-1]

@@ -2,6 +2,7 @@
 
 from configs import recall
 from mecheval_jax.benchmarks import sweeps
+from mecheval_jax.benchmarks.measured import Measured
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.training.ensemble.programs import MemberPrograms
 from tests.support.compilation import ROOT
@@ -37,7 +38,11 @@ def test_strategies(rows, monkeypatch):
         return 2e-3 * programs.measured_steps * sweeps.MEMBERS
 
     monkeypatch.setattr(MemberPrograms, "seconds_of", seconds_of)
-    changes = {"MIXERS": ("mamba",), "whole_step": lambda *_: 4e-3}
-    lines = rows(sweeps, sweeps.strategies, **changes)
-    assert lines[-1].split() == ["mamba", "4.00", "2.00", "2.00", "2.00", "2.00"]
+
+    def alone(what, *_):
+        return Measured(what, "alone", (4e-3,))
+
+    row = rows(sweeps, sweeps.strategies, MIXERS=("mamba",), whole_step=alone)["mamba"]
+    kinds = ("vmap", "vmap of 4", "scan", "loop")
+    assert row == {"alone": 4e-3} | dict.fromkeys(kinds, 2e-3)
     assert [kind.kind for kind in measured] == ["vmap", "vmap", "scan", "loop"]

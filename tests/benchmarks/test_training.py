@@ -1,6 +1,7 @@
 """The benchmark of the training step: what it counts, and that it takes the steps there are."""
 
 from mecheval_jax.benchmarks import training as module
+from mecheval_jax.benchmarks.measured import Measured
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
@@ -20,12 +21,20 @@ def test_operations_are_counted():
 # Catches a step that takes other arguments, and a program that stops at its own last step.
 def test_whole_step():
     training = TrainingConfig(steps=2, batch_size=4, steps_per_dispatch=2)
-    assert 0 < module.whole_step(MODEL, TASK, training, 2) < 60
+    found = module.whole_step("attention", MODEL, TASK, training, 2)
+    assert len(found.values) == 3
+    assert 0 < found.median < 60
 
 
 # Catches a loss or a batch with other fields than the benchmark replaces.
 def test_every_model_has_a_row(rows):
-    stand_ins = {"whole_step": lambda *_: 1e-3, "matrix_rate": lambda: 1e9}
-    lines = rows(module, module.training_steps, 3, **stand_ins)
-    assert [line.split()[0] for line in lines[2:6]] == ["attention", "based", "mamba", "attention"]
-    assert all(line.split()[-3:] == ["2.0", "2.0", "2.0"] for line in lines[2:6])
+    def step(what, *_):
+        return Measured(what, "alone", (1e-3,))
+
+    table = rows(module, module.training_steps, 3, whole_step=step, matrix_rate=lambda: 1e9)
+    names = ["attention, width 64", "based, width 64", "mamba, width 64", "attention, width 256"]
+    assert list(table) == names
+    gradients = {"gradient", "with all logits", "with the whole last layer"}
+    assert all(
+        row.keys() == {"step", "share of the matrix rate", *gradients} for row in table.values()
+    )

@@ -29,7 +29,10 @@ CLUSTER += ("--launcher=slurm",)
 WRITES_PAGES = ("tools.study_results",)
 """What changes the pages themselves, which `test_study_results.py` does to copies."""
 
-SYNTAX_ALONE = SET_UP + CLUSTER + WRITES_PAGES
+OTHER_PROGRAMS = ("--against=torch",)
+"""What needs a package that the tests do not have."""
+
+SYNTAX_ALONE = SET_UP + CLUSTER + WRITES_PAGES + OTHER_PROGRAMS
 
 LAYER = "smoke=True,layers=1"
 FEW = (

@@ -1,0 +1,97 @@
+"""Results of benchmarks in a folder, and those of two folders beside one another.
+
+``benchmarks.csv`` has a row for each quantity, with the median, the lowest and the highest of its
+values; ``machine.json`` what they were measured on.
+"""
+
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.benchmarks.measured import Measured
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import make_workdir, read_json, read_table, write_json, write_table
+
+KEYS = ["part", "what", "quantity", "unit"]
+COLUMNS = [*KEYS, "median", "low", "high", "values"]
+SAME = ("device", "platform", "cores", "jax")
+"""What must be alike of the machines of one folder."""
+
+
+class Record:
+    """The results in a folder; parts that it has need not be measured again.
+
+    Args:
+        folder: Folder that is written; it is made if there is none.
+        machine: What is measured on, as `evaluation.cost.measure.machine` describes it.
+
+    Raises:
+        UserError: If the folder cannot be made, is damaged, or has the results of another machine.
+    """
+
+    def __init__(self, folder: pathlib.Path, machine: Mapping[str, Any]):
+        make_workdir(folder)
+        self._folder, self._table = folder, pd.DataFrame(columns=COLUMNS)
+        if (folder / "benchmarks.csv").exists():
+            self._table, there = read(folder)
+            for name in SAME:
+                if there.get(name) != machine[name]:
+                    raise UserError(
+                        f"{folder} has benchmarks of {name} {there.get(name)}, and this is "
+                        f"{machine[name]}: choose another --output"
+                    )
+        else:
+            write_json(folder / "machine.json", machine)
+
+    def has(self, part: str) -> bool:
+        """Whether a part was measured."""
+        return part in set(self._table["part"])
+
+    def add(self, found: pd.DataFrame) -> None:
+        """Write what a part has found, as `table` makes it."""
+        self._table = found if self._table.empty else pd.concat([self._table, found])
+        write_table(self._folder / "benchmarks.csv", self._table)
+
+
+def table(part: str, rows: Iterable[Measured]) -> pd.DataFrame:
+    """The rows of a part."""
+    return pd.DataFrame([row.row(part) for row in rows], columns=COLUMNS)
+
+
+def read(folder: pathlib.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The results in a folder, and their machine.
+
+    Raises:
+        UserError: If there are none, or they are damaged.
+    """
+    path = folder / "benchmarks.csv"
+    if not path.exists():
+        raise UserError(f"{folder} has no benchmarks.csv: launch.benchmark --output makes one")
+    found = read_table(path, "measure again", keep_default_na=False)
+    absent = [name for name in COLUMNS if name not in found]
+    if absent:
+        raise UserError(f"{path} is damaged: it has no column {absent[0]!r}; measure again")
+    return found, read_json(folder / "machine.json", {})
+
+
+def compare(after: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Ratios after / before of the quantities that both have.
+
+    Returns:
+        The table: `KEYS`, ``before`` and ``after`` (medians), ``ratio`` of them, and ``low`` and
+        ``high``, the ratios of the extremes. Where 1 lies between these nothing may have changed.
+    """
+    both = after.merge(before, on=KEYS, suffixes=("_after", "_before"))
+    both = both[(both["low_before"] > 0) & (both["low_after"] > 0)]
+    return pd.DataFrame(
+        {
+            **{name: both[name] for name in KEYS},
+            "before": both["median_before"],
+            "after": both["median_after"],
+            "ratio": both["median_after"] / both["median_before"],
+            "low": both["low_after"] / both["high_before"],
+            "high": both["high_after"] / both["low_before"],
+        }
+    ).reset_index(drop=True)

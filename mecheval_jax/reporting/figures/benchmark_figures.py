@@ -1,0 +1,28 @@
+"""The figure of two sets of benchmarks: the ratio of every quantity, with its spread."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mecheval_jax.reporting.figures import drawing
+
+
+@drawing.styled
+def ratios(table: pd.DataFrame) -> Figure:
+    """Ratios after / before on a logarithmic axis, a line for each quantity.
+
+    Args:
+        table: Rows of `benchmarks.record.compare`. Those whose spread leaves 1 out are coloured.
+    """
+    figure, (axes,) = drawing.panels(1, 1, 7.2, 1.2 + 0.22 * max(len(table), 1))
+    for place, row in enumerate(table.to_dict("records")):
+        changed = not row["low"] <= 1 <= row["high"]
+        style = drawing.colour_and_marker(0) if changed else {"color": drawing.GREY, "marker": "o"}
+        axes.plot([row["low"], row["high"]], [place, place], color=style["color"], linewidth=1.5)
+        axes.plot(row["ratio"], place, **drawing.MARK | style)
+    names = table["part"] + ": " + table["what"] + ", " + table["quantity"]
+    axes.set_yticks(range(len(table)), list(names), fontsize=8)
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    axes.set(xscale="log", xlabel="after / before")
+    axes.axvline(1, color=drawing.GREY, linewidth=1, zorder=0)
+    drawing.pale_grid(axes, "x")
+    return figure
