@@ -166,7 +166,7 @@ def gather(
 def scatter(
     values: Shaped[Array, "batch places ..."], positions: Positions, length: int
 ) -> Shaped[Array, "batch length ..."]:
-    """Put values of places at their positions; values at other positions are arbitrary."""
+    """Values of places, put at their positions; values at other positions are arbitrary."""
     if positions is None or positions.dtype == bool:
         return values
     chosen = columns(positions)[:, None]

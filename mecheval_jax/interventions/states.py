@@ -95,7 +95,7 @@ def _matrix_state(activations: Activations, site: str) -> tuple[str, Float[Array
     paths = [SitePath.parse(path).beside(name).path for name in ("write", "k", "v")]
     write, k, v = map(activations.get, paths)
     if is_state(path):
-        # Of a mixer with several writes a token the third axis is the step.
+        # With several writes per token the third axis is the write within the token.
         lead = 2 - state.ndim
         if write is not None and write.shape[:2] + write.shape[lead:] == state.shape:
             return path, state

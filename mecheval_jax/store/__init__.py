@@ -1,1 +1,1 @@
-"""Files of runs and sweeps: what stands where, and how it is written and read."""
+"""Files of runs and sweeps: where they are, and how they are written and read."""

@@ -1,8 +1,8 @@
-"""Metrics over steps, written wherever they are read.
+"""Metrics over training steps: ``metrics.jsonl``, ``metrics.csv`` and the trackers.
 
 A row is ``{"step": 100, "split": "dev", "loss": 0.3, "accuracy": 0.9}``; one of a sweep has its
-``member`` too. ``metrics.jsonl`` and ``metrics.csv`` hold all of them, always; TensorBoard, W&B
-and MLflow (`mecheval_jax.store.trackers`) are shown them as well where that is asked for.
+``member`` too. ``metrics.jsonl`` and ``metrics.csv`` always hold all rows; TensorBoard, W&B and
+MLflow (`mecheval_jax.store.trackers`) get them as well if a user asks for it.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ Row = Mapping[str, float | int | str]
 
 
 def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
-    """Rows of a ``metrics.jsonl``; a last line that was cut off is passed over.
+    """Rows of a ``metrics.jsonl``; an incomplete last line is passed over.
 
     Args:
         metrics: Path of the file; without a file there are no rows.
-        part: Text that a line must have; the other lines, mostly very many, are not parsed.
+        part: Text that a line must contain; other lines, usually most of them, are not parsed.
     """
     if not metrics.exists():
         return []
     rows = []
-    with metrics.open() as file:  # line by line: those of a large sweep are many
+    with metrics.open() as file:  # line by line: a large sweep has many
         for line in file:
             if part not in line:
                 continue
@@ -47,19 +47,19 @@ def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
 def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
     """Rows of evaluations on dev documents whose accuracy is a number."""
     rows = ((row, row.get("accuracy")) for row in read_rows(metrics, '"dev"'))
-    return [row for row, found in rows if found is not None and found == found]  # not diverged
+    return [row for row, found in rows if found is not None and found == found]  # no NaN
 
 
 def write_rows(metrics: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a ``metrics.jsonl`` anew, whole or not at all."""
+    """Write a new ``metrics.jsonl``, completely or not at all."""
     write_text(metrics, "".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 @by_main
 def forget_after(metrics: pathlib.Path, step: int) -> None:
-    """Drop rows of steps that will be taken again.
+    """Drop rows of steps that will be taken again, from ``metrics.jsonl``.
 
-    ``metrics.csv`` follows when it is opened to be written.
+    ``metrics.csv`` is written anew from it when a run opens it.
     """
     if metrics.exists():
         write_rows(metrics, [row for row in read_rows(metrics) if row["step"] <= step])
@@ -67,17 +67,17 @@ def forget_after(metrics: pathlib.Path, step: int) -> None:
 
 @runtime_checkable
 class Writer(Protocol):
-    """Takes rows of metrics, in order."""
+    """Receiver of rows of metrics, in order."""
 
     def write(self, values: Row) -> None:
         """Add one row."""
 
     def close(self, completed: bool = True) -> None:
-        """The last row was written; `completed` is False where an error ended the work."""
+        """End after the last row; `completed` is False if an error ended the work."""
 
 
 class _RowFile:
-    """File of rows, which is closed at their end."""
+    """File of rows."""
 
     _file: TextIO
 
@@ -103,14 +103,14 @@ class JsonLines(_RowFile):
 
 
 class CommaSeparated(_RowFile):
-    """The same rows as a CSV file with a fixed header; what a row lacks is an empty cell.
+    """The same rows as a CSV file with a fixed header; a missing value is an empty cell.
 
-    The file is begun anew each time, from the rows that stand already: what was cut off by a kill,
-    or belongs to steps that will be taken again, is gone from it as from ``metrics.jsonl``.
+    The file is written anew each time, from the rows that exist: incomplete rows after a kill, and
+    rows of steps that will be taken again, disappear from it as they do from ``metrics.jsonl``.
 
     Args:
         path: Path of the file.
-        rows: Rows that stand already.
+        rows: Rows that exist already.
         members: Whether rows have a ``member``.
     """
 
@@ -126,7 +126,7 @@ class CommaSeparated(_RowFile):
         """Append one row.
 
         Raises:
-            ValueError: If the row has a field that is no column.
+            ValueError: If the row has a field that is not a column.
         """
         self._rows.writerow(values)
         self._file.flush()
@@ -136,9 +136,9 @@ class Writers:
     """Several writers as one, and a context manager that closes them.
 
     Args:
-        files: Writers of files on this disk; their errors are the run's.
-        trackers: Trackers by their names; one that fails is reported and used no more, since a run
-            must not be lost for it.
+        files: Writers of files on this disk; their errors end the run.
+        trackers: Trackers by their names. One that fails is reported and not used any more: a run
+            must not be lost because of it.
     """
 
     def __init__(self, files: Sequence[Writer], trackers: Mapping[str, Writer]):
@@ -155,7 +155,7 @@ class Writers:
                 self._trackers[name] = tracker
 
     def close(self, completed: bool = True) -> None:
-        """Close each; once."""
+        """Close each of them, once."""
         for file in self._files:
             file.close(completed)
         while self._trackers:
@@ -173,12 +173,12 @@ class Writers:
 def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = False) -> Writers:
     """The writers of a run or of a group of a sweep; none on processes that do not write.
 
-    Steps that will be taken again must have been dropped before (`forget_after`).
+    Drop rows of steps that will be taken again before this (`forget_after`).
 
     Args:
         names: Names of trackers (`TRACKERS`) beside the two files.
-        folder: Folder of the run or group, in which ``metrics.jsonl``, ``metrics.csv`` and what
-            the trackers keep (``trackers.json``, ``tensorboard/``, ...) stand.
+        folder: Folder of the run or group, which gets ``metrics.jsonl``, ``metrics.csv`` and the
+            trackers' own files (``trackers.json``, ``tensorboard/``, ...).
         members: Whether rows have a ``member``.
 
     Raises:
@@ -200,7 +200,7 @@ def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = Fal
 
 @contextlib.contextmanager
 def _reported(name: str) -> Iterator[None]:
-    """Where the failure of a tracker is a warning."""
+    """Turn the failure of a tracker into a warning."""
     try:
         yield
     except Exception as error:

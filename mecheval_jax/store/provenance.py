@@ -17,11 +17,11 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
-    """What ``provenance.json`` says.
+    """Content of ``provenance.json``.
 
     Args:
-        experiment: The run's.
-        here: Whether this process computes the numbers, so that its devices count.
+        experiment: Experiment of the run.
+        here: Whether this process computes the run, so that its devices are noted.
     """
     devices: dict[str, Any] = {}
     if here:
@@ -42,7 +42,7 @@ def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes the numbers of a run."""
+    """Versions of the packages that compute the numbers of a run."""
     installed = {package: importlib.metadata.version(package) for package in PACKAGES}
     return {"mecheval_jax": mecheval_jax.__version__} | installed
 

@@ -1,4 +1,7 @@
-"""What was found of a run, or of the members of a group, written into the files of its folder."""
+"""Results of a run, or of the members of a group, written into their folders: CSV and JSON.
+
+`store.tables` lists the columns of the tables.
+"""
 
 import dataclasses
 import math
@@ -28,10 +31,10 @@ from mecheval_jax.tasks.scoring import AnswerScores
 def record_answers(
     folder: RunFolder, experiment: Experiment, step: int, answers: AnswerScores, batch: Batch
 ) -> dict[str, Any]:
-    """Write what a trained model answers: ``slices.csv`` and the summary of a finished run.
+    """Write the answers of a trained model: ``slices.csv`` and the summary of a finished run.
 
     Returns:
-        The scores, as of `evaluation.accuracy.summarize`.
+        The scores, as `evaluation.accuracy.summarize` gives them.
     """
     scores = summarize(answers, Subject.of(experiment, None, batch))
     sliced = slice_accuracy(
@@ -51,22 +54,22 @@ def record_answers(
 
 
 def _finite(score: Any) -> Any:
-    """A score as JSON can hold it; a member that diverged may have answers that are no numbers."""
+    """A score as JSON can hold it; answers of a member that diverged may be NaN."""
     return None if isinstance(score, float) and not math.isfinite(score) else score
 
 
 @dataclasses.dataclass(frozen=True)
 class MemberResult:
-    """What became of one member of a group.
+    """Result of one member of a group.
 
     Attributes:
         number: Number of the member in the sweep.
         experiment: Experiment of the member.
         batch: Evaluation documents.
         answers: Answers to the evaluation documents.
-        findings: Findings of interventions; None if none were made.
-        step: Number of steps that were taken.
-        events: Steps at which the member ``diverged_at`` or ``stopped_at``, where it did.
+        findings: Findings of interventions; None if there were none.
+        step: Number of steps taken.
+        events: Steps at which the member ``diverged_at`` or ``stopped_at``, if it did.
     """
 
     number: int
@@ -85,8 +88,8 @@ def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult
     Args:
         folder: Folder of the group.
         count: Number of members of the group.
-        results: Results of the members, in the order of the group's checkpoints; not asked for on
-            processes that do not write.
+        results: Results of the members, in the order of the group's checkpoints; only read on
+            the process that writes.
     """
     metrics, rows = folder.read_metrics(), []
     for place, result in enumerate(results):
@@ -105,12 +108,12 @@ def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult
 def record_findings(
     folder: RunFolder, experiment: Experiment, found: Mapping[int, Measured]
 ) -> tuple[pd.DataFrame, Verdict | None]:
-    """Write what interventions found of a run; the table of the grid, and the last verdict.
+    """Write the findings of interventions; returns the table of the grid, and the last verdict.
 
     Args:
         folder: Folder of the run.
         experiment: Experiment whose evaluation was used.
-        found: Findings by the step of the parameters, in order.
+        found: Findings by the training step of the parameters, in order.
     """
     used, (step, last) = experiment.evaluation, list(found.items())[-1]
     constants = {"run": folder.name, "split": used.split} | tables.identity(experiment)
@@ -122,7 +125,7 @@ def record_findings(
     table = table_of("interchange", tables.INTERCHANGE)
     write_table(folder.interchange, table)
     if last.evidence is None or last.verdict is None:
-        return table, None  # the task has none, so neither did an earlier call
+        return table, None  # the task allows no verdict, so there is no older one either
     write_table(folder.controls, table_of("controls", tables.CONTROLS))
     last.evidence.write(folder.evidence)
     folder.transitions.unlink(missing_ok=True)
@@ -131,7 +134,7 @@ def record_findings(
         changes = _transitions(found, used.confidence)
         documents = {"metric": "step", "documents": int(last.evidence.documents.sum())}
         rows = ({**change, **documents, "value": change["step"]} for change in changes)
-        # An open end is an empty cell.
+        # An open end of an interval is an empty cell.
         whole = dict.fromkeys(("value", "low", "high"), "Int64")
         write_table(
             folder.transitions, tables.long_table(rows, constants, tables.TRANSITIONS).astype(whole)
@@ -139,8 +142,8 @@ def record_findings(
         over_training = {"steps": list(map(_standing, *zip(*found.items(), strict=True)))}
         over_training["transitions"] = changes
 
-    # The answers are the run's own at its end, to the documents of its config; otherwise they
-    # stand with the verdict's evidence alone, unless the run has none yet.
+    # Answers to the documents of the run's own config belong to the run. Others are kept only as
+    # evidence of the verdict, unless the run has no answers yet.
     summary, own = folder.read_summary(), folder.experiment().evaluation
     same = (used.documents, used.split) == (own.documents, own.split)
     of_the_run = "accuracy" not in summary or (same and step >= summary.get("step", 0))
@@ -154,7 +157,7 @@ def record_findings(
 
 
 def _standing(step: int, found: Measured) -> dict[str, Any]:
-    """What the summary says of one of several steps."""
+    """The part of the summary that is about one of several steps."""
     fields = ("verdict", "layer", "binding", "probabilities")
     verdict = {name: getattr(found.verdict, name) for name in fields}
     return {"step": step, "accuracy": found.accuracy["accuracy"], **verdict}

@@ -1,7 +1,7 @@
-"""How a sweep, or a single run, is doing: read from its files alone.
+"""Progress of a sweep or of a single run, read from its files alone.
 
-A group whose ``status.json`` says that it is running may be dead: its process is gone, where that
-was on this machine, or it has written nothing for a while, where it was on another.
+A group whose ``status.json`` says that it is running may be dead: on this machine if its process
+is gone, on another machine if it has written nothing for a while.
 """
 
 import collections
@@ -22,25 +22,25 @@ from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 
 PATIENCE = 600.0
-"""Seconds after which a group on another machine that writes nothing is taken for dead."""
+"""Seconds without writing after which a group on another machine counts as dead."""
 
 
 SUMMED = ("members", "training", "diverged", "stopped", "seconds", "attempts")
 TOTALS = (*SUMMED, "step", "steps", "rate", "best_accuracy")
-"""What several groups have together; the rest of a status is of one."""
+"""Fields that are totals over groups; all others belong to one group."""
 
 
 PART = ("shard", "groups", "coordinator", "processes", "process_id")
-"""Flags that tell one process which part of the work is its own."""
+"""Flags that say which part of the work a process does."""
 
 
 class NamedStatus(NamedTuple):
-    """A group, or a run, and how it is doing.
+    """A group, or a run, with its status.
 
     Attributes:
-        name: Name of its folder.
-        title: What it is, in words.
-        status: Status as it says; its state is ``dead`` where that is not so.
+        name: Name of the folder.
+        title: Description in words.
+        status: Status from its file; the state is ``dead`` if it only claims to be running.
     """
 
     name: str
@@ -49,7 +49,7 @@ class NamedStatus(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The member that answers best so far.
+    """The member with the highest accuracy so far.
 
     Attributes:
         group: Name of the member's group.
@@ -65,13 +65,13 @@ class Best(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """How all groups are doing.
+    """Progress of all groups.
 
     Attributes:
         workdir: Folder of the sweep or run.
         groups: Groups in order.
         best: Best member so far; None before an evaluation.
-        resume: Command that started all groups, which goes on with them; None if that is not known.
+        resume: Command that started all groups, and resumes them; None if it is not known.
     """
 
     workdir: str
@@ -97,14 +97,14 @@ class Overview(NamedTuple):
 
 
 def read_overview(workdir: str | os.PathLike, patience: float = PATIENCE) -> Overview:
-    """How the sweep or run of a folder is doing.
+    """The progress of the sweep or run in a folder.
 
     Args:
         workdir: Folder of a sweep or a run.
-        patience: Seconds without a sign of life that mean death; see `PATIENCE`.
+        patience: Seconds without a sign of life after which a group counts as dead.
 
     Raises:
-        UserError: If the folder holds neither, or a damaged file.
+        UserError: If the folder holds neither, or a file is damaged.
     """
     folder = pathlib.Path(workdir)
     if SweepFolder(folder).sweep.exists():
@@ -118,19 +118,19 @@ def read_overview(workdir: str | os.PathLike, patience: float = PATIENCE) -> Ove
 
 
 def is_dead(status: GroupStatus, now: datetime.datetime, patience: float) -> bool:
-    """Whether a group that says it is running is not."""
+    """Whether a group that claims to be running is not."""
     if status.state != "running":
         return False
     silent = (now - datetime.datetime.fromisoformat(status.updated)).total_seconds()
     if status.host == socket.gethostname():
-        # One that is younger than what was written was given the number of one that is gone.
+        # A process that is younger than the file has the number of one that is gone.
         age = _age(status.process)
         return not _is_alive(status.process) or (age is not None and age < silent - 2)
     return silent > patience
 
 
 def total(statuses: Iterable[GroupStatus]) -> GroupStatus:
-    """All groups as one: of `TOTALS` sums, the best accuracy, and steps as member-steps."""
+    """All groups as one: sums of `TOTALS`, the best accuracy, and steps counted over members."""
     statuses = list(statuses)
     known = [one.best_accuracy for one in statuses if one.best_accuracy is not None]
     return GroupStatus(
@@ -144,7 +144,7 @@ def total(statuses: Iterable[GroupStatus]) -> GroupStatus:
 
 
 def seconds_left(statuses: Iterable[GroupStatus]) -> float | None:
-    """Time until all groups are done, at the rate of those that run; None where none does."""
+    """Seconds until all groups are done, at the rate of the running ones; None if none runs."""
     statuses = list(statuses)
     rate = sum(status.rate for status in statuses if status.state == "running")
     left = sum(
@@ -157,7 +157,7 @@ def seconds_left(statuses: Iterable[GroupStatus]) -> float | None:
 
 
 def count_states(statuses: Iterable[GroupStatus]) -> dict[str, int]:
-    """How many groups are in each state, of those states that occur."""
+    """Number of groups in each state that occurs."""
     return dict(collections.Counter(status.state for status in statuses))
 
 
@@ -169,7 +169,7 @@ def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
     for group in content["groups"]:
         status = folder.group(group["name"]).read_status()
         status.members = status.members or len(group["members"])
-        if not status.steps:  # it has written nothing yet
+        if not status.steps:  # nothing is written yet
             own = (content["members"][one] for one in group["members"])
             status.steps = max(int(member.get("training.steps", steps)) for member in own)
         if is_dead(status, now, patience):
@@ -182,7 +182,7 @@ def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
 def _best_member(
     folder: SweepFolder, groups: Sequence[NamedStatus], changes: Sequence[dict[str, Any]]
 ) -> Best | None:
-    """Looked for in the metrics of the group that says it has it."""
+    """The best member, read from the metrics of the group that reports the best accuracy."""
     evaluated = [group for group in groups if group.status.best_accuracy is not None]
     first = max(evaluated, key=lambda group: group.status.best_accuracy, default=None)
     rows = [] if first is None else dev_rows(folder.group(first.name).metrics)
@@ -194,7 +194,7 @@ def _best_member(
 
 
 def _of_run(folder: RunFolder, patience: float) -> Overview:
-    """A single run as a group of one; when it last wrote tells whether it runs."""
+    """A single run as a group of one; it counts as running if it wrote recently."""
     config = read_json(folder.config)
     try:
         steps, title = int(config["training"]["steps"]), str(config["model"]["mixer"])
@@ -228,12 +228,12 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
 
 
 def _age(process: int) -> float | None:
-    """Seconds since a process began; None where that cannot be known."""
+    """Seconds since a process began; None if the system does not say."""
     try:
         text = pathlib.Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return None
-    # Field 22 of proc(5), in ticks since the boot; the second may hold spaces.
+    # Field 22 of proc(5) is the start in ticks since the boot; field 2 may contain spaces.
     began = int(text.rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
 
@@ -243,13 +243,13 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's, so it is there
+    except PermissionError:  # it exists, and belongs to another user
         return True
     return True
 
 
 def without_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Arguments of a program but for some flags, and what stands after them as their values."""
+    """Arguments of a program without some flags and their values."""
     kept, skip = [], False
     for argument in arguments:
         name, given, _ = argument.lstrip("-").partition("=")

@@ -1,4 +1,4 @@
-"""The folder of a sweep: which runs, in which groups, how each group is doing, what all found.
+"""The folder of a sweep: its runs in groups, the status of each group, and all results.
 
 sweep.json         the base config, what each member changes, the groups
 provenance.json    versions, commit, device
@@ -37,19 +37,19 @@ STATES = ("waiting", "running", "preempted", "failed", "finished")
 
 
 MEASURED = ("full", "verdict", "none")
-"""What can be measured of members, most first: grid and verdict, verdict alone, answers alone."""
+"""Levels of measurement, most first: grid and verdict, verdict alone, answers alone."""
 
 
 VALID = {"state": STATES, "measured": MEASURED}
-"""What may stand in ``status.json`` for words."""
+"""Allowed words in ``status.json``."""
 
 LIKE = {float: (int, float), type(None): (int, float, type(None))}
-"""What may stand in ``status.json`` for values of a type; for others, values of that type."""
+"""Allowed types in ``status.json`` for fields of a type; other fields have that type."""
 
 
 @dataclasses.dataclass
 class GroupStatus:
-    """How a group is doing, as it stands in ``status.json``.
+    """Status of a group, as in ``status.json``.
 
     Attributes:
         state: One of `STATES`.
@@ -64,11 +64,11 @@ class GroupStatus:
         rate: Member-steps a second.
         seconds: Time spent so far, over all attempts.
         attempts: Number of times that it was started.
-        measured: What was asked of the members at the end, one of `MEASURED`.
+        measured: Level of measurement at the end, one of `MEASURED`.
         error: Reason of a failure in one line; empty if there is none.
         host: Name of the machine that works on it.
         process: Process id on that machine.
-        updated: Time at which this was written, UTC, ISO 8601.
+        updated: Time of writing, UTC, ISO 8601.
     """
 
     state: str = "waiting"
@@ -90,7 +90,7 @@ class GroupStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time until the last step at the present rate; None before there is a rate."""
+        """Seconds until the last step at the present rate; None before there is a rate."""
         left = (self.steps - self.step) * max(self.training, 0)
         return left / self.rate if self.rate > 0 else None
 
@@ -107,14 +107,14 @@ class GroupFolder(TrainingFolder):
         self.members = self.path / "members"
 
     def member(self, index: int) -> pathlib.Path:
-        """The run folder of the member with this number in the sweep."""
+        """Path of the run folder of the member with this number in the sweep."""
         return self.members / f"{index:04d}"
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep others off the group; the end of this process, however it comes, lets go.
+        """Keep other processes off the group; any end of this process releases the lock.
 
-        Where the file system has no locks, nothing is kept off.
+        Without effect on a file system that has no locks.
 
         Raises:
             UserError: If another process works on the group.
@@ -141,7 +141,7 @@ class GroupFolder(TrainingFolder):
             yield
 
     def read_status(self) -> GroupStatus:
-        """The status; that of a group not begun if there is none.
+        """The status; that of a group which has not begun if there is no file.
 
         Raises:
             UserError: If the file is damaged.
@@ -169,7 +169,7 @@ class GroupFolder(TrainingFolder):
         return status
 
     def read_strategy(self) -> Strategy | None:
-        """How its members are computed; None before that is chosen.
+        """The strategy that computes the members; None before it is chosen.
 
         Raises:
             UserError: If the file is damaged.
@@ -181,23 +181,23 @@ class GroupFolder(TrainingFolder):
             raise UserError(f"{self.strategy} is damaged: {error}") from None
 
     def keep_strategy(self, strategy: Strategy) -> Strategy:
-        """Write how its members are computed: what the first process says, on every process."""
+        """Write the strategy of the members; every process gets the one of the first process."""
         on_main(lambda: write_json(self.strategy, dataclasses.asdict(strategy)))
         return self.read_strategy()
 
     @by_main
     def is_finished(self, measured: str) -> bool:
-        """Whether the group is done, and as much was measured of its members (of `MEASURED`)."""
+        """Whether the group is done, and measured at this level or a higher one."""
         status = self.read_status()
         enough = MEASURED.index(status.measured) <= MEASURED.index(measured)
         return status.state == "finished" and enough and self.has_table()
 
     def has_table(self) -> bool:
-        """Whether there is what was found of its members."""
+        """Whether the table of its members exists."""
         return self.table.exists() and self.table.stat().st_size > 0
 
     def write_status(self, status: GroupStatus) -> None:
-        """Write the status, with who writes it and when; nothing where this process does not."""
+        """Write the status, with host and time; does nothing on a process that does not write."""
         if not is_main():
             return
         status.host, status.process = socket.gethostname(), os.getpid()
@@ -227,7 +227,7 @@ class SweepFolder(Folder):
     def open(
         self, content: dict[str, Any], first: Experiment, *, here: bool = True
     ) -> dict[str, Any]:
-        """Make the folder a sweep's, unless it is that of a sweep already.
+        """Make the folder a sweep's, unless it is a sweep's already.
 
         Args:
             content: Content of ``sweep.json``; see `read`.
@@ -235,16 +235,16 @@ class SweepFolder(Folder):
             here: Whether this process computes the sweep, so that its devices are noted.
 
         Returns:
-            What ``sweep.json`` holds now: `content`, or another sweep's.
+            Content of ``sweep.json`` afterwards: `content`, or that of another sweep.
 
         Raises:
-            UserError: If it holds something else than a sweep, or cannot be made.
+            UserError: If it holds other files than a sweep's, or cannot be made.
         """
-        # Looked at first: what another shard writes, it writes after the sweep's own file.
+        # Look at this first: another shard writes its files only after the sweep's own.
         there = self.contents()
         if self.sweep.exists():
             return self.read()
-        # One without the sweep's own file was broken off, or another shard is about to write it.
+        # A folder with the provenance alone was interrupted, or another shard is about to write it.
         if there - {self.provenance.name}:
             raise UserError(f"workdir {self.path} is not empty and holds no sweep: choose another")
         self.make()
@@ -253,13 +253,13 @@ class SweepFolder(Folder):
         return content
 
     def read(self) -> dict[str, Any]:
-        """What ``sweep.json`` holds.
+        """Content of ``sweep.json``.
 
-        ``base`` (a config), ``members`` (for each what it changes: field -> value) and ``groups``
-        (for each its ``name``, ``title`` and the numbers of its ``members``).
+        ``base`` (a config), ``members`` (the changes of each: field -> value) and ``groups``
+        (``name``, ``title`` and numbers of the ``members`` of each).
 
         Raises:
-            UserError: If the folder holds no sweep, or a damaged file.
+            UserError: If the folder holds no sweep, or the file is damaged.
         """
         if not self.sweep.exists():
             raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")

@@ -1,10 +1,11 @@
 """Tables of a sweep: every member, the best of each shape, and how often training succeeds.
 
 ``members.csv`` is long, one row for each member and metric. ``best.csv`` has for each shape the
-member with the highest accuracy on dev documents (the lower loss, where several have it) and its
+member with the highest accuracy on dev documents (at equal accuracy the lower loss), with its
 accuracy on the evaluation documents, which had no part in the choice. ``success.csv`` has the
-share of members whose accuracy exceeds a threshold: over all of a shape, over those that differ in
-seeds alone, and over those that differ in the learning rate alone, with Wilson's intervals.
+share of members whose accuracy exceeds a threshold: over all members of a shape, over those that
+differ in seeds alone, and over those that differ in the learning rate alone, with Wilson's
+intervals.
 """
 
 import dataclasses
@@ -34,7 +35,7 @@ OVER = {
     "seeds": ("seed", "data_seed"),
     "learning_rates": ("learning_rate",),
 }
-"""What members that are counted together differ in."""
+"""Fields in which members that are counted together may differ."""
 
 THRESHOLDS = (0.5, 0.9, 0.99)
 """Accuracies that count as a success."""
@@ -42,7 +43,7 @@ THRESHOLDS = (0.5, 0.9, 0.99)
 
 @dataclasses.dataclass(frozen=True)
 class SweepTables:
-    """What a sweep has found so far.
+    """The tables of a sweep so far.
 
     Attributes:
         members: Rows of ``members.csv``.
@@ -61,24 +62,24 @@ def write_tables(folder: SweepFolder, then: Callable[[SweepFolder, SweepTables],
 
     Args:
         folder: Folder of the sweep.
-        then: Function that is given the tables on the process that writes, to make a report.
+        then: Function that gets the tables, on the process that writes, and makes a report.
 
     Returns:
-        How many members they have.
+        Number of their members.
     """
     written: list[pathlib.Path] = []
     count = 0
     while (found := [g.table for g in folder.groups() if g.has_table()]) != written:
         tables = _write(folder, found)
         then(folder, tables)
-        # Another shard may have ended in the meantime.
+        # Another shard may have finished a group in the meantime.
         count, written = int(tables.members["member"].nunique()), found
     return count
 
 
 def _write(folder: SweepFolder, found: Sequence[pathlib.Path]) -> SweepTables:
     """Write the tables from those of the groups."""
-    # As text: what was measured is not read as numbers and written again.
+    # Tables are joined as text, so that numbers do not change by reading and writing.
     texts = pd.concat([read_table(path, dtype=str, keep_default_na=False) for path in found])
     texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
     content = folder.read()
@@ -179,9 +180,9 @@ def success(
 ) -> pd.DataFrame:
     """Shares of members above each threshold: ``success.csv``.
 
-    ``over`` says what the members of a row differ in: ``all`` that the shape's members do, their
-    ``seeds`` alone, or their ``learning_rates`` alone. What they have in common stands in the
-    columns of the hyperparameters; the others are empty.
+    ``over`` says in which fields the members of a row differ: ``all`` in which the shape's members
+    do, ``seeds`` alone, or ``learning_rates`` alone. Columns of hyperparameters hold the values
+    that the members share; the others are empty.
     """
     rows = []
     for _, of_shape in wide(table).groupby("group", sort=False):

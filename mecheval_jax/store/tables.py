@@ -1,4 +1,4 @@
-"""Tables of a run: the columns of its CSV files, one measured value a row."""
+"""Columns of the CSV files of a run, one measured value a row; `store.results` writes them."""
 
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ WHOLE = ("low_value", "high_value", "queries")
 
 
 def identity(experiment: Experiment) -> dict[str, Any]:
-    """What tables and summaries say of the model and the training of a run."""
+    """Columns that describe the model and the training of a run."""
     model, training = experiment.model, experiment.training
     return {
         "mixer": model.mixer,
@@ -56,7 +56,7 @@ def long_table(
     constants: Mapping[str, Any],
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Rows with what they have in common, in the order of the columns (as they come if None)."""
+    """Rows with shared cells, in the order of the columns (of their appearance if None)."""
     table = pd.DataFrame([{**constants, **row} for row in rows], columns=columns)
     if "layer" in table:
         table["layer"] = table["layer"].astype("Int64")  # embedding and final_norm have none
@@ -71,7 +71,7 @@ def read_slices(path: pathlib.Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    # Python's own reading: an empty cell is no number, and no digit is lost.
+    # Values are converted by Python: an empty cell becomes NaN, and no digit is lost.
     kinds = {name: int if name in WHOLE else float for name in SLICES[1:]}
     remedy = f"remove it: {programs.command('train')} writes it at the end of a run"
     return read_table(path, remedy, usecols=SLICES, converters=kinds).to_dict("records")

@@ -1,8 +1,8 @@
 """TensorBoard, Weights & Biases and MLflow, each an optional package.
 
-Their metrics are named ``split/metric``, and ``member_0003/split/metric`` where a sweep trains many
-at once. Where a run goes on after a break, so does its record there: the ids that W&B and MLflow
-know it by are kept in ``trackers.json`` of its folder.
+Metrics are named ``split/metric``, or ``member_0003/split/metric`` if a sweep trains many members
+together. A run that resumes continues its record: the ids that W&B and MLflow know it by are kept
+in ``trackers.json`` of its folder.
 
 Addresses and keys come from the packages' own environment variables: ``WANDB_API_KEY``,
 ``WANDB_PROJECT``, ``WANDB_MODE=offline``; ``MLFLOW_TRACKING_URI``, ``MLFLOW_EXPERIMENT_NAME``.
@@ -22,23 +22,23 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.files import read_json, write_json
 
 PROJECT = "mecheval_jax"
-"""Project of W&B, and experiment of MLflow, where the environment names none."""
+"""Project of W&B and experiment of MLflow if the environment names none."""
 
 FLUSH_SECONDS = 10
 """Seconds after which TensorBoard sees a row at the latest."""
 
 CONFIG = "config.json"
-"""What a run is; a group of a sweep has none, since its members differ."""
+"""Config of a run; a group of a sweep has none, since its members differ."""
 
 FIELDS = ("step", "split", "member")
-"""Fields of a row that say of what it is; the others are metrics."""
+"""Fields of a row that are not metrics."""
 
 
 def check_trackers(names: Sequence[str]) -> None:
     """Check that each tracker is known and its package installed; nothing is imported.
 
     Raises:
-        UserError: If one is not.
+        UserError: If a name is unknown, or a package is missing.
     """
     for name in names:
         choose("writer", name, TRACKERS)
@@ -64,7 +64,7 @@ class TensorBoard:
 
     Args:
         folder: Folder of the run.
-        step: Last step that stands; what later ones wrote before is hidden.
+        step: Last step that counts; TensorBoard hides later ones of an earlier attempt.
     """
 
     package, distribution = "tensorboardX", "tensorboardX"
@@ -74,7 +74,7 @@ class TensorBoard:
 
         logs = folder / "tensorboard"
         purged = step + 1 if logs.exists() else None
-        # Files are named by the second; the step tells those of quick restarts apart.
+        # Files are named by the second; the step tells quick restarts apart.
         self._writer = SummaryWriter(
             str(logs), purge_step=purged, flush_secs=FLUSH_SECONDS, filename_suffix=f".{step}"
         )
@@ -85,15 +85,15 @@ class TensorBoard:
             self._writer.add_scalar(name, value, int(values["step"]))
 
     def close(self, completed: bool = True) -> None:
-        """Write what is pending."""
+        """Write all pending rows."""
         self._writer.close()
 
 
 class WeightsAndBiases:
-    """A run of W&B, with the config as its own.
+    """A run of W&B, which gets the config.
 
-    Metrics are shown over ``step``, which W&B's own count of rows need not follow: a resumed run
-    may take steps again.
+    Metrics are plotted over ``step`` and not over W&B's own count of rows: a resumed run may take
+    steps again.
     """
 
     package, distribution = "wandb", "wandb"
@@ -116,20 +116,20 @@ class WeightsAndBiases:
         self._run.log({"step": int(values["step"])} | dict(named_metrics(values)))
 
     def close(self, completed: bool = True) -> None:
-        """Send what is pending; W&B then calls the run finished, or failed."""
+        """Send all pending rows; W&B then calls the run finished, or failed."""
         self._run.finish(exit_code=0 if completed else 1)
 
 
 class MLflow:
-    """A run of MLflow, with the config's fields as its parameters.
+    """A run of MLflow, which gets the fields of the config as parameters.
 
-    Without ``MLFLOW_TRACKING_URI`` it is kept in files, in ``mlruns/`` of the run's folder.
+    Without ``MLFLOW_TRACKING_URI`` it is kept as files in ``mlruns/`` of the run's folder.
     """
 
     package, distribution = "mlflow", "mlflow-skinny"
 
     def __init__(self, folder: pathlib.Path, step: int):
-        # MLflow from 3.13 on refuses to write files unless told that they are wanted.
+        # MLflow from 3.13 on writes files only if told to.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
         from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
@@ -160,16 +160,16 @@ class MLflow:
         self._client.log_batch(self._run, metrics=metrics)
 
     def close(self, completed: bool = True) -> None:
-        """MLflow then calls the run finished, or failed."""
+        """End the run; MLflow then calls it finished, or failed."""
         self._client.set_terminated(self._run, "FINISHED" if completed else "FAILED")
 
 
 TRACKERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases, "mlflow": MLflow}
-"""Trackers by the names of ``--writers``, which are those of the extras to install."""
+"""Trackers by the names of ``--writers``, which are also the names of the extras to install."""
 
 
 def _remembered(folder: pathlib.Path, tracker: str, make: Callable[[], str]) -> str:
-    """The id that a tracker knows the run by; a new one, which is kept, the first time."""
+    """The id by which a tracker knows the run; a new one is made and kept the first time."""
     path = folder / "trackers.json"
     known = read_json(path, absent={})
     if tracker not in known:

@@ -1,4 +1,4 @@
-"""One group of a sweep, from its first step to the verdicts on its members, resumable anywhere."""
+"""One group of a sweep: its training, then the verdicts on its members; resumable anywhere."""
 
 import contextlib
 import dataclasses
@@ -29,27 +29,28 @@ from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.state import NEVER, Policy, TrainState
 
 Show = Callable[[str, str, GroupStatus], None]
-"""Function that takes a group's name, its title and how it is doing."""
+"""Function that shows a group's name, its title and its status."""
 
 EVENTS = ("diverged_at", "stopped_at")
-"""What may end a member before its last step."""
+"""Events that may end a member before its last step."""
 
 SITES = {"full": None, "verdict": (), "none": ()}
-"""The sites of the grid by what is measured of every member, of `store.sweep_folder.MEASURED`."""
+"""Sites of the grid for each level of measurement, of `store.sweep_folder.MEASURED`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a group is computed; nothing of it changes what is found but for rounding.
+    """How a group is computed; no option changes a result by more than rounding.
 
     Attributes:
-        strategy: One of `members.KINDS`, or ``auto`` for the one that is found fastest.
-        at_once: Number of members that a device computes together; by its memory if None.
-        interventions: What is measured of every member, a name in `SITES`.
-        writers: Names in `store.trackers.TRACKERS` of those that get the metrics beside the files.
+        strategy: One of `members.KINDS`, or ``auto`` for the one that is measured to be fastest.
+        at_once: Number of members that a device computes together; as many as fit if None.
+        interventions: Level of measurement of every member, a name in `SITES`.
+        writers: Names of trackers (`store.trackers.TRACKERS`) that get the metrics beside the
+            files.
 
     Raises:
-        UserError: If a value cannot be, or the package of a writer is not installed.
+        UserError: If a value is not possible, or the package of a writer is not installed.
     """
 
     strategy: str = AUTO
@@ -73,17 +74,17 @@ class Options:
 def run_group(
     plan: GroupPlan, folder: GroupFolder, options: Options, show: Show, preemption: Preemption
 ) -> None:
-    """Train a group to its end from its newest checkpoint, and evaluate its members.
+    """Train a group to its end from its newest checkpoint, then evaluate its members.
 
     Args:
-        plan: The group.
-        folder: Its files.
-        options: How it is computed.
+        plan: Group that is run.
+        folder: Folder of the group.
+        options: How the group is computed.
         show: Function that is told of every stop.
         preemption: Preemption that is asked at every stop whether to save and end there.
 
     Raises:
-        UserError: If the devices have no memory for so many members.
+        UserError: If the devices lack the memory for so many members.
         Interrupted: If SIGTERM came; what was trained is saved.
     """
     run, members = _GroupRun(plan, folder, options, show), len(plan.members)
@@ -99,7 +100,7 @@ def run_group(
 
 
 class _GroupRun:
-    """A group at work, and the callbacks of its training, which write and show how it is doing."""
+    """A group at work; also the callbacks of its training, which write and show its status."""
 
     writer: Writer
 
@@ -120,7 +121,7 @@ class _GroupRun:
         self.show(self.folder.name, self.plan.title, self.status)
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
-        """Write a row of metrics, with the number that its member has in the sweep."""
+        """Write a row of metrics, with the member's number in the sweep."""
         self.writer.write({**values, "member": self.plan.members[int(values["member"])]})
         if values["split"] == "dev":
             best = self.status.best_accuracy or 0.0
@@ -134,13 +135,13 @@ class _GroupRun:
             training=int(standing.learns.sum()),
             diverged=int((standing.diverged_at != NEVER).sum()),
             stopped=int((standing.stopped_at != NEVER).sum()),
-            # Not of a stretch in which nothing was left to do.
+            # The rate of a stretch without any steps says nothing: keep the last one.
             rate=taken if standing.taken else self.status.rate,
             seconds=self.status.seconds + standing.seconds,
         )
 
     def say(self, message: str) -> None:
-        """Print a message, with the group's name."""
+        """Print a message, with the name of the group."""
         say(f"{self.folder.name}: {message}")
 
     def train(self, preemption: Preemption) -> TrainState:
@@ -158,14 +159,14 @@ class _GroupRun:
         self.tell(step=step, best_accuracy=max(dev, default=None))
         with open_writers(self.options.writers, self.folder.path, members=True) as self.writer:
             state = fit(state, self.programs, self.checkpoints, self, Policy.FREEZE, preemption)
-        if preemption.requested():  # what is measured takes minutes, too
+        if preemption.requested():  # measuring strategies takes minutes, too
             raise Stopped
         return state
 
     def _strategy(self) -> Strategy:
         """The strategy that the group began with, or a new choice.
 
-        Another would change its numbers by rounding, so that a resumed sweep were not the same.
+        Another strategy would change its numbers by rounding: a resumed sweep would differ.
         """
         kept = self.folder.read_strategy()
         if kept is not None:
@@ -182,11 +183,11 @@ class _GroupRun:
         choices = Choices(cache_folder() / "strategies.json")
         asked = self.options.at_once, self.options.strategy
         chosen = choose_strategy(self.programs, choices, key, *asked, self.say)
-        # Each process has measured for itself: the first decides.
+        # Every process has measured for itself; the first one's choice counts.
         return self.folder.keep_strategy(chosen)
 
     def conclude(self, members: TrainState) -> None:
-        """Answers, interventions and verdicts of all members, computed as one program."""
+        """Compute answers, interventions and verdicts of all members as one program."""
         experiments = self.plan.experiments
         verdict = self.options.interventions != "none"
         self.say(
@@ -196,7 +197,7 @@ class _GroupRun:
         by_seed = {e.training.data_seed: e for e in experiments}
         batches = self.ensemble.batches(lambda seed: documents_of(by_seed[seed]))
         sites = SITES[self.options.interventions]
-        subjects = [  # whose parameters stay where they are
+        subjects = [  # without parameters, which stay on their devices
             Subject.of(experiment, None, batch)
             for experiment, batch in zip(experiments, batches, strict=True)
         ]

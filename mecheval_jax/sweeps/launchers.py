@@ -1,7 +1,7 @@
 """Groups of a sweep as jobs: processes of this machine, or an array job of Slurm.
 
 Nothing here knows how a group is trained. One process submits a job for each group through
-submitit (optional), waits, and reports how each ended.
+submitit (an optional package), waits, and reports how each job ended.
 """
 
 import contextlib
@@ -26,23 +26,23 @@ from mecheval_jax.experiment import field_value_of_text
 from mecheval_jax.store.status import without_flags
 
 LAUNCHERS = ("none", "local", "slurm")
-"""Who runs groups: this process, processes of this machine, or an array job of Slurm."""
+"""Where groups run: in this process, in processes of this machine, or as an array job of Slurm."""
 
 TIMEOUT_MINUTES = {"local": 365 * 24 * 60, "slurm": 24 * 60}
-"""Time limit of a job whose ``timeout_min`` is not given; submitit's own are minutes."""
+"""Time limit, in minutes, of a job whose ``timeout_min`` is not given; submitit's own is short."""
 
 LAUNCHER_FLAGS = ("launcher", "slurm", "shard", "groups", "jobs_at_once", "retries")
-"""Flags that a job's command does not repeat."""
+"""Flags of this program that the command of a job does not repeat."""
 
 MAX_REQUEUES = 1000
-"""How often Slurm may end a job for its time and submitit requeue it; each time it resumes."""
+"""How often submitit may requeue a job that Slurm ended at its time limit; each time it resumes."""
 
 POLL_SECONDS = 0.5
 
 
 @contextlib.contextmanager
 def _handlers(wanted: Mapping[signal.Signals, Any]) -> Iterator[dict[signal.Signals, Any]]:
-    """Where signals have other handlers; the handlers before, which come back at the end."""
+    """Other handlers of signals while the context lasts; gives the handlers from before."""
     before = {number: signal.signal(number, one) for number, one in wanted.items()}
     try:
         yield before
@@ -52,11 +52,11 @@ def _handlers(wanted: Mapping[signal.Signals, Any]) -> Iterator[dict[signal.Sign
 
 
 class Command:
-    """A command as a job of submitit, which asks for it by calling.
+    """A command as a job of submitit, which runs it by a call.
 
-    Before Slurm ends a job for its time, submitit calls `checkpoint`: the program is told to save
-    (SIGTERM) and waited for, and the job requeued to run the same command, which resumes. So it is
-    where Slurm told the program itself, and it ends with the code of `REQUEUE`.
+    Before Slurm ends a job at its time limit, submitit calls `checkpoint`: the program is told to
+    save (SIGTERM) and waited for, and the job is requeued with the same command, which resumes. The
+    same happens if Slurm told the program directly, and it ends with the exit code `REQUEUE`.
 
     Args:
         arguments: Program and its arguments.
@@ -67,10 +67,10 @@ class Command:
         self._process: subprocess.Popen | None = None
 
     def __call__(self) -> int:
-        """Run the command and return its exit code; what ends this job tells it to save and end.
+        """Run the command and return its exit code; signals to this job tell the command to end.
 
-        A scheduler's or a launcher's SIGTERM, a terminal's SIGINT or SIGHUP: the program gets one
-        SIGTERM and is waited for.
+        On SIGTERM from a scheduler or launcher, or on SIGINT or SIGHUP from a terminal, the command
+        gets one SIGTERM, saves, and is waited for.
         """
         told: list[int] = []
 
@@ -79,20 +79,20 @@ class Command:
                 self._tell_to_save()
             told.append(number)
 
-        # Slurm warns every process of the job, and children inherit that a signal is ignored.
-        # A shell that starts a program in the background lets it ignore SIGINT.
+        # Slurm sends its warning to every process of the job; children inherit that it is ignored.
+        # A shell that starts a program in the background makes it ignore SIGINT.
         wanted = {signal.SIGUSR2: signal.SIG_IGN, signal.SIGTERM: tell, signal.SIGINT: tell}
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
             wanted[signal.SIGHUP] = tell  # the terminal was closed
         with _handlers(wanted) as before:
-            # In a session of its own a terminal's SIGINT comes to this job alone, which tells it.
+            # In its own session the command gets no SIGINT of the terminal; this job passes it on.
             self._process = subprocess.Popen(self._arguments, start_new_session=True)
             signal.signal(signal.SIGUSR2, before[signal.SIGUSR2])
-            if told:  # while the process was made
+            if told:  # the signal came while the process was being started
                 self._tell_to_save()
             code = self._process.wait()
         if code == REQUEUE and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
-            signal.raise_signal(signal.SIGUSR2)  # submitit then does as at the end of the time
+            signal.raise_signal(signal.SIGUSR2)  # submitit then acts as at the time limit
         return code
 
     def checkpoint(self) -> Any:
@@ -106,7 +106,7 @@ class Command:
     def _tell_to_save(self) -> subprocess.Popen | None:
         """Send SIGTERM to the program, if it runs, and return its process.
 
-        Not by Popen's methods: signals' handlers come here, while those hold their lock.
+        Popen's own methods are avoided: a signal handler may interrupt them while they hold a lock.
         """
         if self._process is None or self._process.returncode is not None:
             return None
@@ -120,9 +120,9 @@ class JobEnd:
 
     Attributes:
         name: Name of its group.
-        job: Id that the scheduler, or this machine, knew it by.
+        job: Id of the job, given by the scheduler or by this machine.
         code: Exit code of the command, negative for a signal; None if the job left none.
-        log: File of what it said.
+        log: Path of the job's output.
     """
 
     name: str
@@ -145,18 +145,18 @@ class JobEnd:
 
 @dataclasses.dataclass(frozen=True)
 class Jobs:
-    """How groups become jobs, or that they are run in this process.
+    """How groups are run: as jobs, or in this process.
 
     Attributes:
         launcher: One of `LAUNCHERS`.
-        arguments: Arguments of this program; jobs get them but for those in `LAUNCHER_FLAGS`.
-        slurm: Parameters for `parse_parameters`.
-        at_once: Number of jobs beside each other on this machine; 1 if None.
-        retries: How often a group that fails, but for a user's mistake, is run again.
+        arguments: Arguments of this program; jobs get all but those in `LAUNCHER_FLAGS`.
+        slurm: Text with the parameters of Slurm, as `parse_parameters` reads it.
+        at_once: Number of jobs that run at the same time on this machine; 1 if None.
+        retries: How often a group is run again after a failure that is not the user's mistake.
 
     Raises:
-        UserError: If the launcher is unknown or lacks what it needs, or if what is said of jobs is
-            wrong or has no launcher that reads it.
+        UserError: If the launcher is unknown or lacks something it needs, or if an option of jobs
+            is wrong or is of another launcher.
     """
 
     launcher: str = "none"
@@ -187,7 +187,7 @@ class Jobs:
             parse_parameters(self.slurm)
 
     def leave_accelerators(self) -> None:
-        """Keep this process off accelerators where they are for the jobs to take."""
+        """Keep this process off accelerators that the jobs on this machine will use."""
         if self.launcher != "none":
             jax.config.update("jax_platforms", "cpu")
 
@@ -199,13 +199,13 @@ class Jobs:
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
-    """What Slurm is asked for: ``partition=gpu,gpus_per_node=8,timeout_min=720``.
+    """The parameters of Slurm in a text such as ``partition=gpu,gpus_per_node=8,timeout_min=720``.
 
-    Names are submitit's (its shared ones, and Slurm's own as ``sbatch`` has them). On this
-    machine the shared ones alone count.
+    Names are submitit's shared ones, or Slurm's own as ``sbatch`` has them. For jobs on this
+    machine only the shared ones have an effect.
 
     Raises:
-        UserError: If there is no such name, or no value.
+        UserError: If a name is unknown or has no value.
     """
     from submitit import AutoExecutor
     from submitit.slurm.slurm import SlurmExecutor
@@ -231,22 +231,22 @@ def launch_jobs(
     say: Callable[[str], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> list[JobEnd]:
-    """Run each command as a job, wait for all, and report how each ends.
+    """Run each command as a job, wait for all jobs, and report how each ended.
 
-    On Slurm they are one array job. On this machine, where all would share its devices, they run
-    one after the other, or some beside each other.
+    On Slurm they are one array job. On this machine, whose devices they would share, they run one
+    after another, or some at the same time.
 
     Args:
         commands: Commands, by the name of the group.
-        jobs: How they are launched: by ``local`` or ``slurm``.
-        folder: Folder of the jobs' scripts and logs.
-        say: Function that takes one line for each job's end.
-        stop: Function that says whether to wait no longer, asked again and again. Jobs of this
-            machine, and only they, are then told to save and end, as by any other interruption.
+        jobs: How the jobs are launched: by ``local`` or ``slurm``.
+        folder: Folder of the scripts and logs of the jobs.
+        say: Function that takes one line for each job that ends.
+        stop: Function that is asked repeatedly whether to stop waiting. Jobs on this machine are
+            then told to save and end, as on any other interruption; jobs on Slurm go on.
 
     Raises:
-        UserError: If submitit is not installed, or Slurm does not take the jobs.
-        Stopped: If `stop` said so.
+        UserError: If submitit is not installed, or Slurm refuses the jobs.
+        Stopped: If `stop` asked for it.
     """
     launcher, parameters = jobs.launcher, parse_parameters(jobs.slurm)
     import submitit
@@ -260,7 +260,7 @@ def launch_jobs(
     if launcher == "local" and "gpus_per_node" not in parameters:
         commands = {name: [*_same_gpus(), *command] for name, command in commands.items()}
 
-    # Jobs are started as there is room, and looked at until all have ended.
+    # Start jobs as places become free, and poll them until all have ended.
     waiting, running, ended = list(commands.items()), {}, []
     try:
         while waiting or running:
@@ -278,7 +278,7 @@ def launch_jobs(
                     ended.append(_end(name, job))
                     say(str(ended[-1]))
             time.sleep(POLL_SECONDS)
-    except BaseException:  # whatever ends this program, its jobs are told or named
+    except BaseException:  # on any end of this program its jobs are told, or named
         ids = [str(job.job_id) for job in running.values()]
         if launcher == "slurm" and ids:
             say(f"the jobs go on without this program; to end them: scancel {' '.join(ids)}")
@@ -290,31 +290,31 @@ def launch_jobs(
 
 
 def _end_local(jobs: Iterable[Any]) -> None:
-    """Tell the jobs of this machine to save and end, and wait until they have.
+    """Tell the jobs on this machine to save and end, and wait until they have.
 
-    Not `job.cancel`: its SIGINT means nothing to what runs in the background of a shell, and
-    leaves a program one second to save.
+    `job.cancel` does not serve: a program in the background of a shell ignores its SIGINT, and any
+    program gets only one second to save.
     """
     left = list(jobs)
     while left := [job for job in left if not job.done()]:
         for job in left:
-            # Again and again: a job that only begins may not listen yet.
+            # Repeated, because a job that has just begun may not listen yet.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(job.job_id), signal.SIGTERM)
         time.sleep(POLL_SECONDS)
 
 
 def _same_gpus() -> list[str]:
-    """What stands before a command so that it sees this process's GPUs; submitit hides them."""
+    """Command prefix that shows this process's GPUs to a job; submitit hides them otherwise."""
     name = "CUDA_VISIBLE_DEVICES"
     return ["env", f"{name}={os.environ[name]}"] if name in os.environ else ["env", "-u", name]
 
 
 def _submit(executor: Any, commands: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Submit commands, together as one array where there are arrays.
+    """Submit commands, as one array if the scheduler has arrays.
 
-    submitit's own processes ignore SIGINT for good: a terminal sends it to all, and they would end
-    their jobs within a second.
+    submitit's own processes ignore SIGINT from here on: a terminal sends it to all processes, and
+    they would end their jobs within a second.
     """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -334,6 +334,6 @@ def _end(name: str, job: Any) -> JobEnd:
 
     try:
         code = next((code for code in job.results() if code != 0), 0)  # of each of its tasks
-    except UncompletedJobError:  # killed, or out of time or memory: its log tells
+    except UncompletedJobError:  # killed, or out of time or memory: see its log
         code = None
     return JobEnd(name, str(job.job_id), code, job.paths.stdout)

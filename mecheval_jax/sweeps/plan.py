@@ -1,4 +1,4 @@
-"""What a sweep consists of: its runs, and the groups of one shape that train together."""
+"""The plan of a sweep: its runs, and the groups of one shape that train together."""
 
 import dataclasses
 import json
@@ -22,16 +22,16 @@ from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 Changes = dict[str, Any]
-"""What a member changes in the base config: field (``training.seed``) -> value."""
+"""Changes of a member to the base config: field (``training.seed``) -> value."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GroupPlan:
-    """Members of one shape.
+    """A group: members of one shape, which train together.
 
     Attributes:
-        name: Name of its folder.
-        title: Mixer, width and depth, and what else distinguishes it from other groups.
+        name: Name of the group's folder.
+        title: Mixer, width and depth, and further fields that distinguish it from other groups.
         members: Numbers of the members in the sweep.
         experiments: Experiments of the members, in the same order.
     """
@@ -48,16 +48,16 @@ class GroupPlan:
 
     @property
     def cost(self) -> int:
-        """Number of steps of all members: roughly how long it takes beside other groups."""
+        """Number of steps of all members: a rough measure of the group's time."""
         return sum(experiment.training.steps for experiment in self.experiments)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """All runs of a sweep.
+    """All runs of a sweep, in groups.
 
     Attributes:
-        base: Config that members change, as plain values.
+        base: Config that the members change, as plain values.
         changes: Changes of each member.
         groups: Groups of one shape each, in the order of their first members.
     """
@@ -79,24 +79,25 @@ class Sweep:
 
     @property
     def experiments(self) -> list[Experiment]:
-        """Those of all groups, group after group."""
+        """The experiments of all groups, group after group."""
         return [one for group in self.groups for one in group.experiments]
 
     def chosen(
         self, names: Sequence[str] | None, shard: tuple[int, int] | None = None
     ) -> tuple[GroupPlan, ...]:
-        """The groups of these names, or all, and of them those of a shard, or all.
+        """The groups of some names, or of these only the ones of a shard.
 
-        A shard has whole groups, so that all shards have about as much to do: the dearest group
-        goes to the shard that has least so far, and so on. Every process finds the same shares;
-        where there are more shards than groups, some are empty.
+        A shard has whole groups, and all shards have about as much to do: the dearest group goes to
+        the shard that has the least so far, and so on. Every process finds the same shares; if
+        there are more shards than groups, some shards are empty.
 
         Args:
             names: Names of groups; None for all.
-            shard: Number of the shard and how many there are, as of `parse_shard`; None for all.
+            shard: Number of the shard and number of shards, as `parse_shard` gives them; None for
+                all.
 
         Raises:
-            UserError: If a name is unknown, or none is given.
+            UserError: If a name is unknown, or the list of names is empty.
         """
         known = {group.name: group for group in self.groups}
         if names is not None and not names:
@@ -104,7 +105,7 @@ class Sweep:
         groups = [known[choose("group", name, known)] for name in names or known]
         index, count = shard or (0, 1)
         loads, mine = [0] * min(count, len(groups)), set()
-        for group in sorted(groups, key=lambda group: -group.cost):  # equal ones keep their order
+        for group in sorted(groups, key=lambda group: -group.cost):  # a stable order of equal costs
             least = loads.index(min(loads))
             loads[least] += group.cost
             if least == index:
@@ -113,12 +114,12 @@ class Sweep:
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """The shard's number and how many there are: ``0/4`` to ``3/4``, as Slurm's arrays count.
+    """Number of a shard and number of shards: ``0/4`` to ``3/4``, as Slurm's arrays count.
 
-    There is no shard where the text is None.
+    None gives None: there are no shards.
 
     Raises:
-        UserError: If it is something else.
+        UserError: If the text has another form.
     """
     if text is None:
         return None
@@ -129,7 +130,7 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
 
 
 def shape_of(experiment: Experiment) -> Experiment:
-    """An experiment without what members of a group may differ in."""
+    """An experiment without the fields in which members of a group may differ."""
     neutral = dict.fromkeys(HYPERPARAMETERS, 0) | {"steps": 1}
     training = dataclasses.replace(experiment.training, **neutral)
     return dataclasses.replace(experiment, training=training)
@@ -143,8 +144,8 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
         changes: Changes of each member, field -> value.
 
     Raises:
-        UserError: If there are no members, a field that the config does not have, a value that
-            cannot be, or two members that are the same run; it names the member.
+        UserError: If there are no members, a field is not in the config, a value is not possible,
+            or two members are the same run; the message names the member.
     """
     sections = base.to_dict() if isinstance(base, ConfigDict) else dict(base)
     if not changes:
@@ -153,7 +154,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     # Every run, built and checked.
     typed: list[Changes] = []
     experiments: list[Experiment] = []
-    built: dict[str, Experiment] = {}  # a task may have files to read: once is enough
+    built: dict[str, Experiment] = {}  # a task may have to read files: build each once
     for number, change in enumerate(changes):
         try:
             changed, values = _changed(sections, change)
@@ -171,7 +172,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
             why = error if isinstance(error, UserError) else wrong_type
             raise UserError(f"member {number} ({_listed(change)}): {why}") from None
 
-    # Groups of one shape, in which no run is there twice.
+    # Groups of one shape, after a check that no run occurs twice.
     seen: dict[str, int] = {}
     groups: dict[Experiment, list[int]] = {}
     for number, experiment in enumerate(experiments):
@@ -189,12 +190,12 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
 
 
 def _changed(sections: Mapping[str, Any], change: Changes) -> tuple[dict[str, Any], Changes]:
-    """The config with a change, and the change, both with values of the fields' types."""
+    """The config with a change, and the change, with values of the types of the fields."""
     changed, typed = {name: dict(values) for name, values in sections.items()}, {}
     for path, value in change.items():
         section, field = _place(str(path), sections)
         kind = type(sections[section][field])
-        # A number of numpy or jax as Python's own, which JSON can hold.
+        # Scalars of numpy or jax become Python's own, which JSON can hold.
         value = value.item() if getattr(value, "ndim", None) == 0 else value
         changed[section][field] = typed[str(path)] = field_value(path, value, kind)
     return changed, typed
@@ -233,24 +234,24 @@ def _title(shape: Experiment, first: Experiment) -> str:
 
 
 def read_sweep(base: ConfigDict, path: str, grid: Sequence[str] = ()) -> Sweep:
-    """The sweep of a config file, or the grid that is asked for in its place.
+    """The sweep of a config file, or a grid from the command line in its place.
 
     Args:
-        base: Config of the file, with what the command line changes.
-        path: Path of the file; it may have arguments.
-        grid: Texts for `changes_of_grid`.
+        base: Config of the file, as changed by the command line.
+        path: Path of the file, which may be followed by arguments.
+        grid: Axes of a grid, texts for `changes_of_grid`; they replace the sweep of the file.
 
     Raises:
-        UserError: If there is no sweep, or one that cannot be.
+        UserError: If there is no sweep, or it is not possible.
     """
     return plan(base, changes_of_grid(grid, base) if grid else changes_of_file(path))
 
 
 def changes_of_file(path: str) -> list[Changes]:
-    """What ``sweep()`` of a config file gives; ``file.py:arguments`` names the file, too.
+    """The changes that ``sweep()`` of a config file returns; the path may have arguments.
 
     Raises:
-        UserError: If there is no such function, or it gives something else than a list of dicts.
+        UserError: If there is no such function, or it returns anything but a list of dicts.
     """
     file = pathlib.Path(path.partition(":")[0])
     content = runpy.run_path(str(file))
@@ -268,8 +269,8 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
     Values are read as the type that the field has in the base config.
 
     Raises:
-        UserError: If a field is unknown, is there twice or takes no single value, or if it has no
-            values, or values of another type.
+        UserError: If a field is unknown, occurs twice or takes no single value, or if its values
+            are missing or of another type.
     """
     combined: list[Changes] = [{}]
     for text in axes:
@@ -290,7 +291,7 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
 
 
 def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None:
-    """Make a folder this sweep's, or check that it is.
+    """Make a folder this sweep's, or check that it is this sweep's already.
 
     Args:
         folder: Folder of the sweep.
@@ -298,7 +299,7 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
         here: Whether this process computes it, so that its devices are noted.
 
     Raises:
-        UserError: If it holds another sweep, or something else, or cannot be made.
+        UserError: If it holds another sweep or other files, or cannot be made.
     """
     content = folder.open(sweep.as_dict(), sweep.groups[0].experiments[0], here=here)
     there = sweep if content == sweep.as_dict() else plan_of(content)

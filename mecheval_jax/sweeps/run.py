@@ -1,4 +1,4 @@
-"""A sweep from end to end: its groups one after the other, or as jobs, and the tables of all."""
+"""The run of a sweep: its groups one after the other, or as jobs, and the tables of all."""
 
 import contextlib
 import dataclasses
@@ -23,11 +23,11 @@ from mecheval_jax.training.preemption import Preemption
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of the groups that were asked for.
+    """How the requested groups ended.
 
     Attributes:
-        failed: Names of those that failed; the others are finished.
-        error: Error of the first that failed.
+        failed: Names of the groups that failed; the others are finished.
+        error: Error of the first group that failed.
     """
 
     failed: tuple[str, ...]
@@ -49,14 +49,14 @@ def run_sweep(
         sweep: The sweep.
         workdir: Folder of the sweep.
         options: How groups are computed.
-        groups: Groups to run, as of `Sweep.chosen`; all if None.
-        retries: How often a group that fails is run again; of several processes none runs it
-            again, but all end, and whatever started them starts them anew.
+        groups: Groups to run, from `Sweep.chosen`; all if None.
+        retries: How often a group that fails is run again. With several processes it is not: all of
+            them end, and their launcher starts them again.
 
     Raises:
-        UserError: If the workdir is another sweep's, or a group could not be run for a user's
+        UserError: If the workdir is another sweep's, or a group could not run because of a user's
             mistake.
-        Interrupted: If SIGTERM came, and what was trained is saved; or another process is gone.
+        Interrupted: If SIGTERM came, and what was trained is saved; or if another process is gone.
     """
     folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups
     if options.interventions != "none":
@@ -73,7 +73,7 @@ def run_sweep(
             versions=json.dumps(versions()),
         )
         open_folder(folder, sweep)
-        # All groups are shown from the start; then one after the other is run.
+        # Show all groups from the start, then run one after the other.
         for plan in plans:
             status = folder.group(plan.name).read_status()
             status.members, status.steps = len(plan.members), plan.steps
@@ -89,7 +89,7 @@ def run_sweep(
 
 
 def _is_finished(group: GroupFolder, options: Options) -> bool:
-    """Whether there is nothing to do; it is said."""
+    """Whether nothing is left to do for a group; says so."""
     finished = group.is_finished(options.interventions)
     if finished:
         say(f"{group.name}: finished before, skipped")
@@ -104,22 +104,23 @@ def _run_one(
     view: SweepView,
     preemption: Preemption,
 ) -> Exception | None:
-    """Run one group unless it is finished; the error for which it was given up."""
+    """Run one group unless it is finished; returns the error after which it was given up."""
     if _is_finished(own, options):
         return None
 
     def task() -> None:
-        # The loss of another process is no failure of the group.
+        # The loss of another process is not a failure of the group.
         with multihost.raise_on_host_loss():
             run_group(plan, own, options, view.update, preemption)
 
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(own.lock())
-        except UserError as error:  # the group's files are another's to write
+        except UserError as error:  # another process holds the group and writes its files
             say(str(error))
             return error
-        # One of several that began anew by itself would wait for the others, and they for it.
+        # Of several processes, one that began again alone would wait for the others, and they for
+        # it.
         again = 0 if multihost.is_multiprocess() else retries
         error = run_with_retries(plan.name, task, again, say)
         if error is not None:
@@ -135,15 +136,15 @@ def _run_one(
 def run_with_retries(
     name: str, task: Callable[[], None], retries: int, say: Callable[[str], None]
 ) -> Exception | None:
-    """Run a task, again where it fails.
+    """Run a task, and run it again if it fails.
 
-    A `UserError` would be the same again, so it is no reason to. What ends a program that can go on
-    later (`Interrupted`, KeyboardInterrupt, SystemExit) passes through.
+    A `UserError` would occur again, so it is not retried. Exceptions that end a program which can
+    go on later (`Interrupted`, KeyboardInterrupt, SystemExit) pass through.
 
     Args:
         name: Name of the task, for messages.
         task: Function that is run.
-        retries: How often it is run again.
+        retries: How often the task is run again.
         say: Function that takes one line for each failure.
 
     Returns:
@@ -171,13 +172,13 @@ def collect(folder: SweepFolder) -> int:
     """Write the tables and the report of all groups that are finished so far.
 
     Returns:
-        How many members they have.
+        Number of their members.
     """
     return write_tables(folder, _show)
 
 
 def _show(folder: SweepFolder, tables: SweepTables) -> None:
-    """Say which members are the best, and write the report of the sweep."""
+    """Print the best members, and write the report of the sweep."""
     for row in tables.best.itertuples():
         verdict = f", {row.verdict}" if isinstance(row.verdict, str) else ""
         say(
@@ -195,14 +196,14 @@ def launch_sweep(
     jobs: Jobs,
     groups: Sequence[GroupPlan] | None = None,
 ) -> Outcome:
-    """Run the groups that are not finished as jobs, one each, and collect what they found.
+    """Run the groups that are not finished as jobs, one each, and collect their results.
 
-    Without a launcher they are run in this process, as of `run_sweep`, which has the same
-    arguments; of the options, jobs are told by the arguments of this program.
+    Without a launcher they run in this process, by `run_sweep`, which has the same arguments. Jobs
+    get their options from the arguments of this program.
 
     Raises:
         UserError: If there are several processes, or the workdir is another sweep's.
-        Interrupted: If SIGTERM came, to this program or to the jobs that are not finished.
+        Interrupted: If SIGTERM came to this program, or to jobs that are not finished.
     """
     if groups is not None and not groups:
         say(f"this shard has nothing to do; groups in all: {len(sweep.groups)}")
@@ -223,7 +224,7 @@ def launch_sweep(
             if commands:
                 found = launch_jobs(commands, jobs, folder.path / "jobs", say, preemption.requested)
                 ends |= {end.name: end for end in found}
-            # A user's mistake would be the same again; what was preempted goes on another time.
+            # A user's mistake would occur again; a preempted job is left for another time.
             names = [n for n in names if ends[n].state == "failed" and ends[n].code != USAGE_ERROR]
             if names and left:
                 say(f"once more: {', '.join(names)}")
@@ -239,7 +240,7 @@ def report_failures(outcome: Outcome) -> None:
     """End with an error if a group failed.
 
     Raises:
-        UserError: If the first of them could not be run for a user's mistake.
+        UserError: If the first failed group could not run because of a user's mistake.
         SystemExit: With code 1, for any other reason.
     """
     if isinstance(outcome.error, UserError):

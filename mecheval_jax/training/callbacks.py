@@ -1,4 +1,4 @@
-"""What the training loop tells the outside: records to keep, progress to show."""
+"""Callbacks: how the training loop reports metrics, progress and messages."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from mecheval_jax.array_types import Bool, Int
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """How an ensemble is doing at a stop.
+    """Progress of an ensemble at a stop of the training loop.
 
     Attributes:
-        step: Step of those members that are furthest.
-        steps: Steps that each member has taken.
-        diverged_at: Step at which each diverged, `NEVER` where it did not.
-        stopped_at: Step at which each reached the target, `NEVER` where it did not.
-        learns: Whether each has steps left to take.
-        taken: Steps of all members since the stop before.
-        seconds: Time since then.
+        step: Number of steps of the member that has taken the most.
+        steps: Number of steps that each member has taken.
+        diverged_at: Step at which each member diverged; `NEVER` if it did not.
+        stopped_at: Step at which each member reached the target; `NEVER` if it did not.
+        learns: Whether each member has steps left to take.
+        taken: Number of steps that all members together took since the previous stop.
+        seconds: Seconds since the previous stop.
     """
 
     step: int
@@ -34,13 +34,16 @@ class Standing:
 
 @runtime_checkable
 class Callbacks(Protocol):
-    """Receives what happens, in order, and writes and shows it: `RunCallbacks`, and a group's."""
+    """Receiver of the events of training, in order, which writes and shows them.
+
+    Single runs have `reporting.terminal.progress.RunCallbacks`, groups of a sweep their own.
+    """
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
-        """A row of metrics of one ``member``; it has ``step`` and ``split``, too."""
+        """Take a row of metrics of one ``member``; it also has ``step`` and ``split``."""
 
     def advance(self, standing: Standing) -> None:
-        """How the ensemble is doing: at the start, and after every stretch of steps."""
+        """Take the progress of the ensemble: at the start, and after every stretch of steps."""
 
     def say(self, message: str) -> None:
-        """Something the user should read."""
+        """Show a message to the user."""

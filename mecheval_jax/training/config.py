@@ -1,4 +1,4 @@
-"""How a model is trained."""
+"""The config of training: schedule, batches, evaluations and checkpoints."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from mecheval_jax.training.optimizer import DECAYS
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """The regime of a run; the defaults are the study's, but for its length.
+    """How a run is trained; the defaults are the study's, except for the number of steps.
 
     Attributes:
         steps: Number of optimizer steps.
@@ -34,9 +34,9 @@ class TrainingConfig:
         steps_per_dispatch: Number of steps that are dispatched as one program.
         gradient_accumulation: Number of micro-batches into which the batch of a step is cut, one
             after another, so that only one of them needs memory.
-        remat: Part that a gradient keeps of the forward pass: ``none`` of it is computed again,
-            all but the outputs of dense layers (``dots``), or all but the residual stream
-            between blocks (``full``).
+        remat: Rematerialisation, the part of the forward pass that the backward pass computes
+            again: ``none`` of it, all but the outputs of dense layers (``dots``), or all but the
+            residual stream between blocks (``full``).
     """
 
     steps: int
@@ -81,23 +81,23 @@ class TrainingConfig:
         ):
             require(self, "training", names, valid, holds)
 
-    # When the host looks in: functions of the step, for a resumed run to do the same.
+    # Stops of the loop are functions of the step alone, so that a resumed run makes the same ones.
 
     @property
     def _intervals(self) -> tuple[int, ...]:
         return self.steps_per_dispatch, self.evaluate_every, self.checkpoint_every
 
     def next_stop(self, step: int) -> int:
-        """The step at which the host next looks in.
+        """The next step at which the loop returns to the host.
 
-        The next multiple of each interval: a resumed run stops where an undisturbed one does.
+        It is the next multiple of any interval: a resumed run stops where an undisturbed one does.
         """
         return min(self.steps, *((step // every + 1) * every for every in self._intervals))
 
     def is_stop(self, step: int) -> bool:
-        """Whether the host looks in at a step."""
+        """Whether the loop returns to the host at a step."""
         return step == self.steps or any(step % every == 0 for every in self._intervals)
 
     def is_evaluation(self, step: int) -> bool:
-        """Whether dev documents are answered at a step."""
+        """Whether the model is evaluated on dev documents at a step."""
         return step == self.steps or step % self.evaluate_every == 0

@@ -1,4 +1,4 @@
-"""Which documents a step sees: a pure function of the data key and the step."""
+"""The documents of every training step: a pure function of the data key and the step."""
 
 import dataclasses
 import math
@@ -14,10 +14,10 @@ from mecheval_jax.tasks.base import SPLITS, Batch, Task
 from mecheval_jax.tasks.packed import HostTask, Packed, bucket, concatenate
 
 BLOCK = 64
-"""Training batches that are drawn on the host at once."""
+"""Number of training batches that are drawn on the host at once."""
 
 LANES = 8
-"""Parts of a batch that can be drawn in different places, where its size is divisible so."""
+"""Greatest number of parts of a batch that can be drawn by different processes."""
 
 
 def stream(key: Key, split: str) -> Key:
@@ -28,7 +28,7 @@ def stream(key: Key, split: str) -> Key:
 def training_batch(
     task: Task, key: Key, step: Int[Array, ""], batch_size: int, training_batches: int | None
 ) -> Batch:
-    """The documents of a step, of a traceable task.
+    """The documents of a step of a traceable task, drawn on the device.
 
     With `training_batches` the set is fixed and replayed unshuffled: batch number
     `step` modulo its size, sampled again each time, nothing stored.
@@ -38,12 +38,12 @@ def training_batch(
 
 
 class HostDocuments:
-    """The documents of the steps, of a task that draws them on the host.
+    """The documents of the steps of a task that draws them on the host.
 
-    They are drawn in blocks of `BLOCK` batches and kept packed: all blocks of a fixed set, of an
-    endless stream the last. The rows of every batch are cut into lanes, each a function of the
-    key, the number of the block and its own: a process draws the lanes whose rows its devices
-    hold, and the whole batch does not depend on how many processes there are.
+    They are drawn in blocks of `BLOCK` batches and kept packed: every block of a fixed set, but
+    only the newest of an endless stream. The rows of every batch are cut into lanes, each a
+    function of the key, the number of the block and its own: a process draws the lanes whose rows
+    its devices hold, and the whole batch does not depend on how many processes there are.
 
     Args:
         task: Task that draws.
@@ -74,7 +74,7 @@ class HostDocuments:
         self._blocks: dict[int, _Block] = {}
 
     def batch(self, step: int) -> Batch:
-        """The documents of a step, as long as the bucket of the longest, where they shall live."""
+        """The documents of a step on their devices, padded to the bucket of the longest."""
         index = step if self._training_batches is None else step % self._training_batches
         number, place = divmod(index, BLOCK)
         block, count = self._block(number), len(self._rows)
@@ -117,11 +117,11 @@ class HostDocuments:
 
 @dataclasses.dataclass(frozen=True)
 class _Block:
-    """What a process has of `BLOCK` batches.
+    """The rows of `BLOCK` batches that this process holds.
 
     Attributes:
         documents: Rows of its lanes, batch after batch.
-        longest: Number of tokens of the longest document of each batch, on whichever process.
+        longest: Number of tokens of the longest document of each batch, over all processes.
     """
 
     documents: Packed

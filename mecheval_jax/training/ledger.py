@@ -1,4 +1,7 @@
-"""What is known of an ensemble on the host, stretch by stretch."""
+"""The record of training on the host: metrics, progress, and where a member diverged.
+
+What happens when a member diverges is decided by a `training.state.Policy`.
+"""
 
 import collections
 import dataclasses
@@ -18,14 +21,14 @@ from mecheval_jax.training.state import NEVER, Diverged, Policy
 
 @dataclasses.dataclass(frozen=True)
 class Dispatched:
-    """A stretch of steps under way on the devices.
+    """A stretch of steps that is under way on the devices.
 
     Attributes:
         stop: Step at which it ends.
-        flags: State of every member then, as of `training.state.flags_of`.
-        metrics: Loss and accuracy of every step [member, step]; [step] of a run on its own.
-        scores: Loss and accuracy on dev documents [member], or [] of a run on its own; None where
-            there are none.
+        flags: Progress of every member at that step, as `training.state.flags_of` gives it.
+        metrics: Loss and accuracy of every step [member, step]; [step] of a single run.
+        scores: Loss and accuracy on dev documents [member], or [] of a single run; None if the
+            stretch ends without an evaluation.
     """
 
     stop: int
@@ -35,12 +38,12 @@ class Dispatched:
 
 
 class Ledger:
-    """Record of an ensemble on the host, of which callbacks are told entry by entry.
+    """Record of an ensemble on the host, which tells callbacks of every entry.
 
     Args:
         ensemble: The runs.
-        flags: State of every member at the start, as of `training.state.flags_of`.
-        callbacks: Callbacks that are told.
+        flags: Progress of every member at the start, as `training.state.flags_of` gives it.
+        callbacks: Callbacks that are told of metrics and progress.
         policy: Policy for members that diverge.
         checkpoints: Checkpoints of the ensemble; an error names the last good one.
     """
@@ -55,7 +58,7 @@ class Ledger:
     ):
         self._ensemble, self._callbacks = ensemble, callbacks
         self._policy, self._checkpoints = policy, checkpoints
-        # Stretches end where any member stops; each has its rows where it would stop alone.
+        # A stretch ends where any member stops; a member's rows stand where it would stop alone.
         self._since = [collections.defaultdict(list) for _ in ensemble.runs]
         self._flags = self._own(fetch(flags))
         self._clock = time.monotonic()
@@ -72,10 +75,10 @@ class Ledger:
         return bool(self._flags["learns"].any())
 
     def settle(self, stretch: Dispatched | None) -> None:
-        """Record a stretch, if there is one, once the devices are through with it.
+        """Wait for a stretch of steps, if there is one, and record it.
 
         Raises:
-            Diverged: If a member did, and the policy is to raise.
+            Diverged: If a member diverged, and the policy is to raise.
         """
         if stretch is None:
             return
@@ -88,7 +91,7 @@ class Ledger:
             run, learns = self._ensemble.runs[i], self._flags["learns"][i]
             losses = metrics["loss"][i, : taken[i]]
             bad = np.flatnonzero(~np.isfinite(losses))
-            if len(bad):  # of a frozen member no such step counts as taken
+            if len(bad):  # a frozen member counts no such step as taken
                 raise self.diverged(before[i] + bad[0], f"the loss is {losses[bad[0]]}", i)
             for name, of in metrics.items():
                 self._since[i][name].append(of[i, : taken[i]])

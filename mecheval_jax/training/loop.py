@@ -1,7 +1,7 @@
 """The training loop: from a state to the last step, resumable at any moment.
 
-It trains an ensemble, which may be one run. How its members lie on the devices is known to
-`training.programs` alone.
+It trains an ensemble; a single run is an ensemble of one. How its members lie on the devices is
+known to `training.programs` alone.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def fit(
     policy: Policy,
     preemption: Preemption | None = None,
 ) -> TrainState:
-    """Train until no member has steps left: the last is taken, the target reached, or it diverged.
+    """Train until every member has taken its last step, reached its target or diverged.
 
     Metrics of a stretch are fetched after the next one is dispatched, so that the devices do not
     wait for the host.
@@ -59,15 +59,15 @@ def fit(
         preemption: Preemption that is asked at every stop whether to save and end there; never if
             None.
 
-    Raises:
+    Diverged: If a member diverged, under `Policy.RAISE`; what was written before is kept.
         Diverged: If a member did, under `Policy.RAISE`; what was written up to there stands.
-        Preempted: If `preemption` asked for it; the state is saved.
+        Preempted: If `preemption` requested it; the state is saved.
     """
     ensemble, training = programs.ensemble, programs.ensemble.training
     run, evaluate = programs.steps(policy), programs.evaluate()
     step = int(np.max(fetch(state.step)))
     if step and training.target_accuracy is not None and ensemble.is_evaluated_at(step):
-        # It may have been over when it was broken off; checkpoints of 0.4 do not say so.
+        # The run may have been interrupted after its end, which checkpoints of 0.4 do not record.
         state, _ = evaluate(state)
     ledger = Ledger(ensemble, flags_of(state), callbacks, policy, checkpoints)
     pending: Dispatched | None = None
@@ -80,12 +80,12 @@ def fit(
         ledger.settle(pending)
         pending, step = Dispatched(stop, flags_of(state), metrics, scores), stop
 
-        # Whether this was the last stretch: where it may have reached the target, the host waits.
+        # Was this the last stretch? Where the target may have been reached, the host has to wait.
         if scores is not None and training.target_accuracy is not None:
             ledger.settle(pending)
             pending = None
         over = step >= training.steps or not ledger.learns
-        # Not where a shorter run ends: rows of the others would be cut there.
+        # Do not end where only a shorter run ends: that would cut the rows of the others.
         asked = preemption is not None and training.is_stop(step) and preemption.requested()
 
         if over or asked or step % training.checkpoint_every == 0:

@@ -25,7 +25,7 @@ EPSILON = 1e-8
 @typing.no_type_check  # as a tree it also holds shapes and shardings
 @flax.struct.dataclass
 class Hyperparameters:
-    """What differs between runs of one shape: arrays, so that none of it recompiles.
+    """Settings in which runs of one shape differ: arrays, so that no change recompiles.
 
     Attributes:
         learning_rate: Highest rate of the schedule.

@@ -1,4 +1,4 @@
-"""Notice that the machine is wanted back: SIGTERM, and how all hosts stop at the same step."""
+"""Preemption: taking note of SIGTERM, and stopping all hosts at the same step."""
 
 import itertools
 import signal
@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 from mecheval_jax.errors import Interrupted
 from mecheval_jax.partitioning.multihost import is_multiprocess
 
-# jax's service counts the stops of a process from its start, and so must whoever asks it.
+# jax's service counts the stops of a process from its start, so this counter must, too.
 _stops = itertools.count(1)
 
 
@@ -28,11 +28,11 @@ class Preempted(Interrupted):
 
 
 class Preemption:
-    """Context manager that takes note of SIGTERM in place of dying of it.
+    """Context manager that takes note of SIGTERM instead of dying of it.
 
-    One process on its own has a handler while the context lasts, in the main thread alone (Python
-    allows no other). Of several processes jax catches the signal, from the start of the program
-    on, and tells the others: `requested` is then true on all of them at the same call.
+    A single process has a handler while the context lasts, in the main thread alone (Python allows
+    no other). With several processes jax catches the signal, from the start of the program on, and
+    tells the others: `requested` then becomes true on all of them at the same call.
     """
 
     def __init__(self):

@@ -1,12 +1,12 @@
-"""What an ensemble does on its devices: what is the same wherever it lies, and a run on its own.
+"""The programs of training: initial states, steps and evaluations, compiled for the devices.
 
 `Programs`
-    All that training does, made from functions of one run. The loop knows no more than this.
+    All that the loop knows of the devices. Programs are made from functions of one run.
 `RunPrograms`
-    One run, spread over a mesh of documents and parameters (`partitioning.mesh`). Its arrays have
-    no axis of members.
+    A single run, spread over a mesh of documents and parameters (`partitioning.mesh`). Its arrays
+    have no axis of members.
 `training.ensemble.programs.MemberPrograms`
-    Many runs, which stand along a mesh axis of their own; no device knows of another.
+    Many runs, which lie along a mesh axis of their own; devices exchange nothing.
 """
 
 import abc
@@ -50,27 +50,27 @@ from mecheval_jax.training.step import (
 )
 
 Steps = Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]
-"""(state, first, stop) -> the state, which is donated, and metrics of every step."""
+"""(state, first, stop) -> (state, metrics of every step); the given state is donated."""
 
 Evaluate = Callable[[TrainState], tuple[TrainState, Metrics]]
-"""state -> the state, with what dev documents changed of it, and its scores."""
+"""state -> (state, scores): the state may have stopped or diverged by the scores."""
 
 NUMBER = jax.ShapeDtypeStruct((), jnp.int32)
 
 
 class Programs(abc.ABC):
-    """An ensemble on its devices; a subclass says how it lies on them.
+    """An ensemble on its devices; a subclass decides how it is laid out.
 
     Args:
         ensemble: The runs.
         mesh: Mesh of the devices.
         hyperparameters: Hyperparameters of the runs.
-        sharding: Sharding of all that is neither a state nor documents.
+        sharding: Sharding of arrays that are neither states nor documents.
 
     Attributes:
         rows_sharding: Sharding of the documents that the host draws for a run; the default device
             if None.
-        table_rows: Number of rows of the tables of the vocabulary, in training.
+        table_rows: Number of rows of the vocabulary's tables during training.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Programs(abc.ABC):
         self.rows_sharding: NamedSharding | None = None
         self.table_rows = ensemble.model.vocabulary_size
 
-    # How it lies on its devices.
+    # The layout on the devices, which a subclass decides.
 
     @abc.abstractmethod
     def state_shardings(self, shapes: TrainState) -> PyTree:
@@ -93,21 +93,21 @@ class Programs(abc.ABC):
 
     @abc.abstractmethod
     def placed(self, batches: Sequence[Batch]) -> Batch:
-        """The documents of all runs, where they live."""
+        """The documents of all runs, on their devices."""
 
     @abc.abstractmethod
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
-        """A function of one run's trees as that of all runs' trees.
+        """A function of one run's trees, turned into one of all runs' trees.
 
         Args:
             one: Traceable function: (tree, ..., shared, ...) -> tree.
             shared: Number of arguments, the last ones, that are the same for all runs.
         """
 
-    # What it does there.
+    # The programs.
 
     def create(self) -> TrainState:
-        """The state before the first step, each part of it born where it lives."""
+        """The state before the first step, each part of it initialised on its own devices."""
         return self._birth(self._hyperparameters)
 
     @functools.cached_property
@@ -121,7 +121,7 @@ class Programs(abc.ABC):
 
     @functools.cached_property
     def abstract(self) -> TrainState:
-        """Shapes, types and shardings of what `create` gives."""
+        """Shapes, types and shardings of the state that `create` gives."""
         return self._abstract(self.table_rows)
 
     @functools.cached_property
@@ -143,11 +143,11 @@ class Programs(abc.ABC):
         return saved_part(self._unpadded)
 
     def saved(self, state: TrainState) -> dict[str, PyTree]:
-        """What a checkpoint holds of a state."""
+        """The part of a state that a checkpoint holds."""
         return saved_part(resized(state, self._unpadded))
 
     def restored(self, saved: dict[str, PyTree]) -> TrainState:
-        """The state of which a checkpoint held this part."""
+        """The whole state, from the part that a checkpoint holds."""
 
         def given(values: Hyperparameters) -> tuple[Hyperparameters, Key]:
             return jax.tree.map(jnp.asarray, values), document_key(values)
@@ -157,13 +157,13 @@ class Programs(abc.ABC):
         return resized(restored_state(saved, *rest), self.abstract)
 
     def steps(self, policy: Policy) -> Steps:
-        """The steps, compiled unless the host draws their documents."""
+        """The training steps, compiled unless the host draws their documents."""
         how, training = {"ensemble": self.ensemble, "policy": policy}, self.ensemble.training
         if self.ensemble.task.traceable:
             return self.compiled(self.on_all(functools.partial(take_steps, **how), shared=2), 2)
 
-        # The host draws while the devices are at the step before. Each step is a dispatch of its
-        # own, compiled once for every bucket of lengths.
+        # The host draws documents while the devices compute the step before. Each step is a
+        # dispatch of its own, compiled once for every bucket of lengths.
         shared = training.batch_size, training.training_batches, self.rows_sharding
         documents = {
             run.data_seed: HostDocuments(self.ensemble.task, jax.random.key(run.data_seed), *shared)
@@ -172,7 +172,7 @@ class Programs(abc.ABC):
         one = self.on_all(functools.partial(take_step, **how), shared=1)
         where = (_where(self.abstract), self.sharding)
         step = jax.jit(one, donate_argnums=(0, 1), out_shardings=where)
-        # Placed as it comes back from a step: placed otherwise, every bucket is compiled twice.
+        # Sharded as a step returns it: with any other sharding every bucket compiles twice.
         room = jax.jit(self.on_all(lambda _: no_metrics(training)), out_shardings=self.sharding)
 
         def run_steps(state: TrainState, first: Any, stop: Any) -> tuple[TrainState, Metrics]:
@@ -185,7 +185,7 @@ class Programs(abc.ABC):
         return run_steps
 
     def compiled(self, program: Callable, numbers: int) -> Any:
-        """A program, compiled: (state, which is donated, number, ...) -> state, metrics."""
+        """Compile a program: (state, which is donated, number, ...) -> (state, metrics)."""
         where = (_where(self.abstract), self.sharding)
         jitted = jax.jit(program, donate_argnums=0, out_shardings=where)
         return jitted.lower(self.abstract, *[NUMBER] * numbers).compile()
@@ -202,7 +202,7 @@ class Programs(abc.ABC):
 
     @functools.cached_property
     def evaluation(self) -> Any:
-        """Program: (state, dev documents) -> fields of the state that they change, scores."""
+        """Program: (state, dev documents) -> (changed fields of the state, scores)."""
         one = functools.partial(evaluate_state, ensemble=self.ensemble)
         return jax.jit(self.on_all(one), out_shardings=self.sharding)
 
@@ -210,13 +210,13 @@ class Programs(abc.ABC):
 class RunPrograms(Programs):
     """One run, spread over a mesh of axes ``data``, ``fsdp`` and ``model``.
 
-    In training its tables of the vocabulary are padded to the devices; checkpoints have them
-    without the padding, and do not depend on the mesh.
+    During training, tables of the vocabulary are padded to a multiple of the devices; checkpoints
+    hold them without padding, so that they do not depend on the mesh.
 
     Args:
         ensemble: Ensemble of one member.
         mesh: Mesh of the devices of all processes.
-        rules: Rules for where on them each array lives; `rules_of` the model if None.
+        rules: Partitioning rules of the arrays; `rules_of` the model if None.
 
     Raises:
         UserError: If the batch does not divide over the devices.
@@ -235,14 +235,14 @@ class RunPrograms(Programs):
         return shardings(shapes, self.mesh, self._rules)
 
     def placed(self, batches: Sequence[Batch]) -> Batch:
-        """The documents, spread over the devices if that comes out even, else whole on each."""
+        """The documents, spread over the devices if they divide evenly, otherwise replicated."""
         (batch,) = batches
         even = len(batch.tokens) % document_shards(self.mesh) == 0
         where = self.rows_sharding if even else self.sharding
         return batch if batch.tokens.sharding == where else shard(batch, where)
 
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
-        """A function, traced where the mesh is the current one."""
+        """A function that is traced with the mesh as the current one."""
 
         def on_mesh(*arguments: Any) -> Any:
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):

@@ -1,8 +1,8 @@
-"""The whole state of training: of one run, or of all members of an ensemble along a leading axis.
+"""The state of training, of one run or along a leading axis of members; and divergence.
 
-Members differ in `HYPERPARAMETERS` alone. One that is done, has reached its target or has diverged
-stays as it is from then on, whatever the others do: its steps are a loop that ends, and under
-`jax.vmap` a loop that has ended keeps its values.
+Members differ in `HYPERPARAMETERS` alone. A member that is done, has reached its target or has
+diverged keeps its state from then on, whatever the others do: its steps are a loop that ends, and
+under `jax.vmap` a loop that has ended keeps its values. `Policy` says what divergence leads to.
 """
 
 import enum
@@ -21,22 +21,22 @@ from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.optimizer import Hyperparameters, new_opt_state
 
 NEVER = -1
-"""The step of what has not happened."""
+"""Step of an event that has not happened."""
 
 
 @typing.no_type_check  # as a tree it also holds shapes and shardings
 @flax.struct.dataclass
 class TrainState:
-    """All that a step reads and writes.
+    """Everything that a step reads and writes.
 
     Attributes:
-        step: Steps taken; it is also the state of the data.
+        step: Number of steps taken; it also decides which documents come next.
         params: Parameters of the model.
         opt_state: Adam's running means.
-        hyperparameters: What runs of one shape differ in, as data.
+        hyperparameters: Settings in which runs of one shape differ.
         key: Key of the documents; folded with the step.
-        diverged_at: Step whose loss, or whose update, was not finite; `NEVER` so far.
-        stopped_at: Step at which the target accuracy was reached; `NEVER` so far.
+        diverged_at: Step whose loss or update was not finite; `NEVER` if there was none.
+        stopped_at: Step at which the target accuracy was reached; `NEVER` if it was not.
     """
 
     step: Int[Array, ""]
@@ -67,7 +67,7 @@ HYPERPARAMETERS = {
 
 
 def hyperparameters_of(training: TrainingConfig) -> Hyperparameters:
-    """The part of a config that is data, on the host."""
+    """The hyperparameters of a config, as arrays on the host."""
     return Hyperparameters(
         **{name: kind(getattr(training, name)) for name, kind in HYPERPARAMETERS.items()}
     )
@@ -104,14 +104,14 @@ SAVED = {
 
 
 def saved_part(state: TrainState) -> dict[str, PyTree]:
-    """What a checkpoint holds of a state, or of an abstract one."""
+    """The part of a state, or of an abstract one, that a checkpoint holds."""
     return {name: getattr(state, field) for field, name in SAVED.items()}
 
 
 def restored_state(
     saved: dict[str, PyTree], hyperparameters: Hyperparameters, key: Shaped[Key, "..."]
 ) -> TrainState:
-    """The state whose `saved_part` a checkpoint held."""
+    """The state of a checkpoint that holds its `saved_part`."""
     fields = {field: saved[name] for field, name in SAVED.items()}
     return TrainState(**fields, hyperparameters=hyperparameters, key=key)
 
@@ -122,19 +122,19 @@ def _copied(flags: PyTree) -> PyTree:
 
 
 def flags_of(state: TrainState) -> dict[str, Int[Array, " members"] | Bool[Array, " members"]]:
-    """Copies of what the host wants to know of every member; the state itself is donated."""
+    """Progress of every member for the host, in copies, as the state itself is donated."""
     names = ("step", "diverged_at", "stopped_at", "learns")
     return _copied({name: getattr(state, name) for name in names})
 
 
 class Policy(enum.Enum):
-    """What happens where training diverges.
+    """The divergence policy: what happens when a loss or a state is not finite.
 
     ``RAISE``
-        it ends with `Diverged`: a run on its own.
+        training ends with `Diverged`: the policy of a single run.
     ``FREEZE``
-        the member stays as it was before that step, and the others go on: a sweep. The step itself
-        has to see to it, and looks at every number that it writes.
+        the member keeps its state from before that step, and the others go on: the policy of a
+        sweep. The step itself checks every number that it writes.
     """
 
     RAISE = "raise"
@@ -145,7 +145,7 @@ class Diverged(UserError):
     """The loss, or the state that training would go on from, is no longer finite.
 
     Attributes:
-        step: Index of the step that gave it.
+        step: Index of the step whose loss or update was not finite.
     """
 
     def __init__(self, step: int, what: str, learning_rate: float, last_good: int | None):

@@ -1,7 +1,7 @@
 """The training step, many of them as one program, and the evaluation on dev documents.
 
-Everything here is of one run, and becomes that of several by `jax.vmap` or `jax.lax.map`, or that
-of a run on many devices by the shardings of its state (`training.programs`).
+Functions are of one run here. `training.programs` turns them into those of several by `jax.vmap`
+or `jax.lax.map`, and into those of a run on many devices by the shardings of its state.
 """
 
 import functools
@@ -32,7 +32,7 @@ def read(task: Task, batch: Batch) -> Array:
 def answer(
     model: ModelConfig, params: PyTree, task: Task, batch: Batch, remat: str = "none"
 ) -> AnswerScores:
-    """Scores of a model's answers to every query."""
+    """Scores of the model's answers to every query."""
     rows = len(params["token_embedding"]["embedding"])
     logits = LanguageModel(model, rows, remat).apply(
         {"params": params},
@@ -86,7 +86,7 @@ def gradients_and_metrics(
 
 
 def _micro(rows: Shaped[Array, "batch ..."], count: int) -> Shaped[Array, "count micro ..."]:
-    """Every `count`-th row: neighbours stand on one device, so all have rows of each."""
+    """Micro-batches of every `count`-th row: neighbours lie on one device, so all have its rows."""
     return jnp.swapaxes(rows.reshape(-1, count, *rows.shape[1:]), 0, 1)
 
 
@@ -95,7 +95,7 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """One step of AdamW on a batch, spread over the current mesh where there is one.
 
-    To be frozen, a state stays as it was where the step gives a loss or a state that is not finite.
+    Under `Policy.FREEZE` the state stays as it was if the step gives numbers that are not finite.
     """
     if current_mesh() is not None:
         batch = jax.lax.with_sharding_constraint(batch, PartitionSpec(DOCUMENTS))
@@ -115,12 +115,12 @@ def train_step(
 
 
 def no_metrics(training: TrainingConfig) -> Metrics:
-    """Where the metrics of a stretch of steps will stand."""
+    """Metrics of a stretch of steps before any is taken: NaN."""
     return {name: jnp.full(training.steps_per_dispatch, jnp.nan) for name in ("loss", "accuracy")}
 
 
 def note(history: Metrics, i: Int[Array, ""], metrics: Metrics) -> Metrics:
-    """A stretch's metrics with those of its step number i."""
+    """The metrics of a stretch, with those of step number i filled in."""
     return jax.tree.map(lambda h, m: h.at[i].set(m), history, metrics)
 
 
@@ -131,9 +131,9 @@ def take_steps(
     ensemble: Ensemble,
     policy: Policy,
 ) -> tuple[TrainState, Metrics]:
-    """The steps from `first` to before `stop`, as far as a run goes, of a traceable task.
+    """Take the steps from `first` to before `stop`, or to the end of the run, of a traceable task.
 
-    The two are arguments and not shapes: one program serves every stretch between two
+    `first` and `stop` are arguments and not shapes: one program serves every stretch between two
     evaluations, and how a run is cut into stretches cannot change its numbers. Metrics have a
     leading axis of ``steps_per_dispatch``; entry i is that of step first + i, NaN where no step
     was taken.
@@ -163,10 +163,10 @@ def take_step(
     ensemble: Ensemble,
     policy: Policy,
 ) -> tuple[TrainState, Metrics]:
-    """One step on a batch from the host: the state, and its metrics noted as by `take_steps`."""
+    """Take one step on a batch from the host; metrics are those of `take_steps`."""
     after, metrics = train_step(state, batch, ensemble, policy)
     taken = after, note(history, state.step - first, metrics)
-    if policy is Policy.RAISE:  # the host starts no step that is one too many
+    if policy is Policy.RAISE:  # the host never starts a step too many
         return taken
     return jax.tree.map(functools.partial(jnp.where, state.learns), taken, (state, history))
 
@@ -174,9 +174,9 @@ def take_step(
 def evaluate_state(
     state: TrainState, batch: Batch, ensemble: Ensemble
 ) -> tuple[dict[str, Int[Array, ""]], Metrics]:
-    """Fields of the state that dev documents change, and loss and accuracy on them.
+    """Fields of the state that an evaluation changes, and loss and accuracy on dev documents.
 
-    A run stops where it has reached the target, and has diverged where the loss is not finite.
+    A run stops if it has reached the target, and has diverged if the loss is not finite.
     """
     training = ensemble.training
     loss, accuracy = loss_and_accuracy(ensemble.model, state.params, ensemble.task, batch)
@@ -184,7 +184,7 @@ def evaluate_state(
     diverged_at = jnp.where(fine, state.diverged_at, state.step - 1)
     stopped_at = state.stopped_at
     if training.target_accuracy is not None:
-        # Others may be looked at in between, where a shorter run ends.
+        # An ensemble is also evaluated where a shorter run ends, which is too early for this one.
         due = state.step % training.evaluate_every == 0
         reached = state.learns & due & (accuracy >= training.target_accuracy)
         stopped_at = jnp.where(reached, state.step, stopped_at)

@@ -1,10 +1,10 @@
-"""Which strategy a group is computed by: what fits on a device, and what is measured to be fast.
+"""Choice of the strategy that computes a group: what fits on a device, and what is fastest.
 
-Nothing but a measurement tells which is the fastest. Batched products fill a large device that one
-small model would leave idle. On a CPU the members compete for its caches, and one after the other
-may be faster; then ``scan`` spares the host's work between members, but a program inside a loop is
-optimized otherwise than at the top, so ``loop`` is measured, too. The choice is part of a group's
-numbers, to rounding: it is kept with the group.
+Only a measurement tells which strategy is the fastest. Batched products fill a large device that
+one small model would leave idle. On a CPU the members compete for its caches, and computing them
+one after the other may be faster: ``scan`` spares the host the work between members, but a program
+inside a loop is optimized differently from one at the top, so ``loop`` is measured, too.
+Strategies differ in rounding: the choice is kept with the group, and a resumed group repeats it.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ from mecheval_jax.training.ensemble.members import Strategy
 from mecheval_jax.training.ensemble.programs import MemberPrograms
 
 AUTO = "auto"
-"""What is asked for where the fastest strategy shall be found."""
+"""Name that asks for the strategy that is measured to be the fastest."""
 
 MARGIN = 0.8
-"""Share of a device's free memory that a program may take by its estimate."""
+"""Share of a device's free memory that a program may take according to its estimate."""
 
 
 def free_memory(device: Any) -> int:
@@ -45,13 +45,13 @@ def free_memory(device: Any) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryEstimate:
-    """What fits on a device, from the program that computes one member at a time.
+    """How many members fit on a device, from the program that computes one at a time.
 
     Attributes:
         members: Number of members on the device.
-        free: Number of bytes that are free.
+        free: Number of free bytes.
         resident: Number of bytes of all members' states.
-        working: Number of bytes beside them for one member at work.
+        working: Number of further bytes that one member needs while it is computed.
     """
 
     members: int
@@ -61,21 +61,21 @@ class MemoryEstimate:
 
     @property
     def most(self) -> int:
-        """Number of members whose states fit, one of them at work."""
+        """Number of members whose states fit while one of them is computed."""
         each = max(self.resident // self.members, 1)
         return max(int(MARGIN * self.free - self.working) // each, 0)
 
     @property
     def at_once(self) -> int:
-        """Number of the device's members that fit at work together."""
+        """Number of the device's members that can be computed together."""
         fit = int(MARGIN * self.free - self.resident) // max(self.working, 1)
         return max(min(fit, self.members), 0)
 
     def check(self, at_once: int | None) -> None:
-        """Check that the states fit, and `at_once` members at work.
+        """Check that all states fit while `at_once` members (one if None) are computed.
 
         Raises:
-            UserError: If they do not; it says how many do.
+            UserError: If they do not; the message says how many fit.
         """
         gibibytes = f"{MARGIN * self.free / 2**30:.2f} GiB of a device"
         if self.most < self.members:
@@ -91,7 +91,7 @@ class MemoryEstimate:
 
 
 class Memory:
-    """The memory of a device, and what an ensemble takes of it.
+    """The memory of a device, and the part of it that an ensemble takes.
 
     Args:
         programs: Programs of the ensemble.
@@ -102,12 +102,12 @@ class Memory:
         leaves = jax.tree.leaves(programs.abstract)
         sizes = (math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
         self._states = sum(sizes) // programs.mesh.size
-        # For a checkpoint that all processes write; one on its own copies to the host.
+        # For a checkpoint several processes copy the states on the devices; one copies to the host.
         self._copied = self._states if is_multiprocess() else 0
         self._free = on_main(lambda: free_memory(programs.mesh.local_devices[0]))
 
     def _taken(self, strategy: Strategy) -> tuple[int, int]:
-        """Bytes that are taken between two calls of the steps, and more of them during one."""
+        """Bytes that are taken between two calls of the steps, and further bytes during a call."""
         analysis = self._programs.steps_by(strategy).memory_analysis()
         if analysis is None:
             return 0, 0
@@ -119,9 +119,9 @@ class Memory:
         return sum(self._taken(strategy)) + self._copied <= MARGIN * self._free
 
     def estimate(self) -> MemoryEstimate:
-        """What fits, from the program that computes one member at a time.
+        """How many members fit, from the program that computes one member at a time.
 
-        Of documents that the host draws, whose lengths are not known, the states alone count.
+        The lengths of documents that the host draws are not known: then only the states count.
         """
         known = self._programs.ensemble.task.traceable
         resident, working = self._taken(Strategy("scan")) if known else (self._states, 1)
@@ -129,17 +129,19 @@ class Memory:
         return MemoryEstimate(self._programs.on_each, self._free, resident, max(working, 1))
 
     def check(self, strategy: Strategy) -> None:
-        """Check that the device can do it, by the program's own account, or the estimate's.
+        """Check that the device has the memory for a strategy.
+
+        The compiler's account of the program decides where there is one, otherwise the estimate.
 
         Raises:
-            UserError: If it cannot; it says how many members fit.
+            UserError: If it has not; the message says how many members fit.
         """
         if not self._programs.ensemble.task.traceable or not self.fits(strategy):
             self.estimate().check(strategy.at_once if strategy.kind == "vmap" else None)
 
 
 class Choices:
-    """Choices made before, in a file for each user: by shape, platform and versions.
+    """A user's earlier choices in a file, by shape, platform and versions.
 
     Args:
         path: File of the choices.
@@ -162,7 +164,7 @@ class Choices:
             return None
 
     def put(self, key: str, choice: dict[str, Any]) -> None:
-        """Keep a choice; a folder that cannot be written costs a measurement the next time."""
+        """Keep a choice; if the folder cannot be written, the next time is measured again."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self._path, self._read() | {key: choice})
@@ -173,7 +175,7 @@ def fastest(
 ) -> tuple[Strategy, dict[Strategy, float]]:
     """The candidate that takes the least time, and the time of each.
 
-    One that the device has no memory for after all, whatever its estimate, took for ever.
+    A candidate that turns out to exceed the device's memory counts as infinitely slow.
     """
     times, error = {}, None
     for candidate in candidates:
@@ -197,19 +199,19 @@ def choose_strategy(
     kind: str,
     say: Callable[[str], None],
 ) -> Strategy:
-    """How members are computed: as asked for, as found before, or what is now found fastest.
+    """The strategy of an ensemble: the requested one, an earlier choice, or the fastest one.
 
     Args:
         programs: Programs of the ensemble.
         choices: Choices made before.
         key: Name of the shape, the number of members and the platform.
-        at_once: Number of members that a device computes together; by its memory if None.
+        at_once: Number of members that a device computes together; as many as fit if None.
         kind: One of `members.KINDS`; ``auto`` to measure.
-        say: Function that is told what was chosen and why.
+        say: Function that is told which strategy was chosen, and why.
 
     Raises:
-        UserError: If more members are asked for than fit, with how many do; or if the strategy
-            cannot compute them.
+        UserError: If more members are requested than fit (the message says how many do), or if the
+            strategy cannot compute them.
     """
     traceable = programs.ensemble.task.traceable
     if not traceable and kind not in (AUTO, "vmap"):
@@ -225,7 +227,7 @@ def choose_strategy(
         return chosen
     if at_once is not None:
         together = min(at_once, programs.on_each)
-        # By its own account: the estimate may be too careful.
+        # The compiler's account of the program: the estimate may be too careful.
         memory.check(Strategy("vmap", together))
     else:
         estimate = memory.estimate()

@@ -1,4 +1,4 @@
-"""Runs of one shape that train together, the documents of all, and how a device computes them."""
+"""Ensembles: runs of one shape that train together, their documents, and their strategies."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -19,12 +19,12 @@ from mecheval_jax.training.state import hyperparameters_of
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """Runs that differ in `HYPERPARAMETERS` alone: the members of a sweep, or one on its own.
+    """Runs that differ in `HYPERPARAMETERS` alone: the members of a group, or a single run.
 
     Attributes:
-        model: Shape of every member.
+        model: Config of the model of every member.
         task: Task of every member.
-        runs: How each is trained.
+        runs: Config of the training of each member.
     """
 
     model: ModelConfig
@@ -33,7 +33,7 @@ class Ensemble:
 
     @property
     def training(self) -> TrainingConfig:
-        """What all members share; its `HYPERPARAMETERS` are those of the longest run."""
+        """The config that all members share; its `HYPERPARAMETERS` are those of the longest run."""
         return max(self.runs, key=lambda run: run.steps)
 
     @property
@@ -42,16 +42,16 @@ class Ensemble:
         return jax.tree.map(lambda *of: np.stack(of), *map(hyperparameters_of, self.runs))
 
     def next_stop(self, step: int) -> int:
-        """The step at which the host next looks in: where any of the runs alone would stop."""
+        """The next step at which the loop returns to the host, as for any of the runs alone."""
         return min(run.next_stop(step) for run in self.runs if run.steps > step)
 
     def is_evaluated_at(self, step: int) -> bool:
-        """Whether dev documents are answered at a stop."""
+        """Whether the members are evaluated on dev documents at a stop."""
         ends = {run.steps for run in self.runs}
         return step % self.training.evaluate_every == 0 or step in ends
 
     def batches(self, draw: Callable[[int], Batch]) -> list[Batch]:
-        """A batch for each member, of one width; drawn once for each data seed."""
+        """A batch for each member, all of one length; drawn once for each data seed."""
         seeds = [run.data_seed for run in self.runs]
         different = list(dict.fromkeys(seeds))
         drawn = dict(zip(different, of_one_width([draw(s) for s in different]), strict=True))
@@ -76,13 +76,14 @@ def of_one_width(batches: Sequence[Batch]) -> list[Batch]:
 
 
 def stack(trees: Sequence[PyTree]) -> PyTree:
-    """Trees along a new leading axis."""
+    """Trees, stacked along a new leading axis."""
     return jax.tree.map(lambda *of: jnp.stack(of), *trees)
 
 
 KINDS = ("vmap", "scan", "loop")
-"""How a device computes several members: some or all as one batched program; one after the other in
-one program, each through all steps of a stretch; or each as a program that the host starts."""
+"""How a device computes several members: some or all of them as one batched program (``vmap``),
+one after the other inside one program, each through all steps of a stretch (``scan``), or one after
+the other as programs that the host starts (``loop``)."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Members of a sweep over devices: one mesh axis, across which nothing is ever exchanged."""
+"""The mesh of an ensemble: one axis of members, across which devices exchange nothing."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,19 +20,19 @@ def member_mesh(devices: Sequence | None = None) -> Mesh:
 
 
 def padded_count(members: int, mesh: Mesh) -> int:
-    """Members with those that fill the last devices up: a multiple of the devices."""
+    """Number of members, rounded up to a multiple of the devices."""
     return -(-members // mesh.size) * mesh.size
 
 
 def members_sharding(mesh: Mesh) -> NamedSharding:
-    """Leading axis over the devices."""
+    """The sharding that spreads the leading axis, that of the members, over the devices."""
     return NamedSharding(mesh, PartitionSpec(MEMBER))
 
 
 def shard_members(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Put arrays of the host with a leading axis of members where the members live.
+    """Put host arrays with a leading axis of members onto the devices of these members.
 
-    The last member is repeated until the devices have equally many. Every process gives the
+    The last member is repeated until all devices have equally many. Every process gives the
     whole tree and keeps its own part.
     """
 
@@ -53,8 +53,8 @@ def on_members(one: Callable, mesh: Mesh, at_once: int, shared: int = 0) -> Call
     """A function of one member's trees as a function of all members'.
 
     Each device goes through its own members, `at_once` of them together as a `jax.vmap`, group
-    after group as a `jax.lax.map`. It stands in `jax.shard_map`, as XLA would gather the whole
-    batch for an FFT.
+    after group as a `jax.lax.map`. All of it runs in a `jax.shard_map`, because XLA would gather
+    the whole batch for an FFT otherwise.
 
     Args:
         one: Function: (tree of a member, ..., shared, ...) -> tree.
@@ -76,10 +76,11 @@ def on_members(one: Callable, mesh: Mesh, at_once: int, shared: int = 0) -> Call
 
 
 def on_member_of_each_device(one: Callable, mesh: Mesh, shared: int = 0) -> Callable:
-    """The same for one member of each device: (tree, which, shared, ...) -> (tree, result).
+    """A function of one member's tree, applied to one member on each device.
 
-    `one` returns the member and a result; the tree that comes back has the member replaced, and
-    the result a leading axis of devices.
+    `one` maps (tree, shared, ...) to (tree, result). The new function maps (tree of all members,
+    index of the member on its device, shared, ...) to the tree in which these members are replaced,
+    and their results along a leading axis of devices.
     """
 
     def block(trees: tuple, same: tuple) -> tuple[PyTree, PyTree]:
@@ -97,7 +98,7 @@ def on_member_of_each_device(one: Callable, mesh: Mesh, shared: int = 0) -> Call
 
 
 def _spread(block: Callable[[tuple, tuple], PyTree], mesh: Mesh, shared: int) -> Callable:
-    """A function of what a device has as one of the whole; the last arguments are not cut."""
+    """A function of a device's part, turned into one of whole arrays; the last are replicated."""
     specs, whole = PartitionSpec(MEMBER), PartitionSpec()
     spread = jax.shard_map(
         block, mesh=mesh, in_specs=(specs, whole), out_specs=specs, check_vma=False

@@ -1,7 +1,7 @@
-"""What many runs do on the devices, by a strategy.
+"""Programs of an ensemble of many runs, computed by a strategy.
 
-Members stand along the mesh axis ``member``; a device computes its own, in the way that was asked
-for or is measured to be the fastest (`ensemble.choice`), and devices exchange nothing.
+Members lie along the mesh axis ``member``. Each device computes its own by the strategy that was
+requested or is measured to be the fastest (`ensemble.choice`); devices exchange nothing.
 """
 
 import copy
@@ -31,23 +31,23 @@ from mecheval_jax.training.state import Policy, TrainState
 from mecheval_jax.training.step import Metrics, take_steps
 
 MEASURED_STEPS = 10
-"""Steps of each member by which a strategy is timed."""
+"""Number of steps of each member by which a strategy is timed."""
 
 
 class MemberPrograms(Programs):
-    """An ensemble whose members are spread over devices; every array has them as leading axis.
+    """An ensemble whose members are spread over devices, along the leading axis of every array.
 
     Args:
         ensemble: The runs.
         mesh: Mesh of `training.ensemble.mesh.member_mesh`.
-        strategy: How members are computed. It may be chosen later, as that takes compiled steps.
+        strategy: Strategy that computes the members; None if it is chosen later, by timed steps.
     """
 
     def __init__(self, ensemble: Ensemble, mesh: Mesh, strategy: Strategy | None = None):
         self.on_each = padded_count(len(ensemble.runs), mesh) // mesh.size
         self.strategy = strategy or Strategy("vmap", self.on_each)
-        # Those that fill the last devices up have nothing to learn, whatever a checkpoint gives
-        # them, and keep no device busy.
+        # Members that only fill the last devices up get a schedule of no steps: they keep no device
+        # busy, whatever a checkpoint restores for them.
         steps = np.zeros(self.on_each * mesh.size, np.int32)
         steps[: len(ensemble.runs)] = ensemble.hyperparameters.steps
         hyperparameters = shard_members(ensemble.hyperparameters, mesh)
@@ -60,28 +60,28 @@ class MemberPrograms(Programs):
         return jax.tree.map(lambda leaf: self.sharding, shapes)
 
     def placed(self, batches: Sequence[Batch]) -> Batch:
-        """The documents of each member, on the device where it lives."""
+        """The documents of each member, on the member's device."""
         return shard_members(stack(batches), self.mesh)
 
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
-        """A function of one member's trees as that of all members' trees, by the strategy."""
+        """A function of one member's trees, turned by the strategy into one of all members'."""
         return on_members(one, self.mesh, self.strategy.at_once, shared)
 
     def saved(self, state: TrainState) -> dict[str, PyTree]:
-        """What a checkpoint holds of a state.
+        """The part of a state that a checkpoint holds.
 
-        Each process writes the members of its own devices. One on its own writes from the host,
-        where the copy costs the devices no memory.
+        Each process writes the members of its own devices. A single process writes from the host,
+        where the copy takes no memory of the devices.
         """
         saved = super().saved(state)
         return saved if is_multiprocess() else fetch(saved)
 
     def steps(self, policy: Policy) -> Steps:
-        """The steps by the strategy."""
+        """The training steps, computed by the strategy of the ensemble."""
         return self.steps_by(self.strategy, policy)
 
     def steps_by(self, strategy: Strategy, policy: Policy = Policy.FREEZE) -> Any:
-        """The steps by another strategy, kept for when they are asked for again."""
+        """The training steps, computed by any strategy; compiled once for each."""
         if (policy, strategy) not in self._compiled:
             other = copy.copy(self)
             other.strategy = strategy
@@ -104,7 +104,7 @@ class MemberPrograms(Programs):
         endless = self._hyperparameters.replace(steps=self._hyperparameters.steps * 0 + 2**30)
         run, members = self.steps_by(strategy), self._birth(endless)
         times, step, count = [], 0, self.measured_steps
-        for _ in range(3):  # the first also pays for what is done once
+        for _ in range(3):  # the first also pays one-time costs
             start = time.perf_counter()
             members, metrics = run(members, np.int32(step), np.int32(step + count))
             jax.block_until_ready(metrics)
@@ -114,7 +114,7 @@ class MemberPrograms(Programs):
 
 
 class _Loop:
-    """The steps of one member of each device after the other, started by the host."""
+    """The training steps of all members; the host starts one member on each device at a time."""
 
     def __init__(self, compiled: Any, on_each: int):
         self._compiled, self._on_each = compiled, on_each
