@@ -1,1 +1,1 @@
-"""From activations and answers to evidence."""
+"""Measurements of trained models: accuracy, interventions, verdicts, representations and costs."""

@@ -1,9 +1,9 @@
-"""What a model answers: accuracy, likelihood, and the floors beside them; accuracy by slice.
+"""Accuracy and likelihood of a model's answers beside the floors, and accuracy by slice.
 
-A task says which numbers its queries have (`tasks.base.Task.properties`): the document's length,
-its pairs, the distance to its key, ... Every number is a slice of its own; where a property has
-more than `MOST_VALUES` of them, slices are bins from a power of two up to the next, 0 apart: 0, 1,
-2-3, 4-7, ... Intervals of slices count the queries of a document as independent.
+A task gives numbers for each of its queries (`tasks.base.Task.properties`): the document's length,
+its number of pairs, the distance to the key, ... Every number is a slice of its own. If a property
+has more than `MOST_VALUES` different numbers, slices are bins from a power of two up to the next,
+with 0 apart: 0, 1, 2-3, 4-7, ... Intervals of slices count a document's queries as independent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from mecheval_jax.training.data import stream
 from mecheval_jax.training.step import answer
 
 answers_of = jax.jit(answer, static_argnums=(0, 2))
-"""`training.step.answer`, compiled once for runs of one shape, and steps of one run."""
+"""`training.step.answer`, compiled once for all runs of one shape and all steps of a run."""
 
 
 def answer_all(subject: Subject) -> AnswerScores:
@@ -32,7 +32,7 @@ def answer_all(subject: Subject) -> AnswerScores:
 
 
 def counts_of(answers: AnswerScores, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Right answers, and answers that count, to each document: [document] both."""
+    """Numbers of right answers and of answers that count, [document] both."""
     weights = np.asarray(batch.weights, np.float64)
     return (answers.correct * weights).sum(axis=1), weights.sum(axis=1)
 
@@ -42,7 +42,7 @@ def summarize(answers: AnswerScores, subject: Subject) -> dict[str, Any]:
 
     Returns:
         ``accuracy`` (0-1) with its interval ``accuracy_low``, ``accuracy_high`` (Wilson's; over
-        resampled documents, where they have several queries: see `accuracy_interval`),
+        resampled documents if these have several queries: see `accuracy_interval`),
         ``likelihood`` (mean probability of the answer), ``loss`` in nats, ``asked`` (answers that
         count), ``split``, ``documents``, and ``floors``, the accuracies of heuristics without
         recall.
@@ -72,7 +72,7 @@ def summarize(answers: AnswerScores, subject: Subject) -> dict[str, Any]:
 
 
 MOST_VALUES = 8
-"""Values of a property that are slices of their own."""
+"""Number of different values of a property up to which each is a slice of its own."""
 
 COLUMNS = ("property", "low_value", "high_value", "accuracy", "low", "high", "queries")
 """Columns of ``slices.csv``; `low` and `high` are Wilson's interval of the accuracy."""
@@ -87,7 +87,7 @@ def slice_accuracy(
     """Rows of `COLUMNS`, one for every slice of every property.
 
     Args:
-        properties: Numbers of the queries, `ABSENT` where a query has none.
+        properties: Numbers of the queries; `ABSENT` if a query has none.
         correct: 1 for a right answer, 0 for a wrong one.
         weights: 0 for a query that does not count.
         confidence: Confidence of the intervals.
@@ -108,7 +108,7 @@ def slice_accuracy(
 
 
 def _bins(values: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Slices that hold at least one of the sorted distinct values."""
+    """Ranges of the slices that hold at least one of the sorted distinct values."""
     if len(values) <= MOST_VALUES:
         yield from ((int(value), int(value)) for value in values)
         return

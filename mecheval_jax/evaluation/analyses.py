@@ -1,11 +1,11 @@
-"""Evidence beyond the verdict's: what each analysis of a trained model measures.
+"""Further analyses of a trained model, beyond the evidence of the verdict.
 
-gradients  attribution of every site estimated by gradient, beside what was measured
-circuits   which edges between the parts of the model carry the answer, and how few suffice
-probes     where key, value and pair can be read off linearly
-subspaces  in which subspace of the residual stream they are carried
-attention  the matrices by which each mixer reads its values
-lens       the answer as the last norm and head would read it after each layer
+gradients  attribution of every site estimated by gradients, beside the measured one
+circuits   edges between the parts of the model that carry the answer, and how few suffice
+probes     sites and roles at which key, value and pair can be read off linearly
+subspaces  subspaces of the residual stream that carry them
+attention  matrices by which each mixer reads its values
+lens       answer that the final norm and head would give after each layer
 
 The figure of each is drawn from its tables alone (`reporting.figures.analyses`).
 """
@@ -31,7 +31,7 @@ Tables = Mapping[str, Iterable[Mapping[str, Any]]]
 """Rows by the name of their table."""
 
 Sites = tuple[str, ...] | None
-"""Sites at which gradients and probes look; the canonical components if None."""
+"""Sites of gradients and probes; the canonical components if None."""
 
 
 def _gradients(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:

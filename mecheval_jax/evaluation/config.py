@@ -1,4 +1,4 @@
-"""What the evidence of a run rests on, and the options of its further analyses."""
+"""Options of the evaluation of a run, and of its further analyses."""
 
 import collections
 import dataclasses
@@ -13,7 +13,7 @@ DIRECTIONS = ("restore", "damage")
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """Documents, roles, corruptions and intervals.
+    """Documents, roles, corruptions and intervals of the evidence.
 
     Attributes:
         documents: Number of evaluation documents (the study: 320).
@@ -53,7 +53,7 @@ class EvaluationConfig:
         require(self, "evaluation", ("confidence",), *SHARE)
 
     def index(self, corruption: str, direction: str, *roles: str) -> tuple[int, int, list[int]]:
-        """Indices of a direction, a corruption and roles: the first axes of what is measured."""
+        """Indices of a direction, a corruption and roles: the first axes of measured arrays."""
         return (
             self.directions.index(direction),
             self.corruptions.index(corruption),
@@ -65,11 +65,11 @@ class EvaluationConfig:
 
         Args:
             task: Task of the documents.
-            interventions: Whether there will be interventions, which need all of them. Otherwise
-                only names that the task never has are refused.
+            interventions: Whether interventions will be made, which need all roles and corruptions.
+                Otherwise only names that the task never has are refused.
 
         Raises:
-            UserError: If a role or a corruption of the evaluation is not there; it says why.
+            UserError: If a role or a corruption of the evaluation does not exist; it says why.
         """
         absent = task.absent()
         for kind, names, present in (
@@ -92,7 +92,7 @@ class GradientsConfig:
     """Attribution by gradient; see `patching.attribution_patching`.
 
     Attributes:
-        steps: Number of parts of the line from the corrupted to the clean embedding.
+        steps: Number of equal parts of the line from the corrupted to the clean embedding.
         measure: Measure of the answer, ``probability`` or ``logit``.
     """
 
@@ -123,12 +123,12 @@ class CircuitsConfig(GradientsConfig):
 
 @dataclasses.dataclass(frozen=True)
 class ProbesConfig:
-    """How probes are fitted and judged; see `representations.probes`.
+    """Fit and test of linear probes; see `representations.probes`.
 
     Attributes:
-        documents: Documents to which they are fitted and on which they are judged, at least.
-        targets: Roles whose token is to be read, and ``pair`` for key and value at once; of key,
-            value and pair those that the documents have if None.
+        documents: Least number of documents for fit and test together.
+        targets: Roles whose token is read off, and ``pair`` for key and value together; those of
+            key, value and pair that the documents have if None.
         test_share: Share of the documents that are held out.
         ridge: Penalty on the weights.
     """
@@ -148,14 +148,14 @@ class ProbesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SubspacesConfig:
-    """How a subspace is searched and judged; see `representations.das`.
+    """Search and test of a subspace; see `representations.das`.
 
     Attributes:
-        documents: Documents on which it is searched and judged, at least.
-        dimensions: Dimensions of the subspace.
-        steps: Steps of Adam.
+        documents: Least number of documents for search and test together.
+        dimensions: Number of dimensions of the subspace.
+        steps: Number of steps of Adam.
         learning_rate: Learning rate of Adam.
-        batch_size: Documents of a step, drawn from those that are not held out.
+        batch_size: Number of documents of a step, drawn from those that are not held out.
         test_share: Share of the documents that are held out.
     """
 
@@ -182,7 +182,7 @@ def count_held_out(section: str, share: float, documents: int) -> int:
         documents: Number of all documents.
 
     Raises:
-        UserError: If none would be left to fit, or none to hold out.
+        UserError: If no document would be left to fit, or none to hold out.
     """
     tested = round(share * documents)
     if not 0 < tested < documents:
@@ -195,7 +195,7 @@ def count_held_out(section: str, share: float, documents: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class AnalysesConfig:
-    """Options of the analyses in `evaluation.analyses` that have any, by their names."""
+    """Options of those analyses in `evaluation.analyses` that have any, by the analysis's name."""
 
     gradients: GradientsConfig = GradientsConfig()
     circuits: CircuitsConfig = CircuitsConfig()

@@ -1,7 +1,7 @@
-"""Query 0 of documents put to a model: the form of every run that a measurement looks at.
+"""Query 0 of documents, asked of a model: the form of every run in a measurement.
 
-The last layer is computed at the query alone (`LanguageModel`'s ``skip_unread``); its sites from
-``mixer_output`` on then have that one position, and no other could change the answer.
+The last layer is computed at the query alone (`LanguageModel`'s ``skip_unread``): its sites from
+``mixer_output`` on have that one position, since no other could change the answer.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ class Question:
 
     Attributes:
         model: Model that is asked.
-        params: Its parameters.
+        params: Parameters of the model.
         batch: Documents; runs may be on other tokens, with the same queries and answers.
     """
 
@@ -41,12 +41,12 @@ class Question:
     def run(
         self, tokens: Int[Array, "documents length"], interventions: Interventions | None = None
     ) -> Float[Array, "documents 1 vocabulary"]:
-        """Logits at the query of a run with activations replaced."""
+        """Logits at the query of a run under interventions."""
         return run(self.model, self.params, tokens, interventions, self.query, skip_unread=True)
 
     def answers(
         self, logits: Float[Array, "documents 1 vocabulary"]
     ) -> dict[str, Float[Array, " documents"]]:
-        """Every one of `tasks.scoring.MEASURES` of the answers."""
+        """Each of `tasks.scoring.MEASURES` of the answers."""
         scores = score(logits, self.batch)
         return {name: getattr(scores, name)[:, 0] for name in MEASURES}

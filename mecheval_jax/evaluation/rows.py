@@ -1,4 +1,4 @@
-"""Rows of long tables: where something was measured, and its value with interval and p-value."""
+"""Cells of long tables: the place of a measurement, its value, interval and p-value."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def describe(estimate: Estimate, confidence: float, tested: bool = True) -> dict
 
 
 def describe_share(share: float, documents: int, confidence: float) -> dict[str, Any]:
-    """Share of documents, with Wilson's interval, as cells of a row; None of no documents."""
+    """Share of documents with Wilson's interval, as cells of a row; None for no documents."""
     if documents == 0:
         return {"value": None, "low": None, "high": None}
     low, high = wilson(share * documents, documents, confidence)
@@ -34,9 +34,9 @@ def describe_share(share: float, documents: int, confidence: float) -> dict[str,
 
 
 def with_discoveries(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with ``significant``: tested together; None where there is no p-value.
+    """Rows with ``significant``, after a test of all together; None where there is no p-value.
 
-    What is 0 in every document cannot be anything else: it is no discovery, and no test.
+    A value that is 0 in every document cannot be a discovery, and does not count as a test.
     """
     p_values = np.array([np.nan if row["p_value"] is None else row["p_value"] for row in table])
     tested = ~np.isnan(p_values)

@@ -1,4 +1,4 @@
-"""What is measured, and the form of what is measured of all members of an ensemble at once."""
+"""The subject of a measurement, and the protocol of measurements of all members at once."""
 
 import dataclasses
 import functools
@@ -17,16 +17,16 @@ from mecheval_jax.training.data import evaluation_batch
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
-    """A model with the documents on which it is looked at: the one argument of a measurement.
+    """A model with the documents on which it is measured: the one argument of a measurement.
 
     Attributes:
-        model: Model that is looked at.
-        params: Its parameters; None where they are handed to a program of many members.
-        task: Source of the documents, which can corrupt them.
-        batch: Evaluation documents; query 0 of each is asked by interventions.
-        evaluation: Roles, corruptions, directions, seed and intervals.
-        seed: Seed of the initialisation, which gives the model as it was before training.
-        data_seed: Seed of the documents, which gives more of them.
+        model: Model that is measured.
+        params: Parameters of the model; None if a program of many members gets them instead.
+        task: Task of the documents, which can corrupt them.
+        batch: Evaluation documents; interventions ask query 0 of each.
+        evaluation: Options of the evaluation: roles, corruptions, directions, seed and intervals.
+        seed: Seed of the initialisation, from which `untrained` is made.
+        data_seed: Seed of the documents, from which more are drawn.
     """
 
     model: LanguageModel
@@ -52,17 +52,17 @@ class Subject:
 
     @property
     def config(self) -> ModelConfig:
-        """Shape of the model."""
+        """Config of the model."""
         return self.model.config
 
     def untrained(self, seed: int) -> PyTree:
-        """Parameters of a new model of the same shape."""
+        """Parameters of a new model of the same config."""
         return new_parameters(self.config, jnp.asarray(seed, jnp.uint32))
 
     def more_documents(self, count: int) -> Batch:
-        """At least `count` documents of the same split, or all that there are.
+        """At least `count` documents of the same split, or as many as exist.
 
-        None twice: one that is fitted must not be held out as well.
+        No document occurs twice: one that is used for a fit must not be held out as well.
         """
         split = self.evaluation.split
         count = max(count, self.evaluation.documents)
@@ -72,7 +72,7 @@ class Subject:
 
 @functools.partial(jax.jit, static_argnums=0)
 def new_parameters(model: ModelConfig, seed: UInt32[Array, ""]) -> PyTree:
-    """Parameters of a new model, which a run with this seed began with."""
+    """Parameters of a new model, as a run with this seed has them before its first step."""
     return initialize(model, jax.random.key(seed))
 
 
@@ -86,22 +86,22 @@ def documents_of(experiment: Experiment) -> Batch:
 
 @runtime_checkable
 class Measurement(Protocol):
-    """The static part of a measurement that is one program for all members of an ensemble.
+    """The static part of a measurement, one program for all members of an ensemble.
 
-    ``plan_...(subject)`` gives it with the arrays that it takes. Members have the static part in
-    common; their arrays are stacked and the program is mapped over them. A single run is the case
+    ``plan_...(subject)`` gives it together with the arrays that it needs. Members share the static
+    part; their arrays are stacked and the program is mapped over them. A single run is an ensemble
     of one.
     """
 
     def on_device(self, params: PyTree, arrays: PyTree) -> PyTree:
-        """All that the device has to do, for `on_host`. Traceable."""
+        """All computation on the device, for `on_host`. Traceable."""
 
     def on_host(self, raw: PyTree, subject: Subject) -> Any:
-        """What was found, from what `on_device` gave as arrays of the host."""
+        """The result, from what `on_device` returned, as arrays on the host."""
 
 
 def measure(subject: Subject, plan: tuple[Measurement, PyTree]) -> Any:
-    """Carry out the measurement that was planned for a single subject."""
+    """Carry out the planned measurement of a single subject."""
     measurement, arrays = plan
     raw = jax.device_get(measurement.on_device(subject.params, arrays))
     return measurement.on_host(raw, subject)

@@ -1,1 +1,1 @@
-"""What a model costs: parameters, operations, memory, time and energy over lengths of context."""
+"""Costs of a model: parameters, operations, memory, time and energy over lengths of context."""

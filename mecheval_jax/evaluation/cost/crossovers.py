@@ -1,8 +1,9 @@
-"""From which length of context on one model is cheaper than another.
+"""Crossovers: the length of context from which on one model is cheaper than another.
 
-Between two measured lengths a cost is taken to be a power of the length, a straight line on double
-logarithmic axes. The interval of a crossover comes from the spread of the measured times: at its
-lower end the model has its shortest times and the other its longest, at its upper end the reverse.
+Between two measured lengths a cost is interpolated as a power of the length, a straight line on
+double logarithmic axes. The interval of a crossover comes from the spread of the measured times: at
+its lower end the model has its shortest times and the other its longest, at its upper end the
+reverse.
 """
 
 from typing import Any
@@ -17,16 +18,16 @@ ALWAYS, NEVER = "cheaper at every length", "not cheaper at any length"
 
 
 def crossover(lengths: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Length from which on `ours` stays below `theirs`.
+    """Length from which on `ours` is below `theirs`.
 
     Args:
         lengths: Lengths in ascending order.
         ours: Costs of the model at these lengths, above 0.
-        theirs: Costs of the other.
+        theirs: Costs of the other model.
 
     Returns:
-        A length between two measured ones; 0 if it is cheaper at all of them, infinity if it is
-        not at the last.
+        A length between two measured ones; 0 if the model is cheaper at all lengths, infinity if it
+        is not cheaper at the last one.
     """
     ratio = np.log(ours) - np.log(theirs)
     if ratio[-1] >= 0:
@@ -34,7 +35,7 @@ def crossover(lengths: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> floa
     above = np.flatnonzero(ratio >= 0)
     if not len(above):
         return 0.0
-    i = above[-1]  # the last length at which it is not cheaper
+    i = above[-1]  # last length at which it is not cheaper
     share = ratio[i] / (ratio[i] - ratio[i + 1])
     steps = np.log(lengths[i]), np.log(lengths[i + 1])
     return float(np.exp(steps[0] + share * (steps[1] - steps[0])))
@@ -48,8 +49,8 @@ def crossover_rows(table: pd.DataFrame, against: str) -> list[dict[str, Any]]:
         against: Name of the model that the others are compared with.
 
     Returns:
-        For each other model and quantity the length with its interval, and a note where there is
-        none: both were measured at fewer than two lengths, or one is cheaper throughout.
+        A row for each other model and quantity: the length with its interval, or a note why there
+        is none: both were measured at fewer than two lengths, or one is cheaper at all of them.
     """
     rows = []
     for name in table["model"].unique():
@@ -64,7 +65,7 @@ def crossover_rows(table: pd.DataFrame, against: str) -> list[dict[str, Any]]:
 def _row(
     table: pd.DataFrame, names: tuple[str, str], program: str, quantity: str
 ) -> dict[str, Any]:
-    """One crossover."""
+    """The crossover of two models in one quantity."""
     ends = ("low", "high") if quantity == "seconds" else (quantity, quantity)
     columns = ["length", quantity, *dict.fromkeys(ends)]
     ours, theirs = (
@@ -95,6 +96,6 @@ def _row(
         row["note"] = NEVER
     else:
         row["length"] = found[0]
-    # An end beyond the measured lengths is left open.
+    # An end beyond the measured lengths stays open.
     row["low"], row["high"] = (v if 0 < v < np.inf else None for v in found[1:])
     return row

@@ -1,8 +1,8 @@
-"""Energy that a device reports, where it does.
+"""Energy that a device reports, if it does.
 
-Linux counts that of a CPU's package in ``/sys/class/powercap`` (RAPL; on most machines root alone
-may read it), NVIDIA's driver that of a card, which the package ``nvidia-ml-py`` reads. Both count
-all that the device does, so other work beside a measurement counts as well.
+Linux counts the energy of a CPU's package in ``/sys/class/powercap`` (RAPL; on most machines only
+root may read it); NVIDIA's driver counts that of a card, read by the package ``nvidia-ml-py``. Both
+count everything that the device does, other work at the same time included.
 """
 
 import importlib.util
@@ -15,10 +15,10 @@ RAPL = pathlib.Path("/sys/class/powercap")
 
 
 def counter(folder: pathlib.Path = RAPL) -> Callable[[], float] | None:
-    """A function that reads the energy used so far in joules; None where none is reported.
+    """A function that reads the energy used so far in joules; None if no device reports it.
 
     Args:
-        folder: Where Linux keeps the counters of a CPU.
+        folder: Folder of Linux's counters for CPUs.
     """
     if jax.default_backend() == "gpu":
         return _of_cards()

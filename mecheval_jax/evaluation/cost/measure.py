@@ -16,7 +16,7 @@ from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count
 
 LENGTHS = (128, 512, 2048, 8192, 32768)
-"""Lengths of context by default, in tokens."""
+"""Default lengths of context, in tokens."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +26,12 @@ class CostOptions:
     Attributes:
         lengths: Lengths of context, in tokens.
         programs: Kinds of program, of `PROGRAMS`.
-        batch: Number of documents that decode reads side by side; the others read as many as
-            have `tokens` together, at least one.
+        batch: Number of documents that decode reads at the same time; the other programs read as
+            many as have `tokens` tokens together, and at least one.
         tokens: Number of tokens of a call of training or prefill.
         repeats: Number of calls that are timed.
-        seconds: Time after which no further call of a program is begun.
-        memory: Bytes that a program may need; None for three quarters of what there is.
+        seconds: Seconds after which no further call of a program is begun.
+        memory: Bytes that a program may need; None for three quarters of the free memory.
     """
 
     lengths: tuple[int, ...] = LENGTHS
@@ -56,7 +56,7 @@ class CostOptions:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on: device, product rate and memory bandwidth."""
+    """Description of the machine: device, rate of products and memory bandwidth."""
     device = jax.devices()[0]
     return {
         "device": device.device_kind,
@@ -69,7 +69,7 @@ def machine() -> dict[str, Any]:
 
 
 def available_memory() -> int:
-    """Bytes of memory that a device still has; of the host's for a CPU."""
+    """Bytes of free memory of a device; of the host if the device is a CPU."""
     stats = jax.devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
@@ -82,13 +82,13 @@ def cost_rows(
     """Measure models one after another, the shortest context first.
 
     Args:
-        models: Shapes of models by the name they have in the table.
-        options: What is measured.
+        models: Configs of models, by their names in the table.
+        options: Options of the measurement.
 
     Yields:
-        A row for each model, length and program, with nothing but a reason where it was not
-        measured: ``seconds`` is the median time of a call, ``low`` and ``high`` the shortest and
-        the longest, ``flops`` and ``bytes`` count one token, ``temporary_bytes`` one call.
+        A row for each model, length and program: ``seconds`` is the median time of a call, ``low``
+        and ``high`` the shortest and the longest, ``flops`` and ``bytes`` count one token,
+        ``temporary_bytes`` one call. A program that was not measured has only a reason.
     """
     for length in sorted(options.lengths):
         for name, model in models.items():
@@ -110,7 +110,7 @@ def cost_rows(
 def _state_bytes(model: ModelConfig, length: int) -> int | None:
     try:
         return state_bytes(model, length)
-    except UserError:  # a mixer without recurrent form
+    except UserError:  # a mixer without a recurrent form
         return None
 
 
@@ -120,11 +120,11 @@ NOTHING = dict.fromkeys(
         "calls", "tokens_per_second", "seconds_per_token", "joules_per_token", "reason",
     )
 )  # fmt: skip
-"""Columns that a program has beside its shape."""
+"""Columns of the measured numbers, beside those of the shape."""
 
 
 def _measured(model: ModelConfig, length: int, kind: str, options: CostOptions) -> dict[str, Any]:
-    """Numbers of one program, or the reason why there are none."""
+    """Measured numbers of one program, or the reason why there are none."""
     batch = options.batch if kind == "decode" else max(1, options.tokens // length)
     row = NOTHING | {"batch": batch}
     try:
@@ -146,12 +146,12 @@ def _measured(model: ModelConfig, length: int, kind: str, options: CostOptions) 
 
 
 def _timed(compiled: jax.stages.Compiled, program: Program, options: CostOptions) -> dict[str, Any]:
-    """Times of calls, and the energy of all of them where the device reports it."""
+    """Times of calls, and their energy per token if the device reports it."""
     arguments = jax.jit(program.make)()
     read = energy.counter()
     before = read() if read else 0.0
     times = timing.repeated(lambda: compiled(*arguments), options.repeats, options.seconds)
-    # The call that is not timed uses as much energy as the others.
+    # The first call, which is not timed, uses as much energy as the others.
     joules = (read() - before) / (len(times) + 1) / program.tokens if read else None
     middle = statistics.median(times)
     return {

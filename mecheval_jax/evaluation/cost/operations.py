@@ -1,14 +1,14 @@
-"""Operations and memory traffic of a traced program, loops counted as often as they run.
+"""Operations and memory traffic of a traced program, with every turn of its loops counted.
 
-The compiler's own count (``cost_analysis``) takes the body of a loop once, however long the loop:
-a recurrence over 4,096 tokens would count as one of them. So they are counted from the jaxpr:
+The compiler's own count (``cost_analysis``) takes the body of a loop once, whatever its number of
+turns: a recurrence over 4,096 tokens would count as one of them. This module counts in the jaxpr:
 
 * a matrix product 2 m n k, a convolution 2 outputs taps channels, a Fourier transform 5 n log2 n,
-* a reduction or cumulative operation its inputs, any other arithmetic its outputs.
+* a reduction or cumulative operation by its inputs, other arithmetic by its outputs.
 
-Traffic is what products, convolutions, transforms, reductions, gathers and scatters read and write;
-elementwise operations are taken as fused into these, and a loop's carry as read and written at
-every turn.
+Traffic is counted for products, convolutions, transforms, reductions, gathers and scatters: what
+they read and write. Elementwise operations count as fused into these, and the carry of a loop as
+read and written in every turn.
 """
 
 import dataclasses
@@ -25,20 +25,20 @@ FREE = {
     "dynamic_slice", "dynamic_update_slice", "gather", "scatter", "select_n", "copy_p",
     "random_wrap", "random_unwrap", "optimization_barrier", "sharding_constraint", "expand_dims",
 }  # fmt: skip
-"""Operations that move numbers without computing any."""
+"""Operations that move numbers without computing."""
 
 MOVING = ("gather", "scatter", "scatter-add", "dynamic_slice", "dynamic_update_slice", "sort")
-"""Operations that go through memory although they compute little."""
+"""Operations that need memory traffic although they compute little."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """What a program does.
+    """Operations and traffic of a program.
 
     Attributes:
         flops: Number of arithmetic operations.
         bytes: Memory traffic in bytes.
-        unbounded: Whether there is a loop whose number of turns is not known; it counts once.
+        unbounded: Whether there is a loop with an unknown number of turns, whose body counts once.
     """
 
     flops: float = 0.0
@@ -51,16 +51,16 @@ class Count:
         )
 
     def times(self, turns: int) -> "Count":
-        """The same, `turns` times."""
+        """The count of `turns` repetitions."""
         return Count(turns * self.flops, turns * self.bytes, self.unbounded)
 
 
 def count(function: Callable[..., Any], *arguments: Any) -> Count:
-    """Count a function's operations, without running it.
+    """Count the operations of a function without running it.
 
     Args:
         function: Traceable function.
-        arguments: What it is called with; shapes suffice (`jax.ShapeDtypeStruct`).
+        arguments: Arguments of the function; shapes suffice (`jax.ShapeDtypeStruct`).
     """
     return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
 
@@ -77,7 +77,7 @@ def _of_equation(equation: Any) -> Count:
         return (_of_jaxpr(params["jaxpr"].jaxpr) + Count(bytes=carry)).times(params["length"])
     if name == "while":
         return _of_jaxpr(params["body_jaxpr"].jaxpr) + Count(unbounded=True)
-    if name == "cond":  # the dearest branch
+    if name == "cond":  # the costliest branch
         return max((_of_jaxpr(b.jaxpr) for b in params["branches"]), key=lambda c: c.flops)
     inner = list(_inner(params))
     if inner:
@@ -97,7 +97,7 @@ def _inner(params: dict[str, Any]) -> Iterator[Any]:
 
 
 def _flops(name: str, equation: Any) -> tuple[float, bool]:
-    """Operations of an equation, and whether it goes through memory."""
+    """Number of operations of an equation, and whether it needs memory traffic."""
     params = equation.params
     inputs = sum(_size(v) for v in equation.invars)
     outputs = sum(_size(v) for v in equation.outvars)

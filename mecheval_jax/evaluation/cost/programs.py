@@ -2,11 +2,11 @@
 
     training  gradient of the loss at the last token of each document, and AdamW
     prefill   logits after a whole document, all tokens at once
-    decode    one token more, from the recurrent state that a document of this length leaves
+    decode    logits after one more token, from the recurrent state that such a document leaves
 
-Prefill is the parallel form; it leaves no state behind, so a program that goes on with `decode` has
-to make the state as well. Logits of training are read at one query, as tasks here ask; a language
-model's loss at all tokens adds 6 x width x vocabulary operations a token.
+Prefill is the parallel form, which leaves no state: a program that goes on with `decode` has to
+compute the state as well. Training reads logits at one query, as tasks here ask; a loss at all
+tokens, as in a language model, adds 6 x width x vocabulary operations a token.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from mecheval_jax.training.optimizer import new_opt_state, update
 from mecheval_jax.training.state import hyperparameters_of
 
 DECODED = 8
-"""Tokens that one call of the decode program reads, one after another."""
+"""Number of tokens that one call of the decode program reads, one after another."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Program:
 
     Attributes:
         function: Traceable function.
-        make: Maker of its arguments; shapes of them are known without making them.
+        make: Function that makes the arguments; their shapes are known without a call of it.
         tokens: Number of tokens that one call reads.
     """
 
@@ -42,11 +42,11 @@ class Program:
     tokens: int
 
     def count(self) -> operations.Count:
-        """Operations and traffic of one call; nothing is computed."""
+        """Operations and traffic of one call, counted without running it."""
         return operations.count(self.function, *jax.eval_shape(self.make))
 
     def compile(self) -> jax.stages.Compiled:
-        """The compiled function, from the shapes alone."""
+        """The function, compiled from the shapes alone."""
         return jax.jit(self.function).lower(*jax.eval_shape(self.make)).compile()
 
 

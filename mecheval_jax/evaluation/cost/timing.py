@@ -1,4 +1,4 @@
-"""Timing of calls, and what the machine itself can do: the scale on which times are read."""
+"""Timing of calls, and the rates of the machine that put times into proportion."""
 
 import statistics
 import time
@@ -11,10 +11,10 @@ import jax.numpy as jnp
 def repeated(
     function: Callable[[], object], repeats: int = 5, limit: float = float("inf")
 ) -> list[float]:
-    """Times of calls until their results are ready, in seconds, in the order of the calls.
+    """Times of calls until their results are ready, in seconds, in order.
 
     Args:
-        function: Function that is called, once before the measurement to compile it.
+        function: Function that is called; a first call, which compiles, is not measured.
         repeats: Number of calls that are measured.
         limit: Seconds after which no further call is begun; at least one is measured.
     """
@@ -33,7 +33,7 @@ def seconds(function: Callable[[], object], repeats: int = 5) -> float:
 
 
 def matrix_rate(size: int = 1024) -> float:
-    """Rate of a float32 product of square matrices on this machine, in FLOP/s."""
+    """Rate of a float32 product of two square matrices on this machine, in FLOP/s."""
     a = jnp.ones((size, size))
     multiply = jax.jit(lambda a: a @ a)
     return 2 * size**3 / seconds(lambda: multiply(a), repeats=20)

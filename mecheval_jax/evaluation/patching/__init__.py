@@ -1,1 +1,1 @@
-"""Activations exchanged between runs, and what that does to the answer."""
+"""Activations exchanged between runs, and the effects on the answer."""

@@ -1,8 +1,8 @@
-"""How well estimates of effects agree with what was measured.
+"""Agreement of estimated effects with measured ones.
 
-That is Spearman's rank correlation over the cells, site by role, in which anything changes at all:
-where both runs have the same activation every method says 0, and to count that as agreement would
-flatter it.
+It is Spearman's rank correlation over the cells, site by role, in which anything changes: where
+both runs have the same activation every method gives 0, and counting this as agreement would
+flatter the method.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ from mecheval_jax.evaluation.rows import describe, place_of
 from mecheval_jax.statistics.bootstrap import Estimate
 
 UNCHANGED = 1e-6
-"""Attributions this small are rounding: nothing has changed."""
+"""Attributions up to this size are rounding errors: nothing has changed."""
 
 
 def attribution_rows(effects: Effects) -> Iterator[dict[str, Any]]:
-    """The long table of attributions, one a row, with its method."""
+    """The long table of attributions with their method, one a row."""
     for case in effects.cases():
         for (site, role), estimate in _attributions(effects, case).items():
             named = {"method": effects.method, "measure": effects.measure, **case}
@@ -30,10 +30,9 @@ def attribution_rows(effects: Effects) -> Iterator[dict[str, Any]]:
 
 
 def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dict[str, Any]]:
-    """Rank correlation of every estimate with what was measured, a row for each case.
+    """Rank correlation of every estimate with the measured effects, a row for each case.
 
-    Values are None where fewer than two cells change. The interval is the bootstrap's, over
-    documents.
+    Values are None if fewer than two cells change. The interval is the bootstrap's, over documents.
 
     Raises:
         UserError: If an estimate is of another grid than `exact`.
@@ -78,7 +77,7 @@ def _check_axes(exact: Effects, estimate: Effects) -> None:
 
 
 def _correlation(measured: list[Estimate], estimated: list[Estimate]) -> Estimate:
-    """Rank correlation over cells, in the documents as they are and resampled."""
+    """Rank correlation over cells, for the documents and for every resample of them."""
     if len(measured) < 2:
         return Estimate(np.nan, np.full(0, np.nan), 0)
     one, other = (

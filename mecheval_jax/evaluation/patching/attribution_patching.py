@@ -1,23 +1,23 @@
-"""Attribution by gradient: an estimate of the whole interchange grid from a few gradients.
+"""Attribution patching: an estimate of the whole interchange grid from a few gradients.
 
 To first order, putting the activation a' of another run in the place of a changes the
 answer by
 
-    (a' - a) . d y / d a,    the derivative with all that follows the site left alive,
+    (a' - a) . d y / d a,    the derivative with everything after the site live,
 
-and one backward pass has the derivative at every site and position at once. Corrupted and
-clean run differ in their embeddings e(c) and e(o) alone, so all derivatives are taken in runs
+and one backward pass gives the derivative at every site and position at once. The corrupted and
+the clean run differ in their embeddings e(c) and e(o) alone, so all derivatives are taken in runs
 on the line between them, e(t) = (1 - t) e(c) + t e(o):
 
     attribution_patching    at the run that is patched: t = 0 to restore, t = 1 to damage
                             (Nanda 2023; Syed, Rager and Conmy 2023)
-    integrated_gradients    the mean over the middles of `steps` equal parts of the line
+    integrated_gradients    the mean over the midpoints of `steps` equal parts of the line
                             (Sundararajan et al. 2017; on inner activations as in Hanna,
                             Pezzelle and Belinkov 2024); the same for both directions
 
 For the embedding itself the latter is complete: over all positions, its changes sum to
-y(o) - y(c), but for the error of the midpoint rule. The estimate fails where y is far from
-linear in a, above all where a softmax is saturated; `agreement` says how far it does.
+y(o) - y(c), up to the error of the midpoint rule. The estimate fails where y is far from
+linear in a, above all where a softmax is saturated; `agreement` measures by how much.
 """
 
 from collections.abc import Sequence
@@ -55,12 +55,12 @@ def attribute(
 
     Args:
         subject: Subject that is measured.
-        sites: As for `grid.grid`.
+        sites: Sites as in `grid.grid`.
         method: One of `METHODS`.
         options: Steps of integrated gradients, and the measure of the answer.
 
     Raises:
-        UserError: If there is no such site, role, corruption or method; before any compute.
+        UserError: If a site, role, corruption or method does not exist; before any compute.
     """
     choose("method", method, METHODS)
     evaluation, chosen = subject.evaluation, check_request(subject, sites)
@@ -71,7 +71,7 @@ def attribute(
 
 
 def as_doubles(found: PyTree) -> PyTree:
-    """Arrays of the host, in the precision of statistics."""
+    """Arrays on the host, in the precision of statistics."""
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), jax.device_get(found))
 
 
@@ -92,7 +92,7 @@ def compile_gradients(
         positions = role_positions(batch, evaluation.roles)
         tokens = tokens_of_runs(task, batch, evaluation)
 
-        # What the clean and the corrupted runs have at the roles.
+        # Activations of the clean and the corrupted runs at the roles.
         def end(tokens: Array) -> tuple[Array, Array, dict[str, Array]]:
             logits, seen = question.observe(tokens)
             at_roles = {site: read_roles(seen[site], positions, question.query) for site in sites}
@@ -102,7 +102,7 @@ def compile_gradients(
         shapes = jax.eval_shape(question.observe, tokens[CLEAN])[1]
         blank = {site: jnp.zeros(shapes[site].shape, shapes[site].dtype) for site in sites}
 
-        # What the slopes of one run make of the differences: [role, document].
+        # Changes that the slopes of one run give for these differences: [role, document].
         def changes_at(place: tuple[Array, Array]) -> dict[str, Array]:
             source, time = place
             along = (1 - time) * embeddings[source] + time * embeddings[CLEAN]
@@ -136,7 +136,7 @@ def compile_gradients(
 
 
 def middles(steps: int) -> tuple[float, ...]:
-    """The middles of equal parts of the line from 0 to 1."""
+    """The midpoints of equal parts of the line from 0 to 1."""
     return tuple((step + 0.5) / steps for step in range(steps))
 
 
@@ -145,9 +145,9 @@ def read_roles(
     positions: Int[Array, "roles documents"],
     query: Int[Array, "documents 1"],
 ) -> Float[Array, "roles documents *channels"]:
-    """An activation at the roles, 0 where there is none.
+    """An activation at the roles, 0 where a document lacks the role.
 
-    One that is known at the query alone (length 1) is there at the roles that stand on it.
+    An activation that is known at the query alone (length 1) counts for roles that lie there.
     """
     values, present = gather(x, as_computed(positions.T, query, x))
     values = jnp.where(present.reshape(*present.shape, *(1,) * (x.ndim - 2)), values, 0)
@@ -155,6 +155,6 @@ def read_roles(
 
 
 def _products(slopes: Array, differences: Array) -> Array:
-    """Sums over all channels, in float32: [role, document]."""
+    """Products summed over all channels, in float32: [role, document]."""
     axes = tuple(range(2, differences.ndim))
     return (slopes.astype(jnp.float32) * differences.astype(jnp.float32)).sum(axis=axes)

@@ -1,6 +1,6 @@
-"""The cells of an interchange grid as a table: the rows of ``interchange.csv``.
+"""Metrics of the cells of an interchange grid: the rows of ``interchange.csv``.
 
-`store.tables` lists its columns, and `store.results` writes it.
+`store.tables` lists the columns, and `store.results` writes the file.
 """
 
 import functools
@@ -17,17 +17,17 @@ from mecheval_jax.evaluation.rows import describe, describe_share, place_of, wit
 from mecheval_jax.statistics.bootstrap import Estimate
 
 TIE = 1e-6
-"""Probabilities closer than this are equally good restorers of a document."""
+"""Difference of probabilities up to which roles restore a document equally well."""
 
 
 class Cells:
-    """Metrics of the cells of a grid; all share one set of resampled documents."""
+    """Metrics of the cells of a grid, all over the same resampled documents."""
 
     def __init__(self, grid: Grid):
         self.grid, self.effects = grid, effects(grid)
 
     def at(self, corruption: str, direction: str, site: str, role: str) -> dict[str, Estimate]:
-        """All metrics of one site at one role; one that cannot be told is NaN."""
+        """All metrics of one site at one role; NaN where a metric cannot be told."""
         grid = self.grid
         d, c, (r,) = grid.evaluation.index(corruption, direction, role)
         measured = {name: values[d, c, r] for name, values in grid.patched[site].items()}
@@ -45,10 +45,10 @@ class Cells:
         return {"attribution": attribution} | {name: mean(x) for name, x in means.items()}
 
     def best_share(self, site: str, corruption: str) -> dict[str, tuple[float, int]]:
-        """Share of documents for which each role restores best; ties are split.
+        """Share of documents for which each role restores best; a tie is split.
 
-        Over documents whose clean run is more than `SMALLEST_GAP` above the corrupted
-        one: elsewhere there is nothing to restore.
+        Only documents count whose clean run is more than `SMALLEST_GAP` above the corrupted one:
+        in all others there is nothing to restore.
         """
         grid, roles = self.grid, self.grid.evaluation.roles
         d, c, _ = grid.evaluation.index(corruption, "restore")
@@ -64,9 +64,9 @@ class Cells:
     def rows(self) -> list[dict[str, Any]]:
         """The long table: one measured value a row, with its interval and documents.
 
-        Values that cannot be told (no document has the role, or the gap is too small) are None.
-        Attributions have a ``p_value`` against 0, and are ``significant`` at a false discovery
-        rate of 5 % over all attributions of the grid.
+        Values that cannot be told, because no document has the role or the gap is too small, are
+        None. Attributions have a ``p_value`` against 0, and are ``significant`` at a false
+        discovery rate of 5 % over all attributions of the grid.
         """
         return with_discoveries(list(self._rows()))
 

@@ -1,21 +1,21 @@
-"""Circuits: which edges of a model carry the answer, and how much the best of them carry.
+"""Circuits: the edges of a model that carry the answer, and the share that the best ones carry.
 
 On the graph of `graph`, restoring the clean value of one edge in the corrupted run
 changes the answer y to first order by
 
     score(s -> r) = (s(o) - s(c)) . d y / d (input of r),
 
-summed over positions: edge attribution patching. The derivative with respect to what a
-reader is given from the residual stream stands before its norm, and so linearises it too.
+summed over positions: edge attribution patching. The derivative is taken with respect to what
+the residual stream gives the reader before its norm, so that it linearises the norm, too.
 
     eap      derivative in the clean run (Syed, Rager and Conmy 2023)
     eap_ig   mean of derivatives on the line from the corrupted to the clean embedding
              (Hanna, Pezzelle and Belinkov 2024; see `attribution_patching`)
 
-The circuit of size k holds the k edges with the largest |mean score|. It is run with these
-edges carrying what their senders compute, and all others what the sender has in the corrupted
-run; its faithfulness is the share (y(k) - y(c)) / (y(o) - y(c)), a ratio of means over
-documents. No edges give 0, all give 1. Beside it stand circuits of k edges drawn at random.
+The circuit of size k holds the k edges with the largest |mean score|. In its run these edges
+carry the outputs of their senders, and all other edges those of the senders in the corrupted run;
+its faithfulness is the share (y(k) - y(c)) / (y(o) - y(c)), a ratio of means over documents. No
+edges give 0, all give 1. For comparison there are circuits of k edges drawn at random.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ RANDOM = "random"
 
 @dataclasses.dataclass(frozen=True)
 class EdgeScores(Ends):
-    """Estimated changes of the answer when an edge is restored.
+    """Estimated changes of the answer that restoring each edge would make.
 
     Attributes:
         graph: Graph of the edges.
@@ -63,12 +63,12 @@ class EdgeScores(Ends):
 
 @dataclasses.dataclass(frozen=True)
 class Faithfulness(Ends):
-    """The answer in circuits of some sizes; the method is the one that ranked the edges.
+    """Answers in circuits of several sizes; `method` is the one that ranked the edges.
 
     Attributes:
         sizes: Numbers of edges.
-        circuit: [corruption, size, document] Answers with the best edges.
-        random: [corruption, draw, size, document] Answers with random ones.
+        circuit: [corruption, size, document] Answers with the best edges alone.
+        random: [corruption, draw, size, document] Answers with random edges alone.
     """
 
     sizes: tuple[int, ...]
@@ -82,12 +82,12 @@ def score_edges(
     """Score all edges of a model.
 
     Args:
-        subject: Subject that is measured; of its evaluation corruptions and seed count.
+        subject: Subject that is measured; corruptions and seed are those of its evaluation.
         method: One of `METHODS`.
         options: Steps of ``eap_ig``, and the measure of the answer.
 
     Raises:
-        UserError: If there is no such corruption or method; before any compute.
+        UserError: If a corruption or the method does not exist; before any compute.
     """
     choose("method", method, METHODS)
     for corruption in subject.evaluation.corruptions:
@@ -114,7 +114,7 @@ def score_edges(
                 logits = evaluate(question, graph, embedding, receive)
                 return question.answers(logits)[options.measure].sum()
 
-            # How far each edge of each document is restored: its derivative is the score.
+            # The derivative by the degree to which each edge of each document is restored.
             return jax.grad(answer)(jnp.zeros((len(graph.edges), len(batch.tokens))))
 
         def mean_over_line(corrupted: Array) -> Array:
@@ -129,7 +129,7 @@ def score_edges(
 def _ends(
     subject: Subject, question: Question, graph: Graph, measure: str
 ) -> tuple[Array, dict[str, Array]]:
-    """The measure and what every node sends, in the clean and the corrupted runs."""
+    """The measure and the outputs of every node, in the clean and the corrupted runs."""
 
     def end(tokens: Array) -> tuple[Array, dict[str, Array]]:
         logits, activations = question.observe(tokens)
@@ -140,7 +140,7 @@ def _ends(
 
 
 def sizes_of(edges: int, most: int = 24) -> tuple[int, ...]:
-    """Sizes of circuits for a curve: all up to `most` points, closer together where small."""
+    """Sizes of circuits for a curve: up to `most` of them, closer together where small."""
     if edges < most:
         return tuple(range(edges + 1))
     return (0, *sorted({round(size) for size in np.geomspace(1, edges, most - 1)}))
@@ -154,16 +154,16 @@ def measure_faithfulness(
 ) -> Faithfulness:
     """Run the circuits of the best edges, and of random ones.
 
-    All circuits are one compiled program, which is given the sets of edges as masks.
+    All circuits run in one compiled program, to which sets of edges are masks.
 
     Args:
-        subject: Subject that `scores` rest on.
+        subject: Subject whose edges were scored.
         scores: Scores by which edges are ranked.
         options: Number of random orders of the edges, from seeds `evaluation.seed`, + 1, ...
         sizes: Numbers of edges; those of `sizes_of` if None.
 
     Raises:
-        UserError: If the graph does not have a size, or `scores` are of other corruptions.
+        UserError: If the graph has fewer edges than a size, or `scores` are of other corruptions.
     """
     evaluation, graph, edges = subject.evaluation, scores.graph, len(scores.graph.edges)
     sizes = sizes_of(edges) if sizes is None else tuple(sizes)
@@ -223,8 +223,8 @@ def edge_rows(scores: EdgeScores) -> Iterator[dict[str, Any]]:
 def faithfulness_rows(faithfulness: Faithfulness) -> Iterator[dict[str, Any]]:
     """The long table of circuits: one size a row.
 
-    The interval of the best edges' circuit is the bootstrap's over documents, that of the random
-    ones holds the middle of the draws, whose mean is the value.
+    The interval of the best circuits is the bootstrap's over documents; that of the random ones is
+    the central part of the draws, and their value is the mean of these.
     """
     confidence = faithfulness.evaluation.confidence
     ends = ((1 - confidence) / 2, (1 + confidence) / 2)

@@ -1,4 +1,4 @@
-"""What exchanging an activation does to the answer: the one definition of an attribution.
+"""Effects of an exchanged activation on the answer: the one definition of an attribution.
 
 With y the probability of the answer (or its logit less the mean logit) in the clean run (o),
 the corrupted run (c) and one in which an activation was exchanged (r), per document:
@@ -6,12 +6,12 @@ the corrupted run (c) and one in which an activation was exchanged (r), per docu
     change      = y(r) - y(c) to restore, y(r) - y(o) to damage
     attribution = mean(change) / mean(y(o) - y(c)), with the sign turned to damage
 
-a ratio of means and not a mean of ratios, so that documents with a small gap cannot dominate;
-it is told only where the mean gap y(o) - y(c) is above `SMALLEST_GAP`. Intervals are those of a
-paired bootstrap over documents (`statistics`), the same resampled documents for every attribution.
+It is a ratio of means and not a mean of ratios, so that documents with a small gap do not dominate.
+It is given only if the mean gap y(o) - y(c) is above `SMALLEST_GAP`. Intervals are those of a
+paired bootstrap over documents (`statistics`), with the same resamples for every attribution.
 
-The interchange grid measures changes, `attribution_patching` estimates them; the verdict, its
-controls, circuits, the agreement of estimates, tables and figures read them here.
+The interchange grid measures changes and `attribution_patching` estimates them; the verdict, its
+controls, circuits, the agreement of estimates, tables and figures get attributions from here.
 """
 
 import dataclasses
@@ -31,12 +31,12 @@ EXACT = "exact"
 
 @dataclasses.dataclass(frozen=True)
 class Gap:
-    """What a corruption takes from the answer in each document: the unit of attributions.
+    """The effect of a corruption on the answer in each document: the unit of attributions.
 
     Attributes:
         clean: [document] The measure in the clean run.
         corrupted: [document] The measure in the corrupted run.
-        bootstrap: The resampled documents.
+        bootstrap: Resamples of the documents.
     """
 
     clean: np.ndarray
@@ -45,7 +45,7 @@ class Gap:
 
     @property
     def sizes(self) -> np.ndarray:
-        """Clean less corrupted [document]."""
+        """Clean less corrupted measure [document]."""
         return self.clean - self.corrupted
 
     def mean(self) -> Estimate:
@@ -58,12 +58,12 @@ class Gap:
         present: np.ndarray | None = None,
         smallest: float = SMALLEST_GAP,
     ) -> Estimate:
-        """Attribution of a change: its mean over the mean gap, NaN where that is too small.
+        """Attribution of a change: its mean over the mean gap; NaN if the mean gap is too small.
 
         Args:
-            changes: [document] Change of the measure, positive where it follows the gap.
-            present: [document] The documents that it is taken over; all if None.
-            smallest: Mean gap up to which nothing is told.
+            changes: [document] Change of the measure, positive in the direction of the gap.
+            present: [document] Documents over which the means are taken; all if None.
+            smallest: Mean gap up to which there is no attribution.
         """
         sizes = self.sizes
         present = np.ones(len(sizes), bool) if present is None else present
@@ -75,15 +75,15 @@ class Gap:
 
 @dataclasses.dataclass(frozen=True)
 class Ends:
-    """The answer in the clean and the corrupted runs, to which changes of it are compared.
+    """Answers in the clean and the corrupted runs, between which changes are measured.
 
     Attributes:
-        method: How the changes were found; ``exact`` if they were measured.
+        method: Method that found the changes; ``exact`` if they were measured.
         measure: One of `tasks.scoring.MEASURES`.
-        evaluation: Roles, corruptions and directions, which are axes of what is found; resamples,
-            confidence and seed.
+        evaluation: Options of the evaluation: roles, corruptions and directions, which are axes of
+            the changes; resamples, confidence and seed.
         runs: [1 + corruption, document] The measure in the clean and the corrupted runs.
-        documents: Documents of each run, which stand together; None for a single run.
+        documents: Number of documents of each run, whose documents are adjacent; None for one run.
     """
 
     method: str
@@ -94,7 +94,7 @@ class Ends:
 
     @functools.cached_property
     def bootstrap(self) -> Bootstrap:
-        """The resampled documents that all estimates share."""
+        """The resamples of documents that all estimates share."""
         documents = self.documents or (self.runs.shape[1],)
         return Bootstrap(documents, self.evaluation.resamples, self.evaluation.seed)
 
@@ -149,7 +149,7 @@ class Effects(Ends):
 
 
 def effects(grid: Grid, measure: str = "probability") -> Effects:
-    """The effects that an interchange grid measured.
+    """The effects measured by an interchange grid.
 
     Args:
         grid: Grid that was measured.

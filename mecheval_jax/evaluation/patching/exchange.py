@@ -1,8 +1,8 @@
 """Runs of one program on several versions of the documents, and activations exchanged between them.
 
-A patched run recomputes no more than the patch can change: the components of the same layer that
-come before the site are pinned to the base run's values, and a single site is replaced whole by
-the patched activation, so the compiler drops all that comes before.
+A patched run recomputes no more than the patch can change: the components of the same layer before
+the site are pinned to the base run's values, and a single site is replaced whole by the patched
+activation, so that the compiler drops everything that feeds only these.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath
 
 CLEAN = 0
-"""Index of the clean run; the corrupted ones follow."""
+"""Index of the clean run; the corrupted runs follow."""
 
 
 def pinned_sites(site: str, config: ModelConfig) -> tuple[str, ...]:
-    """The components to hold at the base run's values when `site` is patched.
+    """The components that hold the base run's values when `site` is patched.
 
-    Those of the same layer that come before it; a site inside the mixer comes after
+    They are those of the same layer that come before it; a site inside the mixer comes after
     ``mixer_input``.
     """
     place = SitePath.parse(site)
@@ -42,10 +42,10 @@ class Runs:
     """Runs on clean and corrupted documents, as arrays whose first axis is the run. Traceable.
 
     Attributes:
-        question: Model, parameters and documents.
-        tokens: Tokens of each run, as far as they are read.
+        question: Question: model, parameters and documents.
+        tokens: Tokens of each run, up to the last that is read.
         activations: Activations by path.
-        log_probabilities: Of every token at the query.
+        log_probabilities: Log-probabilities of every token at the query.
         answers: Each of `tasks.scoring.MEASURES` of the answer, by name.
     """
 
@@ -59,7 +59,7 @@ class Runs:
     def of(
         cls, question: Question, tokens: Int[Array, "runs documents length"], sites: set
     ) -> "Runs":
-        """All runs, with the activations at `sites` and at all that are pinned for them."""
+        """All runs, with the activations at `sites` and at the sites that are pinned for them."""
         config = question.model.config
         captured = sites.union(*(pinned_sites(site, config) for site in sites))
 
@@ -71,7 +71,7 @@ class Runs:
         return cls(question, tokens, *jax.lax.map(one, tokens))
 
     def at(self, run: int | Array, *paths: str) -> dict[str, Array]:
-        """Activations of one run."""
+        """Activations of one run at some sites."""
         return {path: self.activations[path][run] for path in paths}
 
     def exchanged(
@@ -81,12 +81,12 @@ class Runs:
         positions: Int[Array, "sets documents"] | Bool[Array, "sets documents length"],
         chunk: int = 1,
     ) -> dict[str, Float[Array, "items documents"]]:
-        """Answers of runs in which activations of another run are put.
+        """Answers of runs in which activations of another run replace their own.
 
         Args:
-            sites: Paths that are exchanged together, of one layer, in the order of the computation.
-            items: Indices of the base, which is patched, of the source, and of the positions.
-            positions: Position of each document, or mask of several, for each set.
+            sites: Paths that are exchanged together, in one layer, in the order of the computation.
+            items: Indices of the base run, which is patched, of the source run, and of positions.
+            positions: Position of each document, or mask of several positions, for each index.
             chunk: Number of patched runs computed at once.
 
         Returns:
@@ -97,7 +97,7 @@ class Runs:
         def item(indices: Array) -> dict[str, Array]:
             run, source, which = indices
             given, held = self.at(source, *sites), self.at(run, *sites, *pinned)
-            # Where one site is computed from another, what is not exchanged must follow from it.
+            # Of sites that are computed from one another, the rest must follow from the exchange.
             base = held if len(sites) == 1 else None
             patches = [
                 interchange(
@@ -115,7 +115,7 @@ class Runs:
     def answers_of(
         self, run: int | Array, interventions: Interventions
     ) -> dict[str, Float[Array, " documents"]]:
-        """Answers of one of the runs under interventions, and KL(patched || base) in nats."""
+        """Answers of one run under interventions, and KL(patched || base) in nats."""
         logits = self.question.run(self.tokens[run], interventions)
         patched = jax.nn.log_softmax(logits[:, 0], axis=-1)
         kl = (jnp.exp(patched) * (patched - self.log_probabilities[run])).sum(axis=-1)

@@ -1,16 +1,16 @@
-"""A model as a graph: who writes the residual stream, and who reads it.
+"""A model as a graph: the writers of the residual stream, and its readers.
 
     reader's input = sum of the outputs of the senders before it
 
 Senders are the embedding, every mixer and every MLP; readers are every mixer, every MLP and
-the logits. Inside a mixer stand nodes of their own where it has them: its convolution and its
-state, which read the residual stream as their mixer does, and what is read by the nodes of the
-same mixer that come after them. An edge is one such summand, or one such reading; on each of
-them the reader may be given something else than what the sender computed, which is what
-circuits are made of (`circuits`).
+the logits. A mixer has further nodes inside if it has a convolution or a state: these read
+the residual stream as the mixer does, and their outputs are read by the later nodes of the same
+mixer. An edge is one summand of the residual stream, or one such reading. On every edge the
+reader can be given another value than the sender's output, from which circuits are made
+(`circuits`).
 
-A node is named by the site of its output. It is computed by the model's own modules: the
-block is run on the reader's own residual stream, and the compiler drops all but the node.
+A node is named by the site of its output. It is computed by the model's own modules: the block
+runs on the reader's own residual stream, and the compiler drops all but the node.
 """
 
 import dataclasses
@@ -31,14 +31,14 @@ from mecheval_jax.site_path import SitePath, in_mixer
 EMBEDDING = "embedding"
 LOGITS = "logits"
 CONVOLUTIONS = ("conv_output", "shift_output", "filter_output")
-"""Sites inside a mixer that a convolution gives; the first that it has is a node."""
+"""Sites inside a mixer that hold a convolution's output; the first that it has is a node."""
 STATES = ("ssm_output", "state")
-"""Sites of a recurrence: what is read from it or, where that is no site, the state itself."""
+"""Sites of a recurrence: the output read from its state or, without such a site, the state."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Edge:
-    """What one node adds to the input of another; both named by their sites."""
+    """An output of one node as part of the input of another; both are named by their sites."""
 
     sender: str
     reader: str
@@ -53,7 +53,7 @@ class Graph:
 
     @property
     def senders(self) -> tuple[str, ...]:
-        """All nodes but the logits."""
+        """All nodes except the logits."""
         return self.nodes[:-1]
 
 
@@ -77,7 +77,7 @@ def graph_of(config: ModelConfig) -> Graph:
 
 
 def _inside(config: ModelConfig, layer: int) -> tuple[str, ...]:
-    """The convolution and the state of a mixer, as far as it has them."""
+    """The convolution and the state of a mixer, if it has them."""
     paths = set(site_paths(config))
     candidates = ([in_mixer(layer, name) for name in names] for names in (CONVOLUTIONS, STATES))
     found = (next((path for path in group if path in paths), None) for group in candidates)
@@ -85,7 +85,7 @@ def _inside(config: ModelConfig, layer: int) -> tuple[str, ...]:
 
 
 Receive = Callable[[int, Array], Array]
-"""(index of an edge, what its sender computed) -> what its reader is given."""
+"""(index of an edge, output of its sender) -> value that its reader is given."""
 
 
 def evaluate(
@@ -94,15 +94,15 @@ def evaluate(
     embedding: Float[Array, "documents length width"],
     receive: Receive,
 ) -> Float[Array, "documents 1 vocabulary"]:
-    """Logits at query 0 of a run whose every edge may carry something else.
+    """Logits at query 0 of a run in which every edge may carry another value.
 
-    Pure and traceable. With ``receive = lambda edge, value: value`` the model's own logits.
+    Pure and traceable. ``receive = lambda edge, value: value`` gives the model's own logits.
 
     Args:
         question: Model, and the documents that are answered.
         graph: Graph of the model.
         embedding: Activation that the embedding node sends.
-        receive: Function that gives what the reader of an edge is given.
+        receive: Function that gives the value that the reader of an edge is given.
     """
     sent = {EMBEDDING: embedding}
     for node in graph.nodes[1:-1]:
@@ -114,7 +114,7 @@ def evaluate(
 
 
 def _given(graph: Graph, node: str, sent: dict[str, Array], receive: Receive) -> dict[str, Array]:
-    """What a node is given, by sender."""
+    """The inputs of a node, by sender."""
     return {
         edge.sender: receive(index, sent[edge.sender])
         for index, edge in enumerate(graph.edges)
@@ -123,7 +123,7 @@ def _given(graph: Graph, node: str, sent: dict[str, Array], receive: Receive) ->
 
 
 def _sum(parts: dict[str, Array], query: Int[Array, "documents 1"]) -> Array:
-    """The residual stream; at the query alone where one of its parts is known only there."""
+    """The residual stream; at the query alone if one of its parts is known only there."""
     found = list(parts.values())
     if any(part.shape[1] == 1 for part in found):
         found = [part if part.shape[1] == 1 else at_positions(part, query) for part in found]
@@ -131,7 +131,7 @@ def _sum(parts: dict[str, Array], query: Int[Array, "documents 1"]) -> Array:
 
 
 def _output(question: Question, node: str, given: dict[str, Array]) -> Array:
-    """What a node of a block computes from its residual stream and its mixer's other nodes."""
+    """The output of a node of a block, from its residual stream and the nodes inside its mixer."""
     inside = {path: given.pop(path) for path in tuple(given) if SitePath.parse(path).in_mixer}
     stream, site = _sum(given, question.query), SitePath.parse(node)
     model, layer = question.model, site.layer

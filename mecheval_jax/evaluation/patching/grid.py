@@ -1,8 +1,8 @@
 """The interchange grid: every site x role x corruption x direction, as one program.
 
-For the corrupted run of each corruption and the clean run, all activations are computed
-once. Then at each site and role the activation of one run (the source) is put into the
-other (the base), and the probability of the original answer is read at the query (`exchange`).
+All activations of the corrupted run of each corruption and of the clean run are computed once.
+Then at each site and role the activation of one run (the source) replaces that of the other (the
+base), and the probability of the original answer is read at the query (`exchange`).
 """
 
 import dataclasses
@@ -27,16 +27,16 @@ from mecheval_jax.tasks.base import Batch, Task
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Per-document measurements.
+    """Measures of the answers by document.
 
     Attributes:
         sites: Paths.
-        evaluation: Its roles, corruptions and directions are axes of `patched`.
+        evaluation: Options of the evaluation: roles, corruptions, directions are axes of `patched`.
         present: [role, document] Whether the document has the role.
-        runs: [1 + corruption, document] Each of `tasks.scoring.MEASURES` in the clean and the
-            corrupted runs, by its name.
-        patched: [direction, corruption, role, document] The same of patched runs, by site and by
-            name; ``kl`` is KL(patched || base) in nats, base being the run that was patched.
+        runs: [1 + corruption, document] Each of `tasks.scoring.MEASURES`, by name, in the clean
+            and the corrupted runs.
+        patched: [direction, corruption, role, document] The same in patched runs, by site and name;
+            ``kl`` is KL(patched || base) in nats, where base is the run that was patched.
     """
 
     sites: tuple[str, ...]
@@ -56,10 +56,10 @@ def default_sites(config: ModelConfig) -> tuple[str, ...]:
 
 
 def chosen_sites(sites: Sequence[str] | None, config: ModelConfig) -> tuple[str, ...]:
-    """The paths that `sites` stands for; see `grid`.
+    """The paths that `sites` stand for; see `grid`.
 
     Raises:
-        UserError: If there is no such site, or none is named.
+        UserError: If a site does not exist, or none is named.
     """
     if sites is None:
         return default_sites(config)
@@ -70,7 +70,7 @@ def check_roles(batch: Batch, roles: Sequence[str]) -> None:
     """Check that activations can be exchanged at the roles of query 0.
 
     Raises:
-        UserError: If documents do not have a role, or it lies after the query.
+        UserError: If documents lack a role, or it lies after the query.
     """
     for role in roles:
         choose("role", role, batch.roles)
@@ -94,7 +94,7 @@ def grid(subject: Subject, sites: Sequence[str] | None = None) -> Grid:
             components of every layer if None.
 
     Raises:
-        UserError: If there is no such site, role or corruption; before any compute.
+        UserError: If a site, role or corruption does not exist; before any compute.
     """
     return measure(subject, plan_grid(subject, sites))
 
@@ -102,16 +102,16 @@ def grid(subject: Subject, sites: Sequence[str] | None = None) -> Grid:
 def plan_grid(
     subject: Subject, sites: Sequence[str] | None = None
 ) -> tuple["GridMeasurement", Batch]:
-    """The grid as a measurement yet to be made; arguments and errors as of `grid`."""
+    """The plan of a grid that is yet to be measured; arguments and errors as in `grid`."""
     chosen = check_request(subject, sites)
     return GridMeasurement(subject.config, subject.task, subject.evaluation, chosen), subject.batch
 
 
 def check_request(subject: Subject, sites: Sequence[str] | None) -> tuple[str, ...]:
-    """The paths that `sites` stands for, if they, the roles and the corruptions are there.
+    """The paths that `sites` stand for, after a check of them, of roles and of corruptions.
 
     Raises:
-        UserError: If one is not.
+        UserError: If one does not exist.
     """
     chosen = chosen_sites(sites, subject.config)
     for corruption in subject.evaluation.corruptions:
@@ -122,14 +122,14 @@ def check_request(subject: Subject, sites: Sequence[str] | None) -> tuple[str, .
 
 @dataclasses.dataclass(frozen=True)
 class GridMeasurement:
-    """A grid yet to be measured; see `evaluation.subject.Measurement`.
+    """The plan of a grid; see `evaluation.subject.Measurement`.
 
     Its arrays are the evaluation documents.
 
     Attributes:
-        model: Shape of the model.
+        model: Config of the model.
         task: Task that can corrupt its documents.
-        evaluation: Roles, corruptions, directions, seed and chunk.
+        evaluation: Options of the evaluation: roles, corruptions, directions, seed and chunk.
         sites: Paths.
     """
 
@@ -155,7 +155,7 @@ class GridMeasurement:
 def corrupted_tokens(
     task: Task, batch: Batch, corruptions: Sequence[str], seed: int
 ) -> list[Array]:
-    """Tokens of each corruption; one per document, shared by every site and role."""
+    """Tokens of each corruption: one for each document, the same at every site and role."""
     key = jax.random.key(seed)
     return [
         task.corrupt(jax.random.fold_in(key, task.corruptions.index(name)), batch, name)
@@ -166,7 +166,7 @@ def corrupted_tokens(
 def tokens_of_runs(
     task: Task, batch: Batch, evaluation: EvaluationConfig
 ) -> Int[Array, "runs documents length"]:
-    """Tokens of the clean run and of the corrupted ones, as far as they are read."""
+    """Tokens of the clean run and of the corrupted ones, up to the last that is read."""
     corrupted = corrupted_tokens(task, batch, evaluation.corruptions, evaluation.seed)
     return jnp.stack([batch.tokens, *corrupted])[:, :, : task.read_length]
 
@@ -178,8 +178,8 @@ def compile_grid(
     """The jitted grid: (params, batch) -> (runs, patched)."""
     module = LanguageModel(model)
     roles = evaluation.roles
-    # One item is one patched run per site: which run is the base, which the source, and
-    # at which role.
+    # One item is one patched run for each site: indices of the base run, of the source run and of
+    # the role.
     items = np.array(
         [
             (1 + c, CLEAN, r) if direction == "restore" else (CLEAN, 1 + c, r)
