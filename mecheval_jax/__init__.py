@@ -1,4 +1,4 @@
-"""Mechanistic evaluation of sequence models: train them, cut into them, say how they recall.
+"""Mechanistic evaluation of sequence models: training, interventions, verdicts on recall.
 
     import mecheval_jax as me
 
@@ -6,9 +6,9 @@
     batch = trained.documents()
     clean = me.capture(trained.model, trained.params, batch)
 
-All that a user needs has its name here; docs/api.md describes each. A bare import loads nothing: a
-name is imported when it is first used (PEP 562), from the home that ``__init__.pyi`` gives it,
-which type checkers and editors read as well.
+Every name that a user needs is here; docs/api.md describes each. A bare import loads nothing: a
+name is imported when it is first used (PEP 562), from the module that ``__init__.pyi`` gives for
+it, which type checkers and editors read as well.
 """
 
 import ast
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{HOMES[name]}"), name)
-    globals()[name] = value  # found without this function from now on
+    globals()[name] = value  # later uses do not come here
     return value
 
 

@@ -1,4 +1,4 @@
-"""The console command: ``mecheval PROGRAM ...`` is ``python -m launch.PROGRAM ...``, from anywhere.
+"""The console command: ``mecheval PROGRAM ...`` is ``python -m launch.PROGRAM ...`` anywhere.
 
 mecheval train recall:mixer=mamba,width=64 --workdir=runs/mamba
 mecheval report runs/mamba
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def overview() -> str:
-    """What each program is for, and how to begin."""
+    """The purpose of each program, and the first commands to try."""
     width = max(map(len, programs.names()))
     listed = "\n".join(
         f"  {name:{width}}  {programs.documentation(name).splitlines()[0]}"
@@ -63,7 +63,7 @@ def overview() -> str:
 
 
 def start(program: str, arguments: list[str]) -> None:
-    """Run a program in this process as ``python -m`` does, and let its own processes find it."""
+    """Run a program in this process as ``python -m`` does; its child processes find it, too."""
     root = str(programs.ROOT)
     sys.path.insert(0, root)
     known = os.environ.get("PYTHONPATH")

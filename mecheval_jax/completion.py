@@ -1,4 +1,4 @@
-"""Scripts by which a shell completes the console command: programs, configs, flags, folders.
+"""Shell completions of the console command: programs, configs, flags, folders.
 
 source <(mecheval completion bash)
 """
@@ -16,7 +16,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def script(shell: str) -> str:
-    """The completions of a shell, with all names as they are now.
+    """The completion script of a shell, with all names that exist now.
 
     Raises:
         UserError: If the shell is unknown.
@@ -29,18 +29,18 @@ def script(shell: str) -> str:
 def described_flags(program: str) -> list[tuple[str, str, Any]]:
     """Name, meaning and default of the flags that a program defines itself, sorted.
 
-    Programs share names (``--workdir``), and absl knows each name once: the flags of a program are
-    taken away again when they were read.
+    Programs share names of flags (``--workdir``), and absl knows each name once: the flags of a
+    program are removed again after they were read.
     """
     sys.path.insert(0, str(programs.ROOT))
     of = flags.FLAGS.find_module_defining_flag
     known = [name for name in flags.FLAGS if not of(name, "").startswith("absl")]
     others = {name: flags.FLAGS[name] for name in known}
-    for name in others:  # of a program that asks, which may have the same names
+    for name in others:  # those of the calling program may have the same names
         delattr(flags.FLAGS, name)
     before = set(flags.FLAGS)
     module = importlib.import_module(f"launch.{program}")
-    added = set(flags.FLAGS) - before  # among them absl's own, with the first program
+    added = set(flags.FLAGS) - before  # absl's own among them, with the first program
     own = sorted(name for name in added if not of(name, "").startswith("absl"))
     found = [(name, flags.FLAGS[name].help, flags.FLAGS[name].default) for name in own]
     for name in own:
@@ -57,7 +57,7 @@ def program_flags(program: str) -> list[str]:
 
 
 def takes_config(own: list[str]) -> bool:
-    """Whether the first word of a program is a config, and not a folder."""
+    """Whether the first word of a program is a config and not a folder."""
     return "config" in own
 
 

@@ -1,4 +1,4 @@
-"""Where everything that a program says to its user goes, so that lines and bars do not overlap."""
+"""Messages to the user: one place for all, so that lines and progress bars do not overlap."""
 
 from rich.console import Console
 
@@ -6,5 +6,5 @@ CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def say(message: str) -> None:
-    """One line for the user, on standard error."""
+    """Print one line for the user, on standard error."""
     CONSOLE.print(message, markup=False)

@@ -19,7 +19,7 @@ def options(given: Mapping[str, Any]) -> CostOptions:
     """Options from the texts of flags.
 
     Raises:
-        UserError: If a length is no whole number, or an option has no valid value.
+        UserError: If a length is not a whole number, or an option has an invalid value.
     """
     values = dict(given)
     if "lengths" in values:
@@ -34,14 +34,14 @@ def options(given: Mapping[str, Any]) -> CostOptions:
 def measure(
     model: ModelConfig, mixers: Sequence[str], workdir: str | os.PathLike, how: CostOptions
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Measure architectures of one shape, and write what was found after each of them.
+    """Measure architectures of one shape, and write the tables after each of them.
 
     Args:
-        model: Shape of the models.
-        mixers: Architectures; the model's own if there is none. Each has positions as it is,
-            learned ones in the model's shape for attention alone.
-        workdir: Folder that is written.
-        how: What is measured.
+        model: Config of the models.
+        mixers: Architectures, of which attention gets learned positions and all others none; the
+            config's own architecture and positions if there are none.
+        workdir: Folder for the results.
+        how: Options of the measurement.
 
     Returns:
         The tables of costs and of crossovers with the first architecture, and the machine.
@@ -70,7 +70,7 @@ CROSSOVERS = ("model", "against", "program", "quantity", "length", "low", "high"
 
 
 def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfig]:
-    """Shapes that differ in their mixers alone, by their names."""
+    """Configs that differ in their mixers alone, by their names."""
     if not mixers:
         return {model.mixer: model}
     return {

@@ -1,4 +1,4 @@
-"""Errors that are shown to users as one line: mistakes of theirs, and interruptions."""
+"""Errors that are shown to users as one line: users' mistakes, and interruptions."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -11,14 +11,14 @@ USAGE_ERROR = 2
 class UserError(ValueError):
     """A mistake in a config, a flag, a file or a call.
 
-    The message has the offending value and what is valid. Programs print it as one line and end
-    with exit code 2; any other exception is a bug and keeps its traceback.
+    The message has the invalid value and the valid ones. Programs print it as one line and end with
+    exit code 2; any other exception is a bug and keeps its traceback.
     """
 
 
 POSITIVE = ("above 0", lambda value: value > 0)
 SHARE = ("between 0 and 1", lambda value: 0 < value < 1)
-"""What fields may have to be, as `require` takes it."""
+"""Range of a field between 0 and 1, as the last arguments of `require`."""
 
 
 def require(
@@ -34,7 +34,7 @@ def require(
         holds: Whether a value is valid.
 
     Raises:
-        UserError: If a value is not; the message names the first.
+        UserError: If a value is not valid; the message names the first.
     """
     for name in names:
         value = getattr(instance, name)
@@ -43,7 +43,7 @@ def require(
 
 
 def require_at_least(instance: object, section: str, names: Iterable[str], smallest: int) -> None:
-    """Check lower bounds of fields, as of `require`."""
+    """Check lower bounds of fields; see `require`."""
     require(instance, section, names, f"at least {smallest}", lambda value: value >= smallest)
 
 
@@ -67,7 +67,7 @@ def choose(kind: str, value: str, valid: Iterable[str]) -> str:
 
 
 class Interrupted(Exception):
-    """Work that stopped early through no mistake, and that the same command resumes.
+    """An early stop that is no mistake, after which the same command resumes.
 
     Programs print the message as one line and end with the exit code that tells a scheduler to
     restart them.

@@ -43,7 +43,7 @@ def fitted(layout: Layout, shape: Sequence[int], sizes: Mapping[str, int]) -> Pa
     """A layout without the axes that do not divide their dimensions.
 
     Args:
-        layout: Layout that is wanted.
+        layout: Layout to fit.
         shape: Shape of the array.
         sizes: Number of devices along every axis of the mesh.
     """

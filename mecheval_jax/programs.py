@@ -1,7 +1,7 @@
-"""Programs and configs: beside the package in a clone, inside it where it is installed.
+"""Programs and configs: next to the package in a clone, inside it after an installation.
 
-A wheel has ``launch/`` and ``configs/`` in ``mecheval_jax/shipped``, so that no top-level name but
-the package's own enters a user's environment; the same files are read in both cases.
+A wheel has ``launch/`` and ``configs/`` in ``mecheval_jax/shipped``, so that the package's own name
+is the only top-level one in a user's environment; the same files are read in both cases.
 """
 
 import ast
@@ -20,12 +20,12 @@ ROOT = _SHIPPED if _SHIPPED.is_dir() else pathlib.Path(__file__).parents[1]
 
 
 def command(program: str) -> str:
-    """How a user starts a program, for messages that name it."""
+    """The command by which a user starts a program, for messages."""
     return f"{COMMAND} {program}" if ROOT == _SHIPPED else f"python -m launch.{program}"
 
 
 def in_users_words(text: str) -> str:
-    """A text whose commands are those of a clone, with the user's commands."""
+    """A text with the commands of a clone replaced by those of the user's installation."""
     return re.sub(r"python -m launch\.(\w+)", lambda match: command(match[1]), text)
 
 
@@ -35,7 +35,7 @@ def names() -> list[str]:
 
 
 def documentation(program: str) -> str:
-    """The text that a program begins with: what it does, with an example."""
+    """The docstring of a program: its purpose, with an example."""
     source = (ROOT / "launch" / f"{program}.py").read_text(encoding="utf-8")
     return ast.get_docstring(ast.parse(source)) or ""
 
@@ -58,10 +58,10 @@ def config_file(text: str) -> str:
             arguments after a colon: ``configs/recall.py:width=64``, ``recall:width=64``.
 
     Returns:
-        A path, with the same arguments; relative to the current folder where it lies in it.
+        A path, with the same arguments; relative to the current folder if it lies inside.
 
     Raises:
-        UserError: If there is no such file or config; the message names those that there are.
+        UserError: If there is no such file or config; the message names the existing ones.
     """
     name, colon, arguments = text.partition(":")
     if pathlib.Path(name).is_file():

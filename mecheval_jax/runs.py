@@ -1,4 +1,4 @@
-"""A run from end to end: train it, load it, intervene on it, report it."""
+"""A run from end to end: training, loading, interventions, analyses."""
 
 import contextlib
 import dataclasses
@@ -45,10 +45,10 @@ from mecheval_jax.training.state import Diverged, Policy, hyperparameters_of, ne
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A trained model with what it was trained on.
+    """A trained model with its experiment.
 
     Attributes:
-        folder: Files of the run.
+        folder: Folder of the run.
         experiment: Config of the run.
         params: Parameters of the checkpoint that was loaded.
         step: Training step of that checkpoint.
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def task(self) -> Task:
-        """Where its documents come from."""
+        """Task of the documents."""
         return self.experiment.task
 
     def documents(self, count: int | None = None, split: str | None = None) -> Batch:
@@ -77,18 +77,18 @@ class Run:
             split: ``train``, ``dev`` or ``test``; that of the run's evaluation if None.
 
         Raises:
-            UserError: If there is no such split, or it has fewer documents.
+            UserError: If the split does not exist, or has fewer documents.
         """
         changes = {"documents": count, "split": split}
         given = {name: value for name, value in changes.items() if value is not None}
         return documents_of(self.experiment.with_evaluation(**given))
 
     def corrupt(self, batch: Batch, corruption: str = "key", seed: int = 0) -> Batch:
-        """The same documents with one token of each replaced by another of its class.
+        """The documents with one token of each replaced by another of its class.
 
         Args:
             batch: Documents of the run's task.
-            corruption: What is replaced, one of the task's corruptions.
+            corruption: Role whose token is replaced, one of the task's corruptions.
             seed: Seed of the replacements.
 
         Raises:
@@ -113,14 +113,14 @@ def train(
         experiment: Experiment of the run.
         workdir: Folder of the run.
         mesh: Mesh of the devices; all of them if None.
-        writers: Names in `TRACKERS` of those that get the metrics beside ``metrics.jsonl`` and
+        writers: Names of trackers (`TRACKERS`) that get the metrics beside ``metrics.jsonl`` and
             ``metrics.csv``.
 
     Raises:
-        UserError: If the workdir holds something else, the batch does not divide over the devices,
-            a writer is unknown or not installed, or processes were told different things.
-        Diverged: If the loss is no longer finite.
-        Interrupted: If SIGTERM came, and the state is saved; or another process is gone.
+        UserError: If the workdir holds other files, the batch does not divide over the devices, a
+            writer is unknown or not installed, or processes have different arguments.
+        Diverged: If the loss is not finite.
+        Interrupted: If SIGTERM came, and the state is saved; or if another process is gone.
     """
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
@@ -155,7 +155,7 @@ def _train(
     preemption: Preemption,
     writers: Sequence[str],
 ) -> dict[str, PyTree]:
-    """Train to the end, and return what the last checkpoint holds."""
+    """Train to the end, and return the content of the last checkpoint."""
     state, step = restore_or_create(programs, checkpoints, say)
     folder.forget_after(step)
     title = f"training {experiment.model.mixer} in {folder.path}"
@@ -173,7 +173,7 @@ def _train(
 
 
 def _summarize(experiment: Experiment, folder: RunFolder, params: PyTree, step: int) -> None:
-    """Write how the trained model answers the evaluation documents."""
+    """Write the answers of the trained model to the evaluation documents."""
     batch = documents_of(experiment)
     answers = answer_all(Subject.of(experiment, params, batch))
     scores = record_answers(folder, experiment, step, answers, batch)
@@ -192,14 +192,14 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
         step: Step of the checkpoint; the newest that can be read if None.
 
     Raises:
-        UserError: If there is no run, no checkpoint of that step, or none that can be read.
+        UserError: If there is no run, no checkpoint of that step, or no readable checkpoint.
     """
     folder = RunFolder(workdir)
     experiment, member = folder.experiment(), folder.read_member()
     new = jax.eval_shape(
         lambda: new_state(experiment.model, hyperparameters_of(experiment.training))
     )
-    # The arrays of a sweep have an axis of members before all others.
+    # The arrays of a member's sweep have a leading axis of members.
     members = () if member is None else (member.of,)
     wanted = jax.tree.map(
         lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), (*members, *leaf.shape)),
@@ -235,7 +235,7 @@ def kept_steps(workdir: str | os.PathLike) -> list[int]:
 def _checkpoints(folder: RunFolder) -> Checkpoints:
     if not folder.checkpoints.exists():
         raise UserError(f"{folder.path} has no checkpoint yet: train it first")
-    return Checkpoints(folder.checkpoints, keep=None)  # who only reads throws nothing away
+    return Checkpoints(folder.checkpoints, keep=None)  # a reader deletes no checkpoint
 
 
 def intervene(
@@ -244,25 +244,25 @@ def intervene(
     steps: Sequence[int] | str | None = None,
     **changes: object,
 ) -> tuple[Any, Verdict | None]:
-    """Measure the interchange grid of a run with its controls, and judge.
+    """Measure the interchange grid of a run with its controls, and judge it.
 
     Writes ``interchange.csv``, ``controls.csv``, ``evidence.npz``, the verdict in ``summary.json``,
-    and of several steps ``transitions.csv``.
+    and for several steps ``transitions.csv``.
 
     Args:
         workdir: Folder of a trained run.
         sites: Paths or aliases of sites; if None the canonical components of every layer and the
             convolution outputs that the verdict reads.
-        steps: Steps of the checkpoints; ``all`` that are kept; the newest if None.
+        steps: Steps of checkpoints; ``all`` for every kept one; the newest if None.
         **changes: Fields of `EvaluationConfig` that differ from the run's config.
 
     Returns:
         The table (a pandas DataFrame), and the verdict at the last of the steps, which does not
-        depend on the sites, roles, corruptions and directions of the table; None where the task has
-        no keys to corrupt.
+        depend on the sites, roles, corruptions and directions of the table. The verdict is None if
+        the task has no pair to corrupt.
 
     Raises:
-        UserError: If nothing is trained there, a site, role, corruption, direction or step is
+        UserError: If there is no trained run, a site, role, corruption, direction or step is
             unknown, or a list of them is empty.
     """
     for name, given in {"sites": sites, "steps": steps}.items():
@@ -304,20 +304,20 @@ def analyze(
 
     Args:
         workdir: Folder of a trained run.
-        names: Names in `evaluation.analyses.ANALYSES`; all if None, then those that the
-            architecture or the task cannot have are passed over with a message.
-        sites: Where ``gradients`` and ``probes`` look: paths or aliases; ``["all"]`` for every
-            site of the model; the canonical components of every layer if None.
-        settings: Options that differ from the run's config, as of `Experiment.with_analyses`:
-            ``["probes.ridge=0.1"]``.
+        names: Names in `evaluation.analyses.ANALYSES`; all if None, and then those that the
+            architecture or the task does not allow are passed over with a message.
+        sites: Sites of ``gradients`` and ``probes``: paths or aliases; ``["all"]`` for every site
+            of the model; the canonical components of every layer if None.
+        settings: Options that differ from the run's config, as texts of
+            `Experiment.with_analyses`: ``["probes.ridge=0.1"]``.
         **changes: Fields of `EvaluationConfig` that differ from the run's config.
 
     Returns:
         The tables (pandas DataFrames) by name.
 
     Raises:
-        UserError: If an analysis, site or setting is unknown, or none is named, if nothing is
-            trained there, or if an analysis that was asked for by name cannot be.
+        UserError: If an analysis, site or setting is unknown, or none is named, if there is no
+            trained run, or if an analysis that was named is not possible.
     """
     # Imported here, since matplotlib and scipy.stats would make every training start later.
     from mecheval_jax.evaluation.analyses import ANALYSES
@@ -361,7 +361,7 @@ def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool
         The verdict, and by the name of each run whether it has learned.
 
     Raises:
-        UserError: If one has no evidence, or as of `check_population` and `judge_together`.
+        UserError: If a run has no evidence; see also `check_population` and `judge_together`.
     """
     once = {folder.path.resolve(): folder for folder in map(RunFolder, workdirs)}
     folders = {str(folder.path): folder for folder in once.values()}

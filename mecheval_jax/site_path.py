@@ -40,7 +40,7 @@ TRANSFORMER_LENS = {
     "mixer.hook_ssm_out": "mixer/ssm_output",
     "mixer.hook_out_proj": "mixer/out_projection",
 }
-"""Name of TransformerLens after ``blocks.i.`` -> component. All other sites inside a mixer are
+"""Name of TransformerLens after ``blocks.i.`` -> component. Any other site inside a mixer is
 ``mixer.hook_NAME``."""
 
 OUTSIDE_BLOCKS = {"hook_embed": "embedding", "ln_final.hook_normalized": "final_norm"}
@@ -86,10 +86,10 @@ class SitePath:
 
     @classmethod
     def parse(cls, address: str) -> "SitePath":
-        """Parts of a path, or of the name that another tool has.
+        """Parts of a path, or of another tool's name for it.
 
-        It is not checked whether a model has the site: an unknown address becomes a component
-        outside the blocks.
+        Whether a model has the site is not checked: an unknown address becomes a component outside
+        the blocks.
         """
         if match := re.fullmatch(r"block_(0|[1-9]\d*)/(.+)", address):
             return cls(int(match[1]), match[2])

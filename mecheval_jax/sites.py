@@ -40,10 +40,10 @@ INTERVENTIONS = "interventions"
 """Name of the variable collection that sites read."""
 
 STATE = "state"
-"""Name of sites that hold a recurrent state, where a change at one position changes later ones."""
+"""Name of sites that hold a recurrent state, where a change at one position reaches later ones."""
 
 ALL = math.inf
-"""Reach of an operation that mixes all earlier tokens, as a filter as long as the document does."""
+"""Reach of an operation that mixes all earlier tokens, such as a filter of a document's length."""
 
 LEAVES = ("value", "mask", "projection", "shift", "then")
 """Keys that an entry may have."""
@@ -61,7 +61,7 @@ def is_state(path: str) -> bool:
 
 
 def steps(entry: Entry) -> Iterator[Entry]:
-    """An entry, then its ``then``, and so on."""
+    """An entry, its ``then``, the ``then`` of that, and so on."""
     while entry:
         yield entry
         entry = entry.get("then", {})
@@ -87,7 +87,7 @@ def rewrite(live: Shaped[Array, "..."], entry: Entry) -> Shaped[Array, "..."]:
 
 
 def tokens_of(entry: Entry, length: int) -> Int[Array, " length"] | None:
-    """Indices of tokens, which a loop over them hands to `rewrite_at`; None without an entry."""
+    """Indices of tokens, which a loop passes to `rewrite_at`; None without an entry."""
     return jnp.arange(length) if entry else None
 
 
@@ -168,16 +168,16 @@ def declare(module: nn.Module) -> None:
 
 
 def reach_of(mixer: nn.Module) -> dict[str, float] | None:
-    """How many earlier tokens a mixer mixes into each token, apart from what it looks up.
+    """Number of earlier tokens that a mixer mixes into each token, apart from its look-up.
 
-    A mixer says it with ``local_reach()``: by the name of a site, the number of tokens before
-    the current one that this site holds as well, whatever they are. Those are the taps of a
-    convolution less one, 1 after a shift or a trapezoid, the tokens of a window, `ALL` after a
-    filter as long as the document. Of the sites after one such operation the first is named.
+    A mixer gives it by ``local_reach()``: for the name of a site, the number of earlier tokens that
+    this site mixes into each token, whatever the tokens are. This is the number of taps of a
+    convolution less one, 1 after a shift or a trapezoid, the length of a window, and `ALL` after a
+    filter of a document's length. Of several sites after such an operation the first one is named.
     A mixer that only attends or keeps a state has none and returns ``{}``.
 
     Returns:
-        Reach by site, those of reach 0 left out; None if the mixer does not say.
+        Reach by site, without those of reach 0; None if the mixer does not declare it.
     """
     if not hasattr(mixer, "local_reach"):
         return None
@@ -185,5 +185,5 @@ def reach_of(mixer: nn.Module) -> dict[str, float] | None:
 
 
 def is_site(module: nn.Module, method: str) -> bool:
-    """Whether a call is that of a site: the filter for ``capture_intermediates``."""
+    """Whether a call is that of a site, as the filter of ``capture_intermediates``."""
     return isinstance(module, Site) and method == "__call__"

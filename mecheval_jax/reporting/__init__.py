@@ -1,1 +1,1 @@
-"""Showing what was found: rows on disk, progress on a terminal, figures, a report."""
+"""Presentation of results: tables and progress in a terminal, figures, HTML reports."""

@@ -1,1 +1,1 @@
-"""What activations hold, and where: probes, subspaces, lens, mixing matrices."""
+"""Contents of activations and their places: probes, subspaces, lens, mixing matrices."""

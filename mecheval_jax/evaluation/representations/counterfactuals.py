@@ -6,15 +6,16 @@ corruptions, ``key`` or ``value`` in recall,
     base = the document with the token at that role replaced,   source = the document itself,
     expected = the document's answer.
 
-The key's base asks for an item that stands nowhere, and the source's key brings it back; with no
-other pair to win against, a small part of it may do, as random subspaces then show. The value's
-base has another answer, and the source's value must win against it. For ``association``,
+The key's base asks for an item that the document does not hold, and the source's key brings it
+back. As no other pair competes with it, a small part of the key may suffice, as random subspaces
+then show. The value's base has another answer, which the source's value must overcome. For
+``association``,
 
     base = the document, asked for the item that another document asks,   source = that document,
     expected = the other document's answer,
 
-which nothing in the base but a pair that is moved into it can give. Left out are documents that
-lack the role in base or source, and associations whose item or answer the base has already.
+which only a pair that is moved into the base can give. Documents are left out if base or source
+lacks the role, and associations if the base already has the item or the answer.
 """
 
 import flax.struct
@@ -33,10 +34,9 @@ class Counterfactual:
     """Base and source documents, row by row.
 
     Attributes:
-        base: Documents that are run; their answers are those that they must have once the
-            variable is exchanged.
-        source: Documents whose variable is put in.
-        valid: Whether the answer is well defined.
+        base: Documents that are run; their answers are those expected after the exchange.
+        source: Documents whose variable is put into the base.
+        valid: Whether the expected answer of a document is well defined.
     """
 
     base: Batch
@@ -54,12 +54,12 @@ def counterfactual(task: Task, batch: Batch, variable: str, key: Key) -> Counter
 
     Args:
         task: Task that can corrupt its documents.
-        batch: Documents; for an association each has the next one for its source.
+        batch: Documents; for an association, the source of each is the next one.
         variable: One of `variables_of`.
         key: Key of the replaced tokens.
 
     Raises:
-        UserError: If there is no such variable.
+        UserError: If the task has no such variable.
     """
     choose("variable", variable, variables_of(task))
     own = batch.replace(tokens=batch.tokens[:, : task.read_length])
@@ -76,6 +76,6 @@ def counterfactual(task: Task, batch: Batch, variable: str, key: Key) -> Counter
 
 
 def present(pairs: Counterfactual, role: str) -> Bool[Array, " documents"]:
-    """The documents that count where activations are exchanged at a role."""
+    """Whether each document counts where activations are exchanged at a role."""
     positions = [batch.roles[role][:, 0] for batch in (pairs.base, pairs.source)]
     return pairs.valid & (positions[0] >= 0) & (positions[1] >= 0)

@@ -1,24 +1,24 @@
-"""Distributed alignment search (Geiger et al. 2024): in which subspace a variable is kept.
+"""Distributed alignment search (Geiger et al. 2024): the subspace that holds a variable.
 
 At a site and role let h_b and h_s be the activations of a base and a source document that differ
 in one variable (`counterfactuals`). Exchanging the first k dimensions of a rotation R,
 
     h = h_b + B B^T (h_s - h_b),    B = the first k columns of R,
 
-must make the model give the answer that the source's variable asks for. B is the orthonormal
+must make the model give the answer that the source's variable determines. B is the orthonormal
 factor of a free matrix [channels, k] (QR), fitted by Adam to the cross-entropy of the expected
 answers on some documents; the rest of R can be any completion and is never formed. The share of
-held-out documents that get the expected answer is the interchange accuracy. Beside it stand, in
-the column ``subspace``:
+held-out documents with the expected answer is the interchange accuracy. The column ``subspace``
+also has controls:
 
-* ``whole``: all channels are exchanged; no subspace can be expected to do better;
+* ``whole``: all channels are exchanged, an upper bound for subspaces;
 * ``none``: nothing is exchanged;
-* ``random_labels``: B is fitted to, and judged by, answers shuffled among the documents;
+* ``random_labels``: B is fitted to, and tested on, answers shuffled among the documents;
 * ``random_subspace``: a random B, each document's change scaled to the norm of the learned one;
 * ``untrained_model``: B is fitted in a new model.
 
-A search can succeed where a model merely can be steered (Makelov et al. 2024), which is what these
-controls are there to show.
+A search can succeed merely because a model can be steered (Makelov et al. 2024); the controls show
+whether it did.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ class Alignment:
 
     Attributes:
         basis: [channels, dimensions] Orthonormal columns.
-        correct: Whether each held-out document got its expected answer, by kind of subspace.
+        correct: Whether each held-out document gets its expected answer, by kind of subspace.
     """
 
     basis: np.ndarray
@@ -69,7 +69,7 @@ class Alignment:
 
 
 def orthonormal(free: Float[Array, "channels dimensions"]) -> Float[Array, "channels dimensions"]:
-    """Orthonormal columns that span those of a free matrix: a smooth function of it."""
+    """Orthonormal columns with the span of a free matrix, as a smooth function of it."""
     q, r = jnp.linalg.qr(free)
     return q * jnp.sign(jnp.diagonal(r))[None]
 
@@ -80,15 +80,16 @@ def align(
     """Search the subspace of a variable at one site and role.
 
     Args:
-        subject: The model; the seed of its evaluation gives the first B and the controls.
-        config: How to search.
+        subject: Subject that is measured; the seed of its evaluation gives the first B and
+            controls.
+        config: Options of the search.
         pairs: Base and source documents that differ in the variable.
         site: Path; its own axes (heads, state) count as channels.
         role: Role at which activations are exchanged.
 
     Raises:
-        UserError: If the site has fewer channels than dimensions are asked for, or documents are
-            too few to hold some out.
+        UserError: If the site has fewer channels than the subspace has dimensions, or there are too
+            few documents to hold some out.
     """
     tested = count_held_out("subspaces", config.test_share, len(pairs.valid))
     search = _Search(subject.model, site, role, config, subject.evaluation.seed, tested)
@@ -98,7 +99,7 @@ def align(
 
 @dataclasses.dataclass(frozen=True)
 class _Search:
-    """What a program of `_search` is compiled for."""
+    """Static part of a search, for which its program is compiled."""
 
     model: LanguageModel
     site: str
@@ -112,12 +113,12 @@ class _Search:
 def _search(
     search: _Search, params: PyTree, pairs: Counterfactual
 ) -> tuple[Array, dict[str, Array], Array]:
-    """The learned basis; right answers to the first `tested` documents, and which of them count."""
+    """The learned basis, right answers to the first `tested` documents, and which of them count."""
     model, site, config, tested = search.model, search.site, search.config, search.tested
     first_key, shuffle_key, steps_key, random_key = jax.random.split(jax.random.key(search.seed), 4)
     pinned = pinned_sites(site, model.config)
 
-    # What base and source have at the site, and at the role of each.
+    # Activations of base and source at the site, each at its own role.
     def look(batch: Batch) -> tuple[dict[str, Array], Array, Array]:
         question = Question(model, params, batch)
         seen = question.observe(batch.tokens)[1]
@@ -130,7 +131,7 @@ def _search(
     if not config.dimensions <= own.shape[1]:
         raise UserError(f"{site} has {own.shape[1]} channels: {config.dimensions} are too many")
 
-    # Scores of the answers to some documents of the base, with a change at the role.
+    # Scores of the answers to some base documents, with a change of the activation at the role.
     def score_changed(rows: Array, change: Array, answers: Array) -> AnswerScores:
         live, batch = jax.tree.map(lambda values: values[rows], (base, pairs.base))
         changed = (own[rows] + change).reshape(len(rows), 1, *live[site].shape[2:])
@@ -188,7 +189,7 @@ def _search(
 def match_norms(
     changes: Float[Array, "documents channels"], like: Float[Array, "documents channels"]
 ) -> Float[Array, "documents channels"]:
-    """Changes scaled to the norms of others, document by document."""
+    """Changes, scaled to the norms of others, document by document."""
     norms = [jnp.linalg.norm(x, axis=1, keepdims=True) for x in (changes, like)]
     return changes * norms[1] / jnp.maximum(norms[0], 1e-12)
 
@@ -196,7 +197,7 @@ def match_norms(
 def _shuffle(
     key: Key, labels: Int[Array, " documents"], counted: Bool[Array, " documents"]
 ) -> Int[Array, " documents"]:
-    """Labels of the documents that count, in another order; the others keep theirs."""
+    """Labels of the documents that count, in a random order; the others keep theirs."""
     ranks = jax.random.uniform(key, labels.shape)
     # Both orders begin with the documents that count, and end with the same others.
     order, drawn = jnp.argsort(~counted), jnp.argsort(jnp.where(counted, ranks, jnp.inf))
@@ -206,21 +207,21 @@ def _shuffle(
 def subspace_rows(
     subject: Subject, config: SubspacesConfig, sites: Sequence[str], variables: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Search a subspace for every site, role and variable: the long table.
+    """Search a subspace for every site, role and variable; gives the long table.
 
     Args:
-        subject: Model and documents, of which the first ones are held out. Activations are
-            exchanged at the roles of its evaluation.
-        config: How to search.
+        subject: Model and documents, the first of which are held out. Activations are exchanged at
+            the roles of its evaluation.
+        config: Options of the search.
         sites: Paths or aliases.
-        variables: The task's corruptions, and ``association``.
+        variables: Corruptions of the task, or ``association``.
 
     Yields:
         site, layer, component, role, variable, dimensions, subspace, metric
         (``interchange_accuracy``), value, low, high, documents (held out).
 
     Raises:
-        UserError: If there is no such site, role or variable, or a role lies after the query.
+        UserError: If a site, role or variable does not exist, or a role lies after the query.
     """
     task, evaluation = subject.task, subject.evaluation
     chosen, seed = resolve_all(sites, subject.config), evaluation.seed

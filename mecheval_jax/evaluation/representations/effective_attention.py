@@ -1,9 +1,8 @@
-"""Effective attention: which tokens a mixer reads at each token, whatever mixer it is.
+"""Effective attention: which tokens any mixer reads at each token.
 
-The matrices of `mixing_matrices`, which times the mixer's values give its inner output exactly,
-computed from what the mixer has on a document. They stand beside the pattern of attention, for
-which they are that pattern; but for other mixers entries may be negative and rows need not sum to
-1.
+The matrices of `mixing_matrices` give a mixer's inner output exactly when multiplied by its values.
+Here they are computed from activations on a document. For attention they are its pattern; for other
+mixers entries may be negative and rows need not sum to 1.
 """
 
 from collections.abc import Iterator
@@ -28,21 +27,21 @@ def effective_attention(
     """The matrices of one layer's mixer on some documents.
 
     Pure and traceable; under `jax.jit` only what the matrices need is computed. Their size is
-    documents x streams x length^2, with a stream for every inner channel of Mamba, Hyena, S4D,
-    RWKV-4 and BaseConv.
+    documents x streams x length^2, and Mamba, Hyena, S4D, RWKV-4 and BaseConv have a stream for
+    every inner channel.
 
     Args:
-        config: Shape of the model.
-        params: Its parameters.
-        activations: Activations of the documents at all sites, as of `capture`.
+        config: Config of the model.
+        params: Parameters of the model.
+        activations: Activations of the documents at all sites, as `capture` gives them.
         layer: Index of the layer, from 0.
 
     Raises:
-        UserError: If there is no such layer, or its mixer is not linear in its values.
+        UserError: If the model has no such layer, or its mixer is not linear in its values.
     """
     if not 0 <= layer < config.layers:
         raise UserError(f"layer {layer}: the model has layers 0 to {config.layers - 1}")
-    model = LanguageModel(config).bind({"params": params})  # what layers share lives in it
+    model = LanguageModel(config).bind({"params": params})  # layers may share its parameters
     mixer = model.block[layer].mixer
     sites = {SitePath.parse(path): value for path, value in activations.items()}
     read = "canon_output" if config.block(layer).has_canon("A") else "mixer_input"
@@ -52,9 +51,9 @@ def effective_attention(
 
 
 def reduce_heads(mixing: MixingMatrices) -> Float[Array, "documents heads destination source"]:
-    """The matrices to be looked at: one a head, or one for all channels.
+    """The matrices for display: one for each head, or one for all channels.
 
-    Where every channel has its own, the root mean square over the channels, which has no sign.
+    For channels it is the root mean square over them, which has no sign.
     """
     if mixing.streams == "head":
         return mixing.matrices
@@ -62,7 +61,7 @@ def reduce_heads(mixing: MixingMatrices) -> Float[Array, "documents heads destin
 
 
 def attention_rows(subject: Subject) -> Iterator[dict[str, Any]]:
-    """The matrices of every layer on the first document: the long table, one entry a row."""
+    """The matrices of every layer on the first document; gives the long table, one entry a row."""
     config, batch = subject.config, subject.batch
     length = int(batch.lengths[0])
     tokens = batch.tokens[:1, :length]

@@ -1,19 +1,20 @@
-"""Linear probes, many at once: what a class of linear maps can read off activations.
+"""Linear probes, many at once: what linear maps can read off activations.
 
 Up to `MOST_CLASSES` classes a probe is a multinomial logistic regression, the minimum of
 
     L(W, b) = mean cross-entropy of softmax(W x + b) + ridge / 2 |W|^2
 
 over the training documents, by L-BFGS from 0. With more classes there are too few documents of
-each, and the probe is a ridge regression onto a fixed code, a unit vector c_y for each class y,
+each, and the probe is a ridge regression onto fixed codes, a unit vector c_y for each class y,
 
     min mean |W x + b - c_y|^2 + ridge |W|^2,      prediction = argmax_y c_y . (W x + b)
 
-the nearest code. It has a closed form, and a code that is itself learned from the world, such as
-the tokens' embeddings, lets it name classes that no training document has.
+the class of the nearest code. It has a closed form. Codes that are themselves learned, such as
+the tokens' embeddings, let it name classes of which there is no training document.
 
-Features are centred and scaled to variance 1 by the training documents' statistics. All probes of
-one width are one program: mapped over sites, in chunks that fill the caches, and over labellings.
+Features are centred and scaled to variance 1 by the statistics of the training documents. All
+probes of one width are one program: mapped over sites, in chunks that fit the caches, and over
+labellings.
 """
 
 import functools
@@ -26,19 +27,19 @@ import optax
 from mecheval_jax.array_types import Array, Float, Int, Key, PyTree, Scalar
 
 MOST_CLASSES = 128
-"""With more classes than this a probe regresses onto codes."""
+"""Number of classes above which a probe regresses onto codes."""
 CHUNK = 8
-"""Sites whose probes are fitted side by side."""
+"""Number of sites whose probes are fitted together."""
 STEPS = 100
-"""L-BFGS steps at most."""
+"""Greatest number of L-BFGS steps."""
 TOLERANCE = 1e-3
-"""A probe is fitted where the norm of its gradient is below this: L is then right to some 1e-4."""
+"""Norm of the gradient below which a fit ends: L is then exact to about 1e-4."""
 LINE_SEARCH = 10
-"""Steps of a line search at most."""
+"""Greatest number of steps of a line search."""
 
 
 Predictions = tuple[Int[Array, "sites labellings asked"], Float[Array, "sites labellings"]]
-"""Predicted classes of the documents asked, and the minimum that each fit reached."""
+"""Predicted classes of the asked documents, and the minimum that each fit reached."""
 
 
 @functools.partial(jax.jit, static_argnames="classes")
@@ -50,12 +51,12 @@ def fit_classifiers(
     classes: int,
     ridge: float | Scalar = 1e-2,
 ) -> Predictions:
-    """Fit a logistic regression for every site and labelling; minima are of L, in nats.
+    """Fit a logistic regression for every site and labelling; minima are those of L, in nats.
 
     Args:
         features: Activations.
-        labels: Classes of the documents, from 0; every labelling is another set of probes.
-        training: Weights of the documents that probes are fitted on, 0 for all others.
+        labels: Classes of the documents, from 0; every labelling is a separate set of probes.
+        training: Weights of the documents for the fit, 0 for all that are not in it.
         asked: Indices of the documents whose classes are predicted.
         classes: Number of classes.
         ridge: Penalty.
@@ -92,8 +93,8 @@ def fit_codes(
 ) -> Predictions:
     """Fit a regression onto codes, unit vectors of the classes, for every site and labelling.
 
-    The other arguments are those of `fit_classifiers`; predicted is the class of the nearest code,
-    and minima are of the penalized mean squared error.
+    Other arguments are those of `fit_classifiers`. The predicted class is that of the nearest code,
+    and minima are those of the penalised mean squared error.
     """
 
     def at_site(x: Array, share: Array) -> tuple[Array, Array]:
@@ -114,12 +115,12 @@ def fit_codes(
 
 
 def random_codes(key: Key, classes: int, width: int) -> Float[Array, "classes width"]:
-    """Independent directions, one for each class."""
+    """Independent random directions, one for each class."""
     return unit_rows(jax.random.normal(key, (classes, width)))
 
 
 def unit_rows(x: Float[Array, "rows width"]) -> Float[Array, "rows width"]:
-    """Rows of length 1."""
+    """Rows scaled to length 1."""
     return x / jnp.maximum(jnp.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
@@ -128,7 +129,7 @@ def _over_sites(
     features: Float[Array, "sites documents width"],
     training: Float[Array, "sites documents"],
 ) -> Predictions:
-    """A function of one site, mapped over sites in chunks.
+    """A function of one site, mapped over all sites in chunks.
 
     Args:
         at_site: Function of the standardized features of a site and the share of each document,
@@ -150,7 +151,7 @@ def _standardized(
 ) -> Float[Array, "documents width"]:
     centred = x - (share * x).sum(axis=0, keepdims=True)
     deviation = jnp.sqrt((share * centred**2).sum(axis=0, keepdims=True))
-    # A channel that never varies says nothing, and rounding must not be blown up to say it.
+    # A channel that does not vary carries nothing; its rounding errors must not be scaled up.
     scale = jnp.abs(x).max(axis=0, keepdims=True)
     return jnp.where(deviation > 1e-5 * scale, centred / jnp.maximum(deviation, 1e-30), 0)
 

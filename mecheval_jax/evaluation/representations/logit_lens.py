@@ -1,13 +1,13 @@
-"""The logit lens (nostalgebraist 2020): the answer as the model would give it after each layer.
+"""The logit lens (nostalgebraist 2020): the answer that the model would give after each layer.
 
     logits_i = head(norm(r_i)) at the query
 
-where r_i is the residual stream after layer i, norm the final norm and head the output head. Put
-in place of the last layer's output, r_i takes exactly that way, so that the lens is an
-intervention on ``block_output`` and nothing that precedes it is computed again.
+where r_i is the residual stream after layer i, norm the final norm and head the output head. If r_i
+replaces the output of the last layer, it passes through exactly these two, so the lens is an
+intervention on ``block_output``, and nothing before that site is computed again.
 
-The rank of the answer is 1 where it is the likeliest token; tokens that tie with it count as
-likelier by half.
+The rank of the answer is 1 if it is the likeliest token; tokens with the same logit count half as
+likelier.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 
 
 def lens_sites(config: ModelConfig) -> tuple[str, ...]:
-    """Where the lens looks: the embedding, and the output of every block."""
+    """Sites of the lens: the embedding, and the output of every block."""
     outputs = (SitePath(layer, "block_output").path for layer in range(config.layers))
     return ("embedding", *outputs)
 
@@ -58,11 +58,11 @@ def lens(question: Question) -> dict[str, Float[Array, "sites documents"]]:
 
 
 def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
-    """The long table of `lens`: one measured value a row.
+    """The long table of `lens`, one measured value a row.
 
     Metrics: ``probability`` of the answer, its mean; ``rank``, the median; ``accuracy``, the share
-    of documents in which no token is likelier. Intervals are those of a bootstrap over
-    documents (`statistics`), for the accuracy Wilson's.
+    of documents in which no token is likelier. Intervals are the bootstrap's over documents
+    (`statistics`), for the accuracy Wilson's.
     """
     program = jax.jit(lambda params, batch: lens(Question(subject.model, params, batch)))
     measured = jax.device_get(program(subject.params, subject.batch))
@@ -87,7 +87,7 @@ def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
 
 
 def weighted_medians(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The least value that half of the weight does not exceed, for each row of weights.
+    """Smallest value that at least half of the weight does not exceed, for each row of weights.
 
     Args:
         values: [documents] Values.

@@ -1,11 +1,11 @@
-"""What each token of a document adds to what a mixer reads at another: matrices of every mixer.
+"""Mixing matrices: how much each token contributes to what a mixer reads at another token.
 
-Given all that a mixer computes beside its values (its queries, decays, gates, filters), what it
-reads is linear in the values v of the tokens s, and its coefficients are a matrix:
+With everything else that a mixer computes held fixed (its queries, decays, gates, filters), its
+output is linear in the values v of the tokens s, and the coefficients are a matrix:
 
     o[t] = sum_{s <= t} M[t, s] v[s] (+ a constant)
 
-one for each head, or for each channel where every channel has its own. In attention M is the
+one for each head, or one for each channel if channels are mixed separately. In attention M is the
 pattern. In a recurrence S[t] = T[t] S[t-1] + w[t] v[t], o[t] = q[t] . S[t], it is
 
     M[t, s] = q[t] . T[t] T[t-1] ... T[s+1] w[s]
@@ -30,7 +30,7 @@ BaseConv            the mixer's input                 ``mixer_output``, its own 
 ==================  ================================  =======================================
 
 The short convolutions before the values of Mamba, Hyena and the delta nets are not part of M: a
-value v[s] may hold what stands a few tokens before s.
+value v[s] may hold tokens shortly before s.
 """
 
 import functools
@@ -74,10 +74,10 @@ class MixingMatrices:
 
     Attributes:
         matrices: Matrices M, one for each stream: a head, or a channel.
-        values: Values v; a channel's stream is one number a token.
-        constant: Part of what is read that comes from no token; None for nothing.
+        values: Values v; in a channel's stream one number for each token.
+        constant: Part of the output that comes from no token; None if there is none.
         streams: ``head`` or ``channel``.
-        summed: Number of neighbouring streams that write into one state, whose sum is read.
+        summed: Number of neighbouring streams that share one state and are summed when it is read.
     """
 
     matrices: Float[Array, "documents streams destination source"]
@@ -87,7 +87,7 @@ class MixingMatrices:
     summed: int = flax.struct.field(pytree_node=False, default=1)
 
     def read(self) -> Float[Array, "documents destination streams channels"]:
-        """What the matrices make of the values: o."""
+        """The product of the matrices and the values: o."""
         read = jnp.einsum("bhts,bshc->bthc", self.matrices, self.values)
         if self.summed > 1:
             read = read.reshape(*read.shape[:2], -1, self.summed, read.shape[3]).sum(axis=3)
@@ -100,11 +100,11 @@ def unrolled_recurrence(
     query: Float[Array, "batch length streams state"],
     erase: Float[Array, "batch length streams state state"] | None = None,
 ) -> Float[Array, "batch streams length length"]:
-    """The matrices of a recurrence: each token's write is carried on and read apart from others.
+    """The matrices of a recurrence, from the write of each token carried on and read separately.
 
     Args:
-        write: Vector w that a token adds to the state for each unit of its value.
-        decay: Decay a; the last axis is the state's, or 1.
+        write: Vector w that a token adds to the state for a value of 1.
+        decay: Decay a; its last axis is that of the state, or 1.
         query: Vector q that reads the state.
         erase: Matrix E of T = diag(a) + E; None for T = diag(a).
     """
@@ -127,7 +127,7 @@ def unrolled_recurrence(
 
 
 def toeplitz(taps: Float[Array, "length width"]) -> Float[Array, "1 width length length"]:
-    """The matrix of a causal convolution for each channel, the same in all documents."""
+    """The matrix of a causal convolution for each channel, the same for all documents."""
     index = jnp.arange(taps.shape[0])
     lag = index[:, None] - index[None, :]
     matrix = jnp.where((lag >= 0)[..., None], taps[jnp.maximum(lag, 0)], 0)
@@ -135,7 +135,7 @@ def toeplitz(taps: Float[Array, "length width"]) -> Float[Array, "1 width length
 
 
 def _diagonal(weights: Float[Array, " streams"], length: int) -> Float[Array, "1 streams t t"]:
-    """A multiple of the identity for each stream: the skip D x."""
+    """A multiple of the identity for each stream, for the skip D x."""
     return (weights[:, None, None] * jnp.eye(length, dtype=weights.dtype)[None])[None]
 
 
@@ -153,11 +153,11 @@ def matrices_of(mixer: Any, sites: Sites, x: Array | None) -> MixingMatrices:
 
     Args:
         mixer: Mixer with its parameters.
-        sites: What it has at the sites inside it.
-        x: Its input; None where it was not captured.
+        sites: Activations at the sites inside the mixer.
+        x: Input of the mixer; None if it was not captured.
 
     Raises:
-        UserError: If it is not linear in its values, like an LSTM.
+        UserError: If the mixer is not linear in its values, such as an LSTM.
     """
     valid = ", ".join(kind.__name__ for kind in matrices_of.registry if kind is not object)
     raise UserError(
@@ -168,7 +168,7 @@ def matrices_of(mixer: Any, sites: Sites, x: Array | None) -> MixingMatrices:
 
 @matrices_of.register
 def _of_attention(mixer: SoftmaxAttention, sites: Sites, x: Array) -> MixingMatrices:
-    """The pattern itself."""
+    """The attention pattern itself."""
     pattern = jnp.swapaxes(sites["pattern"], 1, 2)
     v = jnp.repeat(sites["v"], pattern.shape[1] // sites["v"].shape[2], axis=2)
     return MixingMatrices(pattern, v)
@@ -176,7 +176,7 @@ def _of_attention(mixer: SoftmaxAttention, sites: Sites, x: Array) -> MixingMatr
 
 @matrices_of.register
 def _of_based(mixer: Based, sites: Sites, x: Array) -> MixingMatrices:
-    """Products of the feature maps over their sum."""
+    """Products of the feature maps, divided by their sum."""
     weights = jnp.einsum("bthf,bshf->bhts", sites["query_features"], sites["key_features"])
     total = jnp.swapaxes(sites["normalizer"], 1, 2) + EPSILON
     return MixingMatrices(jnp.tril(weights) / total, sites["v"])
@@ -184,7 +184,7 @@ def _of_based(mixer: Based, sites: Sites, x: Array) -> MixingMatrices:
 
 @matrices_of.register
 def _of_matrix_state(mixer: MatrixStateMixer, sites: Sites, x: Array) -> MixingMatrices:
-    """GLA, RetNet and the delta family; what is written is beta v or, in channels, w v."""
+    """GLA, RetNet and the delta family, which write beta v or, by channel, w v."""
     index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
     q, k = mixer.prepare(sites["q"], sites["k"], index)
     v = sites["v"] * sites["write_gate"] if "write_gate" in sites else sites["v"]
@@ -195,7 +195,7 @@ def _of_matrix_state(mixer: MatrixStateMixer, sites: Sites, x: Array) -> MixingM
 
 @matrices_of.register
 def _of_delta_product(mixer: GatedDeltaProduct, sites: Sites, x: Array) -> MixingMatrices:
-    """A matrix for each head and step: all steps in turn, read after the last of each token."""
+    """A matrix for each head and step: the steps of all tokens in turn, read after each token."""
     n, (batch, length) = mixer.steps, x.shape[:2]
 
     def in_turn(h: Array) -> Array:
@@ -219,7 +219,7 @@ def _of_delta_product(mixer: GatedDeltaProduct, sites: Sites, x: Array) -> Mixin
 
 @matrices_of.register
 def _of_mamba(mixer: Mamba, sites: Sites, x: Array) -> MixingMatrices:
-    """A recurrence for each channel, with one step size."""
+    """A recurrence for each channel, with its own step size."""
     channels = sites["x"]
     write = sites["dt"][..., None] * sites["B"][:, :, None]
     query = jnp.broadcast_to(sites["C"][:, :, None], write.shape)
@@ -239,11 +239,11 @@ def _of_mamba2(mixer: Mamba2, sites: Sites, x: Array) -> MixingMatrices:
 
 @matrices_of.register
 def _of_mamba3(mixer: Mamba3, sites: Sites, x: Array) -> MixingMatrices:
-    """A recurrence for each head, or with several ranks for each channel of each rank."""
+    """A recurrence for each head; with several ranks, for each channel of each rank."""
     now = sites["trapezoid"] * sites["dt"]
     weight = weight_of_write(now, sites["dt"] - now)
     ranks, length = mixer.ranks, x.shape[1]
-    # A stream for every pair of ranks, the one that reads first.
+    # One stream for every pair of ranks, with the rank that reads as the first index.
     q, k = (mixer.turned_by(sites[n], jnp.cumsum(sites["turn"], axis=1)) for n in "qk")
     q = jnp.repeat(q, ranks, axis=3).reshape(*x.shape[:2], -1, mixer.d_state)
     k = jnp.tile(k, (1, 1, 1, ranks, 1)).reshape(q.shape)
@@ -251,7 +251,7 @@ def _of_mamba3(mixer: Mamba3, sites: Sites, x: Array) -> MixingMatrices:
         jnp.repeat(h, ranks**2, axis=2)[..., None] for h in (weight, now, sites["decay"][..., 0, 0])
     )
     matrices = unrolled_recurrence(weight * k, decay, q)
-    twice = jnp.swapaxes(((weight - now) * q * k).sum(axis=-1), 1, 2)  # not yet at the token itself
+    twice = jnp.swapaxes(((weight - now) * q * k).sum(axis=-1), 1, 2)  # absent at the token itself
     matrices = matrices - twice[..., None] * jnp.eye(length)[None, None]
     if ranks == 1:
         return MixingMatrices(matrices + _diagonal(mixer.D, length), sites["x"])
@@ -265,7 +265,7 @@ def _of_mamba3(mixer: Mamba3, sites: Sites, x: Array) -> MixingMatrices:
 
 @matrices_of.register
 def _of_slots(mixer: GatedSlotAttention, sites: Sites, x: Array) -> MixingMatrices:
-    """A recurrence whose keys are what the slots forget, read by the attention to the slots."""
+    """A recurrence whose keys are the slots' forgetting, read by the attention over the slots."""
     keep = sites["decay"][..., 0]
     return MixingMatrices(
         unrolled_recurrence(1 - keep, keep, sites["pattern_of_slots"]), sites["v"]
@@ -274,7 +274,7 @@ def _of_slots(mixer: GatedSlotAttention, sites: Sites, x: Array) -> MixingMatric
 
 @matrices_of.register
 def _of_mesa_net(mixer: MesaNet, sites: Sites, x: Array) -> MixingMatrices:
-    """A recurrence that is read by the solution of each token's system."""
+    """A recurrence that is read by the solution of each token's linear system."""
     write = sites["beta"][..., None] * sites["k"]
     matrices = unrolled_recurrence(write, sites["decay"][..., 0], sites["solution"])
     return MixingMatrices(matrices, sites["v"])
@@ -282,7 +282,7 @@ def _of_mesa_net(mixer: MesaNet, sites: Sites, x: Array) -> MixingMatrices:
 
 @matrices_of.register
 def _of_mlstm(mixer: MLSTM, sites: Sites, x: Array) -> MixingMatrices:
-    """A recurrence over its normaliser, which is what it reads of values that are all 1."""
+    """A recurrence divided by its normaliser, which is its reading of values that are all 1."""
     i = sites["input_gate"]
     m = log_maximum(jax.nn.log_sigmoid(sites["forget_gate"]), i)
     write = jnp.exp(i - m)[..., None] * sites["k"] * sites["k"].shape[-1] ** -0.5
@@ -294,7 +294,7 @@ def _of_mlstm(mixer: MLSTM, sites: Sites, x: Array) -> MixingMatrices:
 
 @matrices_of.register
 def _of_log_linear_mamba2(mixer: LogLinearMamba2, sites: Sites, x: Array) -> MixingMatrices:
-    """A recurrence for each head, whose entries are weighted by the levels of their pairs."""
+    """A recurrence for each head, whose entries are weighted by the level of their pair."""
     dt, length = sites["dt"], x.shape[1]
     decay = jnp.exp(-jnp.exp(mixer.A_log)[None, None] * dt)[..., None]
     write = dt[..., None] * sites["B"][:, :, None]
@@ -307,7 +307,7 @@ def _of_log_linear_mamba2(mixer: LogLinearMamba2, sites: Sites, x: Array) -> Mix
 
 @matrices_of.register
 def _of_rwkv4(mixer: RWKV4, sites: Sites, x: Array) -> MixingMatrices:
-    """Softmax of k[s] + (t - 1 - s) w over the past, and k[t] + u of the token itself."""
+    """Softmax of k[s] + (t - 1 - s) w over earlier tokens, and k[t] + u for the token itself."""
     index, k = jnp.arange(x.shape[1]), sites["k"]
     w, u = -jnp.exp(mixer.time_decay), mixer.time_first
     lag = (index[:, None] - index[None, :])[None]
@@ -318,7 +318,7 @@ def _of_rwkv4(mixer: RWKV4, sites: Sites, x: Array) -> MixingMatrices:
 
 @matrices_of.register
 def _of_rwkv7(mixer: RWKV7, sites: Sites, x: Array) -> MixingMatrices:
-    """A recurrence for each head; the bonus of a token for itself is added after the norm."""
+    """A recurrence for each head; a token's bonus for itself is added after the norm."""
     del mixer, x
     matrices = unrolled_recurrence(sites["k"], sites["decay"][..., 0], sites["r"], sites["erase"])
     return MixingMatrices(matrices, sites["v"])
@@ -334,7 +334,7 @@ def _of_s4d(mixer: S4D, sites: Sites, x: Array) -> MixingMatrices:
 
 @matrices_of.register
 def _of_h3(mixer: H3, sites: Sites, x: Array) -> MixingMatrices:
-    """In a head the kernel, and D, times the product of the query and the shifted key."""
+    """In each head the kernel, and D, times the product of the query and the shifted key."""
     size = sites["v"].shape[2]
     q = sites["q"].reshape(*x.shape[:2], -1, size)
     products = jnp.einsum("bthi,bsih->bhts", q, sites["shift_output"])
@@ -355,10 +355,10 @@ def _of_hyena(mixer: Hyena, sites: Sites, x: Array) -> MixingMatrices:
 
 @matrices_of.register
 def _of_base_conv(mixer: BaseConv, sites: Sites, x: Array) -> MixingMatrices:
-    """The filter times the gate, and the input itself; a short convolution's bias is constant.
+    """The filter times the gate, and the input itself; the bias of a short convolution is constant.
 
-    With the activation silu(c) = sigmoid(c) c on what the convolution gives, sigmoid(c) is one
-    more gate.
+    With the activation silu(c) = sigmoid(c) c on the output of the convolution, sigmoid(c) is a
+    further gate.
     """
     length, identity = x.shape[1], jnp.ones(x.shape[2], x.dtype)
     gate, bias = sites["gate"], jnp.zeros(x.shape[2], x.dtype)

@@ -1,20 +1,20 @@
-"""What can be read off the activations at each site and role: key, value, and both at once.
+"""What linear probes read off the activations at each site and role: key, value, and both.
 
 A linear probe (`linear_probes`) is fitted on some documents and judged on the others:
 
 * ``accuracy``: share of held-out documents in which it names the right class;
-* ``control``: the same of a probe whose labels were shuffled among the documents before the fit,
-  which is what the probe owes to its own capacity and to the commonest class;
+* ``control``: the accuracy of a probe whose labels were shuffled among the documents before the
+  fit, which shows the effect of the probe's capacity and of the commonest class;
 * ``selectivity`` = accuracy - control (Hewitt and Liang 2019).
 
-A target is the token at a role, its classes are the tokens that stand there in any document.
-``pair`` is the key and the value together: a class for each pair, or, with more than
-`MOST_CLASSES`, their two codes side by side. The nearest such code is that of the nearest key and
-the nearest value, so a pair is right where one activation names both.
+A target is the token at a role; its classes are the tokens at that role in any document. ``pair``
+is the key and the value together: a class for each pair, or, with more than `MOST_CLASSES` pairs,
+the two codes concatenated. The nearest such code has the nearest key and the nearest value, so that
+a pair is right if one activation names both.
 
-With many classes most of those that are asked on held-out documents were never fitted, and a
-random code could not be guessed for them. The code of a token is therefore its embedding, centred
-over the classes, at length 1: the probe shows whether the token's embedding can be read.
+With many classes most classes of held-out documents have no training document, and a random code
+could not be predicted for them. The code of a token is therefore its embedding, centred over the
+classes and scaled to length 1: the probe shows whether the token's embedding can be read.
 """
 
 import dataclasses
@@ -47,18 +47,18 @@ from mecheval_jax.tasks.base import Batch
 METRICS = ("accuracy", "control", "selectivity")
 PAIR = "pair"
 BLOCK = 128
-"""Documents whose activations are computed at once."""
+"""Number of documents whose activations are computed at once."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Target:
-    """What is to be read.
+    """The classes that probes read off.
 
     Attributes:
-        labels: [labelling, document] Labels of each part, the right ones and shuffled ones.
-        tokens: Token of each class, for each part; None if a class is no single token.
-        present: Documents that have it.
-        classes: Number of answers.
+        labels: [labelling, document] Labels of each part: the right ones, then shuffled ones.
+        tokens: Token of each class, for each part; None if a class is not a single token.
+        present: Whether each document has the target.
+        classes: Number of classes.
     """
 
     labels: list[np.ndarray]
@@ -70,21 +70,21 @@ class _Target:
 def probe_rows(
     subject: Subject, config: ProbesConfig, sites: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Fit a probe for every site, role and target: the long table.
+    """Fit a probe for every site, role and target; gives the long table.
 
     Args:
-        subject: Model and documents, fitted and held-out ones; query 0 of each counts.
-            Activations are taken at the roles of its evaluation.
-        config: How probes are fitted.
-        sites: As for `grid.grid`.
+        subject: Model and documents, for fit and test; query 0 of each counts. Activations are
+            taken at the roles of its evaluation.
+        config: Options of the probes.
+        sites: Sites as in `grid.grid`.
 
     Yields:
         site, layer, component, role, target, classes, metric, value, low, high, documents (held
         out). Where no document has the role, value and interval are None.
 
     Raises:
-        UserError: If there is no such site, role or target, or documents are too few; before any
-            compute.
+        UserError: If a site, role or target does not exist, or there are too few documents; before
+            any compute.
     """
     batch, roles, seed = subject.batch, subject.evaluation.roles, subject.evaluation.seed
     chosen = chosen_sites(sites, subject.config)
@@ -116,8 +116,8 @@ def probe_rows(
 def features_at(subject: Subject, sites: Sequence[str]) -> dict[str, Array]:
     """The activations of each site at the roles of the evaluation, [role, document, channels].
 
-    A site's own axes (heads, state) count as channels. Where a document lacks the role they are
-    those of some other position, to be left out.
+    A site's own axes (heads, state) count as channels. For a document that lacks the role the
+    values are those of an arbitrary position, to be ignored.
     """
     batch = subject.batch
     positions = jnp.stack([batch.roles[role][:, 0] for role in subject.evaluation.roles], axis=1)
@@ -169,13 +169,13 @@ def _fit(
     embedding: Array | np.ndarray,
     config: ProbesConfig,
 ) -> list[np.ndarray]:
-    """Whether the probes of each role are right, [labelling, document] of those held out.
+    """Whether the probes of each role are right, [labelling, document] of the held-out documents.
 
     Args:
         features: [role, document, channels] Activations of a site.
-        target: What is to be read.
+        target: Classes that the probes read off.
         present: [role, document] Whether the document has the role, and the target.
-        held_out: [document] Whether a document is to be judged on.
+        held_out: [document] Whether a document is held out for the test.
         embedding: [token, width] Embedding of the model.
         config: How probes are fitted.
     """
@@ -185,7 +185,7 @@ def _fit(
     for labels, tokens in zip(target.labels, target.tokens, strict=True):
         fit, answers = fit_classifiers, target.classes
         if target.classes > MOST_CLASSES:
-            codes = jnp.asarray(embedding)[tokens]  # a run that was loaded holds NumPy's arrays
+            codes = jnp.asarray(embedding)[tokens]  # a loaded run holds NumPy's arrays
             fit, answers = fit_codes, unit_rows(codes - codes.mean(axis=0, keepdims=True))
         predicted, _ = fit(features, labels, *documents, answers, config.ridge)
         right &= np.asarray(predicted) == labels[None][..., asked]
@@ -194,7 +194,7 @@ def _fit(
 
 
 def _scores(own: np.ndarray, shuffled: np.ndarray, confidence: float) -> dict[str, dict[str, Any]]:
-    """Cells of the rows of each metric."""
+    """Cells of the rows, by metric."""
     documents = len(own)
     if documents == 0:
         return dict.fromkeys(METRICS, describe_share(np.nan, 0, confidence))

@@ -16,12 +16,12 @@ from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.terminal.tables import interval, number, rows_with
 
 MOST_NAMES = 48
-"""With more tokens than this their positions are given, not their names."""
+"""Number of tokens above which their positions are shown, not their names."""
 
 
 @drawing.styled
 def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
-    """Sites x roles: held-out accuracy of the probes of one target, and of their control.
+    """Held-out accuracy, sites x roles, of the probes of one target and of their control.
 
     Args:
         table: Rows of `evaluation.representations.probes.probe_rows`.
@@ -43,7 +43,7 @@ def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
 
 @drawing.styled
 def subspace_heat_map(table: pd.DataFrame) -> Figure:
-    """Variables at places x subspaces: how often exchanging one gives the other's answer.
+    """Exchange accuracy, variables at their places x kinds of subspaces.
 
     Args:
         table: Rows of `evaluation.representations.das.subspace_rows`.
@@ -60,21 +60,21 @@ def subspace_heat_map(table: pd.DataFrame) -> Figure:
 
 @drawing.styled
 def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) -> Figure:
-    """Which token is read at which, a panel for each mixer; rows read, columns are read.
+    """Mixing matrices as images, a panel for each mixer; rows read, columns are read.
 
-    Every panel has its own scale, from 0 (or minus the largest, where there are negative entries)
-    to its largest entry: sizes differ between mixers, and only where they lie can be compared.
+    Every panel has its own scale, from 0 (or minus the largest entry, if there are negative ones)
+    to its largest entry: magnitudes differ between mixers, so only positions can be compared.
 
     Args:
-        matrices: Title to a matrix [destination, source] of one document.
-        tokens: Names of the document's tokens; only as many as the matrices have are shown.
+        matrices: Matrices [destination, source] of one document, by title.
+        tokens: Names of the document's tokens; only the first, as many as a matrix has, are shown.
     """
     beside = drawing.across(len(matrices))
     longest = max(len(matrix) for matrix in matrices.values())
     side = 1.3 + 0.14 * min(longest, MOST_NAMES)
     size = (beside * side, math.ceil(len(matrices) / beside) * side + 0.4)
     figure, images = drawing.panels(len(matrices), beside, *size)
-    # One scale of colours for all panels: white is 0 with and without negative entries.
+    # All panels share one scale of colours: white is 0 with and without negative entries.
     signed = any((np.asarray(matrix) < 0).any() for matrix in matrices.values())
     scale = ScalarMappable(Normalize(-1 if signed else 0, 1), "RdBu_r" if signed else "Reds")
     for axes, (title, matrix) in zip(images, matrices.items(), strict=True):
@@ -93,7 +93,7 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
 
 
 def matrices_of(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The matrices of a table of the analysis ``attention``, by title, and the tokens' names.
+    """The matrices in a table of the analysis ``attention``, by title, and the tokens' names.
 
     Args:
         table: Rows of the table, a number each: matrix, destination, source, source_token, value.
@@ -114,7 +114,7 @@ def lens_curves(table: pd.DataFrame) -> Figure:
         table: Rows of `evaluation.representations.logit_lens.lens_rows`, with the ``mixer``.
     """
     figure, (left, right) = drawing.panels(2, 2, 8.6, 3.4)
-    # Layers count from 0, so what precedes all of them stands at -1.
+    # Layers count from 0, so the embedding, before all of them, is at -1.
     rows = table.assign(layer=pd.to_numeric(table["layer"]).fillna(-1))
     style = drawing.colour_and_marker(0) | {"label": table["mixer"].iloc[0]}
     for axes, metric in ((left, "probability"), (right, "rank")):
@@ -136,10 +136,10 @@ def lens_curves(table: pd.DataFrame) -> Figure:
 
 @drawing.styled
 def exact_against_gradient(table: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
-    """Estimated against measured attributions, a panel a method and a mark a site and role.
+    """Estimated against measured attributions, a panel for each method, a mark for a site and role.
 
     They are those of the first corruption and direction of the table. On the dashed line both are
-    the same. The title gives the rank correlation.
+    equal. The title gives the rank correlation.
 
     Args:
         table: Rows of `effects.rows`, those of the method ``exact`` among them.
@@ -177,15 +177,15 @@ def exact_against_gradient(table: pd.DataFrame, agreement: pd.DataFrame) -> Figu
 
 @drawing.styled
 def faithfulness_curves(table: pd.DataFrame) -> Figure:
-    """Share of the answer that circuits recover over their number of edges.
+    """Share of the answer that circuits recover, over their number of edges.
 
-    It is that of the first corruption of the table.
+    It is drawn for the first corruption of the table.
 
-    The band of a ranking is its interval over documents, that of random edges their spread.
+    The band of a ranking is its interval over documents, that of random edges their range.
 
     Args:
-        table: Rows of `circuits.faithfulness_rows`, of one ranking or of several; where those
-            have random circuits of their own, the first ranking's are drawn.
+        table: Rows of `circuits.faithfulness_rows`, of one or several rankings; random circuits are
+            drawn for the first ranking.
     """
     figure, axes = drawing.one_axes(6.4, 4.2)
     corruption = table["corruption"].iloc[0]
@@ -221,4 +221,4 @@ FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "attention": lambda tables: attention_images(*matrices_of(tables["attention"])),
     "lens": lambda tables: lens_curves(tables["lens"]),
 }
-"""Figures by the names of `evaluation.analyses.ANALYSES`."""
+"""Figure functions by the names of `evaluation.analyses.ANALYSES`."""

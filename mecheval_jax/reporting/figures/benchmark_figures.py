@@ -1,4 +1,4 @@
-"""The figure of two sets of benchmarks: the ratio of every quantity, with its spread."""
+"""The figure that compares two sets of benchmarks: ratios of all quantities, with their spread."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ def ratios(table: pd.DataFrame) -> Figure:
     """Ratios after / before on a logarithmic axis, a line for each quantity.
 
     Args:
-        table: Rows of `benchmarks.record.compare`. Those whose spread leaves 1 out are coloured.
+        table: Rows of `benchmarks.record.compare`; those whose spread excludes 1 are coloured.
     """
     figure, (axes,) = drawing.panels(1, 1, 7.2, 1.2 + 0.22 * max(len(table), 1))
     for place, row in enumerate(table.to_dict("records")):

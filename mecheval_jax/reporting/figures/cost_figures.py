@@ -21,8 +21,8 @@ def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
     """Costs of every model over the length of context, on double logarithmic axes.
 
     Args:
-        table: Rows of ``cost.csv``; what was not measured is left out.
-        crossovers: Rows of ``crossovers.csv``, marked where a model becomes cheaper.
+        table: Rows of ``cost.csv``; rows without a measurement are left out.
+        crossovers: Rows of ``crossovers.csv``, which are marked.
     """
     kinds = set(table["program"])
     shown = [panel for panel in PANELS if panel[0] is None or panel[0] in kinds]
@@ -50,7 +50,7 @@ def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
 def _mark_crossovers(
     axes: Axes, crossovers: pd.DataFrame, program: str | None, models: list[str]
 ) -> None:
-    """A dotted line in a model's colour where it becomes cheaper than the one compared with."""
+    """Draw a dotted line, in a model's colour, where it becomes cheaper than the reference."""
     quantity = "state_bytes" if program is None else "seconds"
     rows = crossovers[crossovers["quantity"] == quantity]
     rows = rows if program is None else rows[rows["program"] == program]

@@ -1,7 +1,7 @@
-"""How every figure looks, and how it is saved.
+"""Style of all figures: colours, marks, panels, legends; and how they are saved.
 
-Figures are drawn through matplotlib's objects, without pyplot: no global figures, no
-display. The same data give the same SVG, byte for byte.
+Figures are drawn through matplotlib's objects, without pyplot: there are no global figures, and no
+display is needed. The same data give the same SVG, byte for byte.
 """
 
 import functools
@@ -31,7 +31,7 @@ from mecheval_jax.reporting.terminal.tables import number
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#909090"
-"""Colour of what is there for comparison."""
+"""Colour of everything that is shown for comparison only."""
 
 FLOOR = {"color": "#555555", "linestyle": "--", "linewidth": 1.2}
 """Style of the line of the best heuristic without recall."""
@@ -42,12 +42,12 @@ MARK = {
     "markeredgecolor": "white",
     "markeredgewidth": 0.5,
 }
-"""Style of marks that no line joins."""
+"""Style of marks without lines."""
 
 PALE = "#e0e0e0"
 
 _STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
+    "font.family": "DejaVu Sans",  # part of matplotlib: the same on every machine
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.spines.top": False,
@@ -63,7 +63,7 @@ _STYLE = {
 
 
 def styled(draw: Callable) -> Callable:
-    """Decorator: draw in this style, whatever the user's matplotlib is set to."""
+    """Decorator: draw in this style, regardless of the user's settings of matplotlib."""
 
     @functools.wraps(draw)
     def drawn(*arguments: Any, **options: Any) -> Any:
@@ -84,32 +84,32 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
     ):
         drawn = io.BytesIO()
         figure.savefig(drawn, **options)
-        # Whole or not at all: another shard of a sweep may draw, and read, the same.
+        # Written atomically: another shard of a sweep may draw and read the same figure.
         write_bytes(folder / f"{name}.{options['format']}", drawn.getvalue())
-        figure.set_layout_engine("none")  # it has its place now, in both files
+        figure.set_layout_engine("none")  # the layout is final, and equal in both files
     return folder / f"{name}.svg"
 
 
 def picture(
     figure: Figure, folder: pathlib.Path, name: str, prefix: str, description: str
 ) -> Markup:
-    """Save a figure, and make of it a part of an HTML page; see `save` and `inline`."""
+    """Save a figure, and turn it into a part of an HTML page; see `save` and `inline`."""
     return inline(save(figure, folder, name), prefix, description)
 
 
 def colour_and_marker(index: int) -> dict[str, str]:
-    """Style of one series among others, by its place."""
+    """Style of one series among several, by its index."""
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
 def panels(
     count: int, across: int, width: float, height: float, **options: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches, and its axes in reading order, as many as are asked for.
+    """A figure of a size in inches, and its axes in reading order.
 
     Args:
         count: Number of axes; at least 1.
-        across: Number of axes beside each other; what is left over in the last row stays empty.
+        across: Number of axes in a row; unused places in the last row stay empty.
         width: Width of the figure.
         height: Height of the figure.
         **options: Options of `Figure.subplots`.
@@ -123,25 +123,25 @@ def panels(
 
 
 def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of so many inches with one pair of axes."""
+    """A figure of a size in inches with one pair of axes."""
     figure, (axes,) = panels(1, 1, width, height)
     return figure, axes
 
 
 def across(count: int) -> int:
-    """Panels beside each other, so that rows are full: three of six, two of four."""
+    """Number of panels in a row, so that rows are full: three of six, two of four."""
     return min(count, 2 if count in (2, 4) else 3) or 1
 
 
 def legend_below(figure: Figure, columns: int = 3, entries: Any = None, **options: Any) -> None:
-    """A legend below the axes, of what they have labelled or of other (name, line) pairs."""
+    """Draw a legend below the axes, of their labels or of other (name, line) pairs."""
     names, lines = zip(*entries, strict=True) if entries else ((), ())
     given = () if entries is None else (lines, names)
     figure.legend(*given, loc="outside lower center", ncols=columns, frameon=False, **options)
 
 
 def labelled(axes: Axes) -> list[tuple[str, Any]]:
-    """What the legend of some axes has: names and lines."""
+    """Entries of the legend of some axes: names and lines."""
     lines, names = axes.get_legend_handles_labels()
     return list(zip(names, lines, strict=True))
 
@@ -149,7 +149,7 @@ def labelled(axes: Axes) -> list[tuple[str, Any]]:
 def colour_bar(
     figure: Figure, axes: Sequence[Axes], scale: ScalarMappable, label: str, **options: Any
 ) -> None:
-    """The scale of colours that several axes share, beside them."""
+    """Draw the scale of colours that several axes share, beside them."""
     bar = figure.colorbar(scale, ax=list(axes), shrink=0.8, **options)
     bar.set_label(label)
     bar.outline.set_visible(False)
@@ -164,7 +164,7 @@ def line_with_band(
         axes: Axes to draw on.
         rows: Rows with ``value``, ``low`` and ``high``, in order.
         x: Column along the axis.
-        band: Style of the band, whose colour is the line's.
+        band: Style of the band; its colour is the line's.
         **style: Style of the line.
     """
     value, low, high = (rows[name].astype(float) for name in ("value", "low", "high"))
@@ -173,7 +173,7 @@ def line_with_band(
 
 
 def around(value: Any, low: Any, high: Any) -> np.ndarray:
-    """Lengths of error bars; a skewed bootstrap's value may lie outside, which is no length."""
+    """Lengths of error bars; 0 where a skewed bootstrap's interval does not reach the value."""
     ends = np.array([np.subtract(value, low), np.subtract(high, value)], float)
     return np.maximum(ends, 0).reshape(2, -1)
 
@@ -187,12 +187,12 @@ def accuracy_axis(axes: Axes) -> None:
 
 
 def pale_grid(axes: Axes, axis: Literal["x", "y"]) -> None:
-    """Lines across the axes at the numbers of one of them."""
+    """Draw pale lines across the axes at the ticks of one axis."""
     axes.grid(axis=axis, color=PALE, linewidth=0.8)
 
 
 def step_axis(axes: Axes, ticks: int = 6) -> None:
-    """Let the x axis show training steps, with so many numbers at most."""
+    """Let the x axis show training steps, with at most this number of ticks."""
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
 
@@ -202,15 +202,15 @@ def inline(path: pathlib.Path, prefix: str, description: str) -> Markup:
 
     Args:
         path: Path of the SVG.
-        prefix: Text before its ids, so that the figures of a page do not share any.
-        description: Text that is read out in place of the picture.
+        prefix: Text before its ids, so that figures on one page do not share any.
+        description: Text for screen readers in place of the picture.
     """
     svg = path.read_text(encoding="utf-8")
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)  # HTML knows the namespaces
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    # Matplotlib escapes every text it writes; what stands here is its own markup.
+    # Matplotlib escapes all texts; the rest of the file is its own markup.
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1))
 
 
@@ -225,9 +225,9 @@ def cells_of(rows: pd.DataFrame, index: str, columns: str) -> pd.DataFrame:
     """The values of rows as a table, in the order in which its lines and columns first occur.
 
     Args:
-        rows: Rows with a ``value``; of those that share a cell the last one counts.
-        index: Column that becomes the lines of the table.
-        columns: Column that becomes its columns.
+        rows: Rows with a ``value``; of several rows of one cell the last one counts.
+        index: Column whose values become the lines of the table.
+        columns: Column whose values become its columns.
     """
     order = {"index": rows[index].unique(), "columns": rows[columns].unique()}
     cells = rows.drop_duplicates([index, columns], keep="last")
@@ -240,7 +240,7 @@ def draw_cells(axes: Axes, cells: pd.DataFrame, scale: ScalarMappable) -> None:
     Args:
         axes: Axes to draw on.
         cells: Numbers by their lines and columns; NaN where there is none.
-        scale: Colours of the numbers, of a scale that ends at 1: dark from 0.6 on.
+        scale: Colours of the numbers, for a scale that ends at 1; text is white from 0.6 on.
     """
     values = cells.to_numpy()
     axes.imshow(np.ma.masked_invalid(values), cmap=scale.cmap, norm=scale.norm, aspect="auto")

@@ -12,16 +12,16 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 MOST_NAMES = 12
-"""With more points than this they are numbered, and a list beside the axes names them."""
+"""Number of points above which they are numbered, and a list beside the axes names them."""
 
 NEAR = 0.04
-"""Points closer than this (in data units) share one label."""
+"""Distance, in data units, below which points share one label."""
 
 NUMBERS_WIDTH = 24
-"""Characters of a line of a label of numbers."""
+"""Characters of a line in a label of numbers."""
 
 HALO = (withStroke(linewidth=3, foreground="white"),)
-"""Effect that lets a text stand on lines."""
+"""White outline that keeps a text readable on lines."""
 
 _GAPS = (12, 24, 48, 84, 132)  # pixels at 100 dpi between a point and its label
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
@@ -38,7 +38,7 @@ def place_labels(
         axes: Axes with their final limits.
         names: Names of the points, one each.
         points: Places of the points, [points, 2] in data units.
-        obstacles: Texts that stay where they are.
+        obstacles: Texts that stay in place.
     """
     figure = axes.figure
     shown = list(names)
@@ -46,14 +46,14 @@ def place_labels(
         shown = [str(index + 1) for index in range(len(names))]
         listed = "\n".join(f"{mark}  {name}" for mark, name in zip(shown, names, strict=True))
         _list_beside(axes, listed, len(names))
-    figure.draw_without_rendering()  # the layout settles sizes, which placing needs
+    figure.draw_without_rendering()  # the layout fixes sizes, which the placing needs
     renderer = figure.canvas.get_renderer()
     pixels = axes.transData.transform(points)
     taken = [text.get_window_extent(renderer) for text in obstacles]
     taken += [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
     inside = axes.get_window_extent(renderer).frozen()
     near = np.abs(points[:, None] - points).max(axis=-1) < NEAR
-    first = np.array([row.argmax() for row in near], int)  # of those that each lies with
+    first = np.array([row.argmax() for row in near], int)  # index of the first point near each
     for members in (np.flatnonzero(first == one) for one in np.unique(first)):
         words = [shown[index] for index in members]
         numbers = textwrap.fill(", ".join(words), NUMBERS_WIDTH)
@@ -99,7 +99,7 @@ def _settle(
         places.append((gap, Bbox.from_bounds(left, bottom, width, height)))
     gap, box = min(places, key=covered)
     taken.append(box)
-    # Offsets are in points, which unlike pixels mean the same at every resolution.
+    # Offsets are in points, which unlike pixels do not depend on the resolution.
     scale = 72 / label.axes.figure.dpi
     label.set_position(((box.x0 - point[0]) * scale, (box.y0 - point[1]) * scale))
     if gap > _GAPS[1]:

@@ -28,14 +28,14 @@ def accuracy_over_steps(
     """Accuracy on training and dev documents over steps, 0 to 100 %.
 
     Args:
-        runs: Name of a run to its rows of ``metrics.jsonl``.
-        floors: Name of a run to the accuracy of its task's best heuristic, where that is known.
+        runs: Rows of ``metrics.jsonl``, by the name of the run.
+        floors: Accuracy of the best heuristic of a run's task, by the name of the run, if known.
     """
     several = len(runs) > 1
     rows = math.ceil(len(runs) / 2) if several else 0
     figure, axes = drawing.one_axes(7.2, 3.8 + 0.22 * rows)
-    # Training and dev of one run differ in colour; several runs differ by it, so that theirs
-    # differ in stroke.
+    # For one run, colours distinguish training and dev; for several, colours distinguish the runs,
+    # and strokes training and dev.
     train = {"linestyle": ":", "linewidth": 1.2} if several else {"linewidth": 1.0}
     entries: list[tuple[str, Line2D]] = []
     for index, (name, metrics) in enumerate(runs.items()):
@@ -63,7 +63,7 @@ def accuracy_over_steps(
 
 @drawing.styled
 def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -> Figure:
-    """Layers x roles of every component; colours are cut at -1 and 1, numbers are not.
+    """Attributions, layers x roles of every component; colours end at -1 and 1, numbers do not.
 
     A grey hatched cell has no value: the role is absent or the gap too small to divide by.
 
@@ -72,7 +72,7 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
         corruption: Corruption whose rows are drawn.
         direction: Direction whose rows are drawn.
     """
-    # Sites outside the layers, such as the embedding, have none: theirs comes first.
+    # Sites outside the layers, such as the embedding, have no layer and come first.
     rows = attributions(table, corruption, direction).fillna({"layer": -1})
     components = _in_order(rows["component"], COMPONENTS)
     roles = _in_order(rows["role"], ROLE_ORDER)
@@ -103,18 +103,18 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
 
 @drawing.styled
 def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]]:
-    """What the input of a layer restores at the value against at the query, a mark a run.
+    """Attribution at the value against that at the query, of a layer's input; a mark for each run.
 
-    The layer is the first that can look up what another has bound (`readings.look_up_site`). The
-    study's central figure: induction lies at the upper left, direct retrieval in the layer before
-    at the lower right. Where the next key restores instead of the value (a short
-    convolution binds there) that one is drawn, as in the verdict.
+    The layer is the first that can look up what another has bound (`readings.look_up_site`). This
+    is the study's central figure: induction lies at the upper left, direct retrieval in the layer
+    before at the lower right. If the next key restores instead of the value, because a short
+    convolution binds there, the next key is drawn, as in the verdict.
 
     Args:
-        tables: Name of a run to the rows of its ``interchange.csv``.
+        tables: Rows of ``interchange.csv``, by the name of the run.
 
     Returns:
-        The figure, and the names of the runs that have a mark: those of which the input of that
+        The figure, and the names of the runs that have a mark: those for which the input of that
         layer was measured.
     """
     measured = {n: attributions(table, CORRUPTION, "restore") for n, table in tables.items()}
@@ -127,7 +127,7 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
         value, query = bound(rows, site), at(rows, site, "query")
         if not any(pd.isna(row["value"]) for row in (value, query)):
             points[name] = (query, value)
-    # The axes, with what lies where.
+    # The axes, with the mechanism of each corner.
     figure, axes = drawing.one_axes(7.2, 5.6)
     axes.set(
         xlabel=f"attribution at the query, input of {later}",
@@ -143,7 +143,7 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
     ]
     for text in corners:
         text.set(color="#555555", style="italic", va="center", path_effects=HALO, zorder=3)
-    # The runs, with their intervals; those that share a colour have another mark.
+    # The runs, with their intervals; runs that share a colour have different marks.
     mark = {"markersize": 8, "capsize": 2, "elinewidth": 1, "markeredgecolor": "white"}
     for index, point in enumerate(points.values()):
         x, y = ([row[end] for end in ("value", "low", "high")] for row in point)
@@ -160,7 +160,7 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
 
 
 def _in_order(present: Iterable[str], order: Sequence[str]) -> list[str]:
-    """Names in an order; those that it does not have come last, as they came."""
+    """Names in an order; names that are not in it come last, in their own order."""
     place = {name: i for i, name in enumerate(order)}
     return sorted(dict.fromkeys(present), key=lambda name: place.get(name, len(place)))
 
@@ -175,7 +175,7 @@ def attribution_over_steps(
 
     Args:
         table: Rows of ``interchange.csv`` at all steps.
-        steps: The ``step`` and ``accuracy`` of each checkpoint that was looked at.
+        steps: The ``step`` and ``accuracy`` of each measured checkpoint.
         transitions: Transitions of the verdict; their intervals are shaded.
     """
     rows = attributions(table, CORRUPTION, "restore")
@@ -207,6 +207,6 @@ def attribution_over_steps(
 
 
 def _first_output(sites: Iterable[str]) -> SitePath | None:
-    """Output of the first layer among some sites, where no layer can look up what is bound."""
+    """Output of the first layer among some sites; that layer cannot look up what is bound."""
     outputs = [site for site in map(SitePath.parse, sites) if site.component == "block_output"]
     return min(outputs, key=lambda site: site.layer, default=None)

@@ -1,6 +1,6 @@
 """Figures of a sweep: accuracy by learning rate, success, learning curves and verdicts by shape.
 
-A shape has its own panel, or its own line of the y axis, under the title that it has in the sweep.
+Every shape has its own panel, or its own line of the y axis, under its title in the sweep.
 """
 
 import math
@@ -27,24 +27,24 @@ MEMBER = {"color": COLOURS[0], "marker": "o", "markersize": 4, "linestyle": "non
 BEST = {"color": COLOURS[0], "linewidth": 2.0}
 
 COLUMNS = 3
-"""Panels beside each other."""
+"""Number of panels in a row."""
 
 PANEL_TITLE, LINE_TITLE = 38, 30
-"""Characters of a shape's title before it is broken, above a panel and beside an axis."""
+"""Characters of a shape's title before a line break, above a panel and beside an axis."""
 
 TICK_ROOM = 0.065
-"""Share of the axis of learning rates that the number of one takes."""
+"""Share of the axis of learning rates that one number needs."""
 
 Curves = Mapping[int, Sequence[Mapping[str, Any]]]
-"""Number of a member -> its rows of metrics on dev documents."""
+"""Rows of metrics on dev documents, by the number of the member."""
 
 
 @drawing.styled
 def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Accuracy of every member over its learning rate, with the median of each rate.
 
-    Rates stand at their logarithms; one of 0 stands a decade below the least other. The members
-    of a rate stand beside each other in the order of their numbers, so that equal ones are seen.
+    Rates lie at their logarithms, and a rate of 0 a decade below the least other one. The members
+    of a rate lie side by side in the order of their numbers, so that equal values are visible.
 
     Args:
         table: Rows of ``members.csv``.
@@ -66,7 +66,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
                 (~bad, MEMBER | {"alpha": 0.75}),
                 (bad, DIVERGED | {"zorder": 4}),
             ):
-                if chosen.any():  # the layout takes a line without points for one at its corner
+                if chosen.any():  # the layout puts a line without points into a corner
                     axes.plot(x[chosen], same["accuracy"][chosen], clip_on=False, **style)
         medians = own.groupby("learning_rate")["accuracy"].median()
         axes.plot(medians.index.map(places), medians, color="black", linewidth=1.4, zorder=3)
@@ -88,7 +88,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 @drawing.styled
 def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Share of members above each accuracy, of all learning rates and seeds, with intervals.
+    """Share of members above each accuracy, over all learning rates and seeds, with intervals.
 
     Args:
         success: Rows of ``success.csv``.
@@ -126,13 +126,13 @@ def learning_curves(
     table: pd.DataFrame,
     best: Mapping[str, int],
 ) -> Figure:
-    """Accuracy on dev documents over training steps, a line a member.
+    """Accuracy on dev documents over training steps, a line for each member.
 
     Args:
         curves: Curves of each group, by its name.
         titles: Titles of the groups that are drawn, by name, in order.
-        table: Rows of ``members.csv``; a group that is not finished has none.
-        best: Number of the best member of each group that is finished.
+        table: Rows of ``members.csv``; an unfinished group has none.
+        best: Number of the best member of each finished group.
     """
     members = wide(table).set_index("member")
     figure, shapes = _panels(titles, "training step", "accuracy on dev documents")
@@ -143,7 +143,7 @@ def learning_curves(
             for member, rows in curves[name].items()
         }
         for member, step in own["diverged_at"].dropna().items():
-            # Where it was last looked at; one that never was stands at 0.
+            # The last evaluation; a member without one is at 0.
             line = lines.get(member, np.zeros((0, 2)))
             y = line[-1, 1] if len(line) else 0.0
             lines[member] = np.concatenate([line, [[step, y]]])
@@ -173,7 +173,7 @@ def learning_curves(
 
 @drawing.styled
 def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """How many members of each shape have which verdict.
+    """Number of members of each shape with each verdict.
 
     Args:
         table: Rows of ``members.csv``.
@@ -201,19 +201,19 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def _places(rates: np.ndarray) -> np.ndarray:
-    """Where sorted learning rates stand on their axis."""
+    """Positions of sorted learning rates on their axis."""
     positive = np.log10(rates[rates > 0].astype(float))
     below = positive.min(initial=0.0) - 1
     return np.concatenate([np.full(len(rates) - len(positive), below), positive])
 
 
 def _beside(count: int) -> np.ndarray:
-    """Places between -1/2 and 1/2 for so many beside each other: the fewer, the nearer to 0."""
+    """Offsets between -1/2 and 1/2 of values side by side; fewer values lie closer to 0."""
     return (np.arange(count) + 0.5) / count - 0.5
 
 
 def _apart(places: np.ndarray, room: float) -> list[int]:
-    """Indices of ascending places, from the first on, that are at least `room` apart."""
+    """Indices of ascending positions, from the first on, that are at least `room` apart."""
     chosen = [0]
     for i in range(1, len(places)):
         if places[i] - places[chosen[-1]] >= room:
@@ -236,7 +236,7 @@ def _panels(titles: Mapping[str, str], x: str, y: str) -> tuple[Figure, list[Axe
 
 
 def _broken(title: str, width: int) -> str:
-    """A title in lines, broken after commas where that can be."""
+    """A title in lines, broken after commas where possible."""
     return textwrap.fill(title.replace(" ", "\xa0").replace(",\xa0", ", "), width)
 
 

@@ -1,1 +1,1 @@
-"""What is shown on a terminal."""
+"""Presentation in a terminal: tables and progress."""

@@ -20,7 +20,7 @@ def value(number: float, unit: str) -> str:
 
 
 def show_part(found: pd.DataFrame) -> None:
-    """Print what a part has found, rows of `benchmarks.record`: a column for each quantity."""
+    """Print the rows of a part, of `benchmarks.record`, with a column for each quantity."""
     part, columns = found["part"].iloc[0], list(found["quantity"].unique())
     table = plain_table((part, *columns), (part,))
     for what, rows in found.groupby("what", sort=False):

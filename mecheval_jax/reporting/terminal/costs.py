@@ -1,4 +1,4 @@
-"""Costs in the terminal: a line for each model, length and program, and where lines cross."""
+"""Costs in the terminal: a line for each model, length and program, and the crossovers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"
 
 
 def quantity(value: Any, unit: str = "") -> str:
-    """A number with three digits and the prefix of its unit; a dash where there is none."""
+    """A number with three digits and a prefixed unit; a dash if there is no number."""
     if value is None or pd.isna(value):
         return MISSING
     size, prefix = next(((s, p) for s, p in UNITS if abs(value) >= s), (UNITS[-1]))
@@ -46,7 +46,7 @@ def crossover_line(row: Mapping[str, Any]) -> str:
 
 
 def show_costs(table: pd.DataFrame, crossovers: pd.DataFrame, machine: Mapping[str, Any]) -> None:
-    """Print what `costs.measure` found."""
+    """Print the results of `costs.measure`."""
     console = output()
     console.print(
         f"{machine['device']} ({machine['platform']}): float32 products "

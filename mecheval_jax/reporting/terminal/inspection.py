@@ -1,4 +1,4 @@
-"""What a task is made of: documents with their roles, token statistics, chance and floors."""
+"""A task in the terminal: documents with their roles, token statistics, chance and floors."""
 
 from collections.abc import Mapping
 
@@ -18,16 +18,16 @@ COLOURS = (
     *("green", "magenta", "yellow", "cyan", "blue"),
     *("bright_red", "bright_green", "bright_blue"),
 )
-"""Colours of the roles, in the order of the task; with more roles they come again, underlined."""
+"""Colours of the roles, in the order of the task; further roles repeat them, underlined."""
 
 UNCOLOURED = ("bos", "divider")
-"""Roles that every document shows by itself."""
+"""Roles that are visible in every document without a colour."""
 
 SAMPLE = 512
-"""Documents on which the statistics rest."""
+"""Number of documents from which statistics are taken."""
 
 COMMON = 10
-"""Tokens that are listed as the most frequent."""
+"""Number of the most frequent tokens that are listed."""
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -36,10 +36,10 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
     """Print documents and statistics of a task.
 
     Args:
-        task: Task that is looked at.
+        task: Task that is shown.
         split: Split of the documents.
         count: Number of documents to print.
-        seed: Seed of the documents; those of a data seed are what its runs are evaluated on.
+        seed: Seed of the documents; that of a run's data gives its evaluation documents.
 
     Raises:
         UserError: If the split is unknown or empty.
@@ -61,7 +61,7 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
 
 
 def styles(task: Task) -> dict[str, str]:
-    """The style of each role that is coloured."""
+    """The style of each coloured role."""
     roles = [role for role in task.role_names if role not in UNCOLOURED]
     return {
         role: f"bold {COLOURS[i % len(COLOURS)]}" + (" underline" if i >= len(COLOURS) else "")
@@ -70,14 +70,14 @@ def styles(task: Task) -> dict[str, str]:
 
 
 def document(task: Task, batch: Batch, index: int, coloured: bool) -> Text:
-    """One document in words, with the roles of its first query; the others on a line each.
+    """One document in words, with the roles of its first query; further queries have a line each.
 
     Args:
-        task: Task, which gives the words.
+        task: Task that gives the words.
         batch: Documents of the task.
         index: Index of the document in the batch.
-        coloured: Whether a token in a role has its colour; otherwise, or where it has several
-            roles, their names stand after it in brackets.
+        coloured: Whether a token in a role has its colour; otherwise, and for a token in several
+            roles, the names of the roles follow in brackets.
     """
     style_of = styles(task)
     roles_at: dict[int, list[str]] = {}
@@ -110,7 +110,7 @@ def legend(task: Task, coloured: bool) -> Text:
 
 
 def quantile_cells(values: np.ndarray) -> list[str]:
-    """Mean and quantiles of numbers, in words; dashes where there are none."""
+    """Mean and quantiles of numbers, in words; dashes if there are none."""
     if not len(values):
         return ["-"] * (1 + len(QUANTILES))
     quantiles = np.quantile(values, QUANTILES)
@@ -118,7 +118,7 @@ def quantile_cells(values: np.ndarray) -> list[str]:
 
 
 def distributions(batch: Batch) -> dict[str, np.ndarray]:
-    """Lengths, and distances of the queries that count, where a document has the roles."""
+    """Lengths, and distances of the queries that count, for documents that have the roles."""
     counts = np.asarray(batch.weights) > 0
     query = np.asarray(batch.query_positions)
     found = {
@@ -136,7 +136,7 @@ def distributions(batch: Batch) -> dict[str, np.ndarray]:
 
 
 def repeated_share(task: Task, batch: Batch) -> float:
-    """Share of tokens that stood in the same document before, up to the divider if it has one.
+    """Share of tokens that occurred earlier in their document, up to the divider if it has one.
 
     Special tokens (padding, bos, eos) do not count.
     """
@@ -150,7 +150,7 @@ def repeated_share(task: Task, batch: Batch) -> float:
 
 
 def frequent(task: Task, batch: Batch) -> list[tuple[str, float]]:
-    """The commonest tokens, with their shares of all tokens."""
+    """The most frequent tokens, with their shares of all tokens."""
     inside = np.arange(batch.tokens.shape[1])[None] < np.asarray(batch.lengths)[:, None]
     ids, counts = np.unique(np.asarray(batch.tokens)[inside], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:COMMON]
@@ -161,10 +161,10 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
     """Vocabulary, tokens, lengths and distances of sampled documents.
 
     Args:
-        task: Task that is looked at.
+        task: Task that is shown.
         batch: Documents of the task.
         split: Split of the documents.
-        further: Numbers that the batch does not tell; see `Task.statistics`.
+        further: Numbers that do not follow from the batch; see `Task.statistics`.
     """
     title = f"{len(batch.lengths)} documents of {split}"
     table = plain_table([title, "mean", "least", "25 %", "median", "75 %", "most"], [title])
@@ -181,7 +181,7 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
 
 
 def accuracies(task: Task, floors: Mapping[str, float]) -> Table:
-    """Chance and the floors, of which a model has to reach more than the best."""
+    """Chance and the floors, the best of which a model has to exceed."""
     words = ["accuracy without recall", "kind"]
     table = plain_table([words[0], "", words[1]], words)
     for name, value in {"chance": task.chance, **floors}.items():

@@ -1,4 +1,4 @@
-"""Groups of a sweep as they train: a live table on a terminal, plain lines elsewhere."""
+"""Groups of a sweep in training: a live table in a terminal, plain lines elsewhere."""
 
 import json
 import time
@@ -24,13 +24,13 @@ from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 MISSING = "–"  # noqa: RUF001
 
 DROPPED = ("stopped", "diverged", "steps/s", "training", "left")
-"""Columns that a table does without where it is too narrow, in this order."""
+"""Columns that a narrow table leaves out, in this order."""
 
 TITLE_ROOM = 16
-"""Characters of a group's title that a narrow table keeps."""
+"""Characters of a group's title that a narrow table shows."""
 
 GAP = 2
-"""Blanks between two columns."""
+"""Number of blanks between two columns."""
 
 STYLES = {
     "running": "cyan",
@@ -41,13 +41,13 @@ STYLES = {
 }
 
 FRAME = 8
-"""Lines of a terminal that are no groups: heading, total, what is left out, and some air."""
+"""Lines of a terminal that are not groups: heading, total, a count of omitted ones, margins."""
 
 
 class SweepView(Shown):
-    """Context manager that shows how the groups of a sweep are doing.
+    """Context manager that shows the status of the groups of a sweep.
 
-    Tell it of every group at the start, so that the totals are those of the sweep.
+    Update it with every group at the start, so that totals are those of the sweep.
 
     Args:
         title: Title of the sweep.
@@ -62,9 +62,9 @@ class SweepView(Shown):
         return Live(console=CONSOLE, refresh_per_second=4)
 
     def update(self, name: str, title: str, status: GroupStatus) -> None:
-        """A group is doing so; `name` and `title` say which."""
+        """Show the status of a group of this name and title."""
         before = self._groups.get(name)
-        # A copy: the caller may go on with the same object.
+        # A copy, since the caller may change the object.
         self._groups[name] = NamedStatus(name, title, GroupStatus(**vars(status)))
         groups = list(self._groups.values())
         if self._shown is not None:
@@ -83,13 +83,13 @@ class SweepView(Shown):
 def status_table(
     groups: Sequence[NamedStatus], title: str, width: int, room: int | None = None
 ) -> Table:
-    """One row a group, and their total.
+    """The table of the groups, one a row, with their total.
 
     Args:
-        groups: Groups, with how each is doing.
+        groups: Groups with their status.
         title: Title above the table.
-        width: Width of the screen; columns in `DROPPED` are left out where it is too low.
-        room: Number of rows at most; finished and waiting groups are left out first, and counted.
+        width: Width of the screen; too narrow ones lack some of the columns in `DROPPED`.
+        room: Greatest number of rows; finished and waiting groups are left out first, and counted.
     """
     shown = list(groups)
     if room is not None and len(shown) > room:
@@ -103,12 +103,12 @@ def status_table(
         lines[-1]["step"] = f"{whole.step / max(whole.steps, 1):.0%}"
     columns = _fitting(lines, width)
     printed = plain_table(columns, ("group", "state"), GAP, Text(title))
-    for column in printed.columns[1:]:  # of what wraps rich takes the room that is missing
+    for column in printed.columns[1:]:  # rich narrows columns that wrap
         column.no_wrap = True
     for line in lines[: len(shown)]:
         cells = {column: Text(line[column]) for column in columns}
         cells["state"].style = STYLES.get(line["state"], "dim")
-        if room is not None:  # a second line would take that of another group
+        if room is not None:  # a second line would take another group's place
             cells["group"].no_wrap, cells["group"].overflow = True, "ellipsis"
         printed.add_row(*cells.values())
     if len(shown) < len(groups):
@@ -120,7 +120,7 @@ def status_table(
 
 
 def _cells(title: str, status: GroupStatus, left: float | None) -> dict[str, str]:
-    """A line of the table, by column."""
+    """The cells of a row, by column."""
     rate = f"{status.rate:,.0f}" if status.rate >= 10 else f"{status.rate:.2g}"
     under_way = status.state in ("running", "")
     return {
@@ -137,7 +137,7 @@ def _cells(title: str, status: GroupStatus, left: float | None) -> dict[str, str
 
 
 def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
-    """The columns that have something to say, as many as there is room for."""
+    """The columns that are not empty, as many as fit."""
 
     def room_of(column: str) -> int:
         longest = max(len(column), *(len(line[column]) for line in lines))
@@ -156,7 +156,7 @@ def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
 
 
 def describe(group: NamedStatus) -> str:
-    """One group in a line."""
+    """One group in one line."""
     _, title, status = group
     said = f"{title or group.name}: {status.state}, step {status.step:,}/{status.steps:,}"
     said += f", {status.training:,} of {status.members:,} training"
@@ -180,7 +180,7 @@ def summarize(groups: Sequence[NamedStatus]) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time in words of two digits or three."""
+    """A time in words, with two or three digits."""
     if seconds is None:
         return MISSING
     for unit, length, until in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
@@ -191,7 +191,7 @@ def duration(seconds: float | None) -> str:
 
 
 def show_overview(overview: Overview) -> None:
-    """Print a workdir's table, its failures, its best member, and what to do next."""
+    """Print the table of a workdir, its failures, its best member, and the next command."""
     console = output(soft_wrap=True)
     console.print(status_table(overview.groups, str(overview.workdir), console.width))
     for _, title, status in overview.groups:
@@ -209,12 +209,12 @@ def show_overview(overview: Overview) -> None:
 
 
 def print_overview(overview: Overview) -> None:
-    """Print a workdir's standing as JSON."""
+    """Print the status of a workdir as JSON."""
     print(json.dumps(overview.as_dict(), indent=2))
 
 
 def advice(overview: Overview) -> str:
-    """What to do next."""
+    """The next command to type, with the reason."""
     counts = count_states(status for *_, status in overview.groups)
     command = overview.resume or "the command that started it"
     if set(counts) == {"finished"}:

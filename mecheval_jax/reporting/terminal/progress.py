@@ -19,12 +19,12 @@ Entered = TypeVar("Entered", bound="Shown")
 
 
 class Shown:
-    """Context manager around what a terminal shows while work is under way, and a file does not."""
+    """Context manager for a display in a terminal while work is under way; files get none of it."""
 
     _shown: Any = None
 
     def _begin(self) -> Any:
-        """What a terminal shows; it is started and stopped."""
+        """The display of a terminal, which is started and stopped."""
         raise NotImplementedError
 
     def __enter__(self: Entered) -> Entered:
@@ -39,12 +39,12 @@ class Shown:
 
 
 class Progress(Shown):
-    """Context manager that shows how far something is.
+    """Context manager that shows the progress of some work.
 
     Args:
-        title: Name of what is under way.
-        total: Steps in all.
-        start: Steps done before.
+        title: Name of the work.
+        total: Number of all steps.
+        start: Number of steps done before.
     """
 
     def __init__(self, title: str, total: int, start: int = 0):
@@ -68,7 +68,7 @@ class Progress(Shown):
         return bar
 
     def advance(self, done: int, note: str = "") -> None:
-        """So many steps are done in all."""
+        """Show that `done` of all steps are done."""
         now = time.monotonic()
         rate = (done - self._start) / max(now - self._began, 1e-9)
         per_second = f"{rate:.0f} steps/s" if rate >= 10 else f"{rate:.2f} steps/s"
@@ -82,13 +82,13 @@ class Progress(Shown):
 
 
 class RunCallbacks:
-    """Callbacks of a run: its metrics are written, and its progress is shown.
+    """Callbacks of a single run, which write its metrics and show its progress.
 
     Args:
         writer: Writer of the metrics.
         progress: Progress of training.
-        target: Accuracy at which training ends; None for all steps.
-        step: Steps taken before.
+        target: Accuracy at which training ends; None if it takes all steps.
+        step: Number of steps taken before.
     """
 
     def __init__(self, writer: Writer, progress: Progress, target: float | None, step: int):
@@ -97,7 +97,7 @@ class RunCallbacks:
         self._note = ""
 
     def record(self, values: Mapping[str, float | int | str]) -> None:
-        """Write a row of metrics; that of a stretch of steps has the time of one of them."""
+        """Write a row of metrics; one of a stretch of steps has the time of a single step."""
         row = {name: value for name, value in values.items() if name != "member"}
         if row["split"] == "train":
             now, step = time.monotonic(), int(row["step"])
@@ -109,7 +109,7 @@ class RunCallbacks:
         self._writer.write(row)
 
     def advance(self, standing: Standing) -> None:
-        """Show how far training is."""
+        """Show the progress of training."""
         if standing.taken:
             self._progress.advance(standing.step, self._note)
         (at,) = standing.stopped_at

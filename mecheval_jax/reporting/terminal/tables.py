@@ -1,4 +1,4 @@
-"""Tables of what was found, on standard output, and the rows they share with the report."""
+"""Tables of results on standard output, and cells that the HTML report shares with them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,24 +16,24 @@ from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import FEWEST_RUNS
 
 MISSING = "-"
-"""Stands where there is no number."""
+"""Text of a missing number."""
 
 ANALYSED = (
     *("corruption", "direction", "site", "role", "variable", "subspace", "target", "method"),
     *("sender", "reader", "circuit", "edges", "matrix", "destination_token", "source_token"),
     "metric",
 )
-"""Columns that say what a value of an analysis is about."""
+"""Columns that say to which quantity a value of an analysis belongs."""
 
 PLAIN_WIDTH = 120
-"""Columns of a table that goes to a file or a pipe."""
+"""Width, in characters, of a table that goes to a file or a pipe."""
 
 COMPONENTS = ("embedding", *BLOCK_COMPONENTS, "final_norm")
 """Components in the order in which a model computes them."""
 
 
 def number(value: Any) -> str:
-    """A score with two decimals, never -0.00; a dash where there is none."""
+    """A score with two decimals, never -0.00; a dash if there is none."""
     if value is None or pd.isna(value):
         return MISSING
     text = f"{value:.2f}"
@@ -41,19 +41,19 @@ def number(value: Any) -> str:
 
 
 def percent(value: Any) -> str:
-    """A fraction as a percentage; a dash where there is none."""
+    """A fraction as a percentage; a dash if there is none."""
     return MISSING if value is None or pd.isna(value) else f"{value:.1%}"
 
 
 def interval(row: Mapping[str, Any], text: Callable[[Any], str] = number) -> str:
-    """``[low, high]``; empty where there is none."""
+    """``[low, high]``; empty if there is none."""
     if row.get("low") is None or pd.isna(row["low"]):
         return ""
     return f"[{text(row['low'])}, {text(row['high'])}]"
 
 
 def percents(row: Mapping[str, Any]) -> str:
-    """``[low, high]`` as percentages; empty where there is none."""
+    """``[low, high]`` as percentages; empty if there is none."""
     return interval(row, percent)
 
 
@@ -66,7 +66,7 @@ def accuracy(summary: Mapping[str, Any]) -> str:
 
 
 def rows_with(table: pd.DataFrame, **values: str) -> pd.DataFrame:
-    """The rows of a table that have certain values in certain columns."""
+    """The rows of a table with certain values in certain columns."""
     return table[(table[list(values)] == pd.Series(values)).all(axis="columns")]
 
 
@@ -75,23 +75,23 @@ def attributions(table: pd.DataFrame, corruption: str, direction: str) -> pd.Dat
     place = {"corruption": corruption, "direction": direction}
     chosen = rows_with(table, metric="attribution", **place).copy()
     for column in ("value", "low", "high", "layer"):
-        # A column in which nothing could be told holds None, and is one of objects.
+        # A column without any value holds None, and has the type object.
         chosen[column] = pd.to_numeric(chosen[column]).astype(float)
     return chosen
 
 
 def by_site(rows: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[Mapping[str, Any]]]]]:
-    """The roles of some attributions, and of every site its rows at these roles."""
+    """The roles of some attributions, and for every site its rows at these roles."""
     roles = list(dict.fromkeys(rows["role"]))
     found = ((site, own.to_dict("records")) for site, own in rows.groupby("site", sort=False))
     return roles, [(site, [at(own, site, role) for role in roles]) for site, own in found]
 
 
 def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
-    """One run in words: what it is, how well it answers, and by which mechanism."""
+    """One run in words: architecture, accuracy and mechanism."""
     rows = _evidence_rows(summary)
     site = look_up_site(evidence_sites([summary]))
-    best = known(rows, site, "pair") or bound(rows, site)  # earlier versions had no pair
+    best = known(rows, site, "pair") or bound(rows, site)  # no pair in versions before 0.5
     note = " (next key)" if best["role"] == "next_key" else ""
     layer = summary.get("layer")
     return {
@@ -109,7 +109,7 @@ def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
 
 
 def look_up_words(site: SitePath | None) -> tuple[str, str]:
-    """The layer of a `look_up_site` and the one before it in words, where they are known."""
+    """The layer of a `look_up_site` and the one before it in words, if they are known."""
     if site is None:
         return "a later layer", "an earlier layer"
     return f"layer {site.layer}", f"layer {(site.layer or 1) - 1}"
@@ -125,10 +125,10 @@ def _evidence_rows(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print one row a run.
+    """Print one row for each run.
 
     Args:
-        summaries: Name of a run to what its ``summary.json`` holds.
+        summaries: Contents of ``summary.json``, by the name of the run.
     """
     rows = [run_row(name, summary) for name, summary in summaries.items()]
     later, earlier = look_up_words(look_up_site(evidence_sites(summaries.values())))
@@ -146,12 +146,12 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def newest(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the last step, of a table that may have several."""
+    """The rows of the last step, in a table that may have several."""
     return table[table["step"] == table["step"].max()] if "step" in table else table
 
 
 def starred(row: Mapping[str, Any]) -> str:
-    """A score, with a star where the row says that it is significant."""
+    """A score, with a star if it is significant."""
     return number(row["value"]) + "*" * (str(row.get("significant")) == "True")
 
 
@@ -159,9 +159,9 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     """Print the residual stream's attributions under key corruption, and the verdict.
 
     Args:
-        table: Rows of ``interchange.csv``; of several steps the last is shown. A grid without the
-            residual stream or without key corruption is shown as far as it goes.
-        verdict: Verdict on the run; None if the task lacks what one needs.
+        table: Rows of ``interchange.csv``, of which the last step is shown. A grid may lack the
+            residual stream or the corruption of the key.
+        verdict: Verdict on the run; None if the task does not allow one.
     """
     console = output()
     table = newest(table)
@@ -192,7 +192,7 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
 
 
 def show_evidence(verdict: Verdict) -> None:
-    """Print what a verdict rests on, with the controls beside it, and its probabilities."""
+    """Print the evidence of a verdict with its controls, and the probabilities."""
     rows = readings(verdict.evidence)
     controlled = any("untrained" in entry for entry in verdict.evidence["attributions"])
     numbers = ["attribution", "interval"] + ["untrained", "placebo"] * controlled
@@ -216,7 +216,7 @@ def show_pool(verdict: Verdict, learned: Mapping[str, bool]) -> None:
 
     Args:
         verdict: Verdict on the runs that have learned.
-        learned: Name of a run to whether it has learned.
+        learned: Whether each run has learned, by its name.
     """
     console = output()
     console.print(f"{sum(learned.values())} of {len(learned)} runs have learned the task")
@@ -227,7 +227,7 @@ def show_pool(verdict: Verdict, learned: Mapping[str, bool]) -> None:
 
 
 def distractor(evidence: Mapping[str, Any]) -> str:
-    """The control with an uninvolved token replaced, in words."""
+    """The result of the control that replaces an uninvolved token, in words."""
     row = evidence["distractor"]
     return (
         f"distractor: an uninvolved token replaced takes {number(row['value'])} {interval(row)} of "
@@ -236,7 +236,7 @@ def distractor(evidence: Mapping[str, Any]) -> str:
 
 
 def notes(evidence: Mapping[str, Any]) -> list[str]:
-    """What is to be known beside the numbers of a verdict, a line each."""
+    """Remarks on the numbers of a verdict, one line each."""
     lines = []
     if spans := evidence.get("thresholds"):
         words = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in spans.items())
@@ -256,7 +256,7 @@ def notes(evidence: Mapping[str, Any]) -> list[str]:
 
 
 def probabilities(shares: Mapping[str, float]) -> str:
-    """Those of the classes that occur, the likeliest first."""
+    """The probabilities of the classes that occur, the likeliest first."""
     order = sorted(shares.items(), key=lambda item: -item[1])
     return ", ".join(f"{name} {share:.1%}" for name, share in order if share > 0)
 
@@ -268,7 +268,7 @@ def plain_table(
 
     Args:
         columns: Heads of the columns.
-        words: Those of them that hold words; the others hold numbers, which stand at the right.
+        words: Those columns that hold words; all others hold numbers, aligned to the right.
         gap: Number of blanks between two columns.
         title: Title above the table.
     """
@@ -293,10 +293,10 @@ def _verdict_line(verdict: Verdict | None) -> Text:
 
 
 def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
-    """Print how many rows each analysis has, and the highest of its values.
+    """Print the number of rows of each analysis, and its highest values.
 
     Args:
-        found: Name of a table to its rows.
+        found: Tables by name.
     """
     console = output()
     for name, table in found.items():
@@ -308,7 +308,7 @@ def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
 
 
 def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The attributions that a verdict rests on, in words, with the controls beside them."""
+    """The attributions that a verdict rests on, in words, with their controls."""
     return [
         {
             "site": row["site"],
@@ -335,7 +335,7 @@ def _place(path: str) -> str:
 
 
 def output(**options: Any) -> Console:
-    """Where tables are printed: standard output, with room for them where that is a file."""
+    """The console for tables: standard output, at a fixed width if that is a file."""
     console = Console(highlight=False, **options)
     if not console.is_terminal:
         console.width = max(console.width, PLAIN_WIDTH)
