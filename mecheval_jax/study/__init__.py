@@ -1,1 +1,1 @@
-"""The reference study (arXiv 2505.15105): what it published, run again, and judged."""
+"""The reference study (arXiv 2505.15105): its published results, repeated and judged."""

@@ -1,4 +1,4 @@
-"""Published accuracies beside our own: which lie where one more run of ours would."""
+"""Agreement of published accuracies with the prediction for one more run of ours."""
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,10 @@ COLUMNS = (
 
 
 def agreement(cells: Cells) -> pd.DataFrame:
-    """A row for each published accuracy of which we have runs, of the best learning rate.
+    """A row for each published accuracy of which there are runs, at the best learning rate.
 
-    ``low`` and ``high`` are of the mean over our seeds, ``predicted_low`` and ``predicted_high`` of
-    one more run on 320 documents: the published number is one such.
+    ``low`` and ``high`` are the interval of the mean over our seeds, ``predicted_low`` and
+    ``predicted_high`` that of one more run on 320 documents, such as the published one.
     """
     rows = []
     for cell in published("accuracies").drop_duplicates(CELL).itertuples():

@@ -1,4 +1,4 @@
-"""Which runs a finding speaks of: cells of the study's grid, looked up in a table of results."""
+"""Cells of the study's grid: the runs that a finding is about, looked up in tables of results."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,29 +18,29 @@ from mecheval_jax.study.published.tables import (
 from mecheval_jax.study.quantities import Quantity, mean, share
 
 STUDY_POSITIONS = "study"
-"""Positions as the study's main grid has them: learned for attention alone."""
+"""Positions in the study's main grid: learned for attention alone."""
 
 MODEL = [
     "task", "mixer", "width", "layers", "positions", "option", "learning_rate", "seed", "data_seed",
 ]  # fmt: skip
-"""Columns by which a trained model is known, on whatever documents it was measured."""
+"""Columns that identify a trained model, whatever documents it was measured on."""
 
 NORMAL_95 = 3.92
-"""Number of standard errors that a 95 % interval of a normal law is wide."""
+"""Width of a 95 % interval of a normal law, in standard errors."""
 
 
 class Cells:
-    """A table of results, looked up by what was trained.
+    """A table of results, in which runs are looked up by how they were trained.
 
-    A cell's accuracy is that of its best learning rate: the rate whose runs have the highest mean
-    accuracy on dev documents. The accuracy itself is that on the evaluation documents, which had no
-    part in the choice.
+    The accuracy of a cell is that of its best learning rate: the rate whose runs have the highest
+    mean accuracy on dev documents. The accuracy itself is measured on the evaluation documents,
+    which had no part in that choice.
 
     Args:
         table: Rows of `study.results`.
 
     Raises:
-        UserError: If members of one task were not trained alike.
+        UserError: If members of one task were trained in different regimes.
     """
 
     def __init__(self, table: pd.DataFrame):
@@ -74,13 +74,13 @@ class Cells:
         return chosen[chosen["learning_rate"] == best]
 
     def accuracy(self, mixer: str, width: int, task: str = "AR", **where: Any) -> Quantity:
-        """The accuracy of a cell at its best learning rate, of dev documents for split ``dev``.
+        """The accuracy of a cell at its best learning rate; on dev documents for split ``dev``.
 
         Args:
             mixer: Name of the architecture.
             width: Width of the model.
             task: Name of the task.
-            where: Other fields of a `Cell`, if they are not those of the study's main grid.
+            where: Other fields of a `Cell`, if they differ from the study's main grid.
         """
         cell = _cell(mixer, width, task, where)
         name = _name(cell, where)
@@ -102,13 +102,13 @@ class Cells:
         return self._accuracies[name]
 
     def published(self, mixer: str, width: int, task: str = "AR", **where: Any) -> float | None:
-        """The study's accuracy of the same cell; arguments as `accuracy`."""
+        """The study's accuracy of the same cell; arguments as in `accuracy`."""
         return published_accuracy(_cell(mixer, width, task, where))
 
     def floor(self, task: str) -> float:
         """Accuracy of the best heuristic without recall on a task's test documents.
 
-        It is NaN if nothing was run of the task.
+        It is NaN if there is no run on the task.
         """
         rows = (self.table["task"] == task) & (self.table["split"] == "test")
         return float(self.table.loc[rows, "floor"].max())
@@ -119,19 +119,19 @@ class Cells:
     ) -> pd.DataFrame:  # fmt: skip
         """Runs of all widths and learning rates that answer above the best floor.
 
-        They have the positions of the study's main grid.
+        Their positions are those of the study's main grid.
 
         Args:
             mixer: Name of the architecture.
             task: Name of the task.
             layers: Number of layers.
-            option: Option of the mixer that is not the study's own.
-            split: Split of the documents on which it was measured.
+            option: Option of the mixer, if it differs from the study's own.
+            split: Split of the documents that are answered.
         """
         return self._learned.get((task, split, layers, mixer, option), self.table.iloc[:0])
 
     def on_split(self, runs: pd.DataFrame, split: str) -> pd.DataFrame:
-        """The rows of the same models on documents of another split, as far as they are known."""
+        """The rows of the same models on documents of another split, if there are any."""
         own = self.table[self.table["split"] == split]
         wanted = pd.MultiIndex.from_frame(runs[MODEL])
         return own[pd.MultiIndex.from_frame(own[MODEL]).isin(wanted)]
@@ -145,7 +145,7 @@ class Cells:
             runs: Rows of the runs, of one task, mixer, option and depth.
             role: Role of the token.
             site: Path of the site.
-            name: What the runs are called.
+            name: Name of the runs in sentences.
         """
         column = f"{site}@{role}"
         name = f"{name or 'the mean'} of {column}"

@@ -1,10 +1,10 @@
-"""Results that are kept: tables that grow from one machine to the next, and what they still lack.
+"""Collected results: tables that grow from one machine to the next, and the missing members.
 
 FOLDER/
-    NAME.csv     the members of a sweep that were trained anywhere so far (`study.tables`)
-    NAME.json    the sweep that they belong to, byte for byte as its ``sweep.json``
+    NAME.csv     the members of a sweep that any machine has trained so far (`study.tables`)
+    NAME.json    the sweep that they belong to, an exact copy of its ``sweep.json``
     SHA256SUMS   the hash of each table
-    findings/    what all tables together say (`study.conclusion`)
+    findings/    the conclusion from all tables together (`study.conclusion`)
 """
 
 import os
@@ -33,7 +33,7 @@ CONFIG_FLAG = "--config="
 
 
 def name_of(sweep: SweepFolder) -> str:
-    """The name of a sweep's table: that of its config file; the folder's own without one."""
+    """The name of a sweep's table: that of its config file or, without one, of its folder."""
     arguments = read_json(sweep.provenance)["arguments"] if sweep.provenance.exists() else []
     for argument in arguments:
         if argument.startswith(CONFIG_FLAG):
@@ -44,7 +44,7 @@ def name_of(sweep: SweepFolder) -> str:
 def add_sweep(
     folder: str | os.PathLike, sweep_path: str | os.PathLike, name: str | None = None
 ) -> str:
-    """Merge what a sweep has finished so far into its table, and say what came of it.
+    """Merge the finished members of a sweep into its table, and print a summary.
 
     Args:
         folder: Folder of the tables.
@@ -55,7 +55,7 @@ def add_sweep(
         The name of the table.
 
     Raises:
-        UserError: If there is no such sweep, or no finished group, the table was edited, or it is
+        UserError: If there is no such sweep or no finished group, or the table was edited or is
             another sweep's.
     """
     folder, sweep = pathlib.Path(folder), SweepFolder(sweep_path)
@@ -84,7 +84,7 @@ def add_sweep(
 
 
 def missing(folder: str | os.PathLike) -> list[str]:
-    """What the tables of a folder lack of their sweeps, a line for each kind.
+    """Members that the tables of a folder lack of their sweeps, a line for each kind.
 
     Raises:
         UserError: If a table was edited, or a config is damaged.

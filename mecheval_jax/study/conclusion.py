@@ -1,10 +1,10 @@
-"""What all results together say, written down: judgements, claims, figures and pages.
+"""The conclusion from all results, written down: judgements, claims, figures and pages.
 
 FOLDER/
-    findings.csv, findings.json  the 30 findings, each with its verdict and why
-    claims.csv                   all claims on which they rest
-    agreement.csv                published accuracies beside our own
-    results.md, report.html      all of it, to look at
+    findings.csv, findings.json  the 30 findings, each with its verdict and the reason
+    claims.csv                   the claims that the findings consist of
+    agreement.csv                published accuracies with our own
+    results.md, report.html      pages with all of these
     figures/                     the study's figures with both numbers
 
 The same results give the same files, byte for byte.
@@ -30,12 +30,12 @@ def conclude(
 
     Args:
         folder: Folder of the files.
-        what: What was run, in a phrase.
+        what: Phrase that describes the runs.
         rows: Table of the results.
-        not_run: Lines on what was not run.
+        not_run: Lines about experiments that were not run.
 
     Raises:
-        UserError: If members of one task were not trained alike.
+        UserError: If members of one task were trained in different regimes.
     """
     # Imported here, since matplotlib would make every training start later.
     from mecheval_jax.reporting.figures.drawing import picture

@@ -1,10 +1,10 @@
-"""The study's experiments: which findings they decide, and how large they are at each scale.
+"""The study's experiments: the findings that they decide, and their sizes at each scale.
 
 Each is a config in ``configs/study/NAME.py``, where ``runs(scale)`` lists its members from the
 grids here. There are three scales: ``full`` is the study's grid with three seeds; ``device`` has
 all widths with few learning rates and seeds, for one accelerator; ``laptop`` is for two CPU cores
 and has fewer widths, too. Documents and training lengths are the study's own at every scale, so
-that all numbers may be compared.
+that numbers of all scales can be compared.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ RATES = {
 
 BEST = {
     # Mixer -> greatest width -> its two best learning rates on AR up to that width, the best first.
-    # They are the published ones; of mixers for which the study shows none they come from trials.
+    # Published rates; those of mixers for which the study shows none come from trials.
     "attention": {32: (1e-3, 3e-4), 64: (3e-4, 1e-3), 128: (1e-4, 3e-4), 256: (1e-4, 3e-5)},
     "based": {256: (3e-3, 1e-3)},
     "mamba": {64: (1e-2, 3e-3), 128: (3e-3, 1e-2), 256: (1e-3, 3e-3)},
@@ -35,12 +35,12 @@ BEST = {
 }
 
 ALL = 99
-"""The number of learning rates that stands for all that there are."""
+"""Number of learning rates that stands for all existing ones."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """How large an experiment is at a scale.
+    """The size of an experiment at one scale.
 
     Attributes:
         widths: Widths of the models, in the order in which they are trained.
@@ -63,16 +63,16 @@ LAPTOP = Grid((64,), 1, 2)
 
 @dataclasses.dataclass(frozen=True)
 class StudyExperiment:
-    """An experiment.
+    """An experiment of the study.
 
     Attributes:
         name: Name of its config in ``configs/study``.
-        family: Family whose learning rates it takes, a name in `RATES`.
+        family: Family that determines its learning rates, a name in `RATES`.
         findings: Numbers of the findings that need it.
         laptop: Grid at the scale of this name; likewise the next two.
         device: Grid.
         full: Grid.
-        both_splits: Whether interventions are measured on dev documents, too.
+        both_splits: Whether interventions are measured on dev documents as well.
     """
 
     name: str
@@ -87,7 +87,7 @@ class StudyExperiment:
         """The grid of a scale.
 
         Raises:
-            UserError: If there is no such scale.
+            UserError: If the scale does not exist.
         """
         return getattr(self, choose("scale", scale, SCALES))
 
@@ -120,11 +120,11 @@ EXPERIMENTS = (
     StudyExperiment("ar_rates", "AR", (), LAPTOP, SEEDS, SEEDS),
     StudyExperiment("ar_beta2", "AR", (), LAPTOP, SEEDS, SEEDS),
 )  # fmt: skip
-"""In the order in which they are run: those that decide most findings first."""
+"""Experiments in the order of their runs: first those that decide the most findings."""
 
 
 def experiment_named(name: str) -> StudyExperiment:
-    """The experiment of a name.
+    """The experiment with a name.
 
     Raises:
         UserError: If there is none.
@@ -134,9 +134,9 @@ def experiment_named(name: str) -> StudyExperiment:
 
 
 def ranked_rates(family: str, mixer: str, width: int, count: int) -> tuple[float, ...]:
-    """Learning rates of a cell: the two best known, then those nearest to the best.
+    """Learning rates of a cell: the two best known, then the ones nearest to the best.
 
-    On treecall the study does not say which are best: there 1e-3 comes first, then 3e-3.
+    For treecall the study names no best rates: there 1e-3 comes first, then 3e-3.
     """
     best: Sequence[float] = (1e-3, 3e-3)
     if family == "AR":

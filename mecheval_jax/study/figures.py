@@ -1,7 +1,7 @@
-"""The study's figures, drawn from tables alone: published numbers and our own in the same axes.
+"""The study's figures, drawn from tables alone: published and own numbers in the same axes.
 
-Hollow and pale is the study, filled is ours. A figure is drawn where there is something of ours to
-show in it.
+Published numbers are hollow and pale, our own are filled. A figure is drawn only if it would show
+numbers of our own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,17 +30,17 @@ STYLES = {
     )
 }
 STUDY = {"color": GREY, "markerfacecolor": "white", "linewidth": 1.3, "markersize": 6}
-"""Style of published numbers that need no colour of their own."""
+"""Style of published numbers without a colour of their own."""
 
 TAPS = {str(taps): "" if taps == 4 else f"d_conv={taps}" for taps in (0, 1, 2, 3, 4, 6, 8, 16)}
 KERNELS = {"1": "kernel=1", "2": "kernel=2", "3": "", "4": "kernel=4", "long": "kernel=implicit"}
-"""Sizes of the short convolutions, with the option that each is."""
+"""Sizes of the short convolutions, with the option that stands for each."""
 
 ROLES = ("key", "query", "value")
 
 
 def study_figures(cells: Cells) -> Iterator[tuple[str, str, Figure]]:
-    """All figures of which there are results: names for their files, captions and figures."""
+    """All figures for which there are results: names of their files, captions and figures."""
     rows = cells.table
     for task, layers in _trained(rows):
         depth = f"{layers} layer{'s' if layers > 1 else ''}"
@@ -67,7 +67,7 @@ def study_figures(cells: Cells) -> Iterator[tuple[str, str, Figure]]:
 
 
 def _trained(rows: pd.DataFrame) -> list[tuple[str, int]]:
-    """Tasks and depths of the main grid that were trained, AR with two layers first."""
+    """Tasks and depths of the main grid with trained models, AR with two layers first."""
     usual = rows["mixer"].map(usual_positions) == rows["positions"]
     own = rows[usual & (rows["option"] == "") & (rows["split"] == "test")]
     pairs = {(str(row.task), int(row.layers)) for row in own.itertuples()}
@@ -76,7 +76,7 @@ def _trained(rows: pd.DataFrame) -> list[tuple[str, int]]:
 
 @drawing.styled
 def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
-    """A panel for each mixer: published accuracies over the width, and our own.
+    """Published and own accuracies over the width, a panel for each mixer.
 
     Args:
         cells: Results.
@@ -115,7 +115,7 @@ def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
             axes.axhline(floor, **drawing.FLOOR)
     for axes in panels[::across]:
         axes.set_ylabel("accuracy")
-    for axes in panels[-across:]:  # the lowest of each column
+    for axes in panels[-across:]:  # lowest panel of each column
         axes.set_xlabel("width")
         axes.tick_params(labelbottom=True)
     mark = {"color": "black", "linestyle": "none"}
@@ -131,7 +131,7 @@ def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
 def _line(axes: Axes, numbers: Mapping[float, float], **style: object) -> None:
     """Published numbers, joined by a line."""
     drawn = axes.plot(list(numbers), list(numbers.values()), marker="o", **(STUDY | style))
-    drawn[0].set_clip_on(not numbers)  # 100 % is a whole mark, too
+    drawn[0].set_clip_on(not numbers)  # a mark at 100 % is drawn whole
 
 
 def _points(axes: Axes, quantities: Mapping[float, Quantity], style: Mapping[str, str]) -> None:
@@ -139,18 +139,18 @@ def _points(axes: Axes, quantities: Mapping[float, Quantity], style: Mapping[str
     for x, one in quantities.items():
         ends = drawing.around(one.value, *one.interval())
         (*drawn, _) = axes.errorbar(x, one.value, ends, markersize=7, zorder=4, **style)
-        drawn[0].set_clip_on(False)  # 100 % is a whole mark, too
+        drawn[0].set_clip_on(False)  # a mark at 100 % is drawn whole
 
 
 @drawing.styled
 def attribution_scatter(cells: Cells, tasks: Sequence[str]) -> Figure:
-    """Restored shares at the input of layer 1, two panels for each task; a mark is a run of ours.
+    """Restored shares at the input of layer 1, two panels for each task, a mark for each own run.
 
-    Boxes hold the study's runs: all of them on AR, the middle half on the other tasks.
+    Boxes hold the study's runs: all of them for AR, the middle half for the other tasks.
 
     Args:
         cells: Results.
-        tasks: Names of the tasks, of which runs of ours were measured.
+        tasks: Names of the tasks of which own runs were measured.
     """
     rows = cells.table
     figure, panels = drawing.panels(2 * len(tasks), 2, 8.4, 0.8 + 3.5 * len(tasks))
@@ -171,7 +171,7 @@ def attribution_scatter(cells: Cells, tasks: Sequence[str]) -> Figure:
                             for at in ("query", role))  # fmt: skip
                     if x[0] == x[0] and y[0] == y[0]:
                         ends = {"xerr": drawing.around(*x), "yerr": drawing.around(*y)}
-                        # Later ones smaller, and pale, so that a mark behind another is seen.
+                        # Later marks are smaller and pale: those behind stay visible.
                         mark = {"markersize": 12 - place, "markeredgewidth": 1.6}
                         mark |= {"markerfacecolor": f"{style['color']}40"}
                         axes.errorbar(x[0], y[0], **ends, **mark, elinewidth=0.8, zorder=4, **style)
@@ -188,11 +188,11 @@ def attribution_scatter(cells: Cells, tasks: Sequence[str]) -> Figure:
 
 
 def _draw_box(axes: Axes, x: Shares, y: Shares, style: Mapping[str, str]) -> None:
-    """The study's runs of a mixer as a box."""
+    """Draw the study's runs of a mixer as a box."""
     (left, width), (bottom, height) = (
         ((each.low + each.high - side) / 2, side)
         for each in (x, y)
-        for side in [max(each.high - each.low, 0.03)]  # ranges of hundredths are seen, too
+        for side in [max(each.high - each.low, 0.03)]  # narrow ranges are widened, to be visible
     )
     box = Rectangle((left, bottom), width, height, zorder=2, linewidth=1)
     box.set(facecolor=f"{style['color']}26", edgecolor=style["color"])
@@ -201,7 +201,7 @@ def _draw_box(axes: Axes, x: Shares, y: Shares, style: Mapping[str, str]) -> Non
 
 @drawing.styled
 def convolution_sizes(cells: Cells) -> Figure:
-    """Accuracy by the size of the short convolution, and what Mamba restores where."""
+    """Accuracy by the size of the short convolution, and the shares that Mamba restores."""
     figure, (mamba, based, shares) = drawing.panels(3, 3, 11.5, 4.2)
     for axes, mixer, of in ((mamba, "mamba", TAPS), (based, "based", KERNELS)):
         ours = {
@@ -216,7 +216,7 @@ def convolution_sizes(cells: Cells) -> Figure:
             own = [ours[size, width] for size in sizes]
             theirs = {x: one.published[0] for x, one in enumerate(own) if one.published}
             _line(axes, theirs, color=style["color"], alpha=0.5, linewidth=1.0)
-            # Widths beside each other, so that equal numbers are seen.
+            # Widths lie side by side, so that equal numbers are visible.
             places = {x + 0.08 * (index - 2): one for x, one in enumerate(own) if one.runs}
             _points(axes, places, style)
         axes.set_xticks(range(len(sizes)), sizes)
@@ -253,7 +253,7 @@ def _shares_by_taps(cells: Cells, axes: Axes) -> None:
 def _beside_each_other(
     axes: Axes, x: float, theirs: Shares | None, own: pd.Series, colour: str
 ) -> None:
-    """Restored shares at one place: the study's median on its middle half, and our runs."""
+    """Restored shares at one place: the study's median and middle half, and our runs."""
     if theirs is not None:
         bar = {"linewidth": 7, "alpha": 0.3, "solid_capstyle": "butt"}
         axes.plot([x, x], [theirs.low, theirs.high], color=colour, **bar)
@@ -266,7 +266,7 @@ def _beside_each_other(
 
 @drawing.styled
 def writing_layers(cells: Cells) -> Figure:
-    """What each layer's output restores at the query, a panel for each depth."""
+    """Share that each layer's output restores at the query, a panel for each depth."""
     depths = (1, 2, 3)
     figure, panels = drawing.panels(3, 3, 12.0, 4.0, sharey=True)
     for axes, depth in zip(panels, depths, strict=True):

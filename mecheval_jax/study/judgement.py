@@ -1,20 +1,20 @@
-"""From claims to judgements: what is reproduced, what is not, and what cannot be told.
+"""Judgements from claims: which findings are reproduced, not reproduced, or undecided.
 
 A finding is a list of claims that must all hold. It has two p-values:
 
-- of the hypothesis that some claim is false: the largest of the claims' own (an
+- of the hypothesis that some claim is false: the largest p-value of the claims (an
   intersection-union test, which needs no correction);
-- of the hypothesis that all are true: the smallest of the claims' own, times their number
-  (Bonferroni).
+- of the hypothesis that all claims are true: the smallest p-value of the claims, times their
+  number (Bonferroni).
 
-The smaller of the two, doubled, since either could have been, is the finding's. Over all findings
-that were run they are corrected by Holm's method: each judgement is read on its own, so that the
-chance of a single false one among all counts, not the share of false ones (Benjamini and
-Hochberg), and findings share runs, which Holm's method allows for. What is not significant then is
-undecided.
+The p-value of the finding is the smaller of the two, doubled, since either could have been the
+smaller. Over all findings that were run it is corrected by Holm's method: each judgement is read on
+its own, so the chance of a single false judgement matters and not the share of false ones
+(Benjamini and Hochberg); and findings share runs, which Holm's method allows. A finding that is not
+significant then is undecided.
 
-Claims of which no run was made are left out, and named. A finding has essential parts without
-which it would not be what it says: while one of these was not run at all, nothing is reproduced.
+Claims without a run are left out, and named. A finding has essential parts that belong to its
+meaning: while one of these has no run at all, the finding is not judged as reproduced.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ UNDECIDED, NOT_RUN = "undecided", "not run"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, UNDECIDED, NOT_RUN)
 
 ERROR_RATE = 0.05
-"""Chance of one wrong judgement or more among all findings."""
+"""Chance of one or more wrong judgements among all findings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Finding:
 
     Attributes:
         number: Number in the list of findings.
-        text: What the study says.
-        essential: Parts without which it is not judged as reproduced.
+        text: Statement of the study.
+        essential: Parts that must have runs for the finding to be reproduced.
         claims: Function from results to the claims that must hold.
     """
 
@@ -55,30 +55,30 @@ class Finding:
 
 
 def finding(number: int, text: str, *essential: str) -> Callable[[Callable], Finding]:
-    """Make a function from results to claims a finding; the arguments are those of `Finding`."""
+    """Turn a function from results to claims into a `Finding`; arguments are those of `Finding`."""
     return lambda claims: Finding(number, text, essential, claims)
 
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What the results say of a finding; a row of ``findings.csv``.
+    """The judgement of a finding; a row of ``findings.csv``.
 
     Attributes:
         finding: Number of the finding.
-        text: What the study says.
+        text: Statement of the study.
         verdict: One of `VERDICTS`.
         sentence: Reason, in one sentence.
-        estimate: Number of the claim that decided.
+        estimate: Number in the claim that decided.
         low: Lower end of its interval.
         high: Upper end of its interval.
-        published: The same number in the study, or the range of its runs; empty without one.
+        published: The same number in the study, or the range of its runs; empty if there is none.
         p_value: p-value, corrected for all findings.
         claims_judged: Number of claims that were judged.
-        claims: Number of claims that there are.
+        claims: Number of all claims.
         supported: Number of claims that hold by themselves, at 5 %.
         contradicted: Number of claims that are false by themselves, at 5 %.
         not_run: Claims that were left out, shortened.
-        evidence: All claims, those of which no run was made included; rows of ``claims.csv``.
+        evidence: All claims, including those without a run; rows of ``claims.csv``.
     """
 
     finding: int
@@ -99,7 +99,7 @@ class Judgement:
 
     @property
     def is_partial(self) -> bool:
-        """Whether it is judged on a part of its claims."""
+        """Whether the judgement rests on a part of the claims."""
         return self.verdict != NOT_RUN and self.claims_judged < self.claims
 
     @property
@@ -111,7 +111,7 @@ class Judgement:
 
 @dataclasses.dataclass(frozen=True)
 class _Tested:
-    """A finding's claims, and its two p-values."""
+    """The claims of a finding, and its two p-values."""
 
     finding: Finding
     claims: Sequence[Claim]
@@ -153,7 +153,7 @@ class _Tested:
 
 
 def judge(cells: Cells, findings: Sequence[Finding]) -> list[Judgement]:
-    """Judge findings together."""
+    """Judge several findings together."""
     tested = [_Tested(finding, list(finding.claims(cells))) for finding in findings]
     run = [one for one in tested if one.was_run]
     corrected = dict(
@@ -217,7 +217,7 @@ def _shortened(texts: Sequence[str], most: int = 6) -> str:
 
 
 def findings_table(judgements: Iterable[Judgement]) -> pd.DataFrame:
-    """Judgements as a table, a row a finding."""
+    """Judgements as a table, one a row."""
     return pd.DataFrame([one.row for one in judgements])
 
 
@@ -228,7 +228,7 @@ CLAIMS = (
 
 
 def claims_table(judgements: Iterable[Judgement]) -> pd.DataFrame:
-    """All claims on which judgements rest, a row each; those that were not run have 0 runs."""
+    """All claims of the judgements, one a row; claims without a run have 0 runs."""
     rows = [
         (
             one.finding, claim.part, claim.text, claim.runs, claim.estimate, *claim.interval,
@@ -241,7 +241,7 @@ def claims_table(judgements: Iterable[Judgement]) -> pd.DataFrame:
 
 
 def findings_json(judgements: Iterable[Judgement]) -> str:
-    """The same as JSON."""
+    """Judgements as JSON."""
     rows = [
         {name: None if isinstance(value, float) and math.isnan(value) else value
          for name, value in one.row.items()}

@@ -1,4 +1,4 @@
-"""The pages of the study: whether it holds, at a glance, as Markdown and as HTML."""
+"""The pages of the study, as Markdown and as HTML: which findings hold, at a glance."""
 
 import dataclasses
 from collections import Counter
@@ -25,14 +25,14 @@ METHOD = (
 
 @dataclasses.dataclass(frozen=True)
 class Conclusion:
-    """All that a page shows.
+    """The content of a page.
 
     Attributes:
-        what: What was run, in a phrase.
+        what: Phrase that describes the runs.
         rows: Table of the results.
         judgements: Judgements of all findings.
-        compared: Published accuracies beside our own, as of `agreement.agreement`.
-        not_run: Lines on what was not run.
+        compared: Published accuracies with our own, from `agreement.agreement`.
+        not_run: Lines about experiments that were not run.
         figures: Names of the figures' files with their captions.
     """
 
@@ -45,7 +45,7 @@ class Conclusion:
 
 
 def markdown(found: Conclusion) -> str:
-    """The page as Markdown, with the figures beside it."""
+    """The page as Markdown, which refers to the figures' files."""
     lines = [
         "# The published study, run and judged",
         "",
@@ -76,11 +76,11 @@ def markdown(found: Conclusion) -> str:
 
 
 def brief(found: Conclusion, folder: str) -> list[str]:
-    """Lines of Markdown for a page elsewhere: each finding in short, and the figures.
+    """Lines of Markdown for another page: each finding in short, and the figures.
 
     Args:
-        found: What is shown.
-        folder: Path from that page to the folder of the whole page, with a slash at its end.
+        found: Content of the page.
+        folder: Path from the other page to the folder of this page, with a slash at its end.
     """
     rows = [_row(one)[:BRIEF] for one in found.judgements]
     return [*_head(found), "", *_table(FINDING_COLUMNS[:BRIEF], rows), *_figures(found, folder)]
@@ -99,11 +99,11 @@ def _figures(found: Conclusion, folder: str = "") -> list[str]:
 
 
 def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
-    """The same as HTML, without a network.
+    """The page as one HTML file, which needs no network.
 
     Args:
-        found: What is shown.
-        pictures: Captions and pictures, as of `drawing.inline`.
+        found: Content of the page.
+        pictures: Captions and pictures, from `drawing.inline`.
     """
     return render(
         "study.html.jinja",
@@ -125,7 +125,7 @@ def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
 
 
 def about(what: str, rows: pd.DataFrame) -> str:
-    """What was run, in a phrase: how many members, seeds and widths a table has."""
+    """A phrase that describes the runs: the numbers of members, seeds and widths in a table."""
     widths = ", ".join(str(width) for width in sorted(rows["width"].unique()))
     members = rows["config_hash"][rows["split"] == "test"].nunique()
     measured = rows["verdict"].notna()[rows["split"] == "test"].sum()
@@ -136,16 +136,16 @@ def about(what: str, rows: pd.DataFrame) -> str:
 
 
 def summary(judgements: Sequence[Judgement]) -> str:
-    """How many findings have which verdict."""
+    """Number of findings with each verdict."""
     count = Counter(one.verdict for one in judgements)
     told = ", ".join(f"{count[verdict]} {verdict}" for verdict in VERDICTS)
     return f"Of the study's {len(judgements)} findings: {told}."
 
 
 def by_verdict(judgements: Sequence[Judgement]) -> list[str]:
-    """A line for each verdict that occurs: the numbers of its findings.
+    """A line for each verdict that occurs, with the numbers of its findings.
 
-    A star marks those that are judged on a part of their claims.
+    A star marks findings that are judged on a part of their claims.
     """
     lines = []
     for verdict in VERDICTS:
@@ -162,7 +162,7 @@ def by_verdict(judgements: Sequence[Judgement]) -> list[str]:
 
 
 def agreeing(compared: pd.DataFrame) -> str:
-    """How many published accuracies lie where one more run of ours would."""
+    """Number of published accuracies that agree with the prediction for one more run of ours."""
     return (
         f"{int(compared['agrees'].sum())} of the {len(compared)} published accuracies of which "
         "there are runs here lie in the 95 % prediction interval for one more run."
@@ -170,7 +170,7 @@ def agreeing(compared: pd.DataFrame) -> str:
 
 
 BRIEF = 5
-"""Columns of a finding on a page elsewhere."""
+"""Number of columns of a finding on another page."""
 
 FINDING_COLUMNS = ("", "finding", "verdict", "here [95 %]", "published", "why", "judged on")
 
@@ -197,7 +197,7 @@ CLAIM_COLUMNS = ("claim", "here [95 %]", "published", "runs", "")
 
 
 def _claim_row(claim: Claim) -> tuple[str, ...]:
-    """A claim, what is known of it, and whether it holds by itself at 5 %."""
+    """The cells of a claim, and whether it holds by itself at 5 %."""
     if not claim.runs:
         return (claim.text, "", claim.published_text, "", "not run")
     holds = "holds" if claim.if_false <= 0.05 else "false" if claim.if_true <= 0.05 else "open"
@@ -237,7 +237,7 @@ RUN_COLUMNS = ("task", "layers", "mixer", "widths", "learning rates", "seeds", "
 
 
 def _runs(rows: pd.DataFrame) -> list[tuple[str, ...]]:
-    """What was trained, a line for each task, depth and mixer."""
+    """The trained models, a line for each task, depth and mixer."""
 
     def listed(values: pd.Series) -> str:
         return ", ".join(f"{value:g}" for value in sorted(values.unique()))

@@ -1,12 +1,12 @@
-"""What a study consists of at a scale, what of it is known, and what is left to run.
+"""Plans of a study at a scale: its members, those that are known, and those left to run.
 
 DIR/
     sweeps/NAME_SCALE/     the sweep of an experiment (`store.sweep_folder`)
     results/NAME_SCALE.csv its results, a row a member, with SHA256SUMS (`study.tables`)
-    findings.csv, ...      what all results say (`study.conclusion`)
+    findings.csv, ...      the conclusion from all results (`study.conclusion`)
 
-A member whose config is known from another experiment or scale is not trained again. Which members
-a sweep has is settled when it begins, and stays so.
+A member whose config is known from another experiment or scale is not trained again. The members
+of a sweep are fixed when it begins.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from mecheval_jax.study.timing import Clock, checkpoint_every
 from mecheval_jax.sweeps.plan import Changes, GroupPlan, Sweep, plan, plan_of
 
 TINY = {
-    # Field -> what a rehearsal sets it to, in every config that has the field.
+    # Field -> its value in a rehearsal, in every config that has the field.
     "task.pairs": 3,
     "task.key_vocabulary": 16,
     "task.value_vocabulary": 16,
@@ -47,7 +47,7 @@ TINY = {
 TINY_WIDTH = 16
 
 MEASURED_IN_REHEARSAL = ("ar_two_layers", "atr_held_out")
-"""Experiments whose members a rehearsal intervenes on, too; their programs compile longest."""
+"""Experiments with interventions in a rehearsal; their programs take the longest to compile."""
 
 
 class StudyFolder:
@@ -87,9 +87,9 @@ class Part:
         experiment: The experiment.
         name: Name of its folder and of its table.
         base: Config of the experiment.
-        changes: What each member changes in that config.
+        changes: Changes of each member to that config.
         wanted: Hash of each member's config, in the same order.
-        seen: The same on the split dev, where that is measured, too; otherwise nothing.
+        seen: Hashes on the split dev, if that is measured, too; otherwise empty.
     """
 
     experiment: StudyExperiment
@@ -100,18 +100,18 @@ class Part:
     seen: tuple[str, ...]
 
     def left(self, folder: StudyFolder, known: pd.DataFrame, measured: str) -> Sweep | None:
-        """The sweep of the members that are not known; None without any.
+        """The sweep of the members that are not known; None if all are.
 
-        A member is known if the table says of it as much as is asked, on both splits if both are
-        measured. A sweep that was begun keeps its members.
+        A member is known if the table has as much of it as is requested, on both splits if both are
+        measured. A sweep that has begun keeps its members.
 
         Args:
             folder: Folder of the study.
             known: Rows of all tables.
-            measured: What is asked of every member, of `store.sweep_folder.MEASURED`.
+            measured: Level of measurement of every member, of `store.sweep_folder.MEASURED`.
 
         Raises:
-            UserError: If the folder's sweep has members that are not of this experiment.
+            UserError: If the folder's sweep has members of another experiment.
         """
         own = folder.sweep(self.name)
         if own.sweep.exists():
@@ -139,13 +139,13 @@ def parts_of(
     clock: Clock,
     names: Sequence[str] = (),
 ) -> list[Part]:
-    """All experiments at a scale, in the order in which they are run.
+    """All experiments at a scale, in the order of their runs.
 
     Args:
         scale: Name of the scale, of `experiments.SCALES`.
         smoke: Whether each has one tiny member, as a rehearsal.
         configs: Function from an experiment's name to its config module.
-        clock: Estimates of this machine, by which checkpoints are spaced.
+        clock: Estimates for this machine, which determine the intervals between checkpoints.
         names: Names of the experiments; all if empty.
     """
     return [
@@ -165,7 +165,7 @@ def _part(experiment: StudyExperiment, scale: str, smoke: bool, module: Any, clo
             if field in base[section]:
                 base[section][field] = value
     sweep = plan(base, changes)
-    # How often they are saved is no part of what members are: hashes leave it out.
+    # Intervals between checkpoints are set here, since hashes of configs leave them out.
     for group in sweep.groups:
         every = checkpoint_every(group.experiments, clock)
         for number in group.members:
@@ -177,13 +177,13 @@ def _part(experiment: StudyExperiment, scale: str, smoke: bool, module: Any, clo
 
 
 def on_split(experiment: Experiment, split: str) -> Experiment:
-    """The same experiment, measured on documents of another split."""
+    """The experiment, measured on documents of another split."""
     evaluation = dataclasses.replace(experiment.evaluation, split=split)
     return dataclasses.replace(experiment, evaluation=evaluation)
 
 
 def _rehearsal(changes: Sequence[Changes]) -> list[Changes]:
-    """The first member alone, as narrow as a rehearsal's."""
+    """The first member alone, with the width of a rehearsal."""
     return [changes[0] | {"model.width": TINY_WIDTH}]
 
 

@@ -1,14 +1,14 @@
-"""Numbers of which findings speak, with replicates, and what can be claimed of them.
+"""Quantities in findings, with their replicates, and claims about them.
 
 A quantity has replicates of the hierarchical bootstrap: runs are drawn with replacement, and for
-each run drawn its documents. Of the documents a results table keeps counts and intervals, so a
-run's share is drawn from Jeffreys' posterior Beta(right + 1/2, wrong + 1/2) and its attribution
-from a normal law as wide as its interval. One run alone has no spread between seeds: then a
-quantity speaks of that run, as the study's numbers do. Of two or three the spread itself is hardly
-known, and intervals are as of many: what rests on a difference between seeds needs more of them.
+each drawn run its documents. Tables of results keep only counts and intervals of the documents, so
+a run's share is drawn from Jeffreys' posterior Beta(right + 1/2, wrong + 1/2) and its attribution
+from a normal law as wide as its interval. A single run has no spread between seeds: the quantity is
+then about that run, as the study's numbers are. From two or three runs the spread itself is hardly
+known, but intervals are computed as from many: a difference between seeds needs more runs.
 
 A claim has two p-values, of the hypotheses that it is false and that it is true, counted among the
-replicates (from their normal law where none is on the other side).
+replicates (or from their normal law if none is on the other side).
 """
 
 import dataclasses
@@ -24,24 +24,24 @@ from mecheval_jax.statistics.intervals import Interval
 RESAMPLES = 4_000
 CONFIDENCE = 0.95
 WIDEST = 0.3
-"""A prediction interval that is wider tells nothing by holding a published number."""
+"""Width above which a prediction interval supports nothing by holding a published number."""
 
 _NORMAL = NormalDist()
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A statement about numbers, and what the replicates say of it.
+    """A statement about numbers, with the support of the replicates.
 
     Attributes:
         text: The statement.
-        part: Part of the finding that it belongs to.
-        estimate: Our value of the number that it is about.
+        part: Part of the finding to which the claim belongs.
+        estimate: Our value of the number in the statement.
         interval: Interval of the estimate.
-        if_false: p-value of the hypothesis that the statement is false; small ones support it.
-        if_true: p-value of the hypothesis that it is true; small ones contradict it.
-        runs: Number of runs that it rests on; 0 where none was made, and nothing is known.
-        published: The study's value of the same number, where it shows one.
+        if_false: p-value of the hypothesis that the statement is false; a small one supports it.
+        if_true: p-value of the hypothesis that it is true; a small one contradicts it.
+        runs: Number of runs that it rests on; 0 if there are none, and nothing is known.
+        published: The study's value of the same number; None if it shows none.
     """
 
     text: str
@@ -55,7 +55,7 @@ class Claim:
 
     @property
     def published_text(self) -> str:
-        """The published number, or the range of published runs; empty without one."""
+        """The published number, or the range of published runs; empty if there is none."""
         if self.published is None:
             return ""
         return " to ".join(dict.fromkeys(f"{end:.3f}" for end in self.published))
@@ -66,14 +66,13 @@ class Quantity:
     """A number with its replicates.
 
     Attributes:
-        name: What it is, in words.
-        value: Value of the runs and documents as they are.
-        samples: Replicates; None where no such run was made.
+        name: Description in words.
+        value: Value for the runs and documents as they are.
+        samples: Replicates; None if there is no such run.
         runs: Number of runs that it rests on.
-        one_run: Replicates of what one more run of 320 documents would give; None where that
+        one_run: Replicates of the prediction for one more run of 320 documents; None where that
             has no meaning.
-        published: The study's value, where it shows one: twice the number, or the range of its
-            runs.
+        published: The study's value, twice, or the range of its runs; None if it shows none.
     """
 
     name: str
@@ -106,20 +105,20 @@ class Quantity:
         )
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """Percentiles of the replicates; of an extreme share they may miss the share itself."""
+        """Percentiles of the replicates; for an extreme share they may exclude the share itself."""
         low, high = _percentiles(self.samples, confidence)
         return min(low, self.value), max(high, self.value)
 
     def above(self, bound: float, part: str = "") -> Claim:
-        """The claim that it is above a bound."""
+        """The claim that the quantity is above a bound."""
         return self._claim(f"{self.name} is above {bound:.3g}", part, bound, 1)
 
     def below(self, bound: float, part: str = "") -> Claim:
-        """The claim that it is below a bound."""
+        """The claim that the quantity is below a bound."""
         return self._claim(f"{self.name} is below {bound:.3g}", part, bound, -1)
 
     def near(self, target: float, margin: float, part: str = "") -> Claim:
-        """The claim that it equals a number within a margin: two one-sided tests."""
+        """The claim that the quantity equals a number within a margin, by two one-sided tests."""
         both = self.above(target - margin, part), self.below(target + margin, part)
         text = f"{self.name} is {target:.3g} within {margin:.2g}"
         return all_of(text, both)
@@ -155,7 +154,7 @@ def _percentiles(samples: np.ndarray, confidence: float) -> Interval:
 
 
 def _tail(samples: np.ndarray, bound: float, sign: int) -> float:
-    """Share of replicates at the bound or on its other side; `sign` 1: below it."""
+    """Share of replicates at the bound or beyond it: below it for `sign` 1."""
     beyond = int((sign * (samples - bound) <= 0).sum())
     smallest = 1 / (len(samples) + 1)
     if beyond:
@@ -168,7 +167,7 @@ def _tail(samples: np.ndarray, bound: float, sign: int) -> float:
 
 
 def all_of(text: str, claims: Iterable[Claim]) -> Claim:
-    """Claims that must hold together, as one: as well supported as the weakest of them."""
+    """Several claims that must hold together, as one: as well supported as the weakest of them."""
     claims = list(claims)
     known = [claim for claim in claims if claim.runs]
     if len(known) < len(claims) or not known:
@@ -179,7 +178,7 @@ def all_of(text: str, claims: Iterable[Claim]) -> Claim:
 
 
 def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:
-    """Claims of which one at least must hold, of those that are known."""
+    """Several claims of which at least one must hold, counting only those that are known."""
     known = [claim for claim in claims if claim.runs]
     if not known:
         return Claim(text, part)
@@ -194,20 +193,20 @@ def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:
 
 
 def share(name: str, right: Sequence[float], of: Sequence[float], asked: int) -> Quantity:
-    """An accuracy over runs.
+    """An accuracy over several runs.
 
     Args:
-        name: What it is, in words.
+        name: Description in words.
         right: Number of right answers of each run.
         of: Number of all answers of each run.
-        asked: Number of documents of the one run that is predicted.
+        asked: Number of documents of the run that is predicted.
     """
     hits, trials = np.asarray(right, float), np.asarray(of, float)
     draw, runs = _draw(name), len(hits)
     drawn = draw.integers(runs, size=(RESAMPLES, runs))
     shares = draw.beta(hits[drawn] + 0.5, (trials - hits)[drawn] + 0.5)
-    # A run among those at hand lies nearer to their mean than a new one does to its prediction:
-    # its distance is stretched from the variance (n - 1) / n to 1 + 1 / n.
+    # A run of the sample lies nearer to the sample's mean than a new run lies to its prediction:
+    # the variance of the distance is scaled from (n - 1) / n to 1 + 1 / n.
     means = hits / trials
     stretch = math.sqrt((runs + 1) / (runs - 1)) if runs > 1 else 1.0
     new = means.mean() + stretch * (means - means.mean())[drawn[:, 0]]
@@ -218,10 +217,10 @@ def share(name: str, right: Sequence[float], of: Sequence[float], asked: int) ->
 
 
 def mean(name: str, values: Sequence[float], errors: Sequence[float]) -> Quantity:
-    """The mean of a measured number over runs.
+    """The mean of a measured number over several runs.
 
     Args:
-        name: What it is, in words.
+        name: Description in words.
         values: Value of each run.
         errors: Standard error of each value, over documents.
     """
@@ -233,10 +232,10 @@ def mean(name: str, values: Sequence[float], errors: Sequence[float]) -> Quantit
 
 
 def _between(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """The values of runs that were drawn, with the spread that runs have.
+    """The values of drawn runs, with the spread of the population.
 
-    Runs lie nearer to their own mean than to the true one, by a variance of (n - 1) / n, which is
-    much of it where there are two or three.
+    Runs lie nearer to their own mean than to the true one, by a factor of (n - 1) / n in variance,
+    which matters for two or three runs.
     """
     runs, centre = len(values), values.mean()
     stretch = math.sqrt(runs / (runs - 1)) if runs > 1 else 1.0
@@ -244,5 +243,5 @@ def _between(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
 
 
 def _draw(name: str) -> np.random.Generator:
-    """Draws of a quantity's own, the same whatever else is looked at."""
+    """Random numbers of a quantity, which do not depend on other quantities."""
     return np.random.default_rng(zlib.crc32(name.encode()))

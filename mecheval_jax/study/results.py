@@ -1,10 +1,10 @@
 """Rows of the study's results, one for each member, from the folders of sweeps.
 
-A row has what the member was trained on and with (`CONFIG`), its accuracy with interval, floor and
-verdict (`ANSWERS`), and the restored shares that findings speak of, key corrupted: for each site
+A row has the member's task, model and training (`CONFIG`), its accuracy with interval, floor and
+verdict (`ANSWERS`), and the restored shares that findings are about, key corrupted: for each site
 and role ``SITE@ROLE`` with the interval in ``SITE@ROLE_low`` and ``..._high``. Empty cells were not
-measured. ``regime`` is a hash of what all members that are compared have in common: the task,
-its documents, and the length of training. `study.tables` keeps rows in files.
+measured. ``regime`` is a hash of everything that compared members must share: the task, its
+documents, and the length of training. `study.tables` keeps rows in files.
 """
 
 import dataclasses
@@ -41,10 +41,10 @@ SITES = (
     *(("block_0/mixer/conv_output", role) for role in ROLES),
     *(("block_0/mixer/conv_input", role) for role in ROLES),
 )
-"""Places of the restored shares that a row keeps."""
+"""Places of the restored shares in a row."""
 
 RESTORED = tuple(f"{site}@{role}" for site, role in SITES)
-"""Columns of restored shares; beside each stand its ends."""
+"""Columns of restored shares; each has two more columns for its interval."""
 
 ENDS = ("", "_low", "_high")
 COLUMNS = (*CONFIG, *ANSWERS, *(f"{name}{end}" for name in RESTORED for end in ENDS))
@@ -54,7 +54,7 @@ DEFAULTS = {"mamba": {"d_conv": 4}, "based": {"kernel": 3}}
 
 
 def task_label(task: Mapping[str, Any]) -> str:
-    """The study's name of a task: ``AR``, ``ATR L=5 S=20``, and what else sets it apart."""
+    """The study's name of a task: ``AR``, ``ATR L=5 S=20``, and fields that differ from these."""
     if task["name"] == "treecall":
         if task["held_out"]:
             return "ATR held-out"
@@ -76,27 +76,27 @@ def task_label(task: Mapping[str, Any]) -> str:
 
 
 def option_text(mixer: str, options: Mapping[str, Any]) -> str:
-    """Options that are not the study's own, as ``d_conv=2``."""
+    """Options that differ from the study's own, as ``d_conv=2``."""
     own = DEFAULTS.get(mixer, {})
     given = {name: value for name, value in options.items() if own.get(name) != value}
     return " ".join(f"{name}={given[name]}" for name in sorted(given))
 
 
 DECISIVE = ("task", "model", "training", "evaluation")
-"""Sections of a config that a row depends on."""
+"""Sections of a config on which a row depends."""
 
 BOOKKEEPING = {
     "training": ("checkpoint_every", "keep_checkpoints"),
     "evaluation": ("chunk",),
 }
-"""Fields that no number depends on."""
+"""Fields on which no number depends."""
 
 
 def config_hash(experiment: Experiment) -> str:
-    """Hash of all that a member's row depends on; members with the same one are the same.
+    """Hash of everything on which a member's row depends; equal hashes mean the same member.
 
-    Fields at the defaults of their class are left out, so that a field which comes into being
-    later changes no hash that was written before.
+    Fields with the default value of their class are left out, so that a field which is added later
+    changes no earlier hash.
     """
     known = experiment.as_dict()
     values = {}
@@ -121,7 +121,7 @@ def _defaults(section: Any) -> dict[str, Any]:
 
 
 def regime(experiment: Experiment) -> str:
-    """Hash of what compared members have in common: task, documents and length of training."""
+    """Hash of what compared members must share: task, documents and length of training."""
     values, training = experiment.as_dict(), experiment.training
     common = {
         "task": values["task"],
@@ -133,7 +133,7 @@ def regime(experiment: Experiment) -> str:
 
 
 def config_values(experiment: Experiment) -> dict[str, Any]:
-    """The columns `CONFIG` of an experiment."""
+    """The values of the columns `CONFIG` for an experiment."""
     model, training = experiment.model, experiment.training
     values = experiment.as_dict()
     return {
@@ -155,7 +155,7 @@ def tabulate(path: str | pathlib.Path) -> pd.DataFrame:
     """The results of a sweep's folder: the members of all groups that are finished so far.
 
     Raises:
-        UserError: If there is no sweep, or a damaged file.
+        UserError: If there is no sweep, or a file is damaged.
     """
     folder = SweepFolder(path)
     rows = []
@@ -172,7 +172,7 @@ def tabulate(path: str | pathlib.Path) -> pd.DataFrame:
 
 
 def seen_folder(group: GroupFolder, run: RunFolder) -> RunFolder:
-    """The folder of a member, measured on dev documents, too: those that it has seen pairs of."""
+    """The folder of a member's measurement on dev documents, in which it has seen the pairs."""
     return RunFolder(group.path / "dev" / run.name)
 
 
@@ -185,7 +185,7 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
     """The row of a finished run.
 
     Raises:
-        UserError: If it has no summary, or a damaged one.
+        UserError: If the run has no summary, or a damaged one.
     """
     if not run.summary.exists():
         raise UserError(f"{run.path} is damaged: a finished member without {run.summary.name}")

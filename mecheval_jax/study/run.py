@@ -1,4 +1,4 @@
-"""The study from end to end: what is to be run, its sweeps, tables, judgements and pages."""
+"""The study from end to end: its plan, sweeps, tables, judgements and pages."""
 
 import dataclasses
 import os
@@ -39,20 +39,20 @@ GB = 1e9
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """The part of the study that a user requests.
 
     Attributes:
         scale: Name of the scale, of `experiments.SCALES`.
         only: Names of experiments; all if empty.
-        budget: Hours after which no group is begun; None for no end. A group whose estimate goes
+        budget: Hours after which no group is begun; None for no limit. A group whose estimate goes
             beyond it is not begun, either.
         smoke: Whether each experiment has one tiny member.
-        interventions: What is measured of every member, of `store.sweep_folder.MEASURED`.
+        interventions: Level of measurement of every member, of `store.sweep_folder.MEASURED`.
         tables: Results tables from elsewhere, whose members are not trained again.
-        dry_run: Whether to say what would be run, and run nothing.
+        dry_run: Whether to print what would be run, and run nothing.
 
     Raises:
-        UserError: If a value cannot be.
+        UserError: If a value is not possible.
     """
 
     scale: str = "laptop"
@@ -72,14 +72,14 @@ class Request:
             raise UserError(f"--budget is {self.budget}: hours, 0 or more")
 
     def measured(self, part: Part) -> str:
-        """What is measured of the members of an experiment."""
+        """The level of measurement of the members of an experiment."""
         rehearsed = self.smoke and part.experiment.name not in MEASURED_IN_REHEARSAL
         return "none" if rehearsed else self.interventions
 
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of it.
+    """The outcome of a request.
 
     Attributes:
         judgements: Judgements of all findings.
@@ -95,15 +95,15 @@ class Outcome:
 def run_study(
     workdir: str | os.PathLike, request: Request, configs: Callable[[str], ModuleType]
 ) -> Outcome:
-    """Run what is not known yet, and judge what is.
+    """Run the members that are not known yet, and judge all that are.
 
     Args:
         workdir: Folder of the study.
-        request: What is asked for.
+        request: Requested part of the study.
         configs: Function from an experiment's name to its config module.
 
     Raises:
-        UserError: If a results table was edited, or the folder holds something else.
+        UserError: If a results table was edited, or the folder holds other files.
         Interrupted: If SIGTERM came; the same command resumes.
     """
     started = time.monotonic()
@@ -112,7 +112,7 @@ def run_study(
         raise UserError(f"workdir {folder.path} is a file")
     known = folder.known(request.tables)  # before anything is made or run
     clock = Clock(jax.device_count(), jax.default_backend() != "cpu")
-    # What is judged are the members of all experiments, whichever are asked for.
+    # Judgements rest on the members of all experiments, even if only some are requested.
     names = request.only if request.dry_run else ()
     every = parts_of(request.scale, request.smoke, configs, clock, names)
     asked = [part for part in every if not request.only or part.experiment.name in request.only]
@@ -135,7 +135,7 @@ def run_study(
 
 
 def _learn_times(clock: Clock, folder: StudyFolder, parts: Sequence[Part]) -> None:
-    """Correct estimates by whatever groups were trained in this folder."""
+    """Correct estimates by the groups that were trained in this folder."""
     for part in parts:
         own = folder.sweep(part.name)
         for group in own.groups() if own.sweep.exists() else ():
@@ -143,7 +143,7 @@ def _learn_times(clock: Clock, folder: StudyFolder, parts: Sequence[Part]) -> No
 
 
 def _observe(clock: Clock, sweep: SweepFolder, name: str, part: Part) -> None:
-    """Take note of how long a group took, once it is done."""
+    """Note how long a group took, if it is done."""
     status = sweep.group(name).read_status()
     members = sorted(sweep.group(name).members.glob("*/config.json"))
     if status.state == "finished" and members:
@@ -154,13 +154,13 @@ def _observe(clock: Clock, sweep: SweepFolder, name: str, part: Part) -> None:
 def announce(
     work: Sequence[tuple[Part, Sweep | None]], folder: StudyFolder, request: Request, clock: Clock
 ) -> None:
-    """Say what is left of every experiment, about how long it takes and how much room.
+    """Print the rest of every experiment, with estimates of its time and memory.
 
     Args:
-        work: Experiments, with the sweeps of their members that are not known.
+        work: Experiments with the sweeps of their unknown members.
         folder: Folder of the study.
-        request: What is asked for.
-        clock: Estimates of this machine.
+        request: Requested part of the study.
+        clock: Estimates for this machine.
     """
     left: list[GroupPlan] = []
     for part, sweep in work:
@@ -203,7 +203,7 @@ def _hours(seconds: float) -> str:
 
 
 class _Sweeping:
-    """One experiment at work, group by group, as long as the budget lasts."""
+    """One experiment at work, group by group, until the budget is spent."""
 
     def __init__(
         self, folder: StudyFolder, part: Part, sweep: Sweep, request: Request, clock: Clock,
@@ -216,8 +216,8 @@ class _Sweeping:
         self.failed = 0
 
     def run(self) -> None:
-        """Run its groups, and write its table."""
-        # A rehearsal has one member a group, so nothing is gained by looking for the fastest.
+        """Run the groups of the experiment, and write its table."""
+        # A rehearsal has one member in each group, for which all strategies are equal.
         how = ("vmap", 1) if self.request.smoke else (AUTO, None)
         options = Options(*how, interventions=self.interventions)
         self.own.path.parent.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ class _Sweeping:
             self._tabulate()
 
     def _tabulate(self) -> None:
-        """Write the table of the groups that are finished so far: a machine may be lost."""
+        """Write the table of the groups that are finished so far, in case the machine is lost."""
         if self.part.experiment.both_splits and self.interventions != "none":
             measure_seen(self.own)
         grow_table(self.folder.table(self.part.name), tabulate(self.own.path), self.part.wanted)
@@ -251,13 +251,13 @@ class _Sweeping:
 
 
 def measure_seen(sweep: SweepFolder) -> None:
-    """Measure members on dev documents, too, in run folders of their own beside them."""
+    """Measure members on dev documents as well, in run folders of their own beside the first."""
     for group in sweep.groups():
         for config in sorted(group.members.glob("*/config.json")):
             run = RunFolder(config.parent)
             seen = seen_folder(group, run)
             summary, place = run.read_summary(), run.read_member()
-            # The verdict is written last: without it something may be missing.
+            # The verdict is written last: without it the measurement may be incomplete.
             if place is None or "verdict" not in summary or "verdict" in seen.read_summary():
                 continue
             experiment = on_split(run.experiment(), "dev")
@@ -270,7 +270,7 @@ def measure_seen(sweep: SweepFolder) -> None:
 def _conclude(
     folder: StudyFolder, request: Request, parts: Sequence[Part], not_run: Sequence[str]
 ) -> list[Judgement]:
-    """Judge the findings from all that is known of this scale's members, and write everything."""
+    """Judge the findings from all known members of this scale, and write all files."""
     wanted = {name for part in parts for name in (*part.wanted, *part.seen)}
     rows = folder.known(request.tables)
     rows = rows[rows["config_hash"].isin(wanted)].reset_index(drop=True)

@@ -1,8 +1,8 @@
 """Tables of the study's results as files, which grow from one machine to the next.
 
-A table is a CSV file of the rows of `study.results`, with its hash in ``SHA256SUMS`` beside it, as
-of ``sha256sum``. A member is known by its ``config_hash`` and ``split``, whichever machine trained
-it: merging puts a row in the place of an older one of the same member, and drops none.
+A table is a CSV file of the rows of `study.results`, with its hash in ``SHA256SUMS`` beside it, in
+the form of ``sha256sum``. A member is identified by its ``config_hash`` and ``split``, on any
+machine: a merge replaces an older row of the same member, and drops no member.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from mecheval_jax.study.results import ANSWERS, COLUMNS, CONFIG, RESTORED, confi
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep
 
 TEXTS = ("config_hash", "regime", "task", "mixer", "positions", "option", "split", "verdict")
-"""Columns that are read as texts: a hash may look like a number."""
+"""Columns that are read as text: a hash may look like a number."""
 
 MEMBER = ["config_hash", "split"]
-"""Columns by which a row is known."""
+"""Columns that identify a row."""
 
 SUMS = "SHA256SUMS"
 
@@ -36,8 +36,8 @@ def write_table(path: str | pathlib.Path, table: pd.DataFrame) -> None:
     measured = table.dropna(axis="columns", how="all")
     columns = [name for name in table if name in measured or name in (*CONFIG, *ANSWERS)]
     text = table[columns].to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    # The new hash stands beside the old one before the table changes, so that a kill between two
-    # writes leaves either table with its hash.
+    # The new hash joins the old one before the table changes, so that a kill between two writes
+    # leaves either table with its hash.
     before, digest = _sums(path.parent), hashlib.sha256(text.encode()).hexdigest()
     _write_sums(path.parent, before | {path.name: {digest, *before.get(path.name, ())}})
     write_text(path, text)
@@ -47,7 +47,7 @@ def write_table(path: str | pathlib.Path, table: pd.DataFrame) -> None:
 def grow_table(
     path: str | pathlib.Path, found: pd.DataFrame, order: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Add rows to a table, or make one of them; see `merged`.
+    """Add rows to a table, or make a new one from them; see `merged`.
 
     Args:
         path: Path of the table.
@@ -55,10 +55,10 @@ def grow_table(
         order: Config hashes in the order of the rows.
 
     Returns:
-        The table as it was and as it is.
+        The table before and after.
 
     Raises:
-        UserError: If it was edited.
+        UserError: If the table was edited.
     """
     before = read_table(path) if pathlib.Path(path).exists() else table_of([])
     after = merged([before, found], order)
@@ -71,7 +71,7 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
     """Read a table that `write_table` wrote.
 
     Raises:
-        UserError: If it is not there, or not as it was written.
+        UserError: If it does not exist, or was edited.
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -84,7 +84,7 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
         raise UserError(
             f"{path} was edited: its hash is not the one in {path.parent / SUMS}; write it anew"
         )
-    # As texts: a hash may look like a number, and a column of options may be empty.
+    # As text: a hash may look like a number, and a column of options may be empty.
     table = pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(TEXTS, str))
     table["option"] = table["option"].fillna("")
     return table.reindex(columns=list(COLUMNS))
@@ -97,7 +97,7 @@ def read_tables(paths: Iterable[str | pathlib.Path]) -> pd.DataFrame:
         paths: Tables, or folders with tables.
 
     Raises:
-        UserError: If one is not there, or was edited.
+        UserError: If a table does not exist, or was edited.
     """
     tables = []
     for path in map(pathlib.Path, paths):
@@ -107,11 +107,11 @@ def read_tables(paths: Iterable[str | pathlib.Path]) -> pd.DataFrame:
 
 
 def merged(tables: Sequence[pd.DataFrame], order: Sequence[str] = ()) -> pd.DataFrame:
-    """The rows of tables, one for each member: the one that says most, of equal ones the last.
+    """The rows of several tables, one for each member: the fullest, of equal ones the last.
 
     Args:
         tables: Tables, older ones first.
-        order: Config hashes in the order of the rows; those of others come last, as they came.
+        order: Config hashes in the order of the rows; other rows come last, in their own order.
     """
     whole = [table for table in tables if len(table)]
     if not whole:
@@ -132,19 +132,19 @@ def merged(tables: Sequence[pd.DataFrame], order: Sequence[str] = ()) -> pd.Data
 
 
 def _said(rows: pd.DataFrame) -> pd.Series:
-    """How much rows say: 0 for answers alone, 1 with a verdict, 2 with restored shares, too."""
+    """How full rows are: 0 with answers alone, 1 with a verdict, 2 with restored shares, too."""
     return rows["verdict"].notna().astype(int) + rows[list(RESTORED)].notna().any(axis=1)
 
 
 def finished(rows: pd.DataFrame, measured: str) -> set[str]:
-    """Config hashes of the members of which as much is known as was asked for.
+    """Config hashes of the members that were measured at least at the requested level.
 
     Args:
         rows: Rows of a table.
-        measured: What is asked of every member, of `store.sweep_folder.MEASURED`.
+        measured: Level of measurement of every member, of `store.sweep_folder.MEASURED`.
     """
     enough = _said(rows) >= MEASURED[::-1].index(measured)
-    if measured != "none":  # of a run that has learned nothing there is nothing more to restore
+    if measured != "none":  # a run that has learned nothing has nothing to restore
         enough |= rows["verdict"] == "not_learned"
     return set(rows.loc[enough, "config_hash"])
 
@@ -160,22 +160,22 @@ def members_of(groups: Iterable[GroupPlan]) -> list[Experiment]:
 
 
 def hashes_of(groups: Iterable[GroupPlan]) -> list[str]:
-    """Their config hashes, in the same order."""
+    """Config hashes of the members, in the order of `members_of`."""
     return [config_hash(one) for one in members_of(groups)]
 
 
 def groups_left(
     sweep: Sweep, known: Collection[str], names: Sequence[str] | None = None
 ) -> list[GroupPlan]:
-    """The groups of a sweep that have a member which is not known.
+    """The groups of a sweep that have an unknown member.
 
-    A group is one program, so it is trained as a whole: of the members of a sweep that was trained
-    on several machines some group's are all known, or none.
+    A group is one program and is trained as a whole: even if several machines train a sweep, either
+    all members of a group are known or none.
 
     Args:
-        sweep: The sweep.
-        known: Config hashes of the members that are known.
-        names: Names of the groups that are asked for; all if None.
+        sweep: Sweep whose groups are chosen.
+        known: Config hashes of the known members.
+        names: Names of the requested groups; all if None.
     """
     return [group for group in sweep.chosen(names) if not {*hashes_of([group])} <= {*known}]
 
@@ -183,16 +183,16 @@ def groups_left(
 def names_left(
     sweep: Sweep, tables: Sequence[str], measured: str, names: Sequence[str] | None = None
 ) -> list[str]:
-    """Names of the groups that tables lack, which is said.
+    """Names of the groups that are missing in tables; prints them.
 
     Args:
-        sweep: The sweep.
+        sweep: Sweep whose groups are chosen.
         tables: Tables, or folders with tables.
-        measured: What is asked of every member, of `store.sweep_folder.MEASURED`.
-        names: Names of the groups that are asked for; all if None.
+        measured: Level of measurement of every member, of `store.sweep_folder.MEASURED`.
+        names: Names of the requested groups; all if None.
 
     Raises:
-        UserError: If a table is not there, or was edited.
+        UserError: If a table does not exist, or was edited.
     """
     known = finished(read_tables(tables), measured)
     asked, left = sweep.chosen(names), groups_left(sweep, known, names)
@@ -204,7 +204,7 @@ def names_left(
 
 
 def _sums(folder: pathlib.Path) -> dict[str, set[str]]:
-    """The hashes of the tables in a folder; of one that is being written, the old and the new."""
+    """The hashes of the tables in a folder; while a table is written it has its old and new one."""
     file = folder / SUMS
     sums: dict[str, set[str]] = {}
     for line in file.read_text().splitlines() if file.exists() else []:

@@ -1,8 +1,8 @@
-"""How long members of the study take, as stated and as measured, and how much room.
+"""Estimates of the time and room that members of the study take, stated and then measured.
 
-Stated are seconds per optimizer step of one member on one core of a CPU, 32 documents of AR, two
-layers of width 64. Members of another width, depth or task are taken in proportion, roughly; groups
-that were trained correct it, those of the same mixer first.
+Stated values are seconds per optimizer step of one member on one core of a CPU, with 32 documents
+of AR and two layers of width 64. Members of another width, depth or task are estimated in rough
+proportion; measured times of groups correct the estimate, those of the same mixer first.
 """
 
 import dataclasses
@@ -21,17 +21,17 @@ STEP = {
     "mamba": 25.2e-3,
     "delta_net": 30e-3,
 }
-"""Seconds; measured on two cores of a virtual machine."""
+"""Seconds of a step by mixer; measured on two cores of a virtual machine."""
 
 SLOWEST = max(STEP.values())
-"""Of mixers that are not listed."""
+"""Seconds of a step of mixers that are not listed."""
 
 ACCELERATOR = 0.05
-"""Share of a core's time that an accelerator is taken to need until it is measured."""
+"""Assumed time of an accelerator, as a share of a core's, until it is measured."""
 
 
 def stated(experiment: Experiment) -> float:
-    """Seconds of a step of one member on one core."""
+    """Stated seconds of a step of one member on one core."""
     model, training = experiment.model, experiment.training
     width = 0.2 + 0.8 * model.width / 64
     depth = 0.4 + 0.6 * model.layers / 2
@@ -42,17 +42,17 @@ def stated(experiment: Experiment) -> float:
 
 
 CHECKPOINT_SECONDS = 240
-"""Work that a machine which is lost may take with it, roughly."""
+"""Rough seconds of work that the loss of a machine may cost."""
 
 
 def checkpoint_every(experiments: Sequence[Experiment], clock: "Clock") -> int:
-    """Steps between the checkpoints of a group, so that there is one every few minutes.
+    """Number of steps between the checkpoints of a group, for one every few minutes.
 
-    It is a multiple of the steps between evaluations, and at most what the config says.
+    It is a multiple of the steps between evaluations, and at most that of the config.
 
     Args:
         experiments: Members of the group.
-        clock: Estimates of the machine.
+        clock: Estimates for the machine.
     """
     training = experiments[0].training
     step = sum(clock.seconds(one, 1) for one in experiments)
@@ -61,20 +61,20 @@ def checkpoint_every(experiments: Sequence[Experiment], clock: "Clock") -> int:
 
 
 def checkpoint_bytes(experiment: Experiment) -> int:
-    """Bytes of one member in a checkpoint, roughly: its parameters and two moments of each."""
+    """Rough number of bytes of a member in a checkpoint: parameters and two moments of each."""
     model = experiment.model
     embeddings = model.vocabulary_size + (model.max_length if model.positions == "learned" else 0)
-    layer = 12 * model.width**2  # four of the mixer and eight of the feed-forward part
+    layer = 12 * model.width**2  # four of the mixer, eight of the feed-forward part
     return 3 * 4 * (embeddings * model.width + model.layers * layer)
 
 
 @dataclasses.dataclass
 class Clock:
-    """Estimates, and what corrects them.
+    """Estimates of times, corrected by measured ones.
 
     Attributes:
         devices: Number of devices over which members are spread.
-        accelerator: Whether these are no cores of a CPU.
+        accelerator: Whether the devices are not cores of a CPU.
     """
 
     devices: int = 1
@@ -84,13 +84,13 @@ class Clock:
         self._ratios: dict[str, list[float]] = defaultdict(list)
 
     def observe(self, experiment: Experiment, member_steps: int, seconds: float) -> None:
-        """Take note of a group that was trained: how many steps of members in which time."""
+        """Note the time of a trained group, with the number of steps that its members took."""
         if member_steps and seconds > 0:
             expected = stated(experiment) * member_steps / self.devices
             self._ratios[experiment.model.mixer].append(seconds / expected)
 
     def seconds(self, experiment: Experiment, member_steps: int) -> float:
-        """How long a group takes: so many steps of members like this one."""
+        """Estimated seconds of a group with this number of steps of such members."""
         return stated(experiment) * member_steps / self.devices * self._ratio(experiment)
 
     def _ratio(self, experiment: Experiment) -> float:

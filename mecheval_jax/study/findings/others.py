@@ -32,7 +32,7 @@ def reverse_recall(cells: Cells) -> Iterator[Claim]:
         narrow, wide = (cells.accuracy(mixer, width, REVERSE, layers=3) for width in (64, 256))
         yield narrow.above(0.9, "learned at 64")
         yield (wide - narrow).below(-HALF, "collapse")
-    # By function: `key` stands on the asked value, the later token; `value` on the answer.
+    # Roles follow the function: `key` is the asked value, the later token; `value` is the answer.
     runs = cells.learned("attention", REVERSE, layers=3)
     later, earlier = (
         cells.attribution(runs, role, name="the mean over attention on AR reverse")
@@ -45,7 +45,7 @@ def reverse_recall(cells: Cells) -> Iterator[Claim]:
 @finding(27, "DeltaNet comes close to Based on AR, and retrieves directly in layer 0",
          "accuracy", "mechanism")  # fmt: skip
 def delta_net_retrieves(cells: Cells) -> Iterator[Claim]:
-    """DeltaNet less Based; restored shares of its runs."""
+    """DeltaNet less Based, and restored shares of DeltaNet's runs."""
     for width in WIDTHS[1:]:
         behind = cells.accuracy("delta_net", width) - cells.accuracy("based", width)
         yield behind.above(-LITTLE, "accuracy")
@@ -95,13 +95,13 @@ def without_convolution(cells: Cells) -> Iterator[Claim]:
 
 @finding(30, "Architectures of the same accuracy have different mechanisms", "pair")
 def same_accuracy_different_mechanism(cells: Cells) -> Iterator[Claim]:
-    """Two architectures that recall as well as each other, one of which holds pairs at the value.
+    """Two architectures of equal accuracy, only one of which holds pairs at the value.
 
-    Both are of one width, and so are the runs of which the shares are.
+    Both have the same width, and the shares are of runs of that width.
     """
     pairs = []
     for task in ("AR", EASY, MEDIUM, LARGE):
-        enough = cells.floor(task) + LITTLE  # those that guess are as good as each other, too
+        enough = cells.floor(task) + LITTLE  # architectures that guess are equal, too
         for inductive in INDUCTION:
             for direct in (*SSMS, "delta_net"):
                 for width in WIDTHS:

@@ -10,7 +10,7 @@ from mecheval_jax.study.published.tables import WIDTHS
 from mecheval_jax.study.quantities import Claim, any_of
 
 GUESS = 1 / 16
-"""Accuracy of guessing among the values of a document."""
+"""Accuracy of a guess among the values of a document."""
 
 
 @finding(1, "Two layers of attention with positions recall perfectly (99.5 % or more) at every "
@@ -91,7 +91,7 @@ def direct_runs(cells: Cells) -> Iterator[Claim]:
         both = zip(cells.each(runs, "query"), cells.each(runs, "key"), strict=True)
         for at_query, at_key in both:
             yield (at_query + at_key).below(1 + ATTRIBUTION, f"{mixer} together")
-            # What is not at the one is at the other, or the two would not be traded.
+            # A share that is missing at one place is at the other, or they would not be traded.
             yield (at_query + at_key).above(HALF, f"{mixer} together")
 
 
@@ -120,7 +120,7 @@ def one_layer_is_enough(cells: Cells) -> Iterator[Claim]:
 
 
 THIRD_LAYER = {
-    # what a third layer does where it does much: the bounds of the difference
+    # bounds of the difference, where a third layer changes much
     ("mamba", 32): (None, -LITTLE),
     ("hyena", 256): (None, 0.0),
     ("based", 16): (0.0, None),

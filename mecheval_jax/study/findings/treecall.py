@@ -1,7 +1,7 @@
 """Findings 15 to 25: associative treecall, recall in the documents of a grammar.
 
-The study's grammar is not published, and accuracies depend on it: so orders, differences and
-floors are judged here, and no number by itself.
+The study's grammar is not published, and accuracies depend on it: findings about order, differences
+and floors are judged here, and no accuracy by itself.
 """
 
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ def attention_leads_on_large(cells: Cells) -> Iterator[Claim]:
     """Attention less Mamba, and what the larger vocabulary costs the others."""
     for width in WIDTHS:
         lead = cells.accuracy("attention", width, LARGE) - cells.accuracy("mamba", width, LARGE)
-        # At 128 Mamba is ahead by one of the study's 320 documents: nobody could tell.
+        # At 128 Mamba is ahead by one of the study's 320 documents, too little to be measured.
         bound = ACCURACY if width == 128 else 0.0
         yield lead.above(0.0, "order") if width <= 64 else lead.below(bound, "order")
         for mixer in ("base_conv", "h3", "hyena"):
@@ -157,17 +157,17 @@ def held_out_pairs(cells: Cells) -> Iterator[Claim]:
             yield (seen - held_out[mixer]).above(FAR, "fall")
         inductive = held_out["attention"] + held_out["based"]
         direct = held_out["mamba"] + held_out["h3"]
-        # Sums of two: twice the margin.
+        # These are sums of two differences: twice the margin.
         yield (inductive - direct).below(2 * LITTLE, "induction")
 
 
 @finding(23, "The mechanism is the same on seen and held-out pairs, but for BaseConv, whose share "
          "at the value falls from .52 to .14", "same")  # fmt: skip
 def mechanism_on_held_out_pairs(cells: Cells) -> Iterator[Claim]:
-    """Mean restored shares on the split dev less test, of the same models.
+    """Mean restored shares on the split dev less test, for the same models.
 
-    They are those that have learned the pairs they have seen: on pairs that they have not, most
-    of the study's own models answer less than the best heuristic without recall.
+    The models are those that answer seen pairs above the floor: on unseen pairs most of the
+    study's own models answer less than the best heuristic without recall.
     """
     for mixer in MIXERS:
         seen = cells.learned(mixer, HELD_OUT, split="dev")
@@ -191,8 +191,8 @@ def mamba_memorises(cells: Cells) -> Iterator[Claim]:
         for mixer in MIXERS[:-1]:
             other = cells.accuracy(mixer, width, HELD_OUT, split="dev")
             yield (mamba - other).above(0.0, "memorises")
-    # Heuristics without recall reach more than half of the answers, and so more than the study's
-    # narrower models: it is the wide ones that must be above them.
+    # Heuristics without recall reach more than half of the answers, which is more than the study's
+    # narrower models reach: only the wide ones must be above the floor.
     floor = cells.floor(HELD_OUT)
     wide = (cells.accuracy("mamba", width, HELD_OUT) for width in WIDTHS if width >= 128)
     above = [each.above(floor, "generalises") for each in wide]

@@ -1,1 +1,1 @@
-"""What the reference study published, as tables, each value with the figure that it stands in."""
+"""The reference study's published numbers, as tables, each value with the figure it comes from."""

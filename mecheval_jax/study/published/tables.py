@@ -19,10 +19,10 @@ import pandas as pd
 from mecheval_jax.statistics.intervals import Interval
 
 DOCUMENTS = 320
-"""Documents that every published accuracy rests on."""
+"""Number of documents in every published accuracy."""
 
 WIDTHS = (16, 32, 64, 128, 256)
-"""Of the study's models."""
+"""Widths of the study's models."""
 
 NAMES = ("accuracies", "learning_rates", "attributions")
 
@@ -45,20 +45,20 @@ CELL = list(Cell._fields)
 
 @functools.cache
 def published(name: str) -> pd.DataFrame:
-    """One of the tables `NAMES`; it is shared, so leave it as it is."""
+    """One of the tables `NAMES`; callers share it and must not change it."""
     return pd.read_csv(pathlib.Path(__file__).parent / f"{name}.csv", keep_default_na=False)
 
 
 @functools.cache
 def _by_cell() -> dict[Cell, float]:
-    # The figure of all learning rates stands before the comparison of positions, of fewer.
+    # The figure of all learning rates precedes the comparison of positions, which has fewer.
     table = published("accuracies").drop_duplicates(CELL)
     cells = table[CELL].itertuples(index=False, name=None)
     return dict(zip(map(Cell._make, cells), table["accuracy"], strict=True))
 
 
 def published_accuracy(cell: Cell) -> float | None:
-    """The accuracy, 0 to 1, of the best learning rate; None where the study shows none."""
+    """The accuracy, 0 to 1, of the best learning rate; None if the study shows none."""
     return _by_cell().get(cell)
 
 
@@ -66,9 +66,9 @@ class Shares(NamedTuple):
     """Restored shares of the study's runs.
 
     Attributes:
-        median: Median over the runs; NaN where only their range is known.
+        median: Median over the runs; NaN if only their range is known.
         low: Lower end of the middle half of the runs, or of their range.
-        high: Upper end of the same.
+        high: Upper end of the middle half of the runs, or of their range.
     """
 
     median: float
@@ -77,7 +77,7 @@ class Shares(NamedTuple):
 
     @property
     def ends(self) -> Interval:
-        """What one number is compared with: twice the median, or the range."""
+        """Twice the median, or the range: the numbers for a comparison."""
         return (self.low, self.high) if math.isnan(self.median) else (self.median, self.median)
 
 
@@ -87,7 +87,7 @@ def _by_place() -> dict[tuple, dict[str, Shares]]:
     table = published("attributions")
     for row in table[table["statistic"].isin(("median", "range"))].itertuples():
         median, low, high = (float(x or "nan") for x in (row.value, row.low, row.high))
-        if math.isnan(low):  # all runs of the middle half are the same
+        if math.isnan(low):  # all runs of the middle half are equal
             low = high = median
         place = (row.task, row.layers, row.mixer, row.option, row.site, row.role)
         places.setdefault(place, {})[row.statistic] = Shares(median, low, high)
@@ -97,14 +97,14 @@ def _by_place() -> dict[tuple, dict[str, Shares]]:
 def published_shares(
     runs: tuple[str, int, str, str], site: str, role: str, of_one_run: bool = False
 ) -> Shares | None:
-    """What the study's runs restore at a place, key corrupted; None where it shows nothing.
+    """Restored shares of the study's runs at a place, key corrupted; None if it shows none.
 
     Args:
         runs: Task, number of layers, mixer and option.
         site: Path of the site.
         role: Role of the token.
-        of_one_run: Whether the range of all runs comes first, with which one more is compared, and
-            not the median.
+        of_one_run: Whether to prefer the range of all runs, with which a single run is compared, to
+            the median.
     """
     shown = _by_place().get((*runs, site, role), {})
     order = ("range", "median") if of_one_run else ("median", "range")
