@@ -1,4 +1,4 @@
-"""Recall with the architectures of 2026, each as small as can be.
+"""Recall with the architectures of 2026, each as small as possible.
 
 Question: does every one of them learn associative recall (4 pairs of 32 keys and values), and where
 does it bind them?
@@ -22,7 +22,7 @@ from configs.base import short
 from configs.grids import Changes, axis, chain, mixers, product, seeds
 
 DELTA_FAMILY = ("kda", "gated_delta_net_2", "gated_delta_product", "comba")
-"""Beside RWKV-7, whose layers have its own channel mixing."""
+"""Architectures beside RWKV-7, whose layers have their own channel mixing."""
 
 ATTENTION = ("forgetting_attention_pro", "gated_attention", "path_attention")
 STATES = ("mlstm", "mesa_net", "gated_slot_attention", "hgrn2")

@@ -15,7 +15,7 @@ COMMON = {
     "seed": 0,
     "smoke": False,
 }
-"""Arguments that every config has, with defaults that a config may replace."""
+"""Arguments of every config, with defaults that a config may replace."""
 
 
 def parse(text: str, defaults: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _read(name: str, value: str, kind: type) -> Any:
 
 
 def apply(config: ConfigDict, arguments: dict[str, Any]) -> ConfigDict:
-    """Set the fields of a config that the arguments of `COMMON` stand for; return the config."""
+    """Set the fields that the arguments of `COMMON` stand for, and return the config."""
     config.model.mixer = arguments["mixer"]
     config.model.width = arguments["width"]
     config.model.layers = arguments["layers"]

@@ -27,17 +27,17 @@ def base() -> ConfigDict:
     config.model.layers = 2  # number of blocks
     config.model.width = 64  # number of channels of the residual stream
     config.model.max_length = 1024  # length limit in tokens; time scale of implicit filters
-    config.model.positions = "none"  # learned, none; inside the mixers: rotary, alibi
+    config.model.positions = "none"  # learned, none; or rotary, alibi inside the mixers
     config.model.feed_forward = "mlp"  # mlp, glu, identity, none; not of Mamba blocks
-    config.model.mamba_feed_forward = "none"  # that of Mamba blocks
+    config.model.mamba_feed_forward = "none"  # feed-forward part of Mamba blocks
     config.model.canon = 0  # taps of residual convolutions in every block; 0: none
-    config.model.canon_at = "A"  # where: A before the mixer, B on q, k, v, C before, D in the MLP
+    config.model.canon_at = "A"  # places: A before the mixer, B on q, k, v, C before, D in the MLP
     config.model.canon_bias = True  # whether these convolutions have biases
     config.model.mixer_options = ConfigDict()  # fields of the mixer; a list has one value per layer
     config.model.mixer_options.unlock()
-    config.model.dtype = "float32"  # of the activations: float32, bfloat16
+    config.model.dtype = "float32"  # type of the activations: float32, bfloat16
     config.model.hidden = 0  # inner width of the feed-forward part; 0: four times the width
-    config.model.activation = "gelu"  # of the feed-forward part: gelu, gelu_tanh, silu, relu
+    config.model.activation = "gelu"  # inside the feed-forward part: gelu, gelu_tanh, silu, relu
     config.model.feed_forward_bias = True  # whether the feed-forward part has biases
     config.model.norm = "auto"  # layer, rms; auto: rms in Mamba blocks only, else layer
     config.model.output_norm = "layer"  # norm before the output head: layer, rms
@@ -50,7 +50,7 @@ def base() -> ConfigDict:
     config.training.batch_size = 32  # number of documents per step
     config.training.learning_rate = 1e-3  # highest rate of the schedule
     config.training.weight_decay = 0.0  # decoupled weight decay of every parameter
-    config.training.exempt_from_decay = False  # but of those that a mixer's authors exempt
+    config.training.exempt_from_decay = False  # whether those exempted by a mixer's authors do not
     config.training.beta1 = 0.9  # decay of Adam's running mean of gradients
     config.training.beta2 = 0.999  # decay of Adam's running mean of squared gradients
     config.training.warmup_fraction = 0.1  # share of the steps in which the rate rises
@@ -84,19 +84,19 @@ def base() -> ConfigDict:
     config.analyses = ConfigDict()
     config.analyses.gradients = ConfigDict()  # attribution by gradient
     config.analyses.gradients.steps = 8  # number of parts of the line of integrated gradients
-    config.analyses.gradients.measure = "probability"  # measure of the answer: it, or logit
+    config.analyses.gradients.measure = "probability"  # measure of the answer: probability, logit
     config.analyses.circuits = ConfigDict()  # search for circuits
     config.analyses.circuits.steps = 8  # number of parts of the line of eap_ig
-    config.analyses.circuits.measure = "probability"  # measure of the answer: it, or logit
+    config.analyses.circuits.measure = "probability"  # measure of the answer: probability, logit
     config.analyses.circuits.draws = 10  # number of random circuits of every size
     config.analyses.probes = ConfigDict()  # linear probes
-    config.analyses.probes.documents = 2048  # least number of documents to fit and judge on
-    # Roles whose token is read, and pair; None: key, value, pair as far as documents have them.
+    config.analyses.probes.documents = 2048  # least number of documents for fit and test
+    # Roles whose token is read, and pair; None: those of key, value and pair that documents have.
     config.analyses.probes.targets = config_dict.placeholder(tuple)
     config.analyses.probes.test_share = 0.25  # share of the documents that is held out
     config.analyses.probes.ridge = 1e-2  # penalty on the weights
     config.analyses.subspaces = ConfigDict()  # search for subspaces
-    config.analyses.subspaces.documents = 2048  # least number of documents to search and judge on
+    config.analyses.subspaces.documents = 2048  # least number of documents for search and test
     config.analyses.subspaces.dimensions = 8  # number of dimensions of the subspace
     config.analyses.subspaces.steps = 200  # number of steps of Adam
     config.analyses.subspaces.learning_rate = 0.02  # learning rate of Adam

@@ -1,19 +1,19 @@
-"""Measure what docs/benchmarks.md shows, each against a baseline of the same run.
+"""Measure the numbers in docs/benchmarks.md, each against a baseline in the same run.
 
     python -m launch.benchmark [--only=step,grid,length,recurrence,sites,...] [--output=DIR]
     python -m launch.benchmark --output=DIR --compare=DIR2
 
 ``step``: the training step of the study's AR; ``grid``: the interchange grid over 320
-documents; ``gradients``: attribution of all sites by gradient, beside the grid of all sites;
+documents; ``gradients``: attribution of all sites by gradients, beside the grid of all sites;
 ``probes``: a thousand linear probes against a loop; ``length``: time and memory of a training
 step over lengths; ``convolution``: FFT against Toeplitz product; ``recurrence``: backends of the
 recurrences; ``sites``: models with sites against models without; ``sampling``: documents per
-second; ``sweep``: 16 runs as one program against 16 programs; ``strategies``: how members of a
-sweep are computed (``JAX_NUM_CPU_DEVICES=2`` for two devices); ``imports``: time to import the
-package. Rates stand beside the machine's own float32 matrix-product rate, measured in the same
-run. With ``--against=torch`` the step and the grid are measured in turn with those of PyTorch,
+second; ``sweep``: 16 runs as one program against 16 programs; ``strategies``: strategies that
+compute the members of a sweep (``JAX_NUM_CPU_DEVICES=2`` for two devices); ``imports``: time to
+import the package. Rates come with the machine's own rate of float32 matrix products, measured in
+the same run. ``--against=torch`` measures the step and the grid in turn with those of PyTorch,
 eager and compiled, which must be installed. ``--output`` writes ``benchmarks.csv``, and
-``--compare`` shows and draws the ratios to another folder's, with their spread. The machine should
+``--compare`` prints and draws the ratios to another folder's, with their spread. The machine should
 have nothing else to do.
 """
 
@@ -23,13 +23,13 @@ from mecheval_jax import command_line
 
 STEPS = flags.DEFINE_integer("steps", 200, "Training steps timed.", lower_bound=1)
 AGAINST = flags.DEFINE_enum(
-    "against", "none", ["none", "torch"], "Whom to measure in turn with; step and grid have it."
+    "against", "none", ["none", "torch"], "Baseline of the step and the grid, measured in turn."
 )
 OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder for the results; parts that it has are not measured again."
+    "output", None, "Folder of the results; parts that it holds are not measured again."
 )
 COMPARE = flags.DEFINE_string(
-    "compare", None, "Folder of earlier results: ratios of those in --output to them."
+    "compare", None, "Folder of earlier results; shows ratios of those in --output to them."
 )
 ONLY = flags.DEFINE_list("only", None, "Parts to measure; all if not given.")
 

@@ -1,12 +1,13 @@
-"""What models cost over lengths of context: operations, memory, time, energy, size of the state.
+"""Measure costs over lengths of context: operations, memory, time, energy, size of the state.
 
     python -m launch.cost --config=configs/recall.py:width=64 \
         --mixers=attention,mamba,gated_delta_net --workdir=DIR
 
 Measures a training step, the reading of a document and the generation of tokens at every length,
-and reads off from which length on a model is cheaper than the first. Writes ``cost.csv``,
-``crossovers.csv``, ``machine.json`` and the figure ``cost.png``. What needs more memory than there
-is, or has no recurrent form, is listed with the reason. The machine should have nothing else to do.
+and finds the length from which on a model is cheaper than the first. Writes ``cost.csv``,
+``crossovers.csv``, ``machine.json`` and the figure ``cost.png``. Programs that need more memory
+than there is, or a recurrent form that a mixer lacks, are listed with the reason. The machine
+should have nothing else to do.
 """
 
 from absl import flags
@@ -18,11 +19,13 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_co
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the tables.", required=True)
 MIXERS = flags.DEFINE_list("mixers", [], "Architectures to compare; the config's if not given.")
 LENGTHS = flags.DEFINE_list("lengths", None, "Lengths of context; 128 to 32,768 if not given.")
-PROGRAMS = flags.DEFINE_list("programs", None, "Of training, prefill, decode; all if not given.")
-BATCH = flags.DEFINE_integer("batch", None, "Documents that decode reads side by side.")
+PROGRAMS = flags.DEFINE_list(
+    "programs", None, "Programs: training, prefill, decode; all if not given."
+)
+BATCH = flags.DEFINE_integer("batch", None, "Documents that decode reads at once.")
 TOKENS = flags.DEFINE_integer("tokens", None, "Tokens of a call of training or prefill.")
 REPEATS = flags.DEFINE_integer("repeats", None, "Calls that are timed.")
-SECONDS = flags.DEFINE_float("seconds", None, "After which no further call is begun.")
+SECONDS = flags.DEFINE_float("seconds", None, "Seconds after which no further call is begun.")
 flags.mark_flag_as_required("config")
 
 

@@ -4,10 +4,10 @@
         [--set=probes.documents=4096]
 
 Writes a table ``analyses/NAME.csv`` and a figure for each; ``python -m launch.report`` shows them.
-``gradients``: attribution of every site by gradient, beside what was measured; ``circuits``: which
-edges carry the answer; ``probes``: where key, value and pair can be read off; ``subspaces``: in
-which subspace they are carried; ``attention``: what each mixer reads; ``lens``: the answer after
-each layer. A few seconds to a minute each.
+``gradients``: attribution of every site by gradients, beside the measured one; ``circuits``: the
+edges that carry the answer; ``probes``: the places at which key, value and pair can be read off;
+``subspaces``: the subspaces that carry them; ``attention``: the tokens that each mixer reads;
+``lens``: the answer after each layer. Each takes a few seconds to a minute.
 """
 
 from absl import flags
@@ -15,11 +15,11 @@ from absl import flags
 from mecheval_jax import command_line
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a trained run.", required=True)
-ANALYSES = flags.DEFINE_list("analyses", None, "Which; all if not given.")
+ANALYSES = flags.DEFINE_list("analyses", None, "Names of the analyses; all if not given.")
 SITES = flags.DEFINE_list(
     "sites",
     None,
-    "Where gradients and probes look: paths, or 'all'; the canonical components if not given.",
+    "Sites of gradients and probes: paths, or 'all'; the canonical components if not given.",
 )
 SET = flags.DEFINE_multi_string(
     "set",

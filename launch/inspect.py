@@ -1,4 +1,4 @@
-"""Look at a task's documents: their roles, what they are made of, and what recall has to beat.
+"""Print a task's documents with their roles, their statistics, and the floors of the task.
 
 python -m launch.inspect --config=configs/documents.py [--split=train] [--count=5] [--seed=0]
 """
@@ -9,9 +9,9 @@ from ml_collections import config_flags
 from mecheval_jax import command_line
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
-SPLIT = flags.DEFINE_string("split", "train", "train, dev or test.")
+SPLIT = flags.DEFINE_string("split", "train", "Split: train, dev or test.")
 COUNT = flags.DEFINE_integer("count", 5, "Documents to print.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Of the documents.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the documents.", lower_bound=0)
 flags.mark_flag_as_required("config")
 
 

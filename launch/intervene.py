@@ -3,7 +3,7 @@
     python -m launch.intervene --workdir=DIR [--steps=all]
 
 Writes ``interchange.csv``, ``controls.csv`` and the verdict in ``summary.json``; over several steps
-``transitions.csv`` too. Flags change what the run's own config says of the evaluation.
+``transitions.csv`` too. Flags replace options of the evaluation in the run's own config.
 """
 
 from absl import flags
@@ -24,9 +24,7 @@ ROLES = flags.DEFINE_list("roles", None, "Positions at which activations are exc
 CORRUPTIONS = flags.DEFINE_list("corruptions", None, "Roles whose token is replaced.")
 DIRECTIONS = flags.DEFINE_list("directions", None, "restore, damage, or both.")
 DOCUMENTS = flags.DEFINE_integer("documents", None, "Evaluation documents.")
-SPLIT = flags.DEFINE_string(
-    "split", None, "train, dev or test; always new documents of that split."
-)
+SPLIT = flags.DEFINE_string("split", None, "Split: train, dev or test; always new documents of it.")
 
 
 def main():

@@ -1,9 +1,9 @@
-"""One verdict on several runs that differ in their seeds: intervals over runs and documents.
+"""Give one verdict on several runs that differ in their seeds, with intervals over all of them.
 
     python -m launch.pool --workdir=DIR --workdir=DIR2 [--workdir=DIR3 ...]
 
-Each run must have been intervened on (``launch.intervene``). Runs that have not learned the task
-are counted and left out.
+Interventions must have been measured on each run (``launch.intervene``). Runs that have not learned
+the task are counted and left out.
 """
 
 from absl import flags

@@ -1,9 +1,9 @@
-"""Figures and a self-contained HTML report of one or several runs.
+"""Write figures and a self-contained HTML report of one or several runs.
 
     python -m launch.report --workdir=DIR [--workdir=DIR2 ...] [--output=REPORT_DIR]
 
-The report of one run stands in its folder; that of several in --output (default: the
-first run's folder), with a comparison before the single runs.
+The report of one run is written into its folder; that of several into --output (the first run's
+folder if not given), with a comparison before the single runs.
 """
 
 from absl import flags

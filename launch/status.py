@@ -1,8 +1,8 @@
-"""How a sweep, or a run, is doing: running or dead, how far, how well, and what to do next.
+"""Show the progress of a sweep or a run: running or dead, how far, how well, and what to do next.
 
     python -m launch.status --workdir=DIR [--json]
 
-Reads files alone, so it may be asked on any machine that sees them, at any time.
+Reads files alone, so it works at any time, on any machine that sees them.
 """
 
 from absl import flags
@@ -12,7 +12,9 @@ from mecheval_jax import command_line
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a sweep or a run.", required=True)
 JSON = flags.DEFINE_bool("json", False, "Print JSON instead of a table.")
 PATIENCE = flags.DEFINE_float(
-    "patience", 600.0, "Seconds without a sign of life, from another machine, that mean death."
+    "patience",
+    600.0,
+    "Seconds without writing after which a group on another machine counts as dead.",
 )
 
 

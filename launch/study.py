@@ -1,11 +1,12 @@
-"""The published study (arXiv 2505.15105), run at a scale and judged.
+"""Run the published study (arXiv 2505.15105) at a scale, and judge its findings.
 
     python -m launch.study --workdir=DIR --scale=laptop
 
-Says first what will be run and how long that takes, then runs the experiments of ``configs/study``
-in the order of how many findings they decide, and judges the study's 30 findings. The same command
-resumes. ``--only=ar_two_layers,mamba_taps`` runs some, ``--budget=HOURS`` ends in time,
-``--dry_run`` ends before anything is run, and ``--smoke`` goes through everything with tiny runs.
+First says what will be run and how long it will take, then runs the experiments of
+``configs/study``, those that decide the most findings first, and judges the study's 30 findings.
+The same command resumes. ``--only=ar_two_layers,mamba_taps`` runs some experiments,
+``--budget=HOURS`` limits the time, ``--dry_run`` runs nothing, and ``--smoke`` goes through
+everything with tiny runs.
 """
 
 import importlib
@@ -15,12 +16,12 @@ from absl import flags
 from mecheval_jax import command_line
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
-SCALE = flags.DEFINE_string("scale", "laptop", "How much is run: laptop, device or full.")
+SCALE = flags.DEFINE_string("scale", "laptop", "Size of the study: laptop, device or full.")
 ONLY = flags.DEFINE_list("only", [], "Names of the experiments to run; all if not given.")
 BUDGET = flags.DEFINE_float("budget", None, "Hours after which no group of runs is begun.")
 SMOKE = flags.DEFINE_bool("smoke", False, "One tiny run of each experiment.")
 INTERVENTIONS = flags.DEFINE_string(
-    "interventions", "full", "What is measured of every member: full, verdict, none."
+    "interventions", "full", "Level of measurement of every member: full, verdict, none."
 )
 TABLES = flags.DEFINE_list(
     "tables", [], "Results tables, or folders of them, whose members are not trained again."

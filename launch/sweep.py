@@ -5,8 +5,8 @@
         --grid=training.learning_rate=1e-3,3e-3 --grid=training.seed=0,1,2,3
 
 The runs are those of the config file's ``sweep()``, or every combination of the ``--grid`` flags.
-The same command resumes a sweep that was broken off, and skips groups that are finished; with
-``--skip_finished=docs/results`` those, too, that another machine has finished (docs/study.md).
+The same command resumes an interrupted sweep and skips finished groups; with
+``--skip_finished=docs/results`` also those that another machine has finished (docs/study.md).
 """
 
 import sys
@@ -25,21 +25,28 @@ SKIP_FINISHED = flags.DEFINE_list(
 )
 SHARD = flags.DEFINE_string("shard", None, "i/n: the groups of one of n processes, i from 0.")
 STRATEGY = flags.DEFINE_enum(
-    "strategy", "auto", ["auto", "vmap", "scan", "loop"], "How members are computed."
+    "strategy", "auto", ["auto", "vmap", "scan", "loop"], "Strategy that computes the members."
 )
 AT_ONCE = flags.DEFINE_integer(
-    "members_at_once", None, "Members a device computes together; by its memory if not given.", 1
+    "members_at_once",
+    None,
+    "Members that a device computes together; as many as fit if not given.",
+    1,
 )
 INTERVENTIONS = flags.DEFINE_enum(
-    "interventions", "full", ["full", "verdict", "none"], "What is measured of every member."
+    "interventions", "full", ["full", "verdict", "none"], "Level of measurement of every member."
 )
 RETRIES = flags.DEFINE_integer("retries", 1, "How often a group that fails is run again.", 0)
 CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
 LAUNCHER = flags.DEFINE_enum(
     "launcher", "none", ["none", "local", "slurm"], "Run groups here, or as jobs by submitit."
 )
-SLURM = flags.DEFINE_string("slurm", "", "Of the jobs: partition=gpu,gpus_per_node=8,...")
-JOBS_AT_ONCE = flags.DEFINE_integer("jobs_at_once", None, "Of --launcher=local, by itself 1.", 1)
+SLURM = flags.DEFINE_string(
+    "slurm", "", "Parameters of the jobs: partition=gpu,gpus_per_node=8,..."
+)
+JOBS_AT_ONCE = flags.DEFINE_integer(
+    "jobs_at_once", None, "Jobs at the same time with --launcher=local; 1 if not given.", 1
+)
 WRITERS = command_line.define_writers()
 flags.mark_flag_as_required("config")
 

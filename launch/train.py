@@ -2,10 +2,10 @@
 
     python -m launch.train --config=configs/recall.py:mixer=attention,width=64 --workdir=DIR
 
-The same command resumes a run that was broken off, and skips one that is finished. With
-``--mesh=2,2,2`` a model is spread over devices (docs/sharding.md); a run may go on on another mesh.
-Started on several hosts (``--coordinator=HOST:PORT --processes=N --process_id=I``, or by a cluster,
-which says so itself) it is one run on all their devices; see docs/hosts.md.
+The same command resumes an interrupted run, and skips a finished one. With ``--mesh=2,2,2`` a
+model is spread over devices (docs/sharding.md); a run may resume on another mesh. On several hosts
+(``--coordinator=HOST:PORT --processes=N --process_id=I``, or in a cluster, which provides these) it
+is one run on all their devices; see docs/hosts.md.
 """
 
 from absl import flags

@@ -1,6 +1,6 @@
-"""AR with five seeds more of the best learning rates.
+"""AR with five more seeds at the best learning rates.
 
-Expected: the study has one seed; where seeds differ, its numbers are one draw of many.
+Expected: the study has one seed; if seeds differ, its numbers are one draw of many.
 
 Question: how much of a difference is the seed?
 

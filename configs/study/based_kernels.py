@@ -1,7 +1,7 @@
 """Based on AR with another kernel in layer 0.
 
 Expected (the study, width 64): kernel 1 3.4 %, kernels 2 to 4 97 to 99 %, an implicit long one
-3.8 %; 3, the default, stands in `ar_two_layers`.
+3.8 %; 3 is the default, in `ar_two_layers`.
 
 Question: does Based need a short convolution, and how long a one?
 

@@ -1,7 +1,7 @@
 """Mamba on AR with another short convolution: how many taps does it need?
 
 Expected (the study, width 64): without convolution 2.8 %, with one tap 2.2 %, two 91 %, three 91 %;
-four, the default, stand in `ar_two_layers`.
+four are the default, in `ar_two_layers`.
 
 Question: does the short convolution bind keys to values, and how far must it reach?
 

@@ -1,4 +1,4 @@
-"""Benchmarks of speed and memory on this machine; see ``launch/benchmark.py``."""
+"""Benchmarks of speed and memory on this machine, measured by ``launch/benchmark.py``."""
 
 import os
 import pathlib
@@ -51,14 +51,14 @@ def measure(
 
     Args:
         only: Names of the benchmarks, keys of `PARTS`; all if None.
-        steps: Number of training steps that ``step`` measures.
-        against: ``torch`` for the benchmarks of `AGAINST_TORCH` in their place.
-        output: Folder that takes the results, where parts that it has are not measured again.
-        compare: Folder with the results of other benchmarks: ratios of those in `output` to them
-            are printed, and written into `output` as ``comparison.csv`` and a figure.
+        steps: Number of steps in a measurement of the training step.
+        against: ``torch`` for the benchmarks of `AGAINST_TORCH` instead.
+        output: Folder of the results; parts that it already holds are not measured again.
+        compare: Folder of other results: the ratios of those in `output` to them are printed, and
+            written into `output` as ``comparison.csv`` and a figure.
 
     Raises:
-        UserError: If a name is unknown, torch is not there, or a folder is none of results.
+        UserError: If a name is unknown, torch is missing, or a folder holds no results.
     """
     if compare and not output:
         raise UserError("--compare needs --output, the folder whose results are compared")
@@ -86,7 +86,7 @@ def measure(
 
 
 def _compare(folder: pathlib.Path, before: pd.DataFrame) -> None:
-    """Print, write and draw the ratios of the results in a folder to others."""
+    """Print, write and draw the ratios of the results in a folder to other results."""
     from mecheval_jax.reporting.figures import benchmark_figures, drawing
 
     table = record.compare(record.read(folder)[0], before)

@@ -1,8 +1,8 @@
-"""Our training step and interchange grid against what PyTorch takes for them.
+"""Times of our training step and interchange grid against those of PyTorch.
 
-Whoever is compared runs in turn, several rounds of it, on the same machine and documents. A ratio
-is that of the times of one round, so that what slows the machine for a while slows both. It is
-taken against the variant of PyTorch that is the fastest in the median.
+The competitors run in turn, for several rounds, on the same machine and documents. A ratio is taken
+within a round, so that anything which slows the machine for a while slows both. It is taken against
+the variant of PyTorch with the lowest median time.
 """
 
 import functools
@@ -36,10 +36,10 @@ CASES = (
 
 
 def check_torch() -> None:
-    """Check that there is PyTorch.
+    """Check that PyTorch is installed.
 
     Raises:
-        UserError: If there is not; it says how to install it.
+        UserError: If it is not; the message says how to install it.
     """
     try:
         import torch  # noqa: F401  # pyright: ignore[reportMissingImports]
@@ -98,12 +98,12 @@ AGAINST_TORCH: dict[str, Part] = {
 def in_turn(
     runs: Mapping[str, Callable[[], object]], rounds: int, per: int = 1
 ) -> dict[str, tuple[float, ...]]:
-    """Times of every run in every round, after a round that is not counted.
+    """Times of every run in every round, after a first round that does not count.
 
     Args:
-        runs: What takes turns, by its name.
+        runs: Functions that take turns, by name.
         rounds: Number of rounds.
-        per: Number of things that a run does, for each of which the times are.
+        per: Number of units of work in a run; times are per unit.
     """
     spent: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(rounds + 1):
@@ -116,7 +116,7 @@ def in_turn(
 
 
 def compared(what: str, spent: Mapping[str, tuple[float, ...]]) -> Iterator[Measured]:
-    """Times of all, and of each round the ratio of the fastest other variant to ours."""
+    """Times of all, and for each round the ratio of the fastest other variant to ours."""
     found = {name: Measured(what, name, values) for name, values in spent.items()}
     ours = found.pop(OURS)
     best = min(found.values(), key=lambda row: row.median)

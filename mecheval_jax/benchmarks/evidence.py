@@ -19,7 +19,7 @@ STEPS = 8
 
 
 def gradient_attribution() -> Iterator[Measured]:
-    """Times of attribution by gradient and of the interchange grid that it estimates."""
+    """Times of attribution by gradients, and of the interchange grid that it estimates."""
     task, evaluation = AssociativeRecall(), EvaluationConfig()
     batch = task.sample(jax.random.key(0), evaluation.documents, "test")
     cases = len(evaluation.roles) * len(evaluation.corruptions) * len(evaluation.directions)

@@ -12,7 +12,7 @@ def imports() -> Iterator[Measured]:
     base = _seconds("import jax, flax.linen")
     whole = _seconds("import jax, flax.linen; import mecheval_jax.runs")
     yield Measured("jax and flax", "time", base)
-    # The shortest of the times of jax is what every process takes at least.
+    # Every process takes at least the shortest of the times for jax.
     yield Measured("mecheval_jax.runs beyond them", "time", tuple(t - min(base) for t in whole))
 
 

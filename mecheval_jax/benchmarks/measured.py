@@ -1,4 +1,4 @@
-"""What a benchmark finds: quantities of named things, each measured several times."""
+"""Measured quantities of a benchmark, each with the values of several measurements."""
 
 import dataclasses
 import statistics
@@ -8,18 +8,18 @@ from typing import Any
 from mecheval_jax.evaluation.cost.timing import repeated
 
 PERCENT, TIMES, PLAIN = "%", "x", ""
-"""Units of shares, of ratios, and of numbers without one."""
+"""Units of shares, of ratios, and of plain numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """A quantity of something.
+    """A measured quantity.
 
     Attributes:
-        what: What was measured; a row of the printed table.
-        quantity: Its quantity; a column of the printed table.
-        values: What was found, once for each time that it was measured.
-        unit: Unit of the values, a symbol of the SI, or one of those above.
+        what: Description of the measured program; a row of the printed table.
+        quantity: Name of the quantity; a column of the printed table.
+        values: Values, one for each measurement.
+        unit: Unit of the values: a symbol of the SI, or one of the constants above.
     """
 
     what: str
@@ -29,7 +29,7 @@ class Measured:
 
     @property
     def median(self) -> float:
-        """The middle of the values."""
+        """The median of the values."""
         return statistics.median(self.values)
 
     def row(self, part: str) -> dict[str, Any]:
@@ -53,16 +53,16 @@ Part = Callable[..., Iterator[Measured]]
 def times(
     what: str, quantity: str, call: Callable[[], object], repeats: int = 5, per: float = 1
 ) -> Measured:
-    """Times of a call, in seconds, divided by the number of things that it does."""
+    """Times of a call, in seconds, divided by the number of units of work in it."""
     return Measured(what, quantity, tuple(t / per for t in repeated(call, repeats)))
 
 
 def ratio(over: Measured, under: Measured, quantity: str = "ratio") -> Measured:
-    """The ratio of two quantities, whose values were found in pairs."""
+    """The ratio of two quantities, whose values were measured in pairs."""
     pairs = zip(over.values, under.values, strict=True)
     return Measured(under.what, quantity, tuple(a / b for a, b in pairs), TIMES)
 
 
 def one(what: str, quantity: str, value: float, unit: str) -> Measured:
-    """A quantity that was found once."""
+    """A quantity that was measured once."""
     return Measured(what, quantity, (value,), unit)

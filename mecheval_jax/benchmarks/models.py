@@ -1,4 +1,4 @@
-"""Benchmarks of a model of two layers: growth of costs with length, and costs of unused sites."""
+"""Benchmarks of a model of two layers: growth of costs with length, and cost of unused sites."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -54,15 +54,15 @@ def _length_step(
 
 
 def _temporary(program: Any) -> int:
-    """Bytes of a program beside its arguments and results."""
+    """Bytes that a program needs in addition to its arguments and results."""
     return program.memory_analysis().temp_size_in_bytes
 
 
 def costs_in_length() -> Iterator[Measured]:
     """Time and temporary memory of loss and gradient at 512 and at 4,096 tokens, batch 4.
 
-    The power is that of the length with which a cost grows. The rest of a training step, the
-    optimizer, costs the same at every length.
+    The power is the exponent with which a cost grows with length. The optimizer, the rest of a
+    training step, costs the same at every length.
     """
     for mixer, options in FIXED_STATE.items():
         costs: dict[str, list[float]] = {"time": [], "memory": []}
@@ -83,7 +83,7 @@ def costs_in_length() -> Iterator[Measured]:
 
 
 def unused_sites() -> Iterator[Measured]:
-    """Times of gradients of a model with unused sites, and of one without sites, 128 tokens."""
+    """Times of gradients of a model with unused sites, and of one without sites, at 128 tokens."""
     call = Site.__call__
     for mixer in ("attention", "mamba", "delta_net", "hyena"):
         found = {}

@@ -27,8 +27,8 @@ CLASSES = (32, 1024)
 def probes() -> Iterator[Measured]:
     """Times of a thousand probes as one program, and in a loop over probes.
 
-    The loop is as long as that of `LOOPED` of them, times `PROBES` / `LOOPED`. Three quarters of
-    the documents are fitted.
+    The time of the loop is that of `LOOPED` probes, times `PROBES` / `LOOPED`. Three quarters of
+    the documents are for fitting.
     """
     for classes in CLASSES:
         features, labels, training = _noisy(classes)

@@ -1,7 +1,7 @@
-"""Results of benchmarks in a folder, and those of two folders beside one another.
+"""Results of benchmarks in a folder, and the comparison of two folders.
 
-``benchmarks.csv`` has a row for each quantity, with the median, the lowest and the highest of its
-values; ``machine.json`` what they were measured on.
+``benchmarks.csv`` has a row for each quantity, with the median, the lowest and the highest value;
+``machine.json`` describes the machine.
 """
 
 import pathlib
@@ -17,15 +17,15 @@ from mecheval_jax.files import make_workdir, read_json, read_table, write_json, 
 KEYS = ["part", "what", "quantity", "unit"]
 COLUMNS = [*KEYS, "median", "low", "high", "values"]
 SAME = ("device", "platform", "cores", "jax")
-"""What must be alike of the machines of one folder."""
+"""Properties in which the machines of one folder must agree."""
 
 
 class Record:
-    """The results in a folder; parts that it has need not be measured again.
+    """The results in a folder; parts that it already holds need not be measured again.
 
     Args:
-        folder: Folder that is written; it is made if there is none.
-        machine: What is measured on, as `evaluation.cost.measure.machine` describes it.
+        folder: Folder of the results, which is made if it does not exist.
+        machine: Description of this machine, from `evaluation.cost.measure.machine`.
 
     Raises:
         UserError: If the folder cannot be made, is damaged, or has the results of another machine.
@@ -46,17 +46,17 @@ class Record:
             write_json(folder / "machine.json", machine)
 
     def has(self, part: str) -> bool:
-        """Whether a part was measured."""
+        """Whether the folder holds the results of a part."""
         return part in set(self._table["part"])
 
     def add(self, found: pd.DataFrame) -> None:
-        """Write what a part has found, as `table` makes it."""
+        """Write the results of a part, a table from `table`."""
         self._table = found if self._table.empty else pd.concat([self._table, found])
         write_table(self._folder / "benchmarks.csv", self._table)
 
 
 def table(part: str, rows: Iterable[Measured]) -> pd.DataFrame:
-    """The rows of a part."""
+    """The rows of a part, as a table."""
     return pd.DataFrame([row.row(part) for row in rows], columns=COLUMNS)
 
 
@@ -64,7 +64,7 @@ def read(folder: pathlib.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The results in a folder, and their machine.
 
     Raises:
-        UserError: If there are none, or they are damaged.
+        UserError: If there are no results, or they are damaged.
     """
     path = folder / "benchmarks.csv"
     if not path.exists():
@@ -77,11 +77,11 @@ def read(folder: pathlib.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def compare(after: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
-    """Ratios after / before of the quantities that both have.
+    """Ratios after / before of the quantities in both tables.
 
     Returns:
-        The table: `KEYS`, ``before`` and ``after`` (medians), ``ratio`` of them, and ``low`` and
-        ``high``, the ratios of the extremes. Where 1 lies between these nothing may have changed.
+        The table: `KEYS`, ``before`` and ``after`` (medians), their ``ratio``, and ``low`` and
+        ``high``, the ratios of the extremes. If 1 lies between these, nothing may have changed.
     """
     both = after.merge(before, on=KEYS, suffixes=("_after", "_before"))
     both = both[(both["low_before"] > 0) & (both["low_after"] > 0)]

@@ -1,6 +1,6 @@
-"""Benchmark of sampling: documents per second on one core, beside plain samplers.
+"""Benchmark of sampling: documents per second on one core, compared with plain samplers.
 
-A process of its own measures them, since it must be restricted to one core before jax starts.
+They are measured in a separate process, which must be restricted to one core before jax starts.
 """
 
 import dataclasses
@@ -76,7 +76,7 @@ def plain_recall() -> list[int]:
 
 
 def plain_multi_query() -> tuple[np.ndarray, np.ndarray]:
-    """Draw a document of `MULTI_QUERY`, and its labels, 0 where there is no query."""
+    """Draw a document of `MULTI_QUERY` and its labels, which are 0 at positions without a query."""
     (length,), (pairs,) = MULTI_QUERY.lengths, MULTI_QUERY.pairs
     half = MULTI_QUERY.vocabulary // 2
     keys = np.random.choice(np.arange(1, half), pairs, replace=False)
@@ -109,7 +109,7 @@ SAMPLERS = (
 
 
 def sampling() -> Iterator[Measured]:
-    """Documents per second on one core, measured in a process of its own."""
+    """Documents per second on one core, measured in a separate process."""
     command = [sys.executable, "-c", ON_ONE_CORE]
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     for row in json.loads(found.splitlines()[-1]):

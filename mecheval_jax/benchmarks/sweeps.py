@@ -1,4 +1,4 @@
-"""Benchmarks of a sweep as one program, beside the same runs as separate programs."""
+"""Benchmarks of a sweep as one program, compared with its runs as separate programs."""
 
 import dataclasses
 import pathlib
@@ -29,8 +29,8 @@ MIXERS = ("attention", "based", "hyena", "mamba")
 def sweep_as_one_program() -> Iterator[Measured]:
     """Times of 16 runs of 1,000 steps (attention, width 32, 8 pairs of 128), both ways.
 
-    Shorter runs before fill the compilation cache. The times without start-up count steps alone,
-    by the runs' own times of a step and the sweep's rate at its end.
+    Shorter runs before them fill the compilation cache. Times without start-up count only the
+    steps: from the runs' own times of a step, and from the sweep's final rate.
     """
     with tempfile.TemporaryDirectory() as folder:
         home = pathlib.Path(folder)
@@ -59,7 +59,7 @@ def sweep_as_one_program() -> Iterator[Measured]:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    """Run a Python module in a process of its own."""
+    """Run a Python module in a separate process."""
     subprocess.run([sys.executable, "-m", *arguments], capture_output=True, check=True)
 
 
@@ -82,7 +82,7 @@ def _seconds_of_steps(workdir: pathlib.Path) -> float:
 
 
 def strategies() -> Iterator[Measured]:
-    """Times of a step of one of 16 members of width 32 by each strategy, and of a run alone."""
+    """Times of a step of one of 16 members of width 32, by each strategy, and of a single run."""
     task = AssociativeRecall(pairs=8, key_vocabulary=128, value_vocabulary=128)
     kinds = {
         "vmap": Strategy("vmap", MEMBERS),

@@ -1,9 +1,10 @@
 # pyright: reportMissingImports=false
-"""What PyTorch takes for a training step and for the interchange grid, on the same documents.
+"""PyTorch's training step and interchange grid, on the same documents as ours.
 
-The step has logits at the queries alone and the fused AdamW, eager or through ``torch.compile``.
-The grid is a run for every site, role and corruption with a hook that puts the clean activation in.
-Batches are drawn before, so that PyTorch is not charged for it, while our step draws its own.
+The step computes logits at the queries alone and uses the fused AdamW, eagerly or through
+``torch.compile``. The grid is a run for every site, role and corruption, with a hook that puts in
+the clean activation. Batches are drawn before the measurement, so PyTorch's step is measured
+without sampling, while ours includes it.
 """
 
 import functools
@@ -26,7 +27,7 @@ from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
 
 PLACES = {
-    # component: the module of a block that it is read at ("" for the block), before or behind it
+    # component: module of a block at which it is read ("" for the block), and before or behind it
     "block_input": ("", "before"),
     "mixer_input": ("mixer", "before"),
     "mixer_output": ("mixer", "behind"),
@@ -37,25 +38,25 @@ PLACES = {
 
 
 def device() -> torch.device:
-    """The accelerator, if PyTorch has one."""
+    """PyTorch's accelerator, if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def settle() -> None:
-    """Wait until all that was asked of the device is done."""
+    """Wait until the device has finished all its work."""
     if device().type == "cuda":
         torch.cuda.synchronize()
 
 
 def load(config: ModelConfig, params: PyTree) -> TorchModel:
-    """The baseline's model with parameters of ours, on the device."""
+    """The baseline's model on the device, with parameters of ours."""
     model = TorchModel(config)
     model.load(params)
     return model.to(device())
 
 
 def tensor(array: object) -> Tensor:
-    """Integers as PyTorch indexes by them, on the device."""
+    """Integers on the device, of the type by which PyTorch indexes."""
     return torch.tensor(np.asarray(array)).long().to(device())
 
 
@@ -66,13 +67,13 @@ def training_steps(
     batches: Sequence[Batch],
     compiled: bool,
 ) -> Callable[[int], None]:
-    """A function that takes so many training steps.
+    """A function that takes a given number of training steps.
 
     Args:
         model: Model that is trained.
         task: Task of the documents.
         training: Learning rate, decay and betas.
-        batches: Documents of the steps, again and again.
+        batches: Documents of the steps, used again and again.
         compiled: Whether ``torch.compile`` compiles loss and gradient.
     """
     betas = (training.beta1, training.beta2)
@@ -105,7 +106,7 @@ def training_steps(
 def interchange(
     model: TorchModel, task: Task, batch: Batch, evaluation: EvaluationConfig, sites: Sequence[str]
 ) -> Callable[[], dict[str, np.ndarray]]:
-    """A function that makes the patched runs of a grid that restores.
+    """A function that computes the patched runs of a grid that restores.
 
     Args:
         model: Model that is asked.
@@ -155,7 +156,7 @@ def interchange(
 
 
 def _hook(model: TorchModel, site: str, visit: Callable[[Tensor], Tensor | None]) -> object:
-    """Visit the activation at a site in every run, and put what is returned in its place."""
+    """Call `visit` on the activation at a site in every run, and replace that by its result."""
     path = SitePath.parse(site)
     name, when = PLACES[path.component]
     block = model.blocks[path.layer]
@@ -166,6 +167,6 @@ def _hook(model: TorchModel, site: str, visit: Callable[[Tensor], Tensor | None]
 
 
 def draw(task: Task, training: TrainingConfig, count: int = 16) -> list[Batch]:
-    """So many batches of training documents."""
+    """A number of batches of training documents."""
     keys = jax.random.split(jax.random.key(training.data_seed), count)
     return [task.sample(key, training.batch_size, "train") for key in keys]

@@ -1,14 +1,14 @@
 # pyright: reportMissingImports=false
 # ruff: noqa: D102
-"""The study's models in plain PyTorch, as somebody writes them who knows the trade.
+"""The study's models in plain PyTorch, as an experienced user would write them.
 
     r = E[tokens] (+ P);   r = r + mixer(norm(r));   r = r + mlp(norm(r));   logits = norm(r) E^T
 
-They compute what `models.language_model` computes, from the same parameters, and are the baseline
-that `benchmarks.torch_baseline` measures: attention by the fused kernel, Hyena by FFT, Mamba by a
-loop over the tokens, Mamba-2 as one chunk without a carried state, DeltaNet by a triangular solve.
-The equations stand in the mixers of the same names. torch is an optional package, so that nothing
-but that benchmark imports this module.
+They compute the same as `models.language_model` from the same parameters, and are the baseline of
+`benchmarks.torch_baseline`: attention by the fused kernel, Hyena by FFT, Mamba by a loop over the
+tokens, Mamba-2 as one chunk without a carried state, DeltaNet by a triangular solve. The equations
+are in the mixers of the same names. torch is an optional package: only that benchmark imports this
+module.
 """
 
 import math
@@ -114,8 +114,8 @@ class Mamba(nn.Module):
         dt = functional.softplus(self.dt_proj(dt))
         decay = torch.exp(dt[..., None] * -torch.exp(self.A_log))
         write = (dt * u)[..., None] * B[:, :, None]
-        # To unbind an array once is far cheaper than to index it at every token, in the backward
-        # pass above all: there each index would fill an array of zeros as large as the whole.
+        # Unbinding an array once is far cheaper than indexing it at every token, especially in the
+        # backward pass, where each index would fill an array of zeros of the full size.
         state, outputs = torch.zeros_like(write[:, 0]), []
         for a, w, c in zip(decay.unbind(1), write.unbind(1), C.unbind(1), strict=True):
             state = a * state + w
@@ -153,7 +153,7 @@ class Mamba2(nn.Module):
 
 
 class DeltaNet(nn.Module):
-    """DeltaNet as one chunk: what each token really writes solves a triangular system."""
+    """DeltaNet as one chunk: the values that tokens really write solve a triangular system."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -213,10 +213,10 @@ class Block(nn.Module):
 
 
 class TorchModel(nn.Module):
-    """A language model that is asked at some positions alone.
+    """A language model that is read at some positions alone.
 
     Args:
-        config: Shape of the model, one of `MIXERS` with its default options.
+        config: Config of the model, one of `MIXERS` with its default options.
     """
 
     def __init__(self, config: ModelConfig):
@@ -238,7 +238,7 @@ class TorchModel(nn.Module):
         return functional.linear(self.output_norm(asked), self.token_embedding.weight)
 
     def load(self, params: PyTree) -> None:
-        """Take the parameters of a model of ours; see `models.language_model`."""
+        """Take over the parameters of one of our models; see `models.language_model`."""
         flat = flatten_dict(params, sep=".")
         left = {path.replace("block_", "blocks."): np.asarray(leaf) for path, leaf in flat.items()}
         for joint in [name for name in self.state_dict() if "qkv_" in name]:
@@ -252,7 +252,7 @@ class TorchModel(nn.Module):
 
 
 def _parameter(name: str, left: dict[str, np.ndarray]) -> Tensor:
-    """Take from `left` what a parameter of PyTorch's name and layout is."""
+    """Take from `left` the value of a PyTorch parameter, in PyTorch's layout."""
     taps = name.replace("conv.conv.", "conv.")
     base = taps.removesuffix(".weight")
     if taps != name and taps.endswith("weight"):

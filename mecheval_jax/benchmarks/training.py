@@ -4,8 +4,8 @@
         6 (sum over matrix weights of tokens that they see + width x vocabulary x queries)
         / time / matrix rate
 
-with the products of forward and backward pass only, and without the embedding. Weights of the last
-layer that act at the queries alone see only those.
+where only the products of the forward and backward pass count, and the embedding does not. Weights
+of the last layer that act at the queries alone count only the tokens there.
 """
 
 import dataclasses
@@ -37,10 +37,10 @@ AT_QUERY = ("q_proj", "out_proj", "proj_q", "proj_o", "projection", "mlp")
 
 
 def training_steps(steps: int) -> Iterator[Measured]:
-    """Times of a step, its share of the matrix rate, and what computing at queries alone saves.
+    """Times of a step, its share of the matrix rate, and the saving of computing at queries alone.
 
-    The gradients are without sampling and update: as they are, with logits at every position and
-    the last layer whole, and with the last layer whole but logits at the queries.
+    Gradients are measured without sampling and update: as they are; with logits at every position
+    and the whole last layer; and with the whole last layer but logits at the queries.
     """
     for mixer, width in (("attention", 64), ("based", 64), ("mamba", 64), ("attention", 256)):
         task = AssociativeRecall()
@@ -63,7 +63,7 @@ def training_steps(steps: int) -> Iterator[Measured]:
 def whole_step(
     what: str, model: ModelConfig, task: Task, training: TrainingConfig, steps: int
 ) -> Measured:
-    """Times of a training step of a run alone, on one device, in three runs of `steps` steps."""
+    """Times of a training step of a single run, on one device, in three runs of `steps` steps."""
     call = steps_on_one_device(model, task, training, steps)
     return times(what, "alone", call, repeats=3, per=steps)
 
@@ -90,8 +90,8 @@ def _gradient(
 ) -> Callable[[], PyTree]:
     """A function that computes the gradient of the loss.
 
-    `whole` is what is computed at all positions: the last ``layer``, that and the ``logits``, or
-    None for neither.
+    `whole` names the parts that are computed at all positions: the last ``layer``, that layer and
+    the ``logits``, or None for neither.
     """
     params = initialize(model, jax.random.key(0))
     batch = task.sample(jax.random.key(0), training.batch_size, "train")
@@ -103,7 +103,7 @@ def _gradient(
         positions = batch.query_positions if whole == "layer" else None
         logits = LanguageModel(model).apply({"params": params}, tokens, positions)
         if positions is None:
-            # A loss over all positions, with weight 0 where there is no query.
+            # A loss over all positions, with weight 0 at positions without a query.
             index = jnp.arange(tokens.shape[1])
             inside = batch.query_positions[..., None] == index[None, None]
             everywhere = dataclasses.replace(
@@ -120,7 +120,7 @@ def _gradient(
 
 
 def _flops(model: ModelConfig, task: AssociativeRecall, batch: int) -> float:
-    """Operations of a training step, as defined above."""
+    """Operations of a training step, as defined in the module's docstring."""
     shapes = jax.eval_shape(lambda: initialize(model, jax.random.key(0)))
     last = f"{block_name(model.layers - 1)}/"
     total = 6 * model.width * model.vocabulary_size * batch * task.queries
