@@ -49,10 +49,7 @@ def write_association(
             a document has several positions.
     """
     path, state = _matrix_state(activations, site)
-    key, value = (
-        _vector("key", key, path, state.shape, -2),
-        _vector("value", value, path, state.shape, -1),
-    )
+    key, value = _vectors(key, value, path, state.shape)
     return _shift(path, state, key[..., :, None] * value[..., None, :], positions)
 
 
@@ -65,10 +62,7 @@ def replace_association(
 ) -> Interventions:
     """Make the state after one token answer `value` to `key`; see `write_association`."""
     path, state = _matrix_state(activations, site)
-    key, value = (
-        _vector("key", key, path, state.shape, -2),
-        _vector("value", value, path, state.shape, -1),
-    )
+    key, value = _vectors(key, value, path, state.shape)
     positions = _one_each(positions)
     before = gather(state, positions)[0][:, 0]
     answer = jnp.einsum("...kv,...k->...v", before, key)
@@ -107,19 +101,21 @@ def _matrix_state(activations: Activations, site: str) -> tuple[str, Float[Array
     )
 
 
-def _vector(
-    name: str, vector: Float[Array, "..."], path: str, shape: tuple[int, ...], axis: int
-) -> Float[Array, "batch ..."]:
-    """A key or value broadcast to [batch, (heads,) channels], after a check of its shape."""
-    whole = (shape[0], *shape[2:-2], shape[axis])
-    if not 0 < vector.ndim <= len(whole) or vector.shape != whole[-vector.ndim :]:
-        raise UserError(
-            f"{path}: the {name} is {list(vector.shape)}, it must be {list(whole)} or the last "
-            "of these axes"
-        )
-    return jnp.broadcast_to(
-        vector.reshape(*(1,) * (len(whole) - vector.ndim), *vector.shape), whole
-    )
+def _vectors(
+    key: Float[Array, "..."], value: Float[Array, "..."], path: str, shape: tuple[int, ...]
+) -> tuple[Float[Array, "batch ..."], Float[Array, "batch ..."]]:
+    """Key and value broadcast to [batch, (heads,) channels], after a check of their shapes."""
+
+    def broadcast(name: str, vector: Array, size: int) -> Array:
+        whole = (shape[0], *shape[2:-2], size)
+        if not 0 < vector.ndim <= len(whole) or vector.shape != whole[-vector.ndim :]:
+            raise UserError(
+                f"{path}: the {name} is {list(vector.shape)}, it must be {list(whole)} or the last "
+                "of these axes"
+            )
+        return jnp.broadcast_to(vector, whole)
+
+    return broadcast("key", key, shape[-2]), broadcast("value", value, shape[-1])
 
 
 def _one_each(positions: Columns) -> Columns:

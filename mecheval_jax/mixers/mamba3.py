@@ -27,7 +27,7 @@ from mecheval_jax.ops.dplr import BACKENDS
 from mecheval_jax.ops.linear_recurrence import linear_recurrence
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.rotary import turn
-from mecheval_jax.ops.trapezoid import outer, trapezoid, trapezoid_step
+from mecheval_jax.ops.trapezoid import Weights, outer, trapezoid, trapezoid_step
 from mecheval_jax.sites import declare
 
 SLOWEST = 1e-4
@@ -161,13 +161,13 @@ class Mamba3(nn.Module):
         theta = jnp.cumsum(angle, axis=1)
         turned = self.turned_by(k, theta), self.turned_by(q, theta)
         v = self.mimo.inputs(u)
-        y = self._recur(k, v, turned, tuple(weights), (angle, theta))
+        y = self._recur(k, v, turned, Weights(*weights), (angle, theta))
         return self._out(*(at_positions(h, positions) for h in (y, v, *z)))
 
-    def _recur(self, k: Array, v: Array, turned: tuple, weights: tuple, angles: tuple) -> Array:
+    def _recur(self, k: Array, v: Array, turned: tuple, weights: Weights, angles: tuple) -> Array:
         """Outputs of the recurrence, through the sites decay, write and state."""
         sites = (self.decay, self.write, self.state)
-        fast = trapezoid(turned[1], turned[0], v, *weights, self.backend)
+        fast = trapezoid(turned[1], turned[0], v, weights, self.backend)
         if not any(site.in_use() for site in sites):
             return fast
         log_decay, now, before = (h[..., None, None] for h in weights)
@@ -196,5 +196,5 @@ class Mamba3(nn.Module):
         theta = (state["angle"] + angle) % (2 * jnp.pi)
         k, q, v = self.turned_by(k, theta), self.turned_by(q, theta), self.mimo.inputs(u)
         last = (state["ssm"], state["k"], self.mimo.inputs(state["x"]))
-        (ssm, _, _), y = trapezoid_step(last, q, k, v, *weights)
+        (ssm, _, _), y = trapezoid_step(last, q, k, v, Weights(*weights))
         return {"ssm": ssm, "k": k, "x": u, "angle": theta}, self._out(y, v, *z)

@@ -11,6 +11,8 @@ are summed with the first weight, and the token's own write is added with the se
 a later token is taken back, so that nothing depends on what comes later, not even by rounding.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -25,14 +27,26 @@ State = tuple[Array, Array, Array]
 """S [batch, heads, key, value], and k and v [batch, heads, ranks, _] of the last token."""
 
 
+class Weights(NamedTuple):
+    """Weights of the state and of both writes at every token, or at one token in a step.
+
+    Attributes:
+        log_decay: Logarithms of the decays a, at most 0.
+        now: Weight of the token's own write.
+        before: Weight of the write of the token before, which the decay multiplies as well.
+    """
+
+    log_decay: Float[Array, "batch *length heads"]
+    now: Float[Array, "batch *length heads"]
+    before: Float[Array, "batch *length heads"]
+
+
 @in_float32
 def trapezoid(
     q: Float[Array, "batch length heads ranks key"],
     k: Float[Array, "batch length heads ranks key"],
     v: Float[Array, "batch length heads ranks value"],
-    log_decay: Float[Array, "batch length heads"],
-    now: Float[Array, "batch length heads"],
-    before: Float[Array, "batch length heads"],
+    weights: Weights,
     backend: str = "auto",
 ) -> Float[Array, "batch length heads ranks value"]:
     """Outputs o of the recurrence, starting from a state of zeros.
@@ -41,9 +55,7 @@ def trapezoid(
         q: Queries, which read the state.
         k: Keys, the directions in which values are written.
         v: Values that are written.
-        log_decay: Logarithms of the decays a, at most 0.
-        now: Weight of the token's own write.
-        before: Weight of the write of the token before, which the decay multiplies as well.
+        weights: Weights of the state and of both writes at every token.
         backend: ``auto`` (chunked), ``sequential`` or ``chunked``.
 
     Raises:
@@ -52,16 +64,17 @@ def trapezoid(
     batch, length, heads, ranks, key = q.shape
     if choose("backend", backend, BACKENDS) == "sequential":
 
-        def advance(state: State, at_t: tuple[Array, ...]) -> tuple[State, Array]:
+        def advance(state: State, at_t: tuple[Array, Array, Array, Weights]) -> tuple[State, Array]:
             return trapezoid_step(state, *at_t)
 
         zeros = jnp.zeros((batch, heads, key, v.shape[-1]), v.dtype)
         start = (zeros, jnp.zeros_like(k[:, 0]), jnp.zeros_like(v[:, 0]))
-        by_time = tuple(jnp.moveaxis(x, 1, 0) for x in (q, k, v, log_decay, now, before))
+        by_time = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), (q, k, v, weights))
         return jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
 
     # Tokens before t, of every rank: one set of rows, and of keys, after the other.
     size = chunk_of(length)
+    log_decay, now, before = weights
     whole, log_decay = weight_of_write(now, before)[..., None, None] * v, log_decay[..., None]
     reads = jnp.exp(log_decay)[..., None] * q  # of the state before the token
     reads, keys, values = (_in_sets(split(x, size)) for x in (reads, k, whole))
@@ -103,12 +116,11 @@ def trapezoid_step(
     q_t: Float[Array, "batch heads ranks key"],
     k_t: Float[Array, "batch heads ranks key"],
     v_t: Float[Array, "batch heads ranks value"],
-    log_decay_t: Float[Array, "batch heads"],
-    now_t: Float[Array, "batch heads"],
-    before_t: Float[Array, "batch heads"],
+    weights_t: Weights,
 ) -> tuple[State, Float[Array, "batch heads ranks value"]]:
     """Process one token; return the next state and the output."""
     S, k_last, v_last = state
+    log_decay_t, now_t, before_t = weights_t
     earlier = S + before_t[..., None, None] * outer(k_last, v_last)
     S = jnp.exp(log_decay_t)[..., None, None] * earlier + now_t[..., None, None] * outer(k_t, v_t)
     return (S, k_t, v_t), jnp.einsum("bhkv,bhrk->bhrv", S, q_t)

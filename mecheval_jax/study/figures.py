@@ -83,6 +83,7 @@ def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
         task: Name of the task.
         layers: Number of layers.
     """
+    # What was trained or published, and a panel for each of its mixers.
     rows = cells.table
     of_task = rows[
         (rows["task"] == task) & (rows["layers"] == layers) & (rows["split"] == "test")
@@ -96,6 +97,8 @@ def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
     across = 4 if len(mixers) > 6 else drawing.across(len(mixers))
     size = (max(2.6 * across, 6.4), 0.9 + 2.3 * -(-len(mixers) // across))
     figure, panels = drawing.panels(len(mixers), across, *size, sharex=True, sharey=True)
+
+    # Every panel: the published line, each run of ours and their means, and the floor.
     for axes, mixer in zip(panels, mixers, strict=True):
         _line(axes, {w: value for w, value in shown[mixer].items() if value is not None})
         own = of_task[(of_task["mixer"] == mixer) & of_task["accuracy"].notna()]
@@ -113,6 +116,8 @@ def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
         floor = cells.floor(task)
         if floor == floor:
             axes.axhline(floor, **drawing.FLOOR)
+
+    # The outer axes, and one legend for all.
     for axes in panels[::across]:
         axes.set_ylabel("accuracy")
     for axes in panels[-across:]:  # lowest panel of each column

@@ -163,6 +163,8 @@ def judge(cells: Cells, findings: Sequence[Finding]) -> list[Judgement]:
 
 
 def _judged(tested: _Tested, p_value: float | None) -> Judgement:
+    """The judgement of a finding, from its corrected p-value (None if it was not run)."""
+    # The verdict, and the claim that decided it.
     if p_value is None:
         verdict, claim = NOT_RUN, None
         parts = ", ".join(tested.missing_parts) or "anything of it"
@@ -185,6 +187,8 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
         sentence = (
             f"All claims that were run hold; the closest is that {claim.text}: {_shown(claim)}."
         )
+
+    # The row, with the numbers of that claim.
     known, claims = tested.known, tested.claims
     left_out = [claim.text for claim in claims if not claim.runs]
     return Judgement(
