@@ -51,6 +51,7 @@ def base() -> ConfigDict:
     config.training.learning_rate = 1e-3  # highest rate of the schedule
     config.training.weight_decay = 0.0  # decoupled weight decay of every parameter
     config.training.exempt_from_decay = False  # whether those exempted by a mixer's authors do not
+    config.training.scaled_rates = False  # whether those scaled by a mixer's authors are scaled
     config.training.beta1 = 0.9  # decay of Adam's running mean of gradients
     config.training.beta2 = 0.999  # decay of Adam's running mean of squared gradients
     config.training.warmup_fraction = 0.1  # share of the steps in which the rate rises

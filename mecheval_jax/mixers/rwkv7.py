@@ -10,7 +10,7 @@
 
 with a state S [key, value] per head (`ops.dplr`) and an epsilon of 64e-5 in the norm. Layer 0 hands
 its values on to the later layers: a model gives them to `mix` as `first`. A mixer that is given
-none takes its own. The authors give ``w0`` twice the learning rate, which is not done here.
+none takes its own. The authors give ``w0`` twice the learning rate.
 """
 
 import functools
@@ -76,6 +76,7 @@ class RWKV7(nn.Module):
         *(f"{name}{i}" for name in "wav" for i in range(3)),
         *("g1", "g2", "k_k", "k_a", "r_k", "ln_scale", "ln_bias"),
     )
+    RATES = {"w0": 2.0}
 
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:

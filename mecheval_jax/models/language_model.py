@@ -8,7 +8,7 @@ time and keeps only its state.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -302,13 +302,26 @@ def exempt_from_decay(config: ModelConfig) -> tuple[str, ...]:
 
     A mixer or feed-forward part names them in its ``WITHOUT_DECAY``.
     """
-    paths = []
+    declared = _declared(config, "WITHOUT_DECAY")
+    return tuple(f"{path}/{name}" for path, names in declared for name in names)
+
+
+def scaled_rates(config: ModelConfig) -> dict[str, float]:
+    """Paths of the parameters whose learning rate the authors of the mixers multiply, and by what.
+
+    A mixer names them in its ``RATES``.
+    """
+    declared = _declared(config, "RATES")
+    return {f"{path}/{name}": rates[name] for path, rates in declared for name in rates}
+
+
+def _declared(config: ModelConfig, attribute: str) -> Iterator[tuple[str, Any]]:
+    """Paths of mixers and feed-forward parts, and their values of an attribute, if they have it."""
     for layer in range(config.layers):
         part = FEED_FORWARD.get(config.block(layer).feed_forward.kind)
         for module, owner in (("mixer", config.build_mixer(layer)), ("mlp", part)):
-            names = getattr(owner, "WITHOUT_DECAY", ())
-            paths += [f"{block_name(layer)}/{module}/{name}" for name in names]
-    return tuple(paths)
+            if hasattr(owner, attribute):
+                yield f"{block_name(layer)}/{module}", getattr(owner, attribute)
 
 
 def initialize(config: ModelConfig, key: Key) -> PyTree:

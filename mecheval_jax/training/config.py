@@ -17,6 +17,8 @@ class TrainingConfig:
         learning_rate: Highest rate of the schedule.
         weight_decay: Decoupled decay of every parameter.
         exempt_from_decay: Whether parameters that the authors of a mixer exempt do not decay.
+        scaled_rates: Whether parameters of which the authors of a mixer multiply the learning
+            rate have theirs.
         beta1: Decay of Adam's running mean of gradients.
         beta2: Decay of Adam's running mean of their squares.
         warmup_fraction: Share of the steps in which the rate rises linearly from 0.
@@ -44,6 +46,7 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     exempt_from_decay: bool = False
+    scaled_rates: bool = False
     beta1: float = 0.9
     beta2: float = 0.999
     warmup_fraction: float = 0.1

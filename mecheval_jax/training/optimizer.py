@@ -7,8 +7,9 @@ is lr t / w while t < w (so the very first step changes nothing), then
 lr (1 + cos(pi (t - w) / (T - w))) / 2, or lr (T - t) / (T - w), or lr.
 """
 
+import types
 import typing
-from collections.abc import Collection
+from collections.abc import Mapping
 
 import flax.struct
 import jax
@@ -45,6 +46,18 @@ class Hyperparameters:
     data_seed: UInt32[Array, ""]
 
 
+class Special(typing.NamedTuple):
+    """How a parameter is trained otherwise than the rest.
+
+    Attributes:
+        rate: Factor of its learning rate.
+        decays: Whether it has weight decay.
+    """
+
+    rate: float = 1.0
+    decays: bool = True
+
+
 def new_opt_state(params: PyTree) -> optax.OptState:
     """Adam's running means before the first step: zeros, whatever the betas."""
     return optax.scale_by_adam().init(params)
@@ -72,19 +85,20 @@ def update(
     params: PyTree,
     hyperparameters: Hyperparameters,
     factor: Float[Array, ""],
-    exempt: Collection[str] = (),
+    special: Mapping[str, Special] = types.MappingProxyType({}),
 ) -> tuple[PyTree, optax.OptState]:
     """New parameters and running means after one step, at `factor` times the learning rate.
 
-    Parameters at the paths in `exempt` do not decay.
+    Parameters at the paths in `special` are trained as it says.
     """
     adam = optax.scale_by_adam(hyperparameters.beta1, hyperparameters.beta2, EPSILON)
     directions, opt_state = adam.update(gradients, opt_state, params)
     rate = hyperparameters.learning_rate * factor
 
     def descend(path: tuple, param: Array, direction: Array) -> Array:
-        if jax.tree_util.keystr(path, simple=True, separator="/") in exempt:
-            return param - rate * direction
-        return param - rate * (direction + hyperparameters.weight_decay * param)
+        own = special.get(jax.tree_util.keystr(path, simple=True, separator="/"), Special())
+        if own.decays:
+            direction = direction + hyperparameters.weight_decay * param
+        return param - (rate if own.rate == 1 else own.rate * rate) * direction
 
     return jax.tree.map_with_path(descend, params, directions), opt_state

@@ -12,13 +12,18 @@ from jax.sharding import PartitionSpec
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
 from mecheval_jax.mesh_axes import DOCUMENTS, current_mesh
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig, exempt_from_decay
+from mecheval_jax.models.language_model import (
+    LanguageModel,
+    ModelConfig,
+    exempt_from_decay,
+    scaled_rates,
+)
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import AnswerScores, score, weighted_mean
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import training_batch
 from mecheval_jax.training.ensemble.members import Ensemble
-from mecheval_jax.training.optimizer import schedule, update
+from mecheval_jax.training.optimizer import Special, schedule, update
 from mecheval_jax.training.state import NEVER, Policy, TrainState
 
 Metrics = dict[str, Float[Array, "..."]]
@@ -90,6 +95,14 @@ def _micro(rows: Shaped[Array, "batch ..."], count: int) -> Shaped[Array, "count
     return jnp.swapaxes(rows.reshape(-1, count, *rows.shape[1:]), 0, 1)
 
 
+def special_parameters(model: ModelConfig, training: TrainingConfig) -> dict[str, Special]:
+    """Paths of the parameters that are trained as the authors of their mixer do, and how."""
+    exempt = exempt_from_decay(model) if training.exempt_from_decay else ()
+    rates = scaled_rates(model) if training.scaled_rates else {}
+    paths = dict.fromkeys((*exempt, *rates))
+    return {path: Special(rates.get(path, 1.0), path not in exempt) for path in paths}
+
+
 def train_step(
     state: TrainState, batch: Batch, ensemble: Ensemble, policy: Policy
 ) -> tuple[TrainState, Metrics]:
@@ -104,8 +117,8 @@ def train_step(
         ensemble.model, state.params, ensemble.task, batch, training
     )
     factor = schedule(state.step, values.steps, training.warmup_fraction, training.decay)
-    exempt = exempt_from_decay(ensemble.model) if training.exempt_from_decay else ()
-    params, opt_state = update(gradients, state.opt_state, state.params, values, factor, exempt)
+    special = special_parameters(ensemble.model, training)
+    params, opt_state = update(gradients, state.opt_state, state.params, values, factor, special)
     after = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
     if policy is Policy.RAISE:  # the host looks at the losses, and at what it saves
         return after, metrics

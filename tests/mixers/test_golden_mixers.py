@@ -64,9 +64,12 @@ MAMBA3 = {
     "k": lambda ours: np.asarray(ours["k"]),
     "v": lambda ours: ours["x"],
 }
+MATRIX = {"": lambda ours: ours["matrix"]}
 PARTS = {
     "mamba3": MAMBA3,
-    "hgrn2": {"": lambda ours: ours["matrix"]},
+    **dict.fromkeys(("kda", "gated_delta_net_2", "gated_delta_product", "comba"), MATRIX),
+    "rwkv7": {"": lambda ours: flipped(ours["matrix"])},
+    "hgrn2": MATRIX,
     "gated_slot_attention": {
         "K": lambda ours: flipped(ours[..., :16]),
         "V": lambda ours: ours[..., 16:],
@@ -91,11 +94,16 @@ def test_state(case):
     name, config = golden_files.MIXERS[case]
     mixer, (state, arrays) = mixer_of(name, config), golden_files.load(f"mixer__{case}")
     params = {"params": from_reference_mixer(name, state, config)}
-    step = jax.jit(lambda state, x_t: mixer.apply(params, state, x_t, method="step"))
+    # RWKV-7 from its layer 1 on also reads the values of layer 0.
+    inputs = [arrays[f"{name}_L16"] for name in ("x", "v_first") if f"{name}_L16" in arrays]
+    method = "step_from" if name == "rwkv7" else "step"
+    step = jax.jit(lambda state, *at_t: mixer.apply(params, state, *at_t, method=method))
     ours = mixer.apply(params, 2, 16, method="initial_state")
     for t in range(16):
-        ours, y_t = step(ours, jnp.asarray(arrays["x_L16"][:, t]))
+        ours, y_t, *first = step(ours, *(jnp.asarray(h[:, t]) for h in inputs))
     assert relative_error(y_t, arrays["y64_L16"][:, 15]) < 2e-5
+    if "v_first64_L16" in arrays:  # of layer 0, which hands its values on
+        assert relative_error(first[0], arrays["v_first64_L16"][:, 15]) < 2e-5
     for part, of_ours in PARTS[name].items():
         theirs = arrays["state64_L16" + (f"/{part}" if part else "")]
         if part == "angle":
@@ -104,3 +112,18 @@ def test_state(case):
             theirs = theirs * exact(arrays["state64_L16/m"][..., 0, 0])
         found = of_ours(ours).reshape(theirs.shape)
         assert np.abs(found - theirs).max() < 2e-5 * np.abs(theirs).max(), part
+
+
+def test_gradient_of_the_lower_bound():
+    """Catches a bound of HGRN2 that is used but not learned, or as another function of logits."""
+    name, config = golden_files.MIXERS["hgrn2_layer1_d32_h2"]
+    state, arrays = golden_files.load("mixer__hgrn2_layer1_d32_h2")
+    bound = arrays["lower_bound_L16"].astype(np.float64)
+    slope = arrays["glower_bound64_L16"] * bound * (1 - bound)  # of a softmax of two logits
+    with jax.enable_x64(True):
+        cast = lambda array: jnp.asarray(array, jnp.float64)
+        params = jax.tree.map(cast, from_reference_mixer(name, state, config))
+        apply = mixer_of(name, config).apply
+        square = lambda params: (apply({"params": params}, cast(arrays["x_L16"])) ** 2).sum()
+        found = jax.jit(jax.grad(square))(params)["lower_bounds"]["logits"]
+    assert relative_error(found, np.stack([-slope, slope])) < 1e-6  # logits are from a float32

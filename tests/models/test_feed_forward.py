@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from mecheval_jax.models.feed_forward import FEED_FORWARD, KINDS, FeedForwardConfig
+from tests.support import golden_files
+from tests.support.golden_files import relative_error
 
 ERF = np.vectorize(math.erf)
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 4)), jnp.float32)
@@ -59,3 +61,26 @@ def test_kinds():
     assert set(FEED_FORWARD) == set(KINDS) - {"none"}
     identity = FEED_FORWARD["identity"](FeedForwardConfig("identity", 4, 2))
     np.testing.assert_array_equal(identity.apply({}, X), X)
+
+
+# Catches a channel mix with another mixture, activation or layout than RWKV-7's own.
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
+def test_golden_channel_mix(dtype, tolerance):
+    state, arrays = golden_files.load("mixer__rwkv7_channel_mix_d16")
+    mix = FEED_FORWARD["channel_mix"](FeedForwardConfig("channel_mix", 16, 2, layer=1))
+    with jax.enable_x64(dtype == "float64"):
+        cast = lambda array: jnp.asarray(array, dtype)
+        kernels = {
+            ours: {"kernel": cast(state[f"{theirs}.weight"].T)}
+            for ours, theirs in (("fc1", "key"), ("fc2", "value"))
+        }
+        params = {"params": {"x_k": cast(state["x_k"][0, 0]), **kernels}}
+
+        def output(x):
+            previous = jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+            return mix.apply(params, mix.apply(params, x, previous, method="mixed"))
+
+        y, pull_back = jax.vjp(output, cast(arrays["x_L16"]))
+        (gradient,) = pull_back(2 * y)  # of the sum of squares
+    assert relative_error(y, arrays["y64_L16"]) < tolerance
+    assert relative_error(gradient, arrays["gx64_L16"]) < tolerance

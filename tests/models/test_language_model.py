@@ -18,6 +18,7 @@ from mecheval_jax.models.language_model import (
     exempt_from_decay,
     initialize,
     parameter_count,
+    scaled_rates,
 )
 from mecheval_jax.partitioning.rules import path_name
 from tests.support import planted
@@ -108,6 +109,8 @@ def test_exempt_parameters_exist(mixer):
     later = [path for path in exempt_from_decay(config) if path.startswith("block_1/")]
     assert set(later) <= set(paths)
     assert ("block_1/mixer/A_log" in paths) == ("block_1/mixer/A_log" in later)
+    assert set(scaled_rates(config)) <= set(paths)
+    assert bool(scaled_rates(config)) == (mixer == "rwkv7")
     if mixer == "rwkv7":  # all but its four matrices
         mixers = {path for path in paths if path.startswith("block_1/mixer/")}
         assert {path.split("/")[2] for path in mixers - set(later)} == {

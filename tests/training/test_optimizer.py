@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.training.optimizer import Hyperparameters, new_opt_state, schedule, update
+from mecheval_jax.training.optimizer import Hyperparameters, Special, new_opt_state, schedule, update
 
 SHAPES = {"kernel": (3, 4), "bias": (5,)}
 
@@ -68,12 +68,23 @@ def test_exempt_parameters_do_not_decay():
     params = {"mixer": {"A": jnp.float32([2.0]), "A_log": jnp.float32([2.0])}}
     zeros = jax.tree.map(jnp.zeros_like, params)
     values, factor = hyperparameters(0.5, 0.1), jnp.float32(1)
-    after, _ = update(zeros, new_opt_state(params), params, values, factor, ("mixer/A",))
+    exempt = {"mixer/A": Special(decays=False)}
+    after, _ = update(zeros, new_opt_state(params), params, values, factor, exempt)
     np.testing.assert_allclose(after["mixer"]["A"], 2.0)
     np.testing.assert_allclose(after["mixer"]["A_log"], 2.0 * 0.95, rtol=1e-6)
     ones = jax.tree.map(jnp.ones_like, params)
-    moved, _ = update(ones, new_opt_state(params), params, values, factor, ("mixer/A",))
+    moved, _ = update(ones, new_opt_state(params), params, values, factor, exempt)
     np.testing.assert_allclose(moved["mixer"]["A"], 1.5, rtol=1e-5)
+
+
+def test_multiples_of_the_rate():
+    """Catches a multiple of the gradient, which Adam divides out, or without the weight decay."""
+    params = {"w0": jnp.float32([2.0]), "w": jnp.float32([2.0])}
+    ones, values = jax.tree.map(jnp.ones_like, params), hyperparameters(0.1, 0.5)
+    doubled = {"w0": Special(rate=2.0)}
+    after, _ = update(ones, new_opt_state(params), params, values, jnp.float32(1), doubled)
+    np.testing.assert_allclose(after["w"], 2 - 0.1 * (1 + 0.5 * 2), rtol=1e-5)
+    np.testing.assert_allclose(after["w0"], 2 - 0.2 * (1 + 0.5 * 2), rtol=1e-5)
 
 
 def study_schedule(steps, warmup, decay):

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from mecheval_jax.models.language_model import LanguageModel, initialize
-from mecheval_jax.training.step import answer, gradients_and_metrics, loss_and_accuracy, read
+from mecheval_jax.training.optimizer import Special
+from mecheval_jax.training.step import (
+    answer,
+    gradients_and_metrics,
+    loss_and_accuracy,
+    read,
+    special_parameters,
+)
 from tests.support import small
 
 TWO_QUERIES = {
@@ -136,3 +143,16 @@ def test_rematerialization_keeps_less(example):
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(pull_back))
 
     assert kept("full") < kept("dots") < kept("none")
+
+
+def test_parameters_that_authors_train_otherwise():
+    """Catches a study that trains some parameters otherwise, and one switch that does both."""
+    model = dataclasses.replace(EXPERIMENT.model, mixer="rwkv7", layers=1)
+    special = lambda **fields: special_parameters(
+        model, dataclasses.replace(EXPERIMENT.training, **fields)
+    )
+    assert special() == {}
+    assert special(scaled_rates=True) == {"block_0/mixer/w0": Special(2.0)}
+    both = special(scaled_rates=True, exempt_from_decay=True)
+    assert both["block_0/mixer/w0"] == Special(2.0, decays=False)
+    assert both["block_0/mixer/a0"] == Special(decays=False)
