@@ -1,14 +1,15 @@
 """Import and export of checkpoints of Hugging Face's transformers.
 
 A checkpoint is a folder with config.json and model.safetensors, or several files of weights with
-model.safetensors.index.json. The families gpt2, gpt_neox, llama, mamba and mamba2 are supported;
-`huggingface_tables` describes them. Pickled weights (pytorch_model.bin) are never opened, since
-reading them executes code that they contain.
+model.safetensors.index.json. The families that are supported are `huggingface_tables.FAMILIES`.
+Pickled weights (pytorch_model.bin) are never opened, since reading them executes code that they
+contain.
 """
 
 import os
 import pathlib
 import re
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -16,8 +17,14 @@ import numpy as np
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import write_json
-from mecheval_jax.interop.huggingface_config import read_config, read_json, write_config
-from mecheval_jax.interop.huggingface_tables import FAMILIES, Family, Fused
+from mecheval_jax.interop.huggingface_config import (
+    mixer_name,
+    read_config,
+    read_json,
+    write_config,
+)
+from mecheval_jax.interop.huggingface_family import Family, Fused
+from mecheval_jax.interop.huggingface_tables import FAMILIES
 from mecheval_jax.interop.safetensors_file import (
     load_safetensors,
     refuse_overwriting,
@@ -54,9 +61,10 @@ def load(folder: str | os.PathLike) -> tuple[ModelConfig, PyTree]:
     embedding = entries.get(_embedding(family))
     if head is not None and embedding is not None and not np.array_equal(head, embedding):
         problems.append(f"{family.head} differs from the embedding, to which it is tied")
-    for fused in _fused(family, config):
-        _take_apart(fused, entries, config)
-    return config, fill(_shapes(config), _table(family, config), entries, problems)
+    shapes = _shapes(config)
+    for fused, sizes in _fused(family, config, shapes):
+        _take_apart(fused, entries, sizes)
+    return config, fill(shapes, _table(family, config), entries, problems)
 
 
 def save(
@@ -78,11 +86,11 @@ def save(
     family = FAMILIES[fields["model_type"]]
     if not overwrite:
         refuse_overwriting(folder / CONFIG, folder / WEIGHTS)
-    table = _table(family, config)
+    table, shapes = _table(family, config), _shapes(config)
     entries = empty(params, table)
-    fill(_shapes(config), table, entries)  # checks that no parameter is missing
-    for fused in _fused(family, config):
-        _put_together(fused, entries, config)
+    fill(shapes, table, entries)  # checks that no parameter is missing
+    for fused, sizes in _fused(family, config, shapes):
+        _put_together(fused, entries, sizes)
     folder.mkdir(parents=True, exist_ok=True)
     save_safetensors(folder / WEIGHTS, entries, overwrite=overwrite)
     write_json(folder / CONFIG, fields, sort_keys=True)
@@ -110,7 +118,9 @@ def _live(family: Family, entries: dict[str, np.ndarray]) -> dict[str, np.ndarra
     if not any(name.startswith(family.prefix) for name in entries):  # saved without a head
         outside = {family.head, *family.renamed}
         entries = {n if n in outside else family.prefix + n: array for n, array in entries.items()}
-    return {family.renamed.get(name, name): array for name, array in entries.items()}
+    for theirs, ours in family.renamed.items():
+        entries = {name.replace(theirs, ours): array for name, array in entries.items()}
+    return entries
 
 
 def _shapes(config: ModelConfig) -> PyTree:
@@ -132,48 +142,62 @@ def _table(family: Family, config: ModelConfig) -> Table:
     """Targets of all entries of a model."""
     table = below(family.outer, family.prefix, "")
     for layer in range(config.layers):
-        table |= below(family.inner, _layer(family, layer), f"{block_name(layer)}/")
+        inner = family.inner | family.mixers[mixer_name(config, layer)].whole()
+        table |= below(inner, _layer(family, layer), f"{block_name(layer)}/")
     if not config.tied:
         table[family.head] = Target("output_head/kernel", "transpose")
     return table
 
 
-def _fused(family: Family, config: ModelConfig) -> list[Fused]:
+class Sizes(NamedTuple):
+    """Rows of a fused layer.
+
+    Attributes:
+        parts: Number of rows of each part.
+        groups: Number of times that the parts repeat along the rows.
+    """
+
+    parts: tuple[int, ...]
+    groups: int
+
+
+def _fused(family: Family, config: ModelConfig, shapes: PyTree) -> list[tuple[Fused, Sizes]]:
     """The fused layers of a model, under their full names."""
-    if family.fused is None:
-        return []
-    prefixes = (_layer(family, layer) for layer in range(config.layers))
-    return [family.fused._replace(name=prefix + family.fused.name) for prefix in prefixes]
+    found = []
+    for layer in range(config.layers):
+        mixer, ours = config.build_mixer(layer), shapes[block_name(layer)]["mixer"]
+        for fused in family.mixers[mixer_name(config, layer)].fused:
+            leaf = "weight" if fused.taps else "kernel"
+            parts = tuple(ours[module][leaf].shape[-1] for module in fused.parts.values())
+            full = fused._replace(name=_layer(family, layer) + fused.name)
+            found.append((full, Sizes(parts, mixer.heads if fused.by_head else 1)))
+    return found
 
 
-def _groups(fused: Fused, config: ModelConfig) -> int:
-    """Number of times that (q, k, v) repeats along the rows of a fused layer."""
-    return config.build_mixer(0).heads if fused.by_head else 1
-
-
-def _take_apart(fused: Fused, entries: dict[str, np.ndarray], config: ModelConfig) -> None:
-    """Replace the entries of a fused layer by those of queries, keys and values."""
-    groups = _groups(fused, config)
+def _take_apart(fused: Fused, entries: dict[str, np.ndarray], sizes: Sizes) -> None:
+    """Replace the entries of a fused layer by those of its parts."""
     for kind in ("weight", "bias"):
         whole = entries.pop(f"{fused.name}.{kind}", None)
         if whole is None:
             continue
         rows = np.atleast_1d(whole.T if fused.transposed else whole)
-        if len(rows) % (3 * groups):
-            parts = np.array_split(rows, 3)  # of wrong sizes, which `fill` reports
+        if len(rows) == sum(sizes.parts):
+            by_group = rows.reshape(sizes.groups, -1, *rows.shape[1:])
+            ends = np.cumsum(sizes.parts)[:-1] // sizes.groups
+            parts = np.split(by_group, ends, axis=1)
+            parts = [part.reshape(-1, *rows.shape[1:]) for part in parts]
         else:
-            parts = rows.reshape(groups, 3, -1, *rows.shape[1:]).swapaxes(0, 1)
-            parts = parts.reshape(3, -1, *rows.shape[1:])
-        entries |= zip(fused.parts(kind), parts, strict=True)
+            parts = np.array_split(rows, len(sizes.parts))  # of wrong sizes, which `fill` reports
+        entries |= zip(fused.entries(kind), parts, strict=True)
 
 
-def _put_together(fused: Fused, entries: dict[str, np.ndarray], config: ModelConfig) -> None:
+def _put_together(fused: Fused, entries: dict[str, np.ndarray], sizes: Sizes) -> None:
     """Invert `_take_apart`."""
-    groups = _groups(fused, config)
     for kind in ("weight", "bias"):
-        names = fused.parts(kind)
+        names = fused.entries(kind)
         if names[0] in entries:
-            parts = np.stack([entries.pop(name) for name in names])
-            rows = parts.reshape(3, groups, -1, *parts.shape[2:]).swapaxes(0, 1)
-            rows = rows.reshape(-1, *parts.shape[2:])
+            parts = [entries.pop(name) for name in names]
+            parts = [part.reshape(sizes.groups, -1, *part.shape[1:]) for part in parts]
+            rows = np.concatenate(parts, axis=1)
+            rows = rows.reshape(-1, *rows.shape[2:])
             entries[f"{fused.name}.{kind}"] = rows.T if fused.transposed else rows

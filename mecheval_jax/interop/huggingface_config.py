@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.interop.huggingface_family import TURNED, Family
 from mecheval_jax.interop.huggingface_fields import REQUIRED
-from mecheval_jax.interop.huggingface_tables import FAMILIES, TURNED, Family
+from mecheval_jax.interop.huggingface_tables import FAMILIES
 from mecheval_jax.mixers import CONTEXT
 from mecheval_jax.models.feed_forward import EXPANSION
 from mecheval_jax.models.language_model import ModelConfig
@@ -60,7 +61,8 @@ def read_config(given: Mapping[str, Any]) -> tuple[str, ModelConfig]:
     """
     model_type = choose("model_type", given.get("model_type"), FAMILIES)
     family = FAMILIES[model_type]
-    given, values, problems = _flat(given, family), dict(family.fixed), []
+    given, problems = family.expand(_flat(given, family)), []
+    values = {"mixer": next(iter(family.mixers)), **family.fixed}
     for name, field in family.fields.items():
         value = given.get(name, field.default)
         try:
@@ -70,6 +72,7 @@ def read_config(given: Mapping[str, Any]) -> tuple[str, ModelConfig]:
                 values |= dict.fromkeys(field.ours, field.values.read(value))
         except ValueError as valid:
             problems.append(f"{name} is {value!r}: valid is {valid}")
+    problems += _other_length(given, family)
     config = None if problems else _model_config(values)
     if config:
         problems = [*_underived(given, family, config), *_odd_plane(family, config)]
@@ -88,10 +91,10 @@ def write_config(config: ModelConfig) -> dict[str, Any]:
         UserError: If no family of `FAMILIES` has such a model; the message names the differences
             from the nearest family.
     """
-    mixer = _function(config, 0)["mixer"]
-    families = {n: family for n, family in FAMILIES.items() if family.fixed["mixer"] == mixer}
+    names = {mixer_name(config, layer) for layer in range(config.layers)}
+    families = {n: family for n, family in FAMILIES.items() if names <= set(family.mixers)}
     if not families:
-        valid = sorted({family.fixed["mixer"] for family in FAMILIES.values()})
+        valid = sorted({name for family in FAMILIES.values() for name in family.mixers})
         raise UserError(f"model.mixer {config.mixer!r}: checkpoints have {', '.join(valid)}")
     found = {}
     for model_type, family in families.items():
@@ -118,11 +121,32 @@ def _flat(given: Mapping[str, Any], family: Family) -> dict[str, Any]:
 
 def _model_config(values: Mapping[str, Any]) -> ModelConfig:
     """A config from its fields, options of the mixer being named ``mixer_options.NAME``."""
-    options = {n.removeprefix(OPTION): v for n, v in values.items() if n.startswith(OPTION)}
     fields = {name: value for name, value in values.items() if not name.startswith(OPTION)}
+    names, options = fields["mixer"].split(","), {}
+    for name, value in values.items():
+        option, _, mixer = name.removeprefix(OPTION).partition("@")
+        if not mixer and name.startswith(OPTION):
+            options[option] = value
+        elif mixer in names:
+            by_layer = options.setdefault(option, [None] * len(names))
+            options[option] = [
+                value if theirs == mixer else old
+                for theirs, old in zip(names, by_layer, strict=True)
+            ]
     if fields.get("hidden") == 0:  # the default, made explicit
         fields["hidden"] = EXPANSION * fields["width"]
     return ModelConfig(**fields, mixer_options=options)
+
+
+def _other_length(given: Mapping[str, Any], family: Family) -> list[str]:
+    """Problem of a list of the kinds of layers that has not one entry for each."""
+    layers = given.get("num_hidden_layers")
+    lists = [given[name] for name, field in family.fields.items() if "mixer" in field.ours]
+    return [
+        f"the kinds of layers are {len(kinds)}: valid is num_hidden_layers, {layers}"
+        for kinds in lists
+        if isinstance(kinds, list) and len(kinds) != layers
+    ]
 
 
 def _underived(given: Mapping[str, Any], family: Family, config: ModelConfig) -> list[str]:
@@ -130,25 +154,26 @@ def _underived(given: Mapping[str, Any], family: Family, config: ModelConfig) ->
     found = []
     for name, derive in family.derived.items():
         value = given.get(name)
-        if value not in (None, derive(config)):
+        if None not in (value, derive(config)) and value != derive(config):
             found.append(f"{name} is {value!r}: valid is {derive(config)}, with the other fields")
     return found
 
 
 def _odd_plane(family: Family, config: ModelConfig) -> list[str]:
     """Problem of a number of rotated channels that is odd; they are rotated in pairs."""
-    mixer = config.build_mixer(0)
-    turned = (
-        int(mixer.rotary_share * (mixer.width // mixer.heads)) if TURNED in family.fields else 0
-    )
-    return [f"{TURNED} gives {turned} channels of a head: valid are even numbers"] * (turned % 2)
+    if TURNED not in family.fields:
+        return []
+    built = (config.build_mixer(layer) for layer in range(config.layers))
+    shares = {mixer.rotary_share * mixer.head for mixer in built if hasattr(mixer, "rotary_share")}
+    odd = [int(turned) for turned in shares if int(turned) % 2]
+    return [f"{TURNED} gives {turned} channels of a head: valid are even numbers" for turned in odd]
 
 
 def _write(model_type: str, family: Family, config: ModelConfig) -> dict[str, Any]:
     """Fields of config.json in a family, whether or not it has such a model."""
-    ours, given = _function(config, 0), {}
+    ours, given = _by_mixer(config), {}
     for name, field in family.fields.items():
-        if field.ours:
+        if field.ours and (field.ours[0] in ours or "@" not in field.ours[0]):
             given[name] = field.values.write(ours.get(field.ours[0]))
     current = {old: given[new] for old, new in family.older.items() if new in given}
     rope = {n.partition(".")[2]: v for n, v in given.items() if n.startswith(f"{ROPE}.")}
@@ -156,7 +181,8 @@ def _write(model_type: str, family: Family, config: ModelConfig) -> dict[str, An
     fields |= {name: value for name, value in given.items() if not name.startswith(f"{ROPE}.")}
     fields |= {ROPE: {"rope_type": "default", **rope}} if rope else {}
     derived = {name: derive(config) for name, derive in family.derived.items()}
-    return fields | current | derived
+    derived = {name: value for name, value in derived.items() if value is not None}
+    return family.contract(fields | current | derived)
 
 
 def _differences(config: ModelConfig, fields: Mapping[str, Any]) -> list[str]:
@@ -174,11 +200,27 @@ def _differences(config: ModelConfig, fields: Mapping[str, Any]) -> list[str]:
     return list(found.values())
 
 
+def mixer_name(config: ModelConfig, layer: int) -> str:
+    """Name of the mixer of a layer."""
+    names = config.mixer.split(",")
+    return names[layer % len(names)].strip()
+
+
+def _by_mixer(config: ModelConfig) -> dict[str, Any]:
+    """Fields of the first layer, the mixers of all, and options of each kind as NAME@MIXER."""
+    found = {}
+    for layer in reversed(range(config.layers)):
+        function = _function(config, layer)
+        options = {name: value for name, value in function.items() if name.startswith(OPTION)}
+        found |= function | {f"{name}@{function['mixer']}": v for name, v in options.items()}
+    return found | {"mixer": ",".join(mixer_name(config, i) for i in range(config.layers))}
+
+
 def _function(config: ModelConfig, layer: int) -> dict[str, Any]:
     """All fields that the function of a layer depends on, with defaults filled in."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    names, block, mixer = config.mixer.split(","), config.block(layer), config.build_mixer(layer)
-    values |= {"mixer": names[layer % len(names)].strip(), "norm": block.norm}
+    block, mixer = config.block(layer), config.build_mixer(layer)
+    values |= {"mixer": mixer_name(config, layer), "norm": block.norm}
     values |= {"feed_forward": block.feed_forward.kind}
     values["hidden"] = config.hidden or EXPANSION * config.width
     unread = {"mixer_options", "dtype", "mamba_feed_forward"}

@@ -39,6 +39,37 @@ class Values(NamedTuple):
         return next((theirs for theirs, ours in self.names if value == ours), value)
 
 
+class Kinds(NamedTuple):
+    """The valid lists of the kinds of layers.
+
+    Attributes:
+        names: Pairs of their name of a kind and our name of its mixer.
+    """
+
+    names: tuple[tuple[str, str], ...]
+
+    @property
+    def valid(self) -> str:
+        """Description of the valid lists, for messages."""
+        return f"one for each layer, of {', '.join(theirs for theirs, _ in self.names)}"
+
+    def read(self, value: Any) -> str:
+        """Our mixers, joined by commas, for their list.
+
+        Raises:
+            ValueError: If a kind is unknown; the message is `valid`.
+        """
+        ours = dict(self.names)
+        if not isinstance(value, list) or not value or not set(map(str, value)) <= set(ours):
+            raise ValueError(self.valid)
+        return ",".join(ours[kind] for kind in value)
+
+    def write(self, value: str) -> list[str]:
+        """Their list for our mixers."""
+        theirs = {ours: kind for kind, ours in self.names}
+        return [theirs[mixer] for mixer in value.split(",")]
+
+
 class Field(NamedTuple):
     """A field of config.json.
 
@@ -46,15 +77,16 @@ class Field(NamedTuple):
         values: Valid values.
         default: Value that the absence of the field means.
         ours: Names of the fields of `ModelConfig` that have its value; options of the mixer
-            begin with ``mixer_options.``.
+            begin with ``mixer_options.``, and end with ``@`` and our name of a mixer if only its
+            layers have the value.
     """
 
-    values: Values
+    values: Values | Kinds
     default: Any
     ours: tuple[str, ...] = ()
 
 
-def field(ours: str, values: Values, default: Any = REQUIRED) -> Field:
+def field(ours: str, values: Values | Kinds, default: Any = REQUIRED) -> Field:
     """A field of config.json.
 
     Args:

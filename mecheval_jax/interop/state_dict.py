@@ -37,6 +37,10 @@ LAYOUTS = {
     # Leading axes of size 1.
     "first": (lambda array: array[0], lambda array: array[None]),
     "first_two": (lambda array: array[0, 0], lambda array: array[None, None]),
+    # Rates of heads: [1, 1, heads, 1].
+    "third": (lambda array: array[0, 0, :, 0], lambda array: array[None, None, :, None]),
+    # Scales of norms that are stored less the 1 with which they start.
+    "less_one": (lambda array: array + 1, lambda array: array - 1),
 }
 """Functions from their layout to ours, and back."""
 

@@ -14,22 +14,25 @@ from mecheval_jax.mixers.attention import Attention
 from mecheval_jax.mixers.norms import HeadNorm
 from mecheval_jax.mixers.softmax_attention import SITES
 
-EPSILON = 1e-6
-
 
 class GatedAttention(Attention):
-    """Attention with an output gate; see `Attention` for the attributes."""
+    """Attention with an output gate; see `Attention` for the other attributes.
+
+    Attributes:
+        epsilon: Epsilon of the norms of queries and keys.
+    """
 
     out_bias: bool = False
     encoding: str = "rotary"
     rotary_share: float = 0.25
+    epsilon: float = 1e-6
 
     SITES = SITES | {"gate": "output gate, before its sigmoid"}
 
     def setup(self):
         super().setup()
         self.g_proj = self.dense(self.width)
-        self.q_norm, self.k_norm = (HeadNorm(EPSILON, offset=1.0) for _ in "qk")
+        self.q_norm, self.k_norm = (HeadNorm(self.epsilon, offset=1.0) for _ in "qk")
 
     def dense_out(self) -> nn.Dense:
         """The output projection."""

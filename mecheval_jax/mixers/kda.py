@@ -29,10 +29,12 @@ class KDA(DeltaNet):
 
     Attributes:
         bounded: Whether no decay is below exp(-5).
+        gate_bias: Whether the output gate has a bias.
     """
 
     gated: bool = True
     bounded: bool = False
+    gate_bias: bool = True
 
     SITES = DELTA_SITES
     WITHOUT_DECAY = ("A_log", "dt_bias")
@@ -41,7 +43,7 @@ class KDA(DeltaNet):
         super().setup()
         rank = self.values // self.heads
         self.decay_down, self.decay_up = self.dense(rank), self.dense(self.keys)
-        self.gate_down, self.gate_up = self.dense(rank), self.dense(self.values, use_bias=True)
+        self.gate_down, self.gate_up = self.dense(rank), self.dense(self.values, self.gate_bias)
         rates = initializers.log_uniform_rates(1, 16)
         rates = nn.initializers.zeros if self.bounded else rates
         self.A_log = self.param("A_log", rates, (self.heads,))

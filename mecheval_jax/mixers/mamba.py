@@ -54,6 +54,8 @@ class Mamba(nn.Module):
         conv_bias: Whether the short convolution has a bias.
         dt_rank: Number of channels from which step sizes are computed; 0 for width / 16.
         gated: Whether the gate z is there.
+        inner_norms: Whether dt_r, B and C are normalised by an RMSNorm each, as in Jamba.
+        epsilon: Epsilon of these norms.
         scan_backend: Backend of `ops.selective_scan`.
     """
 
@@ -66,6 +68,8 @@ class Mamba(nn.Module):
     conv_bias: bool = True
     dt_rank: int = 0
     gated: bool = True
+    inner_norms: bool = False
+    epsilon: float = 1e-6
     scan_backend: str = "auto"
 
     SITES = INNER_SITES
@@ -106,6 +110,10 @@ class Mamba(nn.Module):
             kernel_init=initializers.uniform_fan_in,
             bias_init=initializers.time_step_bias(),
         )
+        if self.inner_norms:
+            self.dt_norm, self.B_norm, self.C_norm = (
+                nn.RMSNorm(epsilon=self.epsilon, use_fast_variance=False) for _ in range(3)
+            )
         self.A_log = self.param("A_log", initializers.log_integers, (inner, self.d_state))
         self.D = self.param("D", nn.initializers.ones, (inner,))
         self.out_proj = dense(self.width, init=initializers.mamba_out_projection(self.layers))
@@ -123,6 +131,8 @@ class Mamba(nn.Module):
         u = self.activation(jax.nn.silu(u))
         ends = (self.rank, self.rank + self.d_state)
         dt, B, C = jnp.split(self.x_proj(u), ends, axis=-1)
+        if self.inner_norms:
+            dt, B, C = self.dt_norm(dt), self.B_norm(B), self.C_norm(C)
         dt = self.dt(jax.nn.softplus(self.dt_proj(dt)))
         return self.x(u), dt, -jnp.exp(self.A_log), self.B(B), self.C(C)
 

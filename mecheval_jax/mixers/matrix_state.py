@@ -23,7 +23,6 @@ from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
-EPSILON = 1e-5
 SITES = {
     "q": "queries by head",
     "k": "keys by head",
@@ -45,6 +44,7 @@ class MatrixStateMixer(nn.Module):
         value_share: Number of channels of all values, as a share of the width.
         kernel: Number of taps of the short convolutions; 0 for none.
         gated: Whether there is an output gate.
+        epsilon: Epsilon of the norm of the heads' outputs.
     """
 
     width: int
@@ -54,6 +54,7 @@ class MatrixStateMixer(nn.Module):
     value_share: float = 1.0
     kernel: int = 0
     gated: bool = True
+    epsilon: float = 1e-5
 
     steps = 1
     """Keys and values of a token, several where a subclass makes it a field."""
@@ -93,7 +94,7 @@ class MatrixStateMixer(nn.Module):
                 setattr(self, f"{name}_conv", ShortConvolution(size, self.kernel, use_bias=False))
         if self.gated:
             self.g_proj = self.dense(self.values)
-        self.o_norm = nn.RMSNorm(epsilon=EPSILON, use_fast_variance=False)
+        self.o_norm = nn.RMSNorm(epsilon=self.epsilon, use_fast_variance=False)
         self.o_proj = self.dense(self.width)
 
     def dense(self, features: int, use_bias: bool = False) -> nn.Dense:

@@ -32,7 +32,7 @@ def test_logits(name):
 
 
 # Catches a recurrent form without the options that only such checkpoints have.
-@pytest.mark.parametrize("name", ["mamba", "mamba_untied", "mamba2_tied"])
+@pytest.mark.parametrize("name", ["mamba", "mamba_untied", "mamba2_tied", "jamba"])
 def test_recurrent_form(name):
     config, params = loaded(name)
     model, arrays = LanguageModel(config), np.load(FOLDER / name / "logits.npz")

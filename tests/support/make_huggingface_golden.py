@@ -1,13 +1,14 @@
 """Makes tests/golden/huggingface: small models of transformers, with their logits in float64.
 
-    python -m tests.support.make_huggingface_golden
+    python -m tests.support.make_huggingface_golden [NAME ...]
 
-needs requirements-interop.txt. The files in the repository were made with transformers 5.24.0
-and torch 2.13.0. They are facts about another program: no change of ours is a reason to make
-them again, but a new family or variant adds its own folder.
+makes all or some, and needs requirements-interop.txt. The files in the repository were made with
+transformers 5.24.0 and torch 2.13.0. They are facts about another program: no change of ours is a
+reason to make them again, but a new family or variant adds its own folder.
 """
 
 import contextlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ NEOX = TRANSFORMER | {"num_attention_heads": 2, "layer_norm_eps": 1e-3}
 LLAMA = TRANSFORMER | {"num_attention_heads": 4, "rms_norm_eps": 1e-3}
 MAMBA = SHAPE | {"layer_norm_epsilon": 1e-3, "state_size": 4}
 MAMBA2 = MAMBA | {"head_dim": 8, "num_heads": 4, "chunk_size": 4}  # fewer tokens than LENGTH
+HYBRID = TRANSFORMER | {"num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-3}
+LINEAR_THEN_FULL = ["linear_attention", "full_attention"]
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", GPT2 | {"n_inner": 24, "layer_norm_epsilon": 1e-3}),
     "gpt2_untied": ("gpt2", GPT2 | {"activation_function": "relu", "tie_word_embeddings": False}),
@@ -59,6 +62,25 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         | {"n_groups": 1, "use_bias": True, "use_conv_bias": False, "conv_kernel": 3}
         | {"tie_word_embeddings": True},
     ),
+    "qwen3_next": (
+        "qwen3_next",
+        HYBRID
+        | {"layer_types": LINEAR_THEN_FULL, "num_experts": 0, "head_dim": 8}
+        | {"linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_conv_kernel_dim": 3}
+        | {"linear_key_head_dim": 4, "linear_value_head_dim": 8, "attention_bias": True},
+    ),
+    "kimi_linear": (
+        "kimi_linear",
+        HYBRID
+        | {"layer_types": ["linear_attention"] * 2, "mlp_layer_types": ["dense"] * 2}
+        | {"linear_num_heads": 2, "linear_head_dim": 4, "linear_conv_kernel_dim": 3},
+    ),
+    "jamba": (
+        "jamba",
+        HYBRID
+        | {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 1}
+        | {"mamba_d_state": 4, "mamba_dt_rank": 3, "mamba_d_conv": 3, "mamba_proj_bias": True},
+    ),
 }
 """The ``model_type`` and the fields of config.json of each folder."""
 
@@ -76,6 +98,8 @@ def build(name: str, seed: int):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
+            if model_type == "qwen3_next":  # 1 is added to scales, which is to be exact
+                parameter.copy_((parameter * 4096).round() / 4096)
     return model
 
 
@@ -114,9 +138,9 @@ def logits(model, tokens: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Write all folders."""
+    """Write the folders that the command line names, or all."""
     tokens = tokens_of(SEED)
-    for name in VARIANTS:
+    for name in sys.argv[1:] or VARIANTS:
         model = build(name, SEED)
         model.save_pretrained(FOLDER / name)
         (FOLDER / name / "generation_config.json").unlink(missing_ok=True)

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.training.optimizer import Hyperparameters, Special, new_opt_state, schedule, update
+from mecheval_jax.training.optimizer import (
+    Hyperparameters,
+    Special,
+    new_opt_state,
+    schedule,
+    update,
+)
 
 SHAPES = {"kernel": (3, 4), "bias": (5,)}
 
