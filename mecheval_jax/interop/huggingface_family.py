@@ -6,6 +6,7 @@ of transformers 5.24.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from mecheval_jax.interop.huggingface_fields import COUNT, FLAG, Field, field, o
 from mecheval_jax.interop.state_dict import Table, Target, dense
 from mecheval_jax.models.language_model import ModelConfig
 
-Fields = Mapping[str, Any]
+Fields = dict[str, Any]
 """Fields of a config.json."""
 
 
@@ -70,8 +71,8 @@ class Mixer(NamedTuple):
         return [self.table, *(fused.table() for fused in self.fused)]
 
 
-def _as_they_are(fields: Fields) -> dict[str, Any]:
-    return dict(fields)
+def _as_they_are(fields: Fields) -> Fields:
+    return fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +111,8 @@ class Family:
     older: Mapping[str, str] = dataclasses.field(default_factory=dict)
     derived: Mapping[str, Callable[[ModelConfig], Any]] = dataclasses.field(default_factory=dict)
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    expand: Callable[[Fields], dict[str, Any]] = _as_they_are
-    contract: Callable[[Fields], dict[str, Any]] = _as_they_are
+    expand: Callable[[Fields], Fields] = _as_they_are
+    contract: Callable[[Fields], Fields] = _as_they_are
 
 
 ANY = {"quantization_config": only(None), "is_encoder_decoder": only(False)}
@@ -159,7 +160,7 @@ def of_mixer(mixer: type[nn.Module], attribute: str) -> Callable[[ModelConfig], 
 
 def share_of_width(fields: Fields, heads: str, channels: str) -> float | None:
     """Channels of all heads, as a share of the width; None if the fields are no numbers."""
-    numbers = [fields.get(name) for name in (heads, channels, "hidden_size")]
-    if not all(type(number) is int and number > 0 for number in numbers):
+    numbers = (fields.get(heads), fields.get(channels), fields.get("hidden_size"))
+    if not all(isinstance(number, int) and number > 0 for number in numbers):
         return None
-    return numbers[0] * numbers[1] / numbers[2]
+    return math.prod(numbers[:2]) / numbers[2]

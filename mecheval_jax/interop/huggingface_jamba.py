@@ -3,8 +3,6 @@
 Only models whose feed-forward parts are all dense have a form here.
 """
 
-from typing import Any
-
 from mecheval_jax import mixers
 from mecheval_jax.interop.huggingface_family import (
     ATTENTION,
@@ -40,7 +38,7 @@ DEFAULTS = {
 """Values of the fields that say which layer is what, where they are absent."""
 
 
-def _expand(fields: Fields) -> dict[str, Any]:
+def _expand(fields: Fields) -> Fields:
     fields = DEFAULTS | fields
     layers = range(fields.get("num_hidden_layers", 0))
 
@@ -53,7 +51,7 @@ def _expand(fields: Fields) -> dict[str, Any]:
     return fields | {KINDS: kinds, EXPERTS: experts}
 
 
-def _contract(fields: Fields) -> dict[str, Any]:
+def _contract(fields: Fields) -> Fields:
     """Of layers that no period gives, a file that is read as other layers."""
     kinds = fields[KINDS]
     attends = [layer for layer, kind in enumerate(kinds) if kind == "attention"]

@@ -5,8 +5,6 @@ here: those layers read keys and values of a low rank (multi-head latent attenti
 of ours does.
 """
 
-from typing import Any
-
 from mecheval_jax.interop.huggingface_family import (
     EXPERTS,
     HYBRID,
@@ -31,9 +29,10 @@ NESTED = {
 DEFAULTS = {"linear_num_heads": 32, "linear_head_dim": 128, "first_k_dense_replace": 1}
 
 
-def _expand(fields: Fields) -> dict[str, Any]:
-    fields = DEFAULTS | {name: value for name, value in fields.items() if value is not None}
-    layers, nested = range(fields.get("num_hidden_layers", 0)), fields.get("linear_attn_config", {})
+def _expand(fields: Fields) -> Fields:
+    fields = {**DEFAULTS} | {name: value for name, value in fields.items() if value is not None}
+    nested: Fields = fields.get("linear_attn_config", {})
+    layers = range(fields.get("num_hidden_layers", 0))
     fields |= {ours: nested[theirs] for theirs, ours in NESTED.items() if theirs in nested}
     full = nested.get("full_attn_layers")  # counted from 1
     if full is None:
@@ -48,7 +47,7 @@ def _expand(fields: Fields) -> dict[str, Any]:
     return found | fields
 
 
-def _contract(fields: Fields) -> dict[str, Any]:
+def _contract(fields: Fields) -> Fields:
     channels = fields[SHARE] * fields["hidden_size"] / fields["linear_num_heads"]
     found = {name: value for name, value in fields.items() if name != SHARE}
     parts = ["dense"] * fields["num_hidden_layers"]

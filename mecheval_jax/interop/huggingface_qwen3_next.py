@@ -4,8 +4,6 @@ Only models whose feed-forward parts are dense, and whose heads of values are as
 keys, have a form here.
 """
 
-from typing import Any
-
 from mecheval_jax import mixers
 from mecheval_jax.interop.huggingface_family import (
     ATTENTION,
@@ -53,7 +51,7 @@ DEFAULTS = {
 """Values of the fields that others are computed from, where they are absent."""
 
 
-def _expand(fields: Fields) -> dict[str, Any]:
+def _expand(fields: Fields) -> Fields:
     fields = DEFAULTS | {name: value for name, value in fields.items() if value is not None}
     layers = range(fields.get("num_hidden_layers", 0))
     step, every = fields["decoder_sparse_step"], fields["full_attention_interval"]
@@ -70,7 +68,7 @@ def _expand(fields: Fields) -> dict[str, Any]:
     return found | fields
 
 
-def _contract(fields: Fields) -> dict[str, Any]:
+def _contract(fields: Fields) -> Fields:
     found = {name: value for name, value in fields.items() if name not in SHARES.values()}
     for kind, name in SHARES.items():
         if name in fields:
