@@ -8,7 +8,6 @@ docs/results/findings, docs/results.md and the README. Without --sweep the pages
 """
 
 import pathlib
-from collections.abc import Sequence
 
 from absl import flags
 
@@ -20,19 +19,7 @@ ROOT = flags.DEFINE_string(
     "root", str(pathlib.Path(__file__).parents[1]), "Folder that holds README.md and docs."
 )
 
-BEGIN, END = "<!-- study: written by tools/study_results.py -->", "<!-- /study -->"
-
-
-def put_block(page: pathlib.Path, lines: Sequence[str]) -> None:
-    """Replace what stands between the marks of a page."""
-    from mecheval_jax.errors import UserError
-    from mecheval_jax.files import write_text
-
-    before, begun, rest = page.read_text().partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not (begun and ended):
-        raise UserError(f"{page} has no lines {BEGIN} and {END}: what is written stands between")
-    write_text(page, "\n".join([before + BEGIN, *lines, END + after]))
+MARKS = "<!-- study: written by tools/study_results.py -->", "<!-- /study -->"
 
 
 def main():
@@ -40,6 +27,7 @@ def main():
     from mecheval_jax.console import say
     from mecheval_jax.study.collected import FINDINGS_FOLDER, add_sweep, conclude_all
     from mecheval_jax.study.page import brief, summary
+    from tools.blocks import put_block
 
     root = pathlib.Path(ROOT.value)
     tables = root / "docs" / "results"
@@ -47,8 +35,9 @@ def main():
         add_sweep(tables, path, TABLE.value)
     found = conclude_all(tables)
     page = f"results/{FINDINGS_FOLDER}/"
-    put_block(root / "docs" / "results.md", brief(found, page))
-    put_block(root / "README.md", [f"**{summary(found.judgements)}** This is {found.what}."])
+    put_block(root / "docs" / "results.md", brief(found, page), MARKS)
+    said = f"**{summary(found.judgements)}** This is {found.what}."
+    put_block(root / "README.md", [said], MARKS)
     for line in found.not_run:
         say(f"missing: {line}")
     say(f"{summary(found.judgements)} Page: {tables / FINDINGS_FOLDER / 'report.html'}")

@@ -6,6 +6,7 @@ has more than `MOST_VALUES` different numbers, slices are bins from a power of t
 with 0 apart: 0, 1, 2-3, 4-7, ... Intervals of slices count a document's queries as independent.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,6 +36,13 @@ def counts_of(answers: AnswerScores, batch: Batch) -> tuple[np.ndarray, np.ndarr
     """Numbers of right answers and of answers that count, [document] both."""
     weights = np.asarray(batch.weights, np.float64)
     return (answers.correct * weights).sum(axis=1), weights.sum(axis=1)
+
+
+def names_of(batch: Batch) -> Int[np.ndarray, " document"]:
+    """A number for the text of each document, the same in every process."""
+    rows = zip(np.asarray(batch.tokens), np.asarray(batch.lengths), strict=True)
+    digests = [hashlib.blake2b(row[:n].tobytes(), digest_size=8).digest() for row, n in rows]
+    return np.array([int.from_bytes(digest, "little", signed=True) for digest in digests])
 
 
 def summarize(answers: AnswerScores, subject: Subject) -> dict[str, Any]:

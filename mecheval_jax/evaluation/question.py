@@ -6,11 +6,26 @@ The last layer is computed at the query alone (`LanguageModel`'s ``skip_unread``
 
 import dataclasses
 
-from mecheval_jax.array_types import Array, Float, Int, PyTree
+import jax
+
+from mecheval_jax.array_types import Array, Float, Int, Key, PyTree
 from mecheval_jax.interventions.capture import Activations, Interventions, observe, run
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.scoring import MEASURES, score
+
+CORRUPTIONS = 0x636F7272
+"""Stream of the replaced tokens; those of documents have small numbers (`training.data.stream`)."""
+
+
+def corruption_key(seed: int, number: int = 0) -> Key:
+    """Random key of what corruptions put in: none by which any document was drawn.
+
+    Args:
+        seed: Seed of the evaluation.
+        number: Number of the corruption.
+    """
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), CORRUPTIONS), number)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,6 +6,10 @@
 k is not bounded, so the sums are stored as n = e^m n', d = e^m d' with m the running maximum
 of the exponents. The state is [n', d', m].
 
+The output at a token reads the state before it, and the token itself with a bonus: it is the
+average n / d of the state after the token, and what the bonus adds to that. Where a state is
+replaced, the output at its own token is the average of the new state, with the addition as it was.
+
 Backends: ``sequential`` (``lax.scan``) and ``associative``, a parallel scan with the
 operator that joins two spans of tokens: rescale both to the greater maximum, then add.
 """
@@ -63,7 +67,9 @@ def wkv(
     def advance(state: Array, at_t: tuple) -> tuple[Array, tuple[Array, Array]]:
         token, k_t, v_t = at_t
         state, y_t = wkv_step(state, k_t, v_t, w, u)
-        state = rewrite_at(state, entry, token)
+        if entry:
+            live, state = state, rewrite_at(state, entry, token)
+            y_t = y_t + (_average(state) - _average(live))
         return state, (y_t, state)
 
     tokens = tokens_of(entry, k.shape[1])
@@ -91,6 +97,12 @@ def wkv_step(
     n, d, m = jnp.moveaxis(state, 1, 0)
     _, *after = _join((w[None], n, d, m), (w[None], v_t, jnp.ones_like(v_t), k_t))
     return jnp.stack(after, axis=1), y
+
+
+def _average(state: Float[Array, "batch 3 width"]) -> Float[Array, "batch width"]:
+    """The average of a state, 0 of an empty one."""
+    n, d, _ = jnp.moveaxis(state, 1, 0)
+    return jnp.where(d == 0, 0.0, n / jnp.where(d == 0, 1.0, d))
 
 
 def _join(earlier: Sequence[Array], later: Sequence[Array]) -> Sequence[Array]:

@@ -7,15 +7,9 @@ other, and a run and a document count as often as both were drawn (the pigeonhol
 2007). Either way a replicate is a row of weights over all documents, and a mean over it is a
 product.
 
-Both ways of drawing twice count some of the variance twice. With u the influence of each document
-of each run on an estimate, its variance is
-
-    v = R / (R - 1) sum_r (sum_d u)^2                                     own documents
-    v = that + D / (D - 1) sum_d (sum_r u)^2 - the same of what is left   crossed
-
-with what is left the part of u that is neither of its run nor of its document. Replicates are
-spread to have it, and intervals have the quantiles of Student's t with the degrees of freedom that
-R and D leave (Satterthwaite), so that they are wide enough for as few as ten runs.
+Both ways of drawing twice count some of the variance twice. Replicates are spread to have the one
+that runs and documents leave (`crossed`), and intervals have the quantiles of Student's t, so that
+they are wide enough for as few as ten runs.
 """
 
 import dataclasses
@@ -24,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mecheval_jax.statistics.crossed import variance_of
 from mecheval_jax.statistics.intervals import Interval, bca_interval, wilson
 
 FEWEST_RUNS = 10
@@ -102,20 +97,10 @@ class Bootstrap:
 
     def _variance(self, influence: np.ndarray) -> tuple[float, float]:
         """Variance of an estimate over runs and documents, and its degrees of freedom."""
-        of_runs = np.bincount(self._unit, influence)
-        runs = len(of_runs)
-        by_run = runs / (runs - 1) * (of_runs**2).sum()
-        if not self.crossed:
-            return float(by_run), runs - 1.0
-        table = influence.reshape(runs, -1)
-        documents = table.shape[1]
-        of_documents = table.sum(axis=0)
-        by_document = documents / (documents - 1) * (of_documents**2).sum()
-        left = table - of_runs[:, None] / documents - of_documents[None] / runs
-        cells = runs * documents / ((runs - 1) * (documents - 1)) * (left**2).sum()
-        variance = max(by_run + by_document - cells, max(by_run, by_document) / 2)
-        spread = by_run**2 / (runs - 1) + by_document**2 / (documents - 1)
-        return float(variance), float(variance**2 / spread) if spread > 0 else np.inf
+        if self.crossed:
+            return variance_of([influence.reshape(len(self.runs), -1)], True)
+        # Documents of a run are its own, and may be of another number: runs alone count.
+        return variance_of([np.bincount(self._unit, influence)[:, None]], False)
 
 
 def bootstrap_weights(

@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 _NORMAL = NormalDist()
 
 
-def wilson(successes: float, trials: int, confidence: float = 0.95) -> Interval:
+def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval:
     """Interval of a share (Wilson 1927); within [0, 1], usable at 0 and at all of them."""
     if trials == 0:
         return 0.0, 1.0
@@ -77,7 +77,7 @@ def bca_interval(
     )
     ends = []
     for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
-        shifted = bias + _quantile(tail, degrees)
+        shifted = bias + quantile(tail, degrees)
         # A denominator of 0 or less is a quantile beyond all replicates.
         slope = max(1 - acceleration * shifted, 1e-6)
         ends.append(_NORMAL.cdf(bias + shifted / slope))
@@ -85,7 +85,7 @@ def bca_interval(
     return float(low), float(high)
 
 
-def _quantile(share: float, degrees: float) -> float:
+def quantile(share: float, degrees: float) -> float:
     """Quantile of Student's t, or of the normal distribution for endless degrees of freedom."""
     if np.isinf(degrees):
         return _NORMAL.inv_cdf(share)

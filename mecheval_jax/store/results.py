@@ -21,6 +21,7 @@ from mecheval_jax.files import write_table
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store import tables
 from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.sweep_answers import answers_of_member, write_answers
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.store.sweep_tables import MEMBERS, member_rows
 from mecheval_jax.tasks.base import Batch
@@ -91,17 +92,19 @@ def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult
         results: Results of the members, in the order of the group's checkpoints; only read on
             the process that writes.
     """
-    metrics, rows = folder.read_metrics(), []
+    metrics, rows, answers = folder.read_metrics(), [], {}
     for place, result in enumerate(results):
         own = [row for row in metrics if row["member"] == result.number]
         run = RunFolder(folder.member(result.number))
         run.open_as_member(result.experiment, place, count, own)
         record_answers(run, result.experiment, result.step, result.answers, result.batch)
+        answers[result.number] = answers_of_member(result.answers, result.batch)
         run.update_summary(**result.events)
         if result.findings is not None:
             record_findings(run, result.experiment, {result.step: result.findings})
         summary = run.read_summary()
         rows += member_rows(result.number, folder.name, result.experiment, summary, own)
+    write_answers(folder.answers, answers)
     write_table(folder.table, pd.DataFrame(rows, columns=MEMBERS))
 
 

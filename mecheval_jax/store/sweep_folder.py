@@ -4,6 +4,7 @@ sweep.json         the base config, what each member changes, the groups
 provenance.json    versions, commit, device
 members.csv        one row for each member and metric     best.csv      the best member of a shape
 success.csv        shares of members that reach an accuracy
+differences.csv    differences of accuracy between shapes
 report.html        all of it, to look at       figures/       its figures
 groups/NAME/
     status.json        how far it is, rewritten at every stop
@@ -11,6 +12,7 @@ groups/NAME/
     metrics.jsonl      metrics over steps, a row for each member (metrics.csv: the same)
     checkpoints/       of all members together
     members.csv        the members of the group
+    answers.npz        their answers, document by document
     members/INDEX/     the run folder of each member, whose parameters are the group's
 """
 
@@ -104,6 +106,7 @@ class GroupFolder(TrainingFolder):
         self.strategy = self.path / "strategy.json"
         self.checkpoints = self.path / "checkpoints"
         self.table = self.path / "members.csv"
+        self.answers = self.path / "answers.npz"
         self.members = self.path / "members"
 
     def member(self, index: int) -> pathlib.Path:
@@ -216,6 +219,7 @@ class SweepFolder(Folder):
         self.table = self.path / "members.csv"
         self.best = self.path / "best.csv"
         self.success = self.path / "success.csv"
+        self.differences = self.path / "differences.csv"
         self.figures = self.path / "figures"
         self.report = self.path / "report.html"
 

@@ -1,16 +1,17 @@
-"""Tables of a sweep: every member, the best of each shape, and how often training succeeds.
+"""Tables of a sweep: every member, the best of each shape, how often training succeeds.
 
 ``members.csv`` is long, one row for each member and metric. ``best.csv`` has for each shape the
 member with the highest accuracy on dev documents (at equal accuracy the lower loss), with its
 accuracy on the evaluation documents, which had no part in the choice. ``success.csv`` has the
 share of members whose accuracy exceeds a threshold: over all members of a shape, over those that
-differ in seeds alone, and over those that differ in the learning rate alone, with Wilson's
-intervals.
+differ in seeds alone, and over those that differ in the learning rate alone. ``differences.csv``
+has for each two shapes the difference of their accuracies, over seeds at the best of their other
+settings. Intervals count what members on the same documents have in common
+(`statistics.crossed`).
 """
 
 import dataclasses
 import itertools
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,10 @@ import pandas as pd
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table, write_table
 from mecheval_jax.partitioning.multihost import by_main
+from mecheval_jax.statistics.crossed import Answers, difference, share_above
 from mecheval_jax.statistics.intervals import wilson
-from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.store.sweep_answers import read_answers, together
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.store.tables import identity
 from mecheval_jax.training.state import HYPERPARAMETERS
 
@@ -29,6 +32,10 @@ MEMBERS = ("member", *SHAPE, *HYPERPARAMETERS, "metric", "value", "low", "high",
 SUCCESS = (
     *(*SHAPE, "over", *HYPERPARAMETERS, "metric", "threshold"),
     *("value", "low", "high", "members", "diverged"),
+)
+DIFFERENCES = (
+    *("first", "second", "metric", "value", "low", "high"),
+    *("first_members", "second_members", "same_documents"),
 )
 OVER = {
     "all": HYPERPARAMETERS,
@@ -49,11 +56,13 @@ class SweepTables:
         members: Rows of ``members.csv``.
         best: Rows of ``best.csv``.
         success: Rows of ``success.csv``.
+        differences: Rows of ``differences.csv``.
     """
 
     members: pd.DataFrame
     best: pd.DataFrame
     success: pd.DataFrame
+    differences: pd.DataFrame
 
 
 @by_main
@@ -67,9 +76,9 @@ def write_tables(folder: SweepFolder, then: Callable[[SweepFolder, SweepTables],
     Returns:
         Number of their members.
     """
-    written: list[pathlib.Path] = []
+    written: list[GroupFolder] = []
     count = 0
-    while (found := [g.table for g in folder.groups() if g.has_table()]) != written:
+    while len(found := [group for group in folder.groups() if group.has_table()]) != len(written):
         tables = _write(folder, found)
         then(folder, tables)
         # Another shard may have finished a group in the meantime.
@@ -77,18 +86,27 @@ def write_tables(folder: SweepFolder, then: Callable[[SweepFolder, SweepTables],
     return count
 
 
-def _write(folder: SweepFolder, found: Sequence[pathlib.Path]) -> SweepTables:
+def _write(folder: SweepFolder, found: Sequence[GroupFolder]) -> SweepTables:
     """Write the tables from those of the groups."""
     # Tables are joined as text, so that numbers do not change by reading and writing.
-    texts = pd.concat([read_table(path, dtype=str, keep_default_na=False) for path in found])
+    of_groups = (read_table(group.table, dtype=str, keep_default_na=False) for group in found)
+    texts = pd.concat(list(of_groups))
     texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
     content = folder.read()
     write_table(folder.table, with_shapes(texts, content))
     members = read_table(folder.table)
     confidence = content["base"]["evaluation"]["confidence"]
-    tables = SweepTables(members, best(members), success(members, confidence))
+    known = read_answers(group.answers for group in found)
+    chosen = best(members)
+    tables = SweepTables(
+        members,
+        chosen,
+        success(members, confidence, known),
+        differences(members, chosen, confidence, known),
+    )
     write_table(folder.best, with_shapes(tables.best, content))
     write_table(folder.success, with_shapes(tables.success, content))
+    write_table(folder.differences, tables.differences)
     return tables
 
 
@@ -176,9 +194,18 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def success(
-    table: pd.DataFrame, confidence: float, thresholds: Sequence[float] = THRESHOLDS
+    table: pd.DataFrame,
+    confidence: float,
+    known: Mapping[int, Answers],
+    thresholds: Sequence[float] = THRESHOLDS,
 ) -> pd.DataFrame:
     """Shares of members above each threshold: ``success.csv``.
+
+    Args:
+        table: Rows of ``members.csv``.
+        confidence: Confidence of the intervals.
+        known: Answers of members, by their numbers; of those without, members alone count.
+        thresholds: Accuracies.
 
     ``over`` says in which fields the members of a row differ: ``all`` in which the shape's members
     do, ``seeds`` alone, or ``learning_rates`` alone. Columns of hyperparameters hold the values
@@ -192,10 +219,41 @@ def success(
                 of_shape.groupby(common), thresholds
             ):
                 hits = int((part["accuracy"] > threshold).sum())
+                answers = together(part["member"].tolist(), known)
                 low, high = wilson(hits, len(part), confidence)
+                if answers is not None:
+                    _, (low, high) = share_above(answers, threshold, confidence)
                 row = {**dict(zip(common, values, strict=True)), "over": over}
                 row |= {"metric": "success_rate", "threshold": threshold}
                 row |= {"value": hits / len(part), "low": low, "high": high}
                 row |= {"members": len(part), "diverged": int(part["diverged_at"].notna().sum())}
                 rows.append(row)
     return pd.DataFrame(rows, columns=SUCCESS)
+
+
+def differences(
+    table: pd.DataFrame, chosen: pd.DataFrame, confidence: float, known: Mapping[int, Answers]
+) -> pd.DataFrame:
+    """Differences of accuracy between each two shapes: ``differences.csv``.
+
+    Args:
+        table: Rows of ``members.csv``.
+        chosen: Rows of ``best.csv``; of each shape those members count that differ from the best
+            in their seeds alone.
+        confidence: Confidence of the intervals.
+        known: Answers of members, by their numbers; shapes without are left out.
+    """
+    members, of_shape = wide(table), {}
+    settings = [name for name in HYPERPARAMETERS if name not in OVER["seeds"]]
+    for row in chosen.to_dict("records"):
+        alike = (members[settings] == pd.Series(row)[settings]).all(axis=1)
+        those = members.loc[alike & (members["group"] == row["group"]), "member"].tolist()
+        of_shape[row["group"]] = together(those, known)
+    rows = []
+    for (first, ours), (second, theirs) in itertools.combinations(of_shape.items(), 2):
+        if ours is not None and theirs is not None:
+            value, (low, high), shared = difference(ours, theirs, confidence)
+            counts = (len(answers.correct) for answers in (ours, theirs))
+            row = (first, second, "accuracy", value, low, high, *counts, shared)
+            rows.append(dict(zip(DIFFERENCES, row, strict=True)))
+    return pd.DataFrame(rows, columns=DIFFERENCES)

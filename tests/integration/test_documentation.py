@@ -26,8 +26,9 @@ SNIPPETS_FOLLOW_ONE_ANOTHER = {"interventions.md"}
 SET_UP = ("pip install", "quickstart.sh", "tests/run.sh", "python -m pytest", "ruff ")
 CLUSTER = ("sbatch", "SBATCH", "kubectl", "tpu_pod.sh", "podman", "--coordinator", "/shared/")
 CLUSTER += ("--launcher=slurm",)
-WRITES_PAGES = ("tools.study_results",)
-"""What changes the pages themselves, which `test_study_results.py` does to copies."""
+WRITES_PAGES = ("tools.study_results", "tools.prove_verdict")
+"""What changes the pages themselves; `test_study_results.py` and `test_prove_verdict.py` have it
+change copies."""
 
 OTHER_PROGRAMS = ("--against=torch",)
 """What needs a package that the tests do not have."""

@@ -2,6 +2,7 @@
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,3 +37,25 @@ def test_wkv_of_extreme_weights(backend):
     expected = references.wkv(k, v, w, u)
     np.testing.assert_allclose(y, expected, atol=1e-4)
     chex.assert_tree_all_finite(gradients)
+
+
+def test_a_replaced_state_reaches_its_own_token():
+    """Catches a state that is read from the next token on: at the query it could carry nothing."""
+    k, v, others = (normal(seed, BATCH, 9, VALUE) for seed in range(3))
+    w, u = -np.exp(normal(3, VALUE)), normal(4, VALUE)
+    look = jax.jit(lambda v, entry: wkv(*map(jnp.asarray, (k, v, w, u)), entry))
+    y, states = look(v, {})
+    new = look(others, {})[1]
+    mask = (np.arange(9) == 5)[None, :, None, None]
+    patched, rewritten = look(v, {"value": new, "mask": mask})
+    np.testing.assert_allclose(rewritten[:, 5], new[:, 5], rtol=1e-6)
+    np.testing.assert_allclose(patched[:, :5], y[:, :5], rtol=1e-6)
+    n, d, _ = np.moveaxis(np.asarray(new[:, 5]), 1, 0)
+    before, under, _ = np.moveaxis(np.asarray(states[:, 5]), 1, 0)
+    np.testing.assert_allclose(
+        patched[:, 5] - y[:, 5], n / d - before / under, rtol=1e-3, atol=1e-5
+    )
+    assert np.abs(np.asarray(patched[:, 6:] - y[:, 6:])).max() > 1e-3
+    # By itself, or by nothing at all.
+    np.testing.assert_allclose(look(v, {"value": states, "mask": mask})[0], y, rtol=1e-5, atol=1e-6)
+    assert np.isfinite(look(v, {"value": np.zeros_like(new), "mask": mask})[0]).all()

@@ -1,9 +1,20 @@
 """Tables over all members of a sweep."""
 
+import numpy as np
 import pandas as pd
+import pytest
 
 from configs import grids
-from mecheval_jax.store.sweep_tables import MEMBERS, member_rows, success, with_shapes
+from mecheval_jax.statistics.crossed import Answers
+from mecheval_jax.statistics.intervals import wilson
+from mecheval_jax.store.sweep_tables import (
+    MEMBERS,
+    best,
+    differences,
+    member_rows,
+    success,
+    with_shapes,
+)
 from mecheval_jax.sweeps.plan import plan
 from tests.support.whole_sweeps import BASE
 
@@ -25,7 +36,7 @@ def test_rates_over_seeds_alone():
             number, group.name, one, summary | {"accuracy": 0.95 if number < 3 else 0.1}, []
         )
     ]
-    rates = success(pd.DataFrame(rows, columns=MEMBERS), 0.95, thresholds=(0.9,))
+    rates = success(pd.DataFrame(rows, columns=MEMBERS), 0.95, {}, thresholds=(0.9,))
     assert rates.groupby("over", sort=False)["members"].apply(list).to_dict() == {
         "all": [12],
         "seeds": [3] * 4,
@@ -61,3 +72,66 @@ def test_tables_say_what_shapes_differ_in():
     ]
     assert table["task.pairs"].tolist() == ["2", "2", "3", "3", str(BASE["task"]["pairs"])]
     assert table["training.batch_size"].tolist()[-1] == str(BASE["training"]["batch_size"])
+
+
+def rows_of(changes, accuracy):
+    """Rows of members whose accuracies are a function of their numbers."""
+    summary = {"accuracy_low": 0.0, "accuracy_high": 1.0, "likelihood": 0.9, "loss": 0.1}
+    summary |= {"floors": {"best": 0.5}, "step": 20}
+    metrics = [{"split": "dev", "accuracy": 0.5, "loss": 1.0}]
+    rows = [
+        row
+        for group in plan(BASE, changes).groups
+        for number, one in zip(group.members, group.experiments, strict=True)
+        for row in member_rows(
+            number, group.name, one, summary | {"accuracy": accuracy(number)}, metrics
+        )
+    ]
+    return pd.DataFrame(rows, columns=MEMBERS)
+
+
+def on_documents(correct, first=0):
+    """Answers of one member: 1 where it is right."""
+    names = np.arange(first, first + len(correct))
+    return Answers(*(np.array([values]) for values in (correct, np.ones(len(correct)), names)))
+
+
+def test_members_on_the_same_documents_count_for_fewer():
+    """Catches Wilson's interval on five members that pass or fail by one and the same document."""
+    table = rows_of(grids.axis("training.seed", tuple(range(5))), lambda number: 0.6)
+    right = (np.arange(20) < 12).astype(float)
+    shared = {number: on_documents(right) for number in range(5)}
+    own = {number: on_documents(right, 100 * number) for number in range(5)}
+    ends = {}
+    for name, known in (("shared", shared), ("own", own), ("unknown", {})):
+        row = success(table, 0.95, known, thresholds=(0.55,)).iloc[0]
+        assert row["value"] == 1
+        ends[name] = row["low"]
+    assert ends["own"] == ends["unknown"] == wilson(5, 5)[0]
+    assert ends["shared"] < ends["own"] - 0.1
+
+
+def test_differences_between_shapes():
+    """Catches a shape's worse rate compared, and documents drawn apart that both were asked."""
+    changes = grids.product(
+        grids.axis("model.width", (8, 16)),
+        grids.axis("training.learning_rate", (1e-3, 1e-2)),
+        grids.axis("training.seed", (0, 1, 2)),
+    )
+    table = rows_of(changes, lambda number: 0.5)
+    chosen = best(table)
+    assert chosen["learning_rate"].tolist() == [1e-3] * 2  # all alike: the first
+    hard = (np.arange(40) % 2).astype(
+        float
+    )  # the second is wrong where the first is, and once more
+    once_more = hard * (np.arange(40) != 1)
+    known = {n: on_documents(hard if n < 6 else once_more) for n in range(12)}
+    (row,) = differences(table, chosen, 0.95, known).to_dict("records")
+    assert row["value"] == pytest.approx(1 / 40)
+    assert row["same_documents"]
+    assert (row["first_members"], row["second_members"]) == (3, 3)
+    apart = known | {n: on_documents(once_more, 100) for n in range(6, 12)}
+    (other,) = differences(table, chosen, 0.95, apart).to_dict("records")
+    assert not other["same_documents"]
+    assert other["high"] - other["low"] > 3 * (row["high"] - row["low"])
+    assert differences(table, chosen, 0.95, {}).empty

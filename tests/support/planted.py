@@ -67,12 +67,13 @@ def attend_twice(
 
     Args:
         seed: of the directions.
-        task: any of up to 20 tokens.
+        task: of any number of tokens; the model is as wide as they need.
         looked_up: (directions of a token, of the token before) -> what the query is compared with
             in layer 1, and what it copies there.
         feed_forward: ``none``, or a kind whose weights are then all zero.
     """
-    width, tokens, length = 64, task.vocabulary_size, task.max_length
+    tokens, length = task.vocabulary_size, task.max_length
+    width = 64 * -(-(2 * tokens + length + 1) // 64)
     config = ModelConfig(
         "attention", 2, width, tokens, length, positions="learned", feed_forward=feed_forward
     )
@@ -318,7 +319,6 @@ def shape_of(mixer: str, **options) -> ModelConfig:
     return ModelConfig(mixer=mixer, **(fields | options))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
 def documents(task: AssociativeRecall, count: int, seed: int = 0) -> Batch:
     """Documents of a task."""
     return task.sample(jax.random.key(seed), count, "test")
@@ -390,6 +390,7 @@ def _blank(config: ModelConfig, identity: np.ndarray) -> PyTree:
     return params
 
 
+@functools.lru_cache(maxsize=8)
 def _shapes(config: ModelConfig) -> PyTree:
     return jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
 

@@ -111,15 +111,22 @@ def self_repair(seed: int, task: AssociativeRecall = TASK) -> Planted:
     return wide(seed, 3, task, bind=[(0, ALL_PAIRS)], look_up=[(1,)], repair=[(2,)])
 
 
-def reversed_induction(seed: int = 0, task: AssociativeRecall = REVERSE) -> Planted:
-    """A Transformer that answers values by keys: layer 0 copies the token before, as induction.
+def reversed_induction(
+    seed: int = 0, task: AssociativeRecall = REVERSE, divider: int = EOS
+) -> Planted:
+    """A Transformer whose answer stands before what is asked: layer 0 copies the token before.
 
     Layer 1 attends from the query to the same token earlier on, and copies what that one stores.
+
+    Args:
+        seed: of the directions.
+        task: any whose query stands right behind a divider.
+        divider: token that stands there.
     """
 
     def looked_up(identity: np.ndarray, previous: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # The query itself matches as well; it stands after the divider, which holds it down.
-        same = identity.T @ identity - previous[EOS][:, None] @ identity.sum(axis=0)[None]
+        same = identity.T @ identity - previous[divider][:, None] @ identity.sum(axis=0)[None]
         return same, previous.T @ identity
 
     return attend_twice(seed, task, looked_up)

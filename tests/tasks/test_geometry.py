@@ -1,13 +1,17 @@
 """Where documents can hold a pair, against a plain loop over their positions."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.sites import ALL
+from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.geometry import PAIR, SETS, check_geometry, corrupt_pair, geometry
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from tests.support import document_lines
 from tests.support.recall_by_hand import by_hand
 from tests.support.task_cases import CASES
 from tests.support.treecall_cases import VARIANTS
@@ -106,3 +110,18 @@ def test_tasks_without_geometry():
         patch.setattr(AssociativeRecall, "corruptions", property(lambda self: ("key",)))
         with pytest.raises(UserError, match="value, earlier token of a pair, cannot be replaced"):
             check_geometry(recall, batch)
+
+
+@pytest.mark.parametrize("missing", [("key", "value"), ("value",)], ids=str)
+def test_own_documents_without_a_pair(tmp_path, missing):
+    """Catches own documents that cannot be judged, and a message that does not say which line lacks
+    which role."""
+    lines = [json.loads(line) for line in document_lines.many(40)]
+    for line in lines:
+        for role in missing:
+            del line["queries"][0][role]
+    task = Documents(document_lines.write(tmp_path, *map(json.dumps, lines)), dev=0.2, test=0.3)
+    batch = task.sample(jax.random.key(0), 4, "test")
+    asked = f"line 1 of .* has no '{missing[0]}'; add the role '{missing[0]}' to documents"
+    with pytest.raises(UserError, match=asked):
+        check_geometry(task, batch)

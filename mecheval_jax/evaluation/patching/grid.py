@@ -17,7 +17,7 @@ from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
-from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.subject import Subject, measure
 from mecheval_jax.interventions.addresses import listed, resolve_all, site_paths
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
@@ -70,14 +70,22 @@ def check_roles(batch: Batch, roles: Sequence[str]) -> None:
     """Check that activations can be exchanged at the roles of query 0.
 
     Raises:
-        UserError: If documents lack a role, or it lies after the query.
+        UserError: If documents lack a role, it lies after the query, or no document has a position
+            of any of the roles.
     """
+    somewhere = False
     for role in roles:
         choose("role", role, batch.roles)
         if bool((batch.roles[role][:, 0] > batch.query_positions[:, 0]).any()):
             raise UserError(
                 f"role {role!r} lies after the query, where nothing can change the answer"
             )
+        somewhere |= bool((batch.roles[role][:, 0] >= 0).any())
+    if not somewhere:
+        present = [name for name, at in batch.roles.items() if bool((at[:, 0] >= 0).any())]
+        raise UserError(
+            f"no document has a position of {', '.join(roles)}: name one of {', '.join(present)}"
+        )
 
 
 def role_positions(batch: Batch, roles: Sequence[str]) -> Int[Array, "role document"]:
@@ -156,9 +164,8 @@ def corrupted_tokens(
     task: Task, batch: Batch, corruptions: Sequence[str], seed: int
 ) -> list[Array]:
     """Tokens of each corruption: one for each document, the same at every site and role."""
-    key = jax.random.key(seed)
     return [
-        task.corrupt(jax.random.fold_in(key, task.corruptions.index(name)), batch, name)
+        task.corrupt(corruption_key(seed, task.corruptions.index(name)), batch, name)
         for name in corruptions
     ]
 

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Key
 from mecheval_jax.errors import choose
+from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import Batch, Task, replace_at
 
 ASSOCIATION = "association"
@@ -73,6 +74,26 @@ def counterfactual(task: Task, batch: Batch, variable: str, key: Key) -> Counter
     known = ((context == item) | (context == other.targets[:, :1])).any(axis=1)
     base = replace_at(own.tokens, asked[:, 0], item[:, 0])
     return Counterfactual(own.replace(tokens=base, targets=other.targets), other, ~known)
+
+
+def apart(pairs: Counterfactual, tested: int) -> Counterfactual:
+    """The same pairs, in an order in which the first ones are to be held out.
+
+    They are sorted by a hash of the association that they expect, the asked item and its answer. Of
+    the others those do not count that expect the association at which the two parts meet.
+
+    Args:
+        pairs: Base and source documents.
+        tested: Number of documents that are held out.
+    """
+    asked = pairs.base.roles.get("query", pairs.base.query_positions)[:, :1]
+    item = jnp.take_along_axis(pairs.base.tokens, asked, axis=1)[:, 0]
+    association = held_out.cells(0, item, pairs.base.targets[:, 0])
+    order = jnp.argsort(association)
+    association, pairs = association[order], jax.tree.map(lambda x: x[order], pairs)
+    fitted = jnp.arange(len(order)) >= tested
+    meeting = association == association[tested - 1]
+    return pairs.replace(valid=pairs.valid & ~(fitted & meeting))
 
 
 def present(pairs: Counterfactual, role: str) -> Bool[Array, " documents"]:

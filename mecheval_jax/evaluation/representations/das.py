@@ -7,7 +7,8 @@ in one variable (`counterfactuals`). Exchanging the first k dimensions of a rota
 
 must make the model give the answer that the source's variable determines. B is the orthonormal
 factor of a free matrix [channels, k] (QR), fitted by Adam to the cross-entropy of the expected
-answers on some documents; the rest of R can be any completion and is never formed. The share of
+answers on some documents; the rest of R can be any completion and is never formed. No association
+that a held-out document expects is one that B was fitted to (`counterfactuals.apart`). The share of
 held-out documents with the expected answer is the interchange accuracy. The column ``subspace``
 also has controls:
 
@@ -36,9 +37,10 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import SubspacesConfig, count_held_out
 from mecheval_jax.evaluation.patching.exchange import pinned_sites
 from mecheval_jax.evaluation.patching.grid import check_roles
-from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.representations.counterfactuals import (
     Counterfactual,
+    apart,
     counterfactual,
     present,
     variables_of,
@@ -113,10 +115,11 @@ class _Search:
 def _search(
     search: _Search, params: PyTree, pairs: Counterfactual
 ) -> tuple[Array, dict[str, Array], Array]:
-    """The learned basis, right answers to the first `tested` documents, and which of them count."""
+    """The learned basis, right answers to `tested` documents, and which of these count."""
     model, site, config, tested = search.model, search.site, search.config, search.tested
     first_key, shuffle_key, steps_key, random_key = jax.random.split(jax.random.key(search.seed), 4)
     pinned = pinned_sites(site, model.config)
+    pairs = apart(pairs, tested)
 
     # Activations of base and source at the site, each at its own role.
     def look(batch: Batch) -> tuple[dict[str, Array], Array, Array]:
@@ -210,8 +213,8 @@ def subspace_rows(
     """Search a subspace for every site, role and variable; gives the long table.
 
     Args:
-        subject: Model and documents, the first of which are held out. Activations are exchanged at
-            the roles of its evaluation.
+        subject: Model and documents, some of which are held out. Activations are exchanged at the
+            roles of its evaluation.
         config: Options of the search.
         sites: Paths or aliases.
         variables: Corruptions of the task, or ``association``.
@@ -231,7 +234,7 @@ def subspace_rows(
     new = dataclasses.replace(subject, params=subject.untrained(seed))
     make = jax.jit(counterfactual, static_argnums=(0, 2))
     for variable in variables:
-        pairs = make(task, subject.batch, variable, jax.random.key(seed))
+        pairs = make(task, subject.batch, variable, corruption_key(seed))
         for site in chosen:
             for role in evaluation.roles:
                 correct = align(subject, config, pairs, site, role).correct

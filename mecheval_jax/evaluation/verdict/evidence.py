@@ -6,7 +6,6 @@ documents, others by runs and then by documents.
 """
 
 import dataclasses
-import hashlib
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.accuracy import names_of
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.exchange import CLEAN
@@ -23,7 +23,6 @@ from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, RESTORE, cases_
 from mecheval_jax.evaluation.verdict.places import name_of_single, places_of, silent_layers
 from mecheval_jax.files import write_arrays
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
-from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.geometry import geometry
 from mecheval_jax.tasks.scoring import MEASURES
 
@@ -108,7 +107,7 @@ class Evidence:
             present=np.concatenate(present)[:, kept],
             documents=np.array([kept.sum()]),
             left_out=np.array([(~kept).sum()]),
-            names=_names(subject.batch)[kept],
+            names=names_of(subject.batch)[kept],
             correct=np.array([counts[0]]),
             asked=np.array([counts[1]]),
             floor=floor,
@@ -197,13 +196,6 @@ class Evidence:
         plain = {"floor": float(values["floor"]), "layers": int(values["layers"])}
         silent = tuple(map(int, values["silent"]))
         return cls(**{**values, **plain, "cells": cells, "silent": silent})
-
-
-def _names(batch: Batch) -> np.ndarray:
-    """A number for the text of each document, the same in every process."""
-    rows = zip(np.asarray(batch.tokens), np.asarray(batch.lengths), strict=True)
-    digests = [hashlib.blake2b(row[:n].tobytes(), digest_size=8).digest() for row, n in rows]
-    return np.array([int.from_bytes(digest, "little", signed=True) for digest in digests])
 
 
 ARRAYS = ("ends", "patched", "present", "names")

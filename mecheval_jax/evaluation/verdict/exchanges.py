@@ -15,7 +15,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, PyTree
 from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
-from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place, nearest, places_of
 from mecheval_jax.interventions.capture import observe_block
 from mecheval_jax.interventions.patch import compose, interchange, pin, replace
@@ -111,7 +111,7 @@ class Exchanges:
         """
         found = geometry(self.task, batch).apart(nearest(self.model, self.task.read_length))
         question = Question(LanguageModel(self.model), params, batch)
-        key = jax.random.fold_in(jax.random.key(self.seed), 0)
+        key = corruption_key(self.seed)
         tokens = jnp.stack([batch.tokens, corrupt_pair(self.task, key, batch)])
         places = places_of(self.model, self.task.read_length)
         sites = {path for place in places for path in place.sites}

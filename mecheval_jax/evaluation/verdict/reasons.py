@@ -16,7 +16,7 @@ READ = (
     "asked)"
 )
 REASONS = {
-    "not_better": "accuracy is at least {accuracy_low:.1%} only, the best heuristic without "
+    "not_better": "accuracy is at least {accuracy_least:.1%} only, the best heuristic without "
     "recall reaches {floor:.1%}",
     "not_learned": "corrupting the pair changes the answer's probability by {gap:.3f} only: the "
     "answer is not read from the document",
@@ -69,7 +69,7 @@ def reason_of(
         probabilities: Share of the replicates in which the rule gives each class.
     """
     name, layer = step
-    if name == "not_learned" and not numbers["accuracy_low"] > numbers["floor"]:
+    if name == "not_learned" and not numbers["accuracy_least"] > numbers["floor"]:
         name = "not_better"
     facts = {"fewest": FEWEST_DOCUMENTS, "layer": layer, "likeliest": "", "chance": 0.0}
     if name == "unsure":

@@ -9,7 +9,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
-from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED
 from mecheval_jax.evaluation.verdict.verdict import Verdict
@@ -60,7 +60,7 @@ def _restored(subject: Subject, params: PyTree, site: str) -> tuple[Array, Array
     @jax.jit
     def program(params: PyTree) -> tuple[Array, Array, Array]:
         found = geometry(task, batch)
-        key = jax.random.fold_in(jax.random.key(evaluation.seed), 0)
+        key = corruption_key(evaluation.seed)
         tokens = jnp.stack([batch.tokens, corrupt_pair(task, key, batch)])
         question = Question(LanguageModel(subject.config), params, batch)
         runs = Runs.of(question, tokens[:, :, : task.read_length], {site})

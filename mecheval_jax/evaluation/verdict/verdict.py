@@ -18,9 +18,9 @@ cannot hold the pair and of the question, N that of all of these together.
 A share restores above `RESTORED`, is substantial above `SUBSTANTIAL` and negligible below it, both
 restored and taken from the clean run. The rule is applied to probabilities and to logits, to the
 estimates and to every replicate of the bootstrap. A class stands if both measures give it, in at
-least the share `confidence` of the replicates; otherwise the verdict is ``undecided``. A model
-whose accuracy does not lie above the best heuristic of its task, or whose answers do not depend
-on the pair, has ``not_learned``. docs/verdict.md has the rule in full.
+least the share `confidence` of the replicates; otherwise the verdict is ``undecided``. A model that
+is no better than the best heuristic of its task (`GUARD`), or whose answers do not depend on the
+pair, has ``not_learned``. docs/verdict.md has the rule in full.
 """
 
 import dataclasses
@@ -52,6 +52,10 @@ from mecheval_jax.tasks.scoring import MEASURES
 
 NO_BINDING = "none"
 UNCLEAR = "undecided"
+
+GUARD = 0.999
+"""Confidence with which the accuracy must lie above the floor. A heuristic as good as the floor
+would, with 95 %, pass for a mechanism in one of forty runs."""
 
 SPANS = {
     "named": (NAMED, np.linspace(0.5, 0.99, 50)),
@@ -114,6 +118,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     (low, high), accuracies = share_interval(
         evidence.correct, evidence.asked, confidence, bootstrap
     )
+    (least, _), _ = share_interval(evidence.correct, evidence.asked, GUARD, bootstrap)
     gap = evidence.gap("probability", bootstrap).mean()
     gap_low, gap_high = gap.interval(confidence)
     thin = int(evidence.documents.sum()) < FEWEST_DOCUMENTS
@@ -130,7 +135,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         return classify(facts, limits)
 
     # The rule: estimates, replicates, and estimates under other thresholds.
-    learned = bool(low > evidence.floor and gap_low > SMALLEST_GAP)
+    learned = bool(least > evidence.floor and gap_low > SMALLEST_GAP)
     often = (accuracies > evidence.floor) & (gap.samples > SMALLEST_GAP)
     point, replicates = (
         {m: apply(m, read, when, Thresholds()) for m in MEASURES}
@@ -151,6 +156,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         "accuracy": evidence.accuracy,
         "accuracy_low": low,
         "accuracy_high": high,
+        "accuracy_least": least,
         "floor": evidence.floor,
         "gap": gap.value,
         "gap_low": gap_low,

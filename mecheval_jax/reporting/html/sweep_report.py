@@ -58,6 +58,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "figures": list(_figures(folder, overview, found)),
         "thresholds": sorted(set(success["threshold"])),
         "success": list(_success(success)),
+        "differences": found.differences.to_dict("records"),
         "runs": [folder.group(row.group).member(row.member) for row in best.itertuples()],
         "output": folder.path / "best",
         "provenance": read_json(folder.provenance, absent={}),

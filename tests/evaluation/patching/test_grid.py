@@ -11,7 +11,12 @@ import scipy.special
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching import grid as grids
-from mecheval_jax.evaluation.patching.grid import corrupted_tokens, default_sites, grid
+from mecheval_jax.evaluation.patching.grid import (
+    check_roles,
+    corrupted_tokens,
+    default_sites,
+    grid,
+)
 from mecheval_jax.interventions import (
     capture,
     compose,
@@ -241,3 +246,14 @@ def test_a_batch_of_the_grid_may_be_any_documents(one_layer):
         atol=1e-6,
     )
     assert half.patched[sites[0]]["kl"].shape == (2, 2, len(ROLES), DOCUMENTS // 2)
+
+
+def test_roles_that_no_document_has_are_refused():
+    """Catches a grid of empty cells: in reverse recall the token after the value is the key."""
+    task = planted.task_with(reverse=True)
+    batch = planted.documents(task, 4)
+    check_roles(batch, ("key", "next_key"))
+    with pytest.raises(
+        UserError, match=r"no document has a position of next_key: name one of .*bos"
+    ):
+        check_roles(batch, ("next_key",))

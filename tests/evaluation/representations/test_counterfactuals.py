@@ -7,7 +7,11 @@ import types
 import jax
 import numpy as np
 
-from mecheval_jax.evaluation.representations.counterfactuals import counterfactual, present
+from mecheval_jax.evaluation.representations.counterfactuals import (
+    apart,
+    counterfactual,
+    present,
+)
 from tests.support import planted
 
 DOCUMENTS = 160
@@ -66,3 +70,23 @@ def test_counterfactuals():
     counted = present(pairs_of("association"), "next_key")
     absent = (pairs.base.roles["next_key"] < 0) | (pairs.source.roles["next_key"] < 0)
     np.testing.assert_array_equal(counted, pairs.valid & ~absent[:, 0])
+
+
+def test_held_out_documents_expect_associations_of_their_own():
+    """Catches a subspace that is judged by answers to which it was fitted."""
+    tested = DOCUMENTS // 4
+    for variable in ("key", "association"):
+        pairs = arrays(jax.jit(apart, static_argnums=1)(pairs_of(variable), tested))
+        asked = np.take_along_axis(pairs.base.tokens, pairs.base.roles["query"], axis=1)[:, 0]
+        expected = list(zip(asked.tolist(), pairs.base.targets[:, 0].tolist(), strict=True))
+        held_out = {expected[i] for i in range(tested)}
+        fitted = {expected[i] for i in range(tested, DOCUMENTS) if pairs.valid[i]}
+        assert len(held_out) > 5
+        assert len(fitted) > 20
+        assert not held_out & fitted
+        # The documents stay what they are, base and source together.
+        before = arrays(pairs_of(variable))
+        rows = {(b.tobytes(), s.tobytes()) for b, s in zip(
+            before.base.tokens, before.source.tokens, strict=True)}  # fmt: skip
+        assert rows == {(b.tobytes(), s.tobytes()) for b, s in zip(
+            pairs.base.tokens, pairs.source.tokens, strict=True)}  # fmt: skip

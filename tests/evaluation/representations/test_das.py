@@ -10,7 +10,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig, SubspacesConfig
-from mecheval_jax.evaluation.representations.counterfactuals import counterfactual, present
+from mecheval_jax.evaluation.representations.counterfactuals import apart, counterfactual, present
 from mecheval_jax.evaluation.representations.das import (
     SUBSPACES,
     align,
@@ -108,7 +108,8 @@ def test_rows():
     assert value["value", "learned"] > value["value", "random_subspace"]
     assert value["value", "untrained_model"] < 0.35
     for role in ("value", "next_key"):
-        counted = present(pairs_of("association"), role)[: DOCUMENTS // 4]
+        pairs = apart(pairs_of("association"), DOCUMENTS // 4)
+        counted = present(pairs, role)[: DOCUMENTS // 4]
         assert set(table[table["role"] == role]["documents"]) == {int(counted.sum())}
 
 

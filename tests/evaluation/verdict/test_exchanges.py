@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mecheval_jax.evaluation.question import corruption_key
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, Exchanges, cases_of, masks_of
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, nearest, places_of
 from mecheval_jax.interventions import capture, interchange, run
@@ -25,7 +26,7 @@ def measured():
     donors = jnp.array([1, 2, 3, 4, 5, 5])
     raw = jax.device_get(jax.jit(Exchanges(config, TASK, 3).on_device)(params, batch, donors))
     model = LanguageModel(config)
-    key = jax.random.fold_in(jax.random.key(3), 0)
+    key = corruption_key(3)
     tokens = [batch.tokens, corrupt_pair(TASK, key, batch)]
     look = jax.jit(lambda tokens: capture(model, params, tokens))
     return config, params, batch, donors, raw, tokens, [look(one) for one in tokens]

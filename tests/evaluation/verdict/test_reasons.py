@@ -18,7 +18,7 @@ def row(kind, layer, direction, role, value):
 
 
 NUMBERS = {
-    "accuracy_low": 0.9,
+    "accuracy_least": 0.9,
     "floor": 0.25,
     "gap": 0.0042,
     "documents": 13,
@@ -72,7 +72,7 @@ def test_a_reason_has_the_numbers_of_its_step(step, layer, parts):
 
 def test_no_better_than_a_heuristic_is_said_first():
     """Catches a small gap named where the model answers no better than by a heuristic."""
-    said = reason_of(("not_learned", -1), NUMBERS | {"accuracy_low": 0.2}, CHANCES)
+    said = reason_of(("not_learned", -1), NUMBERS | {"accuracy_least": 0.2}, CHANCES)
     assert said == (
         "accuracy is at least 20.0% only, the best heuristic without recall reaches 25.0%"
     )

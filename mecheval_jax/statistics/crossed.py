@@ -1,0 +1,170 @@
+"""Accuracies of several runs, which may be on the same documents.
+
+Runs on the same documents are crossed with them: an easy set of documents raises all of them, so
+that they are fewer than they look. With u the influence of each document of each run on a number,
+its variance over R runs and D documents is
+
+    v = R / (R - 1) sum_r (sum_d u)^2                                     own documents
+    v = that + D / (D - 1) sum_d (sum_r u)^2 - the same of what is left   crossed
+
+with what is left the part of u that is neither of its run nor of its document. Of the difference
+of two populations of runs, u is negative in the second, each has runs of its own, and where all are
+on the same documents what makes these easy for both falls away. Intervals have the quantiles of
+Student's t with the degrees of freedom that R and D leave (Satterthwaite).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from mecheval_jax.statistics.intervals import Interval, difference_of_shares, quantile, wilson
+
+RESAMPLES = 1_000
+"""Sets of documents that are drawn."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """Answers of several runs to as many documents each.
+
+    Attributes:
+        correct: [run, document] Right answers.
+        asked: [run, document] Answers.
+        names: [run, document] A number for the text of each document.
+    """
+
+    correct: np.ndarray
+    asked: np.ndarray
+    names: np.ndarray
+
+    @property
+    def accuracies(self) -> np.ndarray:
+        """[run] Share of right answers."""
+        return self.correct.sum(axis=1) / self.asked.sum(axis=1)
+
+    @property
+    def influence(self) -> np.ndarray:
+        """[run, document] What each contributes to how far the mean accuracy may be off."""
+        right = self.correct - self.accuracies.mean() * self.asked
+        return right / self.asked.sum(axis=1, keepdims=True) / len(right)
+
+    def is_on(self, names: np.ndarray) -> bool:
+        """Whether all runs are on the documents with these names."""
+        return self.names.shape[1] == len(names) and bool((self.names == names[None]).all())
+
+    def resampled(self) -> np.ndarray:
+        """[resample, run] Accuracies on drawn documents, the same ones for all runs."""
+        weights = _drawn(self.correct.shape[1])
+        return (weights @ self.correct.T) / np.maximum(weights @ self.asked.T, 1)
+
+    def where(self, runs: np.ndarray) -> "Answers":
+        """Those of some runs, by a mask or by their indices."""
+        return Answers(*(values[runs] for values in (self.correct, self.asked, self.names)))
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(size: int) -> np.ndarray:
+    """[resample, document] How often each document is drawn."""
+    draw = np.random.default_rng(0)
+    return draw.multinomial(size, np.full(size, 1 / size), size=RESAMPLES).astype(float)
+
+
+def variance_of(tables: Sequence[np.ndarray], crossed: bool) -> tuple[float, float]:
+    """Variance of a sum of influences over runs and documents, and its degrees of freedom.
+
+    Args:
+        tables: [run, document] Influences in each population of runs. One run alone has no spread
+            over runs: then its documents are what varies.
+        crossed: Whether all runs are on the same documents, in the same order.
+    """
+    parts: list[tuple[float, float]] = []  # variances that add up, and their degrees of freedom
+    twice = 0.0
+    for table in tables:
+        runs, documents = table.shape
+        if runs > 1:
+            of_runs = table.sum(axis=1)
+            parts.append((runs / (runs - 1) * float((of_runs**2).sum()), runs - 1.0))
+            if crossed:
+                left = table - of_runs[:, None] / documents - table.sum(axis=0)[None] / runs
+                size = runs * documents / ((runs - 1) * (documents - 1))
+                twice += size * float((left**2).sum())
+        elif not crossed:
+            parts.append(_over_documents(table.sum(axis=0)))
+    if crossed:
+        parts.append(_over_documents(sum(table.sum(axis=0) for table in tables)))
+    least = max(variance for variance, _ in parts) / 2 if crossed else 0.0
+    return combined(parts, twice, least)
+
+
+def combined(
+    parts: Sequence[tuple[float, float]], twice: float = 0.0, least: float = 0.0
+) -> tuple[float, float]:
+    """Sum of variances and its degrees of freedom (Satterthwaite).
+
+    Args:
+        parts: Variances with their degrees of freedom.
+        twice: What they have counted twice.
+        least: What is left at least.
+    """
+    whole = max(sum(variance for variance, _ in parts) - twice, least)
+    spread = sum(variance**2 / degrees for variance, degrees in parts)
+    return whole, whole**2 / spread if spread > 0 else np.inf
+
+
+def _over_documents(influence: np.ndarray) -> tuple[float, float]:
+    documents = len(influence)
+    return documents / (documents - 1) * float((influence**2).sum()), documents - 1.0
+
+
+def difference(first: Answers, second: Answers, confidence: float) -> tuple[float, Interval, bool]:
+    """Mean accuracy of the first runs less that of the second.
+
+    Returns:
+        The difference, its interval, and whether all runs are on the same documents.
+    """
+    shared = first.is_on(first.names[0]) and second.is_on(first.names[0])
+    means = [float(answers.accuracies.mean()) for answers in (first, second)]
+    value = means[0] - means[1]
+    if shared:
+        variance, degrees = variance_of([first.influence, -second.influence], True)
+    else:
+        each = [variance_of([one.influence], one.is_on(one.names[0])) for one in (first, second)]
+        variance, degrees = combined(each)
+    if variance < 1e-12:  # all right, or none: as if each side had been asked one set of documents
+        counts = [
+            (mean * n, n)
+            for mean, n in zip(means, (first.names.shape[1], second.names.shape[1]), strict=True)
+        ]
+        return value, difference_of_shares(*counts, confidence), shared
+    half = quantile((1 + confidence) / 2, degrees) * variance**0.5
+    return value, (max(-1.0, value - half), min(1.0, value + half)), shared
+
+
+def share_above(answers: Answers, threshold: float, confidence: float) -> tuple[float, Interval]:
+    """Share of runs whose accuracy is above a threshold.
+
+    The interval is Wilson's, for as many independent runs as would leave the variance that these
+    do: runs on the same documents cross the threshold together when other documents are drawn.
+
+    Returns:
+        The share and its interval.
+    """
+    runs = len(answers.correct)
+    hits = int((answers.accuracies > threshold).sum())
+    # What runs on the same documents have in common, over draws of these.
+    together = 0.0
+    _, sets = np.unique(answers.names, axis=0, return_inverse=True)
+    for one in np.unique(sets):
+        alike = answers.where(np.flatnonzero(sets.ravel() == one))
+        if len(alike.correct) > 1:
+            above = alike.resampled() > threshold
+            covariance = above.sum(axis=1).var() - above.var(axis=0).sum()
+            together += max(0.0, float(covariance)) / runs**2
+    # Of a share of 0 or 1 the variance is that of the centre of Wilson's interval.
+    square = quantile((1 + confidence) / 2, np.inf) ** 2
+    centre = (hits + square / 2) / (runs + square)
+    alone = centre * (1 - centre) / runs
+    independent = runs * alone / (alone + together)
+    return hits / runs, wilson(hits / runs * independent, independent, confidence)

@@ -1,0 +1,64 @@
+"""Answers of the members of a sweep, document by document, which comparisons between them rest on.
+
+Members on the same documents succeed and fail together (`statistics.crossed`). Each group has an
+``answers.npz``; those of earlier versions have none.
+"""
+
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.accuracy import counts_of, names_of
+from mecheval_jax.files import write_arrays
+from mecheval_jax.statistics.crossed import Answers
+from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.scoring import AnswerScores
+
+FIELDS = ("correct", "asked", "names")
+
+
+def answers_of_member(answers: AnswerScores, batch: Batch) -> Answers:
+    """What one member answered."""
+    right, asked = counts_of(answers, batch)
+    return Answers(right[None], asked[None], names_of(batch)[None])
+
+
+def write_answers(path: pathlib.Path, members: Mapping[int, Answers]) -> None:
+    """Write the answers of a group's members, by their numbers."""
+    arrays = {
+        name: np.concatenate([getattr(one, name) for one in members.values()]) for name in FIELDS
+    }
+    write_arrays(path, {"members": np.array(list(members)), **arrays})
+
+
+def read_answers(paths: Iterable[pathlib.Path]) -> dict[int, Answers]:
+    """Answers by the number of the member, from the files of several groups that are there.
+
+    Raises:
+        UserError: If one is damaged.
+    """
+    found = {}
+    for path in paths:
+        if not path.exists():
+            continue
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = [file[name] for name in FIELDS]
+                numbers = file["members"].tolist()
+        except Exception as error:  # whatever a damaged archive makes numpy raise
+            raise UserError(
+                f"{path} is damaged ({error}): remove it, and intervals are those of members alone"
+            ) from None
+        for place, number in enumerate(numbers):
+            found[number] = Answers(*(values[place : place + 1] for values in arrays))
+    return found
+
+
+def together(members: Sequence[int], known: Mapping[int, Answers]) -> Answers | None:
+    """Answers of several members; None where they are not known, or documents are not as many."""
+    ones = [known[number] for number in members if number in known]
+    if len(ones) < len(members) or len({one.correct.shape for one in ones}) > 1:
+        return None
+    return Answers(*(np.concatenate([getattr(one, name) for one in ones]) for name in FIELDS))

@@ -1,0 +1,42 @@
+"""Answers of a sweep's members, document by document."""
+
+import numpy as np
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.store.sweep_answers import (
+    answers_of_member,
+    read_answers,
+    together,
+    write_answers,
+)
+from mecheval_jax.tasks.scoring import AnswerScores
+from tests.support import planted
+
+
+def member(seed):
+    """Answers of a member whose documents are of a seed; those of even index are right."""
+    batch = planted.documents(planted.TASK, 6, seed)
+    right = (np.arange(6) % 2 == 0).astype(np.float32)[:, None]
+    return answers_of_member(AnswerScores(right, right, right, right), batch)
+
+
+def test_answers_are_kept_by_number_and_document(tmp_path):
+    """Catches members mixed up between groups, and documents told apart by their place."""
+    write_answers(tmp_path / "a.npz", {4: member(0), 7: member(1)})
+    write_answers(tmp_path / "b.npz", {5: member(0)})
+    known = read_answers([tmp_path / "a.npz", tmp_path / "b.npz", tmp_path / "none.npz"])
+    assert sorted(known) == [4, 5, 7]
+    assert known[4].correct.tolist() == [[1, 0, 1, 0, 1, 0]]
+    assert known[4].asked.sum() == 6
+    np.testing.assert_array_equal(known[4].names, known[5].names)
+    assert (known[4].names != known[7].names).all()
+    assert together([4, 5], known).correct.shape == (2, 6)
+    assert together([4, 6], known) is None
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    """Catches a traceback of NumPy."""
+    (tmp_path / "a.npz").write_text("nothing")
+    with pytest.raises(UserError, match=r"a.npz is damaged .* remove it"):
+        read_answers([tmp_path / "a.npz"])

@@ -1,0 +1,17 @@
+"""Parts of pages that programs write: what stands between two marks."""
+
+import pathlib
+from collections.abc import Sequence
+
+
+def put_block(page: pathlib.Path, lines: Sequence[str], marks: tuple[str, str]) -> None:
+    """Replace what stands between the marks of a page."""
+    from mecheval_jax.errors import UserError
+    from mecheval_jax.files import write_text
+
+    begin, end = marks
+    before, begun, rest = page.read_text().partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (begun and ended):
+        raise UserError(f"{page} has no lines {begin} and {end}: what is written stands between")
+    write_text(page, "\n".join([before + begin, *lines, end + after]))
