@@ -87,7 +87,7 @@ def test_time_left():
     assert total([running, standing("finished", rate=99.0)]).rate == 10.0
     assert total([standing(best_accuracy=None), standing(best_accuracy=0.0)]).best_accuracy == 0.0
     assert [duration(s) for s in (None, 7, 600, 9000, 86_400 * 3)] == [
-        "–",  # noqa: RUF001
+        "-",
         "7 s",
         "10 min",
         "2.5 h",

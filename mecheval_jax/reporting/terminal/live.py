@@ -11,7 +11,7 @@ from rich.text import Text
 from mecheval_jax import programs
 from mecheval_jax.console import CONSOLE, say
 from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY, Shown
-from mecheval_jax.reporting.terminal.tables import output, plain_table
+from mecheval_jax.reporting.terminal.tables import MISSING, output, percent, plain_table
 from mecheval_jax.store.status import (
     NamedStatus,
     Overview,
@@ -20,8 +20,6 @@ from mecheval_jax.store.status import (
     total,
 )
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
-
-MISSING = "–"  # noqa: RUF001
 
 DROPPED = ("stopped", "diverged", "steps/s", "training", "left")
 """Columns that a narrow table leaves out, in this order."""
@@ -130,7 +128,7 @@ def _cells(title: str, status: GroupStatus, left: float | None) -> dict[str, str
         "diverged": f"{status.diverged:,}" if status.diverged else MISSING,
         "stopped": f"{status.stopped:,}" if status.stopped else MISSING,
         "step": f"{status.step:,}/{status.steps:,}",
-        "best": _percent(status.best_accuracy),
+        "best": percent(status.best_accuracy),
         "steps/s": rate if status.rate > 0 and under_way else MISSING,
         "left": duration(left) if left is not None and under_way else MISSING,
     }
@@ -165,7 +163,7 @@ def describe(group: NamedStatus) -> str:
     if status.stopped:
         said += f", {status.stopped:,} stopped early"
     if status.best_accuracy is not None:
-        said += f", best accuracy {_percent(status.best_accuracy)}"
+        said += f", best accuracy {percent(status.best_accuracy)}"
     if status.state == "running" and status.rate > 0:
         said += f", {status.rate:,.0f} member-steps/s, {duration(status.seconds_left)} left"
     return said + (f" ({status.error})" if status.error else "")
@@ -204,7 +202,7 @@ def show_overview(overview: Overview) -> None:
     if best is not None:
         changes = ", ".join(f"{name}={value}" for name, value in best.changes.items())
         of = f"member {best.member} of {best.group} ({changes})" if changes else best.group
-        console.print(Text(f"best so far: {_percent(best.accuracy)} on dev documents, {of}"))
+        console.print(Text(f"best so far: {percent(best.accuracy)} on dev documents, {of}"))
     console.print(Text(advice(overview), style="bold"))
 
 
@@ -228,7 +226,3 @@ def advice(overview: Overview) -> str:
     if "running" in counts:
         return f"{stuck} to be taken up again, by {command}" if stuck else "running"
     return f"nothing runs; to go on: {command}"
-
-
-def _percent(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.1%}"
