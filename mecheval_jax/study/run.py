@@ -31,7 +31,7 @@ from mecheval_jax.study.timing import ACCELERATOR, Clock, checkpoint_bytes
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep
 from mecheval_jax.sweeps.run import run_sweep
-from mecheval_jax.training.ensemble.choice import AUTO
+from mecheval_jax.training.ensemble.strategy_choice import AUTO
 
 HOUR = 3600
 GB = 1e9

@@ -15,7 +15,7 @@ from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.ensemble import choice
+from mecheval_jax.training.ensemble import strategy_choice
 from tests.support import small
 from tests.support.whole_sweeps import CHANGES, OPTIONS, SHAPE, member, run
 
@@ -161,7 +161,7 @@ def test_a_resumed_group_must_fit(finished, tmp_path, monkeypatch):
     folder = SweepFolder(tmp_path / "sweep")
     for group in folder.groups():
         group.status.unlink()
-    monkeypatch.setattr(choice, "free_memory", lambda device: 100_000)
+    monkeypatch.setattr(strategy_choice, "free_memory", lambda device: 100_000)
     outcome = run(folder.path)
     assert isinstance(outcome.error, UserError)
     assert "5 members on a device do not fit" in str(outcome.error)

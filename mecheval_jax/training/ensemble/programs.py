@@ -1,7 +1,7 @@
 """Programs of an ensemble of many runs, computed by a strategy.
 
 Members lie along the mesh axis ``member``. Each device computes its own by the strategy that was
-requested or is measured to be the fastest (`ensemble.choice`); devices exchange nothing.
+requested or is measured to be the fastest (`ensemble.strategy_choice`); devices exchange nothing.
 """
 
 import copy

@@ -3,8 +3,8 @@
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.training.ensemble.choice import Choices, choose_strategy
 from mecheval_jax.training.ensemble.members import Strategy
+from mecheval_jax.training.ensemble.strategy_choice import Choices, choose_strategy
 from tests.support import small
 from tests.support.ensembles import alone, close, ensemble_of, params_of, programs_of, train
 

@@ -6,17 +6,17 @@ import jax
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.training.ensemble import choice
-from mecheval_jax.training.ensemble.choice import (
+from mecheval_jax.training.ensemble import strategy_choice
+from mecheval_jax.training.ensemble.members import Strategy
+from mecheval_jax.training.ensemble.mesh import member_mesh
+from mecheval_jax.training.ensemble.programs import MemberPrograms
+from mecheval_jax.training.ensemble.strategy_choice import (
     MARGIN,
     Choices,
     MemoryEstimate,
     choose_strategy,
     fastest,
 )
-from mecheval_jax.training.ensemble.members import Strategy
-from mecheval_jax.training.ensemble.mesh import member_mesh
-from mecheval_jax.training.ensemble.programs import MemberPrograms
 from tests.support.ensembles import ensemble_of, experiment
 
 GIB = 2**30
@@ -124,6 +124,6 @@ def test_a_time_is_that_of_a_step(tmp_path, monkeypatch):
 
 def test_more_members_than_memory(programs, tmp_path, monkeypatch):
     """Catches a sweep that dies of memory in the middle, in place of saying what fits."""
-    monkeypatch.setattr(choice, "free_memory", lambda device: 200_000)
+    monkeypatch.setattr(strategy_choice, "free_memory", lambda device: 200_000)
     with pytest.raises(UserError, match=r"4 members on a device do not fit .*: \d+ do"):
         choose_strategy(programs, Choices(tmp_path), "key", None, "auto", print)
