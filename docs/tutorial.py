@@ -30,8 +30,8 @@ sys.path.insert(0, os.getcwd())
 import pandas as pd
 
 import mecheval_jax as me
-from mecheval_jax.reporting.figures.drawing import save
 from mecheval_jax.reporting.figures.run_figures import layer_scatter
+from mecheval_jax.reporting.figures.saving import save
 
 QUICKSTART = pathlib.Path(os.environ.get("QUICKSTART", "runs/quickstart"))
 models = {name: me.load(QUICKSTART / name) for name in ("based", "mamba")}

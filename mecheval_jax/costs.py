@@ -86,9 +86,9 @@ def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfi
 
 def draw(folder: pathlib.Path) -> None:
     """Draw ``cost.png`` and ``cost.svg`` from the tables of a folder, without measuring."""
-    from mecheval_jax.reporting.figures import drawing
+    from mecheval_jax.reporting.figures import saving
     from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 
     table = read_table(folder / "cost.csv")
     crossed = read_table(folder / "crossovers.csv")
-    drawing.save(cost_over_length(table, crossed), folder, "cost")
+    saving.save(cost_over_length(table, crossed), folder, "cost")

@@ -68,9 +68,34 @@ def write_json(path: pathlib.Path, values: Any, *, sort_keys: bool = False) -> N
     write_text(path, json.dumps(values, indent=2, sort_keys=sort_keys) + "\n")
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
 def write_table(path: pathlib.Path, table: "pd.DataFrame") -> None:
-    """Write a table as CSV, whole or not at all."""
-    write_text(path, table.to_csv(index=False))
+    """Write a table as CSV, whole or not at all.
+
+    A text that a spreadsheet would run, which may be a token of a document, gets an apostrophe
+    before it, as spreadsheets have it; `read_table` takes it away.
+    """
+    texts = table.select_dtypes(["object", "string"])
+    guarded = {name: texts[name].map(_guarded) for name in texts}
+    write_text(path, table.assign(**guarded).to_csv(index=False))
+
+
+def _guarded(value: Any) -> Any:
+    if not isinstance(value, str) or not value.lstrip("'").startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def _unguarded(value: Any) -> Any:
+    is_guarded = isinstance(value, str) and value[:1] == "'"
+    return value[1:] if is_guarded and value.lstrip("'").startswith(FORMULA) else value
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
@@ -116,9 +141,11 @@ def read_table(path: pathlib.Path, remedy: str = "", **options: Any) -> "pd.Data
     import pandas as pd
 
     try:
-        return pd.read_csv(path, **options)
+        table = pd.read_csv(path, **options)
     except ValueError as error:  # of one of pandas' parsers
         raise UserError(f"{path} is damaged: {error}" + f"; {remedy}" * bool(remedy)) from None
+    texts = table.select_dtypes(["object", "string"])
+    return table.assign(**{name: texts[name].map(_unguarded) for name in texts})
 
 
 def open_file(path: pathlib.Path) -> BinaryIO:

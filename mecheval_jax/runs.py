@@ -322,7 +322,7 @@ def analyze(
     # Imported here, since matplotlib and scipy.stats would make every training start later.
     from mecheval_jax.evaluation.analyses import ANALYSES
     from mecheval_jax.reporting.figures.analyses import FIGURES
-    from mecheval_jax.reporting.figures.drawing import save
+    from mecheval_jax.reporting.figures.saving import save
 
     if names is not None and not names:
         raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")

@@ -56,6 +56,20 @@ def test_tables_are_what_was_written(tmp_path):
         files.read_table(path, "write it again")
 
 
+def test_texts_of_documents_are_no_formulas(tmp_path):
+    """Catches a token that a spreadsheet would run, and one that is another after reading."""
+    path = tmp_path / "a.csv"
+    texts = ["=1+1", "@SUM(A1)", "'=x", "''", "+a", "-0.5", "-", None, "plain", '=HYPERLINK("x,y")']
+    table = pd.DataFrame({"token": texts, "value": [-0.5] * len(texts)})
+    files.write_table(path, table)
+    written = pd.read_csv(path)["token"].dropna()
+    assert not [text for text in written if text[0] in "=+@\t\r"]
+    assert [text for text in written if text[0] == "-"] == ["-0.5"]
+    back = files.read_table(path)
+    assert back["token"].astype(object).where(back["token"].notna(), None).tolist() == texts
+    assert back["value"].tolist() == table["value"].tolist()
+
+
 def test_arrays_are_found_by_their_names(tmp_path):
     """Catches an archive under another name than the one asked for, which numpy's writer gives."""
     path = tmp_path / "arrays"

@@ -8,8 +8,8 @@ import sys
 
 import pandas as pd
 
-from mecheval_jax.reporting.figures.drawing import save
 from mecheval_jax.reporting.figures.run_figures import layer_scatter
+from mecheval_jax.reporting.figures.saving import save
 
 tables = {}
 for argument in sys.argv[1:]:

@@ -86,10 +86,10 @@ def measure(
 
 
 def _compare(folder: pathlib.Path, before: pd.DataFrame) -> None:
-    """Print, write and draw the ratios of the results in a folder to other results."""
-    from mecheval_jax.reporting.figures import benchmark_figures, drawing
+    """Print, write and draw the ratios of the results in a folder to others."""
+    from mecheval_jax.reporting.figures import benchmark_figures, saving
 
     table = record.compare(record.read(folder)[0], before)
     shown.show_comparison(table)
     write_table(folder / "comparison.csv", table)
-    drawing.save(benchmark_figures.ratios(table), folder, "comparison")
+    saving.save(benchmark_figures.ratios(table), folder, "comparison")

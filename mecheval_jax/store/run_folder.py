@@ -6,7 +6,8 @@ metrics.jsonl      metrics over steps         evidence.npz     what the verdict 
 metrics.csv        the same                   transitions.csv  changes of the verdict in training
 checkpoints/       orbax                      slices.csv       accuracy by length, pairs, ...
 summary.json       accuracy and verdict       analyses/        tables of further analyses
-figures/           PNG and SVG                report.html      all of it, to look at
+figures/           PNG, SVG and PDF           report.html      all of it, to look at
+tables/            of the report: CSV, Markdown, LaTeX
 trackers.json      ids of --writers           tensorboard/, wandb/, mlruns/   theirs
 
 A member of a sweep's group has ``member.json`` in place of checkpoints: the group has them. Of

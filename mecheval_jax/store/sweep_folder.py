@@ -5,7 +5,7 @@ provenance.json    versions, commit, device
 members.csv        one row for each member and metric     best.csv      the best member of a shape
 success.csv        shares of members that reach an accuracy
 differences.csv    differences of accuracy between shapes
-report.html        all of it, to look at       figures/       its figures
+report.html        all of it, to look at       figures/, tables/   its figures and tables
 groups/NAME/
     status.json        how far it is, rewritten at every stop
     strategy.json      how its members are computed

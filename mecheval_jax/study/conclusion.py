@@ -38,7 +38,7 @@ def conclude(
         UserError: If members of one task were trained in different regimes.
     """
     # Imported here, since matplotlib would make every training start later.
-    from mecheval_jax.reporting.figures.drawing import picture
+    from mecheval_jax.reporting.figures.saving import picture
     from mecheval_jax.study.figures import study_figures
 
     folder = pathlib.Path(folder)

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import COLOURS, GREY, MARKERS
+from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.study.cells import Cells
 from mecheval_jax.study.published.tables import WIDTHS, Shares, published_shares, usual_positions
@@ -74,7 +75,7 @@ def _trained(rows: pd.DataFrame) -> list[tuple[str, int]]:
     return sorted(pairs, key=lambda pair: (pair[0] != "AR", pair[0], abs(pair[1] - 2), pair[1]))
 
 
-@drawing.styled
+@styled
 def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
     """Published and own accuracies over the width, a panel for each mixer.
 
@@ -147,7 +148,7 @@ def _points(axes: Axes, quantities: Mapping[float, Quantity], style: Mapping[str
         drawn[0].set_clip_on(False)  # a mark at 100 % is drawn whole
 
 
-@drawing.styled
+@styled
 def attribution_scatter(cells: Cells, tasks: Sequence[str]) -> Figure:
     """Restored shares at the input of layer 1, two panels for each task, a mark for each own run.
 
@@ -204,7 +205,7 @@ def _draw_box(axes: Axes, x: Shares, y: Shares, style: Mapping[str, str]) -> Non
     axes.add_patch(box)
 
 
-@drawing.styled
+@styled
 def convolution_sizes(cells: Cells) -> Figure:
     """Accuracy by the size of the short convolution, and the shares that Mamba restores."""
     figure, (mamba, based, shares) = drawing.panels(3, 3, 11.5, 4.2)
@@ -269,7 +270,7 @@ def _beside_each_other(
     axes.plot(places, own, color=colour, zorder=4, **mark)
 
 
-@drawing.styled
+@styled
 def writing_layers(cells: Cells) -> Figure:
     """Share that each layer's output restores at the query, a panel for each depth."""
     depths = (1, 2, 3)

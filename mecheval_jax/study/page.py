@@ -102,8 +102,8 @@ def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
     """The page as one HTML file, which needs no network.
 
     Args:
-        found: Content of the page.
-        pictures: Captions and pictures, from `drawing.inline`.
+        found: What is shown.
+        pictures: Captions and pictures, as of `saving.inline`.
     """
     return render(
         "study.html.jinja",

@@ -13,7 +13,7 @@ PACKAGE = "mecheval_jax"
 
 LAYERS = (
     ("array_types", "errors", "console", "statistics", "site_path"),
-    ("files", "programs"),
+    ("files", "programs", "study.published"),  # published numbers, and no code of the study
     ("mesh_axes",),
     ("sites",),
     ("ops",),

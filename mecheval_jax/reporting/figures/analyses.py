@@ -13,13 +13,14 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from mecheval_jax.evaluation.patching.circuits import RANDOM
 from mecheval_jax.evaluation.patching.effects import EXACT
 from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import interval, number, rows_with
 
 MOST_NAMES = 48
 """Number of tokens above which their positions are shown, not their names."""
 
 
-@drawing.styled
+@styled
 def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
     """Held-out accuracy, sites x roles, of the probes of one target and of their control.
 
@@ -37,11 +38,11 @@ def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
         )
         axes.set_title(title, loc="left")
     classes = int(rows["classes"].iloc[0])
-    figure.suptitle(f"Linear probes of the {target}, {classes:,} classes", fontsize=12)
+    drawing.headline(figure, f"Linear probes of the {target}, {classes:,} classes")
     return figure
 
 
-@drawing.styled
+@styled
 def subspace_heat_map(table: pd.DataFrame) -> Figure:
     """Exchange accuracy, variables at their places x kinds of subspaces.
 
@@ -58,7 +59,7 @@ def subspace_heat_map(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@drawing.styled
+@styled
 def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) -> Figure:
     """Mixing matrices as images, a panel for each mixer; rows read, columns are read.
 
@@ -82,8 +83,8 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
         axes.imshow(share, scale.cmap, scale.norm, aspect="equal", interpolation="nearest")
         if len(share) <= MOST_NAMES:
             places, names = range(len(share)), list(tokens[: len(share)])
-            axes.set_xticks(places, names, rotation=90, fontsize=7)
-            axes.set_yticks(places, names, fontsize=7)
+            axes.set_xticks(places, names, rotation=90, fontsize="x-small")
+            axes.set_yticks(places, names, fontsize="x-small")
         axes.tick_params(length=0)
         axes.set(xlabel="token that is read", ylabel="token that reads")
         axes.set_title(title, loc="left")
@@ -106,7 +107,7 @@ def matrices_of(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], list[str]]:
     return {title: matrix.to_numpy() for title, matrix in matrices.items()}, tokens
 
 
-@drawing.styled
+@styled
 def lens_curves(table: pd.DataFrame) -> Figure:
     """Probability and median rank of the answer after each layer.
 
@@ -134,7 +135,7 @@ def lens_curves(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@drawing.styled
+@styled
 def exact_against_gradient(table: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
     """Estimated against measured attributions, a panel for each method, a mark for a site and role.
 
@@ -171,11 +172,11 @@ def exact_against_gradient(table: pd.DataFrame, agreement: pd.DataFrame) -> Figu
         axes.set_xlabel("attribution measured by interchange")
     of_methods[0].set_ylabel("attribution estimated by gradient")
     drawing.legend_below(figure, 6, drawing.labelled(of_methods[0]))
-    figure.suptitle("{corruption} corrupted, {direction}".format(**place), fontsize=12)
+    drawing.headline(figure, "{corruption} corrupted, {direction}".format(**place))
     return figure
 
 
-@drawing.styled
+@styled
 def faithfulness_curves(table: pd.DataFrame) -> Figure:
     """Share of the answer that circuits recover, over their number of edges.
 

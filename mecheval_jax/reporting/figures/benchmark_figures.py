@@ -4,9 +4,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures.look import styled
 
 
-@drawing.styled
+@styled
 def ratios(table: pd.DataFrame) -> Figure:
     """Ratios after / before on a logarithmic axis, a line for each quantity.
 

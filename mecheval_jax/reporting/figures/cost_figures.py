@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures.look import styled
+from mecheval_jax.reporting.terminal.costs import quantity
 
 PANELS = (
     ("training", "seconds_per_token", "training", "time a token"),
@@ -16,7 +18,7 @@ PANELS = (
 """Program, column, title and label of each panel."""
 
 
-@drawing.styled
+@styled
 def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
     """Costs of every model over the length of context, on double logarithmic axes.
 
@@ -34,6 +36,12 @@ def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
             line = rows[rows["model"] == name].dropna(subset=[column]).sort_values("length")
             style = drawing.colour_and_marker(index) | {"markersize": 4, "linewidth": 1.5}
             axes.plot(line["length"], line[column], **style, label=name)
+            unit = "B" if program is None else "s"
+            texts = [
+                f"{name}, {length:,} tokens: {quantity(value, unit)}"
+                for length, value in zip(line["length"], line[column], strict=True)
+            ]
+            drawing.annotate(axes, line["length"], line[column], texts)
             if column == "seconds_per_token" and len(line):
                 scale = line[column] / line["seconds"]
                 band = {"color": style["color"], "alpha": 0.18, "linewidth": 0}

@@ -1,34 +1,29 @@
-"""Style of all figures: colours, marks, panels, legends; and how they are saved.
+"""What figures are made of: colours, panels, lines with bands, cells, and notes on marks.
 
-Figures are drawn through matplotlib's objects, without pyplot: there are no global figures, and no
-display is needed. The same data give the same SVG, byte for byte.
+Figures are drawn through matplotlib's objects, without pyplot: no global figures, no display.
 """
 
-import functools
-import io
 import math
-import pathlib
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from mecheval_jax.files import write_bytes
-from mecheval_jax.reporting.terminal.tables import number
+from mecheval_jax.reporting.figures.look import look
+from mecheval_jax.reporting.terminal.tables import interval, number
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; their yellow is too pale
 # for a line on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#909090"
 """Colour of everything that is shown for comparison only."""
@@ -46,55 +41,43 @@ MARK = {
 
 PALE = "#e0e0e0"
 
-_STYLE = {
-    "font.family": "DejaVu Sans",  # part of matplotlib: the same on every machine
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "hatch.linewidth": 0.6,
-    "hatch.color": "#a0a0a0",
-    "text.parse_math": False,  # a dollar sign in a run's name is a dollar sign
-    "svg.hashsalt": "mecheval_jax",
-    "svg.fonttype": "path",
-}
+DARK_ON_COLOUR, LIGHT_ON_COLOUR = "#111111", "#fdfdfd"
+"""Text on a coloured ground, which stays as it is where a page is dark."""
 
 
-def styled(draw: Callable) -> Callable:
-    """Decorator: draw in this style, regardless of the user's settings of matplotlib."""
+class Note(NamedTuple):
+    """What a mark stands for.
 
-    @functools.wraps(draw)
-    def drawn(*arguments: Any, **options: Any) -> Any:
-        with matplotlib.rc_context(_STYLE):
-            return draw(*arguments, **options)
+    Attributes:
+        axes: Axes that have the mark.
+        x: Place of the mark along the axes.
+        y: Place of the mark up the axes.
+        text: Words, shown where somebody points at the mark.
+    """
 
-    return drawn
-
-
-@styled
-def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Write ``name.png`` and ``name.svg``; returns the path of the SVG."""
-    folder.mkdir(parents=True, exist_ok=True)
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    for options in (
-        {"format": "png", "dpi": 150, "metadata": {"Software": None}},
-        {"format": "svg", "metadata": nothing},
-    ):
-        drawn = io.BytesIO()
-        figure.savefig(drawn, **options)
-        # Written atomically: another shard of a sweep may draw and read the same figure.
-        write_bytes(folder / f"{name}.{options['format']}", drawn.getvalue())
-        figure.set_layout_engine("none")  # the layout is final, and equal in both files
-    return folder / f"{name}.svg"
+    axes: Axes
+    x: Any
+    y: Any
+    text: str
 
 
-def picture(
-    figure: Figure, folder: pathlib.Path, name: str, prefix: str, description: str
-) -> Markup:
-    """Save a figure, and turn it into a part of an HTML page; see `save` and `inline`."""
-    return inline(save(figure, folder, name), prefix, description)
+class Drawing(Figure):
+    """A figure that knows what its marks stand for."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.notes: list[Note] = []
+
+
+def annotate(axes: Axes, xs: Iterable[Any], ys: Iterable[Any], texts: Iterable[str]) -> None:
+    """Say what marks stand for; see `Note`."""
+    figure = axes.figure
+    if isinstance(figure, Drawing):
+        figure.notes += map(Note, [axes] * MOST_NOTES, xs, ys, texts)
+
+
+MOST_NOTES = 400
+"""Notes of one figure; the marks beyond have none, so that a page stays light."""
 
 
 def colour_and_marker(index: int) -> dict[str, str]:
@@ -114,7 +97,8 @@ def panels(
         height: Height of the figure.
         **options: Options of `Figure.subplots`.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
+    scale = (look().width or width) / width
+    figure = Drawing(figsize=(scale * width, scale * height), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(math.ceil(count / across), across, squeeze=False, **options)
     for axes in grid.flat[count:]:
@@ -126,6 +110,12 @@ def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of a size in inches with one pair of axes."""
     figure, (axes,) = panels(1, 1, width, height)
     return figure, axes
+
+
+def headline(figure: Figure, text: str) -> None:
+    """A title over all panels, in as many lines as the figure's width takes."""
+    letters = figure.get_figwidth() * 72 / (0.75 * look().font_size)
+    figure.suptitle(textwrap.fill(text, max(12, int(letters))), fontsize="large")
 
 
 def across(count: int) -> int:
@@ -144,6 +134,57 @@ def labelled(axes: Axes) -> list[tuple[str, Any]]:
     """Entries of the legend of some axes: names and lines."""
     lines, names = axes.get_legend_handles_labels()
     return list(zip(names, lines, strict=True))
+
+
+MOST_DIRECT = 4
+"""Lines that are named at their ends; more are named in a legend."""
+
+
+def name_lines(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Line2D]]) -> None:
+    """Name lines at their right ends; in a legend below where they are many.
+
+    A stroke in the line's colour leads from its end to its name, which is black, so that names of
+    pale lines can be read.
+
+    Args:
+        figure: Figure of the axes.
+        axes: Axes with their final limits.
+        entries: Names and lines; one across the axes ends at their edge.
+    """
+    if len(entries) > MOST_DIRECT:
+        legend_below(figure, 2, entries)
+        return
+    edge = axes.get_yaxis_transform()
+    ends = []
+    for name, line in entries:
+        x, y = (np.asarray(part, float) for part in line.get_data())
+        known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        if len(known):
+            ends.append((y[known[-1]], x[known[-1]], name, line))
+    ends.sort(key=lambda end: end[0])
+    low, high = axes.get_ylim()
+    heights = np.array([end[0] for end in ends], float)
+    for i in range(1, len(heights)):  # each clear of the one below it
+        heights[i] = max(heights[i], heights[i - 1] + LINE_ROOM * (high - low))
+    heights -= max(0.0, heights.max(initial=low) - high)
+    for (y, x, name, line), height in zip(ends, heights, strict=True):
+        stroke = {"arrowstyle": "-", "color": line.get_color(), "shrinkA": 1, "shrinkB": 2}
+        where = edge if line.get_transform() == edge else "data"
+        axes.annotate(
+            name,
+            (x, y),
+            (1.045, height),
+            xycoords=where,
+            textcoords=edge,
+            arrowprops=stroke,
+            va="center",
+            fontsize="small",
+            annotation_clip=False,
+        )
+
+
+LINE_ROOM = 0.075
+"""Share of the axes' height that the name of a line takes."""
 
 
 def colour_bar(
@@ -170,6 +211,13 @@ def line_with_band(
     value, low, high = (rows[name].astype(float) for name in ("value", "low", "high"))
     axes.fill_between(rows[x], low, high, color=style["color"], **band)
     axes.plot(rows[x], value, **style)
+    ends = rows[["value", "low", "high"]].to_dict("records")
+    name = style.get("label", "")
+    texts = (
+        f"{name}, {x} {at:,.0f}: {number(row['value'])} {interval(row)}"
+        for at, row in zip(rows[x], ends, strict=True)
+    )
+    annotate(axes, rows[x], value, texts)
 
 
 def around(value: Any, low: Any, high: Any) -> np.ndarray:
@@ -195,23 +243,6 @@ def step_axis(axes: Axes, ticks: int = 6) -> None:
     """Let the x axis show training steps, with at most this number of ticks."""
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-
-
-def inline(path: pathlib.Path, prefix: str, description: str) -> Markup:
-    """A saved SVG as a part of an HTML page.
-
-    Args:
-        path: Path of the SVG.
-        prefix: Text before its ids, so that figures on one page do not share any.
-        description: Text for screen readers in place of the picture.
-    """
-    svg = path.read_text(encoding="utf-8")
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)  # HTML knows the namespaces
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    # Matplotlib escapes all texts; the rest of the file is its own markup.
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1))
 
 
 SHARES = ScalarMappable(Normalize(0, 1, clip=True), "Blues")
@@ -247,8 +278,8 @@ def draw_cells(axes: Axes, cells: pd.DataFrame, scale: ScalarMappable) -> None:
     axes.patch.set(facecolor="#e6e6e6", hatch="////", edgecolor="#a0a0a0", linewidth=0)
     for (y, x), value in np.ndenumerate(values):
         if not math.isnan(value):
-            ink = "black" if abs(value) < 0.6 else "white"
-            axes.text(x, y, number(value), ha="center", va="center", color=ink, fontsize=9)
+            ink = DARK_ON_COLOUR if abs(value) < 0.6 else LIGHT_ON_COLOUR
+            axes.text(x, y, number(value), ha="center", va="center", color=ink, fontsize="small")
     names = list(cells.columns)
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(cells)), list(cells.index))

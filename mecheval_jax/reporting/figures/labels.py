@@ -14,8 +14,8 @@ from matplotlib.transforms import Bbox
 MOST_NAMES = 12
 """Number of points above which they are numbered, and a list beside the axes names them."""
 
-NEAR = 0.04
-"""Distance, in data units, below which points share one label."""
+NEAR = 0.025
+"""Points closer than this, as a share of the axes, share one label."""
 
 NUMBERS_WIDTH = 24
 """Characters of a line in a label of numbers."""
@@ -52,8 +52,9 @@ def place_labels(
     taken = [text.get_window_extent(renderer) for text in obstacles]
     taken += [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
     inside = axes.get_window_extent(renderer).frozen()
-    near = np.abs(points[:, None] - points).max(axis=-1) < NEAR
-    first = np.array([row.argmax() for row in near], int)  # index of the first point near each
+    fractions = axes.transAxes.inverted().transform(pixels)
+    near = np.abs(fractions[:, None] - fractions).max(axis=-1) < NEAR
+    first = np.array([row.argmax() for row in near], int)  # of those that each lies with
     for members in (np.flatnonzero(first == one) for one in np.unique(first)):
         words = [shown[index] for index in members]
         numbers = textwrap.fill(", ".join(words), NUMBERS_WIDTH)
@@ -63,7 +64,7 @@ def place_labels(
             xytext=(0, 0),
             textcoords="offset points",
             verticalalignment="bottom",
-            fontsize=9,
+            fontsize="small",
             path_effects=HALO,
             zorder=5,
         )
@@ -75,7 +76,7 @@ def _list_beside(axes: Axes, listed: str, lines: int) -> None:
     width, height = figure.get_size_inches()
     figure.set_size_inches(width + 3.2, max(height, 0.5 + 0.17 * lines))
     figure.get_layout_engine().set(rect=(0, 0, width / (width + 3.2), 1))
-    figure.text(width / (width + 3.2) + 0.01, 0.5, listed, va="center", fontsize=9)
+    figure.text(width / (width + 3.2) + 0.01, 0.5, listed, va="center", fontsize="small")
 
 
 def _settle(

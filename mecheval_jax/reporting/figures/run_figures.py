@@ -15,13 +15,21 @@ from mecheval_jax.evaluation.verdict.rule import RESTORED
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY, MARKERS
 from mecheval_jax.reporting.figures.labels import HALO, place_labels
-from mecheval_jax.reporting.terminal.tables import COMPONENTS, attributions, look_up_words
+from mecheval_jax.reporting.figures.look import styled
+from mecheval_jax.reporting.terminal.tables import (
+    COMPONENTS,
+    attributions,
+    interval,
+    look_up_words,
+    number,
+    percent,
+)
 from mecheval_jax.site_path import SitePath
 
 ROLE_ORDER = ("key", "value", "next_key", "divider", "query")
 
 
-@drawing.styled
+@styled
 def accuracy_over_steps(
     runs: Mapping[str, Sequence[Mapping[str, Any]]], floors: Mapping[str, float]
 ) -> Figure:
@@ -45,23 +53,27 @@ def accuracy_over_steps(
             chosen = [row for row in metrics if row.get("split") == split and "accuracy" in row]
             steps, shares = ([row[field] for row in chosen] for field in ("step", "accuracy"))
             (drawn,) = axes.plot(steps, shares, **style)
+            words = zip(steps, shares, strict=True)
+            texts = [f"{name}, {split}, step {s:,}: {percent(share)}" for s, share in words]
+            drawing.annotate(axes, steps, shares, texts)
             if not several or split == "dev":
                 entries.append((name if several else split, drawn))
     for floor in sorted({round(floor, 4) for floor in floors.values()}):
-        axes.axhline(floor, **FLOOR, zorder=2)
-        key = Line2D([], [], color=FLOOR["color"], linestyle="--")
-        entries.append((f"best heuristic without recall, {floor:.1%}", key))
+        line = axes.axhline(floor, **FLOOR, zorder=2)
+        entries.append(
+            (f"{'best heuristic without recall' if several else 'floor'}, {floor:.1%}", line)
+        )
     axes.set(xlabel="training step", ylabel="accuracy")
     drawing.accuracy_axis(axes)
     drawing.step_axis(axes)
     if several:
         key = Line2D([], [], color=FLOOR["color"], linestyle=":")
         entries.append(("dotted: training documents", key))
-    drawing.legend_below(figure, 2 if several else 3, entries)
+    drawing.name_lines(figure, axes, entries)
     return figure
 
 
-@drawing.styled
+@styled
 def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -> Figure:
     """Attributions, layers x roles of every component; colours end at -1 and 1, numbers do not.
 
@@ -95,13 +107,13 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
     if not panels:
         grid[0].set_axis_off()
     verb = {"restore": "restored by clean", "damage": "damaged by corrupted"}.get(direction, "")
-    figure.suptitle(f"Answer {verb} activations, {corruption} corrupted", fontsize=12)
+    drawing.headline(figure, f"Answer {verb} activations, {corruption} corrupted")
     ticks = {"aspect": 22, "pad": 0.02, "ticks": (-1, -0.5, 0, 0.5, 1)}
     drawing.colour_bar(figure, grid, drawing.ATTRIBUTIONS, "attribution", **ticks)
     return figure
 
 
-@drawing.styled
+@styled
 def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]]:
     """Attribution at the value against that at the query, of a layer's input; a mark for each run.
 
@@ -151,7 +163,13 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
         style["marker"] = MARKERS[(index // len(COLOURS) + index) % len(MARKERS)]
         ends = drawing.around(*y), drawing.around(*x)
         axes.errorbar(x[0], y[0], *ends, zorder=4, **mark, **style)
+    texts = [
+        f"{name}: at the value {number(v['value'])} {interval(v)}, "
+        f"at the query {number(q['value'])} {interval(q)}"
+        for name, (q, v) in points.items()
+    ]
     places = np.array([(q["value"], v["value"]) for q, v in points.values()]).reshape(-1, 2)
+    drawing.annotate(axes, *places.T, texts)
     low = np.minimum(places.min(axis=0, initial=0) - 0.1, -0.3)
     high = np.maximum(places.max(axis=0, initial=1) + 0.1, (1.3, 1.2))
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
@@ -165,7 +183,7 @@ def _in_order(present: Iterable[str], order: Sequence[str]) -> list[str]:
     return sorted(dict.fromkeys(present), key=lambda name: place.get(name, len(place)))
 
 
-@drawing.styled
+@styled
 def attribution_over_steps(
     table: pd.DataFrame,
     steps: Sequence[Mapping[str, Any]],
@@ -189,12 +207,16 @@ def attribution_over_steps(
     of_steps = pd.DataFrame(list(steps))
     style = {"color": "black", "linestyle": "--", "linewidth": 1.5}
     axes.plot(of_steps["step"], of_steps["accuracy"], **style, label="accuracy")
+    texts = [
+        f"accuracy, step {row.step:,}: {percent(row.accuracy)}" for row in of_steps.itertuples()
+    ]
+    drawing.annotate(axes, of_steps["step"], of_steps["accuracy"], texts)
     last = of_steps["step"].max()
     for change in transitions:
         high = last if change["high"] is None else change["high"]
-        axes.axvspan(change["low"], high, color="#f0d9a0", alpha=0.45, lw=0, zorder=0)
+        axes.axvspan(change["low"], high, color="#f0d9a0", alpha=0.3, lw=0, zorder=0)
         text = axes.text(change["step"], 1.3, f"{change['after']} ", rotation=90, va="top")
-        text.set(ha="right", fontsize=8, color="#6b5200")
+        text.set(ha="right", fontsize="small", color="#6b5200")
     axes.axhline(RESTORED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     ends = pd.concat([rows["low"], rows["high"]]).dropna()
     low = min(-0.1, max(-1.0, ends.min() if len(ends) else 0.0))
@@ -202,7 +224,7 @@ def attribution_over_steps(
     axes.set(xlabel="training step", ylabel=f"attribution{place}", ylim=(low, 1.35))
     axes.set_xlim(0, last + max(1, math.ceil(last / 50)))
     drawing.step_axis(axes)
-    drawing.legend_below(figure, 6)
+    drawing.name_lines(figure, axes, drawing.labelled(axes))
     return figure
 
 

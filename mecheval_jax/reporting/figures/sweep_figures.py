@@ -18,7 +18,9 @@ from matplotlib.ticker import PercentFormatter
 
 from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.reporting.figures import drawing
-from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR
+from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, LIGHT_ON_COLOUR
+from mecheval_jax.reporting.figures.look import styled
+from mecheval_jax.reporting.terminal.tables import percent, percents
 from mecheval_jax.store.sweep_tables import wide
 
 GREY = "#9aa0a6"
@@ -39,7 +41,7 @@ Curves = Mapping[int, Sequence[Mapping[str, Any]]]
 """Rows of metrics on dev documents, by the number of the member."""
 
 
-@drawing.styled
+@styled
 def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Accuracy of every member over its learning rate, with the median of each rate.
 
@@ -66,7 +68,9 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
                 (~bad, MEMBER | {"alpha": 0.75}),
                 (bad, DIVERGED | {"zorder": 4}),
             ):
-                if chosen.any():  # the layout puts a line without points into a corner
+                texts = [_member(row) for row in same[chosen].to_dict("records")]
+                drawing.annotate(axes, x[chosen], same["accuracy"][chosen], texts)
+                if chosen.any():  # the layout takes a line without points for one at its corner
                     axes.plot(x[chosen], same["accuracy"][chosen], clip_on=False, **style)
         medians = own.groupby("learning_rate")["accuracy"].median()
         axes.plot(medians.index.map(places), medians, color="black", linewidth=1.4, zorder=3)
@@ -74,7 +78,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         drawing.accuracy_axis(axes)
         axes.set_xlim(at.min() - margin, at.max() + margin)
         shown = _apart(at, TICK_ROOM * min(len(shapes), COLUMNS) * (np.ptp(at) + 2 * margin))
-        axes.set_xticks(at[shown], [f"{rate:g}" for rate in rates[shown]], fontsize=8)
+        axes.set_xticks(at[shown], [f"{rate:g}" for rate in rates[shown]], fontsize="small")
         axes.set_xticks(at, minor=True)
     styles = {
         "member": MEMBER,
@@ -86,7 +90,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     return figure
 
 
-@drawing.styled
+@styled
 def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Share of members above each accuracy, over all learning rates and seeds, with intervals.
 
@@ -100,9 +104,16 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
     thresholds = sorted(set(whole["threshold"]))
     for index, threshold in enumerate(thresholds):
         rows = whole[whole["threshold"] == threshold]
+        heights = rows["group"].map(lines) + 0.75 * _beside(len(thresholds))[index]
+        texts = [
+            f"{titles[row['group']]}, above {threshold:.0%}: "
+            f"{percent(row['value'])} {percents(row)}"
+            for row in rows.to_dict("records")
+        ]
+        drawing.annotate(axes, rows["value"], heights, texts)
         axes.errorbar(
             rows["value"].to_numpy(),
-            rows["group"].map(lines) + 0.75 * _beside(len(thresholds))[index],
+            heights,
             xerr=drawing.around(rows["value"], rows["low"], rows["high"]),
             linestyle="none",
             **drawing.colour_and_marker(index),
@@ -119,7 +130,7 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
     return figure
 
 
-@drawing.styled
+@styled
 def learning_curves(
     curves: Mapping[str, Curves],
     titles: Mapping[str, str],
@@ -150,6 +161,9 @@ def learning_curves(
             axes.plot(step, y, **DIVERGED, clip_on=False, zorder=5)
         for member in own["stopped_at"].dropna().index:
             axes.plot(*lines[member][-1], **MEMBER, clip_on=False, zorder=5)
+        for member, line in lines.items():
+            texts = [f"member {member}, step {s:,.0f}: {percent(y)}" for s, y in line[-1:]]
+            drawing.annotate(axes, *line[-1:].T, texts)
         others = [line for member, line in lines.items() if member != best.get(name)]
         axes.add_collection(LineCollection(others, colors=GREY, linewidths=0.9, alpha=0.7))
         if best.get(name) in lines:
@@ -171,7 +185,7 @@ def learning_curves(
     return figure
 
 
-@drawing.styled
+@styled
 def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Number of members of each shape with each verdict.
 
@@ -191,13 +205,27 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         colour = GREY if name == "not_learned" else COLOURS[index % len(COLOURS)]
         bars = axes.barh(range(len(counts)), width, left=left, height=0.6, color=colour)
         bars.set_label(name.replace("_", " "))
+        texts = [f"{titles[g]}, {name.replace('_', ' ')}: {n}" for g, n in counts[name].items()]
+        shown = width > 0
+        drawing.annotate(
+            axes, (left + width / 2)[shown], np.flatnonzero(shown), np.array(texts)[shown]
+        )
         texts = [str(count) if count else "" for count in width]
-        axes.bar_label(bars, texts, label_type="center", fontsize=8, color="white")
+        axes.bar_label(bars, texts, label_type="center", fontsize="small", color=LIGHT_ON_COLOUR)
         left = left + width
     axes.set(xlabel="members", xlim=(0, max(left.max(initial=0), 1)))
     drawing.step_axis(axes)
     drawing.legend_below(figure)
     return figure
+
+
+def _member(row: Mapping[str, Any]) -> str:
+    """What a mark of one member stands for."""
+    ends = percents(row)
+    return (
+        f"member {row['member']}, learning rate {row['learning_rate']:g}, seed {row['seed']}: "
+        f"{percent(row['accuracy'])} {ends}"
+    )
 
 
 def _places(rates: np.ndarray) -> np.ndarray:
@@ -228,10 +256,10 @@ def _panels(titles: Mapping[str, str], x: str, y: str) -> tuple[Figure, list[Axe
     size = (7.2, 3.8) if len(titles) == 1 else (9.6, 0.9 + 2.3 * rows)
     figure, shapes = drawing.panels(len(titles), columns, *size)
     for i, (axes, title) in enumerate(zip(shapes, titles.values(), strict=True)):
-        axes.set_title(_broken(title, PANEL_TITLE), loc="left", fontsize=9)
-        axes.set_xlabel("" if i + COLUMNS < len(shapes) else x, fontsize=9)
-        axes.set_ylabel("" if i % COLUMNS else y, fontsize=9)
-        axes.tick_params(labelsize=8, labelleft=i % COLUMNS == 0)
+        axes.set_title(_broken(title, PANEL_TITLE), loc="left", fontsize="small")
+        axes.set_xlabel("" if i + COLUMNS < len(shapes) else x, fontsize="small")
+        axes.set_ylabel("" if i % COLUMNS else y, fontsize="small")
+        axes.tick_params(labelsize="small", labelleft=i % COLUMNS == 0)
     return figure, shapes
 
 
@@ -243,14 +271,14 @@ def _broken(title: str, width: int) -> str:
 def _legend(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
     """A legend of lines and marks by their names."""
     entries = [(name, Line2D([], [], **style)) for name, style in styles.items()]
-    drawing.legend_below(figure, entries=entries, fontsize=9)
+    drawing.legend_below(figure, entries=entries, fontsize="small")
 
 
 def _lines(titles: Mapping[str, str]) -> tuple[Figure, Axes]:
     """A figure whose y axis has a line for each title, the first on top."""
     figure, axes = drawing.one_axes(8.4, 1.5 + 0.55 * len(titles))
     texts = [_broken(title, LINE_TITLE) for title in titles.values()]
-    axes.set_yticks(range(len(titles)), texts, fontsize=9)
+    axes.set_yticks(range(len(titles)), texts, fontsize="small")
     axes.set_ylim(len(titles) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     return figure, axes

@@ -1,14 +1,29 @@
-"""Pages: HTML files of one style, each from a template beside this module."""
+"""Pages: HTML files of one style, each from a template beside this module.
 
+A page holds its style and its script, and asks for nothing from elsewhere: its policy lets no
+address be fetched, and no script run but the one beside this module, whose hash it has.
+"""
+
+import base64
+import functools
+import hashlib
 import json
 import pathlib
+import re
 import shlex
 from typing import Any
 
 import jinja2
 from flax.traverse_util import flatten_dict
+from markupsafe import Markup
 
+from mecheval_jax.reporting.html import shades
 from mecheval_jax.reporting.terminal import tables
+
+HERE = pathlib.Path(__file__).parent
+
+ROLES = ("key", "value", "query", "answer", "next_key")
+"""Roles that have a colour of their own; others share the last."""
 
 
 def render(template: str, **values: Any) -> str:
@@ -18,8 +33,18 @@ def render(template: str, **values: Any) -> str:
         template: Name of the template's file.
         **values: What the page shows; one that it lacks is an error, and every text is escaped.
     """
+    page = _environment().get_template(template).render(**values)
+    # Of every section the page links to; their titles are escaped already.
+    titles = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page)
+    links = "".join(f'<li><a href="#{name}">{title}</a></li>\n' for name, title in titles)
+    contents = f'<nav aria-label="Contents"><ul>\n{links}</ul></nav>' if links else ""
+    return page.replace("<!-- contents -->", contents, 1)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -27,12 +52,22 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters |= {
         "flat": _flat,
+        "heat": lambda value: shades.attribution(float(value)) if value else "",
+        "pair": lambda name: (name, name),
         "percent": tables.percent,
         "quoted": shlex.quote,
+        "role": lambda role: ROLES.index(role) if role in ROLES else len(ROLES),
         "whole": "{:,.0f}".format,
     }
-    environment.globals |= {"percents": tables.percents}
-    return environment.get_template(template).render(**values)
+    script = (HERE / "interaction.js").read_text(encoding="utf-8")
+    digest = hashlib.sha256(script.encode()).digest()
+    environment.globals |= {
+        "percents": tables.percents,
+        "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "script_hash": f"sha256-{base64.b64encode(digest).decode()}",
+    }
+    return environment
 
 
 def text_of(value: Any) -> str:

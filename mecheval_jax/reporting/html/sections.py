@@ -1,132 +1,138 @@
 """What the report says of one run: the figures of its folder, and what its files hold."""
 
-import dataclasses
+import functools
 import shlex
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
+from markupsafe import Markup
 
 from mecheval_jax import programs
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.readings import look_up_site
+from mecheval_jax.files import read_table
+from mecheval_jax.reporting.example import Example, example
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.analyses import FIGURES
-from mecheval_jax.reporting.figures.drawing import inline, picture
+from mecheval_jax.reporting.figures.saving import picture, save
+from mecheval_jax.reporting.html import run_tables
+from mecheval_jax.reporting.html.drawn_document import (
+    drawn,
+    fits,
+    read_lines,
+    restored_lines,
+)
+from mecheval_jax.reporting.html.reading import Reported
 from mecheval_jax.reporting.terminal import tables
-from mecheval_jax.store.run_folder import RunFolder
-from mecheval_jax.store.tables import read_slices
+from mecheval_jax.tasks.base import Task
+from mecheval_jax.training.data import evaluation_batch
 
 
-@dataclasses.dataclass(frozen=True)
-class Reported:
-    """What a run folder holds so far.
-
-    Attributes:
-        name: Name by which this report knows the run.
-        folder: Files of the run.
-        config: Experiment of the run, as plain values.
-        provenance: Content of ``provenance.json``; empty if there is none.
-        summary: Content of ``summary.json``; empty if there is none.
-        metrics: Rows of ``metrics.jsonl``.
-        table: Last step of ``interchange.csv``; None if there is none.
-        history: All steps of ``interchange.csv``, where there are several.
-    """
-
-    name: str
-    folder: RunFolder
-    config: dict[str, Any]
-    provenance: dict[str, Any]
-    summary: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    table: pd.DataFrame | None
-    history: pd.DataFrame | None
-
-    @property
-    def floors(self) -> dict[str, float]:
-        """Accuracies of heuristics without recall, where known."""
-        return self.summary.get("floors", {})
-
-    @property
-    def steps(self) -> int:
-        """Training steps of the whole run."""
-        return self.config["training"]["steps"]
-
-
-def section(run: Reported, prefix: str) -> dict[str, Any]:
+def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
     """Everything that the template shows of one run; draws its figures.
 
     Args:
         run: Run that is reported.
         prefix: Name of the section, with which the ids of its figures begin.
+        brief: Whether only the verdict and what it rests on are shown, and nothing is drawn, for
+            a page of many runs.
     """
     evidence = run.summary.get("evidence") or {}
-    origin = {k: v for k, v in run.provenance.items() if k != "arguments"}
-    further = {name: run.folder.figures / f"{name}.svg" for name in FIGURES}
+    own = list(run_tables.of(run))
+    grids = [] if run.table is None else list(run_tables.grids(run.table))
+    if not brief:
+        for table in (*own, *(grid.table for grid in grids)):
+            table.write(run.folder.path / "tables")
     return vars(run) | {
         "id": prefix,
-        "provenance": origin,
+        "provenance": {k: v for k, v in run.provenance.items() if k != "arguments"},
         "missing": list(_missing(run)),
         "accuracy": tables.accuracy(run.summary),
-        "slices": read_slices(run.folder.slices),
-        "evidence": tables.readings(evidence),
         "gap": evidence.get("gap"),
         "distractor": tables.distractor(evidence) if "distractor" in evidence else None,
-        "figures": list(_figures(run, prefix)),
-        "analyses": {
-            name: inline(path, f"{prefix}-{name}", name)
-            for name, path in further.items()
-            if path.exists()
-        },
+        "notes": tables.notes(evidence),
+        "tables": {table.name: table for table in own},
+        "grids": grids[:1] if brief else grids,
+        "later": _later(run),
+        "figures": {} if brief else dict(_figures(run, prefix)),
+        "analyses": {} if brief else dict(_analyses(run, prefix)),
+        **asked(run, brief),
         "csv": str(run.folder.interchange),
         "commands": _commands(run),
+        "brief": brief,
     }
 
 
-def _figures(run: Reported, prefix: str) -> Iterator[dict[str, Any]]:
-    """Draw and save every figure; what the page shows of each."""
+def _later(run: Reported) -> str:
+    sites = [] if run.table is None else run.table["site"].astype(str)
+    return tables.look_up_words(look_up_site(sites))[0]
+
+
+def _figures(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
+    """Draw and save every figure; those that the page shows, by their kinds."""
     home = run.folder.figures
     if run.metrics:
         floors = {run.name: run.floors["best"]} if "best" in run.floors else {}
         curves = figures.accuracy_over_steps({run.name: run.metrics}, floors)
-        svg = picture(curves, home, "accuracy", f"{prefix}-a", "accuracy over steps")
-        yield {"kind": "accuracy", "floor": bool(floors), "svg": svg}
+        yield "accuracy", picture(curves, home, "accuracy", f"{prefix}-a", "accuracy over steps")
     training = run.summary.get("over_training")
     if run.history is not None and training:
         name = "attribution_over_steps"
         lines = figures.attribution_over_steps(
             run.history, training["steps"], training["transitions"]
         )
-        svg = picture(lines, home, name, f"{prefix}-t", "attribution over steps")
-        yield {"kind": "training", "svg": svg}
-    if run.table is None:
-        return
-    later, _ = tables.look_up_words(look_up_site(run.table["site"].astype(str)))
-    # What the verdict reads comes first.
-    measured = run.table.loc[run.table["metric"] == "attribution", ["corruption", "direction"]]
-    pairs = list(set(measured.itertuples(index=False, name=None)))
-    pairs.sort(key=lambda pair: (pair[0] != CORRUPTION, pair[0], pair[1] != "restore"))
-    for pair in pairs:
+        yield "training", picture(lines, home, name, f"{prefix}-t", "attribution over steps")
+    for pair in [] if run.table is None else run_tables.measured(run.table):
         heat_map = figures.attribution_heat_map(run.table, *pair)
-        title = "{} corrupted, {}".format(*pair)
-        name = "_".join(("attribution", *pair))
-        svg = picture(heat_map, home, name, "-".join((prefix, *pair)), f"attribution, {title}")
-        yield {
-            "kind": "heat_map",
-            "corruption": pair[0],
-            "direction": pair[1],
-            "title": title,
-            "later": later,
-            "svg": svg,
-            **_grid(tables.attributions(run.table, *pair)),
-        }
+        save(heat_map, home, "_".join(("attribution", *pair)))  # for papers: the page has a table
 
 
-def _grid(rows: pd.DataFrame) -> dict[str, Any]:
-    """Sites x roles of one heat map, with intervals."""
-    roles, lines = tables.by_site(rows)
-    texts = [(site, [(tables.starred(c), tables.interval(c)) for c in own]) for site, own in lines]
-    return {"roles": roles, "lines": texts}
+def _analyses(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
+    """The figure of every analysis of which there are tables, drawn from these."""
+    # A token may be called "nan" or "None".
+    found = {
+        path.stem: read_table(
+            path, **({"keep_default_na": False} if path.stem == "attention" else {})
+        )
+        for path in sorted(run.folder.analyses.glob("*.csv"))
+    }
+    for name, draw in FIGURES.items():
+        if name in found:
+            yield name, picture(draw(found), run.folder.figures, name, f"{prefix}-{name}", name)
+
+
+def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
+    """An example document, drawn, and its questions.
+
+    The document is drawn as it is (``asked``), with what is restored in it (``restored``), and with
+    what is read in it (``read``), as far as that was measured.
+
+    Args:
+        run: Run that answers questions about such documents.
+        brief: Whether no document is shown.
+    """
+    if brief:
+        return {"documents": {}, "questions": ()}
+    training, used = run.experiment.training, run.experiment.evaluation
+    document = _first(run.experiment.task, training.data_seed, used.documents, used.split)
+    drawings = {"asked": drawn(document)}
+    if run.table is not None and (lines := restored_lines(document, run.table)):
+        drawings["restored"] = drawn(document, lines)
+    path = run.folder.analyses / "attention.csv"
+    if path.exists():
+        rows = read_table(path, keep_default_na=False)
+        if fits(document, rows):
+            drawings["read"] = drawn(document, read_lines(document, rows))
+    return {"documents": drawings, "questions": document.questions[:MOST_QUESTIONS]}
+
+
+MOST_QUESTIONS = 4
+"""Questions about an example document that are spelled out."""
+
+
+@functools.lru_cache(maxsize=8)
+def _first(task: Task, seed: int, documents: int, split: str) -> Example:
+    """The first of the documents that runs of one data seed are evaluated on."""
+    return example(task, evaluation_batch(task, seed, documents, split), 0)
 
 
 def _missing(run: Reported) -> Iterator[tuple[str, str]]:

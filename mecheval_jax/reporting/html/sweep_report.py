@@ -1,30 +1,27 @@
 """The report of a sweep: one HTML file with its figures, tables, and links to its best members."""
 
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import pandas as pd
-
 from mecheval_jax.console import say
 from mecheval_jax.files import read_json, write_text
+from mecheval_jax.reporting.figures import comparison_figures
 from mecheval_jax.reporting.figures import sweep_figures as figures
-from mecheval_jax.reporting.figures.drawing import picture
+from mecheval_jax.reporting.figures.saving import picture
 from mecheval_jax.reporting.figures.sweep_figures import Curves
+from mecheval_jax.reporting.html import reading, sweep_tables
+from mecheval_jax.reporting.html.chosen import chosen
 from mecheval_jax.reporting.html.page import render, text_of
+from mecheval_jax.reporting.html.sections import asked, section
 from mecheval_jax.store.metrics import dev_rows
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.status import NamedStatus, Overview, read_overview
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
-from mecheval_jax.store.sweep_tables import SweepTables
-from mecheval_jax.training.state import HYPERPARAMETERS
+from mecheval_jax.store.sweep_tables import SweepTables, wide
 
 SHAPES = 24
 """Shapes of one figure; a sweep of more has each figure several times."""
-
-SHOWN = ("learning_rate", "seed")
-"""What is said of every member, even if it is the same of all."""
-
-ALIKE = {"seeds": "learning_rate", "learning_rates": "seed"}
-"""What is always said of members that are counted together."""
 
 
 def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
@@ -39,10 +36,14 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     Raises:
         UserError: If the folder holds no sweep, or a damaged file.
     """
-    members, best, success = found.members, found.best, found.success
     content, overview = folder.read(), read_overview(folder.path)
-    names = [name for name in HYPERPARAMETERS if name in SHOWN or members[name].nunique() > 1]
-    ends = members[members["metric"].isin(("diverged_at", "stopped_at"))].dropna(subset="value")
+    of = sweep_tables.of(folder, overview, found)
+    for table in of.values():
+        table.write(folder.path / "tables")
+    best = [
+        (row.group, folder.group(row.group).member(row.member)) for row in found.best.itertuples()
+    ]
+    mechanisms = list(_mechanisms(best, {one.name: one.title for one in overview.groups}))
     values = {
         "name": folder.path.absolute().name,
         "content": content,
@@ -50,21 +51,32 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "confidence": content["base"]["evaluation"]["confidence"],
         "groups": overview.groups,
         "titles": {one.name: one.title for one in overview.groups},
-        "strategies": {one.name: folder.group(one.name).read_strategy() for one in overview.groups},
         "resume": overview.resume,
-        "settings": names,
-        "best": list(_with_runs(best, folder)),
-        "ends": list(_with_runs(ends, folder)),
+        "tables": of,
         "figures": list(_figures(folder, overview, found)),
-        "thresholds": sorted(set(success["threshold"])),
-        "success": list(_success(success)),
-        "differences": found.differences.to_dict("records"),
-        "runs": [folder.group(row.group).member(row.member) for row in best.itertuples()],
+        "mechanisms": mechanisms,
+        "chosen": chosen(folder.path),
+        "runs": [path for _, path in best],
         "output": folder.path / "best",
         "provenance": read_json(folder.provenance, absent={}),
     }
     write_text(folder.report, render("sweep_report.html.jinja", **values))
     say(f"report: {folder.report}")
+
+
+MOST_MECHANISMS = 24
+"""Shapes of which the page shows what the best member's verdict rests on."""
+
+
+def _mechanisms(
+    best: Iterable[tuple[str, pathlib.Path]], titles: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """The best member of each shape that interventions were made on, as a section."""
+    measured = [(group, path) for group, path in best if (path / "interchange.csv").exists()]
+    for index, (group, path) in enumerate(measured[:MOST_MECHANISMS]):
+        if (path / "config.json").exists():
+            run = reading.read(RunFolder(path), titles[group])
+            yield section(run, f"best{index}", brief=True) | asked(run) | {"group": group}
 
 
 def _figures(
@@ -88,6 +100,14 @@ def _figures(
         ),
         "verdicts_by_shape": (of_verdicts, lambda page: figures.verdicts_by_shape(members, page)),
     }
+    trained = wide(members)
+    if trained["width"].nunique() > 1:
+        name = "accuracy_by_width"
+        figure = comparison_figures.accuracy_by_width(sweep_tables.models(trained, folder.read()))
+        yield {
+            "kind": name,
+            "svg": picture(figure, folder.figures, name, name, "accuracy by width"),
+        }
     for kind, (shapes, draw) in drawn.items():
         pages = _pages(shapes)
         for number, page in enumerate(pages, 1):
@@ -124,24 +144,3 @@ def _varied(members: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
         for field, value in changes.items():
             values.setdefault(field, {})[text_of(value)] = None
     return [(field, ", ".join(taken)) for field, taken in values.items()]
-
-
-def _with_runs(members: pd.DataFrame, folder: SweepFolder) -> Iterator[dict[str, Any]]:
-    """Rows of members, with the way from the page to their run folders."""
-    for row in members.to_dict("records"):
-        run = folder.group(row["group"]).member(row["member"])
-        link = f"{run.relative_to(folder.path).as_posix()}/"
-        yield row | {"run": link, "report": (run / "report.html").exists()}
-
-
-def _success(success: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Members that are counted together, by what they have in common, with their shares."""
-    keys = ["group", "over", *HYPERPARAMETERS]
-    for (name, over, *_), rows in success.groupby(keys, sort=False, dropna=False):
-        beside = success[(success["group"] == name) & (success["over"] == over)]
-        # Of that in which the rows beside it differ.
-        alike = [n for n in HYPERPARAMETERS if n == ALIKE.get(over) or beside[n].nunique() > 1]
-        if (beside["data_seed"] == beside["seed"]).all():
-            alike = [name for name in alike if name != "data_seed"]
-        shares = rows.sort_values("threshold").to_dict("records")
-        yield {"group": name, "over": over, "alike": alike, "shares": shares}

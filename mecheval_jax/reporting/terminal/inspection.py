@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mecheval_jax.console import printable
+from mecheval_jax.reporting.example import example, shown_roles
 from mecheval_jax.reporting.terminal.tables import output, percent, plain_table
 from mecheval_jax.tasks.base import SPECIAL, Batch, Task
 from mecheval_jax.tasks.floors import KINDS, kind_of
@@ -19,9 +21,6 @@ COLOURS = (
     *("bright_red", "bright_green", "bright_blue"),
 )
 """Colours of the roles, in the order of the task; further roles repeat them, underlined."""
-
-UNCOLOURED = ("bos", "divider")
-"""Roles that are visible in every document without a colour."""
 
 SAMPLE = 512
 """Number of documents from which statistics are taken."""
@@ -61,11 +60,10 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
 
 
 def styles(task: Task) -> dict[str, str]:
-    """The style of each coloured role."""
-    roles = [role for role in task.role_names if role not in UNCOLOURED]
+    """The style of each role that is coloured."""
     return {
         role: f"bold {COLOURS[i % len(COLOURS)]}" + (" underline" if i >= len(COLOURS) else "")
-        for i, role in enumerate(roles)
+        for i, role in enumerate(shown_roles(task))
     }
 
 
@@ -79,25 +77,17 @@ def document(task: Task, batch: Batch, index: int, coloured: bool) -> Text:
         coloured: Whether a token in a role has its colour; otherwise, and for a token in several
             roles, the names of the roles follow in brackets.
     """
-    style_of = styles(task)
-    roles_at: dict[int, list[str]] = {}
-    for role in style_of:
-        position = int(batch.roles[role][index, 0])
-        if position >= 0:
-            roles_at.setdefault(position, []).append(role)
+    style_of, found = styles(task), example(task, batch, index)
     text = Text()
-    for position in range(int(batch.lengths[index])):
+    for position, word in enumerate(found.words):
         text.append(" " if position else "")
-        roles = roles_at.get(position, [])
-        word = task.name_of(int(batch.tokens[index, position]))
-        text.append(word, style_of[roles[0]] if roles and coloured else None)
+        roles = found.roles.get(position, ())
+        text.append(printable(word), style_of[roles[0]] if roles and coloured else None)
         if roles and not (coloured and len(roles) == 1):
             text.append(f"[{','.join(roles)}]")
-    for query in (0, *np.flatnonzero(np.asarray(batch.weights[index]))[1:]):
-        position = int(batch.query_positions[index, query])
-        asked = task.name_of(int(batch.tokens[index, position]))
-        answer = task.name_of(int(batch.targets[index, query]))
-        text.append(f"\n  query {query}: at position {position}, after {asked}: {answer}")
+    for one in found.questions:
+        where = f"query {one.number}: at position {one.position}"
+        text.append(f"\n  {where}, after {printable(one.asked)}: {printable(one.answer)}")
     return text
 
 
@@ -171,7 +161,9 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
     found = {name.replace("_", " "): numbers for name, numbers in further.items()}
     for name, numbers in (distributions(batch) | found).items():
         table.add_row(*map(Text, (name, *quantile_cells(numbers))))
-    common = ", ".join(f"{name} {percent(share)}" for name, share in frequent(task, batch))
+    common = ", ".join(
+        f"{printable(name)} {percent(share)}" for name, share in frequent(task, batch)
+    )
     lines = (
         f"vocabulary: {task.vocabulary_size} tokens; documents have up to {task.max_length}",
         f"most frequent: {common}",

@@ -87,25 +87,46 @@ def by_site(rows: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[Mapping
     return roles, [(site, [at(own, site, role) for role in roles]) for site, own in found]
 
 
-def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
-    """One run in words: architecture, accuracy and mechanism."""
+def run_values(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What is compared of a run: how well it answers, and what is restored where."""
     rows = _evidence_rows(summary)
     site = look_up_site(evidence_sites([summary]))
-    best = known(rows, site, "pair") or bound(rows, site)  # no pair in versions before 0.5
-    note = " (next key)" if best["role"] == "next_key" else ""
-    layer = summary.get("layer")
+    best = known(rows, site, "pair") or bound(rows, site)  # earlier versions had no pair
+    places = {
+        "value": best,
+        "key": known(rows, site, "loose") or at(rows, site, "key"),
+        "query": known(rows, site, "question") or at(rows, site, "query"),
+    }
+    values = {name: summary.get(name) for name in ("mixer", "width", "accuracy")}
+    values |= {f"accuracy_{end}": summary.get(f"accuracy_{end}") for end in ("low", "high")}
+    values |= {"floor": summary.get("floors", {}).get("best")}
+    for name, row in places.items():
+        values |= {f"@{name}": row["value"]}
+        values |= {f"@{name}_{end}": row.get(end) for end in ("low", "high")}
+    bound_at = best["role"] if best["role"] == "next_key" else None
+    return values | {"bound_at": bound_at} | {n: summary.get(n) for n in ("verdict", "layer")}
+
+
+def run_row(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
+    """One run in words: what it is, how well it answers, and by which mechanism."""
+    values = run_values(summary)
+    note = " (next key)" if values["bound_at"] else ""
     return {
         "run": name,
-        "mixer": str(summary.get("mixer", MISSING)),
-        "width": str(summary.get("width", MISSING)),
+        "mixer": _word(values["mixer"]),
+        "width": _word(values["width"]),
         "accuracy": accuracy(summary),
-        "best floor": percent(summary.get("floors", {}).get("best")),
-        "@value": number(best["value"]) + note,
-        "@key": number((known(rows, site, "loose") or at(rows, site, "key"))["value"]),
-        "@query": number((known(rows, site, "question") or at(rows, site, "query"))["value"]),
-        "verdict": str(summary.get("verdict", MISSING)),
-        "layer": MISSING if layer is None else str(layer),
+        "best floor": percent(values["floor"]),
+        "@value": number(values["@value"]) + note,
+        "@key": number(values["@key"]),
+        "@query": number(values["@query"]),
+        "verdict": _word(values["verdict"]),
+        "layer": _word(values["layer"]),
     }
+
+
+def _word(value: Any) -> str:
+    return MISSING if value is None else str(value)
 
 
 def look_up_words(site: SitePath | None) -> tuple[str, str]:
@@ -181,7 +202,7 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     printed = plain_table(["site", *(f"@{role}" for role in roles)], ["site"], 1, title)
     for site, cells in lines:
         texts = (f"{starred(cell)}\n{interval(cell)}".rstrip() for cell in cells)
-        printed.add_row(*map(Text, (_place(site), *texts)))
+        printed.add_row(*map(Text, (site_words(site), *texts)))
     console.print(printed)
     console.print(
         "*: differs from 0, at a false discovery rate of 5 % over the whole grid", style="dim"
@@ -328,7 +349,8 @@ def _not_restored(row: Mapping[str, Any]) -> list[str]:
     return [] if direction == "restore" else [direction]
 
 
-def _place(path: str) -> str:
+def site_words(path: str) -> str:
+    """A site as it is called in tables: ``layer 1 input``."""
     site = SitePath.parse(path)
     name = {"block_input": "input", "block_output": "output"}.get(site.component, site.component)
     return name if site.layer is None else f"layer {site.layer} {name}"

@@ -12,7 +12,8 @@ attributions.csv    restored shares at sites and roles: single runs, medians wit
 import functools
 import math
 import pathlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -60,6 +61,38 @@ def _by_cell() -> dict[Cell, float]:
 def published_accuracy(cell: Cell) -> float | None:
     """The accuracy, 0 to 1, of the best learning rate; None if the study shows none."""
     return _by_cell().get(cell)
+
+
+RECALL = {
+    "name": "associative_recall",
+    "pairs": 16,
+    "min_pairs": None,
+    "key_vocabulary": 4096,
+    "value_vocabulary": 4096,
+    "reverse": False,
+    "filler": 0,
+    "queries": 1,
+    "held_out": 0.0,
+}
+"""The study's recall task, ``AR``."""
+
+
+def published_beside(task: Mapping[str, Any], model: Mapping[str, Any]) -> float | None:
+    """The published accuracy on test documents that a run may be compared with.
+
+    Args:
+        task: Section of the run's config.
+        model: Section of the run's config.
+
+    Returns:
+        None of another task than the study's recall, of a model with options of its own, and where
+        the study shows no such model.
+    """
+    if model["mixer_options"] or any(task.get(name) != value for name, value in RECALL.items()):
+        return None
+    mixer = str(model["mixer"])
+    shape = (mixer, int(model["width"]), "AR", int(model["layers"]))
+    return published_accuracy(Cell(*shape, positions=usual_positions(mixer)))
 
 
 class Shares(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from mecheval_jax.evaluation.analyses import ANALYSES
-from mecheval_jax.reporting.figures import analyses, drawing
+from mecheval_jax.reporting.figures import analyses, saving
 from mecheval_jax.reporting.figures.analyses import FIGURES
 
 
@@ -70,7 +70,7 @@ def test_probes_are_of_values():
         for metric in ("accuracy", "control")
     ]
     figure = FIGURES["probes"]({"probes": pd.DataFrame(rows)})
-    assert figure.get_suptitle() == "Linear probes of the value, 16 classes"
+    assert " ".join(figure.get_suptitle().split()) == "Linear probes of the value, 16 classes"
 
 
 def test_faithfulness_over_edges():
@@ -117,7 +117,7 @@ def test_probe_heat_map():
         assert texts[(2, 0)] == f"{base + 0.02:.2f}"
         assert (1, 1) not in texts
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(SITES)
-    assert "pair, 64 classes" in figure.get_suptitle()
+    assert "pair, 64 classes" in " ".join(figure.get_suptitle().split())
 
 
 # Catches a transposed matrix, a panel on another's scale, and colours that hide a sign.
@@ -157,5 +157,5 @@ def test_lens_curves(tmp_path):
     assert right.get_yscale() == "log"
     assert right.yaxis_inverted()  # better is higher
     assert right.yaxis.get_major_formatter()(1000) == "1,000"
-    drawing.save(figure, tmp_path, "lens")
+    saving.save(figure, tmp_path, "lens")
     assert "mathdefault" not in (tmp_path / "lens.svg").read_text()

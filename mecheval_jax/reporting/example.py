@@ -1,0 +1,76 @@
+"""An example document of a task: its words, the roles of its tokens, and what is asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mecheval_jax.tasks.base import Batch, Task
+
+UNCOLOURED = ("bos", "divider")
+"""Roles that every document shows by itself."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query that counts.
+
+    Attributes:
+        number: Number of the query in its document.
+        position: Position at which the answer is predicted.
+        asked: Word at that position.
+        answer: Word that is right.
+    """
+
+    number: int
+    position: int
+    asked: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A document in words.
+
+    Attributes:
+        words: Names of its tokens.
+        roles: Roles of its first query that a token has, by the token's position.
+        questions: Its queries, the first one at the front.
+    """
+
+    words: tuple[str, ...]
+    roles: Mapping[int, tuple[str, ...]]
+    questions: tuple[Question, ...]
+
+    def place(self, role: str) -> int | None:
+        """Position of the token in a role; None where there is none."""
+        return next((at for at, roles in self.roles.items() if role in roles), None)
+
+
+def shown_roles(task: Task) -> list[str]:
+    """The roles that are marked in a document."""
+    return [role for role in task.role_names if role not in UNCOLOURED]
+
+
+def example(task: Task, batch: Batch, index: int) -> Example:
+    """One document of a batch in words.
+
+    Args:
+        task: Task, which gives the words.
+        batch: Documents of the task.
+        index: Index of the document in the batch.
+    """
+    tokens = np.asarray(batch.tokens[index])
+    roles: dict[int, tuple[str, ...]] = {}
+    for role in shown_roles(task):
+        position = int(batch.roles[role][index, 0])
+        if position >= 0:
+            roles[position] = (*roles.get(position, ()), role)
+    questions = []
+    for query in (0, *map(int, np.flatnonzero(np.asarray(batch.weights[index]))[1:])):
+        position = int(batch.query_positions[index, query])
+        asked, answer = int(tokens[position]), int(batch.targets[index, query])
+        questions.append(Question(query, position, task.name_of(asked), task.name_of(answer)))
+    length = int(batch.lengths[index])
+    words = tuple(task.name_of(int(token)) for token in tokens[:length])
+    return Example(words, roles, tuple(questions))

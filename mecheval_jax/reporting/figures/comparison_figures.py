@@ -1,0 +1,140 @@
+"""Figures of several models of one task: accuracy against width, and against what they cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures.drawing import FLOOR
+from mecheval_jax.reporting.figures.labels import place_labels
+from mecheval_jax.reporting.figures.look import styled
+from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.reporting.terminal.tables import percent
+
+COSTS = (
+    ("training_seconds", "training", "s a token"),
+    ("prefill_seconds", "reading a document", "s"),
+    ("decode_seconds", "generating", "s a token"),
+    ("state_bytes", "state", "B"),
+)
+"""Column, title and unit of each cost of ``choice.csv``."""
+
+APART = 0.035
+"""Share of a doubling of the width by which the models of one width stand apart."""
+
+
+@styled
+def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Accuracy of every model over its width, with its interval; a line joins the best of widths.
+
+    Hollow marks are published values.
+
+    Args:
+        rows: For each model its ``run``, ``mixer``, ``width``, ``accuracy`` with ``accuracy_low``
+            and ``accuracy_high``, ``floor`` and, where there is one, ``published``.
+    """
+    table = pd.DataFrame(list(rows))
+    published = table.get("published", pd.Series(np.nan, table.index)).astype(float)
+    figure, axes = drawing.one_axes(7.2, 4.2)
+    mixers, widths = list(table["mixer"].unique()), sorted(set(table["width"]))
+    entries: list[tuple[str, Line2D]] = []
+    for index, mixer in enumerate(mixers):
+        own = table[table["mixer"] == mixer].sort_values(["width", "accuracy"])
+        style = drawing.colour_and_marker(index)
+        x = own["width"] * 2 ** (APART * (index - (len(mixers) - 1) / 2) * 2)
+        ends = drawing.around(own["accuracy"], own["accuracy_low"], own["accuracy_high"])
+        mark = {"linestyle": "none", "capsize": 2, "elinewidth": 1}
+        axes.errorbar(x, own["accuracy"], ends, markersize=5, **mark, **style)
+        best = own.drop_duplicates("width", keep="last")
+        (line,) = axes.plot(x[best.index], best["accuracy"], color=style["color"], linewidth=1.5)
+        entries.append((mixer, line))
+        axes.plot(x, published[own.index], **style | {"linestyle": "none"},
+                  markersize=9, markerfacecolor="none", zorder=4)  # fmt: skip
+        drawing.annotate(axes, x, own["accuracy"], map(_model, own.to_dict("records")))
+    floor = table["floor"].astype(float).max()
+    if not pd.isna(floor):
+        entries.append((f"floor, {floor:.1%}", axes.axhline(floor, **FLOOR, zorder=1)))
+    axes.set(xlabel="width", ylabel="accuracy")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(widths, [str(width) for width in widths])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    drawing.accuracy_axis(axes)
+    if published.notna().any():
+        key = Line2D([], [], color="#555555", marker="o", markerfacecolor="none", linestyle="none")
+        entries.append(("hollow: published", key))
+    drawing.name_lines(figure, axes, entries)
+    return figure
+
+
+def _model(row: Mapping[str, Any]) -> str:
+    ends = f"[{percent(row['accuracy_low'])}, {percent(row['accuracy_high'])}]"
+    return f"{row['run']}: {percent(row['accuracy'])} {ends}"
+
+
+@styled
+def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
+    """Accuracy of every shape over what it costs, a panel for each cost; cheap is at the left.
+
+    Filled marks are those that no other shape beats in both.
+
+    Args:
+        choice: Rows of ``choice.csv``.
+    """
+    shown = [cost for cost in COSTS if choice[cost[0]].notna().any()]
+    figure, every = drawing.panels(len(shown), 2, 8.4, 3.6 * ((len(shown) + 1) // 2))
+    mixers = list(choice["mixer"].unique())
+    for axes, (column, title, unit) in zip(every, shown, strict=True):
+        rows = choice.dropna(subset=[column, "accuracy"])
+        front = f"front_{column.removesuffix('_seconds').removesuffix('_bytes')}"
+        for row in rows.to_dict("records"):
+            style = drawing.colour_and_marker(mixers.index(row["mixer"]))
+            mark = {} if row[front] else {"markerfacecolor": "white"}
+            ends = drawing.around(row["accuracy"], row["low"], row["high"])
+            across = _around(row, column)
+            bars = {"capsize": 2, "elinewidth": 1, "markersize": 7, "linestyle": "none"}
+            axes.errorbar(row[column], row["accuracy"], ends, across, **bars, **style, **mark)
+        texts = [
+            f"{name}: {percent(y)}, {quantity(x, unit)}" for name, x, y in _points(rows, column)
+        ]
+        drawing.annotate(axes, rows[column], rows["accuracy"], texts)
+        floor = rows["floor"].max()
+        if not pd.isna(floor):
+            axes.axhline(floor, **FLOOR, zorder=1)
+        _cost_axis(axes, title, unit, rows[column])
+        names = [name for name, *_ in _points(rows, column)]
+        place_labels(axes, names, rows[[column, "accuracy"]].to_numpy(float), [])
+    for axes in every[::2]:
+        axes.set_ylabel("accuracy")
+    return figure
+
+
+def _points(rows: pd.DataFrame, column: str) -> list[tuple[str, float, float]]:
+    """Name of each shape, what it costs and how well it answers."""
+    columns = ["mixer", "width", column, "accuracy"]
+    return [(f"{m} {w}", x, y) for m, w, x, y in rows[columns].itertuples(index=False)]
+
+
+def _around(row: Mapping[str, Any], column: str) -> np.ndarray | None:
+    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
+    known = not any(value is None or pd.isna(value) for value in (low, high))
+    return drawing.around(row[column], low, high) if known else None
+
+
+def _cost_axis(axes: Axes, title: str, unit: str, costs: pd.Series) -> None:
+    """A logarithmic axis of costs, and one of accuracies."""
+    word, _, rest = unit.partition(" ")
+    axes.set_xscale("log")
+    near = costs.max() < 8 * costs.min()  # a power of ten may be the only one among them
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1,)))
+    axes.xaxis.set_major_formatter(EngFormatter(word))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(rest or {"s": "a document", "B": "bytes"}[word])
+    axes.margins(x=0.25)
+    axes.set_title(title, loc="left")
+    drawing.accuracy_axis(axes)

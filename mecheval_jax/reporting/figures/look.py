@@ -1,0 +1,92 @@
+"""The look that all figures share, and what a paper or a talk may prescribe of it."""
+
+import contextlib
+import contextvars
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import matplotlib
+from matplotlib.font_manager import get_font_names
+
+from mecheval_jax.errors import UserError, choose
+
+FORMATS = ("png", "svg", "pdf")
+"""Formats of saved figures."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What a paper or a talk prescribes.
+
+    Attributes:
+        width: Width of every figure in inches, such as a column's; each figure's own if None.
+        font: Name of a font that matplotlib finds.
+        font_size: Size of most texts, in points.
+        formats: Formats that figures are saved in, of `FORMATS`.
+    """
+
+    width: float | None = None
+    font: str = "DejaVu Sans"  # comes with matplotlib: the same everywhere
+    font_size: float = 10.0
+    formats: tuple[str, ...] = ("png", "svg")
+
+    def __post_init__(self):
+        if self.font != "DejaVu Sans":
+            choose("font", self.font, sorted(get_font_names()))
+        for name in self.formats:
+            choose("format", name, FORMATS)
+        for name, value, low, high in (
+            ("width", self.width, 1, 40),
+            ("font_size", self.font_size, 3, 40),
+        ):
+            if value is not None and not low <= value <= high:
+                raise UserError(f"figure {name} {value:g}: between {low} and {high}")
+
+
+_PLAIN = Look()
+_LOOK: contextvars.ContextVar[Look] = contextvars.ContextVar("look")
+
+_STYLE = {
+    "axes.titlesize": "medium",
+    "axes.labelsize": "medium",
+    "figure.titlesize": "large",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "hatch.linewidth": 0.6,
+    "hatch.color": "#a0a0a0",
+    "text.parse_math": False,  # a dollar sign in a run's name is a dollar sign
+    "svg.hashsalt": "mecheval_jax",
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+}
+
+
+def look() -> Look:
+    """The look of the block that this is called in."""
+    return _LOOK.get(_PLAIN)
+
+
+@contextlib.contextmanager
+def looking(prescribed: Look) -> Iterator[None]:
+    """Draw all figures of a block with a prescribed look."""
+    token = _LOOK.set(prescribed)
+    try:
+        yield
+    finally:
+        _LOOK.reset(token)
+
+
+def styled(draw: Callable) -> Callable:
+    """Decorator: draw in this style, whatever the user's matplotlib is set to."""
+
+    @functools.wraps(draw)
+    def drawn(*arguments: Any, **options: Any) -> Any:
+        fonts = {"font.family": look().font, "font.size": look().font_size}
+        with matplotlib.rc_context(_STYLE | fonts):
+            return draw(*arguments, **options)
+
+    return drawn

@@ -1,0 +1,116 @@
+"""How figures become files, and parts of a page.
+
+The same data give the same files, byte for byte.
+"""
+
+import io
+import math
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from mecheval_jax.files import write_bytes
+from mecheval_jax.reporting.figures.drawing import Drawing
+from mecheval_jax.reporting.figures.look import look, styled
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "png": {"dpi": 150, "metadata": {"Software": None}},
+    "pdf": {"metadata": dict.fromkeys(("CreationDate", "Creator", "Producer"))},
+    "svg": {"metadata": dict.fromkeys(("Date", "Creator", "Format", "Type"))},
+}
+"""Options of each format, without what would differ from one time to the next."""
+
+
+@styled
+def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Write a figure in the formats of the `look`; returns the path of the SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in look().formats:
+        # Whole or not at all: another shard of a sweep may draw, and read, the same.
+        write_bytes(folder / f"{name}.{kind}", _rendered(figure, kind))
+    return folder / f"{name}.svg"
+
+
+def _rendered(figure: Figure, kind: str) -> bytes:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=kind, **_OPTIONS[kind])
+    figure.set_layout_engine("none")  # it has its place now, in all formats
+    return drawn.getvalue()
+
+
+def picture(
+    figure: Figure, folder: pathlib.Path, name: str, prefix: str, description: str
+) -> Markup:
+    """Save a figure, and make of it a part of an HTML page; see `save` and `inline`."""
+    save(figure, folder, name)
+    return inline(figure, prefix, description)
+
+
+IN_PAGE = {
+    "#ffffff": "page",
+    "#000000": "ink",
+    "#e0e0e0": "line",
+    "#d0d0d0": "line",
+    "#555555": "soft",
+    "#909090": "soft",
+    "#9aa0a6": "soft",
+    "#b0b0b0": "soft",
+    "#6b5200": "warn-ink",
+    "#0072b2": "blue",
+    "#d55e00": "red",
+    "#009e73": "green",
+}
+"""Colours that are a page's own, which differ where it is dark."""
+
+
+@styled
+def inline(figure: Figure, prefix: str, description: str) -> Markup:
+    """A figure as a part of an HTML page: its texts are text, its greys the page's own.
+
+    What is drawn or saved of the figure later lacks the halos of its texts.
+
+    Args:
+        figure: Figure that is shown.
+        prefix: Text before its ids, so that the figures of a page do not share any.
+        description: Text that is read out in place of the picture.
+    """
+    for index, text in enumerate(figure.findobj(Text)):
+        # A text with them is drawn as outlines; the page's style has a halo instead.
+        if text.get_path_effects():
+            text.set(path_effects=(), gid=f"halo{index}")
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        svg = _rendered(figure, "svg").decode()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)  # HTML knows the namespaces
+    svg = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"(?<=: )#[0-9a-f]{6}\b", _of_the_page, svg)
+    marks = "".join(_marks(figure))
+    # Matplotlib escapes every text it writes; what stands here is its own markup.
+    return Markup(
+        svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1).replace(
+            "</svg>", f"{marks}</svg>"
+        )
+    )
+
+
+def _of_the_page(colour: re.Match) -> str:
+    name = IN_PAGE.get(colour[0])
+    return f"var(--{name})" if name else colour[0]
+
+
+def _marks(figure: Figure) -> Iterator[str]:
+    """A circle for each note, at the place that it has in the SVG."""
+    height = figure.get_figheight()
+    for note in figure.notes if isinstance(figure, Drawing) else ():
+        x, y = note.axes.transData.transform((note.x, note.y)) / figure.dpi
+        if math.isfinite(x) and math.isfinite(y):
+            place = f'cx="{72 * x:.1f}" cy="{72 * (height - y):.1f}"'
+            text, title = escape(note.text), f"<title>{escape(note.text)}</title>"
+            yield f'<circle class="note" {place} r="6" data-note="{text}">{title}</circle>'

@@ -1,0 +1,132 @@
+"""What a choice among architectures adds to a sweep's page: the advice, the choice, the costs."""
+
+import pathlib
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.files import read_json, read_table
+from mecheval_jax.reporting.figures.comparison_figures import COSTS, cost_against_accuracy
+from mecheval_jax.reporting.figures.cost_figures import cost_over_length
+from mecheval_jax.reporting.figures.saving import picture
+from mecheval_jax.reporting.html.run_tables import count, plain
+from mecheval_jax.reporting.table import Column, Table
+from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.reporting.terminal.tables import number, percent
+from mecheval_jax.store.choice import ChoiceFolder
+
+
+def seconds(value: Any) -> str:
+    """A time with its prefix."""
+    return quantity(value, "s")
+
+
+def size(value: Any) -> str:
+    """Bytes with their prefix."""
+    return quantity(value, "B")
+
+
+QUALITY = (
+    Column("mixer"),
+    Column("width", form=plain),
+    Column("parameters", form=count),
+    Column("state"),
+    Column("accuracy", form=percent, ends=True),
+    Column("train_accuracy", "on training documents", percent),
+    Column("floor", form=percent),
+    Column("learned", "seeds that learned", count),
+    Column("members", "of", count),
+    Column("lowest", "lowest of the seeds", percent),
+)
+TRANSPARENCY = (
+    Column("mixer"),
+    Column("width", form=plain),
+    Column("verdict"),
+    Column("probability", form=percent),
+    Column("agreement", "agreement of seeds", percent),
+    Column("concentration", form=number, ends=True),
+    Column("concentration_site", "at"),
+    Column("concentration_role", "position"),
+    Column("circuit_edges", form=count),
+    Column("edges", "of all edges", count),
+    Column("faithfulness", form=percent),
+)
+COST = (
+    Column("mixer"),
+    Column("width", form=plain),
+    Column("length", "tokens of context", count),
+    Column("training_tokens_per_second", form=count),
+    Column("prefill_seconds", "reading a document", seconds, ends=True),
+    Column("decode_seconds", "generating a token", seconds, ends=True),
+    Column("state_bytes", "state", size),
+)
+MEASURED = (
+    Column("model"),
+    Column("length", "tokens", count),
+    Column("program"),
+    Column("flops_per_token", "FLOPs a token", quantity),
+    Column("temporary_bytes", "temporary", size),
+    Column("state_bytes", "state", size),
+    Column("seconds_per_token", "time a token", seconds),
+    Column("joules_per_token", "energy a token", quantity),
+    Column("reason", "not measured because"),
+)
+CROSSED = (
+    *map(Column, ("model", "against", "program", "quantity")),
+    Column("length", "cheaper from, tokens", count, ends=True),
+    Column("note"),
+)
+
+
+def chosen(path: pathlib.Path) -> dict[str, Any]:
+    """What a sweep's folder holds of a choice, as the template shows it; draws the figures.
+
+    Args:
+        path: Folder of a sweep, in which an architecture may have been chosen or costs measured.
+
+    Raises:
+        UserError: If a file is damaged.
+    """
+    folder = ChoiceFolder(path)
+    found: dict[str, Any] = {"advice": None, "tables": {}, "figures": {}, "machine": {}}
+    if folder.advice.exists():
+        found["advice"] = folder.read_advice()
+    if folder.choice.exists():
+        choice = folder.read_choice()
+        found["tables"] |= _of_choice(choice)
+        if choice["accuracy"].notna().any() and any(choice[c].notna().any() for c, *_ in COSTS):
+            figure, name = cost_against_accuracy(choice), "cost_against_accuracy"
+            words = "accuracy against costs"
+            found["figures"][name] = picture(figure, folder.figures, name, "chosen-accuracy", words)
+    if (folder.cost / "cost.csv").exists():
+        table = read_table(folder.cost / "cost.csv")
+        crossed = read_table(folder.cost / "crossovers.csv")
+        found["machine"] = read_json(folder.cost / "machine.json", absent={})
+        found["tables"] |= _of_costs(table, crossed)
+        figure, words = cost_over_length(table, crossed), "costs over lengths of context"
+        found["figures"]["cost"] = picture(figure, folder.figures, "cost", "chosen-cost", words)
+    for one in found["tables"].values():
+        one.write(path / "tables")
+    return found
+
+
+def _of_choice(choice: pd.DataFrame) -> dict[str, Table]:
+    rows = [
+        row | {"accuracy_low": row["low"], "accuracy_high": row["high"]}
+        for row in choice.to_dict("records")
+    ]
+    return {
+        "choice": Table("choice", "How well each shape answers", QUALITY, rows),
+        "transparency": Table("transparency", "How clear each mechanism is", TRANSPARENCY, rows),
+        "costs": Table("costs", "What each shape costs at the asked length", COST, rows),
+    }
+
+
+def _of_costs(table: pd.DataFrame, crossed: pd.DataFrame) -> dict[str, Table]:
+    ends = {"low": "length_low", "high": "length_high"}
+    crossings = crossed.rename(columns=ends).to_dict("records")
+    caption = "From which length on a model is cheaper than another"
+    found = {"measured": Table("measured", "Measured costs", MEASURED, table.to_dict("records"))}
+    return found | (
+        {"crossings": Table("crossings", caption, CROSSED, crossings)} if crossings else {}
+    )

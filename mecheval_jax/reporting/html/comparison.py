@@ -1,0 +1,141 @@
+"""What is said of several runs of one task together: a table, and the figures of all."""
+
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mecheval_jax.evaluation.verdict.readings import look_up_site
+from mecheval_jax.files import read_table
+from mecheval_jax.reporting.figures import analyses, comparison_figures
+from mecheval_jax.reporting.figures import run_figures as figures
+from mecheval_jax.reporting.figures.saving import picture
+from mecheval_jax.reporting.html.reading import Reported
+from mecheval_jax.reporting.html.run_tables import count, plain
+from mecheval_jax.reporting.html.sections import asked
+from mecheval_jax.reporting.table import Column, Table
+from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.reporting.terminal.tables import number, percent
+from mecheval_jax.study.published.tables import published_beside
+
+MOST_CURVES = 28
+"""Runs whose training is drawn in one figure; more cannot be told apart."""
+
+COLUMNS = (
+    Column("run", link="link"),
+    Column("mixer"),
+    Column("width", form=plain),
+    Column("learning_rate", form=plain),
+    Column("seed", form=plain),
+    Column("accuracy", form=percent, ends=True),
+    Column("published", form=percent),
+    Column("floor", "best floor", percent),
+    Column("@value", form=number, ends=True),
+    Column("bound_at"),
+    Column("@key", form=number, ends=True),
+    Column("@query", form=number, ends=True),
+    Column("verdict"),
+    Column("layer", form=count),
+)
+
+
+def comparison(
+    runs: Sequence[Reported], ids: Mapping[str, str], home: pathlib.Path, prefix: str
+) -> dict[str, Any]:
+    """Table and figures of several runs of one task; prints the table, too.
+
+    Args:
+        runs: The runs.
+        ids: Name of a run to the id of its section.
+        home: Folder of the report.
+        prefix: Name of the comparison, with which the names of its files begin.
+    """
+    # With what the config says, where a run has not come to an end.
+    described = {run.name: {n: run.config["model"][n] for n in ("mixer", "width")} for run in runs}
+    summaries = {run.name: described[run.name] | run.summary for run in runs}
+    tables.show_runs(summaries)
+    rows = [
+        tables.run_values(summaries[run.name])
+        | {name: run.config["training"][name] for name in ("learning_rate", "seed")}
+        | {"run": run.name, "link": f"#{ids[run.name]}"}
+        | {"published": published_beside(run.config["task"], run.config["model"])}
+        for run in runs
+    ]
+    known = [c for c in COLUMNS if any(row.get(c.name) is not None for row in rows)]
+    table = Table(f"{prefix}_runs", "Runs side by side", known, rows, of="run")
+    table.write(home / "tables")
+    measured = {run.name: run.table for run in runs if run.table is not None}
+    sites = [site for rows in measured.values() for site in rows["site"].astype(str).unique()]
+    later, earlier = tables.look_up_words(
+        look_up_site([*tables.evidence_sites(summaries.values()), *sites])
+    )
+    scatter, placed = figures.layer_scatter(measured)
+    drawn = {}
+    if placed:
+        words = "attribution at the value against the query"
+        drawn["scatter"] = (scatter, later.replace(" ", "_"), words)
+    drawn |= dict(_further(runs, rows))
+    return {
+        "id": prefix,
+        "task": runs[0].config["task"]["name"],
+        "table": table,
+        "first": vars(runs[0]) | asked(runs[0]),
+        "figures": {
+            kind: picture(figure, home / "figures", f"{prefix}_{name}", f"{prefix}-{kind}", words)
+            for kind, (figure, name, words) in drawn.items()
+        },
+        "later": later,
+        "earlier": earlier,
+        "absent": [run.name for run in runs if run.name not in placed],
+    }
+
+
+def _further(
+    runs: Sequence[Reported], rows: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, tuple[Figure, str, str]]]:
+    """Figures by their kinds, with names for their files and words for who cannot see them."""
+    answered = [row for row in rows if row["accuracy"] is not None]
+    if len({row["width"] for row in answered}) > 1:
+        figure = comparison_figures.accuracy_by_width(answered)
+        yield "width", (figure, "width", "accuracy against width")
+    trained = {run.name: run.metrics for run in runs if run.metrics}
+    if 0 < len(trained) <= MOST_CURVES:
+        floors = {run.name: run.floors["best"] for run in runs if "best" in run.floors}
+        curves = figures.accuracy_over_steps(trained, floors)
+        yield "accuracy", (curves, "accuracy", "accuracy over steps of all runs")
+    read, tokens = _attention_on_one_document(runs)
+    if read:
+        images = analyses.attention_images(read, tokens)
+        yield "attention", (images, "attention", "what each run reads in one document")
+
+
+MOST_ATTENTION = 8
+"""Runs whose attention is drawn beside one another."""
+
+
+def _attention_on_one_document(
+    runs: Sequence[Reported],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The matrices of the runs that looked at the document that most of them did, by title.
+
+    Nothing if no two runs have the same document.
+    """
+    groups: dict[str, list[tuple[Reported, dict[str, np.ndarray], list[str]]]] = {}
+    for run in runs:
+        path = run.folder.analyses / "attention.csv"
+        if path.exists():
+            # A token may be called "nan" or "None".
+            matrices, tokens = analyses.matrices_of(read_table(path, keep_default_na=False))
+            groups.setdefault(json.dumps(tokens), []).append((run, matrices, tokens))
+    largest = max(groups.values(), key=len, default=[])[:MOST_ATTENTION]
+    if len(largest) < 2:
+        return {}, []
+    titled = {
+        f"{run.name}, {title}": matrix
+        for run, matrices, _ in largest
+        for title, matrix in matrices.items()
+    }
+    return titled, largest[0][2]

@@ -1,0 +1,134 @@
+"""Run folders as reports read them: everything that a folder holds so far, checked."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax import programs
+from mecheval_jax.console import say
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.config import DIRECTIONS
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.files import read_json, read_table
+from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.tables import PLACE
+
+NEEDED = {"step", *PLACE, "metric", "value"}
+NUMBERS = ("layer", "value", "low", "high")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reported:
+    """What a run folder holds so far.
+
+    Attributes:
+        name: Name by which this report knows the run.
+        folder: Files of the run.
+        experiment: Experiment of the run.
+        config: The same as plain values, with the defaults of fields that an older file lacks.
+        provenance: Content of ``provenance.json``; empty if there is none.
+        summary: Content of ``summary.json``; empty if there is none.
+        metrics: Rows of ``metrics.jsonl``.
+        table: Last step of ``interchange.csv``; None if there is none.
+        history: All steps of ``interchange.csv``, where there are several.
+    """
+
+    name: str
+    folder: RunFolder
+    experiment: Experiment
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    summary: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    table: pd.DataFrame | None
+    history: pd.DataFrame | None
+
+    @property
+    def floors(self) -> dict[str, float]:
+        """Accuracies of heuristics without recall, where known."""
+        return self.summary.get("floors", {})
+
+    @property
+    def steps(self) -> int:
+        """Training steps of the whole run."""
+        return self.config["training"]["steps"]
+
+
+def read(folder: RunFolder, name: str) -> Reported:
+    """What a folder holds so far.
+
+    Args:
+        folder: Folder of a run.
+        name: Name by which the report knows it.
+
+    Raises:
+        UserError: If it holds no run, or a damaged file.
+    """
+    experiment = folder.experiment()
+    table = _read_interchange(folder) if folder.interchange.exists() else None
+    return Reported(
+        name,
+        folder,
+        experiment,
+        experiment.as_dict(),
+        read_json(folder.provenance, absent={}),
+        folder.read_summary(),
+        folder.read_metrics(),
+        None if table is None else tables.newest(table),
+        table if table is not None and table["step"].nunique() > 1 else None,
+    )
+
+
+def read_all(folders: Sequence[RunFolder]) -> tuple[list[Reported], list[tuple[str, str]]]:
+    """All runs that can be read, and the names of the others with the reasons.
+
+    Args:
+        folders: Folders of runs; the damage of an only one is an error.
+
+    Raises:
+        UserError: If none can be read.
+    """
+    runs, damaged = [], []
+    for folder, name in zip(folders, names(folders), strict=True):
+        try:
+            runs.append(read(folder, name))
+        except UserError as error:
+            if len(folders) == 1:
+                raise
+            damaged.append((name, str(error)))
+            say(f"left out: {error}")
+    if not runs:
+        reason = damaged[0][1] if damaged else "the sweep has no member yet"
+        raise UserError(f"no run that can be reported: {reason}")
+    return runs, damaged
+
+
+def _read_interchange(folder: RunFolder) -> pd.DataFrame:
+    path, remedy = folder.interchange, f"{programs.command('intervene')} writes it"
+    table = read_table(path, remedy)
+    try:
+        missing = NEEDED - set(table.columns)
+        if missing:
+            raise UserError(f"no column {', '.join(sorted(missing))}")
+        for column in NUMBERS:
+            table[column] = pd.to_numeric(table[column])
+        table = table[table["metric"].notna()]  # a last line that was cut off
+        for direction in table["direction"].unique():
+            choose("direction", direction, DIRECTIONS)
+        for corruption in table["corruption"].unique():
+            if not str(corruption).isidentifier():  # it becomes part of a file's name
+                raise UserError(f"corruption {corruption!r} is no role")
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}; {remedy}") from None
+    return table
+
+
+def names(folders: Sequence[RunFolder]) -> list[str]:
+    """Folder names, with as many parents as it takes to tell them apart."""
+    parts = [folder.path.resolve().parts for folder in folders]
+    depths = range(1, max(map(len, parts), default=0) + 1)
+    named = (["/".join(part[-depth:]) for part in parts] for depth in depths)
+    return next((names for names in named if len(set(names)) == len(names)), [])

@@ -1,0 +1,204 @@
+"""The tables of one run: what its files hold, in the order of its page."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.files import read_table
+from mecheval_jax.reporting.html.reading import Reported
+from mecheval_jax.reporting.table import Column, Table
+from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.reporting.terminal.tables import number, percent
+from mecheval_jax.store.tables import read_slices
+
+FLOORS = {
+    "uniform": "any token of the class",
+    "in_document": "any answer that the document contains",
+    "first": "the document's first",
+    "last": "the document's last",
+    "majority": "the commonest answer",
+    "copy_next": "the token after the asked one",
+    "copy_previous": "the token before the asked one",
+    "copy_query": "the asked token",
+    "copy_last": "the document's last that can be an answer",
+    "copy_first": "the document's first that can be an answer",
+    "by_type": "the best of these for each type of query",
+    "per_query_majority": "the commonest answer to the asked token",
+    "bigram": "the commonest successor of the asked token",
+}
+"""Floors in words."""
+
+
+def count(value: Any) -> str:
+    """A whole number with its thousands set apart; a dash where there is none."""
+    return tables.MISSING if value is None or pd.isna(value) else f"{value:,.0f}"
+
+
+def plain(value: Any) -> str:
+    """A number in few digits; a dash where there is none."""
+    return tables.MISSING if value is None or pd.isna(value) else f"{value:.4g}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Attributions of one corruption and direction, sites by roles.
+
+    Attributes:
+        corruption: Role whose token was replaced.
+        direction: What was put where.
+        table: The attributions; a heat map on the page.
+    """
+
+    corruption: str
+    direction: str
+    table: Table
+
+
+def of(run: Reported) -> Iterator[Table]:
+    """The tables of a run, as far as its files go."""
+    made = (
+        _accuracy(run.summary),
+        _slices(run),
+        _evidence(run.summary),
+        _probabilities(run.summary),
+        *_over_training(run.summary.get("over_training") or {}),
+        _controls(run),
+    )
+    yield from (table for table in made if table.rows)
+
+
+def _accuracy(summary: Mapping[str, Any]) -> Table:
+    rows = []
+    if "accuracy" in summary:
+        ends = {f"accuracy_{end}": summary.get(f"accuracy_{end}") for end in ("low", "high")}
+        rows = [{"who": "this model", "accuracy": summary["accuracy"], **ends}]
+        floors = sorted(summary.get("floors", {}).items(), key=lambda item: -item[1])
+        rows += [
+            {"who": FLOORS.get(name, name), "accuracy": share}
+            for name, share in floors
+            if name != "best"
+        ]
+    columns = (Column("who", "who answers"), Column("accuracy", form=percent, ends=True))
+    caption = "Accuracy of the model and of heuristics without recall"
+    return Table("accuracy", caption, columns, rows, bar="accuracy")
+
+
+def _slices(run: Reported) -> Table:
+    rows = [
+        row
+        | {"value": _range(row["low_value"], row["high_value"])}
+        | {"accuracy_low": row["low"], "accuracy_high": row["high"]}
+        for row in read_slices(run.folder.slices)
+    ]
+    columns = (
+        Column("property"),
+        Column("value"),
+        Column("accuracy", form=percent, ends=True),
+        Column("queries", form=count),
+    )
+    return Table("slices", "Accuracy by what the documents are like", columns, rows)
+
+
+def _range(low: float, high: float) -> str:
+    return plain(low) if low == high else f"{plain(low)} to {plain(high)}"
+
+
+def _evidence(summary: Mapping[str, Any]) -> Table:
+    evidence = summary.get("evidence") or {}
+    texts = tables.readings(evidence)
+    rows = [
+        text
+        | {"attribution": row["value"], "untrained": row.get("untrained")}
+        | {"attribution_low": row["low"], "attribution_high": row["high"]}
+        | {"placebo": row.get("placebo")}
+        for text, row in zip(texts, evidence.get("attributions", []), strict=True)
+    ]
+    columns = (
+        Column("site"),
+        Column("role", "position"),
+        Column("attribution", form=number, ends=True),
+        Column("reading"),
+        Column("untrained", form=number),
+        Column("placebo", form=number),
+    )
+    return Table("evidence", "What the verdict rests on, with controls", columns, rows)
+
+
+def _probabilities(summary: Mapping[str, Any]) -> Table:
+    shares = sorted((summary.get("probabilities") or {}).items(), key=lambda item: -item[1])
+    rows = [{"verdict": name, "probability": share} for name, share in shares if share > 0]
+    columns = (Column("verdict"), Column("probability", form=percent))
+    caption = "Probability of each verdict under the bootstrap"
+    return Table("probabilities", caption, columns, rows, bar="probability")
+
+
+def _over_training(found: Mapping[str, Any]) -> Iterator[Table]:
+    columns = (
+        Column("before"),
+        Column("after"),
+        Column("step", "first seen at step", count),
+        Column("low", "not before", count),
+        Column("high", "not after", count),
+    )
+    yield Table("transitions", "Changes of the verdict", columns, found.get("transitions", []))
+    rows = [
+        row | {"probability": row["probabilities"][row["verdict"]]}
+        for row in found.get("steps", [])
+    ]
+    columns = (
+        Column("step", form=count),
+        Column("accuracy", form=percent),
+        Column("verdict"),
+        Column("layer", form=count),
+        Column("probability", "its probability", percent),
+    )
+    yield Table("steps", "Verdict at every step", columns, rows)
+
+
+def _controls(run: Reported) -> Table:
+    rows: list[dict[str, Any]] = []
+    if run.folder.controls.exists():
+        table = tables.newest(read_table(run.folder.controls))
+        chosen = table[table["metric"] == "attribution"]
+        rows = [
+            row | {f"value_{end}": row[end] for end in ("low", "high")}
+            for row in chosen.to_dict("records")
+        ]
+    columns = (
+        *map(Column, ("control", "site", "role")),
+        Column("value", "attribution", number, ends=True),
+        Column("documents", form=count),
+    )
+    return Table("controls", "The same where nothing should be found", columns, rows)
+
+
+def measured(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Corruptions and directions of some attributions; what the verdict reads comes first."""
+    rows = table.loc[table["metric"] == "attribution", ["corruption", "direction"]]
+    pairs = set(rows.itertuples(index=False, name=None))
+    return sorted(pairs, key=lambda pair: (pair[0] != CORRUPTION, pair[0], pair[1] != "restore"))
+
+
+def grids(table: pd.DataFrame) -> Iterator[Grid]:
+    """The attributions of every corruption and direction.
+
+    Args:
+        table: Rows of ``interchange.csv`` at one step.
+    """
+    for corruption, direction in measured(table):
+        roles, lines = tables.by_site(tables.attributions(table, corruption, direction))
+        rows = []
+        for site, cells in lines:
+            row: dict[str, Any] = {"site": site}
+            for role, cell in zip(roles, cells, strict=True):
+                row |= {role: cell["value"], f"{role}_low": cell["low"]}
+                row |= {f"{role}_high": cell["high"], f"{role}_star": cell.get("significant")}
+            rows.append(row)
+        of_roles = (Column(role, role, number, True, star=f"{role}_star") for role in roles)
+        columns = (Column("site"), *of_roles)
+        name = f"attribution_{corruption}_{direction}"
+        caption = f"Attribution, {corruption} corrupted, {direction}"
+        yield Grid(corruption, direction, Table(name, caption, columns, rows))

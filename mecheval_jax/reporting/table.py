@@ -1,0 +1,179 @@
+"""A table of a report: shown on the page, and written beside it as CSV, Markdown and LaTeX.
+
+Page and files are made from the same rows, so that their numbers cannot differ. CSV has every digit
+and the ends of intervals in columns of their own; the others have what a reader sees.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.files import write_table, write_text
+from mecheval_jax.reporting.terminal.tables import MISSING, interval
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: Field of the rows that it shows.
+        head: Words above it; the field's name, with blanks, if empty.
+        form: Text of a number; None for a column of words.
+        ends: Whether the fields ``NAME_low`` and ``NAME_high`` hold an interval of the number.
+        link: Field that holds where a word leads to; empty if it leads nowhere.
+        star: Field that says whether the number gets a star; empty if none does.
+    """
+
+    name: str
+    head: str = ""
+    form: Callable[[Any], str] | None = None
+    ends: bool = False
+    link: str = ""
+    star: str = ""
+
+    @property
+    def title(self) -> str:
+        """Words above the column."""
+        return self.head or self.name.replace("_", " ")
+
+    @property
+    def ends_names(self) -> tuple[str, str]:
+        """Fields that hold the interval."""
+        return f"{self.name}_low", f"{self.name}_high"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table.
+
+    Attributes:
+        text: Text that is shown.
+        value: Number behind the text, every digit; empty where there is none.
+        interval: Its interval; empty where there is none.
+        link: Address that the text leads to; empty where there is none.
+        numeric: Whether the column holds numbers.
+    """
+
+    text: str
+    value: str
+    interval: str
+    link: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns.
+
+    Attributes:
+        name: Name of its files.
+        caption: What it shows, in a sentence.
+        columns: Columns from left to right.
+        rows: Values of each row by the names of the columns.
+        of: Field of the rows that says which run they are of; empty if they are of none.
+        bar: Field whose shares are drawn as bars; empty if there are none.
+    """
+
+    name: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    of: str = ""
+    bar: str = ""
+
+    def lines(self) -> Iterator[tuple[str, list[Cell]]]:
+        """The run that each row is of, and its cells."""
+        for row in self.rows:
+            yield str(row.get(self.of, "")), [_cell(column, row) for column in self.columns]
+
+    def frame(self) -> pd.DataFrame:
+        """The values, with the ends of intervals in columns of their own."""
+        names = []
+        for column in self.columns:
+            names += [column.name, *(column.ends_names if column.ends else ())]
+        return pd.DataFrame(
+            [{name: row.get(name) for name in names} for row in self.rows], None, names
+        )
+
+    def texts(self) -> pd.DataFrame:
+        """What a reader sees, intervals behind their numbers."""
+        lines = [
+            [f"{cell.text} {cell.interval}".rstrip() for cell in cells] for _, cells in self.lines()
+        ]
+        return pd.DataFrame(lines, columns=[column.title for column in self.columns])
+
+    def markdown(self) -> str:
+        """The table in Markdown, numbers at the right."""
+        texts = self.texts()
+        rule = ["---:" if column.form else "---" for column in self.columns]
+        lines = [list(texts.columns), rule, *texts.to_numpy().tolist()]
+        return "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
+
+    def latex(self) -> str:
+        """The table in LaTeX, for the package booktabs, with its caption."""
+        texts = self.texts().map(_on_one_line)
+        texts.columns = [r"\textbf{" + _in_latex(name) + "}" for name in texts.columns]
+        body = texts.map(_in_latex).to_latex(
+            index=False,
+            escape=False,
+            column_format="".join("r" if column.form else "l" for column in self.columns),
+            caption=_in_latex(self.caption),
+            label=f"tab:{self.name}",
+            position="t",
+        )
+        return body.replace("\\caption", "\\centering\n\\caption", 1)
+
+    def write(self, folder: pathlib.Path) -> None:
+        """Write ``NAME.csv``, ``NAME.md`` and ``NAME.tex``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(folder / f"{self.name}.csv", self.frame())
+        write_text(folder / f"{self.name}.md", self.markdown())
+        write_text(folder / f"{self.name}.tex", self.latex())
+
+
+def _cell(column: Column, row: Mapping[str, Any]) -> Cell:
+    value = row.get(column.name)
+    known = value is not None and not pd.isna(value)
+    link = str(row.get(column.link) or "") if column.link else ""
+    if column.form is None:
+        return Cell(str(value) if known else MISSING, "", "", link, False)
+    ends = dict(zip(("low", "high"), map(row.get, column.ends_names), strict=True))
+    return Cell(
+        column.form(value) + "*" * (str(row.get(column.star)) == "True") if known else MISSING,
+        repr(float(value)) if known else "",
+        interval(ends, column.form) if column.ends and known else "",
+        link,
+        True,
+    )
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _in_markdown(text: str) -> str:
+    """A text that no Markdown or HTML within it changes, on one line."""
+    for character in "\\`*_{}[]<>|#":
+        text = text.replace(character, f"\\{character}")
+    return _on_one_line(text)
+
+
+_LATEX = {
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after the end of a line it would begin an option
+}
+
+
+def _in_latex(text: str) -> str:
+    """A text that no command within it changes."""
+    return "".join(_LATEX.get(character, character) for character in text)

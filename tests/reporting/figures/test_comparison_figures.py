@@ -1,0 +1,51 @@
+"""Accuracy against width and cost: every model at its place."""
+
+import numpy as np
+import pandas as pd
+
+from mecheval_jax.reporting.figures import comparison_figures
+from tests.support.choices import choice_rows
+
+ROWS = [
+    {"run": f"{mixer} {width}", "mixer": mixer, "width": width, "accuracy": accuracy}
+    | {"accuracy_low": accuracy - 0.1, "accuracy_high": accuracy + 0.02, "floor": 0.25}
+    | {"published": published}
+    for mixer, width, accuracy, published in (
+        ("mamba", 16, 0.31, None),
+        ("mamba", 64, 0.57, 0.806),
+        ("mamba", 64, 0.52, 0.806),
+        ("attention", 64, 0.97, None),
+    )
+]
+
+
+def test_accuracy_by_width():
+    """Catches a width for another, a mean for the best, and a published value at another model."""
+    figure = comparison_figures.accuracy_by_width(ROWS)
+    (axes,) = figure.axes
+    values = [(float(round(np.log2(note.x))), note.y, note.text) for note in figure.notes]
+    assert values == [
+        (4.0, 0.31, "mamba 16: 31.0% [21.0%, 33.0%]"),
+        (6.0, 0.52, "mamba 64: 52.0% [42.0%, 54.0%]"),
+        (6.0, 0.57, "mamba 64: 57.0% [47.0%, 59.0%]"),
+        (6.0, 0.97, "attention 64: 97.0% [87.0%, 99.0%]"),
+    ]
+    joined = [line for line in axes.lines if line.get_linestyle() == "-"]
+    assert [list(line.get_ydata()) for line in joined] == [[0.31, 0.57], [0.97]]
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
+    shown = [y for line in hollow for y in np.asarray(line.get_ydata(), float)]
+    assert [y for y in shown if not np.isnan(y)] == [0.806, 0.806]
+
+
+def test_cost_against_accuracy():
+    """Catches costs that are swapped, and a filled mark at a model that another beats."""
+    choice = pd.DataFrame(choice_rows())
+    figure = comparison_figures.cost_against_accuracy(choice)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["training", "reading a document", "generating", "state"]
+    columns = ("training_seconds", "prefill_seconds", "decode_seconds", "state_bytes")
+    fronts = ("front_training", "front_prefill", "front_decode", "front_state")
+    for axes, column, front in zip(figure.axes, columns, fronts, strict=True):
+        marks = [line for line in axes.lines if line.get_marker() in ("o", "s", "^")]
+        found = {float(m.get_xdata()[0]): m.get_markerfacecolor() != "white" for m in marks}
+        assert found == dict(zip(choice[column], choice[front], strict=True))

@@ -1,0 +1,42 @@
+"""A prescribed look is that of every figure of its block, and of no other."""
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures.look import Look, look, looking, styled
+
+
+@styled
+def drawn():
+    figure, axes = drawing.one_axes(7.2, 3.6)
+    axes.set_title("title")
+    return figure
+
+
+def test_a_block_has_its_look():
+    """Catches a width that is ignored, proportions that change, and a look that stays."""
+    with looking(Look(width=3.6, font="DejaVu Serif", font_size=7)):
+        small = drawn()
+    assert tuple(small.get_size_inches()) == (3.6, 1.8)
+    title = small.axes[0].title
+    assert (title.get_fontfamily(), title.get_fontsize()) == (["DejaVu Serif"], 7)
+    assert look() == Look()
+    plain = drawn()
+    assert tuple(plain.get_size_inches()) == (7.2, 3.6)
+    assert plain.axes[0].title.get_fontfamily() == ["DejaVu Sans"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"width": 0.0}, "figure width 0: between 1 and 40"),
+        ({"font_size": 900.0}, "font_size 900: between 3 and 40"),
+        ({"font": "No Such Font"}, "font 'No Such Font'"),
+        ({"formats": ("png", "gif")}, "format 'gif'"),
+    ],
+)
+def test_a_look_that_cannot_be(options, message):
+    """Catches a figure in another font than was asked for, which matplotlib only warns of."""
+    with pytest.raises(UserError, match=message):
+        Look(**options)

@@ -1,0 +1,45 @@
+"""Figures become files, the same every time, and parts of a page."""
+
+import re
+
+from mecheval_jax.reporting.figures import drawing, saving
+from mecheval_jax.reporting.figures.look import Look, looking, styled
+
+
+@styled
+def drawn():
+    figure, axes = drawing.one_axes(3.0, 2.0)
+    axes.plot([0, 1], [0, 1], color=drawing.COLOURS[0])
+    axes.set(xlim=(0, 1), ylim=(0, 1), title="<b>title</b>")
+    drawing.annotate(axes, [0, 1, float("nan")], [0, 1, 0], ["first", 'a "<b>"', "nowhere"])
+    return figure
+
+
+def test_formats(tmp_path):
+    """Catches a format that is left out, and a file that says when it was made."""
+    every = Look(formats=("png", "svg", "pdf"))
+    for name in ("one", "two"):
+        with looking(every):
+            saving.save(drawn(), tmp_path, name)
+    begins = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    for kind, begin in begins.items():
+        one, two = ((tmp_path / f"{name}.{kind}").read_bytes() for name in ("one", "two"))
+        assert one == two
+        assert one.startswith(begin)
+
+
+def test_a_figure_of_a_page():
+    """Catches a note at another mark, text as outlines, and a colour that no dark page has."""
+    svg = saving.inline(drawn(), "p", 'words "of" it')
+    assert 'aria-label="words &#34;of&#34; it"' in svg
+    assert "&lt;b&gt;title&lt;/b&gt;</text>" in svg
+    assert "#000000" not in svg
+    assert "stroke: var(--blue)" in svg
+    assert not re.findall(r'\bid="(?!p-)', svg)
+    marks = re.findall(
+        r'<circle class="note" cx="([\d.]+)" cy="([\d.]+)" [^>]*data-note="(.*?)">', svg
+    )
+    assert [note for *_, note in marks] == ["first", "a &#34;&lt;b&gt;&#34;"]
+    (path,) = re.findall(r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \n" [^>]*blue', svg)
+    for mark, place in zip(marks, (path[:2], path[2:]), strict=True):
+        assert [float(x) for x in mark[:2]] == [round(float(x), 1) for x in place]

@@ -1,0 +1,55 @@
+"""Run folders are read as they are, or named."""
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.reporting.html import reading
+from mecheval_jax.store.run_folder import RunFolder
+from tests.support.reported_runs import make_run, table_of
+
+
+def test_a_run_is_what_its_files_hold(tmp_path):
+    """Catches the first step for the last, and a history of one step."""
+    folder = RunFolder(make_run(tmp_path / "x"))
+    run = reading.read(folder, "name")
+    assert (run.name, run.steps, run.floors["best"]) == ("name", 200, 0.25)
+    assert run.config["evaluation"]["confidence"] == 0.95  # a default that the file lacks
+    assert set(run.table["step"]) == {200}
+    assert run.history is None
+    rows = [table_of().assign(step=step) for step in (100, 200)]
+    rows[0].to_csv(folder.interchange, index=False)
+    rows[1].to_csv(folder.interchange, index=False, mode="a", header=False)
+    run = reading.read(folder, "name")
+    assert set(run.table["step"]) == {200}
+    assert set(run.history["step"]) == {100, 200}
+
+
+def test_names_tell_folders_apart(tmp_path):
+    """Catches two runs of one name."""
+    folders = [RunFolder(tmp_path / path) for path in ("a/run", "b/run")]
+    assert reading.names(folders) == ["a/run", "b/run"]
+    assert reading.names(folders[:1]) == ["run"]
+    assert reading.names([]) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("direction", "sideways", "sideways"), ("corruption", "../x", "is no role")],
+)
+def test_a_table_that_names_what_cannot_be(tmp_path, column, value, message):
+    """Catches a name of a file that leads out of the folder."""
+    folder = RunFolder(make_run(tmp_path / "x"))
+    table_of().assign(**{column: value}).to_csv(folder.interchange, index=False)
+    with pytest.raises(UserError, match=message):
+        reading.read(folder, "x")
+
+
+def test_of_several_the_damaged_are_left_out(tmp_path):
+    """Catches one damaged folder that ends the report of the others."""
+    folders = [RunFolder(make_run(tmp_path / name, interchange=False)) for name in "ab"]
+    folders[1].summary.write_text("[")
+    runs, damaged = reading.read_all(folders)
+    assert [run.name for run in runs] == ["a"]
+    assert damaged[0][0] == "b"
+    with pytest.raises(UserError, match="damaged"):
+        reading.read_all(folders[1:])

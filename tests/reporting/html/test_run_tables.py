@@ -1,0 +1,51 @@
+"""The tables of a run hold what its files do."""
+
+import pandas as pd
+import pytest
+
+from mecheval_jax.reporting.html import reading, run_tables
+from mecheval_jax.store.run_folder import RunFolder
+from tests.support.reported_runs import TRAINING, VALUES, attribution_rows, make_run, table_of
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = RunFolder(make_run(tmp_path_factory.mktemp("run") / "x", over_training=TRAINING))
+    rows = [row | {"control": "untrained", "run": "x"} for row in attribution_rows()]
+    pd.DataFrame(rows).to_csv(folder.controls, index=False)
+    return {table.name: table for table in run_tables.of(reading.read(folder, "x"))}
+
+
+def test_only_what_is_there(tables):
+    """Catches a table of nothing."""
+    assert list(tables) == [
+        "accuracy", "evidence", "probabilities", "transitions", "steps", "controls",
+    ]  # fmt: skip
+
+
+def test_the_model_stands_above_the_floors(tables):
+    """Catches a floor before the model, ``best`` as one more floor, and unsorted floors."""
+    assert [row["accuracy"] for row in tables["accuracy"].rows] == [0.912, 0.25, 0.234, 0.2, 0.125]
+    assert tables["accuracy"].rows[0]["accuracy_low"] == 0.853
+
+
+def test_numbers_are_whole(tables):
+    """Catches digits that are lost on the way, and a control of another metric."""
+    found = {(row["site"], row["role"]): row["attribution"] for row in tables["evidence"].rows}
+    assert found == VALUES
+    assert len(tables["controls"].rows) == len(VALUES)
+    assert tables["steps"].texts().iloc[1].tolist() == ["200", "91.2%", "induction", "1", "87.4%"]
+
+
+def test_grids(tables):
+    """Catches rows of one corruption in the grid of another, and a star that is lost."""
+    rows = [table_of(), table_of(dict.fromkeys(VALUES, 0.4), corruption="value")]
+    table = pd.concat(rows).assign(significant=[True] + [False] * (4 * len(VALUES) - 1))
+    first, second = run_tables.grids(table)
+    assert (first.corruption, second.corruption) == ("key", "value")
+    assert first.table.name == "attribution_key_restore"
+    texts = first.table.texts()
+    assert texts.iloc[0].tolist() == [
+        "block_0/block_output", "0.11* [0.06, 0.16]", "0.87 [0.82, 0.92]", "0.00 [-0.05, 0.05]",
+    ]  # fmt: skip
+    assert set(second.table.frame()["key"]) == {0.4}
