@@ -20,7 +20,7 @@ from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel, initialize
 from mecheval_jax.reporting.figures import analyses as figures
-from mecheval_jax.reporting.html import report
+from mecheval_jax.reporting.html import comparison, report
 from mecheval_jax.reporting.terminal import tables
 from tests.support import forked, small
 from tests.support.compilation import ROOT
@@ -118,7 +118,7 @@ def test_attention_of_several_runs_on_one_document(workdirs, tmp_path):
         return draw(matrices, tokens)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(report.analyses, "attention_images", images)
+        patched.setattr(comparison.analyses, "attention_images", images)
         page = report.write([str(folder) for folder in folders], str(tmp_path / "page"))
     assert list(drawn["matrices"]) == ["one, layer 0", "two, layer 0"]
     assert drawn["tokens"] == names

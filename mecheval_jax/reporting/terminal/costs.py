@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.reporting.terminal.tables import MISSING, output, plain_table
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
@@ -58,6 +59,6 @@ def show_costs(table: pd.DataFrame, crossovers: pd.DataFrame, machine: Mapping[s
     shown = plain_table(("model", "tokens", "program", *numbers, words[-1]), words)
     for row in table.to_dict("records"):
         shown.add_row(*cost_row(row))
-    console.print(shown)
+    print_table(console, shown)
     for row in crossovers.to_dict("records"):
         console.print(crossover_line(row), markup=False)

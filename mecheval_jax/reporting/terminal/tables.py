@@ -12,6 +12,7 @@ from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.readings import at, bound, known, look_up_site, reading
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
+from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import FEWEST_RUNS
 
@@ -157,7 +158,7 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     table = plain_table(run_row("", {}), ("run", "mixer", "verdict"))
     for row in rows:
         table.add_row(*map(Text, row.values()))
-    console.print(table)
+    print_table(console, table)
     console.print(
         f"@value, @key, @query: attribution at the input of {later} under key corruption. "
         f"@value high: induction; @query high: direct retrieval in {earlier}; "
@@ -203,7 +204,7 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     for site, cells in lines:
         texts = (f"{starred(cell)}\n{interval(cell)}".rstrip() for cell in cells)
         printed.add_row(*map(Text, (site_words(site), *texts)))
-    console.print(printed)
+    print_table(console, printed)
     console.print(
         "*: differs from 0, at a false discovery rate of 5 % over the whole grid", style="dim"
     )
@@ -222,7 +223,7 @@ def show_evidence(verdict: Verdict) -> None:
     for row in rows:
         printed.add_row(*(Text(row[name]) for name in columns))
     console = output()
-    console.print(printed)
+    print_table(console, printed)
     if "distractor" in verdict.evidence:
         console.print(Text(distractor(verdict.evidence)), soft_wrap=True)
     for line in notes(verdict.evidence):

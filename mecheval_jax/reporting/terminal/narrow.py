@@ -1,0 +1,41 @@
+"""Tables on screens of any width: side by side where they fit, a line a value where not."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+FOLDED = 24
+"""Characters from which on words may be continued on the next line of their cell."""
+
+
+def least_width(table: Table) -> int:
+    """Columns of a screen on which no number of a table is broken, and no short word."""
+    width = table.padding[1] * len(table.columns)
+    for column in table.columns:
+        texts = [str(column.header), *map(str, column.cells)]
+        own = max(Text(line).cell_len for text in texts for line in text.split("\n"))
+        width += min(own, FOLDED) if column.overflow == "fold" else own
+    return width
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table; on a screen that is too narrow each row becomes a block of lines.
+
+    A broken number is worse than a long page: "0.9" above "3" reads as another number.
+
+    Args:
+        console: Screen.
+        table: Table without borders, as of `tables.plain_table`.
+    """
+    if least_width(table) <= console.width:
+        console.print(table)
+        return
+    if table.title:
+        console.print(table.title if isinstance(table.title, Text) else Text(table.title))
+    heads = [str(column.header) for column in table.columns]
+    room = max(map(len, heads[1:]), default=0)
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        first, *rest = (" ".join(str(cell).split("\n")) for cell in cells)
+        console.print(Text(f"{heads[0]} {first}".strip(), style="bold"))
+        for head, text in zip(heads[1:], rest, strict=True):
+            console.print(Text(f"  {head:<{room}}  {text}".rstrip()))
