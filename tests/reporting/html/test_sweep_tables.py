@@ -11,7 +11,9 @@ from tests.support.sweep_results import ATTENTION
 
 @pytest.fixture(scope="module")
 def tables(swept):
-    found = SweepTables(*map(pd.read_csv, (swept.table, swept.best, swept.success, swept.differences)))
+    found = SweepTables(
+        *map(pd.read_csv, (swept.table, swept.best, swept.success, swept.differences))
+    )
     return sweep_tables.of(swept, read_overview(swept.path), found)
 
 
