@@ -1,1 +1,1 @@
-"""Statistics without a model in them: the bootstrap, intervals, false discoveries."""
+"""Statistics that know of no model: the bootstrap, intervals, false discoveries."""

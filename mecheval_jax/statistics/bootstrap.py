@@ -1,15 +1,14 @@
 """The bootstrap over documents: estimates with their replicates.
 
-A replicate draws documents with replacement. Of several runs it draws runs as well. Runs on
-documents of their own are drawn first, and then, for each run drawn, documents of that run. Runs
-on the same documents are crossed with them: runs and documents are drawn independently of each
-other, and a run and a document count as often as both were drawn (the pigeonhole bootstrap, Owen
-2007). Either way a replicate is a row of weights over all documents, and a mean over it is a
-product.
+A replicate draws documents with replacement. Of several runs it draws runs as well. If runs have
+documents of their own, runs are drawn first, and then documents of each drawn run. If runs share
+their documents, both are crossed: runs and documents are drawn independently of each other, and a
+run and a document count as often as both were drawn (the pigeonhole bootstrap, Owen 2007). Either
+way a replicate is a row of weights over all documents, and a mean over it is a product.
 
-Both ways of drawing twice count some of the variance twice. Replicates are spread to have the one
-that runs and documents leave (`crossed`), and intervals have the quantiles of Student's t, so that
-they are wide enough for as few as ten runs.
+Both ways of drawing twice count some of the variance twice. Replicates are therefore rescaled to
+the variance over runs and documents (`crossed`), and intervals use the quantiles of Student's t, so
+that they are wide enough for as few as ten runs.
 """
 
 import dataclasses
@@ -22,7 +21,7 @@ from mecheval_jax.statistics.crossed import variance_of
 from mecheval_jax.statistics.intervals import Interval, bca_interval, wilson
 
 FEWEST_RUNS = 10
-"""Of fewer, intervals over runs may be too short."""
+"""Number of runs below which intervals over runs may be too short."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Estimate:
     """A number with its bootstrap.
 
     Attributes:
-        value: Number over the documents as they are.
-        samples: The same over resampled documents.
+        value: Value for the documents as they are.
+        samples: Values for resampled documents.
         documents: Number of documents that it rests on.
         acceleration: Acceleration of the BCa interval, from the jackknife.
         degrees: Degrees of freedom of its variance.
@@ -62,12 +61,12 @@ class Bootstrap:
         self.runs, self.resamples, self.seed = tuple(runs), resamples, seed
         self.crossed = crossed and len(runs) > 1
         units = runs if len(runs) > 1 else np.ones(runs[0], int)
-        # What the jackknife leaves out: a run, or a document where there is one run.
+        # Units that the jackknife leaves out: runs or, for a single run, documents.
         self._unit = np.repeat(np.arange(len(units)), units)
 
     @functools.cached_property
     def weights(self) -> np.ndarray:
-        """[resamples, documents], as of `bootstrap_weights`; drawn when first needed."""
+        """[resamples, documents], from `bootstrap_weights`; drawn when first needed."""
         return bootstrap_weights(self.runs, self.resamples, self.seed, crossed=self.crossed)
 
     def mean(self, values: np.ndarray, present: np.ndarray) -> Estimate:
@@ -77,7 +76,7 @@ class Bootstrap:
     def ratio(
         self, numerator: np.ndarray, denominator: np.ndarray, present: np.ndarray
     ) -> Estimate:
-        """Sum over sum over the documents where `present` holds; NaN where that divides by 0."""
+        """Ratio of sums over the documents where `present` holds; NaN if it divides by 0."""
         documents = int(present.sum())
         parts = (np.asarray(part, np.float64) for part in (numerator, denominator))
         totals = np.stack([np.where(present, part, 0.0) for part in parts])
@@ -99,7 +98,7 @@ class Bootstrap:
         """Variance of an estimate over runs and documents, and its degrees of freedom."""
         if self.crossed:
             return variance_of([influence.reshape(len(self.runs), -1)], True)
-        # Documents of a run are its own, and may be of another number: runs alone count.
+        # Each run has its own documents, and maybe another number of them: only runs count.
         return variance_of([np.bincount(self._unit, influence)[:, None]], False)
 
 
@@ -109,7 +108,7 @@ def bootstrap_weights(
     """Weights [resamples, documents] of resampled runs and documents; each row sums to 1.
 
     Args:
-        runs: Number of documents of each run. With one run its documents alone are resampled.
+        runs: Number of documents of each run. Of a single run only the documents are resampled.
         resamples: Number of rows.
         seed: Seed of the draws.
         crossed: Whether all runs are on the same documents, in the same order.
@@ -135,17 +134,17 @@ def accuracy_interval(
 ) -> tuple[Interval, np.ndarray]:
     """Interval of an accuracy, and its replicates.
 
-    One answer to a document: Wilson's interval; a replicate is drawn from Beta(right + 1/2, wrong
-    + 1/2), Jeffreys' posterior, which is not a point where all or none are right. Several: answers
-    to one document are no independent trials, and documents are resampled with all of theirs;
-    where all or none are right, as if each document had been asked once. Of several runs, runs are
-    resampled first.
+    With one answer to each document it is Wilson's interval, and a replicate is drawn from
+    Jeffreys' posterior Beta(right + 1/2, wrong + 1/2), which has a width even if all or none are
+    right. Several answers to a document are not independent trials: documents are then resampled
+    with all of their answers or, if all or none are right, as if each had been asked once. Of
+    several runs, runs are resampled first.
 
     Args:
-        correct: [document] Right answers.
-        asked: [document] Answers.
+        correct: [document] Number of right answers.
+        asked: [document] Number of answers.
         confidence: Confidence of the interval.
-        bootstrap: Resampled documents, the same ones.
+        bootstrap: Bootstrap over the same documents.
     """
     several = bool((asked > 1).any())
     if several and 0 < correct.sum() < asked.sum():
@@ -165,10 +164,10 @@ def share_interval(
     """Interval and replicates of a share of independent trials; see `accuracy_interval`.
 
     Args:
-        right: [run] Right answers.
-        trials: [run] Answers.
+        right: [run] Number of right answers.
+        trials: [run] Number of answers.
         confidence: Confidence of the interval.
-        bootstrap: Resampled documents, of which the number and the seed count.
+        bootstrap: Bootstrap that gives the number of replicates and the seed.
     """
     draw, runs = np.random.default_rng([bootstrap.seed, 1]), len(right)
     drawn = draw.integers(runs, size=(bootstrap.resamples, runs))

@@ -1,16 +1,16 @@
 """Accuracies of several runs, which may be on the same documents.
 
 Runs on the same documents are crossed with them: an easy set of documents raises all of them, so
-that they are fewer than they look. With u the influence of each document of each run on a number,
-its variance over R runs and D documents is
+that such runs tell less than independent ones. With u the influence of each document of each run
+on a number, its variance over R runs and D documents is
 
     v = R / (R - 1) sum_r (sum_d u)^2                                     own documents
     v = that + D / (D - 1) sum_d (sum_r u)^2 - the same of what is left   crossed
 
-with what is left the part of u that is neither of its run nor of its document. Of the difference
-of two populations of runs, u is negative in the second, each has runs of its own, and where all are
-on the same documents what makes these easy for both falls away. Intervals have the quantiles of
-Student's t with the degrees of freedom that R and D leave (Satterthwaite).
+with what is left being the part of u that belongs neither to its run nor to its document. For the
+difference of two populations of runs, u is negative in the second and each has its own runs; if all
+are on the same documents, a document's effect on both cancels. Intervals use the quantiles of
+Student's t with the degrees of freedom that R and D give (Satterthwaite).
 """
 
 import dataclasses
@@ -22,16 +22,16 @@ import numpy as np
 from mecheval_jax.statistics.intervals import Interval, difference_of_shares, quantile, wilson
 
 RESAMPLES = 1_000
-"""Sets of documents that are drawn."""
+"""Number of sets of documents that are drawn."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """Answers of several runs to as many documents each.
+    """Answers of several runs, to equally many documents each.
 
     Attributes:
-        correct: [run, document] Right answers.
-        asked: [run, document] Answers.
+        correct: [run, document] Number of right answers.
+        asked: [run, document] Number of answers.
         names: [run, document] A number for the text of each document.
     """
 
@@ -46,7 +46,7 @@ class Answers:
 
     @property
     def influence(self) -> np.ndarray:
-        """[run, document] What each contributes to how far the mean accuracy may be off."""
+        """[run, document] Contribution of each to the deviation of the mean accuracy."""
         right = self.correct - self.accuracies.mean() * self.asked
         return right / self.asked.sum(axis=1, keepdims=True) / len(right)
 
@@ -60,13 +60,13 @@ class Answers:
         return (weights @ self.correct.T) / np.maximum(weights @ self.asked.T, 1)
 
     def where(self, runs: np.ndarray) -> "Answers":
-        """Those of some runs, by a mask or by their indices."""
+        """The answers of some runs, by a mask or by their indices."""
         return Answers(*(values[runs] for values in (self.correct, self.asked, self.names)))
 
 
 @functools.lru_cache(maxsize=4)
 def _drawn(size: int) -> np.ndarray:
-    """[resample, document] How often each document is drawn."""
+    """[resample, document] Number of times that each document is drawn."""
     draw = np.random.default_rng(0)
     return draw.multinomial(size, np.full(size, 1 / size), size=RESAMPLES).astype(float)
 
@@ -75,8 +75,8 @@ def variance_of(tables: Sequence[np.ndarray], crossed: bool) -> tuple[float, flo
     """Variance of a sum of influences over runs and documents, and its degrees of freedom.
 
     Args:
-        tables: [run, document] Influences in each population of runs. One run alone has no spread
-            over runs: then its documents are what varies.
+        tables: [run, document] Influences in each population of runs. A single run has no spread
+            over runs: then its documents are the units that vary.
         crossed: Whether all runs are on the same documents, in the same order.
     """
     parts: list[tuple[float, float]] = []  # variances that add up, and their degrees of freedom
@@ -105,8 +105,8 @@ def combined(
 
     Args:
         parts: Variances with their degrees of freedom.
-        twice: What they have counted twice.
-        least: What is left at least.
+        twice: Variance that the parts count twice.
+        least: Smallest result.
     """
     whole = max(sum(variance for variance, _ in parts) - twice, least)
     spread = sum(variance**2 / degrees for variance, degrees in parts)
@@ -153,7 +153,7 @@ def share_above(answers: Answers, threshold: float, confidence: float) -> tuple[
     """
     runs = len(answers.correct)
     hits = int((answers.accuracies > threshold).sum())
-    # What runs on the same documents have in common, over draws of these.
+    # Covariance of runs on the same documents, over draws of these.
     together = 0.0
     _, sets = np.unique(answers.names, axis=0, return_inverse=True)
     for one in np.unique(sets):
@@ -162,7 +162,7 @@ def share_above(answers: Answers, threshold: float, confidence: float) -> tuple[
             above = alike.resampled() > threshold
             covariance = above.sum(axis=1).var() - above.var(axis=0).sum()
             together += max(0.0, float(covariance)) / runs**2
-    # Of a share of 0 or 1 the variance is that of the centre of Wilson's interval.
+    # For a share of 0 or 1 the variance is that at the centre of Wilson's interval.
     square = quantile((1 + confidence) / 2, np.inf) ** 2
     centre = (hits + square / 2) / (runs + square)
     alone = centre * (1 - centre) / runs

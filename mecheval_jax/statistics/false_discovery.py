@@ -1,11 +1,11 @@
-"""Which of many numbers differ from 0: p-values, and the rate of false discoveries.
+"""P-values of many numbers against 0, and the rate of false discoveries among them.
 
-The two-sided p-value of an estimate is 2 Phi(-|value| / s), s the standard deviation of its
-bootstrap replicates: counting replicates on the other side of 0 could not go below one over
-their number, too coarse for the hundreds of cells of a grid. Of all cells tested together those
-with p_(i) <= i q / m are called significant, m cells sorted by p, up to the last i for which it
-holds (Benjamini and Hochberg 1995): of the cells so called no more than the share q is expected
-to be false. Where each is read on its own, Holm's method keeps the chance of any false one.
+The two-sided p-value of an estimate is 2 Phi(-|value| / s), where s is the standard deviation of
+its bootstrap replicates: a count of replicates on the other side of 0 could not go below one over
+their number, too coarse for the hundreds of cells of a grid. Of m cells that are tested together,
+sorted by p, all up to the last i with p_(i) <= i q / m are called significant (Benjamini and
+Hochberg 1995): at most the share q of these is expected to be false. If each result is read on its
+own, Holm's method bounds the chance of any false one.
 """
 
 import math
@@ -16,14 +16,14 @@ import numpy as np
 from mecheval_jax.statistics.bootstrap import Estimate
 
 RATE = 0.05
-"""Expected share of false ones among the cells that a table calls significant."""
+"""Expected share of false discoveries among the cells that a table calls significant."""
 
 ROUNDING = 1e-5
-"""Values closer to 0 than this may be rounding errors, which repeat from document to document."""
+"""Distance from 0 below which values may be rounding errors, repeated in every document."""
 
 
 def p_value(estimate: Estimate) -> float:
-    """Two-sided p-value against 0; NaN where the estimate cannot be told."""
+    """Two-sided p-value against 0; NaN if there is no estimate."""
     if math.isnan(estimate.value):
         return math.nan
     if abs(estimate.value) <= ROUNDING:
@@ -44,9 +44,9 @@ def discoveries(p_values: np.ndarray, rate: float = RATE) -> np.ndarray:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number, so that the chance of any false one is kept (Holm 1979).
+    """P-values corrected for their number, which bounds the chance of any false one (Holm 1979).
 
-    The i-th smallest of m, from 0, is taken m - i times, and is no smaller than those before it.
+    The i-th smallest of m, from 0, is multiplied by m - i, and is no smaller than those before it.
     """
     order = np.argsort(p_values, kind="stable")
     times = np.arange(len(order), 0, -1)

@@ -1,10 +1,10 @@
-"""Intervals: of shares, of their differences, and from the replicates of a bootstrap.
+"""Intervals of shares, of their differences, and from the replicates of a bootstrap.
 
 The interval of a share is Wilson's (1927), that of a difference of shares Newcombe's (1998). From
-replicates come Efron's (1987) bias-corrected and accelerated ones, BCa: the ends are the quantiles
-Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the replicates, z0 from the share of replicates below the
-estimate, a from the skewness of the jackknife. Percentiles alone cover too little where few
-documents carry the effect.
+replicates comes Efron's (1987) bias-corrected and accelerated interval, BCa: its ends are the
+quantiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the replicates, with z0 from the share of
+replicates below the estimate and a from the skewness of the jackknife. Percentiles alone cover too
+little if few documents carry the effect.
 """
 
 from statistics import NormalDist
@@ -16,7 +16,7 @@ _NORMAL = NormalDist()
 
 
 def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval:
-    """Interval of a share (Wilson 1927); within [0, 1], usable at 0 and at all of them."""
+    """Interval of a share (Wilson 1927); within [0, 1], and valid for shares of 0 and 1."""
     if trials == 0:
         return 0.0, 1.0
     z = _NORMAL.inv_cdf((1 + confidence) / 2)
@@ -24,7 +24,7 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interva
     centre = share + z**2 / (2 * trials)
     spread = z * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     scale = 1 + z**2 / trials
-    # Of none and of all, one end is the share itself, which rounding would miss.
+    # For a share of 0 or 1 one end is the share itself, which rounding would miss.
     low = max(0.0, float((centre - spread) / scale)) if successes > 0 else 0.0
     high = min(1.0, float((centre + spread) / scale)) if successes < trials else 1.0
     return low, high
@@ -33,11 +33,11 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interva
 def difference_of_shares(
     first: tuple[float, int], second: tuple[float, int], confidence: float = 0.95
 ) -> Interval:
-    """Interval of a difference of two shares, from Wilson's of each (Newcombe 1998, method 10).
+    """Interval of a difference of two shares, from Wilson's for each (Newcombe 1998, method 10).
 
     Args:
-        first: Successes and trials of a share.
-        second: Successes and trials of the share that is taken from the first.
+        first: Successes and trials of the first share.
+        second: Successes and trials of the share that is subtracted.
         confidence: Confidence of the interval.
     """
     if first[1] == 0 or second[1] == 0:
@@ -64,13 +64,13 @@ def bca_interval(
         value: Estimate.
         acceleration: Skewness of the jackknife, over 6.
         confidence: Confidence of the interval.
-        degrees: Degrees of freedom of the variance; with few of them the ends are taken further
-            out, as the quantiles of Student's t are beyond the normal ones (Hesterberg 2015).
+        degrees: Degrees of freedom of the variance; with few of them the ends move outwards, as the
+            quantiles of Student's t lie beyond the normal ones (Hesterberg 2015).
     """
     known = samples[~np.isnan(samples)]
     if np.isnan(value) or not len(known):
         return np.nan, np.nan
-    # Half of those that equal the estimate lie below it; none or all would be infinitely biased.
+    # Of replicates that equal the estimate half count as below; 0 or 1 would be an infinite bias.
     below = ((known < value).mean() + (known <= value).mean()) / 2
     bias = _NORMAL.inv_cdf(
         float(np.clip(below, 1 / (len(known) + 1), len(known) / (len(known) + 1)))
@@ -78,7 +78,7 @@ def bca_interval(
     ends = []
     for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
         shifted = bias + quantile(tail, degrees)
-        # A denominator of 0 or less is a quantile beyond all replicates.
+        # A denominator of 0 or less stands for a quantile beyond all replicates.
         slope = max(1 - acceleration * shifted, 1e-6)
         ends.append(_NORMAL.cdf(bias + shifted / slope))
     low, high = np.quantile(known, ends)
@@ -86,9 +86,9 @@ def bca_interval(
 
 
 def quantile(share: float, degrees: float) -> float:
-    """Quantile of Student's t, or of the normal distribution for endless degrees of freedom."""
+    """Quantile of Student's t, or of the normal distribution for infinite degrees of freedom."""
     if np.isinf(degrees):
         return _NORMAL.inv_cdf(share)
-    from scipy.special import stdtrit  # which a training does not need
+    from scipy.special import stdtrit  # imported late: training does not need it
 
     return float(stdtrit(degrees, share))

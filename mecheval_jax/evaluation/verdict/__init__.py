@@ -1,1 +1,1 @@
-"""By which mechanism a model recalls: what is measured, the rule, and its controls."""
+"""The verdict on a model's mechanism of recall: its measurement, its rule, and its controls."""

@@ -1,21 +1,21 @@
-"""Controls: the same measurements where nothing should be found, shown beside every number.
+"""Controls: the same measurements in places where nothing should be found, beside every number.
 
-untrained    the model as it was before training, at every place, in units of its own gap: an
-             attribution that it has as well is what is left over, and no finding.
+untrained    the model before training, at every place, in units of its own gap: an attribution
+             that this model has as well is a background, and no finding.
 placebo      the trained model, restored at positions behind the replaced token that hold another
-             document's pair (``uninvolved``); and the same positions withheld from what each
-             layer reads.
-distractor   the trained model's clean documents with an uninvolved key replaced: the answer must
-             not move.
+             document's pair (``uninvolved``), and with the same positions withheld from the input
+             of each layer.
+distractor   the trained model on clean documents with an uninvolved key replaced: the answer must
+             not change.
 
-An uninvolved pair of a document stands where another document of the batch (its donor) has the
-asked one, and its key is replaced by that document's: a token of a key's class at a key's place,
-whatever the task. The position lies before the divider (or the query), holds no role of the
-question and no token that the question is about; what comes in occurs nowhere in the document. A
-document for which no other one fits has none. Of those that fit, one behind the pair is taken
-where there is one: before it nothing differs, and a placebo could not fail.
+A document has an uninvolved pair where another document of the batch (its donor) has the pair that
+is asked. Its key is replaced by the donor's: in any task, a token of a key's class at a key's
+place. The position lies before the divider (or the query), and holds no role of the question and
+no token that the question is about; the new token occurs nowhere in the document. A document
+without any such donor has no uninvolved pair. A donor whose pair lies behind the document's pair
+is preferred: before that pair the runs do not differ, and a placebo could not fail.
 
-The controls of a verdict failed where an interval lies above `rule.SUBSTANTIAL`.
+A control of a verdict fails if its interval lies above `rule.SUBSTANTIAL`.
 """
 
 import dataclasses
@@ -44,11 +44,11 @@ EARLIER = "earlier"
 
 @flax.struct.dataclass
 class Distractors:
-    """An uninvolved key of each document, or of those of all members, and another one for it.
+    """An uninvolved key of each document, or of those of all members, and its replacement.
 
     Attributes:
-        donors: Document whose asked key stands there; the document itself where there is none.
-        positions: Its position, `ABSENT` where there is none.
+        donors: Document whose asked key lies there; the document itself if there is none.
+        positions: Position of the uninvolved key; `ABSENT` if there is none.
         tokens: Token that replaces it.
     """
 
@@ -57,18 +57,18 @@ class Distractors:
     tokens: Int[Array | np.ndarray, "*members document"]
 
     def in_documents(self, batch: Batch) -> Int[Array, "batch length"]:
-        """The documents with the replacement made. Traceable."""
+        """The documents after the replacement. Traceable."""
         return replace_at(batch.tokens, jnp.asarray(self.positions), jnp.asarray(self.tokens))
 
 
 def draw_distractors(batch: Batch, seed: int) -> Distractors:
-    """Choose them: for each document, one of the documents that fit it, at random."""
+    """Draw distractors: for each document a random one of the documents that fit it."""
     tokens = np.asarray(batch.tokens)
     documents, rows = np.arange(len(tokens)), np.arange(len(tokens))[:, None]
     key, value = (np.asarray(batch.roles[role])[:, 0] for role in ("key", "value"))
     query = np.asarray(batch.query_positions)[:, 0]
     offered = np.where(key >= 0, tokens[documents, key], -1)
-    # [document, donor]: the token that would go, at the donor's key's position.
+    # [document, donor]: the token to replace, at the position of the donor's key.
     replaced = tokens[rows, np.broadcast_to(np.maximum(key, 0), (len(tokens),) * 2)]
     end = np.asarray(batch.roles["divider"])[:, 0] if "divider" in batch.roles else query
     roles = np.stack([np.asarray(positions)[:, 0] for positions in batch.roles.values()], axis=1)
@@ -94,12 +94,12 @@ def draw_distractors(batch: Batch, seed: int) -> Distractors:
 
 @flax.struct.dataclass
 class ControlsArrays:
-    """The arrays of what a verdict reads, or of those of all members of an ensemble.
+    """The arrays of the controls, or those of all members of an ensemble.
 
     Attributes:
         batch: Evaluation documents.
         distractors: Uninvolved tokens of the documents.
-        seed: Seed of the untrained model; the run's own gives what it was before training.
+        seed: Seed of the untrained model; the run's own seed gives the model before its training.
     """
 
     batch: Batch
@@ -108,9 +108,9 @@ class ControlsArrays:
 
 
 def plan_controls(subject: Subject) -> tuple["ControlsMeasurement", ControlsArrays]:
-    """What a verdict reads, and the controls beside it, as a measurement yet to be made.
+    """The plan of a verdict's measurement together with its controls.
 
-    Places, positions, corruption and directions are the verdict's, whatever else is asked for.
+    Places, positions, corruption and directions are those of the verdict, not of the config.
     """
     evaluation = subject.evaluation
     distractors = draw_distractors(subject.batch, evaluation.seed)
@@ -121,16 +121,16 @@ def plan_controls(subject: Subject) -> tuple["ControlsMeasurement", ControlsArra
 
 @dataclasses.dataclass(frozen=True)
 class ControlsMeasurement:
-    """What a verdict reads and its controls; see `evaluation.subject.Measurement`.
+    """The measurement of a verdict and its controls; see `evaluation.subject.Measurement`.
 
     Attributes:
-        exchanges: What is measured of the trained and of the untrained model.
+        exchanges: Measurement that is made of the trained and of the untrained model.
     """
 
     exchanges: Exchanges
 
     def on_device(self, params: PyTree, arrays: ControlsArrays) -> PyTree:
-        """All that the device has to do, for `on_host`. Traceable."""
+        """All computation on the device, for `on_host`. Traceable."""
         untrained = new_parameters(self.exchanges.model, arrays.seed)
         donors = jnp.asarray(arrays.distractors.donors)
         return {
@@ -142,12 +142,12 @@ class ControlsMeasurement:
     def on_host(
         self, raw: PyTree, subject: Subject, counts: tuple[int, int], floor: float
     ) -> tuple[Evidence, list[dict[str, Any]]]:
-        """The evidence that a verdict reads, and the rows of ``controls.csv``.
+        """The evidence of a verdict, and the rows of ``controls.csv``.
 
         Args:
-            raw: What `on_device` gave, as arrays of the host.
+            raw: Result of `on_device`, as arrays on the host.
             subject: Model and documents.
-            counts: Right answers to query 0, and answers.
+            counts: Number of right answers to query 0, and of all answers.
             floor: Accuracy of the best heuristic without recall.
         """
         own, new = (
@@ -160,13 +160,13 @@ class ControlsMeasurement:
         for i, cell in enumerate(own.cells):
             place = {"corruption": EARLIER, "direction": cell.direction, "role": cell.role}
             place |= place_of(cell.site) | {"metric": "attribution"}
-            # An untrained model's probabilities hardly move; its logits have a gap to divide by.
+            # Probabilities of an untrained model hardly change; its logits have a gap to divide by.
             share = new_gap.share(new.changes(i, "logit"), new.present[i], smallest=0.0)
             rows.append({"control": "untrained"} | place | describe(share, confidence))
             if cell.role == UNINVOLVED:
                 share = own.share(i, "probability", gap)
                 rows.append({"control": "placebo"} | place | describe(share, confidence))
-        # What the replacement of an uninvolved token takes from the answer.
+        # Share of the answer that the replacement of an uninvolved token takes.
         taken = gap.clean - raw["distracted"][np.asarray(raw["own"]["applies"])]
         place = {"corruption": UNINVOLVED, "direction": "damage", "layer": None}
         place |= {"component": "tokens", "site": "tokens", "role": UNINVOLVED}
@@ -177,7 +177,7 @@ class ControlsMeasurement:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _exchange(exchanges: Exchanges, params: PyTree, batch: Batch, donors: Array) -> PyTree:
-    """Compiled once for the trained and the untrained model."""
+    """Measure the exchanges, compiled once for the trained and the untrained model."""
     return exchanges.on_device(params, batch, donors)
 
 
@@ -194,9 +194,9 @@ def _answer(
 def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
     """A verdict whose evidence has the controls beside its numbers.
 
-    Every attribution gets what the ``untrained`` model has at that place, and the ``placebo`` at
-    its site (the uninvolved token); the evidence gets the ``distractor``, and names the controls
-    that ``failed``.
+    Every attribution gets the value of the ``untrained`` model at that place, and of the
+    ``placebo`` at its site (the uninvolved token); the evidence gets the ``distractor``, and the
+    names of the controls that ``failed``.
     """
     found = {(row["control"], row["site"], row["direction"], row["role"]): row for row in rows}
 

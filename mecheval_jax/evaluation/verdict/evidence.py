@@ -1,8 +1,8 @@
-"""What a verdict reads, document by document, and the accuracy: what ``evidence.npz`` holds.
+"""The evidence of a verdict, document by document: the content of ``evidence.npz``.
 
-Documents to which the rule does not apply (key and value are one token) are counted and left out.
-The evidence of several runs is pooled; runs on the same documents are resampled crossed, runs by
-documents, others by runs and then by documents.
+Documents to which the rule does not apply, because key and value are one token, are counted and
+left out. The evidence of several runs is pooled. If these are on the same documents, runs and
+documents are resampled crossed; otherwise runs are resampled first, and then the documents of each.
 """
 
 import dataclasses
@@ -27,10 +27,10 @@ from mecheval_jax.tasks.geometry import geometry
 from mecheval_jax.tasks.scoring import MEASURES
 
 CORRUPTION = "key"
-"""Corruption under which tables and figures show a grid."""
+"""Corruption in tables and figures of a grid."""
 
 FEWEST_DOCUMENTS = 20
-"""Of fewer, the bootstrap's intervals are too short to rest a verdict on."""
+"""Number of documents below which the bootstrap's intervals are too short for a verdict."""
 
 
 class Cell(NamedTuple):
@@ -45,21 +45,21 @@ class Cell(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """Scores of the right answer, and how many answers were right.
+    """Scores of the right answer in all runs, and the numbers of right answers.
 
     Attributes:
-        cells: What was exchanged, in the order of the computation.
+        cells: Exchanges, in the order of the computation.
         ends: [measure, run, document] `MEASURES` of the clean and the corrupted run.
-        patched: [measure, cell, document] The same after an exchange.
+        patched: [measure, cell, document] `MEASURES` after each exchange.
         present: [cell, document] Whether the document has positions to exchange.
-        documents: Documents of each run that are judged; those of one run stand together.
-        left_out: Documents of each run to which the rule does not apply.
+        documents: Number of judged documents of each run; the documents of a run are adjacent.
+        left_out: Number of documents of each run to which the rule does not apply.
         names: [document] A number for the text of the document.
-        correct: Right answers of each run, to query 0 of all documents.
-        asked: Answers of each run.
+        correct: Number of right answers of each run, to query 0 of all documents.
+        asked: Number of answers of each run.
         floor: Accuracy of the best heuristic without recall.
         layers: Depth of the model.
-        silent: Layers whose mixers do not say what they mix locally.
+        silent: Layers whose mixers do not declare what they mix locally.
     """
 
     cells: tuple[Cell, ...]
@@ -83,12 +83,12 @@ class Evidence:
         counts: tuple[int, int],
         floor: float,
     ) -> "Evidence":
-        """Evidence of what `Exchanges.on_device` gave.
+        """Evidence from the result of `Exchanges.on_device`.
 
         Args:
-            raw: What it gave, as arrays of the host.
+            raw: Result of `Exchanges.on_device`, as arrays on the host.
             subject: Model and documents.
-            counts: Right answers to query 0, and answers.
+            counts: Number of right answers to query 0, and of all answers.
             floor: Accuracy of the best heuristic without recall.
         """
         kept, found = np.asarray(raw["applies"]), geometry(subject.task, subject.batch)
@@ -117,7 +117,7 @@ class Evidence:
 
     @classmethod
     def pool(cls, runs: Sequence["Evidence"]) -> "Evidence":
-        """The evidence of several runs as one; their highest floor counts.
+        """The evidence of several runs as one, with their highest floor.
 
         Raises:
             UserError: If models or tasks of the runs have different places.
@@ -148,17 +148,17 @@ class Evidence:
         return float(self.correct.sum() / self.asked.sum())
 
     def bootstrap(self, evaluation: EvaluationConfig) -> Bootstrap:
-        """The resampled documents that all estimates share."""
+        """The resamples of documents that all estimates share."""
         runs = tuple(map(int, self.documents))
         return Bootstrap(runs, evaluation.resamples, evaluation.seed, crossed=self.crossed)
 
     def gap(self, measure: str, bootstrap: Bootstrap) -> Gap:
-        """What the corruption takes from the answer."""
+        """The effect of the corruption on the answer."""
         ends = self.ends[MEASURES.index(measure)]
         return Gap(ends[CLEAN], ends[CORRUPTED], bootstrap)
 
     def changes(self, index: int, measure: str) -> np.ndarray:
-        """What an exchange does to the answer [document], positive where it follows the gap."""
+        """Changes of the answer by an exchange [document], positive in the direction of the gap."""
         m, restores = MEASURES.index(measure), self.cells[index].direction == RESTORE
         base = self.ends[m, CORRUPTED if restores else CLEAN]
         return (self.patched[m, index] - base) * (1 if restores else -1)
@@ -168,15 +168,15 @@ class Evidence:
         return gap.share(self.changes(index, measure), self.present[index])
 
     def write(self, path: pathlib.Path) -> None:
-        """Write ``evidence.npz``, from which runs can be pooled."""
+        """Write ``evidence.npz``, which pooling reads."""
         write_arrays(path, dataclasses.asdict(self) | {"cells": np.array(self.cells)})
 
     @classmethod
     def read(cls, path: pathlib.Path) -> "Evidence":
-        """Read what `write` wrote.
+        """Read a file that `write` wrote.
 
         Raises:
-            UserError: If there is no such file, it is damaged, or of an earlier version.
+            UserError: If there is no such file, or it is damaged or of an earlier version.
         """
         again = f"{programs.command('intervene')} --workdir={path.parent} measures anew"
         try:

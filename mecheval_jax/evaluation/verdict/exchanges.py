@@ -1,10 +1,11 @@
-"""What a verdict measures of a model: pairs, exchanged and withheld, as one program.
+"""The measurement of a verdict as one program: pairs that are exchanged, and pairs withheld.
 
-Clean and corrupted run differ in the earlier token of the pair (`tasks.geometry`). At every place
-(`places`) sets of positions are exchanged together: to restore, clean activations go into the
-corrupted run; to damage, corrupted ones into the clean run. What a layer reads of the pair is
-withheld from the question: in the clean run, the output of its mixer at the question becomes what
-it is if the mixer's input at the pair, both tokens of it, is that of another document.
+The clean and the corrupted run differ in the earlier token of the pair (`tasks.geometry`). At every
+place (`places`) sets of positions are exchanged together: to restore, clean activations go into the
+corrupted run; to damage, corrupted ones into the clean run. A pair is withheld from the question
+of a layer as follows: in the clean run, the output of the layer's mixer at the question is
+replaced by the output that it has if the mixer's input at both tokens of the pair is that of
+another document.
 """
 
 import dataclasses
@@ -31,17 +32,17 @@ CORRUPTED = 1
 """Index of the corrupted run."""
 
 UNINVOLVED = "uninvolved"
-"""Positions that hold another document's pair, and in this one nothing of the question."""
+"""Name of positions with another document's pair, which the question is not about."""
 
 SETS = {
     STREAM: ("pair", "loose", "question", "elsewhere", "named", "rest", UNINVOLVED),
     LOCAL: ("pair", "loose"),
     READING: ("pair", UNINVOLVED),
 }
-"""Sets of positions at each kind of place; to restore, but for what is read."""
+"""Sets of positions at each kind of place, exchanged to restore (or, for `READING`, withheld)."""
 
 DAMAGED = ("pair", "elsewhere")
-"""Sets at a cut that are exchanged in the other direction as well."""
+"""Sets at a cut that are exchanged to damage as well."""
 
 
 def cases_of(place: Place) -> list[tuple[str, str | int]]:
@@ -55,15 +56,15 @@ def cases_of(place: Place) -> list[tuple[str, str | int]]:
 def masks_of(
     place: Place, found: Geometry, donors: Array, batch: Batch
 ) -> Bool[Array, "cases documents length"]:
-    """Mask of the positions of each case of a place.
+    """Mask of the positions of each case at a place.
 
     Args:
-        place: Place that is looked at.
-        found: Where documents hold their pairs.
-        donors: Document whose pair stands where each document has nothing of the question; its own
-            index where there is none.
-        batch: The documents. One that would read what is asked from the next document, which
-            stands in for it, has no placebo: another answer would then be right.
+        place: Place of the exchanges.
+        found: Positions of the pairs of the documents.
+        donors: Document whose pair lies where each document has nothing of the question; the index
+            of the document itself if there is none.
+        batch: Documents. Where the next document, which stands in for a withheld one, holds the
+            asked item, there is no placebo: another answer would then be right.
     """
     asked = batch.roles.get("query", batch.query_positions)[:, :1]
     asked = jnp.take_along_axis(batch.tokens, jnp.maximum(asked, 0), axis=1)
@@ -80,7 +81,7 @@ def masks_of(
             placebo = whole[donors] & free
             placebo &= ~(placebo & brought).any(axis=1)[:, None]
             return whole if name == "pair" else placebo
-        # Before the earlier token both runs are the same, and nothing could restore.
+        # Before the earlier token both runs are equal, and nothing could be restored.
         return pair[donors] & free & rest if name == UNINVOLVED else found.mask(name, place.reach)
 
     return jnp.stack([mask(name) for _, name in cases_of(place)])
@@ -88,10 +89,10 @@ def masks_of(
 
 @dataclasses.dataclass(frozen=True)
 class Exchanges:
-    """The measurement of one shape of model.
+    """The measurement of a verdict for one shape of model.
 
     Attributes:
-        model: Shape of the model.
+        model: Config of the model.
         task: Task of the documents.
         seed: Seed of the corruption.
         chunk: Number of patched runs computed at once.
@@ -132,7 +133,7 @@ class Exchanges:
         return {str(name): value for name, value in measured.items()}
 
     def _withheld(self, runs: Runs, layer: int, masks: Array, found: Geometry) -> dict[str, Array]:
-        """Answers of clean runs whose question reads other documents at masked positions."""
+        """Answers of clean runs whose question reads other documents at the masked positions."""
         read, given = (SitePath(layer, name).path for name in ("mixer_input", "mixer_output"))
         before = self.model.components(layer)[: self.model.components(layer).index("mixer_output")]
         clean = runs.at(CLEAN, given, *(SitePath(layer, name).path for name in before))

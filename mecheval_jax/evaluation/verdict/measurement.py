@@ -1,4 +1,4 @@
-"""All that interventions find out about a subject: the grid, its controls, and the verdict."""
+"""The whole measurement of a subject by interventions: grid, controls and verdict."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ from mecheval_jax.tasks.geometry import check_geometry
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What was measured, and what it says.
+    """Results of a measurement, and the verdict.
 
     Attributes:
         interchange: Rows of the grid.
         controls: Rows of the controls; empty without a verdict.
-        accuracy: Accuracy and floors, as of `accuracy.summarize`.
-        evidence: Evidence that the verdict rests on, document by document.
-        verdict: Verdict; None where documents have no pair to look for; then so is `evidence`.
+        accuracy: Accuracy and floors, from `accuracy.summarize`.
+        evidence: Evidence of the verdict, document by document; None without a verdict.
+        verdict: Verdict; None if documents have no pair to look for.
         replicates: Class and layer of each replicate of the bootstrap.
     """
 
@@ -57,17 +57,17 @@ def sites_of_evidence(model: ModelConfig) -> tuple[str, ...]:
 
 
 def measure_verdict(subject: Subject, sites: Sequence[str] | None = None) -> Measured:
-    """Measure the grid that was asked for; and what a verdict reads with its controls, and judge.
+    """Measure the requested grid, and the evidence of a verdict with its controls; and judge.
 
-    Where something carries the answer that the verdict does not look at, a search over positions
-    says where.
+    If the verdict abstains because something else carries the answer, a search over positions says
+    where.
 
     Args:
         subject: Subject that is measured.
         sites: Paths, aliases or ``["all"]``; `sites_of_evidence` if None.
 
     Raises:
-        UserError: If there is no such site, role, corruption or direction.
+        UserError: If a site, role, corruption or direction does not exist.
     """
     found = measure(subject, plan_verdict(subject, sites))
     if found.verdict is None or found.verdict.elsewhere is None:
@@ -78,15 +78,15 @@ def measure_verdict(subject: Subject, sites: Sequence[str] | None = None) -> Mea
 def plan_verdict(
     subject: Subject, sites: Sequence[str] | None = None, *, verdict: bool = True
 ) -> tuple["VerdictMeasurement", "Batch | ControlsArrays"]:
-    """All that is asked of a subject, as a measurement yet to be made.
+    """The plan of all that is requested of a subject.
 
     Args:
         subject: Subject that is measured.
         sites: Paths, aliases or ``["all"]``; none if empty; `sites_of_evidence` if None.
-        verdict: Whether to measure what a verdict reads, where documents have a pair to look for.
+        verdict: Whether to measure the evidence of a verdict, if documents have a pair to look for.
 
     Raises:
-        UserError: If there is no such site, role, corruption or direction.
+        UserError: If a site, role, corruption or direction does not exist.
     """
     sites = sites_of_evidence(subject.config) if sites is None else sites
     asked = plan_grid(subject, sites)[0] if len(sites) else None
@@ -97,7 +97,7 @@ def plan_verdict(
 
 
 def why_not_judged(task: Task, batch: Batch) -> str | None:
-    """The reason for which documents cannot be judged; None if they can."""
+    """The reason why documents cannot be judged; None if they can."""
     try:
         check_geometry(task, batch)
     except UserError as error:
@@ -107,15 +107,15 @@ def why_not_judged(task: Task, batch: Batch) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class VerdictMeasurement:
-    """All that is asked of the parameters of one shape; see `evaluation.subject.Measurement`.
+    """The plan of all measurements of one shape; see `evaluation.subject.Measurement`.
 
-    Its arrays are those of the controls, or the evaluation documents alone without them.
+    Its arrays are those of the controls or, without a verdict, the evaluation documents.
 
     Attributes:
-        model: Shape of the model.
+        model: Config of the model.
         task: Task of the documents.
-        grid: Grid that was asked for, if any.
-        controls: Measurement that a verdict reads; None where documents have no pair.
+        grid: Requested grid, if any.
+        controls: Measurement of a verdict and its controls; None if documents have no pair.
     """
 
     model: ModelConfig
@@ -124,7 +124,7 @@ class VerdictMeasurement:
     controls: ControlsMeasurement | None
 
     def on_device(self, params: PyTree, arrays: Batch | ControlsArrays) -> PyTree:
-        """All that the device has to do, for `on_host`. Traceable."""
+        """All computation on the device, for `on_host`. Traceable."""
         raw, batch = {}, arrays if isinstance(arrays, Batch) else arrays.batch
         if self.grid is not None:
             raw["grid"] = self.grid.on_device(params, batch)
@@ -133,14 +133,14 @@ class VerdictMeasurement:
         return raw | {"answers": answers_of(self.model, params, self.task, batch)}
 
     def on_host(self, raw: PyTree, subject: Subject) -> Measured:
-        """What was found, and the verdict."""
+        """The results, and the verdict."""
         rows = []
         if self.grid is not None:
             rows = Cells(self.grid.on_host(raw["grid"], subject)).rows()
         accuracy = summarize(raw["answers"], subject)
         if self.controls is None:
             return Measured(rows, [], accuracy, None, None, [])
-        # Interventions ask query 0, and so does the verdict.
+        # Interventions ask query 0, so the verdict is about query 0 as well.
         asked = np.asarray(subject.batch.weights)[:, 0] > 0
         right = (np.asarray(raw["answers"].correct)[:, 0] > 0) & asked
         counts, floor = (int(right.sum()), int(asked.sum())), accuracy["floors"]["best"]

@@ -1,9 +1,9 @@
-"""Where a verdict looks: cuts through the residual stream, and what local operations give.
+"""The places of a verdict: cuts through the residual stream, and local operations of layers.
 
-The input of each layer from 1 on is a cut: all that later layers know of the document passes
-there. Inside a layer, the sites that mix neighbouring tokens (`sites.reach_of`) hold a pair before
-the layer's own state or attention reads it; they are exchanged together. How far behind the pair's
-later token it can stand follows from the layers: reaches add up.
+The input of each layer from 1 on is a cut: everything that later layers know of the document passes
+through it. Inside a layer, the sites that mix neighbouring tokens (`sites.reach_of`) hold a pair
+before the layer's own state or attention reads it; they are exchanged together. How far behind its
+later token the pair can lie follows from the layers, whose reaches add up.
 """
 
 import dataclasses
@@ -17,10 +17,10 @@ from mecheval_jax.sites import ALL, reach_of
 from mecheval_jax.tasks.geometry import Geometry
 
 STREAM, LOCAL, READING = "stream", "local", "reading"
-"""Kinds of places: a cut, local operations of a layer, and what a layer reads at the question."""
+"""Kinds of places: a cut, local operations of a layer, and a layer's reading at the question."""
 
 LEAST = 1
-"""Reach at a cut of layers without local operations: attention binds there or one token later."""
+"""Reach at a cut without local operations before it: attention binds there or one token later."""
 
 SINGLES = 4
 """Greatest number of positions of a pair that are exchanged one by one."""
@@ -34,7 +34,7 @@ class Place:
         kind: `STREAM`, `LOCAL` or `READING`.
         layer: Index of the layer.
         sites: Paths, in the order of the computation.
-        reach: Tokens behind the pair's later token at which the pair can stand.
+        reach: Number of tokens behind the pair's later token up to which the pair can lie.
     """
 
     kind: str
@@ -44,7 +44,7 @@ class Place:
 
     @property
     def site(self) -> str:
-        """The path, or one that names several: ``block_0/mixer/k+v``."""
+        """The path, or a name for several sites: ``block_0/mixer/k+v``."""
         first, *others = self.sites
         return "+".join([first, *(SitePath.parse(other).name for other in others)])
 
@@ -55,7 +55,7 @@ class Place:
 
 
 def _local(config: ModelConfig, layer: int) -> dict[str, float] | None:
-    """Reach of each local operation before a layer's own mixing; None if its mixer is silent."""
+    """Reach of each local operation of a layer, before its own mixing; None if it is silent."""
     mixed, block = reach_of(config.build_mixer(layer)), config.block(layer)
     if mixed is None:
         return None
@@ -65,7 +65,7 @@ def _local(config: ModelConfig, layer: int) -> dict[str, float] | None:
 
 
 def _reach(config: ModelConfig, layer: int, length: int) -> float:
-    """How far a layer carries a pair; everywhere if it sees half of a document."""
+    """Number of tokens by which a layer carries a pair; infinite if it sees half a document."""
     local, block = _local(config, layer), config.block(layer)
     if local is None:
         return ALL
@@ -75,10 +75,10 @@ def _reach(config: ModelConfig, layer: int, length: int) -> float:
 
 
 def nearest(config: ModelConfig, length: int) -> float:
-    """Greatest reach of a layer of the model, of those that do not reach everything."""
+    """Greatest reach of the model's layers, except for reaches over the whole document."""
     found = (_reach(config, layer, length) for layer in range(config.layers))
     inside = [reach for reach in found if reach < ALL]
-    # Beside a filter over everything a short convolution may stand.
+    # A short convolution may lie beside a filter over the whole document.
     short = [reach for layer in range(config.layers) for reach in _chosen(config, layer, length)]
     return max([*inside, *(reach for reach in short if reach < ALL)], default=0)
 
@@ -86,7 +86,7 @@ def nearest(config: ModelConfig, length: int) -> float:
 def _chosen(config: ModelConfig, layer: int, length: int) -> Mapping[float, tuple[str, ...]]:
     """Sites of a layer's local operations that are exchanged together, by their greatest reach.
 
-    A filter over everything after a short convolution is what reads it, and is left out.
+    A filter over the whole document after a short convolution reads that one, and is left out.
     """
     local = _local(config, layer)
     if not local:
@@ -102,8 +102,8 @@ def places_of(config: ModelConfig, length: int) -> tuple[Place, ...]:
     """The places of a verdict, layer by layer.
 
     Args:
-        config: Shape of the model.
-        length: Tokens of a document that are read.
+        config: Config of the model.
+        length: Number of tokens of a document that are read.
     """
     found, behind = [], 0
     for layer in range(config.layers):
@@ -118,14 +118,14 @@ def places_of(config: ModelConfig, length: int) -> tuple[Place, ...]:
 
 
 def silent_layers(config: ModelConfig) -> tuple[int, ...]:
-    """Layers whose mixers do not say what they mix locally."""
+    """Layers whose mixers do not declare what they mix locally."""
     return tuple(layer for layer in range(config.layers) if _local(config, layer) is None)
 
 
 def name_of_single(offset: int, found: Geometry) -> str:
-    """Name of the position so many tokens behind the pair's later token: ``value``, ``next_key``.
+    """Name of a position by its offset from the pair's later token: ``value``, ``next_key``.
 
-    It begins with ``pair`` where the value is the later one in some documents only.
+    It begins with ``pair`` if the value is the later token in some documents only.
     """
     last = found.value_last[found.applies]
     if bool(last.all()):

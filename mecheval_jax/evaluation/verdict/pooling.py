@@ -1,8 +1,8 @@
-"""The verdict on several runs together: draws from one population, which differ in seeds alone.
+"""One verdict on several runs, which are draws from one population and differ in seeds alone.
 
-Runs that have learned the task are pooled; intervals resample runs and documents (crossed where all
-runs are on the same ones, `statistics.bootstrap`), as often and with the confidence that the runs'
-configs say.
+Runs that have learned the task are pooled. Intervals resample runs and documents, crossed if all
+runs are on the same documents (`statistics.bootstrap`), with the number of resamples and the
+confidence in the configs of the runs.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def check_population(experiments: Mapping[str, Experiment]) -> None:
 
     Raises:
         UserError: If there are fewer than two, if configs differ in more than seeds (options of
-            analyses do not count), or two runs have the same seeds.
+            analyses do not count), or if two runs have the same seeds.
     """
     if len(experiments) < 2:
         raise UserError("one run is no population: give the workdirs of two runs or more")
@@ -57,15 +57,15 @@ def judge_together(
 
     Args:
         found: Evidence of each run, by its name.
-        evaluation: What all of their configs say of the evaluation.
+        evaluation: Options of the evaluation, which all configs share.
 
     Returns:
-        The verdict, and by the name of each run whether it has learned.
+        The verdict, and whether each run has learned, by its name.
 
     Raises:
-        UserError: If fewer than two have learned, or the evidence is of different sites or roles.
+        UserError: If fewer than two have learned, or the evidence is of different places.
     """
-    Evidence.pool(list(found.values()))  # checks those that are left out, too
+    Evidence.pool(list(found.values()))  # checks all runs, those that are left out included
     learned = {name: judge(one, evaluation).verdict != "not_learned" for name, one in found.items()}
     those = [name for name, ok in learned.items() if ok]
     if len(those) < 2:

@@ -1,4 +1,4 @@
-"""What single attributions say, as tables and figures show it beside a verdict.
+"""Readings of single attributions, which tables and figures show beside a verdict.
 
 Rows are those of ``interchange.csv`` or of a verdict's evidence: dicts with ``site``, ``role``,
 ``value``, ``low`` and ``high``.
@@ -13,7 +13,7 @@ from mecheval_jax.site_path import SitePath
 
 
 def reading(low: float | None, high: float | None) -> str:
-    """An interval in the words of the rule."""
+    """An interval of an attribution in the words of the rule."""
     if low is None or high is None:
         return "cannot be told"
     if low > RESTORED:
@@ -24,7 +24,7 @@ def reading(low: float | None, high: float | None) -> str:
 
 
 def look_up_site(sites: Iterable[str]) -> SitePath | None:
-    """Of some sites the one that tells the mechanisms apart; None if it is not among them.
+    """The one of several sites that tells the mechanisms apart; None if it is missing.
 
     It is the first input of a layer that another layer has written: a pair that was bound in the
     context is there, at the value, before anything looks it up.
@@ -37,7 +37,7 @@ def look_up_site(sites: Iterable[str]) -> SitePath | None:
 def at(
     rows: Iterable[Mapping[str, Any]], site: SitePath | str | None, role: str
 ) -> Mapping[str, Any]:
-    """The row of a site and role; an empty one where it was not measured."""
+    """The row of a site and role; an empty one if it was not measured."""
     path = None if site is None else str(site)
     for row in rows:
         if row["site"] == path and row["role"] == role:
@@ -48,15 +48,15 @@ def at(
 def known(
     rows: Iterable[Mapping[str, Any]], site: SitePath | str | None, role: str
 ) -> Mapping[str, Any] | None:
-    """The row of a site and role; None where it was not measured."""
+    """The row of a site and role; None if it was not measured."""
     found = at(rows, site, role)
     return None if found["value"] is None else found
 
 
 def bound(rows: Sequence[Mapping[str, Any]], site: SitePath | None) -> Mapping[str, Any]:
-    """The row at the value, or at the next key where that one restores instead.
+    """The row at the value, or at the next key if that one restores instead.
 
-    Short convolutions bind a pair one token later, so the verdict looks at both.
+    Short convolutions bind a pair one token later, so the verdict covers both.
     """
     value, following = at(rows, site, "value"), at(rows, site, "next_key")
     restored = following["value"]

@@ -1,4 +1,4 @@
-"""The sentence of a verdict: which step of the rule settled it, and the numbers it looked at."""
+"""The sentence of a verdict: the step of the rule that settled it, with the numbers of the step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -64,7 +64,7 @@ def reason_of(
     """One sentence for the step of the rule that settled the verdict.
 
     Args:
-        step: The step, and the layer it looked at; for ``unsure`` the class that it would be.
+        step: Step of the rule, and its layer; for ``unsure`` the class that would have been given.
         numbers: Evidence of the verdict.
         probabilities: Share of the replicates in which the rule gives each class.
     """
@@ -79,7 +79,7 @@ def reason_of(
 
 
 def _words(rows: list[dict[str, Any]], layer: int, kind: str, direction: str, role: str) -> str:
-    """An attribution of a layer in words, value [low, high]."""
+    """An attribution of a layer in words: value [low, high]."""
     for row in rows:
         same = (row["kind"], row["direction"], row["role"]) == (kind, direction, role)
         if same and SitePath.parse(row["site"]).layer == layer:

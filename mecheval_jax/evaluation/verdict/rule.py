@@ -1,7 +1,7 @@
-"""The rule of the verdict; stated in `verdict`.
+"""The rule by which a verdict is decided; `verdict` states it in words.
 
-It reads shares of the gap, arrays over cases: a single case gives the class, thousands of
-replicates its probability, and cases that differ in their thresholds its sensitivity.
+It reads shares of the gap as arrays over cases: a single case gives the class, thousands of
+replicates give its probability, and cases with other thresholds its sensitivity.
 """
 
 import dataclasses
@@ -36,12 +36,12 @@ def label(name: str, layer: int | None) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Thresholds:
-    """Shares of the gap between which the rule tells; arrays over cases where they differ.
+    """Shares of the gap at which the rule divides; arrays over cases if these differ in them.
 
     Attributes:
-        named: Of the named positions together, at least.
-        restored: Of what restores, more.
-        substantial: Of what is no longer negligible, more.
+        named: Least share of the named positions together.
+        restored: Share above which a set of positions restores.
+        substantial: Share above which a set of positions is no longer negligible.
     """
 
     named: float | np.ndarray = NAMED
@@ -51,14 +51,14 @@ class Thresholds:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What the rule reads of one run, or of several that are pooled.
+    """The facts that the rule reads, of one run or of several that are pooled.
 
     Attributes:
         layers: Depth of the model.
         shares: [cases] Share of the gap by quantity.
-        learned: [cases] Whether the model answers above its floors, from the document.
-        thin: Whether too few documents are judged.
-        silent: Layers whose mixers do not say what they mix locally.
+        learned: [cases] Whether the model is better than its floors, by reading the document.
+        thin: Whether too few documents can be judged.
+        silent: Layers whose mixers do not declare what they mix locally.
     """
 
     layers: int
@@ -68,25 +68,25 @@ class Facts:
     silent: tuple[int, ...]
 
     def cut(self, layer: int, name: str) -> np.ndarray:
-        """What a set restores at the input of a layer; at the query of the last output, all."""
+        """Share that a set restores at the input of a layer; 1 after the last layer."""
         if layer == self.layers:
             return np.ones(len(self.learned))
         return self.shares[STREAM, layer, RESTORE, name]
 
     def either(self, layer: int, name: str) -> np.ndarray:
-        """What a set restores or damages at the input of a layer, whichever is more."""
+        """Greater of the shares that a set restores and damages at the input of a layer."""
         return np.fmax(self.cut(layer, name), self.shares[STREAM, layer, DAMAGE, name])
 
     def local(self, layer: int, name: str) -> np.ndarray:
-        """What a set restores at the local operations of a layer; nothing where it has none."""
+        """Share that a set restores at a layer's local operations; 0 if it has none."""
         nothing = np.zeros(len(self.learned))
         return self.shares.get((LOCAL, layer, RESTORE, name), nothing)
 
     def unformed(self, layer: int) -> np.ndarray:
-        """What a layer retrieves that its local operations have not formed.
+        """Share that a layer retrieves without a pair that its local operations have formed.
 
-        Restored by what they give before the pair is complete; of a layer that has none, all that
-        it writes at the question.
+        It is the share restored by their outputs before the pair is complete; for a layer without
+        local operations, all that it writes at the question.
         """
         if (LOCAL, layer, RESTORE, "loose") in self.shares:
             return self.local(layer, "loose")
@@ -94,18 +94,18 @@ class Facts:
         return self.cut(layer + 1, "question") - before
 
     def read(self, layer: int, name: str = "pair") -> np.ndarray:
-        """What is lost if a layer reads another document's tokens at a set, for the question."""
+        """Share that is lost if a layer's question reads another document's tokens at a set."""
         return self.shares[READING, layer, WITHHOLD, name]
 
 
 @dataclasses.dataclass
 class Cases:
-    """Classes, layers and reasons so far; a case that is settled stays as it is.
+    """Classes, layers and reasons so far; a settled case does not change any more.
 
     Attributes:
         verdict: [cases] Index in `CLASSES`.
         layer: [cases] Layer of the mechanism, -1 for none.
-        reason: Step of the rule that settled the first case, with the layer it looked at.
+        reason: Step of the rule that settled the first case, with the layer of that step.
     """
 
     verdict: np.ndarray
@@ -123,7 +123,7 @@ class Cases:
         looked_at: int = -1,
         layer: int | np.ndarray = -1,
     ) -> None:
-        """Give the open cases where a condition holds a class."""
+        """Give a class to the open cases in which a condition holds."""
         now = self._open & where
         self.verdict[now] = CLASSES.index(name)
         self.layer[now] = np.broadcast_to(layer, now.shape)[now]
@@ -144,7 +144,7 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
         missed = ~(facts.cut(layer, "named") >= limits.named)
         cases.settle(missed, "undecided", "unlocated", layer)
 
-    # A cut at which the pair alone carries the answer: it was bound before, and is looked up.
+    # A cut at which the pair alone carries the answer: it was bound before, and is looked up here.
     for layer in cuts:
         alone = facts.cut(layer, "pair") > restored
         alone &= facts.either(layer, "elsewhere") < substantial
@@ -152,8 +152,8 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
         for later in range(layers - 1, layer - 1, -1):
             looked_up = np.where(facts.cut(later + 1, "question") > restored, later, looked_up)
         cases.settle(alone, "induction", "bound", layer, looked_up)
-    # Two routes: what is at the question after layer 0, or not yet bound before the last layer,
-    # is bound at no cut.
+    # Two routes: an answer that is at the question after layer 0, or a pair that is not bound
+    # before the last layer, is bound at no cut.
     for layer in cuts:
         both = (facts.cut(layer, "pair") > substantial) & (
             facts.cut(layer, "elsewhere") > substantial
@@ -166,8 +166,8 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
         negligible = facts.either(layer, "pair") < substantial
         cases.settle(~negligible, "undecided", "binding_unclear", layer)
 
-    # Bound at no cut: the first layer whose output at the question restores has retrieved, with
-    # what earlier ones have. Inside a layer a pair is formed by local operations, or not at all.
+    # Bound at no cut: the first layer whose output at the question restores has retrieved the
+    # answer, with earlier ones. Inside a layer, a pair is formed by local operations or not at all.
     convolved, raw = np.zeros(count), np.zeros(count)
     for layer in range(layers):
         here = facts.cut(layer + 1, "question") > restored
@@ -183,7 +183,7 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
         both = (convolved > substantial) & (raw > substantial)
         cases.settle(here & both, "mixed", "two_routes_inside", layer, layer)
         cases.settle(here & ~(convolved < substantial), "undecided", "convolution_unclear", layer)
-        # A placebo that no document has does not speak against it.
+        # A placebo without any document is no evidence against it.
         shown = (facts.read(layer) > substantial) & ~(facts.read(layer, UNINVOLVED) >= substantial)
         cases.settle(here & shown, "direct_retrieval", "retrieved", layer, layer)
         cases.settle(here, "undecided", "not_shown", layer)

@@ -1,4 +1,4 @@
-"""A search over positions, where something carries the answer that a verdict does not look at."""
+"""A search over positions for what carries the answer, where a verdict abstains for lack of it."""
 
 import dataclasses
 
@@ -20,21 +20,21 @@ from mecheval_jax.tasks.base import at_position
 from mecheval_jax.tasks.geometry import corrupt_pair, geometry
 
 FURTHEST = 64
-"""Positions behind the pair's earlier token that are searched."""
+"""Number of positions behind the pair's earlier token that are searched."""
 
 SHOWN = 5
-"""Positions that a verdict names."""
+"""Number of positions that a verdict names."""
 
 
 def search_positions(subject: Subject, verdict: Verdict) -> Verdict:
-    """A verdict with what single positions restore at the cut where it abstained.
+    """A verdict with the shares that single positions restore at the cut where it abstained.
 
     Its evidence gets ``search``: rows with the site, the ``offset`` of the position from the
     earlier token of the pair, and the share ``value`` that it restores alone, the highest first.
 
     Args:
         subject: Subject that is judged.
-        verdict: Verdict that abstained for want of positions.
+        verdict: Verdict that abstained because it lacks positions.
     """
     site = SitePath(verdict.elsewhere, "block_input").path
     runs, patched, present = jax.device_get(_restored(subject, subject.params, site))
@@ -54,7 +54,7 @@ def search_positions(subject: Subject, verdict: Verdict) -> Verdict:
 
 
 def _restored(subject: Subject, params: PyTree, site: str) -> tuple[Array, Array, Array]:
-    """Probability of the answer in both runs and with each position restored; where it is one."""
+    """Probabilities of the answer in both runs and with each position restored; and which exist."""
     task, batch, evaluation = subject.task, subject.batch, subject.evaluation
 
     @jax.jit

@@ -1,12 +1,13 @@
-"""When a mechanism appears during training, and whether it changes.
+"""Transitions of the verdict during training: when a mechanism appears, and whether it changes.
 
-A mechanism in another layer is another one: verdicts are compared with their layers. One is given
-at every kept checkpoint; steps at which it is ``undecided`` are passed over.
-Where two verdicts A, B follow one another, the transition is reported at the first step of B. In
-each replicate of the bootstrap (the same resampled documents at all steps) it lies at the step k
-that fits best: the fewest steps from A's first on that are B before k, or not B from k to B's
-last. Between two checkpoints nothing is known: a transition found at k happened after the
-checkpoint before it. The interval takes its lower end from those and its upper end from the k.
+Verdicts are compared with their layers: a mechanism in another layer is another mechanism. There is
+one verdict for every kept checkpoint; steps with the verdict ``undecided`` are passed over. If
+verdict B follows verdict A, the transition is reported at the first step of B. In each replicate of
+the bootstrap (the same resampled documents at all steps) it lies at the step k that fits best: from
+A's first step to B's last, the fewest steps before k have B, and the fewest from k on lack it.
+
+Between two checkpoints nothing is known: a transition found at k happened after the checkpoint
+before k. The lower end of its interval comes from these checkpoints, the upper end from the k.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 UNTRAINED = "not_learned"
-"""What a model is at step 0, where no checkpoint is kept."""
+"""Verdict on a model at step 0, for which no checkpoint is kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +27,10 @@ class Transition:
     Attributes:
         before: Verdict before it, with its layer: ``direct_retrieval (layer 1)``.
         after: Verdict after it.
-        step: First checkpoint with the new one.
-        low: Step after which it happened.
-        high: Step by which it had happened; None where the replicates that never change are
-            more than the interval leaves out.
+        step: First checkpoint with the new verdict.
+        low: Step after which the change happened.
+        high: Step by which the change had happened; None if more replicates never change than the
+            interval leaves out.
     """
 
     before: str
@@ -49,8 +50,8 @@ def find_transitions(
 
     Args:
         steps: Steps of the checkpoints, in order.
-        verdicts: Verdict at each, with its layer as of `rule.label`.
-        replicates: [step][replicate] The same of each replicate of the bootstrap.
+        verdicts: Verdict at each step, with its layer as in `rule.label`.
+        replicates: [step][replicate] Verdict of each replicate of the bootstrap, likewise.
         confidence: Confidence of the intervals.
     """
     classes = np.array(replicates)
@@ -65,7 +66,7 @@ def find_transitions(
 
 
 def _stretches(verdicts: Sequence[str]) -> list[tuple[int, int]]:
-    """First and last index of each run of equal verdicts, undecided ones left out."""
+    """First and last index of each stretch of equal verdicts, without undecided ones."""
     found: list[tuple[int, int]] = []
     for index, verdict in enumerate(verdicts):
         if verdict == "undecided":
@@ -87,11 +88,11 @@ def _transition(
 ) -> Transition:
     start, end, after = first[0], second[1], verdicts[second[0]]
     reached = classes[start : end + 1] == after  # [step, replicate]
-    early = np.cumsum(reached, axis=0) - reached  # steps before k that have it already
-    late = (~reached)[::-1].cumsum(axis=0)[::-1]  # steps from k on that do not
+    early = np.cumsum(reached, axis=0) - reached  # steps before k that have the new verdict
+    late = (~reached)[::-1].cumsum(axis=0)[::-1]  # steps from k on that lack it
     never = reached.sum(axis=0)
     errors = np.concatenate([early + late, never[None]])
-    # Of step 0 it is known that nothing was learned; the first that fits as well counts.
+    # The change lies behind A's first step; of equally good steps the first counts.
     errors[0] = len(errors)
     change = start + errors.argmin(axis=0)
     ends = np.array([*steps[start : end + 1], np.inf])

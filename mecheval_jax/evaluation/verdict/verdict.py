@@ -1,19 +1,19 @@
-"""The verdict: by which mechanism a model recalls.
+"""The verdict: the mechanism by which a model recalls.
 
-Clean and corrupted documents differ in the earlier token of the pair that is asked. At the input
-of layer l >= 1, a cut, let P be the share of the gap that clean activations at the pair restore
-(the later token, and as far behind it as local operations reach), E that of all positions that
-cannot hold the pair and of the question, N that of all of these together.
+Clean and corrupted documents differ in the earlier token of the asked pair. The input of a layer
+l >= 1 is a cut. At a cut, let P be the share of the gap that clean activations at the pair restore
+(at its later token, and as far behind it as local operations reach), E that of all positions that
+cannot hold the pair, together with the question, and N that of all of these together.
 
-* N must be at least `NAMED` at every cut: otherwise something carries the answer that was not
-  looked at, and the verdict abstains (`search` says where).
+* N must be at least `NAMED` at every cut: otherwise positions that were not measured carry the
+  answer, and the verdict abstains (`search` says where they are).
 * P restores and E is negligible at a cut: the pair was bound in the context and is looked up:
-  ``induction``. Both substantial, and a part certainly never bound: ``mixed``.
+  ``induction``. If both are substantial, and a part was certainly never bound: ``mixed``.
 * P is negligible at every cut: nothing is bound in the residual stream. The answer is computed at
-  the question, in the first layer whose output there restores. If what the layer's local operations
-  give at the pair restores, the pair is formed there: ``convolutional_binding``. If not, and the
-  answer is lost when the layer's output at the question is that of another pair, but not when it
-  is that of a pair which is not asked: ``direct_retrieval``.
+  the question, in the first layer whose output there restores. If the outputs of this layer's local
+  operations at the pair restore, the pair is formed there: ``convolutional_binding``. If they do
+  not, and the answer is lost when the layer's output at the question is that of another pair, but
+  not when it is that of a pair which is not asked: ``direct_retrieval``.
 
 A share restores above `RESTORED`, is substantial above `SUBSTANTIAL` and negligible below it, both
 restored and taken from the clean run. The rule is applied to probabilities and to logits, to the
@@ -54,34 +54,33 @@ NO_BINDING = "none"
 UNCLEAR = "undecided"
 
 GUARD = 0.999
-"""Confidence with which the accuracy must lie above the floor. A heuristic as good as the floor
-would, with 95 %, pass for a mechanism in one of forty runs."""
+"""Confidence with which the accuracy must lie above the floor. At 95 %, a heuristic as good as the
+floor would pass for a mechanism in one of forty runs."""
 
 SPANS = {
     "named": (NAMED, np.linspace(0.5, 0.99, 50)),
     "restored": (RESTORED, np.linspace(0.25, 0.95, 71)),
     "substantial": (SUBSTANTIAL, np.linspace(0.02, 0.5, 49)),
 }
-"""Thresholds as they are, and those that the sensitivity of a verdict is told for."""
+"""Thresholds of the rule, and the ranges in which the sensitivity of a verdict is examined."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """A class and what it rests on.
+    """A class, and the numbers that it rests on.
 
     Attributes:
         verdict: One of `rule.CLASSES`.
         layer: For induction the layer that looks up, for direct retrieval and convolutional
             binding the layer that retrieves, for mixed the layer whose input was read.
         binding: Position at which a convolution forms the pair: ``convolution_at_value``,
-            ``convolution_at_next_key``, ``convolution_at_value+2``, ``convolution_at_pair`` where
-            no single position restores, ``none``, or ``undecided``; None where no mechanism is
-            named.
-        reason: One sentence that says why.
+            ``convolution_at_next_key``, ``convolution_at_value+2``, ``convolution_at_pair`` if no
+            single position restores, ``none``, or ``undecided``; None if no mechanism is named.
+        reason: Reason in one sentence.
         probabilities: Share of the bootstrap's replicates in which both measures give each class.
-        evidence: Attribution with its interval at each place that the rule looks at, the
-            numbers on accuracy and gap, and within which thresholds the class stays.
-        elsewhere: Layer before which something carries the answer that was not looked at.
+        evidence: Attribution with its interval at each place of the rule, numbers on accuracy and
+            gap, and the thresholds within which the class does not change.
+        elsewhere: Layer before which unmeasured positions carry the answer; None if there is none.
     """
 
     verdict: str
@@ -102,13 +101,13 @@ def judge(evidence: Evidence, evaluation: EvaluationConfig) -> Verdict:
 
     Args:
         evidence: Evidence of the run, or of several that are pooled.
-        evaluation: Options, of which resamples, confidence and seed count.
+        evaluation: Options of the evaluation: resamples, confidence and seed.
     """
     return judge_replicates(evidence, evaluation)[0]
 
 
 def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, list[str]]:
-    """The verdict, and the class of every replicate with its layer, as of `label`.
+    """The verdict, and the class of every replicate with its layer, as in `label`.
 
     Evidence of one run at several steps shares its resampled documents, so that replicate i of
     one step belongs to replicate i of another.
@@ -134,7 +133,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         facts = Facts(evidence.layers, known, learned, thin, evidence.silent)
         return classify(facts, limits)
 
-    # The rule: estimates, replicates, and estimates under other thresholds.
+    # Apply the rule to estimates, to replicates, and to estimates under other thresholds.
     learned = bool(least > evidence.floor and gap_low > SMALLEST_GAP)
     often = (accuracies > evidence.floor) & (gap.samples > SMALLEST_GAP)
     point, replicates = (
@@ -151,7 +150,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         field: _span(field, {m: int(point[m].verdict[0]) for m in MEASURES}, apply, learned)
         for field in SPANS
     }
-    # What the verdict says and rests on.
+    # Collect the numbers that the verdict rests on.
     numbers = {
         "accuracy": evidence.accuracy,
         "accuracy_low": low,
@@ -197,7 +196,7 @@ def _estimates(evidence: Evidence, measure: str, bootstrap: Bootstrap) -> list[E
 
 
 def _both(verdicts: Iterable[np.ndarray]) -> np.ndarray:
-    """The class that both measures give, undecided where they differ."""
+    """The class that both measures give; undecided if they differ."""
     first, second = verdicts
     return np.where(first == second, first, UNDECIDED)
 
@@ -215,7 +214,7 @@ def _agreed(point: dict[str, Cases]) -> tuple[str, int, tuple[str, int]]:
 def _span(
     field: str, classes: dict[str, int], apply: Callable[..., Cases], learned: bool
 ) -> list[float]:
-    """The thresholds around the one that is used within which neither measure's class changes."""
+    """The range of a threshold, around its value, in which neither measure's class changes."""
     used, tried = SPANS[field]
     same = np.ones(len(tried), bool)
     for measure, found in classes.items():
@@ -228,9 +227,9 @@ def _span(
 
 
 def _binding(name: str, layer: int, evidence: Evidence, shares: list[Estimate]) -> str | None:
-    """Where a convolution forms the pair, in the layers that the class leaves for it."""
+    """Position at which a convolution forms the pair, in the layers that the class allows."""
     if name == "direct_retrieval":
-        return NO_BINDING  # the rule has looked
+        return NO_BINDING  # the rule has excluded it
     places = {
         "convolutional_binding": range(layer, layer + 1),
         "induction": range(layer),  # bound before the layer that looks up
@@ -256,7 +255,7 @@ def _binding(name: str, layer: int, evidence: Evidence, shares: list[Estimate]) 
 def _attributions(
     evidence: Evidence, shares: dict[str, list[Estimate]], confidence: float
 ) -> Iterable[dict[str, Any]]:
-    """The numbers that the verdict rests on, single positions beside them."""
+    """The numbers that the verdict rests on, with those of single positions."""
     for i, cell in enumerate(evidence.cells):
         estimate, logit = (shares[measure][i] for measure in MEASURES)
         numbers = (estimate.value, *estimate.interval(confidence), logit.value)
