@@ -1,4 +1,4 @@
-"""An example document of a task: its words, the roles of its tokens, and what is asked."""
+"""An example document of a task: its words, the roles of its tokens, and its questions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ import numpy as np
 from mecheval_jax.tasks.base import Batch, Task
 
 UNCOLOURED = ("bos", "divider")
-"""Roles that every document shows by itself."""
+"""Roles that are visible in every document without a mark."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A query that counts.
+    """A query of a document.
 
     Attributes:
         number: Number of the query in its document.
         position: Position at which the answer is predicted.
         asked: Word at that position.
-        answer: Word that is right.
+        answer: Right answer.
     """
 
     number: int
@@ -33,9 +33,9 @@ class Example:
     """A document in words.
 
     Attributes:
-        words: Names of its tokens.
-        roles: Roles of its first query that a token has, by the token's position.
-        questions: Its queries, the first one at the front.
+        words: Names of the tokens.
+        roles: Roles of each token in the first query, by the token's position.
+        questions: Queries that count, the first one at the front.
     """
 
     words: tuple[str, ...]
@@ -43,12 +43,12 @@ class Example:
     questions: tuple[Question, ...]
 
     def place(self, role: str) -> int | None:
-        """Position of the token in a role; None where there is none."""
+        """Position of the token in a role; None if there is none."""
         return next((at for at, roles in self.roles.items() if role in roles), None)
 
 
 def shown_roles(task: Task) -> list[str]:
-    """The roles that are marked in a document."""
+    """The roles that are marked in documents of a task."""
     return [role for role in task.role_names if role not in UNCOLOURED]
 
 
@@ -56,7 +56,7 @@ def example(task: Task, batch: Batch, index: int) -> Example:
     """One document of a batch in words.
 
     Args:
-        task: Task, which gives the words.
+        task: Task that gives the words.
         batch: Documents of the task.
         index: Index of the document in the batch.
     """

@@ -1,7 +1,7 @@
-"""A table of a report: shown on the page, and written beside it as CSV, Markdown and LaTeX.
+"""A table of a report: on the page, and in files as CSV, Markdown and LaTeX.
 
-Page and files are made from the same rows, so that their numbers cannot differ. CSV has every digit
-and the ends of intervals in columns of their own; the others have what a reader sees.
+Page and files are made from the same rows, so their numbers cannot differ. The CSV file has all
+digits, and columns for the ends of intervals; the other forms have the text that readers see.
 """
 
 import pathlib
@@ -17,15 +17,15 @@ from mecheval_jax.reporting.terminal.tables import MISSING, interval
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """A column of a table.
 
     Attributes:
-        name: Field of the rows that it shows.
-        head: Words above it; the field's name, with blanks, if empty.
-        form: Text of a number; None for a column of words.
+        name: Field of the rows.
+        head: Title of the column; the field's name, with blanks, if empty.
+        form: Function that gives the text of a number; None for a column of words.
         ends: Whether the fields ``NAME_low`` and ``NAME_high`` hold an interval of the number.
-        link: Field that holds where a word leads to; empty if it leads nowhere.
-        star: Field that says whether the number gets a star; empty if none does.
+        link: Field with the address of a link; empty if there are no links.
+        star: Field that says whether the number gets a star; empty if no number does.
     """
 
     name: str
@@ -37,24 +37,24 @@ class Column:
 
     @property
     def title(self) -> str:
-        """Words above the column."""
+        """Title of the column."""
         return self.head or self.name.replace("_", " ")
 
     @property
     def ends_names(self) -> tuple[str, str]:
-        """Fields that hold the interval."""
+        """Fields that hold the ends of the interval."""
         return f"{self.name}_low", f"{self.name}_high"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place of a table.
+    """The content of one cell.
 
     Attributes:
-        text: Text that is shown.
-        value: Number behind the text, every digit; empty where there is none.
-        interval: Its interval; empty where there is none.
-        link: Address that the text leads to; empty where there is none.
+        text: Text of the cell.
+        value: Number with all digits; empty if there is none.
+        interval: Interval of the number; empty if there is none.
+        link: Address of a link; empty if there is none.
         numeric: Whether the column holds numbers.
     """
 
@@ -70,11 +70,11 @@ class Table:
     """Rows under columns.
 
     Attributes:
-        name: Name of its files.
-        caption: What it shows, in a sentence.
+        name: Name of the table's files.
+        caption: Caption in one sentence.
         columns: Columns from left to right.
         rows: Values of each row by the names of the columns.
-        of: Field of the rows that says which run they are of; empty if they are of none.
+        of: Field that names the run of a row; empty if rows belong to no run.
         bar: Field whose shares are drawn as bars; empty if there are none.
     """
 
@@ -86,7 +86,7 @@ class Table:
     bar: str = ""
 
     def lines(self) -> Iterator[tuple[str, list[Cell]]]:
-        """The run that each row is of, and its cells."""
+        """The run and the cells of each row."""
         for row in self.rows:
             yield str(row.get(self.of, "")), [_cell(column, row) for column in self.columns]
 
@@ -100,14 +100,14 @@ class Table:
         )
 
     def texts(self) -> pd.DataFrame:
-        """What a reader sees, intervals behind their numbers."""
+        """The texts that readers see, with intervals behind their numbers."""
         lines = [
             [f"{cell.text} {cell.interval}".rstrip() for cell in cells] for _, cells in self.lines()
         ]
         return pd.DataFrame(lines, columns=[column.title for column in self.columns])
 
     def markdown(self) -> str:
-        """The table in Markdown, numbers at the right."""
+        """The table in Markdown, with numbers aligned to the right."""
         texts = self.texts()
         rule = ["---:" if column.form else "---" for column in self.columns]
         lines = [list(texts.columns), rule, *texts.to_numpy().tolist()]
@@ -156,7 +156,7 @@ def _on_one_line(text: str) -> str:
 
 
 def _in_markdown(text: str) -> str:
-    """A text that no Markdown or HTML within it changes, on one line."""
+    """A text on one line, in which no Markdown or HTML has an effect."""
     for character in "\\`*_{}[]<>|#":
         text = text.replace(character, f"\\{character}")
     return _on_one_line(text)
@@ -170,10 +170,10 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "[": "{[}",  # after the end of a line it would begin an option
+    "[": "{[}",  # after a line break it would begin an option
 }
 
 
 def _in_latex(text: str) -> str:
-    """A text that no command within it changes."""
+    """A text in which no command of LaTeX has an effect."""
     return "".join(_LATEX.get(character, character) for character in text)

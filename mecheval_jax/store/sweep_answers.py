@@ -1,4 +1,4 @@
-"""Answers of the members of a sweep, document by document, which comparisons between them rest on.
+"""Answers of a sweep's members, document by document, for comparisons between members.
 
 Members on the same documents succeed and fail together (`statistics.crossed`). Each group has an
 ``answers.npz``; those of earlier versions have none.
@@ -20,7 +20,7 @@ FIELDS = ("correct", "asked", "names")
 
 
 def answers_of_member(answers: AnswerScores, batch: Batch) -> Answers:
-    """What one member answered."""
+    """The answers of one member."""
     right, asked = counts_of(answers, batch)
     return Answers(right[None], asked[None], names_of(batch)[None])
 
@@ -34,10 +34,10 @@ def write_answers(path: pathlib.Path, members: Mapping[int, Answers]) -> None:
 
 
 def read_answers(paths: Iterable[pathlib.Path]) -> dict[int, Answers]:
-    """Answers by the number of the member, from the files of several groups that are there.
+    """Answers by the number of the member, from those files that exist.
 
     Raises:
-        UserError: If one is damaged.
+        UserError: If a file is damaged.
     """
     found = {}
     for path in paths:
@@ -57,7 +57,7 @@ def read_answers(paths: Iterable[pathlib.Path]) -> dict[int, Answers]:
 
 
 def together(members: Sequence[int], known: Mapping[int, Answers]) -> Answers | None:
-    """Answers of several members; None where they are not known, or documents are not as many."""
+    """Answers of several members; None if some are unknown, or numbers of documents differ."""
     ones = [known[number] for number in members if number in known]
     if len(ones) < len(members) or len({one.correct.shape for one in ones}) > 1:
         return None

@@ -112,6 +112,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     Evidence of one run at several steps shares its resampled documents, so that replicate i of
     one step belongs to replicate i of another.
     """
+    # Accuracy, gap and shares of the gap, each with its replicates.
     bootstrap, confidence = evidence.bootstrap(evaluation), evaluation.confidence
     shares = {measure: _estimates(evidence, measure, bootstrap) for measure in MEASURES}
     (low, high), accuracies = share_interval(

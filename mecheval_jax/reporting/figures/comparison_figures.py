@@ -1,4 +1,4 @@
-"""Figures of several models of one task: accuracy against width, and against what they cost."""
+"""Figures of several models of one task: accuracy against width, and against costs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,18 +26,18 @@ COSTS = (
 """Column, title and unit of each cost of ``choice.csv``."""
 
 APART = 0.035
-"""Share of a doubling of the width by which the models of one width stand apart."""
+"""Offset between models of one width, as a share of a doubling of the width."""
 
 
 @styled
 def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy of every model over its width, with its interval; a line joins the best of widths.
+    """Accuracy of every model over its width, with its interval; a line joins the best ones.
 
     Hollow marks are published values.
 
     Args:
         rows: For each model its ``run``, ``mixer``, ``width``, ``accuracy`` with ``accuracy_low``
-            and ``accuracy_high``, ``floor`` and, where there is one, ``published``.
+            and ``accuracy_high``, ``floor`` and, if there is one, ``published``.
     """
     table = pd.DataFrame(list(rows))
     published = table.get("published", pd.Series(np.nan, table.index)).astype(float)
@@ -79,9 +79,9 @@ def _model(row: Mapping[str, Any]) -> str:
 
 @styled
 def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
-    """Accuracy of every shape over what it costs, a panel for each cost; cheap is at the left.
+    """Accuracy of every shape over its costs, a panel for each cost; cheap is at the left.
 
-    Filled marks are those that no other shape beats in both.
+    A mark is filled if no other shape is better in both.
 
     Args:
         choice: Rows of ``choice.csv``.
@@ -115,7 +115,7 @@ def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
 
 
 def _points(rows: pd.DataFrame, column: str) -> list[tuple[str, float, float]]:
-    """Name of each shape, what it costs and how well it answers."""
+    """Name, cost and accuracy of each shape."""
     columns = ["mixer", "width", column, "accuracy"]
     return [(f"{m} {w}", x, y) for m, w, x, y in rows[columns].itertuples(index=False)]
 
@@ -130,7 +130,7 @@ def _cost_axis(axes: Axes, title: str, unit: str, costs: pd.Series) -> None:
     """A logarithmic axis of costs, and one of accuracies."""
     word, _, rest = unit.partition(" ")
     axes.set_xscale("log")
-    near = costs.max() < 8 * costs.min()  # a power of ten may be the only one among them
+    near = costs.max() < 8 * costs.min()  # then one power of ten alone may be among them
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1,)))
     axes.xaxis.set_major_formatter(EngFormatter(word))
     axes.xaxis.set_minor_formatter(NullFormatter())

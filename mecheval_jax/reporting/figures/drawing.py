@@ -1,6 +1,7 @@
-"""What figures are made of: colours, panels, lines with bands, cells, and notes on marks.
+"""Parts of figures: colours, panels, lines with bands, cells, and notes on marks.
 
-Figures are drawn through matplotlib's objects, without pyplot: no global figures, no display.
+Figures are drawn through matplotlib's objects, without pyplot: there are no global figures, and no
+display is needed.
 """
 
 import math
@@ -42,17 +43,17 @@ MARK = {
 PALE = "#e0e0e0"
 
 DARK_ON_COLOUR, LIGHT_ON_COLOUR = "#111111", "#fdfdfd"
-"""Text on a coloured ground, which stays as it is where a page is dark."""
+"""Colours of text on a coloured ground, which does not change on a dark page."""
 
 
 class Note(NamedTuple):
-    """What a mark stands for.
+    """A note on a mark.
 
     Attributes:
         axes: Axes that have the mark.
-        x: Place of the mark along the axes.
-        y: Place of the mark up the axes.
-        text: Words, shown where somebody points at the mark.
+        x: Horizontal coordinate of the mark.
+        y: Vertical coordinate of the mark.
+        text: Text that is shown under the pointer.
     """
 
     axes: Axes
@@ -62,7 +63,7 @@ class Note(NamedTuple):
 
 
 class Drawing(Figure):
-    """A figure that knows what its marks stand for."""
+    """A figure with notes on its marks."""
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
@@ -70,14 +71,14 @@ class Drawing(Figure):
 
 
 def annotate(axes: Axes, xs: Iterable[Any], ys: Iterable[Any], texts: Iterable[str]) -> None:
-    """Say what marks stand for; see `Note`."""
+    """Add notes on marks; see `Note`."""
     figure = axes.figure
     if isinstance(figure, Drawing):
         figure.notes += map(Note, [axes] * MOST_NOTES, xs, ys, texts)
 
 
 MOST_NOTES = 400
-"""Notes of one figure; the marks beyond have none, so that a page stays light."""
+"""Number of notes in one figure; further marks have none, so that a page stays small."""
 
 
 def colour_and_marker(index: int) -> dict[str, str]:
@@ -113,7 +114,7 @@ def one_axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def headline(figure: Figure, text: str) -> None:
-    """A title over all panels, in as many lines as the figure's width takes."""
+    """Draw a title over all panels, in as many lines as the width of the figure requires."""
     letters = figure.get_figwidth() * 72 / (0.75 * look().font_size)
     figure.suptitle(textwrap.fill(text, max(12, int(letters))), fontsize="large")
 
@@ -137,19 +138,19 @@ def labelled(axes: Axes) -> list[tuple[str, Any]]:
 
 
 MOST_DIRECT = 4
-"""Lines that are named at their ends; more are named in a legend."""
+"""Number of lines up to which each is named at its end, and not in a legend."""
 
 
 def name_lines(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Line2D]]) -> None:
-    """Name lines at their right ends; in a legend below where they are many.
+    """Name lines at their right ends, or in a legend below if there are many.
 
-    A stroke in the line's colour leads from its end to its name, which is black, so that names of
+    A stroke in the line's colour leads from its end to its name. Names are black, so that those of
     pale lines can be read.
 
     Args:
         figure: Figure of the axes.
         axes: Axes with their final limits.
-        entries: Names and lines; one across the axes ends at their edge.
+        entries: Names and lines; a line across the axes ends at their edge.
     """
     if len(entries) > MOST_DIRECT:
         legend_below(figure, 2, entries)
@@ -164,7 +165,7 @@ def name_lines(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Line2D]]
     ends.sort(key=lambda end: end[0])
     low, high = axes.get_ylim()
     heights = np.array([end[0] for end in ends], float)
-    for i in range(1, len(heights)):  # each clear of the one below it
+    for i in range(1, len(heights)):  # clear of the one below
         heights[i] = max(heights[i], heights[i - 1] + LINE_ROOM * (high - low))
     heights -= max(0.0, heights.max(initial=low) - high)
     for (y, x, name, line), height in zip(ends, heights, strict=True):
@@ -184,7 +185,7 @@ def name_lines(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Line2D]]
 
 
 LINE_ROOM = 0.075
-"""Share of the axes' height that the name of a line takes."""
+"""Share of the axes' height that the name of a line needs."""
 
 
 def colour_bar(

@@ -1,4 +1,4 @@
-"""The look that all figures share, and what a paper or a talk may prescribe of it."""
+"""The common look of all figures, and the settings that a paper or a talk may prescribe."""
 
 import contextlib
 import contextvars
@@ -18,7 +18,7 @@ FORMATS = ("png", "svg", "pdf")
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What a paper or a talk prescribes.
+    """Settings for a paper or a talk.
 
     Attributes:
         width: Width of every figure in inches, such as a column's; each figure's own if None.
@@ -28,7 +28,7 @@ class Look:
     """
 
     width: float | None = None
-    font: str = "DejaVu Sans"  # comes with matplotlib: the same everywhere
+    font: str = "DejaVu Sans"  # part of matplotlib: the same on every machine
     font_size: float = 10.0
     formats: tuple[str, ...] = ("png", "svg")
 
@@ -66,7 +66,7 @@ _STYLE = {
 
 
 def look() -> Look:
-    """The look of the block that this is called in."""
+    """The look of the current block."""
     return _LOOK.get(_PLAIN)
 
 
@@ -81,7 +81,7 @@ def looking(prescribed: Look) -> Iterator[None]:
 
 
 def styled(draw: Callable) -> Callable:
-    """Decorator: draw in this style, whatever the user's matplotlib is set to."""
+    """Decorator: draw in this style, regardless of the user's settings of matplotlib."""
 
     @functools.wraps(draw)
     def drawn(*arguments: Any, **options: Any) -> Any:

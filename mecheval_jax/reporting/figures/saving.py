@@ -1,4 +1,4 @@
-"""How figures become files, and parts of a page.
+"""Figures as files, and as parts of a page.
 
 The same data give the same files, byte for byte.
 """
@@ -24,15 +24,15 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "pdf": {"metadata": dict.fromkeys(("CreationDate", "Creator", "Producer"))},
     "svg": {"metadata": dict.fromkeys(("Date", "Creator", "Format", "Type"))},
 }
-"""Options of each format, without what would differ from one time to the next."""
+"""Options of each format, which leave out times and other changing parts."""
 
 
 @styled
 def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Write a figure in the formats of the `look`; returns the path of the SVG."""
+    """Write a figure in the formats of the current `look`; returns the path of the SVG."""
     folder.mkdir(parents=True, exist_ok=True)
     for kind in look().formats:
-        # Whole or not at all: another shard of a sweep may draw, and read, the same.
+        # Written atomically: another shard of a sweep may draw and read the same figure.
         write_bytes(folder / f"{name}.{kind}", _rendered(figure, kind))
     return folder / f"{name}.svg"
 
@@ -40,14 +40,14 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
 def _rendered(figure: Figure, kind: str) -> bytes:
     drawn = io.BytesIO()
     figure.savefig(drawn, format=kind, **_OPTIONS[kind])
-    figure.set_layout_engine("none")  # it has its place now, in all formats
+    figure.set_layout_engine("none")  # the layout is final, and equal in all formats
     return drawn.getvalue()
 
 
 def picture(
     figure: Figure, folder: pathlib.Path, name: str, prefix: str, description: str
 ) -> Markup:
-    """Save a figure, and make of it a part of an HTML page; see `save` and `inline`."""
+    """Save a figure, and turn it into a part of an HTML page; see `save` and `inline`."""
     save(figure, folder, name)
     return inline(figure, prefix, description)
 
@@ -66,22 +66,22 @@ IN_PAGE = {
     "#d55e00": "red",
     "#009e73": "green",
 }
-"""Colours that are a page's own, which differ where it is dark."""
+"""Colours that become the page's own, since they differ on a dark page."""
 
 
 @styled
 def inline(figure: Figure, prefix: str, description: str) -> Markup:
     """A figure as a part of an HTML page: its texts are text, its greys the page's own.
 
-    What is drawn or saved of the figure later lacks the halos of its texts.
+    The figure itself loses the halos of its texts.
 
     Args:
-        figure: Figure that is shown.
-        prefix: Text before its ids, so that the figures of a page do not share any.
-        description: Text that is read out in place of the picture.
+        figure: Figure to show.
+        prefix: Text before its ids, so that figures on one page do not share any.
+        description: Text for screen readers in place of the picture.
     """
     for index, text in enumerate(figure.findobj(Text)):
-        # A text with them is drawn as outlines; the page's style has a halo instead.
+        # A text with effects is drawn as outlines; the page's style has a halo instead.
         if text.get_path_effects():
             text.set(path_effects=(), gid=f"halo{index}")
     with matplotlib.rc_context({"svg.fonttype": "none"}):
@@ -92,7 +92,7 @@ def inline(figure: Figure, prefix: str, description: str) -> Markup:
     svg = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"(?<=: )#[0-9a-f]{6}\b", _of_the_page, svg)
     marks = "".join(_marks(figure))
-    # Matplotlib escapes every text it writes; what stands here is its own markup.
+    # Matplotlib escapes all texts; the rest of the file is its own markup.
     return Markup(
         svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1).replace(
             "</svg>", f"{marks}</svg>"
@@ -106,7 +106,7 @@ def _of_the_page(colour: re.Match) -> str:
 
 
 def _marks(figure: Figure) -> Iterator[str]:
-    """A circle for each note, at the place that it has in the SVG."""
+    """A circle for each note, at its place in the SVG."""
     height = figure.get_figheight()
     for note in figure.notes if isinstance(figure, Drawing) else ():
         x, y = note.axes.transData.transform((note.x, note.y)) / figure.dpi

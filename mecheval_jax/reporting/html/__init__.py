@@ -1,1 +1,1 @@
-"""Self-contained reports."""
+"""Self-contained HTML reports of runs, sweeps and the study."""

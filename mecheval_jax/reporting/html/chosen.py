@@ -1,4 +1,4 @@
-"""What a choice among architectures adds to a sweep's page: the advice, the choice, the costs."""
+"""The part of a sweep's page that is about a choice of architecture: advice, table, costs."""
 
 import pathlib
 from typing import Any
@@ -17,12 +17,12 @@ from mecheval_jax.store.choice import ChoiceFolder
 
 
 def seconds(value: Any) -> str:
-    """A time with its prefix."""
+    """A time with a prefixed unit."""
     return quantity(value, "s")
 
 
 def size(value: Any) -> str:
-    """Bytes with their prefix."""
+    """A number of bytes with a prefixed unit."""
     return quantity(value, "B")
 
 
@@ -79,7 +79,7 @@ CROSSED = (
 
 
 def chosen(path: pathlib.Path) -> dict[str, Any]:
-    """What a sweep's folder holds of a choice, as the template shows it; draws the figures.
+    """The content of a folder's choice and costs, for the template; draws the figures.
 
     Args:
         path: Folder of a sweep, in which an architecture may have been chosen or costs measured.

@@ -1,4 +1,4 @@
-"""What is said of several runs of one task together: a table, and the figures of all."""
+"""The comparison of several runs of one task in a report: a table and common figures."""
 
 import json
 import pathlib
@@ -22,7 +22,7 @@ from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.study.published.tables import published_beside
 
 MOST_CURVES = 28
-"""Runs whose training is drawn in one figure; more cannot be told apart."""
+"""Number of runs up to which their training is drawn in one figure; more look alike."""
 
 COLUMNS = (
     Column("run", link="link"),
@@ -45,15 +45,15 @@ COLUMNS = (
 def comparison(
     runs: Sequence[Reported], ids: Mapping[str, str], home: pathlib.Path, prefix: str
 ) -> dict[str, Any]:
-    """Table and figures of several runs of one task; prints the table, too.
+    """Table and figures of several runs of one task; also prints the table.
 
     Args:
-        runs: The runs.
-        ids: Name of a run to the id of its section.
+        runs: Runs to compare.
+        ids: Id of each run's section, by the name of the run.
         home: Folder of the report.
         prefix: Name of the comparison, with which the names of its files begin.
     """
-    # With what the config says, where a run has not come to an end.
+    # A run that has not come to an end is described by its config.
     described = {run.name: {n: run.config["model"][n] for n in ("mixer", "width")} for run in runs}
     summaries = {run.name: described[run.name] | run.summary for run in runs}
     tables.show_runs(summaries)
@@ -96,7 +96,7 @@ def comparison(
 def _further(
     runs: Sequence[Reported], rows: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, tuple[Figure, str, str]]]:
-    """Figures by their kinds, with names for their files and words for who cannot see them."""
+    """Figures by kind, with the names of their files and descriptions for screen readers."""
     answered = [row for row in rows if row["accuracy"] is not None]
     if len({row["width"] for row in answered}) > 1:
         figure = comparison_figures.accuracy_by_width(answered)
@@ -113,13 +113,13 @@ def _further(
 
 
 MOST_ATTENTION = 8
-"""Runs whose attention is drawn beside one another."""
+"""Number of runs whose attention is drawn in one figure."""
 
 
 def _attention_on_one_document(
     runs: Sequence[Reported],
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The matrices of the runs that looked at the document that most of them did, by title.
+    """Matrices of the runs that were measured on the same document, by title.
 
     Nothing if no two runs have the same document.
     """

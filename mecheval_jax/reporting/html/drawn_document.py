@@ -1,4 +1,4 @@
-"""A document with what stands at its tokens: roles, restored shares, what a query reads."""
+"""A document with values below its tokens: roles, restored shares, weights of a query."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from mecheval_jax.reporting.html import shades
 from mecheval_jax.reporting.terminal.tables import attributions, interval, number, site_words
 
 WHOLE = 48
-"""Tokens up to which a document is shown whole; of a longer one what lies near its roles."""
+"""Number of tokens up to which a document is shown whole; of a longer one, parts near roles."""
 
 NEAR = 3
-"""Tokens that are shown on both sides of one in a role."""
+"""Number of tokens that are shown on both sides of a token in a role."""
 
 MOST_READ = 6
-"""Matrices of which a document shows what is read."""
+"""Number of matrices whose weights are shown below a document."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """What stands below a token.
+    """A value below a token.
 
     Attributes:
-        text: Number as it is shown; empty where there is none.
-        note: What the number is, for who points at it.
-        style: Colours of the place.
+        text: Number as text; empty if there is none.
+        note: Description of the number, shown under the pointer.
+        style: CSS colours of the place.
     """
 
     text: str = ""
@@ -38,13 +38,13 @@ class Value:
 
 @dataclass(frozen=True)
 class Token:
-    """A token of a drawn document, or what was left out.
+    """A token of a drawn document, or a gap.
 
     Attributes:
         word: Name of the token.
         roles: Roles of the token.
-        values: Values below it, a line each.
-        left_out: Number of tokens that were left out in this place; 0 for a token.
+        values: Values below the token, one for each line.
+        left_out: Number of tokens that a gap stands for; 0 for a token.
     """
 
     word: str = ""
@@ -58,8 +58,8 @@ class DrawnDocument:
     """A document, token by token.
 
     Attributes:
-        lines: What each line of values below the words is.
-        tokens: The tokens, and gaps.
+        lines: Name of each line of values.
+        tokens: Tokens and gaps.
     """
 
     lines: tuple[str, ...]
@@ -72,8 +72,8 @@ def drawn(
     """A document with lines of values below its tokens.
 
     Args:
-        document: The document.
-        lines: Name of a line to its values, by the position of the token.
+        document: Document to draw.
+        lines: Values by the position of their token, by the name of the line.
     """
     lines = lines or {}
     tokens: list[Token] = []
@@ -98,7 +98,7 @@ def _shown(document: Example) -> Sequence[int]:
 
 
 def restored_lines(document: Example, table: pd.DataFrame) -> dict[str, dict[int, Value]]:
-    """What the residual stream restores at the document's roles, a line for each site.
+    """Shares that the residual stream restores at the document's roles, a line for each site.
 
     Args:
         document: Document with roles.
@@ -122,9 +122,9 @@ def restored_lines(document: Example, table: pd.DataFrame) -> dict[str, dict[int
 
 
 def read_lines(document: Example, rows: pd.DataFrame) -> dict[str, dict[int, Value]]:
-    """What the document's query reads in each mixer, a line for each matrix.
+    """Weights with which the mixers read tokens at the document's query, a line for each matrix.
 
-    Colours are shares of the line's largest entry: sizes cannot be compared between mixers.
+    Colours are shares of the line's largest entry: magnitudes differ between mixers.
 
     Args:
         document: Document with a query.
@@ -148,6 +148,6 @@ def read_lines(document: Example, rows: pd.DataFrame) -> dict[str, dict[int, Val
 
 
 def fits(document: Example, rows: pd.DataFrame) -> bool:
-    """Whether rows of ``analyses/attention.csv`` are of a document."""
+    """Whether rows of ``analyses/attention.csv`` belong to a document."""
     words: dict[int, Any] = dict(zip(rows["source"], rows["source_token"].astype(str), strict=True))
     return [words.get(at) for at in range(len(document.words))] == list(document.words)

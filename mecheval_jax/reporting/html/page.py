@@ -1,7 +1,7 @@
-"""Pages: HTML files of one style, each from a template beside this module.
+"""Pages: HTML files in one style, from the templates beside this module.
 
-A page holds its style and its script, and asks for nothing from elsewhere: its policy lets no
-address be fetched, and no script run but the one beside this module, whose hash it has.
+A page contains its style and its script and loads nothing else. Its content policy allows no other
+address, and no script but the one beside this module, by its hash.
 """
 
 import base64
@@ -23,7 +23,7 @@ from mecheval_jax.reporting.terminal import tables
 HERE = pathlib.Path(__file__).parent
 
 ROLES = ("key", "value", "query", "answer", "next_key")
-"""Roles that have a colour of their own; others share the last."""
+"""Roles with a colour of their own; all others share the last colour."""
 
 
 def render(template: str, **values: Any) -> str:
@@ -31,10 +31,10 @@ def render(template: str, **values: Any) -> str:
 
     Args:
         template: Name of the template's file.
-        **values: What the page shows; one that it lacks is an error, and every text is escaped.
+        **values: Content of the page; a missing value is an error, and all texts are escaped.
     """
     page = _environment().get_template(template).render(**values)
-    # Of every section the page links to; their titles are escaped already.
+    # Links to every section of the page; their titles are escaped already.
     titles = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page)
     links = "".join(f'<li><a href="#{name}">{title}</a></li>\n' for name, title in titles)
     contents = f'<nav aria-label="Contents"><ul>\n{links}</ul></nav>' if links else ""
@@ -71,11 +71,11 @@ def _environment() -> jinja2.Environment:
 
 
 def text_of(value: Any) -> str:
-    """A value of a config as a page shows it."""
+    """A value of a config as text for a page."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _flat(values: dict[str, Any]) -> list[tuple[str, str]]:
-    """Nested values as rows of a name with dots and a text."""
+    """Nested values as rows: a name with dots and a text."""
     flat = flatten_dict(values, sep=".", is_leaf=lambda _, node: not node)
     return [(name, text_of(value)) for name, value in flat.items()]

@@ -1,4 +1,4 @@
-"""Run folders as reports read them: everything that a folder holds so far, checked."""
+"""Run folders for reports: all that a folder holds so far, read and checked."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ NUMBERS = ("layer", "value", "low", "high")
 
 @dataclasses.dataclass(frozen=True)
 class Reported:
-    """What a run folder holds so far.
+    """The content of a run folder so far.
 
     Attributes:
-        name: Name by which this report knows the run.
-        folder: Files of the run.
+        name: Name of the run in this report.
+        folder: Folder of the run.
         experiment: Experiment of the run.
-        config: The same as plain values, with the defaults of fields that an older file lacks.
+        config: Config as plain values, with the defaults of fields that an older file lacks.
         provenance: Content of ``provenance.json``; empty if there is none.
         summary: Content of ``summary.json``; empty if there is none.
         metrics: Rows of ``metrics.jsonl``.
         table: Last step of ``interchange.csv``; None if there is none.
-        history: All steps of ``interchange.csv``, where there are several.
+        history: All steps of ``interchange.csv``; None if there is only one.
     """
 
     name: str
@@ -48,21 +48,21 @@ class Reported:
 
     @property
     def floors(self) -> dict[str, float]:
-        """Accuracies of heuristics without recall, where known."""
+        """Accuracies of heuristics without recall, if they are known."""
         return self.summary.get("floors", {})
 
     @property
     def steps(self) -> int:
-        """Training steps of the whole run."""
+        """Number of training steps of the whole run."""
         return self.config["training"]["steps"]
 
 
 def read(folder: RunFolder, name: str) -> Reported:
-    """What a folder holds so far.
+    """The content of a folder so far.
 
     Args:
         folder: Folder of a run.
-        name: Name by which the report knows it.
+        name: Name of the run in the report.
 
     Raises:
         UserError: If it holds no run, or a damaged file.
@@ -86,7 +86,7 @@ def read_all(folders: Sequence[RunFolder]) -> tuple[list[Reported], list[tuple[s
     """All runs that can be read, and the names of the others with the reasons.
 
     Args:
-        folders: Folders of runs; the damage of an only one is an error.
+        folders: Folders of runs; if there is only one, its damage is an error.
 
     Raises:
         UserError: If none can be read.
@@ -115,7 +115,7 @@ def _read_interchange(folder: RunFolder) -> pd.DataFrame:
             raise UserError(f"no column {', '.join(sorted(missing))}")
         for column in NUMBERS:
             table[column] = pd.to_numeric(table[column])
-        table = table[table["metric"].notna()]  # a last line that was cut off
+        table = table[table["metric"].notna()]  # an incomplete last line
         for direction in table["direction"].unique():
             choose("direction", direction, DIRECTIONS)
         for corruption in table["corruption"].unique():

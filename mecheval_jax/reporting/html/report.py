@@ -1,4 +1,4 @@
-"""The report: one HTML file that carries its figures, and needs no network to be read."""
+"""The report of runs: one HTML file that contains its figures and needs no network."""
 
 import itertools
 import json
@@ -20,15 +20,15 @@ from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.store.sweep_tables import write_tables
 
 WHOLE_RUNS = 12
-"""Runs up to which a page has all of each; of more, only what their verdicts rest on."""
+"""Number of runs up to which a page shows all of each; of more it shows verdicts alone."""
 
 
 def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
     """Draw the figures and write the tables of every run, and the report of all.
 
     Args:
-        workdirs: Folders of runs, or of sweeps; one that is named twice counts once. A sweep alone
-            has a report of its own kind; beside others it stands for its members.
+        workdirs: Folders of runs, or of sweeps; a folder named twice counts once. A single sweep
+            has a report of its own kind; among others it stands for its members.
         output: Folder of the report; the first one's if None.
 
     Returns:
@@ -71,7 +71,7 @@ def _write_sweep(folder: SweepFolder) -> pathlib.Path:
 
 
 def _runs_of(path: pathlib.Path) -> list[RunFolder]:
-    """The run of a folder, or those of all members of a sweep that have been written."""
+    """The run in a folder, or the members of a sweep that have been written."""
     sweep = SweepFolder(path)
     if not sweep.sweep.exists():
         return [RunFolder(path)]
@@ -83,7 +83,7 @@ def _runs_of(path: pathlib.Path) -> list[RunFolder]:
 def _comparisons(
     runs: Sequence[Reported], sections: Mapping[str, Any], home: pathlib.Path
 ) -> Iterator[dict[str, Any]]:
-    """Comparisons of the runs of each task, which are never counted together."""
+    """Comparisons of the runs of each task; runs of different tasks are not compared."""
     by_task: dict[str, list[Reported]] = {}
     for run in runs:
         by_task.setdefault(json.dumps(run.config["task"], sort_keys=True), []).append(run)

@@ -1,4 +1,4 @@
-"""The tables of one run: what its files hold, in the order of its page."""
+"""The tables of one run from its files, in the order of its page."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -33,12 +33,12 @@ FLOORS = {
 
 
 def count(value: Any) -> str:
-    """A whole number with its thousands set apart; a dash where there is none."""
+    """A whole number with separated thousands; a dash if there is none."""
     return tables.MISSING if value is None or pd.isna(value) else f"{value:,.0f}"
 
 
 def plain(value: Any) -> str:
-    """A number in few digits; a dash where there is none."""
+    """A number with few digits; a dash if there is none."""
     return tables.MISSING if value is None or pd.isna(value) else f"{value:.4g}"
 
 
@@ -48,8 +48,8 @@ class Grid:
 
     Attributes:
         corruption: Role whose token was replaced.
-        direction: What was put where.
-        table: The attributions; a heat map on the page.
+        direction: Direction of the exchange.
+        table: Attributions, a heat map on the page.
     """
 
     corruption: str
@@ -58,7 +58,7 @@ class Grid:
 
 
 def of(run: Reported) -> Iterator[Table]:
-    """The tables of a run, as far as its files go."""
+    """The tables of a run for which there are files."""
     made = (
         _accuracy(run.summary),
         _slices(run),

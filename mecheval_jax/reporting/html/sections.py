@@ -1,4 +1,4 @@
-"""What the report says of one run: the figures of its folder, and what its files hold."""
+"""The section of a report that is about one run: its figures, tables and missing parts."""
 
 import functools
 import shlex
@@ -28,13 +28,13 @@ from mecheval_jax.training.data import evaluation_batch
 
 
 def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
-    """Everything that the template shows of one run; draws its figures.
+    """The content of the template for one run; draws its figures.
 
     Args:
-        run: Run that is reported.
+        run: Run of the section.
         prefix: Name of the section, with which the ids of its figures begin.
-        brief: Whether only the verdict and what it rests on are shown, and nothing is drawn, for
-            a page of many runs.
+        brief: Whether to show only the verdict and its evidence, without figures, on a page of many
+            runs.
     """
     evidence = run.summary.get("evidence") or {}
     own = list(run_tables.of(run))
@@ -68,7 +68,7 @@ def _later(run: Reported) -> str:
 
 
 def _figures(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
-    """Draw and save every figure; those that the page shows, by their kinds."""
+    """Draw and save all figures; gives those on the page, by their kinds."""
     home = run.folder.figures
     if run.metrics:
         floors = {run.name: run.floors["best"]} if "best" in run.floors else {}
@@ -87,8 +87,8 @@ def _figures(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
 
 
 def _analyses(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
-    """The figure of every analysis of which there are tables, drawn from these."""
-    # A token may be called "nan" or "None".
+    """Draw the figure of every analysis that has tables."""
+    # Read as text, since a token may be called "nan" or "None".
     found = {
         path.stem: read_table(
             path, **({"keep_default_na": False} if path.stem == "attention" else {})
@@ -103,12 +103,12 @@ def _analyses(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
 def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
     """An example document, drawn, and its questions.
 
-    The document is drawn as it is (``asked``), with what is restored in it (``restored``), and with
-    what is read in it (``read``), as far as that was measured.
+    The document is drawn as it is (``asked``), with restored shares (``restored``), and with the
+    weights of its query (``read``), if these were measured.
 
     Args:
         run: Run that answers questions about such documents.
-        brief: Whether no document is shown.
+        brief: Whether to show no document.
     """
     if brief:
         return {"documents": {}, "questions": ()}
@@ -126,17 +126,17 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
 
 
 MOST_QUESTIONS = 4
-"""Questions about an example document that are spelled out."""
+"""Number of questions about an example document that are spelled out."""
 
 
 @functools.lru_cache(maxsize=8)
 def _first(task: Task, seed: int, documents: int, split: str) -> Example:
-    """The first of the documents that runs of one data seed are evaluated on."""
+    """The first of the evaluation documents of runs with a data seed."""
     return example(task, evaluation_batch(task, seed, documents, split), 0)
 
 
 def _missing(run: Reported) -> Iterator[tuple[str, str]]:
-    """What the report cannot show, and the command that makes it."""
+    """Parts that the report lacks, and the commands that make them."""
     summary, (train, intervene, _) = run.summary, _commands(run)
     if not summary.get("finished") and "diverged_at" in summary:
         yield f"Training diverged at step {summary['diverged_at']}.", ""
@@ -158,7 +158,7 @@ def _commands(run: Reported) -> list[str]:
     """Commands that train the run, intervene on it and report it."""
     workdir = shlex.quote(f"--workdir={run.folder.path}")
     arguments = run.provenance.get("arguments", [])
-    # A run that Python trained without the program has no command line of its own.
+    # A run that was trained from Python has no command line of its own.
     known = any(argument.lstrip("-").startswith("config") for argument in arguments)
     train = shlex.join(arguments) if known else f"--config=CONFIG {workdir}"
     return [

@@ -1,4 +1,4 @@
-"""Colours of cells on a page, with an ink that can be read on them."""
+"""Background colours of cells on a page, each with a readable text colour."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def contrast(one: float, other: float) -> float:
 
 
 def shade(scale: ScalarMappable) -> Callable[[float | None], str]:
-    """The style of a cell for each number of a scale; empty where there is no number."""
+    """The style of a cell for each number on a scale; empty if there is no number."""
 
     def style(value: float | None) -> str:
         if value is None or pd.isna(value):

@@ -21,13 +21,13 @@ from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, wide
 
 SHAPES = 24
-"""Shapes of one figure; a sweep of more has each figure several times."""
+"""Number of shapes in one figure; a larger sweep has several figures of each kind."""
 
 
 def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     """Draw the figures of a sweep and write ``report.html``.
 
-    Groups that are not finished have their learning curves so far, and are named.
+    Unfinished groups are named, and have learning curves so far.
 
     Args:
         folder: Folder of the sweep.
@@ -65,13 +65,13 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
 
 
 MOST_MECHANISMS = 24
-"""Shapes of which the page shows what the best member's verdict rests on."""
+"""Number of shapes for which the page shows the evidence of the best member's verdict."""
 
 
 def _mechanisms(
     best: Iterable[tuple[str, pathlib.Path]], titles: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """The best member of each shape that interventions were made on, as a section."""
+    """The best member of each shape that has interventions, as a section."""
     measured = [(group, path) for group, path in best if (path / "interchange.csv").exists()]
     for index, (group, path) in enumerate(measured[:MOST_MECHANISMS]):
         if (path / "config.json").exists():
@@ -82,7 +82,7 @@ def _mechanisms(
 def _figures(
     folder: SweepFolder, overview: Overview, found: SweepTables
 ) -> Iterator[dict[str, Any]]:
-    """Draw and save every figure; what the page shows of each."""
+    """Draw and save all figures; gives the content of the page for each."""
     members, best = found.members, found.best
     finished = set(members["group"])
     titles = {one.name: one.title for one in overview.groups if one.name in finished}
@@ -117,13 +117,13 @@ def _figures(
 
 
 def _pages(titles: Mapping[str, str]) -> list[dict[str, str]]:
-    """The shapes of each figure of a kind."""
+    """The shapes of each figure of one kind."""
     items = list(titles.items())
     return [dict(items[i : i + SHAPES]) for i in range(0, len(items), SHAPES)]
 
 
 def _curves(group: GroupFolder) -> Curves:
-    """Rows on dev documents by member, as far as the group is."""
+    """Rows on dev documents so far, by member."""
     curves: dict[int, list[dict[str, Any]]] = {}
     for row in dev_rows(group.metrics):
         curves.setdefault(int(row["member"]), []).append(row)
@@ -138,7 +138,7 @@ def _with_state(one: NamedStatus) -> str:
 
 
 def _varied(members: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Fields that members change, with the values that they take."""
+    """Fields that members change, with their values."""
     values: dict[str, dict[str, None]] = {}
     for changes in members:
         for field, value in changes.items():

@@ -1,4 +1,4 @@
-"""The tables of a sweep's page: members, the best of each shape, how often training succeeds."""
+"""The tables of a sweep's page: members, the best of each shape, and shares of success."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from mecheval_jax.study.published.tables import published_beside
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHOWN = ("learning_rate", "seed")
-"""What is said of every member, even if it is the same of all."""
+"""Fields that are shown for every member, even if all members share the value."""
 
 ENDS = {"diverged_at": "diverged", "stopped_at": "reached the target accuracy, and stopped"}
 
@@ -24,19 +24,19 @@ OVER = {
     "seeds": ("success_by_rate", "The same by learning rate, over seeds"),
     "learning_rates": ("success_by_seed", "The same by seed, over learning rates"),
 }
-"""Names and captions of the tables of success, by what is counted together."""
+"""Names and captions of the tables of success, by the members that are counted together."""
 
 SHAPE = Column("shape")
 ACCURACY = Column("accuracy", form=percent, ends=True)
 
 
 def of(folder: SweepFolder, overview: Overview, found: SweepTables) -> dict[str, Table]:
-    """All tables of a sweep, by their names.
+    """All tables of a sweep, by name.
 
     Args:
         folder: Folder of the sweep.
-        overview: How its groups are.
-        found: What its members found.
+        overview: Status of the groups.
+        found: Tables of the sweep's results.
     """
     titles = {one.name: one.title for one in overview.groups}
     changed = [n for n in HYPERPARAMETERS if n in SHOWN or found.members[n].nunique() > 1]
@@ -53,14 +53,14 @@ def of(folder: SweepFolder, overview: Overview, found: SweepTables) -> dict[str,
 
 
 COMPARED = {"model.mixer", "model.width", "model.layers", "model.positions"}
-"""What the members of a sweep may change and still be compared with published numbers."""
+"""Fields that members may change and still be compared with published numbers."""
 
 
 def models(members: pd.DataFrame, content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Members as `comparison_figures.accuracy_by_width` takes them.
+    """Members as rows for `comparison_figures.accuracy_by_width`.
 
     Args:
-        members: Table as of `store.sweep_tables.wide`.
+        members: Table from `store.sweep_tables.wide`.
         content: Content of ``sweep.json``.
     """
     base = content["base"]
@@ -83,7 +83,7 @@ def models(members: pd.DataFrame, content: Mapping[str, Any]) -> list[dict[str, 
 def _linked(
     members: pd.DataFrame, folder: SweepFolder, titles: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Rows of members, with the way from the page to their folders or reports."""
+    """Rows of members, with links from the page to their folders or reports."""
     rows = []
     for row in members.to_dict("records"):
         run = folder.group(row["group"]).member(row["member"])
@@ -142,7 +142,7 @@ def _ends(rows: Sequence[Mapping[str, Any]], changed: Sequence[str]) -> Table:
 
 
 def _success(success: pd.DataFrame, titles: Mapping[str, str]) -> Iterator[Table]:
-    """Shares of members above each accuracy, of all and by what they have in common."""
+    """Shares of members above each accuracy, over all members and over parts of them."""
     thresholds = sorted(set(success["threshold"]))
     for over, (name, caption) in OVER.items():
         beside = success[success["over"] == over]

@@ -1,15 +1,15 @@
-"""Tables on screens of any width: side by side where they fit, a line a value where not."""
+"""Tables on screens of any width: side by side if they fit, otherwise one value a line."""
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 FOLDED = 24
-"""Characters from which on words may be continued on the next line of their cell."""
+"""Number of characters from which on a cell's words may continue on the next line."""
 
 
 def least_width(table: Table) -> int:
-    """Columns of a screen on which no number of a table is broken, and no short word."""
+    """Width of a screen, in columns, at which no number and no short word is broken."""
     width = table.padding[1] * len(table.columns)
     for column in table.columns:
         texts = [str(column.header), *map(str, column.cells)]
@@ -19,13 +19,13 @@ def least_width(table: Table) -> int:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; on a screen that is too narrow each row becomes a block of lines.
+    """Print a table; on a narrower screen each row becomes a block of lines.
 
-    A broken number is worse than a long page: "0.9" above "3" reads as another number.
+    A broken number is worse than a long page: "0.9" above "3" looks like another number.
 
     Args:
-        console: Screen.
-        table: Table without borders, as of `tables.plain_table`.
+        console: Console of the screen.
+        table: Table without borders, from `tables.plain_table`.
     """
     if least_width(table) <= console.width:
         console.print(table)
