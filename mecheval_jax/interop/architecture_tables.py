@@ -8,6 +8,7 @@ import flax.linen as nn
 from mecheval_jax import mixers
 from mecheval_jax.interop.reference_tables import QKV, Reference
 from mecheval_jax.interop.state_dict import Table, Target, dense, short_convolution
+from mecheval_jax.mixers.mamba3_rates import RATES
 
 OUT = "o_proj=out_proj"
 
@@ -58,6 +59,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         | {n: Target(n) for n in ("dt_bias", "B_bias", "C_bias", "D")}
         | {f"mimo_{n}": Target(f"mimo/{n}") for n in "xzo"},
         defaults=("gated",),
+        unsaid={"rates": tuple(RATES)},
     ),
     # fla.
     mixers.HGRN2: Reference(

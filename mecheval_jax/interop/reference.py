@@ -46,9 +46,11 @@ def from_reference_mixer(
         mixer_config: Fields of the mixer: ``width``, and those that differ from the defaults.
 
     Raises:
-        UserError: If entries are missing, extra or misshaped; the message names all.
+        UserError: If entries are missing, extra or misshaped, all of which the message names; or
+            if they do not tell a field that is not given.
     """
     mixer, entries = mixer_of(name, mixer_config), dict(state_dict)
+    _require_said(mixer, mixer_config)
     table, problems = _take_mixer(mixer, entries, "", "")
     sample = jax.ShapeDtypeStruct((1, 1, mixer.width), jnp.float32)
     shapes = jax.eval_shape(mixer.init, jax.random.key(0), sample)["params"]
@@ -79,6 +81,7 @@ def from_reference(state_dict: Mapping[str, np.ndarray], config: ModelConfig) ->
         problems.append(f"{HEAD} differs from the embedding, to which it is tied")
     for layer in range(config.layers):
         theirs, ours = _names_of(layer)
+        _require_said(config.build_mixer(layer), config.mixer_options)
         mixer_table, found = _take_mixer(config.build_mixer(layer), entries, theirs, ours)
         table |= mixer_table
         problems += found
@@ -148,6 +151,16 @@ def _table(mixer: nn.Module) -> Table:
         if given != defaults[name]:
             raise UserError(f"{name} is {given!r}: the reference has {defaults[name]!r} only")
     return reference.table
+
+
+def _require_said(mixer: nn.Module, given: Mapping[str, Any]) -> None:
+    """Raise UserError unless the fields that the entries do not tell are given."""
+    for name, valid in _reference(mixer).unsaid.items():
+        if name not in given:
+            raise UserError(
+                f"the entries of a {type(mixer).__name__} do not tell its version: give the "
+                f"option {name}, {' or '.join(map(repr, valid))} (docs/mixers.md)"
+            )
 
 
 def _reference(mixer: nn.Module) -> Reference:

@@ -30,6 +30,7 @@ class Reference:
         dead: Function from the mixer to the entries that are never read, with the values that
             an export writes.
         defaults: Fields of the mixer that have only their default in the reference.
+        unsaid: Fields that have to be given, as the entries do not tell them, and their values.
     """
 
     table: Table
@@ -39,6 +40,7 @@ class Reference:
     constants: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
     dead: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
     defaults: tuple[str, ...] = ()
+    unsaid: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def _constants_of_hyena(mixer: mixers.Hyena) -> dict[str, np.ndarray]:

@@ -2,14 +2,14 @@
 
     z, x, B, C, delta, alpha, lambda, phi = parts of W_in x
     dt = softplus(delta + dt_bias);   a = exp(-dt f(alpha)),  f(r) = 1 + r, or 1 / (1 - r) if r < 0
+    (until June 2026 f was softplus: ``rates`` says which, see `mixers.mamba3_rates`)
     theta <- theta + pi tanh(phi) dt;   k, q = RMSNorm(B), RMSNorm(C) + bias, turned by theta
     S <- a (S + (1 - l) dt k[t-1] v[t-1]^T) + l dt k v^T,   l = sigmoid(lambda)   (trapezoid rule)
     y = S^T q + D v;   out = W_out (y silu(z))
 
 With several ranks, B and C have a part for each; see `mixers.head_ranks` and `ops.trapezoid`. With
-``out_norm``, y is normalised before the gate. There is no short convolution. The state has fixed
-axes, in which k and q turn; the site ``write`` has the axes of its token, so that it depends on
-nothing but this token and the one before.
+``out_norm``, y is normalised before the gate. The state has fixed axes, in which k and q turn; the
+site ``write`` has those of its token, and depends on this token and the one before alone.
 """
 
 import flax.linen as nn
@@ -20,6 +20,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.head_ranks import HeadRanks
+from mecheval_jax.mixers.mamba3_rates import RATES, log_decay
 from mecheval_jax.mixers.norms import HeadNorm
 from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import STATE_SITES
@@ -29,9 +30,6 @@ from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.rotary import turn
 from mecheval_jax.ops.trapezoid import Weights, outer, trapezoid, trapezoid_step
 from mecheval_jax.sites import declare
-
-SLOWEST = 1e-4
-"""Smallest rate of decay."""
 
 
 class Mamba3(nn.Module):
@@ -47,6 +45,7 @@ class Mamba3(nn.Module):
         turned: Share of the state's channels that are turned.
         out_norm: Whether what each head reads is normalised before the gate.
         gated: Whether the gate z is there.
+        rates: Form of the rates of decay, a name in `mamba3_rates.RATES`.
         backend: Backend of `ops.trapezoid`.
     """
 
@@ -59,6 +58,7 @@ class Mamba3(nn.Module):
     turned: float = 0.5
     out_norm: bool = False
     gated: bool = True
+    rates: str = "reciprocal"
     backend: str = "auto"
 
     SITES = {
@@ -99,6 +99,7 @@ class Mamba3(nn.Module):
                 f"mamba3: d_state {self.d_state} and turned {self.turned}: the state has an even "
                 "size, of which a share above 0 and at most 1 is turned"
             )
+        choose("rates", self.rates, RATES)
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 
@@ -128,7 +129,6 @@ class Mamba3(nn.Module):
         *z, u, B, C, dt, alpha, share, phi = cut or self.in_proj.parts(x)
         lead = (None,) * (x.ndim - 1)
         dt = self.dt(jax.nn.softplus(dt + self.dt_bias[lead]))
-        rate = jnp.where(alpha > 0, 1 + alpha, 1 / (1 - jnp.minimum(alpha, 0)))
         share = self.trapezoid(jax.nn.sigmoid(share))
         angle = self.turn(jnp.pi * jnp.tanh(phi)[..., None, :] * dt[..., None])
         B, C = (h.reshape(*x.shape[:-1], self.ranks, self.d_state) for h in (B, C))
@@ -136,7 +136,7 @@ class Mamba3(nn.Module):
         q = self.q(self.C(self.C_norm(C))[..., None, :, :] + self.C_bias[lead])
         u = self.x(u.reshape(*x.shape[:-1], self.heads, self.head_dim))
         weights = (share * dt, (1 - share) * dt)
-        return z, (u, k, q, -jnp.maximum(rate, SLOWEST) * dt, *weights, angle)
+        return z, (u, k, q, log_decay(alpha, dt, self.rates), *weights, angle)
 
     def turned_by(self, h: Array, angle: Array) -> Array:
         """Turn k or q [..., heads, ranks, state] by angles [..., heads, planes]."""

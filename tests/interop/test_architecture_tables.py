@@ -1,7 +1,9 @@
 """Entries of the newer mixers, as their authors store them."""
 
 import numpy as np
+import pytest
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.interop import from_reference_mixer, to_reference_mixer
 from tests.support import golden_files
 
@@ -18,3 +20,16 @@ def test_queries_and_gates_stand_in_each_head():
     np.testing.assert_array_equal(params["g_proj"]["kernel"], gates.T)
     back = to_reference_mixer(name, params, config)
     np.testing.assert_array_equal(back["q_proj.weight"], rows)
+
+
+# Catches weights of another version, of the same names and shapes, that are read in silence.
+def test_mamba3_of_another_version():
+    state, _ = golden_files.load("mixer__mamba3_d32")
+    name, config = golden_files.MIXERS["mamba3_d32"]
+    unsaid = {field: value for field, value in config.items() if field != "rates"}
+    with pytest.raises(UserError, match="rates, 'reciprocal' or 'softplus'"):
+        from_reference_mixer(name, state, unsaid)
+    with pytest.raises(UserError, match="unknown rates 'exp'"):
+        from_reference_mixer(name, state, unsaid | {"rates": "exp"})
+    older = from_reference_mixer(name, state, unsaid | {"rates": "softplus"})
+    np.testing.assert_array_equal(older["D"], state["D"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support import references
+from tests.support import planted, planted_states, references
 from tests.support.matrix_state import by_head, out, projections
 from tests.support.mixer_cases import (
     BATCH,
@@ -51,3 +51,10 @@ def test_erase_and_write_are_apart():
     expected = decayed + erased + seen["write"][:, 1:]
     np.testing.assert_allclose(seen["state"][:, 1:], expected, atol=1e-5)
     assert np.abs(erased).max() > 0.01 * np.abs(decayed).max()
+
+
+# Catches a verdict that does not see that convolutions of keys and values bind the pair.
+def test_the_verdict_on_its_convolutions():
+    verdict = planted.verdict_of(planted_states.kda_convolution())
+    assert (verdict.verdict, verdict.layer) == ("convolutional_binding", 0)
+    assert verdict.binding == "convolution_at_value"

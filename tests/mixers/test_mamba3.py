@@ -1,11 +1,13 @@
 """Mamba-3: its equation, its sites, and shapes that cannot be."""
 
+import jax
 import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import Mamba3
-from tests.support import references
+from mecheval_jax.models.language_model import LanguageModel
+from tests.support import planted, planted_states, references
 from tests.support.mixer_cases import (
     BATCH,
     LENGTH,
@@ -68,3 +70,26 @@ def test_the_write_is_of_two_tokens():
 def test_shapes_that_do_not_divide(options, message):
     with pytest.raises(UserError, match=message):
         Mamba3(16, **({"head_dim": 8} | options))
+
+
+# Catches a trapezoid that is taken for a write of one token: with it, and with it alone, one layer
+# without a convolution recalls.
+def test_one_layer_recalls_by_the_trapezoid():
+    config, params, task = planted_states.trapezoid()
+    batch = planted.documents(task, 32)
+
+    @jax.jit
+    def right(params):
+        variables = {"params": params}
+        logits = LanguageModel(config).apply(variables, batch.tokens, batch.query_positions)
+        return (logits.argmax(axis=-1) == batch.targets).mean()
+
+    assert right(params) == 1
+    assert right(planted_states.trapezoid(own=True)[1]) < 0.5
+
+
+# Catches a verdict that looks for the pair in other sites than the write of two tokens.
+def test_the_verdict_on_the_trapezoid():
+    verdict = planted.verdict_of(planted_states.trapezoid())
+    assert (verdict.verdict, verdict.layer) == ("convolutional_binding", 0)
+    assert verdict.binding == "convolution_at_value"

@@ -15,7 +15,7 @@ LIMIT = {"max_length": 64}
 RWKV7 = {"width": 32, "heads": 2, "layers": 2}
 RWKV7 |= {"w_rank": 8, "a_rank": 6, "v_rank": 4, "g_rank": 10}
 HEADS = {"width": 32, "heads": 2}
-MAMBA3 = {"width": 32, "d_state": 16, "head_dim": 16}
+MAMBA3 = {"width": 32, "d_state": 16, "head_dim": 16, "rates": "reciprocal"}
 CANON_B = {"canon": 4, "canon_bias": False, "out_bias": False}
 MIXERS = {
     "attention_d16_h1": ("attention", {"width": 16}),
