@@ -1,11 +1,16 @@
 """Further analyses of a trained model, beyond the evidence of the verdict.
 
-gradients  attribution of every site estimated by gradients, beside the measured one
-circuits   edges between the parts of the model that carry the answer, and how few suffice
-probes     sites and roles at which key, value and pair can be read off linearly
-subspaces  subspaces of the residual stream that carry them
-attention  matrices by which each mixer reads its values
-lens       answer that the final norm and head would give after each layer
+gradients       attribution of every site estimated by gradients, beside the measured one
+circuits        edges between the parts of the model that carry the answer, and how few suffice
+probes          sites and roles at which key, value and pair can be read off linearly
+subspaces       subspaces of the residual stream that carry them
+attention       matrices by which each mixer reads its values
+lens            answer that the final norm and head would give after each layer
+capacity        recall against the number of pairs, and where it ends
+generalization  accuracy on other lengths and numbers of pairs than in training
+editing         one association in a state read, edited and erased, and the effect on others
+overwriting     whether a pair whose key was bound again is erased or outweighed
+components      layers and heads that bind, and those that read
 
 The figure of each is drawn from its tables alone (`reporting.figures.analyses`).
 """
@@ -15,6 +20,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mecheval_jax.evaluation.config import AnalysesConfig
+from mecheval_jax.evaluation.memory.capacity import capacity_rows
+from mecheval_jax.evaluation.memory.components import component_rows
+from mecheval_jax.evaluation.memory.editing import editing_rows
+from mecheval_jax.evaluation.memory.generalization import generalization_rows
+from mecheval_jax.evaluation.memory.overwriting import overwriting_rows
 from mecheval_jax.evaluation.patching import attribution_patching, circuits
 from mecheval_jax.evaluation.patching.agreement import agreement_rows, attribution_rows
 from mecheval_jax.evaluation.patching.effects import effects
@@ -83,4 +93,13 @@ ANALYSES: dict[str, Callable[[Subject, AnalysesConfig, Sites], Tables]] = {
     "subspaces": _subspaces,
     "attention": lambda subject, options, sites: {"attention": attention_rows(subject)},
     "lens": lambda subject, options, sites: {"lens": lens_rows(subject)},
+    "capacity": lambda subject, options, sites: {
+        "capacity": capacity_rows(subject, options.capacity)
+    },
+    "generalization": lambda subject, options, sites: {
+        "generalization": generalization_rows(subject, options.generalization)
+    },
+    "editing": lambda subject, options, sites: {"editing": editing_rows(subject)},
+    "overwriting": lambda subject, options, sites: {"overwriting": overwriting_rows(subject)},
+    "components": lambda subject, options, sites: {"components": component_rows(subject)},
 }

@@ -173,6 +173,47 @@ class SubspacesConfig:
         require(self, "analyses.subspaces", ("test_share",), *SHARE)
 
 
+@dataclasses.dataclass(frozen=True)
+class GeneralizationConfig:
+    """Other documents than in training; see `memory.generalization`.
+
+    Attributes:
+        settings: Changes of the task, ``pairs=16`` or ``pairs=16+queries=4``; half, twice and four
+            times the size, as far as they can be, if None.
+    """
+
+    settings: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        if self.settings is not None and not self.settings:
+            raise UserError("analyses.generalization.settings is empty: give field=value")
+
+
+@dataclasses.dataclass(frozen=True)
+class CapacityConfig:
+    """Numbers of pairs at which recall is measured; see `memory.capacity`.
+
+    Attributes:
+        pairs: Numbers of pairs, rising; powers of two up to the task's, and that, if None.
+    """
+
+    pairs: tuple[int, ...] | None = None
+
+    def __post_init__(self):
+        if self.pairs is None:
+            return
+        try:
+            pairs = tuple(int(number) for number in self.pairs)  # a flag gives texts
+        except ValueError:
+            pairs = ()
+        if len(pairs) < 2 or pairs[0] < 1 or list(pairs) != sorted(set(pairs)):
+            told = ",".join(map(str, self.pairs))
+            raise UserError(
+                f"analyses.capacity.pairs is {told}: at least two numbers from 1 on, rising"
+            )
+        object.__setattr__(self, "pairs", pairs)
+
+
 def count_held_out(section: str, share: float, documents: int) -> int:
     """Number of documents that are held out.
 
@@ -201,3 +242,5 @@ class AnalysesConfig:
     circuits: CircuitsConfig = CircuitsConfig()
     probes: ProbesConfig = ProbesConfig()
     subspaces: SubspacesConfig = SubspacesConfig()
+    generalization: GeneralizationConfig = GeneralizationConfig()
+    capacity: CapacityConfig = CapacityConfig()

@@ -28,6 +28,9 @@ from tests.support.compilation import ROOT
 FEW = ("probes.documents=128", "subspaces.documents=128")
 SHORT = {"evaluation.roles": ("key", "value", "query"), "evaluation.corruptions": ("key",)}
 
+MADE = [name for name in analyses.ANALYSES if name not in ("editing", "overwriting")]
+"""Analyses of documents of two pairs, none of which is overwritten."""
+
 
 @pytest.fixture(scope="module")
 def workdirs(tmp_path_factory):
@@ -53,6 +56,7 @@ def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
     assert set(found) == {
         *("gradients", "gradients_agreement", "edges", "circuits"),
         *("probes", "subspaces", "attention", "lens"),
+        *("capacity", "generalization", "components"),
     }
     for name, table in found.items():
         written = pd.read_csv(folder / "analyses" / f"{name}.csv")
@@ -61,7 +65,7 @@ def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
         assert (written["run"] == "based").all()
         assert (written["step"] == 20).all()
         assert written["metric"].notna().all()
-    for name in analyses.ANALYSES:
+    for name in MADE:
         assert (folder / "figures" / f"{name}.svg").exists()
         assert (folder / "figures" / f"{name}.png").exists()
     tables.show_analyses(found)
@@ -74,7 +78,7 @@ def test_the_report_shows_what_was_made(workdirs, found):
     """Catches a figure that is lost between the program and the report."""
     del found
     page = report.write([str(workdirs / "based")], str(workdirs / "page")).read_text()
-    for name in analyses.ANALYSES:
+    for name in MADE:
         assert f"<summary>{name.capitalize()}</summary>" in page
     untouched = report.write([str(workdirs / "mamba")], str(workdirs / "page")).read_text()
     assert "Further analyses" not in untouched

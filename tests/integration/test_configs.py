@@ -10,7 +10,9 @@ import pytest
 
 from configs import (
     architectures_2026,
+    capacity,
     documents,
+    hybrids,
     memory,
     multi_query_recall,
     quickstart,
@@ -50,6 +52,8 @@ CONFIGS = (
     treecall,
     multi_query_recall,
     memory,
+    capacity,
+    hybrids,
     documents,
     quickstart,
     short_convolutions,
@@ -119,11 +123,12 @@ def test_a_sweep_gives_what_the_arguments_give(module):
     for values in sweep_of(module):
         config = module.get_config()
         config.update_from_flattened_dict(values)
-        alone = module.get_config(f"mixer={values['model.mixer']}")
+        mixer = values["model.mixer"]
+        alone = module.get_config("" if "," in mixer else f"mixer={mixer}")
         if module in OTHER_POSITIONS:
             assert config.model.positions != alone.model.positions
             continue
-        if values["training.learning_rate"] < 1e-2:
+        if values.get("training.learning_rate", 0) < 1e-2:
             assert config.model.positions == alone.model.positions
         else:
             assert config.model.positions == "none"
@@ -143,6 +148,25 @@ def test_memory_tasks_build(task):
     experiment = Experiment.from_config(memory.get_config(f"task={task},smoke=True"))
     assert experiment.task_name == task
     assert set(memory.TASKS[task]) == {field.name for field in dataclasses.fields(experiment.task)}
+
+
+@pytest.mark.parametrize(
+    ("module", "argument", "message"),
+    [
+        (
+            capacity,
+            "state_bytes=5000",
+            r"5,000 bytes: delta_net .* but 4,992 \(key_share=1.21875\)",
+        ),
+        (capacity, "pairs=0", r"pairs=0: at least 1"),
+        (hybrids, "attention=frist", r"'frist' \(did you mean 'first'\?\)"),
+        (hybrids, "recurrent=mambo", r"'mambo' \(did you mean 'mamba'\?\)"),
+    ],
+)
+def test_mistakes_in_memory_configs(module, argument, message):
+    """Catches a state that is rounded in silence, and a hybrid of what is not there."""
+    with pytest.raises(UserError, match=message):
+        module.get_config(argument)
 
 
 def test_every_field_is_commented():

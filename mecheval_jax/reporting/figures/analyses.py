@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from mecheval_jax.evaluation.patching.circuits import RANDOM
 from mecheval_jax.evaluation.patching.effects import EXACT
-from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures import drawing, memory_figures
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import interval, number, rows_with
 
@@ -221,5 +221,10 @@ FIGURES: dict[str, Callable[[Tables], Figure]] = {
     "subspaces": lambda tables: subspace_heat_map(tables["subspaces"]),
     "attention": lambda tables: attention_images(*matrices_of(tables["attention"])),
     "lens": lambda tables: lens_curves(tables["lens"]),
+    "capacity": lambda tables: memory_figures.capacity_curve(tables["capacity"]),
+    "generalization": lambda tables: memory_figures.generalization_bars(tables["generalization"]),
+    "editing": lambda tables: memory_figures.editing_cells(tables["editing"]),
+    "overwriting": lambda tables: memory_figures.overwriting_cells(tables["overwriting"]),
+    "components": lambda tables: memory_figures.component_cells(tables["components"]),
 }
 """Figure functions by the names of `evaluation.analyses.ANALYSES`."""

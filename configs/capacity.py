@@ -1,0 +1,62 @@
+"""How many pairs does each mixer recall with a state of the same size?
+
+Question: at which number of pairs is half of the recall left, in six mixers whose layers keep
+states of equal bytes?
+
+    python -m launch.sweep --config=configs/capacity.py --workdir=DIR
+    python -m launch.evaluate --workdir=DIR/groups/GROUP/members/RUN --analyses=capacity
+
+for every RUN; docs/memory.md puts them into one table and figure. Documents are those of
+multi-query recall with 1, 2, 4, ... up to `pairs` pairs, mixed in training, and as many tokens
+again as pairs have for the questions. `state_bytes` is the size of a layer's state without its
+short convolution. The defaults, 128 pairs at width 32 with two seeds, are meant for two cores and
+three hours; they have not been run to the end. With ``smoke=True`` it is a run of a few seconds
+that learns nothing.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.arguments import COMMON, apply, parse
+from configs.base import short
+from configs.grids import Changes, chain, product, seeds
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.memory.equal_states import equal_state
+
+MIXERS = ("mamba", "mamba2", "gla", "delta_net", "gated_delta_net", "gated_slot_attention")
+WIDTH, STATE_BYTES = 32, 4096
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Arguments: mixer, width, layers, state_bytes, pairs, learning_rate, steps, seed, smoke."""
+    defaults = {"mixer": "delta_net", "width": WIDTH, "learning_rate": 3e-3, "steps": 6000}
+    arguments = parse(arg, COMMON | defaults | {"state_bytes": STATE_BYTES, "pairs": 128})
+    pairs = arguments["pairs"]
+    if pairs < 1:
+        raise UserError(f"config argument pairs={pairs}: at least 1")
+    sizes = (*(2**i for i in range(pairs.bit_length()) if 2**i < pairs), pairs)
+    config = short()
+    config.task = ConfigDict()
+    config.task.name = "multi_query_recall"
+    config.task.vocabulary = 2 * (2 * pairs + 8)  # number of ids of keys and values; even
+    config.task.lengths = tuple(4 * n for n in sizes)  # tokens of a document in each setting
+    config.task.pairs = sizes  # pairs of a document in each setting
+    config.task.num_passes = 1  # number of times that the pairs occur
+    config.task.power = 0.01  # small: queries soon after the pairs; 1: anywhere after them
+    config.task.noise = False  # whether positions without a query hold random tokens, not 0
+    config.evaluation.roles = ("key", "value", "next_key", "query")
+    config = apply(config, arguments)
+    if arguments["mixer"] in MIXERS:
+        options = equal_state(arguments["mixer"], arguments["width"], arguments["state_bytes"])
+        config.model.mixer_options.update(options)
+    return config
+
+
+def sweep() -> Changes:
+    """Six mixers with states of `STATE_BYTES` in every layer, with two seeds."""
+    arms = chain(
+        *(
+            [{"model.mixer": name, "model.mixer_options": equal_state(name, WIDTH, STATE_BYTES)}]
+            for name in MIXERS
+        )
+    )
+    return product(arms, seeds(2))

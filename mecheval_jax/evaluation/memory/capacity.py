@@ -1,0 +1,130 @@
+"""Capacity: recall against the number of pairs at a fixed state, and where it ends.
+
+The threshold is the number of pairs at which half of what exceeds a guess (1/n) is left
+(`statistics.thresholds`). Beside it stands what is known of an additive memory S = sum k v^T with N
+numbers, random keys and V values:
+
+    N = 2 n log n                                 n pairs that are told apart, one from another
+    p = Phi(1/s - sqrt(2 log V)), s^2 = n / N     recall of one of V values (2609.07681), where s is
+                                                  the interference of the other pairs
+
+N counts all numbers of the state, of every layer and of short convolutions: it is what the model
+could use, so the lines lie high. For attention the state grows with the document, and there are no
+lines.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy.special import lambertw, ndtr
+
+from mecheval_jax.evaluation.accuracy import counts_of
+from mecheval_jax.evaluation.config import CapacityConfig
+from mecheval_jax.evaluation.memory.sizes import (
+    answers_to,
+    documents_of_sizes,
+    of_size,
+    resized,
+    size_of,
+)
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.models.decoding import state_bytes
+from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
+from mecheval_jax.statistics.intervals import wilson
+from mecheval_jax.statistics.thresholds import curve, fit_threshold
+from mecheval_jax.tasks.base import Batch
+
+NUMBER = 4
+"""Bytes of a number of a state."""
+
+PLACES = 4
+"""Parts of a document by which recall is told apart."""
+
+
+def additive_capacity(numbers: float) -> float:
+    """Pairs n with 2 n log n = `numbers`, those of an additive memory that tells them apart."""
+    return float(np.exp(lambertw(numbers / 2).real))
+
+
+def hashing_recall(numbers: float, pairs: float, values: int) -> float:
+    """Share of pairs that an additive memory of so many numbers recalls, of so many values."""
+    return float(ndtr(math.sqrt(numbers / pairs) - math.sqrt(2 * math.log(values))))
+
+
+def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[str, Any]]:
+    """Recall at each number of pairs, the fit, its threshold and the lines of theory.
+
+    Columns: ``metric`` (``recall``, ``fit``, ``hashing``, ``recall_by_place``, ``threshold``,
+    ``additive_threshold``), ``pairs``, ``place`` (of ``recall_by_place``, the part of the document
+    where the key stands, from 0 to 1), ``state_bytes`` after a document of this size, ``value``,
+    ``low``, ``high``.
+
+    Raises:
+        UserError: If documents have no number of pairs, or there is a number that cannot be.
+    """
+    sizes = options.pairs or _powers(size_of(subject.task)[1])
+    tasks = [resized(subject.task, of_size(subject.task, n), subject.config) for n in sizes]
+    batches = documents_of_sizes(subject, tasks)
+    evaluation, rows, counts = subject.evaluation, [], []
+    held = [state_bytes(subject.config, task.max_length) for task in tasks]
+    fixed = held[0] == held[-1]
+
+    def row(metric: str, index: int, value: float | None, **cells: Any) -> dict[str, Any]:
+        place = {"metric": metric, "pairs": sizes[index], "place": None, "state_bytes": held[index]}
+        return place | {"value": value, "low": None, "high": None} | cells
+
+    # Recall at every number of pairs, with replicates of the documents.
+    answers = [answers_to(subject, batch) for batch in batches]
+    for index, (batch, given) in enumerate(zip(batches, answers, strict=True)):
+        right, asked = counts_of(given, batch)
+        bootstrap = Bootstrap([len(right)], evaluation.resamples, evaluation.seed + index)
+        low, high = accuracy_interval(right, asked, evaluation.confidence, bootstrap)[0]
+        rows.append(row("recall", index, float(right.sum() / asked.sum()), low=low, high=high))
+        whole = np.stack([right, asked], axis=1)
+        replicates = bootstrap.weights @ whole * len(right)
+        counts.append(np.concatenate([whole.sum(axis=0)[None], replicates]))
+    rows += [
+        row("recall_by_place", len(sizes) - 1, **cells)
+        for cells in _by_place(batches[-1], answers[-1].correct, evaluation.confidence)
+    ]
+
+    # The fit, and what an additive memory of as many numbers would do.
+    right, asked = np.moveaxis(np.stack(counts), 2, 0)
+    guess = 1 / np.asarray(sizes, np.float64)
+    found = fit_threshold(np.asarray(sizes, float), guess, right, asked, evaluation.confidence)
+    last = len(sizes) - 1
+    yield from rows
+    if found.value is not None:
+        fitted = curve(np.asarray(sizes, float), guess, found.value, found.slope)
+        yield from (row("fit", index, float(p)) for index, p in enumerate(fitted))
+    ends = {"low": found.low, "high": found.high, "beyond": found.beyond}
+    yield row("threshold", last, found.value, **ends)
+    if fixed:
+        numbers, values = held[-1] / NUMBER, round(1 / subject.task.chance)
+        for index, n in enumerate(sizes):
+            yield row("hashing", index, hashing_recall(numbers, n, values))
+        yield row("additive_threshold", last, additive_capacity(numbers))
+
+
+def _powers(largest: int) -> tuple[int, ...]:
+    """Powers of two up to a number, and the number itself."""
+    powers = [2**i for i in range(largest.bit_length()) if 2**i < largest]
+    return (*powers, largest)
+
+
+def _by_place(batch: Batch, correct: np.ndarray, confidence: float) -> Iterator[dict[str, Any]]:
+    """Recall by where the asked key stands in the document, as a share of what lies before it."""
+    if "key" not in batch.roles:
+        return
+    key, query = (np.asarray(p) for p in (batch.roles["key"], batch.query_positions))
+    end = np.asarray(batch.roles.get("divider", query))
+    counts = (np.asarray(batch.weights) > 0) & (key >= 0)
+    place = np.minimum(key / np.maximum(end, 1) * PLACES, PLACES - 1).astype(int)
+    for part in range(PLACES):
+        inside = counts & (place == part)
+        if asked := int(inside.sum()):
+            share = float(correct[inside].sum()) / asked
+            low, high = wilson(share * asked, asked, confidence)
+            yield {"value": share, "place": (part + 0.5) / PLACES, "low": low, "high": high}

@@ -1,0 +1,75 @@
+"""What one write does to a later reading, in closed form and by surgery.
+
+Without the write k u^T of token s, what the state gives at token t changes by
+
+    - (q[t] . T[t] ... T[s+1] k[s]) u[s]
+
+the decay product, times q . k, times the value (`representations.mixing_matrices`). Surgery sets
+the site ``write`` to 0 at s and runs the layer again. Both agree where the reading is linear in the
+state; the two share no code, so that agreement checks the state's sites, its transitions and the
+matrices.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mecheval_jax.array_types import Array, PyTree
+from mecheval_jax.evaluation.memory.removal import Place
+from mecheval_jax.evaluation.representations.effective_attention import effective_attention
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.interventions.capture import capture, observe_block
+from mecheval_jax.mixers.mamba import Mamba
+from mecheval_jax.mixers.mamba2 import Mamba2
+from mecheval_jax.mixers.matrix_state import MatrixStateMixer
+from mecheval_jax.mixers.rwkv7 import RWKV7
+from mecheval_jax.site_path import SitePath
+from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.geometry import geometry
+
+LINEAR = (MatrixStateMixer, Mamba, Mamba2, RWKV7)
+"""Mixers whose reading is linear in their state; others divide by a sum or solve a system."""
+
+FEW = 8
+"""Documents that are compared."""
+
+
+def closed_form_error(subject: Subject, batch: Batch, place: Place) -> float | None:
+    """Greatest difference between closed form and surgery, as a share of the greatest change.
+
+    Args:
+        subject: Model and task.
+        batch: Documents, whose pair of query 0 is taken out.
+        place: Layer, and token of the pair.
+
+    Returns:
+        The share; None where the mixer's reading is not linear, a token has several writes, or a
+        document's pair has no token so far behind it.
+    """
+    layer = SitePath.parse(place.site).layer or 0
+    mixer = subject.config.build_mixer(layer)
+    if not isinstance(mixer, LINEAR) or getattr(mixer, "steps", 1) > 1:
+        return None
+    batch = jax.tree.map(lambda leaf: leaf[:FEW], batch)
+    found = geometry(subject.task, batch)
+    at, query = found.position(place.offset), batch.query_positions[:, 0]
+    if not bool((at >= 0).all()):
+        return None
+    documents = jnp.arange(len(at))
+
+    @jax.jit
+    def error(params: PyTree) -> Array:
+        activations = capture(subject.model, params, batch)
+        given = SitePath(layer, "mixer/v_first").path  # RWKV-7 mixes in values of the first layer
+        held = {given: {"value": activations[given]}} if layer and given in activations else {}
+        taken = place.removal(activations, at, found.question) | held
+        residual = activations[SitePath(layer, "block_input").path]
+        after = observe_block(subject.model, params, layer, residual, taken)
+        read = place.output(activations)
+        change = (after[read] - activations[read])[documents, query]
+        # [documents, streams, channels]: one entry of the matrix times the value.
+        mixing = effective_attention(subject.config, params, activations, layer)
+        weight = mixing.matrices[documents, :, query, at]
+        expected = -weight[..., None] * mixing.values[documents, at]
+        return jnp.abs(change.reshape(expected.shape) - expected).max() / jnp.abs(change).max()
+
+    return float(error(subject.params))

@@ -1,0 +1,199 @@
+"""Which layers bind and which read: layers and heads of a model switched off, here and there.
+
+The outputs of a part of the model are replaced (`interventions.ablations`: zero, mean over
+documents, resampled from another document) at all tokens, at the pair alone (from its later token
+on), or from the question on. What is left of the answer's probability is ``kept``: a part that
+binds is needed at the pair, one that reads is needed at the question.
+
+Parts are all layers with attention and all others, in a hybrid of both; every layer; and every
+head, of layers that have several.
+
+All combinations are runs of one program: every part has an entry at its sites, and a mask says
+which of them hold.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Bool, Float, PyTree
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.rows import describe
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.interventions import ablations
+from mecheval_jax.interventions.capture import Activations, at_sites, observe, run
+from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.site_path import SitePath, in_mixer
+from mecheval_jax.statistics.bootstrap import Bootstrap
+from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.geometry import check_geometry, geometry
+from mecheval_jax.tasks.scoring import score
+
+HOWS = ("zero", "mean", "resample")
+EVERYWHERE, PAIR, QUESTION = "everywhere", "pair", "question"
+
+REACH = 1
+"""Tokens behind the later one of a pair that count as the pair, as of `Geometry.mask`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A part of a model that is switched off.
+
+    Attributes:
+        name: ``attention``, ``recurrent``, ``layer 1 (Mamba)``, ``layer 1, head 0``.
+        layers: Layers whose mixers are meant.
+        head: Head of the one layer; None for all that it gives.
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    head: int | None = None
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Paths that are replaced."""
+        if self.head is not None:
+            return (in_mixer(self.layers[0], "head_output"),)
+        return tuple(SitePath(layer, "mixer_output").path for layer in self.layers)
+
+
+def parts_of(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> tuple[Part, ...]:
+    """The parts of a model that are switched off, the largest first.
+
+    Args:
+        config: Shape of the model.
+        shapes: Shape of the activation at every site.
+    """
+    layers = range(config.layers)
+    mixers = [config.build_mixer(layer) for layer in layers]
+    attends = [isinstance(mixer, SoftmaxAttention) for mixer in mixers]
+    found = []
+    if 0 < sum(attends) < len(attends):
+        for name, kind in (("attention", True), ("recurrent", False)):
+            found.append(Part(name, tuple(i for i in layers if attends[i] is kind)))
+    found += [Part(f"layer {i} ({type(mixers[i]).__name__})", (i,)) for i in layers]
+    for i in layers:
+        read, query = (shapes.get(in_mixer(i, name), ()) for name in ("head_output", "q"))
+        # In H3 outputs by head have the heads last, and queries have none.
+        if len(read) == 4 and read[:3] == query[:3] and read[2] > 1:
+            found += [Part(f"layer {i}, head {head}", (i,), head) for head in range(read[2])]
+    return tuple(found)
+
+
+def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
+    """What is left of the answer without each part: the long table.
+
+    Columns: ``component`` (`Part.name`), ``where``, ``ablation``, ``metric``: ``kept``, the share
+    of the answer's probability, with its interval; and ``accuracy``.
+
+    Raises:
+        UserError: If there is one document only.
+    """
+    batch, evaluation = subject.batch, subject.evaluation
+    places = _places(subject.task, batch)
+    shapes = _shapes(subject)
+    parts = parts_of(subject.config, shapes)
+    clean, switched = jax.device_get(_switch_off(subject, batch, parts, places, shapes))
+    bootstrap = Bootstrap([len(batch.tokens)], evaluation.resamples, evaluation.seed)
+    here = np.ones(len(batch.tokens), bool)
+    if PAIR in places:
+        here = np.asarray(places[PAIR].any(axis=1))
+    combinations = [(p.name, w, h) for p in parts for w in places for h in HOWS]
+    for (name, where, how), (probability, correct) in zip(combinations, switched, strict=True):
+        present = np.ones_like(here) if where == EVERYWHERE else here
+        for metric, estimate in (
+            ("kept", bootstrap.ratio(probability, clean, present)),
+            ("accuracy", bootstrap.mean(correct, present)),
+        ):
+            named = {"component": name, "where": where, "ablation": how, "metric": metric}
+            yield named | describe(estimate, evaluation.confidence, tested=False)
+
+
+def _places(task: Task, batch: Batch) -> dict[str, Bool[Array, "documents length"]]:
+    """Masks of the tokens at which parts are switched off; everywhere alone without a pair."""
+    places = {EVERYWHERE: jnp.ones(batch.tokens.shape, bool)}
+    try:
+        check_geometry(task, batch)
+    except UserError:
+        return places
+    found = geometry(task, batch)
+    return places | {PAIR: found.mask("pair", REACH), QUESTION: found.mask("question")}
+
+
+def _shapes(subject: Subject) -> dict[str, tuple[int, ...]]:
+    """Shapes of the activations at all sites."""
+    seen = jax.eval_shape(
+        lambda params: observe(subject.model, params, subject.batch.tokens)[1], subject.params
+    )
+    return {path: leaf.shape for path, leaf in seen.items()}
+
+
+def _switch_off(
+    subject: Subject,
+    batch: Batch,
+    parts: tuple[Part, ...],
+    places: dict[str, Array],
+    shapes: dict[str, tuple[int, ...]],
+) -> tuple[Float[Array, " documents"], Float[Array, "combinations scores documents"]]:
+    """Probability of the answer, and with every part switched off at every place in every way.
+
+    Returns:
+        The probability untouched; and probability and correctness of every combination, parts
+        first, then places, then ways.
+    """
+    sites = tuple(dict.fromkeys(site for part in parts for site in part.sites))
+    # [part] by site: which of its channels the part is, to be met with the mask of a place.
+    chosen = {site: jnp.stack([_channels(part, site, shapes) for part in parts]) for site in sites}
+    masks = jnp.stack(list(places.values()))
+    counts = (len(parts), len(masks), len(HOWS))
+    combinations = jnp.stack(jnp.unravel_index(jnp.arange(np.prod(counts)), counts), axis=1)
+    query, key = batch.query_positions[:, :1], jax.random.key(subject.evaluation.seed)
+
+    def scores(logits: Array) -> Float[Array, "scores documents"]:
+        found = score(logits, batch)
+        return jnp.stack([found.probability[:, 0], found.correct[:, 0]])
+
+    @jax.jit
+    def everything(params: PyTree) -> tuple[Array, Array]:
+        logits, activations = observe(subject.model, params, batch.tokens, positions=query)
+        values = _ablated(activations, sites, key)
+
+        def one(combination: Array) -> Array:
+            part, place, how = combination
+            entries = {}
+            for site in sites:
+                mask = masks[place].reshape(*masks.shape[1:], *(1,) * (len(shapes[site]) - 2))
+                mask = mask & chosen[site][part][None, None]
+                entries[site] = {"value": values[site][how], "mask": mask}
+            return scores(run(subject.model, params, batch.tokens, entries, query))
+
+        return scores(logits)[0], jax.lax.map(one, combinations)
+
+    return everything(subject.params)
+
+
+def _channels(part: Part, site: str, shapes: dict[str, tuple[int, ...]]) -> Bool[Array, "..."]:
+    """Which heads of a site a part is: [heads, 1], or [1] where the site has none."""
+    if part.head is None or site not in part.sites:
+        heads = (shapes[site][2], 1) if len(shapes[site]) > 3 else (1,)
+        return jnp.full(heads, site in part.sites)
+    return (jnp.arange(shapes[site][2]) == part.head)[:, None]
+
+
+def _ablated(
+    activations: Activations, sites: tuple[str, ...], key: Array
+) -> dict[str, Float[Array, "ways ..."]]:
+    """What stands in the place of each site's activation, in each of `HOWS`."""
+    seen = at_sites(activations, sites)
+    ways = (
+        ablations.zero(seen, sites),
+        ablations.mean(seen, sites),
+        ablations.resample(seen, sites, key),
+    )
+    return {site: jnp.stack([way[site]["value"] for way in ways]) for site in sites}

@@ -1,0 +1,197 @@
+"""Reading, editing and erasing one association in the state of a trained recurrence.
+
+The pair of question 0 is looked for where taking out its write costs the answer most
+(`memory.removal`). There the write is an outer product k u^T. Right before the question the state S
+of that layer is
+
+    read      S^T k, compared with the u of each pair
+    edited    so that it answers to k what it answers to the k of another pair, the donor
+    erased    so that it answers nothing to k
+
+and every pair is asked (`interventions.states`). *Locality* is what happens to the others: the edit
+is a change of rank one, which other keys feel by their cosine with k.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, Float, PyTree
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.memory.closed_form import closed_form_error
+from mecheval_jax.evaluation.memory.questions import asked_pairs, asking
+from mecheval_jax.evaluation.memory.removal import Place, find_memory
+from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.rows import describe
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.interventions.states import erase_association, replace_association
+from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
+from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.geometry import geometry
+from mecheval_jax.tasks.scoring import score
+
+PAIRS = 4
+"""Questions to a document: the edited pair, the donor, and others."""
+
+DOCUMENTS = 128
+"""Documents at most: a state stands at every token of each."""
+
+PARTS = 3
+"""Parts into which other pairs are sorted by the cosine of their key with the edited one's."""
+
+OPERATIONS = ("none", "edit", "erase")
+QUESTIONS = {"edited": slice(0, 1), "donor": slice(1, 2), "others": slice(2, None)}
+"""Which of a document's questions are about which pair."""
+
+
+def factors_of(
+    write: Float[Array, "documents *heads key value"],
+) -> tuple[Float[Array, "documents *heads key"], Float[Array, "documents *heads value"]]:
+    """Key and value whose outer product a write is; the key is its longest column."""
+    longest = jnp.square(write).sum(axis=-2, keepdims=True).argmax(axis=-1, keepdims=True)
+    key = jnp.take_along_axis(write, longest, axis=-1)[..., 0]
+    square = jnp.square(key).sum(axis=-1, keepdims=True)
+    value = jnp.einsum("...kv,...k->...v", write, key)
+    return key, jnp.where(square > 0, value / jnp.where(square > 0, square, 1), 0)
+
+
+def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
+    """What each operation does to the answers: the long table.
+
+    Columns: ``operation`` (of `OPERATIONS`), ``question`` (of `QUESTIONS`), ``metric``:
+    ``accuracy`` (of the document's answer), ``new_answer`` (share that answers the donor's value),
+    ``change`` (of the accuracy, document by document), ``interference`` (the same of others, by the
+    ``cosine`` of their keys with the edited one's, from far to near), ``read`` (share in which the
+    value in the state is nearest to the pair's own), ``closed_form_error`` (`memory.closed_form`);
+    and where.
+
+    Raises:
+        UserError: If no layer keeps a matrix of keys and values with one write a token, or
+            documents ask fewer pairs.
+    """
+    batch = asked_pairs(subject, PAIRS, DOCUMENTS)
+    removed, _ = find_memory(subject, asking(batch, 0), ("write",))
+    place = removed.places[removed.best]
+    found = jax.device_get(edit(subject, batch, place))
+    right, present = found["right"], found["present"]
+    evaluation = subject.evaluation
+    bootstrap = Bootstrap([len(present)], evaluation.resamples, evaluation.seed)
+
+    def row(operation: str, question: str, metric: str, values: np.ndarray) -> dict[str, Any]:
+        estimate = describe(bootstrap.mean(values, present), evaluation.confidence, tested=False)
+        named = {"operation": operation, "question": question, "metric": metric, "cosine": None}
+        return named | place.cells() | estimate
+
+    by_question = {name: right[:, chosen].mean(axis=1) for name, chosen in QUESTIONS.items()}
+    for name, accuracies in by_question.items():
+        for operation, accuracy in zip(OPERATIONS, accuracies, strict=True):
+            yield row(operation, name, "accuracy", accuracy)
+            if operation != "none":
+                yield row(operation, name, "change", accuracy - accuracies[0])
+    for operation, changed in zip(OPERATIONS[1:], right[1:] - right[0], strict=True):
+        for cosine, change in _by_cosine(found["cosine"], changed, present, bootstrap):
+            near = describe(change, evaluation.confidence, tested=False)
+            yield row(operation, "others", "interference", present) | {"cosine": cosine} | near
+    for operation, new in zip(OPERATIONS, found["new"], strict=True):
+        yield row(operation, "edited", "new_answer", new)
+    yield row("none", "edited", "read", found["read"])
+    error = closed_form_error(subject, asking(batch, 0), place)
+    if error is not None:
+        ends = {"value": error, "low": None, "high": None}
+        yield row("none", "edited", "closed_form_error", found["read"]) | ends
+
+
+def edit(subject: Subject, batch: Batch, place: Place) -> dict[str, Array]:
+    """Answers to every question under every operation.
+
+    Args:
+        subject: Model and task.
+        batch: Documents that are asked for `PAIRS` pairs, as of `asked_pairs`.
+        place: Where the model holds pairs.
+
+    Returns:
+        ``right`` [operations, questions, documents]; ``cosine`` [questions, documents], of each key
+        with the edited one's; ``new`` [operations, documents], whether the
+        edited pair's question is answered by the donor's value; ``read`` [documents]; ``present``
+        [documents], those in which every pair has a token at the place.
+
+    Raises:
+        UserError: If the layer's state is no such matrix.
+    """
+    asked = [asking(batch, number) for number in range(PAIRS)]
+    places = [geometry(subject.task, each) for each in asked]
+    written = jnp.stack([found.position(place.offset) for found in places])
+    before = places[0].question.argmax(axis=1) - 1
+    documents = jnp.arange(len(batch.tokens))
+
+    @jax.jit
+    def everything(params: PyTree) -> dict[str, Array]:
+        activations = Question(subject.model, params, asked[0]).observe(asked[0].tokens)[1]
+        write, states = activations[place.site], activations[place.state]
+        if write.shape != states.shape:
+            raise UserError(f"{place.state} has several writes a token: none of them is a pair")
+        # The pairs' keys and values, and what the state answers to the keys.
+        keys, values = zip(*(factors_of(write[documents, at]) for at in written), strict=True)
+        state = states[documents, before]
+        answers = [jnp.einsum("...kv,...k->...v", state, key) for key in keys]
+        interventions = (
+            {},
+            replace_association(activations, place.state, keys[0], answers[1], before),
+            erase_association(activations, place.state, keys[0], before),
+        )
+
+        def scores(each: Batch, wanted: Batch, changed: dict) -> Array:
+            logits = Question(subject.model, params, each).run(each.tokens, changed)
+            return score(logits, wanted).correct[:, 0]
+
+        read = jnp.stack([_cosine(answers[0], value) for value in values])
+        near = jnp.stack([_cosine(keys[0], key) for key in keys])
+        right = [[scores(each, each, changed) for each in asked] for changed in interventions]
+        new = [scores(asked[0], asked[1], changed) for changed in interventions]
+        return {
+            "right": jnp.stack([jnp.stack(each) for each in right]),
+            "new": jnp.stack(new),
+            "read": (read.argmax(axis=0) == 0).astype(jnp.float32),
+            "cosine": near,
+            "present": (written >= 0).all(axis=0),
+        }
+
+    return everything(subject.params)
+
+
+def _by_cosine(
+    cosine: np.ndarray, changed: np.ndarray, present: np.ndarray, bootstrap: Bootstrap
+) -> Iterator[tuple[float, Estimate]]:
+    """Change of the other pairs' accuracy, from keys far from the edited one to keys near it.
+
+    Args:
+        cosine: [questions, documents] Cosine of each key with the edited one's.
+        changed: [questions, documents] Change of correctness.
+        present: [documents] Documents that count.
+        bootstrap: Resampled documents.
+
+    Yields:
+        Mean cosine of each of `PARTS` equal parts, and the change of its accuracy.
+    """
+    cosine, changed = (each[QUESTIONS["others"]] for each in (cosine, changed))
+    if not present.any():
+        return
+    ends = np.quantile(cosine[:, present], np.arange(1, PARTS) / PARTS)
+    part = np.searchsorted(ends, cosine, side="right")
+    for number in range(PARTS):
+        inside = (part == number) & present
+        if inside.any():
+            change = bootstrap.ratio((changed * inside).sum(0), inside.sum(0), present)
+            yield float(cosine[inside].mean()), change
+
+
+def _cosine(
+    first: Float[Array, "documents ..."], second: Float[Array, "documents ..."]
+) -> Float[Array, " documents"]:
+    """Cosine of two values of every document, over all their heads."""
+    first, second = (each.reshape(len(each), -1) for each in (first, second))
+    lengths = jnp.linalg.norm(first, axis=1) * jnp.linalg.norm(second, axis=1)
+    return (first * second).sum(axis=1) / jnp.maximum(lengths, jnp.finfo(first.dtype).tiny)

@@ -1,0 +1,79 @@
+"""Generalisation: accuracy on documents of other lengths and numbers of pairs than in training."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.accuracy import counts_of
+from mecheval_jax.evaluation.config import GeneralizationConfig
+from mecheval_jax.evaluation.memory.sizes import (
+    answers_to,
+    changes_of,
+    documents_of_sizes,
+    of_size,
+    resized,
+    size_of,
+)
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
+from mecheval_jax.tasks.base import Task
+
+FACTORS = (0.5, 2, 4)
+"""Sizes by default, as multiples of the trained one."""
+
+TRAINED = "as trained"
+"""Name of the setting that changes nothing."""
+
+
+def generalization_rows(
+    subject: Subject, options: GeneralizationConfig
+) -> Iterator[dict[str, Any]]:
+    """Accuracy and the best floor at every setting: the long table.
+
+    Args:
+        subject: Model and the task on which it was trained.
+        options: Settings to look at; by default half, twice and four times the size, as far as the
+            vocabulary and the model's length limit allow.
+
+    Raises:
+        UserError: If a setting cannot be, or no other size can.
+    """
+    tasks = {TRAINED: subject.task} | _tasks(subject, options)
+    batches = documents_of_sizes(subject, list(tasks.values()))
+    evaluation = subject.evaluation
+    bootstrap = Bootstrap([evaluation.documents], evaluation.resamples, evaluation.seed)
+    for (setting, task), batch in zip(tasks.items(), batches, strict=True):
+        right, asked = counts_of(answers_to(subject, batch), batch)
+        low, high = accuracy_interval(right, asked, evaluation.confidence, bootstrap)[0]
+        place = {
+            "setting": setting,
+            "length": int(np.asarray(batch.lengths).max()),
+            "documents": evaluation.documents,
+            "queries": round(float(asked.sum())),
+        }
+        accuracy = {"value": float(right.sum() / asked.sum()), "low": low, "high": high}
+        floors = task.floors(
+            jax.random.key(evaluation.seed), evaluation.documents, evaluation.split
+        )
+        yield place | {"metric": "accuracy"} | accuracy
+        yield place | {"metric": "floor", "value": floors["best"], "low": None, "high": None}
+
+
+def _tasks(subject: Subject, options: GeneralizationConfig) -> dict[str, Task]:
+    """The task of every setting that is asked for, or of those that can be."""
+    task, model = subject.task, subject.config
+    if options.settings is not None:
+        return {each: resized(task, changes_of(each, task), model) for each in options.settings}
+    name, size = size_of(task)
+    found, why = {}, None
+    for other in (round(size * factor) for factor in FACTORS):
+        try:
+            found[f"{name}={other}"] = resized(task, of_size(task, other), model)
+        except UserError as error:
+            why = error
+    if not found:
+        raise UserError(f"no other size than {name}={size} can be: {why}")
+    return found

@@ -1,0 +1,157 @@
+"""Erased or outweighed: what is left of a pair whose key was bound again.
+
+Documents are those of forgetting recall: the asked key was bound twice, and the last value counts.
+At the place where the model holds the new pair (`memory.removal`) the new pair, the old one, and
+both are taken out. With o what that layer reads at the query, before its output norm,
+
+    uncovered = |o(without new) - o(without both)| / |o(clean) - o(without new)|
+
+is what the old pair gives once the new one is gone, as a share of what the new one gave: 1 where
+the old pair was only outweighed, 0 where it is no longer there. In attention the weights of the
+others then sum to 1 again, so that an old pair that still matches is read in full.
+
+``recovered`` is the same of the answer: the probability that the old value gains without the new
+pair, over what the new value loses. A norm behind the reading can make much of very little, so that
+an erased pair may be recovered all the same. ``trace`` looks at the untouched answer: the logit
+that the old value loses when its token is replaced, over what the new value loses with its own.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.memory.removal import Place, find_memory
+from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.rows import describe
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.interventions.capture import Interventions, observe
+from mecheval_jax.interventions.patch import compose
+from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
+from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.geometry import Geometry
+from mecheval_jax.tasks.scoring import score
+
+OLD = "old_value"
+"""Role of the value that a later one replaced."""
+
+CONDITIONS = ("clean", "without_new", "without_old", "without_both")
+
+ERASED, OUTWEIGHED, PARTLY, UNDECIDED = "erased", "outweighed", "partly", "undecided"
+LITTLE, MOST = 0.2, 0.5
+"""The old pair is erased where its share is less, outweighed where it is more."""
+
+
+def reading_of(estimate: Estimate, confidence: float) -> str:
+    """In a word what the share ``uncovered`` says, as far as its interval lies on one side."""
+    low, high = estimate.interval(confidence)
+    if np.isnan(low):
+        return UNDECIDED
+    if high < LITTLE:
+        return ERASED
+    if low > MOST:
+        return OUTWEIGHED
+    return PARTLY if low >= LITTLE and high <= MOST else UNDECIDED
+
+
+def overwriting_rows(subject: Subject) -> Iterator[dict[str, Any]]:
+    """Probabilities of both values in every condition, and the three shares: the long table.
+
+    Columns: ``metric`` (``new_probability``, ``old_probability``; ``uncovered`` with its
+    ``reading``, ``recovered``, ``trace``), ``condition`` of the probabilities, and where.
+
+    Raises:
+        UserError: If documents have no old value, or the model no memory to take pairs out of.
+    """
+    if OLD not in subject.task.role_names:
+        raise UserError(
+            f"no overwritten pair to look for: the task has no role {OLD!r}; forgetting_recall has"
+        )
+    batch, evaluation = subject.batch, subject.evaluation
+    found, where = find_memory(subject, batch)
+    place = found.places[found.best]
+    runs = jax.device_get(_without(subject, batch, place, where))
+    present = runs.pop("present")
+    bootstrap = Bootstrap([len(present)], evaluation.resamples, evaluation.seed)
+
+    def row(metric: str, estimate: Estimate, **cells: Any) -> dict[str, Any]:
+        described = describe(estimate, evaluation.confidence, tested=False)
+        named = {"metric": metric, "condition": None} | place.cells()
+        return named | described | {"reading": None} | cells
+
+    for condition, run in runs.items():
+        for name in ("new_probability", "old_probability"):
+            yield row(name, bootstrap.mean(run[name], present), condition=condition)
+    clean, new, both = (runs[name] for name in ("clean", "without_new", "without_both"))
+    change = (_length(new["read"] - both["read"]), _length(clean["read"] - new["read"]))
+    uncovered = bootstrap.ratio(*change, present)
+    yield row("uncovered", uncovered, reading=reading_of(uncovered, evaluation.confidence))
+    gained = new["old_probability"] - both["old_probability"]
+    lost = clean["new_probability"] - new["new_probability"]
+    yield row("recovered", bootstrap.ratio(gained, lost, present))
+    yield row("trace", _trace(subject, batch, bootstrap)) | dict.fromkeys(place.cells())
+
+
+def _length(change: np.ndarray) -> np.ndarray:
+    """Norm of what a reading changes by, over all heads, for each document."""
+    return np.linalg.norm(change.reshape(len(change), -1), axis=1)
+
+
+def _without(
+    subject: Subject, batch: Batch, place: Place, where: Geometry
+) -> dict[str, dict[str, Array] | Array]:
+    """What is read and answered in every condition; and ``present``, documents with both pairs."""
+    new, behind = where.position(place.offset), batch.roles[OLD][:, 0] + place.offset
+    # An old pair right before the new one has no token of its own so far behind it.
+    old = jnp.where(behind < batch.roles["key"][:, 0], behind, -1)
+    query, documents = batch.query_positions[:, :1], jnp.arange(len(new))
+    asked_old = _asking_old(batch)
+
+    @jax.jit
+    def everything() -> dict[str, dict[str, Array] | Array]:
+        def run(changed: Interventions) -> tuple[dict[str, Array], dict[str, Array]]:
+            logits, activations = observe(
+                subject.model, subject.params, batch.tokens, changed, query
+            )
+            return {
+                "read": activations[place.output(activations)][documents, query[:, 0]],
+                "new_probability": score(logits, batch).probability[:, 0],
+                "old_probability": score(logits, asked_old).probability[:, 0],
+            }, activations
+
+        clean, activations = run({})
+        without = [place.removal(activations, at, where.question) for at in (new, old)]
+        without.append(compose(*without))
+        runs = [clean, *(run(each)[0] for each in without)]
+        return dict(zip(CONDITIONS, runs, strict=True)) | {"present": (new >= 0) & (old >= 0)}
+
+    return everything()
+
+
+def _asking_old(batch: Batch) -> Batch:
+    """The same documents, with the old value for the answer to query 0."""
+    old = jnp.take_along_axis(batch.tokens, jnp.maximum(batch.roles[OLD][:, :1], 0), axis=1)
+    return batch.replace(targets=batch.targets.at[:, :1].set(old))
+
+
+def _trace(subject: Subject, batch: Batch, bootstrap: Bootstrap) -> Estimate:
+    """Logit that the old value loses with its token, over what the new one loses with its own."""
+    question, old = Question(subject.model, subject.params, batch), _asking_old(batch)
+    key = jax.random.key(subject.evaluation.seed)
+
+    @jax.jit
+    def lost() -> tuple[Array, Array]:
+        clean = question.run(batch.tokens)
+
+        def loss(role: str, wanted: Batch) -> Array:
+            changed = question.run(subject.task.corrupt(key, batch, role))
+            return (score(clean, wanted).logit - score(changed, wanted).logit)[:, 0]
+
+        return loss(OLD, old), loss("value", batch)
+
+    above, under = (np.asarray(each) for each in lost())
+    return bootstrap.ratio(above, under, np.asarray(batch.roles[OLD][:, 0] >= 0))

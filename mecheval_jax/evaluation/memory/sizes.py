@@ -1,0 +1,161 @@
+"""Documents of other sizes than those that a model was trained on, and its answers to them.
+
+The size of a task is the first of `SIZES` that it has: how many pairs, tokens or contexts a
+document holds. Documents of all sizes are padded to one length, so that they share one program;
+what stands behind a query cannot change its answer.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mecheval_jax.array_types import Array, PyTree
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.experiment import field_value_of_text
+from mecheval_jax.interventions.capture import run
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.tasks.base import ABSENT, PAD, Batch, Task
+from mecheval_jax.tasks.scoring import AnswerScores, score
+from mecheval_jax.training.data import evaluation_batch
+
+SIZES = ("pairs", "length", "contexts", "copied")
+"""Fields of tasks that say how much a document holds."""
+
+AT_ONCE = 32
+"""Documents that are answered at once: the longest decide about the memory."""
+
+
+def size_of(task: Task) -> tuple[str, int]:
+    """Field of a task that is its size, and its greatest value.
+
+    Raises:
+        UserError: If documents of the task have no such size.
+    """
+    for name in SIZES:
+        value = getattr(task, name, None)
+        if value is not None:
+            return name, max(value) if isinstance(value, tuple) else value
+    raise UserError(f"{type(task).__name__} has no number of {', '.join(SIZES)} to change")
+
+
+def of_size(task: Task, size: int) -> dict[str, Any]:
+    """Fields that give a task documents of exactly this size.
+
+    Multi-query recall keeps its tokens for each pair, and there are no more questions than pairs.
+
+    Raises:
+        UserError: If documents of the task have no size.
+    """
+    name, largest = size_of(task)
+    if isinstance(getattr(task, name), tuple):
+        tokens = max(getattr(task, "lengths")) * size / largest  # noqa: B009 - of one task alone
+        return {name: (size,), "lengths": (2 * int(np.ceil(tokens / 2)),)}
+    changes: dict[str, Any] = {name: size}
+    if hasattr(task, "min_pairs"):
+        changes["min_pairs"] = None
+    for bounded in ("queries", "rebound"):
+        if hasattr(task, bounded) and name in ("pairs", "length"):
+            changes[bounded] = min(getattr(task, bounded), size)
+    return changes
+
+
+def resized(task: Task, changes: Mapping[str, Any], model: ModelConfig) -> Task:
+    """A task with some fields changed, whose documents a trained model can read.
+
+    Args:
+        task: Task on which the model was trained.
+        changes: Values by field.
+        model: Shape of the model.
+
+    Raises:
+        UserError: If there is no such field, a value cannot be, the vocabulary would be another, or
+            documents are longer than the model's limit.
+    """
+    fields = {field.name for field in dataclasses.fields(task)}  # pyright: ignore[reportArgumentType]
+    for name in changes:
+        choose(f"field of {type(task).__name__}", name, fields)
+    other = dataclasses.replace(task, **changes)  # pyright: ignore[reportArgumentType,reportType]
+    told = ", ".join(f"task.{name}={value}" for name, value in changes.items())
+    if other.vocabulary_size != task.vocabulary_size:
+        raise UserError(
+            f"{told}: {other.vocabulary_size} tokens, and the model was trained on "
+            f"{task.vocabulary_size}; change what leaves the vocabulary as it is"
+        )
+    if other.max_length > model.max_length:
+        raise UserError(
+            f"{told}: documents of {other.max_length} tokens, and model.max_length is "
+            f"{model.max_length}"
+        )
+    return other
+
+
+def changes_of(setting: str, task: Task) -> dict[str, Any]:
+    """Values by field that a text ``pairs=16+queries=4`` gives.
+
+    Raises:
+        UserError: If the text is no such setting, or a value is of another type.
+    """
+    changes = {}
+    for part in setting.split("+"):
+        name, given, text = part.strip().partition("=")
+        if not given:
+            raise UserError(f"{setting!r} is no setting: give field=value, several joined by +")
+        present = getattr(task, name, "")
+        if isinstance(present, tuple):
+            changes[name] = tuple(
+                field_value_of_text(name, item, type(present[0])) for item in text.split("/")
+            )
+        else:
+            changes[name] = field_value_of_text(name, text, type(present))
+    return changes
+
+
+def documents_of_sizes(subject: Subject, tasks: Sequence[Task]) -> list[Batch]:
+    """Documents of each task, all padded to one length and number of queries."""
+    evaluation = subject.evaluation
+    batches = [
+        evaluation_batch(task, subject.data_seed, evaluation.documents, evaluation.split)
+        for task in tasks
+    ]
+    length = max(batch.tokens.shape[1] for batch in batches)
+    queries = max(batch.targets.shape[1] for batch in batches)
+    return [_padded(batch, length, queries) for batch in batches]
+
+
+def _padded(batch: Batch, length: int, queries: int) -> Batch:
+    """Documents with padding behind them, and queries of weight 0 behind theirs."""
+
+    def wider(array: Array, width: int, fill: int) -> Array:
+        missing = ((0, 0), (0, width - array.shape[1]))
+        return jnp.pad(array, missing, constant_values=fill)
+
+    return batch.replace(
+        tokens=wider(batch.tokens, length, PAD),
+        query_positions=wider(batch.query_positions, queries, 0),
+        targets=wider(batch.targets, queries, PAD),
+        weights=wider(batch.weights, queries, 0),
+        roles={name: wider(at, queries, ABSENT) for name, at in batch.roles.items()},
+    )
+
+
+def answers_to(subject: Subject, batch: Batch) -> AnswerScores:
+    """A model's answers to all queries of documents, on the host."""
+    return jax.device_get(_answer(subject.config, subject.params, batch))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _answer(config: ModelConfig, params: PyTree, batch: Batch) -> AnswerScores:
+    model = LanguageModel(config)
+
+    def answered(document: Batch) -> AnswerScores:
+        alone = jax.tree.map(lambda leaf: leaf[None], document)
+        return score(run(model, params, alone), alone)
+
+    one_each = jax.lax.map(answered, batch, batch_size=AT_ONCE)
+    return jax.tree.map(lambda leaf: leaf[:, 0], one_each)

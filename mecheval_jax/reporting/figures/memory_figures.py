@@ -1,0 +1,162 @@
+"""Figures of what a model remembers, each from the table of its analysis alone."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.terminal.tables import interval, number, rows_with
+
+
+@drawing.styled
+def capacity_curve(table: pd.DataFrame) -> Figure:
+    """Recall over the number of pairs, with the fit, its threshold and an additive memory's recall.
+
+    Args:
+        table: Rows of `evaluation.memory.capacity.capacity_rows`, with the ``mixer``.
+    """
+    figure, axes = drawing.one_axes(6.4, 4.2)
+    style = drawing.colour_and_marker(0) | {"label": str(table["mixer"].iloc[0])}
+    recall = rows_with(table, metric="recall")
+    drawing.line_with_band(axes, recall, "pairs", {"alpha": 0.2}, linestyle="none", **style)
+    lines = {
+        "fit": ("-", style["color"], "fit"),
+        "hashing": ("--", drawing.GREY, "additive memory"),
+    }
+    for metric, (dashes, colour, label) in lines.items():
+        rows = rows_with(table, metric=metric)
+        if len(rows):
+            axes.plot(rows["pairs"], rows["value"], dashes, color=colour, label=label)
+    threshold = rows_with(table, metric="threshold").iloc[0].to_dict()
+    _pairs_axis(axes, list(recall["pairs"]))
+    if pd.isna(threshold["value"]):
+        title = f"threshold {threshold['beyond']} the numbers of pairs measured"
+    else:
+        axes.axvline(threshold["value"], color=style["color"], linestyle=":", linewidth=1.2)
+        title = f"half is recalled at {number(threshold['value'])} pairs {interval(threshold)}"
+    axes.set_title(title, loc="left")
+    axes.set_ylabel("recall")
+    drawing.accuracy_axis(axes)
+    drawing.legend_below(figure)
+    return figure
+
+
+@drawing.styled
+def capacity_over_bytes(table: pd.DataFrame) -> Figure:
+    """Thresholds of several models over the bytes of their states, and that of an additive memory.
+
+    Args:
+        table: Rows ``threshold`` and ``additive_threshold`` of several runs, with ``mixer``. A
+            threshold beyond what was measured is an open mark at the end that is known.
+    """
+    figure, axes = drawing.one_axes(6.4, 4.4)
+    found = rows_with(table, metric="threshold")
+    for index, (mixer, rows) in enumerate(found.groupby("mixer", sort=False)):
+        style = drawing.colour_and_marker(index)
+        known = rows.dropna(subset=["value"])
+        ends = drawing.around(known["value"], known["low"], known["high"])
+        axes.errorbar(
+            known["state_bytes"], known["value"], ends, **style, linestyle="none", label=mixer
+        )
+        beyond = rows[rows["value"].isna()]
+        axes.plot(
+            beyond["state_bytes"],
+            beyond["pairs"],
+            linestyle="none",
+            **style,
+            fillstyle="none",
+            label=None if len(known) else mixer,
+        )
+    theory = rows_with(table, metric="additive_threshold").sort_values("state_bytes")
+    axes.plot(theory["state_bytes"], theory["value"], "--", color=drawing.GREY, label="additive")
+    axes.set(xscale="log", yscale="log", xlabel="bytes of the state", ylabel="pairs recalled")
+    drawing.pale_grid(axes, "y")
+    drawing.legend_below(figure, 4)
+    return figure
+
+
+def _pairs_axis(axes: Axes, pairs: list[int]) -> None:
+    axes.set(xscale="log", xlabel="pairs in the document")
+    axes.set_xticks(pairs, [f"{n:,}" for n in pairs])
+    axes.minorticks_off()
+
+
+@drawing.styled
+def generalization_bars(table: pd.DataFrame) -> Figure:
+    """Accuracy at every setting, with its interval, and the best floor as a line across it.
+
+    Args:
+        table: Rows of `evaluation.memory.generalization.generalization_rows`.
+    """
+    accuracy = rows_with(table, metric="accuracy")
+    floor = rows_with(table, metric="floor")
+    figure, axes = drawing.one_axes(2.6 + 1.1 * len(accuracy), 4.0)
+    ends = drawing.around(accuracy["value"], accuracy["low"], accuracy["high"])
+    bars = {"yerr": ends, "color": drawing.colour_and_marker(0)["color"], "label": "accuracy"}
+    axes.bar(range(len(accuracy)), accuracy["value"], 0.6, **bars)
+    line = {"color": drawing.GREY, "linestyle": "--", "label": "best floor"}
+    places = range(len(floor))
+    axes.hlines(floor["value"], [x - 0.4 for x in places], [x + 0.4 for x in places], **line)
+    names = accuracy["setting"].str.replace("+", "\n")
+    axes.set_xticks(range(len(accuracy)), names)
+    drawing.accuracy_axis(axes)
+    drawing.legend_below(figure)
+    return figure
+
+
+@drawing.styled
+def editing_cells(table: pd.DataFrame) -> Figure:
+    """Accuracy of every question after each operation, and how often the new answer is given.
+
+    Args:
+        table: Rows of `evaluation.memory.editing.editing_rows`.
+    """
+    metrics = {"accuracy": "{question} pair", "new_answer": "{question} pair: the donor's value"}
+    shown = table[table["metric"].isin(metrics)]
+    lines = [
+        metrics[m].format(question=q)
+        for m, q in zip(shown["metric"], shown["question"], strict=True)
+    ]
+    cells = drawing.cells_of(shown.assign(line=lines), "line", "operation")
+    figure, axes = drawing.one_axes(6.0, 1.6 + 0.4 * len(cells))
+    drawing.draw_cells(axes, cells, drawing.SHARES)
+    axes.set_title(f"Right answers, edited at {table['site'].iloc[0]}", loc="left")
+    return figure
+
+
+@drawing.styled
+def overwriting_cells(table: pd.DataFrame) -> Figure:
+    """Probability of the new and the old value with one, the other or both pairs taken out.
+
+    Args:
+        table: Rows of `evaluation.memory.overwriting.overwriting_rows`.
+    """
+    shown = table[table["condition"].notna()]
+    value = shown["metric"].str.removesuffix("_probability") + " value"
+    condition = shown["condition"].str.replace("_", " ")
+    cells = drawing.cells_of(shown.assign(line=value, at=condition), "line", "at")
+    figure, axes = drawing.one_axes(6.4, 2.8)
+    drawing.draw_cells(axes, cells, drawing.SHARES)
+    row = rows_with(table, metric="uncovered").iloc[0].to_dict()
+    told = f"{row['reading']}: uncovered {number(row['value'])} {interval(row)}"
+    axes.set_title(told, loc="left")
+    return figure
+
+
+@drawing.styled
+def component_cells(table: pd.DataFrame) -> Figure:
+    """Share of the answer that is left without each part, a panel for each kind of ablation.
+
+    Args:
+        table: Rows of `evaluation.memory.components.component_rows`.
+    """
+    kept = rows_with(table, metric="kept")
+    kinds = list(kept["ablation"].unique())
+    size = (2.8 + 1.9 * len(kinds), 1.8 + 0.36 * kept["component"].nunique())
+    figure, every = drawing.panels(len(kinds), len(kinds), *size, sharey=True)
+    for axes, kind in zip(every, kinds, strict=True):
+        cells = drawing.cells_of(rows_with(kept, ablation=kind), "component", "where")
+        drawing.draw_cells(axes, cells, drawing.SHARES)
+        axes.set_title(kind, loc="left")
+    figure.suptitle("Share of the answer that is left", fontsize=12)
+    return figure

@@ -1,0 +1,89 @@
+"""The size at which an accuracy has fallen half way to guessing, with its interval.
+
+    p(n) = g(n) + (1 - g(n)) / (1 + (n / threshold)^slope)
+
+with g the accuracy of a guess, fitted to right and wrong answers by maximum likelihood on a grid of
+thresholds and slopes: the grid makes thousands of refits one matrix product. A threshold outside
+the sizes that were measured is not known, only that it lies beyond.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from mecheval_jax.array_types import Float
+
+PER_DOUBLING = 16
+"""Thresholds of the grid from one size to twice as much."""
+
+SLOPES = np.geomspace(0.5, 32, 25)
+"""Slopes of the grid: at 2 the odds of recall fall fourfold when the size doubles."""
+
+TINY = 1e-4
+"""Least probability of any answer: one lapse at a size that is easy must not rule out all fits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """A fitted threshold and its interval; None for what lies outside the measured sizes.
+
+    Attributes:
+        value: Size at which half of the recall is left.
+        low: Lower end; None if it lies below the smallest size.
+        high: Upper end; None if it lies above the largest size.
+        slope: Slope of the fit.
+        beyond: ``below`` or ``above`` the measured sizes where there is no value, else empty.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    slope: float
+    beyond: str
+
+
+def curve(
+    sizes: Float[np.ndarray, " sizes"],
+    guess: Float[np.ndarray, " sizes"],
+    threshold: float,
+    slope: float,
+) -> Float[np.ndarray, " sizes"]:
+    """Accuracies p(n) of a fit; arguments as in `fit_threshold`."""
+    return guess + (1 - guess) / (1 + (np.asarray(sizes) / threshold) ** slope)
+
+
+def fit_threshold(
+    sizes: Float[np.ndarray, " sizes"],
+    guess: Float[np.ndarray, " sizes"],
+    right: Float[np.ndarray, "sizes replicates"],
+    asked: Float[np.ndarray, "sizes replicates"],
+    confidence: float,
+) -> Threshold:
+    """Fit the curve to counts and to their replicates.
+
+    Args:
+        sizes: Sizes that were measured, rising.
+        guess: Accuracy of a guess at each.
+        right: Right answers at each; the first column as they are, the others resampled.
+        asked: Answers likewise.
+        confidence: Confidence of the interval, from the quantiles of the refits.
+    """
+    sizes, guess = np.asarray(sizes, np.float64), np.asarray(guess, np.float64)
+    doublings = np.log2(sizes[-1] / sizes[0]) + 2
+    count = round(doublings * PER_DOUBLING) + 1
+    thresholds = np.geomspace(sizes[0] / 2, sizes[-1] * 2, count)
+    grid = np.array([(t, s) for t in thresholds for s in SLOPES])
+    p = np.stack([curve(sizes, guess, *place) for place in grid])
+    p = np.clip(p, TINY, 1 - TINY)
+    fits = (np.log(p) @ right + np.log(1 - p) @ (asked - right)).argmax(axis=0)
+    found, slope = grid[fits, 0], float(grid[fits[0], 1])
+
+    def inside(threshold: float) -> float | None:
+        return float(threshold) if sizes[0] <= threshold <= sizes[-1] else None
+
+    value = inside(found[0])
+    beyond = "" if value is not None else "below" if found[0] < sizes[0] else "above"
+    replicates = found[1:] if found.size > 1 else found
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(replicates, (tail, 1 - tail), method="nearest")
+    return Threshold(value, inside(low), inside(high), slope, beyond)

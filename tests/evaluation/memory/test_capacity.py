@@ -1,0 +1,59 @@
+"""Capacity: theory by its equations, and recall at every number of pairs."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.config import CapacityConfig
+from mecheval_jax.evaluation.memory.capacity import (
+    additive_capacity,
+    capacity_rows,
+    hashing_recall,
+)
+from mecheval_jax.models.decoding import state_bytes
+from tests.support import planted_memory
+
+
+# Catches a logarithm of base 2, and a capacity that is not the inverse of its equation.
+@pytest.mark.parametrize("pairs", [2.0, 16.0, 100.0])
+def test_an_additive_memory(pairs):
+    assert additive_capacity(2 * pairs * math.log(pairs)) == pytest.approx(pairs)
+    # At 1/s = sqrt(2 log V) half is recalled.
+    assert hashing_recall(pairs * 2 * math.log(64), pairs, 64) == pytest.approx(0.5)
+    assert hashing_recall(1024, 4, 64) > hashing_recall(1024, 128, 64)
+
+
+# Catches documents of the trained number of pairs everywhere, and a model that recalls everything
+# with a threshold.
+def test_a_memory_that_holds_every_pair():
+    subject = planted_memory.delta_rule(planted_memory.RECALL, 0.999)
+    table = pd.DataFrame(capacity_rows(subject, CapacityConfig()))
+    recall = table[table["metric"] == "recall"].set_index("pairs")
+    assert list(recall.index) == [1, 2, 4]
+    assert (recall["value"] == 1).all()
+    assert (recall["low"] < 1).all()
+    by_metric = table.set_index("metric")
+    threshold = by_metric.loc["threshold"]
+    assert pd.isna(threshold["value"])
+    assert threshold["beyond"] == "above"
+    held = state_bytes(subject.config, 13)
+    assert set(table["state_bytes"]) == {held}
+    assert by_metric.loc["additive_threshold", "value"] == pytest.approx(
+        additive_capacity(held / 4)
+    )
+    hashing = table[table["metric"] == "hashing"].set_index("pairs")["value"]
+    assert hashing[4] == pytest.approx(hashing_recall(held / 4, 4, 8))
+    places = table[table["metric"] == "recall_by_place"]
+    assert (places["pairs"] == 4).all()
+    assert list(places["place"]) == [0.125, 0.375, 0.625, 0.875]
+
+
+# Catches pairs beyond the vocabulary or the model's length that end as a shape, and a bad list.
+def test_numbers_of_pairs_that_cannot_be():
+    subject = planted_memory.delta_rule(planted_memory.RECALL, 0.5, room=0)
+    with pytest.raises(UserError, match=r"task\.key_vocabulary is 8: 9 pairs need at least 9"):
+        next(capacity_rows(subject, CapacityConfig(pairs=(1, 9))))
+    with pytest.raises(UserError, match=r"pairs=8.* documents of 21 tokens, .*max_length is 13"):
+        next(capacity_rows(subject, CapacityConfig(pairs=(1, 8))))

@@ -1,0 +1,47 @@
+"""Closed form and surgery agree about what a write does, in every mixer of a linear state."""
+
+import pytest
+
+from mecheval_jax.evaluation.memory.closed_form import LINEAR, closed_form_error
+from mecheval_jax.evaluation.memory.removal import Place
+from mecheval_jax.mixers.architectures import ARCHITECTURES
+from mecheval_jax.site_path import in_mixer
+from tests.support import planted_memory
+
+HYBRIDS = (
+    ("rwkv7", "gla", "retnet", "delta_net"),
+    ("gated_delta_net", "kda", "gated_delta_net_2", "comba"),
+    ("mamba", "mamba2", "hgrn2", "gated_delta_product"),
+)
+"""Every linear mixer, several in one model; the last one writes several times a token."""
+
+
+def subject_of(mixers):
+    options = {"mixer_options": {"head_dim": 8}} if "mamba2" in mixers else {}
+    return planted_memory.lively(",".join(mixers), layers=len(mixers), width=16, **options)
+
+
+def test_every_linear_mixer_is_here():
+    """Catches a mixer that no test compares."""
+    here = {mixer for mixers in HYBRIDS for mixer in mixers}
+    linear = {n for n, each in ARCHITECTURES.items() if issubclass(each.mixer(1), LINEAR)}
+    assert linear <= here
+
+
+@pytest.mark.parametrize("mixers", HYBRIDS, ids=",".join)
+def test_closed_form_and_surgery_agree(mixers):
+    """Catches a decay on the wrong side of a write, and a query or value of another token."""
+    subject = subject_of(mixers)
+    for layer, mixer in enumerate(mixers):
+        error = closed_form_error(subject, subject.batch, Place(in_mixer(layer, "write"), 0))
+        if mixer == "gated_delta_product":
+            assert error is None
+        else:
+            assert error is not None
+            assert error < 1e-4, mixer
+
+
+def test_what_has_no_closed_form():
+    """Catches a reading that is divided by a sum, compared as if it were linear."""
+    subject = planted_memory.lively("taylor_attention")
+    assert closed_form_error(subject, subject.batch, Place(in_mixer(0, "write"), 0)) is None

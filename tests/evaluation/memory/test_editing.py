@@ -1,0 +1,61 @@
+"""Reading, editing and erasing in a state that is set by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.memory.editing import _by_cosine, editing_rows, factors_of
+from mecheval_jax.statistics.bootstrap import Bootstrap
+from tests.support import planted_memory
+
+
+def test_one_association_and_no_other():
+    """Catches an edit at another pair's key, a donor that loses its value, an erasure of all."""
+    table = pd.DataFrame(editing_rows(planted_memory.delta_rule(planted_memory.RECALL, 0.5)))
+    interference = table[table["metric"] == "interference"]
+    assert (interference["value"] == 0).all()
+    assert interference["cosine"].abs().max() < 0.01  # keys are orthogonal
+    found = table[table["cosine"].isna()].set_index(["operation", "question", "metric"])["value"]
+    for question in ("donor", "others"):
+        for operation in ("none", "edit", "erase"):
+            assert found[operation, question, "accuracy"] == 1
+    assert found["none", "edited", "accuracy"] == 1
+    assert found["edit", "edited", "accuracy"] == found["erase", "edited", "accuracy"] == 0
+    assert found["edit", "edited", "new_answer"] == 1
+    assert found["none", "edited", "new_answer"] == found["erase", "edited", "new_answer"] == 0
+    assert found["edit", "edited", "change"] == -1
+    assert found["edit", "others", "change"] == 0
+    assert found["none", "edited", "read"] == 1
+    assert found["none", "edited", "closed_form_error"] < 1e-4
+
+
+def test_interference_by_cosine():
+    """Catches parts from near to far, and the edited pair or the donor among the others."""
+    cosine = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [-0.5, 0.1, 0.6, 9], [-0.4, 0.2, 0.7, 9]])
+    changed = np.array([[-1, -1, -1, 0], [-1, -1, -1, 0], [0, 0, -1, 5], [0, -1, -1, 5]])
+    present, bootstrap = np.array([True, True, True, False]), Bootstrap([4], 50, 0)
+    found = list(_by_cosine(cosine, changed, present, bootstrap))
+    assert [near for near, _ in found] == pytest.approx([-0.45, 0.15, 0.65])
+    assert [change.value for _, change in found] == pytest.approx([0, -0.5, -1])
+
+
+def test_factors_of_a_write():
+    """Catches key and value exchanged, and a write of zeros that becomes a number."""
+    draw = np.random.default_rng(0)
+    key, value = draw.normal(size=(5, 2, 3)), draw.normal(size=(5, 2, 4))
+    key[0] = 0
+    write = jnp.asarray(key[..., :, None] * value[..., None, :], jnp.float32)
+    found_key, found_value = factors_of(write)
+    again = found_key[..., :, None] * found_value[..., None, :]
+    np.testing.assert_allclose(again, write, atol=1e-5)
+    lengths = np.linalg.norm(key, axis=-1) * np.linalg.norm(found_key, axis=-1)
+    np.testing.assert_allclose(np.abs((key * found_key).sum(-1)), lengths, rtol=1e-5)
+    assert np.isfinite(found_value).all()
+
+
+def test_models_and_documents_without_associations():
+    """Catches attention, which has no state, and documents of another kind, edited all the same."""
+    with pytest.raises(UserError, match="attention has no site write"):
+        next(editing_rows(planted_memory.lively("attention")))

@@ -1,0 +1,35 @@
+"""States of equal size: found where they can be, and the nearest named where not."""
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.memory.equal_states import SCALES, equal_state, layer_bytes
+from mecheval_jax.models.language_model import ModelConfig
+
+
+# Catches a state counted with the tokens of its convolution, of another layer, or in numbers.
+@pytest.mark.parametrize(
+    ("mixer", "options"),
+    [
+        ("mamba", {"d_state": 4}),
+        ("gated_delta_net", {"key_share": 0.25}),
+        ("retnet", {"key_share": 0.25}),
+    ],
+)
+def test_a_state_of_so_many_bytes(mixer, options):
+    assert equal_state(mixer, 16, 512) == options
+    assert layer_bytes(ModelConfig(mixer, 1, 16, 8, 8, mixer_options=options)) == 512
+
+
+# Catches a size that is rounded in silence.
+def test_states_that_cannot_be():
+    told = r"520 bytes: mamba of width 16 has not, but 512 \(d_state=4\) and 640 \(d_state=5\)"
+    with pytest.raises(UserError, match=told):
+        equal_state("mamba", 16, 520)
+    with pytest.raises(
+        UserError, match=r"2 bytes: mamba of width 16 has not, but 128 \(d_state=1\)$"
+    ):
+        equal_state("mamba", 16, 2)
+    with pytest.raises(UserError, match="mixer whose state can be scaled 'attention'"):
+        equal_state("attention", 16, 512)
+    assert "attention" not in SCALES

@@ -1,0 +1,41 @@
+"""Documents asked for several pairs, one at a time."""
+
+import numpy as np
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.memory.questions import asked_pairs, asking
+from mecheval_jax.tasks.synthetic.compression import Compression
+from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
+from tests.support.planted_memory import RECALL, lively
+
+
+def test_each_pair_is_asked_in_the_place_of_the_first():
+    """Catches another pair's answer, a question that moves, a document changed before it."""
+    batch = asked_pairs(lively("gla"), 3, 16)
+    assert len(batch.tokens) == 16
+    assert batch.targets.shape[1] >= 3
+    for number in range(3):
+        alone = asking(batch, number)
+        query = np.asarray(batch.query_positions)[:, :1]
+        np.testing.assert_array_equal(alone.query_positions, query)
+        key, value = (np.take_along_axis(alone.tokens, alone.roles[r], 1) for r in ("key", "value"))
+        np.testing.assert_array_equal(np.take_along_axis(alone.tokens, query, 1), key)
+        np.testing.assert_array_equal(alone.targets, value)
+        before = np.arange(batch.tokens.shape[1])[None] < query
+        assert ((alone.tokens == batch.tokens) | ~before).all()
+        np.testing.assert_array_equal(alone.roles["divider"], batch.roles["divider"][:, :1])
+
+
+@pytest.mark.parametrize(
+    ("task", "pairs", "message"),
+    [
+        (Compression(length=4, queries=2), 2, "the task has no role 'key'"),
+        (CompositionalRecall(contexts=2, keys=2), 2, "a question is not the key's token alone"),
+        (RECALL, 5, r"task\.queries is 5"),
+    ],
+)
+def test_documents_that_cannot_be_asked(task, pairs, message):
+    """Catches questions about nothing, and of half a key."""
+    with pytest.raises(UserError, match=message):
+        asked_pairs(lively("gla", task), pairs, 8)

@@ -1,0 +1,45 @@
+"""Taking a pair out of a memory, where it is set by hand."""
+
+import numpy as np
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.memory.removal import Place, find_memory, memories
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.models.language_model import LanguageModel
+from tests.support import planted, planted_memory
+
+
+def test_the_state_of_a_delta_rule_holds_the_pair_at_the_value():
+    """Catches a write of another token, or an answer that is lost whatever is taken out."""
+    subject = planted_memory.delta_rule(planted_memory.RECALL, 0.5)
+    found, _ = find_memory(subject, subject.batch)
+    assert found.places[found.best] == Place("block_0/mixer/write", 0)
+    assert found.clean.min() > 0.99
+    assert found.removed[found.best].max() < 0.2
+    others = np.delete(found.removed, found.best, axis=0)
+    assert np.where(np.delete(found.present, found.best, axis=0), others, 1).min() > 0.99
+
+
+def test_the_pattern_of_attention_holds_the_pair_in_the_layer_that_reads():
+    """Catches edges cut in the wrong direction, and the layer that binds taken for the reader."""
+    config, params, task = planted.induction()
+    batch = planted.documents(task, 32)
+    subject = Subject(LanguageModel(config), params, task, batch, planted_memory.EVALUATION)
+    found, _ = find_memory(subject, batch)
+    assert found.places[found.best] == Place("block_1/mixer/scores", 0)
+    assert found.removed[found.best].max() < 0.3
+
+
+def test_models_and_documents_without_a_memory():
+    """Catches a search that finds nothing and says so only as an index."""
+    with pytest.raises(UserError, match="lstm has no site write or scores"):
+        memories(planted_memory.lively("lstm"))
+    place = Place("block_2/mixer/scores", 1)
+    assert not place.recurrent
+    assert place.cells() == {
+        "layer": 2,
+        "component": "mixer/scores",
+        "site": "block_2/mixer/scores",
+        "offset": 1,
+    }
