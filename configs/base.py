@@ -103,6 +103,12 @@ def base() -> ConfigDict:
     config.analyses.subspaces.learning_rate = 0.02  # learning rate of Adam
     config.analyses.subspaces.batch_size = 64  # number of documents of a step
     config.analyses.subspaces.test_share = 0.25  # share of the documents that is held out
+    config.analyses.generalization = ConfigDict()  # other documents than in training
+    # Changes of the task, "pairs=16+queries=4"; None: half, twice and four times the size.
+    config.analyses.generalization.settings = config_dict.placeholder(tuple)
+    config.analyses.capacity = ConfigDict()  # recall against the number of pairs
+    # Numbers of pairs; None: powers of two up to the task's.
+    config.analyses.capacity.pairs = config_dict.placeholder(tuple)
     return config
 
 

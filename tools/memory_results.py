@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mecheval_jax.files import write_table
-from mecheval_jax.reporting.figures.drawing import save
 from mecheval_jax.reporting.figures.memory_figures import capacity_over_bytes
+from mecheval_jax.reporting.figures.saving import save
 
 TABLES = {
     "capacity": ["recall", "threshold", "additive_threshold"],

@@ -11,8 +11,6 @@ import dataclasses
 
 import numpy as np
 
-from mecheval_jax.array_types import Float
-
 PER_DOUBLING = 16
 """Thresholds of the grid from one size to twice as much."""
 
@@ -43,29 +41,29 @@ class Threshold:
 
 
 def curve(
-    sizes: Float[np.ndarray, " sizes"],
-    guess: Float[np.ndarray, " sizes"],
+    sizes: np.ndarray,
+    guess: np.ndarray,
     threshold: float,
     slope: float,
-) -> Float[np.ndarray, " sizes"]:
+) -> np.ndarray:
     """Accuracies p(n) of a fit; arguments as in `fit_threshold`."""
     return guess + (1 - guess) / (1 + (np.asarray(sizes) / threshold) ** slope)
 
 
 def fit_threshold(
-    sizes: Float[np.ndarray, " sizes"],
-    guess: Float[np.ndarray, " sizes"],
-    right: Float[np.ndarray, "sizes replicates"],
-    asked: Float[np.ndarray, "sizes replicates"],
+    sizes: np.ndarray,
+    guess: np.ndarray,
+    right: np.ndarray,
+    asked: np.ndarray,
     confidence: float,
 ) -> Threshold:
     """Fit the curve to counts and to their replicates.
 
     Args:
-        sizes: Sizes that were measured, rising.
-        guess: Accuracy of a guess at each.
-        right: Right answers at each; the first column as they are, the others resampled.
-        asked: Answers likewise.
+        sizes: [sizes] Sizes that were measured, rising.
+        guess: [sizes] Accuracy of a guess at each.
+        right: [sizes, replicates] Right answers; the first column as they are, others resampled.
+        asked: [sizes, replicates] Answers likewise.
         confidence: Confidence of the interval, from the quantiles of the refits.
     """
     sizes, guess = np.asarray(sizes, np.float64), np.asarray(guess, np.float64)

@@ -61,7 +61,7 @@ def closed_form_error(subject: Subject, batch: Batch, place: Place) -> float | N
         activations = capture(subject.model, params, batch)
         given = SitePath(layer, "mixer/v_first").path  # RWKV-7 mixes in values of the first layer
         held = {given: {"value": activations[given]}} if layer and given in activations else {}
-        taken = place.removal(activations, at, found.question) | held
+        taken = place.removal(activations, at[:, None], found.question) | held
         residual = activations[SitePath(layer, "block_input").path]
         after = observe_block(subject.model, params, layer, residual, taken)
         read = place.output(activations)

@@ -72,7 +72,7 @@ def overwriting_rows(subject: Subject) -> Iterator[dict[str, Any]]:
             f"no overwritten pair to look for: the task has no role {OLD!r}; forgetting_recall has"
         )
     batch, evaluation = subject.batch, subject.evaluation
-    found, where = find_memory(subject, batch)
+    found, where = find_memory(subject, batch, together=True)
     place = found.places[found.best]
     runs = jax.device_get(_without(subject, batch, place, where))
     present = runs.pop("present")
@@ -105,9 +105,10 @@ def _without(
     subject: Subject, batch: Batch, place: Place, where: Geometry
 ) -> dict[str, dict[str, Array] | Array]:
     """What is read and answered in every condition; and ``present``, documents with both pairs."""
-    new, behind = where.position(place.offset), batch.roles[OLD][:, 0] + place.offset
-    # An old pair right before the new one has no token of its own so far behind it.
-    old = jnp.where(behind < batch.roles["key"][:, 0], behind, -1)
+    new = place.positions(where)
+    old = batch.roles[OLD][:, :1] + place.offset + jnp.arange(place.tokens)[None]
+    # An old pair right before the new one has not so many tokens of its own.
+    old = jnp.where(old[:, -1:] < batch.roles["key"][:, :1], old, -1)
     query, documents = batch.query_positions[:, :1], jnp.arange(len(new))
     asked_old = _asking_old(batch)
 
@@ -127,7 +128,9 @@ def _without(
         without = [place.removal(activations, at, where.question) for at in (new, old)]
         without.append(compose(*without))
         runs = [clean, *(run(each)[0] for each in without)]
-        return dict(zip(CONDITIONS, runs, strict=True)) | {"present": (new >= 0) & (old >= 0)}
+        return dict(zip(CONDITIONS, runs, strict=True)) | {
+            "present": (new >= 0)[:, 0] & (old >= 0)[:, 0]
+        }
 
     return everything()
 

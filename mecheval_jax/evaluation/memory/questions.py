@@ -25,7 +25,7 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
     for role in PAIR:
         if role not in task.role_names:
             raise UserError(f"no pairs to ask for: the task has no role {role!r}")
-    if hasattr(task, "queries") and getattr(task, "queries") < pairs:  # noqa: B009 - of some tasks
+    if getattr(task, "queries", pairs) < pairs:
         task = resized(task, {"queries": pairs}, subject.config)
     count = min(documents, evaluation.documents)
     batch = evaluation_batch(task, subject.data_seed, count, evaluation.split)

@@ -1,15 +1,14 @@
 """Where a model holds a pair, found by taking the pair out of the memory it is read from.
 
-At one token, in one layer,
+At one token or several, in one layer,
 
-    recurrence    what the token writes into the state is set to 0 (site ``write``); the state's
-    decay
-                  and what the token erases stay
-    attention     the tokens of the question no longer read the token (site ``scores``); the weights
-                  of the others sum to 1 again
+    recurrence    what they write into the state is set to 0 (site ``write``); the state's decay
+                  and what they erase stay
+    attention     the tokens of the question no longer read them (site ``scores``); the weights of
+                  the others sum to 1 again
 
 A pair is held at the later of its two tokens, or a few tokens behind where a layer mixes
-neighbours. Of all layers and such offsets the one counts at which removal costs the answer most.
+neighbours. Of all layers, and of all such tokens, those count whose removal costs the answer most.
 """
 
 import dataclasses
@@ -30,8 +29,8 @@ from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.geometry import Geometry, check_geometry, geometry
 from mecheval_jax.tasks.scoring import score
 
-OFFSETS = range(3)
-"""Tokens behind the later one of a pair at which it is looked for."""
+SPAN = 3
+"""Tokens from the later one of a pair on at which it is looked for."""
 
 MEMORIES = ("write", "scores")
 """Sites at which a pair can be taken out of a recurrence and of attention."""
@@ -42,15 +41,17 @@ OUTPUTS = ("head_output", "ssm_output")
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """One token of a pair, seen from one layer.
+    """Tokens of a pair, seen from one layer.
 
     Attributes:
         site: Path of ``write`` or ``scores``.
-        offset: Tokens behind the later one of the pair.
+        offset: Tokens from the later one of the pair to the first that is meant.
+        tokens: Number of tokens that are meant.
     """
 
     site: str
-    offset: int
+    offset: int = 0
+    tokens: int = 1
 
     @property
     def recurrent(self) -> bool:
@@ -69,27 +70,31 @@ class Place:
         whole = SitePath(site.layer, "mixer_output").path
         return next((path for path in paths if path in activations), whole)
 
+    def positions(self, found: Geometry) -> Int[Array, "documents tokens"]:
+        """The tokens of each document's pair; negative where the question begins before them."""
+        offsets = range(self.offset, self.offset + self.tokens)
+        return jnp.stack([found.position(offset) for offset in offsets], axis=1)
+
     def removal(
         self,
         activations: Activations,
-        positions: Int[Array, " documents"],
+        positions: Int[Array, "documents tokens"],
         question: Bool[Array, "documents length"],
     ) -> Interventions:
         """Take out of the layer what documents have at `positions` (none where negative).
 
         Args:
             activations: Activations of the shapes that the model's have.
-            positions: The token of each document.
-            question: Mask of the tokens that could read it.
+            positions: Tokens of each document.
+            question: Mask of the tokens that could read them.
         """
         if self.recurrent:
             return replace({self.site: jnp.zeros_like(activations[self.site])}, positions)
         return knockout_edges(activations, [self.site], positions, question)
 
     def cells(self) -> dict[str, str | int | None]:
-        """Layer, component, site and offset as cells of a row."""
-        parts = SitePath.parse(self.site)
-        return {**vars(parts), "site": self.site, "offset": self.offset}
+        """Layer, component, site, offset and number of tokens as cells of a row."""
+        return {**vars(SitePath.parse(self.site)), **vars(self)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +138,7 @@ def memories(subject: Subject, only: tuple[str, ...] = MEMORIES) -> tuple[str, .
 
 
 def find_memory(
-    subject: Subject, batch: Batch, only: tuple[str, ...] = MEMORIES
+    subject: Subject, batch: Batch, only: tuple[str, ...] = MEMORIES, *, together: bool = False
 ) -> tuple[Removed, Geometry]:
     """Take the asked pair out at every place, and see what is left of the answer to query 0.
 
@@ -141,13 +146,17 @@ def find_memory(
         subject: Model and task.
         batch: Documents that are looked at.
         only: Names of the sites at which pairs are taken out.
+        together: Whether all `SPAN` tokens of a pair are taken out at once, not one by one.
 
     Raises:
         UserError: If no layer has such a site, or documents have no pair.
     """
     check_geometry(subject.task, batch)
     found = geometry(subject.task, batch)
-    places = tuple(Place(s, offset) for s in memories(subject, only) for offset in OFFSETS)
+    sites = memories(subject, only)
+    places = tuple(Place(site, offset) for site in sites for offset in range(SPAN))
+    if together:
+        places = tuple(Place(site, tokens=SPAN) for site in sites)
     query = batch.query_positions[:, :1]
 
     @jax.jit
@@ -156,10 +165,10 @@ def find_memory(
         logits, activations = observe(subject.model, params, batch.tokens, positions=query)
         runs = [logits]
         for place in places:
-            taken = place.removal(activations, found.position(place.offset), found.question)
+            taken = place.removal(activations, place.positions(found), found.question)
             runs.append(run(subject.model, params, batch.tokens, taken, query))
         return jnp.stack([score(each, batch).probability[:, 0] for each in runs])
 
     clean, *removed = np.asarray(probabilities(subject.params))
-    present = [np.asarray(found.position(place.offset)) >= 0 for place in places]
+    present = [np.asarray(place.positions(found))[:, 0] >= 0 for place in places]
     return Removed(places, clean, np.stack(removed), np.stack(present)), found

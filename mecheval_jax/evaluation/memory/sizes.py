@@ -52,16 +52,16 @@ def of_size(task: Task, size: int) -> dict[str, Any]:
     Raises:
         UserError: If documents of the task have no size.
     """
-    name, largest = size_of(task)
-    if isinstance(getattr(task, name), tuple):
-        tokens = max(getattr(task, "lengths")) * size / largest  # noqa: B009 - of one task alone
+    (name, largest), values = size_of(task), vars(task)
+    if isinstance(values[name], tuple):
+        tokens = max(values["lengths"]) * size / largest
         return {name: (size,), "lengths": (2 * int(np.ceil(tokens / 2)),)}
     changes: dict[str, Any] = {name: size}
-    if hasattr(task, "min_pairs"):
+    if "min_pairs" in values:
         changes["min_pairs"] = None
     for bounded in ("queries", "rebound"):
-        if hasattr(task, bounded) and name in ("pairs", "length"):
-            changes[bounded] = min(getattr(task, bounded), size)
+        if bounded in values and name in ("pairs", "length"):
+            changes[bounded] = min(values[bounded], size)
     return changes
 
 

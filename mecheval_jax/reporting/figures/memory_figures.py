@@ -5,10 +5,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import interval, number, rows_with
 
 
-@drawing.styled
+@styled
 def capacity_curve(table: pd.DataFrame) -> Figure:
     """Recall over the number of pairs, with the fit, its threshold and an additive memory's recall.
 
@@ -41,7 +42,7 @@ def capacity_curve(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@drawing.styled
+@styled
 def capacity_over_bytes(table: pd.DataFrame) -> Figure:
     """Thresholds of several models over the bytes of their states, and that of an additive memory.
 
@@ -81,7 +82,7 @@ def _pairs_axis(axes: Axes, pairs: list[int]) -> None:
     axes.minorticks_off()
 
 
-@drawing.styled
+@styled
 def generalization_bars(table: pd.DataFrame) -> Figure:
     """Accuracy at every setting, with its interval, and the best floor as a line across it.
 
@@ -104,7 +105,7 @@ def generalization_bars(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@drawing.styled
+@styled
 def editing_cells(table: pd.DataFrame) -> Figure:
     """Accuracy of every question after each operation, and how often the new answer is given.
 
@@ -124,7 +125,7 @@ def editing_cells(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@drawing.styled
+@styled
 def overwriting_cells(table: pd.DataFrame) -> Figure:
     """Probability of the new and the old value with one, the other or both pairs taken out.
 
@@ -143,7 +144,7 @@ def overwriting_cells(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@drawing.styled
+@styled
 def component_cells(table: pd.DataFrame) -> Figure:
     """Share of the answer that is left without each part, a panel for each kind of ablation.
 
@@ -158,5 +159,5 @@ def component_cells(table: pd.DataFrame) -> Figure:
         cells = drawing.cells_of(rows_with(kept, ablation=kind), "component", "where")
         drawing.draw_cells(axes, cells, drawing.SHARES)
         axes.set_title(kind, loc="left")
-    figure.suptitle("Share of the answer that is left", fontsize=12)
+    drawing.headline(figure, "Share of the answer that is left")
     return figure

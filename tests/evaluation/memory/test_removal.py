@@ -19,6 +19,10 @@ def test_the_state_of_a_delta_rule_holds_the_pair_at_the_value():
     assert found.removed[found.best].max() < 0.2
     others = np.delete(found.removed, found.best, axis=0)
     assert np.where(np.delete(found.present, found.best, axis=0), others, 1).min() > 0.99
+    whole, where = find_memory(subject, subject.batch, together=True)
+    assert whole.places == (Place("block_0/mixer/write", tokens=3),)
+    assert whole.places[0].positions(where).shape == (len(subject.batch.tokens), 3)
+    np.testing.assert_allclose(whole.removed[0], found.removed[found.best], atol=1e-3)
 
 
 def test_the_pattern_of_attention_holds_the_pair_in_the_layer_that_reads():
@@ -42,4 +46,5 @@ def test_models_and_documents_without_a_memory():
         "component": "mixer/scores",
         "site": "block_2/mixer/scores",
         "offset": 1,
+        "tokens": 1,
     }
