@@ -1,10 +1,10 @@
-"""The size at which an accuracy has fallen half way to guessing, with its interval.
+"""The size at which an accuracy has fallen halfway to guessing, with its interval.
 
     p(n) = g(n) + (1 - g(n)) / (1 + (n / threshold)^slope)
 
-with g the accuracy of a guess, fitted to right and wrong answers by maximum likelihood on a grid of
-thresholds and slopes: the grid makes thousands of refits one matrix product. A threshold outside
-the sizes that were measured is not known, only that it lies beyond.
+with g the accuracy of a guess. It is fitted to right and wrong answers by maximum likelihood on a
+grid of thresholds and slopes, which turns thousands of refits into one matrix product. Of a
+threshold outside the measured sizes it is only known that it lies beyond them.
 """
 
 import dataclasses
@@ -12,25 +12,25 @@ import dataclasses
 import numpy as np
 
 PER_DOUBLING = 16
-"""Thresholds of the grid from one size to twice as much."""
+"""Number of thresholds in the grid for each doubling of the size."""
 
 SLOPES = np.geomspace(0.5, 32, 25)
 """Slopes of the grid: at 2 the odds of recall fall fourfold when the size doubles."""
 
 TINY = 1e-4
-"""Least probability of any answer: one lapse at a size that is easy must not rule out all fits."""
+"""Least probability of any answer, so that one lapse at an easy size does not exclude all fits."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Threshold:
-    """A fitted threshold and its interval; None for what lies outside the measured sizes.
+    """A fitted threshold and its interval; None for ends outside the measured sizes.
 
     Attributes:
         value: Size at which half of the recall is left.
         low: Lower end; None if it lies below the smallest size.
         high: Upper end; None if it lies above the largest size.
         slope: Slope of the fit.
-        beyond: ``below`` or ``above`` the measured sizes where there is no value, else empty.
+        beyond: ``below`` or ``above`` the measured sizes if there is no value, otherwise empty.
     """
 
     value: float | None
@@ -60,9 +60,9 @@ def fit_threshold(
     """Fit the curve to counts and to their replicates.
 
     Args:
-        sizes: [sizes] Sizes that were measured, rising.
+        sizes: [sizes] Measured sizes, rising.
         guess: [sizes] Accuracy of a guess at each.
-        right: [sizes, replicates] Right answers; the first column as they are, others resampled.
+        right: [sizes, replicates] Right answers; the first column as measured, others resampled.
         asked: [sizes, replicates] Answers likewise.
         confidence: Confidence of the interval, from the quantiles of the refits.
     """

@@ -1,1 +1,1 @@
-"""What a model remembers: how much, for how many bytes, and what happens when memories collide."""
+"""The memory of a model: its capacity, its size in bytes, and collisions of what it holds."""

@@ -1,16 +1,16 @@
-"""Capacity: recall against the number of pairs at a fixed state, and where it ends.
+"""Capacity: recall against the number of pairs at a fixed state, and the threshold of recall.
 
-The threshold is the number of pairs at which half of what exceeds a guess (1/n) is left
-(`statistics.thresholds`). Beside it stands what is known of an additive memory S = sum k v^T with N
+The threshold is the number of pairs at which half of the recall above a guess (1/n) is left
+(`statistics.thresholds`). It is compared with theory for an additive memory S = sum k v^T with N
 numbers, random keys and V values:
 
     N = 2 n log n                                 n pairs that are told apart, one from another
     p = Phi(1/s - sqrt(2 log V)), s^2 = n / N     recall of one of V values (2609.07681), where s is
                                                   the interference of the other pairs
 
-N counts all numbers of the state, of every layer and of short convolutions: it is what the model
-could use, so the lines lie high. For attention the state grows with the document, and there are no
-lines.
+N counts all numbers of the state, in every layer and in short convolutions, since the model could
+use them all: the lines of theory lie high. For attention the state grows with the document, and
+there are no lines.
 """
 
 import math
@@ -40,21 +40,21 @@ NUMBER = 4
 """Bytes of a number of a state."""
 
 PLACES = 4
-"""Parts of a document by which recall is told apart."""
+"""Number of parts of a document by which recall is shown."""
 
 
 def additive_capacity(numbers: float) -> float:
-    """Pairs n with 2 n log n = `numbers`, those of an additive memory that tells them apart."""
+    """Number of pairs n with 2 n log n = `numbers`, which an additive memory can tell apart."""
     return float(np.exp(lambertw(numbers / 2).real))
 
 
 def hashing_recall(numbers: float, pairs: float, values: int) -> float:
-    """Share of pairs that an additive memory of so many numbers recalls, of so many values."""
+    """Share of pairs that an additive memory recalls, given its size and the number of values."""
     return float(ndtr(math.sqrt(numbers / pairs) - math.sqrt(2 * math.log(values))))
 
 
 def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[str, Any]]:
-    """Recall at each number of pairs, the fit, its threshold and the lines of theory.
+    """Recall at each number of pairs, its fit and threshold, and the lines of theory.
 
     Columns: ``metric`` (``recall``, ``fit``, ``hashing``, ``recall_by_place``, ``threshold``,
     ``additive_threshold``), ``pairs``, ``place`` (of ``recall_by_place``, the part of the document
@@ -62,7 +62,7 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     ``low``, ``high``.
 
     Raises:
-        UserError: If documents have no number of pairs, or there is a number that cannot be.
+        UserError: If documents have no number of pairs, or a requested number is not possible.
     """
     sizes = options.pairs or _powers(size_of(subject.task)[1])
     tasks = [resized(subject.task, of_size(subject.task, n), subject.config) for n in sizes]
@@ -90,7 +90,7 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
         for cells in _by_place(batches[-1], answers[-1].correct, evaluation.confidence)
     ]
 
-    # The fit, and what an additive memory of as many numbers would do.
+    # The fit, and the recall of an additive memory of the same size.
     right, asked = np.moveaxis(np.stack(counts), 2, 0)
     guess = 1 / np.asarray(sizes, np.float64)
     found = fit_threshold(np.asarray(sizes, float), guess, right, asked, evaluation.confidence)
@@ -115,7 +115,7 @@ def _powers(largest: int) -> tuple[int, ...]:
 
 
 def _by_place(batch: Batch, correct: np.ndarray, confidence: float) -> Iterator[dict[str, Any]]:
-    """Recall by where the asked key stands in the document, as a share of what lies before it."""
+    """Recall by the place of the asked key, as a share of the tokens before the question."""
     if "key" not in batch.roles:
         return
     key, query = (np.asarray(p) for p in (batch.roles["key"], batch.query_positions))

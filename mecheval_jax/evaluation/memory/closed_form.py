@@ -1,4 +1,4 @@
-"""What one write does to a later reading, in closed form and by surgery.
+"""The effect of one write on a later reading, in closed form and by surgery.
 
 Without the write k u^T of token s, what the state gives at token t changes by
 
@@ -30,7 +30,7 @@ LINEAR = (MatrixStateMixer, Mamba, Mamba2, RWKV7)
 """Mixers whose reading is linear in their state; others divide by a sum or solve a system."""
 
 FEW = 8
-"""Documents that are compared."""
+"""Number of documents that are compared."""
 
 
 def closed_form_error(subject: Subject, batch: Batch, place: Place) -> float | None:
@@ -38,12 +38,12 @@ def closed_form_error(subject: Subject, batch: Batch, place: Place) -> float | N
 
     Args:
         subject: Model and task.
-        batch: Documents, whose pair of query 0 is taken out.
+        batch: Documents, from which the pair of query 0 is removed.
         place: Layer, and token of the pair.
 
     Returns:
-        The share; None where the mixer's reading is not linear, a token has several writes, or a
-        document's pair has no token so far behind it.
+        The share; None if the mixer's reading is not linear, a token has several writes, or a
+        document has no token this far behind its pair.
     """
     layer = SitePath.parse(place.site).layer or 0
     mixer = subject.config.build_mixer(layer)

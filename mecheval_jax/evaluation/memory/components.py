@@ -1,15 +1,15 @@
-"""Which layers bind and which read: layers and heads of a model switched off, here and there.
+"""Layers and heads that bind, and those that read: parts of a model switched off in places.
 
 The outputs of a part of the model are replaced (`interventions.ablations`: zero, mean over
 documents, resampled from another document) at all tokens, at the pair alone (from its later token
-on), or from the question on. What is left of the answer's probability is ``kept``: a part that
-binds is needed at the pair, one that reads is needed at the question.
+on), or from the question on. The share of the answer's probability that is left is ``kept``: a part
+that binds is needed at the pair, one that reads is needed at the question.
 
-Parts are all layers with attention and all others, in a hybrid of both; every layer; and every
-head, of layers that have several.
+Parts are, in a hybrid, all layers with attention and all others; every layer; and every head of
+layers that have several.
 
-All combinations are runs of one program: every part has an entry at its sites, and a mask says
-which of them hold.
+All combinations are runs of one program: every part has an entry at its sites, and a mask selects
+the entries that hold.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ HOWS = ("zero", "mean", "resample")
 EVERYWHERE, PAIR, QUESTION = "everywhere", "pair", "question"
 
 REACH = 1
-"""Tokens behind the later one of a pair that count as the pair, as of `Geometry.mask`."""
+"""Number of tokens behind a pair's later token that count as the pair, as in `Geometry.mask`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Part:
 
     Attributes:
         name: ``attention``, ``recurrent``, ``layer 1 (Mamba)``, ``layer 1, head 0``.
-        layers: Layers whose mixers are meant.
-        head: Head of the one layer; None for all that it gives.
+        layers: Layers whose mixers belong to the part.
+        head: Head of the only layer; None for the whole mixers.
     """
 
     name: str
@@ -67,7 +67,7 @@ def parts_of(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> tuple[P
     """The parts of a model that are switched off, the largest first.
 
     Args:
-        config: Shape of the model.
+        config: Config of the model.
         shapes: Shape of the activation at every site.
     """
     layers = range(config.layers)
@@ -87,13 +87,13 @@ def parts_of(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> tuple[P
 
 
 def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
-    """What is left of the answer without each part: the long table.
+    """The share of the answer that is left without each part; gives the long table.
 
     Columns: ``component`` (`Part.name`), ``where``, ``ablation``, ``metric``: ``kept``, the share
     of the answer's probability, with its interval; and ``accuracy``.
 
     Raises:
-        UserError: If there is one document only.
+        UserError: If there is only one document.
     """
     batch, evaluation = subject.batch, subject.evaluation
     places = _places(subject.task, batch)
@@ -116,7 +116,7 @@ def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
 
 
 def _places(task: Task, batch: Batch) -> dict[str, Bool[Array, "documents length"]]:
-    """Masks of the tokens at which parts are switched off; everywhere alone without a pair."""
+    """Masks of the tokens at which parts are switched off; only ``everywhere`` without a pair."""
     places = {EVERYWHERE: jnp.ones(batch.tokens.shape, bool)}
     try:
         check_geometry(task, batch)
@@ -144,8 +144,8 @@ def _switch_off(
     """Probability of the answer, and with every part switched off at every place in every way.
 
     Returns:
-        The probability untouched; and probability and correctness of every combination, parts
-        first, then places, then ways.
+        The probability without ablation; and probability and correctness for every combination of
+        part, place and ablation, in this order.
     """
     sites = tuple(dict.fromkeys(site for part in parts for site in part.sites))
     # [part] by site: which of its channels the part is, to be met with the mask of a place.
@@ -179,7 +179,7 @@ def _switch_off(
 
 
 def _channels(part: Part, site: str, shapes: dict[str, tuple[int, ...]]) -> Bool[Array, "..."]:
-    """Which heads of a site a part is: [heads, 1], or [1] where the site has none."""
+    """The heads of a site that belong to a part: [heads, 1], or [1] if the site has none."""
     if part.head is None or site not in part.sites:
         heads = (shapes[site][2], 1) if len(shapes[site]) > 3 else (1,)
         return jnp.full(heads, site in part.sites)
@@ -189,7 +189,7 @@ def _channels(part: Part, site: str, shapes: dict[str, tuple[int, ...]]) -> Bool
 def _ablated(
     activations: Activations, sites: tuple[str, ...], key: Array
 ) -> dict[str, Float[Array, "ways ..."]]:
-    """What stands in the place of each site's activation, in each of `HOWS`."""
+    """The replacement of each site's activation, for each of `HOWS`."""
     seen = at_sites(activations, sites)
     ways = (
         ablations.zero(seen, sites),

@@ -1,15 +1,15 @@
 """Reading, editing and erasing one association in the state of a trained recurrence.
 
-The pair of question 0 is looked for where taking out its write costs the answer most
-(`memory.removal`). There the write is an outer product k u^T. Right before the question the state S
-of that layer is
+The pair of question 0 is edited at the place where removing its write costs the answer most
+(`memory.removal`). There the write is an outer product k u^T. Right before the question, with S the
+state of that layer:
 
-    read      S^T k, compared with the u of each pair
-    edited    so that it answers to k what it answers to the k of another pair, the donor
-    erased    so that it answers nothing to k
+    read      S^T k is compared with the u of each pair
+    edited    S answers to k what it answers to the k of another pair, the donor
+    erased    S answers nothing to k
 
-and every pair is asked (`interventions.states`). *Locality* is what happens to the others: the edit
-is a change of rank one, which other keys feel by their cosine with k.
+After each operation every pair is asked (`interventions.states`). *Locality* is the effect on the
+others: the edit is a change of rank one, which other keys feel by their cosine with k.
 """
 
 from collections.abc import Iterator
@@ -34,23 +34,23 @@ from mecheval_jax.tasks.geometry import geometry
 from mecheval_jax.tasks.scoring import score
 
 PAIRS = 4
-"""Questions to a document: the edited pair, the donor, and others."""
+"""Number of questions to a document: the edited pair, the donor, and others."""
 
 DOCUMENTS = 128
-"""Documents at most: a state stands at every token of each."""
+"""Greatest number of documents, since each has a state at every token."""
 
 PARTS = 3
-"""Parts into which other pairs are sorted by the cosine of their key with the edited one's."""
+"""Number of parts into which other pairs are sorted, by the cosine of their key with k."""
 
 OPERATIONS = ("none", "edit", "erase")
 QUESTIONS = {"edited": slice(0, 1), "donor": slice(1, 2), "others": slice(2, None)}
-"""Which of a document's questions are about which pair."""
+"""The questions of a document about each kind of pair."""
 
 
 def factors_of(
     write: Float[Array, "documents *heads key value"],
 ) -> tuple[Float[Array, "documents *heads key"], Float[Array, "documents *heads value"]]:
-    """Key and value whose outer product a write is; the key is its longest column."""
+    """Key and value whose outer product is a write; the key is its longest column."""
     longest = jnp.square(write).sum(axis=-2, keepdims=True).argmax(axis=-1, keepdims=True)
     key = jnp.take_along_axis(write, longest, axis=-1)[..., 0]
     square = jnp.square(key).sum(axis=-1, keepdims=True)
@@ -59,7 +59,7 @@ def factors_of(
 
 
 def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
-    """What each operation does to the answers: the long table.
+    """The effect of each operation on the answers; gives the long table.
 
     Columns: ``operation`` (of `OPERATIONS`), ``question`` (of `QUESTIONS`), ``metric``:
     ``accuracy`` (of the document's answer), ``new_answer`` (share that answers the donor's value),
@@ -69,7 +69,7 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     and where.
 
     Raises:
-        UserError: If no layer keeps a matrix of keys and values with one write a token, or
+        UserError: If no layer keeps a matrix of keys and values with one write per token, or
             documents ask fewer pairs.
     """
     batch = asked_pairs(subject, PAIRS, DOCUMENTS)
@@ -109,8 +109,8 @@ def edit(subject: Subject, batch: Batch, place: Place) -> dict[str, Array]:
 
     Args:
         subject: Model and task.
-        batch: Documents that are asked for `PAIRS` pairs, as of `asked_pairs`.
-        place: Where the model holds pairs.
+        batch: Documents with questions for `PAIRS` pairs, from `asked_pairs`.
+        place: Place at which the model holds pairs.
 
     Returns:
         ``right`` [operations, questions, documents]; ``cosine`` [questions, documents], of each key
@@ -119,7 +119,7 @@ def edit(subject: Subject, batch: Batch, place: Place) -> dict[str, Array]:
         [documents], those in which every pair has a token at the place.
 
     Raises:
-        UserError: If the layer's state is no such matrix.
+        UserError: If the layer's state is not such a matrix.
     """
     asked = [asking(batch, number) for number in range(PAIRS)]
     places = [geometry(subject.task, each) for each in asked]
@@ -133,7 +133,7 @@ def edit(subject: Subject, batch: Batch, place: Place) -> dict[str, Array]:
         write, states = activations[place.site], activations[place.state]
         if write.shape != states.shape:
             raise UserError(f"{place.state} has several writes a token: none of them is a pair")
-        # The pairs' keys and values, and what the state answers to the keys.
+        # Keys and values of the pairs, and answers of the state to the keys.
         keys, values = zip(*(factors_of(write[documents, at]) for at in written), strict=True)
         state = states[documents, before]
         answers = [jnp.einsum("...kv,...k->...v", state, key) for key in keys]
@@ -171,7 +171,7 @@ def _by_cosine(
         cosine: [questions, documents] Cosine of each key with the edited one's.
         changed: [questions, documents] Change of correctness.
         present: [documents] Documents that count.
-        bootstrap: Resampled documents.
+        bootstrap: Resamples of the documents.
 
     Yields:
         Mean cosine of each of `PARTS` equal parts, and the change of its accuracy.
@@ -191,7 +191,7 @@ def _by_cosine(
 def _cosine(
     first: Float[Array, "documents ..."], second: Float[Array, "documents ..."]
 ) -> Float[Array, " documents"]:
-    """Cosine of two values of every document, over all their heads."""
+    """Cosine of two vectors of every document, over all their heads."""
     first, second = (each.reshape(len(each), -1) for each in (first, second))
     lengths = jnp.linalg.norm(first, axis=1) * jnp.linalg.norm(second, axis=1)
     return (first * second).sum(axis=1) / jnp.maximum(lengths, jnp.finfo(first.dtype).tiny)

@@ -1,7 +1,7 @@
 """States of equal size in different mixers, set by the option that scales each.
 
-What counts are the bytes that a layer keeps whatever the length of the document, without the last
-few tokens of short convolutions: those are alike in all mixers and hold no associations.
+The size is the number of bytes that a layer keeps at any length of the document, without the last
+few tokens of short convolutions, which all mixers have and which hold no associations.
 """
 
 import bisect
@@ -24,17 +24,17 @@ SCALES = {
     "gated_slot_attention": "slots",
     "taylor_attention": "feature_width",
 }
-"""Option that scales the state of a mixer; a share is of the width, the others are numbers."""
+"""Option that scales the state of each mixer: a share of the width, or a number."""
 
 LARGEST = 1024
-"""Greatest value of an option, or channels of the keys, that is tried."""
+"""Greatest value of an option, or number of channels of the keys, that is tried."""
 
 LOCAL = ("conv", "position")
 """Parts of the names of states that do not count."""
 
 
 def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
-    """Options with which each layer of a mixer keeps a state of so many bytes.
+    """Options with which each layer of a mixer keeps a state of a given size.
 
     Args:
         mixer: Name of an architecture, of `SCALES`.
@@ -43,7 +43,7 @@ def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
 
     Raises:
         UserError: If the mixer's state has no such option, or cannot have this size; the message
-            says which are the nearest.
+            gives the nearest sizes.
     """
     option = SCALES[choose("mixer whose state can be scaled", mixer, SCALES)]
 
@@ -65,7 +65,7 @@ def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
 
 
 def layer_bytes(config: ModelConfig) -> int:
-    """Bytes of the state of the first layer, as far as they count."""
+    """Bytes of the state of the first layer that count."""
     model = LanguageModel(config)
 
     def initial_state(key: Key) -> PyTree:

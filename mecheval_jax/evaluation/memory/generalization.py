@@ -22,24 +22,24 @@ from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
 from mecheval_jax.tasks.base import Task
 
 FACTORS = (0.5, 2, 4)
-"""Sizes by default, as multiples of the trained one."""
+"""Default sizes, as multiples of the trained one."""
 
 TRAINED = "as trained"
-"""Name of the setting that changes nothing."""
+"""Name of the setting without changes."""
 
 
 def generalization_rows(
     subject: Subject, options: GeneralizationConfig
 ) -> Iterator[dict[str, Any]]:
-    """Accuracy and the best floor at every setting: the long table.
+    """Accuracy and the best floor at every setting; gives the long table.
 
     Args:
         subject: Model and the task on which it was trained.
-        options: Settings to look at; by default half, twice and four times the size, as far as the
-            vocabulary and the model's length limit allow.
+        options: Settings to measure; by default half, twice and four times the size, if the
+            vocabulary and the model's length limit allow them.
 
     Raises:
-        UserError: If a setting cannot be, or no other size can.
+        UserError: If a setting is not possible, or no other size is.
     """
     tasks = {TRAINED: subject.task} | _tasks(subject, options)
     batches = documents_of_sizes(subject, list(tasks.values()))
@@ -63,7 +63,7 @@ def generalization_rows(
 
 
 def _tasks(subject: Subject, options: GeneralizationConfig) -> dict[str, Task]:
-    """The task of every setting that is asked for, or of those that can be."""
+    """The task of every requested setting or, by default, of every possible one."""
     task, model = subject.task, subject.config
     if options.settings is not None:
         return {each: resized(task, changes_of(each, task), model) for each in options.settings}

@@ -1,19 +1,20 @@
-"""Erased or outweighed: what is left of a pair whose key was bound again.
+"""Erased or outweighed: the remains of a pair whose key was bound again.
 
-Documents are those of forgetting recall: the asked key was bound twice, and the last value counts.
-At the place where the model holds the new pair (`memory.removal`) the new pair, the old one, and
-both are taken out. With o what that layer reads at the query, before its output norm,
+Documents are those of forgetting recall: the asked key is bound twice, and the last value counts.
+At the place where the model holds the new pair (`memory.removal`) the new pair, the old one, or
+both are removed. With o the reading of that layer at the query, before its output norm,
 
     uncovered = |o(without new) - o(without both)| / |o(clean) - o(without new)|
 
-is what the old pair gives once the new one is gone, as a share of what the new one gave: 1 where
-the old pair was only outweighed, 0 where it is no longer there. In attention the weights of the
-others then sum to 1 again, so that an old pair that still matches is read in full.
+is the contribution of the old pair without the new one, as a share of that of the new one: 1 if the
+old pair was only outweighed, 0 if it is gone. In attention the weights of the other tokens then sum
+to 1 again, so that an old pair which still matches is read in full.
 
-``recovered`` is the same of the answer: the probability that the old value gains without the new
-pair, over what the new value loses. A norm behind the reading can make much of very little, so that
-an erased pair may be recovered all the same. ``trace`` looks at the untouched answer: the logit
-that the old value loses when its token is replaced, over what the new value loses with its own.
+``recovered`` is the same for the answer: the probability that the old value gains without the new
+pair, divided by the loss of the new value. A norm behind the reading can enlarge a small
+remainder, so that an erased pair may be recovered all the same. ``trace`` is about the answer
+without removal: the logit that the old value loses when its token is replaced, divided by the loss
+of the new value with its own token.
 """
 
 from collections.abc import Iterator
@@ -43,11 +44,11 @@ CONDITIONS = ("clean", "without_new", "without_old", "without_both")
 
 ERASED, OUTWEIGHED, PARTLY, UNDECIDED = "erased", "outweighed", "partly", "undecided"
 LITTLE, MOST = 0.2, 0.5
-"""The old pair is erased where its share is less, outweighed where it is more."""
+"""Share below which the old pair is erased, and share above which it is outweighed."""
 
 
 def reading_of(estimate: Estimate, confidence: float) -> str:
-    """In a word what the share ``uncovered`` says, as far as its interval lies on one side."""
+    """The reading of the share ``uncovered`` in a word, if its interval lies on one side."""
     low, high = estimate.interval(confidence)
     if np.isnan(low):
         return UNDECIDED
@@ -59,13 +60,13 @@ def reading_of(estimate: Estimate, confidence: float) -> str:
 
 
 def overwriting_rows(subject: Subject) -> Iterator[dict[str, Any]]:
-    """Probabilities of both values in every condition, and the three shares: the long table.
+    """Probabilities of both values in every condition, and the three shares; gives the long table.
 
     Columns: ``metric`` (``new_probability``, ``old_probability``; ``uncovered`` with its
     ``reading``, ``recovered``, ``trace``), ``condition`` of the probabilities, and where.
 
     Raises:
-        UserError: If documents have no old value, or the model no memory to take pairs out of.
+        UserError: If documents have no old value, or the model has no memory to remove pairs from.
     """
     if OLD not in subject.task.role_names:
         raise UserError(
@@ -97,17 +98,17 @@ def overwriting_rows(subject: Subject) -> Iterator[dict[str, Any]]:
 
 
 def _length(change: np.ndarray) -> np.ndarray:
-    """Norm of what a reading changes by, over all heads, for each document."""
+    """Norm of the change of a reading over all heads, for each document."""
     return np.linalg.norm(change.reshape(len(change), -1), axis=1)
 
 
 def _without(
     subject: Subject, batch: Batch, place: Place, where: Geometry
 ) -> dict[str, dict[str, Array] | Array]:
-    """What is read and answered in every condition; and ``present``, documents with both pairs."""
+    """Readings and answers in every condition; and ``present``, documents with both pairs."""
     new = place.positions(where)
     old = batch.roles[OLD][:, :1] + place.offset + jnp.arange(place.tokens)[None]
-    # An old pair right before the new one has not so many tokens of its own.
+    # An old pair right before the new one lacks tokens of its own.
     old = jnp.where(old[:, -1:] < batch.roles["key"][:, :1], old, -1)
     query, documents = batch.query_positions[:, :1], jnp.arange(len(new))
     asked_old = _asking_old(batch)
@@ -136,13 +137,13 @@ def _without(
 
 
 def _asking_old(batch: Batch) -> Batch:
-    """The same documents, with the old value for the answer to query 0."""
+    """The same documents, with the old value as the answer to query 0."""
     old = jnp.take_along_axis(batch.tokens, jnp.maximum(batch.roles[OLD][:, :1], 0), axis=1)
     return batch.replace(targets=batch.targets.at[:, :1].set(old))
 
 
 def _trace(subject: Subject, batch: Batch, bootstrap: Bootstrap) -> Estimate:
-    """Logit that the old value loses with its token, over what the new one loses with its own."""
+    """Logit that the old value loses with its token, divided by the loss of the new one."""
     question, old = Question(subject.model, subject.params, batch), _asking_old(batch)
     key = jax.random.key(subject.evaluation.seed)
 

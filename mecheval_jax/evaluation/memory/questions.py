@@ -1,4 +1,4 @@
-"""Documents that are asked for several pairs, one question at a time."""
+"""Documents with questions about several pairs, asked one at a time."""
 
 import jax.numpy as jnp
 
@@ -11,11 +11,11 @@ from mecheval_jax.training.data import evaluation_batch
 
 
 def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
-    """Documents of the subject's task that are asked for at least so many pairs.
+    """Documents of the subject's task with questions about at least this many pairs.
 
     Args:
-        subject: Model and its task, which may ask fewer.
-        pairs: Number of questions that are needed.
+        subject: Model and its task, which may ask fewer questions.
+        pairs: Least number of questions.
         documents: Greatest number of documents.
 
     Raises:
@@ -39,9 +39,9 @@ def asked_pairs(subject: Subject, pairs: int, documents: int) -> Batch:
 
 
 def asking(batch: Batch, number: int) -> Batch:
-    """The same documents, with the question of number `number` in the place of the first.
+    """The same documents, with the question of a given number in the place of the first.
 
-    What stands behind the first question is left as it was: it is not read.
+    Tokens behind the first question stay as they were, since they are not read.
     """
     documents = jnp.arange(len(batch.tokens))
     token = batch.tokens[documents, batch.query_positions[:, number]]

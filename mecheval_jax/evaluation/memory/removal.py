@@ -1,14 +1,14 @@
-"""Where a model holds a pair, found by taking the pair out of the memory it is read from.
+"""The place where a model holds a pair, found by removing the pair from its memory.
 
-At one token or several, in one layer,
+A pair is removed at one token or several, in one layer:
 
-    recurrence    what they write into the state is set to 0 (site ``write``); the state's decay
-                  and what they erase stay
+    recurrence    the writes of the tokens into the state are set to 0 (site ``write``); the state's
+                  decay and the tokens' erasure stay
     attention     the tokens of the question no longer read them (site ``scores``); the weights of
                   the others sum to 1 again
 
-A pair is held at the later of its two tokens, or a few tokens behind where a layer mixes
-neighbours. Of all layers, and of all such tokens, those count whose removal costs the answer most.
+A pair is held at the later of its two tokens or, where a layer mixes neighbours, a few tokens
+behind. Of all layers and all such tokens, the place is where the removal costs the answer most.
 """
 
 import dataclasses
@@ -30,23 +30,23 @@ from mecheval_jax.tasks.geometry import Geometry, check_geometry, geometry
 from mecheval_jax.tasks.scoring import score
 
 SPAN = 3
-"""Tokens from the later one of a pair on at which it is looked for."""
+"""Number of tokens, from the later one of a pair on, at which it is looked for."""
 
 MEMORIES = ("write", "scores")
-"""Sites at which a pair can be taken out of a recurrence and of attention."""
+"""Sites at which a pair can be removed from a recurrence and from attention."""
 
 OUTPUTS = ("head_output", "ssm_output")
-"""Sites that hold what a mixer reads from its memory, the first that it has."""
+"""Sites with the reading of a mixer from its memory; the first that it has counts."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Tokens of a pair, seen from one layer.
+    """Tokens of a pair in one layer.
 
     Attributes:
         site: Path of ``write`` or ``scores``.
-        offset: Tokens from the later one of the pair to the first that is meant.
-        tokens: Number of tokens that are meant.
+        offset: Number of tokens from the pair's later token to the first of these.
+        tokens: Number of tokens.
     """
 
     site: str
@@ -64,7 +64,7 @@ class Place:
         return SitePath.parse(self.site).beside("state").path
 
     def output(self, activations: Activations) -> str:
-        """Path of what the layer reads, before its norm if there is a site for it."""
+        """Path of the layer's reading, before its norm if there is a site for it."""
         site = SitePath.parse(self.site)
         paths = (site.beside(name).path for name in OUTPUTS)
         whole = SitePath(site.layer, "mixer_output").path
@@ -81,7 +81,7 @@ class Place:
         positions: Int[Array, "documents tokens"],
         question: Bool[Array, "documents length"],
     ) -> Interventions:
-        """Take out of the layer what documents have at `positions` (none where negative).
+        """Remove from the layer what documents have at `positions` (nothing if negative).
 
         Args:
             activations: Activations of the shapes that the model's have.
@@ -99,13 +99,13 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Removed:
-    """What removal at each place does to the answer.
+    """The effect of the removal at each place on the answer.
 
     Attributes:
-        places: Places that were tried.
+        places: Places of removal.
         clean: Probability of the answer in each document.
-        removed: The same after removal at each place.
-        present: Documents that have a pair, and a token so far behind it, at each place.
+        removed: Probability of the answer after removal at each place.
+        present: Whether each document has a pair, and a token at this offset, for each place.
     """
 
     places: tuple[Place, ...]
@@ -115,13 +115,13 @@ class Removed:
 
     @property
     def best(self) -> int:
-        """Number of the place at which removal costs most."""
+        """Number of the place at which the removal costs most."""
         drop = np.where(self.present, self.clean - self.removed, 0)
         return int((drop.sum(axis=1) / np.maximum(self.present.sum(axis=1), 1)).argmax())
 
 
 def memories(subject: Subject, only: tuple[str, ...] = MEMORIES) -> tuple[str, ...]:
-    """Paths of the sites from which a pair can be taken out, layer by layer.
+    """Paths of the sites at which a pair can be removed, layer by layer.
 
     Raises:
         UserError: If no layer has one.
@@ -140,13 +140,13 @@ def memories(subject: Subject, only: tuple[str, ...] = MEMORIES) -> tuple[str, .
 def find_memory(
     subject: Subject, batch: Batch, only: tuple[str, ...] = MEMORIES, *, together: bool = False
 ) -> tuple[Removed, Geometry]:
-    """Take the asked pair out at every place, and see what is left of the answer to query 0.
+    """Remove the asked pair at every place, and measure the answer to query 0.
 
     Args:
         subject: Model and task.
-        batch: Documents that are looked at.
-        only: Names of the sites at which pairs are taken out.
-        together: Whether all `SPAN` tokens of a pair are taken out at once, not one by one.
+        batch: Documents that are measured.
+        only: Names of the sites at which pairs are removed.
+        together: Whether to remove all `SPAN` tokens of a pair at once, not one by one.
 
     Raises:
         UserError: If no layer has such a site, or documents have no pair.

@@ -1,8 +1,8 @@
-"""Documents of other sizes than those that a model was trained on, and its answers to them.
+"""Documents of other sizes than in training, and a model's answers to them.
 
-The size of a task is the first of `SIZES` that it has: how many pairs, tokens or contexts a
-document holds. Documents of all sizes are padded to one length, so that they share one program;
-what stands behind a query cannot change its answer.
+The size of a task is the first of the fields `SIZES` that it has: the number of pairs, tokens or
+contexts in a document. Documents of all sizes are padded to one length, so that they share one
+program; padding behind a query cannot change its answer.
 """
 
 import dataclasses
@@ -25,14 +25,14 @@ from mecheval_jax.tasks.scoring import AnswerScores, score
 from mecheval_jax.training.data import evaluation_batch
 
 SIZES = ("pairs", "length", "contexts", "copied")
-"""Fields of tasks that say how much a document holds."""
+"""Fields of tasks that give the size of a document."""
 
 AT_ONCE = 32
-"""Documents that are answered at once: the longest decide about the memory."""
+"""Number of documents that are answered at once, for the memory of the longest."""
 
 
 def size_of(task: Task) -> tuple[str, int]:
-    """Field of a task that is its size, and its greatest value.
+    """The field that is the size of a task, and its greatest value.
 
     Raises:
         UserError: If documents of the task have no such size.
@@ -47,7 +47,7 @@ def size_of(task: Task) -> tuple[str, int]:
 def of_size(task: Task, size: int) -> dict[str, Any]:
     """Fields that give a task documents of exactly this size.
 
-    Multi-query recall keeps its tokens for each pair, and there are no more questions than pairs.
+    Multi-query recall keeps its number of tokens per pair; there are no more questions than pairs.
 
     Raises:
         UserError: If documents of the task have no size.
@@ -66,16 +66,16 @@ def of_size(task: Task, size: int) -> dict[str, Any]:
 
 
 def resized(task: Task, changes: Mapping[str, Any], model: ModelConfig) -> Task:
-    """A task with some fields changed, whose documents a trained model can read.
+    """A task with some fields changed, whose documents a trained model can still read.
 
     Args:
         task: Task on which the model was trained.
         changes: Values by field.
-        model: Shape of the model.
+        model: Config of the model.
 
     Raises:
-        UserError: If there is no such field, a value cannot be, the vocabulary would be another, or
-            documents are longer than the model's limit.
+        UserError: If a field does not exist, a value is not possible, the vocabulary would change,
+            or documents are longer than the model's limit.
     """
     fields = {field.name for field in dataclasses.fields(task)}  # pyright: ignore[reportArgumentType]
     for name in changes:
@@ -96,10 +96,10 @@ def resized(task: Task, changes: Mapping[str, Any], model: ModelConfig) -> Task:
 
 
 def changes_of(setting: str, task: Task) -> dict[str, Any]:
-    """Values by field that a text ``pairs=16+queries=4`` gives.
+    """Values by field in a text such as ``pairs=16+queries=4``.
 
     Raises:
-        UserError: If the text is no such setting, or a value is of another type.
+        UserError: If the text is not a setting, or a value has another type.
     """
     changes = {}
     for part in setting.split("+"):
@@ -129,7 +129,7 @@ def documents_of_sizes(subject: Subject, tasks: Sequence[Task]) -> list[Batch]:
 
 
 def _padded(batch: Batch, length: int, queries: int) -> Batch:
-    """Documents with padding behind them, and queries of weight 0 behind theirs."""
+    """Documents with padding behind them, and queries of weight 0 behind their own."""
 
     def wider(array: Array, width: int, fill: int) -> Array:
         missing = ((0, 0), (0, width - array.shape[1]))

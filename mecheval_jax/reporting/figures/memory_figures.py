@@ -1,4 +1,4 @@
-"""Figures of what a model remembers, each from the table of its analysis alone."""
+"""Figures of a model's memory, each from the tables of its analysis alone."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +11,7 @@ from mecheval_jax.reporting.terminal.tables import interval, number, rows_with
 
 @styled
 def capacity_curve(table: pd.DataFrame) -> Figure:
-    """Recall over the number of pairs, with the fit, its threshold and an additive memory's recall.
+    """Recall over the number of pairs, with its fit and threshold, and that of an additive memory.
 
     Args:
         table: Rows of `evaluation.memory.capacity.capacity_rows`, with the ``mixer``.
@@ -48,7 +48,7 @@ def capacity_over_bytes(table: pd.DataFrame) -> Figure:
 
     Args:
         table: Rows ``threshold`` and ``additive_threshold`` of several runs, with ``mixer``. A
-            threshold beyond what was measured is an open mark at the end that is known.
+            threshold beyond the measured sizes is an open mark at their end.
     """
     figure, axes = drawing.one_axes(6.4, 4.4)
     found = rows_with(table, metric="threshold")
@@ -107,7 +107,7 @@ def generalization_bars(table: pd.DataFrame) -> Figure:
 
 @styled
 def editing_cells(table: pd.DataFrame) -> Figure:
-    """Accuracy of every question after each operation, and how often the new answer is given.
+    """Accuracy of every question after each operation, and the share of the new answer.
 
     Args:
         table: Rows of `evaluation.memory.editing.editing_rows`.
@@ -127,7 +127,7 @@ def editing_cells(table: pd.DataFrame) -> Figure:
 
 @styled
 def overwriting_cells(table: pd.DataFrame) -> Figure:
-    """Probability of the new and the old value with one, the other or both pairs taken out.
+    """Probabilities of the new and the old value with the one, the other or both pairs removed.
 
     Args:
         table: Rows of `evaluation.memory.overwriting.overwriting_rows`.
