@@ -245,7 +245,9 @@ def _fail(error: object) -> None:
     text = str(error)
     if not isinstance(error, UserError):  # ours break lines on purpose
         text = " ".join(text.split())
-    print(f"error: {text}", file=sys.stderr)
+    from mecheval_jax.console import printable
+
+    print(f"error: {printable(text)}", file=sys.stderr)
     _end(USAGE_ERROR, error)
 
 

@@ -10,6 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from mecheval_jax.console import printable
 from mecheval_jax.evaluation.patching.circuits import RANDOM
 from mecheval_jax.evaluation.patching.effects import EXACT
 from mecheval_jax.reporting.figures import drawing, memory_figures
@@ -100,7 +101,7 @@ def matrices_of(table: pd.DataFrame) -> tuple[dict[str, np.ndarray], list[str]]:
         table: Rows of the table, a number each: matrix, destination, source, source_token, value.
     """
     first = table.drop_duplicates("source").sort_values("source")
-    tokens = [str(name) for name in first["source_token"]]
+    tokens = [printable(str(name)) for name in first["source_token"]]
     places = {"index": "destination", "columns": "source", "values": "value"}
     by_title = table.groupby("matrix", sort=False)
     matrices = {str(title): rows.pivot(**places).fillna(0) for title, rows in by_title}

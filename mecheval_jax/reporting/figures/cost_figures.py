@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.look import styled
@@ -70,5 +70,8 @@ def _mark_crossovers(
 def _logarithmic(axes: Axes, lengths: list[int]) -> None:
     axes.set(xscale="log", yscale="log", xlabel="length of context, tokens")
     axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
+    low, high = axes.get_ylim()
+    near = high < 20 * low  # a power of ten may be the only one among the numbers
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1,)))
     axes.minorticks_off()
     drawing.pale_grid(axes, "y")

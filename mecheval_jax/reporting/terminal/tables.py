@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mecheval_jax.console import printable
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.readings import at, bound, known, look_up_site, reading
 from mecheval_jax.evaluation.verdict.verdict import Verdict
@@ -325,7 +326,8 @@ def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
         console.print(Text(f"{name}: {len(table):,} values", style="bold"))
         measured = table.assign(value=pd.to_numeric(table["value"])).dropna(subset="value")
         for row in measured.nlargest(3, "value").to_dict("records"):
-            words = [str(row[c]) for c in ANALYSED if c in row and not pd.isna(row[c])]
+            found = [str(row[c]) for c in ANALYSED if c in row and not pd.isna(row[c])]
+            words = map(printable, found)
             console.print(Text(f"  {number(row['value'])} {interval(row)}  {', '.join(words)}"))
 
 

@@ -11,7 +11,7 @@ from mecheval_jax.reporting.terminal import inspection, tables
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
-from tests.support import small
+from tests.support import document_lines, small
 
 TASK = AssociativeRecall(pairs=2, key_vocabulary=4, value_vocabulary=4, queries=2)
 
@@ -126,6 +126,17 @@ def test_colours_on_a_terminal(mine, monkeypatch, capsys):
     monkeypatch.delenv("NO_COLOR", raising=False)
     inspection.show(mine, "train", count=1)
     assert "\x1b[1;32mA\x1b[0m" in capsys.readouterr().out
+
+
+def test_tokens_are_texts_on_a_terminal(tmp_path, capsys):
+    """Catches a token of a user's document that a terminal obeys."""
+    evil = "\x1b[31mred\x07"
+    lines = document_lines.many(40, words=(evil, "Lima"))
+    task = Documents(path=document_lines.write(tmp_path, *lines))
+    inspection.show(task, "train", count=2)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\\x1b[31mred\\x07" in out
 
 
 def test_the_program(tmp_path):
