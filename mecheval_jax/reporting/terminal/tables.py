@@ -326,8 +326,8 @@ def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
         console.print(Text(f"{name}: {len(table):,} values", style="bold"))
         measured = table.assign(value=pd.to_numeric(table["value"])).dropna(subset="value")
         for row in measured.nlargest(3, "value").to_dict("records"):
-            found = [str(row[c]) for c in ANALYSED if c in row and not pd.isna(row[c])]
-            words = map(printable, found)
+            told = [str(row[c]) for c in ANALYSED if c in row and not pd.isna(row[c])]
+            words = map(printable, told)
             console.print(Text(f"  {number(row['value'])} {interval(row)}  {', '.join(words)}"))
 
 
