@@ -13,23 +13,7 @@ from mecheval_jax.reporting.table import Column, Table
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.tables import read_slices
-
-FLOORS = {
-    "uniform": "any token of the class",
-    "in_document": "any answer that the document contains",
-    "first": "the document's first",
-    "last": "the document's last",
-    "majority": "the commonest answer",
-    "copy_next": "the token after the asked one",
-    "copy_previous": "the token before the asked one",
-    "copy_query": "the asked token",
-    "copy_last": "the document's last that can be an answer",
-    "copy_first": "the document's first that can be an answer",
-    "by_type": "the best of these for each type of query",
-    "per_query_majority": "the commonest answer to the asked token",
-    "bigram": "the commonest successor of the asked token",
-}
-"""Floors in words."""
+from mecheval_jax.tasks.floors import KINDS
 
 
 def count(value: Any) -> str:
@@ -77,7 +61,7 @@ def _accuracy(summary: Mapping[str, Any]) -> Table:
         rows = [{"who": "this model", "accuracy": summary["accuracy"], **ends}]
         floors = sorted(summary.get("floors", {}).items(), key=lambda item: -item[1])
         rows += [
-            {"who": FLOORS.get(name, name), "accuracy": share}
+            {"who": KINDS[name][1] if name in KINDS else name, "accuracy": share}
             for name, share in floors
             if name != "best"
         ]
