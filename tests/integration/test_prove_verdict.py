@@ -3,6 +3,7 @@
 import shutil
 from collections import Counter
 
+from mecheval_jax.tasks.floors import KINDS as FLOORS
 from tests.support import forked
 from tests.support.compilation import ROOT
 from tests.support.planted_kinds import KINDS
@@ -48,3 +49,9 @@ def test_the_page_has_the_table():
     known = [line.split(" | ")[0].removeprefix("| ") for line in table_of(
         {name: Counter() for name in KINDS})][3:]  # fmt: skip
     assert [title for title in titles if title] == [title for title in known if title]
+
+
+def test_every_floor_is_planted():
+    """Catches a new heuristic that no verdict was tried on; ``first_bound`` recalls."""
+    planted = {name.removeprefix("heuristic: ") for name in KINDS if name.startswith("heuristic: ")}
+    assert planted == set(FLOORS) - {"first_bound"}
