@@ -5,6 +5,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.mixers.architectures import positions_of
 
 COMMON = {
     "mixer": "attention",
@@ -54,7 +55,7 @@ def apply(config: ConfigDict, arguments: dict[str, Any]) -> ConfigDict:
     config.model.mixer = arguments["mixer"]
     config.model.width = arguments["width"]
     config.model.layers = arguments["layers"]
-    config.model.positions = positions(arguments["mixer"])
+    config.model.positions = positions_of(arguments["mixer"])
     config.training.learning_rate = arguments["learning_rate"]
     config.training.steps = arguments["steps"]
     config.training.seed = arguments["seed"]
@@ -62,11 +63,6 @@ def apply(config: ConfigDict, arguments: dict[str, Any]) -> ConfigDict:
     if arguments["smoke"]:
         make_small(config)
     return config
-
-
-def positions(mixer: str) -> str:
-    """Kind of positions of a mixer: learned for attention alone, as in arXiv 2505.15105."""
-    return "learned" if mixer == "attention" else "none"
 
 
 def make_small(config: ConfigDict) -> None:

@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from configs.arguments import positions
 from mecheval_jax.errors import UserError
+from mecheval_jax.mixers.architectures import positions_of
 
 Changes = list[dict[str, Any]]
 """For each run, the fields that it changes and their values."""
@@ -21,8 +21,8 @@ def axis(field: str, values: Iterable[Any]) -> Changes:
 
 
 def mixers(names: Iterable[str]) -> Changes:
-    """One run for each mixer, with its positions (`arguments.positions`)."""
-    return [{"model.mixer": name, "model.positions": positions(name)} for name in names]
+    """One run for each mixer, with its positions (`architectures.positions_of`)."""
+    return [{"model.mixer": name, "model.positions": positions_of(name)} for name in names]
 
 
 def seeds(count: int) -> Changes:

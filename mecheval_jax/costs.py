@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ import pandas as pd
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.cost.crossovers import crossover_rows
 from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows, machine
-from mecheval_jax.files import make_workdir, read_table, write_json, write_table
+from mecheval_jax.files import make_workdir, read_json, read_table, write_json, write_table
+from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.language_model import ModelConfig
 
 
@@ -52,15 +54,48 @@ def measure(
     shapes = models_of(model, mixers)
     folder = pathlib.Path(workdir)
     make_workdir(folder)
-    found = machine()
-    write_json(folder / "machine.json", found)
-    rows = []
-    for row in cost_rows(shapes, how):
+    (folder / COST).unlink(missing_ok=True)
+    (folder / MACHINE).unlink(missing_ok=True)
+    return continue_measuring(shapes, folder, how)
+
+
+COST, CROSSED, MACHINE = "cost.csv", "crossovers.csv", "machine.json"
+"""Files of a folder of costs."""
+
+
+def continue_measuring(
+    shapes: Mapping[str, ModelConfig],
+    folder: pathlib.Path,
+    how: CostOptions,
+    until: float | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Measure what a folder does not have yet; as of `measure`.
+
+    Args:
+        shapes: Shapes of models by their names.
+        folder: Folder that is written.
+        how: What is measured.
+        until: Time of `time.monotonic` after which no further measurement is begun; None for all.
+
+    Raises:
+        UserError: If a file of the folder is damaged.
+    """
+    make_workdir(folder)
+    rows = read_table(folder / COST).to_dict("records") if (folder / COST).exists() else []
+    found = read_json(folder / MACHINE, absent={})
+    known = {(row["model"], row["length"], row["program"]) for row in rows}
+    missing = cost_rows(shapes, how, known)
+    while (until is None or time.monotonic() < until) and (row := next(missing, None)):
         rows.append(row)
-        write_table(folder / "cost.csv", pd.DataFrame(rows))
+        write_table(folder / COST, pd.DataFrame(rows))
+    if rows and not found:
+        found = machine()
+        write_json(folder / MACHINE, found)
+    if not rows:
+        return pd.DataFrame(), pd.DataFrame(columns=CROSSOVERS), found
     table = pd.DataFrame(rows)
     crossed = pd.DataFrame(crossover_rows(table, next(iter(shapes))), columns=CROSSOVERS)
-    write_table(folder / "crossovers.csv", crossed)
+    write_table(folder / CROSSED, crossed)
     draw(folder)
     return table, crossed, found
 
@@ -77,7 +112,7 @@ def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfi
         name: dataclasses.replace(
             model,
             mixer=name,
-            positions="learned" if name == "attention" else "none",
+            positions=positions_of(name),
             mixer_options=model.mixer_options if name == model.mixer else {},
         )
         for name in mixers
@@ -89,6 +124,5 @@ def draw(folder: pathlib.Path) -> None:
     from mecheval_jax.reporting.figures import saving
     from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 
-    table = read_table(folder / "cost.csv")
-    crossed = read_table(folder / "crossovers.csv")
+    table, crossed = read_table(folder / COST), read_table(folder / CROSSED)
     saving.save(cost_over_length(table, crossed), folder, "cost")

@@ -1,5 +1,8 @@
 """Costs of architectures as a folder of tables."""
 
+import dataclasses
+import time
+
 import pandas as pd
 import pytest
 
@@ -30,6 +33,20 @@ def test_a_folder_of_tables(tmp_path):
     assert list(pd.read_csv(tmp_path / "crossovers.csv")["model"]) == list(crossed["model"])
     assert machine["device"] in (tmp_path / "machine.json").read_text()
     assert (tmp_path / "cost.png").stat().st_size > 10_000
+
+
+def test_a_measurement_goes_on(tmp_path):
+    """Catches what was measured measured again, and a time that is overrun."""
+    shapes = costs.models_of(SMALL, ["based"])
+    how = CostOptions(lengths=(8,), programs=("prefill",), tokens=8, repeats=1)
+    first, _, machine = costs.continue_measuring(shapes, tmp_path, how)
+    more = dataclasses.replace(how, lengths=(8, 16))
+    over = costs.continue_measuring(shapes, tmp_path, more, until=time.monotonic())
+    assert list(over[0]["length"]) == [8]
+    whole, _, again = costs.continue_measuring(shapes, tmp_path, more)
+    assert again == machine
+    assert list(whole["length"]) == [8, 16]
+    assert whole["seconds"][0] == first["seconds"][0]
 
 
 @pytest.mark.parametrize(

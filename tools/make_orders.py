@@ -1,6 +1,6 @@
 """Make ``orders.jsonl``: notes about orders, and later questions where some of them go.
 
-    python tools/make_orders.py [OUTPUT]
+    python -m tools.make_orders [OUTPUT]
 
 Each document lists a few orders in the words of different clerks and then asks for the
 destination of some, one after another:
@@ -12,13 +12,12 @@ and the first word of the note the role ``opening``, which only the first query 
 are made up; no order is real.
 """
 
-import json
-import pathlib
 import random
-import sys
+from typing import Any
+
+from tools.annotated_text import EXAMPLES, Writer, write_documents
 
 DOCUMENTS = 3000
-SEED = 0
 
 NUMBERS = [f"{letter}{digit}" for letter in "AB" for digit in range(1, 9)]
 CITIES = (  # noqa: SIM905
@@ -30,80 +29,31 @@ NOTES = (
     "number {number} via {city} .",
     "{name} sends {number} to {city} .",
 )
-COUNTS = ("one", "two", "three", "six", "ten")
-GOODS = ("lamps", "clocks", "chairs", "books", "kettles", "maps")
-NAMES = ("Ines", "Omar", "Ruth", "Tove", "Yuki")
-STATES = ("paid", "unpaid", "fragile", "urgent")
+WORDS = {
+    "count": ("one", "two", "three", "six", "ten"),
+    "goods": ("lamps", "clocks", "chairs", "books", "kettles", "maps"),
+    "name": ("Ines", "Omar", "Ruth", "Tove", "Yuki"),
+    "state": ("paid", "unpaid", "fragile", "urgent"),
+}
 QUESTION = "where to ?"
 
 
-class Writer:
-    """A text under way, which knows where its words stand."""
-
-    def __init__(self):
-        self.text = ""
-
-    def word(self, word: str) -> list[int]:
-        """Add a word after a space; its span."""
-        start = len(self.text) + 1 if self.text else 0
-        self.text = f"{self.text} {word}" if self.text else word
-        return [start, start + len(word)]
-
-    def note(self, pattern: str, values: dict[str, str]) -> dict[str, list[int]]:
-        """Add a sentence; the spans of what was filled in, and of its opening."""
-        spans = {}
-        for i, word in enumerate(pattern.split()):
-            name = word.strip("{}")
-            span = self.word(values.get(name, word) if word != name else word)
-            spans |= {name: span} if word != name else {}
-            spans |= {"opening": span} if i == 0 else {}
-        return spans
-
-
-def make_document(draw: random.Random) -> dict:
+def make_document(draw: random.Random) -> dict[str, Any]:
     """Three or four orders, and questions about two or three of them."""
     writer = Writer()
     orders = draw.randint(3, 4)
     numbers, cities = draw.sample(NUMBERS, orders), draw.sample(CITIES, orders)
-    notes = [
-        writer.note(
-            draw.choice(NOTES),
-            {
-                "number": number,
-                "city": city,
-                "count": draw.choice(COUNTS),
-                "goods": draw.choice(GOODS),
-                "name": draw.choice(NAMES),
-                "state": draw.choice(STATES),
-            },
-        )
-        for number, city in zip(numbers, cities, strict=True)
-    ]
-    for word in QUESTION.split():
-        writer.word(word)
-    queries = []
-    for asked in draw.sample(range(orders), draw.randint(2, 3)):
-        query = {
-            "query": writer.word(numbers[asked]),
-            "answer": writer.word(cities[asked]),
-            "key": notes[asked]["number"],
-            "value": notes[asked]["city"],
-        }
-        if not queries:
-            query["roles"] = {"opening": notes[asked]["opening"]}
-        queries.append(query)
-        writer.word(".")
+    notes = []
+    for number, city in zip(numbers, cities, strict=True):
+        pattern = draw.choice(NOTES)
+        words = {name: draw.choice(choices) for name, choices in WORDS.items()}
+        notes.append(writer.sentence(pattern, words | {"number": number, "city": city}))
+    writer.sentence(QUESTION, {})
+    queries = writer.ask(notes, "number", "city", draw.randint(2, 3), draw)
+    (opening,) = (n["opening"] for n in notes if n["number"] == queries[0]["key"])
+    queries[0]["roles"] = {"opening": opening}
     return {"text": writer.text, "queries": queries}
 
 
-def main() -> None:
-    """Write the file."""
-    default = pathlib.Path(__file__).parents[1] / "docs" / "examples" / "orders.jsonl"
-    output = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else default
-    draw = random.Random(SEED)
-    lines = [json.dumps(make_document(draw), separators=(",", ":")) for _ in range(DOCUMENTS)]
-    output.write_text("".join(f"{line}\n" for line in lines))
-
-
 if __name__ == "__main__":
-    main()
+    write_documents(make_document, DOCUMENTS, EXAMPLES / "orders.jsonl")

@@ -15,9 +15,9 @@ positions. Expected at width 64 (the study, best learning rate): attention 100 %
 from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
-from configs.arguments import positions as learned_for_attention
 from configs.base import base
 from configs.grids import Changes
+from mecheval_jax.mixers.architectures import positions_of
 
 EPOCH = 3126  # number of batches of the fixed training set
 MIXERS = ("attention", "based", "mamba", "delta_net", "hyena", "base_conv", "h3")
@@ -37,7 +37,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def positions(mixer: str, learning_rate: float) -> str:
     """Kind of positions: none at the two highest rates, attention included, as in the study."""
-    return learned_for_attention(mixer) if learning_rate < WITHOUT_POSITIONS else "none"
+    return positions_of(mixer) if learning_rate < WITHOUT_POSITIONS else "none"
 
 
 def runs(scale: str) -> Changes:

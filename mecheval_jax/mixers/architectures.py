@@ -150,6 +150,11 @@ def architectures_of(mixer: str, layers: int) -> tuple[Architecture, ...]:
     return tuple(found) if len(found) == layers else tuple(found) * layers
 
 
+def positions_of(mixer: str) -> str:
+    """Positions that a mixer has by itself: learned for attention alone, as in arXiv 2505.15105."""
+    return "learned" if mixer == "attention" else "none"
+
+
 def _known(name: str) -> Architecture:
     return ARCHITECTURES[choose("mixer", name, ARCHITECTURES)]
 

@@ -42,10 +42,23 @@ def difference_of_shares(
     """
     if first[1] == 0 or second[1] == 0:
         return -1.0, 1.0
-    (a, b), ends = zip(
-        *((s / n, wilson(s, n, confidence)) for s, n in (first, second)), strict=True
-    )
-    (low_a, high_a), (low_b, high_b) = ends
+    ours, theirs = ((s / n, *wilson(s, n, confidence)) for s, n in (first, second))
+    return difference_of_estimates(ours, theirs)
+
+
+def difference_of_estimates(
+    first: tuple[float, float, float], second: tuple[float, float, float]
+) -> Interval:
+    """Interval of a difference of two independent estimates, from the interval of each.
+
+    Args:
+        first: An estimate with the ends of its interval.
+        second: The estimate that is taken from it, likewise, of the same confidence.
+
+    Source: the method of variance estimates recovery, Zou and Donner 2008, of which Newcombe's
+    for shares is a case.
+    """
+    (a, low_a, high_a), (b, low_b, high_b) = first, second
     down, up = np.hypot(a - low_a, high_b - b), np.hypot(high_a - a, b - low_b)
     return float(a - b - down), float(a - b + up)
 

@@ -42,8 +42,9 @@ with ``why`` and the ``command``).
 
 ``plan.json``: ``length`` and ``lengths`` (tokens of context at which costs are measured),
 ``cheapest`` (the cost that decides), ``budget_seconds`` (null for none), ``estimated_seconds``,
-``given_up`` (what the full plan has and this one has not, in words), ``step_seconds`` (of a member,
-by the shape's name), ``documents`` (by split; empty where a task makes them anew).
+``given_up`` (what the full plan has and this one has not, in words), ``step_seconds`` and
+``compile_seconds`` (of a training step of one run, by the architecture's name), ``documents`` (by
+split; empty where a task makes them anew).
 """
 
 import dataclasses
@@ -56,14 +57,19 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, read_table, write_json, write_table
 from mecheval_jax.store.sweep_folder import SweepFolder
 
-TIMES = ("training_seconds", "prefill_seconds", "decode_seconds")
+COSTS = {
+    "training": "training_seconds",
+    "prefill": "prefill_seconds",
+    "decode": "decode_seconds",
+    "state": "state_bytes",
+}
+"""Columns of costs by the names that users give them; less is better."""
+
+TIMES = tuple(column for column in COSTS.values() if column.endswith("_seconds"))
 """Measured times, each with its shortest and longest."""
 
 FRONTS = {
-    "front_training": "training_seconds",
-    "front_prefill": "prefill_seconds",
-    "front_decode": "decode_seconds",
-    "front_state": "state_bytes",
+    **{f"front_{name}": column for name, column in COSTS.items()},
     "front_concentration": "concentration",
 }
 """What accuracy is held against on each Pareto front; less is better, but for concentration."""

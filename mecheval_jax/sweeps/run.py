@@ -40,6 +40,7 @@ def run_sweep(
     options: Options,
     groups: Sequence[GroupPlan] | None = None,
     retries: int = 1,
+    until: float | None = None,
 ) -> Outcome:
     """Run the groups of a sweep in this process; finished ones are skipped, broken ones resumed.
 
@@ -52,6 +53,7 @@ def run_sweep(
         groups: Groups to run, from `Sweep.chosen`; all if None.
         retries: How often a group that fails is run again. With several processes it is not: all of
             them end, and their launcher starts them again.
+        until: Time of `time.monotonic` from which on it is as if SIGTERM had come; None for never.
 
     Raises:
         UserError: If the workdir is another sweep's, or a group could not run because of a user's
@@ -64,7 +66,7 @@ def run_sweep(
             plan.experiments[0].evaluation.check_against(plan.experiments[0].task)
     failed: dict[str, Exception] = {}
     view = SweepView(str(folder.path))
-    with multihost.raise_on_host_loss(), Preemption() as preemption, view:
+    with multihost.raise_on_host_loss(), Preemption(until) as preemption, view:
         multihost.assert_equal_across_hosts(
             config=json.dumps(sweep.as_dict(), sort_keys=True),
             workdir=str(workdir),

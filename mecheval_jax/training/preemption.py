@@ -3,6 +3,7 @@
 import itertools
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -33,10 +34,14 @@ class Preemption:
     A single process has a handler while the context lasts, in the main thread alone (Python allows
     no other). With several processes jax catches the signal, from the start of the program on, and
     tells the others: `requested` then becomes true on all of them at the same call.
+
+    Args:
+        until: Time of `time.monotonic` from which on a single process is to end without a signal;
+            None for never.
     """
 
-    def __init__(self):
-        self._noted = False
+    def __init__(self, until: float | None = None):
+        self._noted, self._until = False, until
         self._before: Any = None
 
     def __enter__(self) -> "Preemption":
@@ -55,4 +60,4 @@ class Preemption:
         """Whether to save and end now; every process has to ask equally often."""
         if is_multiprocess():
             return multihost_utils.reached_preemption_sync_point(next(_stops))
-        return self._noted
+        return self._noted or (self._until is not None and time.monotonic() >= self._until)

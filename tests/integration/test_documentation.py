@@ -64,6 +64,8 @@ def as_smoke(text: str, folder: pathlib.Path) -> str:
     text = re.sub(r"(--config=configs/[\w/]+\.py)(\s)", rf"\1:{small}\2", text)
     text = re.sub(r"(configs/recall\.py:\S+|mecheval_jax train recall:\S+)", rf"\1 {FEW}", text)
     text = re.sub(r"-m launch\.sweep", rf"-m launch.sweep {SWEEP}", text)
+    # Minutes, however small: its flags are read here, and `tests/selection` runs it.
+    text = re.sub(r"-m launch\.choose", "-m launch.choose --only_check_args", text)
     text = re.sub(r"\[--analyses=.*", "--analyses=lens", text)  # what may be given
     return re.sub(r"\bruns/", f"{folder}/", text)
 

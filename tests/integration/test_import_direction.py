@@ -27,9 +27,9 @@ LAYERS = (
     ("evaluation",),
     ("store",),
     ("reporting",),
-    ("runs", "costs", "benchmarks", "command_line", "completion"),
+    ("runs", "costs", "comparison", "benchmarks", "command_line", "completion"),
     ("sweeps",),
-    ("study",),
+    ("study", "selection"),
     ("__main__",),
 )
 """From the bottom up. Those of one layer do not know each other; the longest name counts."""

@@ -7,7 +7,12 @@ import scipy.special
 import scipy.stats
 
 from mecheval_jax.statistics.bootstrap import Bootstrap
-from mecheval_jax.statistics.intervals import bca_interval, difference_of_shares, wilson
+from mecheval_jax.statistics.intervals import (
+    bca_interval,
+    difference_of_estimates,
+    difference_of_shares,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +82,13 @@ def test_difference_of_shares():
     low, high = difference_of_shares((56, 70), (48, 80))
     np.testing.assert_allclose([low, high], [0.0524, 0.3339], atol=5e-5)
     assert difference_of_shares((0, 0), (1, 2)) == (-1.0, 1.0)
+
+
+def test_a_difference_of_estimates_is_that_of_shares():
+    """Catches ends that are taken the wrong way round."""
+    ours, theirs = (0.9, *wilson(90, 100)), (0.7, *wilson(56, 80))
+    assert difference_of_estimates(ours, theirs) == pytest.approx(
+        difference_of_shares((90, 100), (56, 80))
+    )
+    # Of an estimate that is known exactly the other's own interval is left.
+    assert difference_of_estimates((0.5, 0.4, 0.7), (0.2, 0.2, 0.2)) == pytest.approx((0.2, 0.5))

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from configs.arguments import positions
 from configs.base import base
 from mecheval_jax.files import write_json
+from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 from mecheval_jax.store.sweep_tables import MEMBERS, member_rows
 from mecheval_jax.sweeps.plan import plan
@@ -61,7 +61,7 @@ def make_sweep(
         section, name = field.split(".")
         config[section][name] = value
     chosen = [
-        ({"model.mixer": mixer, "model.positions": positions(mixer)}, rate, seed, accuracy)
+        ({"model.mixer": mixer, "model.positions": positions_of(mixer)}, rate, seed, accuracy)
         for mixer, of in accuracies.items()
         for (rate, seed), accuracy in of.items()
     ]

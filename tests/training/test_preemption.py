@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 from mecheval_jax.training.preemption import Preemption
 
@@ -30,3 +31,10 @@ def test_a_thread_has_no_handler():
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def test_a_time_is_as_good_as_a_signal():
+    """Catches a time that is not looked at, and one that is over before it has come."""
+    with Preemption(time.monotonic() + 3600) as later, Preemption(time.monotonic()) as now:
+        assert not later.requested()
+        assert now.requested()

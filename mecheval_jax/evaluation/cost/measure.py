@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -77,13 +77,16 @@ def available_memory() -> int:
 
 
 def cost_rows(
-    models: Mapping[str, ModelConfig], options: CostOptions = CostOptions()
+    models: Mapping[str, ModelConfig],
+    options: CostOptions = CostOptions(),
+    known: Collection[tuple[str, int, str]] = (),
 ) -> Iterator[dict[str, Any]]:
     """Measure models one after another, the shortest context first.
 
     Args:
         models: Configs of models, by their names in the table.
         options: Options of the measurement.
+        known: Models, lengths and programs that were measured before, and are passed over.
 
     Yields:
         A row for each model, length and program: ``seconds`` is the median time of a call, ``low``
@@ -103,6 +106,8 @@ def cost_rows(
                 "state_bytes": _state_bytes(sized, length),
             }
             for kind in options.programs:
+                if (name, length, kind) in known:
+                    continue
                 say(f"{name}, {length:,} tokens: {kind}")
                 yield shape | {"program": kind} | _measured(sized, length, kind, options)
 

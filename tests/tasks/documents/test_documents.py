@@ -20,6 +20,7 @@ from mecheval_jax.tasks.base import Task
 from mecheval_jax.tasks.documents import documents as documents_module
 from mecheval_jax.tasks.documents.documents import Documents
 from tests.support.compilation import ROOT
+from tools import make_machine_log, make_minutes
 
 EXAMPLE = ROOT / "docs/examples/orders.jsonl"
 
@@ -270,9 +271,27 @@ def test_floors(orders):
 def test_the_example_is_what_its_script_writes(tmp_path):
     """Catches an example that nobody can make again."""
     output = tmp_path / "orders.jsonl"
-    script = ROOT / "tools/make_orders.py"
-    subprocess.run([sys.executable, str(script), str(output)], check=True)
+    subprocess.run([sys.executable, "-m", "tools.make_orders", str(output)], check=True, cwd=ROOT)
     assert output.read_bytes() == EXAMPLE.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("script", "characters"), [(make_machine_log, (1000, 4000)), (make_minutes, (200, 700))]
+)
+def test_further_examples_are_documents(script, characters, tmp_path):
+    """Catches a span that is off by a character, and texts of another length than is said."""
+    draw = random.Random(0)
+    made = [script.make_document(draw) for _ in range(60)]
+    path = tmp_path / "made.jsonl"
+    path.write_text("\n".join(map(json.dumps, made)))
+    task = Documents(str(path), test=0.2)
+    assert task.corruptions == ("key", "value")
+    assert all(characters[0] <= len(one["text"]) <= characters[1] for one in made)
+    for one in made:
+        asked = [one["text"][slice(*query["key"])] for query in one["queries"]]
+        assert len(set(asked)) == len(asked) == 3
+        for query, key in zip(one["queries"], asked, strict=True):
+            assert one["text"][slice(*query["query"])] == key
 
 
 def test_train_and_intervene(orders, tmp_path):

@@ -1,0 +1,217 @@
+"""Runs and sweeps side by side: the same quantities of each, their differences, and intervals.
+
+Folders are compared within a task alone. What was trained or evaluated on other documents stands in
+a section of its own, and no number is made of two sections. A sweep is compared shape by shape, by
+the run of each that answers dev documents best. Every entry is held against the one of the same
+shape in the section's first folder or, where that has no such shape, against its most accurate one.
+
+Intervals of differences are made from those of the two estimates as if these were independent
+(`statistics.intervals.difference_of_estimates`). Where two runs answered the same documents, which
+is not looked at, they are wider than they need be.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.transparency import concentration
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.files import make_workdir, read_table, write_table
+from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.store.sweep_tables import best, wide
+
+METRICS = ("accuracy", "learned", "concentration")
+"""What is compared: answers, the share of a shape's runs that have learned, and how much of the
+answer one vector brings back (`evaluation.transparency`)."""
+
+COLUMNS = (
+    *("task", "folder", "name", "mixer", "width", "layers", "verdict", "probability", "floor"),
+    *("metric", "value", "low", "high", "against", "difference"),
+    *("difference_low", "difference_high"),
+)
+"""Columns of ``comparison.csv``; the difference is the value less that of ``against``."""
+
+Estimate = tuple[float, float, float]
+"""A value with the ends of its interval."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A run, or the best run of a sweep's shape.
+
+    Attributes:
+        folder: Folder that was given.
+        name: Name of what stands there.
+        experiment: Experiment of the run.
+        summary: Summary of the run.
+        estimates: What was measured, of `METRICS`.
+    """
+
+    folder: str
+    name: str
+    experiment: Experiment
+    summary: dict[str, Any]
+    estimates: dict[str, Estimate]
+
+    @property
+    def shape(self) -> tuple[str, int, int]:
+        """Mixer, width and depth."""
+        model = self.experiment.model
+        return model.mixer, model.width, model.layers
+
+    @property
+    def task(self) -> str:
+        """The documents that it was trained and evaluated on, as a text that tells tasks apart."""
+        values = self.experiment.as_dict()
+        task = dict(values["task"])
+        if task.get("sha256"):  # the file's content counts, and not where it lies
+            del task["path"]
+        return json.dumps([task, values["evaluation"]["split"]], sort_keys=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What was compared, and what could not be.
+
+    Attributes:
+        rows: Rows of `COLUMNS`, section by section.
+        left_out: Folders and groups that are not compared, with the reason of each.
+    """
+
+    rows: list[dict[str, Any]]
+    left_out: dict[str, str]
+
+
+def compare(workdirs: Sequence[str | os.PathLike]) -> Comparison:
+    """Compare runs and sweeps.
+
+    Args:
+        workdirs: Folders of runs and sweeps, in any mixture; one that is named twice counts once.
+
+    Raises:
+        UserError: If fewer than two folders are given, or fewer than two things can be compared.
+    """
+    once = {pathlib.Path(path).resolve(): str(path) for path in workdirs}
+    if len(once) < 2:
+        raise UserError("one folder is no comparison: give two or more")
+    entries: list[Entry] = []
+    left_out: dict[str, str] = {}
+    for path in once.values():
+        try:
+            entries += _entries(path, left_out)
+        except UserError as error:
+            left_out[path] = str(error)
+    if len(entries) < 2:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise UserError(f"{len(entries)} finished runs are no comparison ({reasons})")
+    sections: dict[str, list[Entry]] = {}
+    for entry in entries:
+        sections.setdefault(entry.task, []).append(entry)
+    rows = [
+        row
+        for number, section in enumerate(sections.values(), 1)
+        for row in _rows(f"{number} {section[0].experiment.task_name}", section)
+    ]
+    return Comparison(rows, left_out)
+
+
+def write(found: Comparison, output: str | os.PathLike) -> None:
+    """Write ``comparison.csv`` and ``left_out.csv``.
+
+    Raises:
+        UserError: If the folder cannot be made.
+    """
+    folder = pathlib.Path(output)
+    make_workdir(folder)
+    write_table(folder / "comparison.csv", pd.DataFrame(found.rows, columns=COLUMNS))
+    left_out = pd.DataFrame(found.left_out.items(), columns=["folder", "reason"])
+    write_table(folder / "left_out.csv", left_out)
+
+
+def _entries(path: str, left_out: dict[str, str]) -> Iterator[Entry]:
+    """What a folder has to compare; of a sweep, groups that are not finished are noted."""
+    sweep = SweepFolder(path)
+    if not sweep.sweep.exists():
+        yield _entry(path, RunFolder(path).name, RunFolder(path), {})
+        return
+    for group in sweep.groups():
+        name = f"{path}/{group.name}"
+        try:
+            if not group.has_table():
+                left_out[name] = f"not finished ({group.read_status().state})"
+                continue
+            number, learned = _best_of(group)
+            yield _entry(path, group.name, RunFolder(group.member(number)), {"learned": learned})
+        except UserError as error:
+            left_out[name] = str(error)
+
+
+def _best_of(group: GroupFolder) -> tuple[int, Estimate]:
+    """The number of a group's best run, and the share of its runs that have learned."""
+    table = read_table(group.table)
+    try:
+        members, chosen = wide(table), best(table).iloc[0]
+    except KeyError as error:
+        raise UserError(f"{group.table} is damaged: no column {error}") from None
+    learned = (members["low"] > members["floor"]) & (members["verdict"] != "not_learned")
+    hits = int(learned.sum())
+    return int(chosen["member"]), (hits / len(members), *wilson(hits, len(members)))
+
+
+def _entry(path: str, name: str, folder: RunFolder, estimates: dict[str, Estimate]) -> Entry:
+    experiment, summary = folder.experiment(), folder.read_summary()
+    if summary.get("accuracy") is None:
+        raise UserError("not finished: it has no accuracy yet")
+    ends = ("accuracy", "accuracy_low", "accuracy_high")
+    known = {"accuracy": tuple(summary[end] for end in ends), **estimates}
+    evidence = summary.get("evidence") or {}
+    found = concentration(evidence.get("attributions", ()))
+    if found and found.low is not None and found.high is not None:
+        known["concentration"] = (found.value, found.low, found.high)
+    return Entry(path, name, experiment, summary, known)
+
+
+def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+    first = [entry for entry in section if entry.folder == section[0].folder]
+    same = {entry.shape: entry for entry in first}
+    most = max(first, key=lambda entry: entry.estimates["accuracy"])
+    for metric in METRICS:
+        for entry in section:
+            if metric not in entry.estimates:
+                continue
+            against = same.get(entry.shape, most)
+            mixer, width, layers = entry.shape
+            verdict = entry.summary.get("verdict")
+            row = {
+                "task": task,
+                "folder": entry.folder,
+                "name": entry.name,
+                **{"mixer": mixer, "width": width, "layers": layers, "verdict": verdict},
+                "probability": entry.summary.get("probabilities", {}).get(verdict),
+                "floor": entry.summary["floors"]["best"],
+                "metric": metric,
+                **dict(zip(("value", "low", "high"), entry.estimates[metric], strict=True)),
+            }
+            yield dict.fromkeys(COLUMNS) | row | _difference(metric, entry, against)
+
+
+def _difference(metric: str, entry: Entry, against: Entry) -> dict[str, Any]:
+    """Columns on the difference; none for what others are held against."""
+    if entry is against or metric not in against.estimates:
+        return {}
+    ours, theirs = entry.estimates[metric], against.estimates[metric]
+    low, high = difference_of_estimates(ours, theirs)
+    return {
+        "against": f"{against.folder}: {against.name}",
+        "difference": ours[0] - theirs[0],
+        "difference_low": low,
+        "difference_high": high,
+    }

@@ -1,0 +1,140 @@
+"""How clear a model's mechanism is, as four numbers that are never added up.
+
+probability     share of the bootstrap's replicates in which the verdict is the same
+                (`verdict.verdict`), the mean over the runs that have learned
+agreement       share of the runs that have learned which have the verdict that most of them have
+concentration   the greatest share of the answer that one vector, of one site at one position,
+                brings back: 1 if a single vector holds the association, little if many hold
+                parts of it
+circuit         the least number of edges of the model's graph (`patching.circuits`) that give
+                `FAITHFUL` of the answer, and do so however many of the next best are added
+
+Concentration is read from the evidence of a verdict: inputs of layers from 1 on, and the outputs of
+local operations, at single positions from the pair's later token on and at the question. There the
+answer stands in what the model has computed; at the replaced token itself, or at the query of the
+last output, one vector brings it back whatever the model does, so that they are not looked at.
+"""
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mecheval_jax.evaluation.patching.circuits import Faithfulness
+from mecheval_jax.evaluation.verdict.exchanges import RESTORE
+from mecheval_jax.evaluation.verdict.places import STREAM
+
+FAITHFUL = 0.9
+"""Share of the answer that a faithful circuit gives, at least."""
+
+QUESTION = "question"
+"""Set of positions that stands for the question where it is not looked at token by token."""
+
+
+class Concentration(NamedTuple):
+    """Where one vector brings most of the answer back.
+
+    Attributes:
+        value: Share of the answer, with its interval.
+        low: Lower end of the interval.
+        high: Upper end of it.
+        site: Path of the site.
+        role: Position.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    site: str
+    role: str
+
+
+class Agreement(NamedTuple):
+    """What several runs are judged to do.
+
+    Attributes:
+        verdict: Verdict that most of them have; of several the more probable one.
+        share: Share of the runs that have it.
+        probability: Mean of its shares of the bootstrap over all of them.
+    """
+
+    verdict: str
+    share: float
+    probability: float
+
+
+class Circuit(NamedTuple):
+    """The smallest faithful circuit.
+
+    Attributes:
+        edges: Number of its edges.
+        of: Number of edges of the model.
+        faithfulness: Share of the answer that it gives.
+    """
+
+    edges: int
+    of: int
+    faithfulness: float
+
+
+def concentration(attributions: Iterable[Mapping[str, Any]]) -> Concentration | None:
+    """The concentration of a run.
+
+    Args:
+        attributions: Rows of ``attributions`` in the evidence of its verdict.
+
+    Returns:
+        None where no single position was measured: of a model of one layer without local
+        operations.
+    """
+    found = [
+        row
+        for row in attributions
+        if row["direction"] == RESTORE
+        and row["value"] is not None
+        and "+" not in str(row["site"]).rpartition("/")[2]
+        and (row["single"] or (row["kind"] == STREAM and row["role"] == QUESTION))
+    ]
+    if not found:
+        return None
+    best = max(found, key=lambda row: row["value"])
+    return Concentration(*(best[name] for name in Concentration._fields))
+
+
+def agreement(judged: Sequence[Mapping[str, Any]]) -> Agreement | None:
+    """The verdict on runs that have learned, and how far they agree; None without runs.
+
+    Args:
+        judged: Summaries of the runs, with ``verdict`` and ``probabilities``.
+    """
+    if not judged:
+        return None
+    counts = collections.Counter(one["verdict"] for one in judged)
+
+    def mean(verdict: str) -> float:
+        return float(np.mean([one["probabilities"].get(verdict, 0.0) for one in judged]))
+
+    verdict = max(sorted(counts), key=lambda name: (counts[name], mean(name)))
+    return Agreement(verdict, counts[verdict] / len(judged), mean(verdict))
+
+
+def smallest_circuit(found: Faithfulness, corruption: str) -> Circuit | None:
+    """The smallest faithful circuit among those that were run.
+
+    Args:
+        found: Answers in circuits of rising sizes, the last with all edges.
+        corruption: Corruption under which edges do not carry the answer.
+
+    Returns:
+        None where the corruption leaves no gap of which a share could be taken.
+    """
+    c, gap = found.evaluation.corruptions.index(corruption), found.gap(corruption)
+    shares = np.array([gap.share(answers - gap.corrupted).value for answers in found.circuit[c]])
+    if np.isnan(shares).any():
+        return None
+    faithful = shares >= FAITHFUL
+    # From the first on behind which none is too small; all edges give the whole answer.
+    first = len(faithful) - int(np.argmin(faithful[::-1])) if not faithful.all() else 0
+    first = min(first, len(faithful) - 1)
+    return Circuit(int(found.sizes[first]), int(found.sizes[-1]), float(shares[first]))

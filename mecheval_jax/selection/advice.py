@@ -1,0 +1,259 @@
+"""The advice: which architecture to take, by a stated rule, from the table of a choice alone.
+
+1. Only shapes that have learned count: their accuracy's interval lies above the best floor.
+2. Of these, one of which no more than half of the runs have learned counts only if there is no
+   other.
+3. The best is the one with the highest accuracy. The *equals* are those whose accuracy cannot be
+   told from it: the interval of the difference holds 0.
+4. Of the equals the cheapest at the asked length is recommended, by the cost that was asked for; of
+   those whose cost was not measured, by the number of parameters, after the others.
+
+Where no shape has learned, or none is finished, nothing is recommended. Transparency decides
+nothing: it is told beside the rest, since only the reader knows what it is worth.
+"""
+
+import dataclasses
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.selection.request import Commands
+from mecheval_jax.selection.words import (
+    cost_words,
+    listed,
+    mechanism_words,
+    name_of,
+    percent,
+    quality_numbers,
+)
+from mecheval_jax.statistics.intervals import difference_of_estimates
+from mecheval_jax.store.choice import (
+    ABSTAINED,
+    COSTS,
+    LEARNED,
+    RECOMMENDED,
+    UNFINISHED,
+    Advice,
+    FurtherRun,
+    Paragraph,
+)
+
+SURE = 0.95
+"""Probability of a verdict below which it is called uncertain."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What was asked for, as far as the advice speaks of it.
+
+    Attributes:
+        commands: Command that made the choice.
+        cheapest: Cost that decides, a name in `store.choice.COSTS`.
+        rates: Learning rates that were tried.
+        seeds: Number of runs of each setting.
+        steps: Steps of a run.
+        epochs: How often a run of so many steps reads each train document; None where documents
+            are made anew.
+        documents: Number of train documents; None likewise.
+    """
+
+    commands: Commands
+    cheapest: str
+    rates: tuple[float, ...]
+    seeds: int
+    steps: int
+    epochs: float | None = None
+    documents: int | None = None
+
+
+def advise(table: pd.DataFrame, asked: Asked) -> Advice:
+    """The advice that follows from a table.
+
+    Args:
+        table: Rows of ``choice.csv``.
+        asked: What was asked for.
+    """
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    unfinished = [row for row in rows if row["state"] == UNFINISHED]
+    learned = [row for row in rows if row["state"] == LEARNED]
+    failed = [row for row in rows if row["state"] not in (LEARNED, UNFINISHED)]
+    others = [*_others(failed, learned, asked)]
+    further = tuple(_further(rows, asked))
+    if not learned:
+        return Advice(ABSTAINED, None, (_nothing(failed, unfinished), *others), further)
+    reliable = [row for row in learned if row["learned"] > row["members"] / 2] or learned
+    best = max(reliable, key=lambda row: row["accuracy"])
+    equals = [row for row in reliable if not is_told_apart(best, row)]
+    taken = min(equals, key=lambda row: _price(row, asked.cheapest))
+    paragraphs = [_answer(taken, best, equals), _cost(taken, equals, asked)]
+    if taken["verdict"] is not None:
+        paragraphs.append(_mechanism(taken))
+    uncertain = _uncertain(taken, equals, unfinished)
+    names = ("group", "mixer", "width", "learning_rate", "member")
+    model = {name: taken[name] for name in names}
+    return Advice(RECOMMENDED, model, (*paragraphs, *others, *uncertain), further)
+
+
+def is_told_apart(better: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the accuracy of one row is above another's, by the interval of the difference."""
+    ends = ("accuracy", "low", "high")
+    one, two = (tuple(row[name] for name in ends) for row in (better, other))
+    return better is not other and difference_of_estimates(one, two)[0] > 0
+
+
+def _price(row: Mapping[str, Any], cheapest: str) -> tuple[bool, float]:
+    """By which rows are sorted, the cheapest first; those of unknown cost last, the small first."""
+    cost = row[COSTS[cheapest]]
+    return cost is None, row["parameters"] if cost is None else cost
+
+
+# What the paragraphs say.
+
+
+def _answer(taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, Any]]) -> Paragraph:
+    text = (
+        f"Take {name_of(taken)}, trained at a learning rate of {taken['learning_rate']:g}: it "
+        f"answers {percent(taken)} of the documents that it has not seen, and the best rule "
+        f"without recall ({taken['floor_name']}) {taken['floor']:.1%}."
+    )
+    numbers = quality_numbers(taken)
+    if best is not taken:
+        low, high = difference_of_estimates(
+            *((row["accuracy"], row["low"], row["high"]) for row in (best, taken))
+        )
+        difference = best["accuracy"] - taken["accuracy"]
+        text += (
+            f" The highest accuracy is that of {name_of(best)}, {percent(best)}: {difference:.1%} "
+            f"more [{low:.1%}, {high:.1%}], which cannot be told from none."
+        )
+        numbers |= {"best_accuracy": best["accuracy"], "difference": difference}
+        numbers |= {"difference_low": low, "difference_high": high}
+    alike = [name_of(row) for row in equals if row is not taken and row is not best]
+    if alike:
+        text += f" As good as the best, too, as far as can be told: {listed(alike)}."
+    return Paragraph("answer", text, numbers)
+
+
+def _cost(taken: dict[str, Any], equals: list[dict[str, Any]], asked: Asked) -> Paragraph:
+    column, length = COSTS[asked.cheapest], taken["length"]
+    text = f"At {length:,} tokens of context {name_of(taken)} {cost_words(taken)}"
+    text += f" It has {taken['parameters']:,} parameters."
+    numbers = {name: taken[name] for name in ("length", *COSTS.values(), "parameters")}
+    dearer = [row for row in equals if row is not taken and row[column] is not None]
+    if taken[column] is None:
+        text += (
+            f" What it costs ({asked.cheapest}) was not measured, nor of any as good: the one with "
+            "the fewest parameters is named."
+        )
+    elif dearer:
+        next_one = min(dearer, key=lambda row: row[column])
+        ratio = next_one[column] / taken[column]
+        text += (
+            f" It is the cheapest of the {len(equals)} that are equally good by what was asked for "
+            f"({asked.cheapest}); the next, {name_of(next_one)}, costs {ratio:.2f} times as much"
+        )
+        numbers |= {"next_cost": next_one[column], "ratio": ratio}
+        longest, shortest = taken.get(f"{column}_high"), next_one.get(f"{column}_low")
+        unsure = longest is not None and shortest is not None and longest >= shortest
+        text += ", and their measured times overlap." if unsure else "."
+    return Paragraph("cost", text, numbers)
+
+
+def _mechanism(taken: dict[str, Any]) -> Paragraph:
+    names = (
+        *("verdict", "agreement", "probability", "learned", "members", "concentration"),
+        *("concentration_low", "concentration_high", "circuit_edges", "edges", "faithfulness"),
+    )
+    return Paragraph("mechanism", mechanism_words(taken), {name: taken[name] for name in names})
+
+
+def _nothing(failed: list[dict[str, Any]], unfinished: list[dict[str, Any]]) -> Paragraph:
+    if not failed:
+        what = listed([name_of(row) for row in unfinished]) or "none was planned"
+        return Paragraph("answer", f"Nothing can be advised: no model is finished ({what}).", {})
+    best = max(failed, key=lambda row: row["accuracy"] or 0.0)
+    text = (
+        "No model can be recommended: none answers better than the best rule without recall. The "
+        f"nearest is {name_of(best)} with {percent(best)}, and {best['floor_name']} has "
+        f"{best['floor']:.1%}."
+    )
+    return Paragraph("answer", text, quality_numbers(best))
+
+
+def _others(
+    failed: list[dict[str, Any]], learned: list[dict[str, Any]], asked: Asked
+) -> Iterator[Paragraph]:
+    """Who memorises and who fails, and what to do."""
+    memorised = [row for row in (*learned, *failed) if row["memorised"]]
+    if memorised:
+        each = [
+            f"{name_of(row)} answers {row['train_accuracy']:.1%} of the documents it was trained "
+            f"on and {row['accuracy']:.1%} of others"
+            for row in memorised
+        ]
+        remedy = "give it more documents, or train it for fewer steps"
+        if asked.documents is not None:
+            remedy = (
+                f"give it more than these {asked.documents:,} train documents, or read them less "
+                f"often than {asked.epochs:.0f} times ({asked.steps:,} steps)"
+            )
+        text = f"What memorises has not failed to learn: {listed(each)}; {remedy}."
+        numbers = {row["group"]: row["train_accuracy"] for row in memorised}
+        yield Paragraph("others", text, numbers)
+    lost = [row for row in failed if not row["memorised"]]
+    if lost:
+        each = [f"{name_of(row)} ({percent(row)})" for row in lost]
+        text = (
+            f"Not learned, on train documents neither, at the learning rates {_rates(asked)} in "
+            f"{asked.steps:,} steps: {listed(each)}. That speaks of these trainings, not of what "
+            "the architecture could do with more."
+        )
+        yield Paragraph("others", text, {row["group"]: row["accuracy"] for row in lost})
+
+
+def _uncertain(
+    taken: dict[str, Any], equals: list[dict[str, Any]], unfinished: list[dict[str, Any]]
+) -> Iterator[Paragraph]:
+    """What is not known, if anything."""
+    says = []
+    if taken["members"] == 1:
+        says.append("one run was made of it, which says nothing of how often training succeeds")
+    elif taken["learned"] < taken["members"]:
+        says.append(
+            f"{taken['learned']} of its {taken['members']} runs have learned (accuracies from "
+            f"{taken['lowest']:.1%}), so that a training may have to be made again"
+        )
+    if taken["verdict"] == "undecided" or (taken["probability"] or SURE) < SURE:
+        says.append("its mechanism is not settled")
+    if len(equals) > 1:
+        says.append(f"{len(equals)} models are as good, and only the cost has decided")
+    if unfinished:
+        says.append(f"not finished: {listed([name_of(row) for row in unfinished])}")
+    if says:
+        names = ("members", "learned", "lowest", "probability")
+        text = f"What is uncertain: {'; '.join(says)}."
+        yield Paragraph("uncertain", text, {name: taken[name] for name in names})
+
+
+def _further(rows: list[dict[str, Any]], asked: Asked) -> Iterator[FurtherRun]:
+    """Runs that would settle what is uncertain."""
+    if any(row["state"] == UNFINISHED for row in rows):
+        yield FurtherRun("goes on with what was not finished", asked.commands.whole)
+    learned = [row for row in rows if row["state"] == LEARNED]
+    anew = f"{asked.commands.bare} --workdir={asked.commands.workdir}_more"
+    if any(row["learned"] < row["members"] or row["members"] < 3 for row in learned):
+        more = f"{anew} --seeds={max(5, asked.seeds + 2)}"
+        yield FurtherRun("more seeds say how often training succeeds", more)
+    failed = [row for row in rows if row["state"] not in (LEARNED, UNFINISHED)]
+    lost = [row["mixer"] for row in failed if not row["memorised"]]
+    if lost:
+        mixers = " ".join(f"--mixer={shlex.quote(name)}" for name in dict.fromkeys(lost))
+        rates = ",".join(f"{rate:g}" for rate in (asked.rates[0] / 10, asked.rates[0] * 3))
+        why = "other learning rates for what has not learned"
+        yield FurtherRun(why, f"{anew} {mixers} --learning_rates={rates}")
+
+
+def _rates(asked: Asked) -> str:
+    return listed([f"{rate:g}" for rate in asked.rates])

@@ -1,0 +1,42 @@
+"""The smallest faithful circuit of a shape's best run, kept in the summary of that run."""
+
+import dataclasses
+
+from mecheval_jax import runs
+from mecheval_jax.console import say
+from mecheval_jax.evaluation.patching.circuits import measure_faithfulness, score_edges
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.evaluation.transparency import smallest_circuit
+from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.selection.table import CIRCUIT, chosen_member, has_learned
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.sweep_folder import GroupFolder
+
+DOCUMENTS = 64
+"""Documents on which circuits are run: every edge is one more run of the model on all of them."""
+
+MOST = 48
+"""Greatest number of sizes of circuits that are run."""
+
+
+def measure_circuit(group: GroupFolder) -> None:
+    """Measure the circuit of a group's best run, if it has learned and was not measured yet."""
+    chosen = chosen_member(group)
+    if chosen is None:
+        return
+    folder = RunFolder(group.member(chosen["member"]))
+    summary = folder.read_summary()
+    if CIRCUIT in summary or not has_learned(summary):
+        return
+    say(f"{folder.path}: the smallest circuit that gives the answer")
+    run = runs.load(folder.path)
+    experiment = run.experiment.with_evaluation(
+        documents=min(DOCUMENTS, run.experiment.evaluation.documents), corruptions=(CORRUPTION,)
+    )
+    subject = Subject.of(experiment, run.params)
+    options = dataclasses.replace(experiment.analyses.circuits, draws=1)
+    scores = score_edges(subject, options=options)
+    edges = len(scores.graph.edges)
+    sizes = range(edges + 1) if edges < MOST else None
+    found = smallest_circuit(measure_faithfulness(subject, scores, options, sizes), CORRUPTION)
+    folder.update_summary(**{CIRCUIT: None if found is None else found._asdict()})

@@ -1,0 +1,179 @@
+"""Which runs a choice consists of: as many widths, learning rates and seeds as fit its time.
+
+Every architecture is trained, at least once; `LADDER` says what is given up first. Steps are not:
+a model that had too few of them would be compared with one that had enough.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.selection.request import Request, words_of_time
+from mecheval_jax.sweeps.plan import Changes, Sweep, plan
+
+LADDER = (
+    (2, 3, 3), (2, 2, 3), (1, 3, 3), (1, 2, 3), (1, 2, 2), (1, 1, 3), (1, 1, 2), (1, 1, 1),
+)  # fmt: skip
+"""Numbers of widths, learning rates and seeds, from the most to the least."""
+
+TRAINING_SHARE = 0.75
+"""Share of the time for training and verdicts; costs, circuits and the page have the rest."""
+
+MEASURED_STEPS = 150
+"""Training steps that take as long as the answers and interventions of a run, about."""
+
+PROGRAMS = 10
+"""Programs of a group that take as long to compile as its training step, about."""
+
+SLACK = 1.2
+"""By how much a step of a run takes longer than its measured arithmetic, about."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """How long an architecture takes on this machine.
+
+    Attributes:
+        step: Seconds of a training step of one run on one device, the median of a few.
+        compile: Seconds in which that step was compiled.
+    """
+
+    step: float
+    compile: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much of a request is planned.
+
+    Attributes:
+        widths: Widths.
+        rates: Learning rates.
+        seeds: Number of seeds.
+    """
+
+    widths: tuple[int, ...]
+    rates: tuple[float, ...]
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is run.
+
+    Attributes:
+        size: Widths, learning rates and seeds.
+        seconds: Time that training and verdicts are estimated to take; None without timings.
+        given_up: What was asked for and has no time, in words.
+    """
+
+    size: Size
+    seconds: float | None
+    given_up: tuple[str, ...]
+
+
+def sizes_of(request: Request) -> list[Size]:
+    """What may be planned of a request, from all of it to the least."""
+    full = (len(request.widths), len(request.rates), request.seeds)
+    rungs = [full, *(tuple(map(min, rung, full)) for rung in LADDER)]
+    return [
+        Size(request.widths[:widths], request.rates[:rates], seeds)
+        for widths, rates, seeds in dict.fromkeys(rungs)
+    ]
+
+
+def seconds_of(size: Size, steps: int, timings: Mapping[str, Timing], devices: int = 1) -> float:
+    """How long the training and the verdicts of all architectures take, about.
+
+    Args:
+        size: Widths, learning rates and seeds.
+        steps: Steps of a run.
+        timings: How long each architecture takes, at its greatest width, which all are taken to
+            need.
+        devices: Number of devices over which the runs of a shape are spread.
+    """
+    rounds = math.ceil(len(size.rates) * size.seeds / devices)
+    shape = sum(
+        PROGRAMS * one.compile + rounds * (steps + MEASURED_STEPS) * one.step * SLACK
+        for one in timings.values()
+    )
+    return len(size.widths) * shape
+
+
+def fit(
+    request: Request, timings: Mapping[str, Timing], left: float | None, devices: int = 1
+) -> Plan:
+    """The most that fits into the time.
+
+    Args:
+        request: What is asked for.
+        timings: How long each architecture takes.
+        left: Seconds that are left of the budget; None for no end.
+        devices: Number of devices.
+
+    Raises:
+        UserError: If one run of each architecture does not fit; it says what would.
+    """
+    steps = request.experiment.training.steps
+    sizes = sizes_of(request)
+    for size in sizes:
+        seconds = seconds_of(size, steps, timings, devices)
+        if left is None or seconds <= TRAINING_SHARE * left:
+            return Plan(size, seconds, _given_up(sizes[0], size))
+    raise UserError(_too_small(request, sizes[-1], timings, left or 0.0, devices))
+
+
+def _given_up(full: Size, size: Size) -> tuple[str, ...]:
+    lost = []
+    if widths := full.widths[len(size.widths) :]:
+        lost.append(f"width {', '.join(map(str, widths))}")
+    if rates := full.rates[len(size.rates) :]:
+        lost.append(f"learning rate {', '.join(f'{rate:g}' for rate in rates)}")
+    if size.seeds < full.seeds:
+        lost.append(f"{full.seeds - size.seeds} of {full.seeds} seeds")
+    return tuple(lost)
+
+
+def _too_small(
+    request: Request, least: Size, timings: Mapping[str, Timing], left: float, devices: int
+) -> str:
+    """What to say of a budget in which not every architecture can be trained once."""
+    steps = request.experiment.training.steps
+    needed = {n: seconds_of(least, steps, {n: one}, devices) for n, one in timings.items()}
+    fitting, total = [], 0.0
+    for name in sorted(needed, key=needed.__getitem__):
+        total += needed[name]
+        if total <= TRAINING_SHARE * left:
+            fitting.append(f"--mixer={name}")
+    spent = (request.budget or left) - left
+    enough = 60 * math.ceil((sum(needed.values()) / TRAINING_SHARE + spent) / 60)
+    return (
+        f"--budget={words_of_time(request.budget or left)} is too small for one model of each of "
+        f"{len(timings)} architectures of width {least.widths[0]} in {steps:,} steps: here they "
+        f"take about {words_of_time(enough)}; "
+        + (f"what would fit: {' '.join(fitting)}" if fitting else "not one of them would fit")
+    )
+
+
+def sweep_of(request: Request, size: Size) -> Sweep:
+    """The runs, in groups of one shape: all architectures of the first width first."""
+    return plan(request.experiment.as_dict(), changes_of(request, size))
+
+
+def changes_of(request: Request, size: Size) -> Sequence[Changes]:
+    """What each run changes in the request's experiment."""
+    first = request.experiment.training.seed
+    return [
+        {
+            **{f"model.{name}": value for name, value in request.shape_of(mixer).items()},
+            "model.width": width,
+            "training.learning_rate": rate,
+            "training.seed": first + seed,
+            "training.data_seed": first + seed,
+        }
+        for width in size.widths
+        for mixer in request.mixers
+        for rate in size.rates
+        for seed in range(size.seeds)
+    ]

@@ -1,0 +1,198 @@
+"""What is asked of a choice: the task, the candidates, the time there is."""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mecheval_jax import programs
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.mixers.architectures import positions_of
+from mecheval_jax.selection.documents import fitted
+from mecheval_jax.store.choice import COSTS
+from mecheval_jax.store.status import without_flags
+
+MIXERS = ("attention", "based", "mamba", "gated_delta_net", "hyena")
+"""Architectures that are compared by default, with the hybrid of `HYBRID`."""
+
+HYBRID = ("mamba", "attention")
+"""Mixers of the layers of the hybrid, in turn."""
+
+SEEDS = 3
+"""Runs of each setting, by default."""
+
+MULTIPLES = (1, 4, 16)
+"""Lengths of context at which costs are measured, in lengths of the user's documents."""
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A choice that is asked for.
+
+    Attributes:
+        experiment: Experiment whose task, shape and training candidates have but for what follows.
+        mixers: Architectures, each a name as a config takes it; those of `MIXERS` and a hybrid if
+            empty.
+        widths: Widths, the one to be kept longest first; the config's and half of it if empty.
+        rates: Learning rates, likewise; the config's, a third of it and three times it if empty.
+        seeds: Number of runs of each setting.
+        budget: Seconds that it may take; None for no end.
+        length: Tokens of context at which costs count; 0 for those of the longest document.
+        cheapest: Cost that decides between equally good ones, a name in `store.choice.COSTS`.
+
+    Raises:
+        UserError: If a value cannot be.
+    """
+
+    experiment: Experiment
+    mixers: tuple[str, ...] = ()
+    widths: tuple[int, ...] = ()
+    rates: tuple[float, ...] = ()
+    seeds: int = SEEDS
+    budget: float | None = None
+    length: int = 0
+    cheapest: str = "prefill"
+
+    def __post_init__(self):
+        choose("cost of --cheapest", self.cheapest, COSTS)
+        training, model = self.experiment.training, self.experiment.model
+        given = {
+            "mixers": self.mixers or default_mixers(model.layers),
+            "widths": self.widths or tuple(dict.fromkeys((model.width, max(1, model.width // 2)))),
+            "rates": self.rates or rates_around(training.learning_rate),
+            "length": self.length or self.experiment.task.max_length,
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+        for name, values in (
+            ("--mixer", self.mixers),
+            ("--widths", self.widths),
+            ("--learning_rates", self.rates),
+        ):
+            if len(set(values)) < len(values):
+                raise UserError(f"{name} has {', '.join(map(str, values))}: each once is enough")
+        for name, number in (("--seeds", self.seeds), ("--length", self.length)):
+            if number < 1:
+                raise UserError(f"{name} is {number}: at least 1")
+        for width in self.widths:
+            for mixer in self.mixers:  # a shape that cannot be is refused here
+                dataclasses.replace(model, width=width, **self.shape_of(mixer))
+
+    def shape_of(self, mixer: str) -> dict[str, Any]:
+        """Fields of the model that an architecture sets."""
+        model = self.experiment.model
+        if mixer == model.mixer:
+            return {"mixer": mixer}
+        return {"mixer": mixer, "positions": positions_of(mixer), "mixer_options": {}}
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Lengths of context at which costs are measured, in tokens."""
+        return tuple(self.length * multiple for multiple in MULTIPLES)
+
+
+def default_mixers(layers: int) -> tuple[str, ...]:
+    """The architectures that are compared by default; one layer is no hybrid."""
+    hybrid = ",".join(HYBRID[layer % len(HYBRID)] for layer in range(layers))
+    return (*MIXERS, hybrid) if layers > 1 else MIXERS
+
+
+def rates_around(rate: float) -> tuple[float, ...]:
+    """A learning rate, about a third of it, and about three times it."""
+    return (rate, *(float(f"{rate * factor:.0e}") for factor in (1 / 3, 3)))
+
+
+def experiment_of(
+    config: ConfigDict | None, documents: str | None, of_documents: Callable[[], ConfigDict]
+) -> Experiment:
+    """The experiment of a config, or of a file of documents.
+
+    Args:
+        config: Config that was given, if one was.
+        documents: Path of a file of documents, if one was given.
+        of_documents: Maker of the config of documents.
+
+    Raises:
+        UserError: If neither or both are given, or the config or the file cannot be taken.
+    """
+    if (config is None) == (documents is None):
+        what = "both are given" if documents else "neither is"
+        raise UserError(f"give either --documents=FILE.jsonl or --config=FILE.py: {what}")
+    if config is not None:
+        return Experiment.from_config(config)
+    sections = of_documents().to_dict()
+    sections["task"]["path"] = documents
+    return fitted(sections)
+
+
+def numbers(flag: str, texts: Sequence[str], kind: type) -> tuple[Any, ...]:
+    """The numbers of a flag.
+
+    Raises:
+        UserError: If one is none, or not above 0.
+    """
+    try:
+        found = tuple(kind(text) for text in texts)
+    except ValueError:
+        words = "whole numbers" if kind is int else "numbers"
+        raise UserError(f"{flag}={','.join(texts)}: {words}, with commas between them") from None
+    for number in found:
+        if not 0 < number < float("inf"):
+            raise UserError(f"{flag}={','.join(texts)}: {number} is not above 0")
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Commands:
+    """The command that makes a choice.
+
+    Attributes:
+        whole: As it was given.
+        bare: Task and budget alone, for another choice on the same task.
+        workdir: Folder that was given.
+    """
+
+    whole: str
+    bare: str
+    workdir: str
+
+
+VARIED = ("workdir", "mixer", "widths", "learning_rates", "seeds")
+"""Flags that another choice on the same task has otherwise."""
+
+
+def commands_of(arguments: Sequence[str], workdir: str) -> Commands:
+    """The commands of a program's arguments."""
+    program = programs.command("choose")
+    bare = shlex.join(without_flags(arguments, VARIED))
+    return Commands(f"{program} {shlex.join(arguments)}", f"{program} {bare}", workdir)
+
+
+def parse_budget(text: str | None) -> float | None:
+    """Seconds of a text such as ``90s``, ``30m``, ``2h`` or ``1h30m``; None for no text.
+
+    Raises:
+        UserError: If it is something else, or no time at all.
+    """
+    if text is None:
+        return None
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text)
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or not seconds:
+        raise UserError(f"--budget={text}: a time such as 90s, 30m, 2h or 1h30m")
+    return seconds
+
+
+def words_of_time(seconds: float) -> str:
+    """A time in the words of `parse_budget`, rounded."""
+    if seconds < 120:
+        return f"{seconds:.0f}s"
+    minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    return f"{minutes}m" if minutes < 120 else f"{hours}h{rest}m" if rest else f"{hours}h"

@@ -1,0 +1,229 @@
+"""A choice from end to end: planned, trained, judged, priced, and advised on; it resumes anywhere.
+
+Everything that was done is read from the folder, so that the same command goes on where it was
+broken off: the plan stands in ``sweep.json``, groups have their checkpoints, circuits stand in the
+summaries of their runs, and costs in ``cost/``.
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+
+import jax
+import pandas as pd
+
+from mecheval_jax import costs
+from mecheval_jax.console import say
+from mecheval_jax.errors import Interrupted, UserError
+from mecheval_jax.evaluation.subject import documents_of
+from mecheval_jax.evaluation.verdict.measurement import why_not_judged
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.files import make_workdir, write_json, write_table
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.selection.advice import Asked, advise
+from mecheval_jax.selection.circuit import measure_circuit
+from mecheval_jax.selection.plan import TRAINING_SHARE, Plan, fit, sweep_of
+from mecheval_jax.selection.request import Commands, Request, commands_of, words_of_time
+from mecheval_jax.selection.table import choice_table
+from mecheval_jax.selection.timing import measure_steps, options_of
+from mecheval_jax.store.choice import Advice, ChoiceFolder
+from mecheval_jax.sweeps.group import Options
+from mecheval_jax.sweeps.plan import Sweep, open_folder, plan_of
+from mecheval_jax.sweeps.run import Outcome, collect, run_sweep
+
+
+@dataclasses.dataclass(frozen=True)
+class Clock:
+    """When a choice has to be done.
+
+    Attributes:
+        began: When it began, of `time.monotonic`.
+        budget: Seconds that it has; None for no end.
+    """
+
+    began: float
+    budget: float | None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left; None for no end."""
+        return None if self.budget is None else self.budget - (time.monotonic() - self.began)
+
+    def until(self, share: float = 1.0) -> float | None:
+        """When a share of the budget is spent; None for never."""
+        return None if self.budget is None else self.began + share * self.budget
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of it is spent."""
+        return self.left is not None and self.left <= 0
+
+
+def choose_architecture(
+    request: Request, workdir: str | os.PathLike, arguments: Sequence[str] = ()
+) -> Advice:
+    """Make a choice, or go on with one.
+
+    Args:
+        request: What is asked for.
+        workdir: Folder of the choice.
+        arguments: Arguments of the program that asks, which the advice repeats.
+
+    Raises:
+        UserError: If the folder holds something else, or the budget is too small.
+        Interrupted: If SIGTERM came; the same command resumes.
+    """
+    folder, clock = ChoiceFolder(workdir), Clock(time.monotonic(), request.budget)
+    sweep = _planned(folder, request, clock)
+    judged = why_not_judged(request.experiment.task, documents_of(request.experiment))
+    if judged:
+        say(f"answers are looked at alone, and no mechanism: {judged}")
+    options = Options(interventions="none" if judged else "verdict")
+    shapes, how = shapes_of(sweep), options_of(request)
+    near = dataclasses.replace(how, lengths=how.lengths[:1])
+    # All tables of what was measured so far, since the page of the sweep shows them.
+    costs.continue_measuring(shapes, folder.cost, near, until=time.monotonic())
+    outcome = _trained(sweep, folder, options, clock)
+    # What is dear is done last, so that a small budget lacks that alone.
+    costs.continue_measuring(shapes, folder.cost, near, clock.until())
+    if not judged:
+        for group in sweep.groups:
+            if not clock.is_over:
+                measure_circuit(folder.group(group.name))
+    costs.continue_measuring(shapes, folder.cost, how, clock.until())
+    commands = commands_of(arguments, str(workdir))
+    return _concluded(folder, sweep, request, commands, outcome)
+
+
+def shapes_of(sweep: Sweep) -> dict[str, ModelConfig]:
+    """Models of a sweep by the names that they have among its costs."""
+    models = [group.experiments[0].model for group in sweep.groups]
+    return {f"{model.mixer}, width {model.width}": model for model in models}
+
+
+def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
+    """The runs: those that the folder is planned for, or as many as fit the budget."""
+    if folder.sweep.exists():
+        sweep = plan_of(folder.read())
+        _check_same(folder, sweep, request)
+        say(f"{folder.path}: going on with {_runs(sweep)}")
+        return sweep
+    if there := folder.contents() - {folder.provenance.name}:
+        raise UserError(
+            f"workdir {folder.path} is not empty ({', '.join(sorted(there)[:3])}) and holds no "
+            "choice: choose another"
+        )
+    make_workdir(folder.path)  # a folder that cannot be is told before the measurement
+    model = request.experiment.model
+    models = {
+        mixer: dataclasses.replace(model, width=max(request.widths), **request.shape_of(mixer))
+        for mixer in request.mixers
+    }
+    how = options_of(request)
+    first = dataclasses.replace(how, lengths=how.lengths[:1], programs=("training",))
+    timings, rows = measure_steps(models, first)
+    plan = fit(request, timings, clock.left, jax.device_count())
+    sweep = sweep_of(request, plan.size)
+    _announce(sweep, plan, request)
+    open_folder(folder, sweep)
+    write_json(
+        folder.plan,
+        {
+            "length": request.length,
+            "lengths": list(request.lengths),
+            "cheapest": request.cheapest,
+            "budget_seconds": request.budget,
+            "estimated_seconds": plan.seconds,
+            "given_up": list(plan.given_up),
+            "step_seconds": {name: timing.step for name, timing in timings.items()},
+            "compile_seconds": {name: timing.compile for name, timing in timings.items()},
+            "documents": request.experiment.task.sizes(),
+        },
+    )
+    folder.cost.mkdir(exist_ok=True)
+    named = [row | {"model": f"{row['model']}, width {row['width']}"} for row in rows]
+    of_sweep = [row for row in named if row["model"] in shapes_of(sweep)]
+    write_table(folder.cost / costs.COST, pd.DataFrame(of_sweep))
+    return sweep
+
+
+def _check_same(folder: ChoiceFolder, sweep: Sweep, request: Request) -> None:
+    """Check that a folder's runs are of the choice that is asked for.
+
+    Raises:
+        UserError: If they are not.
+    """
+    ours, theirs = request.experiment, Experiment.from_config(sweep.base)
+    mixers = dict.fromkeys(group.experiments[0].model.mixer for group in sweep.groups)
+    what = None
+    if ours.fingerprint() != theirs.fingerprint():
+        what = "another task, model or training"
+    elif tuple(mixers) != request.mixers:
+        what = f"the architectures {'; '.join(mixers)}"
+    if what:
+        raise UserError(f"workdir {folder.path} holds a choice of {what}: take another workdir")
+
+
+def _runs(sweep: Sweep) -> str:
+    runs, groups = len(sweep.changes), len(sweep.groups)
+    return f"{runs} runs of {sweep.groups[0].steps:,} steps, in {groups} shapes"
+
+
+def _announce(sweep: Sweep, plan: Plan, request: Request) -> None:
+    """Say what will be done, and how long it takes."""
+    size = plan.size
+    rates = ", ".join(f"{rate:g}" for rate in size.rates)
+    say(
+        f"plan: {'; '.join(request.mixers)} at width {', '.join(map(str, size.widths))}, learning "
+        f"rate {rates}, {size.seeds} seeds: {_runs(sweep)}"
+    )
+    of_budget = f" of {words_of_time(request.budget)}" if request.budget else ""
+    say(
+        f"plan: about {words_of_time(plan.seconds)}{of_budget} for training and interventions, "
+        f"then costs at {', '.join(f'{length:,}' for length in request.lengths)} tokens"
+    )
+    if plan.given_up:
+        say(f"plan: without {'; '.join(plan.given_up)}, which the budget has no time for")
+
+
+def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Clock) -> Outcome:
+    """Train and judge, as long as there is time.
+
+    Raises:
+        Interrupted: If SIGTERM came.
+    """
+    until = clock.until(TRAINING_SHARE)
+    try:
+        return run_sweep(sweep, folder.path, options, until=until)
+    except Interrupted:
+        if until is None or time.monotonic() < until:
+            raise
+        say("the time for training is over: going on with what is finished")
+        collect(folder)
+        return Outcome(())
+
+
+def _concluded(
+    folder: ChoiceFolder, sweep: Sweep, request: Request, commands: Commands, outcome: Outcome
+) -> Advice:
+    """The table and the advice, written and said, and the page."""
+    folder.write_choice(choice_table(folder, sweep.groups, request.lengths[0]))
+    table, training = folder.read_choice(), request.experiment.training
+    documents = request.experiment.task.sizes().get("train")
+    rates = dict.fromkeys(e.training.learning_rate for e in sweep.experiments)
+    asked = Asked(
+        commands=commands,
+        cheapest=request.cheapest,
+        rates=tuple(rates),
+        seeds=request.seeds,
+        steps=training.steps,
+        epochs=training.steps * training.batch_size / documents if documents else None,
+        documents=documents,
+    )
+    advice = advise(table, asked)
+    folder.write_advice(advice)
+    collect(folder)
+    for name in outcome.failed:
+        say(f"{name} failed: {outcome.error}")
+    return advice

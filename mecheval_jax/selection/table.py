@@ -1,0 +1,198 @@
+"""The table of a choice: a row for each shape, read from the files of its sweep.
+
+What the columns mean is said in `store.choice`. Nothing is computed here but means, shares and
+Pareto fronts, so that the table can be made again from the folder at any time.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mecheval_jax.evaluation.transparency import Circuit, agreement, concentration
+from mecheval_jax.files import read_table
+from mecheval_jax.models.language_model import parameter_count
+from mecheval_jax.store.choice import (
+    COLUMNS,
+    COSTS,
+    FRONTS,
+    LEARNED,
+    NOT_LEARNED,
+    UNFINISHED,
+    ChoiceFolder,
+)
+from mecheval_jax.store.metrics import read_rows
+from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.store.sweep_folder import GroupFolder
+from mecheval_jax.store.sweep_tables import best, wide
+from mecheval_jax.sweeps.plan import GroupPlan
+
+MEMORISED = 0.2
+"""Accuracy on train documents less that on unseen ones, from which a model memorises."""
+
+CIRCUIT = "circuit"
+"""Field of a member's summary that holds its smallest faithful circuit."""
+
+
+def choice_table(folder: ChoiceFolder, groups: Sequence[GroupPlan], length: int) -> pd.DataFrame:
+    """The rows of ``choice.csv``.
+
+    Args:
+        folder: Folder of the choice.
+        groups: Groups of its sweep.
+        length: Tokens of context at which costs are given.
+    """
+    path = folder.cost / "cost.csv"
+    costs = read_table(path) if path.exists() else pd.DataFrame()
+    rows = [
+        _row(group, folder.group(group.name)) | cost_of(costs, group, length) for group in groups
+    ]
+    return with_fronts(pd.DataFrame(rows, columns=COLUMNS))
+
+
+def chosen_member(group: GroupFolder) -> dict[str, Any] | None:
+    """The run of a group that answers dev documents best, as in ``best.csv``; None of none."""
+    if not group.has_table():
+        return None
+    return best(read_table(group.table)).iloc[0].to_dict()
+
+
+def _row(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
+    """A shape, and how well and by what its runs answer."""
+    model = plan.experiments[0].model
+    row: dict[str, Any] = {
+        "group": plan.name,
+        "mixer": model.mixer,
+        "width": model.width,
+        "layers": model.layers,
+        "parameters": parameter_count(model),
+        "state": UNFINISHED,
+        "memorised": False,
+        "runs": len(plan.members),
+    }
+    chosen = chosen_member(group)
+    if chosen is None:
+        return row
+    members = wide(read_table(group.table))
+    alike = members[members["learning_rate"] == chosen["learning_rate"]]
+    runs = {number: RunFolder(group.member(number)) for number in alike["member"]}
+    summaries = {number: run.read_summary() for number, run in runs.items()}
+    own = summaries[chosen["member"]]
+    trained = train_accuracy(runs[chosen["member"]])
+    # A run has learned where its interval lies above what can be had without recall.
+    learned = [number for number in runs if has_learned(summaries[number])]
+    seen = None if trained is None or own["accuracy"] is None else trained - own["accuracy"]
+    row |= {name: chosen[name] for name in ("member", "learning_rate", "seed", "dev_accuracy")}
+    row |= {
+        "state": LEARNED if has_learned(own) else NOT_LEARNED,
+        "memorised": seen is not None and seen >= MEMORISED,
+        "diverged": int(members["diverged_at"].notna().sum()),
+        "accuracy": own["accuracy"],
+        "low": own["accuracy_low"],
+        "high": own["accuracy_high"],
+        "train_accuracy": trained,
+        "floor": own["floors"]["best"],
+        "floor_name": floor_name(own["floors"]),
+        "members": len(runs),
+        "learned": len(learned),
+        "lowest": alike["accuracy"].min(),
+        "mean": alike["accuracy"].mean(),
+    }
+    return row | transparency_of(own, [summaries[number] for number in learned])
+
+
+def has_learned(summary: Mapping[str, Any]) -> bool:
+    """Whether a run answers more than can be had without recall.
+
+    The interval of its accuracy lies above the best floor, and its verdict, which is stricter
+    where it has one, does not say otherwise.
+    """
+    low = summary["accuracy_low"]
+    above = low is not None and low > summary["floors"]["best"]
+    return above and summary.get("verdict") != "not_learned"
+
+
+def train_accuracy(run: RunFolder) -> float | None:
+    """Accuracy on the documents of the last steps of a training; None if it has none."""
+    rows = [row for row in read_rows(run.metrics, '"train"') if row.get("accuracy") is not None]
+    return float(rows[-1]["accuracy"]) if rows else None
+
+
+def floor_name(floors: Mapping[str, float]) -> str | None:
+    """Name of the floor that is the best one."""
+    named = [name for name, value in floors.items() if value == floors["best"] and name != "best"]
+    return named[0] if named else None
+
+
+def transparency_of(own: Mapping[str, Any], learned: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Columns on the mechanism; none of what was not judged.
+
+    Args:
+        own: Summary of the run that is chosen.
+        learned: Summaries of the runs like it that have learned.
+    """
+    row: dict[str, Any] = {}
+    if found := agreement([summary for summary in learned if "verdict" in summary]):
+        row |= {"verdict": found.verdict, "agreement": found.share}
+        row |= {"probability": found.probability}
+    if not has_learned(own):
+        return row
+    if most := concentration(own.get("evidence", {}).get("attributions", ())):
+        names = ("", "_low", "_high", "_site", "_role")
+        row |= {f"concentration{name}": value for name, value in zip(names, most, strict=True)}
+    if CIRCUIT in own and own[CIRCUIT] is not None:
+        circuit = Circuit(**own[CIRCUIT])
+        row |= {"circuit_edges": circuit.edges, "edges": circuit.of}
+        row |= {"faithfulness": circuit.faithfulness}
+    return row
+
+
+def cost_of(costs: pd.DataFrame, plan: GroupPlan, length: int) -> dict[str, Any]:
+    """Columns on costs of a shape, as far as they were measured.
+
+    Args:
+        costs: Rows of ``cost.csv``.
+        plan: Group of the shape.
+        length: Tokens of context.
+    """
+    model, row = plan.experiments[0].model, {"length": length}
+    if costs.empty:
+        return row
+    here = (costs["mixer"] == model.mixer) & (costs["width"] == model.width)
+    for cost in costs[here & (costs["length"] == length)].to_dict("records"):
+        row["state_bytes"] = cost["state_bytes"]
+        if pd.isna(cost["seconds"]):
+            continue
+        program = cost["program"]
+        # A call reads several documents; a user waits for one, or pays by the token.
+        tokens = cost["tokens_per_second"] * cost["seconds"]
+        units = tokens / length if program == "prefill" else tokens
+        times = (cost[name] / units for name in ("seconds", "low", "high"))
+        column = COSTS[program]
+        row |= dict(zip((column, f"{column}_low", f"{column}_high"), times, strict=True))
+        if program == "training":
+            row["training_tokens_per_second"] = cost["tokens_per_second"]
+    return row
+
+
+def with_fronts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its Pareto fronts, among the shapes that have learned."""
+    learned = table["state"] == LEARNED
+    for name, column in FRONTS.items():
+        sign = 1 if column == "concentration" else -1
+        goods = table[["accuracy", column]].to_numpy(float) * (1, sign)
+        table[name] = on_front(np.where(learned.to_numpy()[:, None], goods, np.nan))
+    return table
+
+
+def on_front(goods: np.ndarray) -> np.ndarray:
+    """Which rows no other is at least as good as in everything, and better in something.
+
+    Args:
+        goods: [row, quantity] Numbers of which more is better; rows with a NaN are on no front.
+    """
+    known = ~np.isnan(goods).any(axis=1)
+    at_least = (goods[None] >= goods[:, None]).all(axis=-1)
+    better = (goods[None] > goods[:, None]).any(axis=-1)
+    return known & ~(at_least & better & known[None]).any(axis=1)

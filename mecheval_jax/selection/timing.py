@@ -1,0 +1,46 @@
+"""How long a training step of each architecture takes here: measured before anything is planned.
+
+The program is the one whose cost is reported (`evaluation.cost`), with as many documents as a step
+of the training has, so that what is compiled and measured here need not be again.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.selection.plan import Timing
+from mecheval_jax.selection.request import Request
+
+REPEATS, SECONDS = 5, 4.0
+"""Calls of each program that are timed, and seconds after which no further one is begun."""
+
+
+def options_of(request: Request) -> CostOptions:
+    """How the costs of a choice are measured: training with the batches of its runs."""
+    tokens = request.experiment.training.batch_size * request.lengths[0]
+    return CostOptions(request.lengths, tokens=tokens, repeats=REPEATS, seconds=SECONDS)
+
+
+def measure_steps(
+    models: Mapping[str, ModelConfig], how: CostOptions
+) -> tuple[dict[str, Timing], list[dict[str, Any]]]:
+    """Measure a training step of each model.
+
+    Args:
+        models: Shapes of models by their names.
+        how: How costs are measured, of one length and the training alone.
+
+    Returns:
+        How long each takes, and the rows of its costs.
+    """
+    found, rows = {}, []
+    began = time.monotonic()
+    for row in cost_rows(models, how):
+        now = time.monotonic()
+        calls = (row["calls"] + 1) * row["seconds"]  # the first is not among them
+        found[row["model"]] = Timing(row["seconds"], max(now - began - calls, 0.0))
+        rows.append(row)
+        began = now
+    return found, rows

@@ -1,0 +1,153 @@
+"""The rule by which an architecture is recommended, on made-up tables."""
+
+import dataclasses
+import json
+
+import pytest
+
+from mecheval_jax.selection.advice import Asked, advise, is_told_apart
+from mecheval_jax.selection.request import Commands
+from mecheval_jax.store.choice import ABSTAINED, RECOMMENDED
+from tests.support import choice_tables
+
+ASKED = Asked(
+    Commands("choose --whole", "choose --documents=F", "DIR"), "prefill", (3e-3, 1e-3), 3, 1500
+)
+
+
+def advice_on(asked=ASKED, **shapes):
+    found = advise(choice_tables.table(**shapes), asked)
+    json.dumps(dataclasses.asdict(found), allow_nan=False)  # as `advice.json` has to hold it
+    return found
+
+
+def text_of(advice):
+    return " ".join(paragraph.text for paragraph in advice.paragraphs)
+
+
+def why_of(advice):
+    return {run.why: run.command for run in advice.further_runs}
+
+
+def test_the_best_is_taken_where_no_other_is_as_good():
+    """Catches a choice by cost among models that are not equally good."""
+    better = {"accuracy": 0.99, "low": 0.985, "high": 0.995}
+    worse = {"accuracy": 0.90, "low": 0.87, "high": 0.92, "prefill_seconds": 1e-4}
+    found = advice_on(based=better, mamba=worse)
+    assert found.state == RECOMMENDED
+    assert found.model == {
+        "group": "000_based_width_64",
+        "mixer": "based",
+        "width": 64,
+        "learning_rate": 1e-3,
+        "member": 0,
+    }
+    assert "99.0% [98.5%, 99.5%]" in text_of(found)
+
+
+def test_of_equally_good_ones_the_cheapest_is_taken():
+    """Catches the highest number taken where it says nothing, and a cost other than asked for."""
+    shapes = {
+        "attention": {"accuracy": 0.985},
+        "based": {"prefill_seconds": 1e-3, "prefill_seconds_high": 1.1e-3, "state_bytes": 9999},
+    }
+    found = advice_on(**shapes)
+    assert found.model["mixer"] == "based"
+    (cost,) = (one for one in found.paragraphs if one.topic == "cost")
+    assert cost.numbers["ratio"] == pytest.approx(2)
+    assert "2.00 times as much." in cost.text
+    assert "cannot be told from none" in text_of(found)
+    by_state = dataclasses.replace(ASKED, cheapest="state")
+    assert advice_on(by_state, **shapes).model["mixer"] == "attention"
+
+
+def test_times_that_overlap_are_said_to():
+    """Catches a difference of costs that is noise and is told as a fact."""
+    cheaper = {"prefill_seconds": 1.95e-3, "prefill_seconds_high": 2.0e-3}
+    assert "overlap" in text_of(advice_on(attention={}, based=cheaper))
+
+
+def test_an_unknown_cost_comes_after_known_ones():
+    """Catches a model without recurrent form taken for the cheapest."""
+    by_decode = dataclasses.replace(ASKED, cheapest="decode")
+    shapes = {"hyena": {"decode_seconds": None, "parameters": 1}, "based": {}}
+    assert advice_on(by_decode, **shapes).model["mixer"] == "based"
+    nothing = {name: {**one, "decode_seconds": None} for name, one in shapes.items()}
+    found = advice_on(by_decode, **nothing)
+    assert found.model["mixer"] == "hyena"
+    assert "fewest parameters" in text_of(found)
+
+
+def test_nothing_is_recommended_that_does_not_beat_the_floors():
+    """Catches the least bad model recommended."""
+    found = advice_on(attention=choice_tables.LOST, based=choice_tables.LOST | {"accuracy": 0.24})
+    assert (found.state, found.model) == (ABSTAINED, None)
+    assert "nearest is based of width 64" in text_of(found)
+    (command,) = why_of(found).values()
+    assert command == (
+        "choose --documents=F --workdir=DIR_more --mixer=attention --mixer=based "
+        "--learning_rates=0.0003,0.009"
+    )
+
+
+def test_nothing_is_recommended_while_nothing_is_finished():
+    """Catches advice on half a table."""
+    found = advice_on(attention=choice_tables.UNFINISHED)
+    assert (found.state, found.model) == (ABSTAINED, None)
+    assert "no model is finished (attention of width 64)" in text_of(found)
+    assert why_of(found) == {"goes on with what was not finished": "choose --whole"}
+
+
+def test_one_that_learns_by_luck_comes_after_reliable_ones():
+    """Catches a model recommended for its best seed."""
+    lucky = {"learned": 1, "accuracy": 1.0, "low": 0.99, "high": 1.0, "lowest": 0.2}
+    assert advice_on(mamba=lucky, based={}).model["mixer"] == "based"
+    alone = advice_on(mamba=lucky, based=choice_tables.LOST)
+    assert alone.model["mixer"] == "mamba"
+    assert "1 of its 3 runs have learned (accuracies from 20.0%)" in text_of(alone)
+    assert "more seeds say how often training succeeds" in why_of(alone)
+
+
+def test_memorising_is_told_apart_from_failing():
+    """Catches more learning rates advised where more documents are needed."""
+    asked = dataclasses.replace(ASKED, documents=2100, epochs=45.7)
+    found = advice_on(asked, based={}, mamba=choice_tables.MEMORISED, hyena=choice_tables.LOST)
+    text = text_of(found)
+    assert "mamba of width 64 answers 97.0% of the documents it was trained on and 20.0%" in text
+    assert "more than these 2,100 train documents, or read them less often than 46 times" in text
+    assert "Not learned, on train documents neither" in text
+    assert [*why_of(found).values()] == [
+        "choose --documents=F --workdir=DIR_more --mixer=hyena --learning_rates=0.0003,0.009"
+    ]
+
+
+def test_what_is_uncertain_is_said():
+    """Catches one seed, or a verdict that abstains, passed over in silence."""
+    once = {"members": 1, "learned": 1, "verdict": "undecided", "probability": 0.6}
+    text = text_of(advice_on(based=once, mamba=choice_tables.UNFINISHED))
+    assert "one run was made of it" in text
+    assert "its mechanism is not settled" in text
+    assert "not finished: mamba of width 64" in text
+    assert "uncertain" not in {one.topic for one in advice_on(based={}).paragraphs}
+
+
+def test_documents_without_pairs_have_advice_without_a_mechanism():
+    """Catches a table without verdicts that cannot be advised on."""
+    found = advice_on(based=dict.fromkeys(choice_tables.choice.TRANSPARENCY))
+    assert "mechanism" not in {one.topic for one in found.paragraphs}
+
+
+def test_numbers_are_those_of_the_table():
+    """Catches a sentence that rests on another number than the table's."""
+    found = advice_on(based={})
+    numbers = {k: v for one in found.paragraphs for k, v in one.numbers.items()}
+    row = choice_tables.table(based={}).iloc[0]
+    for name in ("accuracy", "low", "floor", "prefill_seconds", "concentration", "circuit_edges"):
+        assert numbers[name] == row[name]
+
+
+def test_a_row_is_not_told_apart_from_itself():
+    """Catches the best left out of its equals, for an interval without width."""
+    row = {"accuracy": 1.0, "low": 1.0, "high": 1.0}
+    assert not is_told_apart(row, row)
+    assert is_told_apart(row, {"accuracy": 0.9, "low": 0.85, "high": 0.95})

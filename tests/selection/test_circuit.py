@@ -1,0 +1,43 @@
+"""Circuits of the best runs, measured once and kept."""
+
+import shutil
+
+import pytest
+
+from mecheval_jax.selection import circuit
+from mecheval_jax.store.choice import ChoiceFolder
+from mecheval_jax.store.run_folder import RunFolder
+
+
+@pytest.fixture
+def group(finished, tmp_path):
+    """A copy of the only group."""
+    folder, _ = finished
+    shutil.copytree(folder.path, tmp_path / "copy")
+    (only,) = ChoiceFolder(tmp_path / "copy").groups()
+    return only
+
+
+def runs_of(group):
+    return [RunFolder(path) for path in sorted(group.members.glob("*"))]
+
+
+def test_the_best_run_is_measured_once(group, monkeypatch):
+    """Catches circuits of another run, and compute that is spent again when a choice resumes."""
+    for run in runs_of(group):
+        run.update_summary(accuracy_low=1.0, verdict="induction")
+    circuit.measure_circuit(group)
+    found = [run.read_summary().get("circuit", "unmeasured") for run in runs_of(group)]
+    assert found.count("unmeasured") == 1
+    (measured,) = (one for one in found if one != "unmeasured")
+    assert measured is None or 0 <= measured["edges"] <= measured["of"]
+    monkeypatch.setattr(circuit, "score_edges", None)
+    circuit.measure_circuit(group)
+
+
+def test_what_has_not_learned_has_no_circuit(group, monkeypatch):
+    """Catches compute spent on the circuit of an answer that is not there."""
+    monkeypatch.setattr(circuit, "score_edges", None)
+    circuit.measure_circuit(group)
+    group.table.unlink()
+    circuit.measure_circuit(group)

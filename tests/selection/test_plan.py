@@ -1,0 +1,82 @@
+"""What fits a budget, what is given up first, and what is said where nothing fits."""
+
+import itertools
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.selection import plan as plans
+from mecheval_jax.selection.plan import Size, Timing
+from mecheval_jax.selection.request import Request
+from tests.support import small
+
+REQUEST = Request(
+    small.experiment(steps=850), mixers=("attention", "based"), widths=(16, 8), budget=1e6
+)
+TIMINGS = {"attention": Timing(0.01, 2.0), "based": Timing(0.02, 3.0)}
+
+
+def test_without_a_budget_all_of_it_is_planned():
+    """Catches something that is given up for no reason."""
+    plan = plans.fit(REQUEST, TIMINGS, None)
+    assert plan.size == Size((16, 8), REQUEST.rates, 3)
+    assert plan.given_up == ()
+
+
+def test_the_time_of_a_plan():
+    """Catches seeds that cost nothing, and devices that stand idle without being counted."""
+    # 9 runs of 850 steps and 150 more, at 0.01 and 0.02 s, and 10 programs of 2 and 3 s.
+    one = plans.seconds_of(Size((16,), (1e-3, 3e-3, 1e-2), 3), 850, TIMINGS)
+    assert one == pytest.approx(10 * 5 + 9 * 1000 * 0.03 * plans.SLACK)
+    two = plans.seconds_of(Size((16,), (1e-3, 3e-3, 1e-2), 3), 850, TIMINGS, devices=2)
+    assert two == pytest.approx(10 * 5 + 5 * 1000 * 0.03 * plans.SLACK)
+
+
+def test_less_time_gives_up_more():
+    """Catches a plan that does not fit, and one that could have been larger."""
+    sizes = plans.sizes_of(REQUEST)
+    for size, smaller in itertools.pairwise(sizes):
+        enough = plans.seconds_of(size, 850, TIMINGS) / plans.TRAINING_SHARE
+        assert plans.fit(REQUEST, TIMINGS, enough * 1.001).size == size
+        assert plans.fit(REQUEST, TIMINGS, enough * 0.999).size == smaller
+    least = plans.fit(REQUEST, TIMINGS, enough * 0.999)
+    assert least.size == Size((16,), REQUEST.rates[:1], 1)
+    assert least.given_up == ("width 8", "learning rate 0.0003, 0.003", "2 of 3 seeds")
+
+
+def test_a_small_request_has_few_rungs():
+    """Catches rungs with more than was asked for, and the same one twice."""
+    asked = Request(REQUEST.experiment, mixers=("based",), widths=(16,), rates=(1e-3,), seeds=2)
+    assert plans.sizes_of(asked) == [Size((16,), (1e-3,), 2), Size((16,), (1e-3,), 1)]
+
+
+def test_a_budget_that_is_too_small():
+    """Catches an architecture left out in silence, and a message without what would fit."""
+    asked = Request(REQUEST.experiment, mixers=("attention", "based"), budget=60.0)
+    with pytest.raises(UserError) as raised:
+        plans.fit(asked, TIMINGS, 55.0)
+    message = str(raised.value)
+    # 20 and 30 s of compiling, 12 and 24 s of training, in three quarters of the time.
+    assert message.startswith("--budget=60s is too small for one model of each of 2 architectures")
+    assert "they take about 2m; what would fit: --mixer=attention" in message
+    with pytest.raises(UserError, match="not one of them would fit"):
+        plans.fit(asked, TIMINGS, 5.0)
+
+
+def test_runs_of_a_plan():
+    """Catches seeds that share documents, a shape in two groups, and the second width first."""
+    sweep = plans.sweep_of(REQUEST, Size((16, 8), (1e-3, 3e-3), 2))
+    assert [group.name for group in sweep.groups] == [
+        "000_attention_width_16",
+        "001_based_width_16",
+        "002_attention_width_8",
+        "003_based_width_8",
+    ]
+    assert all(len(group.members) == 4 for group in sweep.groups)
+    trainings = [one.training for one in sweep.groups[1].experiments]
+    assert [(t.learning_rate, t.seed, t.data_seed) for t in trainings] == [
+        (1e-3, 0, 0),
+        (1e-3, 1, 1),
+        (3e-3, 0, 0),
+        (3e-3, 1, 1),
+    ]

@@ -1,0 +1,121 @@
+"""What may be asked of a choice, and every mistake in asking: one line, code 2, nothing made."""
+
+import pytest
+
+from configs import documents as documents_config
+from mecheval_jax.errors import UserError
+from mecheval_jax.selection import request
+from mecheval_jax.selection.request import Request
+from tests.support import document_lines, forked, small
+
+EXPERIMENT = small.experiment(learning_rate=3e-3)
+
+
+def test_defaults():
+    """Catches a hybrid without layers for it, and defaults that ignore the config."""
+    asked = Request(EXPERIMENT)
+    assert asked.mixers == (*request.MIXERS, "mamba,attention")
+    assert asked.widths == (16, 8)
+    assert asked.rates == (3e-3, 1e-3, 9e-3)
+    length = EXPERIMENT.task.max_length
+    assert asked.lengths == (length, 4 * length, 16 * length)
+    assert request.default_mixers(1) == request.MIXERS
+    assert request.default_mixers(3)[-1] == "mamba,attention,mamba"
+
+
+def test_options_belong_to_the_mixer_of_the_config():
+    """Catches options of one mixer given to another, and attention without positions."""
+    asked = Request(small.experiment({"model.mixer_options": {"heads": 2}}))
+    assert asked.shape_of("attention") == {"mixer": "attention"}
+    there = {"mixer": "based", "positions": "none", "mixer_options": {}}
+    assert asked.shape_of("based") == there
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("0.5h", 1800)]
+)
+def test_budgets(text, seconds):
+    assert request.parse_budget(text) == seconds
+    assert request.parse_budget(None) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(90, "90s"), (1200, "20m"), (5400, "90m"), (7200, "2h"), (9000, "2h30m")]
+)
+def test_times_in_words(seconds, text):
+    assert request.words_of_time(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cheapest": "price"}, "unknown cost of --cheapest 'price'"),
+        ({"mixers": ("mambo",)}, "unknown mixer 'mambo'"),
+        ({"mixers": ("based", "based")}, "--mixer has based, based"),
+        ({"mixers": ("based,mamba,based",)}, "3 mixers for 2 layers"),
+        ({"seeds": 0}, "--seeds is 0"),
+        ({"length": -4}, "--length is -4"),
+    ],
+)
+def test_what_cannot_be_asked(changes, message):
+    """Catches a shape that is refused after an hour of training the others."""
+    with pytest.raises(UserError, match=message):
+        Request(EXPERIMENT, **changes)
+
+
+@pytest.mark.parametrize("texts", [["8", "x"], ["0"], ["-1"]])
+def test_numbers(texts):
+    with pytest.raises(UserError, match=f"--widths={','.join(texts)}"):
+        request.numbers("--widths", texts, int)
+    assert request.numbers("--widths", ["8", "16"], int) == (8, 16)
+
+
+def test_commands_are_given_again():
+    """Catches advice whose commands lack the user's own flags, or have another folder's."""
+    given = ["--documents=my file.jsonl", "--budget=20m", "--seeds=2", "--workdir=runs/a"]
+    found = request.commands_of(given, "runs/a")
+    program = "python -m launch.choose"
+    assert found.whole == f"{program} '--documents=my file.jsonl' --budget=20m --seeds=2 " + (
+        "--workdir=runs/a"
+    )
+    assert found.bare == f"{program} '--documents=my file.jsonl' --budget=20m"
+
+
+def test_an_experiment_of_a_config_or_of_documents(tmp_path):
+    """Catches a path with commas or equals signs read as arguments of the config."""
+    path = tmp_path / "a=b,c.jsonl"
+    path.write_text("\n".join(document_lines.many(300)))
+    found = request.experiment_of(None, str(path), documents_config.get_config)
+    assert found.task.path == str(path)
+    for given in ((None, None), (documents_config.get_config(), str(path))):
+        with pytest.raises(UserError, match="give either --documents"):
+            request.experiment_of(*given, documents_config.get_config)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --documents=FILE.jsonl or --config=FILE.py: neither is"),
+        (["--documents={few}"], "has too few documents for three splits"),
+        (["--documents={folder}/none.jsonl"], "cannot be read"),
+        (["--documents={bad}"], "has 1 bad line"),
+        (["recall", "--budget=soon"], "--budget=soon: a time such as"),
+        (["recall", "--widths=wide"], "--widths=wide: whole numbers"),
+        (["recall:smoke=True", "--workdir={full}"], "is not empty (something)"),
+    ],
+)
+def test_mistakes(arguments, message, tmp_path):
+    """Catches a traceback, and a mistake that is found after the measurement."""
+    (tmp_path / "few.jsonl").write_text("\n".join(document_lines.many(30)))
+    (tmp_path / "bad.jsonl").write_text("{}\n")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "something").write_text("")
+    names = {name: tmp_path / f"{name}.jsonl" for name in ("few", "bad")}
+    names |= {"folder": tmp_path, "full": tmp_path / "full"}
+    told = [argument.format(**names) for argument in arguments]
+    new = [] if "--workdir={full}" in arguments else [f"--workdir={tmp_path / 'new'}"]
+    done = forked.start(["-m", "launch.choose", *told, *new])
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert not (tmp_path / "new").exists()

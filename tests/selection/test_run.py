@@ -1,0 +1,100 @@
+"""Choices from end to end, broken off and gone on with."""
+
+import dataclasses
+
+import pytest
+
+from mecheval_jax.errors import Stopped, UserError
+from mecheval_jax.files import read_json, read_table
+from mecheval_jax.selection import run
+from mecheval_jax.selection.plan import Size, sweep_of
+from mecheval_jax.selection.request import MULTIPLES
+from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
+from mecheval_jax.sweeps.plan import open_folder
+from tests.selection.conftest import ARGUMENTS
+
+
+def test_what_a_choice_leaves(finished, asked):
+    """Catches a stage that is left out, and a table that is not of this sweep."""
+    folder, advice = finished
+    assert advice.state == ABSTAINED  # ten steps teach nothing
+    assert folder.read_advice() == advice
+    (row,) = folder.read_choice().to_dict("records")
+    assert (row["mixer"], row["width"], row["members"], row["runs"]) == ("based", 16, 2, 2)
+    assert row["length"] == asked.length
+    costs = read_table(folder.cost / "cost.csv")
+    assert len(costs) == 3 * len(MULTIPLES)
+    assert set(costs["model"]) == {"based, width 16"}
+    here = costs[(costs["length"] == asked.length) & (costs["program"] == "training")]
+    assert row["training_tokens_per_second"] == here["tokens_per_second"].item()
+    plan = read_json(folder.plan)
+    assert plan["lengths"] == list(asked.lengths)
+    assert plan["step_seconds"].keys() == {"based"}
+    assert folder.report.exists()
+
+
+def test_a_finished_choice_is_not_made_again(finished, asked, monkeypatch):
+    """Catches runs that are trained twice, and costs that are measured twice."""
+    folder, advice = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.path.glob("groups/*/*/0000/*")}
+    costs = read_table(folder.cost / "cost.csv")
+    monkeypatch.setattr(run, "measure_steps", None)  # which would be called of a new one
+    assert run.choose_architecture(asked, folder.path, ARGUMENTS) == advice
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert read_table(folder.cost / "cost.csv").equals(costs)
+
+
+def test_another_choice_in_its_folder_is_refused(finished, asked):
+    """Catches runs of two questions in one table."""
+    folder, _ = finished
+    longer = dataclasses.replace(asked.experiment.training, steps=20)
+    others = {
+        "another task, model or training": {
+            "experiment": dataclasses.replace(asked.experiment, training=longer)
+        },
+        "the architectures based": {"mixers": ("attention",)},
+    }
+    for what, changes in others.items():
+        with pytest.raises(UserError, match=f"holds a choice of {what}"):
+            run.choose_architecture(dataclasses.replace(asked, **changes), folder.path)
+
+
+@pytest.fixture
+def planned(asked, tmp_path):
+    """A choice that was killed before its first step."""
+    folder = ChoiceFolder(tmp_path / "planned")
+    open_folder(folder, sweep_of(asked, Size(asked.widths, asked.rates, asked.seeds)))
+    return folder
+
+
+def test_a_budget_ends_in_advice(planned, asked):
+    """Catches a budget that is overrun, and one whose end is an error."""
+    hurried = dataclasses.replace(asked, budget=1e-3)
+    advice = run.choose_architecture(hurried, planned.path, ARGUMENTS)
+    assert advice.state == ABSTAINED
+    assert advice.further_runs[0].command.endswith(" ".join(ARGUMENTS))
+    (row,) = planned.read_choice().to_dict("records")
+    assert row["state"] == UNFINISHED
+
+
+@pytest.mark.parametrize("budget", [None, 3600.0])
+def test_sigterm_is_no_end_of_a_budget(planned, asked, budget, monkeypatch):
+    """Catches a stopped program that goes on for minutes, with advice on half a table."""
+
+    def stopped(*_, **__):
+        raise Stopped
+
+    monkeypatch.setattr(run, "run_sweep", stopped)
+    with pytest.raises(Stopped):
+        run.choose_architecture(dataclasses.replace(asked, budget=budget), planned.path)
+    assert not planned.advice.exists()
+
+
+def test_clocks():
+    """Catches shares of a budget that are counted from another time."""
+    clock = run.Clock(100.0, 60.0)
+    assert clock.until(0.5) == 130.0
+    assert clock.is_over  # it began long ago
+    endless = run.Clock(100.0, None)
+    assert endless.until() is None
+    assert not endless.is_over

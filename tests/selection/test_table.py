@@ -1,0 +1,118 @@
+"""The table of a choice, from the files of a sweep."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mecheval_jax.selection import table as tables
+from mecheval_jax.store import choice
+from mecheval_jax.store.choice import ChoiceFolder
+from mecheval_jax.sweeps.plan import plan_of
+from tests.support import sweep_results
+
+BEST = {"attention": 5, "based": 11}
+"""Members that answer dev documents best."""
+
+EVIDENCE = [
+    {"kind": "stream", "site": "block_1/block_input", "direction": "restore", "role": "value"}
+    | {"single": True, "value": 0.9, "low": 0.8, "high": 0.95}
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder, and its table at 16 tokens; Mamba's group is not finished."""
+    path = tmp_path_factory.mktemp("choice") / "sweep"
+    folder = ChoiceFolder(
+        sweep_results.make_sweep(path, sweep_results.ACCURACIES, unfinished=["mamba"]).path
+    )
+    flat = [one for of in sweep_results.ACCURACIES.values() for one in of.values()]
+    sweep_results.fill_members(folder, dict(enumerate(flat)))
+    for member in BEST.values():
+        (summary,) = path.glob(f"groups/*/members/{member:04d}/summary.json")
+        values = json.loads(summary.read_text()) | {
+            "evidence": {"attributions": EVIDENCE},
+            "circuit": {"edges": 4, "of": 15, "faithfulness": 0.92},
+        }
+        summary.write_text(json.dumps(values | {"floors": {"first": 0.25, "best": 0.25}}))
+    folder.cost.mkdir()
+    cost = {"mixer": "attention", "width": 16, "state_bytes": 512, "tokens_per_second": 2000.0}
+    cost |= {"seconds": 0.064, "low": 0.032, "high": 0.128}  # 128 tokens, 8 documents
+    rows = [cost | {"length": length, "program": "prefill"} for length in (16, 64)]
+    rows += [cost | {"length": 16, "program": "training"}]
+    rows += [cost | {"length": 16, "program": "decode", "seconds": None}]
+    pd.DataFrame(rows).to_csv(folder.cost / "cost.csv", index=False)
+    table = tables.choice_table(folder, plan_of(folder.read()).groups, 16)
+    return folder, table.set_index("mixer")
+
+
+def test_answers_are_those_of_the_best_run(made):
+    """Catches the mean of all rates, a rate chosen on the documents that judge, lost seeds."""
+    row = made[1].loc["attention"]
+    assert (row["member"], row["learning_rate"], row["seed"]) == (5, 1e-2, 2)
+    assert (row["accuracy"], row["low"], row["high"]) == (0.995, pytest.approx(0.895), 1.0)
+    assert (row["state"], row["runs"], row["members"], row["learned"]) == ("learned", 6, 3, 2)
+    assert row["lowest"] == 0.18
+    assert row["mean"] == pytest.approx((0.93 + 0.18 + 0.995) / 3)
+    assert (row["floor"], row["floor_name"]) == (0.25, "first")
+    assert not row["memorised"]
+
+
+def test_groups_that_are_not_finished_are_there(made):
+    """Catches a shape that is missing from the table without a word."""
+    row = made[1].loc["mamba"]
+    assert row["state"] == choice.UNFINISHED
+    assert row["width"] == 16
+    assert row["parameters"] > 0
+    assert np.isnan(row["accuracy"])
+
+
+def test_transparency(made):
+    """Catches numbers of another run than the one that is chosen."""
+    row = made[1].loc["attention"]
+    assert (row["verdict"], row["agreement"], row["probability"]) == ("induction", 1.0, 0.9)
+    assert (row["concentration"], row["concentration_role"]) == (0.9, "value")
+    assert (row["circuit_edges"], row["edges"], row["faithfulness"]) == (4, 15, 0.92)
+
+
+def test_costs(made):
+    """Catches a call's time told as a document's or a token's, and another length's."""
+    row = made[1].loc["attention"]
+    assert row["prefill_seconds"] == pytest.approx(0.064 / 8)
+    assert row["prefill_seconds_high"] == pytest.approx(0.128 / 8)
+    assert row["training_seconds"] == pytest.approx(0.064 / 128)
+    assert row["training_tokens_per_second"] == 2000
+    assert np.isnan(row["decode_seconds"])
+    assert row["state_bytes"] == 512
+    assert np.isnan(made[1].loc["based", "prefill_seconds"])
+
+
+def test_the_table_is_written_and_read(made):
+    """Catches columns that are not those of the store."""
+    folder, table = made
+    folder.write_choice(table.reset_index())
+    assert list(folder.read_choice()["mixer"]) == ["attention", "mamba", "based"]
+
+
+def test_memorising(made):
+    """Catches a model that has seen every answer taken for one that can answer."""
+    row = made[1].loc["based"]  # 1.0 on its last train documents, 0.81 on others
+    assert (row["train_accuracy"], row["accuracy"]) == (1.0, 0.81)
+    assert row["memorised"] == (tables.MEMORISED <= 1.0 - 0.81) == False  # noqa: E712
+
+
+def test_fronts():
+    """Catches ties thrown off a front, and rows without a number put on one."""
+    goods = np.array([[0.9, -1.0], [0.9, -1.0], [0.8, -2.0], [0.7, -0.5], [np.nan, 0.0]])
+    assert list(tables.on_front(goods)) == [True, True, False, True, False]
+
+
+def test_only_shapes_that_have_learned_are_on_a_front(made):
+    """Catches a cheap model that cannot do the task called a good compromise."""
+    table = made[1]
+    assert table.loc["attention", "front_prefill"]
+    assert not table.loc[["mamba", "based"], "front_prefill"].any()
+    assert table.loc["attention", "front_concentration"]
+    assert not table.loc["mamba", "front_concentration"]

@@ -1,0 +1,26 @@
+"""Steps are measured before anything is planned."""
+
+import dataclasses
+
+from mecheval_jax.selection.request import Request
+from mecheval_jax.selection.timing import measure_steps, options_of
+from tests.support import small
+
+ASKED = Request(small.experiment(small.ONE_LAYER), mixers=("based",))
+
+
+def test_a_step_has_the_documents_of_the_training():
+    """Catches a step of another size, whose time says nothing of the runs."""
+    how = options_of(ASKED)
+    assert how.tokens == 8 * ASKED.length
+    assert how.lengths == ASKED.lengths
+
+
+def test_steps_and_compiling_are_told_apart():
+    """Catches the compiler's time counted with every step."""
+    how = dataclasses.replace(options_of(ASKED), lengths=ASKED.lengths[:1], programs=("training",))
+    timings, rows = measure_steps({"based": ASKED.experiment.model}, how)
+    (row,) = rows
+    assert (row["batch"], row["program"]) == (8, "training")
+    assert timings["based"].step == row["seconds"]
+    assert timings["based"].compile > 10 * row["low"]

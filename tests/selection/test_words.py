@@ -1,0 +1,55 @@
+"""Rows of a choice in words."""
+
+import pytest
+
+from mecheval_jax.selection import words
+from tests.support import choice_tables
+
+ROW = choice_tables.LEARNED | {"mixer": "based", "width": 64}
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (list("abc"), "a, b and c")],
+)
+def test_lists(given, text):
+    assert words.listed(given) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2.5, "2.5 s"), (2e-3, "2 ms"), (1.234e-5, "12.3 µs"), (1e-9, "0.001 µs")]
+)
+def test_times(seconds, text):
+    """Catches a unit that is off by a thousand."""
+    assert words.time_words(seconds) == text
+
+
+def test_costs_that_are_not_known_are_left_out():
+    """Catches a dash or a None in the middle of a sentence."""
+    assert words.cost_words(ROW) == (
+        "reads a document in 2 ms, trains on 10,000 tokens a second, writes a token in 100 µs and "
+        "keeps 4,096 bytes of state."
+    )
+    unknown = dict.fromkeys(choice_tables.choice.COST)
+    assert words.cost_words(ROW | unknown) == "has costs that were not measured."
+
+
+def test_mechanisms():
+    """Catches a number said of another quantity than it is of."""
+    text = words.mechanism_words(ROW | {"agreement": 2 / 3})
+    assert "(induction); so are judged 67% of the 3 runs that have learned" in text
+    assert "with a mean probability of 0.99." in text
+    assert (
+        "One vector (block_1/block_input at value) brings back 95% of the answer [90%, 98%]."
+        in (text)
+    )
+    assert "5 of 15 edges of its graph give 93% of it." in text
+    alone = words.mechanism_words(
+        ROW | {"learned": 1, "concentration": None, "circuit_edges": None}
+    )
+    assert alone.endswith("(induction), with a probability of 0.99.")
+
+
+def test_a_member_without_answers():
+    """Catches a traceback for a model whose training diverged."""
+    assert words.percent(ROW | {"accuracy": None}) == "no number"

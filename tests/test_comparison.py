@@ -1,0 +1,128 @@
+"""Runs and sweeps side by side."""
+
+import pandas as pd
+import pytest
+
+from mecheval_jax import comparison
+from mecheval_jax.files import write_json
+from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
+from mecheval_jax.store.run_folder import RunFolder
+from tests.support import forked, small, sweep_results
+
+
+def make_run(path, accuracy, low, high, changes=None, **summary):
+    """The folder of a run that was never trained."""
+    folder = RunFolder(path)
+    path.mkdir()
+    write_json(folder.config, small.experiment(changes).as_dict())
+    known = {"accuracy": accuracy, "accuracy_low": low, "accuracy_high": high}
+    write_json(folder.summary, known | {"floors": {"best": 0.25}} | summary)
+    return path
+
+
+def make_sweep(path, accuracies, **how):
+    """The folder of a sweep that was never trained."""
+    folder = sweep_results.make_sweep(path, accuracies, **how)
+    flat = [one for of in accuracies.values() for one in of.values()]
+    sweep_results.fill_members(folder, dict(enumerate(flat)))
+    for group in folder.groups():
+        for member in group.members.glob("*"):
+            write_json(member / "config.json", small.experiment({"model.mixer": MIXERS[group.name]}
+                       | POSITIONS[group.name]).as_dict())  # fmt: skip
+    return path
+
+
+MIXERS = {sweep_results.ATTENTION: "attention", "001_mamba_width_16": "mamba"}
+POSITIONS = {
+    sweep_results.ATTENTION: {"model.positions": "learned"},
+    "001_mamba_width_16": {},
+}
+ONE = {"attention": {(1e-2, 0): 0.9, (1e-2, 1): 0.2}, "mamba": {(1e-2, 0): 0.6}}
+TWO = {"attention": {(1e-2, 0): 0.95, (1e-2, 1): 0.9}, "mamba": {(1e-2, 0): 0.5}}
+
+
+def rows_of(found, metric):
+    return [row for row in found.rows if row["metric"] == metric]
+
+
+def test_runs_are_held_against_the_first(tmp_path):
+    """Catches a difference with the wrong sign, and an interval that is not of a difference."""
+    first = make_run(tmp_path / "a", 0.9, 0.85, 0.93, verdict="induction",
+                     probabilities={"induction": 0.99})  # fmt: skip
+    second = make_run(tmp_path / "b", 0.7, 0.65, 0.75, {"model.width": 8})
+    found = comparison.compare([first, second, first])
+    a, b = rows_of(found, "accuracy")
+    assert a["against"] is None
+    assert a["difference"] is None
+    assert (a["verdict"], a["probability"]) == ("induction", 0.99)
+    assert b["against"] == f"{first}: a"
+    assert b["difference"] == pytest.approx(-0.2)
+    ends = difference_of_estimates((0.7, 0.65, 0.75), (0.9, 0.85, 0.93))
+    assert (b["difference_low"], b["difference_high"]) == pytest.approx(ends)
+    assert ends[0] < -0.2 < ends[1] < 0
+
+
+def test_sweeps_are_compared_shape_by_shape(tmp_path):
+    """Catches shapes mixed up, and a sweep whose best run is chosen by the test documents."""
+    one, two = (make_sweep(tmp_path / name, of) for name, of in (("one", ONE), ("two", TWO)))
+    found = comparison.compare([one, two])
+    assert found.left_out == {}
+    accuracy = {(row["folder"], row["mixer"]): row for row in rows_of(found, "accuracy")}
+    better = accuracy[str(two), "attention"]
+    assert better["against"] == f"{one}: {sweep_results.ATTENTION}"
+    assert better["difference"] == pytest.approx(0.05)
+    assert accuracy[str(two), "mamba"]["difference"] == pytest.approx(-0.1)
+    learned = {(row["folder"], row["mixer"]): row for row in rows_of(found, "learned")}
+    row = learned[str(one), "attention"]
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((0.5, *wilson(1, 2)))
+    assert learned[str(two), "attention"]["difference"] == pytest.approx(0.5)
+
+
+def test_tasks_are_never_mixed(tmp_path):
+    """Catches runs on other documents told as better or worse."""
+    runs = [
+        make_run(tmp_path / "a", 0.9, 0.85, 0.93),
+        make_run(tmp_path / "b", 0.7, 0.65, 0.75, {"task.pairs": 3}),
+        make_run(tmp_path / "c", 0.6, 0.55, 0.65, {"task.pairs": 3, "model.width": 8}),
+    ]
+    found = comparison.compare(runs)
+    assert {row["task"] for row in found.rows} == {"1 associative_recall", "2 associative_recall"}
+    assert [row["against"] for row in found.rows] == [None, None, f"{runs[1]}: b"]
+
+
+def test_what_cannot_be_compared_is_listed(tmp_path):
+    """Catches one damaged folder that ends the rest, and one that is passed over in silence."""
+    sweep = make_sweep(tmp_path / "sweep", ONE, unfinished=["mamba"])
+    good = make_run(tmp_path / "good", 0.9, 0.85, 0.93)
+    empty, damaged, unfinished = (tmp_path / name for name in ("empty", "damaged", "unfinished"))
+    empty.mkdir()
+    make_run(damaged, 0.5, 0.4, 0.6)
+    (damaged / "summary.json").write_text("{")
+    make_run(unfinished, None, None, None)
+    found = comparison.compare([empty, damaged, sweep, unfinished, good])
+    reasons = {name.rpartition("/")[2]: reason for name, reason in found.left_out.items()}
+    assert reasons.keys() == {"empty", "damaged", "001_mamba_width_16", "unfinished"}
+    assert "holds no run" in reasons["empty"]
+    assert "damaged" in reasons["damaged"]
+    assert reasons["001_mamba_width_16"] == "not finished (failed)"
+    assert "not finished" in reasons["unfinished"]
+    assert len(rows_of(found, "accuracy")) == 2
+    comparison.write(found, tmp_path / "out")
+    assert list(pd.read_csv(tmp_path / "out" / "comparison.csv")) == list(comparison.COLUMNS)
+    assert len(pd.read_csv(tmp_path / "out" / "left_out.csv")) == 4
+
+
+def test_the_program(tmp_path):
+    """Catches a program that does not fit the functions, and mistakes with a traceback."""
+    first = make_run(tmp_path / "a", 0.9, 0.85, 0.93)
+    second = make_run(tmp_path / "b", 0.7, 0.65, 0.75, {"model.width": 8})
+    done = forked.start(["-m", "launch.compare", str(first), str(second)])
+    assert done.returncode == 0, done.stderr
+    assert "-20.0% [" in done.stdout
+    for words, message in (
+        ([str(first)], "one folder is no comparison"),
+        ([str(first), str(tmp_path)], "1 finished runs are no comparison"),
+    ):
+        done = forked.start(["-m", "launch.compare", *words])
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
