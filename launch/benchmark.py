@@ -1,6 +1,7 @@
 """Measure the numbers in docs/benchmarks.md, each against a baseline in the same run.
 
     python -m launch.benchmark [--only=step,grid,length,recurrence,sites,...] [--output=DIR]
+    python -m launch.benchmark --suite=device --output=DIR
     python -m launch.benchmark --output=DIR --compare=DIR2
 
 ``step``: the training step of the study's AR; ``grid``: the interchange grid over 320
@@ -12,9 +13,11 @@ second; ``sweep``: 16 runs as one program against 16 programs; ``strategies``: s
 compute the members of a sweep (``JAX_NUM_CPU_DEVICES=2`` for two devices); ``imports``: time to
 import the package. Rates come with the machine's own rate of float32 matrix products, measured in
 the same run. ``--against=torch`` measures the step and the grid in turn with those of PyTorch,
-eager and compiled, which must be installed. ``--output`` writes ``benchmarks.csv``, and
-``--compare`` prints and draws the ratios to another folder's, with their spread. The machine should
-have nothing else to do.
+eager and compiled, which must be installed. ``--suite=device`` measures an accelerator: training
+steps of every architecture (``step_64``, ``step_256``, ``step_1024``), ``backends`` of the
+recurrences, ``ensembles``, ``precision``, ``grid`` and the drawing of ``documents``. ``--output``
+writes ``benchmarks.csv``, and ``--compare`` prints and draws the ratios to another folder's, with
+their spread. The machine should have nothing else to do.
 """
 
 from absl import flags
@@ -22,6 +25,9 @@ from absl import flags
 from mecheval_jax import command_line
 
 STEPS = flags.DEFINE_integer("steps", 200, "Training steps timed.", lower_bound=1)
+SUITE = flags.DEFINE_enum(
+    "suite", "all", ["all", "device"], "Benchmarks of any machine, or those of an accelerator."
+)
 AGAINST = flags.DEFINE_enum(
     "against", "none", ["none", "torch"], "Baseline of the step and the grid, measured in turn."
 )
@@ -38,7 +44,8 @@ def main():
     """Run the program."""
     from mecheval_jax import benchmarks
 
-    benchmarks.measure(ONLY.value, STEPS.value, AGAINST.value, OUTPUT.value, COMPARE.value)
+    suite = "against_torch" if AGAINST.value == "torch" else SUITE.value
+    benchmarks.measure(ONLY.value, STEPS.value, suite, OUTPUT.value, COMPARE.value)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mecheval_jax.benchmarks import record
 from mecheval_jax.benchmarks.against import AGAINST_TORCH, check_torch
+from mecheval_jax.benchmarks.device import DEVICE_PARTS, check_accelerator
 from mecheval_jax.benchmarks.evidence import gradient_attribution
 from mecheval_jax.benchmarks.grids import grids
 from mecheval_jax.benchmarks.imports import imports
@@ -40,31 +41,41 @@ PARTS: dict[str, Part] = {
 }
 
 
+SUITES: dict[str, dict[str, Part]] = {
+    "all": PARTS,
+    "device": DEVICE_PARTS,
+    "against_torch": AGAINST_TORCH,
+}
+"""What is measured: everything, what an accelerator is asked, or ourselves beside PyTorch."""
+
+CHECKS = {"device": check_accelerator, "against_torch": check_torch}
+"""What a suite needs."""
+
+
 def measure(
     only: Sequence[str] | None = None,
     steps: int = 200,
-    against: str = "none",
+    suite: str = "all",
     output: str | os.PathLike | None = None,
     compare: str | os.PathLike | None = None,
 ) -> None:
     """Run benchmarks and print their results.
 
     Args:
-        only: Names of the benchmarks, keys of `PARTS`; all if None.
+        only: Names of the benchmarks of the suite; all if None.
         steps: Number of steps in a measurement of the training step.
-        against: ``torch`` for the benchmarks of `AGAINST_TORCH` instead.
+        suite: Name of the suite, a key of `SUITES`.
         output: Folder of the results; parts that it already holds are not measured again.
         compare: Folder of other results: the ratios of those in `output` to them are printed, and
             written into `output` as ``comparison.csv`` and a figure.
 
     Raises:
-        UserError: If a name is unknown, torch is missing, or a folder holds no results.
+        UserError: If a name is unknown, torch or an accelerator is needed and missing, or a folder
+            holds no results.
     """
     if compare and not output:
         raise UserError("--compare needs --output, the folder whose results are compared")
-    if against == "torch":
-        check_torch()
-    parts = AGAINST_TORCH if against == "torch" else PARTS
+    parts = choose_suite(suite)
     chosen = [choose("benchmark", name, parts) for name in (only or parts)]
     before = record.read(pathlib.Path(compare))[0] if compare else None
     here = machine()
@@ -72,7 +83,7 @@ def measure(
     print(f"{here['device']} ({here['platform']}), jax {here['jax']}")
     print(f"float32 1024^3 matrix product: {here['matrix_gflops']:.0f} GFLOP/s")
     for name in chosen:
-        label = f"{name} against {against}" if against != "none" else name
+        label = name if suite == "all" else f"{suite}: {name}"
         if kept and kept.has(label):
             say(f"{label} is in {output} already")
             continue
@@ -83,6 +94,17 @@ def measure(
             kept.add(found)
     if output and before is not None:
         _compare(pathlib.Path(output), before)
+
+
+def choose_suite(name: str) -> dict[str, Part]:
+    """The benchmarks of a suite.
+
+    Raises:
+        UserError: If it is unknown, or needs what is not there.
+    """
+    parts = SUITES[choose("suite", name, SUITES)]
+    CHECKS.get(name, lambda: None)()
+    return parts
 
 
 def _compare(folder: pathlib.Path, before: pd.DataFrame) -> None:

@@ -78,7 +78,7 @@ def test_a_comparison_of_two_folders(folder, tmp_path, monkeypatch, capsys):
         calls.append(0)
         yield Measured("mamba", "time", (1.0, 2.0))
 
-    monkeypatch.setattr(benchmarks, "PARTS", {"part": part})
+    monkeypatch.setitem(benchmarks.SUITES, "all", {"part": part})
     monkeypatch.setattr(benchmarks, "machine", lambda: MACHINE)
     for name in "bcc":
         benchmarks.measure(output=tmp_path / name, compare=tmp_path / "b" if calls else None)

@@ -30,8 +30,8 @@ WRITES_PAGES = ("tools.study_results", "tools.prove_verdict")
 """What changes the pages themselves; `test_study_results.py` and `test_prove_verdict.py` have it
 change copies."""
 
-OTHER_PROGRAMS = ("--against=torch",)
-"""What needs a package that the tests do not have."""
+OTHER_PROGRAMS = ("--against=torch", "--suite=device")
+"""What needs a package or a device that the tests do not have."""
 
 SYNTAX_ALONE = SET_UP + CLUSTER + WRITES_PAGES + OTHER_PROGRAMS
 
