@@ -11,7 +11,7 @@ from mecheval_jax import command_line
 CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
 SPLIT = flags.DEFINE_string("split", "train", "Split: train, dev or test.")
 COUNT = flags.DEFINE_integer("count", 5, "Documents to print.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the documents.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the documents.", 0, 2**32 - 1)
 flags.mark_flag_as_required("config")
 
 

@@ -1,14 +1,15 @@
 """How every program starts: flags, the compilation cache, one line for a user's mistake."""
 
+import io
 import itertools
 import os
-import pathlib
 import re
 import select
 import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -17,7 +18,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from mecheval_jax import programs
+from mecheval_jax import machine, programs, trust
 from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, choose
 
 REQUEUE = 75
@@ -28,6 +29,9 @@ FAULT = 1
 
 MOST_CPU_DEVICES = 1024
 """Beyond it jax takes minutes to begin, and any CPU's cores are used."""
+
+OTHERS = r"(?!mecheval_jax|launch|configs)"
+"""Modules that are not this repository's."""
 
 CONFIG = "config"
 """Name of the flag for the config file, in every program that has one."""
@@ -69,10 +73,15 @@ def run(
         cpu_devices: Flag for how many devices a CPU is taken for, its cores if None; without the
             flag it is one device, as jax has it.
     """
+    flags.DEFINE_bool(
+        "allow_code", False, "Import what configs in folders name as mixers (module:Class)."
+    )
     if many_hosts:
         _define_host_flags()
 
     def program() -> None:
+        if flags.FLAGS.allow_code:
+            trust.allow_code()
         if many_hosts:  # which meet before anything else
             _join_hosts()
         if cpu_devices is not None:
@@ -81,9 +90,30 @@ def run(
 
     shown = sys.modules["__main__"]  # whose text is what --help prints
     shown.__doc__ = programs.in_users_words(shown.__doc__ or "")
+    sys.unraisablehook = _unraisable
+    if any(option.startswith("error") for option in sys.warnoptions):
+        # Ours are errors then; those of other packages are theirs to mend.
+        warnings.filterwarnings("default", module=OTHERS)
     # Before and after `Preemption` listens there is nothing to save.
     signal.signal(signal.SIGTERM, _end_at_once)
-    app.run(lambda arguments: _guarded(program, arguments), flags_parser=_parse)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter shows its number
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+    def guarded(arguments: Sequence[str]) -> None:
+        try:
+            _guarded(program, arguments)
+        finally:
+            # How it ends is decided, and Python's end takes handlers away before it lets go.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    app.run(guarded, flags_parser=_parse)
+
+
+def _unraisable(report: Any) -> None:
+    """Report what nobody can catch, but for what follows a write of orbax that has failed."""
+    if "Event loop is closed" not in str(report.exc_value):
+        sys.__unraisablehook__(report)
 
 
 def _make_cpu_devices(count: int | None) -> None:
@@ -219,9 +249,11 @@ def _check_fields(path: str | None, arguments: Sequence[str]) -> None:
 def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
     if len(arguments) > 1:
         _fail(f"unexpected argument {arguments[1]!r}: all settings are flags, --name=value")
-    logging.set_verbosity(logging.WARNING)  # the libraries' own talk drowns ours
-    set_up_compilation_cache()
+    # The libraries' own talk drowns ours, with tracebacks for errors that they raise as well.
+    logging.set_verbosity(logging.FATAL)
     try:
+        machine.allow_open_files()
+        set_up_compilation_cache()
         main()
         sys.stdout.flush()
     except UserError as error:
@@ -235,6 +267,9 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
         if isinstance(error, BrokenPipeError) and _has_lost_its_reader(sys.stdout):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _end(FAULT, error)  # which the reader has asked for: without a word
+        refused = machine.explain(error)
+        if refused is not None:
+            _fail(refused)
         if not _is_one_of_several():
             raise
         traceback.print_exc()
@@ -290,20 +325,11 @@ def _end(code: int, error: object) -> NoReturn:
     sys.exit(code)
 
 
-def cache_folder() -> pathlib.Path:
-    """The user's folder for compiled programs (``MECHEVAL_JAX_CACHE`` overrides it)."""
-    override = os.environ.get("MECHEVAL_JAX_CACHE")
-    if override:
-        return pathlib.Path(override)
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "mecheval_jax"
-
-
 def set_up_compilation_cache() -> None:
     """Keep compiled programs between runs of a program."""
     import jax
 
-    folder = cache_folder() / "compiled"
+    folder = machine.cache_folder() / "compiled"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # a home that cannot be written costs only time

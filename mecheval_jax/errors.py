@@ -47,7 +47,7 @@ def require_at_least(instance: object, section: str, names: Iterable[str], small
     require(instance, section, names, f"at least {smallest}", lambda value: value >= smallest)
 
 
-def choose(kind: str, value: str, valid: Iterable[str]) -> str:
+def choose(kind: str, value: Any, valid: Iterable[str]) -> str:
     """Return `value` if it is one of `valid`.
 
     Args:

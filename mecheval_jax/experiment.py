@@ -1,6 +1,5 @@
 """An experiment: one frozen value made from a config, checked before any compute."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import AnalysesConfig, EvaluationConfig
+from mecheval_jax.fields import check_values, field_value_of_text
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Task
@@ -73,10 +73,13 @@ class Experiment:
         Raises:
             UserError: If a field is missing or unknown, or a value cannot be.
         """
-        sections = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+        sections = config.to_dict() if isinstance(config, ConfigDict) else config
+        if not isinstance(sections, Mapping):
+            raise UserError(f"{config!r:.80} is no config: give {', '.join(SECTIONS)} by name")
         for section in SECTIONS:
             if section not in sections:
                 raise UserError(f"the config has no section {section!r}")
+            _check_section(section, sections[section])
         task_values = dict(sections["task"])
         task_name = choose("task", task_values.pop("name", ""), TASKS)
         task = _build(TASKS[task_name], task_values, "task")
@@ -99,7 +102,9 @@ class Experiment:
         Raises:
             UserError: If a value cannot be.
         """
-        evaluation = dataclasses.replace(self.evaluation, **changes)
+        fields = dataclasses.fields(EvaluationConfig)
+        values = {field.name: getattr(self.evaluation, field.name) for field in fields}
+        evaluation = _build(EvaluationConfig, values | changes, "evaluation")
         return dataclasses.replace(self, evaluation=evaluation)
 
     def with_training(self, values: Mapping[str, Any]) -> "Experiment":
@@ -146,8 +151,14 @@ class Experiment:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _check_section(name: str, values: Any) -> None:
+    if not isinstance(values, Mapping):
+        raise UserError(f"config section {name!r} is {values!r:.80}: give its fields by name")
+
+
 def _build(kind: type, values: Mapping[str, Any], section: str) -> Any:
     """A section of a config as the dataclass that checks it; its own sections likewise."""
+    _check_section(section, values)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for name in values:
         choose(f"field of {section}", name, fields)
@@ -164,42 +175,9 @@ def _build(kind: type, values: Mapping[str, Any], section: str) -> Any:
             return _build(type(default), value, f"{section}.{name}")
         return tuple(value) if isinstance(value, list) else value
 
-    return kind(**{name: built(name, value) for name, value in values.items()})
-
-
-KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
-"""Types of fields that have single values, and what they take."""
-
-
-def field_value(name: str, value: Any, kind: type) -> Any:
-    """A value as the type of its field; as it is where the field has no single values.
-
-    Raises:
-        UserError: If the field cannot take it.
-    """
-    if value is None or kind not in KINDS:
-        return value
-    fits = isinstance(value, kind)
-    if kind in (int, float):
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        fits = fits and (kind is float or value % 1 == 0)
-    if not fits:
-        raise UserError(f"{name} is {value!r}: it takes {KINDS[kind]}")
-    return kind(value)
-
-
-def field_value_of_text(name: str, text: str, kind: type) -> Any:
-    """The value of a field with single values, given as text.
-
-    Raises:
-        UserError: If the field cannot take it.
-    """
-    words = {"None": None} | ({"True": True, "False": False} if kind is bool else {})
-    value = words.get(text, text)
-    if value is text and kind is not bool:
-        with contextlib.suppress(ValueError):
-            value = kind(text)
-    return field_value(name, value, kind)
+    found = {name: built(name, value) for name, value in values.items()}
+    check_values(kind, found, section)
+    return kind(**found)
 
 
 def _plain(instance: Any) -> dict[str, Any]:

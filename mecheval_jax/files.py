@@ -19,12 +19,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.forms import mismatch
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DRAFT = ".part"
 """Ending of a file that is being written; a kill may leave one behind."""
+
+
+def gone(path: pathlib.Path) -> str:
+    """What to say where something was there that is used, and is there no more."""
+    return f"{path} is gone: the workdir was removed or moved while it was in use"
 
 
 def is_draft(path: pathlib.Path) -> bool:
@@ -105,45 +111,104 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
     write_bytes(path, content.getvalue())
 
 
-def read_json(path: pathlib.Path, absent: dict[str, Any] | None = None) -> dict[str, Any]:
+def read_text(path: pathlib.Path) -> str:
+    """Read a text in UTF-8, whatever the terminal's own encoding.
+
+    Raises:
+        UserError: If it cannot be read, or is no such text.
+    """
+    try:
+        with open_file(path) as file:
+            return file.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: {error}") from None
+
+
+def parse_json(text: str, source: str, **options: Any) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: The text.
+        source: Where it comes from, for the message.
+        **options: Options of `json.loads`.
+
+    Raises:
+        UserError: If it is none, nested too deeply, or has numbers of too many digits.
+    """
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise UserError(f"{source} is damaged: it is nested too deeply") from None
+    except (ValueError, TypeError) as error:  # among them a number of more than 4,300 digits
+        raise UserError(f"{source} is damaged: {error}") from None
+
+
+def read_json(
+    path: pathlib.Path,
+    form: Any = dict,
+    absent: dict[str, Any] | None = None,
+    *,
+    remedy: str = "",
+    **options: Any,
+) -> dict[str, Any]:
     """Read a JSON object.
 
     Args:
         path: File that is read.
+        form: Form that the object must have; see `mecheval_jax.forms`.
         absent: Object where there is no file; None if that is an error.
+        remedy: What the user of a damaged file is told to do.
+        **options: Options of `json.loads`.
 
     Raises:
-        UserError: If the file is damaged.
-        FileNotFoundError: If there is no file, and nothing for its absence.
+        UserError: If the file is damaged or cannot be read, or is not there and that is an error.
     """
-    if absent is not None and not path.exists():
+    if absent is not None and not os.path.lexists(path):
         return absent
-    try:
-        values = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is damaged: it holds no JSON object")
+    values = parse_json(read_text(path), str(path), **options)
+    wrong = mismatch(values, dict) or mismatch(values, form)
+    if wrong:
+        raise UserError(f"{path} is damaged: {wrong}" + f"; {remedy}" * bool(remedy))
     return values
 
 
-def read_table(path: pathlib.Path, remedy: str = "", **options: Any) -> "pd.DataFrame":
+def read_table(
+    path: pathlib.Path,
+    columns: Mapping[str, Any] | None = None,
+    remedy: str = "",
+    **options: Any,
+) -> "pd.DataFrame":
     """Read a CSV file.
 
     Args:
         path: File that is read.
+        columns: Columns that it must have, each with `float` where its cells must be numbers or
+            empty, and `str` where they may be anything.
         remedy: What the user of a damaged file is told to do.
         **options: Options of `pandas.read_csv`.
 
     Raises:
-        UserError: If the file is damaged.
+        UserError: If the file is damaged, or cannot be read.
     """
     import pandas as pd
 
+    end = f"; {remedy}" * bool(remedy)
     try:
-        table = pd.read_csv(path, **options)
-    except ValueError as error:  # of one of pandas' parsers
-        raise UserError(f"{path} is damaged: {error}" + f"; {remedy}" * bool(remedy)) from None
+        with open_file(path) as file:
+            table = pd.read_csv(file, encoding="utf-8", **options)
+        for name, kind in (columns or {}).items():
+            if name not in table:
+                raise ValueError(f"it lacks the column {name!r}")
+            if kind is float:
+                # A column of empty cells alone holds objects.
+                table[name] = pd.to_numeric(table[name])
+                if np.isinf(table[name].to_numpy(float)).any():
+                    raise ValueError(f"the column {name!r} has a number that is not finite")
+    except UserError:
+        raise
+    except (ValueError, OverflowError, TypeError, MemoryError, RecursionError) as error:
+        # of one of pandas' parsers
+        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:300]}{end}") from None
     texts = table.select_dtypes(["object", "string"])
     return table.assign(**{name: texts[name].map(_unguarded) for name in texts})
 
@@ -155,6 +220,8 @@ def open_file(path: pathlib.Path) -> BinaryIO:
         UserError: If it cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():  # a device or a pipe may have no end
+            raise UserError(f"{path} cannot be read: it is no file")
         return path.open("rb")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None

@@ -37,6 +37,7 @@ from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.footprint import check_training
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.programs import RunPrograms
@@ -117,13 +118,16 @@ def train(
             ``metrics.csv``.
 
     Raises:
-        UserError: If the workdir holds other files, the batch does not divide over the devices, a
-            writer is unknown or not installed, or processes have different arguments.
+        UserError: If the workdir holds other files, the batch does not divide over the devices, the
+            machine has not enough memory, a writer is unknown or not installed, or processes have
+            different arguments.
         Diverged: If the loss is not finite.
         Interrupted: If SIGTERM came, and the state is saved; or if another process is gone.
     """
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
+    documents = experiment.evaluation.documents
+    check_training(experiment.model, experiment.task, experiment.training, documents)
     runs = (experiment.training,)
     programs = RunPrograms(Ensemble(experiment.model, experiment.task, runs), mesh)
     with multihost.raise_on_host_loss(), Preemption() as preemption:
@@ -134,16 +138,18 @@ def train(
             versions=json.dumps(versions()),
         )
         folder = RunFolder(workdir)
-        folder.open(experiment)
-        checkpoints = Checkpoints(folder.checkpoints, experiment.training.keep_checkpoints or None)
-        with contextlib.closing(checkpoints):
-            done = folder.finished_at()
-            if done is not None and done in checkpoints.steps():
-                say(f"{folder.path}: this run is finished, nothing to train")
-                return folder
-            saved = _train(experiment, folder, programs, checkpoints, preemption, writers)
-        params, step = multihost.fetch((saved["params"], saved["step"]))
-        _summarize(experiment, folder, params, int(step))
+        folder.contents()  # refuses a file in the folder's place
+        with folder.lock("training"):
+            folder.open(experiment)
+            keep = experiment.training.keep_checkpoints or None
+            with contextlib.closing(Checkpoints(folder.checkpoints, keep)) as checkpoints:
+                done = folder.finished_at()
+                if done is not None and done in checkpoints.steps():
+                    say(f"{folder.path}: this run is finished, nothing to train")
+                    return folder
+                saved = _train(experiment, folder, programs, checkpoints, preemption, writers)
+            params, step = multihost.fetch((saved["params"], saved["step"]))
+            _summarize(experiment, folder, params, int(step))
     return folder
 
 
@@ -241,7 +247,7 @@ def _checkpoints(folder: RunFolder) -> Checkpoints:
 def intervene(
     workdir: str | os.PathLike,
     sites: Sequence[str] | None = None,
-    steps: Sequence[int] | str | None = None,
+    steps: Sequence[int | str] | str | None = None,
     **changes: object,
 ) -> tuple[Any, Verdict | None]:
     """Measure the interchange grid of a run with its controls, and judge it.
@@ -279,9 +285,20 @@ def intervene(
     folder = RunFolder(workdir)
     experiment = folder.experiment().with_evaluation(**changes)
     experiment.evaluation.check_against(experiment.task)
+    with folder.lock("interventions"):
+        return _intervene(folder, experiment, sites, chosen)
+
+
+def _intervene(
+    folder: RunFolder,
+    experiment: Experiment,
+    sites: Sequence[str] | None,
+    chosen: Sequence[int | None],
+) -> tuple[Any, Verdict | None]:
+    """Measure at every step that was chosen, and write what was found; see `intervene`."""
     batch, found = None, {}
     for step in chosen:
-        run = load(workdir, step)
+        run = load(folder.path, step)
         if step is None and not folder.read_summary().get("finished"):
             say(f"{folder.path}: training is not finished; reading step {run.step}")
         batch = documents_of(experiment) if batch is None else batch

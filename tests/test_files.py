@@ -41,7 +41,7 @@ def test_json_that_may_be_absent(tmp_path):
     """Catches a file that has to be there and is taken for empty."""
     path = tmp_path / "a.json"
     assert files.read_json(path, absent={}) == {}
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match="cannot be read: No such file"):
         files.read_json(path)
 
 
@@ -53,7 +53,7 @@ def test_tables_are_what_was_written(tmp_path):
     assert files.read_table(path)["value"].isna().tolist() == [False, True]
     files.write_text(path, "")
     with pytest.raises(UserError, match=r"a\.csv is damaged: .*; write it again"):
-        files.read_table(path, "write it again")
+        files.read_table(path, remedy="write it again")
 
 
 def test_texts_of_documents_are_no_formulas(tmp_path):

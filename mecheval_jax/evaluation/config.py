@@ -5,6 +5,7 @@ import dataclasses
 from typing import ClassVar
 
 from mecheval_jax.errors import POSITIVE, SHARE, UserError, choose, require, require_at_least
+from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import SPLITS, Task
 from mecheval_jax.tasks.scoring import MEASURES
 
@@ -39,6 +40,7 @@ class EvaluationConfig:
     chunk: int = 1
 
     def __post_init__(self):
+        check_fields(self, "evaluation")
         choose("evaluation.split", self.split, SPLITS)
         for name in ("roles", "corruptions", "directions"):
             given = getattr(self, name)
@@ -101,6 +103,7 @@ class GradientsConfig:
     SECTION: ClassVar[str] = "analyses.gradients"
 
     def __post_init__(self):
+        check_fields(self, self.SECTION)
         choose(f"{self.SECTION}.measure", self.measure, MEASURES)
         require_at_least(self, self.SECTION, ("steps",), 1)
 
@@ -139,6 +142,7 @@ class ProbesConfig:
     ridge: float = 1e-2
 
     def __post_init__(self):
+        check_fields(self, "analyses.probes")
         if self.targets is not None and not self.targets:
             raise UserError("analyses.probes.targets is empty: name at least one")
         require_at_least(self, "analyses.probes", ("documents",), 1)
@@ -167,6 +171,7 @@ class SubspacesConfig:
     test_share: float = 0.25
 
     def __post_init__(self):
+        check_fields(self, "analyses.subspaces")
         counts = ("documents", "dimensions", "steps", "batch_size")
         require_at_least(self, "analyses.subspaces", counts, 1)
         require(self, "analyses.subspaces", ("learning_rate",), *POSITIVE)

@@ -5,11 +5,11 @@ refused, and the message names the differences.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from mecheval_jax import files
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.interop.huggingface_family import TURNED, Family
 from mecheval_jax.interop.huggingface_fields import REQUIRED
@@ -32,13 +32,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    try:
-        values = json.loads(path.read_text(), object_hook=_number)
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} holds no JSON object")
-    return values
+    return files.read_json(path, object_hook=_number)
 
 
 def _number(values: dict[str, Any]) -> Any:

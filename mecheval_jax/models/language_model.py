@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, Key, PyTree
 from mecheval_jax.errors import POSITIVE, UserError, choose, require, require_at_least
+from mecheval_jax.fields import check_fields
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, initializers
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
@@ -26,6 +27,9 @@ from mecheval_jax.site_path import block_name
 from mecheval_jax.sites import Site
 
 POSITIONS = ("learned", "none", "rotary", "alibi")
+MOST_LAYERS = 1024
+"""Beyond it a program takes hours to compile."""
+
 DTYPES = ("float32", "bfloat16")
 WIDE = ("w0", "A_log", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay", "time_first")
 """Parameters that stay float32 in any compute dtype, because exponentials are taken of them."""
@@ -89,6 +93,7 @@ class ModelConfig:
     tied: bool = True
 
     def __post_init__(self):
+        check_fields(self, "model")
         choose("positions", self.positions, POSITIONS)
         choose("feed_forward", self.feed_forward, KINDS)
         choose("mamba_feed_forward", self.mamba_feed_forward, KINDS)
@@ -98,6 +103,8 @@ class ModelConfig:
         choose("output_norm", self.output_norm, NORMS)
         counts = ("layers", "width", "vocabulary_size", "max_length")
         require_at_least(self, "model", counts, 1)
+        depth = f"at most {MOST_LAYERS}, since each is compiled on its own"
+        require(self, "model", ("layers",), depth, lambda value: value <= MOST_LAYERS)
         require_at_least(self, "model", ("canon", "hidden"), 0)
         require(self, "model", ("norm_epsilon",), *POSITIVE)
         if list(self.canon_at) != sorted(set(self.canon_at) & set(CANON)):

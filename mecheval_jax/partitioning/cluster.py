@@ -26,7 +26,11 @@ class Cluster:
 
 
 def find_cluster() -> Cluster | None:
-    """The cluster that this process belongs to; None for a process on its own."""
+    """The cluster that this process belongs to; None for a process on its own.
+
+    Raises:
+        UserError: If its variables are not what a cluster gives.
+    """
     variables = os.environ
     for name, count, number in (
         ("Open MPI", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
@@ -34,13 +38,34 @@ def find_cluster() -> Cluster | None:
         ("Slurm", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
     ):
         if count in variables and number in variables:
-            return Cluster(name, int(variables[count]), int(variables[number]))
+            processes, process_id = _whole(count, 1), _whole(number, 0)
+            if 1 < processes <= process_id:
+                raise UserError(
+                    f"{name} says {number}={process_id} of {count}={processes}, which cannot be: "
+                    "start it anew, or give --processes=1 to run alone"
+                )
+            return Cluster(name, processes, process_id)
     # Every pod has the first variable; only indexed jobs have the second.
     if "KUBERNETES_SERVICE_HOST" in variables and "JOB_COMPLETION_INDEX" in variables:
         return Cluster("Kubernetes")
     if "TPU_ML_PLATFORM" in variables:  # jax sets it on machines with TPUs
         return Cluster("TPU")
     return None
+
+
+def _whole(variable: str, smallest: int) -> int:
+    """The value of a cluster's variable.
+
+    Raises:
+        UserError: If it is no such number.
+    """
+    text = os.environ[variable]
+    if not (text.isascii() and text.isdecimal() and smallest <= int(text[:10]) < 2**31):
+        raise UserError(
+            f"{variable} is {text!r:.60}: a cluster gives a whole number from {smallest} there; "
+            "unset it, or give --processes=1 to run alone"
+        )
+    return int(text)
 
 
 def check_flags(

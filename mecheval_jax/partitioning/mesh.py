@@ -54,12 +54,12 @@ def parse_mesh(text: str) -> tuple[int, int, int]:
     parts = [part.strip() for part in text.split(",")]
     if "=" not in text and len(parts) == len(AXES):
         parts = [f"{axis}={size}" for axis, size in zip(AXES, parts, strict=True)]
-    one = rf"(?:^|(?<=,))({'|'.join(AXES)})=(-1|\d+)(?=,|$)"
+    one = rf"(?:^|(?<=,))({'|'.join(AXES)})=(-1|\d{{1,9}})(?=,|$)"
     given = {axis: int(size) for axis, size in re.findall(one, ",".join(parts))}
     data, fsdp, model = ({DATA: REST, FSDP: 1, MODEL: 1} | given).values()
     if len(given) < len(parts) or data == 0 or min(fsdp, model) < 1:
         raise UserError(
-            f"mesh {text!r}: devices along data, fsdp and model, as in 2,2,2 or fsdp=4,model=2"
+            f"mesh {text!r:.60}: devices along data, fsdp and model, as in 2,2,2 or fsdp=4,model=2"
         )
     return data, fsdp, model
 

@@ -79,7 +79,8 @@ def initialize(
     Raises:
         UserError: If values are missing or contradict each other, or others do not connect.
     """
-    cluster = find_cluster()
+    # Alone in a cluster too: whatever its variables say.
+    cluster = None if processes == 1 else find_cluster()
     check_flags(coordinator, processes, process_id, cluster)
     explicit = None not in (coordinator, processes, process_id)
     if cluster is not None and not explicit:

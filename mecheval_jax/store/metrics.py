@@ -8,12 +8,16 @@ MLflow (`mecheval_jax.store.trackers`) get them as well if a user asks for it.
 import contextlib
 import csv
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any, Protocol, TextIO, runtime_checkable
 
 from mecheval_jax.console import say
-from mecheval_jax.files import write_text
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import gone, open_file, write_text
+from mecheval_jax.forms import COUNT
 from mecheval_jax.partitioning.multihost import by_main, is_main
 from mecheval_jax.store.tables import METRICS
 from mecheval_jax.store.trackers import TRACKERS, check_trackers
@@ -27,21 +31,40 @@ def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
     Args:
         metrics: Path of the file; without a file there are no rows.
         part: Text that a line must contain; other lines, usually most of them, are not parsed.
+
+    Raises:
+        UserError: If another line is damaged, or the file cannot be read.
     """
     if not metrics.exists():
         return []
-    rows = []
-    with metrics.open() as file:  # line by line: a large sweep has many
-        for line in file:
-            if part not in line:
+    rows, bad, wanted = [], None, part.encode()
+    with open_file(metrics) as file:  # line by line: those of a large sweep are many
+        for number, line in enumerate(file, 1):
+            if bad is not None:
+                raise UserError(f"{metrics} is damaged: line {bad} is no row; remove that line")
+            if wanted not in line:
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(row, dict) and "step" in row:
+            except (ValueError, RecursionError):
+                row = None
+            if _is_row(row):
                 rows.append(row)
+            else:
+                bad = number
     return rows
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a line holds what one is written with; what diverged is no number, and yet there."""
+    return (
+        isinstance(row, dict)
+        and type(row.get("step")) is int
+        and row["step"] in COUNT
+        and isinstance(row.get("split"), str)
+        and type(row.get("member", 0)) is int
+        and all(isinstance(row.get(name), (float, int, NoneType)) for name in METRICS[2:])
+    )
 
 
 def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
@@ -94,10 +117,17 @@ class JsonLines(_RowFile):
     """
 
     def __init__(self, path: pathlib.Path):
-        self._file = path.open("a")
+        self._path, self._file = path, path.open("a", encoding="utf-8")
 
     def write(self, values: Row) -> None:
-        """Append one row."""
+        """Append one row.
+
+        Raises:
+            UserError: If the file was removed or moved, so that nobody would find the row.
+        """
+        ours = os.fstat(self._file.fileno())
+        if not (self._path.exists() and os.path.samestat(ours, self._path.stat())):
+            raise UserError(gone(self._path))
         self._file.write(json.dumps(dict(values)) + "\n")
         self._file.flush()
 
@@ -116,7 +146,7 @@ class CommaSeparated(_RowFile):
 
     def __init__(self, path: pathlib.Path, rows: Iterable[Row] = (), members: bool = False):
         columns = (*METRICS[:2], "member", *METRICS[2:]) if members else METRICS
-        self._file = path.open("w", newline="")
+        self._file = path.open("w", newline="", encoding="utf-8")
         self._rows = csv.DictWriter(self._file, columns, restval="", lineterminator="\n")
         self._rows.writeheader()
         self._rows.writerows(rows)

@@ -14,16 +14,20 @@ A member of a sweep's group has ``member.json`` in place of checkpoints: the gro
 several processes the first writes, and every process is given the answer.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mecheval_jax import trust
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment, differences
 from mecheval_jax.files import is_draft, make_workdir, read_json, write_json, write_text
 from mecheval_jax.partitioning.multihost import by_main
+from mecheval_jax.store.forms import FINISHED, MEMBER, PROVENANCE, SUMMARY
+from mecheval_jax.store.lock import PREFIX, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
 
@@ -44,7 +48,7 @@ class Folder:
         return self.path.absolute().name
 
     def contents(self) -> set[str]:
-        """Names of what stands in the folder, but for files that were not written to their end.
+        """Names of what stands in the folder, but for its lock and files that were not finished.
 
         Raises:
             UserError: If a file has the folder's path.
@@ -53,7 +57,12 @@ class Folder:
             return set()
         if not self.path.is_dir():
             raise UserError(f"workdir {self.path} is a file")
-        return {path.name for path in self.path.iterdir() if not is_draft(path)}
+        names = (path.name for path in self.path.iterdir() if not is_draft(path))
+        return {name for name in names if not name.startswith(PREFIX)}
+
+    def lock(self, work: str) -> contextlib.AbstractContextManager[None]:
+        """Keep other programs off the folder; see `store.lock.lock`."""
+        return lock(self.path, work)
 
     def make(self) -> None:
         """Make the folder, unless it is there.
@@ -106,7 +115,12 @@ class RunFolder(TrainingFolder):
 
     def read_member(self) -> "MemberPlace | None":
         """Which part of the group's checkpoints is this run's; None for a run on its own."""
-        return MemberPlace(**read_json(self.member)) if self.member.exists() else None
+        if not self.member.exists():
+            return None
+        values = read_json(self.member, MEMBER)
+        if values["place"] >= values["of"]:
+            raise UserError(f"{self.member} is damaged: place {values['place']} of {values['of']}")
+        return MemberPlace(values["place"], values["of"])
 
     @by_main
     def open(self, experiment: Experiment) -> None:
@@ -117,6 +131,7 @@ class RunFolder(TrainingFolder):
                 is no run, or cannot be made.
         """
         there = self.contents()
+        trust.remember(experiment.model.mixer)
         if self.member.exists():  # its checkpoints are those of all members of its group
             raise UserError(
                 f"{self.path} is a member of a sweep, which trains it: give launch.sweep its "
@@ -176,25 +191,49 @@ class RunFolder(TrainingFolder):
         Of a grammar file that is gone the folder has a copy (`Task.artifacts`).
 
         Raises:
-            UserError: If the folder holds no run.
+            UserError: If the folder holds no run, or one that would run code of its own (`trust`).
         """
         if not self.config.exists():
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
         values = read_json(self.config)
-        grammar_file = values.get("task", {}).get("grammar_file")
-        if grammar_file and not pathlib.Path(grammar_file).exists() and self.grammar.exists():
+        task = values.get("task")
+        file = task.get("grammar_file") if isinstance(task, dict) else None
+        if isinstance(file, str) and not os.path.exists(file) and self.grammar.exists():
             values["task"]["grammar_file"] = str(self.grammar)
-        return Experiment.from_config(values)
+        model = values.get("model")
+        trust.check(model.get("mixer") if isinstance(model, dict) else None, self.config)
+        try:
+            return Experiment.from_config(values)
+        except UserError as error:
+            raise UserError(f"{self.config}: {error}") from None
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""
-        return read_json(self.summary, absent={})
+        return read_json(self.summary, SUMMARY, absent={})
 
     @by_main
     def finished_at(self) -> int | None:
         """The last step of a run that is finished; None of another."""
         summary = self.read_summary()
         return summary.get("step") if summary.get("finished") else None
+
+    def read_finished(self) -> dict[str, Any]:
+        """The summary of a run that has come to its end.
+
+        Raises:
+            UserError: If it has not, or the file is damaged.
+        """
+        if not self.summary.exists():
+            raise UserError(f"{self.path} is damaged: a finished member without summary.json")
+        summary = read_json(self.summary, FINISHED)
+        verdict = summary.get("verdict")
+        if verdict is not None and verdict not in summary.get("probabilities", {}):
+            raise UserError(f"{self.summary} is damaged: verdict {verdict!r} has no probability")
+        return summary
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Where the run comes from; empty if that is not known."""
+        return read_json(self.provenance, PROVENANCE, absent={})
 
     @by_main
     def update_summary(self, **values: Any) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json
+from mecheval_jax.forms import COUNT
+from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.metrics import dev_rows, read_rows
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
@@ -195,13 +197,8 @@ def _best_member(
 
 def _of_run(folder: RunFolder, patience: float) -> Overview:
     """A single run as a group of one; it counts as running if it wrote recently."""
-    config = read_json(folder.config)
-    try:
-        steps, title = int(config["training"]["steps"]), str(config["model"]["mixer"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(
-            f"{folder.config} is no run's: it lacks training.steps or model.mixer"
-        ) from None
+    config = read_json(folder.config, {"training": {"steps": COUNT}, "model": {"mixer": str}})
+    steps, title = config["training"]["steps"], config["model"]["mixer"]
     rows, summary = read_rows(folder.metrics), folder.read_summary()
     status = GroupStatus(members=1, steps=steps, training=1, attempts=1)
     dev = (row["accuracy"] for row in dev_rows(folder.metrics))
@@ -218,7 +215,7 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
         status.state, status.diverged, status.training = "failed", 1, 0
         status.error = f"training diverged at step {summary['diverged_at']}"
     if summary.get("finished"):
-        status.state, status.step, status.training = "finished", int(summary["step"]), 0
+        status.state, status.step, status.training = "finished", summary.get("step", steps), 0
         status.stopped = int(status.step < steps)
     best = status.best_accuracy
     best = None if best is None else Best(folder.name, 0, best, {})
@@ -261,7 +258,7 @@ def without_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def _command(provenance: pathlib.Path, program: str) -> str | None:
-    arguments = read_json(provenance, absent={}).get("arguments")
+    arguments = read_json(provenance, PROVENANCE, absent={}).get("arguments")
     if arguments is None:
         return None
     whole = without_flags(arguments, PART)

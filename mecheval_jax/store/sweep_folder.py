@@ -16,20 +16,20 @@ groups/NAME/
     members/INDEX/     the run folder of each member, whose parameters are the group's
 """
 
-import contextlib
 import dataclasses
 import datetime
-import fcntl
 import os
 import pathlib
+import re
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.experiment import SECTIONS, Experiment
+from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_json, write_json
+from mecheval_jax.forms import COUNT, NUMBER
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
+from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.store.run_folder import Folder, TrainingFolder
 from mecheval_jax.training.ensemble.members import Strategy
@@ -42,11 +42,19 @@ MEASURED = ("full", "verdict", "none")
 """Levels of measurement, most first: grid and verdict, verdict alone, answers alone."""
 
 
-VALID = {"state": STATES, "measured": MEASURED}
-"""Allowed words in ``status.json``."""
+STATUS = {
+    "state?": set(STATES),
+    "measured?": set(MEASURED),
+    "best_accuracy?": NUMBER,
+    **dict.fromkeys(("rate?", "seconds?"), float),
+    **dict.fromkeys(("error?", "host?", "updated?"), str),
+    **dict.fromkeys(("members?", "step?", "steps?", "training?", "diverged?", "stopped?"), COUNT),
+    **dict.fromkeys(("attempts?", "process?"), COUNT),
+}
+"""Form of ``status.json``."""
 
-LIKE = {float: (int, float), type(None): (int, float, type(None))}
-"""Allowed types in ``status.json`` for fields of a type; other fields have that type."""
+PLAIN = re.compile(r"\w[\w.-]*")
+"""Names of groups, each of which is that of a folder."""
 
 
 @dataclasses.dataclass
@@ -113,36 +121,6 @@ class GroupFolder(TrainingFolder):
         """Path of the run folder of the member with this number in the sweep."""
         return self.members / f"{index:04d}"
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes off the group; any end of this process releases the lock.
-
-        Without effect on a file system that has no locks.
-
-        Raises:
-            UserError: If another process works on the group.
-        """
-        with contextlib.ExitStack() as stack:
-            on_main(lambda: stack.enter_context(self._locked()))
-            yield
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                status = self.read_status()
-                who = f" ({status.process} on {status.host})" if status.host else ""
-                raise UserError(
-                    f"group {self.name} is being worked on by another process{who}: wait for it, "
-                    "or end it"
-                ) from None
-            except OSError:
-                pass
-            yield
-
     def read_status(self) -> GroupStatus:
         """The status; that of a group which has not begun if there is no file.
 
@@ -151,15 +129,8 @@ class GroupFolder(TrainingFolder):
         """
         if not self.status.exists():
             return GroupStatus()
-        values, status = read_json(self.status), GroupStatus()
-        for name, default in dataclasses.asdict(status).items():
-            value = values.get(name, default)
-            wrong = f"{self.status} is damaged: {name} is {value!r}"
-            if not isinstance(value, LIKE.get(type(default), type(default))):
-                raise UserError(wrong)
-            if value not in VALID.get(name, (value,)):
-                raise UserError(f"{wrong}, and not of {', '.join(VALID[name])}")
-            setattr(status, name, value)
+        values, known = read_json(self.status, STATUS), vars(GroupStatus())
+        status = GroupStatus(**{name: values.get(name, own) for name, own in known.items()})
         if status.state == "running":
             try:
                 aware = datetime.datetime.fromisoformat(status.updated).tzinfo is not None
@@ -177,10 +148,10 @@ class GroupFolder(TrainingFolder):
         Raises:
             UserError: If the file is damaged.
         """
-        values = on_main(lambda: read_json(self.strategy) if self.strategy.exists() else None)
+        values = on_main(lambda: read_json(self.strategy, STRATEGY, absent={}))
         try:
-            return None if values is None else Strategy(**values)
-        except (TypeError, UserError) as error:
+            return Strategy(values["kind"], values.get("at_once", 1)) if values else None
+        except UserError as error:
             raise UserError(f"{self.strategy} is damaged: {error}") from None
 
     def keep_strategy(self, strategy: Strategy) -> Strategy:
@@ -267,19 +238,17 @@ class SweepFolder(Folder):
         """
         if not self.sweep.exists():
             raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")
-        values = read_json(self.sweep)
-        for name, kind, needed in (
-            ("base", dict, dict.fromkeys(SECTIONS, dict)),
-            ("members", list, {}),
-            ("groups", list, {"name": str, "title": str, "members": list}),
-        ):
-            if not isinstance(values.get(name), kind):
-                raise UserError(f"{self.sweep} is damaged: it lacks {name}")
-            for one in [values[name]] if kind is dict else values[name]:
-                if not isinstance(one, dict) or not all(
-                    isinstance(one.get(field), type_) for field, type_ in needed.items()
-                ):
-                    raise UserError(f"{self.sweep} is damaged: {name} is not as it was written")
+        values = read_json(self.sweep, SWEEP)
+        members = len(values["members"])
+        for group in values["groups"]:
+            # Its name is a folder's: one that leads elsewhere is nobody's.
+            if not PLAIN.fullmatch(group["name"]):
+                raise UserError(f"{self.sweep} is damaged: a group is named {group['name']!r}")
+            if not group["members"] or max(group["members"]) >= members:
+                raise UserError(
+                    f"{self.sweep} is damaged: group {group['name']} has members "
+                    f"{group['members'][:10]} of {members}"
+                )
         return values
 
     def groups(self) -> list[GroupFolder]:

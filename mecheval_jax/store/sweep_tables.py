@@ -29,6 +29,10 @@ from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHAPE = ("group", "mixer", "width", "layers")
 MEMBERS = ("member", *SHAPE, *HYPERPARAMETERS, "metric", "value", "low", "high", "label")
+MEMBER_TEXTS = dict.fromkeys(MEMBERS, str)
+MEMBER_NUMBERS = MEMBER_TEXTS | dict.fromkeys(("member", "value", "low", "high"), float)
+"""Columns of ``members.csv`` as they are read."""
+
 SUCCESS = (
     *(*SHAPE, "over", *HYPERPARAMETERS, "metric", "threshold"),
     *("value", "low", "high", "members", "diverged"),
@@ -89,12 +93,12 @@ def write_tables(folder: SweepFolder, then: Callable[[SweepFolder, SweepTables],
 def _write(folder: SweepFolder, found: Sequence[GroupFolder]) -> SweepTables:
     """Write the tables from those of the groups."""
     # Tables are joined as text, so that numbers do not change by reading and writing.
-    of_groups = (read_table(group.table, dtype=str, keep_default_na=False) for group in found)
-    texts = pd.concat(list(of_groups))
+    how = {"dtype": str, "keep_default_na": False}
+    texts = pd.concat([read_table(group.table, MEMBER_TEXTS, **how) for group in found])
     texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
     content = folder.read()
     write_table(folder.table, with_shapes(texts, content))
-    members = read_table(folder.table)
+    members = read_table(folder.table, MEMBER_NUMBERS)
     confidence = content["base"]["evaluation"]["confidence"]
     known = read_answers(group.answers for group in found)
     chosen = best(members)

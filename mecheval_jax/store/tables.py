@@ -74,4 +74,4 @@ def read_slices(path: pathlib.Path) -> list[dict[str, Any]]:
     # Values are converted by Python: an empty cell becomes NaN, and no digit is lost.
     kinds = {name: int if name in WHOLE else float for name in SLICES[1:]}
     remedy = f"remove it: {programs.command('train')} writes it at the end of a run"
-    return read_table(path, remedy, usecols=SLICES, converters=kinds).to_dict("records")
+    return read_table(path, remedy=remedy, usecols=SLICES, converters=kinds).to_dict("records")

@@ -171,7 +171,7 @@ TRACKERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiase
 def _remembered(folder: pathlib.Path, tracker: str, make: Callable[[], str]) -> str:
     """The id by which a tracker knows the run; a new one is made and kept the first time."""
     path = folder / "trackers.json"
-    known = read_json(path, absent={})
+    known = read_json(path, {...: str}, absent={})
     if tracker not in known:
         known[tracker] = make()
         write_json(path, known)

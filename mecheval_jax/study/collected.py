@@ -13,6 +13,7 @@ import pathlib
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, write_bytes
+from mecheval_jax.store.forms import PROVENANCE, SWEEP
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
 from mecheval_jax.study.conclusion import conclude
 from mecheval_jax.study.page import Conclusion
@@ -34,7 +35,7 @@ CONFIG_FLAG = "--config="
 
 def name_of(sweep: SweepFolder) -> str:
     """The name of a sweep's table: that of its config file or, without one, of its folder."""
-    arguments = read_json(sweep.provenance)["arguments"] if sweep.provenance.exists() else []
+    arguments = read_json(sweep.provenance, PROVENANCE, absent={}).get("arguments", [])
     for argument in arguments:
         if argument.startswith(CONFIG_FLAG):
             return pathlib.Path(argument[len(CONFIG_FLAG) :].partition(":")[0]).stem
@@ -73,7 +74,7 @@ def add_sweep(
         raise UserError(f"no group of {sweep.path} is finished yet: there is nothing to add")
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(config, own)
-    before, after = grow_table(table, found, hashes_of(plan_of(content).groups))
+    before, after = grow_table(table, found, hashes_of(plan_of(content, sweep.sweep).groups))
     known = set(before["config_hash"])
     new = set(found["config_hash"]) - known
     say(
@@ -91,7 +92,10 @@ def missing(folder: str | os.PathLike) -> list[str]:
     """
     lines = []
     for config in sorted(pathlib.Path(folder).glob("*.json")):
-        sweep, rows = plan_of(read_json(config)), read_table(config.with_suffix(".csv"))
+        sweep, rows = (
+            plan_of(read_json(config, SWEEP), config),
+            read_table(config.with_suffix(".csv")),
+        )
         trained, measured = (finished(rows, asked) for asked in (MEASURED[-1], MEASURED[0]))
         every = hashes_of(sweep.groups)
         for known, what in ((trained, "to train"), (measured | ({*every} - trained), "to measure")):

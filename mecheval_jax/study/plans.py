@@ -115,7 +115,7 @@ class Part:
         """
         own = folder.sweep(self.name)
         if own.sweep.exists():
-            begun = plan_of(own.read())
+            begun = plan_of(own.read(), own.sweep)
             if not {*hashes_of(begun.groups)} <= {*self.wanted}:
                 raise UserError(
                     f"{own.path} holds members that are not of {self.name}: it was made by "

@@ -16,9 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import read_json
+from mecheval_jax.files import read_table
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
@@ -159,7 +158,7 @@ def tabulate(path: str | pathlib.Path) -> pd.DataFrame:
     """
     folder = SweepFolder(path)
     rows = []
-    for group in plan_of(folder.read()).groups:
+    for group in plan_of(folder.read(), folder.sweep).groups:
         own = folder.group(group.name)
         if own.has_table():
             for number, experiment in zip(group.members, group.experiments, strict=True):
@@ -187,9 +186,7 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
     Raises:
         UserError: If the run has no summary, or a damaged one.
     """
-    if not run.summary.exists():
-        raise UserError(f"{run.path} is damaged: a finished member without {run.summary.name}")
-    summary = read_json(run.summary)
+    summary = run.read_finished()
     dev = [row["accuracy"] for row in run.read_metrics() if row["split"] == "dev"]
     row = config_values(experiment) | {
         "documents": experiment.evaluation.documents,
@@ -203,8 +200,13 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
         row["verdict_layer"] = summary.get("layer")
         row["verdict_probability"] = summary["probabilities"][summary["verdict"]]
     if run.interchange.exists():
-        row |= restored(pd.read_csv(run.interchange))
+        row |= restored(read_table(run.interchange, RESTORED_FROM))
     return row
+
+
+RESTORED_FROM = dict.fromkeys(("metric", "corruption", "direction", "site", "role"), str)
+RESTORED_FROM |= dict.fromkeys(("step", "value", "low", "high"), float)
+"""Columns that `restored` reads."""
 
 
 def restored(interchange: pd.DataFrame) -> dict[str, float]:

@@ -11,6 +11,7 @@ import jax
 from mecheval_jax import runs
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.store.lock import lock
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
 from mecheval_jax.study.conclusion import conclude
@@ -106,11 +107,21 @@ def run_study(
         UserError: If a results table was edited, or the folder holds other files.
         Interrupted: If SIGTERM came; the same command resumes.
     """
-    started = time.monotonic()
     folder = StudyFolder(workdir)
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"workdir {folder.path} is a file")
-    known = folder.known(request.tables)  # before anything is made or run
+    folder.known(request.tables)  # refuses what cannot be read, before anything is made
+    if request.dry_run:
+        return _run_study(folder, request, configs)
+    with lock(folder.path, "study"):
+        return _run_study(folder, request, configs)
+
+
+def _run_study(
+    folder: StudyFolder, request: Request, configs: Callable[[str], ModuleType]
+) -> Outcome:
+    started = time.monotonic()
+    known = folder.known(request.tables)
     clock = Clock(jax.device_count(), jax.default_backend() != "cpu")
     # Judgements rest on the members of all experiments, even if only some are requested.
     names = request.only if request.dry_run else ()

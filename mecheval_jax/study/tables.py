@@ -15,7 +15,7 @@ import pandas as pd
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import write_text
+from mecheval_jax.files import open_file, read_text, write_text
 from mecheval_jax.store.sweep_folder import MEASURED
 from mecheval_jax.study.results import ANSWERS, COLUMNS, CONFIG, RESTORED, config_hash, table_of
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep
@@ -76,7 +76,8 @@ def read_table(path: str | pathlib.Path) -> pd.DataFrame:
     path = pathlib.Path(path)
     if not path.exists():
         raise UserError(f"there is no results table {path}")
-    content = path.read_bytes()
+    with open_file(path) as file:
+        content = file.read()
     expected = _sums(path.parent).get(path.name)
     if expected is None:
         raise UserError(f"{path} has no hash in {path.parent / SUMS}: it is no results table")
@@ -207,7 +208,7 @@ def _sums(folder: pathlib.Path) -> dict[str, set[str]]:
     """The hashes of the tables in a folder; while a table is written it has its old and new one."""
     file = folder / SUMS
     sums: dict[str, set[str]] = {}
-    for line in file.read_text().splitlines() if file.exists() else []:
+    for line in read_text(file).splitlines() if file.exists() else []:
         parts = line.split(maxsplit=1)
         if len(parts) != 2:
             raise UserError(f"{file} is damaged: a line that is no hash with a name")

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from mecheval_jax.command_line import cache_folder
+from mecheval_jax import machine
 from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 from mecheval_jax.evaluation.subject import Subject, documents_of
@@ -180,7 +180,7 @@ class _GroupRun:
             f"{self.programs.on_each} members on each of {self.programs.mesh.size} "
             f"{device.platform} {device.device_kind}, jax {jax.__version__}"
         )
-        choices = Choices(cache_folder() / "strategies.json")
+        choices = Choices(machine.cache_folder() / "strategies.json")
         asked = self.options.at_once, self.options.strategy
         chosen = choose_strategy(self.programs, choices, key, *asked, self.say)
         # Every process has measured for itself; the first one's choice counts.

@@ -22,7 +22,7 @@ import jax
 
 from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.errors import Stopped, UserError, choose
-from mecheval_jax.experiment import field_value_of_text
+from mecheval_jax.fields import field_value_of_text
 from mecheval_jax.store.status import without_flags
 
 LAUNCHERS = ("none", "local", "slurm")

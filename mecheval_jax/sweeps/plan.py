@@ -10,14 +10,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mecheval_jax import trust
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.experiment import (
-    KINDS,
-    Experiment,
-    differences,
-    field_value,
-    field_value_of_text,
-)
+from mecheval_jax.experiment import Experiment, differences
+from mecheval_jax.fields import KINDS, field_value, field_value_of_text
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
 
@@ -301,8 +297,10 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     Raises:
         UserError: If it holds another sweep or other files, or cannot be made.
     """
+    for experiment in {one.model.mixer: one for one in sweep.experiments}.values():
+        trust.remember(experiment.model.mixer)
     content = folder.open(sweep.as_dict(), sweep.groups[0].experiments[0], here=here)
-    there = sweep if content == sweep.as_dict() else plan_of(content)
+    there = sweep if content == sweep.as_dict() else plan_of(content, folder.sweep)
     ours, theirs = sweep.experiments, there.experiments
     if len(ours) != len(theirs):
         what = f"{len(theirs)} members there and {len(ours)} here"
@@ -318,10 +316,17 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
         )
 
 
-def plan_of(content: Mapping[str, Any]) -> Sweep:
+def plan_of(content: Mapping[str, Any], source: pathlib.Path) -> Sweep:
     """The sweep that a ``sweep.json`` describes.
 
+    Args:
+        content: Content of the file.
+        source: The file.
+
     Raises:
-        UserError: If it is damaged.
+        UserError: If it is damaged, or would run code of its own (`trust`).
     """
+    mixers = [content["base"]["model"].get("mixer")]
+    for mixer in mixers + [changes.get("model.mixer") for changes in content["members"]]:
+        trust.check(mixer, source)
     return plan(content["base"], content["members"])

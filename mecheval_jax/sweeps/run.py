@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from mecheval_jax import machine
 from mecheval_jax.console import say
 from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError
 from mecheval_jax.partitioning import multihost
@@ -18,6 +19,7 @@ from mecheval_jax.store.sweep_tables import SweepTables, write_tables
 from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import JobEnd, Jobs, launch_jobs
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
+from mecheval_jax.training.footprint import check_training
 from mecheval_jax.training.preemption import Preemption
 
 
@@ -64,6 +66,9 @@ def run_sweep(
     if options.interventions != "none":
         for plan in plans:
             plan.experiments[0].evaluation.check_against(plan.experiments[0].task)
+    for plan in plans:
+        first = plan.experiments[0]
+        check_training(first.model, first.task, first.training, first.evaluation.documents)
     failed: dict[str, Exception] = {}
     view = SweepView(str(folder.path))
     with multihost.raise_on_host_loss(), Preemption(until) as preemption, view:
@@ -117,7 +122,7 @@ def _run_one(
 
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(own.lock())
+            stack.enter_context(own.lock("training"))
         except UserError as error:  # another process holds the group and writes its files
             say(str(error))
             return error
@@ -150,7 +155,7 @@ def run_with_retries(
         say: Function that takes one line for each failure.
 
     Returns:
-        The last error; None if the task was done.
+        The last error, a `UserError` where it is the machine's; None if the task was done.
     """
     for left in range(retries, -1, -1):
         try:
@@ -164,7 +169,7 @@ def run_with_retries(
             text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             say(f"{name} failed ({text}); {left} {'retry' if left == 1 else 'retries'} left")
             if not left:
-                return error
+                return machine.explain(error) or error
         else:
             return None
     raise ValueError(f"retries is {retries}: it must be at least 0")

@@ -1,24 +1,59 @@
 """Checkpoints of training (orbax), restored onto the devices that will hold them.
 
 What one holds is `training.state.SAVED`: step, parameters, optimizer state, and how members ended.
+The hashes of its files are part of it from the moment it counts as written, and are compared before
+anything of it is read: orbax does not notice a byte that has changed.
 """
 
+import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mecheval_jax import machine
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.checksums import check_sums, write_sums
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.files import gone
 from mecheval_jax.partitioning.multihost import all_can, on_main, shard
 from mecheval_jax.training.state import NEVER
 
 LATER = {"diverged_at": NEVER, "stopped_at": NEVER}
 """What a run's checkpoints of 0.4 and before do not hold, and what they would."""
+
+
+ITEM = "default"
+"""Folder of a checkpoint in which orbax keeps the tree."""
+
+LATER_FILES = ("commit_success.txt",)
+"""Files that orbax adds when all others are written."""
+
+
+class _Summed(ocp.PyTreeCheckpointHandler):
+    """Handler that adds the hashes of all files before a checkpoint counts as written."""
+
+    def finalize(self, directory: Any) -> None:
+        """Called by orbax on the first process, when all have written their parts."""
+        super().finalize(directory)
+        write_sums(pathlib.Path(directory))
+
+
+@ocp.args.register_with_handler(_Summed, for_save=True)
+@dataclasses.dataclass
+class _Save(ocp.args.PyTreeSave):
+    """Arguments of orbax, by whose type it finds the handler."""
+
+
+@ocp.args.register_with_handler(_Summed, for_restore=True)
+@dataclasses.dataclass
+class _Restore(ocp.args.PyTreeRestore):
+    """Likewise."""
 
 
 @jax.jit
@@ -63,7 +98,7 @@ class Checkpoints:
         self._any_length = any_length
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
         # Named here, or orbax guesses the layout from the newest folder, which may be damaged.
-        handler = ocp.PyTreeCheckpointHandler()
+        handler = _Summed()
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
 
     def steps(self) -> list[int]:
@@ -71,10 +106,31 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, tree: PyTree) -> None:
-        """Write a tree, in the background; a step that exists already is left alone."""
-        if step not in self._manager.all_steps():
-            # The loop donates its buffers to the next steps: the write needs its own.
-            self._manager.save(step, args=ocp.args.PyTreeSave(_owned(tree)))
+        """Write a tree, in the background; a step that exists already is left alone.
+
+        Raises:
+            UserError: If the folder is there no more, or the machine refuses the write, or refused
+                the one before.
+        """
+        with self._writing():
+            if step not in self._manager.all_steps():
+                # The loop donates its buffers to the next steps: the write needs its own.
+                self._manager.save(step, args=_Save(_owned(tree)))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Where what the machine refuses is said in one line."""
+        if not self._folder.is_dir():  # orbax would wait for it for minutes
+            raise UserError(gone(self._folder))
+        try:
+            yield
+        except Exception as error:
+            if not self._folder.is_dir():
+                raise UserError(gone(self._folder)) from error
+            refused = machine.explain(error)
+            if refused is None:
+                raise
+            raise refused from error
 
     def restore(
         self,
@@ -105,6 +161,7 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, abstract: PyTree) -> PyTree:
+        on_main(lambda: check_sums(self._folder / str(step) / ITEM, LATER_FILES))
         known = self._manager.item_metadata(step).tree
         absent = {name: value for name, value in LATER.items() if name not in known}
         asked, abstract = abstract, {n: of for n, of in abstract.items() if n not in absent}
@@ -114,7 +171,7 @@ class Checkpoints:
             restore_args = jax.tree.map(
                 lambda of_leaf: dataclasses.replace(of_leaf, strict=False), restore_args
             )
-        arguments = ocp.args.PyTreeRestore(
+        arguments = _Restore(
             abstract,
             restore_args=restore_args,
             partial_restore=True,  # of what earlier versions saved beside it, nothing is needed
@@ -150,6 +207,11 @@ class Checkpoints:
         return name
 
     def close(self) -> None:
-        """Wait for writes under way."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Wait for writes under way.
+
+        Raises:
+            UserError: If the folder is there no more, or the machine refused a write.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
+            self._manager.close()

@@ -3,6 +3,7 @@
 import dataclasses
 
 from mecheval_jax.errors import UserError, choose, require, require_at_least
+from mecheval_jax.fields import check_fields
 from mecheval_jax.models.blocks import REMAT
 from mecheval_jax.training.optimizer import DECAYS
 
@@ -64,6 +65,7 @@ class TrainingConfig:
     remat: str = "none"
 
     def __post_init__(self):
+        check_fields(self, "training")
         choose("training.decay", self.decay, DECAYS)
         choose("training.remat", self.remat, REMAT)
         counts = ("steps", "batch_size", "evaluate_every", "evaluation_documents")
@@ -78,9 +80,8 @@ class TrainingConfig:
             (("keep_checkpoints",), "at least 0, or None", lambda x: x is None or x >= 0),
             (("training_batches",), "at least 1, or None", lambda x: x is None or x >= 1),
             (("warmup_fraction", "beta1", "beta2"), "in [0, 1)", lambda x: 0 <= x < 1),
-            (("learning_rate", "weight_decay"), "0 or positive", lambda x: 0 <= x < float("inf")),
+            (("learning_rate", "weight_decay"), "0 or positive", lambda x: x >= 0),
             (("target_accuracy",), "in (0, 1], or None", lambda x: x is None or 0 < x <= 1),
-            (("seed", "data_seed"), "0 to 4294967295", lambda x: 0 <= x < 2**32),
         ):
             require(self, "training", names, valid, holds)
 

@@ -9,9 +9,11 @@ from jax.experimental import multihost_utils
 from jax.sharding import Sharding, SingleDeviceSharding
 
 from mecheval_jax.array_types import Array, Int, Key
+from mecheval_jax.errors import choose
 from mecheval_jax.partitioning.multihost import is_multiprocess
 from mecheval_jax.tasks.base import SPLITS, Batch, Task
 from mecheval_jax.tasks.packed import HostTask, Packed, bucket, concatenate
+from mecheval_jax.training.footprint import check_documents
 
 BLOCK = 64
 """Number of training batches that are drawn on the host at once."""
@@ -21,8 +23,12 @@ LANES = 8
 
 
 def stream(key: Key, split: str) -> Key:
-    """The key of a split: train, dev and test draw from separate streams."""
-    return jax.random.fold_in(key, SPLITS.index(split))
+    """The key of a split: train, dev and test draw from separate streams.
+
+    Raises:
+        UserError: If there is no such split.
+    """
+    return jax.random.fold_in(key, SPLITS.index(choose("split", split, SPLITS)))
 
 
 def training_batch(
@@ -129,5 +135,10 @@ class _Block:
 
 
 def evaluation_batch(task: Task, seed: int, documents: int, split: str) -> Batch:
-    """The documents on which runs with one data seed are evaluated."""
+    """The documents on which runs with one data seed are evaluated.
+
+    Raises:
+        UserError: If there is no memory for so many.
+    """
+    check_documents(task, documents)
     return task.sample(stream(jax.random.key(seed), split), documents, split)

@@ -127,9 +127,9 @@ def test_files_that_cannot_be_read(tmp_path):
     (folder / "model.safetensors").write_bytes(b"no header at all")
     assert "cannot be read as safetensors" in refusal(huggingface.load, folder)
     (folder / "config.json").write_text("{")
-    assert "cannot be read as JSON" in refusal(huggingface.load, folder)
+    assert "is damaged" in refusal(huggingface.load, folder)
     (folder / "config.json").write_text("[]")
-    assert "no JSON object" in refusal(huggingface.load, folder)
+    assert "is a list, and not an object" in refusal(huggingface.load, folder)
 
 
 # Catches parameters of another model, written without a word.

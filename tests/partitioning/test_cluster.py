@@ -46,3 +46,22 @@ def test_flags_that_cannot_be(environment, joined, values, message):
     with pytest.raises(UserError, match=message):
         multihost.initialize(**values)
     assert not joined
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "x"}, "SLURM_STEP_NUM_TASKS is 'x'"),
+        ({"SLURM_STEP_NUM_TASKS": ""}, "SLURM_STEP_NUM_TASKS is ''"),
+        ({"SLURM_STEP_NUM_TASKS": "0"}, "SLURM_STEP_NUM_TASKS is '0'"),
+        ({"SLURM_STEP_NUM_TASKS": "9" * 5000}, "SLURM_STEP_NUM_TASKS is '999"),
+        ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "-1"}, "SLURM_PROCID is '-1'"),
+        ({"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "4"}, "SLURM_PROCID=4 of .*=4"),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "a"}, "OMPI_COMM_WORLD_RANK is 'a'"),
+    ],
+)
+def test_variables_of_garbage(environment, variables, words):
+    """Catches a traceback, and a cluster that cannot be."""
+    environment(SLURM | variables)
+    with pytest.raises(UserError, match=words):
+        cluster.find_cluster()

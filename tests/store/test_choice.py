@@ -53,7 +53,7 @@ def test_every_column_is_documented():
 @pytest.mark.parametrize(
     ("name", "text", "read", "words"),
     [
-        ("choice.csv", "mixer\nbased\n", "read_choice", "no column group"),
+        ("choice.csv", "mixer\nbased\n", "read_choice", "lacks the column 'group'"),
         ("choice.csv", "", "read_choice", "damaged"),
         ("advice.json", "{}", "read_advice", "damaged"),
         ("advice.json", "[", "read_advice", "damaged"),

@@ -75,8 +75,11 @@ def test_metrics_that_were_cut_off(tmp_path):
     """Catches a broken last line that makes a run unreadable, and rows counted twice."""
     folder = RunFolder(tmp_path)
     rows = [{"step": step, "split": "train", "loss": 1.0} for step in (10, 20, 30)]
-    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows) + '5\n{"step": 4')
+    folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 4')
     assert folder.read_metrics() == rows
     folder.forget_after(20)
     assert folder.read_metrics() == rows[:2]
     assert folder.metrics.read_text().count("\n") == 2
+    folder.metrics.write_text('5\n{"step": 10, "split": "train"}\n')
+    with pytest.raises(UserError, match=r"line 1 is no row"):
+        folder.read_metrics()

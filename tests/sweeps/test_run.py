@@ -223,12 +223,12 @@ def test_one_program_a_group(tmp_path):
     folder = SweepFolder(tmp_path / "sweep")
     open_folder(folder, plan(BASE, CHANGES[:2]))
     (group,) = folder.groups()
-    with group.lock():
+    with group.lock("training"):
         group.write_status(GroupStatus("running"))
         before = group.status.read_bytes()
         outcome = run(folder.path, CHANGES[:2], Options("vmap", interventions="none"))
         assert isinstance(outcome.error, UserError)
-        assert "000_attention_width_16 is being worked on by another process" in str(outcome.error)
+        assert "000_attention_width_16 is being worked on by another program" in str(outcome.error)
         assert group.status.read_bytes() == before
     outcome = run(folder.path, CHANGES[:2], Options("vmap", interventions="none"))
     assert outcome.failed == ()

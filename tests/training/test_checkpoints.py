@@ -1,5 +1,6 @@
 """Runs that are broken off go on, bit for bit, as if nothing had been."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -187,3 +188,65 @@ def test_another_number_of_members_and_nothing_else(tmp_path):
     with pytest.raises(UserError, match=r"a is saved as \(3, 4\), and is here \(3, 6\)"):
         read(3, 6)
     checkpoints.close()
+
+
+TREE = {
+    "step": np.int32(3),
+    "params": {"a": np.arange(600, dtype=np.float32).reshape(20, 30), "b": np.ones(7, np.float32)},
+}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The folder of a small checkpoint."""
+    folder = tmp_path_factory.mktemp("saved") / "checkpoints"
+    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+        checkpoints.save(3, TREE)
+    return folder
+
+
+def flip(folder, draw):
+    """Change one bit of one file, each file as likely as another."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+    path = files[draw.integers(len(files))]
+    content = bytearray(path.read_bytes())
+    content[draw.integers(len(content))] ^= 1 << int(draw.integers(8))
+    path.write_bytes(content)
+    return path.name
+
+
+@pytest.mark.parametrize("flips", [16, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_flipped_bit_is_noticed_or_harmless(saved, tmp_path, flips):
+    """Catches other numbers than were saved, which are taken without a word."""
+    draw, noticed = np.random.default_rng(flips), 0
+    wanted = jax.tree.map(np.zeros_like, TREE)
+    for number in range(flips):
+        copy = shutil.copytree(saved, tmp_path / str(number))
+        name, said = flip(copy, draw), []
+        with contextlib.closing(Checkpoints(copy)) as checkpoints:
+            found = checkpoints.restore(wanted, said.append, set_aside=False)
+        if found is None:
+            noticed += 1
+            assert "the checkpoint of step 3 cannot be read" in said[0]
+        else:
+            assert name in ("_CHECKPOINT_METADATA", "commit_success.txt")
+            small.assert_same_bits(found, TREE)
+    assert noticed > flips / 2
+
+
+def test_checkpoints_without_hashes_are_read(saved, tmp_path):
+    """Catches a run of an earlier version that cannot go on."""
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    (copy / "3" / "default" / "SHA256SUMS").unlink()
+    with contextlib.closing(Checkpoints(copy)) as checkpoints:
+        small.assert_same_bits(checkpoints.restore(jax.tree.map(np.zeros_like, TREE)), TREE)
+
+
+def test_a_folder_that_is_gone(saved, tmp_path):
+    """Catches minutes of silence, and a checkpoint in a folder that nobody knows."""
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    checkpoints = Checkpoints(copy)
+    shutil.rmtree(copy)
+    with pytest.raises(UserError, match="copy is gone: the workdir was removed or moved"):
+        checkpoints.save(4, TREE)
+    assert not copy.exists()

@@ -14,6 +14,7 @@ from mecheval_jax.evaluation.cost import energy, timing
 from mecheval_jax.evaluation.cost.programs import PROGRAMS, Program
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count
+from mecheval_jax.partitioning.memory import free_memory
 
 LENGTHS = (128, 512, 2048, 8192, 32768)
 """Default lengths of context, in tokens."""
@@ -66,14 +67,6 @@ def machine() -> dict[str, Any]:
         "matrix_gflops": timing.matrix_rate() / 1e9,
         "memory_gbytes_per_second": timing.memory_bandwidth() / 1e9,
     }
-
-
-def available_memory() -> int:
-    """Bytes of free memory of a device; of the host if the device is a CPU."""
-    stats = jax.devices()[0].memory_stats() or {}
-    if "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def cost_rows(
@@ -144,7 +137,7 @@ def _measured(model: ModelConfig, length: int, kind: str, options: CostOptions) 
     compiled = program.compile()
     memory = compiled.memory_analysis()
     row["temporary_bytes"] = needed = int(memory.temp_size_in_bytes) if memory else None
-    there = options.memory or int(0.75 * available_memory())
+    there = options.memory or int(0.75 * free_memory(jax.devices()[0]))
     if needed is not None and needed > there:
         return row | {"reason": f"needs {needed / 1e9:.1f} GB, there are {there / 1e9:.1f} GB"}
     return row | _timed(compiled, program, options)

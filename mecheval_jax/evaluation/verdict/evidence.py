@@ -21,7 +21,7 @@ from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, RESTORE, cases_of
 from mecheval_jax.evaluation.verdict.places import name_of_single, places_of, silent_layers
-from mecheval_jax.files import write_arrays
+from mecheval_jax.files import open_file, write_arrays
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.tasks.geometry import geometry
 from mecheval_jax.tasks.scoring import MEASURES
@@ -179,23 +179,44 @@ class Evidence:
             UserError: If there is no such file, or it is damaged or of an earlier version.
         """
         again = f"{programs.command('intervene')} --workdir={path.parent} measures anew"
+        if not path.exists():
+            raise UserError(f"there is no {path}: {again}")
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open_file(path) as content, np.load(content, allow_pickle=False) as file:
                 values = dict(file)
-        except FileNotFoundError:
-            raise UserError(f"there is no {path}: {again}") from None
         except Exception as error:  # whatever a damaged archive makes numpy raise
             raise UserError(f"{path} is damaged ({error}): {again}") from None
         if set(values) != {field.name for field in dataclasses.fields(cls)}:
             raise UserError(
                 f"{path} is of version 0.4 or before, which looked at fewer positions: {again}"
             )
-        cells = tuple(
-            Cell(kind, int(layer), *rest) for kind, layer, *rest in values["cells"].tolist()
-        )
-        plain = {"floor": float(values["floor"]), "layers": int(values["layers"])}
-        silent = tuple(map(int, values["silent"]))
-        return cls(**{**values, **plain, "cells": cells, "silent": silent})
+        try:
+            cells = tuple(
+                Cell(kind, int(layer), *rest) for kind, layer, *rest in values["cells"].tolist()
+            )
+            plain = {"floor": float(values["floor"]), "layers": int(values["layers"])}
+            silent = tuple(map(int, values["silent"]))
+            found = cls(**{**values, **plain, "cells": cells, "silent": silent})
+            found._check_shapes()
+        except (ValueError, TypeError, IndexError) as error:
+            raise UserError(f"{path} is damaged ({error}): {again}") from None
+        return found
+
+    def _check_shapes(self) -> None:
+        """Raise ValueError where arrays are not those of the cells and the documents."""
+        cells, documents, runs = len(self.cells), int(self.documents.sum()), len(self.documents)
+        for name, shape in {
+            "ends": (len(MEASURES), 2, documents),
+            "patched": (len(MEASURES), cells, documents),
+            "present": (cells, documents),
+            "names": (documents,),
+            **dict.fromkeys(("left_out", "correct", "asked"), (runs,)),
+        }.items():
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype.kind not in "bif":
+                raise ValueError(f"{name} has the shape {array.shape}, and should have {shape}")
+        if min(self.documents) < 0 or min(self.asked) < 1 or not 0 <= self.floor <= 1:
+            raise ValueError("numbers of documents and the floor cannot be")
 
 
 ARRAYS = ("ends", "patched", "present", "names")

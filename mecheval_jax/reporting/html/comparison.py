@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.figures import analyses, comparison_figures
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.saving import picture
-from mecheval_jax.reporting.html.reading import Reported
+from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.html.run_tables import count, plain
 from mecheval_jax.reporting.html.sections import asked
 from mecheval_jax.reporting.table import Column, Table
@@ -128,7 +129,11 @@ def _attention_on_one_document(
         path = run.folder.analyses / "attention.csv"
         if path.exists():
             # A token may be called "nan" or "None".
-            matrices, tokens = analyses.matrices_of(read_table(path, keep_default_na=False))
+            table = read_table(path, ATTENTION, keep_default_na=False)
+            try:
+                matrices, tokens = analyses.matrices_of(table)
+            except ValueError as error:  # a cell that is there twice
+                raise UserError(f"{path} is damaged: {error}") from None
             groups.setdefault(json.dumps(tokens), []).append((run, matrices, tokens))
     largest = max(groups.values(), key=len, default=[])[:MOST_ATTENTION]
     if len(largest) < 2:

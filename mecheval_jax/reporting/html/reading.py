@@ -11,13 +11,18 @@ from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import read_json, read_table
+from mecheval_jax.files import read_table
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.tables import PLACE
 
-NEEDED = {"step", *PLACE, "metric", "value"}
-NUMBERS = ("layer", "value", "low", "high")
+NUMBERS = ("step", "layer", "value", "low", "high")
+NEEDED = dict.fromkeys((*PLACE, "metric"), str) | dict.fromkeys(NUMBERS, float)
+"""Columns of ``interchange.csv``, and of ``controls.csv``, that are read."""
+
+ATTENTION = dict.fromkeys(("matrix", "source_token"), str)
+ATTENTION |= dict.fromkeys(("destination", "source", "value"), float)
+"""Columns of the table of the analysis ``attention`` that are read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +79,7 @@ def read(folder: RunFolder, name: str) -> Reported:
         folder,
         experiment,
         experiment.as_dict(),
-        read_json(folder.provenance, absent={}),
+        folder.read_provenance(),
         folder.read_summary(),
         folder.read_metrics(),
         None if table is None else tables.newest(table),
@@ -108,13 +113,8 @@ def read_all(folders: Sequence[RunFolder]) -> tuple[list[Reported], list[tuple[s
 
 def _read_interchange(folder: RunFolder) -> pd.DataFrame:
     path, remedy = folder.interchange, f"{programs.command('intervene')} writes it"
-    table = read_table(path, remedy)
+    table = read_table(path, NEEDED, remedy)
     try:
-        missing = NEEDED - set(table.columns)
-        if missing:
-            raise UserError(f"no column {', '.join(sorted(missing))}")
-        for column in NUMBERS:
-            table[column] = pd.to_numeric(table[column])
         table = table[table["metric"].notna()]  # an incomplete last line
         for direction in table["direction"].unique():
             choose("direction", direction, DIRECTIONS)

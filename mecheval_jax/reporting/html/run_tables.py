@@ -8,7 +8,7 @@ import pandas as pd
 
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.files import read_table
-from mecheval_jax.reporting.html.reading import Reported
+from mecheval_jax.reporting.html.reading import NEEDED, Reported
 from mecheval_jax.reporting.table import Column, Table
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
@@ -145,7 +145,7 @@ def _over_training(found: Mapping[str, Any]) -> Iterator[Table]:
 def _controls(run: Reported) -> Table:
     rows: list[dict[str, Any]] = []
     if run.folder.controls.exists():
-        table = tables.newest(read_table(run.folder.controls))
+        table = tables.newest(read_table(run.folder.controls, NEEDED))
         chosen = table[table["metric"] == "attribution"]
         rows = [
             row | {f"value_{end}": row[end] for end in ("low", "high")}

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mecheval_jax import programs
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.example import Example, example
@@ -21,7 +22,7 @@ from mecheval_jax.reporting.html.drawn_document import (
     read_lines,
     restored_lines,
 )
-from mecheval_jax.reporting.html.reading import Reported
+from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.data import evaluation_batch
@@ -96,8 +97,16 @@ def _analyses(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
         for path in sorted(run.folder.analyses.glob("*.csv"))
     }
     for name, draw in FIGURES.items():
-        if name in found:
-            yield name, picture(draw(found), run.folder.figures, name, f"{prefix}-{name}", name)
+        if name not in found:
+            continue
+        try:
+            figure = draw(found)
+        except (KeyError, ValueError, TypeError, IndexError) as error:  # of pandas or matplotlib
+            raise UserError(
+                f"{run.folder.analyses / name}.csv is damaged: {error!r:.200}; "
+                f"{programs.command('evaluate')} writes it"
+            ) from None
+        yield name, picture(figure, run.folder.figures, name, f"{prefix}-{name}", name)
 
 
 def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
@@ -119,7 +128,7 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
         drawings["restored"] = drawn(document, lines)
     path = run.folder.analyses / "attention.csv"
     if path.exists():
-        rows = read_table(path, keep_default_na=False)
+        rows = read_table(path, ATTENTION, keep_default_na=False)
         if fits(document, rows):
             drawings["read"] = drawn(document, read_lines(document, rows))
     return {"documents": drawings, "questions": document.questions[:MOST_QUESTIONS]}

@@ -14,6 +14,7 @@ from mecheval_jax.reporting.html import reading, sweep_tables
 from mecheval_jax.reporting.html.chosen import chosen
 from mecheval_jax.reporting.html.page import render, text_of
 from mecheval_jax.reporting.html.sections import asked, section
+from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.metrics import dev_rows
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.status import NamedStatus, Overview, read_overview
@@ -58,7 +59,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "chosen": chosen(folder.path),
         "runs": [path for _, path in best],
         "output": folder.path / "best",
-        "provenance": read_json(folder.provenance, absent={}),
+        "provenance": read_json(folder.provenance, PROVENANCE, absent={}),
     }
     write_text(folder.report, render("sweep_report.html.jinja", **values))
     say(f"report: {folder.report}")

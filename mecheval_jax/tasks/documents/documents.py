@@ -24,6 +24,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.fields import check_fields
 from mecheval_jax.files import sha256_of
 from mecheval_jax.tasks.base import (
     ABSENT,
@@ -79,6 +80,7 @@ class Documents(HostTask):
     recall_like = ("copy_next", "copy_previous", "offset", "offset_by_tokens")
 
     def __post_init__(self):
+        check_fields(self, "task")
         for name in ("dev", "test"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"task.{name} is {getattr(self, name)}: a share, 0 <= share < 1")

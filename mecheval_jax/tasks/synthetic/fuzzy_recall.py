@@ -26,6 +26,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, require_at_least
+from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, Batch, sample_distinct
 from mecheval_jax.tasks.floors import copy_next, recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive, recall_roles
@@ -53,15 +54,16 @@ class FuzzyRecall(SyntheticTask):
     value_vocabulary: int = 32
 
     def __post_init__(self):
+        check_fields(self, "task")
         require_at_least(self, "task", ("pairs", "key_tokens", "value_tokens"), 1)
         require_at_least(self, "task", ("value_vocabulary",), 2)
         # All keys of a document may have one token, and must then be distinct.
         require_at_least(self, "task", ("key_vocabulary",), max(self.pairs, 2))
-        if self.key_vocabulary**self.key_tokens >= MOST_KEYS:
+        # 31 tokens are too many of any vocabulary, and powers of more take long.
+        if self.key_vocabulary ** min(self.key_tokens, 31) >= MOST_KEYS:
             raise UserError(
                 f"task.key_tokens is {self.key_tokens}: {self.key_vocabulary} tokens make "
-                f"{self.key_vocabulary**self.key_tokens:,} such keys, and fewer than "
-                f"{MOST_KEYS:,} can be told apart"
+                f"{MOST_KEYS:,} such keys or more, and fewer can be told apart"
             )
 
     @property

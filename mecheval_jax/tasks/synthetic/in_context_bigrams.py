@@ -30,10 +30,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
-from mecheval_jax.errors import POSITIVE, require, require_at_least
+from mecheval_jax.errors import POSITIVE, UserError, require, require_at_least
+from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import BOS, Batch
 from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import FIRST, EndingWithQuery, consecutive
+
+MOST_TOKENS = 8192
+"""Of the table of bigrams, which has a row and a column for each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +60,16 @@ class InContextBigrams(EndingWithQuery):
     seed: int = 0
 
     def __post_init__(self):
+        check_fields(self, "task")
         require_at_least(self, "task", ("length",), 4)
         require_at_least(self, "task", ("triggers", "vocabulary"), 2)
-        require_at_least(self, "task", ("seed",), 0)
         require(self, "task", ("concentration",), *POSITIVE)
+        size = self.triggers + self.vocabulary
+        if size > MOST_TOKENS:
+            raise UserError(
+                f"task.triggers {self.triggers} and task.vocabulary {self.vocabulary} make a table "
+                f"of {size:,} x {size:,} probabilities: together at most {MOST_TOKENS:,}"
+            )
 
     @property
     def classes(self) -> dict[str, range]:

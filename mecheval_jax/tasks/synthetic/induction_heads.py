@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Key
 from mecheval_jax.errors import require_at_least
+from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import BOS, Batch
 from mecheval_jax.tasks.synthetic.traceable import EndingWithQuery, consecutive
 
@@ -39,6 +40,7 @@ class InductionHeads(EndingWithQuery):
     vocabulary: int = 16
 
     def __post_init__(self):
+        check_fields(self, "task")
         require_at_least(self, "task", ("length", "vocabulary"), 2)
 
     @property

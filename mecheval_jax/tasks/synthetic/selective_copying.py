@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import require_at_least
+from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import Batch, sample_distinct
 from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
 from mecheval_jax.tasks.synthetic.traceable import consecutive
@@ -44,6 +45,7 @@ class SelectiveCopying(BehindDivider):
     noise_vocabulary: int = 1
 
     def __post_init__(self):
+        check_fields(self, "task")
         require_at_least(self, "task", ("copied", "noise_vocabulary"), 1)
         require_at_least(self, "task", ("noise",), 0)
         require_at_least(self, "task", ("vocabulary",), 2)

@@ -21,11 +21,16 @@ from typing import Any
 import numpy as np
 
 from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.fields import check_fields
+from mecheval_jax.files import parse_json, read_text
 
 HEADS = ("informative", "uniform")
 SIDES = ("right", "left")
 Rules = tuple[tuple[int, ...], ...]
 """Rules of one nonterminal, each as the symbols of its right-hand side."""
+
+MOST_SYMBOLS = 10**7
+"""Of a grammar that is drawn: nonterminals times rules times symbols."""
 
 DIGITS = 6
 """Significant digits of head probabilities; grammars of 8,192 terminals take a few megabytes."""
@@ -63,9 +68,16 @@ class GrammarConfig:
     seed: int = 0
 
     def __post_init__(self):
+        check_fields(self, "task")
         require_at_least(self, "task", ("nonterminals", "levels", "rules"), 1)
         require_at_least(self, "task", ("terminals", "symbols"), 2)
-        require_at_least(self, "task", ("seed",), 0)
+        size = self.nonterminals * self.rules * max(self.symbols, self.terminals)
+        if size > MOST_SYMBOLS or self.levels > MOST_SYMBOLS:
+            raise UserError(
+                f"task.nonterminals {self.nonterminals}, rules {self.rules}, symbols "
+                f"{self.symbols}, terminals {self.terminals} and levels {self.levels} make a "
+                f"grammar of {size:,} symbols: at most {MOST_SYMBOLS:,}"
+            )
         choose("task.heads", self.heads, HEADS)
         choose("task.head_side", self.head_side, SIDES)
         for name in ("rule_concentration", "head_concentration", "terminal_weight"):
@@ -201,11 +213,11 @@ def build_grammar(config: GrammarConfig) -> Grammar:
         count = int(draw.integers(1, config.rules + 1))
         sizes = draw.integers(1, config.symbols, count)
         rules.append(tuple(tuple(symbol() for _ in range(size)) for size in sizes))
-        concentrations = np.full(count, config.rule_concentration)
+        concentrations = np.full(count, float(config.rule_concentration))
         probabilities.append(tuple(draw.dirichlet(concentrations).tolist()))
     heads = None
     if config.heads == "informative":
-        concentrations = np.full(config.terminals, config.head_concentration)
+        concentrations = np.full(config.terminals, float(config.head_concentration))
         heads = draw.dirichlet(concentrations, config.nonterminals)
         heads = np.vectorize(lambda p: float(f"{p:.{DIGITS}g}"))(heads)
     return Grammar(
@@ -232,9 +244,9 @@ def from_json(text: str, source: str = "the grammar") -> Grammar:
         UserError: If something is missing or wrong; the message says what.
     """
     try:
-        grammar = _read(json.loads(text))
+        grammar = _read(parse_json(text, "it"))
         _check(grammar)
-    except (UserError, json.JSONDecodeError, RecursionError) as error:
+    except (UserError, OverflowError) as error:  # a number that is too large for any
         raise UserError(f"{source} is no grammar: {error}") from None
     return grammar
 
@@ -246,8 +258,8 @@ def load_grammar(path: str) -> Grammar:
         UserError: If the file cannot be read or holds no grammar.
     """
     try:
-        text = pathlib.Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(pathlib.Path(path))
+    except UserError as error:
         raise UserError(f"task.grammar_file {path!r} cannot be read: {error}") from None
     return from_json(text, path)
 

@@ -10,7 +10,6 @@ Strategies differ in rounding: the choice is kept with the group, and a resumed 
 import contextlib
 import dataclasses
 import math
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ import jax
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, write_json
+from mecheval_jax.partitioning.memory import free_memory
 from mecheval_jax.partitioning.multihost import is_multiprocess, on_main
 from mecheval_jax.training.ensemble.members import Strategy
 from mecheval_jax.training.ensemble.programs import MemberPrograms
@@ -28,19 +28,6 @@ AUTO = "auto"
 
 MARGIN = 0.8
 """Share of a device's free memory that a program may take according to its estimate."""
-
-
-def free_memory(device: Any) -> int:
-    """Number of bytes that programs on one device may take."""
-    stats = device.memory_stats() or {}
-    if "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    meminfo = pathlib.Path("/proc/meminfo")
-    if meminfo.exists():  # what the kernel would give back counts as free
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    return free // jax.local_device_count()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -172,7 +172,7 @@ def test_a_report_of_200_runs(tmp_path):
         ("config.json", None, "holds no run"),
         ("config.json", "{", "damaged"),
         ("interchange.csv", "", "damaged"),
-        ("interchange.csv", "run,site\na,b\n", "no column"),
+        ("interchange.csv", "run,site\na,b\n", "lacks the column"),
         ("summary.json", "{", "damaged"),
     ],
 )

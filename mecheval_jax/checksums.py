@@ -1,0 +1,58 @@
+"""Hashes of the files of a folder, made when it is written and compared when it is read.
+
+They stand in ``SHA256SUMS`` in the folder, as ``sha256sum`` writes and checks them.
+"""
+
+import pathlib
+import re
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import read_text, sha256_of, write_text
+
+SUMS = "SHA256SUMS"
+
+LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+
+def write_sums(folder: pathlib.Path) -> None:
+    """Write the hash of every file of a folder."""
+    text = "".join(f"{sha256_of([folder / name])}  {name}\n" for name in _files(folder))
+    write_text(folder / SUMS, text)
+
+
+def check_sums(folder: pathlib.Path, ignored: tuple[str, ...] = ()) -> None:
+    """Check that every file of a folder is as it was when `write_sums` was called.
+
+    A folder without hashes, of an earlier version, is let through.
+
+    Args:
+        folder: The folder.
+        ignored: Names of files that came later.
+
+    Raises:
+        UserError: If one has changed, is gone, or was added; the message names the first.
+    """
+    sums = folder / SUMS
+    if not sums.exists():
+        return
+    expected: dict[str, str] = {}
+    for line in read_text(sums).splitlines():
+        found = LINE.fullmatch(line)
+        if not found:
+            raise UserError(f"{SUMS} has a line {line[:20]!r}")
+        expected[found[2]] = found[1]
+    there = {name for name in _files(folder) if name not in ignored}
+    for name in sorted(expected.keys() | there):
+        # Names of the folder's own files alone are opened, whatever else is listed.
+        if name not in there:
+            raise UserError(f"{name} is gone")
+        if name not in expected:
+            raise UserError(f"{name} has no hash in {SUMS}")
+        if sha256_of([folder / name]) != expected[name]:
+            raise UserError(f"{name} is not what was written")
+
+
+def _files(folder: pathlib.Path) -> list[str]:
+    """Files of a folder and of those in it, as paths relative to it; links are none."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return [path.relative_to(folder).as_posix() for path in found if path.name != SUMS]

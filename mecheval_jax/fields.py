@@ -1,0 +1,147 @@
+"""Fields of configs: what types and which numbers they take, checked in one place.
+
+A section of a config is a dataclass, and the annotations of its fields say what they take. Whole
+numbers are those of devices, 32 bits with a sign; seeds are those of random keys, 32 bits without
+one; other numbers are finite. What a single field may be beyond that, its own class says with
+`errors.require`.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import numbers
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from mecheval_jax.errors import UserError
+
+KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+"""Types of fields that have single values, and what they take."""
+
+LARGEST = 2**31 - 1
+"""Of whole numbers: steps, tokens and sizes are counted in 32 bits."""
+
+LARGEST_NUMBER = 3.4e38
+"""Of other numbers, which devices hold in 32 bits."""
+
+LARGEST_SEED = 2**32 - 1
+"""Of seeds."""
+
+
+def field_value(name: str, value: Any, kind: type) -> Any:
+    """A value as the type of its field; as it is where the field has no single values.
+
+    Raises:
+        UserError: If the field cannot take it.
+    """
+    if value is None or kind not in KINDS:
+        return value
+    fits = isinstance(value, kind)
+    if kind in (int, float):
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        fits = fits and (kind is float or (math.isfinite(value) and value % 1 == 0))
+    if not fits:
+        raise UserError(f"{name} is {_short(value)}: it takes {KINDS[kind]}")
+    return kind(value)
+
+
+def field_value_of_text(name: str, text: str, kind: type) -> Any:
+    """The value of a field with single values, given as text.
+
+    Raises:
+        UserError: If the field cannot take it.
+    """
+    words = {"None": None} | ({"True": True, "False": False} if kind is bool else {})
+    value = words.get(text, text)
+    if value is text and kind is not bool:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+    return field_value(name, value, kind)
+
+
+def check_fields(instance: Any, section: str) -> None:
+    """Check that every field of a dataclass has a value of its type, and numbers that can be.
+
+    Args:
+        instance: Object whose fields are checked.
+        section: Section of the config that the fields belong to, for the message.
+
+    Raises:
+        UserError: If one has not; the message names the first.
+    """
+    kinds = _types_of(type(instance))
+    check_values(type(instance), {name: getattr(instance, name) for name in kinds}, section)
+
+
+def check_values(kind: type, values: Mapping[str, Any], section: str) -> None:
+    """The same of values that are still to become fields of a dataclass.
+
+    Args:
+        kind: The dataclass.
+        values: Values of some of its fields, by name.
+        section: Section of the config, for the message.
+
+    Raises:
+        UserError: If one is not of its type; the message names the first.
+    """
+    kinds = _types_of(kind)
+    for name, value in values.items():
+        wrong = _mismatch(value, kinds[name], name)
+        if wrong:
+            raise UserError(f"{section}.{name} is {_short(value)}: it takes {wrong}")
+
+
+@functools.cache
+def _types_of(kind: type) -> dict[str, Any]:
+    """Types of the fields of a dataclass, by name."""
+    types_ = typing.get_type_hints(kind)  # resolves annotations that are strings
+    return {field.name: types_[field.name] for field in dataclasses.fields(kind)}
+
+
+def _mismatch(value: Any, kind: Any, name: str) -> str | None:
+    """What a type takes, if it does not take a value."""
+    origin, of = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        wrong = [_mismatch(value, one, name) for one in of]
+        return None if None in wrong else " or ".join(filter(None, wrong))
+    if kind is type(None):
+        return None if value is None else "None"
+    if kind is int:
+        low, high = (0, LARGEST_SEED) if name.endswith("seed") else (-LARGEST, LARGEST)
+        whole = _is_number(value, numbers.Integral)
+        words = f"a whole number from {low}" if low == 0 else "a whole number"
+        return None if whole and low <= value <= high else f"{words}, at most {high}"
+    if kind is float:
+        number = _is_number(value, numbers.Real)
+        # Written so that nan fails, and whole numbers of any length are compared as they are.
+        return None if number and abs(value) <= LARGEST_NUMBER else "a finite number"
+    if kind in KINDS:
+        return None if isinstance(value, kind) else KINDS[kind]
+    if origin is tuple:
+        single = of[0] if of[1:] == (...,) else Any
+        if not isinstance(value, (tuple, list)):
+            return "a list"
+        wrong = (_mismatch(one, single, name) for one in value)
+        return next((f"a list, of which each is {one}" for one in wrong if one), None)
+    if origin in (Mapping, dict) or kind in (Mapping, dict):
+        named = isinstance(value, Mapping) and all(isinstance(one, str) for one in value)
+        return None if named else "fields by their names"
+    if dataclasses.is_dataclass(kind):
+        return None if isinstance(value, typing.cast(type, kind)) else "a section of fields"
+    return None
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    """Whether a value is a number of Python's or of numpy's; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _short(value: Any) -> str:
+    """A value for a message, cut where it is long."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"a number of more than {value.bit_length() * 3 // 10} digits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:76]} ..."

@@ -1,0 +1,126 @@
+"""What the machine may refuse a program, in the words of a user: one guard for all of it.
+
+A full disk, a folder without permission or gone in the middle, too few open files, no memory, a
+platform that is not there: whichever library meets one, the error says so in its chain or its text.
+"""
+
+import errno
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterator
+
+from mecheval_jax.errors import UserError
+
+FEWEST_FILES = 256
+"""Files that a program must be able to open at once; of fewer, checkpoints wait for ever."""
+
+RESUMES = "then the same command goes on"
+
+REMEDIES = {
+    errno.ENOSPC: f"make room (df -h, df -i), {RESUMES}",
+    errno.EDQUOT: f"your quota is used up: make room, {RESUMES}",
+    errno.EACCES: "choose a folder that you may read and write",
+    errno.EPERM: "choose a folder that you may read and write",
+    errno.EROFS: "choose a folder on a file system that can be written",
+    errno.EMFILE: f"raise the limit on open files (ulimit -n 4096), {RESUMES}",
+    errno.ENFILE: f"the machine has too many open files: close some, {RESUMES}",
+    errno.ENOENT: "it is not there, or was removed in the meantime",
+    errno.ESTALE: f"the file system lost it: mount it again, {RESUMES}",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EISDIR: "a file has to be there, and it is a folder",
+    errno.ELOOP: "its links lead in a circle",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "the disk, or the network to it, fails: look at its state",
+    errno.ENOMEM: f"the machine has no memory left: end other programs, {RESUMES}",
+}
+"""What to do about what the system says, by its number."""
+
+SAID = {
+    "No space left on device": REMEDIES[errno.ENOSPC],
+    "Disk quota exceeded": REMEDIES[errno.EDQUOT],
+    "Too many open files": REMEDIES[errno.EMFILE],
+    "Read-only file system": REMEDIES[errno.EROFS],
+    "Permission denied": REMEDIES[errno.EACCES],
+    "Input/output error": REMEDIES[errno.EIO],
+    "NOT_FOUND: Error": REMEDIES[errno.ENOENT],
+    "Unable to initialize backend": "set JAX_PLATFORMS to a platform of this machine, such as cpu",
+    "for JAX flag": "unset that variable, or give it what jax takes",
+    "Out of memory": "take a smaller model, batch or sweep, or a device with more memory",
+    "RESOURCE_EXHAUSTED": "take a smaller model, batch or sweep, or a device with more memory",
+}
+"""What to do about what libraries say in other errors, which have no number."""
+
+PATH = re.compile(r"\"(/[^\"]+)\"")
+"""A path in what a library says."""
+
+NAMED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+"""Numbers that mean something to a user only where the error names the file."""
+
+
+def explain(error: BaseException) -> UserError | None:
+    """What the machine refused, in one line; None for an error of another kind."""
+    for link in _chain(error):
+        if isinstance(link, OSError) and link.errno in REMEDIES:
+            if link.errno in NAMED and link.filename is None:
+                continue
+            where = f"{os.fsdecode(link.filename)}: " if link.filename is not None else ""
+            said = link.strerror or os.strerror(link.errno)
+            return UserError(f"{where}{said}: {REMEDIES[link.errno]}")
+        if isinstance(link, MemoryError):
+            return UserError(f"no memory is left: {SAID['Out of memory']}")
+    for link in _chain(error):
+        text = " ".join(str(link).split())
+        for words, remedy in SAID.items():
+            if words in text:
+                path = PATH.search(text)
+                said = f"{path[1]}: {words}" if path else text[:300]
+                return UserError(f"{said}: {remedy}")
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came from."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def allow_open_files() -> None:
+    """Raise the limit on open files as far as it goes without asking.
+
+    Raises:
+        UserError: If it is too low even so.
+    """
+    try:
+        import resource
+    except ImportError:  # a system that has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    if soft < hard:
+        wanted = 4096 if hard == resource.RLIM_INFINITY else min(hard, max(soft, 4096))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft < FEWEST_FILES:
+        raise UserError(
+            f"the limit on open files is {soft}, and at least {FEWEST_FILES} are needed: "
+            "raise it (ulimit -n 4096)"
+        )
+
+
+def cache_folder() -> pathlib.Path:
+    """The user's folder for what can be made anew (``MECHEVAL_JAX_CACHE`` overrides it)."""
+    override = os.environ.get("MECHEVAL_JAX_CACHE")
+    if override:
+        return pathlib.Path(override)
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        home = pathlib.Path(base) if base else pathlib.Path.home() / ".cache"
+    except RuntimeError:  # an unknown user without a HOME
+        home = pathlib.Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+    return home / "mecheval_jax"

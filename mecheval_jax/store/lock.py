@@ -1,0 +1,101 @@
+"""A folder that one program works on at a time.
+
+A file in the folder, ``lock-training`` while one trains there, says who holds it: host, process,
+since when. What keeps others off is the kernel's lock on that file, which ends with the process
+that holds it, however that ends: a file that a kill leaves behind keeps nobody off.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import make_workdir
+from mecheval_jax.partitioning.multihost import on_main
+
+PREFIX = "lock-"
+"""What names of such files begin with; a folder that has nothing else is empty."""
+
+
+@contextlib.contextmanager
+def lock(folder: pathlib.Path, work: str) -> Iterator[None]:
+    """Keep other programs off a folder, which is made; of several processes the first does.
+
+    Where the file system has no locks, nothing is kept off.
+
+    Args:
+        folder: Folder that is worked on.
+        work: What is done in it, one word: ``training``. Other work may go on beside it.
+
+    Raises:
+        UserError: If another process holds it; the message says which.
+    """
+    with contextlib.ExitStack() as stack:
+        on_main(lambda: stack.enter_context(_locked(folder, work)))
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path, work: str) -> Iterator[None]:
+    make_workdir(folder)
+    path = folder / f"{PREFIX}{work}"
+    file = _taken(path)
+    with file:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        holder = {"work": work, "host": socket.gethostname(), "process": os.getpid(), "since": now}
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps(holder).encode() + b"\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            # While it is held: whoever opened it in the meantime finds that it is not there.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _taken(path: pathlib.Path) -> BinaryIO:
+    """The file of a lock, which this process holds.
+
+    Raises:
+        UserError: If another holds it.
+    """
+    while True:
+        try:
+            file = path.open("a+b")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with file:
+                raise UserError(
+                    f"{path.parent} is being worked on by another program ({_holder(file)}): wait "
+                    "for it, or end it"
+                ) from None
+        except OSError:  # of a file system without locks
+            return file
+        # The one who held it may have removed the file that was opened here.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
+
+
+def _holder(file: BinaryIO) -> str:
+    """Who holds a lock, in words."""
+    file.seek(0)
+    try:
+        found = json.loads(file.read(10_000))
+        return (
+            f"{found['work']}, process {found['process']} on {found['host']} since {found['since']}"
+        )
+    except (ValueError, TypeError, KeyError, RecursionError):  # it has not written it yet
+        return "which has only begun"

@@ -1,0 +1,73 @@
+"""Whose code may run: that of configs which a user wrote, and not that which a folder names.
+
+A config file is a program, and its user starts it. The folder of a run is data: it may come from
+anywhere, and its ``config.json`` may name a module to import (``model.mixer``, ``module:Class``).
+Such a name is known once its user has trained with it, or has allowed it.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from mecheval_jax import machine
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import read_json, write_json
+
+ALLOWED = "MECHEVAL_JAX_ALLOW_CODE"
+"""Variable that allows all, for this program and those that it starts."""
+
+_known: set[str] = set()
+
+
+def allow_code() -> None:
+    """Let configs of folders name code that is then imported, from here on."""
+    os.environ[ALLOWED] = "1"
+
+
+def remember(mixer: str) -> None:
+    """Take note of the code that a user's own config names, for later programs too."""
+    new = {*_imports(mixer)} - _known
+    _known.update(new)
+    if new - _remembered():
+        try:
+            _file().parent.mkdir(parents=True, exist_ok=True)
+            write_json(_file(), {"mixers": sorted(new | _remembered())})
+        except OSError:  # without a home each program has to be told
+            pass
+
+
+def check(mixer: Any, source: pathlib.Path) -> None:
+    """Check that the code which a file names may be imported.
+
+    Args:
+        mixer: Value of ``model.mixer`` there.
+        source: The file.
+
+    Raises:
+        UserError: If its user has neither used nor allowed it.
+    """
+    unknown = [path for path in _imports(mixer) if path not in _known]
+    unknown = [path for path in unknown if path not in _remembered()]
+    if unknown and os.environ.get(ALLOWED) != "1":
+        raise UserError(
+            f"{source} names code that you have not trained with, {', '.join(unknown)}: reading it "
+            f"would run that code; give --allow_code (in Python {__name__}.allow_code()) if you "
+            "trust it"
+        )
+
+
+def _imports(mixer: Any) -> Iterable[str]:
+    names = mixer.split(",") if isinstance(mixer, str) else ()
+    return [name.strip() for name in names if ":" in name]
+
+
+def _file() -> pathlib.Path:
+    return machine.cache_folder() / "own_code.json"
+
+
+def _remembered() -> set[str]:
+    try:
+        return set(read_json(_file(), {"mixers": [str]}, absent={"mixers": []})["mixers"])
+    except UserError:  # damaged, or not to be read: it says nothing
+        return set()

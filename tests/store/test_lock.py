@@ -1,0 +1,54 @@
+"""A folder that one program works on at a time."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.store.lock import PREFIX, lock
+from mecheval_jax.store.run_folder import RunFolder
+
+
+def test_the_second_is_told_of_the_first(tmp_path):
+    """Catches two programs that write the same files, and a refusal that names nobody."""
+    with lock(tmp_path, "training"):
+        held = json.loads((tmp_path / f"{PREFIX}training").read_text())
+        assert (held["host"], held["process"]) == (socket.gethostname(), os.getpid())
+        with pytest.raises(UserError) as error, lock(tmp_path, "training"):
+            pass
+        for words in (str(tmp_path), "training", f"process {os.getpid()}", held["since"]):
+            assert words in str(error.value)
+        with lock(tmp_path, "interventions"):  # other work may go on beside it
+            assert len(list(tmp_path.iterdir())) == 2
+    assert not list(tmp_path.iterdir())
+    with lock(tmp_path, "training"):
+        pass
+
+
+def test_a_killed_holder_keeps_nobody_off(tmp_path):
+    """Catches a workdir that nobody can use after a kill."""
+    program = (
+        "import fcntl, os, signal, sys\n"
+        "file = open(sys.argv[1], 'w')\n"
+        "fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = tmp_path / f"{PREFIX}training"
+    subprocess.run([sys.executable, "-IS", "-c", program, path], check=False)
+    assert path.exists()
+    assert RunFolder(tmp_path).contents() == set()  # and is no content of the folder
+    with lock(tmp_path, "training"):
+        assert json.loads(path.read_text())["process"] == os.getpid()
+    assert not path.exists()
+
+
+def test_a_holder_that_has_not_said_who_it_is(tmp_path):
+    """Catches a traceback in the moment between the lock and its text."""
+    with lock(tmp_path, "training"):
+        (tmp_path / f"{PREFIX}training").write_text("{")
+        with pytest.raises(UserError, match="only begun"), lock(tmp_path, "training"):
+            pass

@@ -1,0 +1,68 @@
+"""Folders whose files are what was written."""
+
+import shutil
+
+import pytest
+
+from mecheval_jax.checksums import SUMS, check_sums, write_sums
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import write_text
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "d").mkdir()
+    for name in ("a", "d/b"):
+        write_text(tmp_path / name, f"content of {name}")
+    write_sums(tmp_path)
+    return tmp_path
+
+
+def test_the_form_is_that_of_sha256sum(folder):
+    """Catches hashes that no other tool can check."""
+    lines = (folder / SUMS).read_text().splitlines()
+    assert [line[64:] for line in lines] == ["  a", "  d/b"]
+    check_sums(folder)
+    (folder / SUMS).unlink()
+    check_sums(folder)  # as of an earlier version
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda folder: write_text(folder / "d/b", "content"),
+            "d/b is not what was written",
+        ),
+        (lambda folder: (folder / "a").unlink(), "a is gone"),
+        (lambda folder: write_text(folder / "c", ""), "c has no hash"),
+        (lambda folder: write_text(folder / SUMS, "ab  a\n"), "SHA256SUMS has a line"),
+        (lambda folder: (folder / SUMS).write_bytes(b"\xff"), "damaged"),
+        (lambda folder: shutil.rmtree(folder / "d"), "d/b is gone"),
+    ],
+)
+def test_any_change_is_named(folder, damage, message):
+    """Catches a change, a loss or an addition that is let through."""
+    damage(folder)
+    with pytest.raises(UserError, match=message):
+        check_sums(folder)
+
+
+def test_no_path_leads_outside(folder):
+    """Catches a list of hashes that makes its reader open a file elsewhere."""
+    sums = (folder / SUMS).read_text()
+    for name in ("../other", "/dev/zero", "link"):
+        write_text(folder / SUMS, f"{sums}{'0' * 64}  {name}\n")
+        with pytest.raises(UserError, match=f"{name} is gone"):
+            check_sums(folder)
+    (folder / "link").symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="link is gone"):
+        check_sums(folder)
+
+
+def test_files_that_come_later(folder):
+    """Catches a checkpoint that is called damaged for the mark that it is whole."""
+    write_text(folder / "commit", "")
+    check_sums(folder, ("commit",))
+    with pytest.raises(UserError, match="commit has no hash"):
+        check_sums(folder)

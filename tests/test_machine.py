@@ -1,0 +1,73 @@
+"""What the machine refuses is said in one line."""
+
+import errno
+import pathlib
+
+import pytest
+
+from mecheval_jax import machine
+
+
+def caused_by(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: make room"),
+        (OSError(errno.EACCES, "Permission denied", "/a"), "/a: Permission denied: choose"),
+        (OSError(errno.ENOENT, "No such file", "/a"), "/a: No such file: it is not there"),
+        (caused_by(RuntimeError("x"), OSError(errno.EMFILE, "Too many")), "raise the limit"),
+        (
+            ValueError('RESOURCE_EXHAUSTED: writing "/a/b": No space left on device [os 28]'),
+            "/a/b: No space left on device: make room",
+        ),
+        (RuntimeError("Unable to initialize backend 'foo'"), "such as cpu"),
+        (MemoryError(), "no memory is left: take a smaller model"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"), "take a smaller"),
+    ],
+)
+def test_what_is_refused(error, words):
+    """Catches a traceback, of whichever library, where a user has something to do."""
+    text = str(machine.explain(error))
+    assert words in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("a"), OSError(errno.ENOENT, "No such file"), ValueError("x"), OSError("y")]
+)
+def test_other_errors_stay_what_they_are(error):
+    """Catches a bug of ours that is called the machine's."""
+    assert machine.explain(error) is None
+
+
+def test_a_user_without_a_home(monkeypatch, tmp_path):
+    """Catches a program that ends for want of a folder that it can do without."""
+    for name in ("MECHEVAL_JAX_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(pathlib.Path, "home", unknown)
+    assert machine.cache_folder().name == "mecheval_jax"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert machine.cache_folder() == tmp_path / "mecheval_jax"
+    monkeypatch.setenv("MECHEVAL_JAX_CACHE", str(tmp_path / "own"))
+    assert machine.cache_folder() == tmp_path / "own"
+
+
+def test_too_few_open_files(monkeypatch):
+    """Catches a checkpoint that waits for ever, and a limit that could have been raised."""
+    resource = pytest.importorskip("resource")
+    limits = [(64, 64)]
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda which, new: limits.append(new))
+    with pytest.raises(machine.UserError, match="limit on open files is 64"):
+        machine.allow_open_files()
+    limits[:] = [(64, 10_000)]
+    machine.allow_open_files()
+    assert limits[-1] == (4096, 10_000)

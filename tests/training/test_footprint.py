@@ -1,0 +1,60 @@
+"""Sizes that cannot be are refused before anything is allocated."""
+
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.models.language_model import parameter_count
+from mecheval_jax.training import footprint
+from tests.support import small
+
+GIB = 2**30
+
+
+def of(changes=None, **training):
+    experiment = small.experiment(changes or {}, **training)
+    return experiment, footprint.footprint_of(
+        experiment.model, experiment.task, experiment.training, experiment.evaluation.documents
+    )
+
+
+@pytest.mark.parametrize("mixer", [*small.MIXERS, "gated_delta_net", "mamba2", "s4d"])
+def test_it_is_never_more_than_a_model_has(mixer):
+    """Catches a training that is refused though it would fit."""
+    experiment, found = of({"model.mixer": mixer, "model.width": 32})
+    assert 0 < found.parameters <= 4 * parameter_count(experiment.model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"model.width": 2**20}, "parameters"),
+        ({"task.key_vocabulary": 2**30}, "parameters"),
+        ({"task.pairs": 10**7, "task.key_vocabulary": 10**7, "task.value_vocabulary": 10**7,
+          "model.max_length": 10**8}, "batch"),
+        ({"training.batch_size": 10**9}, "batch"),
+        ({"training.evaluation_documents": 2 * 10**9}, "documents"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be(changes, what, monkeypatch):
+    """Catches minutes of silence before a crash, and a message without numbers."""
+    monkeypatch.setattr(footprint, "total_memory", lambda: 16 * GIB)
+    experiment, found = of(changes)
+    assert getattr(found, what) > 16 * GIB
+    with pytest.raises(UserError, match=rf"at least [\d,.]+ GiB .*{what} [\d,.]+ GiB.* 16\.00 GiB"):
+        footprint.check_training(experiment.model, experiment.task, experiment.training, 16)
+
+
+def test_micro_batches_need_less():
+    """Catches a batch that is counted whole though it is cut."""
+    _, whole = of(batch_size=64)
+    _, cut = of(batch_size=64, gradient_accumulation=8)
+    assert cut.batch * 8 == whole.batch
+
+
+def test_documents(monkeypatch):
+    """Catches documents that are drawn before anybody asks how many fit."""
+    monkeypatch.setattr(footprint, "total_memory", lambda: GIB)
+    task = small.experiment().task
+    footprint.check_documents(task, 1000)
+    with pytest.raises(UserError, match="fewer than 100,000,000 documents"):
+        footprint.check_documents(task, 10**8)
