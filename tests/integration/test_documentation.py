@@ -194,6 +194,15 @@ def test_the_page_on_analyses_names_them_all():
         assert f"\n## {name.capitalize()}\n" in page
 
 
+def test_errors_are_quoted_as_they_are():
+    """Catches an error that says something else by now, so that nobody finds it on the page."""
+    source = "".join(path.read_text() for path in (ROOT / "mecheval_jax").rglob("*.py"))
+    page = (ROOT / "docs" / "errors.md").read_text()
+    quoted = re.findall(r"^\| `([^`]+)` \|", page, flags=re.MULTILINE)
+    assert len(quoted) >= 10
+    assert [text for text in quoted if text not in source] == []
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
 def test_no_placeholder_is_left(path):
     """Catches a number that was to be filled in."""
