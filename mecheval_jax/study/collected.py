@@ -2,7 +2,9 @@
 
 FOLDER/
     NAME.csv     the members of a sweep that any machine has trained so far (`study.tables`)
-    NAME.json    the sweep that they belong to, an exact copy of its ``sweep.json``
+    NAME.json    the sweep that they belong to, an exact copy of its ``sweep.json``. A later
+                 version may write fields into it that this one does not have: sweeps are the same
+                 if their members are, by their hashes, which leave defaults out
     SHA256SUMS   the hash of each table
     findings/    the conclusion from all tables together (`study.conclusion`)
 """
@@ -42,6 +44,11 @@ def name_of(sweep: SweepFolder) -> str:
     return sweep.path.absolute().name
 
 
+def _hashes(path: pathlib.Path) -> list[str]:
+    """Hashes of the configs of all members that a ``sweep.json`` describes."""
+    return hashes_of(plan_of(read_json(path, SWEEP), path).groups)
+
+
 def add_sweep(
     folder: str | os.PathLike, sweep_path: str | os.PathLike, name: str | None = None
 ) -> str:
@@ -60,11 +67,10 @@ def add_sweep(
             another sweep's.
     """
     folder, sweep = pathlib.Path(folder), SweepFolder(sweep_path)
-    content = sweep.read()
+    hashes = _hashes(sweep.sweep)
     name = name or name_of(sweep)
     table, config = folder / f"{name}.csv", folder / f"{name}.json"
-    own = sweep.sweep.read_bytes()
-    if config.exists() and config.read_bytes() != own:
+    if config.exists() and _hashes(config) != hashes:
         raise UserError(
             f"{config} is the config of another sweep than {sweep.path}: give its table another "
             "name by --table"
@@ -73,8 +79,8 @@ def add_sweep(
     if found.empty:
         raise UserError(f"no group of {sweep.path} is finished yet: there is nothing to add")
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(config, own)
-    before, after = grow_table(table, found, hashes_of(plan_of(content, sweep.sweep).groups))
+    write_bytes(config, sweep.sweep.read_bytes())
+    before, after = grow_table(table, found, hashes)
     known = set(before["config_hash"])
     new = set(found["config_hash"]) - known
     say(

@@ -178,7 +178,12 @@ def all_of(text: str, claims: Iterable[Claim]) -> Claim:
 
 
 def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:
-    """Several claims of which at least one must hold, counting only those that are known."""
+    """Several claims of which at least one must hold.
+
+    Those that are known can support the statement. It is contradicted only if all are known, since
+    any other may hold.
+    """
+    claims = list(claims)
     known = [claim for claim in claims if claim.runs]
     if not known:
         return Claim(text, part)
@@ -188,7 +193,7 @@ def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:
         text=f"{text}: {strongest.text}",
         part=part,
         if_false=min(1.0, len(known) * strongest.if_false),
-        if_true=max(claim.if_true for claim in known),
+        if_true=max(claim.if_true for claim in claims),
     )
 
 

@@ -65,6 +65,18 @@ def test_another_sweep_of_the_same_name(machines, tmp_path):
     assert name_of(other) == "other"
 
 
+def test_a_field_that_is_new_makes_no_other_sweep(machines, tmp_path):
+    """Catches results that cannot grow any more, since a later version has one more option."""
+    kept = tmp_path / "kept"
+    name = add_sweep(kept, machines["first"].path)
+    config = kept / f"{name}.json"
+    whole = json.loads(config.read_text())
+    del whole["base"]["model"]["canon_at"]
+    config.write_text(json.dumps(whole))
+    assert add_sweep(kept, machines["second"].path) == name
+    assert "canon_at" in json.loads(config.read_text())["base"]["model"]
+
+
 def test_nothing_is_finished(tmp_path):
     """Catches an empty table, and a traceback."""
     sweep = make_sweep(tmp_path / "sweep", ACCURACIES, unfinished=("based", "mamba"))

@@ -107,4 +107,6 @@ def test_together_and_any():
     assert all_of("", [good, unknown]).runs == 0
     assert any_of("", "", [good, bad, unknown]).if_false == 0.02
     assert any_of("", "", [good, bad]).if_true == 0.99
+    assert any_of("", "", [bad, bad]).if_true == bad.if_true
+    assert any_of("", "", [bad, unknown]).if_true == 1  # what was not run may hold
     assert any_of("", "", [unknown]).runs == 0

@@ -136,9 +136,17 @@ def fill_members(folder: SweepFolder, accuracies: Mapping[int, float]) -> None:
         for number in group["members"] if folder.group(group["name"]).has_table() else ():
             run, accuracy = folder.group(group["name"]).member(number), accuracies[number]
             run.mkdir(parents=True)
-            summary = {"accuracy": accuracy, "accuracy_low": accuracy - 0.1, "layer": 1,
-                       "floors": {"best": FLOOR}, "accuracy_high": 1.0, "verdict": "induction",
-                       "probabilities": {"induction": 0.9}}  # fmt: skip
+            summary = {
+                "finished": True,
+                "step": 1,
+                "accuracy": accuracy,
+                "accuracy_low": accuracy - 0.1,
+                "accuracy_high": 1.0,
+                "layer": 1,
+                "floors": {"best": FLOOR},
+                "verdict": "induction",
+                "probabilities": {"induction": 0.9},
+            }
             write_json(run / "summary.json", summary)
             rows = [{"step": 1, "split": "train", "accuracy": 1.0},
                     {"step": 1, "split": "dev", "accuracy": 0.7}]  # fmt: skip

@@ -25,7 +25,8 @@ def test_all_are_there():
 def test_made_false(finding):
     """Catches a finding that ignores what it is about."""
     (verdict,) = verdicts(FALSE[finding.number](world()), [finding]).values()
-    assert verdict == "not reproduced"
+    # Of architectures that were not run some pair may be as finding 30 says.
+    assert verdict == ("undecided" if finding.number == 30 else "not reproduced")
 
 
 @pytest.mark.parametrize(
