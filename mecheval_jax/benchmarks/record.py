@@ -73,7 +73,7 @@ def read(folder: pathlib.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     absent = [name for name in COLUMNS if name not in found]
     if absent:
         raise UserError(f"{path} is damaged: it has no column {absent[0]!r}; measure again")
-    return found, read_json(folder / "machine.json", {})
+    return found, read_json(folder / "machine.json", absent={})
 
 
 def compare(after: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:

@@ -105,7 +105,7 @@ def shapes_of(sweep: Sweep) -> dict[str, ModelConfig]:
 def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
     """The runs: those that the folder is planned for, or as many as fit the budget."""
     if folder.sweep.exists():
-        sweep = plan_of(folder.read())
+        sweep = plan_of(folder.read(), folder.sweep)
         _check_same(folder, sweep, request)
         say(f"{folder.path}: going on with {_runs(sweep)}")
         return sweep

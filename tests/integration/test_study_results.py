@@ -51,7 +51,8 @@ def test_pages_are_those_of_the_tables(tmp_path):
 @pytest.mark.parametrize("table", sorted(KEPT.glob("*.csv")), ids=lambda path: path.stem)
 def test_members_are_of_the_sweep_beside_them(table):
     """Catches rows that this program would not find again, and a config that is not theirs."""
-    sweep = plan_of(read_json(table.with_suffix(".json")))
+    config = table.with_suffix(".json")
+    sweep = plan_of(read_json(config), config)
     rows = read_table(table)
     assert set(rows["config_hash"]) <= set(hashes_of(sweep.groups))
     assert table.stat().st_size < 1_000_000

@@ -44,7 +44,7 @@ def made(tmp_path_factory):
     rows += [cost | {"length": 16, "program": "training"}]
     rows += [cost | {"length": 16, "program": "decode", "seconds": None}]
     pd.DataFrame(rows).to_csv(folder.cost / "cost.csv", index=False)
-    table = tables.choice_table(folder, plan_of(folder.read()).groups, 16)
+    table = tables.choice_table(folder, plan_of(folder.read(), folder.sweep).groups, 16)
     return folder, table.set_index("mixer")
 
 
