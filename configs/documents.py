@@ -5,9 +5,10 @@ Question: by which mechanism does a model recall what *these* documents say?
     python -m launch.train --config=configs/documents.py:mixer=based --workdir=DIR
 
 The default file, ``docs/examples/orders.jsonl``, holds 3,000 documents that note orders and later
-ask where some of them go. Expected of Based at the default settings, after about a minute on one
-core: a test accuracy of at least 95 % (29 % for the best heuristic without recall) and
-``induction``. Mamba memorises so small a file: in all settings that were tried, of at most 1,500
+ask where some of them go. Gated DeltaNet answered 96.4 % of the questions in unseen documents (29 %
+for the best heuristic without recall). Based at the default settings, after about a minute on one
+core, answered 99.7 % on one machine, by ``induction``, and 34 % on another, with the same seed.
+Mamba memorises so small a file: in all settings that were tried, of at most 1,500
 steps, its accuracy on other documents stayed below 50 %.
 """
 
