@@ -15,7 +15,9 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import make_workdir, read_json, read_table, write_json, write_table
 
 KEYS = ["part", "what", "quantity", "unit"]
-COLUMNS = [*KEYS, "median", "low", "high", "values"]
+NUMBERS = ["median", "low", "high", "values"]
+COLUMNS = [*KEYS, *NUMBERS]
+FORMS = dict.fromkeys(KEYS, str) | dict.fromkeys(NUMBERS, float)
 SAME = ("device", "platform", "cores", "jax")
 """Properties in which the machines of one folder must agree."""
 
@@ -69,10 +71,7 @@ def read(folder: pathlib.Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     path = folder / "benchmarks.csv"
     if not path.exists():
         raise UserError(f"{folder} has no benchmarks.csv: launch.benchmark --output makes one")
-    found = read_table(path, "measure again", keep_default_na=False)
-    absent = [name for name in COLUMNS if name not in found]
-    if absent:
-        raise UserError(f"{path} is damaged: it has no column {absent[0]!r}; measure again")
+    found = read_table(path, FORMS, "measure again", keep_default_na=False)
     return found, read_json(folder / "machine.json", absent={})
 
 

@@ -65,7 +65,7 @@ def test_mistakes_are_told(arguments, message, tmp_path, monkeypatch):
 # Catches a damaged table that ends in a traceback.
 def test_damage_is_told(folder):
     (folder / "benchmarks.csv").write_text("part,what\nstep,mamba\n")
-    with pytest.raises(UserError, match="has no column 'quantity'"):
+    with pytest.raises(UserError, match="lacks the column 'quantity'"):
         record.read(folder)
 
 
