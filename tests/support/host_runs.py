@@ -5,6 +5,7 @@ its start, before it decides whether to go on.
 """
 
 import os
+import time
 
 from absl import flags
 
@@ -47,6 +48,7 @@ def kill_at(stop, number):
     def signalled(self):
         if next(stops, None) == stop:
             os.kill(os.getpid(), number)
+            time.sleep(1)  # the signal is passed on by a thread, which fast steps would outrun
         return requested(self)
 
     def save_whole(self, step, tree):
