@@ -17,6 +17,7 @@ from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites
+from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
@@ -124,5 +125,4 @@ def compared(what: str, spent: Mapping[str, tuple[float, ...]]) -> Iterator[Meas
 
 
 def _model(mixer: str, width: int, task: AssociativeRecall) -> ModelConfig:
-    positions = "learned" if mixer == "attention" else "none"
-    return ModelConfig(mixer, 2, width, task.vocabulary_size, 1024, positions=positions)
+    return ModelConfig(mixer, 2, width, task.vocabulary_size, 1024, positions=positions_of(mixer))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from mecheval_jax.benchmarks.measured import TIMES, Measured, one
 from mecheval_jax.benchmarks.training import whole_step
 from mecheval_jax.files import read_json
+from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.sweep_folder import SweepFolder
@@ -91,7 +92,7 @@ def strategies() -> Iterator[Measured]:
         "loop": Strategy("loop"),
     }
     for mixer in MIXERS:
-        positions = "learned" if mixer == "attention" else "none"
+        positions = positions_of(mixer)
         model = ModelConfig(mixer, 2, 32, task.vocabulary_size, 1024, positions=positions)
         training = TrainingConfig(steps=2**30, batch_size=64)
         runs = tuple(

@@ -20,6 +20,7 @@ from flax.traverse_util import flatten_dict
 from mecheval_jax.array_types import PyTree, Scalar
 from mecheval_jax.benchmarks.measured import PERCENT, Measured, one, times
 from mecheval_jax.evaluation.cost.timing import matrix_rate
+from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.site_path import block_name
@@ -44,7 +45,7 @@ def training_steps(steps: int) -> Iterator[Measured]:
     """
     for mixer, width in (("attention", 64), ("based", 64), ("mamba", 64), ("attention", 256)):
         task = AssociativeRecall()
-        positions = "learned" if mixer == "attention" else "none"
+        positions = positions_of(mixer)
         model = ModelConfig(mixer, 2, width, task.vocabulary_size, 1024, positions=positions)
         training = TrainingConfig(steps, training_batches=3126, steps_per_dispatch=steps)
         name, rate = f"{mixer}, width {width}", matrix_rate()

@@ -1,4 +1,4 @@
-"""Base of tasks that ask several questions behind a divider, without their answers.
+"""Bases of tasks that ask several questions behind a divider, without their answers.
 
     <bos> body <eos> q q ... q
 
@@ -75,3 +75,22 @@ class BehindDivider(SyntheticTask):
             },
             lengths=jnp.asarray(self.max_length),
         )
+
+
+class Copying(BehindDivider):
+    """Base of tasks whose answers are tokens of the body: the first of the task's classes."""
+
+    def class_of(self, role: str) -> range:
+        """Ids of the tokens to give back, the only class of a role."""
+        del role
+        return next(iter(self.classes.values()))
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Names of the roles."""
+        return ("bos", "value", "divider", "query")
+
+    @property
+    def corruptions(self) -> tuple[str, ...]:
+        """Roles whose token can be replaced."""
+        return ("value",)

@@ -22,12 +22,12 @@ import jax
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import require, require_at_least
 from mecheval_jax.tasks.base import Batch, sample_distinct
-from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
+from mecheval_jax.tasks.synthetic.behind_divider import Copying
 from mecheval_jax.tasks.synthetic.traceable import consecutive
 
 
 @dataclasses.dataclass(frozen=True)
-class Compression(BehindDivider):
+class Compression(Copying):
     """The task.
 
     Attributes:
@@ -55,21 +55,6 @@ class Compression(BehindDivider):
     def classes(self) -> dict[str, range]:
         """Ids of tokens and of markers."""
         return consecutive(w=self.vocabulary, p=self.length)
-
-    def class_of(self, role: str) -> range:
-        """Ids of the tokens to give back, the only class of a role."""
-        del role
-        return self.classes["w"]
-
-    @property
-    def role_names(self) -> tuple[str, ...]:
-        """Names of the roles."""
-        return ("bos", "value", "divider", "query")
-
-    @property
-    def corruptions(self) -> tuple[str, ...]:
-        """Roles whose token can be replaced."""
-        return ("value",)
 
     def document(self, key: Key, split: str) -> Batch:
         """One document; all splits have the same distribution."""

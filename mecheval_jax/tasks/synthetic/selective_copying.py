@@ -24,12 +24,12 @@ from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import require_at_least
 from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import Batch, sample_distinct
-from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
+from mecheval_jax.tasks.synthetic.behind_divider import Copying
 from mecheval_jax.tasks.synthetic.traceable import consecutive
 
 
 @dataclasses.dataclass(frozen=True)
-class SelectiveCopying(BehindDivider):
+class SelectiveCopying(Copying):
     """The task.
 
     Attributes:
@@ -54,21 +54,6 @@ class SelectiveCopying(BehindDivider):
     def classes(self) -> dict[str, range]:
         """Ids of the tokens to remember, of noise, and of the marker."""
         return consecutive(c=self.vocabulary, n=self.noise_vocabulary, m=1)
-
-    def class_of(self, role: str) -> range:
-        """Ids of the tokens to remember, the only class of a role."""
-        del role
-        return self.classes["c"]
-
-    @property
-    def role_names(self) -> tuple[str, ...]:
-        """Names of the roles."""
-        return ("bos", "value", "divider", "query")
-
-    @property
-    def corruptions(self) -> tuple[str, ...]:
-        """Roles whose token can be replaced."""
-        return ("value",)
 
     @property
     def queries(self) -> int:
