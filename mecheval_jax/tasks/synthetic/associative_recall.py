@@ -21,7 +21,6 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import UserError
-from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import (
     BOS,
@@ -78,8 +77,8 @@ class AssociativeRecall(SyntheticTask):
     fresh_replacement: bool = False
     seed: int = 0
 
-    def __post_init__(self):
-        check_fields(self, "task")
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
 
         def require(valid: bool, name: str, rule: str) -> None:
             if not valid:

@@ -40,7 +40,8 @@ class Compression(Copying):
     queries: int = 8
     vocabulary: int = 16
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("length",), 1)
         require_at_least(self, "task", ("vocabulary",), 2)
         within = (f"1 to {self.length}, the length", lambda value: 1 <= value <= self.length)

@@ -53,7 +53,8 @@ class ForgettingRecall(BehindDivider):
 
     recall_like = ("first_bound",)
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("pairs",), 1)
         within = (f"1 to {self.pairs}, the pairs", lambda value: 1 <= value <= self.pairs)
         require(self, "task", ("rebound", "queries"), *within)

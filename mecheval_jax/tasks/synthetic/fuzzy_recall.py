@@ -26,7 +26,6 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, require_at_least
-from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, Batch, sample_distinct
 from mecheval_jax.tasks.floors import copy_next, recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive, recall_roles
@@ -53,17 +52,19 @@ class FuzzyRecall(SyntheticTask):
     key_vocabulary: int = 32
     value_vocabulary: int = 32
 
-    def __post_init__(self):
-        check_fields(self, "task")
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("pairs", "key_tokens", "value_tokens"), 1)
         require_at_least(self, "task", ("value_vocabulary",), 2)
         # All keys of a document may have one token, and must then be distinct.
         require_at_least(self, "task", ("key_vocabulary",), max(self.pairs, 2))
         # 31 tokens are too many of any vocabulary, and powers of more take long.
-        if self.key_vocabulary ** min(self.key_tokens, 31) >= MOST_KEYS:
+        keys = self.key_vocabulary ** min(self.key_tokens, 31)
+        if keys >= MOST_KEYS:
+            more = " or more" if self.key_tokens > 31 else ""
             raise UserError(
                 f"task.key_tokens is {self.key_tokens}: {self.key_vocabulary} tokens make "
-                f"{MOST_KEYS:,} such keys or more, and fewer can be told apart"
+                f"{keys:,} such keys{more}, and fewer than {MOST_KEYS:,} can be told apart"
             )
 
     @property

@@ -46,7 +46,8 @@ class HopRecall(BehindDivider):
     queries: int = 4
     vocabulary: int = 64
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("pairs",), 2)
         fewer = (f"1 to {self.pairs - 1}, fewer than the pairs", lambda hops: 0 < hops < self.pairs)
         within = (f"1 to {self.pairs}, the pairs", lambda value: 1 <= value <= self.pairs)

@@ -31,7 +31,6 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 from mecheval_jax.errors import POSITIVE, UserError, require, require_at_least
-from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import BOS, Batch
 from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import FIRST, EndingWithQuery, consecutive
@@ -59,8 +58,8 @@ class InContextBigrams(EndingWithQuery):
     concentration: float = 1.0
     seed: int = 0
 
-    def __post_init__(self):
-        check_fields(self, "task")
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("length",), 4)
         require_at_least(self, "task", ("triggers", "vocabulary"), 2)
         require(self, "task", ("concentration",), *POSITIVE)

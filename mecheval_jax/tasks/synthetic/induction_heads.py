@@ -22,7 +22,6 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Key
 from mecheval_jax.errors import require_at_least
-from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import BOS, Batch
 from mecheval_jax.tasks.synthetic.traceable import EndingWithQuery, consecutive
 
@@ -39,8 +38,8 @@ class InductionHeads(EndingWithQuery):
     length: int = 62
     vocabulary: int = 16
 
-    def __post_init__(self):
-        check_fields(self, "task")
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("length", "vocabulary"), 2)
 
     @property

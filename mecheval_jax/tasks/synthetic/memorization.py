@@ -45,7 +45,8 @@ class Memorization(SyntheticTask):
     value_vocabulary: int = 64
     seed: int = 0
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("pairs",), 1)
         require_at_least(self, "task", ("key_vocabulary", "value_vocabulary"), 2)
         require_at_least(self, "task", ("seed",), 0)

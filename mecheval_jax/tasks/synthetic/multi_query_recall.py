@@ -30,7 +30,6 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import POSITIVE, UserError, require, require_at_least
-from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, following
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask
 
@@ -55,8 +54,8 @@ class MultiQueryRecall(SyntheticTask):
     power: float = 0.01
     noise: bool = True
 
-    def __post_init__(self):
-        check_fields(self, "task")
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         for name in ("lengths", "pairs"):
             for value in getattr(self, name):
                 if type(value) is not int:

@@ -20,7 +20,6 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import require_at_least
-from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import BOS, EOS, Batch, sample_distinct
 from mecheval_jax.tasks.synthetic.traceable import (
     SyntheticTask,
@@ -48,8 +47,8 @@ class NoisyRecall(SyntheticTask):
     value_vocabulary: int = 128
     noise_vocabulary: int = 16
 
-    def __post_init__(self):
-        check_fields(self, "task")
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("pairs", "noise_vocabulary"), 1)
         require_at_least(self, "task", ("noise",), 0)
         for name in ("key_vocabulary", "value_vocabulary"):

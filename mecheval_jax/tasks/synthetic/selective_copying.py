@@ -22,7 +22,6 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import require_at_least
-from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks.base import Batch, sample_distinct
 from mecheval_jax.tasks.synthetic.behind_divider import Copying
 from mecheval_jax.tasks.synthetic.traceable import consecutive
@@ -44,8 +43,8 @@ class SelectiveCopying(Copying):
     vocabulary: int = 16
     noise_vocabulary: int = 1
 
-    def __post_init__(self):
-        check_fields(self, "task")
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("copied", "noise_vocabulary"), 1)
         require_at_least(self, "task", ("noise",), 0)
         require_at_least(self, "task", ("vocabulary",), 2)

@@ -46,7 +46,8 @@ class StackedRecall(BehindDivider):
     key_vocabulary: int = 16
     value_vocabulary: int = 16
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("pairs",), 1)
         within = (f"1 to {self.pairs}, the pairs", lambda value: 1 <= value <= self.pairs)
         require(self, "task", ("queries",), *within)

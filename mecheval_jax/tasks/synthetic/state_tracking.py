@@ -69,7 +69,8 @@ class StateTracking(SyntheticTask):
     length: int = 16
     every_prefix: bool = True
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         choose("group", self.group, GROUPS)
         require_at_least(self, "task", ("length",), 1)
 

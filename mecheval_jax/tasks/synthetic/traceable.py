@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
+from mecheval_jax.fields import check_fields
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import (
     EOS,
@@ -101,6 +102,17 @@ class SyntheticTask(SelfContained):
 
     traceable = True
     fresh_replacement = False
+
+    def __post_init__(self):
+        check_fields(self, "task")
+        self.check()
+
+    def check(self) -> None:
+        """Check what fields take beyond their types; a subclass with such fields overrides it.
+
+        Raises:
+            UserError: If a field has a value that it does not take.
+        """
 
     @property
     def classes(self) -> dict[str, range]:

@@ -54,7 +54,8 @@ class TwoTokenRecall(BehindDivider):
 
     question = 2
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """See `SyntheticTask.check`."""
         require_at_least(self, "task", ("contexts", "keys"), 2)
         cells = self.combinations
         within = (f"1 to {cells}, the combinations", lambda value: 1 <= value <= cells)

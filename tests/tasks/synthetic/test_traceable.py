@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
 
@@ -61,3 +62,13 @@ def test_fresh_replacements():
     np.testing.assert_array_equal(changed[:, 2], tokens[:, 2])
     with pytest.raises(UserError, match="corruption 'query'"):
         TASK.corrupt(jax.random.key(1), batch, "query")
+
+
+# Catches a task whose fields nobody checks, since it has checks of its own.
+@pytest.mark.parametrize(
+    "kind", [kind for kind in TASKS.values() if issubclass(kind, SyntheticTask)]
+)
+def test_every_task_checks_its_fields(kind):
+    whole = next(field.name for field in dataclasses.fields(kind) if isinstance(field.default, int))
+    with pytest.raises(UserError, match=rf"task\.{whole} is \d+: it takes a whole number"):
+        kind(**{whole: 2**40})
