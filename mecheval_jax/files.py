@@ -111,6 +111,26 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, Any]) -> None:
     write_bytes(path, content.getvalue())
 
 
+def read_arrays(
+    path: pathlib.Path, remedy: str, names: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Arrays of an archive that `write_arrays` wrote.
+
+    Args:
+        path: File that is read.
+        remedy: What the user of a damaged file is told to do.
+        names: Names of the arrays that it must have; all that are there if None.
+
+    Raises:
+        UserError: If the file is damaged, or cannot be read.
+    """
+    try:
+        with open_file(path) as content, np.load(content, allow_pickle=False) as file:
+            return {name: file[name] for name in (file.files if names is None else names)}
+    except Exception as error:  # whatever a damaged archive makes numpy raise
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from None
+
+
 def read_text(path: pathlib.Path) -> str:
     """Read a text in UTF-8, whatever the terminal's own encoding.
 

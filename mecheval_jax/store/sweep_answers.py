@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.accuracy import counts_of, names_of
-from mecheval_jax.files import write_arrays
+from mecheval_jax.files import read_arrays, write_arrays
 from mecheval_jax.statistics.crossed import Answers
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.scoring import AnswerScores
@@ -43,16 +42,10 @@ def read_answers(paths: Iterable[pathlib.Path]) -> dict[int, Answers]:
     for path in paths:
         if not path.exists():
             continue
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = [file[name] for name in FIELDS]
-                numbers = file["members"].tolist()
-        except Exception as error:  # whatever a damaged archive makes numpy raise
-            raise UserError(
-                f"{path} is damaged ({error}): remove it, and intervals are those of members alone"
-            ) from None
-        for place, number in enumerate(numbers):
-            found[number] = Answers(*(values[place : place + 1] for values in arrays))
+        remedy = "remove it, and intervals are those of members alone"
+        arrays = read_arrays(path, remedy, (*FIELDS, "members"))
+        for place, number in enumerate(arrays["members"].tolist()):
+            found[number] = Answers(*(arrays[name][place : place + 1] for name in FIELDS))
     return found
 
 

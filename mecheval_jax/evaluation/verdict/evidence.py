@@ -21,7 +21,7 @@ from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, RESTORE, cases_of
 from mecheval_jax.evaluation.verdict.places import name_of_single, places_of, silent_layers
-from mecheval_jax.files import open_file, write_arrays
+from mecheval_jax.files import read_arrays, write_arrays
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.tasks.geometry import geometry
 from mecheval_jax.tasks.scoring import MEASURES
@@ -181,11 +181,7 @@ class Evidence:
         again = f"{programs.command('intervene')} --workdir={path.parent} measures anew"
         if not path.exists():
             raise UserError(f"there is no {path}: {again}")
-        try:
-            with open_file(path) as content, np.load(content, allow_pickle=False) as file:
-                values = dict(file)
-        except Exception as error:  # whatever a damaged archive makes numpy raise
-            raise UserError(f"{path} is damaged ({error}): {again}") from None
+        values = read_arrays(path, again)
         if set(values) != {field.name for field in dataclasses.fields(cls)}:
             raise UserError(
                 f"{path} is of version 0.4 or before, which looked at fewer positions: {again}"
