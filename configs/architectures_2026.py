@@ -18,7 +18,7 @@ among the document's values gives 25 %.
 from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
-from configs.base import short
+from configs.base import short_recall
 from configs.grids import Changes, axis, chain, mixers, product, seeds
 
 DELTA_FAMILY = ("kda", "gated_delta_net_2", "gated_delta_product", "comba")
@@ -34,10 +34,7 @@ def get_config(arg: str = "") -> ConfigDict:
     """Arguments: mixer, width, layers, learning_rate, steps, seed, smoke."""
     defaults = {"mixer": "kda", "width": 32, "learning_rate": 3e-3, "steps": 2000}
     arguments = parse(arg, COMMON | defaults)
-    config = short()
-    config.task.pairs = 4
-    config.task.key_vocabulary = 32
-    config.task.value_vocabulary = 32
+    config = short_recall(pairs=4, keys=32)
     config.model.max_length = 32
     config.training.target_accuracy = 0.99  # on dev documents, where training ends
     if arguments["mixer"] == "rwkv7":

@@ -119,3 +119,12 @@ def short() -> ConfigDict:
     config.training.evaluate_every = 250  # steps between evaluations
     config.training.checkpoint_every = 1000  # steps between checkpoints
     return config
+
+
+def short_recall(pairs: int, keys: int) -> ConfigDict:
+    """`short`, on documents of so many pairs of as many different keys as values."""
+    config = short()
+    config.task.pairs = pairs  # number of pairs of a document
+    config.task.key_vocabulary = keys  # number of different keys
+    config.task.value_vocabulary = keys  # number of different values
+    return config

@@ -13,7 +13,7 @@ a run of a minute or two. With ``smoke=True`` it is a run of a few seconds that 
 from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
-from configs.base import short
+from configs.base import short_recall
 from configs.grids import Changes, product, seeds
 from mecheval_jax.errors import choose
 
@@ -40,10 +40,7 @@ def get_config(arg: str = "") -> ConfigDict:
         arguments["mixer"] = order.format(other=arguments["recurrent"])
     if "," in arguments["mixer"]:
         arguments["layers"] = arguments["mixer"].count(",") + 1
-    config = short()
-    config.task.pairs = arguments["pairs"]
-    config.task.key_vocabulary = arguments["keys"]
-    config.task.value_vocabulary = arguments["keys"]
+    config = short_recall(arguments["pairs"], arguments["keys"])
     config.model.max_length = 64
     config.training.target_accuracy = 0.99  # on dev documents, where training ends
     return apply(config, arguments)

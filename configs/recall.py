@@ -12,17 +12,14 @@ field can be changed on the command line, ``--config.training.steps=20000``. Wit
 from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
-from configs.base import short
+from configs.base import short_recall
 from configs.grids import Changes, axis, mixers, product, seeds
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """Arguments: mixer, width, layers, pairs, keys, learning_rate, steps, seed, smoke."""
     arguments = parse(arg, COMMON | {"pairs": 8, "keys": 128})
-    config = short()
-    config.task.pairs = arguments["pairs"]
-    config.task.key_vocabulary = arguments["keys"]
-    config.task.value_vocabulary = arguments["keys"]
+    config = short_recall(arguments["pairs"], arguments["keys"])
     return apply(config, arguments)
 
 

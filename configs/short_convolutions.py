@@ -19,7 +19,7 @@ seconds that learns nothing.
 from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
-from configs.base import short
+from configs.base import short_recall
 from configs.grids import Changes, axis, mixers, product, seeds
 
 BARE = {"d_conv": 0, "gated": False}
@@ -39,10 +39,7 @@ MAMBA = (
 def get_config(arg: str = "") -> ConfigDict:
     """Arguments: mixer, width, layers, pairs, keys, learning_rate, steps, seed, smoke."""
     arguments = parse(arg, COMMON | {"layers": 1, "pairs": 8, "keys": 32})
-    config = short()
-    config.task.pairs = arguments["pairs"]
-    config.task.key_vocabulary = arguments["keys"]
-    config.task.value_vocabulary = arguments["keys"]
+    config = short_recall(arguments["pairs"], arguments["keys"])
     config.model.max_length = 64
     config.training.target_accuracy = 0.99  # on dev documents, where training ends
     return apply(config, arguments)

@@ -1,13 +1,11 @@
 """Mamba-3: its equation, its sites, and shapes that cannot be."""
 
-import jax
 import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import Mamba3
-from mecheval_jax.models.language_model import LanguageModel
-from tests.support import planted, planted_states, references
+from tests.support import observed, planted, planted_states, references
 from tests.support.mixer_cases import (
     BATCH,
     LENGTH,
@@ -77,15 +75,8 @@ def test_shapes_that_do_not_divide(options, message):
 def test_one_layer_recalls_by_the_trapezoid():
     config, params, task = planted_states.trapezoid()
     batch = planted.documents(task, 32)
-
-    @jax.jit
-    def right(params):
-        variables = {"params": params}
-        logits = LanguageModel(config).apply(variables, batch.tokens, batch.query_positions)
-        return (logits.argmax(axis=-1) == batch.targets).mean()
-
-    assert right(params) == 1
-    assert right(planted_states.trapezoid(own=True)[1]) < 0.5
+    assert observed.accuracy(config, params, batch) == 1
+    assert observed.accuracy(config, planted_states.trapezoid(own=True)[1], batch) < 0.5
 
 
 # Catches a verdict that looks for the pair in other sites than the write of two tokens.

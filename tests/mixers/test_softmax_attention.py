@@ -1,14 +1,12 @@
 """Canon-B, the convolution of queries, keys and values together."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import MixerContext, build_mixer
-from mecheval_jax.models.language_model import LanguageModel
-from tests.support import planted, planted_canon, references
+from tests.support import observed, planted, planted_canon, references
 from tests.support.mixer_cases import capture, example, in_float64
 
 
@@ -37,17 +35,10 @@ def test_canon_b_without_a_softmax():
 def test_one_layer_recalls_by_canon_b():
     config, params, task = planted_canon.canon_attention()
     batch = planted.documents(task, 32)
-
-    @jax.jit
-    def right(params):
-        variables = {"params": params}
-        logits = LanguageModel(config).apply(variables, batch.tokens, batch.query_positions)
-        return (logits.argmax(axis=-1) == batch.targets).mean()
-
-    assert right(params) == 1
+    assert observed.accuracy(config, params, batch) == 1
     taps = params["block_0"]["mixer"]["qkv_canon"]
     taps["weight"] = jnp.zeros_like(taps["weight"])
-    assert right(params) < 0.5
+    assert observed.accuracy(config, params, batch) < 0.5
 
 
 # Catches a verdict that looks for the pair in other sites than the convolved keys.

@@ -4,8 +4,10 @@ import functools
 
 import jax
 
+from mecheval_jax.array_types import PyTree
 from mecheval_jax.interventions.capture import observe
-from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.tasks.base import Batch
 from tests.support import planted
 
 MIXERS = ("attention", "base_conv", "based", "hyena", "mamba")
@@ -26,3 +28,11 @@ def observed_of(mixer):
     look = jax.jit(lambda params, tokens: observe(model, params, tokens))
     logits, activations = look(params, batch.tokens)
     return config, params, batch, logits, activations
+
+
+def accuracy(config: ModelConfig, params: PyTree, batch: Batch) -> float:
+    """The share of the queries of documents that a model answers."""
+    logits = jax.jit(LanguageModel(config).apply)(
+        {"params": params}, batch.tokens, batch.query_positions
+    )
+    return float((logits.argmax(axis=-1) == batch.targets).mean())
