@@ -21,6 +21,7 @@ import pandas as pd
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.transparency import concentration
+from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import make_workdir, read_table, write_table
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
@@ -161,8 +162,8 @@ def _best_of(group: GroupFolder) -> tuple[int, Estimate]:
         members, chosen = wide(table), best(table).iloc[0]
     except KeyError as error:
         raise UserError(f"{group.table} is damaged: no column {error}") from None
-    learned = (members["low"] > members["floor"]) & (members["verdict"] != "not_learned")
-    hits = int(learned.sum())
+    verdicts = (v if isinstance(v, str) else None for v in members["verdict"])
+    hits = sum(map(has_learned, members["low"], members["floor"], verdicts))
     return int(chosen["member"]), (hits / len(members), *wilson(hits, len(members)))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mecheval_jax.evaluation.transparency import Circuit, agreement, concentration
+from mecheval_jax.evaluation.verdict import readings
 from mecheval_jax.files import read_table
 from mecheval_jax.models.language_model import parameter_count
 from mecheval_jax.store.choice import (
@@ -71,10 +72,10 @@ def _row(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
         "memorised": False,
         "runs": len(plan.members),
     }
-    chosen = chosen_member(group)
-    if chosen is None:
+    if not group.has_table():
         return row
-    members = wide(read_table(group.table))
+    table = read_table(group.table)
+    chosen, members = best(table).iloc[0].to_dict(), wide(table)
     alike = members[members["learning_rate"] == chosen["learning_rate"]]
     runs = {number: RunFolder(group.member(number)) for number in alike["member"]}
     summaries = {number: run.read_summary() for number, run in runs.items()}
@@ -103,14 +104,9 @@ def _row(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
 
 
 def has_learned(summary: Mapping[str, Any]) -> bool:
-    """Whether a run answers more than can be had without recall.
-
-    The interval of its accuracy lies above the best floor, and its verdict, which is stricter
-    where it has one, does not say otherwise.
-    """
-    low = summary["accuracy_low"]
-    above = low is not None and low > summary["floors"]["best"]
-    return above and summary.get("verdict") != "not_learned"
+    """Whether the run of a summary has learned; see `evaluation.verdict.readings.has_learned`."""
+    floor = summary["floors"]["best"]
+    return readings.has_learned(summary["accuracy_low"], floor, summary.get("verdict"))
 
 
 def train_accuracy(run: RunFolder) -> float | None:

@@ -64,3 +64,17 @@ def bound(rows: Sequence[Mapping[str, Any]], site: SitePath | None) -> Mapping[s
         return value
     known = value["value"] is not None and not math.isnan(value["value"])
     return following if not known or restored > value["value"] else value
+
+
+def has_learned(low: float | None, floor: float, verdict: str | None) -> bool:
+    """Whether a run answers more than can be had without recall.
+
+    The interval of its accuracy lies above the best floor, and its verdict, which is stricter
+    where it has one, does not say otherwise.
+
+    Args:
+        low: Lower end of the accuracy's interval; None where it was not measured.
+        floor: Accuracy of the best floor.
+        verdict: Its verdict; None without one.
+    """
+    return low is not None and low > floor and verdict != "not_learned"

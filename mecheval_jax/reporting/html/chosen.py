@@ -98,7 +98,7 @@ def chosen(path: pathlib.Path) -> dict[str, Any]:
             figure, name = cost_against_accuracy(choice), "cost_against_accuracy"
             words = "accuracy against costs"
             found["figures"][name] = picture(figure, folder.figures, name, "chosen-accuracy", words)
-    if (folder.cost / "cost.csv").exists():
+    if (folder.cost / "crossovers.csv").exists():  # made of the costs, and written after them
         table = read_table(folder.cost / "cost.csv")
         crossed = read_table(folder.cost / "crossovers.csv")
         found["machine"] = read_json(folder.cost / "machine.json", absent={})
