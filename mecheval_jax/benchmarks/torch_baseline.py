@@ -22,7 +22,7 @@ from mecheval_jax.benchmarks.torch_models import TorchModel
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import role_positions, tokens_of_runs
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.site_path import SitePath
+from mecheval_jax.site_path import SitePath, block_name
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
 
@@ -159,7 +159,7 @@ def _hook(model: TorchModel, site: str, visit: Callable[[Tensor], Tensor | None]
     """Call `visit` on the activation at a site in every run, and replace that by its result."""
     path = SitePath.parse(site)
     name, when = PLACES[path.component]
-    block = model.blocks[path.layer]
+    block = model.blocks[block_name(path.layer)]
     module: nn.Module = getattr(block, name) if name else block
     if when == "before":
         return module.register_forward_pre_hook(lambda _, given: visit(given[0]))

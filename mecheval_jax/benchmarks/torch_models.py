@@ -22,6 +22,7 @@ from torch.nn import functional
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.mixers.filters import hyena_rates, linspace
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.site_path import block_name
 
 EPSILON = 1e-5
 
@@ -224,7 +225,7 @@ class TorchModel(nn.Module):
         self.token_embedding = nn.Embedding(config.vocabulary_size, config.width)
         learned = config.positions == "learned"
         self.position_embedding = nn.Embedding(config.max_length, config.width) if learned else None
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleDict({block_name(i): Block(config) for i in range(config.layers)})
         self.output_norm = nn.LayerNorm(config.width, eps=EPSILON)
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -232,7 +233,7 @@ class TorchModel(nn.Module):
         x = self.token_embedding(tokens)
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[: tokens.shape[1]]
-        for block in self.blocks:
+        for block in self.blocks.values():
             x = block(x)
         asked = x.gather(1, positions[..., None].expand(-1, -1, x.shape[-1]))
         return functional.linear(self.output_norm(asked), self.token_embedding.weight)
@@ -240,12 +241,13 @@ class TorchModel(nn.Module):
     def load(self, params: PyTree) -> None:
         """Take over the parameters of one of our models; see `models.language_model`."""
         flat = flatten_dict(params, sep=".")
-        left = {path.replace("block_", "blocks."): np.asarray(leaf) for path, leaf in flat.items()}
-        for joint in [name for name in self.state_dict() if "qkv_" in name]:
+        left = {path: np.asarray(leaf) for path, leaf in flat.items()}
+        ours = {name: name.removeprefix("blocks.") for name in self.state_dict()}
+        for joint in [name for name in ours.values() if "qkv_" in name]:
             inner = joint.replace("conv.conv.", "conv.").replace("proj.weight", "proj.kernel")
             parts = [left.pop(inner.replace("qkv_", f"{part}_")) for part in "qkv"]
             left[inner] = np.concatenate(parts, axis=-1)
-        state = {name: _parameter(name, left) for name in self.state_dict()}
+        state = {name: _parameter(path, left) for name, path in ours.items()}
         if left:
             raise ValueError(f"no parameter of the baseline takes {sorted(left)}")
         self.load_state_dict(state)

@@ -13,31 +13,14 @@ from mecheval_jax import command_line, runs
 from mecheval_jax.partitioning.mesh import make_mesh, parse_mesh
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.preemption import Preemption
-from tests.support import small
+from tests.support.host_experiments import TASKS, experiment_of
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
-TASK = flags.DEFINE_enum("task", "recall", ["recall", "treecall"], "What is trained on.")
+TASK = flags.DEFINE_enum("task", "recall", list(TASKS), "What is trained on.")
 WIDTH = flags.DEFINE_integer("width", 16, "Of the model.")
 MESH = flags.DEFINE_string("mesh", "-1,1,1", "Devices along data, fsdp and model.")
 KILL_AT = flags.DEFINE_integer("kill_at", None, "Stop at which a signal is sent.")
 SIGNAL = flags.DEFINE_integer("signal", 9, "Which signal.")
-
-TASKS = {
-    "recall": {},
-    "treecall": {"task": {"name": "treecall", "longest": 20}, "model.max_length": 32},
-}
-
-
-def experiment_of(task, width=16):
-    return small.experiment(
-        small.ONE_LAYER | TASKS[task] | {"model.width": width},
-        steps=40,
-        batch_size=16,
-        checkpoint_every=10,
-        evaluate_every=20,
-        steps_per_dispatch=5,
-        learning_rate=1e-2,
-    )
 
 
 def kill_at(stop, number):

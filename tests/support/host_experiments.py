@@ -1,0 +1,20 @@
+"""What the processes of `tests.support.host_runs` train."""
+
+from tests.support import small
+
+TASKS = {
+    "recall": {},
+    "treecall": {"task": {"name": "treecall", "longest": 20}, "model.max_length": 32},
+}
+
+
+def experiment_of(task, width=16):
+    return small.experiment(
+        small.ONE_LAYER | TASKS[task] | {"model.width": width},
+        steps=40,
+        batch_size=16,
+        checkpoint_every=10,
+        evaluate_every=20,
+        steps_per_dispatch=5,
+        learning_rate=1e-2,
+    )
