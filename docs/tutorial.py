@@ -128,8 +128,8 @@ for name in models:
 # ## The figure
 #
 # Every model is a mark: how much the input of layer 1 restores at the query, and how much at the
-# value. Induction lies at the upper left, direct retrieval in layer 0 at the lower right, retrieval
-# that waits for layer 1 near the origin.
+# value. Induction lies at the upper left, retrieval by layer 0 at the lower right, retrieval that
+# waits for layer 1 near the origin.
 
 # %%
 figure, drawn = layer_scatter(tables)

@@ -1,21 +1,42 @@
-"""Draw docs/mechanisms.png from the interchange tables of trained runs.
+"""Draw docs/mechanisms.png: three models of the study's recall task, from its committed table.
 
-python -m tools.draw_mechanisms NAME=WORKDIR [NAME=WORKDIR ...]
+    python -m tools.draw_mechanisms
+
+Of each architecture the run is drawn that answers dev documents best.
 """
 
 import pathlib
-import sys
 
 import pandas as pd
 
+from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.reporting.figures.run_figures import layer_scatter
 from mecheval_jax.reporting.figures.saving import save
 
-tables = {}
-for argument in sys.argv[1:]:
-    name, _, workdir = argument.partition("=")
-    tables[name] = pd.read_csv(pathlib.Path(workdir) / "interchange.csv")
-figure, _ = layer_scatter(tables)
-folder = pathlib.Path(__file__).parents[1] / "docs"
-save(figure, folder, "mechanisms")
-(folder / "mechanisms.svg").unlink()
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+MIXERS = "attention", "based", "mamba"
+
+
+def main() -> None:
+    """Draw the best run of each architecture."""
+    members = pd.read_csv(DOCS / "results" / "ar_laptop.csv")
+    best = members.sort_values("dev_accuracy").groupby("mixer").last()
+    figure, _ = layer_scatter({mixer: _attributions(best.loc[mixer]) for mixer in MIXERS})
+    save(figure, DOCS, "mechanisms")
+    (DOCS / "mechanisms.svg").unlink()
+
+
+def _attributions(member: pd.Series) -> pd.DataFrame:
+    """The columns ``SITE@ROLE`` of a member as rows of ``interchange.csv``."""
+    rows = []
+    for column in (c for c in member.index if "@" in c and not c.endswith(("_low", "_high"))):
+        site, _, role = column.partition("@")
+        found = {"value": member[column]}
+        found |= {end: member[f"{column}_{end}"] for end in ("low", "high")}
+        rows.append({"site": site, "role": role, "layer": None} | found)
+    place = {"metric": "attribution", "corruption": CORRUPTION, "direction": "restore"}
+    return pd.DataFrame(rows).assign(**place)
+
+
+if __name__ == "__main__":
+    main()

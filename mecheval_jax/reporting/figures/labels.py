@@ -89,9 +89,11 @@ def _settle(
     """Move a label to the nearest free place; the least covered one if none is free."""
     width, height = label.get_window_extent(renderer).size
 
-    def covered(place: tuple[float, Bbox]) -> float:
+    def covered(place: tuple[float, Bbox]) -> int:
         box = place[1]
-        return sum(_overlap(box, other) for other in taken) + width * height - _overlap(box, inside)
+        outside = width * height - _overlap(box, inside)
+        # In whole pixels, for of places that are free rounding must not choose a far one.
+        return round(sum(_overlap(box, other) for other in taken) + outside)
 
     places = []
     for gap, (x, y) in itertools.product(_GAPS, _DIRECTIONS):

@@ -118,9 +118,10 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
     """Attribution at the value against that at the query, of a layer's input; a mark for each run.
 
     The layer is the first that can look up what another has bound (`readings.look_up_site`). This
-    is the study's central figure: induction lies at the upper left, direct retrieval in the layer
-    before at the lower right. If the next key restores instead of the value, because a short
-    convolution binds there, the next key is drawn, as in the verdict.
+    is the study's central figure: induction lies at the upper left, retrieval by the layer before,
+    directly or from what its convolution has joined, at the lower right. If the next key restores
+    instead of the value, because a short convolution binds there, the next key is drawn, as in the
+    verdict.
 
     Args:
         tables: Rows of ``interchange.csv``, by the name of the run.
@@ -150,7 +151,7 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
         line(RESTORED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     corners = [
         axes.text(0.0, 1.13, "induction", ha="center"),
-        axes.text(1.0, -0.17, f"direct retrieval\nin {earlier}", ha="center"),
+        axes.text(1.0, -0.17, f"retrieved\nby {earlier}", ha="center"),
         axes.text(0.0, -0.17, "neither\n(delayed, or nothing read)", ha="center"),
     ]
     for text in corners:

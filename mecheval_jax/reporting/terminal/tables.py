@@ -162,7 +162,7 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
     print_table(console, table)
     console.print(
         f"@value, @key, @query: attribution at the input of {later} under key corruption. "
-        f"@value high: induction; @query high: direct retrieval in {earlier}; "
+        f"@value high: induction; @query high: retrieved by {earlier}; "
         "@key high: delayed to a later layer.",
         style="dim",
     )
