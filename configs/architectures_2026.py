@@ -10,9 +10,9 @@ rates of 3e-3 and 1e-2, two seeds; a run ends early at 99 % of 320 dev documents
 ``smoke=True`` it is a run of a few seconds that learns nothing.
 
 Not run as a sweep yet. Single runs of seed 0 with 32 fresh documents a step: PaTH answers all 320
-test documents after 1,500 steps and FoX (Pro) after 1,000; mLSTM has 98 % of dev after 2,000. Mamba-3
-has 56 % after 6,000, gated attention 28 % after 6,000 and HGRN2 3 % after 2,000, where guessing
-among the document's values gives 25 %.
+test documents after 1,500 steps and FoX (Pro) after 1,000; mLSTM has 98 % of dev after 2,000.
+Mamba-3 has 56 % after 6,000, gated attention 28 % after 6,000 and HGRN2 3 % after 2,000, where
+guessing among the document's values gives 25 %.
 """
 
 from ml_collections import ConfigDict
