@@ -90,6 +90,8 @@ def base() -> ConfigDict:
     config.analyses.circuits.steps = 8  # number of parts of the line of eap_ig
     config.analyses.circuits.measure = "probability"  # measure of the answer: probability, logit
     config.analyses.circuits.draws = 10  # number of random circuits of every size
+    config.analyses.circuits.ports = ("auto",)  # sites at which edges enter mixers; none: as wholes
+    config.analyses.circuits.methods = ("eap", "eap_ig")  # exact, eap_ig_activations, atp_star too
     config.analyses.probes = ConfigDict()  # linear probes
     config.analyses.probes.documents = 2048  # least number of documents for fit and test
     # Roles whose token is read, and pair; None: those of key, value and pair that documents have.

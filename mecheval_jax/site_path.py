@@ -125,3 +125,8 @@ def block_name(layer: int) -> str:
 def in_mixer(layer: int, name: str) -> str:
     """Path of a site inside the mixer of a layer."""
     return SitePath(layer, MIXER + name).path
+
+
+def head_node(layer: int, head: int) -> str:
+    """Name of the contribution of one head to a mixer's output, as a node of a graph."""
+    return in_mixer(layer, f"head_{head}")

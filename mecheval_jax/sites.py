@@ -184,6 +184,15 @@ def reach_of(mixer: nn.Module) -> dict[str, float] | None:
     return {site: reach for site, reach in mixer.local_reach().items() if reach > 0}
 
 
+def heads_of(mixer: nn.Module) -> int:
+    """Number of heads whose contributions add up to a mixer's output.
+
+    They do where a mixer says ``HEADS_ADD = True``: its ``head_output`` has the heads as axis 2,
+    and nothing after it mixes them but the sum. Any other mixer counts as one head.
+    """
+    return mixer.heads if getattr(mixer, "HEADS_ADD", False) else 1
+
+
 def is_site(module: nn.Module, method: str) -> bool:
     """Whether a call is that of a site, as the filter of ``capture_intermediates``."""
     return isinstance(module, Site) and method == "__call__"

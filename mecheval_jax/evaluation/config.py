@@ -11,6 +11,9 @@ from mecheval_jax.tasks.scoring import MEASURES
 
 DIRECTIONS = ("restore", "damage")
 
+EDGE_METHODS = ("exact", "eap", "eap_ig", "eap_ig_activations", "atp_star")
+"""Methods of `patching.edge_scores`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
@@ -114,14 +117,24 @@ class CircuitsConfig(GradientsConfig):
 
     Attributes:
         draws: Number of random circuits of every size.
+        ports: Sites at which edges enter a mixer: ``auto`` for all that it has, ``none`` for mixers
+            as a whole, or names of sites.
+        methods: Methods by which edges are ranked, some of `EDGE_METHODS`.
     """
 
     draws: int = 10
+    ports: tuple[str, ...] = ("auto",)
+    methods: tuple[str, ...] = ("eap", "eap_ig")
     SECTION: ClassVar[str] = "analyses.circuits"
 
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, self.SECTION, ("draws",), 1)
+        for name in ("ports", "methods"):
+            if not getattr(self, name):
+                raise UserError(f"{self.SECTION}.{name} is empty: name at least one")
+        for method in self.methods:
+            choose(f"{self.SECTION}.methods", method, EDGE_METHODS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,6 +59,7 @@ class Based(nn.Module):
         "normalizer": "sum of the attention weights of all tokens so far",
         "head_output": "output of each head, divided by the normalizer",
     }
+    HEADS_ADD = True
 
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:

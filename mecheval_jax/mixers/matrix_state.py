@@ -56,6 +56,7 @@ class MatrixStateMixer(nn.Module):
     gated: bool = True
     epsilon: float = 1e-5
 
+    HEADS_ADD = True
     steps = 1
     """Keys and values of a token, several where a subclass makes it a field."""
 

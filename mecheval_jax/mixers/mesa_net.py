@@ -67,6 +67,7 @@ class MesaNet(nn.Module):
         "head_output": "output of each head, before its norm",
     }
 
+    HEADS_ADD = True
     WITHOUT_DECAY = ("penalty",)
 
     @nn.nowrap

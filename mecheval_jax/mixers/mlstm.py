@@ -70,6 +70,7 @@ class MLSTM(nn.Module):
         "gate": "z, before its silu",
     }
 
+    HEADS_ADD = True
     WITHOUT_DECAY = ("conv/bias", "i_proj/bias", "f_proj/bias", "skip", "norm/scale")
 
     @nn.nowrap

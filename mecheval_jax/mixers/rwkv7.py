@@ -71,6 +71,7 @@ class RWKV7(nn.Module):
         "head_output": "output of each head, before its norm",
         "gate": "output gate",
     }
+    HEADS_ADD = True
     WITHOUT_DECAY = (
         *(f"x_{name}" for name in MIXTURES),
         *(f"{name}{i}" for name in "wav" for i in range(3)),

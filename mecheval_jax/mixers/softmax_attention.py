@@ -62,6 +62,7 @@ class SoftmaxAttention(nn.Module):
     canon_bias: bool = True
 
     SITES = SITES
+    HEADS_ADD = True
 
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:

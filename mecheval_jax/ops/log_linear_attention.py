@@ -96,7 +96,8 @@ def _merged(states: Array, own: Array, number: Array) -> Array:
     number of zeros at the end of `number`; the axis of levels begins with level 1.
     """
     bits = jnp.arange(states.shape[-3])
-    ends = jnp.where((number >> bits) & 1 == 1, bits, states.shape[-3]).min()
+    levels = states.shape[-3]  # none of a single token
+    ends = jnp.where((number >> bits) & 1 == 1, bits, levels).min(initial=levels)
     lower, here = (test[:, None, None] for test in (bits < ends, bits == ends))
     lead = (None,) * (states.ndim - 3)
     merged = own + jnp.where(lower[lead], states, 0).sum(axis=-3)

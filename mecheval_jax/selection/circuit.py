@@ -4,7 +4,9 @@ import dataclasses
 
 from mecheval_jax import runs
 from mecheval_jax.console import say
-from mecheval_jax.evaluation.patching.circuits import measure_faithfulness, score_edges
+from mecheval_jax.evaluation.patching.circuits import measure_faithfulness
+from mecheval_jax.evaluation.patching.edge_scores import score_edges
+from mecheval_jax.evaluation.patching.ports import NONE
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.transparency import smallest_circuit
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
@@ -34,7 +36,8 @@ def measure_circuit(group: GroupFolder) -> None:
         documents=min(DOCUMENTS, run.experiment.evaluation.documents), corruptions=(CORRUPTION,)
     )
     subject = Subject.of(experiment, run.params)
-    options = dataclasses.replace(experiment.analyses.circuits, draws=1)
+    # Mixers as wholes: numbers of edges can then be compared between architectures.
+    options = dataclasses.replace(experiment.analyses.circuits, draws=1, ports=(NONE,))
     scores = score_edges(subject, options=options)
     edges = len(scores.graph.edges)
     sizes = range(edges + 1) if edges < MOST else None

@@ -25,6 +25,8 @@ from tests.support import planted
         (GradientsConfig, {"steps": 0}, r"analyses.gradients.steps is 0"),
         (CircuitsConfig, {"steps": 0}, r"analyses.circuits.steps is 0"),
         (CircuitsConfig, {"draws": 0}, r"analyses.circuits.draws is 0"),
+        (CircuitsConfig, {"ports": ()}, r"analyses.circuits.ports is empty"),
+        (CircuitsConfig, {"methods": ("eap", "epa")}, r"analyses.circuits.methods 'epa'"),
         (ProbesConfig, {"documents": 0}, r"analyses.probes.documents is 0"),
         (SubspacesConfig, {"batch_size": 0}, r"analyses.subspaces.batch_size is 0"),
     ],

@@ -1,21 +1,10 @@
 """Circuits: the edges of a model that carry the answer, and the share that the best ones carry.
 
-On the graph of `graph`, restoring the clean value of one edge in the corrupted run
-changes the answer y to first order by
-
-    score(s -> r) = (s(o) - s(c)) . d y / d (input of r),
-
-summed over positions: edge attribution patching. The derivative is taken with respect to what
-the residual stream gives the reader before its norm, so that it linearises the norm, too.
-
-    eap      derivative in the clean run (Syed, Rager and Conmy 2023)
-    eap_ig   mean of derivatives on the line from the corrupted to the clean embedding
-             (Hanna, Pezzelle and Belinkov 2024; see `attribution_patching`)
-
-The circuit of size k holds the k edges with the largest |mean score|. In its run these edges
-carry the outputs of their senders, and all other edges those of the senders in the corrupted run;
-its faithfulness is the share (y(k) - y(c)) / (y(o) - y(c)), a ratio of means over documents. No
-edges give 0, all give 1. For comparison there are circuits of k edges drawn at random.
+The circuit of size k holds the k edges of the graph (`graph`) with the largest |mean score|
+(`edge_scores`). In its run these edges carry the outputs of their senders, and all other edges
+those of the senders in the corrupted run; its faithfulness is the share (y(k) - y(c)) / (y(o) -
+y(c)), a ratio of means over documents. No edges give 0, all give 1. For comparison there are
+circuits of k edges drawn at random.
 """
 
 import dataclasses
@@ -26,39 +15,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, PyTree
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.array_types import Array, Bool, Float, PyTree
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import AnalysesConfig, CircuitsConfig
-from mecheval_jax.evaluation.patching.attribution_patching import as_doubles, middles
+from mecheval_jax.evaluation.patching.attribution_patching import as_doubles
+from mecheval_jax.evaluation.patching.edge_runs import Circuit, run_graph
+from mecheval_jax.evaluation.patching.edge_scores import EdgeScores, ends_of
 from mecheval_jax.evaluation.patching.effects import Ends
 from mecheval_jax.evaluation.patching.exchange import CLEAN
-from mecheval_jax.evaluation.patching.graph import EMBEDDING, Graph, evaluate, graph_of
-from mecheval_jax.evaluation.patching.grid import tokens_of_runs
+from mecheval_jax.evaluation.patching.graph import EMBEDDING, Graph
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.tasks.base import Batch
 
-METHODS = ("eap", "eap_ig")
 RANDOM = "random"
-
-
-@dataclasses.dataclass(frozen=True)
-class EdgeScores(Ends):
-    """Estimated changes of the answer that restoring each edge would make.
-
-    Attributes:
-        graph: Graph of the edges.
-        changes: [corruption, edge, document].
-    """
-
-    graph: Graph
-    changes: np.ndarray
-
-    def order(self, corruption: str) -> np.ndarray:
-        """Indices of edges, the largest |mean score| first."""
-        means = self.changes[self.evaluation.corruptions.index(corruption)].mean(axis=-1)
-        return np.argsort(-np.abs(means), kind="stable")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,69 +47,6 @@ class Faithfulness(Ends):
     random: np.ndarray
 
 
-def score_edges(
-    subject: Subject, method: str = "eap_ig", options: CircuitsConfig = AnalysesConfig.circuits
-) -> EdgeScores:
-    """Score all edges of a model.
-
-    Args:
-        subject: Subject that is measured; corruptions and seed are those of its evaluation.
-        method: One of `METHODS`.
-        options: Steps of ``eap_ig``, and the measure of the answer.
-
-    Raises:
-        UserError: If a corruption or the method does not exist; before any compute.
-    """
-    choose("method", method, METHODS)
-    for corruption in subject.evaluation.corruptions:
-        choose("corruption", corruption, subject.task.corruptions)
-    times = jnp.asarray((1.0,) if method == "eap" else middles(options.steps))
-    evaluation, graph = subject.evaluation, graph_of(subject.config)
-
-    @jax.jit
-    def program(params: PyTree, batch: Batch) -> PyTree:
-        question = Question(subject.model, params, batch)
-        runs, sent = _ends(subject, question, graph, options.measure)
-
-        def scores(corrupted: Array, time: Array) -> Array:
-            clean, base = ({name: x[i] for name, x in sent.items()} for i in (CLEAN, corrupted))
-            along = (1 - time) * base[EMBEDDING] + time * clean[EMBEDDING]
-
-            def answer(restored: Array) -> Array:
-                def receive(edge: int, value: Array) -> Array:
-                    sender = graph.edges[edge].sender
-                    share = restored[edge].reshape(-1, *(1,) * (value.ndim - 1))
-                    return value + share.astype(value.dtype) * (clean[sender] - base[sender])
-
-                embedding = along.astype(base[EMBEDDING].dtype)
-                logits = evaluate(question, graph, embedding, receive)
-                return question.answers(logits)[options.measure].sum()
-
-            # The derivative by the degree to which each edge of each document is restored.
-            return jax.grad(answer)(jnp.zeros((len(graph.edges), len(batch.tokens))))
-
-        def mean_over_line(corrupted: Array) -> Array:
-            return jax.lax.map(lambda time: scores(corrupted, time), times).mean(axis=0)
-
-        return runs, jax.lax.map(mean_over_line, 1 + jnp.arange(len(evaluation.corruptions)))
-
-    runs, changes = as_doubles(program(subject.params, subject.batch))
-    return EdgeScores(method, options.measure, evaluation, runs, graph, changes)
-
-
-def _ends(
-    subject: Subject, question: Question, graph: Graph, measure: str
-) -> tuple[Array, dict[str, Array]]:
-    """The measure and the outputs of every node, in the clean and the corrupted runs."""
-
-    def end(tokens: Array) -> tuple[Array, dict[str, Array]]:
-        logits, activations = question.observe(tokens)
-        sent = {sender: activations[sender] for sender in graph.senders}
-        return question.answers(logits)[measure], sent
-
-    return jax.lax.map(end, tokens_of_runs(subject.task, question.batch, subject.evaluation))
-
-
 def sizes_of(edges: int, most: int = 24) -> tuple[int, ...]:
     """Sizes of circuits for a curve: up to `most` of them, closer together where small."""
     if edges < most:
@@ -154,7 +62,7 @@ def measure_faithfulness(
 ) -> Faithfulness:
     """Run the circuits of the best edges, and of random ones.
 
-    All circuits run in one compiled program, to which sets of edges are masks.
+    All circuits run in one compiled program.
 
     Args:
         subject: Subject whose edges were scored.
@@ -178,46 +86,49 @@ def measure_faithfulness(
     orders = np.stack([[scores.order(name), *random] for name in evaluation.corruptions])
     # An edge is in the circuit of size k if fewer than k stand before it in the order.
     masks = np.argsort(orders, axis=-1)[:, :, None] < np.asarray(sizes)[:, None]
+    flat = masks.reshape(len(masks), -1, edges)
+    runs, measured = run_circuits(subject, graph, flat, scores.measure)
+    measured = measured.reshape(*masks.shape[:3], -1)
+    ends = (scores.method, scores.measure, evaluation, runs)
+    return Faithfulness(*ends, sizes, measured[:, 0], measured[:, 1:])
+
+
+def run_circuits(
+    subject: Subject,
+    graph: Graph,
+    masks: Bool[np.ndarray, "corruptions circuits edges"],
+    measure: str,
+) -> tuple[
+    Float[np.ndarray, "runs documents"], Float[np.ndarray, "corruptions circuits documents"]
+]:
+    """Answers of the clean and the corrupted runs, and with the edges of circuits alone.
+
+    Args:
+        subject: Subject that is measured.
+        graph: Graph of its model.
+        masks: Whether each edge is in each circuit, for each corruption of the evaluation.
+        measure: Measure of the answer, one of `tasks.scoring.MEASURES`.
+    """
 
     @jax.jit
     def program(params: PyTree, batch: Batch, masks: Array) -> PyTree:
         question = Question(subject.model, params, batch)
-        runs, sent = _ends(subject, question, graph, scores.measure)
+        runs, sent = ends_of(subject, question, graph, measure)
 
         def circuits(item: tuple[Array, Array]) -> Array:
             corrupted, masks = item
             base = {name: values[corrupted] for name, values in sent.items()}
 
             def circuit(mask: Array) -> Array:
-                receive = lambda e, x: jnp.where(mask[e], x, base[graph.edges[e].sender])  # noqa: E731
-                logits = evaluate(question, graph, sent[EMBEDDING][CLEAN], receive)
-                return question.answers(logits)[scores.measure]
+                start = {EMBEDDING: sent[EMBEDDING][CLEAN]}
+                logits, _ = run_graph(question, graph, Circuit(base, mask), start)
+                return question.answers(logits)[measure]
 
             return jax.lax.map(circuit, masks)
 
         return runs, jax.lax.map(circuits, (1 + jnp.arange(len(masks)), masks))
 
-    flat = jnp.asarray(masks.reshape(len(masks), -1, edges))
-    runs, measured = as_doubles(program(subject.params, subject.batch, flat))
-    measured = measured.reshape(*masks.shape[:3], -1)
-    ends = (scores.method, scores.measure, evaluation, runs)
-    return Faithfulness(*ends, sizes, measured[:, 0], measured[:, 1:])
-
-
-def edge_rows(scores: EdgeScores) -> Iterator[dict[str, Any]]:
-    """The long table of edges: scores as shares of the gap, with the bootstrap over documents."""
-    for corruption, changes in zip(scores.evaluation.corruptions, scores.changes, strict=True):
-        gap = scores.gap(corruption)
-        for edge, change in zip(scores.graph.edges, changes, strict=True):
-            yield {
-                "method": scores.method,
-                "measure": scores.measure,
-                "corruption": corruption,
-                "sender": edge.sender,
-                "reader": edge.reader,
-                "metric": "edge_attribution",
-                **describe(gap.share(change), scores.evaluation.confidence),
-            }
+    return as_doubles(program(subject.params, subject.batch, jnp.asarray(masks)))
 
 
 def faithfulness_rows(faithfulness: Faithfulness) -> Iterator[dict[str, Any]]:

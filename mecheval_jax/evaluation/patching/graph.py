@@ -1,146 +1,191 @@
-"""A model as a graph: the writers of the residual stream, and its readers.
+"""A model as a graph: the writers of the residual stream, its readers, and the edges between them.
 
-    reader's input = sum of the outputs of the senders before it
+    reader's input at a port = sum of the outputs of the senders before it
 
-Senders are the embedding, every mixer and every MLP; readers are every mixer, every MLP and
-the logits. A mixer has further nodes inside if it has a convolution or a state: these read
-the residual stream as the mixer does, and their outputs are read by the later nodes of the same
-mixer. An edge is one summand of the residual stream, or one such reading. On every edge the
-reader can be given another value than the sender's output, from which circuits are made
-(`circuits`).
+Senders are the embedding, every mixer and every MLP; readers are every mixer, every MLP and the
+logits. A mixer whose heads add up (`sites.heads_of`) is a node for each of them, and is entered at
+its ports (`ports`): an edge is what one sender contributes to, say, the keys of one head. If a
+mixer has a convolution, its output is a node inside, read by those ports that depend on it.
+Without ports an edge enters a mixer as a whole, heads are not told apart, and a state is a node
+inside as well.
 
-A node is named by the site of its output. It is computed by the model's own modules: the block
-runs on the reader's own residual stream, and the compiler drops all but the node.
+A node is named by the site of its output, a head by `site_path.head_node`.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
-import jax.numpy as jnp
+import numpy as np
 
-from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.evaluation.question import Question
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.patching.ports import (
+    AUTO,
+    CONVOLUTIONS,
+    Port,
+    chosen_ports,
+    convolution_of,
+)
 from mecheval_jax.interventions.addresses import site_paths
-from mecheval_jax.interventions.capture import observe_block
-from mecheval_jax.interventions.patch import compose, pin
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.site_path import SitePath, in_mixer
+from mecheval_jax.site_path import SitePath, head_node, in_mixer
+from mecheval_jax.sites import heads_of
 
 EMBEDDING = "embedding"
 LOGITS = "logits"
-CONVOLUTIONS = ("conv_output", "shift_output", "filter_output")
-"""Sites inside a mixer that hold a convolution's output; the first that it has is a node."""
+WHOLE = ""
+"""Port of a node that edges enter as a whole."""
+
 STATES = ("ssm_output", "state")
 """Sites of a recurrence: the output read from its state or, without such a site, the state."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Edge:
-    """An output of one node as part of the input of another; both are named by their sites."""
+    """An output of one node as part of the input of another.
+
+    Attributes:
+        sender: Node that sends.
+        reader: Node that reads.
+        port: Site of the reader's mixer at which the edge enters it, ``rest``, or `WHOLE`.
+    """
 
     sender: str
     reader: str
+    port: str = WHOLE
+
+    def __str__(self) -> str:
+        return f"{self.sender} -> {self.reader}{f' ({self.port})' if self.port else ''}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Nodes that are computed together: a single one, or the heads of a mixer.
+
+    Attributes:
+        layer: Index of the block; None for the logits.
+        nodes: Names of the nodes.
+        senders: Nodes that each of them reads, by port.
+    """
+
+    layer: int | None
+    nodes: tuple[str, ...]
+    senders: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Nodes and edges in the order of the computation; the last node is the logits."""
+    """Nodes and edges in the order of the computation.
 
-    nodes: tuple[str, ...]
-    edges: tuple[Edge, ...]
+    Attributes:
+        stages: All nodes after the embedding; the last stage is the logits.
+    """
+
+    stages: tuple[Stage, ...]
+
+    @functools.cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """The embedding and the nodes of all stages; the last is the logits."""
+        return (EMBEDDING, *(node for stage in self.stages for node in stage.nodes))
 
     @property
     def senders(self) -> tuple[str, ...]:
         """All nodes except the logits."""
         return self.nodes[:-1]
 
+    @functools.cached_property
+    def edges(self) -> tuple[Edge, ...]:
+        """All edges: by stage, port, reader and sender."""
+        return tuple(
+            Edge(sender, node, port)
+            for stage in self.stages
+            for port, senders in stage.senders
+            for node in stage.nodes
+            for sender in senders
+        )
 
-def graph_of(config: ModelConfig) -> Graph:
-    """The graph of a model."""
-    stream, nodes, edges = [EMBEDDING], [EMBEDDING], []
-    for layer in range(config.layers):
-        block = config.block(layer)
-        mixer, mlp = (SitePath(layer, name).path for name in ("mixer_output", "mlp_output"))
-        before, inside = tuple(stream), _inside(config, layer)
-        for i, node in enumerate((*inside, mixer)):
-            nodes.append(node)
-            edges += [Edge(sender, node) for sender in (*before, *inside[:i])]
-        stream.append(mixer)
-        if "mlp_output" in block.components:
-            nodes.append(mlp)
-            edges += [Edge(sender, mlp) for sender in (before if block.parallel else stream)]
-            stream.append(mlp)
-    edges += [Edge(sender, LOGITS) for sender in stream]
-    return Graph((*nodes, LOGITS), tuple(edges))
+    @functools.cached_property
+    def numbers(self) -> tuple[dict[str, np.ndarray], ...]:
+        """For every stage the indices [node, sender] of the edges into each of its ports."""
+        found, first = [], 0
+        for stage in self.stages:
+            ports = {}
+            for port, senders in stage.senders:
+                shape = (len(stage.nodes), len(senders))
+                ports[port] = first + np.arange(np.prod(shape, dtype=int)).reshape(shape)
+                first += ports[port].size
+            found.append(ports)
+        return tuple(found)
+
+    def number(self, edge: Edge) -> int:
+        """Index of an edge.
+
+        Raises:
+            UserError: If the graph has no such edge.
+        """
+        if edge not in self._known:
+            ports = sorted({each.port for each in self.edges if each.reader == edge.reader})
+            told = f"that node is entered at {', '.join(ports)}" if ports else "no such node reads"
+            raise UserError(f"the model has no edge {edge}: {told}")
+        return self._known[edge]
+
+    @functools.cached_property
+    def _known(self) -> dict[Edge, int]:
+        return {edge: number for number, edge in enumerate(self.edges)}
 
 
-def _inside(config: ModelConfig, layer: int) -> tuple[str, ...]:
-    """The convolution and the state of a mixer, if it has them."""
-    paths = set(site_paths(config))
-    candidates = ([in_mixer(layer, name) for name in names] for names in (CONVOLUTIONS, STATES))
-    found = (next((path for path in group if path in paths), None) for group in candidates)
-    return tuple(path for path in found if path is not None)
+def is_inside(node: str) -> bool:
+    """Whether a node is the convolution or the state of a mixer, which that mixer alone reads."""
+    return SitePath.parse(node).name in (*CONVOLUTIONS, *STATES)
 
 
-Receive = Callable[[int, Array], Array]
-"""(index of an edge, output of its sender) -> value that its reader is given."""
-
-
-def evaluate(
-    question: Question,
-    graph: Graph,
-    embedding: Float[Array, "documents length width"],
-    receive: Receive,
-) -> Float[Array, "documents 1 vocabulary"]:
-    """Logits at query 0 of a run in which every edge may carry another value.
-
-    Pure and traceable. ``receive = lambda edge, value: value`` gives the model's own logits.
+def graph_of(config: ModelConfig, ports: tuple[str, ...] = (AUTO,)) -> Graph:
+    """The graph of a model.
 
     Args:
-        question: Model, and the documents that are answered.
-        graph: Graph of the model.
-        embedding: Activation that the embedding node sends.
-        receive: Function that gives the value that the reader of an edge is given.
+        config: Shape of the model.
+        ports: Ports as in `ports.chosen_ports`.
+
+    Raises:
+        UserError: If no mixer of the model has one of the ports.
     """
-    sent = {EMBEDDING: embedding}
-    for node in graph.nodes[1:-1]:
-        sent[node] = _output(question, node, _given(graph, node, sent, receive))
-    last = SitePath(question.model.config.layers - 1, "block_output").path
-    stream = _sum(_given(graph, LOGITS, sent, receive), question.query)
-    unread = jnp.zeros(embedding.shape[:2], jnp.int32)  # all before the patch is dropped
-    return question.run(unread, pin({last: stream}, last))
+    stream, stages = [EMBEDDING], []
+    for layer, entered in enumerate(chosen_ports(config, ports)):
+        block, before = config.block(layer), tuple(stream)
+        mixers = (
+            _entered(config, layer, entered, before) if entered else _whole(config, layer, before)
+        )
+        stages += mixers
+        stream += mixers[-1].nodes
+        if "mlp_output" in block.components:
+            mlp = SitePath(layer, "mlp_output").path
+            stages.append(_single(layer, mlp, before if block.parallel else tuple(stream)))
+            stream.append(mlp)
+    return Graph((*stages, _single(None, LOGITS, tuple(stream))))
 
 
-def _given(graph: Graph, node: str, sent: dict[str, Array], receive: Receive) -> dict[str, Array]:
-    """The inputs of a node, by sender."""
-    return {
-        edge.sender: receive(index, sent[edge.sender])
-        for index, edge in enumerate(graph.edges)
-        if edge.reader == node
-    }
+def _single(layer: int | None, node: str, senders: tuple[str, ...]) -> Stage:
+    return Stage(layer, (node,), ((WHOLE, senders),))
 
 
-def _sum(parts: dict[str, Array], query: Int[Array, "documents 1"]) -> Array:
-    """The residual stream; at the query alone if one of its parts is known only there."""
-    found = list(parts.values())
-    if any(part.shape[1] == 1 for part in found):
-        found = [part if part.shape[1] == 1 else at_positions(part, query) for part in found]
-    return functools.reduce(jnp.add, found)
+def _entered(
+    config: ModelConfig, layer: int, ports: tuple[Port, ...], before: tuple[str, ...]
+) -> list[Stage]:
+    """A mixer that is entered at ports: its convolution, if it has one, and its heads."""
+    convolution, heads = convolution_of(config, layer), heads_of(config.build_mixer(layer))
+    inside = (convolution,) if convolution else ()
+    nodes = (SitePath(layer, "mixer_output").path,)
+    if heads > 1:
+        nodes = tuple(head_node(layer, head) for head in range(heads))
+    senders = tuple(
+        (port.name, before * port.reads_stream + inside * port.reads_convolution) for port in ports
+    )
+    return [*(_single(layer, node, before) for node in inside), Stage(layer, nodes, senders)]
 
 
-def _output(question: Question, node: str, given: dict[str, Array]) -> Array:
-    """The output of a node of a block, from its residual stream and the nodes inside its mixer."""
-    inside = {path: given.pop(path) for path in tuple(given) if SitePath.parse(path).in_mixer}
-    stream, site = _sum(given, question.query), SitePath.parse(node)
-    model, layer = question.model, site.layer
-    at_query = layer == model.config.layers - 1 and stream.shape[1] > 1
-    patch = pin(inside, inside)
-    if site.component == "mlp_output":
-        # The MLP reads the stream alone, whether or not its block is a parallel one.
-        reads = at_positions(stream, question.query) if at_query else stream
-        mixed = site.beside("mixer_output").path
-        patch = compose(patch, pin({mixed: jnp.zeros_like(reads)}, mixed))
-    positions = question.query if at_query else None
-    return observe_block(model, question.params, layer, stream, patch, positions)[node]
+def _whole(config: ModelConfig, layer: int, before: tuple[str, ...]) -> list[Stage]:
+    """A mixer as a whole, with its convolution and its state as nodes inside."""
+    state = (in_mixer(layer, name) for name in STATES)
+    found = next((path for path in state if path in site_paths(config)), None)
+    inside = [path for path in (convolution_of(config, layer), found) if path is not None]
+    nodes = [*inside, SitePath(layer, "mixer_output").path]
+    return [_single(layer, node, (*before, *inside[:i])) for i, node in enumerate(nodes)]

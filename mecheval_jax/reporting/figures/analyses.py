@@ -17,6 +17,15 @@ from mecheval_jax.reporting.figures import drawing, memory_figures
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import interval, number, rows_with
 
+RANKINGS = {
+    EXACT: "their measured effect",
+    "eap": "EAP",
+    "eap_ig": "EAP-IG",
+    "eap_ig_activations": "EAP-IG over activations",
+    "atp_star": "AtP*",
+}
+"""Names of the methods that rank edges."""
+
 MOST_NAMES = 48
 """Number of tokens above which their positions are shown, not their names."""
 
@@ -195,7 +204,7 @@ def faithfulness_curves(table: pd.DataFrame) -> Figure:
     names = [name for name in chosen["circuit"].unique() if name != RANDOM]
     styles = {RANDOM: {"color": drawing.GREY, "label": "random edges"}} | {
         name: drawing.colour_and_marker(index)
-        | {"label": f"best edges by {name.replace('_', '-').upper()}"}
+        | {"label": f"best edges by {RANKINGS.get(name, name)}"}
         for index, name in enumerate(names)
     }
     for name, style in styles.items():
