@@ -57,7 +57,8 @@ document.addEventListener("pointerover", (event) => {
   if (mark) show(mark);
   else hide();
 });
-document.addEventListener("scroll", hide, { passive: true });
+// A note goes with its mark: to tab to a figure scrolls the page, at times after the first arrow.
+document.addEventListener("scroll", () => marked && show(marked), { passive: true });
 all("figure, .document").forEach(noted);
 
 // ---- Tables: a button above each column sorts, a field above the table filters ---------------
