@@ -127,7 +127,12 @@ def verdict_on(shares, **options):
 READ = 0.9
 SINGLES = ("value", "next_key", "value+2", "value+3")
 
-DIRECT = {(1, "question"): 1.0, (1, "elsewhere"): 1.0, (1, "elsewhere", "damage"): 1.0}
+DIRECT = {
+    (1, "question"): 1.0,
+    (1, "elsewhere"): 1.0,
+    (1, "elsewhere", "damage"): 1.0,
+    (1, "pair", "read"): 0.0,
+}
 """Retrieved in layer 0 of two."""
 
 INDUCED = {(1, "pair"): 1.0, (1, "value"): 1.0, (1, "pair", "damage"): 1.0}

@@ -82,6 +82,7 @@ MECHANISMS = {
     "direct": Kind(planted.direct_retrieval, "direct_retrieval", 0, varies=True),
     "delayed": Kind(planted.delayed_retrieval, "direct_retrieval", 1, varies=True),
     "over two layers": Kind(planted_places.over_two_layers, "direct_retrieval", varies=True),
+    "pointer": Kind(planted_places.pointer, "direct_retrieval", 1, varies=True),
     "mixture": Kind(planted.mixture, "mixed", 1, varies=True),
     "split storage": Kind(planted_places.split_storage, "induction", 1, varies=True),
     "three layers, early": Kind(planted_places.early, "induction", 1, varies=True),

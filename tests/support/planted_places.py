@@ -45,6 +45,26 @@ class Wider(_Wide):
         answers = self.previous + self.place[0][None] / 2
         self._head(layer, 1, self.keys, answers, stored, ANSWER * self.values, long)
 
+    def point(self, layer: int) -> None:
+        """Fetch all keys to the query, and write there the place of the pair whose key it is."""
+        pairs, block = range(self.task.pairs), self.params[f"block_{layer}"]
+        for pair in pairs:
+            slot = self.slots[2 * pair][: len(self.keys)]
+            self._at_places(layer, 2 * pair, [(self.query, 2 * pair + 1)], self.keys, slot)
+        long = np.sqrt(self.WIDTH / (2 + len(pairs)))
+        first, second = block["mlp"]["fc1"], block["mlp"]["fc2"]
+        for unit, (pair, key) in enumerate(np.ndindex(len(pairs), self.task.key_vocabulary)):
+            first["kernel"][:, unit] = (self.keys[key] + self.slots[2 * pair][key]) / long
+            first["bias"][unit] = -1.5  # both agree
+            second["kernel"][unit] = 2 * self.slots[1][pair]
+
+    def follow(self, layer: int) -> None:
+        """Attend to the value of the pair that is pointed to, and copy it."""
+        pairs = range(self.task.pairs)
+        long = [np.sqrt(self.WIDTH / (3 + len(pairs))), np.sqrt(self.WIDTH / 2)]
+        asks, answers = self.slots[1][: len(pairs)], self.place[[2 * pair + 2 for pair in pairs]]
+        self._head(layer, 0, asks, answers, self.values, ANSWER * self.values, long)
+
     def repair(self, layer: int) -> None:
         """Retrieve at the query whatever no earlier layer has answered."""
         self.compare(layer, range(self.task.pairs))
@@ -104,6 +124,11 @@ def stored(seed: int, task: AssociativeRecall, bound, far, behind: int) -> Plant
 def over_two_layers(seed: int, task: AssociativeRecall = TASK) -> Planted:
     """Half of the pairs retrieved at the query in layer 0, half in layer 1."""
     return wide(seed, 2, task, compare=[(0, FIRST_HALF), (1, SECOND_HALF, 4)])
+
+
+def pointer(seed: int, task: AssociativeRecall = TASK) -> Planted:
+    """Layer 0 finds at the query which pair is asked, layer 1 fetches the value of that one."""
+    return wide(seed, 2, task, point=[(0,)], follow=[(1,)])
 
 
 def self_repair(seed: int, task: AssociativeRecall = TASK) -> Planted:

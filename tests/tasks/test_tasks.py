@@ -173,7 +173,8 @@ def test_floors_by_counting(name, monkeypatch):
 
     def sample(task, key, batch_size, split):  # what is drawn already: to compile it is slow
         del key
-        assert (task, batch_size, split) == (case.task, DOCUMENTS, "dev")
+        assert (task, batch_size) == (case.task, DOCUMENTS)
+        assert split in ("dev", "train")  # what is guessed, and what guesses are counted in
         return batch
 
     with monkeypatch.context() as patched:

@@ -20,6 +20,8 @@ REASONS = {
     "recall reaches {floor:.1%}",
     "not_learned": "corrupting the pair changes the answer's probability by {gap:.3f} only: the "
     "answer is not read from the document",
+    "faint": "corrupting the pair changes the answer's probability by {gap:.4f}: too little to say "
+    "what restores it",
     "thin": "{documents} documents have a pair to look for: it takes {fewest}",
     "unlocated": "all positions that were looked at restore {named} together at the input of layer "
     "{layer}: something else carries the answer",
@@ -59,7 +61,10 @@ PLACES = {
 
 
 def reason_of(
-    step: tuple[str, int], numbers: Mapping[str, Any], probabilities: Mapping[str, float]
+    step: tuple[str, int],
+    numbers: Mapping[str, Any],
+    probabilities: Mapping[str, float],
+    measure: str = "probability",
 ) -> str:
     """One sentence for the step of the rule that settled the verdict.
 
@@ -67,6 +72,7 @@ def reason_of(
         step: Step of the rule, and its layer; for ``unsure`` the class that would have been given.
         numbers: Evidence of the verdict.
         probabilities: Share of the replicates in which the rule gives each class.
+        measure: Measure in which the step was taken; of logits there are no intervals.
     """
     name, layer = step
     if name == "not_learned" and not numbers["accuracy_least"] > numbers["floor"]:
@@ -74,16 +80,23 @@ def reason_of(
     facts = {"fewest": FEWEST_DOCUMENTS, "layer": layer, "likeliest": "", "chance": 0.0}
     if name == "unsure":
         facts |= {"likeliest": CLASSES[layer], "chance": probabilities[CLASSES[layer]]}
-    words = {key: _words(numbers["attributions"], layer, *place) for key, place in PLACES.items()}
-    return REASONS[name].format(**{**numbers, **facts, **words})
+    rows, logits = numbers["attributions"], measure == "logit"
+    words = {key: _words(rows, layer, place, logits) for key, place in PLACES.items()}
+    reason = REASONS[name].format(**{**numbers, **facts, **words})
+    return f"in logits, {reason}" if logits else reason
 
 
-def _words(rows: list[dict[str, Any]], layer: int, kind: str, direction: str, role: str) -> str:
-    """An attribution of a layer in words: value [low, high]."""
+def _words(
+    rows: list[dict[str, Any]], layer: int, place: tuple[str, str, str], logits: bool
+) -> str:
+    """An attribution of a layer in words: value [low, high], or its value in logits."""
+    kind, direction, role = place
     for row in rows:
         same = (row["kind"], row["direction"], row["role"]) == (kind, direction, role)
         if same and SitePath.parse(row["site"]).layer == layer:
             if row["value"] is None:
                 return "nothing that can be told"
+            if logits:
+                return f"{row['logit']:.2f}"
             return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
     return "nothing"

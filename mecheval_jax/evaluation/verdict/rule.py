@@ -57,6 +57,7 @@ class Facts:
         layers: Depth of the model.
         shares: [cases] Share of the gap by quantity.
         learned: [cases] Whether the model is better than its floors, by reading the document.
+        faint: Whether the gap is too small to say what share of it anything restores.
         thin: Whether too few documents can be judged.
         silent: Layers whose mixers do not declare what they mix locally.
     """
@@ -64,6 +65,7 @@ class Facts:
     layers: int
     shares: Mapping[Quantity, np.ndarray]
     learned: np.ndarray
+    faint: bool
     thin: bool
     silent: tuple[int, ...]
 
@@ -74,8 +76,12 @@ class Facts:
         return self.shares[STREAM, layer, RESTORE, name]
 
     def either(self, layer: int, name: str) -> np.ndarray:
-        """Greater of the shares that a set restores and damages at the input of a layer."""
-        return np.fmax(self.cut(layer, name), self.shares[STREAM, layer, DAMAGE, name])
+        """Greater of the shares that a set restores and damages at the input of a layer.
+
+        Their size counts: a pair that lowers the answer is held there as well.
+        """
+        damaged = self.shares[STREAM, layer, DAMAGE, name]
+        return np.fmax(np.abs(self.cut(layer, name)), np.abs(damaged))
 
     def local(self, layer: int, name: str) -> np.ndarray:
         """Share that a set restores at a layer's local operations; 0 if it has none."""
@@ -96,6 +102,17 @@ class Facts:
     def read(self, layer: int, name: str = "pair") -> np.ndarray:
         """Share that is lost if a layer's question reads another document's tokens at a set."""
         return self.shares[READING, layer, WITHHOLD, name]
+
+    def reads(self, layer: int, least: float | np.ndarray, most: float | np.ndarray) -> np.ndarray:
+        """Whether a layer reads the pair, and not any pair.
+
+        Args:
+            layer: Layer.
+            least: Share that is lost without the pair, at least.
+            most: Share that is lost without a pair that is not asked, at most. Where no document
+                has one, that is no evidence against it.
+        """
+        return (self.read(layer) > least) & ~(self.read(layer, UNINVOLVED) >= most)
 
 
 @dataclasses.dataclass
@@ -139,6 +156,7 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
     everywhere, cuts = np.ones(count, bool), range(layers - 1, 0, -1)
     substantial, restored = limits.substantial, limits.restored
     cases.settle(~facts.learned, "not_learned", "not_learned")
+    cases.settle(everywhere & facts.faint, "undecided", "faint")
     cases.settle(everywhere & facts.thin, "undecided", "thin")
     for layer in cuts:
         missed = ~(facts.cut(layer, "named") >= limits.named)
@@ -183,8 +201,11 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
         both = (convolved > substantial) & (raw > substantial)
         cases.settle(here & both, "mixed", "two_routes_inside", layer, layer)
         cases.settle(here & ~(convolved < substantial), "undecided", "convolution_unclear", layer)
-        # A placebo without any document is no evidence against it.
-        shown = (facts.read(layer) > substantial) & ~(facts.read(layer, UNINVOLVED) >= substantial)
-        cases.settle(here & shown, "direct_retrieval", "retrieved", layer, layer)
+        # Key and value may be read in two layers: the later one then completes the answer.
+        shown = here & facts.reads(layer, substantial, substantial)
+        for later in range(layers - 1, layer, -1):
+            last = shown & facts.reads(later, restored, substantial)
+            cases.settle(last, "direct_retrieval", "retrieved", later, later)
+        cases.settle(shown, "direct_retrieval", "retrieved", layer, layer)
         cases.settle(here, "undecided", "not_shown", layer)
     return cases

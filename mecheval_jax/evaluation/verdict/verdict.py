@@ -20,7 +20,7 @@ restored and taken from the clean run. The rule is applied to probabilities and 
 estimates and to every replicate of the bootstrap. A class stands if both measures give it, in at
 least the share `confidence` of the replicates; otherwise the verdict is ``undecided``. A model that
 is no better than the best heuristic of its task (`GUARD`), or whose answers do not depend on the
-pair, has ``not_learned``. docs/verdict.md has the rule in full.
+pair (`NO_GAP`), has ``not_learned``. docs/verdict.md has the rule in full.
 """
 
 import dataclasses
@@ -56,6 +56,10 @@ UNCLEAR = "undecided"
 GUARD = 0.999
 """Confidence with which the accuracy must lie above the floor. At 95 %, a heuristic as good as the
 floor would pass for a mechanism in one of forty runs."""
+
+NO_GAP = SMALLEST_GAP / 100
+"""Gap up to which the pair does not change the answer. Logits that hardly differ may give the right
+answer with a gap between this and `SMALLEST_GAP`, which has no shares."""
 
 SPANS = {
     "named": (NAMED, np.linspace(0.5, 0.99, 50)),
@@ -121,6 +125,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     (least, _), _ = share_interval(evidence.correct, evidence.asked, GUARD, bootstrap)
     gap = evidence.gap("probability", bootstrap).mean()
     gap_low, gap_high = gap.interval(confidence)
+    faint = not gap_low > SMALLEST_GAP
     thin = int(evidence.documents.sum()) < FEWEST_DOCUMENTS
 
     def apply(
@@ -131,17 +136,17 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
             cell[:4]: np.broadcast_to(read(estimate), size)
             for cell, estimate in zip(evidence.cells, shares[measure], strict=True)
         }
-        facts = Facts(evidence.layers, known, learned, thin, evidence.silent)
+        facts = Facts(evidence.layers, known, learned, faint, thin, evidence.silent)
         return classify(facts, limits)
 
     # Apply the rule to estimates, to replicates, and to estimates under other thresholds.
-    learned = bool(least > evidence.floor and gap_low > SMALLEST_GAP)
-    often = (accuracies > evidence.floor) & (gap.samples > SMALLEST_GAP)
+    learned = bool(least > evidence.floor and gap_low > NO_GAP)
+    often = (accuracies > evidence.floor) & (gap.samples > NO_GAP)
     point, replicates = (
         {m: apply(m, read, when, Thresholds()) for m in MEASURES}
         for read, when in ((_value, np.array([learned])), (_samples, often))
     )
-    name, layer, step = _agreed(point)
+    name, layer, step, measure = _agreed(point)
     classes = _both([replicates[m].verdict for m in MEASURES])
     chances = np.bincount(classes, minlength=len(CLASSES)) / len(classes)
     if learned and name != "undecided" and chances[CLASSES.index(name)] < confidence:
@@ -173,7 +178,7 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         verdict=name,
         layer=layer if layer >= 0 else None,
         binding=_binding(name, layer, evidence, shares["probability"]),
-        reason=reason_of(step, numbers, probabilities),
+        reason=reason_of(step, numbers, probabilities, measure),
         probabilities=probabilities,
         evidence=numbers,
         elsewhere=step[1] if step[0] == "unlocated" else None,
@@ -202,14 +207,18 @@ def _both(verdicts: Iterable[np.ndarray]) -> np.ndarray:
     return np.where(first == second, first, UNDECIDED)
 
 
-def _agreed(point: dict[str, Cases]) -> tuple[str, int, tuple[str, int]]:
-    """Class, layer and step of the rule; undecided if the measures give different classes."""
+def _agreed(point: dict[str, Cases]) -> tuple[str, int, tuple[str, int], str]:
+    """Class, layer, step of the rule and the measure that it was taken in.
+
+    Undecided if the measures give different classes: by the step of the one that abstains.
+    """
     first, second = (point[measure] for measure in MEASURES)
     if first.verdict[0] == second.verdict[0]:
-        return CLASSES[first.verdict[0]], int(first.layer[0]), first.reason
-    undecided = [case for case in (first, second) if case.verdict[0] == UNDECIDED]
-    step = undecided[0].reason if undecided else ("measures_differ", -1)
-    return "undecided", -1, step
+        return CLASSES[first.verdict[0]], int(first.layer[0]), first.reason, MEASURES[0]
+    for measure, case in point.items():
+        if case.verdict[0] == UNDECIDED:
+            return "undecided", -1, case.reason, measure
+    return "undecided", -1, ("measures_differ", -1), MEASURES[0]
 
 
 def _span(

@@ -15,22 +15,26 @@ positions after the block hold uniform tokens of the whole vocabulary, or 0.
 
 Ids: pad 0, keys 1 .. V/2-1, values V/2 .. V-1. There is neither ``<bos>`` nor a divider.
 
-Roles of query i, which asks pair i: ``key`` and ``value`` in the last pass over the pairs,
+Queries are numbered from a random pair on, so that query 0, which interventions and the verdict
+look at, asks any of them. Roles of a query: ``key`` and ``value`` of its pair in the last pass,
 ``next_key`` and ``value+2`` after them, absent where they lie beyond the block, and ``query``. A
 corruption replaces the token in every pass, since the other passes would still give the answer.
 In a setting with fewer pairs than another, the missing queries have weight 0 and absent roles.
 
-Chance is the accuracy of a uniform value. Guessing a value of the block gives 1/n.
+Chance is the accuracy of a uniform value. Guessing a value of the block gives 1/n; more is had by
+where the query stands (``offset``), since the first pairs have the first choice of the places.
 """
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import POSITIVE, UserError, require, require_at_least
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, following
+from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask
 
 
@@ -116,7 +120,7 @@ class MultiQueryRecall(SyntheticTask):
     def document(self, key: Key, split: str) -> Batch:
         """One document; all splits have the same distribution."""
         del split
-        which, draw_keys, draw_values, order, fill = jax.random.split(key, 5)
+        which, draw_keys, draw_values, order, fill, first = jax.random.split(key, 6)
         setting = jax.random.randint(which, (), 0, len(self.lengths))
         length = jnp.array(self.lengths, jnp.int32)[setting]
         pairs = jnp.array(self.pairs, jnp.int32)[setting]
@@ -138,13 +142,16 @@ class MultiQueryRecall(SyntheticTask):
         nowhere = self.max_length
         tokens = tokens.at[jnp.where(asked, query, nowhere)].set(keys, mode="drop")
 
-        item = block - 2 * pairs + 2 * number
+        # Number the queries from a random pair on.
+        turned = (number + jax.random.randint(first, (), 0, pairs)) % pairs
+        asks = jnp.where(asked, turned, number)
+        item, query = block - 2 * pairs + 2 * asks, query[asks]
         roles = {"key": item, "value": item + 1, "query": query}
         roles |= following(item, item + 1, block)
         return Batch(
             tokens=tokens,
             query_positions=jnp.where(asked, query, 0),
-            targets=jnp.where(asked, values, PAD),
+            targets=jnp.where(asked, values[asks], PAD),
             weights=asked.astype(jnp.float32),
             roles={name: jnp.where(asked, at, ABSENT) for name, at in roles.items()},
             lengths=length,
@@ -155,6 +162,35 @@ class MultiQueryRecall(SyntheticTask):
         pairs = batch.weights.sum(axis=1).astype(jnp.int32)[:, None]
         back = batch.roles[role][:, :1] - jnp.arange(batch.tokens.shape[1])[None]
         return (back >= 0) & (back % (2 * pairs) == 0)
+
+    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+        """Those of `tasks.floors`, and ``offset``: the pair that is asked most often there."""
+        batch = self.sample(key, documents, split)
+        train = self.sample(jax.random.fold_in(key, 1), documents, "train")
+        return with_best(
+            {
+                **recall_floors(batch, self.class_of("value")),
+                "offset": self._offset(train, batch),
+                "best": 0.0,
+            }
+        )
+
+    def _offset(self, train: Batch, batch: Batch) -> float:
+        """Accuracy of the pair that train documents ask most at the place of the query."""
+
+        def described(batch: Batch) -> tuple[np.ndarray, ...]:
+            """Number of pairs, place and asked pair of every query that counts."""
+            pairs = np.asarray(batch.weights).sum(axis=1, keepdims=True).astype(int)
+            asked = np.asarray(batch.roles["key"]) // 2 % pairs
+            counts = np.asarray(batch.weights) > 0
+            every = (pairs, np.asarray(batch.query_positions), asked)
+            return tuple(np.broadcast_to(one, counts.shape)[counts] for one in every)
+
+        most = max(self.pairs)
+        times = np.zeros((most + 1, self.max_length, most))
+        np.add.at(times, described(train), 1)
+        pairs, places, asked = described(batch)
+        return float((times.argmax(axis=-1)[pairs, places] == asked).mean())
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, and number of pairs."""

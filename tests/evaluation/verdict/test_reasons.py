@@ -41,6 +41,7 @@ CHANCES = dict.fromkeys(CLASSES, 0.0) | {"mixed": 0.61}
 @pytest.mark.parametrize(
     ("step", "layer", "parts"),
     [
+        ("faint", -1, ["probability by 0.0042: too little"]),
         ("thin", -1, ["13 documents", "it takes 20"]),
         ("not_learned", -1, ["probability by 0.004 only"]),
         ("unlocated", 1, ["restore 0.81 [0.80, 0.82] together", "layer 1: something else"]),
@@ -68,6 +69,14 @@ def test_a_reason_has_the_numbers_of_its_step(step, layer, parts):
     said = reason_of((step, layer), NUMBERS, CHANCES)
     assert [part for part in parts if part not in said] == []
     assert "{" not in said
+
+
+def test_a_step_taken_in_logits_has_their_numbers():
+    """Catches a reason whose probabilities say the opposite of what the logits do."""
+    rows = [known | {"logit": -0.37} for known in NUMBERS["attributions"]]
+    numbers = NUMBERS | {"attributions": rows}
+    said = reason_of(("binding_unclear", 1), numbers, CHANCES, "logit")
+    assert said.startswith("in logits, the input of layer 1 restores -0.37 at the pair, and -0.37")
 
 
 def test_no_better_than_a_heuristic_is_said_first():

@@ -49,6 +49,18 @@ def test_both_directions_count(damage):
         assert (verdict.verdict == "undecided") == (damage[0] == route)
 
 
+@pytest.mark.parametrize("direction", [(), ("damage",)])
+def test_what_works_against_the_answer_is_not_negligible(direction):
+    """Catches a pair that is looked up to lower the answer, called none; also in logits alone."""
+    for shares, route in ((DIRECT, "pair"), (INDUCED, "elsewhere")):
+        against = {(1, route, *direction): -0.4}
+        assert verdict_on(shares | against).verdict == "undecided"
+        verdict = verdict_on(shares, logit=shares | against)
+        assert verdict.verdict == "undecided"
+        if route == "pair" and not direction:
+            assert verdict.reason.startswith("in logits, the input of layer 1 restores -0.40 at")
+
+
 class TestDepth:
     """Three layers: the stream is followed from the last one down."""
 
@@ -79,6 +91,7 @@ class TestDepth:
         shares = {(i, "question"): 0.9 for i in range(layer + 1, 3)}
         shares |= {(i, "loose"): 0.9 for i in range(1, layer + 1)}
         shares |= {(i, "elsewhere"): 0.9 for i in range(1, 3)}
+        shares |= {(i, "pair", "read"): 0.1 for i in range(layer + 1, 3)}
         verdict = verdict_on(shares, layers=3)
         assert (verdict.verdict, verdict.layer) == ("direct_retrieval", layer)
 
@@ -138,6 +151,15 @@ class TestDirectRetrievalIsFound:
         verdict = verdict_on(DIRECT | {(0, "uninvolved", "read"): 0.6})
         assert verdict.verdict == "undecided"
 
+    @pytest.mark.parametrize(("lost", "layer"), [(0.9, 1), (0.3, 0)])
+    def test_a_later_layer_that_has_to_read_the_pair_completes_it(self, lost, layer):
+        """Catches the layer named that reads the key alone: a later one reads its value."""
+        verdict = verdict_on(DIRECT | {(1, "pair", "read"): lost})
+        assert (verdict.verdict, verdict.layer) == ("direct_retrieval", layer)
+        assert f"layer {layer} computes the answer" in verdict.reason
+        other = {(1, "pair", "read"): lost, (1, "uninvolved", "read"): 0.6}
+        assert verdict_on(DIRECT | other).layer == 0
+
     def test_of_a_mixer_that_says_what_it_mixes(self):
         """Catches a mixer of one's own whose convolution nobody looked at."""
         silent = dataclasses.replace(evidence_on(DIRECT), silent=(0,))
@@ -192,11 +214,14 @@ def test_no_better_than_a_heuristic_is_not_learned(correct, floor):
     assert f"{floor:.1%}" in verdict.reason
 
 
-@pytest.mark.parametrize(("gap", "learned"), [(0.009, False), (-0.2, False), (0.02, True)])
-def test_an_answer_that_the_pair_does_not_change_is_not_learned(gap, learned):
-    """Catches ratios over a gap of nearly nothing."""
+@pytest.mark.parametrize(
+    ("gap", "name"),
+    [(-0.2, "not_learned"), (0.00009, "not_learned"), (0.009, "undecided"), (0.02, "induction")],
+)
+def test_an_answer_that_the_pair_does_not_change_is_not_learned(gap, name):
+    """Catches ratios over a gap of nearly nothing, and recall with flat logits called none."""
     ends = {"clean": np.full(40, 0.5), "corrupted": np.full(40, 0.5 - gap)}
     verdict = verdict_on(INDUCED, **ends)
-    assert verdict.verdict == ("induction" if learned else "not_learned")
-    if not learned:
+    assert (verdict.verdict, verdict.probabilities[name]) == (name, 1.0)
+    if name != "induction":
         assert f"{gap:.3f}" in verdict.reason

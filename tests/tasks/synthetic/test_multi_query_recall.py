@@ -39,10 +39,16 @@ def successive(power, places, number):
     return found
 
 
+def places_by_pair(batch, pairs):
+    """Places of the queries of the first pair, the second, ..."""
+    order = np.argsort(batch.roles["key"][:, :pairs], axis=1)
+    return np.take_along_axis(batch.query_positions[:, :pairs], order, axis=1)
+
+
 # Catches draws with replacement, another exponent, distances in another order than the pairs, and
 # weights that are drawn all at once (the first and the second draw then look alike).
 def test_places_of_the_queries():
-    places = ((drawn(ONE).query_positions - 4) // 2 + 1).tolist()
+    places = ((places_by_pair(drawn(ONE), 2) - 4) // 2 + 1).tolist()
     assert is_drawn_from(successive(0.5, 4, 2), [tuple(row) for row in places])
 
 
@@ -50,7 +56,7 @@ def test_places_of_the_queries():
 def test_power_1_is_uniform():
     batch = drawn(MIXED)
     long = batch.lengths == 18
-    places = [tuple(row) for row in ((batch.query_positions[long] - 8) // 2 + 1).tolist()]
+    places = [tuple(row) for row in ((places_by_pair(batch, 2)[long] - 8) // 2 + 1).tolist()]
     uniform = dict.fromkeys(itertools.permutations(range(1, 6), 2), 1.0)
     assert is_drawn_from(uniform, places)
 
@@ -77,15 +83,40 @@ def test_noise_is_uniform():
 # Catches noise that cannot be left out, an answer in the input, a query that is not its key.
 def test_without_noise():
     batch = drawn(MIXED)
-    for tokens, length, query, weights in zip(
-        batch.tokens, batch.lengths, batch.query_positions, batch.weights, strict=True
+    for tokens, length, query, key, weights in zip(
+        batch.tokens,
+        batch.lengths,
+        batch.query_positions,
+        batch.roles["key"],
+        batch.weights,
+        strict=True,
     ):
         pairs = {18: 2, 10: 1}[length]
         expected = np.zeros(18, int)
         expected[: 4 * pairs] = np.tile(tokens[: 2 * pairs], 2)
-        expected[query[:pairs]] = tokens[: 2 * pairs : 2]
+        expected[query[:pairs]] = tokens[key[:pairs]]
+        assert sorted(key[:pairs]) == list(range(2 * pairs, 4 * pairs, 2))
         np.testing.assert_array_equal(tokens, expected)
         np.testing.assert_array_equal(weights, [1, pairs > 1])
+
+
+# Catches a query 0, of which the verdict speaks, that asks the first pair of every document: naming
+# the first value is then always right, and no pair at another place could be a control.
+def test_query_0_asks_any_pair():
+    batch = drawn(MIXED)
+    first = batch.roles["key"][batch.lengths == 18, 0]
+    assert is_drawn_from({4: 0.5, 6: 0.5}, first.tolist())
+
+
+# Catches a floor without what the place of a query tells: the first pair is asked early on.
+def test_the_pair_asked_most_often_at_a_place():
+    right, known = 0.0, successive(0.5, 4, 2)
+    for place in range(1, 5):
+        asked = [sum(p for order, p in known.items() if order[i] == place) for i in (0, 1)]
+        right += max(asked) / 2
+    floors = ONE.floors(jax.random.key(1))
+    assert floors["best"] == floors["offset"] == pytest.approx(right, abs=0.02)
+    assert right > 0.52 > floors["first"]
 
 
 # Catches a mixture that prefers a setting, or that zips lengths and pairs wrongly.
