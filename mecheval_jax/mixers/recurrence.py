@@ -7,6 +7,7 @@ states are computed in addition, by `ops.linear_recurrence`; if one is replaced,
 read from these states instead. Otherwise the compiled program has no states.
 """
 
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -73,7 +74,8 @@ def dplr_recurrence(
 ) -> Float[Array, "batch length heads value"]:
     """`ops.dplr` through the sites write, state and, if the mixer has it, erase.
 
-    States are [batch, length, heads, key, value]. The decays have passed their site.
+    States are [batch, length, heads, key, value]. The decays have passed their site. A mixer whose
+    decays are bounded says so by `LEAST_LOG_DECAY`, which a replaced decay need not keep.
     """
     sites = [getattr(module, name) for name in ("write", "erase", "state") if name in module.SITES]
     if any(site.in_use() for site in sites):
@@ -85,4 +87,6 @@ def dplr_recurrence(
         states = module.state(states, rewritten=True)
         if any(site.replaced() for site in sites):
             return read(states, q)
-    return dplr(q, update, backend)
+    free = "decay" in module.SITES and module.decay.replaced()
+    least = -math.inf if free else getattr(module, "LEAST_LOG_DECAY", -math.inf)
+    return dplr(q, update, backend, least)

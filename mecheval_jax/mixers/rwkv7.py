@@ -78,6 +78,7 @@ class RWKV7(nn.Module):
         *("g1", "g2", "k_k", "k_a", "r_k", "ln_scale", "ln_bias"),
     )
     RATES = {"w0": 2.0}
+    LEAST_LOG_DECAY = -math.exp(-0.5)
 
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
@@ -124,7 +125,7 @@ class RWKV7(nn.Module):
         mixed = {name: x + row(mixture) * (previous - x) for name, mixture in self.mixtures.items()}
         r, k, v = (getattr(self, f"{name}_proj")(mixed[name]) for name in "rkv")
         logits = row(self.w0) + jnp.tanh(mixed["w"] @ self.w1) @ self.w2
-        log_decay = -math.exp(-0.5) * jax.nn.sigmoid(logits)
+        log_decay = self.LEAST_LOG_DECAY * jax.nn.sigmoid(logits)
         alpha = self.alpha(jax.nn.sigmoid(row(self.a0) + mixed["a"] @ self.a1 @ self.a2))
         gate = self.gate(jax.nn.sigmoid(mixed["g"] @ self.g1) @ self.g2)
         first = self.v_first(v if first is None else first)

@@ -13,6 +13,8 @@ once; only S is carried from one chunk to the next (Yang et al. 2024; Dao and Gu
 one chunk, there is no state at all.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -62,6 +64,7 @@ def chunked(
     log_decay: Float[Array, "batch length heads decayed"],
     x: Float[Array, "batch length heads key"] | None = None,
     y: Float[Array, "batch length heads key"] | None = None,
+    least: float = -math.inf,
 ) -> Float[Array, "batch length heads value"]:
     """Outputs o, starting from a state of zeros.
 
@@ -72,6 +75,7 @@ def chunked(
         log_decay: Logarithms of the decays a, at most 0; the last axis has size key, or 1.
         x: Directions in which the state before the token is read; None if it only decays.
         y: Directions in which what x reads is added; None for -k.
+        least: What no `log_decay` is below.
     """
     length, size = q.shape[1], chunk_of(q.shape[1])
     q, k, u, log_decay = (split(part, size) for part in (q, k, u, log_decay))
@@ -83,7 +87,7 @@ def chunked(
         rows.append(split(x, size))
     if y is not None:
         keys.append(split(y, size))
-    found = decayed_products(*(jnp.concatenate(h, axis=-2) for h in (rows, keys)), log_decay)
+    found = decayed_products(*(jnp.concatenate(h, axis=-2) for h in (rows, keys)), log_decay, least)
     inner, across = (found[..., :size, :], found[..., size:, :])
     # Queries read what their own token has written as well.
     own = [identity * (q * key).sum(axis=-1)[..., None] for key in keys]

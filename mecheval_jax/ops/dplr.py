@@ -21,6 +21,7 @@ RWKV-7                 per key           v           kappa            -alpha kap
 Backends: ``sequential`` (``lax.scan``) and ``chunked`` (`ops.chunks`).
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -86,7 +87,10 @@ def read(
 
 @in_float32
 def dplr(
-    q: Float[Array, "batch length heads key"], update: Update, backend: str = "auto"
+    q: Float[Array, "batch length heads key"],
+    update: Update,
+    backend: str = "auto",
+    least: float = -math.inf,
 ) -> Float[Array, "batch length heads value"]:
     """Outputs o of the recurrence, starting from a state of zeros.
 
@@ -94,12 +98,13 @@ def dplr(
         q: Queries, which read the state after their token.
         update: What the tokens do to the state.
         backend: ``auto`` (chunked), ``sequential`` or ``chunked``.
+        least: What no logarithm of a decay is below; if that is near 0, chunks are cheaper.
 
     Raises:
         UserError: If the backend is unknown.
     """
     if choose("backend", backend, BACKENDS) != "sequential":
-        return chunked(q, *update)
+        return chunked(q, *update, least=least)
 
     def advance(state: Array, at_t: tuple[Array, Update]) -> tuple[Array, Array]:
         return dplr_step(state, *at_t)

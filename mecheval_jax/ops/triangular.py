@@ -9,16 +9,23 @@ level j, s is in the first half of a block of 2^(j+1) tokens and t in the second
   inverse of the blocks of twice the size is M - M Q M.
 
 Both are a few matrix products of the whole chunk for each level. (A triangular solve would do for
-the second, but XLA cannot partition one over devices.)
+the second, but XLA cannot partition one over devices.) Where decays are known not to be strong, one
+level is enough for the first: the middle of the chunk, whichever side of it both tokens are on. The
+factors then exceed 1, but no more than floats can hold.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float
+
+SPAN = 40.0
+"""Greatest logarithm of a decay over a chunk that is taken from its middle: e^20 times e^-20 is as
+exact as either."""
 
 
 @functools.cache
@@ -71,22 +78,24 @@ def decayed_products(
     rows: Float[Array, "*axes rows key"],
     keys: Float[Array, "*axes columns key"],
     log_decay: Float[Array, "*axes c decayed"],
+    least: float = -math.inf,
 ) -> Float[Array, "*axes rows columns"]:
     """Inner products of rows t and keys s < t, decayed by the tokens strictly between s and t.
 
     Logarithms are summed over each span separately, because differences of one running sum would
-    lose all digits beside a decay of almost 0.
+    lose all digits beside a decay of almost 0, unless `least` excludes such a decay.
 
     Args:
         rows: One set of c rows after the other.
         keys: One set of c keys after the other.
         log_decay: Finite logarithms of the decays; the last axis has size key, or 1.
+        least: What no `log_decay` is below.
 
     Returns:
         sum_key row[t] key[s] a[s+1] ... a[t-1] where s < t, and 0 elsewhere, in every set.
     """
     if log_decay.shape[-1] > 1:
-        return _by_channel(rows, keys, log_decay)
+        return _by_channel(rows, keys, log_decay, -least * log_decay.shape[-2] <= SPAN)
     masks, weights = _levels(log_decay.shape[-2])[0], []
     for mask, decay in zip(masks, _to_middle(log_decay), strict=True):
         weights.append(_masked(mask, decay * jnp.swapaxes(decay, -1, -2)))
@@ -94,22 +103,24 @@ def decayed_products(
     return _products(rows, keys) * _repeated(of_columns, rows)
 
 
-@jax.custom_vjp
-def _by_channel(rows: Array, keys: Array, log_decay: Array) -> Array:
-    """`decayed_products` with a decay for each channel."""
-    return _by_channel_forward(rows, keys, log_decay)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _by_channel(rows: Array, keys: Array, log_decay: Array, weak: bool) -> Array:
+    """`decayed_products` with a decay for each channel; `weak` if one level is enough."""
+    return _by_channel_forward(rows, keys, log_decay, weak)[0]
 
 
-def _by_channel_forward(rows: Array, keys: Array, log_decay: Array) -> tuple[Array, tuple]:
-    masks, decays = _masks(rows, keys, log_decay), _to_middle(log_decay)
+def _by_channel_forward(
+    rows: Array, keys: Array, log_decay: Array, weak: bool
+) -> tuple[Array, tuple]:
+    decays = _around_middle(log_decay) if weak else [(d, d) for d in _to_middle(log_decay)]
     found = [
-        _masked(mask, _products(rows * _repeated(decay, rows), keys * _repeated(decay, keys)))
-        for mask, decay in zip(masks, decays, strict=True)
+        _masked(mask, _products(rows * _repeated(after, rows), keys * _repeated(before, keys)))
+        for mask, (after, before) in zip(_masks(rows, keys, log_decay, weak), decays, strict=True)
     ]
     return sum(found), (rows, keys, decays, log_decay)
 
 
-def _by_channel_backward(saved: tuple, gradient: Array) -> tuple[Array, Array, Array]:
+def _by_channel_backward(weak: bool, saved: tuple, gradient: Array) -> tuple[Array, Array, Array]:
     """Gradients; that of a decay from those of the rows after it and of the keys up to it.
 
     Every product of a row t > r with a key s < r decays by the token r. These are all products of
@@ -117,9 +128,10 @@ def _by_channel_backward(saved: tuple, gradient: Array) -> tuple[Array, Array, A
     """
     rows, keys, decays, log_decay = saved
     d_rows, d_keys = [], []
-    for mask, decay in zip(_masks(rows, keys, log_decay), decays, strict=True):
+    masks = _masks(rows, keys, log_decay, weak)
+    for mask, (after, before) in zip(masks, decays, strict=True):
         own = _masked(mask, gradient)
-        of_rows, of_keys = _repeated(decay, rows), _repeated(decay, keys)
+        of_rows, of_keys = _repeated(after, rows), _repeated(before, keys)
         d_rows.append(own @ (keys * of_keys) * of_rows)
         d_keys.append(jnp.swapaxes(own, -1, -2) @ (rows * of_rows) * of_keys)
     d_rows, d_keys = sum(d_rows), sum(d_keys)
@@ -134,9 +146,10 @@ def _by_channel_backward(saved: tuple, gradient: Array) -> tuple[Array, Array, A
 _by_channel.defvjp(_by_channel_forward, _by_channel_backward)
 
 
-def _masks(rows: Array, keys: Array, log_decay: Array) -> np.ndarray:
+def _masks(rows: Array, keys: Array, log_decay: Array, weak: bool) -> np.ndarray:
     """Masks [level, row, column] of the pairs that each level parts, in every set."""
-    masks, size = _levels(log_decay.shape[-2])[0], log_decay.shape[-2]
+    size = log_decay.shape[-2]
+    masks = np.tri(size, k=-1, dtype=bool)[None] if weak else _levels(size)[0]
     return np.tile(masks, (1, rows.shape[-2] // size, keys.shape[-2] // size))
 
 
@@ -147,6 +160,13 @@ def _to_middle(
     spans = _levels(log_decay.shape[-2])[1].astype(log_decay.dtype)
     sums = (jnp.einsum("tr,...rk->...tk", s, log_decay, precision="highest") for s in spans)
     return [jnp.exp(each) for each in sums]
+
+
+def _around_middle(log_decay: Array) -> list[tuple[Array, Array]]:
+    """Decay from the middle of the chunk to before each token, and from behind it to the middle."""
+    before = sums_before(log_decay)
+    middle = before[..., log_decay.shape[-2] // 2, :][..., None, :]
+    return [(jnp.exp(before - middle), jnp.exp(middle - before - log_decay))]
 
 
 def _repeated(x: Float[Array, "*axes c _"], sets: Float[Array, "*axes sets key"]) -> Array:

@@ -96,3 +96,15 @@ def test_a_hybrid_starts_with_it():
     with pytest.raises(UserError, match="layer 1 mixes in the values of layer 0, a Attention"):
         ModelConfig("attention,rwkv7", **MODEL)
     ModelConfig("rwkv7,attention", **MODEL)
+
+
+# Catches a decay that someone has replaced by one below the bound, whose products overflow then.
+def test_a_replaced_decay_may_be_stronger(model):
+    module, params, tokens = model
+    path = "block_0/mixer/decay"
+    clean = jax.jit(lambda: capture(module, params, tokens))()
+    none = interchange({path: jax.numpy.full_like(clean[path], 1e-30)}, [path])
+    ours = jax.jit(lambda: capture(module, params, tokens, interventions=none))()
+    state, r, o = (ours[f"block_0/mixer/{name}"] for name in ("state", "r", "head_output"))
+    expected = np.einsum("blhkv,blhk->blhv", state, r)
+    np.testing.assert_allclose(o, expected, atol=1e-5 * np.abs(expected).max())

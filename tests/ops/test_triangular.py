@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.ops.triangular import (
+    SPAN,
     decayed_products,
     inverse,
     sums_after,
@@ -43,6 +44,19 @@ def test_decayed_products(size, decayed):
     rows, keys = normal(0, 2, 1, 2 * size, 3), normal(1, 2, 1, 2 * size, 3)
     log_decay = -np.exp(normal(2, 2, 1, size, decayed))
     check(decayed_products, by_loops, [rows, keys, log_decay])
+
+
+# Catches factors on the wrong side of the middle, and digits that are lost at the ends of a chunk
+# of the strongest decays that may be taken in one step.
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_decayed_products_of_weak_decays(size):
+    rows, keys = normal(0, 2, 1, 2 * size, 3), normal(1, 2, 1, 2 * size, 3)
+    least = -SPAN / size
+    log_decay = least / (1 + np.exp(-4 * normal(2, 2, 1, size, 3)))
+    check(lambda *given: decayed_products(*given, least), by_loops, [rows, keys, log_decay])
+    strongest = [rows, keys, np.full_like(log_decay, least)]
+    found = jax.jit(lambda *given: decayed_products(*given, least))(*map(jnp.float32, strongest))
+    np.testing.assert_allclose(found, by_loops(*strongest), atol=1e-5, rtol=1e-5)
 
 
 # Catches a sum that includes its own token.
