@@ -96,10 +96,12 @@ def decayed_products(
     """
     if log_decay.shape[-1] > 1:
         return _by_channel(rows, keys, log_decay, -least * log_decay.shape[-2] <= SPAN)
-    masks, weights = _levels(log_decay.shape[-2])[0], []
-    for mask, decay in zip(masks, _to_middle(log_decay), strict=True):
-        weights.append(_masked(mask, decay * jnp.swapaxes(decay, -1, -2)))
-    of_columns = jnp.swapaxes(_repeated(jnp.swapaxes(sum(weights), -1, -2), keys), -1, -2)
+    # One decay for all channels: a number for each pair, exp(sum of r < t of those of r > s).
+    earlier = np.tri(log_decay.shape[-2], k=-1, dtype=bool)
+    ones = jnp.expand_dims(earlier.astype(log_decay.dtype), range(log_decay.ndim - 2))
+    spans = jnp.matmul(ones, ones * log_decay, precision="highest")
+    weights = _masked(earlier, jnp.exp(spans))
+    of_columns = jnp.concatenate([weights] * (keys.shape[-2] // weights.shape[-1]), axis=-1)
     return _products(rows, keys) * _repeated(of_columns, rows)
 
 
