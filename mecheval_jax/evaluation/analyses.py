@@ -25,7 +25,12 @@ from mecheval_jax.evaluation.memory.components import component_rows
 from mecheval_jax.evaluation.memory.editing import editing_rows
 from mecheval_jax.evaluation.memory.generalization import generalization_rows
 from mecheval_jax.evaluation.memory.overwriting import overwriting_rows
-from mecheval_jax.evaluation.patching import attribution_patching, circuits, edge_scores
+from mecheval_jax.evaluation.patching import (
+    attribution_patching,
+    circuit_metrics,
+    circuits,
+    edge_scores,
+)
 from mecheval_jax.evaluation.patching.agreement import agreement_rows, attribution_rows
 from mecheval_jax.evaluation.patching.effects import effects
 from mecheval_jax.evaluation.patching.grid import grid
@@ -59,13 +64,14 @@ def _gradients(subject: Subject, options: AnalysesConfig, sites: Sites) -> Table
 
 def _circuits(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
     subject.evaluation.check_against(subject.task)
-    edges, faithful = [], []
+    edges, faithful, areas = [], [], []
     for method in options.circuits.methods:
         scores = edge_scores.score_edges(subject, method, options.circuits)
         edges += edge_scores.edge_rows(scores)
         measured = circuits.measure_faithfulness(subject, scores, options.circuits)
         faithful += circuits.faithfulness_rows(measured)
-    return {"edges": edges, "circuits": faithful}
+        areas += circuit_metrics.metric_rows(measured)
+    return {"edges": edges, "circuits": faithful, "circuit_metrics": areas}
 
 
 def _probes(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:

@@ -54,7 +54,7 @@ def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
     """Catches an analysis that writes nothing, or what it does not return."""
     folder = workdirs / "based"
     assert set(found) == {
-        *("gradients", "gradients_agreement", "edges", "circuits"),
+        *("gradients", "gradients_agreement", "edges", "circuits", "circuit_metrics"),
         *("probes", "subspaces", "attention", "lens"),
         *("capacity", "generalization", "components"),
     }

@@ -31,6 +31,12 @@ from mecheval_jax.tasks.base import Batch
 
 RANDOM = "random"
 
+FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Shares of all edges at which the Mechanistic Interpretability Benchmark measures circuits."""
+
+ROUNDING = 1e-9
+"""What a product of a share and a number of edges may lack of a whole number."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Faithfulness(Ends):
@@ -47,11 +53,18 @@ class Faithfulness(Ends):
     random: np.ndarray
 
 
+def size_at(fraction: float, edges: int) -> int:
+    """Number of edges of the circuit that has a share of all of them."""
+    return int(fraction * edges + ROUNDING)
+
+
 def sizes_of(edges: int, most: int = 24) -> tuple[int, ...]:
-    """Sizes of circuits for a curve: up to `most` of them, closer together where small."""
+    """Sizes of circuits for a curve: all, or up to `most`, `FRACTIONS` among them."""
     if edges < most:
         return tuple(range(edges + 1))
-    return (0, *sorted({round(size) for size in np.geomspace(1, edges, most - 1)}))
+    chosen = {0, *(size_at(fraction, edges) for fraction in FRACTIONS)}
+    chosen |= {round(size) for size in np.geomspace(1, edges, most - len(chosen) - 1)}
+    return tuple(sorted(chosen))
 
 
 def measure_faithfulness(
@@ -134,11 +147,10 @@ def run_circuits(
 def faithfulness_rows(faithfulness: Faithfulness) -> Iterator[dict[str, Any]]:
     """The long table of circuits: one size a row.
 
-    The interval of the best circuits is the bootstrap's over documents; that of the random ones is
-    the central part of the draws, and their value is the mean of these.
+    The interval of the best circuits is the bootstrap's over documents; for the random ones see
+    `describe_draws`.
     """
     confidence = faithfulness.evaluation.confidence
-    ends = ((1 - confidence) / 2, (1 + confidence) / 2)
     for c, corruption in enumerate(faithfulness.evaluation.corruptions):
         gap = faithfulness.gap(corruption)
         for i, size in enumerate(faithfulness.sizes):
@@ -146,14 +158,19 @@ def faithfulness_rows(faithfulness: Faithfulness) -> Iterator[dict[str, Any]]:
                 gap.share(answers - gap.corrupted)
                 for answers in (faithfulness.circuit[c, i], *faithfulness.random[c, :, i])
             )
-            drawn = np.array([share.value for share in random])
             place = {"measure": faithfulness.measure, "corruption": corruption, "edges": size}
             place |= {"metric": "faithfulness"}
             first = describe(best, confidence)
             yield {"circuit": faithfulness.method, **place, **first, "draws": 1}
-            spread = dict.fromkeys(("value", "low", "high"))
-            if not np.isnan(drawn).any():
-                found = (drawn.mean(), *np.quantile(drawn, ends))
-                spread = dict(zip(spread, map(float, found), strict=True))
-            counts = {"documents": len(gap.clean), "draws": len(drawn)}
-            yield {"circuit": RANDOM, **place, **spread, **counts}
+            drawn = describe_draws([share.value for share in random], confidence)
+            yield {"circuit": RANDOM, **place, **drawn, "documents": len(gap.clean)}
+
+
+def describe_draws(values: Sequence[float], confidence: float) -> dict[str, Any]:
+    """Cells of a row on random circuits: the mean, and the central part of the draws."""
+    ends, drawn = ((1 - confidence) / 2, (1 + confidence) / 2), np.asarray(values)
+    cells = dict.fromkeys(("value", "low", "high"))
+    if not np.isnan(drawn).any():
+        found = (drawn.mean(), *np.quantile(drawn, ends))
+        cells = dict(zip(cells, map(float, found), strict=True))
+    return {**cells, "draws": len(drawn)}

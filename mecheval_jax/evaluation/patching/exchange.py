@@ -92,25 +92,30 @@ class Runs:
         Returns:
             The measures of `answers`, and ``kl``: KL(patched || base) in nats.
         """
-        pinned = pinned_sites(sites[0], self.question.model.config)
 
         def item(indices: Array) -> dict[str, Array]:
             run, source, which = indices
-            given, held = self.at(source, *sites), self.at(run, *sites, *pinned)
-            # Of sites that are computed from one another, the rest must follow from the exchange.
-            base = held if len(sites) == 1 else None
-            patches = [
-                interchange(
-                    given,
-                    site,
-                    as_computed(positions[which], self.question.query, given[site]),
-                    base,
-                )
-                for site in sites
-            ]
-            return self.answers_of(run, compose(pin(held, pinned), *patches))
+            return self.answers_of(run, self.exchange(sites, run, source, positions[which]))
 
         return jax.lax.map(item, items, batch_size=chunk if chunk > 1 else None)
+
+    def exchange(
+        self,
+        sites: Sequence[str],
+        run: int | Array,
+        source: int | Array,
+        positions: Int[Array, " documents"] | Bool[Array, "documents length"],
+    ) -> Interventions:
+        """Activations of the run `source` at some positions of `sites`, to be put into `run`."""
+        pinned = pinned_sites(sites[0], self.question.model.config)
+        given, held = self.at(source, *sites), self.at(run, *sites, *pinned)
+        # Of sites that are computed from one another, the rest must follow from the exchange.
+        base = held if len(sites) == 1 else None
+        patches = [
+            interchange(given, site, as_computed(positions, self.question.query, given[site]), base)
+            for site in sites
+        ]
+        return compose(pin(held, pinned), *patches)
 
     def answers_of(
         self, run: int | Array, interventions: Interventions

@@ -22,16 +22,8 @@ MISSING = "-"
 
 ANALYSED = (
     *("corruption", "direction", "site", "role", "variable", "subspace", "target", "method"),
-    *(
-        "sender",
-        "reader",
-        "port",
-        "circuit",
-        "edges",
-        "matrix",
-        "destination_token",
-        "source_token",
-    ),
+    *("sender", "reader", "port", "circuit", "points", "edges", "matrix"),
+    *("destination_token", "source_token"),
     "metric",
 )
 """Columns that say to which quantity a value of an analysis belongs."""

@@ -1,0 +1,69 @@
+"""Circuits as files: the edges of one, and the model and ports that it is of.
+
+    {"mixer": "attention", "layers": 2, "ports": ["auto"],
+     "edges": [["embedding", "block_0/mixer_output", "v"], ...]}
+
+A file can be read for any model that has all of its edges, whatever its width or its parameters.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterable
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.patching.graph import Edge, Graph, graph_of
+from mecheval_jax.files import read_json, write_json
+from mecheval_jax.models.language_model import ModelConfig
+
+PARTS = ("sender", "reader", "port")
+FORM = {"mixer": str, "layers": int, "ports": [str], "edges": [[str]]}
+
+
+def write_circuit(
+    path: str | os.PathLike, config: ModelConfig, ports: tuple[str, ...], edges: Iterable[Edge]
+) -> None:
+    """Write the edges of a circuit.
+
+    Args:
+        path: Path of the file.
+        config: Shape of the model.
+        ports: Ports with which its graph was made; see `graph.graph_of`.
+        edges: Edges of the circuit.
+
+    Raises:
+        UserError: If the model lacks one of the edges.
+    """
+    graph, listed = graph_of(config, ports), list(edges)
+    for edge in listed:
+        graph.number(edge)
+    rows = [[edge.sender, edge.reader, edge.port] for edge in listed]
+    about = {"mixer": config.mixer, "layers": config.layers, "ports": list(ports)}
+    write_json(pathlib.Path(path), about | {"edges": rows})
+
+
+def read_circuit(path: str | os.PathLike, config: ModelConfig) -> tuple[Graph, tuple[Edge, ...]]:
+    """The graph of a model, and the edges of a circuit that was written for one like it.
+
+    Args:
+        path: Path of the file.
+        config: Shape of the model that the circuit is meant for.
+
+    Raises:
+        UserError: If there is no such file, it is damaged, or it is of another model.
+    """
+    path = pathlib.Path(path)
+    found = read_json(path, FORM)
+    theirs, ours = (found["mixer"], found["layers"]), (config.mixer, config.layers)
+    if theirs != ours:
+        raise UserError(
+            f"{path} is a circuit of {theirs[1]} layers of {theirs[0]}: "
+            f"this model has {ours[1]} of {ours[0]}"
+        )
+    for row in found["edges"]:
+        if len(row) != len(PARTS):
+            raise UserError(f"{path} is damaged: {row} is no edge, which has {', '.join(PARTS)}")
+    graph = graph_of(config, tuple(found["ports"]))
+    edges = tuple(Edge(*row) for row in found["edges"])
+    for edge in edges:
+        graph.number(edge)
+    return graph, edges

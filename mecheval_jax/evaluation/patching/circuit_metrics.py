@@ -1,0 +1,184 @@
+"""Numbers by which circuits are compared: those of the Mechanistic Interpretability Benchmark.
+
+With f(k) the faithfulness of the circuit of the share k of all edges (`circuits`), after
+Mueller et al. 2025 (arXiv 2504.13151):
+
+    CPR     integral of f(k) over k, the circuit performance ratio: more is better
+    CMD     integral of |1 - f(k)|, the circuit-model distance: 0 is best
+    AUROC   probability that a known edge of the mechanism ranks above one that is not in it
+
+The benchmark takes the trapezoidal rule through `FRACTIONS`, whose circuits have the whole number
+of edges below; through every size that was run it is exact on small graphs. Each number has the
+paired bootstrap over documents, in which orders of edges stay as they are but for AUROC, which
+is about the orders.
+
+Uniqueness asks whether a circuit is the only one: among the circuits of edges that it lacks, the
+best one restores a share of the answer, and the uniqueness is what is left of 1.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.stats
+
+from mecheval_jax.array_types import Bool
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.patching.circuits import (
+    FRACTIONS,
+    RANDOM,
+    Faithfulness,
+    describe_draws,
+    run_circuits,
+    size_at,
+    sizes_of,
+)
+from mecheval_jax.evaluation.patching.edge_scores import EdgeScores
+from mecheval_jax.evaluation.patching.effects import Gap
+from mecheval_jax.evaluation.patching.graph import Edge
+from mecheval_jax.evaluation.rows import describe
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.statistics.bootstrap import Estimate
+
+POINTS = ("fractions", "every size")
+"""Sizes through which areas are taken: the benchmark's ten, and all that were run."""
+
+
+class Areas(NamedTuple):
+    """Areas under and beside a curve of faithfulness."""
+
+    cpr: Estimate
+    cmd: Estimate
+
+
+class Uniqueness(NamedTuple):
+    """The best circuit of edges that another one lacks.
+
+    Attributes:
+        edges: Number of its edges.
+        faithfulness: Share of the answer that it restores.
+        value: 1 less that share, within 0 and 1.
+    """
+
+    edges: int
+    faithfulness: Estimate
+    value: float
+
+
+def areas(shares: Sequence[Estimate], fractions: Sequence[float]) -> Areas:
+    """CPR and CMD of a curve, for the documents and for every resample of them.
+
+    Args:
+        shares: Faithfulness at each of the fractions.
+        fractions: Shares of all edges, rising from 0 to 1.
+    """
+    curves = np.stack([np.append(share.value, share.samples) for share in shares])
+    found = (np.trapezoid(y, fractions, axis=0) for y in (curves, np.abs(1 - curves)))
+    documents = max(share.documents for share in shares)
+    return Areas(*(Estimate(float(area[0]), area[1:], documents) for area in found))
+
+
+def areas_of(found: Faithfulness, corruption: str, points: str, draw: int | None = None) -> Areas:
+    """CPR and CMD of measured circuits.
+
+    Args:
+        found: Answers in circuits.
+        corruption: Corruption under which edges outside a circuit do not carry the answer.
+        points: One of `POINTS`.
+        draw: Index of the random order; None for the best edges.
+
+    Raises:
+        UserError: If the circuits of the benchmark's fractions were not run.
+    """
+    c, edges = found.evaluation.corruptions.index(corruption), max(found.sizes)
+    answers = found.circuit[c] if draw is None else found.random[c, draw]
+    if points == POINTS[1]:
+        fractions, sizes = [size / edges for size in found.sizes], list(found.sizes)
+    else:
+        fractions, sizes = list(FRACTIONS), [size_at(fraction, edges) for fraction in FRACTIONS]
+    missing = sorted(set(sizes) - set(found.sizes))
+    if missing:
+        raise UserError(f"circuits of {missing[0]} edges were not run: only {found.sizes}")
+    gap = found.gap(corruption)
+    shares = [_share(gap, answers[found.sizes.index(size)]) for size in sizes]
+    return areas(shares, fractions)
+
+
+def _share(gap: Gap, answers: np.ndarray) -> Estimate:
+    return gap.share(answers - gap.corrupted)
+
+
+def auroc(scores: EdgeScores, known: Iterable[Edge], corruption: str) -> Estimate:
+    """Probability that a known edge ranks above another by its |mean score|; ties count half.
+
+    Args:
+        scores: Scores of all edges of a model.
+        known: Edges of its mechanism.
+        corruption: Corruption under which they were scored.
+
+    Raises:
+        UserError: If the model lacks one of the edges, or all or none are known.
+    """
+    true = np.zeros(len(scores.graph.edges), bool)
+    true[[scores.graph.number(edge) for edge in known]] = True
+    if true.all() or not true.any():
+        raise UserError(f"{true.sum()} of {len(true)} edges are known: some must be, and some not")
+    changes = scores.changes[scores.evaluation.corruptions.index(corruption)]
+    weights = np.concatenate([np.full((1, changes.shape[1]), 1.0), scores.bootstrap.weights])
+    values = area_under_roc(np.abs(weights @ changes.T), true)
+    return Estimate(float(values[0]), values[1:], changes.shape[1])
+
+
+def area_under_roc(scores: np.ndarray, true: Bool[np.ndarray, " edges"]) -> np.ndarray:
+    """Probability that a true edge has a higher score than another, for rows of scores."""
+    ranks, count = scipy.stats.rankdata(scores, axis=-1), true.sum()
+    above = ranks[..., true].sum(axis=-1) - count * (count + 1) / 2
+    return above / (count * (~true).sum())
+
+
+def uniqueness(
+    subject: Subject, scores: EdgeScores, circuit: Bool[np.ndarray, " edges"], corruption: str
+) -> Uniqueness:
+    """The best circuit that shares no edge with another one.
+
+    The other edges are taken in the order of their scores, and of these circuits the one that
+    restores most counts; that it was chosen among several makes its share a little too large, so
+    that the uniqueness is on the safe side.
+
+    Args:
+        subject: Subject whose edges were scored.
+        scores: Scores by which edges are ranked.
+        circuit: Whether each edge is in the circuit whose uniqueness is asked.
+        corruption: One of the corruptions under which the edges were scored.
+    """
+    only = dataclasses.replace(subject.evaluation, corruptions=(corruption,))
+    others = [edge for edge in scores.order(corruption) if not circuit[edge]]
+    sizes = sizes_of(len(others))
+    masks = np.zeros((1, len(sizes), len(circuit)), bool)
+    for mask, size in zip(masks[0], sizes, strict=True):
+        mask[others[:size]] = True
+    _, answers = run_circuits(
+        dataclasses.replace(subject, evaluation=only), scores.graph, masks, scores.measure
+    )
+    gap = scores.gap(corruption)
+    shares = [_share(gap, each) for each in answers[0]]
+    best = int(np.nanargmax([share.value for share in shares]))
+    left = float(np.clip(1 - shares[best].value, 0, 1))
+    return Uniqueness(int(sizes[best]), shares[best], left)
+
+
+def metric_rows(found: Faithfulness) -> Iterator[dict[str, Any]]:
+    """The long table of CPR and CMD, of the best edges and of random ones."""
+    confidence = found.evaluation.confidence
+    for corruption in found.evaluation.corruptions:
+        for points in POINTS:
+            best = areas_of(found, corruption, points)
+            drawn = [areas_of(found, corruption, points, d) for d in range(found.random.shape[1])]
+            place = {"measure": found.measure, "corruption": corruption, "points": points}
+            for metric in Areas._fields:
+                own = describe(getattr(best, metric), confidence, tested=False)
+                yield {"circuit": found.method, **place, "metric": metric, **own, "draws": 1}
+                others = [getattr(each, metric).value for each in drawn]
+                beside = describe_draws(others, confidence) | {"documents": own["documents"]}
+                yield {"circuit": RANDOM, **place, "metric": metric, **beside, "p_value": None}
