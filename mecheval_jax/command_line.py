@@ -74,7 +74,10 @@ def run(
             flag it is one device, as jax has it.
     """
     flags.DEFINE_bool(
-        "allow_code", False, "Import what configs in folders name as mixers (module:Class)."
+        "allow_code",
+        False,
+        "Trust folders: import what their configs name as mixers (module:Class), follow links "
+        "that lead out of them.",
     )
     if many_hosts:
         _define_host_flags()

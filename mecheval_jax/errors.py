@@ -47,6 +47,29 @@ def require_at_least(instance: object, section: str, names: Iterable[str], small
     require(instance, section, names, f"at least {smallest}", lambda value: value >= smallest)
 
 
+def expect(name: str, value: Any, kind: type | tuple[type, ...], takes: str) -> None:
+    """Check the type of an argument, where another one would end in an error about something else.
+
+    Args:
+        name: Name of the argument.
+        value: Value that was given.
+        kind: Types that it may have.
+        takes: What it takes, in words.
+
+    Raises:
+        UserError: If it has another type; the message says what it takes.
+    """
+    if not isinstance(value, kind):
+        text = " ".join(repr(value).split())
+        shown = f"{text[:40]} ..." if len(text) > 44 else text
+        raise UserError(f"{name} is {shown}, of type {type(value).__name__}: it takes {takes}")
+
+
+def several(given: Any) -> tuple[Any, ...]:
+    """One name or several, as a tuple: a text is not taken for a list of letters."""
+    return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+
+
 def choose(kind: str, value: Any, valid: Iterable[str]) -> str:
     """Return `value` if it is one of `valid`.
 

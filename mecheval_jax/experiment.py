@@ -9,9 +9,9 @@ from typing import Any
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, several
 from mecheval_jax.evaluation.config import AnalysesConfig, EvaluationConfig
-from mecheval_jax.fields import check_values, field_value_of_text
+from mecheval_jax.fields import check_values, field_value_of_text, types_of
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Task
@@ -126,15 +126,15 @@ class Experiment:
             UserError: If a text is no such setting, a field is unknown, or a value cannot be.
         """
         values = _plain(self.analyses)
-        for setting in settings:
+        for setting in several(settings):
             path, given, text = setting.partition("=")
             name, _, field = path.partition(".")
             if not (given and field):
                 raise UserError(f"{setting!r} is no setting: give analysis.field=value")
             options = values[choose("analysis with options", name, values)]
-            kind = type(options[choose(f"field of {ANALYSES}.{name}", field, options)])
-            several = kind in (list, type(None))
-            options[field] = text.split(",") if several else field_value_of_text(path, text, kind)
+            kinds = types_of(type(getattr(self.analyses, name)))
+            kind = kinds[choose(f"field of {ANALYSES}.{name}", field, kinds)]
+            options[field] = field_value_of_text(path, text, kind)
         return dataclasses.replace(self, analyses=_build(AnalysesConfig, values, ANALYSES))
 
     def as_dict(self) -> dict[str, Any]:

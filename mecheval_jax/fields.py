@@ -2,8 +2,8 @@
 
 A section of a config is a dataclass, and the annotations of its fields say what they take. Whole
 numbers are those of devices, 32 bits with a sign; seeds are those of random keys, 32 bits without
-one; other numbers are finite. What a single field may be beyond that, its own class says with
-`errors.require`.
+one; other numbers are finite. What a single field may be beyond that, its own class says in
+`Section.check`, with `errors.require`.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import numbers
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from mecheval_jax.errors import UserError
 
@@ -31,7 +31,40 @@ LARGEST_SEED = 2**32 - 1
 """Of seeds."""
 
 
-def field_value(name: str, value: Any, kind: type) -> Any:
+class Section:
+    """Base of the sections of a config, which are frozen dataclasses: none has unchecked fields.
+
+    A subclass says its name where it is defined, ``class TrainingConfig(Section,
+    section="training")``, and its own rules in `check`.
+
+    Attributes:
+        section: Name of the section, for messages.
+    """
+
+    section: ClassVar[str]
+
+    def __init_subclass__(cls, section: str | None = None, **options: Any):
+        super().__init_subclass__(**options)
+        if section is not None:
+            cls.section = section
+        if "__post_init__" in vars(cls):  # it would stand in for the check of types
+            raise TypeError(
+                f"{cls.__name__} has its own rules in __post_init__: give them in check"
+            )
+
+    def __post_init__(self):
+        check_fields(self, self.section)
+        self.check()
+
+    def check(self) -> None:
+        """Check what fields take beyond their types; a subclass with such fields overrides it.
+
+        Raises:
+            UserError: If a field has a value that it does not take.
+        """
+
+
+def field_value(name: str, value: Any, kind: Any) -> Any:
     """A value as the type of its field; as it is where the field has no single values.
 
     Raises:
@@ -48,12 +81,22 @@ def field_value(name: str, value: Any, kind: type) -> Any:
     return kind(value)
 
 
-def field_value_of_text(name: str, text: str, kind: type) -> Any:
-    """The value of a field with single values, given as text.
+def field_value_of_text(name: str, text: str, kind: Any) -> Any:
+    """The value of a field, given as text: a single value, or several between commas.
+
+    Args:
+        name: Name of the field, for the message.
+        text: The text.
+        kind: Type of the field, ``int`` or ``tuple[int, ...] | None``.
 
     Raises:
         UserError: If the field cannot take it.
     """
+    several = next((one for one in (kind, *typing.get_args(kind)) if _is_tuple(one)), None)
+    if several is not None and text != "None":
+        of = typing.get_args(several)[0]
+        return tuple(field_value_of_text(name, one, of) for one in text.split(","))
+    kind = next((one for one in (kind, *typing.get_args(kind)) if one in KINDS), kind)
     words = {"None": None} | ({"True": True, "False": False} if kind is bool else {})
     value = words.get(text, text)
     if value is text and kind is not bool:
@@ -72,7 +115,7 @@ def check_fields(instance: Any, section: str) -> None:
     Raises:
         UserError: If one has not; the message names the first.
     """
-    kinds = _types_of(type(instance))
+    kinds = types_of(type(instance))
     check_values(type(instance), {name: getattr(instance, name) for name in kinds}, section)
 
 
@@ -87,15 +130,19 @@ def check_values(kind: type, values: Mapping[str, Any], section: str) -> None:
     Raises:
         UserError: If one is not of its type; the message names the first.
     """
-    kinds = _types_of(kind)
+    kinds = types_of(kind)
     for name, value in values.items():
         wrong = _mismatch(value, kinds[name], name)
         if wrong:
             raise UserError(f"{section}.{name} is {_short(value)}: it takes {wrong}")
 
 
+def _is_tuple(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple
+
+
 @functools.cache
-def _types_of(kind: type) -> dict[str, Any]:
+def types_of(kind: type) -> dict[str, Any]:
     """Types of the fields of a dataclass, by name."""
     types_ = typing.get_type_hints(kind)  # resolves annotations that are strings
     return {field.name: types_[field.name] for field in dataclasses.fields(kind)}

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, expect, several
 from mecheval_jax.evaluation.accuracy import answer_all
 from mecheval_jax.evaluation.patching.grid import chosen_sites
 from mecheval_jax.evaluation.subject import Subject, documents_of
@@ -23,6 +23,7 @@ from mecheval_jax.evaluation.verdict.measurement import measure_verdict, why_not
 from mecheval_jax.evaluation.verdict.pooling import check_population, judge_together
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.fields import field_value
 from mecheval_jax.files import write_table
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.partitioning import multihost
@@ -95,7 +96,9 @@ class Run:
         Raises:
             UserError: If the task has no such corruption.
         """
+        expect("the batch", batch, Batch, "documents, as Run.documents gives them")
         choose("corruption", corruption, self.task.corruptions)
+        seed = field_value("seed", seed, int)
         tokens = self.task.corrupt(jax.random.key(seed), batch, corruption)
         return batch.replace(tokens=tokens)
 
@@ -124,6 +127,9 @@ def train(
         Diverged: If the loss is not finite.
         Interrupted: If SIGTERM came, and the state is saved; or if another process is gone.
     """
+    config = "an Experiment; Experiment.from_config makes one of a config"
+    expect("the experiment", experiment, Experiment, config)
+    expect("the mesh", mesh, (Mesh, type(None)), "a mesh, as partitioning.mesh.make_mesh gives it")
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
     documents = experiment.evaluation.documents
@@ -247,7 +253,7 @@ def _checkpoints(folder: RunFolder) -> Checkpoints:
 def intervene(
     workdir: str | os.PathLike,
     sites: Sequence[str] | None = None,
-    steps: Sequence[int | str] | str | None = None,
+    steps: Sequence[int | str] | int | str | None = None,
     **changes: object,
 ) -> tuple[Any, Verdict | None]:
     """Measure the interchange grid of a run with its controls, and judge it.
@@ -271,13 +277,14 @@ def intervene(
         UserError: If there is no trained run, a site, role, corruption, direction or step is
             unknown, or a list of them is empty.
     """
+    sites, steps = (None if given is None else several(given) for given in (sites, steps))
     for name, given in {"sites": sites, "steps": steps}.items():
-        if given is not None and len(given) == 0:
+        if given == ():
             raise UserError(f"{name} is empty: name at least one, or leave it out")
     chosen: Sequence[int | None] = [None]
     if steps is not None:
         kept = kept_steps(workdir)
-        if steps in ("all", ["all"]):
+        if steps == ("all",):
             chosen = kept
         else:
             valid = {str(step): step for step in kept}
@@ -341,7 +348,8 @@ def analyze(
     from mecheval_jax.reporting.figures.analyses import FIGURES
     from mecheval_jax.reporting.figures.saving import save
 
-    if names is not None and not names:
+    names = None if names is None else several(names)
+    if names == ():
         raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")
     chosen = [choose("analysis", name, ANALYSES) for name in (names or ANALYSES)]
     run = load(workdir)

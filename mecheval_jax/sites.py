@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
+from mecheval_jax.errors import UserError
 from mecheval_jax.site_path import SitePath
 
 INTERVENTIONS = "interventions"
@@ -65,6 +66,66 @@ def steps(entry: Entry) -> Iterator[Entry]:
     while entry:
         yield entry
         entry = entry.get("then", {})
+
+
+def check_names(path: str, entry: Entry) -> None:
+    """Check that an entry has the leaves of one: Flax passes over others.
+
+    Raises:
+        UserError: If it has none that acts, or another; or is none at all.
+    """
+    if not isinstance(entry, Mapping):
+        raise UserError(f"{path}: an intervention is an entry by path, not an array alone")
+    for step in steps(entry):
+        if set(step) - set(LEAVES) or not {"value", "shift"} & set(step):
+            raise UserError(
+                f"{path}: an intervention has a value or a shift, and may have a mask and a "
+                f"projection for its value, not {', '.join(step)}"
+            )
+        for name in step.keys() & {"mask", "projection"}:
+            if "value" not in step:
+                raise UserError(f"{path}: a {name} without a value does nothing")
+
+
+def check_entry(path: str, entry: Entry, live: Shaped[Array, "..."]) -> None:
+    """Check shapes and types of an entry, many of which broadcasting would take as they are.
+
+    Args:
+        path: Path of the site.
+        entry: Entry that acts there.
+        live: Activation on which it acts.
+
+    Raises:
+        UserError: If something does not fit the activation.
+    """
+    for step in steps(entry):
+        leaves = {name: jnp.asarray(leaf) for name, leaf in step.items() if name != "then"}
+        for name in leaves.keys() & {"value", "shift"}:
+            leaf = leaves[name]
+            if (leaf.shape, leaf.dtype) != (live.shape, live.dtype):
+                raise UserError(
+                    f"{path}: the {name} is {leaf.dtype}{list(leaf.shape)}, "
+                    f"the activation {live.dtype}{list(live.shape)}"
+                )
+        _check_leaves(path, leaves, live.shape)
+
+
+def _check_leaves(path: str, leaves: Mapping[str, Array], shape: tuple[int, ...]) -> None:
+    """Check mask and projection of a step."""
+    mask, projection = leaves.get("mask"), leaves.get("projection")
+    if mask is not None:
+        ones = zip(mask.shape[2:], shape[2:], strict=False)
+        fits = mask.ndim == len(shape) and mask.shape[:2] == shape[:2]
+        if mask.dtype != bool or not fits or any(one not in (1, size) for one, size in ones):
+            raise UserError(
+                f"{path}: the mask is {mask.dtype}{list(mask.shape)}, it must be bool and fit "
+                f"{list(shape)} with the same documents and positions"
+            )
+    if projection is not None and projection.shape != (shape[-1],) * 2:
+        raise UserError(
+            f"{path}: the projection is {list(projection.shape)}, the activation has {shape[-1]} "
+            "channels"
+        )
 
 
 def mask_of(step: Entry) -> Bool[Array, "..."]:
@@ -139,7 +200,10 @@ class Site(nn.Module):
             rewritten: Whether the mixer has already applied the intervention, as recurrences do
                 to their states.
         """
-        return live if rewritten else rewrite(live, self.entry())
+        entry = self.entry()
+        if entry:
+            check_entry("/".join(self.path), entry, live)
+        return live if rewritten else rewrite(live, entry)
 
     def entry(self) -> Entry:
         """Entry of this site; empty if there is none."""

@@ -1,8 +1,9 @@
-"""Whose code may run: that of configs which a user wrote, and not that which a folder names.
+"""What the folder of a run may do: it may come from anywhere, and is data.
 
-A config file is a program, and its user starts it. The folder of a run is data: it may come from
-anywhere, and its ``config.json`` may name a module to import (``model.mixer``, ``module:Class``).
-Such a name is known once its user has trained with it, or has allowed it.
+A config file is a program, and its user starts it. The ``config.json`` of a folder may name a
+module to import (``model.mixer``, ``module:Class``): such a name is known once its user has trained
+with it, or has allowed it. Links in a folder may lead out of it, so that what is written there
+would take the place of other files: they are followed where its user allows it.
 """
 
 import os
@@ -21,7 +22,7 @@ _known: set[str] = set()
 
 
 def allow_code() -> None:
-    """Let configs of folders name code that is then imported, from here on."""
+    """Let folders name code that is then imported, and have links out of them, from here on."""
     os.environ[ALLOWED] = "1"
 
 
@@ -49,12 +50,40 @@ def check(mixer: Any, source: pathlib.Path) -> None:
     """
     unknown = [path for path in _imports(mixer) if path not in _known]
     unknown = [path for path in unknown if path not in _remembered()]
-    if unknown and os.environ.get(ALLOWED) != "1":
+    if unknown and not _is_allowed():
         raise UserError(
             f"{source} names code that you have not trained with, {', '.join(unknown)}: reading it "
             f"would run that code; give --allow_code (in Python {__name__}.allow_code()) if you "
             "trust it"
         )
+
+
+def check_links(folder: pathlib.Path, depth: int) -> None:
+    """Check that no link in a folder leads out of it.
+
+    Args:
+        folder: The folder, which may itself be reached by a link.
+        depth: Number of levels of folders in it that are looked at, beside its own.
+
+    Raises:
+        UserError: If one does, and its user has not allowed it; the message names the first.
+    """
+    root = folder.resolve()
+    for place, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            path = pathlib.Path(place, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(root) and not _is_allowed():
+                raise UserError(
+                    f"{folder / path.relative_to(root)} is a link that leads out of the folder, to "
+                    f"{path.resolve()}: give --allow_code (in Python {__name__}.allow_code()) if "
+                    "you trust it"
+                )
+        if len(pathlib.Path(place).relative_to(root).parts) >= depth:
+            folders.clear()  # which os.walk would go into
+
+
+def _is_allowed() -> bool:
+    return os.environ.get(ALLOWED) == "1"
 
 
 def _imports(mixer: Any) -> Iterable[str]:

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.fields import check_fields, field_value, field_value_of_text
+from mecheval_jax.experiment import Experiment
+from mecheval_jax.fields import Section, field_value, field_value_of_text, types_of
+from mecheval_jax.tasks import TASKS
 
 WHOLE = "a whole number, at most 2147483647"
 
 
 @dataclasses.dataclass(frozen=True)
-class Section:
+class Some(Section, section="s"):
     steps: int = 1
     rate: float = 0.5
     name: str = "a"
@@ -39,7 +41,7 @@ class Section:
 def test_values_that_can_be(field, values):
     """Catches a check that refuses what a config may say."""
     for value in values:
-        check_fields(Section(**{field: value}), "s")
+        Some(**{field: value})
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_values_that_cannot_be(field, values, takes):
     """Catches a value that is taken, and one that ends in another error than the user's."""
     for value in values:
         with pytest.raises(UserError) as error:
-            check_fields(Section(**{field: value}), "s")
+            Some(**{field: value})
         assert str(error.value).startswith(f"s.{field} is ")
         assert str(error.value).endswith(f": it takes {takes}")
         assert len(str(error.value)) < 200
@@ -76,9 +78,39 @@ def test_values_of_texts():
     assert field_value_of_text("n", "None", int) is None
     assert field_value_of_text("n", "False", bool) is False
     assert field_value("n", 3.0, int) == 3
-    for text, kind in (("x", int), ("1.5", int), ("yes", bool), ("x", float)):
+    assert field_value_of_text("n", "3", int | None) == 3
+    assert field_value_of_text("n", "1,2", tuple[int, ...] | None) == (1, 2)
+    assert field_value_of_text("n", "a", tuple[str, ...]) == ("a",)
+    assert field_value_of_text("n", "None", tuple[int, ...] | None) is None
+    wrong = (("x", int), ("1.5", int), ("yes", bool), ("x", float), ("1,x", tuple[int, ...]))
+    for text, kind in wrong:
         with pytest.raises(UserError, match=r"n is .*: it takes"):
             field_value_of_text("n", text, kind)
     for number in (float("inf"), float("nan")):
         with pytest.raises(UserError, match="a whole number"):
             field_value("n", number, int)
+
+
+def test_every_section_of_an_experiment_is_checked():
+    """Catches a section, or a task, whose fields take anything."""
+
+    def sections(kind):
+        yield kind
+        for one in types_of(kind).values():
+            if dataclasses.is_dataclass(one):
+                yield from sections(one)
+
+    of_experiment = [kind for kind in sections(Experiment) if kind is not Experiment]
+    assert len(of_experiment) >= 10
+    for kind in (*of_experiment, *TASKS.values()):
+        assert issubclass(kind, Section), kind
+        assert kind.__post_init__ is Section.__post_init__, kind
+
+
+def test_rules_of_a_section_come_behind_its_types():
+    """Catches a section that forgets the types, and rules that see values of other types."""
+    with pytest.raises(TypeError, match="give them in check"):
+
+        class Forgetful(Section, section="s"):
+            def __post_init__(self):
+                pass

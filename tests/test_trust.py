@@ -58,6 +58,30 @@ def test_code_that_was_trained_with(downloaded, monkeypatch):
     assert trace.exists()
 
 
+@pytest.mark.parametrize("name", ["summary.json", "figures", "analyses/probes.csv"])
+def test_no_link_leads_out_of_a_folder(name, downloaded, tmp_path, monkeypatch):
+    """Catches a folder from elsewhere through which a user's other files are overwritten."""
+    folder, _ = downloaded
+    folder.config.write_text(json.dumps(CONFIG))
+    (tmp_path / "run_2").mkdir()
+    (folder.path / "analyses").mkdir()
+    (folder.path / "checkpoints").symlink_to(folder.path / "analyses")  # one inside it is no harm
+    folder.experiment()
+    (folder.path / name).symlink_to(tmp_path / "run_2")
+    with pytest.raises(UserError, match=rf"run/{name} is a link .* to \S+run_2: give --allow_code"):
+        folder.experiment()
+    monkeypatch.setenv(trust.ALLOWED, "1")
+    folder.experiment()
+
+
+def test_a_folder_that_is_itself_a_link(downloaded, tmp_path):
+    """Catches a workdir on another disk that is refused."""
+    folder, _ = downloaded
+    folder.config.write_text(json.dumps(CONFIG))
+    (tmp_path / "link").symlink_to(folder.path)
+    RunFolder(tmp_path / "link").experiment()
+
+
 def test_names_of_ours_need_no_permission(downloaded, tmp_path):
     """Catches a question where nothing is imported."""
     for mixer in ("attention", "attention,mamba", None, 3):

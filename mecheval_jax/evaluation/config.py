@@ -2,10 +2,9 @@
 
 import collections
 import dataclasses
-from typing import ClassVar
 
 from mecheval_jax.errors import POSITIVE, SHARE, UserError, choose, require, require_at_least
-from mecheval_jax.fields import check_fields
+from mecheval_jax.fields import Section
 from mecheval_jax.tasks.base import SPLITS, Task
 from mecheval_jax.tasks.scoring import MEASURES
 
@@ -16,7 +15,7 @@ EDGE_METHODS = ("exact", "eap", "eap_ig", "eap_ig_activations", "atp_star")
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(Section, section="evaluation"):
     """Documents, roles, corruptions and intervals of the evidence.
 
     Attributes:
@@ -42,8 +41,8 @@ class EvaluationConfig:
     seed: int = 0
     chunk: int = 1
 
-    def __post_init__(self):
-        check_fields(self, "evaluation")
+    def check(self) -> None:
+        """Check names, which are each given once, and bounds."""
         choose("evaluation.split", self.split, SPLITS)
         for name in ("roles", "corruptions", "directions"):
             given = getattr(self, name)
@@ -93,7 +92,7 @@ class EvaluationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class GradientsConfig:
+class GradientsConfig(Section, section="analyses.gradients"):
     """Attribution by gradient; see `patching.attribution_patching`.
 
     Attributes:
@@ -103,16 +102,15 @@ class GradientsConfig:
 
     steps: int = 8
     measure: str = "probability"
-    SECTION: ClassVar[str] = "analyses.gradients"
 
-    def __post_init__(self):
-        check_fields(self, self.SECTION)
-        choose(f"{self.SECTION}.measure", self.measure, MEASURES)
-        require_at_least(self, self.SECTION, ("steps",), 1)
+    def check(self) -> None:
+        """Check the measure and bounds."""
+        choose(f"{self.section}.measure", self.measure, MEASURES)
+        require_at_least(self, self.section, ("steps",), 1)
 
 
 @dataclasses.dataclass(frozen=True)
-class CircuitsConfig(GradientsConfig):
+class CircuitsConfig(GradientsConfig, section="analyses.circuits"):
     """Edges that carry the answer; see `patching.circuits`.
 
     Attributes:
@@ -125,20 +123,20 @@ class CircuitsConfig(GradientsConfig):
     draws: int = 10
     ports: tuple[str, ...] = ("auto",)
     methods: tuple[str, ...] = ("eap", "eap_ig")
-    SECTION: ClassVar[str] = "analyses.circuits"
 
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, self.SECTION, ("draws",), 1)
+    def check(self) -> None:
+        """Check names and bounds."""
+        super().check()
+        require_at_least(self, self.section, ("draws",), 1)
         for name in ("ports", "methods"):
             if not getattr(self, name):
-                raise UserError(f"{self.SECTION}.{name} is empty: name at least one")
+                raise UserError(f"{self.section}.{name} is empty: name at least one")
         for method in self.methods:
-            choose(f"{self.SECTION}.methods", method, EDGE_METHODS)
+            choose(f"{self.section}.methods", method, EDGE_METHODS)
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbesConfig:
+class ProbesConfig(Section, section="analyses.probes"):
     """Fit and test of linear probes; see `representations.probes`.
 
     Attributes:
@@ -154,8 +152,8 @@ class ProbesConfig:
     test_share: float = 0.25
     ridge: float = 1e-2
 
-    def __post_init__(self):
-        check_fields(self, "analyses.probes")
+    def check(self) -> None:
+        """Check targets and bounds."""
         if self.targets is not None and not self.targets:
             raise UserError("analyses.probes.targets is empty: name at least one")
         require_at_least(self, "analyses.probes", ("documents",), 1)
@@ -164,7 +162,7 @@ class ProbesConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class SubspacesConfig:
+class SubspacesConfig(Section, section="analyses.subspaces"):
     """Search and test of a subspace; see `representations.das`.
 
     Attributes:
@@ -183,8 +181,8 @@ class SubspacesConfig:
     batch_size: int = 64
     test_share: float = 0.25
 
-    def __post_init__(self):
-        check_fields(self, "analyses.subspaces")
+    def check(self) -> None:
+        """Check bounds."""
         counts = ("documents", "dimensions", "steps", "batch_size")
         require_at_least(self, "analyses.subspaces", counts, 1)
         require(self, "analyses.subspaces", ("learning_rate",), *POSITIVE)
@@ -192,7 +190,7 @@ class SubspacesConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneralizationConfig:
+class GeneralizationConfig(Section, section="analyses.generalization"):
     """Other documents than in training; see `memory.generalization`.
 
     Attributes:
@@ -202,13 +200,14 @@ class GeneralizationConfig:
 
     settings: tuple[str, ...] | None = None
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """Check that there are settings, unless they are left to the analysis."""
         if self.settings is not None and not self.settings:
             raise UserError("analyses.generalization.settings is empty: give field=value")
 
 
 @dataclasses.dataclass(frozen=True)
-class CapacityConfig:
+class CapacityConfig(Section, section="analyses.capacity"):
     """Numbers of pairs at which recall is measured; see `memory.capacity`.
 
     Attributes:
@@ -217,19 +216,16 @@ class CapacityConfig:
 
     pairs: tuple[int, ...] | None = None
 
-    def __post_init__(self):
-        if self.pairs is None:
+    def check(self) -> None:
+        """Check that the numbers rise, unless they are left to the analysis."""
+        pairs = self.pairs
+        if pairs is None:
             return
-        try:
-            pairs = tuple(int(number) for number in self.pairs)  # a flag gives texts
-        except ValueError:
-            pairs = ()
         if len(pairs) < 2 or pairs[0] < 1 or list(pairs) != sorted(set(pairs)):
-            told = ",".join(map(str, self.pairs))
+            told = ",".join(map(str, pairs))
             raise UserError(
-                f"analyses.capacity.pairs is {told}: at least two numbers from 1 on, rising"
+                f"{self.section}.pairs is {told}: at least two numbers from 1 on, rising"
             )
-        object.__setattr__(self, "pairs", pairs)
 
 
 def count_held_out(section: str, share: float, documents: int) -> int:
@@ -253,7 +249,7 @@ def count_held_out(section: str, share: float, documents: int) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class AnalysesConfig:
+class AnalysesConfig(Section, section="analyses"):
     """Options of those analyses in `evaluation.analyses` that have any, by the analysis's name."""
 
     gradients: GradientsConfig = GradientsConfig()

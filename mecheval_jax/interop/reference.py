@@ -158,7 +158,7 @@ def _require_said(mixer: nn.Module, given: Mapping[str, Any]) -> None:
     for name, valid in _reference(mixer).unsaid.items():
         if name not in given:
             raise UserError(
-                f"the entries of a {type(mixer).__name__} do not tell its version: give the "
+                f"the entries of {type(mixer).__name__} do not tell its version: give the "
                 f"option {name}, {' or '.join(map(repr, valid))} (docs/mixers.md)"
             )
 

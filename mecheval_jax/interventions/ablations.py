@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, expect
 from mecheval_jax.interventions.capture import Activations, Interventions, at_sites
 from mecheval_jax.interventions.patch import replace, swap
 from mecheval_jax.interventions.positions import Positions, columns, gather, scatter
@@ -67,6 +67,7 @@ def gaussian(
     documents and places.
     """
     paths = list(at_sites(reference, sites))
+    _check_key(key)
 
     def draw(
         centre: Float[Array, "..."], spread: Float[Array, "..."], path: str
@@ -89,6 +90,7 @@ def resample(
         UserError: If `reference` lacks a site, or has only one document.
     """
     paths = list(at_sites(reference, sites))
+    _check_key(key)
     batch = len(reference[paths[0]])
     if batch < 2:
         raise UserError("one document: there is no other from which to resample")
@@ -98,6 +100,10 @@ def resample(
         donors = _donors(key, columns(positions) >= 0)
         positions = jnp.where((donors == jnp.arange(batch))[:, None], ABSENT, columns(positions))
     return swap(reference, paths, donors, positions)
+
+
+def _check_key(key: Key) -> None:
+    expect("the key", key, jax.Array, "a random key, jax.random.key(0)")
 
 
 def _donors(key: Key, present: Bool[Array, "batch places"]) -> Int[Array, " batch"]:

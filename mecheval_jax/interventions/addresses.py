@@ -7,15 +7,24 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.errors import choose
+from mecheval_jax.errors import choose, expect
 from mecheval_jax.interventions.capture import listed, observe
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.site_path import SitePath, in_mixer
 
 
-@functools.lru_cache(maxsize=64)
 def site_paths(config: ModelConfig) -> tuple[str, ...]:
-    """Paths of all sites of a model, in the order of the computation."""
+    """Paths of all sites of a model, in the order of the computation.
+
+    Raises:
+        UserError: If this is no config of a model.
+    """
+    expect("the config", config, ModelConfig, "a ModelConfig, as Run.model.config is")
+    return _site_paths(config)
+
+
+@functools.lru_cache(maxsize=64)
+def _site_paths(config: ModelConfig) -> tuple[str, ...]:
     params = jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
     tokens = jnp.zeros((1, 1), jnp.int32)
     _, activations = jax.eval_shape(

@@ -10,11 +10,12 @@ from typing import Any
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, expect, several
+from mecheval_jax.interventions.arguments import check_site, own_parameters, tokens_of
 from mecheval_jax.models.blocks import hands_on
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.sites import INTERVENTIONS, Entry, is_site
+from mecheval_jax.sites import INTERVENTIONS, Entry, check_names, is_site
 from mecheval_jax.tasks.base import Batch
 
 Activations = dict[str, Array]
@@ -35,7 +36,8 @@ def run(
 ) -> Float[Array, "batch positions vocabulary"]:
     """Logits of a run under interventions.
 
-    Pure and traceable. Interventions are not checked here; `validate` does that.
+    Pure and traceable. Names, shapes and types of interventions are checked; that they change
+    something is not, which `validate` does.
 
     Args:
         model: Model that is run.
@@ -46,12 +48,16 @@ def run(
             if None.
         skip_unread: Whether the last layer computes its outputs only at `positions`, as in
             `LanguageModel`.
+
+    Raises:
+        UserError: If tokens, parameters or interventions are none of this model.
     """
-    tokens = batch.tokens if isinstance(batch, Batch) else batch
+    tokens = tokens_of(model, batch)
     if isinstance(batch, Batch) and positions is None:
         positions = batch.query_positions
-    variables = {"params": params, INTERVENTIONS: nested(interventions or {})}
-    return model.apply(variables, tokens, positions, skip_unread=skip_unread)
+    with own_parameters():
+        variables = _variables(model, params, interventions)
+        return model.apply(variables, tokens, positions, skip_unread=skip_unread)
 
 
 def observe(
@@ -111,16 +117,27 @@ def _observe(
     *arguments: Array | None,
     **options: Any,
 ) -> tuple[Array, Activations]:
-    result, captured = model.apply(
-        {"params": params, INTERVENTIONS: nested(interventions or {})},
-        *arguments,
-        capture_intermediates=is_site,
-        mutable=["intermediates"],
-        **options,
-    )
+    with own_parameters():
+        result, captured = model.apply(
+            _variables(model, params, interventions),
+            *arguments,
+            capture_intermediates=is_site,
+            mutable=["intermediates"],
+            **options,
+        )
     # Flax keeps a tuple with one value per call of a module; a site is called once.
     flat = flatten_dict(captured["intermediates"], sep="/")
     return result, {path.removesuffix("/__call__"): value for path, (value,) in flat.items()}
+
+
+def _variables(
+    model: LanguageModel, params: PyTree, interventions: Interventions | None
+) -> dict[str, PyTree]:
+    """What a model is applied to, after a check that it has the sites of the interventions."""
+    entries = by_path(interventions or {})
+    for path in entries:
+        check_site(path, model.config)
+    return {"params": params, INTERVENTIONS: nested(entries)}
 
 
 def nested(interventions: Mapping[str, Entry]) -> dict[str, Any]:
@@ -128,12 +145,16 @@ def nested(interventions: Mapping[str, Entry]) -> dict[str, Any]:
     return unflatten_dict(by_path(interventions), sep="/")
 
 
-def by_path(interventions: Mapping[str, Entry]) -> Interventions:
+def by_path(interventions: Mapping[str, Any]) -> Interventions:
     """Interventions by path, from paths or names of other tools.
 
     Raises:
-        UserError: If two names mean one site.
+        UserError: If two names mean one site, or this is no mapping of entries.
     """
+    several_in_one = "a mapping from paths to entries; compose(first, second) makes one of several"
+    expect("interventions", interventions, Mapping, several_in_one)
+    for address, entry in interventions.items():
+        check_names(address, entry)
     entries = {SitePath.parse(address).path: entry for address, entry in interventions.items()}
     if len(entries) < len(interventions):
         raise UserError(f"{', '.join(interventions)}: two of these are one site")
@@ -160,9 +181,9 @@ def capture(
         interventions: Interventions, as in `run`.
 
     Raises:
-        UserError: If a site is unknown.
+        UserError: If a site is unknown; see also `run`.
     """
-    tokens = batch.tokens if isinstance(batch, Batch) else batch
+    tokens = tokens_of(model, batch)
     activations = observe(model, params, tokens, interventions)[1]
     return activations if sites is None else at_sites(activations, sites)
 
@@ -183,7 +204,7 @@ def listed(sites: str | Iterable[str]) -> tuple[str, ...]:
     Raises:
         UserError: If there are no sites.
     """
-    found = (sites,) if isinstance(sites, str) else tuple(sites)
+    found = several(sites)
     if not found:
         raise UserError("no sites: name at least one")
     return found

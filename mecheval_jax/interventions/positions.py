@@ -11,11 +11,14 @@ for example a role, which may stand elsewhere in each document; without columns 
 position in all documents.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Int, Shaped
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, expect
 from mecheval_jax.tasks.base import ABSENT, Batch
 
 Columns = Int[Array, " batch"] | Int[Array, "batch chosen"]
@@ -47,11 +50,13 @@ def locate(
         UserError: If a role or query is unknown, a mask is combined with others, or some
             documents lack a position; the message lists these documents.
     """
+    expect("the batch", batch, Batch, "documents, as Run.documents gives them")
     queries = batch.query_positions.shape[1]
     if not 0 <= query < queries:
         raise UserError(f"query {query}: these documents have queries 0 to {queries - 1}")
     # A mask stands alone.
-    masks = [_is_mask(one) for one in where]
+    arrays = [check_positions(one) for one in where if not isinstance(one, str | int | np.integer)]
+    masks = [one.dtype == bool for one in arrays]
     if any(masks):
         if len(where) > 1:
             raise UserError(f"a mask stands alone: {len(where)} kinds of positions are given")
@@ -61,7 +66,7 @@ def locate(
             )
         outside = np.asarray(where[0]) & ~np.asarray(inside(batch))
         _refuse("a selected position", outside.any(axis=1))
-        return where[0]
+        return arrays[0]
     # Every other kind gives columns.
     found = []
     for one in where:
@@ -88,9 +93,17 @@ def inside(batch: Batch) -> Bool[Array, "batch length"]:
     return jnp.arange(batch.tokens.shape[1])[None] < batch.lengths[:, None]
 
 
-def _is_mask(one: str | int | np.integer | Shaped[Array, "..."]) -> bool:
-    """Whether one of the arguments of `locate` is a mask."""
-    return not isinstance(one, str | int | np.integer) and one.dtype == bool
+def check_positions(positions: Any) -> Shaped[Array, "..."]:
+    """The same positions, which have to be an array of indices, or a mask.
+
+    Raises:
+        UserError: If they are not.
+    """
+    takes = "an array of positions, or a mask; locate(batch, 'value') gives those of a role"
+    expect("one of the positions", positions, (jax.Array, np.ndarray), takes)
+    if positions.dtype != bool and not jnp.issubdtype(positions.dtype, jnp.integer):
+        raise UserError(f"positions are {positions.dtype}{list(positions.shape)}: give {takes}")
+    return positions
 
 
 def _refuse(name: str, missing: np.ndarray) -> None:
@@ -115,7 +128,7 @@ def positions_mask(
         dimensions: Number of axes of the activation; the mask has size 1 along those after the
             second.
     """
-    if positions.dtype == bool:
+    if check_positions(positions).dtype == bool:
         mask = positions
     else:
         chosen = columns(positions)
@@ -125,7 +138,7 @@ def positions_mask(
 
 def columns(positions: Columns) -> Int[Array, "batch chosen"]:
     """Positions with an axis of columns, also if there is one column only."""
-    return positions.reshape(positions.shape[0], -1)
+    return check_positions(positions).reshape(positions.shape[0], -1)
 
 
 def as_computed(
@@ -156,7 +169,7 @@ def gather(
     """Activations at the places, and a mask of the places that each document has."""
     if positions is None:
         return activation, jnp.ones(activation.shape[:2], bool)
-    if positions.dtype == bool:
+    if check_positions(positions).dtype == bool:
         return activation, positions
     chosen = columns(positions)
     index = jnp.maximum(chosen, 0).reshape(*chosen.shape, *(1,) * (activation.ndim - 2))

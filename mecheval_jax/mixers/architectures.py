@@ -229,7 +229,7 @@ def build_mixer(
     if hasattr(classes[layer], "mix") and not hasattr(classes[0], "mix"):
         raise UserError(
             f"model.mixer {architecture!r}: layer {layer} mixes in the values of layer 0, "
-            f"a {classes[0].__name__}: the first layer must be a {classes[layer].__name__} too"
+            f"of type {classes[0].__name__}: the first layer must be {classes[layer].__name__} too"
         )
     # Options of this layer, checked against the fields of all layers' mixers.
     valid = set().union(*map(fields_of, classes)) - set(CONTEXT)

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, Key, PyTree
-from mecheval_jax.errors import POSITIVE, UserError, choose, require, require_at_least
-from mecheval_jax.fields import check_fields
+from mecheval_jax.errors import POSITIVE, UserError, choose, expect, require, require_at_least
+from mecheval_jax.fields import Section
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, initializers
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
@@ -36,7 +36,7 @@ WIDE = ("w0", "A_log", "dt_bias", "log_dt", "inv_A_real", "A_imag", "time_decay"
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Section, section="model"):
     """Shape of a model.
 
     Attributes:
@@ -92,8 +92,8 @@ class ModelConfig:
     parallel: bool = False
     tied: bool = True
 
-    def __post_init__(self):
-        check_fields(self, "model")
+    def check(self) -> None:
+        """Check names and bounds, and that every mixer can be built."""
         choose("positions", self.positions, POSITIONS)
         choose("feed_forward", self.feed_forward, KINDS)
         choose("mamba_feed_forward", self.mamba_feed_forward, KINDS)
@@ -170,6 +170,10 @@ class LanguageModel(nn.Module):
     config: ModelConfig
     rows: int = 0
     remat: str = "none"
+
+    def __post_init__(self):
+        expect("the config", self.config, ModelConfig, "a ModelConfig, as Experiment.model is")
+        super().__post_init__()
 
     @nn.nowrap
     def apply(self, variables: Mapping[str, PyTree], *args: Any, **kwargs: Any) -> Any:

@@ -15,7 +15,7 @@ from types import NoneType
 from typing import Any, Protocol, TextIO, runtime_checkable
 
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, several
 from mecheval_jax.files import gone, open_file, write_text
 from mecheval_jax.forms import COUNT
 from mecheval_jax.partitioning.multihost import by_main, is_main
@@ -222,7 +222,7 @@ def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = Fal
     files = (JsonLines(metrics), CommaSeparated(folder / "metrics.csv", rows, members))
     step = max((int(row["step"]) for row in rows), default=0)
     trackers = {}
-    for name in names:
+    for name in several(names):
         with _reported(name):
             trackers[name] = TRACKERS[name](folder, step)
     return Writers(files, trackers)

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mecheval_jax import trust
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, expect
 from mecheval_jax.experiment import Experiment, differences
 from mecheval_jax.files import is_draft, make_workdir, read_json, write_json, write_text
 from mecheval_jax.partitioning.multihost import by_main
@@ -30,6 +30,9 @@ from mecheval_jax.store.forms import FINISHED, MEMBER, PROVENANCE, SUMMARY
 from mecheval_jax.store.lock import PREFIX, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
+
+DEPTH = 2
+"""Levels of folders in that of a run, ``tables/`` and ``figures/`` among them."""
 
 
 class Folder:
@@ -40,6 +43,7 @@ class Folder:
     """
 
     def __init__(self, path: str | os.PathLike):
+        expect("the workdir", path, (str, os.PathLike), "the path of a folder")
         self.path = pathlib.Path(path)
 
     @property
@@ -195,6 +199,7 @@ class RunFolder(TrainingFolder):
         """
         if not self.config.exists():
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
+        trust.check_links(self.path, DEPTH)
         values = read_json(self.config)
         task = values.get("task")
         file = task.get("grammar_file") if isinstance(task, dict) else None

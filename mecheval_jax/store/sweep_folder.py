@@ -24,6 +24,7 @@ import re
 import socket
 from typing import Any
 
+from mecheval_jax import trust
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_json, write_json
@@ -31,7 +32,7 @@ from mecheval_jax.forms import COUNT, NUMBER
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.provenance import provenance
-from mecheval_jax.store.run_folder import Folder, TrainingFolder
+from mecheval_jax.store.run_folder import DEPTH, Folder, TrainingFolder
 from mecheval_jax.training.ensemble.members import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -238,6 +239,7 @@ class SweepFolder(Folder):
         """
         if not self.sweep.exists():
             raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")
+        trust.check_links(self.path, DEPTH)
         values = read_json(self.sweep, SWEEP)
         members = len(values["members"])
         for group in values["groups"]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict
 
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, several
 from mecheval_jax.files import read_json, write_json
 
 PROJECT = "mecheval_jax"
@@ -40,7 +40,7 @@ def check_trackers(names: Sequence[str]) -> None:
     Raises:
         UserError: If a name is unknown, or a package is missing.
     """
-    for name in names:
+    for name in several(names):
         choose("writer", name, TRACKERS)
         package = TRACKERS[name].package
         if importlib.util.find_spec(package) is None:

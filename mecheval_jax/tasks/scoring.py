@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.errors import UserError
 from mecheval_jax.tasks.base import Batch
 
 MEASURES = ("probability", "logit")
@@ -43,7 +44,16 @@ def score(logits: Float[Array, "batch queries vocabulary"], batch: Batch) -> Ans
     Args:
         logits: Logits at the queries that are scored.
         batch: Documents with their answers.
+
+    Raises:
+        UserError: If the logits are of other documents, or of more positions than queries.
     """
+    documents, queries = batch.targets.shape
+    if logits.ndim != 3 or logits.shape[0] != documents or not logits.shape[1] <= queries:
+        raise UserError(
+            f"logits are {list(logits.shape)}: these documents have answers "
+            f"[{documents} documents, {queries} queries], and a run on the batch gives their logits"
+        )
     targets = batch.targets[:, : logits.shape[1], None]
     chosen = jnp.take_along_axis(logits, targets, axis=-1)
     highest = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))

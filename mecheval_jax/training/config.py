@@ -3,13 +3,13 @@
 import dataclasses
 
 from mecheval_jax.errors import UserError, choose, require, require_at_least
-from mecheval_jax.fields import check_fields
+from mecheval_jax.fields import Section
 from mecheval_jax.models.blocks import REMAT
 from mecheval_jax.training.optimizer import DECAYS
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Section, section="training"):
     """How a run is trained; the defaults are the study's, except for the number of steps.
 
     Attributes:
@@ -64,8 +64,8 @@ class TrainingConfig:
     gradient_accumulation: int = 1
     remat: str = "none"
 
-    def __post_init__(self):
-        check_fields(self, "training")
+    def check(self) -> None:
+        """Check names and bounds, and that micro-batches are of one size."""
         choose("training.decay", self.decay, DECAYS)
         choose("training.remat", self.remat, REMAT)
         counts = ("steps", "batch_size", "evaluate_every", "evaluation_documents")

@@ -93,7 +93,9 @@ def test_a_block_alone_needs_the_values_of_the_first(model):
 
 # Catches a hybrid in which RWKV-7 would mix in the values of another mixer, or of none.
 def test_a_hybrid_starts_with_it():
-    with pytest.raises(UserError, match="layer 1 mixes in the values of layer 0, a Attention"):
+    with pytest.raises(
+        UserError, match="layer 1 mixes in the values of layer 0, of type Attention"
+    ):
         ModelConfig("attention,rwkv7", **MODEL)
     ModelConfig("rwkv7,attention", **MODEL)
 

@@ -36,6 +36,7 @@ def start(
     arguments: list[str],
     folder: str | os.PathLike = ROOT,
     environment: Mapping[str, str] | None = None,
+    kill_after: float | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """What ``python -m module ...`` or ``python -c code`` does, in a fork of its own.
 
@@ -43,6 +44,7 @@ def start(
         arguments: of Python.
         folder: where it starts.
         environment: its variables; those of this process if None.
+        kill_after: seconds after which it gets SIGKILL; None if it is to come to its end.
     """
     option, *rest = arguments
     assert option in ("-m", "-c")
@@ -51,7 +53,10 @@ def start(
         said = [pathlib.Path(outputs) / name for name in ("stdout", "stderr")]
         process = _SERVER.Process(target=_run, args=(option, rest, folder, environment, said))
         process.start()
-        process.join(600)
+        process.join(600 if kill_after is None else kill_after)
+        if kill_after is not None:
+            process.kill()
+            process.join()
         assert process.exitcode is not None, f"{arguments} does not end"
         stdout, stderr = (path.read_text() for path in said)
     return subprocess.CompletedProcess(arguments, process.exitcode, stdout, stderr)

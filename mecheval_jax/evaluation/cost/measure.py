@@ -12,6 +12,7 @@ from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.evaluation.cost import energy, timing
 from mecheval_jax.evaluation.cost.programs import PROGRAMS, Program
+from mecheval_jax.fields import Section
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count
 from mecheval_jax.partitioning.memory import free_memory
@@ -21,7 +22,7 @@ LENGTHS = (128, 512, 2048, 8192, 32768)
 
 
 @dataclasses.dataclass(frozen=True)
-class CostOptions:
+class CostOptions(Section, section="cost"):
     """How costs are measured.
 
     Attributes:
@@ -43,7 +44,8 @@ class CostOptions:
     seconds: float = 20.0
     memory: int | None = None
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """Check names and bounds."""
         require_at_least(self, "cost", ("batch", "tokens", "repeats"), 1)
         if not self.lengths:
             raise UserError("cost.lengths is empty: give lengths of context in tokens")

@@ -17,7 +17,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.experiment import field_value_of_text
+from mecheval_jax.fields import field_value_of_text
 from mecheval_jax.interventions.capture import run
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, Task

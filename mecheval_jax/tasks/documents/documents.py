@@ -24,7 +24,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.fields import check_fields
+from mecheval_jax.fields import Section
 from mecheval_jax.files import sha256_of
 from mecheval_jax.tasks.base import (
     ABSENT,
@@ -49,7 +49,7 @@ KEPT_TOKENS = 4_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Documents(HostTask):
+class Documents(HostTask, Section, section="task"):
     """The task, whose constructor reads and checks the file.
 
     Attributes:
@@ -79,8 +79,8 @@ class Documents(HostTask):
     # In documents of one's own the answer may stand beside what is asked.
     recall_like = ("copy_next", "copy_previous", "offset", "offset_by_tokens")
 
-    def __post_init__(self):
-        check_fields(self, "task")
+    def check(self) -> None:
+        """Check bounds, and read the file."""
         for name in ("dev", "test"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"task.{name} is {getattr(self, name)}: a share, 0 <= share < 1")

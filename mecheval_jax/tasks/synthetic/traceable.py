@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.fields import check_fields
+from mecheval_jax.fields import Section
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import (
     EOS,
@@ -88,7 +88,7 @@ def recall_roles(
     } | following(item, answer, divider)
 
 
-class SyntheticTask(SelfContained):
+class SyntheticTask(SelfContained, Section, section="task"):
     """Base of such tasks: frozen dataclasses that implement `classes`, `document`, `max_length`.
 
     Roles, classes of roles and what is read are those of documents of keys (``k``) and values
@@ -102,17 +102,6 @@ class SyntheticTask(SelfContained):
 
     traceable = True
     fresh_replacement = False
-
-    def __post_init__(self):
-        check_fields(self, "task")
-        self.check()
-
-    def check(self) -> None:
-        """Check what fields take beyond their types; a subclass with such fields overrides it.
-
-        Raises:
-            UserError: If a field has a value that it does not take.
-        """
 
     @property
     def classes(self) -> dict[str, range]:

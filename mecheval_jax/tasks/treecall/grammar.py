@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mecheval_jax.errors import UserError, choose, require_at_least
-from mecheval_jax.fields import check_fields
+from mecheval_jax.fields import Section
 from mecheval_jax.files import parse_json, read_text
 
 HEADS = ("informative", "uniform")
@@ -37,7 +37,7 @@ DIGITS = 6
 
 
 @dataclasses.dataclass(frozen=True)
-class GrammarConfig:
+class GrammarConfig(Section, section="task"):
     """Parameters from which a grammar is drawn.
 
     Attributes:
@@ -67,8 +67,8 @@ class GrammarConfig:
     head_side: str = "right"
     seed: int = 0
 
-    def __post_init__(self):
-        check_fields(self, "task")
+    def check(self) -> None:
+        """Check names and bounds, and that the grammar is not too large to be drawn."""
         require_at_least(self, "task", ("nonterminals", "levels", "rules"), 1)
         require_at_least(self, "task", ("terminals", "symbols"), 2)
         size = self.nonterminals * self.rules * max(self.symbols, self.terminals)

@@ -76,8 +76,9 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
     longest: int = 1024
     held_out: float = 0.0
 
-    def __post_init__(self):
-        super().__post_init__()
+    def check(self) -> None:
+        """Check names and bounds, the grammar's file, and that every split has documents."""
+        super().check()
         if not self.query_types:
             raise UserError(f"task.query_types is empty: name some of {', '.join(QUERY_TYPES)}")
         for query_type in self.query_types:

@@ -1,0 +1,53 @@
+"""What a run is given: names of sites, tokens and parameters; `test_misuses` has what is wrong."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.interventions import capture, interchange, run, site_paths
+from mecheval_jax.interventions.arguments import check_site, tokens_of
+from mecheval_jax.models.language_model import ModelConfig
+from tests.support import small
+
+
+@pytest.mark.parametrize("mixer", [*small.MIXERS, *small.HYBRIDS])
+def test_every_site_of_a_model_is_known(mixer):
+    """Catches a site that is refused, and one that is taken though no module has it."""
+    layers = mixer.count(",") + 1
+    options = {"canon": 2, "canon_at": "ACD"}
+    config = ModelConfig(mixer, layers, 16, 8, 8, **options)
+    for path in site_paths(config):
+        check_site(path, config)
+    for path in ("embeding", f"block_{layers}/block_input", "block_0/mixer/x_y", "block_0/q"):
+        with pytest.raises(UserError, match=f"unknown site '{path}'"):
+            check_site(path, config)
+
+
+def test_tokens(attention):
+    """Catches tokens that are refused where they are traced, and on the host."""
+    model, tokens = attention.model, attention.tokens
+    assert tokens_of(model, tokens) is tokens
+    assert jax.jit(lambda tokens: tokens_of(model, tokens))(tokens).shape == tokens.shape
+    with pytest.raises(UserError, match=r"tokens are 0 to 999: the model's vocabulary has 0 to"):
+        run(model, attention.params, jnp.array([[0, 999]]))
+
+
+def test_parameters_of_another_model(attention):
+    """Catches a message about scopes, and a nested copy of the parameters."""
+    model, params, tokens = attention.model, attention.params, attention.tokens
+    for wrong in ({}, {"params": params}, jax.tree.map(lambda leaf: leaf[:1], params)):
+        with pytest.raises(UserError, match="the params are not those of this model"):
+            run(model, wrong, tokens)
+
+
+def test_entries_elsewhere_and_of_other_shapes(attention):
+    """Catches a site that Flax passes over, and a value that is broadcast."""
+    model, params, tokens = attention.model, attention.params, attention.tokens
+    seen = capture(model, params, tokens, ["block_0/block_input"])
+    patch = interchange(seen, ["block_0/block_input"])
+    run(model, params, tokens, patch)
+    with pytest.raises(UserError, match="did you mean 'block_0/block_input'"):
+        run(model, params, tokens, {"block_0/block_inptu": patch["block_0/block_input"]})
+    with pytest.raises(UserError, match="block_0/block_input: the value is"):
+        capture(model, params, tokens[:2], interventions=patch)
