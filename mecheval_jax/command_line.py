@@ -270,13 +270,19 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
         if isinstance(error, BrokenPipeError) and _has_lost_its_reader(sys.stdout):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _end(FAULT, error)  # which the reader has asked for: without a word
-        refused = machine.explain(error)
+        refused = machine.explain(error, _workdir())
         if refused is not None:
             _fail(refused)
         if not _is_one_of_several():
             raise
         traceback.print_exc()
         _end(FAULT, error)
+
+
+def _workdir() -> str | None:
+    """The folder that the program was given, the first of several."""
+    value = flags.FLAGS[WORKDIR].value if WORKDIR in flags.FLAGS else None
+    return value[0] if isinstance(value, list) and value else value
 
 
 def _fail(error: object) -> None:

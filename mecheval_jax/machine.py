@@ -59,13 +59,19 @@ NAMED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 """Numbers that mean something to a user only where the error names the file."""
 
 
-def explain(error: BaseException) -> UserError | None:
-    """What the machine refused, in one line; None for an error of another kind."""
+def explain(error: BaseException, folder: object = None) -> UserError | None:
+    """What the machine refused, in one line; None for an error of another kind.
+
+    Args:
+        error: Error that ends a program.
+        folder: Folder of the program, which is named where the error names no file.
+    """
+    nowhere = "" if folder is None else f"{folder}: "
     for link in _chain(error):
         if isinstance(link, OSError) and link.errno in REMEDIES:
             if link.errno in NAMED and link.filename is None:
                 continue
-            where = f"{os.fsdecode(link.filename)}: " if link.filename is not None else ""
+            where = f"{os.fsdecode(link.filename)}: " if link.filename is not None else nowhere
             said = link.strerror or os.strerror(link.errno)
             return UserError(f"{where}{said}: {REMEDIES[link.errno]}")
         if isinstance(link, MemoryError):
@@ -75,7 +81,7 @@ def explain(error: BaseException) -> UserError | None:
         for words, remedy in SAID.items():
             if words in text:
                 path = PATH.search(text)
-                said = f"{path[1]}: {words}" if path else text[:300]
+                said = f"{path[1]}: {words}" if path else f"{nowhere}{text[:300]}"
                 return UserError(f"{said}: {remedy}")
     return None
 

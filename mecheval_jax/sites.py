@@ -28,6 +28,7 @@ order of computation. A projection mixes channels and is applied token by token.
 import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -68,7 +69,7 @@ def steps(entry: Entry) -> Iterator[Entry]:
         entry = entry.get("then", {})
 
 
-def check_names(path: str, entry: Entry) -> None:
+def check_names(path: str, entry: Any) -> None:
     """Check that an entry has the leaves of one: Flax passes over others.
 
     Raises:

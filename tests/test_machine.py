@@ -36,6 +36,16 @@ def test_what_is_refused(error, words):
     assert "\n" not in text
 
 
+def test_the_folder_is_named():
+    """Catches a full disk among several, of which nobody knows which."""
+    error = OSError(errno.ENOSPC, "No space left on device")
+    assert str(machine.explain(error, "/a/run")).startswith("/a/run: No space left on device: ")
+    error.filename = "/b"
+    assert str(machine.explain(error, "/a/run")).startswith("/b: No space left")
+    said = RuntimeError("RESOURCE_EXHAUSTED: Too many open files")
+    assert str(machine.explain(said, "/a/run")).startswith("/a/run: RESOURCE_EXHAUSTED")
+
+
 @pytest.mark.parametrize(
     "error", [KeyError("a"), OSError(errno.ENOENT, "No such file"), ValueError("x"), OSError("y")]
 )

@@ -13,7 +13,7 @@ from tests.support import forked, killed, small
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(__import__("os").environ.get("KILLS", 50))
+KILLS = 50
 """Of each program: half of them at a random time, half before a random change to its folder."""
 
 IN_A_ROW = 5

@@ -2,14 +2,8 @@
 
 import importlib
 import json
-import os
-import random
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
@@ -18,7 +12,6 @@ from mecheval_jax.study.experiments import EXPERIMENTS
 from mecheval_jax.study.plans import StudyFolder
 from mecheval_jax.study.run import Request, run_study
 from tests.support import forked
-from tests.support.compilation import ROOT, settings
 
 ONE = {"only": ("ar_two_layers",), "smoke": True, "interventions": "none"}
 
@@ -176,38 +169,3 @@ def test_everything(tmp_path):
     folder = StudyFolder(tmp_path)
     assert folder.report.read_text().count("<svg") == len(list(folder.path.glob("figures/*.svg")))
     assert len(json.loads(folder.findings_json.read_text())) == 30
-
-
-KILLS = 5
-REHEARSED = "--only=mamba_taps,atr_held_out"
-
-
-def start(workdir):
-    command = [sys.executable, "-m", "launch.study", f"--workdir={workdir}", "--smoke", REHEARSED]
-    with workdir.with_suffix(".log").open("a") as said:
-        return subprocess.Popen(command, cwd=ROOT, env=os.environ | settings(), stderr=said)
-
-
-@pytest.mark.slow
-def test_kills_change_nothing(tmp_path):
-    """Catches whatever is lost, doubled or refused between two writes: groups, rows, hashes."""
-    for _ in range(2):  # the second finds all programs compiled, as those do that are killed
-        whole = StudyFolder(tmp_path / "whole")
-        shutil.rmtree(whole.path, ignore_errors=True)
-        began = time.monotonic()
-        assert start(whole.path).wait() == 0
-        seconds = time.monotonic() - began
-    random.seed(0)
-    kills = studies = 0
-    while kills < KILLS:  # one that ends before it is killed is compared, and another begun
-        killed, studies = StudyFolder(tmp_path / f"killed_{studies}"), studies + 1
-        code = None
-        while code != 0:
-            process = start(killed.path)
-            try:
-                code = process.wait(random.uniform(0.1, 1.0) * seconds if kills < KILLS else None)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                code, kills = process.wait(), kills + 1
-            assert code in (0, -signal.SIGKILL), killed.path.with_suffix(".log").read_text()
-        assert files(killed) == files(whole)

@@ -1,7 +1,8 @@
 """A training that is killed: ``python -m tests.support.killed_run WORKDIR MOMENT STEP``.
 
 At moment ``row`` the process gets SIGKILL when it is half way through writing the first row of
-that step; at ``save`` while the checkpoint of that step is being written in the background.
+that step; at ``save`` while the checkpoint of that step is being written in the background. These
+moments are inside a write; `tests.support.killed` has those before one, and any other.
 """
 
 import os
