@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Float
+from mecheval_jax.array_types import Array, Bool, Float
 
 SPAN = 40.0
 """Greatest logarithm of a decay over a chunk that is taken from its middle: e^20 times e^-20 is as
@@ -97,12 +97,13 @@ def decayed_products(
     if log_decay.shape[-1] > 1:
         return _by_channel(rows, keys, log_decay, -least * log_decay.shape[-2] <= SPAN)
     # One decay for all channels: a number for each pair, exp(sum of r < t of those of r > s).
-    earlier = np.tri(log_decay.shape[-2], k=-1, dtype=bool)
+    size = log_decay.shape[-2]
+    earlier = np.tri(size, k=-1, dtype=bool)
     ones = jnp.expand_dims(earlier.astype(log_decay.dtype), range(log_decay.ndim - 2))
-    spans = jnp.matmul(ones, ones * log_decay, precision="highest")
-    weights = _masked(earlier, jnp.exp(spans))
-    of_columns = jnp.concatenate([weights] * (keys.shape[-2] // weights.shape[-1]), axis=-1)
-    return _products(rows, keys) * _repeated(of_columns, rows)
+    weights = _masked(earlier, jnp.exp(sums_before(ones * log_decay)))
+    for axis, sets in ((-1, keys), (-2, rows)):
+        weights = jnp.concatenate([weights] * (sets.shape[-2] // size), axis=axis)
+    return _products(rows, keys) * weights
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -116,7 +117,7 @@ def _by_channel_forward(
 ) -> tuple[Array, tuple]:
     decays = _around_middle(log_decay) if weak else [(d, d) for d in _to_middle(log_decay)]
     found = [
-        _masked(mask, _products(rows * _repeated(after, rows), keys * _repeated(before, keys)))
+        _masked(mask, _products(_scaled(rows, after), _scaled(keys, before)))
         for mask, (after, before) in zip(_masks(rows, keys, log_decay, weak), decays, strict=True)
     ]
     return sum(found), (rows, keys, decays, log_decay)
@@ -133,15 +134,11 @@ def _by_channel_backward(weak: bool, saved: tuple, gradient: Array) -> tuple[Arr
     masks = _masks(rows, keys, log_decay, weak)
     for mask, (after, before) in zip(masks, decays, strict=True):
         own = _masked(mask, gradient)
-        of_rows, of_keys = _repeated(after, rows), _repeated(before, keys)
-        d_rows.append(own @ (keys * of_keys) * of_rows)
-        d_keys.append(jnp.swapaxes(own, -1, -2) @ (rows * of_rows) * of_keys)
+        d_rows.append(_scaled(own @ _scaled(keys, before), after))
+        d_keys.append(_scaled(jnp.swapaxes(own, -1, -2) @ _scaled(rows, after), before))
     d_rows, d_keys = sum(d_rows), sum(d_keys)
     size = log_decay.shape[-2]
-    of_rows, of_keys = (
-        sum(jnp.split(x * d_x, x.shape[-2] // size, axis=-2))
-        for x, d_x in ((rows, d_rows), (keys, d_keys))
-    )
+    of_rows, of_keys = (_in_sets(x, size).sum(-3) for x in (rows * d_rows, keys * d_keys))
     return d_rows, d_keys, sums_after(of_rows - of_keys) - of_keys
 
 
@@ -159,9 +156,10 @@ def _to_middle(
     log_decay: Float[Array, "*axes c decayed"],
 ) -> list[Float[Array, "*axes c decayed"]]:
     """Decay between each token and the middle of its block, at every level."""
-    spans = _levels(log_decay.shape[-2])[1].astype(log_decay.dtype)
-    sums = (jnp.einsum("tr,...rk->...tk", s, log_decay, precision="highest") for s in spans)
-    return [jnp.exp(each) for each in sums]
+    levels = _levels(log_decay.shape[-2])[1]
+    # One product and one exponential for all levels.
+    decays = jnp.exp(_summed(levels.reshape(-1, levels.shape[-1]), log_decay))
+    return jnp.split(decays, len(levels), axis=-2)
 
 
 def _around_middle(log_decay: Array) -> list[tuple[Array, Array]]:
@@ -171,9 +169,16 @@ def _around_middle(log_decay: Array) -> list[tuple[Array, Array]]:
     return [(jnp.exp(before - middle), jnp.exp(middle - before - log_decay))]
 
 
-def _repeated(x: Float[Array, "*axes c _"], sets: Float[Array, "*axes sets key"]) -> Array:
-    """An array with a row for each token, once for every set of tokens."""
-    return jnp.concatenate([x] * (sets.shape[-2] // x.shape[-2]), axis=-2)
+def _in_sets(x: Float[Array, "*axes sets key"], size: int) -> Float[Array, "*axes s c key"]:
+    """Rows or keys with their sets apart."""
+    return x.reshape(*x.shape[:-2], -1, size, x.shape[-1])
+
+
+def _scaled(
+    x: Float[Array, "*axes sets key"], factors: Float[Array, "*axes c key"]
+) -> Float[Array, "*axes sets key"]:
+    """Rows or keys times a factor of their token and channel, the same in every set."""
+    return (_in_sets(x, factors.shape[-2]) * factors[..., None, :, :]).reshape(x.shape)
 
 
 def _products(
@@ -182,12 +187,19 @@ def _products(
     return rows @ jnp.swapaxes(keys, -1, -2)
 
 
+def _summed(
+    mask: Bool[np.ndarray, "t c"], x: Float[Array, "*axes c channels"]
+) -> Float[Array, "*axes t channels"]:
+    """Sums over the tokens that a mask chooses, of which XLA makes less than of running sums."""
+    ones = jnp.expand_dims(mask.astype(x.dtype), range(x.ndim - 2))
+    return jnp.matmul(ones, x, precision="highest")
+
+
 def sums_before(x: Float[Array, "*axes c channels"]) -> Float[Array, "*axes c channels"]:
     """Sum over the tokens before each one."""
-    sums = jnp.cumsum(x, axis=-2)[..., :-1, :]
-    return jnp.concatenate([jnp.zeros_like(x[..., :1, :]), sums], axis=-2)
+    return _summed(np.tri(x.shape[-2], k=-1, dtype=bool), x)
 
 
 def sums_after(x: Float[Array, "*axes c channels"]) -> Float[Array, "*axes c channels"]:
     """Sum over the tokens after each one."""
-    return sums_before(x[..., ::-1, :])[..., ::-1, :]
+    return _summed(np.tri(x.shape[-2], k=-1, dtype=bool).T, x)
