@@ -9,19 +9,14 @@ import gc
 import importlib
 import os
 
-import jaxtyping
-
-from tests.support import compilation
+from tests.support import annotations, compilation
 
 # jax reads them when it is imported, and so do the programs that tests start.
 os.environ.update(compilation.settings())
 
 import jax
 
-# An int is a float here, as PEP 484 has it.
-jaxtyping.install_import_hook(
-    "mecheval_jax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
+annotations.install()
 
 # x [batch, width] + y [width] is an error; to broadcast, a program must say so.
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -33,8 +33,10 @@ def settings(xla_flags: str = "") -> dict[str, str]:
         "JAX_COMPILATION_CACHE_DIR": str(CACHE / "compiled"),
         # To keep a program takes as long as to compile a small one, which hardly anybody asks for.
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-        # Nobody reads where in the source an operation came from.
+        # Nobody reads where in the source an operation came from; what is left of it need not be
+        # taken out of a copy of each program before that is looked up.
         "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",
+        "JAX_COMPILATION_CACHE_INCLUDE_METADATA_IN_KEY": "true",
         "MECHEVAL_JAX_CACHE": str(CACHE),
         "XLA_FLAGS": " ".join(flags),
     }

@@ -4,6 +4,7 @@ For what a program says and does; that it starts at all, `tests.support.small.st
 """
 
 import contextlib
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -18,7 +19,14 @@ from collections.abc import Iterator, Mapping
 from tests.support.compilation import ROOT, trace_quickly
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["mecheval_jax.runs", "mecheval_jax.reporting.html.report"])
+_SERVER.set_forkserver_preload(
+    [
+        "mecheval_jax.evaluation.analyses",
+        "mecheval_jax.reporting.html.report",
+        "mecheval_jax.selection.run",
+        "mecheval_jax.study.run",
+    ]
+)
 
 _PYTHON = f"""#!{sys.executable} -IS
 import os, sys
@@ -99,6 +107,7 @@ def _run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    gc.freeze()  # what the server imported stays
     sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     trace_quickly()
     program, *sys.argv[1:] = arguments

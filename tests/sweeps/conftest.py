@@ -2,6 +2,7 @@
 
 import pytest
 
+from mecheval_jax.reporting.figures import saving
 from mecheval_jax.store.sweep_folder import SweepFolder
 from tests.support.whole_sweeps import run
 
@@ -12,3 +13,11 @@ def finished(tmp_path_factory):
     outcome = run(folder.path)
     assert outcome.failed == ()
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undrawn():
+    """The figures of all sweeps but `finished` stay empty: drawing takes as long as training."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(saving, "_rendered", lambda figure, kind: b"<svg></svg>")
+        yield

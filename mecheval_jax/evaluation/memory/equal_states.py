@@ -5,6 +5,7 @@ few tokens of short convolutions, which all mixers have and which hold no associ
 """
 
 import bisect
+import functools
 import math
 from typing import Any
 
@@ -64,6 +65,7 @@ def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
     raise UserError(f"a state of {size:,} bytes: {mixer} of width {width} has not, but {told}")
 
 
+@functools.cache
 def layer_bytes(config: ModelConfig) -> int:
     """Bytes of the state of the first layer that count."""
     model = LanguageModel(config)
