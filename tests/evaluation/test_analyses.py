@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -243,17 +241,3 @@ def test_the_tutorial_runs(workdirs):
         assert f"{name}: accuracy " in done.stdout
         assert f"{name}: not_learned: " in done.stdout
     assert (workdirs / "figures" / "tutorial.svg").exists()
-
-
-def test_the_tutorial_is_a_notebook_in_percent_format():
-    """Catches cells that Jupytext would not find."""
-    text = (ROOT / "docs/tutorial.py").read_text()
-    cells = text.split("\n# %%")[1:]
-    assert text.startswith("# ---\n# jupyter:\n#   jupytext:")
-    assert len(cells) >= 8
-    for cell in cells:
-        kind, _, body = cell.partition("\n")
-        assert kind in ("", " [markdown]")
-        if kind:
-            assert all(line.startswith("#") for line in body.splitlines() if line)
-    subprocess.run([sys.executable, "-m", "py_compile", str(ROOT / "docs/tutorial.py")], check=True)

@@ -8,6 +8,7 @@ import pytest
 
 from mecheval_jax import completion, programs
 from tests.support.compilation import ROOT
+from tools import write_notebooks
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def site(tmp_path_factory):
 def test_every_page_is_there(site):
     """Catches a page of docs/ or of the root that the site lacks."""
     names = {path.stem for path in (ROOT / "docs").glob("*.md")}
-    names |= {"overview", "installing", "tutorial", "contributing", "changelog"}
+    names |= {"overview", "installing", "contributing", "changelog", *write_notebooks.NAMES}
     assert names <= {path.stem for path in site.glob("*.html")}
 
 
@@ -45,9 +46,11 @@ def test_nothing_is_fetched_from_elsewhere(site):
     assert not fetched
 
 
-def test_the_tutorial_has_its_cells(site):
-    """Catches cells that are lost, and text that stays a comment."""
-    page = (site / "tutorial.html").read_text()
-    cells = (ROOT / "docs" / "tutorial.py").read_text().count("\n# %%\n")
-    assert page.count('class="highlight"') == cells
+@pytest.mark.parametrize("name", write_notebooks.NAMES)
+def test_notebooks_have_their_cells(site, name):
+    """Catches cells that are lost, outputs that are, and text that stays a comment."""
+    page = (site / f"{name}.html").read_text()
+    cells = [kind for kind, _ in write_notebooks.cells_of(name)].count("code")
+    outputs = sum(map(bool, write_notebooks.written_outputs(name).values()))
+    assert page.count('class="highlight"') + page.count('class="language-text') >= cells + outputs
     assert "# %%" not in page

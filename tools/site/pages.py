@@ -1,8 +1,9 @@
 """Pages of the site that are no file of docs/, and links that lead to them.
 
-The pages of the repository's root get a place beside those of docs/, the tutorial's cells become
-text and code, and two pages are written from the code: programs with their flags, configs with
-their fields. A link to a source file, which the site does not have, becomes the name of the file.
+The pages of the repository's root get a place beside those of docs/, the cells of notebooks become
+text, code and what the code printed, and two pages are written from the code: programs with their
+flags, configs with their fields. A link to a source file, which the site does not have, becomes
+the name of the file.
 """
 
 import ast
@@ -17,6 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from mecheval_jax import completion, programs  # noqa: E402
+from tools import write_notebooks  # noqa: E402
 
 ROOT_PAGES = {
     "README.md": "overview.md",
@@ -34,7 +36,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, name in ROOT_PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, name, content=text))
-    files.append(File.generated(config, "tutorial.md", content=_cells(ROOT / "docs/tutorial.py")))
+    for name in write_notebooks.NAMES:
+        files.append(File.generated(config, f"{name}.md", content=_notebook(name)))
     files.append(File.generated(config, "programs.md", content=_programs()))
     files.append(File.generated(config, "config_files.md", content=_configs()))
     return files
@@ -47,22 +50,21 @@ def on_page_markdown(markdown: str, page: object, config: MkDocsConfig, files: F
 
     def lead(match: re.Match[str]) -> str:
         text, target, anchor = match[1], match[2].removeprefix("../"), match[3] or ""
-        target = ROOT_PAGES.get(target, target).replace("tutorial.py", "tutorial.md")
+        target = ROOT_PAGES.get(target, target)
+        if pathlib.PurePath(target).stem in write_notebooks.NAMES:
+            target = f"{pathlib.PurePath(target).stem}.md"
         return f"[{text}]({target}{anchor})" if target in known else text
 
     return LINK.sub(lead, markdown)
 
 
-def _cells(path: pathlib.Path) -> str:
-    """A notebook in percent format as text and blocks of code."""
-    _, *cells = re.split(r"^# %%", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    parts = []
-    for cell in cells:
-        kind, _, content = cell.partition("\n")
-        if "markdown" in kind:
-            parts.append(re.sub(r"^# ?", "", content, flags=re.MULTILINE).strip())
-        else:
-            parts.append(f"```python\n{content.strip()}\n```")
+def _notebook(name: str) -> str:
+    """A notebook as text, blocks of code, and what each printed."""
+    outputs, parts = write_notebooks.written_outputs(name), []
+    for number, (kind, text) in enumerate(write_notebooks.cells_of(name)):
+        parts.append(f"```python\n{text}\n```" if kind == "code" else text)
+        if outputs.get(number):
+            parts.append(f"```text\n{outputs[number].rstrip()}\n```")
     return "\n\n".join(parts) + "\n"
 
 

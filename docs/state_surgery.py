@@ -1,0 +1,115 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Surgery on a recurrent state
+#
+# A state space model reads a document once and keeps what it needs in a *state* of fixed size. In
+# Mamba the state of a layer is a matrix, to which each token adds an outer product of a key (B) and
+# a value (dt x). The quickstart's Mamba answers which value belongs to a key. Does the answer come
+# out of this matrix, and can it be changed by hand?
+#
+# Run it from the repository's root after `bash launch/quickstart.sh`,
+# `python docs/state_surgery.py`, or open the notebook, which trains what is missing.
+
+# %%
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, os.getcwd())
+
+import jax.numpy as jnp
+import pandas as pd
+
+import mecheval_jax as me
+from mecheval_jax import interventions as iv
+
+QUICKSTART = pathlib.Path(os.environ.get("QUICKSTART", "runs/quickstart"))
+trained = me.load(QUICKSTART / "mamba")
+model, params = trained.model, trained.params
+batch = trained.documents(64)
+print(trained.task.describe(batch, 0))
+
+# %% [markdown]
+# ## Where is the pair written?
+#
+# The write of one token is taken away in layer 1: at the key, at the value, and at the two tokens
+# behind it, since the layer's short convolution mixes four neighbours. Where the answer is lost,
+# the pair was written.
+
+# %%
+WRITE, STATE = "block_1/mixer/write", "block_1/mixer/state"
+seen = me.capture(model, params, batch)
+
+
+def answers(patch=None, targets=None):
+    """Mean probability of the right answers, or of others, under an intervention."""
+    asked = batch if targets is None else batch.replace(targets=targets)
+    return float(me.answer_probability(me.run(model, params, batch, patch), asked).mean())
+
+
+places = ("key", "value", "next_key", "value+2")
+lost = {
+    name: answers(iv.zero(seen, [WRITE], me.locate(batch, name, skip_absent=True)))
+    for name in places
+}
+print(f"as it is: {answers():.3f}")
+print(pd.Series(lost, name="without the write at").round(3).to_string())
+place = min(lost, key=lost.get)
+
+# %% [markdown]
+# ## Erase it
+#
+# The key of that write and its value are read off at this token. Right before the question, the
+# state is changed so that it answers nothing to that key; every key orthogonal to it is answered as
+# before.
+
+# %%
+rows = jnp.arange(len(batch.tokens))
+written = me.locate(batch, place, skip_absent=True)[:, 0]
+before = me.locate(batch, "query")[:, 0] - 1
+key, dt, x = (seen[f"block_1/mixer/{name}"][rows, written] for name in ("B", "dt", "x"))
+value = dt * x
+erased = answers(iv.erase_association(seen, STATE, key, before))
+print(f"probability of the right answer: {answers():.3f}, after the key was erased {erased:.3f}")
+
+# %% [markdown]
+# ## Write another answer
+#
+# Each document gets the value that another document had written. If the answer is read out of the
+# state by this key, the model now gives the other document's answer.
+
+# %%
+others, asked = jnp.roll(value, 1, axis=0), jnp.roll(batch.targets, 1, axis=0)
+edit = iv.replace_association(seen, STATE, key, others, before)
+table = pd.DataFrame(
+    {
+        "its own answer": {"as it is": answers(), "edited": answers(edit)},
+        "the other's answer": {
+            "as it is": answers(None, asked),
+            "edited": answers(edit, asked),
+        },
+    }
+)
+print(table.round(3).to_string())
+
+# %% [markdown]
+# ## And the other pairs?
+#
+# An edit of one association should leave the others alone. `me.analyze` asks every document for
+# four pairs, edits and erases one of them, and says with intervals what became of each; the same
+# analysis is `python -m launch.evaluate --workdir=DIR --analyses=editing` ([memory.md](memory.md)).
+
+# %%
+found = me.analyze(QUICKSTART / "mamba", ["editing"], documents=64)["editing"]
+shown = found[found["metric"] == "accuracy"][["operation", "question", "value", "low", "high"]]
+print(shown.round(3).to_string(index=False))

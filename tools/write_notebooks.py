@@ -1,0 +1,125 @@
+"""Execute the notebooks of docs/, and write them with what they print, for Jupyter and Colab.
+
+    python -m tools.write_notebooks [--keep] [NAME ...]
+
+The source of a notebook is a program in percent format, ``docs/NAME.py``; what is written is
+``docs/notebooks/NAME.ipynb``, whose first cell installs the package where it is not there and makes
+the runs that the others look at. The site shows the same cells with the same outputs. With
+``--keep`` nothing is executed: cells are written anew, and outputs that are there are kept.
+"""
+
+import contextlib
+import io
+import json
+import os
+import pathlib
+import re
+import sys
+from typing import Any
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SOURCES, NOTEBOOKS = ROOT / "docs", ROOT / "docs" / "notebooks"
+NAMES = ("tutorial", "state_surgery", "choosing_an_architecture")
+
+INSTALL = """\
+# Where the package is not there, as on Colab: its wheel beside the notebook, or its name.
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+if importlib.util.find_spec("mecheval_jax") is None and not pathlib.Path("mecheval_jax").is_dir():
+    wheels = sorted(map(str, pathlib.Path().glob("mecheval_jax-*.whl")))
+    source = wheels[-1] if wheels else "mecheval_jax"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", source], check=True)
+"""
+
+TRAIN = """\
+for mixer in {mixers}:  # what `bash launch/quickstart.sh` trains, in a minute or two each
+    if not pathlib.Path("runs/quickstart", mixer, "summary.json").exists():
+        flags = [f"quickstart:mixer={{mixer}}", f"--workdir=runs/quickstart/{{mixer}}"]
+        subprocess.run([sys.executable, "-m", "mecheval_jax", "train", *flags], check=True)
+"""
+
+TRAINED = {"tutorial": ("based", "mamba"), "state_surgery": ("mamba",)}
+"""Notebooks that look at runs of the quickstart, and which."""
+
+
+def cells_of(name: str) -> list[tuple[str, str]]:
+    """The cells of a notebook's source, each with its kind: ``markdown`` or ``code``."""
+    text = (SOURCES / f"{name}.py").read_text(encoding="utf-8")
+    found = []
+    for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
+        head, _, content = cell.partition("\n")
+        if "markdown" in head:
+            found.append(("markdown", re.sub(r"^# ?", "", content, flags=re.MULTILINE).strip()))
+        else:
+            found.append(("code", content.strip()))
+    return found
+
+
+def preparation_of(name: str) -> str:
+    """The code of the first cell: the package, and the runs that are looked at."""
+    mixers = TRAINED.get(name, ())
+    return INSTALL + ("\n" + TRAIN.format(mixers=mixers) if mixers else "")
+
+
+def notebook(name: str, outputs: dict[int, str]) -> dict[str, Any]:
+    """A notebook in Jupyter's format, version 4.5.
+
+    Args:
+        name: Name of the notebook.
+        outputs: What code cells print, by their number in `cells_of`.
+    """
+    cells = [_cell(0, "code", preparation_of(name), "")]
+    for number, (kind, text) in enumerate(cells_of(name)):
+        cells.append(_cell(number + 1, kind, text, outputs.get(number, "")))
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    about = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    return {"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _cell(number: int, kind: str, text: str, printed: str) -> dict[str, Any]:
+    cell = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}}
+    cell["source"] = text.splitlines(keepends=True)
+    if kind == "code":
+        stream = {"name": "stdout", "output_type": "stream"}
+        lines = printed.splitlines(keepends=True)
+        cell |= {"execution_count": None, "outputs": [{**stream, "text": lines}] if lines else []}
+    return cell
+
+
+def executed(name: str) -> dict[int, str]:
+    """What the code cells of a notebook print, by number, run one after another here."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    outputs = {}
+    for number, (kind, text) in enumerate(cells_of(name)):
+        if kind == "code":
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(text, f"{name}.py, cell {number}", "exec"), names)
+            outputs[number] = printed.getvalue()
+    return outputs
+
+
+def written_outputs(name: str) -> dict[int, str]:
+    """What the code cells of the written notebook print, by number."""
+    path = NOTEBOOKS / f"{name}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else ()
+    return {
+        number: "".join("".join(output["text"]) for output in cell.get("outputs", ()))
+        for number, cell in enumerate(cells[1:])
+    }
+
+
+def text_of(name: str, outputs: dict[int, str]) -> str:
+    """The text of a notebook's file."""
+    return json.dumps(notebook(name, outputs), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    keep = "--keep" in sys.argv
+    for title in [name for name in sys.argv[1:] if name != "--keep"] or NAMES:
+        text = text_of(title, written_outputs(title) if keep else executed(title))
+        (NOTEBOOKS / f"{title}.ipynb").write_text(text, encoding="utf-8")
