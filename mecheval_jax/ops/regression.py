@@ -2,16 +2,27 @@
 
     p = (G + diag(lambda))^-1 q
 
-with G a weighted sum of k k^T. G and lambda may be anything for which the matrix has an inverse, as
-they are after an intervention on the state.
+with G a weighted sum of k k^T. The matrix is inverted by blocks: with S = D - C A^-1 B,
+
+    [A B; C D]^-1 = [A^-1 + A^-1 B S^-1 C A^-1, -A^-1 B S^-1; -S^-1 C A^-1, S^-1]
+
+(Schur's complement), without exchanging rows, which a positive definite matrix does not need. G may
+be another one after an intervention on the state; only its leading blocks must have an inverse.
+
+LAPACK is not used: called for many matrices by programs of several devices of one host, jaxlib's
+kernels wait for threads that wait for them, and never end.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, current_mesh, fitted
 from mecheval_jax.ops.precision import in_float32
+
+LEAF = 8
+"""Rows of the largest block that is inverted row by row."""
 
 
 @in_float32
@@ -27,16 +38,51 @@ def regularized_solve(
         G: Matrices before the penalty.
         penalty: Diagonal lambda of each head.
     """
-    mesh = current_mesh()
-    if mesh is None:
-        return _solve(q, G, penalty)
-    # XLA cannot partition a solve over devices: each solves the systems that it has.
-    layouts = ((DOCUMENTS, None, MODEL), (DOCUMENTS, None, MODEL), (MODEL,))
-    shapes = (q.shape, G.shape, penalty.shape)
-    specs = tuple(fitted(*pair, mesh.shape) for pair in zip(layouts, shapes, strict=True))
-    return jax.shard_map(_solve, in_specs=specs, out_specs=specs[0])(q, G, penalty)
-
-
-def _solve(q: Array, G: Array, penalty: Array) -> Array:
     diagonal = penalty[..., None] * jnp.eye(q.shape[-1], dtype=penalty.dtype)[None]
-    return jnp.linalg.solve(G + diagonal[None, None], q[..., None])[..., 0]
+    return (inverse(G + diagonal[None, None]) @ q[..., None])[..., 0]
+
+
+@jax.custom_vjp
+def inverse(A: Float[Array, "*axes n n"]) -> Float[Array, "*axes n n"]:
+    """Inverses of matrices whose leading blocks have one."""
+    n = A.shape[-1]
+    if n <= LEAF:
+        return jax.lax.fori_loop(0, n, _eliminate, A)
+    h = n // 2
+    a, b, c, d = A[..., :h, :h], A[..., :h, h:], A[..., h:, :h], A[..., h:, h:]
+    first = inverse(a)
+    below, right = _dot(c, first), _dot(first, b)
+    second = inverse(d - _dot(below, b))
+    corner = _dot(right, second)
+    top = jnp.concatenate([first + _dot(corner, below), -corner], axis=-1)
+    bottom = jnp.concatenate([-_dot(second, below), second], axis=-1)
+    return jnp.concatenate([top, bottom], axis=-2)
+
+
+_dot = functools.partial(jnp.matmul, precision="highest")
+
+
+def _eliminate(i: Array, M: Array) -> Array:
+    """One step of Gauss and Jordan's inversion in place."""
+    here = jnp.arange(M.shape[-1]) == i
+    lead = (None,) * (M.ndim - 1)
+    column = jax.lax.dynamic_index_in_dim(M, i, -1, keepdims=False)
+    row = jax.lax.dynamic_index_in_dim(M, i, -2, keepdims=False)
+    pivot = jax.lax.dynamic_index_in_dim(row, i, -1)
+    row = jnp.where(here[lead[1:]], 1, row) / pivot
+    column = jnp.where(here[lead[1:]], 0, column)
+    rest = jnp.where(here[lead], 0, M) - column[..., None] * row[..., None, :]
+    return jnp.where(here[lead[1:]][..., None], row[..., None, :], rest)
+
+
+def _inverse_forward(A: Array) -> tuple[Array, Array]:
+    inverted = inverse(A)
+    return inverted, inverted
+
+
+def _inverse_backward(inverted: Array, gradient: Array) -> tuple[Array]:
+    transposed = jnp.swapaxes(inverted, -1, -2)
+    return (-_dot(_dot(transposed, gradient), transposed),)
+
+
+inverse.defvjp(_inverse_forward, _inverse_backward)

@@ -71,6 +71,7 @@ def report(mixer, changes, *, everything):
         texts["measure"] = measure.lower(programs.create(), stacked).compile().as_text()
     return {
         "collectives": {name: len(re.findall(COLLECTIVES, text)) for name, text in texts.items()},
+        "lapack": sum(text.count("lapack") for text in texts.values()),
         "ffts": len(re.findall(r" fft\(", texts["steps"])),
     }
 
