@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from mecheval_jax.site_path import SitePath, block_name, in_mixer
+from mecheval_jax.site_path import SitePath, block_name, head_node, in_mixer
 from tests.support.compilation import ROOT
 
 PATHS = {
@@ -39,6 +39,7 @@ def test_names_and_neighbours():
     assert not output.in_mixer
     assert str(state.beside("write")) == in_mixer(3, "write") == f"{block_name(3)}/mixer/write"
     assert str(output.beside("mlp_output")) == "block_3/mlp_output"
+    assert head_node(3, 11) == "block_3/mixer/head_11"
 
 
 # Catches a second place where paths of sites are built or cut.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.sites import Site
+from mecheval_jax.sites import Site, heads_of
 from tests.support import planted, small
 from tests.support.observed import MIXERS
 from tools import write_sites
@@ -52,3 +52,15 @@ def test_a_used_site_leaves_a_trace():
     unused, flops_unused = programs(config, params)
     assert used != unused
     assert flops() != flops_unused()
+
+
+def test_heads_that_add_up():
+    """Catches heads of a mixer that mixes them again, or that has none."""
+    two = {"mixer_options": {"heads": 2}}
+    for mixer, options, heads in (
+        ("attention", two, 2),
+        ("gated_delta_net", two, 2),
+        ("gated_slot_attention", two, 1),
+        ("mamba", {}, 1),
+    ):
+        assert heads_of(planted.shape_of(mixer, **options).build_mixer(1)) == heads

@@ -126,6 +126,10 @@ FLAGS = [
     (f"sweep {RECALL} --workdir={{new}} --jobs_at_once=2", "is of --launcher=local"),
     (f"sweep {RECALL} --workdir={{new}} --skip_finished={{new}}", "there is no results table"),
     (f"sweep {RECALL} --workdir={{full}}", "is not empty and holds no sweep"),
+    ("ground_truth --workdir={new} --rungs=edge", "did you mean 'edges'"),
+    ("ground_truth --workdir={new} --seeds=0", "--seeds=0"),
+    ("ground_truth --workdir={new} --rungs=collection", "needs --collection"),
+    ("ground_truth --workdir={new} --rungs=collection --collection={file}", "ends in .safetensors"),
 ]
 
 FIELDS = {

@@ -65,7 +65,7 @@ def as_smoke(text: str, folder: pathlib.Path) -> str:
     text = re.sub(r"(configs/recall\.py:\S+|mecheval_jax train recall:\S+)", rf"\1 {FEW}", text)
     text = re.sub(r"-m launch\.sweep", rf"-m launch.sweep {SWEEP}", text)
     # Minutes, however small: its flags are read here, and `tests/selection` runs it.
-    text = re.sub(r"-m launch\.choose", "-m launch.choose --only_check_args", text)
+    text = re.sub(r"-m launch\.(choose|ground_truth)", r"-m launch.\1 --only_check_args", text)
     text = re.sub(r"\[--analyses=.*", "--analyses=lens", text)  # what may be given
     text = re.sub(r"--analyses=([\w,]+)", few_analyses, text)
     return re.sub(r"\bruns/", f"{folder}/", text)

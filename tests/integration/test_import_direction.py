@@ -31,7 +31,7 @@ LAYERS = (
     ("reporting",),
     ("runs", "costs", "comparison", "benchmarks", "command_line", "completion"),
     ("sweeps",),
-    ("study", "selection"),
+    ("study", "selection", "ground_truth"),
     ("__main__",),
 )
 """From the bottom up. Those of one layer do not know each other; the longest name counts."""

@@ -7,9 +7,17 @@ the pair is bound in the key of the value's token, before any attention.
 
 import numpy as np
 
+from mecheval_jax.ground_truth.planted import (
+    ANSWER,
+    SHARP,
+    TASK,
+    Planted,
+    as_arrays,
+    blank,
+    directions,
+)
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
-from tests.support.planted import ANSWER, SHARP, TASK, Planted, _as_arrays, _blank, _directions
 
 
 def canon_attention(seed: int = 0, task: AssociativeRecall = TASK) -> Planted:
@@ -26,15 +34,15 @@ def canon_attention(seed: int = 0, task: AssociativeRecall = TASK) -> Planted:
         canon_at="B",
         canon_bias=False,
     )
-    (identity,) = _directions(seed, width, tokens)
+    (identity,) = directions(seed, width, tokens)
     same = identity.T @ identity
     sharpen = np.sqrt(SHARP * np.sqrt(width)) / np.sqrt(width)
     kernels = {"q_proj": sharpen * same, "k_proj": sharpen * same, "out_proj": np.eye(width)}
     kernels["v_proj"] = ANSWER * same / np.sqrt(width)
-    params = _blank(config, identity)
+    params = blank(config, identity)
     mixer = params["block_0"]["mixer"]
     for name, kernel in kernels.items():
         mixer[name]["kernel"] = kernel
     # Of keys the convolution takes away the token itself and adds the one before.
     mixer["qkv_canon"]["weight"][:, width : 2 * width] = np.array([[1.0], [-1.0]])
-    return config, _as_arrays(params), task
+    return config, as_arrays(params), task

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mecheval_jax.ground_truth.planted import ANSWER, TASK, Planted, as_arrays, blank, directions
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.tasks.base import EOS, Batch
@@ -23,7 +24,7 @@ from mecheval_jax.tasks.synthetic.in_context_bigrams import InContextBigrams
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
 from mecheval_jax.tasks.treecall.queries import QUERY_TYPES
 from mecheval_jax.tasks.treecall.treecall import Treecall
-from tests.support.planted import ANSWER, TASK, Planted, _as_arrays, _blank, _directions, task_with
+from tests.support.planted import task_with
 
 NONE = range(1, 1)
 """Ids of no token."""
@@ -359,11 +360,11 @@ def heuristic(seed: int = 0, name: str = "first") -> Planted:
         feed_forward="none",
         mixer_options=options,
     )
-    (identity,) = _directions(seed, width, vocabulary)
-    params = _blank(config, identity)
+    (identity,) = directions(seed, width, vocabulary)
+    params = blank(config, identity)
     params[f"block_{seed % 2}"]["mixer"] |= {
         "read": identity,
         "write": ANSWER * identity,
         "table": table,
     }
-    return config, _as_arrays(params), task
+    return config, as_arrays(params), task

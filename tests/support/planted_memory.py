@@ -13,6 +13,7 @@ import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.ground_truth import planted as planting
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.forgetting_recall import ForgettingRecall
@@ -43,10 +44,10 @@ def delta_rule(task: Any, beta: float, room: int = 8) -> Subject:
         feed_forward="none",
         mixer_options={"kernel": 2},
     )
-    (identity,) = planted._directions(0, WIDTH, task.vocabulary_size)
+    (identity,) = planting.directions(0, WIDTH, task.vocabulary_size)
     keys, values = (identity[ids.start : ids.stop] for ids in (task.classes[n] for n in "kv"))
     unit = np.sqrt(WIDTH)
-    params = planted._blank(config, identity)
+    params = planting.blank(config, identity)
     mixer = params["block_0"]["mixer"]
     for name, read, tap in (("q", keys, -1), ("k", keys, -2), ("v", values, -1)):
         kernel = mixer[f"{name}_proj"]["kernel"]
@@ -56,7 +57,7 @@ def delta_rule(task: Any, beta: float, room: int = 8) -> Subject:
     mixer["b_proj"]["kernel"][:, 0] = share * values.sum(axis=0) - LARGE * keys.sum(axis=0)
     mixer["o_proj"]["kernel"][: len(values)] = LOUD * values / unit
     batch = planted.documents(task, EVALUATION.documents)
-    return Subject(LanguageModel(config), planted._as_arrays(params), task, batch, EVALUATION)
+    return Subject(LanguageModel(config), planting.as_arrays(params), task, batch, EVALUATION)
 
 
 def lively(mixer: str, task: Any = RECALL, room: int = 16, **options: Any) -> Subject:

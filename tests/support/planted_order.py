@@ -23,11 +23,11 @@ import jax
 import numpy as np
 
 from mecheval_jax.array_types import Key
+from mecheval_jax.ground_truth.planted import Planted, attend_twice
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.treecall.grammar import Grammar
 from mecheval_jax.tasks.treecall.treecall import Treecall
-from tests.support.planted import Planted, attend_twice
 from tests.support.planted_places import reversed_induction
 
 PAIRS, CHOICES = 4, 3

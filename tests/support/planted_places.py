@@ -7,27 +7,27 @@ pair, `reversed_induction` an induction in which the value stands before the key
 
 import numpy as np
 
-from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.tasks.base import EOS
-from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
-from tests.support.planted import (
+from mecheval_jax.ground_truth.planted import (
     ANSWER,
     SHARP,
     TASK,
     Planted,
-    _as_arrays,
-    _blank,
-    _directions,
-    _Wide,
+    Wide,
+    as_arrays,
     attend_twice,
-    task_with,
+    blank,
+    directions,
 )
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.tasks.base import EOS
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+from tests.support.planted import task_with
 
 REVERSE = task_with(reverse=True)
 
 
-class Wider(_Wide):
-    """`_Wide` with further mechanisms; every number of a pair counts from 0."""
+class Wider(Wide):
+    """`Wide` with further mechanisms; every number of a pair counts from 0."""
 
     def store(self, layer: int, pairs, behind: int = 1) -> None:
         """Copy key and value of `pairs` so many tokens behind the value."""
@@ -173,11 +173,11 @@ def shift(seed: int = 0, task: AssociativeRecall = TASK) -> Planted:
         max_length=task.max_length,
         feed_forward="none",
     )
-    (identity,) = _directions(seed, width, task.vocabulary_size)
+    (identity,) = directions(seed, width, task.vocabulary_size)
     channels = np.random.default_rng(seed).permutation(width)
     of_key, of_value = np.divmod(channels, len(values))
     unit = np.sqrt(width)
-    params = _blank(config, identity)
+    params = blank(config, identity)
     mixer = params["block_0"]["mixer"]
     mixer["mix_v"], mixer["mix_r"] = np.ones(width), np.ones(width)  # k reads the token before
     mixer["time_decay"] = np.full(width, -30.0)
@@ -187,4 +187,4 @@ def shift(seed: int = 0, task: AssociativeRecall = TASK) -> Planted:
         SHARP * (identity[keys.start + of_key].T - identity.sum(axis=0)[:, None] / 2) / unit
     )
     mixer["out_proj"]["kernel"] = ANSWER * identity[values.start + of_value]
-    return config, _as_arrays(params), task
+    return config, as_arrays(params), task

@@ -9,9 +9,9 @@ value's token chooses a step, therefore holds the keys that stood before that va
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.ground_truth.planted import ANSWER, TASK, Planted, as_arrays, blank, directions
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
-from tests.support.planted import ANSWER, TASK, Planted, _as_arrays, _blank, _directions
 
 LARGE = 20.0
 """Argument of silu, which returns it; of a sigmoid, that is then 1, or 0 with a minus."""
@@ -33,7 +33,7 @@ def kda_convolution(seed: int = 0, task: AssociativeRecall = TASK) -> Planted:
     mixer["gate_up"]["bias"][:] = LARGE
     # The norm of what a head reads makes one channel as long as the root of their number.
     mixer["o_proj"]["kernel"][: len(values)] = ANSWER * values / np.sqrt(WIDTH)
-    return config, _as_arrays(params), task
+    return config, as_arrays(params), task
 
 
 def trapezoid(seed: int = 0, task: AssociativeRecall = TASK, own: bool = False) -> Planted:
@@ -61,7 +61,7 @@ def trapezoid(seed: int = 0, task: AssociativeRecall = TASK, own: bool = False) 
     mixer["dt_bias"][:] = -LARGE
     channels = inner // count
     mixer["out_proj"]["kernel"][::channels] = ANSWER * values / LARGE / state
-    return config, _as_arrays(params), task
+    return config, as_arrays(params), task
 
 
 def _one_layer(
@@ -72,9 +72,9 @@ def _one_layer(
     config = ModelConfig(
         mixer, 1, WIDTH, tokens, task.max_length, feed_forward="none", mixer_options=options
     )
-    (identity,) = _directions(seed, WIDTH, tokens)
+    (identity,) = directions(seed, WIDTH, tokens)
     keys, values = (identity[ids.start : ids.stop] for ids in (task.classes[n] for n in "kv"))
-    params = _blank(config, identity)
+    params = blank(config, identity)
     return config, params, keys, values, params["block_0"]["mixer"]
 
 

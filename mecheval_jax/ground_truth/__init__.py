@@ -1,0 +1,1 @@
+"""Known mechanisms, by which the instrument itself is tested."""

@@ -1,0 +1,129 @@
+"""A collection of models that were trained to known mechanisms, as two files.
+
+``NAME.safetensors`` holds the parameters as float16, each under ``model/path/of/parameter``;
+``NAME.json`` the task, and for every model its shape, mechanism and seed:
+
+    {"task": {"pairs": 4, ...},
+     "models": {"mamba to induction, seed 0":
+                {"mechanism": "induction", "seed": 0, "config": {"mixer": "mamba", ...}}}}
+
+Other tools can read both, and be tested on models whose mechanism is known.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from mecheval_jax.array_types import PyTree
+from mecheval_jax.errors import UserError
+from mecheval_jax.fields import check_values
+from mecheval_jax.files import read_json, write_json
+from mecheval_jax.ground_truth.mechanisms import rules_of
+from mecheval_jax.interop.safetensors_file import load_safetensors, save_safetensors
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+
+FORM = {"task": dict, "models": {...: {"mechanism": str, "seed": int, "config": dict}}}
+SUFFIX = ".safetensors"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """A model that was trained to a mechanism.
+
+    Attributes:
+        mechanism: Name in `mechanisms.MECHANISMS`.
+        seed: Seed of its initialisation and documents.
+        config: Shape of the model.
+        params: Parameters of the model.
+        task: Task on which it was trained.
+    """
+
+    mechanism: str
+    seed: int
+    config: ModelConfig
+    params: PyTree
+    task: AssociativeRecall
+
+    @property
+    def name(self) -> str:
+        """Name in the collection."""
+        return f"{self.config.mixer} to {self.mechanism}, seed {self.seed}"
+
+
+def save_collection(path: str | os.PathLike, models: Iterable[Trained]) -> None:
+    """Write models of one task, replacing what is there.
+
+    Args:
+        path: Path of the safetensors file; the other one lies beside it.
+        models: Models, at least one.
+
+    Raises:
+        UserError: If there are no models, the name has another ending, or safetensors is not
+            installed.
+    """
+    path, listed = _checked(path), list(models)
+    if not listed:
+        raise UserError("no models: a collection holds at least one")
+    arrays = {
+        f"{model.name}/{name}": np.asarray(leaf, np.float16)
+        for model in listed
+        for name, leaf in flatten_dict(model.params, sep="/").items()
+    }
+    about = {
+        model.name: {
+            "mechanism": model.mechanism,
+            "seed": model.seed,
+            "config": dataclasses.asdict(model.config),
+        }
+        for model in listed
+    }
+    save_safetensors(path, arrays, overwrite=True)
+    task = dataclasses.asdict(listed[0].task)
+    write_json(path.with_suffix(".json"), {"task": task, "models": about})
+
+
+def load_collection(path: str | os.PathLike) -> list[Trained]:
+    """Read the models that `save_collection` wrote, with float32 parameters.
+
+    Raises:
+        UserError: If a file is missing or damaged, or the two do not belong together.
+    """
+    path = _checked(path)
+    about, arrays = read_json(path.with_suffix(".json"), FORM), load_safetensors(path)
+    check_values(AssociativeRecall, about["task"], f"{path}: task")
+    task, found = AssociativeRecall(**about["task"]), []
+    for name, values in about["models"].items():
+        config = _config(values["config"], f"{path}: {name}")
+        rules_of(config, values["mechanism"], task.read_length)
+        own = {
+            entry.removeprefix(f"{name}/"): jnp.asarray(array, jnp.float32)
+            for entry, array in arrays.items()
+            if entry.startswith(f"{name}/")
+        }
+        if not own:
+            raise UserError(f"{path} lacks the parameters of {name!r}, which the .json lists")
+        params = unflatten_dict(own, sep="/")
+        found.append(Trained(values["mechanism"], values["seed"], config, params, task))
+    return found
+
+
+def _config(values: dict[str, Any], where: str) -> ModelConfig:
+    known = {field.name for field in dataclasses.fields(ModelConfig)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise UserError(f"{where} has the field {unknown[0]!r}, which no model has")
+    return ModelConfig(**values)
+
+
+def _checked(path: str | os.PathLike) -> pathlib.Path:
+    path = pathlib.Path(path)
+    if path.suffix != SUFFIX:
+        raise UserError(f"{path}: a collection ends in {SUFFIX}")
+    return path

@@ -1,0 +1,213 @@
+"""The ladder: known circuits of rising difficulty, on which the instrument is graded.
+
+    edges        planted models: does each method rank the known edges first?
+    subspaces    planted inductions: does the search find the subspace that was planted?
+    trained      models trained to a mechanism: is the blind verdict right?
+    collection   the same of a collection of models that were trained before
+
+A rung is a list of units. The rows of a finished unit are kept in ``parts/RUNG/UNIT.json``, so that
+the same request goes on where it was broken off. The tables are ``RUNG.csv`` and
+``confusion.csv``; trained models are kept in ``models/`` and together in ``models.safetensors``.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+import scipy.linalg
+
+from mecheval_jax.console import say
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.evaluation.config import (
+    EDGE_METHODS,
+    CircuitsConfig,
+    EvaluationConfig,
+    SubspacesConfig,
+)
+from mecheval_jax.evaluation.patching.circuit_metrics import auroc
+from mecheval_jax.evaluation.patching.edge_scores import score_edges
+from mecheval_jax.evaluation.question import corruption_key
+from mecheval_jax.evaluation.representations.counterfactuals import counterfactual
+from mecheval_jax.evaluation.representations.das import align
+from mecheval_jax.evaluation.rows import describe, describe_share
+from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.files import make_workdir, read_json, write_json, write_table
+from mecheval_jax.ground_truth import planted
+from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
+from mecheval_jax.ground_truth.judging import confusion_rows, judge_blind
+from mecheval_jax.ground_truth.known_edges import KNOWN, planted_subspace
+from mecheval_jax.ground_truth.models import SETTINGS, TASK, TRAINED, shape_of
+from mecheval_jax.ground_truth.training import Settings, train_to
+from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.reporting.figures import saving
+from mecheval_jax.reporting.figures.ground_truth_figures import ladder_figure
+from mecheval_jax.site_path import SitePath
+
+EDGES, SUBSPACES, TRAINING, COLLECTION = RUNGS = ("edges", "subspaces", "trained", "collection")
+CONFUSION = "confusion"
+
+EVALUATION = EvaluationConfig(documents=32, corruptions=("key",), resamples=500)
+"""Of planted models: their answers are right or wrong without noise."""
+
+Rows = list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked of the ladder.
+
+    Attributes:
+        workdir: Folder of the results.
+        rungs: Some of `RUNGS`, in the order in which they are climbed.
+        seeds: Number of models of each kind.
+        steps: Steps of training; 0 for those of each architecture.
+        collection: Safetensors file of a collection, for the rung of that name.
+    """
+
+    workdir: pathlib.Path
+    rungs: tuple[str, ...] = (EDGES, SUBSPACES, TRAINING)
+    seeds: int = 2
+    steps: int = 0
+    collection: pathlib.Path | None = None
+
+    def __post_init__(self):
+        for rung in self.rungs:
+            choose("--rungs", rung, RUNGS)
+        if not self.rungs:
+            raise UserError("--rungs is empty: name at least one")
+        if self.seeds < 1 or self.steps < 0:
+            raise UserError(
+                f"--seeds={self.seeds} --steps={self.steps}: at least 1 seed, and 0 or more steps"
+            )
+        if COLLECTION in self.rungs and self.collection is None:
+            raise UserError("--rungs=collection needs --collection=FILE.safetensors")
+
+
+def climb(request: Request) -> dict[str, pd.DataFrame]:
+    """Carry out a request; the tables by their names, which are also files of the workdir.
+
+    Raises:
+        UserError: If the workdir cannot be made, or a file of it or of the collection is damaged.
+    """
+    planned = [
+        (rung, name, unit) for rung in request.rungs for name, unit in units_of(rung, request)
+    ]
+    make_workdir(request.workdir)
+    found: dict[str, Rows] = {rung: [] for rung in request.rungs}
+    for number, (rung, name, unit) in enumerate(planned, start=1):
+        path = request.workdir / "parts" / rung / f"{re.sub(r'[^0-9a-z]+', '_', name)}.json"
+        if path.exists():
+            rows = read_json(path, {"rows": [dict]})["rows"]
+        else:
+            say(f"{number} of {len(planned)}, {rung}: {name}")
+            rows = unit()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"rows": rows})
+        found[rung] += rows
+    tables = {rung: pd.DataFrame(rows) for rung, rows in found.items()}
+    judged = [row for rung in (TRAINING, COLLECTION) for row in found.get(rung, [])]
+    if judged:
+        tables[CONFUSION] = pd.DataFrame(confusion_rows(judged))
+    for name, table in tables.items():
+        write_table(request.workdir / f"{name}.csv", table)
+    figure = ladder_figure(tables.get(EDGES), tables.get(CONFUSION))
+    saving.save(figure, request.workdir, "ground_truth")
+    if TRAINING in request.rungs:
+        parts = sorted((request.workdir / "models").glob("*.safetensors"))
+        models = [model for part in parts for model in load_collection(part)]
+        save_collection(request.workdir / "models.safetensors", models)
+    return tables
+
+
+def units_of(rung: str, request: Request) -> Iterator[tuple[str, Callable[[], Rows]]]:
+    """The units of a rung: a name, and what measures its rows."""
+    seeds = range(request.seeds)
+    if rung == EDGES:
+        for kind in KNOWN:
+            for seed in seeds:
+                yield f"{kind}, seed {seed}", functools.partial(grade_edges, kind, seed)
+    if rung == SUBSPACES:
+        for seed in seeds:
+            yield f"induction, seed {seed}", functools.partial(grade_subspace, seed)
+    if rung == TRAINING:
+        for mixer, mechanism in TRAINED:
+            name = f"{mixer} to {mechanism}, {request.seeds} seeds, {request.steps} steps"
+            yield name, functools.partial(train_and_judge, request, mixer, mechanism)
+    if rung == COLLECTION and request.collection is not None:
+        for model in load_collection(request.collection):
+            yield model.name, lambda model=model: [judge_blind(model)]
+
+
+def _planted_subject(model: planted.Planted, seed: int, documents: int) -> Subject:
+    config, params, task = model
+    batch = task.sample(jax.random.key(1000 + seed), documents, "test")
+    return Subject(LanguageModel(config), params, task, batch, EVALUATION)
+
+
+def grade_edges(kind: str, seed: int) -> Rows:
+    """AUROC of every method against the known edges of a planted model."""
+    known, rows = KNOWN[kind], []
+    subject = _planted_subject(known.build(seed), seed, EVALUATION.documents)
+    for method in EDGE_METHODS:
+        scores = score_edges(subject, method, CircuitsConfig(measure="logit"))
+        found = auroc(scores, known.edges(subject.config), "key")
+        rows.append(
+            {
+                "kind": kind,
+                "seed": seed,
+                "method": method,
+                "edges": len(scores.graph.edges),
+                "metric": "auroc",
+                **describe(found, EVALUATION.confidence, tested=False),
+            }
+        )
+    return rows
+
+
+def grade_subspace(seed: int) -> Rows:
+    """Angles between the planted and the found subspace of the key, and its exchange accuracy."""
+    there = planted_subspace(seed)
+    subject = _planted_subject(planted.induction(seed), seed, 512)
+    make = jax.jit(counterfactual, static_argnums=(0, 2))
+    pairs = make(subject.task, subject.batch, "key", corruption_key(EVALUATION.seed))
+    options = SubspacesConfig(documents=512, dimensions=there.shape[1])
+    site = SitePath(1, "block_input").path
+    found = align(subject, options, pairs, site, "value")
+    angles = np.rad2deg(scipy.linalg.subspace_angles(there, found.basis))
+    right = found.correct["learned"]
+    accuracy = describe_share(float(right.mean()), len(right), EVALUATION.confidence)
+    named = {"kind": "induction", "seed": seed, "site": site, "dimensions": there.shape[1]}
+    shared = float(np.mean(np.cos(np.deg2rad(angles)) ** 2))
+    return [
+        named | {"metric": "least_angle", "value": float(angles.min())},
+        named | {"metric": "greatest_angle", "value": float(angles.max())},
+        named | {"metric": "shared", "value": shared},
+        named | {"metric": "interchange_accuracy", **accuracy},
+    ]
+
+
+def train_and_judge(request: Request, mixer: str, mechanism: str) -> Rows:
+    """Train models of one architecture to a mechanism, keep them, and judge each blind."""
+    config, settings = shape_of(mixer), SETTINGS.get(mixer, Settings())
+    if request.steps:
+        settings = dataclasses.replace(settings, steps=request.steps)
+
+    def tell(step: int, losses: dict[str, Any]) -> None:
+        told = ", ".join(f"{name} {np.mean(loss):.3f}" for name, loss in losses.items())
+        say(f"  step {step:,} of {settings.steps:,}: loss of {told}")
+
+    seeds = tuple(range(request.seeds))
+    params = train_to(config, TASK, mechanism, seeds, settings, tell)
+    models = [
+        Trained(mechanism, seed, config, own, TASK) for seed, own in zip(seeds, params, strict=True)
+    ]
+    folder = request.workdir / "models"
+    folder.mkdir(exist_ok=True)
+    save_collection(folder / f"{mixer.replace(',', '_')}_{mechanism}.safetensors", models)
+    return [judge_blind(model) for model in models]

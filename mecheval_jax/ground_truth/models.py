@@ -1,0 +1,49 @@
+"""The models that are trained to mechanisms: task, shapes, and which mechanism each can hold."""
+
+from mecheval_jax.ground_truth.mechanisms import CONVOLUTION, DIRECT, INDUCTION
+from mecheval_jax.ground_truth.training import Settings
+from mecheval_jax.mixers.architectures import positions_of
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
+
+TASK = AssociativeRecall(
+    pairs=4, key_vocabulary=8, value_vocabulary=8, queries=4, fresh_replacement=True
+)
+"""4 pairs of 8 keys and 8 values, all of which are asked; interventions are on the first query."""
+
+HYBRID = "gated_delta_net,attention"
+
+TRAINED: tuple[tuple[str, str], ...] = (
+    ("attention", INDUCTION),
+    ("gated_delta_net", CONVOLUTION),
+    ("mamba", CONVOLUTION),
+    (HYBRID, INDUCTION),
+    ("gated_delta_net", INDUCTION),
+    ("mamba", INDUCTION),
+    (HYBRID, CONVOLUTION),
+    ("attention", DIRECT),
+)
+"""Architectures with the mechanisms to which they are trained.
+
+Attention has no local operation that could join a pair. A layer with a short convolution could
+retrieve directly only by not using it.
+"""
+
+SETTINGS = {
+    "mamba": Settings(gain=2.0, learning_rate=1e-2),
+}
+"""Settings by architecture, where they differ from the defaults."""
+
+
+def shape_of(mixer: str) -> ModelConfig:
+    """Shape of a model: two layers of width 32; only attention has feed-forward parts."""
+    return ModelConfig(
+        mixer=mixer,
+        layers=2,
+        width=32,
+        vocabulary_size=TASK.vocabulary_size,
+        max_length=TASK.max_length,
+        positions=positions_of(mixer),
+        feed_forward="mlp" if mixer == "attention" else "none",
+        mixer_options={"d_state": 8} if mixer == "mamba" else {},
+    )

@@ -1,0 +1,197 @@
+"""Interchange intervention training: a model is made to recall by a chosen mechanism.
+
+Beside the loss of its answers, a model has a loss for every rule of the mechanism (`mechanisms`),
+after Geiger et al. 2022, and of the strict kind: what must not carry the answer is trained as well
+(Gupta et al. 2024). With o and c the clean and the corrupted run, and S the set of a rule,
+
+    S carries the answer     c with o's activations in S answers as o should, and
+                             o with c's activations in S answers as c does;
+    it does not              c with o's activations in S answers as c does, and
+                             o with c's activations in S answers as o should.
+
+"As o should" is the cross-entropy of the right answer; "as c does" is KL to the corrupted run's
+answer, through which no gradient passes. Gradients pass through both runs that are exchanged. All
+seeds of one shape and mechanism train together.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mecheval_jax.array_types import Array, Float, Int, Key, PyTree, UInt32
+from mecheval_jax.errors import POSITIVE, require, require_at_least
+from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
+from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED
+from mecheval_jax.evaluation.verdict.places import Place, nearest
+from mecheval_jax.fields import check_fields
+from mecheval_jax.ground_truth.mechanisms import Rule, rules_of
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.site_path import SitePath
+from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.geometry import Geometry, corrupt_pair, geometry
+from mecheval_jax.tasks.scoring import weighted_mean
+from mecheval_jax.training.data import stream
+from mecheval_jax.training.step import answer
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How models are trained to a mechanism.
+
+    Attributes:
+        steps: Number of steps of AdamW.
+        batch_size: Number of documents of a step, each fresh.
+        learning_rate: Highest rate, reached after a third of the steps and falling to 0.
+        weight_decay: Decoupled decay.
+        weight: Weight of the mean loss of the rules beside that of the answers.
+        gain: Factor of the initial embedding and kernels. Those of the library are drawn for wide
+            models: at width 32 scores start so near 0 that attention stays uniform for long.
+    """
+
+    steps: int = 700
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    weight: float = 1.0
+    gain: float = 6.0
+
+    def __post_init__(self):
+        check_fields(self, "training to a mechanism")
+        require_at_least(self, "training to a mechanism", ("steps", "batch_size"), 1)
+        require(self, "training to a mechanism", ("learning_rate", "gain"), *POSITIVE)
+
+
+def train_to(
+    config: ModelConfig,
+    task: Task,
+    mechanism: str,
+    seeds: tuple[int, ...],
+    settings: Settings = Settings(),
+    say: Callable[[int, dict[str, Array]], None] = lambda step, losses: None,
+) -> list[PyTree]:
+    """Train models of one shape to a mechanism; their parameters, one model for each seed.
+
+    Args:
+        config: Shape of the models, of two layers.
+        task: Task of pairs that can be corrupted.
+        mechanism: Name in `mechanisms.MECHANISMS`.
+        seeds: Seeds of initialisation and documents.
+        settings: Length and rates of the training.
+        say: Function that is told the step and the losses [seed], ten times on the way.
+
+    Raises:
+        UserError: If the architecture cannot hold the mechanism.
+    """
+    rules = rules_of(config, mechanism, task.read_length)
+    warmup = max(settings.steps // 3, 1)
+    rate = optax.warmup_cosine_decay_schedule(
+        0.0, settings.learning_rate, warmup, max(settings.steps, warmup + 1)
+    )
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=settings.weight_decay)
+    )
+    losses = functools.partial(losses_of, config, task, rules)
+
+    def begin(seed: UInt32[Array, ""]) -> tuple[PyTree, PyTree, Key]:
+        key = jax.random.key(seed)
+        params = scaled(initialize(config, key), settings.gain)
+        return params, optimizer.init(params), stream(key, "train")
+
+    def step(carry: tuple, number: Int[Array, ""]) -> tuple[tuple, dict[str, Array]]:
+        params, state, key = carry
+        draw, replace = jax.random.split(jax.random.fold_in(key, number))
+        batch = task.sample(draw, settings.batch_size, "train")
+
+        def total(params: PyTree) -> tuple[Array, dict[str, Array]]:
+            found = losses(params, batch, replace)
+            return found["answer"] + settings.weight * found["rules"], found
+
+        gradients, found = jax.grad(total, has_aux=True)(params)
+        updates, state = optimizer.update(gradients, state, params)
+        return (optax.apply_updates(params, updates), state, key), found
+
+    @jax.jit
+    def stretch(carries: tuple, numbers: Int[Array, " steps"]) -> tuple[tuple, dict[str, Array]]:
+        run = jax.vmap(lambda carry: jax.lax.scan(step, carry, numbers))
+        carries, found = run(carries)
+        return carries, jax.tree.map(lambda loss: loss[:, -20:].mean(axis=1), found)
+
+    carries = jax.jit(jax.vmap(begin))(jnp.asarray(seeds, jnp.uint32))
+    size = -(-settings.steps // 10)
+    for first in range(0, settings.steps, size):
+        numbers = jnp.arange(first, min(first + size, settings.steps))
+        carries, found = stretch(carries, numbers)
+        say(first + len(numbers), jax.device_get(found))
+    params = jax.device_get(carries[0])
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(len(seeds))]
+
+
+def scaled(params: PyTree, gain: float) -> PyTree:
+    """Parameters with embeddings and kernels times a factor."""
+
+    def scale(path: tuple, leaf: Array) -> Array:
+        return gain * leaf if path[-1].key in ("embedding", "kernel") else leaf
+
+    return jax.tree_util.tree_map_with_path(scale, params)
+
+
+def losses_of(
+    config: ModelConfig,
+    task: Task,
+    rules: tuple[tuple[Rule, Place], ...],
+    params: PyTree,
+    batch: Batch,
+    key: Key,
+) -> dict[str, Float[Array, ""]]:
+    """Mean loss of the answers, and of the rules of a mechanism, over documents. Traceable.
+
+    Args:
+        config: Shape of the model.
+        task: Task of the documents.
+        rules: Rules with their places.
+        params: Parameters of the model.
+        batch: Documents, of which query 0 is asked.
+        key: Random key of the replaced tokens.
+    """
+    found = geometry(task, batch).apart(nearest(config, task.read_length))
+    question = Question(LanguageModel(config), params, batch)
+    tokens = jnp.stack([batch.tokens, corrupt_pair(task, key, batch)])[:, :, : task.read_length]
+    sites = {path for _, place in rules for path in place.sites}
+    sites |= {SitePath(layer, "block_input").path for layer in range(config.layers)}
+    runs = Runs.of(question, tokens, sites)
+    counted = found.applies / jnp.maximum(found.applies.sum(), 1)
+    by_rule = [(_loss(runs, found, rule, place) * counted).sum() for rule, place in rules]
+    scores = answer(config, params, task, batch)
+    mean = weighted_mean(scores.loss, batch.weights)
+    return {"answer": mean, "rules": jnp.stack(by_rule).mean()}
+
+
+def _loss(runs: Runs, found: Geometry, rule: Rule, place: Place) -> Float[Array, " documents"]:
+    """Loss of one rule: half of it from each of the two runs that are patched."""
+    mask = found.mask(rule.positions, place.reach)
+
+    def patched(run: int, source: int) -> Float[Array, "documents vocabulary"]:
+        patch = runs.exchange(place.sites, run, source, mask)
+        logits = runs.question.run(runs.tokens[run], patch)
+        return jax.nn.log_softmax(logits[:, 0], axis=-1)
+
+    restored, damaged = patched(CORRUPTED, CLEAN), patched(CLEAN, CORRUPTED)
+    right, corrupted = (restored, damaged) if rule.carries else (damaged, restored)
+    return (_wrong(runs, right) + _away(runs, corrupted)) / 2
+
+
+def _wrong(runs: Runs, found: Float[Array, "documents vocabulary"]) -> Float[Array, " documents"]:
+    """Cross-entropy of the right answer, in nats."""
+    answers = runs.question.batch.targets[:, :1]
+    return -jnp.take_along_axis(found, answers, axis=1)[:, 0]
+
+
+def _away(runs: Runs, found: Float[Array, "documents vocabulary"]) -> Float[Array, " documents"]:
+    """KL of the corrupted run's answer from another one, in nats."""
+    corrupted = jax.lax.stop_gradient(runs.log_probabilities[CORRUPTED])
+    return (jnp.exp(corrupted) * (corrupted - found)).sum(axis=-1)

@@ -1,0 +1,44 @@
+"""The figure of the ladder of known circuits: methods on planted models, and verdicts."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mecheval_jax.evaluation.verdict.rule import CLASSES
+from mecheval_jax.reporting.figures import drawing
+from mecheval_jax.reporting.figures.analyses import RANKINGS
+from mecheval_jax.reporting.figures.look import styled
+
+
+@styled
+def ladder_figure(edges: pd.DataFrame | None, confusion: pd.DataFrame | None) -> Figure:
+    """AUROC of every method on every kind of planted model, and the confusion table.
+
+    Args:
+        edges: Rows of `ground_truth.ladder.grade_edges`; None to leave the panel out.
+        confusion: Rows of `ground_truth.judging.confusion_rows`, likewise.
+    """
+    parts = [(_draw_edges, edges), (_draw_confusion, confusion)]
+    shown = [(draw, table) for draw, table in parts if table is not None]
+    count = max(len(shown), 1)
+    figure, every = drawing.panels(count, count, 5.6 * count, 4.2)
+    for axes, (draw, table) in zip(every, shown, strict=False):
+        draw(axes, table)
+    return figure
+
+
+def _draw_edges(axes: Axes, table: pd.DataFrame) -> None:
+    means = table.groupby(["kind", "method"], sort=False)["value"].mean().reset_index()
+    names = means.assign(method=means["method"].map(RANKINGS))
+    drawing.draw_cells(axes, drawing.cells_of(names, "kind", "method"), drawing.SHARES)
+    axes.set_title("Known edges of planted models, AUROC", loc="left")
+
+
+def _draw_confusion(axes: Axes, table: pd.DataFrame) -> None:
+    rows = table[table["mixer"] != "all"]
+    found = [name for name in CLASSES if rows[name].any()]
+    trained = rows["mixer"] + " to " + rows["trained_to"].str.replace("_", " ")
+    shares = rows[found].div(rows[list(CLASSES)].sum(axis=1), axis=0).set_axis(trained, axis=0)
+    shares.columns = [name.replace("_", " ") for name in found]
+    drawing.draw_cells(axes, shares, drawing.SHARES)
+    axes.set_title("Verdicts on models trained to a mechanism", loc="left")

@@ -1,0 +1,70 @@
+"""Collections of trained models: what is kept is read again, and damage is named."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
+from tests.support import planted
+
+
+@pytest.fixture
+def path(tmp_path):
+    models = []
+    for seed in (0, 1):
+        config, params, task = planted.lively("attention", seed, width=8, feed_forward="none")
+        models.append(Trained("induction", seed, config, params, task))
+    save_collection(tmp_path / "models.safetensors", models)
+    return tmp_path / "models.safetensors"
+
+
+def test_what_is_saved_is_read(path):
+    """Catches parameters of another model, and a config that is lost."""
+    first, second = load_collection(path)
+    config, params, task = planted.lively("attention", 1, width=8, feed_forward="none")
+    assert second.config == config
+    assert (second.task, second.seed, second.mechanism) == (task, 1, "induction")
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6),
+        second.params,
+        params,
+    )
+    assert first.name == "attention to induction, seed 0"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a["models"].clear() or a["models"].update(x=3), r"models.* is 3"),
+        (lambda a: a["task"].update(pairs=0), r"task.pairs is 0"),
+        (lambda a: _first(a)["config"].update(depth=3), r"the field 'depth'"),
+        (lambda a: _first(a).update(mechanism="recall"), r"unknown mechanism 'recall'"),
+        (lambda a: _first(a)["config"].update(layers=1), r"binds in one layer"),
+        (lambda a: a["models"].update(other=_first(a)), r"lacks the parameters of 'other'"),
+    ],
+)
+def test_damage_is_named(path, change, message):
+    """Catches a traceback, and a collection whose two files do not belong together."""
+    about = json.loads(path.with_suffix(".json").read_text())
+    change(about)
+    path.with_suffix(".json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=message):
+        load_collection(path)
+
+
+def _first(about):
+    return next(iter(about["models"].values()))
+
+
+def test_what_is_no_collection_is_refused(tmp_path):
+    """Catches a file that is written under a name that cannot be read."""
+    for ask, message in (
+        (lambda: save_collection(tmp_path / "models.npz", []), r"ends in \.safetensors"),
+        (lambda: save_collection(tmp_path / "m.safetensors", []), "at least one"),
+        (lambda: load_collection(tmp_path / "m.safetensors"), "m.json"),
+    ):
+        with pytest.raises(UserError, match=message):
+            ask()

@@ -1,0 +1,89 @@
+"""The ladder: rungs are climbed once, go on where they were broken off, and end in tables."""
+
+import pandas as pd
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.config import EDGE_METHODS
+from mecheval_jax.ground_truth import ladder
+from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
+from mecheval_jax.ground_truth.known_edges import KNOWN
+from mecheval_jax.ground_truth.ladder import Request, climb, units_of
+from tests.support import planted
+
+ONE = "induction"
+
+
+def test_known_edges_are_found(tmp_path, monkeypatch):
+    """Catches a rung that is climbed again, and a method that misses what was planted."""
+    monkeypatch.setattr(ladder, "KNOWN", {ONE: KNOWN[ONE]})
+    monkeypatch.setattr(ladder, "EDGE_METHODS", ("exact", "eap_ig"))
+    request = Request(tmp_path / "ladder", ("edges",), seeds=1)
+    table = climb(request)["edges"]
+    assert table.set_index("method")["value"].to_dict() == {"exact": 1.0, "eap_ig": 1.0}
+    assert (table["edges"] == 12).all()
+    monkeypatch.setattr(ladder, "KNOWN", {ONE: None})  # what is known is not measured again
+    pd.testing.assert_frame_equal(climb(request)["edges"], table)
+    assert (tmp_path / "ladder" / "ground_truth.svg").exists()
+
+
+def test_trained_models_are_judged_and_kept(tmp_path, monkeypatch):
+    """Catches models that are judged and not kept, and a table that lacks one."""
+    config, params, task = planted.induction(0)
+
+    def train_to(config, task, mechanism, seeds, settings, say):
+        say(settings.steps, {"answer": [0.0], "rules": [0.0]})
+        return [params for _ in seeds]
+
+    monkeypatch.setattr(ladder, "train_to", train_to)
+    monkeypatch.setattr(ladder, "TRAINED", (("attention", "induction"),))
+    monkeypatch.setattr(ladder, "shape_of", lambda mixer: config)
+    monkeypatch.setattr(ladder, "TASK", task)
+    found = climb(Request(tmp_path / "ladder", ("trained",), seeds=2, steps=1))
+    assert list(found["trained"]["seed"]) == [0, 1]
+    assert list(found["trained"]["grade"]) == ["right", "right"]
+    kept = load_collection(tmp_path / "ladder" / "models.safetensors")
+    assert [model.seed for model in kept] == [0, 1]
+    table = pd.read_csv(tmp_path / "ladder" / "confusion.csv")
+    assert list(table["induction"]) == [2]
+
+
+def test_a_collection_is_judged(tmp_path):
+    """Catches a collection whose models are judged by another's name."""
+    config, params, task = planted.induction(0)
+    models = [Trained("induction", 0, config, params, task)]
+    save_collection(tmp_path / "planted.safetensors", models)
+    request = Request(
+        tmp_path / "ladder", ("collection",), collection=tmp_path / "planted.safetensors"
+    )
+    found = climb(request)
+    assert list(found["collection"]["grade"]) == ["right"]
+    assert list(found["confusion"]["induction"]) == [1]
+
+
+def test_every_rung_has_its_units(tmp_path):
+    """Catches a kind, an architecture or a seed that the ladder leaves out."""
+    request = Request(tmp_path, seeds=3)
+    count = {rung: len(list(units_of(rung, request))) for rung in ladder.RUNGS}
+    assert count == {
+        "edges": 3 * len(KNOWN),
+        "subspaces": 3,
+        "trained": len(ladder.TRAINED),
+        "collection": 0,
+    }
+    assert len(EDGE_METHODS) == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rungs": ("edge",)}, r"unknown --rungs 'edge' \(did you mean 'edges'"),
+        ({"rungs": ()}, r"--rungs is empty"),
+        ({"seeds": 0}, r"--seeds=0"),
+        ({"rungs": ("collection",)}, r"needs --collection"),
+    ],
+)
+def test_mistakes_are_named(fields, message, tmp_path):
+    """Catches a ladder that is begun though it cannot be climbed."""
+    with pytest.raises(UserError, match=message):
+        Request(tmp_path, **fields)
