@@ -15,6 +15,7 @@ from tests.support.mixer_cases import (
     LENGTH,
     at,
     capture,
+    compiled,
     example,
     other,
     parallel,
@@ -43,7 +44,7 @@ def test_a_replaced_state_goes_on(case):
         spliced = jnp.concatenate([their_x[:, :AT], x[:, AT:]], axis=1)
     entry = {"value": theirs[STATE], "mask": at(AT, theirs[STATE])}
     run = jax.jit(lambda entry, x: mixer.apply(variables | {INTERVENTIONS: {STATE: entry}}, x))
-    expected = np.asarray(jax.jit(mixer.apply)(variables, spliced))[:, first:]
+    expected = np.asarray(compiled(case)(variables, spliced))[:, first:]
     scale = np.abs(expected).max()
     np.testing.assert_allclose(run(entry, x)[:, first:], expected, atol=3e-5 * scale)
 
@@ -87,11 +88,18 @@ def entries_of(value):
 
 
 @functools.cache
+def step_of(case):
+    """One token of the recurrent form, compiled."""
+    mixer, variables, _ = example(case)
+    return jax.jit(lambda state, x_t: mixer.apply(variables, state, x_t, method="step"))
+
+
+@functools.cache
 def by_hand(case, kind):
     """States and outputs of the recurrent form, each state rewritten before the next token."""
     mixer, variables, x = example(case)
     entry = entries_of(other(case)[1][STATE])[kind]
-    step = jax.jit(lambda state, x_t: mixer.apply(variables, state, x_t, method="step"))
+    step = step_of(case)
     state = mixer.apply(variables, BATCH, LENGTH, method="initial_state")
     states, outputs = [], []
     for t in range(LENGTH):

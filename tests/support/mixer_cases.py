@@ -135,23 +135,31 @@ def example(case):
 
 
 @functools.cache
+def compiled(case):
+    """The parallel form as a function of variables and inputs: one program for all inputs."""
+    return jax.jit(example(case)[0].apply)
+
+
+@functools.cache
 def parallel(case):
     """The outputs of the parallel form, compiled."""
-    mixer, variables, x = example(case)
-    return np.asarray(jax.jit(mixer.apply)(variables, x))
+    _, variables, x = example(case)
+    return np.asarray(compiled(case)(variables, x))
 
 
 AT = 4
 """Where activations are replaced."""
 
 
+@functools.cache
+def _look(case):
+    seen = {"capture_intermediates": is_site, "mutable": ["intermediates"]}
+    return jax.jit(functools.partial(example(case)[0].apply, **seen))
+
+
 def capture(case, x):
     """Activations at all sites of the mixer."""
-    mixer, variables, _ = example(case)
-    look = lambda variables, x: mixer.apply(
-        variables, x, capture_intermediates=is_site, mutable=["intermediates"]
-    )
-    _, captured = jax.jit(look)(variables, x)
+    _, captured = _look(case)(example(case)[1], x)
     return {name: value["__call__"][0] for name, value in captured["intermediates"].items()}
 
 
