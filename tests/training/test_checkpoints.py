@@ -215,22 +215,28 @@ def flip(folder, draw):
     return path.name
 
 
-@pytest.mark.parametrize("flips", [16, pytest.param(200, marks=pytest.mark.slow)])
-def test_a_flipped_bit_is_noticed_or_harmless(saved, tmp_path, flips):
-    """Catches other numbers than were saved, which are taken without a word."""
+@pytest.mark.parametrize(
+    ("flips", "rows"), [(16, 1), *(pytest.param(200, n, marks=pytest.mark.slow) for n in (1, 2000))]
+)
+def test_a_flipped_bit_is_noticed_or_harmless(tmp_path, flips, rows):
+    """Catches other numbers than were saved, which are taken without a word; 5 MB of them, too."""
+    tree = TREE | {"large": np.random.default_rng(0).normal(size=(rows, 600)).astype(np.float32)}
+    with contextlib.closing(Checkpoints(tmp_path / "saved")) as checkpoints:
+        checkpoints.save(3, tree)
     draw, noticed = np.random.default_rng(flips), 0
-    wanted = jax.tree.map(np.zeros_like, TREE)
+    wanted = jax.tree.map(np.zeros_like, tree)
     for number in range(flips):
-        copy = shutil.copytree(saved, tmp_path / str(number))
+        copy = shutil.copytree(tmp_path / "saved", tmp_path / str(number))
         name, said = flip(copy, draw), []
         with contextlib.closing(Checkpoints(copy)) as checkpoints:
             found = checkpoints.restore(wanted, said.append, set_aside=False)
+        shutil.rmtree(copy)
         if found is None:
             noticed += 1
             assert "the checkpoint of step 3 cannot be read" in said[0]
         else:
             assert name in ("_CHECKPOINT_METADATA", "commit_success.txt")
-            small.assert_same_bits(found, TREE)
+            small.assert_same_bits(found, tree)
     assert noticed > flips / 2
 
 
