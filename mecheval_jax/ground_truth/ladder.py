@@ -7,7 +7,8 @@
 
 A rung is a list of units. The rows of a finished unit are kept in ``parts/RUNG/UNIT.json``, so that
 the same request goes on where it was broken off. The tables are ``RUNG.csv`` and
-``confusion.csv``; trained models are kept in ``models/`` and together in ``models.safetensors``.
+``confusion.csv``; trained models that have learned are kept in ``models/`` and together in
+``models.safetensors``.
 """
 
 import dataclasses
@@ -40,7 +41,7 @@ from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.files import make_workdir, read_json, write_json, write_table
 from mecheval_jax.ground_truth import planted
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
-from mecheval_jax.ground_truth.judging import confusion_rows, judge_blind
+from mecheval_jax.ground_truth.judging import NOT_LEARNED, confusion_rows, judge_blind
 from mecheval_jax.ground_truth.known_edges import KNOWN, planted_subspace
 from mecheval_jax.ground_truth.models import SETTINGS, TASK, TRAINED, shape_of
 from mecheval_jax.ground_truth.training import Settings, train_to
@@ -121,7 +122,8 @@ def climb(request: Request) -> dict[str, pd.DataFrame]:
     if TRAINING in request.rungs:
         parts = sorted((request.workdir / "models").glob("*.safetensors"))
         models = [model for part in parts for model in load_collection(part)]
-        save_collection(request.workdir / "models.safetensors", models)
+        if models:
+            save_collection(request.workdir / "models.safetensors", models)
     return tables
 
 
@@ -207,7 +209,11 @@ def train_and_judge(request: Request, mixer: str, mechanism: str) -> Rows:
     models = [
         Trained(mechanism, seed, config, own, TASK) for seed, own in zip(seeds, params, strict=True)
     ]
-    folder = request.workdir / "models"
-    folder.mkdir(exist_ok=True)
-    save_collection(folder / f"{mixer.replace(',', '_')}_{mechanism}.safetensors", models)
-    return [judge_blind(model) for model in models]
+    rows = [judge_blind(model) for model in models]
+    # A model that has not come to recall has no mechanism that others could look for.
+    kept = [m for m, row in zip(models, rows, strict=True) if row["grade"] != NOT_LEARNED]
+    if kept:
+        folder = request.workdir / "models"
+        folder.mkdir(exist_ok=True)
+        save_collection(folder / f"{mixer.replace(',', '_')}_{mechanism}.safetensors", kept)
+    return rows
