@@ -1,4 +1,4 @@
-"""Show the progress of a sweep or a run: running or dead, how far, how well, and what to do next.
+"""Show the progress of a sweep or a run: running or dead, how far, how well, and what next.
 
     python -m launch.status --workdir=DIR [--json]
 
