@@ -1,0 +1,46 @@
+"""`tools.sweep_results`: members of a sweep as a table, its arms as lines of a page."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from mecheval_jax.files import read_json, write_json
+from tests.support.compilation import ROOT
+from tests.support.sweep_results import fill_members, make_sweep
+from tools.sweep_results import COLUMNS, lines_of, put, rows_of
+
+TABLES = sorted((ROOT / "docs" / "results" / "sweeps").glob("*.csv"))
+
+
+def test_members_become_lines(tmp_path):
+    """Catches a rate that was chosen by test documents, seeds that change places, a member that is
+    not evaluated yet, and a place of binding that is told where there is none."""
+    found = {"based": {(1e-3, 0): 0.9, (1e-3, 1): 0.8, (1e-2, 0): 0.95}, "mamba": {(1e-3, 0): 0.5}}
+    sweep = make_sweep(tmp_path / "sweep", found, unfinished=("mamba",))
+    fill_members(sweep, {0: 0.9, 1: 0.8, 2: 0.95})
+    group = sweep.group(sweep.read()["groups"][0]["name"])
+    best = {"step": 1, "split": "dev", "accuracy": 0.9}
+    (group.member(0) / "metrics.jsonl").write_text(json.dumps(best) + "\n")
+    summary = read_json(group.member(1) / "summary.json") | {"binding": "convolution_at_value+2"}
+    write_json(group.member(1) / "summary.json", summary)
+    table = pd.DataFrame(list(rows_of(sweep.path)), columns=list(COLUMNS))
+    assert list(table["dev_accuracy"]) == [0.9, 0.7, 0.7]
+    *_, line, end = lines_of(table)
+    assert not end
+    assert line == (
+        "| `based` | 0.001 | 90.0 % [80.0, 100.0] after 1: `induction`, layer 1 "
+        "| 80.0 % [70.0, 100.0] after 1: `induction`, layer 1, at value+2 |"
+    )
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
+def test_the_page_has_the_tables(table, tmp_path):
+    """Catches numbers that were changed by hand, and a table that nobody put into the page."""
+    page = tmp_path / "docs" / "results.md"
+    (page.parent / "results" / "sweeps").mkdir(parents=True)
+    (page.parent / "results" / "sweeps" / table.name).write_bytes(table.read_bytes())
+    written = (ROOT / "docs" / "results.md").read_text()
+    page.write_text(written)
+    put(tmp_path, [table.stem])
+    assert page.read_text() == written

@@ -1,0 +1,123 @@
+"""Put what a sweep found among the documents: a row for each member, and a table of its arms.
+
+    python -m tools.sweep_results --sweep=WORKDIR --name=architectures_2026
+
+Writes docs/results/sweeps/NAME.csv from the members that are evaluated so far, and into
+docs/results.md, between the marks of that name, a line for each arm: members that differ in their
+learning rates and seeds alone. Without --sweep the page alone is written, from the tables there.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from absl import flags
+
+from mecheval_jax import command_line
+
+VARIED = "training.learning_rate", "training.seed", "training.data_seed"
+"""Fields in which the members of an arm differ."""
+
+COLUMNS = ("arm", "learning_rate", "seed", "step", "accuracy", "accuracy_low", "accuracy_high")
+COLUMNS += ("dev_accuracy", "floor", "verdict", "layer", "binding", "probability")
+
+
+def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
+    """A row for each member of a sweep that is evaluated."""
+    from mecheval_jax.store.run_folder import RunFolder
+    from mecheval_jax.store.sweep_folder import SweepFolder
+
+    sweep = SweepFolder(workdir)
+    content = sweep.read()
+    for group, folder in zip(content["groups"], sweep.groups(), strict=True):
+        for number in group["members"]:
+            run = RunFolder(folder.member(number))
+            if run.summary.exists():
+                dev = [row["accuracy"] for row in run.read_metrics() if row["split"] == "dev"]
+                row = _row(content["members"][number], run.read_summary())
+                yield row | {"dev_accuracy": dev[-1]}
+
+
+def _row(changes: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    arm = {field: value for field, value in changes.items() if field not in VARIED}
+    found = {name: summary.get(name) for name in COLUMNS}
+    verdict = summary.get("verdict")
+    return found | {
+        "arm": json.dumps(arm, sort_keys=True),
+        "learning_rate": changes["training.learning_rate"],
+        "seed": changes["training.seed"],
+        "floor": summary["floors"]["best"],
+        "probability": summary.get("probabilities", {}).get(verdict),
+    }
+
+
+def lines_of(table: pd.DataFrame) -> Iterator[str]:
+    """Markdown: each arm at the learning rate that answers dev documents best, a cell per seed."""
+    seeds = sorted(table["seed"].unique())
+    yield ""
+    yield "| arm | learning rate | " + " | ".join(f"seed {seed}" for seed in seeds) + " |"
+    yield "| --- | --- |" + " --- |" * len(seeds)
+    for arm, rows in table.groupby("arm", sort=False):
+        by_rate = rows.groupby("learning_rate")["dev_accuracy"].mean()
+        best = rows[rows["learning_rate"] == by_rate.idxmax()].set_index("seed")
+        cells = (_cell(best.loc[seed]) if seed in best.index else "not run" for seed in seeds)
+        yield f"| {_words(json.loads(arm))} | {by_rate.idxmax():g} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _cell(row: pd.Series) -> str:
+    ends = f"[{100 * row['accuracy_low']:.1f}, {100 * row['accuracy_high']:.1f}]"
+    text = f"{100 * row['accuracy']:.1f} % {ends} after {row['step']:,.0f}"
+    if pd.isna(row["verdict"]):
+        return text
+    known = not pd.isna(row["binding"]) and row["binding"] not in ("none", "undecided")
+    where = ([f"layer {row['layer']:.0f}"] if not pd.isna(row["layer"]) else []) + (
+        [row["binding"].removeprefix("convolution_").replace("_", " ")] if known else []
+    )
+    return f"{text}: `{row['verdict']}`" + (f", {', '.join(where)}" if where else "")
+
+
+def _words(arm: Mapping[str, Any]) -> str:
+    """Changes of an arm, the mixer first, fields by the last part of their names."""
+    rest = {field.rpartition(".")[2]: value for field, value in arm.items()}
+    rest.pop("positions", None)
+    mixer, options = rest.pop("mixer", ""), rest.pop("mixer_options", None) or {}
+    parts = [f"`{name}={value}`" for name, value in (rest | options).items()]
+    return ", ".join([f"`{mixer}`", *parts])
+
+
+def put(root: pathlib.Path, names: Iterable[str]) -> None:
+    """Write the tables of sweeps into the page of results."""
+    from tools.blocks import put_block
+
+    for name in names:
+        table = pd.read_csv(root / "docs" / "results" / "sweeps" / f"{name}.csv")
+        marks = f"<!-- {name}: written by tools/sweep_results.py -->", f"<!-- /{name} -->"
+        put_block(root / "docs" / "results.md", list(lines_of(table)), marks)
+
+
+def main() -> None:
+    """Run the program."""
+    from mecheval_jax.console import say
+    from mecheval_jax.files import write_table
+
+    root = pathlib.Path(flags.FLAGS.root)
+    folder = root / "docs" / "results" / "sweeps"
+    names = sorted(path.stem for path in folder.glob("*.csv"))
+    if flags.FLAGS.sweep:
+        names = [flags.FLAGS.name]
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
+        write_table(folder / f"{names[0]}.csv", rows)
+        say(f"{len(rows)} members in {folder / names[0]}.csv")
+    put(root, names)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("sweep", None, "Folder of a sweep, finished or under way.")
+    flags.DEFINE_string("name", None, "Name of its table.")
+    here = str(pathlib.Path(__file__).parents[1])
+    flags.DEFINE_string("root", here, "Folder that holds docs.")
+    command_line.run(main)
