@@ -1,10 +1,11 @@
 """Planted models with the edges of their mechanism, on which methods are graded.
 
-The known edges are those along which the builder of a model (`planted`) has set weights that carry
-the replaced key to the answer: the key's identity from the embedding, and what is made of it. All
-other edges carry nothing that differs between the two runs at a token that is read. They are written
-down beside the builders, not read off the weights. Tests run the circuits of induction and of a
-convolution in layer 1: the known edges give the whole answer, and without any one of them nothing.
+The known edges are those along which the builder of a model (`planted`) has set weights that
+carry the replaced key to the answer: the key's identity from the embedding, and what is made of
+it. All other edges carry nothing that differs between the two runs at a token that is read. They
+are written down beside the builders, not read off the weights. Tests run the circuits of
+induction and of a convolution in layer 1: the known edges give the whole answer, and without any
+one of them nothing.
 """
 
 import dataclasses

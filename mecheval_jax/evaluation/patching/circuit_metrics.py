@@ -144,7 +144,8 @@ def uniqueness(
 
     The other edges are taken in the order of their scores, and of these circuits the one that
     restores most counts; that it was chosen among several makes its share a little too large, so
-    that the uniqueness is on the safe side.
+    that the uniqueness is on the safe side. Of a model whose answers hardly depend on what is
+    corrupted no share is known, and the uniqueness is nan.
 
     Args:
         subject: Subject whose edges were scored.
@@ -163,7 +164,7 @@ def uniqueness(
     )
     gap = scores.gap(corruption)
     shares = [_share(gap, each) for each in answers[0]]
-    best = int(np.nanargmax([share.value for share in shares]))
+    best = int(np.argmax(np.nan_to_num([share.value for share in shares], nan=-np.inf)))
     left = float(np.clip(1 - shares[best].value, 0, 1))
     return Uniqueness(int(sizes[best]), shares[best], left)
 

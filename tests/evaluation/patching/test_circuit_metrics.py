@@ -143,3 +143,12 @@ def test_a_chain_is_unique_and_a_way_beside_is_found():
     # Without the chain in it, the best circuit of other edges is the chain.
     other = circuit_metrics.uniqueness(subject, scores, ~chain, "key")
     assert (other.edges, other.value) == (3, pytest.approx(0, abs=1e-3))
+
+
+def test_nothing_is_known_of_a_model_that_does_not_answer(monkeypatch):
+    """Catches a crash where no share is known, and a number that stands for none."""
+    subject, scores = induction()
+    chain = np.isin(np.arange(12), scores.order("key")[:3])
+    unknown = circuit_metrics.Estimate(np.nan, np.full(50, np.nan), 16)
+    monkeypatch.setattr(circuit_metrics, "_share", lambda gap, answers: unknown)
+    assert np.isnan(circuit_metrics.uniqueness(subject, scores, chain, "key").value)
