@@ -12,6 +12,8 @@ import pandas as pd
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.reporting.figures.run_figures import layer_scatter
 from mecheval_jax.reporting.figures.saving import save
+from mecheval_jax.study.results import ENDS, SITES
+from mecheval_jax.study.tables import read_table
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 MIXERS = "attention", "based", "mamba"
@@ -19,7 +21,7 @@ MIXERS = "attention", "based", "mamba"
 
 def main() -> None:
     """Draw the best run of each architecture."""
-    members = pd.read_csv(DOCS / "results" / "ar_laptop.csv")
+    members = read_table(DOCS / "results" / "ar_laptop.csv")
     best = members.sort_values("dev_accuracy").groupby("mixer").last()
     figure, _ = layer_scatter({mixer: _attributions(best.loc[mixer]) for mixer in MIXERS})
     save(figure, DOCS, "mechanisms")
@@ -29,10 +31,9 @@ def main() -> None:
 def _attributions(member: pd.Series) -> pd.DataFrame:
     """The columns ``SITE@ROLE`` of a member as rows of ``interchange.csv``."""
     rows = []
-    for column in (c for c in member.index if "@" in c and not c.endswith(("_low", "_high"))):
-        site, _, role = column.partition("@")
-        found = {"value": member[column]}
-        found |= {end: member[f"{column}_{end}"] for end in ("low", "high")}
+    for site, role in SITES:
+        ends = zip(("value", "low", "high"), ENDS, strict=True)
+        found = {name: member[f"{site}@{role}{end}"] for name, end in ends}
         rows.append({"site": site, "role": role, "layer": None} | found)
     place = {"metric": "attribution", "corruption": CORRUPTION, "direction": "restore"}
     return pd.DataFrame(rows).assign(**place)

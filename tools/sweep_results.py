@@ -25,31 +25,33 @@ COLUMNS += ("dev_accuracy", "floor", "verdict", "layer", "binding", "probability
 
 
 def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
-    """A row for each member of a sweep that is evaluated."""
+    """A row for each member of the groups of a sweep that are finished so far."""
     from mecheval_jax.store.run_folder import RunFolder
     from mecheval_jax.store.sweep_folder import SweepFolder
+    from mecheval_jax.study.results import row_of
+    from mecheval_jax.sweeps.plan import plan_of
 
-    sweep = SweepFolder(workdir)
-    content = sweep.read()
-    for group, folder in zip(content["groups"], sweep.groups(), strict=True):
-        for number in group["members"]:
-            run = RunFolder(folder.member(number))
-            if run.summary.exists():
-                dev = [row["accuracy"] for row in run.read_metrics() if row["split"] == "dev"]
-                row = _row(content["members"][number], run.read_summary())
-                yield row | {"dev_accuracy": dev[-1]}
+    folder = SweepFolder(workdir)
+    sweep = plan_of(folder.read(), folder.sweep)
+    for group in sweep.groups:
+        own = folder.group(group.name)
+        for number, experiment in zip(group.members, group.experiments, strict=True):
+            if own.has_table():
+                run = RunFolder(own.member(number))
+                yield _row(sweep.changes[number], row_of(run, experiment), run.read_summary())
 
 
-def _row(changes: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+def _row(
+    changes: Mapping[str, Any], row: Mapping[str, Any], summary: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`COLUMNS` from a row of the study's results, and what that has no column for."""
     arm = {field: value for field, value in changes.items() if field not in VARIED}
-    found = {name: summary.get(name) for name in COLUMNS}
-    verdict = summary.get("verdict")
-    return found | {
+    return {name: row.get(name) for name in COLUMNS} | {
         "arm": json.dumps(arm, sort_keys=True),
-        "learning_rate": changes["training.learning_rate"],
-        "seed": changes["training.seed"],
-        "floor": summary["floors"]["best"],
-        "probability": summary.get("probabilities", {}).get(verdict),
+        "step": summary.get("step"),
+        "layer": row.get("verdict_layer"),
+        "binding": summary.get("binding"),
+        "probability": row.get("verdict_probability"),
     }
 
 

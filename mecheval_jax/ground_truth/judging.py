@@ -29,18 +29,20 @@ def judge_blind(model: Trained, evaluation: EvaluationConfig = EVALUATION) -> di
     batch = model.task.sample(jax.random.key(evaluation.seed), evaluation.documents, "test")
     subject = Subject(LanguageModel(model.config), model.params, model.task, batch, evaluation)
     found = measure_verdict(subject, ())
-    verdict = found.verdict
+    verdict, evidence = found.verdict, found.evidence
+    assert verdict is not None  # the task has pairs
+    assert evidence is not None
     return {
         "mixer": model.config.mixer,
         "trained_to": model.mechanism,
         "seed": model.seed,
-        "verdict": None if verdict is None else verdict.verdict,
-        "layer": None if verdict is None else verdict.layer,
-        "binding": None if verdict is None else verdict.binding,
-        "probability": None if verdict is None else verdict.probabilities.get(model.mechanism, 0.0),
-        "accuracy": found.evidence.accuracy if found.evidence is not None else None,
-        "grade": grade(model.mechanism, "undecided" if verdict is None else verdict.verdict),
-        "reason": None if verdict is None else verdict.reason,
+        "verdict": verdict.verdict,
+        "layer": verdict.layer,
+        "binding": verdict.binding,
+        "probability": verdict.probabilities.get(model.mechanism, 0.0),
+        "accuracy": evidence.accuracy,
+        "grade": grade(model.mechanism, verdict.verdict),
+        "reason": verdict.reason,
     }
 
 

@@ -28,7 +28,7 @@ from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED
 from mecheval_jax.evaluation.verdict.places import Place, nearest
-from mecheval_jax.fields import check_fields
+from mecheval_jax.fields import Section
 from mecheval_jax.ground_truth.mechanisms import Rule, rules_of
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.site_path import SitePath
@@ -40,7 +40,7 @@ from mecheval_jax.training.step import answer
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(Section, section="training to a mechanism"):
     """How models are trained to a mechanism.
 
     Attributes:
@@ -60,10 +60,10 @@ class Settings:
     weight: float = 1.0
     gain: float = 6.0
 
-    def __post_init__(self):
-        check_fields(self, "training to a mechanism")
-        require_at_least(self, "training to a mechanism", ("steps", "batch_size"), 1)
-        require(self, "training to a mechanism", ("learning_rate", "gain"), *POSITIVE)
+    def check(self) -> None:
+        """Check bounds."""
+        require_at_least(self, self.section, ("steps", "batch_size"), 1)
+        require(self, self.section, ("learning_rate", "gain"), *POSITIVE)
 
 
 def train_to(
