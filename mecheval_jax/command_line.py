@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 from mecheval_jax import machine, programs, trust
+from mecheval_jax.allocator import keep_memory
 from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, choose
 
 REQUEUE = 75
@@ -91,6 +92,7 @@ def run(
             _make_cpu_devices(cpu_devices.value)
         main()
 
+    keep_memory()
     shown = sys.modules["__main__"]  # whose text is what --help prints
     shown.__doc__ = programs.in_users_words(shown.__doc__ or "")
     sys.unraisablehook = _unraisable

@@ -38,7 +38,7 @@ LONGEST = (
     "mixers/test_golden_mixers.py",
     "integration/test_hosts.py",
     "study/test_run.py",
-    "training/ensemble/test_programs.py",
+    "training/ensemble/test_member_programs.py",
     "sweeps/test_group.py",
     "integration/test_browser.py",
     "training/test_checkpoints.py",
@@ -51,6 +51,7 @@ LONGEST = (
 def pytest_sessionstart(session):
     """Prepare a process that runs tests, which that of ``-n`` itself does not."""
     if session.config.getoption("dist", "no") == "no":
+        importlib.import_module("mecheval_jax.allocator").keep_memory()
         compilation.trace_quickly()
         for name in IMPORTED:
             importlib.import_module(name)

@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 
-from mecheval_jax.evaluation.cost.programs import prefill
+from mecheval_jax.evaluation.cost.measured_programs import prefill
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig

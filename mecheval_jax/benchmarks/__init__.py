@@ -12,7 +12,7 @@ from mecheval_jax.benchmarks.device import DEVICE_PARTS, check_accelerator
 from mecheval_jax.benchmarks.evidence import gradient_attribution
 from mecheval_jax.benchmarks.grids import grids
 from mecheval_jax.benchmarks.imports import imports
-from mecheval_jax.benchmarks.measured import Part
+from mecheval_jax.benchmarks.measured import Benchmark
 from mecheval_jax.benchmarks.models import costs_in_length, unused_sites
 from mecheval_jax.benchmarks.ops import convolutions, recurrences
 from mecheval_jax.benchmarks.probes import probes
@@ -25,7 +25,7 @@ from mecheval_jax.evaluation.cost.measure import machine
 from mecheval_jax.files import write_table
 from mecheval_jax.reporting.terminal import benchmarks as shown
 
-PARTS: dict[str, Part] = {
+PARTS: dict[str, Benchmark] = {
     "step": training_steps,
     "grid": grids,
     "gradients": gradient_attribution,
@@ -41,7 +41,7 @@ PARTS: dict[str, Part] = {
 }
 
 
-SUITES: dict[str, dict[str, Part]] = {
+SUITES: dict[str, dict[str, Benchmark]] = {
     "all": PARTS,
     "device": DEVICE_PARTS,
     "against_torch": AGAINST_TORCH,
@@ -96,7 +96,7 @@ def measure(
         _compare(pathlib.Path(output), before)
 
 
-def choose_suite(name: str) -> dict[str, Part]:
+def choose_suite(name: str) -> dict[str, Benchmark]:
     """The benchmarks of a suite.
 
     Raises:

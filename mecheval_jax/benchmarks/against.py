@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import jax
 
-from mecheval_jax.benchmarks.measured import Measured, Part, ratio
+from mecheval_jax.benchmarks.measured import Benchmark, Measured, ratio
 from mecheval_jax.benchmarks.training import steps_on_one_device
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
@@ -90,7 +90,7 @@ def grid_against_torch() -> Iterator[Measured]:
         yield from compared(f"{mixer}, width {width}", in_turn(runs, 3))
 
 
-AGAINST_TORCH: dict[str, Part] = {
+AGAINST_TORCH: dict[str, Benchmark] = {
     "step": steps_against_torch,
     "grid": grid_against_torch,
 }

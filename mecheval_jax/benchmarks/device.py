@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.benchmarks.grids import grids
-from mecheval_jax.benchmarks.measured import PERCENT, Measured, Part, one, times
+from mecheval_jax.benchmarks.measured import PERCENT, Benchmark, Measured, one, times
 from mecheval_jax.benchmarks.models import FIXED_STATE
 from mecheval_jax.benchmarks.training import steps_on_one_device
 from mecheval_jax.errors import UserError
@@ -28,9 +28,9 @@ from mecheval_jax.ops.selective_scan import selective_scan
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.training.config import TrainingConfig
+from mecheval_jax.training.ensemble.member_programs import MemberPrograms
 from mecheval_jax.training.ensemble.members import Ensemble, Strategy
 from mecheval_jax.training.ensemble.mesh import member_mesh
-from mecheval_jax.training.ensemble.programs import MemberPrograms
 
 WIDTHS = (64, 256, 1024)
 LENGTHS = (37, 512, 4096)
@@ -145,7 +145,7 @@ def _options(mixer: str) -> dict[str, Any]:
     return dict(FIXED_STATE.get(mixer, {}))
 
 
-DEVICE_PARTS: dict[str, Part] = {
+DEVICE_PARTS: dict[str, Benchmark] = {
     **{f"step_{width}": functools.partial(steps_of_width, width) for width in WIDTHS},
     "backends": backends,
     "ensembles": ensembles,

@@ -46,7 +46,7 @@ class Measured:
         }
 
 
-Part = Callable[..., Iterator[Measured]]
+Benchmark = Callable[..., Iterator[Measured]]
 """A benchmark; `training.training_steps` alone takes an argument, the number of its steps."""
 
 

@@ -30,7 +30,7 @@ from mecheval_jax.selection.timing import measure_steps, options_of
 from mecheval_jax.store.choice import Advice, ChoiceFolder
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import Sweep, open_folder, plan_of
-from mecheval_jax.sweeps.run import Outcome, collect, run_sweep
+from mecheval_jax.sweeps.run import SweepOutcome, collect, run_sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
     first = dataclasses.replace(how, lengths=how.lengths[:1], programs=("training",))
     timings, rows = measure_steps(models, first)
     plan = fit(request, timings, clock.left, jax.device_count())
-    sweep = sweep_of(request, plan.size)
+    sweep = sweep_of(request, plan.size, timings)
     _announce(sweep, plan, request)
     open_folder(folder, sweep)
     write_json(
@@ -159,7 +159,7 @@ def _check_same(folder: ChoiceFolder, sweep: Sweep, request: Request) -> None:
     what = None
     if ours.fingerprint() != theirs.fingerprint():
         what = "another task, model or training"
-    elif tuple(mixers) != request.mixers:
+    elif set(mixers) != set(request.mixers):
         what = f"the architectures {'; '.join(mixers)}"
     if what:
         raise UserError(f"workdir {folder.path} holds a choice of {what}: take another workdir")
@@ -187,7 +187,7 @@ def _announce(sweep: Sweep, plan: Plan, request: Request) -> None:
         say(f"plan: without {'; '.join(plan.given_up)}, which the budget has no time for")
 
 
-def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Clock) -> Outcome:
+def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Clock) -> SweepOutcome:
     """Train and judge, as long as there is time.
 
     Raises:
@@ -201,11 +201,11 @@ def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Clock)
             raise
         say("the time for training is over: going on with what is finished")
         collect(folder)
-        return Outcome(())
+        return SweepOutcome(())
 
 
 def _concluded(
-    folder: ChoiceFolder, sweep: Sweep, request: Request, commands: Commands, outcome: Outcome
+    folder: ChoiceFolder, sweep: Sweep, request: Request, commands: Commands, outcome: SweepOutcome
 ) -> Advice:
     """The table and the advice, written and said, and the page."""
     folder.write_choice(choice_table(folder, sweep.groups, request.lengths[0]))

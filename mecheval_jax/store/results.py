@@ -12,7 +12,7 @@ import pandas as pd
 
 from mecheval_jax.evaluation.accuracy import slice_accuracy, summarize
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.evaluation.verdict.measurement import Measured
+from mecheval_jax.evaluation.verdict.measurement import Judged
 from mecheval_jax.evaluation.verdict.rule import label
 from mecheval_jax.evaluation.verdict.transitions import find_transitions
 from mecheval_jax.evaluation.verdict.verdict import Verdict
@@ -77,7 +77,7 @@ class MemberResult:
     experiment: Experiment
     batch: Batch
     answers: AnswerScores
-    findings: Measured | None
+    findings: Judged | None
     step: int
     events: dict[str, int]
 
@@ -109,7 +109,7 @@ def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult
 
 
 def record_findings(
-    folder: RunFolder, experiment: Experiment, found: Mapping[int, Measured]
+    folder: RunFolder, experiment: Experiment, found: Mapping[int, Judged]
 ) -> tuple[pd.DataFrame, Verdict | None]:
     """Write the findings of interventions; returns the table of the grid, and the last verdict.
 
@@ -159,14 +159,14 @@ def record_findings(
     return table, last.verdict
 
 
-def _standing(step: int, found: Measured) -> dict[str, Any]:
+def _standing(step: int, found: Judged) -> dict[str, Any]:
     """The part of the summary that is about one of several steps."""
     fields = ("verdict", "layer", "binding", "probabilities")
     verdict = {name: getattr(found.verdict, name) for name in fields}
     return {"step": step, "accuracy": found.accuracy["accuracy"], **verdict}
 
 
-def _transitions(found: Mapping[int, Measured], confidence: float) -> list[dict[str, Any]]:
+def _transitions(found: Mapping[int, Judged], confidence: float) -> list[dict[str, Any]]:
     """Changes of the verdict over the steps."""
     labels = [label(one.verdict.verdict, one.verdict.layer) for one in found.values()]
     replicates = [one.replicates for one in found.values()]

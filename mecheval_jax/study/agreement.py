@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.published.tables import CELL, published
 from mecheval_jax.study.quantities import CONFIDENCE
 
@@ -13,7 +13,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def agreement(cells: Cells) -> pd.DataFrame:
+def agreement(cells: StudyCells) -> pd.DataFrame:
     """A row for each published accuracy of which there are runs, at the best learning rate.
 
     ``low`` and ``high`` are the interval of the mean over our seeds, ``predicted_low`` and

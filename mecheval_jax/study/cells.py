@@ -29,7 +29,7 @@ NORMAL_95 = 3.92
 """Width of a 95 % interval of a normal law, in standard errors."""
 
 
-class Cells:
+class StudyCells:
     """A table of results, in which runs are looked up by how they were trained.
 
     The accuracy of a cell is that of its best learning rate: the rate whose runs have the highest

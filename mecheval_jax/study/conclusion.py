@@ -17,7 +17,7 @@ import pandas as pd
 
 from mecheval_jax.files import write_text
 from mecheval_jax.study.agreement import agreement
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import claims_table, findings_json, findings_table, judge
 from mecheval_jax.study.page import Conclusion, about, html, markdown
@@ -43,7 +43,7 @@ def conclude(
 
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    cells = Cells(rows)
+    cells = StudyCells(rows)
     judgements, compared = judge(cells, FINDINGS), agreement(cells)
     write_text(folder / "findings.csv", findings_table(judgements).to_csv(index=False))
     write_text(folder / "findings.json", findings_json(judgements))

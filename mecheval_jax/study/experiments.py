@@ -39,7 +39,7 @@ ALL = 99
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class GridSize:
     """The size of an experiment at one scale.
 
     Attributes:
@@ -55,10 +55,10 @@ class Grid:
     other_seeds: int = 1
 
 
-FULL = Grid(WIDTHS, ALL, 3, 3)
-DEVICE = Grid((64, 32, 128, 16, 256), 1, 2)
-DEVICE_RATES = Grid((64, 32, 128, 16, 256), 2, 2, 1)
-LAPTOP = Grid((64,), 1, 2)
+FULL = GridSize(WIDTHS, ALL, 3, 3)
+DEVICE = GridSize((64, 32, 128, 16, 256), 1, 2)
+DEVICE_RATES = GridSize((64, 32, 128, 16, 256), 2, 2, 1)
+LAPTOP = GridSize((64,), 1, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,21 +69,21 @@ class StudyExperiment:
         name: Name of its config in ``configs/study``.
         family: Family that determines its learning rates, a name in `RATES`.
         findings: Numbers of the findings that need it.
-        laptop: Grid at the scale of this name; likewise the next two.
-        device: Grid.
-        full: Grid.
+        laptop: Size at the scale of this name; likewise the next two.
+        device: Size.
+        full: Size.
         both_splits: Whether interventions are measured on dev documents as well.
     """
 
     name: str
     family: str
     findings: tuple[int, ...]
-    laptop: Grid = LAPTOP
-    device: Grid = DEVICE
-    full: Grid = FULL
+    laptop: GridSize = LAPTOP
+    device: GridSize = DEVICE
+    full: GridSize = FULL
     both_splits: bool = False
 
-    def grid(self, scale: str) -> Grid:
+    def grid(self, scale: str) -> GridSize:
         """The grid of a scale.
 
         Raises:
@@ -92,13 +92,13 @@ class StudyExperiment:
         return getattr(self, choose("scale", scale, SCALES))
 
 
-WIDER = Grid((64, 32), 2, 2)
-SEEDS = Grid((64, 32), 1, 5)
+WIDER = GridSize((64, 32), 2, 2)
+SEEDS = GridSize((64, 32), 1, 5)
 
 EXPERIMENTS = (
     StudyExperiment(
         "ar_two_layers", "AR", (1, 2, 3, 4, 5, 6, 7, 10, 12, 27, 28, 30),
-        laptop=Grid((64, 32), 2, 3), device=Grid((64, 32, 128, 16, 256), 3, 3, 1),
+        laptop=GridSize((64, 32), 2, 3), device=GridSize((64, 32, 128, 16, 256), 3, 3, 1),
     ),
     StudyExperiment(
         "atr_two_layers", "ATR", (15, 17, 18, 19, 20, 21, 30), laptop=WIDER, device=DEVICE_RATES

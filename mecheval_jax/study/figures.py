@@ -17,7 +17,7 @@ from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import COLOURS, GREY, MARKERS
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.published.tables import WIDTHS, Shares, published_shares, usual_positions
 from mecheval_jax.study.quantities import Quantity
 
@@ -40,7 +40,7 @@ KERNELS = {"1": "kernel=1", "2": "kernel=2", "3": "", "4": "kernel=4", "long": "
 ROLES = ("key", "query", "value")
 
 
-def study_figures(cells: Cells) -> Iterator[tuple[str, str, Figure]]:
+def study_figures(cells: StudyCells) -> Iterator[tuple[str, str, Figure]]:
     """All figures for which there are results: names of their files, captions and figures."""
     rows = cells.table
     for task, layers in _trained(rows):
@@ -76,7 +76,7 @@ def _trained(rows: pd.DataFrame) -> list[tuple[str, int]]:
 
 
 @styled
-def accuracy_by_width(cells: Cells, task: str, layers: int) -> Figure:
+def accuracy_by_width(cells: StudyCells, task: str, layers: int) -> Figure:
     """Published and own accuracies over the width, a panel for each mixer.
 
     Args:
@@ -149,7 +149,7 @@ def _points(axes: Axes, quantities: Mapping[float, Quantity], style: Mapping[str
 
 
 @styled
-def attribution_scatter(cells: Cells, tasks: Sequence[str]) -> Figure:
+def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
     """Restored shares at the input of layer 1, two panels for each task, a mark for each own run.
 
     Boxes hold the study's runs: all of them for AR, the middle half for the other tasks.
@@ -206,7 +206,7 @@ def _draw_box(axes: Axes, x: Shares, y: Shares, style: Mapping[str, str]) -> Non
 
 
 @styled
-def convolution_sizes(cells: Cells) -> Figure:
+def convolution_sizes(cells: StudyCells) -> Figure:
     """Accuracy by the size of the short convolution, and the shares that Mamba restores."""
     figure, (mamba, based, shares) = drawing.panels(3, 3, 11.5, 4.2)
     for axes, mixer, of in ((mamba, "mamba", TAPS), (based, "based", KERNELS)):
@@ -239,7 +239,7 @@ def convolution_sizes(cells: Cells) -> Figure:
     return figure
 
 
-def _shares_by_taps(cells: Cells, axes: Axes) -> None:
+def _shares_by_taps(cells: StudyCells, axes: Axes) -> None:
     """Restored shares of Mamba at the input of layer 1 by the number of taps."""
     taps = ("2", "3", "4")
     for index, role in enumerate(ROLES):
@@ -271,7 +271,7 @@ def _beside_each_other(
 
 
 @styled
-def writing_layers(cells: Cells) -> Figure:
+def writing_layers(cells: StudyCells) -> Figure:
     """Share that each layer's output restores at the query, a panel for each depth."""
     depths = (1, 2, 3)
     figure, panels = drawing.panels(3, 3, 12.0, 4.0, sharey=True)

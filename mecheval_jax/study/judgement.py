@@ -26,7 +26,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.statistics.false_discovery import holm
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.quantities import Claim
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
@@ -51,7 +51,7 @@ class Finding:
     number: int
     text: str
     essential: tuple[str, ...]
-    claims: Callable[[Cells], Iterable[Claim]]
+    claims: Callable[[StudyCells], Iterable[Claim]]
 
 
 def finding(number: int, text: str, *essential: str) -> Callable[[Callable], Finding]:
@@ -152,7 +152,7 @@ class _Tested:
         )
 
 
-def judge(cells: Cells, findings: Sequence[Finding]) -> list[Judgement]:
+def judge(cells: StudyCells, findings: Sequence[Finding]) -> list[Judgement]:
     """Judge several findings together."""
     tested = [_Tested(finding, list(finding.claims(cells))) for finding in findings]
     run = [one for one in tested if one.was_run]

@@ -60,11 +60,11 @@ class StudyFolder:
         self.report = self.path / "report.html"
 
     def sweep(self, name: str) -> SweepFolder:
-        """The folder of the sweep of a `Part`, by the part's name."""
+        """The folder of the sweep of a `ScaledExperiment`, by the part's name."""
         return SweepFolder(self.path / "sweeps" / name)
 
     def table(self, name: str) -> pathlib.Path:
-        """The path of the results of a `Part`, by the part's name."""
+        """The path of the results of a `ScaledExperiment`, by the part's name."""
         return self.results / f"{name}.csv"
 
     def known(self, others: Iterable[str | pathlib.Path] = ()) -> pd.DataFrame:
@@ -80,7 +80,7 @@ class StudyFolder:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class ScaledExperiment:
     """An experiment at a scale.
 
     Attributes:
@@ -132,13 +132,13 @@ class Part:
         return plan(self.base, left) if left else None
 
 
-def parts_of(
+def experiments_at(
     scale: str,
     smoke: bool,
     configs: Callable[[str], ModuleType],
     clock: Clock,
     names: Sequence[str] = (),
-) -> list[Part]:
+) -> list[ScaledExperiment]:
     """All experiments at a scale, in the order of their runs.
 
     Args:
@@ -149,13 +149,15 @@ def parts_of(
         names: Names of the experiments; all if empty.
     """
     return [
-        _part(experiment, scale, smoke, configs(experiment.name), clock)
+        _scaled(experiment, scale, smoke, configs(experiment.name), clock)
         for experiment in EXPERIMENTS
         if not names or experiment.name in names
     ]
 
 
-def _part(experiment: StudyExperiment, scale: str, smoke: bool, module: Any, clock: Clock) -> Part:
+def _scaled(
+    experiment: StudyExperiment, scale: str, smoke: bool, module: Any, clock: Clock
+) -> ScaledExperiment:
     base, changes = module.get_config(), list(module.runs(scale))
     name = f"{experiment.name}_{scale}"
     if smoke:
@@ -173,7 +175,7 @@ def _part(experiment: StudyExperiment, scale: str, smoke: bool, module: Any, clo
     wanted = members_of(sweep.groups)
     seen = [on_split(one, "dev") for one in wanted] if experiment.both_splits else []
     hashes = (tuple(config_hash(one) for one in each) for each in (wanted, seen))
-    return Part(experiment, name, base, changes, *hashes)
+    return ScaledExperiment(experiment, name, base, changes, *hashes)
 
 
 def on_split(experiment: Experiment, split: str) -> Experiment:

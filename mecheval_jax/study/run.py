@@ -20,11 +20,11 @@ from mecheval_jax.study.judgement import Judgement
 from mecheval_jax.study.page import summary
 from mecheval_jax.study.plans import (
     MEASURED_IN_REHEARSAL,
-    Part,
+    ScaledExperiment,
     StudyFolder,
+    experiments_at,
     member_steps,
     on_split,
-    parts_of,
 )
 from mecheval_jax.study.results import seen_folder, tabulate
 from mecheval_jax.study.tables import grow_table
@@ -72,14 +72,14 @@ class Request:
         if self.budget is not None and not self.budget >= 0:
             raise UserError(f"--budget is {self.budget}: hours, 0 or more")
 
-    def measured(self, part: Part) -> str:
+    def measured(self, part: ScaledExperiment) -> str:
         """The level of measurement of the members of an experiment."""
         rehearsed = self.smoke and part.experiment.name not in MEASURED_IN_REHEARSAL
         return "none" if rehearsed else self.interventions
 
 
 @dataclasses.dataclass
-class Outcome:
+class StudyOutcome:
     """The outcome of a request.
 
     Attributes:
@@ -95,7 +95,7 @@ class Outcome:
 
 def run_study(
     workdir: str | os.PathLike, request: Request, configs: Callable[[str], ModuleType]
-) -> Outcome:
+) -> StudyOutcome:
     """Run the members that are not known yet, and judge all that are.
 
     Args:
@@ -119,19 +119,19 @@ def run_study(
 
 def _run_study(
     folder: StudyFolder, request: Request, configs: Callable[[str], ModuleType]
-) -> Outcome:
+) -> StudyOutcome:
     started = time.monotonic()
     known = folder.known(request.tables)
     clock = Clock(jax.device_count(), jax.default_backend() != "cpu")
     # Judgements rest on the members of all experiments, even if only some are requested.
     names = request.only if request.dry_run else ()
-    every = parts_of(request.scale, request.smoke, configs, clock, names)
+    every = experiments_at(request.scale, request.smoke, configs, clock, names)
     asked = [part for part in every if not request.only or part.experiment.name in request.only]
     _learn_times(clock, folder, asked)
     work = [(part, part.left(folder, known, request.measured(part))) for part in asked]
     announce(work, folder, request, clock)
     if request.dry_run:
-        return Outcome([], [])
+        return StudyOutcome([], [])
 
     not_run, failed = [], 0
     for part, sweep in work:
@@ -142,10 +142,10 @@ def _run_study(
             failed += out.failed
     not_run += [f"{part.name}: not asked for (--only)" for part in every if part not in asked]
     judgements = _conclude(folder, request, every, not_run)
-    return Outcome(judgements, not_run, failed)
+    return StudyOutcome(judgements, not_run, failed)
 
 
-def _learn_times(clock: Clock, folder: StudyFolder, parts: Sequence[Part]) -> None:
+def _learn_times(clock: Clock, folder: StudyFolder, parts: Sequence[ScaledExperiment]) -> None:
     """Correct estimates by the groups that were trained in this folder."""
     for part in parts:
         own = folder.sweep(part.name)
@@ -153,7 +153,7 @@ def _learn_times(clock: Clock, folder: StudyFolder, parts: Sequence[Part]) -> No
             _observe(clock, own, group.name, part)
 
 
-def _observe(clock: Clock, sweep: SweepFolder, name: str, part: Part) -> None:
+def _observe(clock: Clock, sweep: SweepFolder, name: str, part: ScaledExperiment) -> None:
     """Note how long a group took, if it is done."""
     status = sweep.group(name).read_status()
     members = sorted(sweep.group(name).members.glob("*/config.json"))
@@ -163,7 +163,10 @@ def _observe(clock: Clock, sweep: SweepFolder, name: str, part: Part) -> None:
 
 
 def announce(
-    work: Sequence[tuple[Part, Sweep | None]], folder: StudyFolder, request: Request, clock: Clock
+    work: Sequence[tuple[ScaledExperiment, Sweep | None]],
+    folder: StudyFolder,
+    request: Request,
+    clock: Clock,
 ) -> None:
     """Print the rest of every experiment, with estimates of its time and memory.
 
@@ -217,8 +220,8 @@ class _Sweeping:
     """One experiment at work, group by group, until the budget is spent."""
 
     def __init__(
-        self, folder: StudyFolder, part: Part, sweep: Sweep, request: Request, clock: Clock,
-        started: float,
+        self, folder: StudyFolder, part: ScaledExperiment, sweep: Sweep, request: Request,
+        clock: Clock, started: float,
     ):  # fmt: skip
         self.folder, self.part, self.sweep, self.request = folder, part, sweep, request
         self.clock, self.started = clock, started
@@ -279,7 +282,7 @@ def measure_seen(sweep: SweepFolder) -> None:
 
 
 def _conclude(
-    folder: StudyFolder, request: Request, parts: Sequence[Part], not_run: Sequence[str]
+    folder: StudyFolder, request: Request, parts: Sequence[ScaledExperiment], not_run: Sequence[str]
 ) -> list[Judgement]:
     """Judge the findings from all known members of this scale, and write all files."""
     wanted = {name for part in parts for name in (*part.wanted, *part.seen)}

@@ -20,9 +20,9 @@ from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.ensemble.member_programs import MemberPrograms
 from mecheval_jax.training.ensemble.members import KINDS, Ensemble, Strategy, stack
 from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
-from mecheval_jax.training.ensemble.programs import MemberPrograms
 from mecheval_jax.training.ensemble.strategy_choice import AUTO, Choices, Memory, choose_strategy
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.preemption import Preemption

@@ -24,7 +24,7 @@ from mecheval_jax.training.preemption import Preemption
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class SweepOutcome:
     """How the requested groups ended.
 
     Attributes:
@@ -43,7 +43,7 @@ def run_sweep(
     groups: Sequence[GroupPlan] | None = None,
     retries: int = 1,
     until: float | None = None,
-) -> Outcome:
+) -> SweepOutcome:
     """Run the groups of a sweep in this process; finished ones are skipped, broken ones resumed.
 
     With several processes (`partitioning.multihost`) each calls this, and the first writes.
@@ -92,7 +92,7 @@ def run_sweep(
             if error is not None:
                 failed[plan.name] = error
         collect(folder)
-    return Outcome(tuple(failed), next(iter(failed.values()), None))
+    return SweepOutcome(tuple(failed), next(iter(failed.values()), None))
 
 
 def _is_finished(group: GroupFolder, options: Options) -> bool:
@@ -202,7 +202,7 @@ def launch_sweep(
     options: Options,
     jobs: Jobs,
     groups: Sequence[GroupPlan] | None = None,
-) -> Outcome:
+) -> SweepOutcome:
     """Run the groups that are not finished as jobs, one each, and collect their results.
 
     Without a launcher they run in this process, by `run_sweep`, which has the same arguments. Jobs
@@ -240,10 +240,10 @@ def launch_sweep(
     if bad and all(end.state == "preempted" for end in bad.values()):
         raise Interrupted(f"preempted: {', '.join(bad)}; the same command resumes")
     error = RuntimeError(f"see {next(iter(bad.values())).log}") if bad else None
-    return Outcome(tuple(bad), error)
+    return SweepOutcome(tuple(bad), error)
 
 
-def report_failures(outcome: Outcome) -> None:
+def report_failures(outcome: SweepOutcome) -> None:
     """End with an error if a group failed.
 
     Raises:

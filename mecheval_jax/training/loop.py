@@ -1,7 +1,7 @@
 """The training loop: from a state to the last step, resumable at any moment.
 
 It trains an ensemble; a single run is an ensemble of one. How its members lie on the devices is
-known to `training.programs` alone.
+known to `training.device_programs` alone.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ import numpy as np
 from mecheval_jax.partitioning.multihost import fetch
 from mecheval_jax.training.callbacks import Callbacks
 from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.device_programs import Programs
 from mecheval_jax.training.ledger import Dispatched, Ledger
 from mecheval_jax.training.preemption import Preempted, Preemption
-from mecheval_jax.training.programs import Programs
 from mecheval_jax.training.state import Policy, TrainState, flags_of
 from mecheval_jax.training.step import is_finite
 

@@ -1,7 +1,7 @@
 """The training step, many of them as one program, and the evaluation on dev documents.
 
-Functions are of one run here. `training.programs` turns them into those of several by `jax.vmap`
-or `jax.lax.map`, and into those of a run on many devices by the shardings of its state.
+Functions are of one run here. `training.device_programs` turns them into those of several by
+`jax.vmap` or `jax.lax.map`, and into those of a run on many devices by the shardings of its state.
 """
 
 import functools

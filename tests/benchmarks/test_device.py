@@ -7,7 +7,7 @@ from mecheval_jax.benchmarks import device
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.training.ensemble.programs import MemberPrograms
+from mecheval_jax.training.ensemble.member_programs import MemberPrograms
 
 LENGTHS = {"LENGTHS": (8, 40)}
 

@@ -4,7 +4,7 @@ from configs import recall
 from mecheval_jax.benchmarks import sweeps
 from mecheval_jax.benchmarks.measured import Measured
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.training.ensemble.programs import MemberPrograms
+from mecheval_jax.training.ensemble.member_programs import MemberPrograms
 from tests.support.compilation import ROOT
 
 

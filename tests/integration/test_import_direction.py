@@ -13,7 +13,7 @@ PACKAGE = "mecheval_jax"
 
 LAYERS = (
     ("array_types", "errors", "console", "statistics", "site_path"),
-    ("fields", "forms", "machine"),
+    ("allocator", "fields", "forms", "machine"),
     ("files", "programs", "study.published"),  # published numbers, and no code of the study
     ("checksums", "trust"),
     ("mesh_axes",),

@@ -1,5 +1,6 @@
 """What fits a budget, what is given up first, and what is said where nothing fits."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -29,7 +30,9 @@ def test_the_time_of_a_plan():
     one = plans.seconds_of(Size((16,), (1e-3, 3e-3, 1e-2), 3), 850, TIMINGS)
     assert one == pytest.approx(10 * 5 + 9 * 1000 * 0.03 * plans.SLACK)
     two = plans.seconds_of(Size((16,), (1e-3, 3e-3, 1e-2), 3), 850, TIMINGS, devices=2)
-    assert two == pytest.approx(10 * 5 + 5 * 1000 * 0.03 * plans.SLACK)
+    assert two == pytest.approx(10 * 5 + 5 * 1000 * 0.03 * plans.SLACK * plans.SHARED)
+    alone = plans.seconds_of(Size((16,), (1e-3,), 1), 850, TIMINGS, devices=2)
+    assert alone == pytest.approx(10 * 5 + 1000 * 0.03 * plans.SLACK)
 
 
 def test_less_time_gives_up_more():
@@ -64,8 +67,12 @@ def test_a_budget_that_is_too_small():
 
 
 def test_runs_of_a_plan():
-    """Catches seeds that share documents, a shape in two groups, and the second width first."""
-    sweep = plans.sweep_of(REQUEST, Size((16, 8), (1e-3, 3e-3), 2))
+    """Catches seeds that share documents, a shape in two groups, and the second width first.
+
+    And an architecture that takes long before one that takes less.
+    """
+    asked = dataclasses.replace(REQUEST, mixers=("based", "attention"))
+    sweep = plans.sweep_of(asked, Size((16, 8), (1e-3, 3e-3), 2), TIMINGS)
     assert [group.name for group in sweep.groups] == [
         "000_attention_width_16",
         "001_based_width_16",

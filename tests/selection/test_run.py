@@ -7,7 +7,7 @@ import pytest
 from mecheval_jax.errors import Stopped, UserError
 from mecheval_jax.files import read_json, read_table
 from mecheval_jax.selection import run
-from mecheval_jax.selection.plan import Size, sweep_of
+from mecheval_jax.selection.plan import Size, Timing, sweep_of
 from mecheval_jax.selection.request import MULTIPLES
 from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
 from mecheval_jax.sweeps.plan import open_folder
@@ -63,7 +63,8 @@ def test_another_choice_in_its_folder_is_refused(finished, asked):
 def planned(asked, tmp_path):
     """A choice that was killed before its first step."""
     folder = ChoiceFolder(tmp_path / "planned")
-    open_folder(folder, sweep_of(asked, Size(asked.widths, asked.rates, asked.seeds)))
+    timings = {mixer: Timing(0.01, 1.0) for mixer in asked.mixers}
+    open_folder(folder, sweep_of(asked, Size(asked.widths, asked.rates, asked.seeds), timings))
     return folder
 
 

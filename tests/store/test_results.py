@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.evaluation.subject import documents_of
-from mecheval_jax.evaluation.verdict.measurement import Measured
+from mecheval_jax.evaluation.verdict.measurement import Judged
 from mecheval_jax.evaluation.verdict.verdict import judge_replicates
 from mecheval_jax.files import read_json, read_table
 from mecheval_jax.store.metrics import write_rows
@@ -42,7 +42,7 @@ def measured(correct=0.95, accuracy=0.875):
     verdict, replicates = judge_replicates(evidence, EVALUATION)
     row = {"site": "block_1/block_input", "role": "query", "metric": "attribution", "layer": 1}
     rows = [row | {"value": correct}]
-    return Measured(rows, rows, {"accuracy": accuracy}, evidence, verdict, replicates)
+    return Judged(rows, rows, {"accuracy": accuracy}, evidence, verdict, replicates)
 
 
 def opened(path):
@@ -102,7 +102,7 @@ def test_a_task_without_keys_has_a_table_alone(tmp_path):
     """Catches evidence, or a verdict, of nothing."""
     folder = opened(tmp_path / "run")
     rows = measured().interchange
-    table, verdict = recorded(folder, {20: Measured(rows, [], {"accuracy": 1.0}, None, None, [])})
+    table, verdict = recorded(folder, {20: Judged(rows, [], {"accuracy": 1.0}, None, None, [])})
     assert (len(table), verdict) == (1, None)
     assert not folder.controls.exists()
     assert not folder.evidence.exists()

@@ -3,7 +3,7 @@
 import pytest
 
 from mecheval_jax.study.agreement import agreement
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from tests.support.study_world import changed, world
 
 
@@ -12,7 +12,7 @@ def test_agreement():
     part = world(documents=320)
     part = part[(part["task"] == "AR") & (part["width"] == 64)]
     other = {"mixer": "mamba", "option": "", "layers": 2, "positions": "none"}
-    table = agreement(Cells(changed(part, other, accuracy=0.575, dev_accuracy=0.575)))
+    table = agreement(StudyCells(changed(part, other, accuracy=0.575, dev_accuracy=0.575)))
     bad = table[~table["agrees"]]
     assert len(bad) == 1
     (row,) = bad.itertuples()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.figures import (
     INPUT,
     accuracy_by_width,
@@ -33,7 +33,7 @@ def heights(axes, x):
 def test_accuracy_against_width(true):
     """Catches one number drawn as both, another mixer's panel, and a width at a wrong place."""
     own = changed(true, {"task": "AR", "mixer": "mamba", "width": 64}, accuracy=0.5)
-    figure = accuracy_by_width(Cells(own[own["width"].isin((32, 64))]), "AR", 2)
+    figure = accuracy_by_width(StudyCells(own[own["width"].isin((32, 64))]), "AR", 2)
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
     assert {"attention", "mamba", "delta_net"} <= set(panels)
     at = heights(panels["mamba"], 64)
@@ -47,18 +47,18 @@ def test_scatter_shows_runs_and_boxes(true):
     where = {"task": "AR", "mixer": "based", "width": 64}
     shares = {f"{INPUT}@value": 0.8, f"{INPUT}@key": 0.3}
     moved = changed(true[true["task"] == "AR"], where, **shares)
-    value, key = attribution_scatter(Cells(moved), ["AR"]).axes
+    value, key = attribution_scatter(StudyCells(moved), ["AR"]).axes
     assert 0.8 in heights(value, 0.0)
     assert 0.8 not in heights(key, 0.0)
     assert 0.3 in heights(key, 0.0)
     assert len(value.patches) == 5  # mixers of which the study shows runs
     failed = changed(moved, where, verdict="not_learned")
-    assert 0.8 not in heights(attribution_scatter(Cells(failed), ["AR"]).axes[0], 0.0)
+    assert 0.8 not in heights(attribution_scatter(StudyCells(failed), ["AR"]).axes[0], 0.0)
 
 
 def test_sizes_of_convolutions(true):
     """Catches taps in the wrong place, and sizes that nobody has."""
-    mamba, based, _ = convolution_sizes(Cells(true[true["width"] == 64])).axes
+    mamba, based, _ = convolution_sizes(StudyCells(true[true["width"] == 64])).axes
     assert [text.get_text() for text in mamba.get_xticklabels()] == ["0", "1", "2", "3", "4"]
     assert [text.get_text() for text in based.get_xticklabels()] == ["1", "2", "3", "4", "long"]
     # The study's at five widths, and ours at the one in the middle, at exactly the same place.
@@ -69,7 +69,7 @@ def test_sizes_of_convolutions(true):
 def test_layers_that_write(true):
     """Catches layers or depths that are mixed up."""
     part = true[(true["task"] == "AR") & (true["width"] == 64)]
-    two = writing_layers(Cells(part)).axes[1]
+    two = writing_layers(StudyCells(part)).axes[1]
     # Attention is the first, its layer 1 to the right: the study's median and our two runs.
     near = [
         (x, y)
@@ -85,7 +85,7 @@ def test_only_what_there_is(true):
     """Catches empty figures: of what was not trained, or not measured."""
 
     def names(table):
-        return [name for name, _, _ in study_figures(Cells(table))]
+        return [name for name, _, _ in study_figures(StudyCells(table))]
 
     assert names(true.iloc[:0]) == []
     one_layer = true[(true["task"] == "AR") & (true["layers"] == 1)]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import findings_json, findings_table, judge
 from tests.support.study_world import changed, world
@@ -20,7 +20,7 @@ def true():
 
 def test_judged_on_a_part(true):
     """Catches a verdict that does not say on which part of the grid it rests."""
-    (one,) = judge(Cells(true[true["width"].isin((32, 64))]), FINDINGS[:1])
+    (one,) = judge(StudyCells(true[true["width"].isin((32, 64))]), FINDINGS[:1])
     assert (one.verdict, one.claims_judged, one.claims) == ("reproduced", 2, 5)
     assert "width 128" in one.not_run
     assert "width 16" in one.not_run
@@ -30,9 +30,9 @@ def test_judged_on_a_part(true):
 def test_an_essential_part_is_missing(true):
     """Catches a finding that is reproduced by its least part, and one no run can contradict."""
     beside = true[(true["task"] != "AR") | (true["mixer"] != "attention") | (true["width"] == 16)]
-    (one,) = judge(Cells(beside), FINDINGS[:1])
+    (one,) = judge(StudyCells(beside), FINDINGS[:1])
     assert one.verdict == "not run"
-    (against,) = judge(Cells(changed(beside, ATTENTION, accuracy=0.9)),
+    (against,) = judge(StudyCells(changed(beside, ATTENTION, accuracy=0.9)),
                        FINDINGS[:1])  # fmt: skip
     assert against.verdict == "not reproduced"
 
@@ -40,25 +40,25 @@ def test_an_essential_part_is_missing(true):
 def test_judgements_do_not_depend_on_each_other(true):
     """Catches replicates that depend on what else was looked at."""
     part = true[true["task"] == "AR"]
-    alone = judge(Cells(part), FINDINGS[2:3])[0]
-    among = judge(Cells(part), FINDINGS[:5])[2]
+    alone = judge(StudyCells(part), FINDINGS[2:3])[0]
+    among = judge(StudyCells(part), FINDINGS[:5])[2]
     assert dataclasses.replace(alone, p_value=0) == dataclasses.replace(among, p_value=0)
 
 
 def test_many_judgements_are_paid_for(true):
     """Catches p-values that are not corrected for the number of findings."""
     few = world(documents=30)
-    (alone,) = judge(Cells(few), FINDINGS[13:14])
-    among = judge(Cells(few), FINDINGS[10:14])[3]
+    (alone,) = judge(StudyCells(few), FINDINGS[13:14])
+    among = judge(StudyCells(few), FINDINGS[10:14])[3]
     assert among.p_value > alone.p_value
 
 
 def test_written_down(true):
     """Catches numbers that JSON cannot hold."""
-    judgements = judge(Cells(true[true["width"] == 64]), FINDINGS[:4])
+    judgements = judge(StudyCells(true[true["width"] == 64]), FINDINGS[:4])
     rows = json.loads(findings_json(judgements))
     assert [row["finding"] for row in rows] == [1, 2, 3, 4]
     table = findings_table(judgements)
     assert list(table["verdict"]) == [row["verdict"] for row in rows]
-    nothing = json.loads(findings_json(judge(Cells(true.iloc[:0]), FINDINGS[:1])))
+    nothing = json.loads(findings_json(judge(StudyCells(true.iloc[:0]), FINDINGS[:1])))
     assert nothing[0]["estimate"] is None

@@ -3,7 +3,7 @@
 import pytest
 
 from mecheval_jax.study.agreement import agreement
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import judge
 from mecheval_jax.study.page import Conclusion, about, brief, by_verdict, html, markdown, summary
@@ -11,7 +11,7 @@ from tests.support.study_world import world
 
 
 def conclusion(rows, findings=FINDINGS[:5], what="a test of <pages>"):
-    cells = Cells(rows)
+    cells = StudyCells(rows)
     figures = {"accuracy_ar_2": "Accuracy against width"} if len(rows) else {}
     return Conclusion(
         about(what, rows), rows, judge(cells, findings), agreement(cells),

@@ -7,7 +7,7 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.study import tables
 from mecheval_jax.study.experiments import EXPERIMENTS
-from mecheval_jax.study.plans import StudyFolder, member_steps, parts_of
+from mecheval_jax.study.plans import StudyFolder, experiments_at, member_steps
 from mecheval_jax.study.results import table_of
 from mecheval_jax.study.timing import Clock
 from mecheval_jax.sweeps.plan import open_folder
@@ -18,7 +18,7 @@ def configs(name):
 
 
 def part_of(name, smoke=False):
-    (part,) = parts_of("laptop", smoke, configs, Clock(2), (name,))
+    (part,) = experiments_at("laptop", smoke, configs, Clock(2), (name,))
     return part
 
 
@@ -33,7 +33,7 @@ def rows_of(hashes, verdict=None):
 
 def test_parts_are_in_the_order_of_the_experiments():
     """Catches an experiment that is left out of a rehearsal, and one with more than a member."""
-    parts = parts_of("laptop", True, configs, Clock(2))
+    parts = experiments_at("laptop", True, configs, Clock(2))
     assert [part.experiment for part in parts] == list(EXPERIMENTS)
     assert [len(part.wanted) for part in parts] == [1] * len(parts)
     assert {part.name for part in parts} == {f"{one.name}_laptop_smoke" for one in EXPERIMENTS}

@@ -14,8 +14,8 @@ from mecheval_jax.study.timing import (
     checkpoint_every,
     stated,
 )
+from mecheval_jax.training.device_programs import RunPrograms
 from mecheval_jax.training.ensemble.members import Ensemble
-from mecheval_jax.training.programs import RunPrograms
 from tests.support import small
 
 

@@ -5,9 +5,9 @@ import dataclasses
 import jax
 import numpy as np
 
+from mecheval_jax.training.ensemble.member_programs import MemberPrograms
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.ensemble.mesh import member_mesh
-from mecheval_jax.training.ensemble.programs import MemberPrograms
 from mecheval_jax.training.loop import fit
 from mecheval_jax.training.state import Policy
 from tests.support import small

@@ -38,7 +38,7 @@ def sites_of(config):
     return tuple(filter(is_kept, paths))
 
 
-class Measured:
+class MeasuredModel:
     """A model, its documents, and its grid at every site."""
 
     def __init__(self, mixer, **options):
@@ -62,4 +62,4 @@ MODELS = {
 
 @functools.cache
 def measured_of(name):
-    return Measured(**({"mixer": name} | MODELS[name]))
+    return MeasuredModel(**({"mixer": name} | MODELS[name]))

@@ -21,7 +21,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.partitioning.rules import path_name
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.programs import RunPrograms
+from mecheval_jax.training.device_programs import RunPrograms
 from mecheval_jax.training.state import Policy
 from tests.support import small
 

@@ -16,9 +16,9 @@ from configs.base import base
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.device_programs import RunPrograms
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.preemption import Preemption
-from mecheval_jax.training.programs import RunPrograms
 from tests.support.compilation import ROOT, settings, trace_quickly
 
 trace_quickly()  # in programs that tests start; for the tests themselves, conftest.py does it

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.judgement import judge
 from mecheval_jax.study.published.tables import WIDTHS, published
 from mecheval_jax.study.results import SITES, table_of
@@ -138,4 +138,4 @@ def both(accuracy):
 
 def verdicts(table, findings):
     """What is judged of each finding, by its number."""
-    return {one.finding: one.verdict for one in judge(Cells(table), findings)}
+    return {one.finding: one.verdict for one in judge(StudyCells(table), findings)}

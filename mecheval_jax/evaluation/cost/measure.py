@@ -11,7 +11,7 @@ import jax
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose, require_at_least
 from mecheval_jax.evaluation.cost import energy, timing
-from mecheval_jax.evaluation.cost.programs import PROGRAMS, Program
+from mecheval_jax.evaluation.cost.measured_programs import PROGRAMS, Program
 from mecheval_jax.fields import Section
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count

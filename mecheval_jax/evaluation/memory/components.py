@@ -1,15 +1,15 @@
-"""Layers and heads that bind, and those that read: parts of a model switched off in places.
+"""Layers and heads that bind, and those that read: components switched off in places.
 
-The outputs of a part of the model are replaced (`interventions.ablations`: zero, mean over
+The outputs of a component of the model are replaced (`interventions.ablations`: zero, mean over
 documents, resampled from another document) at all tokens, at the pair alone (from its later token
-on), or from the question on. The share of the answer's probability that is left is ``kept``: a part
-that binds is needed at the pair, one that reads is needed at the question.
+on), or from the question on. The share of the answer's probability that is left is ``kept``: a
+component that binds is needed at the pair, one that reads is needed at the question.
 
 Parts are, in a hybrid, all layers with attention and all others; every layer; and every head of
 layers that have several.
 
-All combinations are runs of one program: every part has an entry at its sites, and a mask selects
-the entries that hold.
+All combinations are runs of one program: every component has an entry at its sites, and a mask
+selects the entries that hold.
 """
 
 import dataclasses
@@ -42,12 +42,12 @@ REACH = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """A part of a model that is switched off.
+class Component:
+    """A component of a model that is switched off.
 
     Attributes:
         name: ``attention``, ``recurrent``, ``layer 1 (Mamba)``, ``layer 1, head 0``.
-        layers: Layers whose mixers belong to the part.
+        layers: Layers whose mixers belong to the component.
         head: Head of the only layer; None for the whole mixers.
     """
 
@@ -63,8 +63,8 @@ class Part:
         return tuple(SitePath(layer, "mixer_output").path for layer in self.layers)
 
 
-def parts_of(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> tuple[Part, ...]:
-    """The parts of a model that are switched off, the largest first.
+def components_of(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> tuple[Component, ...]:
+    """The components of a model that are switched off, the largest first.
 
     Args:
         config: Config of the model.
@@ -76,21 +76,21 @@ def parts_of(config: ModelConfig, shapes: dict[str, tuple[int, ...]]) -> tuple[P
     found = []
     if 0 < sum(attends) < len(attends):
         for name, kind in (("attention", True), ("recurrent", False)):
-            found.append(Part(name, tuple(i for i in layers if attends[i] is kind)))
-    found += [Part(f"layer {i} ({type(mixers[i]).__name__})", (i,)) for i in layers]
+            found.append(Component(name, tuple(i for i in layers if attends[i] is kind)))
+    found += [Component(f"layer {i} ({type(mixers[i]).__name__})", (i,)) for i in layers]
     for i in layers:
         read, query = (shapes.get(in_mixer(i, name), ()) for name in ("head_output", "q"))
         # In H3 outputs by head have the heads last, and queries have none.
         if len(read) == 4 and read[:3] == query[:3] and read[2] > 1:
-            found += [Part(f"layer {i}, head {head}", (i,), head) for head in range(read[2])]
+            found += [Component(f"layer {i}, head {head}", (i,), head) for head in range(read[2])]
     return tuple(found)
 
 
 def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
-    """The share of the answer that is left without each part; gives the long table.
+    """The share of the answer that is left without each component; gives the long table.
 
-    Columns: ``component`` (`Part.name`), ``where``, ``ablation``, ``metric``: ``kept``, the share
-    of the answer's probability, with its interval; and ``accuracy``.
+    Columns: ``component`` (`Component.name`), ``where``, ``ablation``, ``metric``: ``kept``, the
+    share of the answer's probability, with its interval; and ``accuracy``.
 
     Raises:
         UserError: If there is only one document.
@@ -98,13 +98,13 @@ def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     batch, evaluation = subject.batch, subject.evaluation
     places = _places(subject.task, batch)
     shapes = _shapes(subject)
-    parts = parts_of(subject.config, shapes)
-    clean, switched = jax.device_get(_switch_off(subject, batch, parts, places, shapes))
+    components = components_of(subject.config, shapes)
+    clean, switched = jax.device_get(_switch_off(subject, batch, components, places, shapes))
     bootstrap = Bootstrap([len(batch.tokens)], evaluation.resamples, evaluation.seed)
     here = np.ones(len(batch.tokens), bool)
     if PAIR in places:
         here = np.asarray(places[PAIR].any(axis=1))
-    combinations = [(p.name, w, h) for p in parts for w in places for h in HOWS]
+    combinations = [(p.name, w, h) for p in components for w in places for h in HOWS]
     for (name, where, how), (probability, correct) in zip(combinations, switched, strict=True):
         present = np.ones_like(here) if where == EVERYWHERE else here
         for metric, estimate in (
@@ -116,7 +116,7 @@ def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
 
 
 def _places(task: Task, batch: Batch) -> dict[str, Bool[Array, "documents length"]]:
-    """Masks of the tokens at which parts are switched off; only ``everywhere`` without a pair."""
+    """Masks of tokens where components are switched off; only ``everywhere`` without a pair."""
     places = {EVERYWHERE: jnp.ones(batch.tokens.shape, bool)}
     try:
         check_geometry(task, batch)
@@ -137,21 +137,24 @@ def _shapes(subject: Subject) -> dict[str, tuple[int, ...]]:
 def _switch_off(
     subject: Subject,
     batch: Batch,
-    parts: tuple[Part, ...],
+    components: tuple[Component, ...],
     places: dict[str, Array],
     shapes: dict[str, tuple[int, ...]],
 ) -> tuple[Float[Array, " documents"], Float[Array, "combinations scores documents"]]:
-    """Probability of the answer, and with every part switched off at every place in every way.
+    """Probability of the answer, and with every component switched off at every place in every way.
 
     Returns:
         The probability without ablation; and probability and correctness for every combination of
-        part, place and ablation, in this order.
+        component, place and ablation, in this order.
     """
-    sites = tuple(dict.fromkeys(site for part in parts for site in part.sites))
-    # [part] by site: which of its channels the part is, to be met with the mask of a place.
-    chosen = {site: jnp.stack([_channels(part, site, shapes) for part in parts]) for site in sites}
+    sites = tuple(dict.fromkeys(site for component in components for site in component.sites))
+    # [component] by site: which of its channels the component is, to be met with a mask.
+    chosen = {
+        site: jnp.stack([_channels(component, site, shapes) for component in components])
+        for site in sites
+    }
     masks = jnp.stack(list(places.values()))
-    counts = (len(parts), len(masks), len(HOWS))
+    counts = (len(components), len(masks), len(HOWS))
     combinations = jnp.stack(jnp.unravel_index(jnp.arange(np.prod(counts)), counts), axis=1)
     query, key = batch.query_positions[:, :1], jax.random.key(subject.evaluation.seed)
 
@@ -165,11 +168,11 @@ def _switch_off(
         values = _ablated(activations, sites, key)
 
         def one(combination: Array) -> Array:
-            part, place, how = combination
+            component, place, how = combination
             entries = {}
             for site in sites:
                 mask = masks[place].reshape(*masks.shape[1:], *(1,) * (len(shapes[site]) - 2))
-                mask = mask & chosen[site][part][None, None]
+                mask = mask & chosen[site][component][None, None]
                 entries[site] = {"value": values[site][how], "mask": mask}
             return scores(run(subject.model, params, batch.tokens, entries, query))
 
@@ -178,12 +181,14 @@ def _switch_off(
     return everything(subject.params)
 
 
-def _channels(part: Part, site: str, shapes: dict[str, tuple[int, ...]]) -> Bool[Array, "..."]:
-    """The heads of a site that belong to a part: [heads, 1], or [1] if the site has none."""
-    if part.head is None or site not in part.sites:
+def _channels(
+    component: Component, site: str, shapes: dict[str, tuple[int, ...]]
+) -> Bool[Array, "..."]:
+    """The heads of a site that belong to a component: [heads, 1], or [1] if the site has none."""
+    if component.head is None or site not in component.sites:
         heads = (shapes[site][2], 1) if len(shapes[site]) > 3 else (1,)
-        return jnp.full(heads, site in part.sites)
-    return (jnp.arange(shapes[site][2]) == part.head)[:, None]
+        return jnp.full(heads, site in component.sites)
+    return (jnp.arange(shapes[site][2]) == component.head)[:, None]
 
 
 def _ablated(

@@ -29,7 +29,7 @@ from mecheval_jax.tasks.geometry import check_geometry
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class Judged:
     """Results of a measurement, and the verdict.
 
     Attributes:
@@ -56,7 +56,7 @@ def sites_of_evidence(model: ModelConfig) -> tuple[str, ...]:
     return tuple(path for path in site_paths(model) if path in wanted)
 
 
-def measure_verdict(subject: Subject, sites: Sequence[str] | None = None) -> Measured:
+def measure_verdict(subject: Subject, sites: Sequence[str] | None = None) -> Judged:
     """Measure the requested grid, and the evidence of a verdict with its controls; and judge.
 
     If the verdict abstains because something else carries the answer, a search over positions says
@@ -132,18 +132,18 @@ class VerdictMeasurement:
             raw["controls"] = self.controls.on_device(params, arrays)
         return raw | {"answers": answers_of(self.model, params, self.task, batch)}
 
-    def on_host(self, raw: PyTree, subject: Subject) -> Measured:
+    def on_host(self, raw: PyTree, subject: Subject) -> Judged:
         """The results, and the verdict."""
         rows = []
         if self.grid is not None:
             rows = Cells(self.grid.on_host(raw["grid"], subject)).rows()
         accuracy = summarize(raw["answers"], subject)
         if self.controls is None:
-            return Measured(rows, [], accuracy, None, None, [])
+            return Judged(rows, [], accuracy, None, None, [])
         # Interventions ask query 0, so the verdict is about query 0 as well.
         asked = np.asarray(subject.batch.weights)[:, 0] > 0
         right = (np.asarray(raw["answers"].correct)[:, 0] > 0) & asked
         counts, floor = (int(right.sum()), int(asked.sum())), accuracy["floors"]["best"]
         own, controls = self.controls.on_host(raw["controls"], subject, counts, floor)
         verdict, replicates = judge_replicates(own, subject.evaluation)
-        return Measured(rows, controls, accuracy, own, with_controls(verdict, controls), replicates)
+        return Judged(rows, controls, accuracy, own, with_controls(verdict, controls), replicates)

@@ -25,7 +25,7 @@ CLASSES = (
 )
 UNDECIDED = CLASSES.index("undecided")
 
-Quantity = tuple[str, int, str, str]
+ShareKey = tuple[str, int, str, str]
 """Kind of place, layer, direction and set."""
 
 
@@ -63,7 +63,7 @@ class Facts:
     """
 
     layers: int
-    shares: Mapping[Quantity, np.ndarray]
+    shares: Mapping[ShareKey, np.ndarray]
     learned: np.ndarray
     faint: bool
     thin: bool

@@ -27,7 +27,7 @@ def plain(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Grid:
+class HeatMap:
     """Attributions of one corruption and direction, sites by roles.
 
     Attributes:
@@ -166,7 +166,7 @@ def measured(table: pd.DataFrame) -> list[tuple[str, str]]:
     return sorted(pairs, key=lambda pair: (pair[0] != CORRUPTION, pair[0], pair[1] != "restore"))
 
 
-def grids(table: pd.DataFrame) -> Iterator[Grid]:
+def grids(table: pd.DataFrame) -> Iterator[HeatMap]:
     """The attributions of every corruption and direction.
 
     Args:
@@ -185,4 +185,4 @@ def grids(table: pd.DataFrame) -> Iterator[Grid]:
         columns = (Column("site"), *of_roles)
         name = f"attribution_{corruption}_{direction}"
         caption = f"Attribution, {corruption} corrupted, {direction}"
-        yield Grid(corruption, direction, Table(name, caption, columns, rows))
+        yield HeatMap(corruption, direction, Table(name, caption, columns, rows))

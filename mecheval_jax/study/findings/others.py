@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.margins import (
     ACCURACY,
     ATTRIBUTION,
@@ -24,7 +24,7 @@ READ = "block_0/mixer/conv_input"
 
 @finding(26, "Reverse recall (three layers): the pair is held at the later token; Mamba reaches "
          "97 % at width 256, where attention and Based collapse", "mamba", "collapse")  # fmt: skip
-def reverse_recall(cells: Cells) -> Iterator[Claim]:
+def reverse_recall(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy by width, and restored shares at both tokens of the asked pair."""
     mamba = cells.accuracy("mamba", 256, REVERSE, layers=3)
     yield mamba.matches(cells.published("mamba", 256, REVERSE, layers=3), "mamba")
@@ -44,7 +44,7 @@ def reverse_recall(cells: Cells) -> Iterator[Claim]:
 
 @finding(27, "DeltaNet comes close to Based on AR, and retrieves directly in layer 0",
          "accuracy", "mechanism")  # fmt: skip
-def delta_net_retrieves(cells: Cells) -> Iterator[Claim]:
+def delta_net_retrieves(cells: StudyCells) -> Iterator[Claim]:
     """DeltaNet less Based, and restored shares of DeltaNet's runs."""
     for width in WIDTHS[1:]:
         behind = cells.accuracy("delta_net", width) - cells.accuracy("based", width)
@@ -62,7 +62,7 @@ def delta_net_retrieves(cells: Cells) -> Iterator[Claim]:
 @finding(28, "Inside Mamba the short convolution of layer 0 binds the pair, at the token after the "
          "value (four taps) or at the value (two): that one vector restores 99 %, and nothing does "
          "at the key", "four taps", "elsewhere")  # fmt: skip
-def convolution_binds(cells: Cells) -> Iterator[Claim]:
+def convolution_binds(cells: StudyCells) -> Iterator[Claim]:
     """Mean restored shares of the convolution's output and input."""
     for option, taps, role, part in (
         ("", 4, "next_key", "four taps"),
@@ -80,7 +80,7 @@ def convolution_binds(cells: Cells) -> Iterator[Claim]:
 
 @finding(29, "On treecall Mamba without its convolution still learns, by induction; on AR it fails",
          "learns", "induction", "fails on AR")  # fmt: skip
-def without_convolution(cells: Cells) -> Iterator[Claim]:
+def without_convolution(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy and restored share at the value, of Mamba with no convolution."""
     learned = [cells.accuracy("mamba", width, EASY, option="d_conv=0") for width in WIDTHS]
     enough = cells.floor(EASY) + LITTLE
@@ -94,7 +94,7 @@ def without_convolution(cells: Cells) -> Iterator[Claim]:
 
 
 @finding(30, "Architectures of the same accuracy have different mechanisms", "pair")
-def same_accuracy_different_mechanism(cells: Cells) -> Iterator[Claim]:
+def same_accuracy_different_mechanism(cells: StudyCells) -> Iterator[Claim]:
     """Two architectures of equal accuracy, only one of which holds pairs at the value.
 
     Both have the same width, and the shares are of runs of that width.
@@ -119,7 +119,7 @@ def same_accuracy_different_mechanism(cells: Cells) -> Iterator[Claim]:
     yield any_of("some pair is", "pair", pairs)
 
 
-def _at_value(cells: Cells, mixer: str, width: int, task: str) -> Quantity:
+def _at_value(cells: StudyCells, mixer: str, width: int, task: str) -> Quantity:
     runs = cells.learned(mixer, task)
     name = f"the mean over {mixer} of width {width} on {task}"
     return cells.attribution(runs[runs["width"] == width], "value", name=name)

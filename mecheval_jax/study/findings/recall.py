@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.margins import ACCURACY, ATTRIBUTION, HALF, LITTLE, MIXERS
 from mecheval_jax.study.judgement import finding
 from mecheval_jax.study.published.tables import WIDTHS
@@ -15,7 +15,7 @@ GUESS = 1 / 16
 
 @finding(1, "Two layers of attention with positions recall perfectly (99.5 % or more) at every "
          "width from 32 on, and fail at 16", "width 32 and more")  # fmt: skip
-def attention_recalls(cells: Cells) -> Iterator[Claim]:
+def attention_recalls(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy by width."""
     for width in WIDTHS[1:]:
         yield cells.accuracy("attention", width).above(0.995 - ACCURACY, "width 32 and more")
@@ -24,7 +24,7 @@ def attention_recalls(cells: Cells) -> Iterator[Claim]:
 
 @finding(2, "Based reaches 93 % from width 32 on and 99 % from 64 on; 24 % at width 16",
          "width 32 and more")  # fmt: skip
-def based_recalls(cells: Cells) -> Iterator[Claim]:
+def based_recalls(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy by width."""
     for width in WIDTHS[1:]:
         bound = 0.93 if width == 32 else 0.99
@@ -34,7 +34,7 @@ def based_recalls(cells: Cells) -> Iterator[Claim]:
 
 @finding(3, "Mamba reaches 10, 77, 81, 90 and 91 % over the widths: more than all other state "
          "space models but Based, and never 99 %", "numbers", "order")  # fmt: skip
-def mamba_is_the_best_ssm(cells: Cells) -> Iterator[Claim]:
+def mamba_is_the_best_ssm(cells: StudyCells) -> Iterator[Claim]:
     """The published numbers, the order at every width, and the limit."""
     for width in WIDTHS:
         mamba = cells.accuracy("mamba", width)
@@ -46,7 +46,7 @@ def mamba_is_the_best_ssm(cells: Cells) -> Iterator[Claim]:
 
 @finding(4, "Hyena only starts at width 128 (14 %, then 30 %); BaseConv stays at 10 % or less, "
          "H3 at 3 % or less", "Hyena below 128", "BaseConv", "H3")  # fmt: skip
-def others_fail(cells: Cells) -> Iterator[Claim]:
+def others_fail(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy by width."""
     for width in WIDTHS:
         hyena = cells.accuracy("hyena", width)
@@ -60,7 +60,7 @@ def others_fail(cells: Cells) -> Iterator[Claim]:
 
 @finding(5, "Every run of attention and Based that learns holds the pair at the value token "
          "before layer 1, and nothing at the query or the key", "attention", "based")  # fmt: skip
-def inductive_runs(cells: Cells) -> Iterator[Claim]:
+def inductive_runs(cells: StudyCells) -> Iterator[Claim]:
     """Restored shares of every run at the input of layer 1."""
     for mixer in ("attention", "based"):
         runs = cells.learned(mixer)
@@ -76,7 +76,7 @@ def inductive_runs(cells: Cells) -> Iterator[Claim]:
 @finding(6, "Every run of Mamba and Hyena that learns holds nothing at the value token before "
          "layer 1; the best have all of it at the query, weaker ones trade it for the key, and "
          "both together are 1 at most", "mamba at the value", "the best mamba")  # fmt: skip
-def direct_runs(cells: Cells) -> Iterator[Claim]:
+def direct_runs(cells: StudyCells) -> Iterator[Claim]:
     """Restored shares of every run at the input of layer 1, and of the best run."""
     for mixer in ("mamba", "hyena"):
         runs = cells.learned(mixer)
@@ -97,7 +97,7 @@ def direct_runs(cells: Cells) -> Iterator[Claim]:
 
 @finding(7, "A run of BaseConv at width 256 has partial induction (57 % at the value token)",
          "width 256")  # fmt: skip
-def base_conv_has_some_induction(cells: Cells) -> Iterator[Claim]:
+def base_conv_has_some_induction(cells: StudyCells) -> Iterator[Claim]:
     """The restored share at the value of one run at least."""
     runs = cells.learned("base_conv")
     at_value = cells.each(runs[runs["width"] == 256], "value")
@@ -107,7 +107,7 @@ def base_conv_has_some_induction(cells: Cells) -> Iterator[Claim]:
 @finding(8, "One layer is enough for direct retrieval (Mamba 96 and 91 % with one and two "
          "layers, Hyena 32 and 30 %, at width 256); one layer of attention, Based or BaseConv only "
          "guesses", "mamba", "induction")  # fmt: skip
-def one_layer_is_enough(cells: Cells) -> Iterator[Claim]:
+def one_layer_is_enough(cells: StudyCells) -> Iterator[Claim]:
     """One layer against two, and one layer against a guess."""
     for mixer, widths in (("mamba", WIDTHS[2:]), ("hyena", WIDTHS[-1:])):
         for width in widths:
@@ -130,7 +130,7 @@ THIRD_LAYER = {
 
 @finding(9, "A third layer changes little, but for Mamba at width 32 (77 to 13 %) and Hyena at 256 "
          "(30 to 20 %); Based and attention at 16 gain", "little", "much")  # fmt: skip
-def third_layer_changes_little(cells: Cells) -> Iterator[Claim]:
+def third_layer_changes_little(cells: StudyCells) -> Iterator[Claim]:
     """Three layers less two."""
     for mixer in MIXERS:
         for width in WIDTHS:
@@ -147,7 +147,7 @@ def third_layer_changes_little(cells: Cells) -> Iterator[Claim]:
 
 @finding(10, "Layer 1 writes the answer in attention, Based and BaseConv, layer 0 in Hyena and "
          "mostly in Mamba, never the middle one of three", "induction", "mamba")  # fmt: skip
-def who_writes_the_answer(cells: Cells) -> Iterator[Claim]:
+def who_writes_the_answer(cells: StudyCells) -> Iterator[Claim]:
     """Restored shares at the query, by the layer's output."""
     for mixer, writer, part in (
         ("attention", 1, "induction"),
@@ -175,7 +175,7 @@ def who_writes_the_answer(cells: Cells) -> Iterator[Claim]:
 @finding(11, "Mamba without convolution or with one tap fails (5.6 % or less); two taps reach 91 "
          "to 94 % at widths 64 and 256 (but 39 % at 128, 19 % at 32); three are as good as four "
          "from 64 on", "no neighbour", "two taps")  # fmt: skip
-def mamba_needs_two_taps(cells: Cells) -> Iterator[Claim]:
+def mamba_needs_two_taps(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy by the number of taps."""
     for width in WIDTHS:
         for taps in (0, 1):
@@ -193,7 +193,7 @@ def mamba_needs_two_taps(cells: Cells) -> Iterator[Claim]:
 
 @finding(12, "The more taps, the earlier Mamba retrieves: the median share at the query is .04, "
          ".75 and 1.00 with 2, 3 and 4 taps", "four and two taps")  # fmt: skip
-def more_taps_retrieve_earlier(cells: Cells) -> Iterator[Claim]:
+def more_taps_retrieve_earlier(cells: StudyCells) -> Iterator[Claim]:
     """Mean restored shares at the query of runs with 2, 3 and 4 taps."""
     two, three, four = (
         cells.attribution(
@@ -209,7 +209,7 @@ def more_taps_retrieve_earlier(cells: Cells) -> Iterator[Claim]:
 @finding(13, "Based needs a short kernel of two taps or more in layer 0: one tap reaches 6.3 % at "
          "most, two to four 97 to 99 % from width 64 on, an implicit long one 9.1 % at most",
          "one tap", "two to four", "long")  # fmt: skip
-def based_needs_a_short_kernel(cells: Cells) -> Iterator[Claim]:
+def based_needs_a_short_kernel(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy by kernel."""
     for width in WIDTHS:
         for option, bound, part in (
@@ -225,7 +225,7 @@ def based_needs_a_short_kernel(cells: Cells) -> Iterator[Claim]:
 
 @finding(14, "Attention needs positions (100 and 5.6 % with and without); they do not help state "
          "space models", "attention", "state space models")  # fmt: skip
-def only_attention_needs_positions(cells: Cells) -> Iterator[Claim]:
+def only_attention_needs_positions(cells: StudyCells) -> Iterator[Claim]:
     """With learned positions less without."""
     for width in WIDTHS:
         for mixer in MIXERS:

@@ -6,7 +6,7 @@ and floors are judged here, and no accuracy by itself.
 
 from collections.abc import Iterator
 
-from mecheval_jax.study.cells import Cells
+from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.margins import (
     ACCURACY,
     ATTRIBUTION,
@@ -29,7 +29,7 @@ HELD_OUT, SIBLINGS = "ATR held-out", "ATR siblings"
 
 @finding(15, "L = 5, 20 terminals: Mamba is the best at every width (91 to 97 %), and the others "
          "rise with width", "order")  # fmt: skip
-def mamba_leads_on_easy(cells: Cells) -> Iterator[Claim]:
+def mamba_leads_on_easy(cells: StudyCells) -> Iterator[Claim]:
     """Mamba less each other mixer, and the widest less the narrowest."""
     for mixer in MIXERS[:-1]:
         for width in WIDTHS:
@@ -41,7 +41,7 @@ def mamba_leads_on_easy(cells: Cells) -> Iterator[Claim]:
 
 @finding(16, "L = 10: Mamba beats attention by 9 to 31 points at every width; Based is flat in "
          "width", "order")  # fmt: skip
-def mamba_leads_on_medium(cells: Cells) -> Iterator[Claim]:
+def mamba_leads_on_medium(cells: StudyCells) -> Iterator[Claim]:
     """Mamba less attention, and Based against itself."""
     for width in WIDTHS:
         mamba, attention, based = (
@@ -55,7 +55,7 @@ def mamba_leads_on_medium(cells: Cells) -> Iterator[Claim]:
 @finding(17, "8,192 terminals: attention is ahead of Mamba up to width 64 by 2 to 6 points, Mamba "
          "slightly ahead from 128 on; BaseConv, Hyena and H3 drop to 42 to 76 %",
          "order", "drop")  # fmt: skip
-def attention_leads_on_large(cells: Cells) -> Iterator[Claim]:
+def attention_leads_on_large(cells: StudyCells) -> Iterator[Claim]:
     """Attention less Mamba, and what the larger vocabulary costs the others."""
     for width in WIDTHS:
         lead = cells.accuracy("attention", width, LARGE) - cells.accuracy("mamba", width, LARGE)
@@ -67,7 +67,7 @@ def attention_leads_on_large(cells: Cells) -> Iterator[Claim]:
             yield drop.above(LITTLE, "drop")
 
 
-def _mean(cells: Cells, mixer: str, task: str, role: str, **which: object) -> Quantity:
+def _mean(cells: StudyCells, mixer: str, task: str, role: str, **which: object) -> Quantity:
     """Mean restored share of the runs of a mixer that learned a task, at the input of layer 1."""
     runs = cells.learned(mixer, task, **which)
     of = "".join(f" ({value})" for value in which.values())
@@ -77,7 +77,7 @@ def _mean(cells: Cells, mixer: str, task: str, role: str, **which: object) -> Qu
 @finding(18, "The mechanisms are those of AR: attention and Based hold the pair at the value, H3, "
          "Hyena and Mamba at the key and the query; BaseConv is mixed",
          "induction", "direct")  # fmt: skip
-def mechanisms_are_the_same(cells: Cells) -> Iterator[Claim]:
+def mechanisms_are_the_same(cells: StudyCells) -> Iterator[Claim]:
     """Mean restored shares at the input of layer 1."""
     for task in (EASY, LARGE, MEDIUM):
         for mixer in INDUCTION:
@@ -94,7 +94,7 @@ def mechanisms_are_the_same(cells: Cells) -> Iterator[Claim]:
 @finding(19, "With 8,192 terminals direct retrieval moves to layer 1 (at the key .82 to .87 for H3 "
          "and Mamba, at the query below .1; less so for Hyena); with 20 both layers do it",
          "8,192", "20")  # fmt: skip
-def retrieval_moves_to_layer_1(cells: Cells) -> Iterator[Claim]:
+def retrieval_moves_to_layer_1(cells: StudyCells) -> Iterator[Claim]:
     """Mean restored shares at the key and the query."""
     for mixer in ("h3", "mamba"):
         yield _mean(cells, mixer, LARGE, "key").above(MOST, "8,192")
@@ -109,7 +109,7 @@ def retrieval_moves_to_layer_1(cells: Cells) -> Iterator[Claim]:
 @finding(20, "One layer costs attention much (96 to 75 %), Based and BaseConv everything above the "
          "floor, and Mamba, Hyena and H3 little (width 256)",
          "attention", "floor", "direct")  # fmt: skip
-def one_layer_on_treecall(cells: Cells) -> Iterator[Claim]:
+def one_layer_on_treecall(cells: StudyCells) -> Iterator[Claim]:
     """Two layers less one, and one layer less the floor of its documents."""
     for width in WIDTHS[1:]:
         for mixer in ("attention", *SSMS):
@@ -126,7 +126,7 @@ def one_layer_on_treecall(cells: Cells) -> Iterator[Claim]:
 @finding(21, "Without positions attention is better at small widths (16 on L = 5; 16 and 32 on "
          "L = 10) and worse at large ones; state space models differ by a few points; Based gains "
          "by them on L = 10 at 32", "attention", "state space models")  # fmt: skip
-def positions_on_treecall(cells: Cells) -> Iterator[Claim]:
+def positions_on_treecall(cells: StudyCells) -> Iterator[Claim]:
     """Without positions less with learned ones."""
     for task, small in ((EASY, (16,)), (MEDIUM, (16, 32))):
         for width in WIDTHS:
@@ -148,7 +148,7 @@ def positions_on_treecall(cells: Cells) -> Iterator[Claim]:
 @finding(22, "On held-out pairs all fall far below what they reach on seen ones (attention 96 to "
          "68 %, Mamba 98 to 65 %); induction generalises no better than direct retrieval",
          "fall", "induction")  # fmt: skip
-def held_out_pairs(cells: Cells) -> Iterator[Claim]:
+def held_out_pairs(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy on seen less held-out pairs, and inductive less direct architectures."""
     for width in WIDTHS:
         held_out = {mixer: cells.accuracy(mixer, width, HELD_OUT) for mixer in MIXERS}
@@ -163,7 +163,7 @@ def held_out_pairs(cells: Cells) -> Iterator[Claim]:
 
 @finding(23, "The mechanism is the same on seen and held-out pairs, but for BaseConv, whose share "
          "at the value falls from .52 to .14", "same")  # fmt: skip
-def mechanism_on_held_out_pairs(cells: Cells) -> Iterator[Claim]:
+def mechanism_on_held_out_pairs(cells: StudyCells) -> Iterator[Claim]:
     """Mean restored shares on the split dev less test, for the same models.
 
     The models are those that answer seen pairs above the floor: on unseen pairs most of the
@@ -184,7 +184,7 @@ def mechanism_on_held_out_pairs(cells: Cells) -> Iterator[Claim]:
 
 @finding(24, "Mamba memorises more (the highest on seen pairs at every width), and generalises "
          "all the same", "memorises", "generalises")  # fmt: skip
-def mamba_memorises(cells: Cells) -> Iterator[Claim]:
+def mamba_memorises(cells: StudyCells) -> Iterator[Claim]:
     """Mamba less the others on seen pairs; Mamba on held-out ones."""
     for width in WIDTHS:
         mamba = cells.accuracy("mamba", width, HELD_OUT, split="dev")
@@ -201,7 +201,7 @@ def mamba_memorises(cells: Cells) -> Iterator[Claim]:
 
 @finding(25, "Siblings are answered by all (85 % or more), but for one layer of BaseConv or Based "
          "(75 %)", "all", "one layer")  # fmt: skip
-def siblings(cells: Cells) -> Iterator[Claim]:
+def siblings(cells: StudyCells) -> Iterator[Claim]:
     """Accuracy by width and depth."""
     for mixer in MIXERS:
         for width in WIDTHS:

@@ -42,7 +42,7 @@ class Pairs:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cells:
+class AskableCells:
     """The cells (parent, child) that a split may ask.
 
     Attributes:
@@ -73,7 +73,9 @@ def last_occurrences(derived: Derivations, terminals: int) -> np.ndarray:
     return latest[cell] == index
 
 
-def eligible_pairs(derived: Derivations, query_type: str, last: np.ndarray, cells: Cells) -> Pairs:
+def eligible_pairs(
+    derived: Derivations, query_type: str, last: np.ndarray, cells: AskableCells
+) -> Pairs:
     """All pairs that can be asked.
 
     Args:

@@ -33,7 +33,7 @@ from mecheval_jax.tasks.treecall.grammar import Grammar, GrammarConfig, build_gr
 from mecheval_jax.tasks.treecall.queries import (
     ORDERS,
     QUERY_TYPES,
-    Cells,
+    AskableCells,
     Pairs,
     choose_pairs,
     eligible_pairs,
@@ -203,7 +203,7 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
         """Pairs that a split could ask, by type of query; none for yields that are too short."""
         last = last_occurrences(derived, self.terminals)
         last &= (derived.lengths >= self.shortest)[derived.documents]
-        cells = Cells(self.held_out, self.seed, split)
+        cells = AskableCells(self.held_out, self.seed, split)
         return {kind: eligible_pairs(derived, kind, last, cells) for kind in self.query_types}
 
     def _lay_out(self, derived: Derivations, pairs: Pairs, kinds: np.ndarray) -> Packed:

@@ -20,8 +20,8 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, write_json
 from mecheval_jax.partitioning.memory import free_memory
 from mecheval_jax.partitioning.multihost import is_multiprocess, on_main
+from mecheval_jax.training.ensemble.member_programs import MemberPrograms
 from mecheval_jax.training.ensemble.members import Strategy
-from mecheval_jax.training.ensemble.programs import MemberPrograms
 
 AUTO = "auto"
 """Name that asks for the strategy that is measured to be the fastest."""

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from mecheval_jax.evaluation.memory.components import component_rows, parts_of
+from mecheval_jax.evaluation.memory.components import component_rows, components_of
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
@@ -20,7 +20,7 @@ def shapes_of(subject):
 
 
 def test_layer_0_binds_and_layer_1_reads():
-    """Catches masks of the pair and the question exchanged, and a part that is not switched off."""
+    """Catches masks of pair and question exchanged, and a component that is not switched off."""
     config, params, task = planted.induction()
     batch = planted.documents(task, 32)
     subject = Subject(LanguageModel(config), params, task, batch, planted_memory.EVALUATION)
@@ -38,11 +38,14 @@ def test_layer_0_binds_and_layer_1_reads():
     assert set(table["component"]) == {first, second}
 
 
-def test_parts_of_a_hybrid():
+def test_components_of_a_hybrid():
     """Catches a recurrence counted as attention, and heads of a layer that has one."""
     options = {"heads": [1, 2, 2]}
     subject = planted_memory.lively("mamba,attention,gla", layers=3, mixer_options=options)
-    found = {part.name: part.sites for part in parts_of(subject.config, shapes_of(subject))}
+    found = {
+        component.name: component.sites
+        for component in components_of(subject.config, shapes_of(subject))
+    }
     output = "block_{}/mixer_output".format
     assert found == {
         "attention": (output(1),),

@@ -8,7 +8,7 @@ import pytest
 from mecheval_jax.benchmarks.plain_treecall import pairs_of
 from mecheval_jax.tasks.treecall.queries import (
     QUERY_TYPES,
-    Cells,
+    AskableCells,
     choose_pairs,
     eligible_pairs,
     last_occurrences,
@@ -29,7 +29,7 @@ def test_eligible_pairs_are_those_of_a_plain_search(task, query_type):
     """Catches an occurrence that is not the last, a wrong relative, and pairs that are missed."""
     found = derived(task)
     last = last_occurrences(found, task.terminals)
-    pairs = eligible_pairs(found, query_type, last, Cells(0.0, 0, "train"))
+    pairs = eligible_pairs(found, query_type, last, AskableCells(0.0, 0, "train"))
     assert (np.diff(pairs.documents) >= 0).all()
     for document in range(len(found.lengths)):
         here, start = pairs.documents == document, found.starts[document]
@@ -44,7 +44,9 @@ def test_choice_is_uniform_on_both_levels(order):
     """Catches a choice over pairs at once, or in the other order."""
     found = derived(VARIANTS["child"], 40)
     last = last_occurrences(found, 20)
-    by_type = {k: eligible_pairs(found, k, last, Cells(0.0, 0, "train")) for k in QUERY_TYPES}
+    by_type = {
+        k: eligible_pairs(found, k, last, AskableCells(0.0, 0, "train")) for k in QUERY_TYPES
+    }
     draw, documents = np.random.default_rng(0), len(found.lengths)
     counts = collections.Counter()
     rounds = 3000

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.partitioning.multihost import fetch, is_multiprocess
 from mecheval_jax.tasks.base import Batch
+from mecheval_jax.training.device_programs import Programs, Steps
 from mecheval_jax.training.ensemble.members import Ensemble, Strategy, stack
 from mecheval_jax.training.ensemble.mesh import (
     members_sharding,
@@ -26,7 +27,6 @@ from mecheval_jax.training.ensemble.mesh import (
     padded_count,
     shard_members,
 )
-from mecheval_jax.training.programs import Programs, Steps
 from mecheval_jax.training.state import Policy, TrainState
 from mecheval_jax.training.step import Metrics, take_steps
 

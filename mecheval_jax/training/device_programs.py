@@ -5,7 +5,7 @@
 `RunPrograms`
     A single run, spread over a mesh of documents and parameters (`partitioning.mesh`). Its arrays
     have no axis of members.
-`training.ensemble.programs.MemberPrograms`
+`training.ensemble.member_programs.MemberPrograms`
     Many runs, which lie along a mesh axis of their own; devices exchange nothing.
 """
 

@@ -4,7 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from mecheval_jax.evaluation.cost.programs import DECODED, PROGRAMS, decode, prefill, training
+from mecheval_jax.evaluation.cost.measured_programs import (
+    DECODED,
+    PROGRAMS,
+    decode,
+    prefill,
+    training,
+)
 from mecheval_jax.models.language_model import ModelConfig, parameter_count
 
 WIDTH, VOCABULARY = 16, 32
