@@ -13,7 +13,6 @@ import jax
 
 from mecheval_jax.benchmarks.measured import Benchmark, Measured, ratio
 from mecheval_jax.benchmarks.training import steps_on_one_device
-from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites
@@ -23,7 +22,7 @@ from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
 
 OURS = "here"
-ROUNDS = 7
+ROUNDS, STEPS = 7, 40
 CASES = (
     ("attention", 64),
     ("hyena", 64),
@@ -51,49 +50,49 @@ def check_torch() -> None:
         ) from error
 
 
-def steps_against_torch(steps: int) -> Iterator[Measured]:
-    """Times of a training step, in `ROUNDS` rounds of `steps` steps."""
+def steps_against_torch(mixer: str, width: int) -> Iterator[Measured]:
+    """Times of a training step of a model, in `ROUNDS` rounds of `STEPS` steps."""
     from mecheval_jax.benchmarks import torch_baseline
 
     task = AssociativeRecall()
-    training = TrainingConfig(steps, training_batches=3126, steps_per_dispatch=steps)
+    training = TrainingConfig(STEPS, training_batches=3126, steps_per_dispatch=STEPS)
     batches = torch_baseline.draw(task, training)
-    for mixer, width in CASES:
-        name = f"{mixer}, width {width}"
-        say(f"measuring {name}")
-        model = _model(mixer, width, task)
-        params = initialize(model, jax.random.key(0))
-        runs = {OURS: steps_on_one_device(model, task, training, steps)}
-        for variant, compiled in (("eager", False), ("compiled", True)):
-            theirs = torch_baseline.load(model, params)
-            take = torch_baseline.training_steps(theirs, task, training, batches, compiled)
-            runs[variant] = functools.partial(take, steps)
-        yield from compared(name, in_turn(runs, ROUNDS, steps))
+    model = _model(mixer, width, task)
+    params = initialize(model, jax.random.key(0))
+    runs = {OURS: steps_on_one_device(model, task, training, STEPS)}
+    for variant, compiled in (("eager", False), ("compiled", True)):
+        theirs = torch_baseline.load(model, params)
+        take = torch_baseline.training_steps(theirs, task, training, batches, compiled)
+        runs[variant] = functools.partial(take, STEPS)
+    yield from compared(f"{mixer}, width {width}", in_turn(runs, ROUNDS, STEPS))
 
 
-def grid_against_torch() -> Iterator[Measured]:
-    """Times of the interchange grid that restores, over 320 documents, in three rounds."""
+def grid_against_torch(mixer: str, width: int) -> Iterator[Measured]:
+    """Times of a model's interchange grid that restores, over 320 documents, in three rounds."""
     from mecheval_jax.benchmarks import torch_baseline
 
     task, evaluation = AssociativeRecall(), EvaluationConfig(directions=("restore",))
     batch = task.sample(jax.random.key(0), evaluation.documents, "test")
-    for mixer, width in CASES[:5]:
-        say(f"measuring the grid of {mixer}")
-        model = _model(mixer, width, task)
-        params, sites = initialize(model, jax.random.key(0)), default_sites(model)
-        grid = functools.partial(compile_grid(model, task, evaluation, sites), params, batch)
-        theirs = torch_baseline.load(model, params)
-        runs = {
-            OURS: grid,
-            "eager": torch_baseline.interchange(theirs, task, batch, evaluation, sites),
-        }
-        yield from compared(f"{mixer}, width {width}", in_turn(runs, 3))
+    model = _model(mixer, width, task)
+    params, sites = initialize(model, jax.random.key(0)), default_sites(model)
+    grid = functools.partial(compile_grid(model, task, evaluation, sites), params, batch)
+    theirs = torch_baseline.load(model, params)
+    runs = {
+        OURS: grid,
+        "eager": torch_baseline.interchange(theirs, task, batch, evaluation, sites),
+    }
+    yield from compared(f"{mixer}, width {width}", in_turn(runs, 3))
 
 
 AGAINST_TORCH: dict[str, Benchmark] = {
-    "step": steps_against_torch,
-    "grid": grid_against_torch,
+    f"{what}_{mixer}_{width}": functools.partial(benchmark, mixer, width)
+    for what, benchmark, cases in (
+        ("step", steps_against_torch, CASES),
+        ("grid", grid_against_torch, CASES[:5]),
+    )
+    for mixer, width in cases
 }
+"""A part for each model, so that what was measured stands if a later one is broken off."""
 
 
 def in_turn(
