@@ -1,10 +1,12 @@
 """Benchmark of the interchange grid."""
 
+import contextlib
 import functools
-import resource
+import time
 from collections.abc import Iterator
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from mecheval_jax.benchmarks.measured import PLAIN, Measured, one, times
 from mecheval_jax.evaluation.config import EvaluationConfig
@@ -17,7 +19,7 @@ MIXERS = ("attention", "based", "hyena", "mamba")
 
 
 def grids() -> Iterator[Measured]:
-    """Times of the interchange grid over 320 documents after compilation, and the peak memory."""
+    """Times of the interchange grid over 320 documents, of its compilation, and its memory."""
     task = AssociativeRecall()
     batch = task.sample(jax.random.key(0), 320, "test")
     for mixer in MIXERS:
@@ -34,9 +36,28 @@ def grids() -> Iterator[Measured]:
             ("both, all sites", everything, both),
         ):
             name, evaluation = f"{mixer}, {what}", EvaluationConfig(directions=directions)
-            program = compile_grid(model, task, evaluation, sites)
+            grid = compile_grid(model, task, evaluation, sites)
+            leaves, tree = jax.tree.flatten((params, batch))
+            program = jax.jit(lambda *leaves, g=grid, t=tree: g(*t.unflatten(leaves)))
             runs = len(sites) * len(evaluation.roles) * len(evaluation.corruptions)
             yield one(name, "patched runs", runs * len(directions), PLAIN)
-            yield times(name, "time", functools.partial(program, params, batch), repeats=3)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            yield one(name, "peak memory of the process", peak, "B")
+            start = time.perf_counter()
+            with compiled_anew():
+                compiled = program.lower(*leaves).compile()
+            yield one(name, "compilation", time.perf_counter() - start, "s")
+            yield times(name, "time", functools.partial(compiled, *leaves), repeats=3)
+            temporary = compiled.memory_analysis().temp_size_in_bytes
+            yield one(name, "temporary memory", temporary, "B")
+
+
+@contextlib.contextmanager
+def compiled_anew() -> Iterator[None]:
+    """Compile without what earlier programs have left in the cache on the disk."""
+    before = jax.config.jax_enable_compilation_cache
+    try:
+        jax.config.update("jax_enable_compilation_cache", False)
+        reset_cache()  # which otherwise keeps whether it is used
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
+        reset_cache()
