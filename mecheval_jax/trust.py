@@ -2,13 +2,15 @@
 
 A config file is a program, and its user starts it. The ``config.json`` of a folder may name a
 module to import (``model.mixer``, ``module:Class``): such a name is known once its user has trained
-with it, or has allowed it. Links in a folder may lead out of it, so that what is written there
-would take the place of other files: they are followed where its user allows it.
+with it, or has allowed it. A task may name a file of data, which is read where it lies in the
+folder, or has the hash that the config gives, so that whoever made the folder had it, too. Links in
+a folder may lead out of it, so that what is written there would take the place of other files: they
+are followed where its user allows it.
 """
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mecheval_jax import machine
@@ -19,6 +21,7 @@ ALLOWED = "MECHEVAL_JAX_ALLOW_CODE"
 """Variable that allows all, for this program and those that it starts."""
 
 _known: set[str] = set()
+_own_files: set[str] = set()
 
 
 def allow_code() -> None:
@@ -56,6 +59,35 @@ def check(mixer: Any, source: pathlib.Path) -> None:
             f"would run that code; give --allow_code (in Python {__name__}.allow_code()) if you "
             "trust it"
         )
+
+
+def use_files(paths: Iterable[str]) -> None:
+    """Take note of the files that the config of this program's own user names."""
+    _own_files.update(map(os.path.realpath, paths))
+
+
+def check_files(hashes: Mapping[str, Any], source: pathlib.Path) -> None:
+    """Check that the files of data which a file of a folder names may be read.
+
+    Args:
+        hashes: Paths that are named there, each with the hash that the content must have; empty
+            where none is given.
+        source: The file.
+
+    Raises:
+        UserError: If one lies outside the folder, without a hash, and its user has neither named
+            nor allowed it.
+    """
+    folder = os.path.realpath(source.parent)
+    for path, wanted in hashes.items():
+        if "\0" in path or wanted or _is_allowed():  # no path has a zero, so nothing is read
+            continue
+        place = os.path.realpath(path)
+        if place not in _own_files and os.path.commonpath([folder, place]) != folder:
+            raise UserError(
+                f"{source} names a file outside of its folder, {path}, without the hash that it "
+                f"must have: give --allow_code (in Python {__name__}.allow_code()) if you trust it"
+            )
 
 
 def check_links(folder: pathlib.Path, depth: int) -> None:

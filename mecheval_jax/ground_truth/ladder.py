@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
+from mecheval_jax import trust
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import (
@@ -52,6 +53,9 @@ from mecheval_jax.site_path import SitePath
 
 EDGES, SUBSPACES, TRAINING, COLLECTION = RUNGS = ("edges", "subspaces", "trained", "collection")
 CONFUSION = "confusion"
+
+DEPTH = 2
+"""Levels of folders in that of a ladder: ``parts/RUNG``."""
 
 EVALUATION = EvaluationConfig(documents=32, corruptions=("key",), resamples=500)
 """Of planted models: their answers are right or wrong without noise."""
@@ -100,6 +104,7 @@ def climb(request: Request) -> dict[str, pd.DataFrame]:
         (rung, name, unit) for rung in request.rungs for name, unit in units_of(rung, request)
     ]
     make_workdir(request.workdir)
+    trust.check_links(request.workdir, DEPTH)
     found: dict[str, Rows] = {rung: [] for rung in request.rungs}
     for number, (rung, name, unit) in enumerate(planned, start=1):
         path = request.workdir / "parts" / rung / f"{re.sub(r'[^0-9a-z]+', '_', name)}.json"

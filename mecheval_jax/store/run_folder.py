@@ -30,9 +30,13 @@ from mecheval_jax.store.forms import FINISHED, MEMBER, PROVENANCE, SUMMARY
 from mecheval_jax.store.lock import PREFIX, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
+from mecheval_jax.tasks import files_of
 
 DEPTH = 2
 """Levels of folders in that of a run, ``tables/`` and ``figures/`` among them."""
+
+GROUPS = "groups"
+"""Folder of a sweep that has its groups, in whose folders those of the members are."""
 
 
 class Folder:
@@ -136,6 +140,7 @@ class RunFolder(TrainingFolder):
         """
         there = self.contents()
         trust.remember(experiment.model.mixer)
+        trust.use_files(experiment.task.files_of(vars(experiment.task)))
         if self.member.exists():  # its checkpoints are those of all members of its group
             raise UserError(
                 f"{self.path} is a member of a sweep, which trains it: give launch.sweep its "
@@ -200,6 +205,11 @@ class RunFolder(TrainingFolder):
         if not self.config.exists():
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
         trust.check_links(self.path, DEPTH)
+        if self.member.exists() and self.path.resolve().parents[2].name != GROUPS:
+            raise UserError(
+                f"{self.path} is a member of a sweep, which has its parameters: leave it in the "
+                "folder of the sweep"
+            )
         values = read_json(self.config)
         task = values.get("task")
         file = task.get("grammar_file") if isinstance(task, dict) else None
@@ -207,6 +217,7 @@ class RunFolder(TrainingFolder):
             values["task"]["grammar_file"] = str(self.grammar)
         model = values.get("model")
         trust.check(model.get("mixer") if isinstance(model, dict) else None, self.config)
+        trust.check_files(files_of(values.get("task")), self.config)
         try:
             return Experiment.from_config(values)
         except UserError as error:

@@ -32,7 +32,7 @@ from mecheval_jax.forms import COUNT, NUMBER
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.provenance import provenance
-from mecheval_jax.store.run_folder import DEPTH, Folder, TrainingFolder
+from mecheval_jax.store.run_folder import DEPTH, GROUPS, Folder, TrainingFolder
 from mecheval_jax.training.ensemble.members import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -53,6 +53,9 @@ STATUS = {
     **dict.fromkeys(("attempts?", "process?"), COUNT),
 }
 """Form of ``status.json``."""
+
+DEPTH_OF_SWEEP = 4 + DEPTH
+"""Levels of folders in that of a sweep: ``groups/NAME/members/INDEX``, and those of that run."""
 
 PLAIN = re.compile(r"\w[\w.-]*")
 """Names of groups, each of which is that of a folder."""
@@ -197,7 +200,7 @@ class SweepFolder(Folder):
 
     def group(self, name: str) -> GroupFolder:
         """The folder of one group."""
-        return GroupFolder(self.path / "groups" / name)
+        return GroupFolder(self.path / GROUPS / name)
 
     @by_main
     def open(
@@ -239,7 +242,7 @@ class SweepFolder(Folder):
         """
         if not self.sweep.exists():
             raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")
-        trust.check_links(self.path, DEPTH)
+        trust.check_links(self.path, DEPTH_OF_SWEEP)
         values = read_json(self.sweep, SWEEP)
         members = len(values["members"])
         for group in values["groups"]:

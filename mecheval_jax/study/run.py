@@ -8,7 +8,7 @@ from types import ModuleType
 
 import jax
 
-from mecheval_jax import runs
+from mecheval_jax import runs, trust
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.store.lock import lock
@@ -19,6 +19,7 @@ from mecheval_jax.study.experiments import SCALES, experiment_named
 from mecheval_jax.study.judgement import Judgement
 from mecheval_jax.study.page import summary
 from mecheval_jax.study.plans import (
+    DEPTH_OF_STUDY,
     MEASURED_IN_REHEARSAL,
     ScaledExperiment,
     StudyFolder,
@@ -110,6 +111,7 @@ def run_study(
     folder = StudyFolder(workdir)
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"workdir {folder.path} is a file")
+    trust.check_links(folder.path, DEPTH_OF_STUDY)
     folder.known(request.tables)  # refuses what cannot be read, before anything is made
     if request.dry_run:
         return _run_study(folder, request, configs)

@@ -15,6 +15,7 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment, differences
 from mecheval_jax.fields import KINDS, field_value, field_value_of_text
 from mecheval_jax.store.sweep_folder import SweepFolder
+from mecheval_jax.tasks import files_of
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 Changes = dict[str, Any]
@@ -182,7 +183,20 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
         own = tuple(experiments[number] for number in numbers)
         plans.append(GroupPlan(_name(index, shape), _title(shape, first), tuple(numbers), own))
     base_as_json_has_it = json.loads(json.dumps(sections))
+    base_as_json_has_it["task"] |= _hash_of_files(sections["task"], experiments)
     return Sweep(base_as_json_has_it, tuple(typed), tuple(plans))
+
+
+def _hash_of_files(values: Mapping[str, Any], experiments: Sequence[Experiment]) -> dict[str, str]:
+    """The hash of the files that a task section names, by its field, if all members have them."""
+    field = experiments[0].task.hash_field
+    if not field:
+        return {}
+    tasks = {one.task for one in experiments}
+    files = {(tuple(task.files_of(vars(task))), getattr(task, field)) for task in tasks}
+    named, found = next(iter(files))
+    same = len(files) == 1 and list(named) == experiments[0].task.files_of(values)
+    return {field: found} if same and found else {}
 
 
 def _changed(sections: Mapping[str, Any], change: Changes) -> tuple[dict[str, Any], Changes]:
@@ -299,6 +313,8 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     """
     for experiment in {one.model.mixer: one for one in sweep.experiments}.values():
         trust.remember(experiment.model.mixer)
+    for task in {one.task for one in sweep.experiments}:
+        trust.use_files(task.files_of(vars(task)))
     content = folder.open(sweep.as_dict(), sweep.groups[0].experiments[0], here=here)
     there = sweep if content == sweep.as_dict() else plan_of(content, folder.sweep)
     ours, theirs = sweep.experiments, there.experiments
@@ -326,7 +342,13 @@ def plan_of(content: Mapping[str, Any], source: pathlib.Path) -> Sweep:
     Raises:
         UserError: If it is damaged, or would run code of its own (`trust`).
     """
-    mixers = [content["base"]["model"].get("mixer")]
-    for mixer in mixers + [changes.get("model.mixer") for changes in content["members"]]:
-        trust.check(mixer, source)
+    base = content["base"]
+    for changes in ({}, *content["members"]):
+        trust.check(changes.get("model.mixer", base["model"].get("mixer")), source)
+        of_task = {
+            name.removeprefix("task."): value
+            for name, value in changes.items()
+            if name.startswith("task.")
+        }
+        trust.check_files(files_of({**base["task"], **of_task}), source)
     return plan(content["base"], content["members"])

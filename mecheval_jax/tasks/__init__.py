@@ -1,5 +1,8 @@
 """Recall tasks: documents, the queries about them, and their corruptions."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.compression import Compression
@@ -37,3 +40,15 @@ TASKS: dict[str, type] = {
     "documents": Documents,
 }
 """The tasks by the name that a config gives them."""
+
+
+def files_of(values: Any) -> dict[str, Any]:
+    """Files that the ``task`` section of a config names, each with the hash that it must have.
+
+    Args:
+        values: The section, as it was read; whatever is no such section names no files.
+    """
+    task = TASKS.get(str(values.get("name"))) if isinstance(values, Mapping) else None
+    if task is None:
+        return {}
+    return dict.fromkeys(task.files_of(values), values.get(task.hash_field))

@@ -4,8 +4,8 @@ Sampling is a pure function of a key. The index of the training step is therefor
 state of the data, and resuming and sharding need nothing else.
 """
 
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import flax.struct
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
+from mecheval_jax.errors import UserError
 
 PAD, BOS, EOS = 0, 1, 2
 SPECIAL = ("<pad>", "<bos>", "<eos>")
@@ -88,7 +89,7 @@ class Task(Protocol):
         ...
 
     def sample(self, key: Key, batch_size: int, split: str) -> Batch:
-        """A batch of documents of a split (``train``, ``dev``, ``test``)."""
+        """A batch of documents, at least one, of a split (``train``, ``dev``, ``test``)."""
         ...
 
     def corrupt(self, key: Key, batch: Batch, role: str) -> Int[Array, "batch length"]:
@@ -120,6 +121,16 @@ class Task(Protocol):
         """Floors that are recall itself in its documents, so that ``best`` leaves them out."""
         ...
 
+    @property
+    def hash_field(self) -> str:
+        """Field with the hash of the files that its other fields name; empty if it has no files."""
+        ...
+
+    @classmethod
+    def files_of(cls, values: Mapping[str, Any]) -> list[str]:
+        """Paths that fields of a config name, whose files a task of these fields would read."""
+        ...
+
     def statistics(self, key: Key, documents: int, split: str) -> dict[str, np.ndarray]:
         """Statistics of sampled documents that a batch does not contain: values by name."""
         ...
@@ -141,6 +152,15 @@ class SelfContained:
     """Base of tasks without data of their own: the config determines them."""
 
     recall_like: tuple[str, ...] = ()
+
+    hash_field: str = ""
+    """Field with the hash of the files that others name; empty if there are no files."""
+
+    @classmethod
+    def files_of(cls, values: Mapping[str, Any]) -> list[str]:
+        """Paths that fields of a config name, whose files a task of them reads; none."""
+        del values
+        return []
 
     def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
         """The position of the role of query 0 alone; see `Task.corrupted_places`."""
@@ -223,6 +243,16 @@ def query_properties(batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         "length": lengths,
         "distance": jnp.where(key < 0, ABSENT, batch.query_positions - key),
     }
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Check a number of documents that are asked for.
+
+    Raises:
+        UserError: If there are none.
+    """
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise UserError(f"batch_size is {batch_size!r:.40}: it takes a whole number from 1")
 
 
 def sample_distinct(

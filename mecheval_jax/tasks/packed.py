@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Int, Key
-from mecheval_jax.tasks.base import PAD, Batch, SelfContained
+from mecheval_jax.tasks.base import PAD, Batch, SelfContained, check_batch_size
 
 SMALLEST_BUCKET = 16
 """Length of the smallest bucket, in tokens."""
@@ -161,5 +161,10 @@ class HostTask(SelfContained):
         return self.draw(jax.random.fold_in(key, lane), count // lanes, split)
 
     def sample(self, key: Key, batch_size: int, split: str = "train") -> Batch:
-        """A batch of documents of a split, padded to a bucket. Not traceable."""
+        """A batch of documents of a split, padded to a bucket. Not traceable.
+
+        Raises:
+            UserError: If the split is unknown or has no documents, or none are asked for.
+        """
+        check_batch_size(batch_size)
         return self.draw(key, batch_size, split).batch(self.max_length)

@@ -61,6 +61,14 @@ def test_a_collection_is_judged(tmp_path):
     assert list(found["confusion"]["induction"]) == [1]
 
 
+def test_no_link_leads_out_of_the_folder(tmp_path):
+    """Catches a folder from elsewhere through which other files are overwritten."""
+    (tmp_path / "ladder").mkdir()
+    (tmp_path / "ladder" / "parts").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="ladder/parts is a link that leads out"):
+        climb(Request(tmp_path / "ladder"))
+
+
 def test_every_rung_has_its_units(tmp_path):
     """Catches a kind, an architecture or a seed that the ladder leaves out."""
     request = Request(tmp_path, seeds=3)

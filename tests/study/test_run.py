@@ -92,6 +92,14 @@ def test_a_table_that_was_edited(finished, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_no_link_leads_out_of_the_folder(tmp_path):
+    """Catches a folder from elsewhere through which other files are overwritten."""
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "sweeps").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="study/sweeps is a link that leads out"):
+        run_study(tmp_path / "study", Request(dry_run=True), configs)
+
+
 @pytest.fixture
 def plan_of_device(tmp_path, capfd):
     """What is said of the scale for an accelerator."""

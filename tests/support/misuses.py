@@ -174,6 +174,14 @@ MISUSES: dict[str, tuple[Callable[[World], Any], str]] = {
         "ModelConfig",
     ),
     "task: unknown split": (lambda w: w.run.task.sample(jax.random.key(0), 4, "valid"), "'valid'"),
+    "task: no documents": (
+        lambda w: w.run.task.sample(jax.random.key(0), 0, "test"),
+        "batch_size is 0",
+    ),
+    "task: half a document": (
+        lambda w: w.run.task.sample(jax.random.key(0), 1.5, "test"),
+        "batch_size is 1.5",
+    ),
     "site paths: a model in place of its config": (
         lambda w: me.site_paths(w.run.model),
         "ModelConfig",

@@ -18,6 +18,8 @@ the role. The class of a role is the set of tokens that stand there in train doc
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -78,6 +80,15 @@ class Documents(HostTask, Section, section="task"):
 
     # In documents of one's own the answer may stand beside what is asked.
     recall_like = ("copy_next", "copy_previous", "offset", "offset_by_tokens")
+
+    hash_field = "sha256"
+
+    @classmethod
+    def files_of(cls, values: Mapping[str, Any]) -> list[str]:
+        """The file of the documents, and that of a tokenizer which has one."""
+        path, tokenizer = values.get("path"), values.get("tokenizer")
+        files = [path] if isinstance(path, str) else []
+        return files + [tokenizer] * (isinstance(tokenizer, str) and is_file(tokenizer))
 
     def check(self) -> None:
         """Check bounds, and read the file."""

@@ -19,6 +19,7 @@ from mecheval_jax.tasks.base import (
     SPLITS,
     Batch,
     SelfContained,
+    check_batch_size,
     describe,
     following,
     query_properties,
@@ -143,8 +144,9 @@ class SyntheticTask(SelfContained, Section, section="task"):
         """A batch of documents of a split.
 
         Raises:
-            UserError: If the split is unknown.
+            UserError: If the split is unknown, or no documents are asked for.
         """
+        check_batch_size(batch_size)
         choose("split", split, SPLITS)
         document = functools.partial(self.document, split=split)
         return jax.vmap(document)(jax.random.split(key, batch_size))

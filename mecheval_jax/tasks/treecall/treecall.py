@@ -18,6 +18,8 @@ within the limits, is replaced by a new derivation.
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -75,6 +77,14 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
     shortest: int = 3
     longest: int = 1024
     held_out: float = 0.0
+
+    hash_field = "grammar_sha256"
+
+    @classmethod
+    def files_of(cls, values: Mapping[str, Any]) -> list[str]:
+        """The file of the grammar, if it is not drawn."""
+        path = values.get("grammar_file")
+        return [path] if isinstance(path, str) else []
 
     def check(self) -> None:
         """Check names and bounds, the grammar's file, and that every split has documents."""
