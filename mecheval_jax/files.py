@@ -52,10 +52,31 @@ def make_workdir(path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def draft_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A path to write to, which takes the place of another when the block ends without error."""
-    draft = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}{DRAFT}")
+    """A path to write to, which takes the place of another when the block ends without error.
+
+    Drafts of the same file that processes of this machine left behind, which were killed while they
+    wrote it, are removed.
+    """
+    writers = f"{path.name}.{socket.gethostname()}."
+    with contextlib.suppress(OSError):  # who cannot write here is told so by the write itself
+        for left in os.listdir(path.parent):
+            process = left.removeprefix(writers).removesuffix(DRAFT)
+            if left == f"{writers}{process}{DRAFT}" and _has_ended(process):
+                path.with_name(left).unlink(missing_ok=True)
+    draft = path.with_name(f"{writers}{os.getpid()}{DRAFT}")
     yield draft
     draft.replace(path)
+
+
+def _has_ended(process: str) -> bool:
+    """Whether a process of this machine has ended, by its number in the name of a file."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OverflowError, OSError):  # no number of one, or somebody else's
+        return False
+    return False
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:

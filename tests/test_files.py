@@ -1,6 +1,9 @@
 """Files that are whole or not there."""
 
+import os
 import pathlib
+import socket
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -26,6 +29,25 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     left = [one for one in tmp_path.iterdir() if one != path]
     assert all(map(files.is_draft, left))
     assert not files.is_draft(path)
+
+
+def test_drafts_of_processes_that_were_killed_are_removed(tmp_path):
+    """Catches drafts that pile up, and one that another process or host is still writing."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    here = socket.gethostname()
+    ended = f"a.json.{here}.{gone.pid}.part"
+    others = (
+        f"a.json.{here}.{os.getppid()}.part",  # that runs
+        f"a.json.elsewhere.{gone.pid}.part",
+        f"b.json.{here}.{gone.pid}.part",
+        f"a.json.{here}.x.part",
+        f"a.json.{here}.{10**30}.part",
+    )
+    for name in (ended, *others):
+        (tmp_path / name).touch()
+    files.write_json(tmp_path / "a.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", *others}
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe"])

@@ -46,7 +46,7 @@ PROGRAMS = {
         "--interventions=verdict",
     ],
     "intervene": ["launch.intervene", "--steps=all"],
-    "evaluate": ["launch.evaluate", "--analyses=probes,gradients,lens"],
+    "evaluate": ["launch.evaluate", "--analyses=gradients,lens,attention"],
     "report": ["launch.report"],
     "study": ["launch.study", "--smoke", "--only=mamba_taps,atr_held_out"],
 }

@@ -20,8 +20,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from mecheval_jax.files import is_draft
-from mecheval_jax.store.lock import PREFIX
 from tests.support import forked
 
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link")
@@ -79,7 +77,7 @@ def run_killed(
 def contents(
     folder: pathlib.Path, left_out: Callable[[pathlib.Path], bool]
 ) -> dict[str, bytes | Any]:
-    """What stands in the files of a folder, but for times and what a kill may leave behind.
+    """What stands in the files of a folder, drafts and locks among them, but for times.
 
     Args:
         folder: The folder.
@@ -88,8 +86,7 @@ def contents(
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        unfinished = is_draft(path) or path.name.startswith(PREFIX)
-        if path.is_file() and not unfinished and not left_out(name):
+        if path.is_file() and not left_out(name):
             found[str(name)] = _without_times(path)
     return found
 
