@@ -29,6 +29,8 @@ sys.path.insert(0, os.getcwd())
 
 import pandas as pd
 
+from mecheval_jax.reporting.figures.comparison_figures import cost_against_accuracy
+
 CHOICE = pathlib.Path(os.environ.get("CHOICE", "runs/choice_of_two"))
 STEPS = os.environ.get("CHOICE_STEPS", "1500")
 config = f"recall:pairs=2,keys=8,steps={STEPS}"
@@ -57,6 +59,7 @@ print(choice[["accuracy", "low", "high", "floor", "learned", "members", "verdict
 # %%
 costs = ["length", "prefill_seconds", "decode_seconds", "state_bytes", "parameters"]
 print(choice[costs].T.to_string())
+cost_against_accuracy(choice.reset_index())
 
 # %% [markdown]
 # ## The advice

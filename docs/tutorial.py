@@ -135,3 +135,4 @@ for name in models:
 figure, drawn = layer_scatter(tables)
 path = save(figure, QUICKSTART / "figures", "tutorial")
 print("marks:", ", ".join(drawn) or "none: no model has learned", "in", path)
+figure

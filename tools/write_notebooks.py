@@ -4,10 +4,13 @@
 
 The source of a notebook is a program in percent format, ``docs/NAME.py``; what is written is
 ``docs/notebooks/NAME.ipynb``, whose first cell installs the package where it is not there and makes
-the runs that the others look at. The site shows the same cells with the same outputs. With
-``--keep`` nothing is executed: cells are written anew, and outputs that are there are kept.
+the runs that the others look at. The site shows the same cells with the same outputs: what a cell
+prints, and its last expression if that is a figure. With ``--keep`` nothing is executed: cells are
+written anew, and outputs that are there are kept.
 """
 
+import ast
+import base64
 import contextlib
 import io
 import json
@@ -64,55 +67,74 @@ def preparation_of(name: str) -> str:
     return INSTALL + ("\n" + TRAIN.format(mixers=mixers) if mixers else "")
 
 
-def notebook(name: str, outputs: dict[int, str]) -> dict[str, Any]:
-    """A notebook in Jupyter's format, version 4.5.
+Outputs = dict[int, list[dict[str, Any]]]
+"""What code cells gave, as Jupyter's format has it, by the number of a cell in `cells_of`."""
 
-    Args:
-        name: Name of the notebook.
-        outputs: What code cells print, by their number in `cells_of`.
-    """
-    cells = [_cell(0, "code", preparation_of(name), "")]
+
+def notebook(name: str, outputs: Outputs) -> dict[str, Any]:
+    """A notebook in Jupyter's format, version 4.5."""
+    cells = [_cell(0, "code", preparation_of(name), [])]
     for number, (kind, text) in enumerate(cells_of(name)):
-        cells.append(_cell(number + 1, kind, text, outputs.get(number, "")))
+        cells.append(_cell(number + 1, kind, text, outputs.get(number, [])))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     about = {"kernelspec": kernel, "language_info": {"name": "python"}}
     return {"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 5}
 
 
-def _cell(number: int, kind: str, text: str, printed: str) -> dict[str, Any]:
+def _cell(number: int, kind: str, text: str, outputs: list[dict[str, Any]]) -> dict[str, Any]:
     cell = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}}
     cell["source"] = text.splitlines(keepends=True)
     if kind == "code":
-        stream = {"name": "stdout", "output_type": "stream"}
-        lines = printed.splitlines(keepends=True)
-        cell |= {"execution_count": None, "outputs": [{**stream, "text": lines}] if lines else []}
+        cell |= {"execution_count": None, "outputs": outputs}
     return cell
 
 
-def executed(name: str) -> dict[int, str]:
-    """What the code cells of a notebook print, by number, run one after another here."""
+def executed(name: str) -> Outputs:
+    """What the code cells of a notebook give, run one after another here."""
     names: dict[str, Any] = {"__name__": "__main__"}
-    outputs = {}
-    for number, (kind, text) in enumerate(cells_of(name)):
-        if kind == "code":
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                exec(compile(text, f"{name}.py, cell {number}", "exec"), names)
-            outputs[number] = printed.getvalue()
-    return outputs
-
-
-def written_outputs(name: str) -> dict[int, str]:
-    """What the code cells of the written notebook print, by number."""
-    path = NOTEBOOKS / f"{name}.ipynb"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else ()
     return {
-        number: "".join("".join(output["text"]) for output in cell.get("outputs", ()))
-        for number, cell in enumerate(cells[1:])
+        number: _outputs_of(text, f"{name}.py, cell {number}", names)
+        for number, (kind, text) in enumerate(cells_of(name))
+        if kind == "code"
     }
 
 
-def text_of(name: str, outputs: dict[int, str]) -> str:
+def _outputs_of(text: str, title: str, names: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run a cell, whose names stay: what it prints, and its last expression if it is a figure."""
+    cell, value = ast.parse(text, title), None
+    last = cell.body.pop() if isinstance(cell.body[-1], ast.Expr) else None
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(cell, title, "exec"), names)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), title, "eval"), names)
+    outputs: list[dict[str, Any]] = []
+    if lines := printed.getvalue().splitlines(keepends=True):
+        outputs.append({"name": "stdout", "output_type": "stream", "text": lines})
+    if hasattr(value, "_repr_png_"):
+        image = {"image/png": base64.b64encode(value._repr_png_()).decode()}
+        outputs.append({"data": image, "metadata": {}, "output_type": "display_data"})
+    return outputs
+
+
+def written_outputs(name: str) -> Outputs:
+    """What the code cells of the written notebook gave."""
+    path = NOTEBOOKS / f"{name}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else ()
+    return {number: cell.get("outputs", []) for number, cell in enumerate(cells[1:])}
+
+
+def images_of(outputs: list[dict[str, Any]]) -> list[bytes]:
+    """The pictures among outputs, as the content of PNG files."""
+    found = [output["data"]["image/png"] for output in outputs if "data" in output]
+    return [base64.b64decode(image) for image in found]
+
+
+def printed_in(outputs: list[dict[str, Any]]) -> str:
+    """The text among outputs."""
+    return "".join("".join(output.get("text", ())) for output in outputs)
+
+
+def text_of(name: str, outputs: Outputs) -> str:
     """The text of a notebook's file."""
     return json.dumps(notebook(name, outputs), indent=1, ensure_ascii=False) + "\n"
 

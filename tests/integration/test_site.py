@@ -51,6 +51,10 @@ def test_notebooks_have_their_cells(site, name):
     """Catches cells that are lost, outputs that are, and text that stays a comment."""
     page = (site / f"{name}.html").read_text()
     cells = [kind for kind, _ in write_notebooks.cells_of(name)].count("code")
-    outputs = sum(map(bool, write_notebooks.written_outputs(name).values()))
-    assert page.count('class="highlight"') + page.count('class="language-text') >= cells + outputs
+    given = write_notebooks.written_outputs(name).values()
+    printed = sum(map(bool, map(write_notebooks.printed_in, given)))
+    assert page.count('class="highlight"') + page.count('class="language-text') >= cells + printed
+    pictures = [image for outputs in given for image in write_notebooks.images_of(outputs)]
+    shown = re.findall(rf'<img[^>]*src="({name}_\d+\.png)"', page)
+    assert [(site / picture).read_bytes() for picture in shown] == pictures
     assert "# %%" not in page

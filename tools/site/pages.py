@@ -37,7 +37,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, name, content=text))
     for name in write_notebooks.NAMES:
-        files.append(File.generated(config, f"{name}.md", content=_notebook(name)))
+        for file in _notebook(name, config):
+            files.append(file)
     files.append(File.generated(config, "programs.md", content=_programs()))
     files.append(File.generated(config, "config_files.md", content=_configs()))
     return files
@@ -58,14 +59,20 @@ def on_page_markdown(markdown: str, page: object, config: MkDocsConfig, files: F
     return LINK.sub(lead, markdown)
 
 
-def _notebook(name: str) -> str:
-    """A notebook as text, blocks of code, and what each printed."""
-    outputs, parts = write_notebooks.written_outputs(name), []
+def _notebook(name: str, config: MkDocsConfig) -> list[File]:
+    """A notebook as text, blocks of code, and what each gave; and the files of its pictures."""
+    outputs, parts, pictures = write_notebooks.written_outputs(name), [], []
     for number, (kind, text) in enumerate(write_notebooks.cells_of(name)):
         parts.append(f"```python\n{text}\n```" if kind == "code" else text)
-        if outputs.get(number):
-            parts.append(f"```text\n{outputs[number].rstrip()}\n```")
-    return "\n\n".join(parts) + "\n"
+        given = outputs.get(number, [])
+        if printed := write_notebooks.printed_in(given):
+            parts.append(f"```text\n{printed.rstrip()}\n```")
+        for image in write_notebooks.images_of(given):
+            picture = f"{name}_{len(pictures) + 1}.png"
+            pictures.append(File.generated(config, picture, content=image))
+            parts.append(f"![What the cell above draws]({picture})")
+    page = File.generated(config, f"{name}.md", content="\n\n".join(parts) + "\n")
+    return [page, *pictures]
 
 
 def _programs() -> str:
