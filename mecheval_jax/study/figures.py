@@ -158,7 +158,7 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
         cells: Results.
         tasks: Names of the tasks of which own runs were measured.
     """
-    rows = cells.table
+    rows, shown = cells.table, set()
     figure, panels = drawing.panels(2 * len(tasks), 2, 8.4, 0.8 + 3.5 * len(tasks))
     for i, task in enumerate(tasks):
         for axes, role in zip(panels[2 * i : 2 * i + 2], ("value", "key"), strict=True):
@@ -170,12 +170,14 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
                     for at in ("query", role)
                 ]
                 if all(boxes):
+                    shown.add(mixer)
                     _draw_box(axes, *boxes, style)
                 for run in cells.learned(mixer, task).itertuples():
                     own = rows.loc[run.Index]
                     x, y = ([own[f"{INPUT}@{at}{end}"] for end in ("", "_low", "_high")]
                             for at in ("query", role))  # fmt: skip
                     if x[0] == x[0] and y[0] == y[0]:
+                        shown.add(mixer)
                         ends = {"xerr": drawing.around(*x), "yerr": drawing.around(*y)}
                         # Later marks are smaller and pale: those behind stay visible.
                         mark = {"markersize": 12 - place, "markeredgewidth": 1.6}
@@ -187,6 +189,7 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
     entries = [
         (mixer, Line2D([], [], linestyle="none", markersize=7, **style))
         for mixer, style in STYLES.items()
+        if mixer in shown
     ]
     box = Line2D([], [], color=GREY, marker="s", markersize=11, alpha=0.4, linestyle="none")
     drawing.legend_below(figure, 4, [*entries, ("box: the study's runs", box)])
@@ -249,7 +252,7 @@ def _shares_by_taps(cells: StudyCells, axes: Axes) -> None:
             own = cells.learned("mamba", option=option)[f"{INPUT}@{role}"]
             _beside_each_other(axes, at, theirs, own, COLOURS[index])
         axes.plot([], [], "D", color=COLOURS[index], label=f"at the {role}")
-    axes.legend(loc="upper left", ncols=3, frameon=False, fontsize=9, handletextpad=0.2)
+    axes.legend(loc="upper left", ncols=3, frameon=False, fontsize="small", handletextpad=0.2)
     axes.set_xticks(range(len(taps)), taps)
     axes.set(xlabel="taps of the convolution", ylim=(-0.3, 1.4))
     axes.set_title("mamba: restored by layer 1's input", loc="left")
@@ -284,6 +287,7 @@ def writing_layers(cells: StudyCells) -> Figure:
                 at = x + 0.26 * (layer - (depth - 1) / 2)
                 _beside_each_other(axes, at, theirs, own, COLOURS[layer])
         axes.set_xticks(range(len(STYLES)), list(STYLES), rotation=35, ha="right")
+        axes.set_xlim(-0.5, len(STYLES) - 0.5)
         axes.set_title(f"{depth} layer{'s' if depth > 1 else ''}", loc="left")
         axes.set_ylim(-0.3, 1.3)
         drawing.pale_grid(axes, "y")

@@ -12,7 +12,10 @@ from mecheval_jax.study.figures import (
     study_figures,
     writing_layers,
 )
+from tests.support.legible import every_figure
 from tests.support.study_world import changed, world
+
+__all__ = ["every_figure"]
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,9 @@ RANKINGS = {
 MOST_NAMES = 48
 """Number of tokens above which their positions are shown, not their names."""
 
+FEWEST_ROWS = 14
+"""Number of tokens for which a panel has room at least, since its axes have names, too."""
+
 
 @styled
 def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
@@ -39,9 +42,9 @@ def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
         target: Target whose probes are shown.
     """
     rows = table[table["target"] == target]
-    size = (2.6 + 1.3 * rows["role"].nunique(), 1.5 + 0.34 * rows["site"].nunique())
+    size = (2.6 + 1.3 * max(rows["role"].nunique(), 2), 1.5 + 0.34 * rows["site"].nunique())
     figure, both = drawing.panels(2, 2, *size, sharey=True)
-    titles = {"accuracy": "held-out accuracy", "control": "the same, labels shuffled"}
+    titles = {"accuracy": "held-out accuracy", "control": "labels shuffled"}
     for axes, (metric, title) in zip(both, titles.items(), strict=True):
         drawing.draw_cells(
             axes, drawing.cells_of(rows[rows["metric"] == metric], "site", "role"), drawing.SHARES
@@ -82,7 +85,7 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
     """
     beside = drawing.across(len(matrices))
     longest = max(len(matrix) for matrix in matrices.values())
-    side = 1.3 + 0.14 * min(longest, MOST_NAMES)
+    side = 1.3 + 0.14 * min(max(longest, FEWEST_ROWS), MOST_NAMES)
     size = (beside * side, math.ceil(len(matrices) / beside) * side + 0.4)
     figure, images = drawing.panels(len(matrices), beside, *size)
     # All panels share one scale of colours: white is 0 with and without negative entries.
@@ -98,8 +101,7 @@ def attention_images(matrices: Mapping[str, np.ndarray], tokens: Sequence[str]) 
         axes.tick_params(length=0)
         axes.set(xlabel="token that is read", ylabel="token that reads")
         axes.set_title(title, loc="left")
-    label = "influence, as a share of the panel's largest"
-    drawing.colour_bar(figure, images, scale, label, aspect=24)
+    drawing.colour_bar(figure, images, scale, "share of the largest influence", aspect=24)
     return figure
 
 

@@ -21,9 +21,10 @@ def ratios(table: pd.DataFrame) -> Figure:
         axes.plot([row["low"], row["high"]], [place, place], color=style["color"], linewidth=1.5)
         axes.plot(row["ratio"], place, **drawing.MARK | style)
     names = table["part"] + ": " + table["what"] + ", " + table["quantity"]
-    axes.set_yticks(range(len(table)), list(names), fontsize=8)
+    axes.set_yticks(range(len(table)), list(names), fontsize="small")
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.set(xscale="log", xlabel="after / before")
+    drawing.ratio_axis(axes.xaxis)
     axes.axvline(1, color=drawing.GREY, linewidth=1, zorder=0)
     drawing.pale_grid(axes, "x")
     return figure

@@ -70,6 +70,8 @@ def _mark_crossovers(
 def _logarithmic(axes: Axes, lengths: list[int]) -> None:
     axes.set(xscale="log", yscale="log", xlabel="length of context, tokens")
     axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
+    if len(lengths) == 1:
+        axes.set_xlim(lengths[0] / 2, lengths[0] * 2)
     low, high = axes.get_ylim()
     near = high < 20 * low  # a power of ten may be the only one among the numbers
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1,)))

@@ -4,6 +4,7 @@ Figures are drawn through matplotlib's objects, without pyplot: there are no glo
 display is needed.
 """
 
+import io
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +13,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from mecheval_jax.reporting.figures.look import look
 from mecheval_jax.reporting.terminal.tables import interval, number
@@ -46,6 +48,13 @@ DARK_ON_COLOUR, LIGHT_ON_COLOUR = "#111111", "#fdfdfd"
 """Colours of text on a coloured ground, which does not change on a dark page."""
 
 
+def ink_on(colour: str | Sequence[float]) -> str:
+    """The colour of text on a coloured ground that is dark or pale (luminance as of WCAG 2)."""
+    parts = np.array(to_rgb(colour))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return DARK_ON_COLOUR if linear @ (0.2126, 0.7152, 0.0722) > 0.18 else LIGHT_ON_COLOUR
+
+
 class Note(NamedTuple):
     """A note on a mark.
 
@@ -68,6 +77,12 @@ class Drawing(Figure):
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.notes: list[Note] = []
+
+    def _repr_png_(self) -> bytes:
+        """The figure as a notebook shows it."""
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=100, metadata={"Software": None})
+        return content.getvalue()
 
 
 def annotate(axes: Axes, xs: Iterable[Any], ys: Iterable[Any], texts: Iterable[str]) -> None:
@@ -125,10 +140,22 @@ def across(count: int) -> int:
 
 
 def legend_below(figure: Figure, columns: int = 3, entries: Any = None, **options: Any) -> None:
-    """Draw a legend below the axes, of their labels or of other (name, line) pairs."""
+    """Draw a legend below the axes, of their labels or of other (name, line) pairs.
+
+    Args:
+        figure: Figure of the axes, of its final width.
+        columns: Number of columns; fewer are drawn where so many are wider than the figure.
+        entries: The pairs; labels of the axes if None.
+        **options: Options of `Figure.legend`.
+    """
     names, lines = zip(*entries, strict=True) if entries else ((), ())
     given = () if entries is None else (lines, names)
-    figure.legend(*given, loc="outside lower center", ncols=columns, frameon=False, **options)
+    for count in range(columns, 0, -1):
+        how = {"loc": "outside lower center", "ncols": count, "frameon": False}
+        legend = figure.legend(*given, **how, **options)
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def labelled(axes: Axes) -> list[tuple[str, Any]]:
@@ -240,6 +267,13 @@ def pale_grid(axes: Axes, axis: Literal["x", "y"]) -> None:
     axes.grid(axis=axis, color=PALE, linewidth=0.8)
 
 
+def ratio_axis(axis: Axis) -> None:
+    """Let a logarithmic axis show plain numbers: 0.5, 1, 20."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda number, _: f"{number:,g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
 def step_axis(axes: Axes, ticks: int = 6) -> None:
     """Let the x axis show training steps, with at most this number of ticks."""
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
@@ -272,14 +306,14 @@ def draw_cells(axes: Axes, cells: pd.DataFrame, scale: ScalarMappable) -> None:
     Args:
         axes: Axes to draw on.
         cells: Numbers by their lines and columns; NaN where there is none.
-        scale: Colours of the numbers, for a scale that ends at 1; text is white from 0.6 on.
+        scale: Colours of the numbers.
     """
     values = cells.to_numpy()
     axes.imshow(np.ma.masked_invalid(values), cmap=scale.cmap, norm=scale.norm, aspect="auto")
     axes.patch.set(facecolor="#e6e6e6", hatch="////", edgecolor="#a0a0a0", linewidth=0)
     for (y, x), value in np.ndenumerate(values):
         if not math.isnan(value):
-            ink = DARK_ON_COLOUR if abs(value) < 0.6 else LIGHT_ON_COLOUR
+            ink = ink_on(scale.to_rgba(value))
             axes.text(x, y, number(value), ha="center", va="center", color=ink, fontsize="small")
     names = list(cells.columns)
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")

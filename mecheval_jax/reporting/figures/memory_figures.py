@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.look import styled
@@ -55,10 +56,11 @@ def capacity_over_bytes(table: pd.DataFrame) -> Figure:
     for index, (mixer, rows) in enumerate(found.groupby("mixer", sort=False)):
         style = drawing.colour_and_marker(index)
         known = rows.dropna(subset=["value"])
-        ends = drawing.around(known["value"], known["low"], known["high"])
-        axes.errorbar(
-            known["state_bytes"], known["value"], ends, **style, linestyle="none", label=mixer
-        )
+        if len(known):
+            ends = drawing.around(known["value"], known["low"], known["high"])
+            axes.errorbar(
+                known["state_bytes"], known["value"], ends, **style, linestyle="none", label=mixer
+            )
         beyond = rows[rows["value"].isna()]
         axes.plot(
             beyond["state_bytes"],
@@ -70,7 +72,9 @@ def capacity_over_bytes(table: pd.DataFrame) -> Figure:
         )
     theory = rows_with(table, metric="additive_threshold").sort_values("state_bytes")
     axes.plot(theory["state_bytes"], theory["value"], "--", color=drawing.GREY, label="additive")
-    axes.set(xscale="log", yscale="log", xlabel="bytes of the state", ylabel="pairs recalled")
+    axes.set(xscale="log", yscale="log", xlabel="size of the state", ylabel="pairs recalled")
+    axes.xaxis.set_major_formatter(EngFormatter("B"))
+    drawing.ratio_axis(axes.yaxis)
     drawing.pale_grid(axes, "y")
     drawing.legend_below(figure, 4)
     return figure
@@ -93,9 +97,11 @@ def generalization_bars(table: pd.DataFrame) -> Figure:
     floor = rows_with(table, metric="floor")
     figure, axes = drawing.one_axes(2.6 + 1.1 * len(accuracy), 4.0)
     ends = drawing.around(accuracy["value"], accuracy["low"], accuracy["high"])
-    bars = {"yerr": ends, "color": drawing.colour_and_marker(0)["color"], "label": "accuracy"}
+    colour = drawing.colour_and_marker(0)["color"]
+    bars = {"yerr": ends, "color": f"{colour}66", "ecolor": colour, "label": "accuracy"}
     axes.bar(range(len(accuracy)), accuracy["value"], 0.6, **bars)
-    line = {"color": drawing.GREY, "linestyle": "--", "label": "best floor"}
+    axes.set_axisbelow(True)
+    line = drawing.FLOOR | {"label": "best floor"}
     places = range(len(floor))
     axes.hlines(floor["value"], [x - 0.4 for x in places], [x + 0.4 for x in places], **line)
     names = accuracy["setting"].str.replace("+", "\n")

@@ -59,7 +59,6 @@ IN_PAGE = {
     "#d0d0d0": "line",
     "#555555": "soft",
     "#909090": "soft",
-    "#9aa0a6": "soft",
     "#b0b0b0": "soft",
     "#6b5200": "warn-ink",
     "#0072b2": "blue",

@@ -18,14 +18,14 @@ from matplotlib.ticker import PercentFormatter
 
 from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.reporting.figures import drawing
-from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, LIGHT_ON_COLOUR
+from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY, ink_on
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import percent, percents
 from mecheval_jax.store.sweep_tables import wide
 
-GREY = "#9aa0a6"
 DIVERGED = {"color": COLOURS[1], "marker": "X", "markersize": 6, "linestyle": "none"}
 MEMBER = {"color": COLOURS[0], "marker": "o", "markersize": 4, "linestyle": "none"}
+MEDIAN = {"color": "black", "linewidth": 1.4, "marker": "_", "markersize": 14}
 BEST = {"color": COLOURS[0], "linewidth": 2.0}
 
 COLUMNS = 3
@@ -73,7 +73,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
                 if chosen.any():  # the layout takes a line without points for one at its corner
                     axes.plot(x[chosen], same["accuracy"][chosen], clip_on=False, **style)
         medians = own.groupby("learning_rate")["accuracy"].median()
-        axes.plot(medians.index.map(places), medians, color="black", linewidth=1.4, zorder=3)
+        axes.plot(medians.index.map(places), medians, **MEDIAN, zorder=3)
         axes.axhline(own["floor"].max(), **FLOOR, zorder=1)
         drawing.accuracy_axis(axes)
         axes.set_xlim(at.min() - margin, at.max() + margin)
@@ -82,8 +82,8 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes.set_xticks(at, minor=True)
     styles = {
         "member": MEMBER,
-        "median of a learning rate": {"color": "black"},
-        "member that diverged": DIVERGED,
+        "median of a learning rate": MEDIAN,
+        "member that diverged": DIVERGED if members["diverged_at"].notna().any() else None,
         "best heuristic without recall": FLOOR,
     }
     _legend(figure, styles)
@@ -145,7 +145,7 @@ def learning_curves(
         table: Rows of ``members.csv``; an unfinished group has none.
         best: Number of the best member of each finished group.
     """
-    members = wide(table).set_index("member")
+    members = wide(table[table["group"].isin(titles)]).set_index("member")
     figure, shapes = _panels(titles, "training step", "accuracy on dev documents")
     for axes, name in zip(shapes, titles, strict=True):
         own = members[members["group"] == name]
@@ -176,9 +176,9 @@ def learning_curves(
         drawing.step_axis(axes, ticks=4 if len(shapes) > 1 else 6)
     styles = {
         "member": {"color": GREY},
-        "best member": BEST,
-        "reached the target, and stopped": MEMBER,
-        "diverged": DIVERGED,
+        "best member": BEST if best else None,
+        "reached the target, and stopped": MEMBER if members["stopped_at"].notna().any() else None,
+        "diverged": DIVERGED if members["diverged_at"].notna().any() else None,
         "best heuristic without recall": FLOOR,
     }
     _legend(figure, styles)
@@ -211,7 +211,7 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             axes, (left + width / 2)[shown], np.flatnonzero(shown), np.array(texts)[shown]
         )
         texts = [str(count) if count else "" for count in width]
-        axes.bar_label(bars, texts, label_type="center", fontsize="small", color=LIGHT_ON_COLOUR)
+        axes.bar_label(bars, texts, label_type="center", fontsize="small", color=ink_on(colour))
         left = left + width
     axes.set(xlabel="members", xlim=(0, max(left.max(initial=0), 1)))
     drawing.step_axis(axes)
@@ -268,9 +268,9 @@ def _broken(title: str, width: int) -> str:
     return textwrap.fill(title.replace(" ", "\xa0").replace(",\xa0", ", "), width)
 
 
-def _legend(figure: Figure, styles: Mapping[str, Mapping[str, Any]]) -> None:
-    """A legend of lines and marks by their names."""
-    entries = [(name, Line2D([], [], **style)) for name, style in styles.items()]
+def _legend(figure: Figure, styles: Mapping[str, Mapping[str, Any] | None]) -> None:
+    """A legend of lines and marks by their names; those without a style do not occur."""
+    entries = [(name, Line2D([], [], **style)) for name, style in styles.items() if style]
     drawing.legend_below(figure, entries=entries, fontsize="small")
 
 

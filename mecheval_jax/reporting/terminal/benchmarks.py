@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.reporting.terminal.tables import MISSING, output, plain_table
 
 WITHOUT_PREFIX = ("", "%", "x")
@@ -27,7 +28,7 @@ def show_part(found: pd.DataFrame) -> None:
         texts = map(value, rows["median"], rows["unit"])
         row = dict(zip(rows["quantity"], texts, strict=True))
         table.add_row(what, *(row.get(name, MISSING) for name in columns))
-    output().print(table)
+    print_table(output(), table)
 
 
 def show_comparison(table: pd.DataFrame) -> None:
@@ -38,4 +39,4 @@ def show_comparison(table: pd.DataFrame) -> None:
         texts = (value(row[name], row["unit"]) for name in ("before", "after"))
         spread = f"[{row['low']:.2f}, {row['high']:.2f}]"
         shown.add_row(*(row[name] for name in names), *texts, f"{row['ratio']:.2f}", spread)
-    output().print(shown)
+    print_table(output(), shown)

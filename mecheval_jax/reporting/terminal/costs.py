@@ -52,7 +52,8 @@ def show_costs(table: pd.DataFrame, crossovers: pd.DataFrame, machine: Mapping[s
     console.print(
         f"{machine['device']} ({machine['platform']}): float32 products "
         f"{machine['matrix_gflops']:,.0f} GFLOP/s, memory "
-        f"{machine['memory_gbytes_per_second']:,.1f} GB/s"
+        f"{machine['memory_gbytes_per_second']:,.1f} GB/s",
+        markup=False,
     )
     numbers = ("flops/token", "temporary", "state", "time/token", "energy/token")
     words = ("model", "program", "not measured because")

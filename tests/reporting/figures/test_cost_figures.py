@@ -65,3 +65,12 @@ def test_lines_bands_and_crossings():
     attention, mamba = state.lines
     assert list(attention.get_ydata()) == [1024, 8192, 32768]
     assert set(mamba.get_ydata()) == {1000}
+
+
+def test_long_names_and_one_length():
+    """Catches a legend that is wider than the figure, and a tick at its edge."""
+    rows = COSTS[(COSTS["length"] == 128) & (COSTS["model"] == "mamba")]
+    names = [f"gated_delta_net_{i}, width 1024" for i in range(6)]
+    figure = cost_over_length(pd.concat([rows.assign(model=n) for n in names]), CROSSOVERS.head(0))
+    assert figure.axes[0].get_xlim() == (64, 256)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names

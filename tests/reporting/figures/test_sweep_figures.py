@@ -39,6 +39,19 @@ def test_every_member_has_its_mark_at_its_accuracy(table):
         assert set(floor.get_ydata()) == {FLOOR}
     assert points(drawn[ATTENTION], sweep_figures.DIVERGED)[:, 1] == [0.18]
     assert len(points(drawn[MAMBA], sweep_figures.DIVERGED)) == 0
+    assert "member that diverged" in legend_of(drawn[ATTENTION].figure)
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_legend_has_what_occurs(table):
+    """Catches names of marks that nobody finds in the figure."""
+    figure = sweep_figures.accuracy_by_rate(table, {MAMBA: TITLES[MAMBA]})
+    assert legend_of(figure) == [
+        "member", "median of a learning rate", "best heuristic without recall"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("rates", [(1e-3,), (0.0,), (0.0, 1e-3, 2e-3)])
