@@ -20,7 +20,7 @@ from ml_collections.config_flags import config_flags
 
 from mecheval_jax import machine, programs, trust
 from mecheval_jax.allocator import keep_memory
-from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, choose
+from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, choose, one_line
 
 REQUEUE = 75
 """Exit code of work that stopped before its end and that the same command resumes (EX_TEMPFAIL)."""
@@ -288,9 +288,7 @@ def _workdir() -> str | None:
 
 
 def _fail(error: object) -> None:
-    text = str(error)
-    if not isinstance(error, UserError):  # ours break lines on purpose
-        text = " ".join(text.split())
+    text = str(error) if isinstance(error, UserError) else one_line(error)  # ours may break lines
     from mecheval_jax.console import printable
 
     print(f"error: {printable(text)}", file=sys.stderr)

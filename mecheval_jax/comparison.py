@@ -65,8 +65,7 @@ class Entry:
     @property
     def shape(self) -> tuple[str, int, int]:
         """Mixer, width and depth."""
-        model = self.experiment.model
-        return model.mixer, model.width, model.layers
+        return tuple(self.experiment.model.shape.values())
 
     @property
     def task(self) -> str:
@@ -189,13 +188,10 @@ def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:
             if metric not in entry.estimates:
                 continue
             against = same.get(entry.shape, most)
-            mixer, width, layers = entry.shape
             verdict = entry.summary.get("verdict")
             row = {
-                "task": task,
-                "folder": entry.folder,
-                "name": entry.name,
-                **{"mixer": mixer, "width": width, "layers": layers, "verdict": verdict},
+                **{"task": task, "folder": entry.folder, "name": entry.name, "verdict": verdict},
+                **entry.experiment.model.shape,
                 "probability": entry.summary.get("probabilities", {}).get(verdict),
                 "floor": entry.summary["floors"]["best"],
                 "metric": metric,

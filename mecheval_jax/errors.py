@@ -1,7 +1,7 @@
 """Errors that are shown to users as one line: users' mistakes, and interruptions."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 USAGE_ERROR = 2
@@ -16,35 +16,17 @@ class UserError(ValueError):
     """
 
 
-POSITIVE = ("above 0", lambda value: value > 0)
-SHARE = ("between 0 and 1", lambda value: 0 < value < 1)
-"""Range of a field between 0 and 1, as the last arguments of `require`."""
+def one_line(text: object, most: int | None = None) -> str:
+    """A text without line breaks, cut after `most` letters."""
+    return " ".join(str(text).split())[:most]
 
 
-def require(
-    instance: object, section: str, names: Iterable[str], valid: str, holds: Callable[[Any], bool]
-) -> None:
-    """Check fields of a config.
-
-    Args:
-        instance: Object whose fields are checked.
-        section: Section of the config that the fields belong to, for the message.
-        names: Names of the fields.
-        valid: Valid values in words, after "it must be".
-        holds: Whether a value is valid.
-
-    Raises:
-        UserError: If a value is not valid; the message names the first.
-    """
-    for name in names:
-        value = getattr(instance, name)
-        if not holds(value):
-            raise UserError(f"{section}.{name} is {value}: it must be {valid}")
-
-
-def require_at_least(instance: object, section: str, names: Iterable[str], smallest: int) -> None:
-    """Check lower bounds of fields; see `require`."""
-    require(instance, section, names, f"at least {smallest}", lambda value: value >= smallest)
+def shown(value: Any, most: int = 80) -> str:
+    """A value for a message, on one line, cut where it is long."""
+    if isinstance(value, int) and value.bit_length() > 128:  # Python writes no longest number
+        return f"a number of more than {value.bit_length() * 3 // 10} digits"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def expect(name: str, value: Any, kind: type | tuple[type, ...], takes: str) -> None:
@@ -60,9 +42,8 @@ def expect(name: str, value: Any, kind: type | tuple[type, ...], takes: str) -> 
         UserError: If it has another type; the message says what it takes.
     """
     if not isinstance(value, kind):
-        text = " ".join(repr(value).split())
-        shown = f"{text[:40]} ..." if len(text) > 44 else text
-        raise UserError(f"{name} is {shown}, of type {type(value).__name__}: it takes {takes}")
+        of_type = f"{shown(value, 44)}, of type {type(value).__name__}"
+        raise UserError(f"{name} is {of_type}: it takes {takes}")
 
 
 def several(given: Any) -> tuple[Any, ...]:

@@ -193,3 +193,24 @@ def differences(first: Experiment, second: Experiment) -> list[tuple[str, Any, A
         for name in sorted(ours.keys() | theirs.keys())
         if ours.get(name) != theirs.get(name)
     ]
+
+
+def difference_words(
+    first: Experiment,
+    second: Experiment,
+    places: tuple[str, str] = ("there", "here"),
+    ignored: tuple[str, ...] = (),
+) -> list[str]:
+    """Fields that differ, in words: ``model.width is 32 there and 64 here``.
+
+    Args:
+        first: Experiment of the first place.
+        second: Experiment of the second place.
+        places: Names of the places.
+        ignored: Beginnings of the fields that may differ.
+    """
+    return [
+        f"{name} is {one!r} {places[0]} and {other!r} {places[1]}"
+        for name, one, other in differences(first, second)
+        if not name.startswith(ignored)
+    ]

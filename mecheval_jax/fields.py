@@ -3,7 +3,7 @@
 A section of a config is a dataclass, and the annotations of its fields say what they take. Whole
 numbers are those of devices, 32 bits with a sign; seeds are those of random keys, 32 bits without
 one; other numbers are finite. What a single field may be beyond that, its own class says in
-`Section.check`, with `errors.require`.
+`Section.check`.
 """
 
 import contextlib
@@ -13,10 +13,10 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, shown
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
 """Types of fields that have single values, and what they take."""
@@ -31,11 +31,18 @@ LARGEST_SEED = 2**32 - 1
 """Of seeds."""
 
 
+Rule = tuple[str, Callable[[Any], bool]]
+"""Valid values in words, after "it must be", and whether a value is valid."""
+
+POSITIVE: Rule = ("above 0", lambda value: value > 0)
+SHARE: Rule = ("between 0 and 1", lambda value: 0 < value < 1)
+
+
 class Section:
     """Base of the sections of a config, which are frozen dataclasses: none has unchecked fields.
 
     A subclass says its name where it is defined, ``class TrainingConfig(Section,
-    section="training")``, and its own rules in `check`.
+    section="training")``, and its own rules in `check`, by `require`, `at_least` and `some`.
 
     Attributes:
         section: Name of the section, for messages.
@@ -63,6 +70,29 @@ class Section:
             UserError: If a field has a value that it does not take.
         """
 
+    def require(self, rule: Rule, *names: str) -> None:
+        """Check that fields keep a rule.
+
+        Raises:
+            UserError: If a value is not valid; the message names the first.
+        """
+        valid, holds = rule
+        for name in names:
+            value = getattr(self, name)
+            if not holds(value):
+                raise UserError(f"{self.section}.{name} is {value}: it must be {valid}")
+
+    def at_least(self, smallest: int, *names: str) -> None:
+        """Check lower bounds of fields; see `require`."""
+        self.require((f"at least {smallest}", lambda value: value >= smallest), *names)
+
+    def some(self, *names: str, give: str = "name at least one") -> None:
+        """Check that no field is an empty list; `give` says what to write, after a colon."""
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and not value:
+                raise UserError(f"{self.section}.{name} is empty: {give}")
+
 
 def field_value(name: str, value: Any, kind: Any) -> Any:
     """A value as the type of its field; as it is where the field has no single values.
@@ -77,7 +107,7 @@ def field_value(name: str, value: Any, kind: Any) -> Any:
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
         fits = fits and (kind is float or (math.isfinite(value) and value % 1 == 0))
     if not fits:
-        raise UserError(f"{name} is {_short(value)}: it takes {KINDS[kind]}")
+        raise UserError(f"{name} is {shown(value)}: it takes {KINDS[kind]}")
     return kind(value)
 
 
@@ -134,7 +164,7 @@ def check_values(kind: type, values: Mapping[str, Any], section: str) -> None:
     for name, value in values.items():
         wrong = _mismatch(value, kinds[name], name)
         if wrong:
-            raise UserError(f"{section}.{name} is {_short(value)}: it takes {wrong}")
+            raise UserError(f"{section}.{name} is {shown(value)}: it takes {wrong}")
 
 
 def _is_tuple(kind: Any) -> bool:
@@ -184,11 +214,3 @@ def _mismatch(value: Any, kind: Any, name: str) -> str | None:
 def _is_number(value: Any, kind: type) -> bool:
     """Whether a value is a number of Python's or of numpy's; True and False are none."""
     return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def _short(value: Any) -> str:
-    """A value for a message, cut where it is long."""
-    if isinstance(value, int) and value.bit_length() > 128:
-        return f"a number of more than {value.bit_length() * 3 // 10} digits"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:76]} ..."

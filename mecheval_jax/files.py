@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, one_line
 from mecheval_jax.forms import mismatch
 
 if TYPE_CHECKING:
@@ -213,6 +213,21 @@ def read_json(
     return values
 
 
+def read_cache(path: pathlib.Path, form: Any = dict) -> dict[str, Any]:
+    """What a JSON file of the user's cache holds; nothing where there is none, or a damaged one."""
+    try:
+        return read_json(path, form, absent={})
+    except (OSError, UserError):
+        return {}
+
+
+def add_to_cache(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+    """Add fields to a JSON file of the user's cache; without a home they are not kept."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {**read_cache(path), **values})
+
+
 def read_table(
     path: pathlib.Path,
     columns: Mapping[str, Any] | None = None,
@@ -249,7 +264,7 @@ def read_table(
         raise
     except (ValueError, OverflowError, TypeError, MemoryError, RecursionError) as error:
         # of one of pandas' parsers
-        raise UserError(f"{path} is damaged: {' '.join(str(error).split())[:300]}{end}") from None
+        raise UserError(f"{path} is damaged: {one_line(error, 300)}{end}") from None
     texts = table.select_dtypes(["object", "string"])
     return table.assign(**{name: texts[name].map(_unguarded) for name in texts})
 

@@ -16,6 +16,8 @@ Fields that a form does not name are let through: a later version may have writt
 
 from typing import Any
 
+from mecheval_jax.errors import shown
+
 COUNT = range(2**31)
 """Form of steps, numbers of documents, and the like."""
 
@@ -98,9 +100,4 @@ def _words(form: Any) -> str:
 
 def _short(value: Any) -> str:
     """A value for a message, cut where it is long."""
-    if isinstance(value, (dict, list)):
-        return {dict: "an object", list: "a list"}[type(value)]
-    if type(value) is int and value.bit_length() > 128:
-        return "a number of very many digits"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:56]} ..."
+    return NAMES[type(value)] if isinstance(value, (dict, list)) else shown(value, 60)

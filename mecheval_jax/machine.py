@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, one_line
 
 FEWEST_FILES = 256
 """Files that a program must be able to open at once; of fewer, checkpoints wait for ever."""
@@ -77,7 +77,7 @@ def explain(error: BaseException, folder: object = None) -> UserError | None:
         if isinstance(link, MemoryError):
             return UserError(f"no memory is left: {SAID['Out of memory']}")
     for link in _chain(error):
-        text = " ".join(str(link).split())
+        text = one_line(link)
         for words, remedy in SAID.items():
             if words in text:
                 path = PATH.search(text)

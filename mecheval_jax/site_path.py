@@ -21,22 +21,17 @@ TRANSFORMER_LENS = {
     "hook_mixer_out": "mixer_output",
     "ln2.hook_normalized": "mlp_input",
     "hook_mlp_out": "mlp_output",
-    "attn.hook_q": "mixer/q",
-    "attn.hook_k": "mixer/k",
-    "attn.hook_v": "mixer/v",
+    **{f"attn.hook_{name}": f"mixer/{name}" for name in "qkv"},
     "attn.hook_attn_scores": "mixer/scores",
     "attn.hook_pattern": "mixer/pattern",
     "attn.hook_z": "mixer/head_output",
     "mixer.hook_in_proj": "mixer/in_projection",
     "mixer.hook_conv_in": "mixer/conv_input",
     "mixer.hook_conv_out": "mixer/conv_output",
-    "mixer.hook_ssm_x": "mixer/x",
-    "mixer.hook_ssm_B": "mixer/B",
-    "mixer.hook_ssm_C": "mixer/C",
-    "mixer.hook_ssm_dt": "mixer/dt",
-    "mixer.hook_ssm_decay": "mixer/decay",
-    "mixer.hook_ssm_write": "mixer/write",
-    "mixer.hook_ssm_state": "mixer/state",
+    **{
+        f"mixer.hook_ssm_{name}": f"mixer/{name}"
+        for name in ("x", "B", "C", "dt", "decay", "write", "state")
+    },
     "mixer.hook_ssm_out": "mixer/ssm_output",
     "mixer.hook_out_proj": "mixer/out_projection",
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 from mecheval_jax import machine
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import read_json, write_json
+from mecheval_jax.files import add_to_cache, read_cache
 
 ALLOWED = "MECHEVAL_JAX_ALLOW_CODE"
 """Variable that allows all, for this program and those that it starts."""
@@ -34,11 +34,7 @@ def remember(mixer: str) -> None:
     new = {*_imports(mixer)} - _known
     _known.update(new)
     if new - _remembered():
-        try:
-            _file().parent.mkdir(parents=True, exist_ok=True)
-            write_json(_file(), {"mixers": sorted(new | _remembered())})
-        except OSError:  # without a home each program has to be told
-            pass
+        add_to_cache(_file(), {"mixers": sorted(new | _remembered())})
 
 
 def check(mixer: Any, source: pathlib.Path) -> None:
@@ -128,7 +124,4 @@ def _file() -> pathlib.Path:
 
 
 def _remembered() -> set[str]:
-    try:
-        return set(read_json(_file(), {"mixers": [str]}, absent={"mixers": []})["mixers"])
-    except UserError:  # damaged, or not to be read: it says nothing
-        return set()
+    return set(read_cache(_file(), {"mixers": [str]}).get("mixers", ()))

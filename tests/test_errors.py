@@ -1,10 +1,9 @@
 """Messages to users: the value, what is valid, and what may have been meant."""
 
-import types
-
+import numpy as np
 import pytest
 
-from mecheval_jax.errors import Interrupted, Stopped, UserError, choose, require_at_least
+from mecheval_jax.errors import Interrupted, Stopped, UserError, choose, one_line, shown
 
 
 def test_choose():
@@ -19,12 +18,12 @@ def test_choose():
         choose("mixer", "xyz", iter(["mamba"]))
 
 
-def test_require_at_least():
-    """Catches a bound that is excluded, and a message that names another field."""
-    task = types.SimpleNamespace(pairs=1, queries=0)
-    require_at_least(task, "task", ["pairs"], 1)
-    with pytest.raises(UserError, match=r"^task\.queries is 0: it must be at least 1$"):
-        require_at_least(task, "task", ["pairs", "queries"], 1)
+def test_a_value_is_shown_on_one_line():
+    """Catches a message that an array, a long text or a number without end tears apart."""
+    assert shown(np.eye(2)) == "array([[1., 0.], [0., 1.]])"
+    assert shown("x" * 100, 20) == "'xxxxxxxxxxxxxxx ..."
+    assert shown(10**5000) == "a number of more than 4983 digits"
+    assert one_line("a\n  b ", 2) == "a "
 
 
 def test_interruptions_are_no_mistakes():

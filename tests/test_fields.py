@@ -9,7 +9,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.fields import Section, field_value, field_value_of_text, types_of
+from mecheval_jax.fields import SHARE, Section, field_value, field_value_of_text, types_of
 from mecheval_jax.tasks import TASKS
 
 WHOLE = "a whole number, at most 2147483647"
@@ -70,6 +70,35 @@ def test_values_that_cannot_be(field, values, takes):
         assert str(error.value).startswith(f"s.{field} is ")
         assert str(error.value).endswith(f": it takes {takes}")
         assert len(str(error.value)) < 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Ruled(Section, section="task"):
+    pairs: int = 1
+    queries: int = 1
+    share: float = 0.5
+    names: tuple[str, ...] | None = None
+
+    def check(self):
+        self.at_least(1, "pairs", "queries")
+        self.require(SHARE, "share")
+        self.some("names")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"queries": 0}, "task.queries is 0: it must be at least 1"),
+        ({"share": 1.0}, "task.share is 1.0: it must be between 0 and 1"),
+        ({"names": ()}, "task.names is empty: name at least one"),
+    ],
+)
+def test_rules_of_fields(wrong, message):
+    """Catches a bound that is excluded, and a message that names another field."""
+    Ruled()
+    with pytest.raises(UserError) as error:
+        Ruled(**wrong)
+    assert str(error.value) == message
 
 
 def test_values_of_texts():

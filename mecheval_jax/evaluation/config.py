@@ -3,8 +3,8 @@
 import collections
 import dataclasses
 
-from mecheval_jax.errors import POSITIVE, SHARE, UserError, choose, require, require_at_least
-from mecheval_jax.fields import Section
+from mecheval_jax.errors import UserError, choose
+from mecheval_jax.fields import POSITIVE, SHARE, Section
 from mecheval_jax.tasks.base import SPLITS, Task
 from mecheval_jax.tasks.scoring import MEASURES
 
@@ -44,17 +44,17 @@ class EvaluationConfig(Section, section="evaluation"):
     def check(self) -> None:
         """Check names, which are each given once, and bounds."""
         choose("evaluation.split", self.split, SPLITS)
-        for name in ("roles", "corruptions", "directions"):
-            given = getattr(self, name)
-            if not given:
-                raise UserError(f"evaluation.{name} is empty: name at least one")
-            twice = [value for value, count in collections.Counter(given).items() if count > 1]
+        lists = ("roles", "corruptions", "directions")
+        self.some(*lists)
+        for name in lists:
+            counts = collections.Counter(getattr(self, name))
+            twice = [value for value, count in counts.items() if count > 1]
             if twice:
                 raise UserError(f"evaluation.{name} names {', '.join(twice)} twice: once is enough")
         for direction in self.directions:
             choose("evaluation.directions", direction, DIRECTIONS)
-        require_at_least(self, "evaluation", ("documents", "resamples", "chunk"), 1)
-        require(self, "evaluation", ("confidence",), *SHARE)
+        self.at_least(1, "documents", "resamples", "chunk")
+        self.require(SHARE, "confidence")
 
     def index(self, corruption: str, direction: str, *roles: str) -> tuple[int, int, list[int]]:
         """Indices of a direction, a corruption and roles: the first axes of measured arrays."""
@@ -106,7 +106,7 @@ class GradientsConfig(Section, section="analyses.gradients"):
     def check(self) -> None:
         """Check the measure and bounds."""
         choose(f"{self.section}.measure", self.measure, MEASURES)
-        require_at_least(self, self.section, ("steps",), 1)
+        self.at_least(1, "steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,10 +127,8 @@ class CircuitsConfig(GradientsConfig, section="analyses.circuits"):
     def check(self) -> None:
         """Check names and bounds."""
         super().check()
-        require_at_least(self, self.section, ("draws",), 1)
-        for name in ("ports", "methods"):
-            if not getattr(self, name):
-                raise UserError(f"{self.section}.{name} is empty: name at least one")
+        self.at_least(1, "draws")
+        self.some("ports", "methods")
         for method in self.methods:
             choose(f"{self.section}.methods", method, EDGE_METHODS)
 
@@ -154,11 +152,10 @@ class ProbesConfig(Section, section="analyses.probes"):
 
     def check(self) -> None:
         """Check targets and bounds."""
-        if self.targets is not None and not self.targets:
-            raise UserError("analyses.probes.targets is empty: name at least one")
-        require_at_least(self, "analyses.probes", ("documents",), 1)
-        require(self, "analyses.probes", ("test_share",), *SHARE)
-        require(self, "analyses.probes", ("ridge",), *POSITIVE)
+        self.some("targets")
+        self.at_least(1, "documents")
+        self.require(SHARE, "test_share")
+        self.require(POSITIVE, "ridge")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,10 +180,9 @@ class SubspacesConfig(Section, section="analyses.subspaces"):
 
     def check(self) -> None:
         """Check bounds."""
-        counts = ("documents", "dimensions", "steps", "batch_size")
-        require_at_least(self, "analyses.subspaces", counts, 1)
-        require(self, "analyses.subspaces", ("learning_rate",), *POSITIVE)
-        require(self, "analyses.subspaces", ("test_share",), *SHARE)
+        self.at_least(1, "documents", "dimensions", "steps", "batch_size")
+        self.require(POSITIVE, "learning_rate")
+        self.require(SHARE, "test_share")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,8 +198,7 @@ class GeneralizationConfig(Section, section="analyses.generalization"):
 
     def check(self) -> None:
         """Check that there are settings, unless they are left to the analysis."""
-        if self.settings is not None and not self.settings:
-            raise UserError("analyses.generalization.settings is empty: give field=value")
+        self.some("settings", give="give field=value")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,12 +23,11 @@ import jax.numpy as jnp
 import optax
 
 from mecheval_jax.array_types import Array, Float, Int, Key, PyTree, UInt32
-from mecheval_jax.errors import POSITIVE, require, require_at_least
 from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED
 from mecheval_jax.evaluation.verdict.places import Place, nearest
-from mecheval_jax.fields import Section
+from mecheval_jax.fields import POSITIVE, Section
 from mecheval_jax.ground_truth.mechanisms import Rule, rules_of
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.site_path import SitePath
@@ -62,8 +61,8 @@ class Settings(Section, section="training to a mechanism"):
 
     def check(self) -> None:
         """Check bounds."""
-        require_at_least(self, self.section, ("steps", "batch_size"), 1)
-        require(self, self.section, ("learning_rate", "gain"), *POSITIVE)
+        self.at_least(1, "steps", "batch_size")
+        self.require(POSITIVE, "learning_rate", "gain")
 
 
 def train_to(

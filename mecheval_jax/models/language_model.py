@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int, Key, PyTree
-from mecheval_jax.errors import POSITIVE, UserError, choose, expect, require, require_at_least
-from mecheval_jax.fields import Section
+from mecheval_jax.errors import UserError, choose, expect
+from mecheval_jax.fields import POSITIVE, Section
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, initializers
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
@@ -101,12 +101,11 @@ class ModelConfig(Section, section="model"):
         choose("activation", self.activation, ACTIVATIONS)
         choose("norm", self.norm, ("auto", *NORMS))
         choose("output_norm", self.output_norm, NORMS)
-        counts = ("layers", "width", "vocabulary_size", "max_length")
-        require_at_least(self, "model", counts, 1)
+        self.at_least(1, "layers", "width", "vocabulary_size", "max_length")
         depth = f"at most {MOST_LAYERS}, since each is compiled on its own"
-        require(self, "model", ("layers",), depth, lambda value: value <= MOST_LAYERS)
-        require_at_least(self, "model", ("canon", "hidden"), 0)
-        require(self, "model", ("norm_epsilon",), *POSITIVE)
+        self.require((depth, lambda value: value <= MOST_LAYERS), "layers")
+        self.at_least(0, "canon", "hidden")
+        self.require(POSITIVE, "norm_epsilon")
         if list(self.canon_at) != sorted(set(self.canon_at) & set(CANON)):
             raise UserError(
                 f"model.canon_at is {self.canon_at!r}: letters of {CANON}, each once, in order"
@@ -117,6 +116,11 @@ class ModelConfig(Section, section="model"):
     def __hash__(self):
         fields = {**vars(self), "mixer_options": sorted(self.mixer_options.items())}
         return hash(tuple(str(value) for value in fields.values()))
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """Columns by which tables tell models apart: mixer, width and number of layers."""
+        return {"mixer": self.mixer, "width": self.width, "layers": self.layers}
 
     def block(self, layer: int) -> BlockConfig:
         """Shape of a layer around its mixer."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.errors import one_line
 from mecheval_jax.files import write_table, write_text
 from mecheval_jax.reporting.terminal.tables import MISSING, interval
 
@@ -44,6 +45,11 @@ class Column:
     def ends_names(self) -> tuple[str, str]:
         """Fields that hold the ends of the interval."""
         return f"{self.name}_low", f"{self.name}_high"
+
+
+def with_ends(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A row with ``low`` and ``high`` also where a `Column` of this name looks for its ends."""
+    return {**row, f"{name}_low": row["low"], f"{name}_high": row["high"]}
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class Table:
 
     def latex(self) -> str:
         """The table in LaTeX, for the package booktabs, with its caption."""
-        texts = self.texts().map(_on_one_line)
+        texts = self.texts().map(one_line)
         texts.columns = [r"\textbf{" + _in_latex(name) + "}" for name in texts.columns]
         body = texts.map(_in_latex).to_latex(
             index=False,
@@ -151,15 +157,11 @@ def _cell(column: Column, row: Mapping[str, Any]) -> Cell:
     )
 
 
-def _on_one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _in_markdown(text: str) -> str:
     """A text on one line, in which no Markdown or HTML has an effect."""
     for character in "\\`*_{}[]<>|#":
         text = text.replace(character, f"\\{character}")
-    return _on_one_line(text)
+    return one_line(text)
 
 
 _LATEX = {

@@ -64,9 +64,7 @@ def _row(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     model = plan.experiments[0].model
     row: dict[str, Any] = {
         "group": plan.name,
-        "mixer": model.mixer,
-        "width": model.width,
-        "layers": model.layers,
+        **model.shape,
         "parameters": parameter_count(model),
         "state": UNFINISHED,
         "memorised": False,

@@ -5,25 +5,20 @@ from mecheval_jax.forms import COUNT, NUMBER
 MAYBE = (COUNT, None)
 """A step at which something happened, null if it did not."""
 
+ESTIMATE = dict.fromkeys(("value", "low", "high"), NUMBER)
+
 ROW = {
-    "site": str,
-    "role": str,
-    "kind?": str,
-    "direction?": str,
+    **dict.fromkeys(("site", "role", "kind?", "direction?"), str),
+    **ESTIMATE,
+    **dict.fromkeys(("logit?", "untrained?", "placebo?"), NUMBER),
     "single?": bool,
-    "value": NUMBER,
-    "low": NUMBER,
-    "high": NUMBER,
-    "logit?": NUMBER,
-    "untrained?": NUMBER,
-    "placebo?": NUMBER,
 }
 """Of what a verdict rests on."""
 
 EVIDENCE = {
     "gap?": NUMBER,
     "attributions?": [ROW],
-    "distractor?": {"value": NUMBER, "low": NUMBER, "high": NUMBER, "documents": COUNT},
+    "distractor?": ESTIMATE | {"documents": COUNT},
     "thresholds?": {...: [float]},
     "left_out?": COUNT,
     "failed?": [str],
@@ -41,36 +36,24 @@ STANDING = {
 
 TRANSITION = {"before": str, "after": str, "step": COUNT, "low": MAYBE, "high": MAYBE}
 
+ACCURACY = ("accuracy", "accuracy_low", "accuracy_high")
+
 SUMMARY = {
     "finished?": bool,
     "step?": COUNT,
-    "diverged_at?": MAYBE,
-    "stopped_at?": MAYBE,
-    "accuracy?": NUMBER,
-    "accuracy_low?": NUMBER,
-    "accuracy_high?": NUMBER,
-    "likelihood?": NUMBER,
-    "loss?": NUMBER,
+    **dict.fromkeys(("diverged_at?", "stopped_at?", "layer?", "evidence_step?"), MAYBE),
+    **dict.fromkeys((*(f"{name}?" for name in ACCURACY), "likelihood?", "loss?"), NUMBER),
     "floors?": {...: NUMBER},
-    "verdict?": str,
-    "layer?": MAYBE,
+    **dict.fromkeys(("verdict?", "reason?"), str),
     "binding?": (str, None),
-    "reason?": str,
     "probabilities?": {...: float},
-    "evidence_step?": MAYBE,
     "evidence?": (None, EVIDENCE),
     "over_training?": (None, {"steps": [STANDING], "transitions": [TRANSITION]}),
 }
 """``summary.json``"""
 
-FINISHED = SUMMARY | {
-    "finished": bool,
-    "step": COUNT,
-    "accuracy": NUMBER,
-    "accuracy_low": NUMBER,
-    "accuracy_high": NUMBER,
-    "floors": {"best": float},
-}
+FINISHED = SUMMARY | {"finished": bool, "step": COUNT, "floors": {"best": float}}
+FINISHED |= dict.fromkeys(ACCURACY, NUMBER)
 """``summary.json`` of a run that has come to its end."""
 
 PROVENANCE = {

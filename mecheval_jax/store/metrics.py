@@ -15,7 +15,7 @@ from types import NoneType
 from typing import Any, Protocol, TextIO, runtime_checkable
 
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError, several
+from mecheval_jax.errors import UserError, one_line, several
 from mecheval_jax.files import gone, open_file, write_text
 from mecheval_jax.forms import COUNT
 from mecheval_jax.partitioning.multihost import by_main, is_main
@@ -234,7 +234,7 @@ def _reported(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = one_line(error) or type(error).__name__
         say(
             f"warning: {name} failed and gets no more metrics ({text}); "
             "metrics.jsonl and metrics.csv hold them all"

@@ -23,7 +23,7 @@ from typing import Any
 
 from mecheval_jax import trust
 from mecheval_jax.errors import UserError, expect
-from mecheval_jax.experiment import Experiment, differences
+from mecheval_jax.experiment import Experiment, difference_words
 from mecheval_jax.files import is_draft, make_workdir, read_json, write_json, write_text
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store.forms import FINISHED, MEMBER, PROVENANCE, SUMMARY
@@ -183,11 +183,8 @@ class RunFolder(TrainingFolder):
 
     def _check_same(self, experiment: Experiment) -> None:
         # With the defaults of fields that an older file lacks.
-        different = [
-            f"{name} is {theirs!r} there and {ours!r} here"
-            for name, ours, theirs in differences(experiment, self.experiment())
-            if not name.startswith(("evaluation.", "analyses."))
-        ]
+        may_differ = ("evaluation.", "analyses.")
+        different = difference_words(self.experiment(), experiment, ignored=may_differ)
         if different:
             raise UserError(
                 f"workdir {self.path} holds the run of another config "

@@ -26,13 +26,7 @@ INTERCHANGE = (*RUN, *PLACE, *MEASURED)
 CONTROLS = (*RUN, "control", *PLACE, *MEASURED)
 """Columns of ``controls.csv``."""
 
-TRANSITIONS = (
-    *(name for name in RUN if name != "step"),
-    "before",
-    "after",
-    "metric",
-    *MEASURED[1:5],
-)
+TRANSITIONS = (*RUN[:-2], "split", "before", "after", "metric", *MEASURED[1:5])
 """Columns of ``transitions.csv``; the values are training steps."""
 
 WHOLE = ("low_value", "high_value", "queries")
@@ -41,14 +35,9 @@ WHOLE = ("low_value", "high_value", "queries")
 
 def identity(experiment: Experiment) -> dict[str, Any]:
     """Columns that describe the model and the training of a run."""
-    model, training = experiment.model, experiment.training
-    return {
-        "mixer": model.mixer,
-        "width": model.width,
-        "layers": model.layers,
-        "learning_rate": training.learning_rate,
-        "seed": training.seed,
-    }
+    training = experiment.training
+    how = {"learning_rate": training.learning_rate, "seed": training.seed}
+    return experiment.model.shape | how
 
 
 def long_table(

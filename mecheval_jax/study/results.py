@@ -139,9 +139,7 @@ def config_values(experiment: Experiment) -> dict[str, Any]:
         "config_hash": config_hash(experiment),
         "regime": regime(experiment),
         "task": task_label(values["task"]),
-        "mixer": model.mixer,
-        "width": model.width,
-        "layers": model.layers,
+        **model.shape,
         "positions": model.positions,
         "option": option_text(model.mixer, values["model"]["mixer_options"]),
         **{name: getattr(training, name)

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 
 from mecheval_jax.command_line import REQUEUE
-from mecheval_jax.errors import Stopped, UserError, choose
+from mecheval_jax.errors import Stopped, UserError, choose, one_line
 from mecheval_jax.fields import field_value_of_text
 from mecheval_jax.store.status import without_flags
 
@@ -324,8 +324,7 @@ def _submit(executor: Any, commands: Mapping[str, Sequence[str]]) -> dict[str, A
         with _handlers({signal.SIGINT: signal.SIG_IGN} if main else {}), executor.batch():
             jobs += [executor.submit(Command(command)) for command in commands.values()]
     except (FailedJobError, FailedSubmissionError, OSError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"the scheduler did not take the jobs: {text}") from error
+        raise UserError(f"the scheduler did not take the jobs: {one_line(error)}") from error
     return dict(zip(commands, jobs, strict=True))
 
 

@@ -1,6 +1,7 @@
 """The plan of a sweep: its runs, and the groups of one shape that train together."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import re
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax import trust
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.experiment import Experiment, differences
+from mecheval_jax.experiment import Experiment, difference_words, differences
 from mecheval_jax.fields import KINDS, field_value, field_value_of_text
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.tasks import files_of
@@ -156,14 +157,10 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
         try:
             changed, values = _changed(sections, change)
             typed.append(values)
-            training = changed["training"]
             shape = json.dumps({**changed, "training": None}, sort_keys=True, default=str)
-            built[shape] = (
-                built[shape].with_training(training)
-                if shape in built
-                else Experiment.from_config(changed)
-            )
-            experiments.append(built[shape])
+            if shape not in built:
+                built[shape] = Experiment.from_config(changed)
+            experiments.append(built[shape].with_training(changed["training"]))
         except (UserError, TypeError) as error:
             wrong_type = "a value of another type than the field's"  # such as None
             why = error if isinstance(error, UserError) else wrong_type
@@ -321,11 +318,8 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     if len(ours) != len(theirs):
         what = f"{len(theirs)} members there and {len(ours)} here"
     else:
-        what = "; ".join(
-            f"{name} is {there!r} there and {here!r} here"
-            for one, other in zip(ours, theirs, strict=True)
-            for name, here, there in differences(one, other)
-        )
+        found = map(difference_words, theirs, ours)
+        what = "; ".join(itertools.chain.from_iterable(found))
     if what:
         raise UserError(
             f"workdir {folder.path} holds another sweep ({what[:300]}): choose another workdir"

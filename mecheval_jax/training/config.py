@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mecheval_jax.errors import UserError, choose, require, require_at_least
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import Section
 from mecheval_jax.models.blocks import REMAT
 from mecheval_jax.training.optimizer import DECAYS
@@ -68,22 +68,19 @@ class TrainingConfig(Section, section="training"):
         """Check names and bounds, and that micro-batches are of one size."""
         choose("training.decay", self.decay, DECAYS)
         choose("training.remat", self.remat, REMAT)
-        counts = ("steps", "batch_size", "evaluate_every", "evaluation_documents")
-        counts += ("checkpoint_every", "steps_per_dispatch", "gradient_accumulation")
-        require_at_least(self, "training", counts, 1)
+        self.at_least(1, "steps", "batch_size", "evaluate_every", "evaluation_documents")
+        self.at_least(1, "checkpoint_every", "steps_per_dispatch", "gradient_accumulation")
         if self.batch_size % self.gradient_accumulation:
             raise UserError(
                 f"training.batch_size {self.batch_size} does not divide into "
                 f"{self.gradient_accumulation} micro-batches (training.gradient_accumulation)"
             )
-        for names, valid, holds in (
-            (("keep_checkpoints",), "at least 0, or None", lambda x: x is None or x >= 0),
-            (("training_batches",), "at least 1, or None", lambda x: x is None or x >= 1),
-            (("warmup_fraction", "beta1", "beta2"), "in [0, 1)", lambda x: 0 <= x < 1),
-            (("learning_rate", "weight_decay"), "0 or positive", lambda x: x >= 0),
-            (("target_accuracy",), "in (0, 1], or None", lambda x: x is None or 0 < x <= 1),
-        ):
-            require(self, "training", names, valid, holds)
+        self.require(("at least 0, or None", lambda x: x is None or x >= 0), "keep_checkpoints")
+        self.require(("at least 1, or None", lambda x: x is None or x >= 1), "training_batches")
+        self.require(("in [0, 1)", lambda x: 0 <= x < 1), "warmup_fraction", "beta1", "beta2")
+        self.require(("0 or positive", lambda x: x >= 0), "learning_rate", "weight_decay")
+        target = ("in (0, 1], or None", lambda x: x is None or 0 < x <= 1)
+        self.require(target, "target_accuracy")
 
     # Stops of the loop are functions of the step alone, so that a resumed run makes the same ones.
 

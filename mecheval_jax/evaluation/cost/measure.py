@@ -9,10 +9,10 @@ from typing import Any
 import jax
 
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.cost import energy, timing
 from mecheval_jax.evaluation.cost.measured_programs import PROGRAMS, Program
-from mecheval_jax.fields import Section
+from mecheval_jax.fields import POSITIVE, Section
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count
 from mecheval_jax.partitioning.memory import free_memory
@@ -46,16 +46,14 @@ class CostOptions(Section, section="cost"):
 
     def check(self) -> None:
         """Check names and bounds."""
-        require_at_least(self, "cost", ("batch", "tokens", "repeats"), 1)
-        if not self.lengths:
-            raise UserError("cost.lengths is empty: give lengths of context in tokens")
+        self.at_least(1, "batch", "tokens", "repeats")
+        self.some("lengths", give="give lengths of context in tokens")
         for length in self.lengths:
             if length < 2:
                 raise UserError(f"cost.lengths has {length}: a context has at least 2 tokens")
         for name in self.programs:
             choose("program of cost.programs", name, PROGRAMS)
-        if not self.seconds > 0:
-            raise UserError(f"cost.seconds is {self.seconds}: it must be above 0")
+        self.require(POSITIVE, "seconds")
 
 
 def machine() -> dict[str, Any]:
@@ -93,9 +91,7 @@ def cost_rows(
             sized = dataclasses.replace(model, max_length=max(length, model.max_length))
             shape = {
                 "model": name,
-                "mixer": model.mixer,
-                "width": model.width,
-                "layers": model.layers,
+                **model.shape,
                 "length": length,
                 "parameters": parameter_count(sized),
                 "state_bytes": _state_bytes(sized, length),

@@ -16,7 +16,7 @@ outputs in the clean and the corrupted run, an edge carries
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import jax
@@ -24,13 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree
-from mecheval_jax.evaluation.patching.graph import (
-    EMBEDDING,
-    WHOLE,
-    Graph,
-    Stage,
-    is_inside,
-)
+from mecheval_jax.evaluation.patching.graph import EMBEDDING, WHOLE, Graph, Stage, is_inside
 from mecheval_jax.evaluation.patching.ports import REST
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.interventions.capture import Activations, observe_block
@@ -42,28 +36,24 @@ from mecheval_jax.site_path import SitePath, in_mixer
 Sent = dict[str, Array]
 """Output of every node [documents, length, ...]; of length 1 if known at the query alone."""
 
+Edges = Int[np.ndarray, "readers senders"]
+"""Indices of the edges from some nodes to each of some readers."""
+
+Stack = Callable[[Sent], Float[Array, "senders documents length ..."]]
+"""Outputs of the nodes that send, of those of all nodes of a run."""
+
+Carried = Float[Array, "readers documents length ..."]
+"""Sum of what the edges from all senders carry to each reader."""
+
 NO_TILTS: Mapping[int, Array] = MappingProxyType({})
 
 
 class Flow:
     """What edges carry: what their senders send."""
 
-    def read(
-        self,
-        edges: Int[np.ndarray, "readers senders"],
-        senders: Sequence[str],
-        sent: Sent,
-        query: Int[Array, "documents 1"],
-    ) -> Float[Array, "readers documents length ..."]:
-        """Sum of what the edges from all senders carry to each of some readers.
-
-        Args:
-            edges: Indices of the edges.
-            senders: Names of the nodes that send.
-            sent: Outputs of the nodes in this run.
-            query: Position at which some nodes are known.
-        """
-        total = _stack(sent, senders, query).sum(axis=0)
+    def read(self, edges: Edges, sent: Sent, stack: Stack) -> Carried:
+        """What edges carry in a run of which the outputs of earlier nodes are known."""
+        total = stack(sent).sum(axis=0)
         return jnp.broadcast_to(total[None], (len(edges), *total.shape))
 
     def send(self, layer: int, output: Array) -> Array:
@@ -88,19 +78,12 @@ class Restored(Flow):
     degrees: Float[Array, "edges documents"]
     passing: Float[Array, " layers"] | None = None
 
-    def read(
-        self,
-        edges: Int[np.ndarray, "readers senders"],
-        senders: Sequence[str],
-        sent: Sent,
-        query: Int[Array, "documents 1"],
-    ) -> Float[Array, "readers documents length ..."]:
+    def read(self, edges: Edges, sent: Sent, stack: Stack) -> Carried:
         """See `Flow.read`."""
-        ends = (_stack(run, senders, query) for run in (self.clean, self.corrupted))
-        clean, corrupted = ends
+        clean, corrupted = stack(self.clean), stack(self.corrupted)
         degrees = self.degrees[edges].astype(clean.dtype)
         change = jnp.einsum("rsd,sd...->rd...", degrees, clean - corrupted)
-        return super().read(edges, senders, sent, query) + change
+        return super().read(edges, sent, stack) + change
 
     def send(self, layer: int, output: Array) -> Array:
         """See `Flow.send`."""
@@ -122,15 +105,9 @@ class Circuit(Flow):
     corrupted: Sent
     mask: Bool[Array, " edges"]
 
-    def read(
-        self,
-        edges: Int[np.ndarray, "readers senders"],
-        senders: Sequence[str],
-        sent: Sent,
-        query: Int[Array, "documents 1"],
-    ) -> Float[Array, "readers documents length ..."]:
+    def read(self, edges: Edges, sent: Sent, stack: Stack) -> Carried:
         """See `Flow.read`."""
-        live, corrupted = (_stack(run, senders, query) for run in (sent, self.corrupted))
+        live, corrupted = stack(sent), stack(self.corrupted)
         inside = self.mask[edges].astype(live.dtype)
         change = jnp.einsum("rs,s...->r...", inside, live - corrupted)
         return corrupted.sum(axis=0)[None] + change
@@ -163,7 +140,8 @@ def run_graph(
             for node, output in zip(stage.nodes, outputs, strict=True)
         }
     ((_, senders),) = graph.stages[-1].senders
-    (stream,) = flow.read(graph.numbers[-1][WHOLE], senders, sent, question.query)
+    stack = functools.partial(_stack, senders, question.query)
+    (stream,) = flow.read(graph.numbers[-1][WHOLE], sent, stack)
     last = SitePath(question.model.config.layers - 1, "block_output").path
     stream = stream if stream.shape[1] == 1 else at_positions(stream, question.query)
     unread = jnp.zeros(sent[EMBEDDING].shape[:2], jnp.int32)  # all before the patch is dropped
@@ -212,27 +190,22 @@ def stage_outputs(
 
 
 def _given(
-    question: Question,
-    edges: Int[np.ndarray, "readers senders"],
-    flow: Flow,
-    sent: Sent,
-    senders: tuple[str, ...],
+    question: Question, edges: Edges, flow: Flow, sent: Sent, senders: tuple[str, ...]
 ) -> tuple[Array, dict[str, Array]]:
     """For each reader its residual stream, and the outputs of nodes inside its mixer."""
+
+    def read(chosen: list[int]) -> Carried:
+        stack = functools.partial(_stack, [senders[i] for i in chosen], question.query)
+        return flow.read(edges[:, chosen], sent, stack)
+
     added = [i for i, sender in enumerate(senders) if not is_inside(sender)]
-    stream = jnp.zeros((len(edges), *sent[EMBEDDING].shape), sent[EMBEDDING].dtype)
-    if added:
-        stream = flow.read(edges[:, added], [senders[i] for i in added], sent, question.query)
-    inside = {
-        sender: flow.read(edges[:, [i]], [sender], sent, question.query)
-        for i, sender in enumerate(senders)
-        if is_inside(sender)
-    }
-    return stream, inside
+    nothing = jnp.zeros((len(edges), *sent[EMBEDDING].shape), sent[EMBEDDING].dtype)
+    inside = {sender: read([i]) for i, sender in enumerate(senders) if is_inside(sender)}
+    return read(added) if added else nothing, inside
 
 
 def _stack(
-    sent: Sent, names: Sequence[str], query: Int[Array, "documents 1"]
+    names: Sequence[str], query: Int[Array, "documents 1"], sent: Sent
 ) -> Float[Array, "senders documents length ..."]:
     """Outputs of some nodes; at the query alone if one of them is known only there."""
     found = [sent[name] for name in names]
@@ -254,10 +227,15 @@ def _observed(
     return observe_block(model, params, layer, stream, pin(held, held), positions)
 
 
+def _asked(question: Question, layer: int, stream: Array) -> Array | None:
+    """The query, which is all that the last block computes of a whole stream; else None."""
+    last = layer == question.model.config.layers - 1 and stream.shape[1] > 1
+    return question.query if last else None
+
+
 def _block(question: Question, layer: int, stream: Array, held: Activations, site: str) -> Array:
     """A site of a block on a residual stream, with other sites held."""
-    last = layer == question.model.config.layers - 1 and stream.shape[1] > 1
-    positions = question.query if last else None
+    positions = _asked(question, layer, stream)
     return _observed(question.model, layer, question.params, stream, held, positions)[site]
 
 
@@ -267,8 +245,8 @@ def _output(question: Question, stage: Stage, stream: Array, inside: Activations
     held = dict(inside)
     if site.component == "mlp_output":
         # The MLP reads the stream alone, whether or not its block is a parallel one.
-        last = stage.layer == question.model.config.layers - 1 and stream.shape[1] > 1
-        reads = at_positions(stream, question.query) if last else stream
+        query = _asked(question, stage.layer, stream)
+        reads = stream if query is None else at_positions(stream, query)
         held[site.beside("mixer_output").path] = jnp.zeros_like(reads)
     return _block(question, stage.layer, stream, held, node)
 
@@ -282,15 +260,10 @@ def _node(
     tilt: Array | None,
 ) -> tuple[Array, Array | None]:
     """The output of a node with ports, all of which are held, and the pattern of its head."""
-    layer = stage.layer
-    output, read, pattern = (
-        SitePath(layer, "mixer_output").path,
-        in_mixer(layer, "head_output"),
-        in_mixer(layer, "pattern"),
-    )
-    heads = len(stage.nodes)
-    last = layer == question.model.config.layers - 1
-    positions = question.query if last else None
+    layer, heads = stage.layer, len(stage.nodes)
+    output = SitePath(layer, "mixer_output").path
+    read, pattern = (in_mixer(layer, name) for name in ("head_output", "pattern"))
+    positions = _asked(question, layer, stream)
 
     def observe(held: Activations) -> Activations:
         return _observed(question.model, layer, question.params, stream, held, positions)

@@ -203,16 +203,12 @@ def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
     def value(*place: str) -> float | None:
         return found[place]["value"] if place in found else None
 
-    attributions = [
-        entry
-        | {
-            "untrained": value(
-                "untrained", *(entry[name] for name in ("site", "direction", "role"))
-            ),
-            "placebo": value("placebo", entry["site"], entry["direction"], UNINVOLVED),
-        }
-        for entry in verdict.evidence["attributions"]
-    ]
+    attributions = []
+    for entry in verdict.evidence["attributions"]:
+        place = entry["site"], entry["direction"]
+        untrained = value("untrained", *place, entry["role"])
+        placebo = value("placebo", *place, UNINVOLVED)
+        attributions.append({**entry, "untrained": untrained, "placebo": placebo})
     distractor = found["distractor", "tokens", "damage", UNINVOLVED]
     numbers = {name: distractor[name] for name in ("value", "low", "high", "documents")}
     failed = [

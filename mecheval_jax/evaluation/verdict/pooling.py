@@ -11,7 +11,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.verdict.evidence import Evidence
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
-from mecheval_jax.experiment import Experiment, differences
+from mecheval_jax.experiment import Experiment, difference_words
 
 SEEDS = ("training.seed", "training.data_seed")
 """Fields in which runs of one population may differ."""
@@ -31,11 +31,8 @@ def check_population(experiments: Mapping[str, Experiment]) -> None:
         raise UserError("one run is no population: give the workdirs of two runs or more")
     first, known = next(iter(experiments)), {}
     for name, experiment in experiments.items():
-        different = [
-            f"{field} is {theirs!r} in {first} and {ours!r} in {name}"
-            for field, theirs, ours in differences(experiments[first], experiment)
-            if field not in SEEDS and not field.startswith("analyses.")
-        ]
+        places, may_differ = (f"in {first}", f"in {name}"), (*SEEDS, "analyses.")
+        different = difference_words(experiments[first], experiment, places, may_differ)
         if different:
             raise UserError(
                 f"runs that differ in more than their seeds are no population "

@@ -99,10 +99,5 @@ def _transition(
     tail = (1 - confidence) / 2
     low = np.quantile(ends[change - start - 1], tail, method="lower")
     high = np.quantile(ends[change - start], 1 - tail, method="higher")
-    return Transition(
-        before=verdicts[first[0]],
-        after=after,
-        step=int(steps[second[0]]),
-        low=int(low),
-        high=int(high) if np.isfinite(high) else None,
-    )
+    latest = int(high) if np.isfinite(high) else None
+    return Transition(verdicts[first[0]], after, int(steps[second[0]]), int(low), latest)

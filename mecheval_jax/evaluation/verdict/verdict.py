@@ -272,10 +272,7 @@ def _attributions(
         plain = (None if np.isnan(number) else float(number) for number in numbers)
         names = ("value", "low", "high", "logit")
         yield {
-            "kind": cell.kind,
-            "site": cell.site,
-            "direction": cell.direction,
-            "role": cell.role,
+            **{name: getattr(cell, name) for name in ("kind", "site", "direction", "role")},
             **dict(zip(names, plain, strict=True)),
             "single": cell.kind in (STREAM, LOCAL) and cell.role not in SETS[cell.kind],
         }

@@ -46,10 +46,8 @@ def probe_heat_map(table: pd.DataFrame, target: str) -> Figure:
     figure, both = drawing.panels(2, 2, *size, sharey=True)
     titles = {"accuracy": "held-out accuracy", "control": "labels shuffled"}
     for axes, (metric, title) in zip(both, titles.items(), strict=True):
-        drawing.draw_cells(
-            axes, drawing.cells_of(rows[rows["metric"] == metric], "site", "role"), drawing.SHARES
-        )
-        axes.set_title(title, loc="left")
+        cells = drawing.cells_of(rows_with(rows, metric=metric), "site", "role")
+        drawing.draw_cells(axes, cells, title)
     classes = int(rows["classes"].iloc[0])
     drawing.headline(figure, f"Linear probes of the {target}, {classes:,} classes")
     return figure
@@ -66,9 +64,8 @@ def subspace_heat_map(table: pd.DataFrame) -> Figure:
     kind = table["subspace"].str.replace("_", " ")
     cells = drawing.cells_of(table.assign(place=place, kind=kind), "place", "kind")
     figure, axes = drawing.one_axes(3.6 + 0.9 * len(cells.columns), 1.6 + 0.34 * len(cells))
-    drawing.draw_cells(axes, cells, drawing.SHARES)
     dimensions = int(table["dimensions"].iloc[0])
-    axes.set_title(f"Exchange accuracy, subspaces of {dimensions} dimensions", loc="left")
+    drawing.draw_cells(axes, cells, f"Exchange accuracy, subspaces of {dimensions} dimensions")
     return figure
 
 

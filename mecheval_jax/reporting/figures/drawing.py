@@ -198,17 +198,9 @@ def name_lines(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Line2D]]
     for (y, x, name, line), height in zip(ends, heights, strict=True):
         stroke = {"arrowstyle": "-", "color": line.get_color(), "shrinkA": 1, "shrinkB": 2}
         where = edge if line.get_transform() == edge else "data"
-        axes.annotate(
-            name,
-            (x, y),
-            (1.045, height),
-            xycoords=where,
-            textcoords=edge,
-            arrowprops=stroke,
-            va="center",
-            fontsize="small",
-            annotation_clip=False,
-        )
+        letters = {"va": "center", "fontsize": "small", "annotation_clip": False}
+        places = {"xycoords": where, "textcoords": edge, "arrowprops": stroke}
+        axes.annotate(name, (x, y), (1.045, height), **places, **letters)
 
 
 LINE_ROOM = 0.075
@@ -300,14 +292,16 @@ def cells_of(rows: pd.DataFrame, index: str, columns: str) -> pd.DataFrame:
     return cells.pivot(index=index, columns=columns, values="value").reindex(**order).astype(float)
 
 
-def draw_cells(axes: Axes, cells: pd.DataFrame, scale: ScalarMappable) -> None:
+def draw_cells(axes: Axes, cells: pd.DataFrame, title: str, scale: ScalarMappable = SHARES) -> None:
     """Draw a table as coloured cells with numbers; a grey hatched cell has no value.
 
     Args:
         axes: Axes to draw on.
         cells: Numbers by their lines and columns; NaN where there is none.
+        title: Title of the axes.
         scale: Colours of the numbers.
     """
+    axes.set_title(title, loc="left")
     values = cells.to_numpy()
     axes.imshow(np.ma.masked_invalid(values), cmap=scale.cmap, norm=scale.norm, aspect="auto")
     axes.patch.set(facecolor="#e6e6e6", hatch="////", edgecolor="#a0a0a0", linewidth=0)

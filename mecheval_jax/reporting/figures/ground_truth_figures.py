@@ -30,8 +30,8 @@ def ladder_figure(edges: pd.DataFrame | None, confusion: pd.DataFrame | None) ->
 def _draw_edges(axes: Axes, table: pd.DataFrame) -> None:
     means = table.groupby(["kind", "method"], sort=False)["value"].mean().reset_index()
     names = means.assign(method=means["method"].map(RANKINGS))
-    drawing.draw_cells(axes, drawing.cells_of(names, "kind", "method"), drawing.SHARES)
-    axes.set_title("Known edges of planted models, AUROC", loc="left")
+    cells = drawing.cells_of(names, "kind", "method")
+    drawing.draw_cells(axes, cells, "Known edges of planted models, AUROC")
 
 
 def _draw_confusion(axes: Axes, table: pd.DataFrame) -> None:
@@ -40,5 +40,4 @@ def _draw_confusion(axes: Axes, table: pd.DataFrame) -> None:
     trained = rows["mixer"] + " to " + rows["trained_to"].str.replace("_", " ")
     shares = rows[found].div(rows[list(CLASSES)].sum(axis=1), axis=0).set_axis(trained, axis=0)
     shares.columns = [name.replace("_", " ") for name in found]
-    drawing.draw_cells(axes, shares, drawing.SHARES)
-    axes.set_title("Verdicts on models trained to a mechanism", loc="left")
+    drawing.draw_cells(axes, shares, "Verdicts on models trained to a mechanism")

@@ -58,16 +58,10 @@ def place_labels(
     for members in (np.flatnonzero(first == one) for one in np.unique(first)):
         words = [shown[index] for index in members]
         numbers = textwrap.fill(", ".join(words), NUMBERS_WIDTH)
-        label = axes.annotate(
-            numbers if len(names) > MOST_NAMES else "\n".join(words),
-            points[members].mean(axis=0),
-            xytext=(0, 0),
-            textcoords="offset points",
-            verticalalignment="bottom",
-            fontsize="small",
-            path_effects=HALO,
-            zorder=5,
-        )
+        text = numbers if len(names) > MOST_NAMES else "\n".join(words)
+        place = {"xytext": (0, 0), "textcoords": "offset points", "va": "bottom"}
+        letters = {"fontsize": "small", "path_effects": HALO, "zorder": 5}
+        label = axes.annotate(text, points[members].mean(axis=0), **place, **letters)
         _settle(label, pixels[members].mean(axis=0), taken, inside, renderer)
 
 

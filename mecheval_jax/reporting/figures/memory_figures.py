@@ -62,14 +62,9 @@ def capacity_over_bytes(table: pd.DataFrame) -> Figure:
                 known["state_bytes"], known["value"], ends, **style, linestyle="none", label=mixer
             )
         beyond = rows[rows["value"].isna()]
-        axes.plot(
-            beyond["state_bytes"],
-            beyond["pairs"],
-            linestyle="none",
-            **style,
-            fillstyle="none",
-            label=None if len(known) else mixer,
-        )
+        hollow = style | {"linestyle": "none", "fillstyle": "none"}
+        label = None if len(known) else mixer
+        axes.plot(beyond["state_bytes"], beyond["pairs"], **hollow, label=label)
     theory = rows_with(table, metric="additive_threshold").sort_values("state_bytes")
     axes.plot(theory["state_bytes"], theory["value"], "--", color=drawing.GREY, label="additive")
     axes.set(xscale="log", yscale="log", xlabel="size of the state", ylabel="pairs recalled")
@@ -126,8 +121,7 @@ def editing_cells(table: pd.DataFrame) -> Figure:
     ]
     cells = drawing.cells_of(shown.assign(line=lines), "line", "operation")
     figure, axes = drawing.one_axes(6.0, 1.6 + 0.4 * len(cells))
-    drawing.draw_cells(axes, cells, drawing.SHARES)
-    axes.set_title(f"Right answers, edited at {table['site'].iloc[0]}", loc="left")
+    drawing.draw_cells(axes, cells, f"Right answers, edited at {table['site'].iloc[0]}")
     return figure
 
 
@@ -143,10 +137,9 @@ def overwriting_cells(table: pd.DataFrame) -> Figure:
     condition = shown["condition"].str.replace("_", " ")
     cells = drawing.cells_of(shown.assign(line=value, at=condition), "line", "at")
     figure, axes = drawing.one_axes(6.4, 2.8)
-    drawing.draw_cells(axes, cells, drawing.SHARES)
     row = rows_with(table, metric="uncovered").iloc[0].to_dict()
     told = f"{row['reading']}: uncovered {number(row['value'])} {interval(row)}"
-    axes.set_title(told, loc="left")
+    drawing.draw_cells(axes, cells, told)
     return figure
 
 
@@ -163,7 +156,6 @@ def component_cells(table: pd.DataFrame) -> Figure:
     figure, every = drawing.panels(len(kinds), len(kinds), *size, sharey=True)
     for axes, kind in zip(every, kinds, strict=True):
         cells = drawing.cells_of(rows_with(kept, ablation=kind), "component", "where")
-        drawing.draw_cells(axes, cells, drawing.SHARES)
-        axes.set_title(kind, loc="left")
+        drawing.draw_cells(axes, cells, kind)
     drawing.headline(figure, "Share of the answer that is left")
     return figure

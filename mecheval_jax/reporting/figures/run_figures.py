@@ -101,9 +101,8 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
     height = 0.9 + math.ceil(count / columns) * (1.25 + 0.42 * layers)
     figure, grid = drawing.panels(count, columns, width, height)
     for axes, (component, cells) in zip(grid, panels.items(), strict=False):
-        drawing.draw_cells(axes, cells, drawing.ATTRIBUTIONS)
+        drawing.draw_cells(axes, cells, component.replace("_", " "), drawing.ATTRIBUTIONS)
         axes.set_ylabel("" if list(cells.index) == [""] else "layer")
-        axes.set_title(component.replace("_", " "), loc="left")
     if not panels:
         grid[0].set_axis_off()
     verb = {"restore": "restored by clean", "damage": "damaged by corrupted"}.get(direction, "")

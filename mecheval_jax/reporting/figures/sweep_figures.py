@@ -111,17 +111,10 @@ def success_by_shape(success: pd.DataFrame, titles: Mapping[str, str]) -> Figure
             for row in rows.to_dict("records")
         ]
         drawing.annotate(axes, rows["value"], heights, texts)
-        axes.errorbar(
-            rows["value"].to_numpy(),
-            heights,
-            xerr=drawing.around(rows["value"], rows["low"], rows["high"]),
-            linestyle="none",
-            **drawing.colour_and_marker(index),
-            markersize=6,
-            capsize=2,
-            elinewidth=1.2,
-            label=f"accuracy above {threshold:.0%}",
-        )
+        style = drawing.colour_and_marker(index) | {"label": f"accuracy above {threshold:.0%}"}
+        mark = {"linestyle": "none", "markersize": 6, "capsize": 2, "elinewidth": 1.2}
+        ends = drawing.around(rows["value"], rows["low"], rows["high"])
+        axes.errorbar(rows["value"].to_numpy(), heights, xerr=ends, **mark, **style)
     axes.set(xlabel="share of members", xlim=(-0.02, 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     drawing.pale_grid(axes, "x")

@@ -9,8 +9,8 @@ from mecheval_jax.files import read_json, read_table
 from mecheval_jax.reporting.figures.comparison_figures import COSTS, cost_against_accuracy
 from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 from mecheval_jax.reporting.figures.saving import picture
-from mecheval_jax.reporting.html.run_tables import count, plain
-from mecheval_jax.reporting.table import Column, Table
+from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
+from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.costs import quantity
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.choice import ChoiceFolder
@@ -31,7 +31,7 @@ QUALITY = (
     Column("width", form=plain),
     Column("parameters", form=count),
     Column("state"),
-    Column("accuracy", form=percent, ends=True),
+    ACCURACY,
     Column("train_accuracy", "on training documents", percent),
     Column("floor", form=percent),
     Column("learned", "seeds that learned", count),
@@ -111,10 +111,7 @@ def chosen(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _of_choice(choice: pd.DataFrame) -> dict[str, Table]:
-    rows = [
-        row | {"accuracy_low": row["low"], "accuracy_high": row["high"]}
-        for row in choice.to_dict("records")
-    ]
+    rows = [with_ends(row, "accuracy") for row in choice.to_dict("records")]
     return {
         "choice": Table("choice", "How well each shape answers", QUALITY, rows),
         "transparency": Table("transparency", "How clear each mechanism is", TRANSPARENCY, rows),

@@ -9,7 +9,7 @@ import pandas as pd
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.html.reading import NEEDED, Reported
-from mecheval_jax.reporting.table import Column, Table
+from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.tables import read_slices
@@ -24,6 +24,9 @@ def count(value: Any) -> str:
 def plain(value: Any) -> str:
     """A number with few digits; a dash if there is none."""
     return tables.MISSING if value is None or pd.isna(value) else f"{value:.4g}"
+
+
+ACCURACY = Column("accuracy", form=percent, ends=True)
 
 
 @dataclass(frozen=True)
@@ -65,24 +68,17 @@ def _accuracy(summary: Mapping[str, Any]) -> Table:
             for name, share in floors
             if name != "best"
         ]
-    columns = (Column("who", "who answers"), Column("accuracy", form=percent, ends=True))
+    columns = (Column("who", "who answers"), ACCURACY)
     caption = "Accuracy of the model and of heuristics without recall"
     return Table("accuracy", caption, columns, rows, bar="accuracy")
 
 
 def _slices(run: Reported) -> Table:
     rows = [
-        row
-        | {"value": _range(row["low_value"], row["high_value"])}
-        | {"accuracy_low": row["low"], "accuracy_high": row["high"]}
+        with_ends(row, "accuracy") | {"value": _range(row["low_value"], row["high_value"])}
         for row in read_slices(run.folder.slices)
     ]
-    columns = (
-        Column("property"),
-        Column("value"),
-        Column("accuracy", form=percent, ends=True),
-        Column("queries", form=count),
-    )
+    columns = (*map(Column, ("property", "value")), ACCURACY, Column("queries", form=count))
     return Table("slices", "Accuracy by what the documents are like", columns, rows)
 
 
@@ -94,10 +90,9 @@ def _evidence(summary: Mapping[str, Any]) -> Table:
     evidence = summary.get("evidence") or {}
     texts = tables.readings(evidence)
     rows = [
-        text
-        | {"attribution": row["value"], "untrained": row.get("untrained")}
-        | {"attribution_low": row["low"], "attribution_high": row["high"]}
-        | {"placebo": row.get("placebo")}
+        with_ends(row, "attribution")
+        | {name: text[name] for name in ("site", "role", "reading")}
+        | {"attribution": row["value"]}
         for text, row in zip(texts, evidence.get("attributions", []), strict=True)
     ]
     columns = (
@@ -105,8 +100,7 @@ def _evidence(summary: Mapping[str, Any]) -> Table:
         Column("role", "position"),
         Column("attribution", form=number, ends=True),
         Column("reading"),
-        Column("untrained", form=number),
-        Column("placebo", form=number),
+        *(Column(control, form=number) for control in ("untrained", "placebo")),
     )
     return Table("evidence", "What the verdict rests on, with controls", columns, rows)
 
@@ -147,10 +141,7 @@ def _controls(run: Reported) -> Table:
     if run.folder.controls.exists():
         table = tables.newest(read_table(run.folder.controls, NEEDED))
         chosen = table[table["metric"] == "attribution"]
-        rows = [
-            row | {f"value_{end}": row[end] for end in ("low", "high")}
-            for row in chosen.to_dict("records")
-        ]
+        rows = [with_ends(row, "value") for row in chosen.to_dict("records")]
     columns = (
         *map(Column, ("control", "site", "role")),
         Column("value", "attribution", number, ends=True),

@@ -105,10 +105,8 @@ def _figures(
     if trained["width"].nunique() > 1:
         name = "accuracy_by_width"
         figure = comparison_figures.accuracy_by_width(sweep_tables.models(trained, folder.read()))
-        yield {
-            "kind": name,
-            "svg": picture(figure, folder.figures, name, name, "accuracy by width"),
-        }
+        svg = picture(figure, folder.figures, name, name, "accuracy by width")
+        yield {"kind": name, "svg": svg}
     for kind, (shapes, draw) in drawn.items():
         pages = _pages(shapes)
         for number, page in enumerate(pages, 1):

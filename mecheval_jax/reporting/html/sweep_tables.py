@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.reporting.html.run_tables import count, plain
-from mecheval_jax.reporting.table import Column, Table
+from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
+from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import percent
 from mecheval_jax.store.status import Overview
 from mecheval_jax.store.sweep_folder import SweepFolder
@@ -26,8 +26,8 @@ OVER = {
 }
 """Names and captions of the tables of success, by the members that are counted together."""
 
-SHAPE = Column("shape")
-ACCURACY = Column("accuracy", form=percent, ends=True)
+SHAPE, VERDICT = Column("shape"), Column("verdict")
+DEV = Column("dev_accuracy", "dev", percent)
 
 
 def of(folder: SweepFolder, overview: Overview, found: SweepTables) -> dict[str, Table]:
@@ -40,13 +40,26 @@ def of(folder: SweepFolder, overview: Overview, found: SweepTables) -> dict[str,
     """
     titles = {one.name: one.title for one in overview.groups}
     changed = [n for n in HYPERPARAMETERS if n in SHOWN or found.members[n].nunique() > 1]
-    members = wide(found.members)
+    best, members = (_linked(t, folder, titles) for t in (found.best, wide(found.members)))
+    ended = [
+        {**row, "end": words, "at": row[name]}
+        for row in members
+        for name, words in ENDS.items()
+        if not pd.isna(row.get(name))
+    ]
+
+    def of_members(name: str, caption: str, rows: list[dict[str, Any]], *columns: Column) -> Table:
+        own = (SHAPE, Column("member", link="link"), *_settings(changed), *columns)
+        return Table(name, caption, own, rows, of="shape")
+
+    floor, step = Column("floor", form=percent), Column("step", "steps", count)
+    end = (Column("end"), Column("at", "step", count))
     every = (
-        _best(_linked(found.best, folder, titles), changed),
+        of_members("best", "The best member of each shape", best, DEV, ACCURACY, floor, VERDICT),
         *_success(found.success, titles),
         _differences(found.differences, titles),
-        _ends(_linked(members, folder, titles), changed),
-        _members(_linked(members, folder, titles), changed),
+        of_members("ended_early", "Members that ended early", ended, *end),
+        of_members("members", "All members", members, step, DEV, ACCURACY, VERDICT),
         _groups(folder, overview),
     )
     return {table.name: table for table in every}
@@ -72,10 +85,7 @@ def models(members: pd.DataFrame, content: Mapping[str, Any]) -> list[dict[str, 
         return published_beside(base["task"], base["model"] | shape) if comparable else None
 
     return [
-        row
-        | {"published": published(row)}
-        | {"run": f"member {row['member']}"}
-        | {"accuracy_low": row["low"], "accuracy_high": row["high"]}
+        with_ends(row, "accuracy") | {"published": published(row), "run": f"member {row['member']}"}
         for row in members.dropna(subset="accuracy").to_dict("records")
     ]
 
@@ -90,55 +100,12 @@ def _linked(
         link = f"{run.relative_to(folder.path).as_posix()}/"
         report = "report.html" if (run / "report.html").exists() else ""
         row |= {"shape": titles[row["group"]], "member": str(row["member"]), "link": link + report}
-        rows.append(row | {"accuracy_low": row["low"], "accuracy_high": row["high"]})
+        rows.append(with_ends(row, "accuracy"))
     return rows
 
 
 def _settings(names: Sequence[str]) -> Iterator[Column]:
     return (Column(name, form=plain) for name in names)
-
-
-def _best(rows: Sequence[Mapping[str, Any]], changed: Sequence[str]) -> Table:
-    columns = (
-        SHAPE,
-        Column("member", link="link"),
-        *_settings(changed),
-        Column("dev_accuracy", "dev", percent),
-        ACCURACY,
-        Column("floor", form=percent),
-        Column("verdict"),
-    )
-    return Table("best", "The best member of each shape", columns, rows, of="shape")
-
-
-def _members(rows: Sequence[Mapping[str, Any]], changed: Sequence[str]) -> Table:
-    columns = (
-        SHAPE,
-        Column("member", link="link"),
-        *_settings(changed),
-        Column("step", "steps", count),
-        Column("dev_accuracy", "dev", percent),
-        ACCURACY,
-        Column("verdict"),
-    )
-    return Table("members", "All members", columns, rows, of="shape")
-
-
-def _ends(rows: Sequence[Mapping[str, Any]], changed: Sequence[str]) -> Table:
-    ended = [
-        {**row, "end": words, "at": row[name]}
-        for row in rows
-        for name, words in ENDS.items()
-        if not pd.isna(row.get(name))
-    ]
-    columns = (
-        SHAPE,
-        Column("member", link="link"),
-        *_settings(changed),
-        Column("end"),
-        Column("at", "step", count),
-    )
-    return Table("ended_early", "Members that ended early", columns, ended, of="shape")
 
 
 def _success(success: pd.DataFrame, titles: Mapping[str, str]) -> Iterator[Table]:
@@ -176,8 +143,8 @@ def _above(threshold: float) -> str:
 
 def _differences(differences: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     rows = [
-        {**row, "first": titles[row["first"]], "second": titles[row["second"]]}
-        | {"value_low": row["low"], "value_high": row["high"]}
+        with_ends(row, "value")
+        | {"first": titles[row["first"]], "second": titles[row["second"]]}
         | {"documents": "the same" if row["same_documents"] else "their own"}
         for row in differences.to_dict("records")
     ]

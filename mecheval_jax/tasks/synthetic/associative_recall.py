@@ -79,24 +79,16 @@ class AssociativeRecall(SyntheticTask):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-
-        def require(valid: bool, name: str, rule: str) -> None:
-            if not valid:
-                raise UserError(f"task.{name} is {getattr(self, name)}: {rule}")
-
-        require(self.pairs >= 1, "pairs", "at least 1")
+        self.at_least(1, "pairs", "filler_vocabulary")
         spare = 1 if self.fresh_replacement else 0
         for name in ("key_vocabulary", "value_vocabulary"):
             require_vocabulary(self, name, self.pairs + spare, f"{self.pairs} pairs")
-        require(1 <= self.queries <= self.pairs, "queries", f"1 to {self.pairs}, one per pair")
-        require(
-            self.min_pairs is None or self.queries <= self.min_pairs <= self.pairs,
-            "min_pairs",
-            f"{self.queries} (the queries) to {self.pairs} (the pairs)",
-        )
-        require(self.filler >= 0, "filler", "0 or more tokens between two pairs")
-        require(self.filler_vocabulary >= 1, "filler_vocabulary", "at least 1")
-        require(0 <= self.held_out < 1, "held_out", "a fraction, 0 <= held_out < 1")
+        within = (f"1 to {self.pairs}, one per pair", lambda value: 1 <= value <= self.pairs)
+        self.require(within, "queries")
+        ends = f"{self.queries} (the queries) to {self.pairs} (the pairs)"
+        self.require((ends, lambda n: n is None or self.queries <= n <= self.pairs), "min_pairs")
+        self.require(("0 or more tokens between two pairs", lambda n: n >= 0), "filler")
+        self.require(("a fraction, 0 <= held_out < 1", lambda x: 0 <= x < 1), "held_out")
         if self.held_out:
             for split in SPLITS:
                 self._eligible_keys(split)

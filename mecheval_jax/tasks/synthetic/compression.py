@@ -20,7 +20,6 @@ import dataclasses
 import jax
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import require, require_at_least
 from mecheval_jax.tasks.base import Batch, sample_distinct
 from mecheval_jax.tasks.synthetic.behind_divider import Copying
 from mecheval_jax.tasks.synthetic.traceable import consecutive
@@ -42,10 +41,10 @@ class Compression(Copying):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("length",), 1)
-        require_at_least(self, "task", ("vocabulary",), 2)
+        self.at_least(1, "length")
+        self.at_least(2, "vocabulary")
         within = (f"1 to {self.length}, the length", lambda value: 1 <= value <= self.length)
-        require(self, "task", ("queries",), *within)
+        self.require(within, "queries")
 
     @property
     def body_length(self) -> int:

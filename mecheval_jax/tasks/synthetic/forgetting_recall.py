@@ -26,7 +26,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import require, require_at_least
 from mecheval_jax.tasks.base import ABSENT, Batch, sample_distinct
 from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
@@ -55,9 +54,9 @@ class ForgettingRecall(BehindDivider):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("pairs",), 1)
+        self.at_least(1, "pairs")
         within = (f"1 to {self.pairs}, the pairs", lambda value: 1 <= value <= self.pairs)
-        require(self, "task", ("rebound", "queries"), *within)
+        self.require(within, "rebound", "queries")
         require_vocabulary(self, "key_vocabulary", self.pairs, f"{self.pairs} keys")
         require_vocabulary(self, "value_vocabulary", self.writes, f"{self.writes} writes")
 

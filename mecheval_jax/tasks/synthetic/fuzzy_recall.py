@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import UserError, require_at_least
+from mecheval_jax.errors import UserError
 from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, Batch, sample_distinct
 from mecheval_jax.tasks.floors import copy_next, recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive, recall_roles
@@ -54,10 +54,10 @@ class FuzzyRecall(SyntheticTask):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("pairs", "key_tokens", "value_tokens"), 1)
-        require_at_least(self, "task", ("value_vocabulary",), 2)
+        self.at_least(1, "pairs", "key_tokens", "value_tokens")
+        self.at_least(2, "value_vocabulary")
         # All keys of a document may have one token, and must then be distinct.
-        require_at_least(self, "task", ("key_vocabulary",), max(self.pairs, 2))
+        self.at_least(max(self.pairs, 2), "key_vocabulary")
         # 31 tokens are too many of any vocabulary, and powers of more take long.
         keys = self.key_vocabulary ** min(self.key_tokens, 31)
         if keys >= MOST_KEYS:

@@ -23,7 +23,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import require, require_at_least
 from mecheval_jax.tasks.base import Batch, sample_distinct
 from mecheval_jax.tasks.floors import recall_floors
 from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
@@ -48,11 +47,11 @@ class HopRecall(BehindDivider):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("pairs",), 2)
+        self.at_least(2, "pairs")
         fewer = (f"1 to {self.pairs - 1}, fewer than the pairs", lambda hops: 0 < hops < self.pairs)
         within = (f"1 to {self.pairs}, the pairs", lambda value: 1 <= value <= self.pairs)
-        require(self, "task", ("hops",), *fewer)
-        require(self, "task", ("queries",), *within)
+        self.require(fewer, "hops")
+        self.require(within, "queries")
         require_vocabulary(self, "vocabulary", self.pairs, f"{self.pairs} pairs")
 
     @property

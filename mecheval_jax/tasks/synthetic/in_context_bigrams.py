@@ -30,7 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, Key
-from mecheval_jax.errors import POSITIVE, UserError, require, require_at_least
+from mecheval_jax.errors import UserError
+from mecheval_jax.fields import POSITIVE
 from mecheval_jax.tasks.base import BOS, Batch
 from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import FIRST, EndingWithQuery, consecutive
@@ -60,9 +61,9 @@ class InContextBigrams(EndingWithQuery):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("length",), 4)
-        require_at_least(self, "task", ("triggers", "vocabulary"), 2)
-        require(self, "task", ("concentration",), *POSITIVE)
+        self.at_least(4, "length")
+        self.at_least(2, "triggers", "vocabulary")
+        self.require(POSITIVE, "concentration")
         size = self.triggers + self.vocabulary
         if size > MOST_TOKENS:
             raise UserError(

@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Key
-from mecheval_jax.errors import require_at_least
 from mecheval_jax.tasks.base import BOS, Batch
 from mecheval_jax.tasks.synthetic.traceable import EndingWithQuery, consecutive
 
@@ -40,7 +39,7 @@ class InductionHeads(EndingWithQuery):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("length", "vocabulary"), 2)
+        self.at_least(2, "length", "vocabulary")
 
     @property
     def classes(self) -> dict[str, range]:

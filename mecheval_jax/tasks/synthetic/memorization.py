@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Int, Key
-from mecheval_jax.errors import require_at_least
 from mecheval_jax.tasks.base import BOS, Batch
 from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
@@ -47,9 +46,9 @@ class Memorization(SyntheticTask):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("pairs",), 1)
-        require_at_least(self, "task", ("key_vocabulary", "value_vocabulary"), 2)
-        require_at_least(self, "task", ("seed",), 0)
+        self.at_least(1, "pairs")
+        self.at_least(2, "key_vocabulary", "value_vocabulary")
+        self.at_least(0, "seed")
 
     @property
     def classes(self) -> dict[str, range]:

@@ -32,7 +32,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
-from mecheval_jax.errors import POSITIVE, UserError, require, require_at_least
+from mecheval_jax.errors import UserError
+from mecheval_jax.fields import POSITIVE
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, following
 from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask
@@ -69,8 +70,8 @@ class MultiQueryRecall(SyntheticTask):
                 f"task.lengths {self.lengths} and task.pairs {self.pairs}: "
                 "one length for each number of pairs"
             )
-        require_at_least(self, "task", ("num_passes",), 1)
-        require(self, "task", ("power",), *POSITIVE)
+        self.at_least(1, "num_passes")
+        self.require(POSITIVE, "power")
         for length, pairs in zip(self.lengths, self.pairs, strict=True):
             if pairs < 1:
                 raise UserError(f"task.pairs has {pairs}: at least 1")

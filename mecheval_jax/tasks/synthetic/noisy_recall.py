@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import require_at_least
 from mecheval_jax.tasks.base import BOS, EOS, Batch, sample_distinct
 from mecheval_jax.tasks.synthetic.traceable import (
     SyntheticTask,
@@ -49,8 +48,8 @@ class NoisyRecall(SyntheticTask):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("pairs", "noise_vocabulary"), 1)
-        require_at_least(self, "task", ("noise",), 0)
+        self.at_least(1, "pairs", "noise_vocabulary")
+        self.at_least(0, "noise")
         for name in ("key_vocabulary", "value_vocabulary"):
             require_vocabulary(self, name, self.pairs, f"{self.pairs} pairs")
 

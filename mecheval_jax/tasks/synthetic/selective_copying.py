@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import require_at_least
 from mecheval_jax.tasks.base import Batch, sample_distinct
 from mecheval_jax.tasks.synthetic.behind_divider import Copying
 from mecheval_jax.tasks.synthetic.traceable import consecutive
@@ -45,9 +44,9 @@ class SelectiveCopying(Copying):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("copied", "noise_vocabulary"), 1)
-        require_at_least(self, "task", ("noise",), 0)
-        require_at_least(self, "task", ("vocabulary",), 2)
+        self.at_least(1, "copied", "noise_vocabulary")
+        self.at_least(0, "noise")
+        self.at_least(2, "vocabulary")
 
     @property
     def classes(self) -> dict[str, range]:

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import choose, require, require_at_least
+from mecheval_jax.errors import choose
 from mecheval_jax.tasks.base import Batch, replace_at, sample_distinct
 from mecheval_jax.tasks.floors import recall_floors
 from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
@@ -48,9 +48,9 @@ class StackedRecall(BehindDivider):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("pairs",), 1)
+        self.at_least(1, "pairs")
         within = (f"1 to {self.pairs}, the pairs", lambda value: 1 <= value <= self.pairs)
-        require(self, "task", ("queries",), *within)
+        self.require(within, "queries")
         for name in ("key_vocabulary", "value_vocabulary"):
             require_vocabulary(self, name, self.pairs, f"{self.pairs} pairs")
 

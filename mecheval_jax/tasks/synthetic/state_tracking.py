@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import choose, require_at_least
+from mecheval_jax.errors import choose
 from mecheval_jax.tasks.base import BOS, Batch
 from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
@@ -72,7 +72,7 @@ class StateTracking(SyntheticTask):
     def check(self) -> None:
         """See `SyntheticTask.check`."""
         choose("group", self.group, GROUPS)
-        require_at_least(self, "task", ("length",), 1)
+        self.at_least(1, "length")
 
     @property
     def classes(self) -> dict[str, range]:

@@ -25,7 +25,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
-from mecheval_jax.errors import require, require_at_least
 from mecheval_jax.tasks.base import Batch, sample_distinct
 from mecheval_jax.tasks.floors import recall_floors, with_best
 from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
@@ -56,10 +55,10 @@ class TwoTokenRecall(BehindDivider):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        require_at_least(self, "task", ("contexts", "keys"), 2)
+        self.at_least(2, "contexts", "keys")
         cells = self.combinations
         within = (f"1 to {cells}, the combinations", lambda value: 1 <= value <= cells)
-        require(self, "task", ("queries",), *within)
+        self.require(within, "queries")
         require_vocabulary(self, "context_vocabulary", self.contexts, f"{self.contexts} contexts")
         require_vocabulary(self, "key_vocabulary", self.keys, f"{self.keys} keys")
         require_vocabulary(self, "value_vocabulary", cells, f"{cells} combinations")

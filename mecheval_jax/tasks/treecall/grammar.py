@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from mecheval_jax.errors import UserError, choose, require_at_least
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import Section
 from mecheval_jax.files import parse_json, read_text
 
@@ -69,8 +69,8 @@ class GrammarConfig(Section, section="task"):
 
     def check(self) -> None:
         """Check names and bounds, and that the grammar is not too large to be drawn."""
-        require_at_least(self, "task", ("nonterminals", "levels", "rules"), 1)
-        require_at_least(self, "task", ("terminals", "symbols"), 2)
+        self.at_least(1, "nonterminals", "levels", "rules")
+        self.at_least(2, "terminals", "symbols")
         size = self.nonterminals * self.rules * max(self.symbols, self.terminals)
         if size > MOST_SYMBOLS or self.levels > MOST_SYMBOLS:
             raise UserError(

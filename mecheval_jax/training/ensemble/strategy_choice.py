@@ -7,7 +7,6 @@ inside a loop is optimized differently from one at the top, so ``loop`` is measu
 Strategies differ in rounding: the choice is kept with the group, and a resumed group repeats it.
 """
 
-import contextlib
 import dataclasses
 import math
 import pathlib
@@ -17,7 +16,7 @@ from typing import Any
 import jax
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import read_json, write_json
+from mecheval_jax.files import add_to_cache, read_cache
 from mecheval_jax.partitioning.memory import free_memory
 from mecheval_jax.partitioning.multihost import is_multiprocess, on_main
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
@@ -137,24 +136,16 @@ class Choices:
     def __init__(self, path: pathlib.Path):
         self._path = path
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            return read_json(self._path)
-        except (OSError, UserError):  # no file yet, or a damaged one: measure again
-            return {}
-
     def get(self, key: str) -> dict[str, Any] | None:
         """The fields of the `Strategy` chosen under a key; None if there is none."""
         try:
-            return dataclasses.asdict(Strategy(**self._read()[key]))
+            return dataclasses.asdict(Strategy(**read_cache(self._path)[key]))
         except (KeyError, TypeError, UserError):  # none, or written by another version
             return None
 
     def put(self, key: str, choice: dict[str, Any]) -> None:
         """Keep a choice; if the folder cannot be written, the next time is measured again."""
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self._path, self._read() | {key: choice})
+        add_to_cache(self._path, {key: choice})
 
 
 def fastest(
