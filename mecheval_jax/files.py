@@ -229,10 +229,7 @@ def add_to_cache(path: pathlib.Path, values: Mapping[str, Any]) -> None:
 
 
 def read_table(
-    path: pathlib.Path,
-    columns: Mapping[str, Any] | None = None,
-    remedy: str = "",
-    **options: Any,
+    path: pathlib.Path, columns: Mapping[str, Any] | None = None, remedy: str = "", **options: Any
 ) -> "pd.DataFrame":
     """Read a CSV file.
 

@@ -133,11 +133,7 @@ class Checkpoints:
             raise refused from error
 
     def restore(
-        self,
-        abstract: PyTree,
-        say: Callable[[str], None] | None = None,
-        *,
-        set_aside: bool = True,
+        self, abstract: PyTree, say: Callable[[str], None] | None = None, *, set_aside: bool = True
     ) -> PyTree | None:
         """The newest checkpoint that can be read, or None.
 

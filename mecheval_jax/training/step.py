@@ -40,10 +40,7 @@ def answer(
     """Scores of the model's answers to every query."""
     rows = len(params["token_embedding"]["embedding"])
     logits = LanguageModel(model, rows, remat).apply(
-        {"params": params},
-        read(task, batch),
-        batch.query_positions,
-        skip_unread=True,
+        {"params": params}, read(task, batch), batch.query_positions, skip_unread=True
     )
     return score(logits, batch)
 

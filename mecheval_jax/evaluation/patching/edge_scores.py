@@ -220,9 +220,7 @@ def _atp_star(line: _Line) -> Array:
     return jnp.abs(jax.lax.map(dropped, without)).sum(axis=0) / (line.layers - 1)
 
 
-def _changes_of_patterns(
-    line: _Line,
-) -> dict[int, tuple[Array, list[tuple[np.ndarray, Array]]]]:
+def _changes_of_patterns(line: _Line) -> dict[int, tuple[Array, list[tuple[np.ndarray, Array]]]]:
     """Exact changes of patterns of attention in the clean run, by the stage of the heads.
 
     Returns:

@@ -53,10 +53,7 @@ class Gap:
         return self.bootstrap.mean(self.sizes, np.ones(len(self.clean), bool))
 
     def share(
-        self,
-        changes: np.ndarray,
-        present: np.ndarray | None = None,
-        smallest: float = SMALLEST_GAP,
+        self, changes: np.ndarray, present: np.ndarray | None = None, smallest: float = SMALLEST_GAP
     ) -> Estimate:
         """Attribution of a change: its mean over the mean gap; NaN if the mean gap is too small.
 

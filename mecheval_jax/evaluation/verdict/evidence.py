@@ -77,11 +77,7 @@ class Evidence:
 
     @classmethod
     def of_raw(
-        cls,
-        raw: Mapping[str, Any],
-        subject: Subject,
-        counts: tuple[int, int],
-        floor: float,
+        cls, raw: Mapping[str, Any], subject: Subject, counts: tuple[int, int], floor: float
     ) -> "Evidence":
         """Evidence from the result of `Exchanges.on_device`.
 

@@ -34,12 +34,7 @@ GREY = "#909090"
 FLOOR = {"color": "#555555", "linestyle": "--", "linewidth": 1.2}
 """Style of the line of the best heuristic without recall."""
 
-MARK = {
-    "linestyle": "none",
-    "markersize": 6,
-    "markeredgecolor": "white",
-    "markeredgewidth": 0.5,
-}
+MARK = {"linestyle": "none", "markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.5}
 """Style of marks without lines."""
 
 PALE = "#e0e0e0"

@@ -74,11 +74,7 @@ def _list_beside(axes: Axes, listed: str, lines: int) -> None:
 
 
 def _settle(
-    label: Annotation,
-    point: np.ndarray,
-    taken: list[Bbox],
-    inside: Bbox,
-    renderer: RendererAgg,
+    label: Annotation, point: np.ndarray, taken: list[Bbox], inside: Bbox, renderer: RendererAgg
 ) -> None:
     """Move a label to the nearest free place; the least covered one if none is free."""
     width, height = label.get_window_extent(renderer).size

@@ -117,9 +117,7 @@ MOST_ATTENTION = 8
 """Number of runs whose attention is drawn in one figure."""
 
 
-def _attention_on_one_document(
-    runs: Sequence[Reported],
-) -> tuple[dict[str, np.ndarray], list[str]]:
+def _attention_on_one_document(runs: Sequence[Reported]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Matrices of the runs that were measured on the same document, by title.
 
     Nothing if no two runs have the same document.

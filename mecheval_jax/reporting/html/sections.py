@@ -16,12 +16,7 @@ from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.saving import picture, save
 from mecheval_jax.reporting.html import run_tables
-from mecheval_jax.reporting.html.drawn_document import (
-    drawn,
-    fits,
-    read_lines,
-    restored_lines,
-)
+from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
 from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.tasks.base import Task

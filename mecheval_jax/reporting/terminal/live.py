@@ -12,13 +12,7 @@ from mecheval_jax import programs
 from mecheval_jax.console import CONSOLE, say
 from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY, Shown
 from mecheval_jax.reporting.terminal.tables import MISSING, output, percent, plain_table
-from mecheval_jax.store.status import (
-    NamedStatus,
-    Overview,
-    count_states,
-    seconds_left,
-    total,
-)
+from mecheval_jax.store.status import NamedStatus, Overview, count_states, seconds_left, total
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 
 DROPPED = ("stopped", "diverged", "steps/s", "training", "left")
