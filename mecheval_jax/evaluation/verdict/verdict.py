@@ -16,11 +16,12 @@ cannot hold the pair, together with the question, and N that of all of these tog
   not when it is that of a pair which is not asked: ``direct_retrieval``.
 
 A share restores above `RESTORED`, is substantial above `SUBSTANTIAL` and negligible below it, both
-restored and taken from the clean run. The rule is applied to probabilities and to logits, to the
-estimates and to every replicate of the bootstrap. A class stands if both measures give it, in at
-least the share `confidence` of the replicates; otherwise the verdict is ``undecided``. A model that
-is no better than the best heuristic of its task (`GUARD`), or whose answers do not depend on the
-pair (`NO_GAP`), has ``not_learned``. docs/verdict.md has the rule in full.
+restored and taken from the clean run (thresholds of `rule`). The rule is applied to probabilities
+and to logits, to the estimates and to every replicate of the bootstrap. A class stands if both
+measures give it, in at least the share `confidence` of the replicates; otherwise the verdict is
+``undecided``. A model that is no better than the best heuristic of its task (`GUARD`), or whose
+answers do not depend on the pair (`NO_GAP`), has ``not_learned``. docs/verdict.md has the rule in
+full.
 """
 
 import dataclasses
@@ -31,22 +32,11 @@ import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
+from mecheval_jax.evaluation.verdict import rule
 from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS, Evidence
 from mecheval_jax.evaluation.verdict.exchanges import SETS
 from mecheval_jax.evaluation.verdict.places import LOCAL, STREAM
 from mecheval_jax.evaluation.verdict.reasons import reason_of
-from mecheval_jax.evaluation.verdict.rule import (
-    CLASSES,
-    NAMED,
-    RESTORED,
-    SUBSTANTIAL,
-    UNDECIDED,
-    Cases,
-    Facts,
-    Thresholds,
-    classify,
-    label,
-)
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, share_interval
 from mecheval_jax.tasks.scoring import MEASURES
 
@@ -62,9 +52,9 @@ NO_GAP = SMALLEST_GAP / 100
 answer with a gap between this and `SMALLEST_GAP`, which has no shares."""
 
 SPANS = {
-    "named": (NAMED, np.linspace(0.5, 0.99, 50)),
-    "restored": (RESTORED, np.linspace(0.25, 0.95, 71)),
-    "substantial": (SUBSTANTIAL, np.linspace(0.02, 0.5, 49)),
+    "named": (rule.NAMED, np.linspace(0.5, 0.99, 50)),
+    "restored": (rule.RESTORED, np.linspace(0.25, 0.95, 71)),
+    "substantial": (rule.SUBSTANTIAL, np.linspace(0.02, 0.5, 49)),
 }
 """Thresholds of the rule, and the ranges in which the sensitivity of a verdict is examined."""
 
@@ -111,7 +101,7 @@ def judge(evidence: Evidence, evaluation: EvaluationConfig) -> Verdict:
 
 
 def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[Verdict, list[str]]:
-    """The verdict, and the class of every replicate with its layer, as in `label`.
+    """The verdict, and the class of every replicate with its layer, as in `rule.label`.
 
     Evidence of one run at several steps shares its resampled documents, so that replicate i of
     one step belongs to replicate i of another.
@@ -129,28 +119,28 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     thin = int(evidence.documents.sum()) < FEWEST_DOCUMENTS
 
     def apply(
-        measure: str, read: Callable[[Estimate], Any], learned: np.ndarray, limits: Thresholds
-    ) -> Cases:
+        measure: str, read: Callable[[Estimate], Any], learned: np.ndarray, limits: rule.Thresholds
+    ) -> rule.Cases:
         size = len(learned)
         known = {
             cell[:4]: np.broadcast_to(read(estimate), size)
             for cell, estimate in zip(evidence.cells, shares[measure], strict=True)
         }
-        facts = Facts(evidence.layers, known, learned, faint, thin, evidence.silent)
-        return classify(facts, limits)
+        facts = rule.Facts(evidence.layers, known, learned, faint, thin, evidence.silent)
+        return rule.classify(facts, limits)
 
     # Apply the rule to estimates, to replicates, and to estimates under other thresholds.
     learned = bool(least > evidence.floor and gap_low > NO_GAP)
     often = (accuracies > evidence.floor) & (gap.samples > NO_GAP)
     point, replicates = (
-        {m: apply(m, read, when, Thresholds()) for m in MEASURES}
+        {m: apply(m, read, when, rule.Thresholds()) for m in MEASURES}
         for read, when in ((_value, np.array([learned])), (_samples, often))
     )
     name, layer, step, measure = _agreed(point)
     classes = _both([replicates[m].verdict for m in MEASURES])
-    chances = np.bincount(classes, minlength=len(CLASSES)) / len(classes)
-    if learned and name != "undecided" and chances[CLASSES.index(name)] < confidence:
-        step = ("unsure", CLASSES.index(name))
+    chances = np.bincount(classes, minlength=len(rule.CLASSES)) / len(classes)
+    if learned and name != "undecided" and chances[rule.CLASSES.index(name)] < confidence:
+        step = ("unsure", rule.CLASSES.index(name))
         name, layer = "undecided", -1
     spans = {
         field: _span(field, {m: int(point[m].verdict[0]) for m in MEASURES}, apply, learned)
@@ -169,11 +159,11 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         "runs": len(evidence.documents),
         "documents": int(evidence.documents.sum()),
         "left_out": int(evidence.left_out.sum()),
-        "classes": {m: CLASSES[point[m].verdict[0]] for m in MEASURES},
+        "classes": {m: rule.CLASSES[point[m].verdict[0]] for m in MEASURES},
         "thresholds": spans,
         "attributions": list(_attributions(evidence, shares, confidence)),
     }
-    probabilities = dict(zip(CLASSES, map(float, chances), strict=True))
+    probabilities = dict(zip(rule.CLASSES, map(float, chances), strict=True))
     verdict = Verdict(
         verdict=name,
         layer=layer if layer >= 0 else None,
@@ -184,8 +174,8 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         elsewhere=step[1] if step[0] == "unlocated" else None,
     )
     layers = replicates["probability"].layer
-    pairs = zip(classes, np.where(classes == UNDECIDED, -1, layers), strict=True)
-    return verdict, [label(CLASSES[index], int(at)) for index, at in pairs]
+    pairs = zip(classes, np.where(classes == rule.UNDECIDED, -1, layers), strict=True)
+    return verdict, [rule.label(rule.CLASSES[index], int(at)) for index, at in pairs]
 
 
 def _value(estimate: Estimate) -> float:
@@ -204,31 +194,31 @@ def _estimates(evidence: Evidence, measure: str, bootstrap: Bootstrap) -> list[E
 def _both(verdicts: Iterable[np.ndarray]) -> np.ndarray:
     """The class that both measures give; undecided if they differ."""
     first, second = verdicts
-    return np.where(first == second, first, UNDECIDED)
+    return np.where(first == second, first, rule.UNDECIDED)
 
 
-def _agreed(point: dict[str, Cases]) -> tuple[str, int, tuple[str, int], str]:
+def _agreed(point: dict[str, rule.Cases]) -> tuple[str, int, tuple[str, int], str]:
     """Class, layer, step of the rule and the measure that it was taken in.
 
     Undecided if the measures give different classes: by the step of the one that abstains.
     """
     first, second = (point[measure] for measure in MEASURES)
     if first.verdict[0] == second.verdict[0]:
-        return CLASSES[first.verdict[0]], int(first.layer[0]), first.reason, MEASURES[0]
+        return rule.CLASSES[first.verdict[0]], int(first.layer[0]), first.reason, MEASURES[0]
     for measure, case in point.items():
-        if case.verdict[0] == UNDECIDED:
+        if case.verdict[0] == rule.UNDECIDED:
             return "undecided", -1, case.reason, measure
     return "undecided", -1, ("measures_differ", -1), MEASURES[0]
 
 
 def _span(
-    field: str, classes: dict[str, int], apply: Callable[..., Cases], learned: bool
+    field: str, classes: dict[str, int], apply: Callable[..., rule.Cases], learned: bool
 ) -> list[float]:
     """The range of a threshold, around its value, in which neither measure's class changes."""
     used, tried = SPANS[field]
     same = np.ones(len(tried), bool)
     for measure, found in classes.items():
-        limits = Thresholds(**{field: tried})
+        limits = rule.Thresholds(**{field: tried})
         same &= apply(measure, _value, np.full(len(tried), learned), limits).verdict == found
     below, above = ~same & (tried < used), ~same & (tried > used)
     low = tried[below].max() if below.any() else tried[0]
@@ -253,13 +243,13 @@ def _binding(name: str, layer: int, evidence: Evidence, shares: list[Estimate]) 
         if cell.kind == LOCAL and cell.layer in places[name]
     }
     together = [value for cell, value in found.items() if cell.role == "pair"]
-    if not together or max(together) < SUBSTANTIAL:
+    if not together or max(together) < rule.SUBSTANTIAL:
         return NO_BINDING
     singles = {cell.role: value for cell, value in found.items() if cell.role not in SETS[LOCAL]}
     best = max(singles, key=lambda role: np.nan_to_num(singles[role], nan=-np.inf))
-    if singles[best] > RESTORED:
+    if singles[best] > rule.RESTORED:
         return f"convolution_at_{best}"
-    return "convolution_at_pair" if max(together) > RESTORED else UNCLEAR
+    return "convolution_at_pair" if max(together) > rule.RESTORED else UNCLEAR
 
 
 def _attributions(
