@@ -164,16 +164,9 @@ def grade_edges(kind: str, seed: int) -> Rows:
     for method in EDGE_METHODS:
         scores = score_edges(subject, method, CircuitsConfig(measure="logit"))
         found = auroc(scores, known.edges(subject.config), "key")
-        rows.append(
-            {
-                "kind": kind,
-                "seed": seed,
-                "method": method,
-                "edges": len(scores.graph.edges),
-                "metric": "auroc",
-                **describe(found, EVALUATION.confidence, tested=False),
-            }
-        )
+        named = {"kind": kind, "seed": seed, "method": method, "edges": len(scores.graph.edges)}
+        described = describe(found, EVALUATION.confidence, tested=False)
+        rows.append({**named, "metric": "auroc", **described})
     return rows
 
 

@@ -133,17 +133,10 @@ def member_rows(
     constants = {"member": number, "group": group} | identity(experiment)
     constants |= {name: getattr(experiment.training, name) for name in HYPERPARAMETERS}
     last = next((row for row in reversed(metrics) if row["split"] == "dev"), {})
-    values = {
-        "accuracy": summary["accuracy"],
-        "likelihood": summary["likelihood"],
-        "loss": summary["loss"],
-        "floor": summary["floors"]["best"],
-        "dev_accuracy": last.get("accuracy"),
-        "dev_loss": last.get("loss"),
-        "step": summary["step"],
-        "diverged_at": summary.get("diverged_at"),
-        "stopped_at": summary.get("stopped_at"),
-    }
+    values = {name: summary[name] for name in ("accuracy", "likelihood", "loss")}
+    values |= {"floor": summary["floors"]["best"]}
+    values |= {f"dev_{name}": last.get(name) for name in ("accuracy", "loss")}
+    values |= {name: summary.get(name) for name in ("step", "diverged_at", "stopped_at")}
     rows = [{"metric": metric, "value": value} for metric, value in values.items()]
     rows[0] |= {"low": summary["accuracy_low"], "high": summary["accuracy_high"]}
     if "verdict" in summary:
@@ -219,9 +212,8 @@ def success(
     for _, of_shape in wide(table).groupby("group", sort=False):
         for over, different in OVER.items():
             common = [name for name in (*SHAPE, *HYPERPARAMETERS) if name not in different]
-            for (values, part), threshold in itertools.product(
-                of_shape.groupby(common), thresholds
-            ):
+            parts = itertools.product(of_shape.groupby(common), thresholds)
+            for (values, part), threshold in parts:
                 hits = int((part["accuracy"] > threshold).sum())
                 answers = together(part["member"].tolist(), known)
                 low, high = wilson(hits, len(part), confidence)

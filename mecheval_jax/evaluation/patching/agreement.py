@@ -47,14 +47,9 @@ def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dic
                 if any(abs(cells[cell].value) > UNCHANGED for cells in pair)  # nor is it NaN
             ]
             correlation = _correlation(*([each[cell] for cell in cells] for each in pair))
-            yield {
-                "method": estimate.method,
-                "measure": estimate.measure,
-                **case,
-                "metric": "rank_correlation",
-                **describe(correlation, exact.evaluation.confidence, tested=False),
-                "cells": len(cells),
-            }
+            named = {"method": estimate.method, "measure": estimate.measure, **case}
+            found = describe(correlation, exact.evaluation.confidence, tested=False)
+            yield named | {"metric": "rank_correlation", **found, "cells": len(cells)}
 
 
 def _attributions(effects: Effects, case: dict[str, str]) -> dict[tuple[str, str], Estimate]:

@@ -266,14 +266,7 @@ def edge_rows(scores: EdgeScores) -> Iterator[dict[str, Any]]:
     """The long table of edges: scores as shares of the gap, with the bootstrap over documents."""
     for corruption, changes in zip(scores.evaluation.corruptions, scores.changes, strict=True):
         gap = scores.gap(corruption)
+        named = {"method": scores.method, "measure": scores.measure, "corruption": corruption}
         for edge, change in zip(scores.graph.edges, changes, strict=True):
-            yield {
-                "method": scores.method,
-                "measure": scores.measure,
-                "corruption": corruption,
-                "sender": edge.sender,
-                "reader": edge.reader,
-                "port": edge.port,
-                "metric": "edge_attribution",
-                **describe(gap.share(change), scores.evaluation.confidence),
-            }
+            found = describe(gap.share(change), scores.evaluation.confidence)
+            yield {**named, **vars(edge), "metric": "edge_attribution", **found}

@@ -244,11 +244,6 @@ def subspace_rows(
                 for subspace in SUBSPACES:
                     right, tested = correct[subspace], len(correct[subspace])
                     share = float(right.mean()) if tested else np.nan
-                    yield {
-                        **place,
-                        "dimensions": config.dimensions,
-                        "subspace": subspace,
-                        "metric": "interchange_accuracy",
-                        **describe_share(share, tested, evaluation.confidence),
-                        "documents": tested,
-                    }
+                    named = place | {"dimensions": config.dimensions, "subspace": subspace}
+                    cell = describe_share(share, tested, evaluation.confidence)
+                    yield named | {"metric": "interchange_accuracy", **cell, "documents": tested}

@@ -78,12 +78,6 @@ def attention_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         for head, matrix in enumerate(heads):
             title = f"layer {layer}" + (f", head {head}" if len(heads) > 1 else "")
             for i, j in zip(*np.tril_indices(length), strict=True):
-                yield {
-                    "matrix": title,
-                    "destination": int(i),
-                    "source": int(j),
-                    "destination_token": names[i],
-                    "source_token": names[j],
-                    "metric": "influence",
-                    "value": float(matrix[i, j]),
-                }
+                place = {"matrix": title, "destination": int(i), "source": int(j)}
+                place |= {"destination_token": names[i], "source_token": names[j]}
+                yield place | {"metric": "influence", "value": float(matrix[i, j])}

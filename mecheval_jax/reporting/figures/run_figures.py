@@ -58,11 +58,9 @@ def accuracy_over_steps(
             drawing.annotate(axes, steps, shares, texts)
             if not several or split == "dev":
                 entries.append((name if several else split, drawn))
+    what = "best heuristic without recall" if several else "floor"
     for floor in sorted({round(floor, 4) for floor in floors.values()}):
-        line = axes.axhline(floor, **FLOOR, zorder=2)
-        entries.append(
-            (f"{'best heuristic without recall' if several else 'floor'}, {floor:.1%}", line)
-        )
+        entries.append((f"{what}, {floor:.1%}", axes.axhline(floor, **FLOOR, zorder=2)))
     axes.set(xlabel="training step", ylabel="accuracy")
     drawing.accuracy_axis(axes)
     drawing.step_axis(axes)
@@ -88,13 +86,11 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
     rows = attributions(table, corruption, direction).fillna({"layer": -1})
     components = _in_order(rows["component"], COMPONENTS)
     roles = _in_order(rows["role"], ROLE_ORDER)
-    panels = {
-        component: drawing.cells_of(own.sort_values("layer", kind="stable"), "layer", "role")
-        .reindex(columns=roles)
-        .rename(index=lambda layer: "" if layer < 0 else int(layer))
-        for component in components
-        for own in [rows[rows["component"] == component]]
-    }
+    panels = {}
+    for component in components:
+        own = rows[rows["component"] == component].sort_values("layer", kind="stable")
+        cells = drawing.cells_of(own, "layer", "role").reindex(columns=roles)
+        panels[component] = cells.rename(index=lambda layer: "" if layer < 0 else int(layer))
     layers = max(((cells.index != "").sum() for cells in panels.values()), default=1)
     count, columns = max(len(panels), 1), drawing.across(len(panels))
     width = 1.2 + columns * (0.7 + 0.58 * max(len(roles), 3))

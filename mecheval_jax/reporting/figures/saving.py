@@ -92,11 +92,8 @@ def inline(figure: Figure, prefix: str, description: str) -> Markup:
     svg = re.sub(r"(?<=: )#[0-9a-f]{6}\b", _of_the_page, svg)
     marks = "".join(_marks(figure))
     # Matplotlib escapes all texts; the rest of the file is its own markup.
-    return Markup(
-        svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1).replace(
-            "</svg>", f"{marks}</svg>"
-        )
-    )
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
+    return Markup(svg.replace("</svg>", f"{marks}</svg>"))
 
 
 def _of_the_page(colour: re.Match) -> str:

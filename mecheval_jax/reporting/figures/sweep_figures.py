@@ -64,10 +64,8 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         for rate, same in own.groupby("learning_rate"):
             x = places[rate] + spread * _beside(len(same))
             bad = same["diverged_at"].notna().to_numpy()
-            for chosen, style in (
-                (~bad, MEMBER | {"alpha": 0.75}),
-                (bad, DIVERGED | {"zorder": 4}),
-            ):
+            marks = (~bad, MEMBER | {"alpha": 0.75}), (bad, DIVERGED | {"zorder": 4})
+            for chosen, style in marks:
                 texts = [_member(row) for row in same[chosen].to_dict("records")]
                 drawing.annotate(axes, x[chosen], same["accuracy"][chosen], texts)
                 if chosen.any():  # the layout takes a line without points for one at its corner
@@ -200,9 +198,8 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         bars.set_label(name.replace("_", " "))
         texts = [f"{titles[g]}, {name.replace('_', ' ')}: {n}" for g, n in counts[name].items()]
         shown = width > 0
-        drawing.annotate(
-            axes, (left + width / 2)[shown], np.flatnonzero(shown), np.array(texts)[shown]
-        )
+        middles = (left + width / 2)[shown]
+        drawing.annotate(axes, middles, np.flatnonzero(shown), np.array(texts)[shown])
         texts = [str(count) if count else "" for count in width]
         axes.bar_label(bars, texts, label_type="center", fontsize="small", color=ink_on(colour))
         left = left + width
@@ -214,11 +211,8 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 def _member(row: Mapping[str, Any]) -> str:
     """What a mark of one member stands for."""
-    ends = percents(row)
-    return (
-        f"member {row['member']}, learning rate {row['learning_rate']:g}, seed {row['seed']}: "
-        f"{percent(row['accuracy'])} {ends}"
-    )
+    how = f"learning rate {row['learning_rate']:g}, seed {row['seed']}"
+    return f"member {row['member']}, {how}: {percent(row['accuracy'])} {percents(row)}"
 
 
 def _places(rates: np.ndarray) -> np.ndarray:

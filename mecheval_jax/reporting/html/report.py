@@ -89,6 +89,5 @@ def _comparisons(
         by_task.setdefault(json.dumps(run.config["task"], sort_keys=True), []).append(run)
     for number, of_task in enumerate(by_task.values()):
         prefix = "comparison" if len(by_task) == 1 else f"comparison{number}"
-        yield comparison(
-            of_task, {run.name: sections[run.name]["id"] for run in of_task}, home, prefix
-        )
+        ids = {run.name: sections[run.name]["id"] for run in of_task}
+        yield comparison(of_task, ids, home, prefix)

@@ -72,10 +72,8 @@ def _figures(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
         yield "accuracy", picture(curves, home, "accuracy", f"{prefix}-a", "accuracy over steps")
     training = run.summary.get("over_training")
     if run.history is not None and training:
-        name = "attribution_over_steps"
-        lines = figures.attribution_over_steps(
-            run.history, training["steps"], training["transitions"]
-        )
+        name, seen = "attribution_over_steps", (training["steps"], training["transitions"])
+        lines = figures.attribution_over_steps(run.history, *seen)
         yield "training", picture(lines, home, name, f"{prefix}-t", "attribution over steps")
     for pair in [] if run.table is None else run_tables.measured(run.table):
         heat_map = figures.attribution_heat_map(run.table, *pair)
@@ -86,9 +84,7 @@ def _analyses(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
     """Draw the figure of every analysis that has tables."""
     # Read as text, since a token may be called "nan" or "None".
     found = {
-        path.stem: read_table(
-            path, **({"keep_default_na": False} if path.stem == "attention" else {})
-        )
+        path.stem: read_table(path, keep_default_na=path.stem != "attention")
         for path in sorted(run.folder.analyses.glob("*.csv"))
     }
     for name, draw in FIGURES.items():
