@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.ops.inverses import inverting
 from mecheval_jax.ops.precision import in_float32
 
 LEAF = 8
@@ -42,7 +43,7 @@ def regularized_solve(
     return (inverse(G + diagonal[None, None]) @ q[..., None])[..., 0]
 
 
-@jax.custom_vjp
+@functools.partial(inverting, precision="highest")
 def inverse(A: Float[Array, "*axes n n"]) -> Float[Array, "*axes n n"]:
     """Inverses of matrices whose leading blocks have one."""
     n = A.shape[-1]
@@ -73,16 +74,3 @@ def _eliminate(i: Array, M: Array) -> Array:
     column = jnp.where(here[lead[1:]], 0, column)
     rest = jnp.where(here[lead], 0, M) - column[..., None] * row[..., None, :]
     return jnp.where(here[lead[1:]][..., None], row[..., None, :], rest)
-
-
-def _inverse_forward(A: Array) -> tuple[Array, Array]:
-    inverted = inverse(A)
-    return inverted, inverted
-
-
-def _inverse_backward(inverted: Array, gradient: Array) -> tuple[Array]:
-    transposed = jnp.swapaxes(inverted, -1, -2)
-    return (-_dot(_dot(transposed, gradient), transposed),)
-
-
-inverse.defvjp(_inverse_forward, _inverse_backward)

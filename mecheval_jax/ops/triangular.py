@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float
+from mecheval_jax.ops.inverses import inverting
 
 SPAN = 40.0
 """Greatest logarithm of a decay over a chunk that is taken from its middle: e^20 times e^-20 is as
@@ -50,7 +51,7 @@ def _masked(mask: np.ndarray, x: Float[Array, "*axes r c"]) -> Float[Array, "*ax
     return jnp.where(jnp.expand_dims(mask, range(x.ndim - 2)), x, 0)
 
 
-@jax.custom_vjp
+@inverting
 def inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
     """The inverse of I + A for a strictly lower triangular A; its gradient is an inverse's."""
     first, *rest = _levels(A.shape[-1])[0]
@@ -59,19 +60,6 @@ def inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
     for mask in rest:
         inverted = inverted - inverted @ _masked(mask, A) @ inverted
     return inverted
-
-
-def _inverse_forward(A: Array) -> tuple[Array, Array]:
-    inverted = inverse(A)
-    return inverted, inverted
-
-
-def _inverse_backward(inverted: Array, gradient: Array) -> tuple[Array]:
-    transposed = jnp.swapaxes(inverted, -1, -2)
-    return (-transposed @ gradient @ transposed,)
-
-
-inverse.defvjp(_inverse_forward, _inverse_backward)
 
 
 def decayed_products(

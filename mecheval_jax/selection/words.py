@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mecheval_jax.reporting.terminal.costs import quantity
+
 Row = Mapping[str, Any]
 
 VERDICTS = {
@@ -14,8 +16,6 @@ VERDICTS = {
     "mixed": "answers by two routes at once (mixed)",
     "undecided": "answers in a way that could not be settled (undecided)",
 }
-
-UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
 def name_of(row: Row) -> str:
@@ -36,12 +36,6 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def time_words(seconds: float) -> str:
-    """A time with three digits and its unit."""
-    size, unit = next((u for u in UNITS if seconds >= u[0]), UNITS[-1])
-    return f"{seconds / size:.3g} {unit}"
-
-
 def quality_numbers(row: Row) -> dict[str, Any]:
     """The numbers on the answers of a shape."""
     names = ("accuracy", "low", "high", "floor", "train_accuracy", "members", "learned")
@@ -52,11 +46,11 @@ def cost_words(row: Row) -> str:
     """What a shape costs, as far as it was measured, as the end of a sentence."""
     says = []
     if row["prefill_seconds"] is not None:
-        says.append(f"reads a document in {time_words(row['prefill_seconds'])}")
+        says.append(f"reads a document in {quantity(row['prefill_seconds'], 's')}")
     if row["training_tokens_per_second"] is not None:
         says.append(f"trains on {row['training_tokens_per_second']:,.0f} tokens a second")
     if row["decode_seconds"] is not None:
-        says.append(f"writes a token in {time_words(row['decode_seconds'])}")
+        says.append(f"writes a token in {quantity(row['decode_seconds'], 's')}")
     if row["state_bytes"] is not None:
         says.append(f"keeps {row['state_bytes']:,.0f} bytes of state")
     return f"{listed(says)}." if says else "has costs that were not measured."

@@ -16,14 +16,6 @@ def test_lists(given, text):
     assert words.listed(given) == text
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(2.5, "2.5 s"), (2e-3, "2 ms"), (1.234e-5, "12.3 µs"), (1e-9, "0.001 µs")]
-)
-def test_times(seconds, text):
-    """Catches a unit that is off by a thousand."""
-    assert words.time_words(seconds) == text
-
-
 def test_costs_that_are_not_known_are_left_out():
     """Catches a dash or a None in the middle of a sentence."""
     assert words.cost_words(ROW) == (
