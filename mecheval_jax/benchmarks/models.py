@@ -70,9 +70,7 @@ def costs_in_length() -> Iterator[Measured]:
             program, call = _length_step(mixer, options, length)
             found = (
                 times(mixer, f"time, {length:,}", call, repeats=3),
-                one(
-                    mixer, f"memory, {length:,}", program.memory_analysis().temp_size_in_bytes, "B"
-                ),
+                one(mixer, f"memory, {length:,}", _temporary(program), "B"),
             )
             for name, row in zip(costs, found, strict=True):
                 costs[name].append(row.median)

@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-QUANTITIES = ("seconds", "state_bytes")
-"""Costs that are compared: the time of a program, and the size of the state."""
-
 ALWAYS, NEVER = "cheaper at every length", "not cheaper at any length"
 
 
