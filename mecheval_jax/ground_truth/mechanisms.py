@@ -40,20 +40,13 @@ class Rule:
     carries: bool
 
 
-_RETRIEVED = (
-    Rule(STREAM, 1, "question", True),
-    Rule(STREAM, 1, "pair", False),
-)
+_RETRIEVED = (Rule(STREAM, 1, "question", True), Rule(STREAM, 1, "pair", False))
 
 MECHANISMS: Mapping[str, tuple[Rule, ...]] = MappingProxyType(
     {
         INDUCTION: (Rule(STREAM, 1, "pair", True), Rule(STREAM, 1, "elsewhere", False)),
         DIRECT: (*_RETRIEVED, Rule(LOCAL, 0, "pair", False)),
-        CONVOLUTION: (
-            *_RETRIEVED,
-            Rule(LOCAL, 0, "pair", True),
-            Rule(LOCAL, 0, "loose", False),
-        ),
+        CONVOLUTION: (*_RETRIEVED, Rule(LOCAL, 0, "pair", True), Rule(LOCAL, 0, "loose", False)),
     }
 )
 """Rules by the name of the mechanism, which is that of its verdict."""

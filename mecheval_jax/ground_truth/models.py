@@ -29,9 +29,7 @@ Attention has no local operation that could join a pair. A layer with a short co
 retrieve directly only by not using it.
 """
 
-SETTINGS = {
-    "mamba": Settings(gain=2.0, learning_rate=1e-2),
-}
+SETTINGS = {"mamba": Settings(gain=2.0, learning_rate=1e-2)}
 """Settings by architecture, where they differ from the defaults."""
 
 

@@ -17,12 +17,7 @@ import numpy as np
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import write_json
-from mecheval_jax.interop.huggingface_config import (
-    mixer_name,
-    read_config,
-    read_json,
-    write_config,
-)
+from mecheval_jax.interop.huggingface_config import mixer_name, read_config, read_json, write_config
 from mecheval_jax.interop.huggingface_family import Family, Fused
 from mecheval_jax.interop.huggingface_tables import FAMILIES
 from mecheval_jax.interop.safetensors_file import (

@@ -15,13 +15,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions.capture import Activations, Interventions, at_sites, by_path
-from mecheval_jax.interventions.positions import (
-    Positions,
-    columns,
-    gather,
-    positions_mask,
-    scatter,
-)
+from mecheval_jax.interventions.positions import Positions, columns, gather, positions_mask, scatter
 from mecheval_jax.sites import Entry, is_state, mask_of, steps
 from mecheval_jax.tasks.base import ABSENT
 

@@ -72,10 +72,7 @@ def replace_association(
 
 
 def erase_association(
-    activations: Activations,
-    site: str,
-    key: Float[Array, "..."],
-    positions: Columns,
+    activations: Activations, site: str, key: Float[Array, "..."], positions: Columns
 ) -> Interventions:
     """Make the state after one token answer zeros to `key`; see `write_association`."""
     path, state = _matrix_state(activations, site)

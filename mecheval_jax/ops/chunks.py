@@ -19,12 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.ops.triangular import (
-    decayed_products,
-    inverse,
-    sums_after,
-    sums_before,
-)
+from mecheval_jax.ops.triangular import decayed_products, inverse, sums_after, sums_before
 
 LONGEST = 64
 """Most tokens of a sequence that is one chunk."""

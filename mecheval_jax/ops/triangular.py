@@ -140,9 +140,7 @@ def _masks(rows: Array, keys: Array, log_decay: Array, weak: bool) -> np.ndarray
     return np.tile(masks, (1, rows.shape[-2] // size, keys.shape[-2] // size))
 
 
-def _to_middle(
-    log_decay: Float[Array, "*axes c decayed"],
-) -> list[Float[Array, "*axes c decayed"]]:
+def _to_middle(log_decay: Float[Array, "*axes c decayed"]) -> list[Float[Array, "*axes c decayed"]]:
     """Decay between each token and the middle of its block, at every level."""
     levels = _levels(log_decay.shape[-2])[1]
     # One product and one exponential for all levels.

@@ -69,10 +69,7 @@ def _whole(variable: str, smallest: int) -> int:
 
 
 def check_flags(
-    coordinator: str | None,
-    processes: int | None,
-    process_id: int | None,
-    cluster: Cluster | None,
+    coordinator: str | None, processes: int | None, process_id: int | None, cluster: Cluster | None
 ) -> None:
     """Check the flags that describe the other processes.
 
@@ -95,11 +92,7 @@ def check_flags(
         raise UserError(
             f"--process_id is {process_id}: of {processes} processes it is 0 to {processes - 1}"
         )
-    flags = {
-        "--coordinator": coordinator,
-        "--processes": processes,
-        "--process_id": process_id,
-    }
+    flags = {"--coordinator": coordinator, "--processes": processes, "--process_id": process_id}
     given = [flag for flag, value in flags.items() if value is not None]
     missing = [flag for flag, value in flags.items() if value is None]
     # One process needs no others; and a cluster may know all but the coordinator.

@@ -40,22 +40,13 @@ class Threshold:
     beyond: str
 
 
-def curve(
-    sizes: np.ndarray,
-    guess: np.ndarray,
-    threshold: float,
-    slope: float,
-) -> np.ndarray:
+def curve(sizes: np.ndarray, guess: np.ndarray, threshold: float, slope: float) -> np.ndarray:
     """Accuracies p(n) of a fit; arguments as in `fit_threshold`."""
     return guess + (1 - guess) / (1 + (np.asarray(sizes) / threshold) ** slope)
 
 
 def fit_threshold(
-    sizes: np.ndarray,
-    guess: np.ndarray,
-    right: np.ndarray,
-    asked: np.ndarray,
-    confidence: float,
+    sizes: np.ndarray, guess: np.ndarray, right: np.ndarray, asked: np.ndarray, confidence: float
 ) -> Threshold:
     """Fit the curve to counts and to their replicates.
 

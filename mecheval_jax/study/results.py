@@ -84,10 +84,7 @@ def option_text(mixer: str, options: Mapping[str, Any]) -> str:
 DECISIVE = ("task", "model", "training", "evaluation")
 """Sections of a config on which a row depends."""
 
-BOOKKEEPING = {
-    "training": ("checkpoint_every", "keep_checkpoints"),
-    "evaluation": ("chunk",),
-}
+BOOKKEEPING = {"training": ("checkpoint_every", "keep_checkpoints"), "evaluation": ("chunk",)}
 """Fields on which no number depends."""
 
 

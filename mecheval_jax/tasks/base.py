@@ -200,10 +200,7 @@ def following(
     key: Int[Array, " queries"], value: Int[Array, " queries"], stop: int | Int[Array, "..."]
 ) -> dict[str, Int[Array, " queries"]]:
     """Positions of the two roles after the value, ``next_key`` and ``value+2``; see `free_of`."""
-    return {
-        "next_key": free_of(key, stop, value + 1),
-        "value+2": free_of(key, stop, value + 2),
-    }
+    return {"next_key": free_of(key, stop, value + 1), "value+2": free_of(key, stop, value + 2)}
 
 
 def replace_at(
@@ -239,10 +236,7 @@ def query_properties(batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
     if "key" not in batch.roles:
         return {"length": lengths}
     key = batch.roles["key"]
-    return {
-        "length": lengths,
-        "distance": jnp.where(key < 0, ABSENT, batch.query_positions - key),
-    }
+    return {"length": lengths, "distance": jnp.where(key < 0, ABSENT, batch.query_positions - key)}
 
 
 def check_batch_size(batch_size: int) -> None:

@@ -28,16 +28,7 @@ from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import Section
 from mecheval_jax.files import sha256_of
-from mecheval_jax.tasks.base import (
-    ABSENT,
-    BOS,
-    EOS,
-    PAD,
-    SPLITS,
-    Batch,
-    describe,
-    query_properties,
-)
+from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, SPLITS, Batch, describe, query_properties
 from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, Question
 from mecheval_jax.tasks.documents.scan import scanned
 from mecheval_jax.tasks.documents.tokenizers import NAMES, is_file

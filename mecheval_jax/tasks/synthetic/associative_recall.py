@@ -22,15 +22,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import UserError
 from mecheval_jax.tasks import held_out
-from mecheval_jax.tasks.base import (
-    BOS,
-    EOS,
-    PAD,
-    SPLITS,
-    Batch,
-    free_of,
-    sample_distinct,
-)
+from mecheval_jax.tasks.base import BOS, EOS, PAD, SPLITS, Batch, free_of, sample_distinct
 from mecheval_jax.tasks.floors import recall_floors
 from mecheval_jax.tasks.synthetic.traceable import (
     FIRST,

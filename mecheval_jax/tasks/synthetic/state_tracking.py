@@ -117,11 +117,7 @@ class StateTracking(SyntheticTask):
             query_positions=query,
             targets=states + products[query - 1],
             weights=jnp.ones(len(query)),
-            roles={
-                "bos": jnp.zeros_like(query),
-                "factor": (query + 1) // 2,
-                "query": query,
-            },
+            roles={"bos": jnp.zeros_like(query), "factor": (query + 1) // 2, "query": query},
             lengths=jnp.asarray(self.max_length),
         )
 
