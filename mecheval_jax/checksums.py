@@ -11,13 +11,26 @@ from mecheval_jax.files import read_text, sha256_of, write_text
 
 SUMS = "SHA256SUMS"
 
-LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+LINE = re.compile(r"[0-9a-f]{64}  .+")
 
 
 def write_sums(folder: pathlib.Path) -> None:
     """Write the hash of every file of a folder."""
     text = "".join(f"{sha256_of([folder / name])}  {name}\n" for name in _files(folder))
     write_text(folder / SUMS, text)
+
+
+def read_sums(path: pathlib.Path) -> list[tuple[str, str]]:
+    """Names that a file of hashes lists, each with its hash.
+
+    Raises:
+        UserError: If a line is no hash with a name.
+    """
+    lines = read_text(path).splitlines()
+    for line in lines:
+        if not LINE.fullmatch(line):
+            raise UserError(f"{path} is damaged: it has a line {line[:20]!r}")
+    return [(line[66:], line[:64]) for line in lines]
 
 
 def check_sums(folder: pathlib.Path, ignored: tuple[str, ...] = ()) -> None:
@@ -35,12 +48,7 @@ def check_sums(folder: pathlib.Path, ignored: tuple[str, ...] = ()) -> None:
     sums = folder / SUMS
     if not sums.exists():
         return
-    expected: dict[str, str] = {}
-    for line in read_text(sums).splitlines():
-        found = LINE.fullmatch(line)
-        if not found:
-            raise UserError(f"{SUMS} has a line {line[:20]!r}")
-        expected[found[2]] = found[1]
+    expected = dict(read_sums(sums))
     there = {name for name in _files(folder) if name not in ignored}
     for name in sorted(expected.keys() | there):
         # Names of the folder's own files alone are opened, whatever else is listed.

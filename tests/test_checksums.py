@@ -36,7 +36,10 @@ def test_the_form_is_that_of_sha256sum(folder):
         ),
         (lambda folder: (folder / "a").unlink(), "a is gone"),
         (lambda folder: write_text(folder / "c", ""), "c has no hash"),
-        (lambda folder: write_text(folder / SUMS, "ab  a\n"), "SHA256SUMS has a line"),
+        (
+            lambda folder: write_text(folder / SUMS, "ab  a\n"),
+            "SHA256SUMS is damaged: it has a line 'ab  a'",
+        ),
         (lambda folder: (folder / SUMS).write_bytes(b"\xff"), "damaged"),
         (lambda folder: shutil.rmtree(folder / "d"), "d/b is gone"),
     ],

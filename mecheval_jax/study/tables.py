@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
+from mecheval_jax.checksums import SUMS, read_sums
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import open_file, read_text, write_text
+from mecheval_jax.files import open_file, write_text
 from mecheval_jax.store.sweep_folder import MEASURED
 from mecheval_jax.study.results import ANSWERS, COLUMNS, CONFIG, RESTORED, config_hash, table_of
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep
@@ -25,8 +26,6 @@ TEXTS = ("config_hash", "regime", "task", "mixer", "positions", "option", "split
 
 MEMBER = ["config_hash", "split"]
 """Columns that identify a row."""
-
-SUMS = "SHA256SUMS"
 
 
 def write_table(path: str | pathlib.Path, table: pd.DataFrame) -> None:
@@ -208,11 +207,8 @@ def _sums(folder: pathlib.Path) -> dict[str, set[str]]:
     """The hashes of the tables in a folder; while a table is written it has its old and new one."""
     file = folder / SUMS
     sums: dict[str, set[str]] = {}
-    for line in read_text(file).splitlines() if file.exists() else []:
-        parts = line.split(maxsplit=1)
-        if len(parts) != 2:
-            raise UserError(f"{file} is damaged: a line that is no hash with a name")
-        sums.setdefault(parts[1], set()).add(parts[0])
+    for name, digest in read_sums(file) if file.exists() else ():
+        sums.setdefault(name, set()).add(digest)
     return sums
 
 
