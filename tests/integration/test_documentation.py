@@ -158,10 +158,10 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
-@pytest.mark.parametrize("mixer", ["based", "mamba"])
-def test_the_readme_promises_what_the_quickstart_holds(mixer):
+@pytest.mark.parametrize(("page", "mixer"), [("README.md", "based"), ("docs/choosing.md", "mamba")])
+def test_pages_promise_what_the_quickstart_holds(page, mixer):
     """Catches a first run that does not learn: `test_fresh_clone` trains the quickstart's."""
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / page).read_text()
     command = rf"recall.py:(mixer={mixer}\S+) \\\n +--config.training.training_batches=(\d+)"
     arguments, batches = re.search(command, text).groups()
     config = recall.get_config(arguments)
