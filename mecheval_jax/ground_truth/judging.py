@@ -1,25 +1,36 @@
 """The blind verdict on models that were trained to a mechanism, and how often it is right.
 
 The verdict is not told what a model was trained to. It is ``right`` if it names that mechanism,
-``abstained`` if it names none (`undecided`), ``not learned`` if the model did not come to
-recall, so that there is nothing to name, and otherwise ``wrong``.
+``abstained`` if it names none (`undecided`), and otherwise ``wrong``. There is nothing to grade if
+the model did not come to recall (``not learned``), or does so and breaks a rule of the mechanism on
+unseen documents (``not reached``): then nobody knows what its mechanism is.
 """
 
 import collections
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 
 from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.question import corruption_key
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.measurement import measure_verdict
 from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.ground_truth.collection import Trained
+from mecheval_jax.ground_truth.training import rules_kept
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.statistics.intervals import wilson
 
-RIGHT, ABSTAINED, NOT_LEARNED, WRONG = "right", "abstained", "not learned", "wrong"
+RIGHT, ABSTAINED, WRONG = "right", "abstained", "wrong"
+NOT_LEARNED, NOT_REACHED = "not learned", "not reached"
+UNKNOWN = (NOT_LEARNED, NOT_REACHED)
+"""Grades of models whose mechanism is not known."""
+
+REACHED = 0.9
+"""Interchange accuracy that each rule of a mechanism must have."""
+
 EVALUATION = EvaluationConfig(documents=192, corruptions=("key",), resamples=1000)
 """Of the verdicts: documents of the test split."""
 
@@ -32,6 +43,8 @@ def judge_blind(model: Trained, evaluation: EvaluationConfig = EVALUATION) -> di
     verdict, evidence = found.verdict, found.evidence
     assert verdict is not None  # the task has pairs
     assert evidence is not None
+    keep = jax.jit(functools.partial(rules_kept, model.config, model.task, model.mechanism))
+    kept = float(keep(model.params, batch, corruption_key(evaluation.seed)).min())
     return {
         "mixer": model.config.mixer,
         "trained_to": model.mechanism,
@@ -41,15 +54,24 @@ def judge_blind(model: Trained, evaluation: EvaluationConfig = EVALUATION) -> di
         "binding": verdict.binding,
         "probability": verdict.probabilities.get(model.mechanism, 0.0),
         "accuracy": evidence.accuracy,
-        "grade": grade(model.mechanism, verdict.verdict),
+        "rules_kept": kept,
+        "grade": grade(model.mechanism, verdict.verdict, kept),
         "reason": verdict.reason,
     }
 
 
-def grade(trained_to: str, verdict: str) -> str:
-    """Whether a verdict is right, abstains, or is wrong."""
+def grade(trained_to: str, verdict: str, kept: float) -> str:
+    """Whether a verdict is right, abstains, or is wrong.
+
+    Args:
+        trained_to: Mechanism to which the model was trained.
+        verdict: Verdict on it.
+        kept: Least interchange accuracy of that mechanism's rules.
+    """
     if verdict == "not_learned":
         return NOT_LEARNED
+    if kept < REACHED:
+        return NOT_REACHED
     if verdict == "undecided":
         return ABSTAINED
     return RIGHT if verdict == trained_to else WRONG
@@ -60,8 +82,9 @@ def confusion_rows(
 ) -> Iterator[dict[str, Any]]:
     """The confusion table: a row for each architecture and mechanism, and one for all.
 
-    Columns: ``mixer``, ``trained_to``, a count for every verdict, ``learned``, and of the models
-    that have learned the share whose verdict is ``right``, with Wilson's interval.
+    Columns: ``mixer``, ``trained_to``, a count for every verdict on models that reached the
+    mechanism, how many have ``learned`` to recall and ``reached`` it, and of the latter the share
+    whose verdict is ``right``, with Wilson's interval.
     """
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = collections.defaultdict(list)
     for row in rows:
@@ -74,14 +97,16 @@ def confusion_rows(
 
 def _counts(rows: Iterable[Mapping[str, Any]], confidence: float) -> dict[str, Any]:
     listed = list(rows)
-    verdicts = collections.Counter(row["verdict"] for row in listed)
+    known = [row for row in listed if row["grade"] not in UNKNOWN]
+    verdicts = collections.Counter(row["verdict"] for row in known)
     grades = collections.Counter(row["grade"] for row in listed)
-    learned = len(listed) - grades[NOT_LEARNED]
-    low, high = wilson(grades[RIGHT], learned, confidence)
+    low, high = wilson(grades[RIGHT], len(known), confidence)
     return {
         **{name: verdicts[name] for name in CLASSES},
-        "learned": learned,
-        "right": grades[RIGHT] / learned if learned else None,
+        "models": len(listed),
+        "learned": len(listed) - grades[NOT_LEARNED],
+        "reached": len(known),
+        "right": grades[RIGHT] / len(known) if known else None,
         "low": low,
         "high": high,
     }

@@ -7,8 +7,8 @@
 
 A rung is a list of units. The rows of a finished unit are kept in ``parts/RUNG/UNIT.json``, so that
 the same request goes on where it was broken off. The tables are ``RUNG.csv`` and
-``confusion.csv``; trained models that have learned are kept in ``models/`` and together in
-``models.safetensors``.
+``confusion.csv``; trained models that have reached their mechanism are kept in ``models/`` and
+together in ``models.safetensors``.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.files import make_workdir, read_json, write_json, write_table
 from mecheval_jax.ground_truth import planted
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
-from mecheval_jax.ground_truth.judging import NOT_LEARNED, confusion_rows, judge_blind
+from mecheval_jax.ground_truth.judging import UNKNOWN, confusion_rows, judge_blind
 from mecheval_jax.ground_truth.known_edges import KNOWN, planted_subspace
 from mecheval_jax.ground_truth.models import SETTINGS, TASK, TRAINED, shape_of
 from mecheval_jax.ground_truth.training import Settings, train_to
@@ -208,8 +208,8 @@ def train_and_judge(request: Request, mixer: str, mechanism: str) -> Rows:
         Trained(mechanism, seed, config, own, TASK) for seed, own in zip(seeds, params, strict=True)
     ]
     rows = [judge_blind(model) for model in models]
-    # A model that has not come to recall has no mechanism that others could look for.
-    kept = [m for m, row in zip(models, rows, strict=True) if row["grade"] != NOT_LEARNED]
+    # Others have no mechanism that is known, for which other tools could look.
+    kept = [m for m, row in zip(models, rows, strict=True) if row["grade"] not in UNKNOWN]
     if kept:
         folder = request.workdir / "models"
         folder.mkdir(exist_ok=True)

@@ -157,21 +157,75 @@ def losses_of(
         batch: Documents, of which query 0 is asked.
         key: Random key of the replaced tokens.
     """
+    runs, found = _both_runs(config, task, rules, params, batch, key)
+
+    def loss(rule: Rule, place: Place) -> Float[Array, " documents"]:
+        right, corrupted = _answers(runs, found, rule, place)
+        return (_wrong(runs, right) + _away(runs, corrupted)) / 2
+
+    scores = answer(config, params, task, batch)
+    mean = weighted_mean(scores.loss, batch.weights)
+    return {"answer": mean, "rules": _over_documents(loss, rules, found).mean()}
+
+
+def rules_kept(
+    config: ModelConfig, task: Task, mechanism: str, params: PyTree, batch: Batch, key: Key
+) -> Float[Array, " rules"]:
+    """Interchange accuracy of each rule of a mechanism. Traceable.
+
+    The share of the documents in which both runs that a rule exchanges answer as it says: the one
+    with the right token, the other with the token of the corrupted run.
+
+    Args:
+        config: Shape of the model.
+        task: Task of the documents.
+        mechanism: Name in `mechanisms.MECHANISMS`.
+        params: Parameters of the model.
+        batch: Documents that the model has not seen, of which query 0 is asked.
+        key: Random key of the replaced tokens.
+
+    Raises:
+        UserError: If the architecture cannot hold the mechanism.
+    """
+    rules = rules_of(config, mechanism, task.read_length)
+    runs, found = _both_runs(config, task, rules, params, batch, key)
+
+    def kept(rule: Rule, place: Place) -> Float[Array, " documents"]:
+        right, corrupted = (each.argmax(-1) for each in _answers(runs, found, rule, place))
+        without = runs.log_probabilities[CORRUPTED].argmax(-1)
+        both = (right == batch.targets[:, 0]) & (corrupted == without)
+        return both.astype(jnp.float32)
+
+    return _over_documents(kept, rules, found)
+
+
+Rules = tuple[tuple[Rule, Place], ...]
+
+
+def _both_runs(
+    config: ModelConfig, task: Task, rules: Rules, params: PyTree, batch: Batch, key: Key
+) -> tuple[Runs, Geometry]:
+    """The clean and the corrupted run, with all that rules exchange, and where pairs stand."""
     found = geometry(task, batch).apart(nearest(config, task.read_length))
     question = Question(LanguageModel(config), params, batch)
     tokens = jnp.stack([batch.tokens, corrupt_pair(task, key, batch)])[:, :, : task.read_length]
     sites = {path for _, place in rules for path in place.sites}
     sites |= {SitePath(layer, "block_input").path for layer in range(config.layers)}
-    runs = Runs.of(question, tokens, sites)
+    return Runs.of(question, tokens, sites), found
+
+
+def _over_documents(
+    of_rule: Callable[[Rule, Place], Float[Array, " documents"]], rules: Rules, found: Geometry
+) -> Float[Array, " rules"]:
+    """The mean of each rule over the documents to which rules apply."""
     counted = found.applies / jnp.maximum(found.applies.sum(), 1)
-    by_rule = [(_loss(runs, found, rule, place) * counted).sum() for rule, place in rules]
-    scores = answer(config, params, task, batch)
-    mean = weighted_mean(scores.loss, batch.weights)
-    return {"answer": mean, "rules": jnp.stack(by_rule).mean()}
+    return jnp.stack([(of_rule(rule, place) * counted).sum() for rule, place in rules])
 
 
-def _loss(runs: Runs, found: Geometry, rule: Rule, place: Place) -> Float[Array, " documents"]:
-    """Loss of one rule: half of it from each of the two runs that are patched."""
+def _answers(
+    runs: Runs, found: Geometry, rule: Rule, place: Place
+) -> tuple[Float[Array, "documents vocabulary"], Float[Array, "documents vocabulary"]]:
+    """Log-probabilities of the patched run that should answer right, and of the other one."""
     mask = found.mask(rule.positions, place.reach)
 
     def patched(run: int, source: int) -> Float[Array, "documents vocabulary"]:
@@ -180,8 +234,7 @@ def _loss(runs: Runs, found: Geometry, rule: Rule, place: Place) -> Float[Array,
         return jax.nn.log_softmax(logits[:, 0], axis=-1)
 
     restored, damaged = patched(CORRUPTED, CLEAN), patched(CLEAN, CORRUPTED)
-    right, corrupted = (restored, damaged) if rule.carries else (damaged, restored)
-    return (_wrong(runs, right) + _away(runs, corrupted)) / 2
+    return (restored, damaged) if rule.carries else (damaged, restored)
 
 
 def _wrong(runs: Runs, found: Float[Array, "documents vocabulary"]) -> Float[Array, " documents"]:

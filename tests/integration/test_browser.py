@@ -3,6 +3,7 @@
 Debian's ``chromium`` and the package ``playwright``; neither is fetched here.
 """
 
+import hashlib
 import json
 import shutil
 
@@ -56,7 +57,10 @@ def pages(tmp_path_factory):
     collect(sweep)
     runs = [make_run(home / name, verdict) for name, verdict in
             (("one", "induction"), ("two <b>", "mixed"), ("evil", "mixed"))]  # fmt: skip
-    task = {"name": "documents", "path": str(documents(home)), "tokenizer": "whitespace"}
+    evil = documents(home)
+    # With its hash a folder may name a file that lies outside it.
+    task = {"name": "documents", "path": str(evil), "tokenizer": "whitespace"}
+    task["sha256"] = hashlib.sha256(evil.read_bytes()).hexdigest()
     config = CONFIG | {"task": task, "model": CONFIG["model"] | {"max_length": 64}}
     config["training"] = CONFIG["training"] | {"evaluation_documents": 4}
     config["evaluation"] = CONFIG["evaluation"] | {"documents": 4}

@@ -16,8 +16,11 @@ def ladder_figure(edges: pd.DataFrame | None, confusion: pd.DataFrame | None) ->
 
     Args:
         edges: Rows of `ground_truth.ladder.grade_edges`; None to leave the panel out.
-        confusion: Rows of `ground_truth.judging.confusion_rows`, likewise.
+        confusion: Rows of `ground_truth.judging.confusion_rows`, likewise; it is left out, too, if
+            no model has reached its mechanism.
     """
+    if confusion is not None and not confusion["reached"].any():
+        confusion = None
     parts = [(_draw_edges, edges), (_draw_confusion, confusion)]
     shown = [(draw, table) for draw, table in parts if table is not None]
     count = max(len(shown), 1)
@@ -35,7 +38,7 @@ def _draw_edges(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _draw_confusion(axes: Axes, table: pd.DataFrame) -> None:
-    rows = table[table["mixer"] != "all"]
+    rows = table[(table["mixer"] != "all") & (table["reached"] > 0)]
     found = [name for name in CLASSES if rows[name].any()]
     trained = rows["mixer"] + " to " + rows["trained_to"].str.replace("_", " ")
     shares = rows[found].div(rows[list(CLASSES)].sum(axis=1), axis=0).set_axis(trained, axis=0)

@@ -25,6 +25,7 @@ CONFUSION = pd.DataFrame(
                 ("induction", "right"),
                 ("induction", "right"),
                 ("mixed", "wrong"),
+                ("mixed", "not reached"),
             )
         ]
     )
@@ -45,3 +46,4 @@ def test_a_panel_may_be_missing():
     assert len(ladder_figure(EDGES, None).axes) == 1
     assert len(ladder_figure(None, CONFUSION).axes) == 1
     ladder_figure(None, None)
+    ladder_figure(None, CONFUSION.assign(reached=0))
