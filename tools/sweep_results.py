@@ -82,9 +82,15 @@ def _cell(row: pd.Series) -> str:
 
 
 def _words(arm: Mapping[str, Any]) -> str:
-    """Changes of an arm, the mixer first, fields by the last part of their names."""
+    """Changes of an arm, the mixer first, fields by the last part of their names.
+
+    Positions are named where they are not those that the mixer has by itself.
+    """
+    from mecheval_jax.mixers.architectures import positions_of
+
     rest = {field.rpartition(".")[2]: value for field, value in arm.items()}
-    rest.pop("positions", None)
+    if "mixer" in rest and rest.get("positions") == positions_of(rest["mixer"]):
+        del rest["positions"]
     mixer, options = rest.pop("mixer", ""), rest.pop("mixer_options", None) or {}
     parts = [f"`{name}={value}`" for name, value in (rest | options).items()]
     return ", ".join([f"`{mixer}`", *parts])
