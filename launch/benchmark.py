@@ -24,7 +24,7 @@ from absl import flags
 
 from mecheval_jax import command_line
 
-STEPS = flags.DEFINE_integer("steps", 200, "Training steps timed.", lower_bound=1)
+STEPS = flags.DEFINE_integer("steps", 200, "Steps timed by the part step.", lower_bound=1)
 SUITE = flags.DEFINE_enum(
     "suite", "all", ["all", "device"], "Benchmarks of any machine, or those of an accelerator."
 )

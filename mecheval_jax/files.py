@@ -71,12 +71,20 @@ def draft_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def _has_ended(process: str) -> bool:
     """Whether a process of this machine has ended, by its number in the name of a file."""
     try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except (ValueError, OverflowError, OSError):  # no number of one, or somebody else's
+        return not is_alive(int(process))
+    except (ValueError, OverflowError, OSError):  # no number of one
         return False
-    return False
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it exists, and belongs to another user
+        return True
+    return True
 
 
 def write_bytes(path: pathlib.Path, content: bytes) -> None:

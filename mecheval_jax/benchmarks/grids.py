@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-from mecheval_jax.benchmarks.measured import PLAIN, Measured, one, times
+from mecheval_jax.benchmarks.measured import PLAIN, Measured, one, temporary_bytes, times
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites
 from mecheval_jax.interventions.addresses import site_paths
@@ -46,8 +46,7 @@ def grids() -> Iterator[Measured]:
                 compiled = program.lower(*leaves).compile()
             yield one(name, "compilation", time.perf_counter() - start, "s")
             yield times(name, "time", functools.partial(compiled, *leaves), repeats=3)
-            temporary = compiled.memory_analysis().temp_size_in_bytes
-            yield one(name, "temporary memory", temporary, "B")
+            yield one(name, "temporary memory", temporary_bytes(compiled), "B")
 
 
 @contextlib.contextmanager

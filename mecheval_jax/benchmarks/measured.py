@@ -57,6 +57,11 @@ def times(
     return Measured(what, quantity, tuple(t / per for t in repeated(call, repeats)))
 
 
+def temporary_bytes(program: Any) -> int:
+    """Bytes that a compiled program needs in addition to its arguments and results."""
+    return program.memory_analysis().temp_size_in_bytes
+
+
 def ratio(over: Measured, under: Measured, quantity: str = "ratio") -> Measured:
     """The ratio of two quantities, whose values were measured in pairs."""
     pairs = zip(over.values, under.values, strict=True)

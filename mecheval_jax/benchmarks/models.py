@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from mecheval_jax.array_types import PyTree, Scalar
-from mecheval_jax.benchmarks.measured import PLAIN, Measured, one, ratio, times
+from mecheval_jax.benchmarks.measured import PLAIN, Measured, one, ratio, temporary_bytes, times
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.sites import Site
 
@@ -53,11 +53,6 @@ def _length_step(
     return program, lambda: program(params)
 
 
-def _temporary(program: Any) -> int:
-    """Bytes that a program needs in addition to its arguments and results."""
-    return program.memory_analysis().temp_size_in_bytes
-
-
 def costs_in_length() -> Iterator[Measured]:
     """Time and temporary memory of loss and gradient at 512 and at 4,096 tokens, batch 4.
 
@@ -70,7 +65,7 @@ def costs_in_length() -> Iterator[Measured]:
             program, call = _length_step(mixer, options, length)
             found = (
                 times(mixer, f"time, {length:,}", call, repeats=3),
-                one(mixer, f"memory, {length:,}", _temporary(program), "B"),
+                one(mixer, f"memory, {length:,}", temporary_bytes(program), "B"),
             )
             for name, row in zip(costs, found, strict=True):
                 costs[name].append(row.median)

@@ -7,7 +7,6 @@ unseen documents (``not reached``): then nobody knows what its mechanism is.
 """
 
 import collections
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +34,10 @@ EVALUATION = EvaluationConfig(documents=192, corruptions=("key",), resamples=100
 """Of the verdicts: documents of the test split."""
 
 
+# One program for all models of a shape that were trained to one mechanism.
+_rules_kept = jax.jit(rules_kept, static_argnums=(0, 1, 2))
+
+
 def judge_blind(model: Trained, evaluation: EvaluationConfig = EVALUATION) -> dict[str, Any]:
     """The verdict on a model, as a row: what it was trained to, what was found, and the grade."""
     batch = model.task.sample(jax.random.key(evaluation.seed), evaluation.documents, "test")
@@ -43,8 +46,9 @@ def judge_blind(model: Trained, evaluation: EvaluationConfig = EVALUATION) -> di
     verdict, evidence = found.verdict, found.evidence
     assert verdict is not None  # the task has pairs
     assert evidence is not None
-    keep = jax.jit(functools.partial(rules_kept, model.config, model.task, model.mechanism))
-    kept = float(keep(model.params, batch, corruption_key(evaluation.seed)).min())
+    key = corruption_key(evaluation.seed)
+    rules = _rules_kept(model.config, model.task, model.mechanism, model.params, batch, key)
+    kept = float(rules.min())
     return {
         "mixer": model.config.mixer,
         "trained_to": model.mechanism,

@@ -37,6 +37,9 @@ from mecheval_jax.tasks.scoring import weighted_mean
 from mecheval_jax.training.data import stream
 from mecheval_jax.training.step import answer
 
+Rules = tuple[tuple[Rule, Place], ...]
+"""Rules of a mechanism, each with its place in a model."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Section, section="training to a mechanism"):
@@ -142,7 +145,7 @@ def scaled(params: PyTree, gain: float) -> PyTree:
 def losses_of(
     config: ModelConfig,
     task: Task,
-    rules: tuple[tuple[Rule, Place], ...],
+    rules: Rules,
     params: PyTree,
     batch: Batch,
     key: Key,
@@ -197,9 +200,6 @@ def rules_kept(
         return both.astype(jnp.float32)
 
     return _over_documents(kept, rules, found)
-
-
-Rules = tuple[tuple[Rule, Place], ...]
 
 
 def _both_runs(

@@ -162,13 +162,12 @@ def _too_small(
 
 def sweep_of(request: Request, size: Size, timings: Mapping[str, Timing]) -> Sweep:
     """The runs, in groups of one shape: all of the first width first, of these the quickest."""
-    mixers = sorted(request.mixers, key=lambda mixer: timings[mixer].step)
-    quickest_first = dataclasses.replace(request, mixers=tuple(mixers))
-    return plan(request.experiment.as_dict(), changes_of(quickest_first, size))
+    quickest_first = sorted(request.mixers, key=lambda mixer: timings[mixer].step)
+    return plan(request.experiment.as_dict(), changes_of(request, size, quickest_first))
 
 
-def changes_of(request: Request, size: Size) -> Sequence[Changes]:
-    """What each run changes in the request's experiment."""
+def changes_of(request: Request, size: Size, mixers: Sequence[str]) -> Sequence[Changes]:
+    """What each run changes in the request's experiment, by architectures in their order."""
     first = request.experiment.training.seed
     return [
         {
@@ -179,7 +178,7 @@ def changes_of(request: Request, size: Size) -> Sequence[Changes]:
             "training.data_seed": first + seed,
         }
         for width in size.widths
-        for mixer in request.mixers
+        for mixer in mixers
         for rate in size.rates
         for seed in range(size.seeds)
     ]

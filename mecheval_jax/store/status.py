@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import read_json
+from mecheval_jax.files import is_alive, read_json
 from mecheval_jax.forms import COUNT
 from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.metrics import dev_rows, read_rows
@@ -127,7 +127,7 @@ def is_dead(status: GroupStatus, now: datetime.datetime, patience: float) -> boo
     if status.host == socket.gethostname():
         # A process that is younger than the file has the number of one that is gone.
         age = _age(status.process)
-        return not _is_alive(status.process) or (age is not None and age < silent - 2)
+        return not is_alive(status.process) or (age is not None and age < silent - 2)
     return silent > patience
 
 
@@ -233,16 +233,6 @@ def _age(process: int) -> float | None:
     # Field 22 of proc(5) is the start in ticks since the boot; field 2 may contain spaces.
     began = int(text.rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK")
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it exists, and belongs to another user
-        return True
-    return True
 
 
 def without_flags(arguments: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -42,7 +42,7 @@ class _Compiled:
         return None
 
     def memory_analysis(self):
-        return types.SimpleNamespace(temp_size_in_bytes=8e6)
+        return types.SimpleNamespace(temp_size_in_bytes=8_000_000)
 
 
 STAND_INS = {
