@@ -48,6 +48,7 @@ def found(workdirs):
         return runs.analyze(workdirs / "based", settings=FEW)
 
 
+@pytest.mark.long
 def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
     """Catches an analysis that writes nothing, or what it does not return."""
     folder = workdirs / "based"
@@ -231,6 +232,7 @@ def test_the_subspaces_of_a_single_layer(monkeypatch):
     assert seen[site].shape[1] == batch.tokens.shape[1]
 
 
+@pytest.mark.long
 def test_the_tutorial_runs(workdirs):
     """Catches a call of the notebook that the code does not have, or a figure that is not drawn."""
     cells = (ROOT / "docs/tutorial.py").read_text()

@@ -7,6 +7,8 @@ import pytest
 
 from tests.support import small
 
+pytestmark = pytest.mark.long
+
 
 def printed(*mixers):
     done = small.start(
