@@ -2,9 +2,10 @@
 
     python -m tools.sweep_results --sweep=WORKDIR --name=architectures_2026
 
-Writes docs/results/sweeps/NAME.csv from the members that are evaluated so far, and into
-docs/results.md, between the marks of that name, a line for each arm: members that differ in their
-learning rates and seeds alone. Without --sweep the page alone is written, from the tables there.
+Adds the members that are evaluated so far to docs/results/sweeps/NAME.csv, which keeps those that
+other machines have finished, and writes into docs/results.md, between the marks of that name, a
+line for each arm: members that differ in their learning rates and seeds alone. Without --sweep the
+page alone is written, from the tables there.
 """
 
 import json
@@ -19,6 +20,9 @@ from mecheval_jax import command_line
 
 VARIED = "training.learning_rate", "training.seed", "training.data_seed"
 """Fields in which the members of an arm differ."""
+
+MEMBER = ["arm", "learning_rate", "seed"]
+"""Columns that tell members apart."""
 
 COLUMNS = ("arm", "learning_rate", "seed", "step", "accuracy", "accuracy_low", "accuracy_high")
 COLUMNS += ("dev_accuracy", "floor", "verdict", "layer", "binding", "probability")
@@ -53,6 +57,13 @@ def _row(
         "binding": summary.get("binding"),
         "probability": row.get("verdict_probability"),
     }
+
+
+def merged(table: pathlib.Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a table, if there is one, and new ones, each of which replaces that of its member."""
+    if table.exists():
+        rows = pd.concat([pd.read_csv(table), rows])
+    return rows.drop_duplicates(MEMBER, keep="last")
 
 
 def lines_of(table: pd.DataFrame) -> Iterator[str]:
@@ -118,8 +129,10 @@ def main() -> None:
         names = [flags.FLAGS.name]
         folder.mkdir(parents=True, exist_ok=True)
         rows = pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
-        write_table(folder / f"{names[0]}.csv", rows)
-        say(f"{len(rows)} members in {folder / names[0]}.csv")
+        table = folder / f"{names[0]}.csv"
+        rows = merged(table, rows)
+        write_table(table, rows)
+        say(f"{len(rows)} members in {table}")
     put(root, names)
 
 

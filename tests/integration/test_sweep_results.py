@@ -8,7 +8,7 @@ import pytest
 from mecheval_jax.files import read_json, write_json
 from tests.support.compilation import ROOT
 from tests.support.sweep_results import fill_members, make_sweep
-from tools.sweep_results import COLUMNS, lines_of, put, rows_of
+from tools.sweep_results import COLUMNS, lines_of, merged, put, rows_of
 
 TABLES = sorted((ROOT / "docs" / "results" / "sweeps").glob("*.csv"))
 
@@ -32,6 +32,21 @@ def test_members_become_lines(tmp_path):
         "| `based` | 0.001 | 90.0 % [80.0, 100.0] after 1: `induction`, layer 1 "
         "| 80.0 % [70.0, 100.0] after 1: `induction`, layer 1, at value+2 |"
     )
+
+
+def test_tables_of_several_machines_add_up(tmp_path):
+    """Catches a table that loses what another machine has trained, and a member that is in it twice."""
+    both, one = {(1e-3, 0): 0.9, (1e-3, 1): 0.8}, {(1e-3, 0): 0.7}
+    path, found = tmp_path / "table.csv", []
+    for name, accuracies in (("first", {"based": both}), ("second", {"mamba": one})):
+        sweep = make_sweep(tmp_path / name, accuracies)
+        fill_members(sweep, dict(enumerate(next(iter(accuracies.values())).values())))
+        rows = merged(path, pd.DataFrame(list(rows_of(sweep.path)), columns=list(COLUMNS)))
+        rows.to_csv(path, index=False)
+        found.append(list(rows["accuracy"]))
+    assert found == [[0.9, 0.8], [0.9, 0.8, 0.7]]
+    again = pd.read_csv(path).iloc[:1].assign(accuracy=0.5)
+    assert sorted(merged(path, again)["accuracy"]) == [0.5, 0.7, 0.8]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
