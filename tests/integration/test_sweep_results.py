@@ -35,7 +35,7 @@ def test_members_become_lines(tmp_path):
 
 
 def test_tables_of_several_machines_add_up(tmp_path):
-    """Catches a table that loses what another machine has trained, and a member that is in it twice."""
+    """Catches a table that loses what another machine has trained, and a member in it twice."""
     both, one = {(1e-3, 0): 0.9, (1e-3, 1): 0.8}, {(1e-3, 0): 0.7}
     path, found = tmp_path / "table.csv", []
     for name, accuracies in (("first", {"based": both}), ("second", {"mamba": one})):

@@ -69,14 +69,19 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     and where.
 
     Raises:
-        UserError: If no layer keeps a matrix of keys and values with one write per token, or
-            documents ask fewer pairs.
+        UserError: If no layer keeps a matrix of keys and values with one write per token,
+            documents ask fewer pairs, or each has a pair with no token at the place.
     """
     batch = asked_pairs(subject, PAIRS, DOCUMENTS)
     removed, _ = find_memory(subject, asking(batch, 0), ("write",))
     place = removed.places[removed.best]
     found = jax.device_get(edit(subject, batch, place))
     right, present = found["right"], found["present"]
+    if not present.any():
+        raise UserError(
+            f"the model holds pairs {place.offset} tokens behind their later one, where the last "
+            f"of {PAIRS} pairs has the question; documents with more pairs can be edited there"
+        )
     evaluation = subject.evaluation
     bootstrap = Bootstrap([len(present)], evaluation.resamples, evaluation.seed)
 

@@ -1,11 +1,14 @@
 """Reading, editing and erasing in a state that is set by hand."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.memory import editing
 from mecheval_jax.evaluation.memory.editing import _by_cosine, editing_rows, factors_of
 from mecheval_jax.statistics.bootstrap import Bootstrap
 from tests.support import planted_memory
@@ -59,3 +62,17 @@ def test_models_and_documents_without_associations():
     """Catches attention, which has no state, and documents of another kind, edited all the same."""
     with pytest.raises(UserError, match="attention has no site write"):
         next(editing_rows(planted_memory.lively("attention")))
+
+
+def test_a_place_behind_the_last_pair(monkeypatch):
+    """Catches a table of no documents, where the question follows at once on one of four pairs."""
+    find = editing.find_memory
+
+    def behind(*arguments):
+        removed, found = find(*arguments)
+        (later,) = (place for place in removed.places if place.offset == 2)
+        return dataclasses.replace(removed, places=(later,) * len(removed.places)), found
+
+    monkeypatch.setattr(editing, "find_memory", behind)
+    with pytest.raises(UserError, match=r"2 tokens behind their later one.*more pairs"):
+        next(editing_rows(planted_memory.delta_rule(planted_memory.RECALL, 0.5)))
