@@ -13,8 +13,8 @@ from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose, expect, several
 from mecheval_jax.interventions.arguments import check_site, own_parameters, tokens_of
 from mecheval_jax.models.blocks import hands_on
-from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.site_path import SitePath
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.site_path import SitePath, in_mixer
 from mecheval_jax.sites import INTERVENTIONS, Entry, check_names, is_site
 from mecheval_jax.tasks.base import Batch
 
@@ -77,6 +77,15 @@ def observe(
     return _observe(model, params, interventions, tokens, positions, skip_unread=skip_unread)
 
 
+def handed_on(config: ModelConfig, layer: int) -> tuple[str, ...]:
+    """Paths in a block at which it is given, past its input, what the first layer has handed on.
+
+    Those of RWKV-7, of which later layers mix in values of the first; none of other blocks.
+    """
+    mixes = layer > 0 and hands_on(config.build_mixer(layer))
+    return (in_mixer(layer, "v_first"),) if mixes else ()
+
+
 def observe_block(
     model: LanguageModel,
     params: PyTree,
@@ -100,9 +109,9 @@ def observe_block(
         UserError: If the block mixes in values of the first layer, as in RWKV-7, and they are not
             given as an intervention on its site ``v_first``.
     """
-    handed = SitePath(layer, "mixer/v_first").path
-    if layer and hands_on(model.config.build_mixer(layer)) and handed not in (interventions or {}):
-        raise UserError(f"block {layer} mixes in values of layer 0: give them at {handed}")
+    for handed in handed_on(model.config, layer):
+        if handed not in (interventions or {}):
+            raise UserError(f"block {layer} mixes in values of layer 0: give them at {handed}")
 
     def block(model: LanguageModel, residual: Array, positions: Array | None) -> Array:
         return model.block[layer](residual, positions)[0]

@@ -4,6 +4,7 @@ import dataclasses
 
 from mecheval_jax import runs
 from mecheval_jax.console import say
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.patching.circuits import measure_faithfulness
 from mecheval_jax.evaluation.patching.edge_scores import score_edges
 from mecheval_jax.evaluation.patching.ports import NONE
@@ -38,7 +39,12 @@ def measure_circuit(group: GroupFolder) -> None:
     subject = Subject.of(experiment, run.params)
     # Mixers as wholes: numbers of edges can then be compared between architectures.
     options = dataclasses.replace(experiment.analyses.circuits, draws=1, ports=(NONE,))
-    scores = score_edges(subject, options=options)
+    try:
+        scores = score_edges(subject, options=options)
+    except UserError as error:  # the architecture has no graph
+        say(f"no circuit: {error}")
+        folder.update_summary(**{CIRCUIT: None})
+        return
     edges = len(scores.graph.edges)
     sizes = range(edges + 1) if edges < MOST else None
     found = smallest_circuit(measure_faithfulness(subject, scores, options, sizes), CORRUPTION)

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.selection import circuit
 from mecheval_jax.store.choice import ChoiceFolder
 from mecheval_jax.store.run_folder import RunFolder
@@ -42,3 +43,17 @@ def test_what_has_not_learned_has_no_circuit(group, monkeypatch):
     circuit.measure_circuit(group)
     group.table.unlink()
     circuit.measure_circuit(group)
+
+
+def test_an_architecture_without_a_graph(group, monkeypatch):
+    """Catches a choice that ends at its first RWKV-7, when all is trained."""
+
+    def refuse(*arguments, **options):
+        raise UserError("rwkv7 has no graph of edges")
+
+    monkeypatch.setattr(circuit, "score_edges", refuse)
+    for run in runs_of(group):
+        run.update_summary(accuracy_low=1.0, verdict="induction")
+    circuit.measure_circuit(group)
+    found = [run.read_summary().get("circuit", "unmeasured") for run in runs_of(group)]
+    assert found.count(None) == 1

@@ -17,7 +17,8 @@ from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.evaluation.memory.removal import Place
 from mecheval_jax.evaluation.representations.effective_attention import effective_attention
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.interventions.capture import capture, observe_block
+from mecheval_jax.interventions.capture import capture, handed_on, observe_block
+from mecheval_jax.interventions.patch import pin
 from mecheval_jax.mixers.mamba import Mamba
 from mecheval_jax.mixers.mamba2 import Mamba2
 from mecheval_jax.mixers.matrix_state import MatrixStateMixer
@@ -59,8 +60,7 @@ def closed_form_error(subject: Subject, batch: Batch, place: Place) -> float | N
     @jax.jit
     def error(params: PyTree) -> Array:
         activations = capture(subject.model, params, batch)
-        given = SitePath(layer, "mixer/v_first").path  # RWKV-7 mixes in values of the first layer
-        held = {given: {"value": activations[given]}} if layer and given in activations else {}
+        held = pin(activations, handed_on(subject.config, layer))
         taken = place.removal(activations, at[:, None], found.question) | held
         residual = activations[SitePath(layer, "block_input").path]
         after = observe_block(subject.model, params, layer, residual, taken)

@@ -26,6 +26,7 @@ from mecheval_jax.evaluation.patching.ports import (
     convolution_of,
 )
 from mecheval_jax.interventions.addresses import site_paths
+from mecheval_jax.interventions.capture import handed_on
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath, head_node, in_mixer
 from mecheval_jax.sites import heads_of
@@ -146,8 +147,14 @@ def graph_of(config: ModelConfig, ports: tuple[str, ...] = (AUTO,)) -> Graph:
         ports: Ports as in `ports.chosen_ports`.
 
     Raises:
-        UserError: If no mixer of the model has one of the ports.
+        UserError: If no mixer of the model has one of the ports, or layers read something past
+            the residual stream, for which there is no edge.
     """
+    if any(handed_on(config, layer) for layer in range(config.layers)):
+        raise UserError(
+            f"{config.mixer} has no graph of edges: its layers mix in values that the first hands "
+            "on past the residual stream"
+        )
     stream, stages = [EMBEDDING], []
     for layer, entered in enumerate(chosen_ports(config, ports)):
         block, before = config.block(layer), tuple(stream)

@@ -4,8 +4,8 @@ The clean and the corrupted run differ in the earlier token of the pair (`tasks.
 place (`places`) sets of positions are exchanged together: to restore, clean activations go into the
 corrupted run; to damage, corrupted ones into the clean run. A pair is withheld from the question
 of a layer as follows: in the clean run, the output of the layer's mixer at the question is
-replaced by the output that it has if the mixer's input at both tokens of the pair is that of
-another document.
+replaced by the output that it has if the mixer's input at both tokens of the pair, with what the
+first layer has handed on there, is that of another document.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from mecheval_jax.array_types import Array, Bool, PyTree
 from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
 from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place, nearest, places_of
-from mecheval_jax.interventions.capture import observe_block
+from mecheval_jax.interventions.capture import handed_on, observe_block
 from mecheval_jax.interventions.patch import compose, interchange, pin, replace
 from mecheval_jax.interventions.positions import as_computed
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
@@ -116,7 +116,8 @@ class Exchanges:
         tokens = jnp.stack([batch.tokens, corrupt_pair(self.task, key, batch)])
         places = places_of(self.model, self.task.read_length)
         sites = {path for place in places for path in place.sites}
-        sites |= {SitePath(layer, "block_input").path for layer in range(self.model.layers)}
+        for layer in range(self.model.layers):
+            sites |= {SitePath(layer, "block_input").path, *handed_on(self.model, layer)}
         runs = Runs.of(question, tokens[:, :, : self.task.read_length], sites)
         measured = {"applies": found.applies, "runs": runs.answers}
         for place in places:
@@ -136,9 +137,10 @@ class Exchanges:
         """Answers of clean runs whose question reads other documents at the masked positions."""
         read, given = (SitePath(layer, name).path for name in ("mixer_input", "mixer_output"))
         before = self.model.components(layer)[: self.model.components(layer).index("mixer_output")]
-        clean = runs.at(CLEAN, given, *(SitePath(layer, name).path for name in before))
+        handed = handed_on(self.model, layer)
+        clean = runs.at(CLEAN, given, *handed, *(SitePath(layer, name).path for name in before))
         residual = clean[SitePath(layer, "block_input").path]
-        others = {read: jnp.roll(clean[read], -1, axis=0)}
+        others = {path: jnp.roll(clean[path], -1, axis=0) for path in (read, *handed)}
         question = runs.question
         last = question.query if layer == self.model.layers - 1 else None
         here = as_computed(found.question, question.query, clean[given])

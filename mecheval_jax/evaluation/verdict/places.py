@@ -1,9 +1,10 @@
 """The places of a verdict: cuts through the residual stream, and local operations of layers.
 
 The input of each layer from 1 on is a cut: everything that later layers know of the document passes
-through it. Inside a layer, the sites that mix neighbouring tokens (`sites.reach_of`) hold a pair
-before the layer's own state or attention reads it; they are exchanged together. How far behind its
-later token the pair can lie follows from the layers, whose reaches add up.
+through it (in RWKV-7 together with the values that its first layer hands on to all others). Inside
+a layer, the sites that mix neighbouring tokens (`sites.reach_of`) hold a pair before the layer's
+own state or attention reads it; they are exchanged together. How far behind its later token the
+pair can lie follows from the layers, whose reaches add up.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ import functools
 from collections.abc import Mapping
 
 from mecheval_jax.interventions.addresses import site_paths
+from mecheval_jax.interventions.capture import handed_on
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath, in_mixer
 from mecheval_jax.sites import ALL, reach_of
@@ -28,7 +30,7 @@ SINGLES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Sites of one layer that are exchanged together.
+    """Sites that are exchanged together.
 
     Attributes:
         kind: `STREAM`, `LOCAL` or `READING`.
@@ -109,7 +111,10 @@ def places_of(config: ModelConfig, length: int) -> tuple[Place, ...]:
     for layer in range(config.layers):
         reach = max(behind, LEAST)
         if layer:
-            found.append(Place(STREAM, layer, (SitePath(layer, "block_input").path,), reach))
+            later = (handed_on(config, each) for each in range(layer, config.layers))
+            # What is exchanged where it is first mixed in is handed on to the layers behind.
+            cut = (SitePath(layer, "block_input").path, *next(filter(None, later), ()))
+            found.append(Place(STREAM, layer, cut, reach))
         for own, sites in _chosen(config, layer, length).items():
             found.append(Place(LOCAL, layer, sites, behind + own))
         found.append(Place(READING, layer, (SitePath(layer, "mixer_output").path,), reach))

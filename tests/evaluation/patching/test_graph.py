@@ -57,3 +57,10 @@ def test_edges_of_another_model_are_refused():
         graph.number(Edge("embedding", "block_0/mixer_output", "dt"))
     with pytest.raises(UserError, match=r"no edge .*: no such node reads"):
         graph.number(Edge("embedding", "block_7/mixer_output"))
+
+
+def test_layers_that_read_past_the_stream_are_refused():
+    """Catches a graph that lacks what RWKV-7's first layer hands on to the later ones."""
+    with pytest.raises(UserError, match="rwkv7 has no graph of edges"):
+        graph_of(planted.shape_of("rwkv7"))
+    graph_of(planted.shape_of("rwkv7,attention"))

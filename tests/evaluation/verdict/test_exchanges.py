@@ -9,6 +9,7 @@ from mecheval_jax.evaluation.question import corruption_key
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, Exchanges, cases_of, masks_of
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, nearest, places_of
 from mecheval_jax.interventions import capture, interchange, run
+from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.geometry import corrupt_pair, geometry
 from mecheval_jax.tasks.scoring import answer_probability
@@ -98,3 +99,32 @@ def test_a_placebo_does_not_bring_what_is_asked(measured):
         assert masks[1].any() == some
         brought = np.asarray(jnp.roll(again.tokens, -1, axis=0)) == asked
         assert not (masks[1] & brought).any()
+
+
+@pytest.mark.parametrize("mixer", ARCHITECTURES)
+def test_every_architecture_can_be_measured(mixer):
+    """Catches a block that needs more than its input, which no measurement gives it."""
+    config, params, _ = planted.lively(mixer, width=32)
+    batch = planted.documents(TASK, DOCUMENTS, 1)
+    measured = Exchanges(config, TASK, 3).on_device
+    raw = jax.eval_shape(measured, params, batch, jnp.arange(DOCUMENTS))
+    assert {str((READING, layer)) for layer in range(config.layers)} <= set(raw)
+
+
+@pytest.mark.parametrize("mixer", ["rwkv7", "rwkv7,attention,rwkv7"])
+def test_a_cut_is_all_that_later_layers_know(mixer):
+    """Catches what the first layer hands on past the residual stream."""
+    config, params, _ = planted.lively(mixer, width=8, layers=3)
+    batch = planted.documents(TASK, DOCUMENTS, 1)
+    model, tokens = LanguageModel(config), corrupt_pair(TASK, corruption_key(3), batch)
+    clean, everywhere = capture(model, params, batch), jnp.ones(tokens.shape, bool)
+    logits = [
+        run(model, params, each, {}, batch.query_positions) for each in (batch.tokens, tokens)
+    ]
+    cuts = [place for place in places_of(config, TASK.read_length) if place.kind == STREAM]
+    assert len(cuts) == 2
+    for cut in cuts:
+        restored = interchange(clean, cut.sites, everywhere)
+        found = run(model, params, tokens, restored, batch.query_positions)
+        np.testing.assert_allclose(found, logits[0], atol=1e-4)
+    assert np.abs(logits[0] - logits[1]).max() > 1e-2
