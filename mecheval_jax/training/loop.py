@@ -1,7 +1,8 @@
 """The training loop: from a state to the last step, resumable at any moment.
 
-It trains an ensemble; a single run is an ensemble of one. How its members lie on the devices is
-known to `training.device_programs` alone.
+It trains an ensemble; a single run is an ensemble of one. The loop does not know how members lie on
+the devices: the `Programs` that it is given do. `training.device_programs` has their interface and
+those of a single run, `training.ensemble.member_programs` those of many.
 """
 
 from collections.abc import Callable
@@ -59,8 +60,8 @@ def fit(
         preemption: Preemption that is asked at every stop whether to save and end there; never if
             None.
 
-    Diverged: If a member diverged, under `Policy.RAISE`; what was written before is kept.
-        Diverged: If a member did, under `Policy.RAISE`; what was written up to there stands.
+    Raises:
+        Diverged: If a member diverged, under `Policy.RAISE`; what was written before is kept.
         Preempted: If `preemption` requested it; the state is saved.
     """
     ensemble, training = programs.ensemble, programs.ensemble.training
