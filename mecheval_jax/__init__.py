@@ -26,6 +26,8 @@ HOMES = {
 }
 """Public names, each with the module of the package that defines it."""
 
+__all__ = list(HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
@@ -36,4 +38,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *HOMES]
+    """What an editor offers after ``me.``: no module that is imported here for our own use."""
+    own = [name for name in globals() if name.startswith("__")]
+    return sorted({*HOMES, *own})

@@ -277,6 +277,7 @@ def intervene(
         UserError: If there is no trained run, a site, role, corruption, direction or step is
             unknown, or a list of them is empty.
     """
+    # The checkpoints that are meant: the newest, all, or those of the given steps.
     sites, steps = (None if given is None else several(given) for given in (sites, steps))
     for name, given in {"sites": sites, "steps": steps}.items():
         if given == ():
@@ -289,6 +290,7 @@ def intervene(
         else:
             valid = {str(step): step for step in kept}
             chosen = sorted({valid[choose("step", str(step), valid)] for step in steps})
+    # Everything is checked before the folder is locked.
     folder = RunFolder(workdir)
     experiment = folder.experiment().with_evaluation(**changes)
     experiment.evaluation.check_against(experiment.task)

@@ -38,6 +38,12 @@ def test_every_name_is_documented(name):
     assert len(section.partition("\n## ")[0]) > 80
 
 
+def test_nothing_else_is_offered():
+    """Catches modules that the door itself uses, among the names that an editor completes."""
+    assert {name for name in dir(me) if not name.startswith("__")} == set(me.HOMES)
+    assert set(me.__all__) == set(me.HOMES)
+
+
 def test_a_name_that_is_not_there():
     """Catches a door that answers to everything."""
     with pytest.raises(AttributeError, match="interchang'"):

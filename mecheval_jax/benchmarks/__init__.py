@@ -73,6 +73,7 @@ def measure(
         UserError: If a name is unknown, torch or an accelerator is needed and missing, or a folder
             holds no results.
     """
+    # What is asked for, and what is there already, before anything is measured.
     if compare and not output:
         raise UserError("--compare needs --output, the folder whose results are compared")
     parts = choose_suite(suite)
@@ -82,6 +83,7 @@ def measure(
     kept = record.Record(pathlib.Path(output), here) if output else None
     print(f"{here['device']} ({here['platform']}), jax {here['jax']}")
     print(f"float32 1024^3 matrix product: {here['matrix_gflops']:.0f} GFLOP/s")
+    # One part after another, each kept as soon as it is measured.
     for name in chosen:
         label = name if suite == "all" else f"{suite}: {name}"
         if kept and kept.has(label):

@@ -81,6 +81,7 @@ def training_steps(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=rate, betas=betas, weight_decay=decay, fused=True
     )
+    # Documents lie on the device from the start: their transfer is no part of a step.
     documents = itertools.cycle(
         [
             tuple(map(tensor, (b.tokens[:, : task.read_length], b.query_positions, b.targets)))
@@ -130,6 +131,7 @@ def interchange(
 
     @torch.inference_mode()
     def run() -> dict[str, np.ndarray]:
+        # One run that collects the clean activations, then one run for each patch.
         found: dict[str, Tensor] = {}
         hooks = [_hook(model, site, functools.partial(found.__setitem__, site)) for site in sites]
         model(clean, asked)

@@ -19,7 +19,8 @@ Each function returns the shape of the model, its parameters and the task it sol
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,9 @@ ANSWER = 10.0
 
 TEMPERATURE = 2.0
 """Scale of the last norm, which makes the answer's probability nearly 1."""
+
+Rows = tuple[np.ndarray, np.ndarray]
+"""Two lists of directions, row by row."""
 
 Planted = tuple[ModelConfig, PyTree, AssociativeRecall]
 
@@ -148,8 +152,19 @@ class Wide:
         """The model with all mechanisms that were added."""
         return self.config, as_arrays(self.params), self.task
 
-    def _head(self, layer: int, head: int, asks, answers, reads, writes, long):
-        """One head: scores asks^T answers, scaled to `SHARP` for inputs of lengths `long`."""
+    def _head(
+        self, layer: int, head: int, scores: Rows, copies: Rows, long: Sequence[float]
+    ) -> None:
+        """Set the weights of one head.
+
+        Args:
+            layer: Index of the layer.
+            head: Index of the head.
+            scores: Directions that it asks for, and directions that answer each of them.
+            copies: Directions that it reads where it looks, and what it writes for each of them.
+            long: Lengths of the inputs of queries and of keys, for which scores are `SHARP`.
+        """
+        (asks, answers), (reads, writes) = scores, copies
         mixer = self.params[block_name(layer)]["mixer"]
         own = slice(head * self.SIZE, (head + 1) * self.SIZE)
         score = np.sqrt(SHARP * np.sqrt(self.SIZE))
@@ -158,16 +173,18 @@ class Wide:
         mixer["v_proj"]["kernel"][:, own][:, : len(reads)] = reads.T / long[1]
         mixer["out_proj"]["kernel"][own][: len(writes)] = writes
 
-    def _at_places(self, layer, head, pairs, reads, writes):
-        """A head that looks from one place to another, for `pairs` of places."""
+    def _at_places(
+        self, layer: int, head: int, pairs: Sequence[tuple[int, int]], copies: Rows
+    ) -> None:
+        """Let a head look from one place to another, for `pairs` of places; see `_head`."""
         sources, targets = zip(*pairs, strict=True)
         everywhere, first = self.place.sum(axis=0), self.place[0] / 2
         asks = np.stack([*self.place[list(sources)], everywhere])
         answers = np.stack([*self.place[list(targets)], first])
         long = np.sqrt(self.WIDTH / 2)  # an identity and a place
-        self._head(layer, head, asks, answers, reads, writes, (long, long))
+        self._head(layer, head, (asks, answers), copies, (long, long))
 
-    def compare(self, layer: int, pairs, others: int = 0) -> None:
+    def compare(self, layer: int, pairs: Sequence[int], others: int = 0) -> None:
         """Retrieve `pairs` at the query: copy their tokens there, compare keys in the MLP.
 
         At the query may stand `others` more unit vectors, left by earlier layers.
@@ -176,7 +193,7 @@ class Wide:
         for place in (2 * pair + part for pair in pairs for part in (0, 1)):
             reads = self.values if place % 2 else self.keys
             slot = self.slots[place][: len(reads)]
-            self._at_places(layer, place, [(self.query, place + 1)], reads, slot)
+            self._at_places(layer, place, [(self.query, place + 1)], (reads, slot))
         long = np.sqrt(self.WIDTH / (2 + others + 2 * len(pairs)))
         combinations = np.ndindex(len(pairs), task.key_vocabulary, task.value_vocabulary)
         first, second = block["mlp"]["fc1"], block["mlp"]["fc2"]
@@ -187,17 +204,18 @@ class Wide:
             first["bias"][unit] = -2.5  # three of three agree
             second["kernel"][unit] = 2 * ANSWER * self.values[value]
 
-    def bind(self, layer: int, pairs) -> None:
+    def bind(self, layer: int, pairs: Sequence[int]) -> None:
         """Copy the key of `pairs` to their value token."""
         places = [(2 * pair + 2, 2 * pair + 1) for pair in pairs]
-        self._at_places(layer, 2 * self.task.pairs, places, self.keys, self.previous)
+        self._at_places(layer, 2 * self.task.pairs, places, (self.keys, self.previous))
 
     def look_up(self, layer: int) -> None:
         """Attend from a key to the token that stores it, and copy that one's value."""
         long = [np.sqrt(self.WIDTH / count) for count in (2 + self.task.pairs, 3)]
         # Any key agrees by half with the first token.
         answers = self.previous + self.place[0][None] / 2
-        self._head(layer, 0, self.keys, answers, self.values, ANSWER * self.values, long)
+        copies = self.values, ANSWER * self.values
+        self._head(layer, 0, (self.keys, answers), copies, long)
 
 
 def convolution(
@@ -275,7 +293,7 @@ def directions(seed: int, width: int, *counts: int) -> list[np.ndarray]:
 def blank(config: ModelConfig, identity: np.ndarray) -> PyTree:
     """Parameters of a model that adds nothing to its embeddings."""
 
-    def fill(path, leaf):
+    def fill(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         return np.full(leaf.shape, float(path[-1].key == "scale"))
 
     params = jax.tree_util.tree_map_with_path(fill, shapes_of(config))

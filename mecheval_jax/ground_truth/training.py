@@ -33,7 +33,7 @@ from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initi
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.geometry import Geometry, corrupt_pair, geometry
-from mecheval_jax.tasks.scoring import weighted_mean
+from mecheval_jax.tasks.scoring import score, weighted_mean
 from mecheval_jax.training.data import stream
 from mecheval_jax.training.step import answer
 
@@ -89,6 +89,7 @@ def train_to(
     Raises:
         UserError: If the architecture cannot hold the mechanism.
     """
+    # The rules, and the optimizer with its schedule.
     rules = rules_of(config, mechanism, task.read_length)
     warmup = max(settings.steps // 3, 1)
     rate = optax.warmup_cosine_decay_schedule(
@@ -99,6 +100,7 @@ def train_to(
     )
     losses = functools.partial(losses_of, config, task, rules)
 
+    # One model: how it begins, and one step of its training.
     def begin(seed: UInt32[Array, ""]) -> tuple[PyTree, PyTree, Key]:
         key = jax.random.key(seed)
         params = scaled(initialize(config, key), settings.gain)
@@ -117,6 +119,7 @@ def train_to(
         updates, state = optimizer.update(gradients, state, params)
         return (optax.apply_updates(params, updates), state, key), found
 
+    # All models at once, in ten stretches, after each of which the losses are told.
     @jax.jit
     def stretch(carries: tuple, numbers: Int[Array, " steps"]) -> tuple[tuple, dict[str, Array]]:
         run = jax.vmap(lambda carry: jax.lax.scan(step, carry, numbers))
@@ -194,10 +197,10 @@ def rules_kept(
     runs, found = _both_runs(config, task, rules, params, batch, key)
 
     def kept(rule: Rule, place: Place) -> Float[Array, " documents"]:
-        right, corrupted = (each.argmax(-1) for each in _answers(runs, found, rule, place))
+        right, corrupted = _answers(runs, found, rule, place)
         without = runs.log_probabilities[CORRUPTED].argmax(-1)
-        both = (right == batch.targets[:, 0]) & (corrupted == without)
-        return both.astype(jnp.float32)
+        as_without = corrupted.argmax(-1) == without
+        return score(right[:, None], batch).correct[:, 0] * as_without
 
     return _over_documents(kept, rules, found)
 
@@ -239,8 +242,7 @@ def _answers(
 
 def _wrong(runs: Runs, found: Float[Array, "documents vocabulary"]) -> Float[Array, " documents"]:
     """Cross-entropy of the right answer, in nats."""
-    answers = runs.question.batch.targets[:, :1]
-    return -jnp.take_along_axis(found, answers, axis=1)[:, 0]
+    return score(found[:, None], runs.question.batch).loss[:, 0]
 
 
 def _away(runs: Runs, found: Float[Array, "documents vocabulary"]) -> Float[Array, " documents"]:

@@ -14,12 +14,16 @@ one chunk, there is no state at all.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.ops.triangular import decayed_products, inverse, sums_after, sums_before
+
+if TYPE_CHECKING:
+    from mecheval_jax.ops.dplr import Update
 
 LONGEST = 64
 """Most tokens of a sequence that is one chunk."""
@@ -53,25 +57,16 @@ def join(
 
 
 def chunked(
-    q: Float[Array, "batch length heads key"],
-    k: Float[Array, "batch length heads key"],
-    u: Float[Array, "batch length heads value"],
-    log_decay: Float[Array, "batch length heads decayed"],
-    x: Float[Array, "batch length heads key"] | None = None,
-    y: Float[Array, "batch length heads key"] | None = None,
-    least: float = -math.inf,
+    q: Float[Array, "batch length heads key"], update: "Update", least: float = -math.inf
 ) -> Float[Array, "batch length heads value"]:
     """Outputs o, starting from a state of zeros.
 
     Args:
         q: Queries, which read the state after their token.
-        k: Keys, the directions in which values are written.
-        u: Values that are written.
-        log_decay: Logarithms of the decays a, at most 0; the last axis has size key, or 1.
-        x: Directions in which the state before the token is read; None if it only decays.
-        y: Directions in which what x reads is added; None for -k.
-        least: What no `log_decay` is below.
+        update: What the tokens do to the state (`ops.dplr`).
+        least: What no logarithm of a decay is below.
     """
+    k, u, log_decay, x, y = update
     length, size = q.shape[1], chunk_of(q.shape[1])
     q, k, u, log_decay = (split(part, size) for part in (q, k, u, log_decay))
     identity, reads = jnp.eye(size, dtype=q.dtype)[None, None, None], jnp.exp(log_decay) * q

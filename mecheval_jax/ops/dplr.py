@@ -104,7 +104,7 @@ def dplr(
         UserError: If the backend is unknown.
     """
     if choose("backend", backend, BACKENDS) != "sequential":
-        return chunked(q, *update, least=least)
+        return chunked(q, update, least)
 
     def advance(state: Array, at_t: tuple[Array, Update]) -> tuple[Array, Array]:
         return dplr_step(state, *at_t)

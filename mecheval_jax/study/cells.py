@@ -16,6 +16,7 @@ from mecheval_jax.study.published.tables import (
     usual_positions,
 )
 from mecheval_jax.study.quantities import Quantity, mean, share
+from mecheval_jax.study.results import INPUT
 
 STUDY_POSITIONS = "study"
 """Positions in the study's main grid: learned for attention alone."""
@@ -137,7 +138,7 @@ class StudyCells:
         return own[pd.MultiIndex.from_frame(own[MODEL]).isin(wanted)]
 
     def attribution(
-        self, runs: pd.DataFrame, role: str, site: str = "block_1/block_input", name: str = ""
+        self, runs: pd.DataFrame, role: str, site: str = INPUT, name: str = ""
     ) -> Quantity:
         """Mean restored share of runs at a site and role.
 
@@ -159,9 +160,7 @@ class StudyCells:
         number = mean(name, known[column].tolist(), errors.fillna(0.0).tolist())
         return dataclasses.replace(number, published=theirs and theirs.ends)
 
-    def each(
-        self, runs: pd.DataFrame, role: str, site: str = "block_1/block_input"
-    ) -> Iterator[Quantity]:
+    def each(self, runs: pd.DataFrame, role: str, site: str = INPUT) -> Iterator[Quantity]:
         """Restored share of every single run."""
         for i, run in enumerate(runs.itertuples()):
             what = f"{run.mixer} {run.option}".rstrip()

@@ -20,8 +20,7 @@ from mecheval_jax.site_path import SitePath
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.published.tables import WIDTHS, Shares, published_shares, usual_positions
 from mecheval_jax.study.quantities import Quantity
-
-INPUT = "block_1/block_input"
+from mecheval_jax.study.results import INPUT
 
 STYLES = {
     # mixer: its colour and mark in every figure

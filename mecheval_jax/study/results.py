@@ -18,7 +18,7 @@ import pandas as pd
 
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table
-from mecheval_jax.site_path import SitePath
+from mecheval_jax.site_path import SitePath, in_mixer
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.sweeps.plan import plan_of
@@ -32,13 +32,19 @@ ANSWERS = (
     "floor", "diverged_at", "verdict", "verdict_layer", "verdict_probability",
 )  # fmt: skip
 
+INPUT = SitePath(1, "block_input").path
+"""What layer 1 reads."""
+
+CONVOLVED, READ = in_mixer(0, "conv_output"), in_mixer(0, "conv_input")
+"""Output and input of the convolution of layer 0."""
+
 ROLES = ("key", "value", "next_key", "query")
 SITES = (
-    *(("block_1/block_input", role) for role in ROLES),
+    *((INPUT, role) for role in ROLES),
     *((SitePath(layer, "mixer_output").path, "query") for layer in range(3)),
     *((SitePath(layer, "block_output").path, "query") for layer in range(3)),
-    *(("block_0/mixer/conv_output", role) for role in ROLES),
-    *(("block_0/mixer/conv_input", role) for role in ROLES),
+    *((CONVOLVED, role) for role in ROLES),
+    *((READ, role) for role in ROLES),
 )
 """Places of the restored shares in a row."""
 

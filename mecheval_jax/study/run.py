@@ -178,6 +178,7 @@ def announce(
         request: Requested part of the study.
         clock: Estimates for this machine.
     """
+    # Experiment by experiment, the time of what is left of it.
     left: list[GroupPlan] = []
     for part, sweep in work:
         own, measured = folder.sweep(part.name), request.measured(part)
@@ -198,6 +199,7 @@ def announce(
     if request.scale == "device" and not clock.accelerator:
         guess = _hours(_seconds(Clock(1, accelerator=True), left))
         say(f"on one accelerator about {guess}, if it needs {ACCELERATOR:.0%} of a core's time")
+    # All in all: memory of the largest group, and disk.
     states = [sum(map(checkpoint_bytes, group.experiments)) for group in left]
     kept = sum(
         size * (group.experiments[0].training.keep_checkpoints or 10)

@@ -34,23 +34,23 @@ class Wider(Wide):
         at = {pair: 2 * pair + 2 + behind for pair in pairs}
         keys = [(place, 2 * pair + 1) for pair, place in at.items()]
         values = [(place, 2 * pair + 2) for pair, place in at.items()]
-        self._at_places(layer, 2 * self.task.pairs, keys, self.keys, self.previous)
+        self._at_places(layer, 2 * self.task.pairs, keys, (self.keys, self.previous))
         stored = self.slots[1][: len(self.values)]
-        self._at_places(layer, 2 * self.task.pairs + 1, values, self.values, stored)
+        self._at_places(layer, 2 * self.task.pairs + 1, values, (self.values, stored))
 
     def look_upstored(self, layer: int) -> None:
         """Attend from a key to the token that stores it, and copy the value stored there."""
         long = [np.sqrt(self.WIDTH / 2), np.sqrt(self.WIDTH / 4)]
         stored = self.slots[1][: len(self.values)]
         answers = self.previous + self.place[0][None] / 2
-        self._head(layer, 1, self.keys, answers, stored, ANSWER * self.values, long)
+        self._head(layer, 1, (self.keys, answers), (stored, ANSWER * self.values), long)
 
     def point(self, layer: int) -> None:
         """Fetch all keys to the query, and write there the place of the pair whose key it is."""
         pairs, block = range(self.task.pairs), self.params[f"block_{layer}"]
         for pair in pairs:
             slot = self.slots[2 * pair][: len(self.keys)]
-            self._at_places(layer, 2 * pair, [(self.query, 2 * pair + 1)], self.keys, slot)
+            self._at_places(layer, 2 * pair, [(self.query, 2 * pair + 1)], (self.keys, slot))
         long = np.sqrt(self.WIDTH / (2 + len(pairs)))
         first, second = block["mlp"]["fc1"], block["mlp"]["fc2"]
         for unit, (pair, key) in enumerate(np.ndindex(len(pairs), self.task.key_vocabulary)):
@@ -63,7 +63,7 @@ class Wider(Wide):
         pairs = range(self.task.pairs)
         long = [np.sqrt(self.WIDTH / (3 + len(pairs))), np.sqrt(self.WIDTH / 2)]
         asks, answers = self.slots[1][: len(pairs)], self.place[[2 * pair + 2 for pair in pairs]]
-        self._head(layer, 0, asks, answers, self.values, ANSWER * self.values, long)
+        self._head(layer, 0, (asks, answers), (self.values, ANSWER * self.values), long)
 
     def repair(self, layer: int) -> None:
         """Retrieve at the query whatever no earlier layer has answered."""
@@ -115,7 +115,7 @@ def stored(seed: int, task: AssociativeRecall, bound, far, behind: int) -> Plant
     model.store(0, far, behind)
     # One more head is free: the slots of the last pair are not used.
     places = [(2 * pair + 2, 2 * pair + 1) for pair in bound]
-    model._at_places(0, 2 * task.pairs + 2, places, model.keys, model.previous)
+    model._at_places(0, 2 * task.pairs + 2, places, (model.keys, model.previous))
     model.look_up(1)
     model.look_upstored(1)
     return model.planted()

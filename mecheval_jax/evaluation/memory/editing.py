@@ -90,16 +90,19 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         named = {"operation": operation, "question": question, "metric": metric, "cosine": None}
         return named | place.cells() | estimate
 
+    # What every kind of question is answered after each operation.
     by_question = {name: right[:, chosen].mean(axis=1) for name, chosen in QUESTIONS.items()}
     for name, accuracies in by_question.items():
         for operation, accuracy in zip(OPERATIONS, accuracies, strict=True):
             yield row(operation, name, "accuracy", accuracy)
             if operation != "none":
                 yield row(operation, name, "change", accuracy - accuracies[0])
+    # What the others feel, by the similarity of their keys.
     for operation, changed in zip(OPERATIONS[1:], right[1:] - right[0], strict=True):
         for cosine, change in _by_cosine(found["cosine"], changed, present, bootstrap):
             near = describe(change, evaluation.confidence, tested=False)
             yield row(operation, "others", "interference", present) | {"cosine": cosine} | near
+    # Whether the state was read and changed as it should be.
     for operation, new in zip(OPERATIONS, found["new"], strict=True):
         yield row(operation, "edited", "new_answer", new)
     yield row("none", "edited", "read", found["read"])

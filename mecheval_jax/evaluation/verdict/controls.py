@@ -121,7 +121,9 @@ def plan_controls(subject: Subject) -> tuple["ControlsMeasurement", ControlsArra
 
 @dataclasses.dataclass(frozen=True)
 class ControlsMeasurement:
-    """The measurement of a verdict and its controls; see `evaluation.subject.Measurement`.
+    """The part of a verdict's measurement (`measurement`) that exchanges pairs, with its controls.
+
+    Its `on_host` needs the accuracy and the floor as well, which the whole measurement knows.
 
     Attributes:
         exchanges: Measurement that is made of the trained and of the untrained model.

@@ -200,6 +200,7 @@ def attribution_over_steps(
         style = drawing.colour_and_marker(index) | {"markersize": 4, "label": f"@{role}"}
         if line["value"].notna().any():
             drawing.line_with_band(axes, line, "step", {"alpha": 0.18, "linewidth": 0}, **style)
+    # The accuracy beside them, and the transitions behind.
     of_steps = pd.DataFrame(list(steps))
     style = {"color": "black", "linestyle": "--", "linewidth": 1.5}
     axes.plot(of_steps["step"], of_steps["accuracy"], **style, label="accuracy")
@@ -214,6 +215,7 @@ def attribution_over_steps(
         text = axes.text(change["step"], 1.3, f"{change['after']} ", rotation=90, va="top")
         text.set(ha="right", fontsize="small", color="#6b5200")
     axes.axhline(RESTORED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
+    # Axes that hold all intervals, and names of the lines.
     ends = pd.concat([rows["low"], rows["high"]]).dropna()
     low = min(-0.1, max(-1.0, ends.min() if len(ends) else 0.0))
     place = "" if site is None else f" at the {site.component[6:]} of layer {site.layer}"

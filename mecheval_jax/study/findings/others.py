@@ -16,10 +16,9 @@ from mecheval_jax.study.findings.treecall import EASY, LARGE, MEDIUM
 from mecheval_jax.study.judgement import finding
 from mecheval_jax.study.published.tables import WIDTHS
 from mecheval_jax.study.quantities import Claim, Quantity, all_of, any_of
+from mecheval_jax.study.results import CONVOLVED, READ
 
 REVERSE = "AR reverse"
-CONVOLVED = "block_0/mixer/conv_output"
-READ = "block_0/mixer/conv_input"
 
 
 @finding(26, "Reverse recall (three layers): the pair is held at the later token; Mamba reaches "

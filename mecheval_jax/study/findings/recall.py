@@ -162,13 +162,14 @@ def who_writes_the_answer(cells: StudyCells) -> Iterator[Claim]:
                 runs, "query", SitePath(layer, "mixer_output").path, f"the mean over {mixer}"
             )
             yield written.above(HALF, part) if layer == writer else written.below(HALF, part)
+    middle = SitePath(1, "mixer_output").path
     for mixer in ("attention", "based"):
         three = cells.learned(mixer, layers=3)
         name = f"the mean over {mixer}, 3 layers"
-        written = cells.attribution(three, "query", "block_1/mixer_output", name)
+        written = cells.attribution(three, "query", middle, name)
         yield written.above(HALF, "three layers")
     three = cells.learned("mamba", layers=3)
-    for written in cells.each(three, "query", "block_1/mixer_output"):
+    for written in cells.each(three, "query", middle):
         yield written.below(HALF, "three layers")
 
 
