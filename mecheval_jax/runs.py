@@ -29,11 +29,11 @@ from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.reporting.terminal.progress import Progress, RunCallbacks
+from mecheval_jax.store.columns import long_table
 from mecheval_jax.store.metrics import open_writers
 from mecheval_jax.store.provenance import versions
 from mecheval_jax.store.results import record_answers, record_findings
 from mecheval_jax.store.run_folder import RunFolder
-from mecheval_jax.store.tables import long_table
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.checkpoints import Checkpoints

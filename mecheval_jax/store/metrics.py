@@ -19,7 +19,7 @@ from mecheval_jax.errors import UserError, one_line, several
 from mecheval_jax.files import gone, open_file, write_text
 from mecheval_jax.forms import COUNT
 from mecheval_jax.partitioning.multihost import by_main, is_main
-from mecheval_jax.store.tables import METRICS
+from mecheval_jax.store.columns import METRICS
 from mecheval_jax.store.trackers import TRACKERS, check_trackers
 
 Row = Mapping[str, float | int | str]

@@ -1,6 +1,6 @@
 """Results of a run, or of the members of a group, written into their folders: CSV and JSON.
 
-`store.tables` lists the columns of the tables.
+`store.columns` lists the columns of the tables.
 """
 
 import dataclasses
@@ -19,7 +19,14 @@ from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import write_table
 from mecheval_jax.partitioning.multihost import by_main
-from mecheval_jax.store import tables
+from mecheval_jax.store.columns import (
+    CONTROLS,
+    INTERCHANGE,
+    SLICES,
+    TRANSITIONS,
+    identity,
+    long_table,
+)
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_answers import answers_of_member, write_answers
 from mecheval_jax.store.sweep_folder import GroupFolder
@@ -44,11 +51,11 @@ def record_answers(
         batch.weights,
         experiment.evaluation.confidence,
     )
-    write_table(folder.slices, pd.DataFrame(sliced, columns=tables.SLICES))
+    write_table(folder.slices, pd.DataFrame(sliced, columns=SLICES))
     folder.update_summary(
         finished=True,
         step=step,
-        **tables.identity(experiment),
+        **identity(experiment),
         **{name: _finite(score) for name, score in scores.items()},
     )
     return scores
@@ -119,17 +126,17 @@ def record_findings(
         found: Findings by the training step of the parameters, in order.
     """
     used, (step, last) = experiment.evaluation, list(found.items())[-1]
-    constants = {"run": folder.name, "split": used.split} | tables.identity(experiment)
+    constants = {"run": folder.name, "split": used.split} | identity(experiment)
 
     def table_of(rows: str, columns: Sequence[str]) -> pd.DataFrame:
         placed = [{"step": at, **row} for at, one in found.items() for row in getattr(one, rows)]
-        return tables.long_table(placed, constants, columns)
+        return long_table(placed, constants, columns)
 
-    table = table_of("interchange", tables.INTERCHANGE)
+    table = table_of("interchange", INTERCHANGE)
     write_table(folder.interchange, table)
     if last.evidence is None or last.verdict is None:
         return table, None  # the task allows no verdict, so there is no older one either
-    write_table(folder.controls, table_of("controls", tables.CONTROLS))
+    write_table(folder.controls, table_of("controls", CONTROLS))
     last.evidence.write(folder.evidence)
     folder.transitions.unlink(missing_ok=True)
     over_training = None
@@ -139,9 +146,7 @@ def record_findings(
         rows = ({**change, **documents, "value": change["step"]} for change in changes)
         # An open end of an interval is an empty cell.
         whole = dict.fromkeys(("value", "low", "high"), "Int64")
-        write_table(
-            folder.transitions, tables.long_table(rows, constants, tables.TRANSITIONS).astype(whole)
-        )
+        write_table(folder.transitions, long_table(rows, constants, TRANSITIONS).astype(whole))
         over_training = {"steps": list(map(_standing, *zip(*found.items(), strict=True)))}
         over_training["transitions"] = changes
 

@@ -22,9 +22,9 @@ from mecheval_jax.files import read_table, write_table
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.statistics.crossed import Answers, difference, share_above
 from mecheval_jax.statistics.intervals import wilson
+from mecheval_jax.store.columns import identity
 from mecheval_jax.store.sweep_answers import read_answers, together
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
-from mecheval_jax.store.tables import identity
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHAPE = ("group", "mixer", "width", "layers")

@@ -1,6 +1,6 @@
 """Metrics of the cells of an interchange grid: the rows of ``interchange.csv``.
 
-`store.tables` lists the columns, and `store.results` writes the file.
+`store.columns` lists the columns, and `store.results` writes the file.
 """
 
 import functools

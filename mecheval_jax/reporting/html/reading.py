@@ -13,8 +13,8 @@ from mecheval_jax.evaluation.config import DIRECTIONS
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.store.columns import PLACE
 from mecheval_jax.store.run_folder import RunFolder
-from mecheval_jax.store.tables import PLACE
 
 NUMBERS = ("step", "layer", "value", "low", "high")
 NEEDED = dict.fromkeys((*PLACE, "metric"), str) | dict.fromkeys(NUMBERS, float)

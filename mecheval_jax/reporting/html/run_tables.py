@@ -12,7 +12,7 @@ from mecheval_jax.reporting.html.reading import NEEDED, Reported
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
-from mecheval_jax.store.tables import read_slices
+from mecheval_jax.store.columns import read_slices
 from mecheval_jax.tasks.floors import KINDS
 
 

@@ -9,7 +9,7 @@ from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.agreement import agreement_rows, attribution_rows
 from mecheval_jax.evaluation.patching.effects import Effects
 from mecheval_jax.reporting.figures import analyses
-from mecheval_jax.store.tables import long_table
+from mecheval_jax.store.columns import long_table
 
 ONE_CELL = EvaluationConfig(
     documents=2, roles=("key",), corruptions=("key",), directions=("restore",), resamples=50

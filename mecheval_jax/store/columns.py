@@ -1,4 +1,4 @@
-"""Columns of the CSV files of a run, one measured value a row; `store.results` writes them."""
+"""Columns of the tables of a run, one measured value a row; `store.results` writes most of them."""
 
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,7 +5,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import write_table
-from mecheval_jax.store.tables import SLICES, read_slices
+from mecheval_jax.store.columns import SLICES, read_slices
 from tests.evaluation.test_accuracy import sliced
 
 
