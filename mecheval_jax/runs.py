@@ -32,7 +32,7 @@ from mecheval_jax.reporting.terminal.progress import Progress, RunCallbacks
 from mecheval_jax.store.columns import long_table
 from mecheval_jax.store.metrics import open_writers
 from mecheval_jax.store.provenance import versions
-from mecheval_jax.store.results import record_answers, record_findings
+from mecheval_jax.store.results import record_answers, record_judged
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.tasks.base import Batch, Task
@@ -316,7 +316,7 @@ def _intervene(
         documents = f"{experiment.evaluation.documents} documents, step {run.step}"
         say(f"{folder.path}: interchange interventions over {documents}")
         found[run.step] = measure_verdict(Subject.of(experiment, run.params, batch), sites)
-    return record_findings(folder, experiment, found)
+    return record_judged(folder, experiment, found)
 
 
 def analyze(

@@ -75,7 +75,7 @@ class MemberResult:
         experiment: Experiment of the member.
         batch: Evaluation documents.
         answers: Answers to the evaluation documents.
-        findings: Findings of interventions; None if there were none.
+        judged: Results of interventions and the verdict; None if no interventions were made.
         step: Number of steps taken.
         events: Steps at which the member ``diverged_at`` or ``stopped_at``, if it did.
     """
@@ -84,7 +84,7 @@ class MemberResult:
     experiment: Experiment
     batch: Batch
     answers: AnswerScores
-    findings: Judged | None
+    judged: Judged | None
     step: int
     events: dict[str, int]
 
@@ -107,23 +107,23 @@ def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult
         record_answers(run, result.experiment, result.step, result.answers, result.batch)
         answers[result.number] = answers_of_member(result.answers, result.batch)
         run.update_summary(**result.events)
-        if result.findings is not None:
-            record_findings(run, result.experiment, {result.step: result.findings})
+        if result.judged is not None:
+            record_judged(run, result.experiment, {result.step: result.judged})
         summary = run.read_summary()
         rows += member_rows(result.number, folder.name, result.experiment, summary, own)
     write_answers(folder.answers, answers)
     write_table(folder.table, pd.DataFrame(rows, columns=MEMBERS))
 
 
-def record_findings(
+def record_judged(
     folder: RunFolder, experiment: Experiment, found: Mapping[int, Judged]
 ) -> tuple[pd.DataFrame, Verdict | None]:
-    """Write the findings of interventions; returns the table of the grid, and the last verdict.
+    """Write the results of interventions; returns the table of the grid, and the last verdict.
 
     Args:
         folder: Folder of the run.
         experiment: Experiment whose evaluation was used.
-        found: Findings by the training step of the parameters, in order.
+        found: Results and verdict by the training step of the parameters, in order.
     """
     used, (step, last) = experiment.evaluation, list(found.items())[-1]
     constants = {"run": folder.name, "split": used.split} | identity(experiment)

@@ -216,12 +216,12 @@ class _GroupRun:
                 zip(self.plan.members, experiments, strict=True)
             ):
                 found = jax.tree.map(lambda leaf, i=i: leaf[i], raw)
-                findings = measurement.on_host(found, subjects[i]) if verdict else None
+                judged = measurement.on_host(found, subjects[i]) if verdict else None
                 step, *events = (int(values[i]) for values in ends)
                 happened = {n: at for n, at in zip(EVENTS, events, strict=True) if at != NEVER}
                 answers = found["answers"]
                 yield MemberResult(
-                    number, experiment, subjects[i].batch, answers, findings, step, happened
+                    number, experiment, subjects[i].batch, answers, judged, step, happened
                 )
 
         record_group(self.folder, len(experiments), results())

@@ -13,8 +13,8 @@ from mecheval_jax.store.metrics import write_rows
 from mecheval_jax.store.results import (
     MemberResult,
     record_answers,
-    record_findings,
     record_group,
+    record_judged,
 )
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
@@ -52,7 +52,7 @@ def opened(path):
 
 
 def recorded(folder, found, **changes):
-    return record_findings(folder, small.experiment(changes), found)
+    return record_judged(folder, small.experiment(changes), found)
 
 
 def test_answers_of_a_run_that_diverged_can_be_read(tmp_path, batch):
