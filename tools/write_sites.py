@@ -76,7 +76,7 @@ everywhere, so that a position is always an index of axis 1; the attention patte
 
 Rewriting `state` at a position changes all later ones, whatever backend computes the recurrence:
 a replaced state is a decay of 0 and a write of the new state, and a shift is added to the write.
-Sites that nobody looks at or rewrites are not in the compiled program.
+Sites that are neither read nor patched are not in the compiled program.
 
 ## Names of other tools
 

@@ -4,7 +4,7 @@
     patch = interchange(activations, ["block_1/block_input"], positions)
     logits = run(model, params, batch, patch)
 
-docs/interventions.md lists all rewrites, with an example of each.
+docs/interventions.md lists all interventions, with an example of each.
 """
 
 from mecheval_jax.interventions.ablations import gaussian, mean, resample, zero

@@ -180,7 +180,7 @@ def merge_disjoint(first: Interventions, *others: Interventions) -> Intervention
             if len(shared):
                 document, position = shared[0]
                 raise UserError(
-                    f"two rewrites claim {path} at {len(shared)} positions, the first of them "
+                    f"two interventions claim {path} at {len(shared)} positions, the first of them "
                     f"{position} in document {document}: compose(first, second) gives an order"
                 )
         combined = compose(combined, other)

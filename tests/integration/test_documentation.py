@@ -178,7 +178,7 @@ def test_the_index_leads_to_every_page():
 
 
 def test_snippets_on_interventions_follow_one_another():
-    """Catches a rewrite that the page names and the code does not have, or with other arguments."""
+    """Catches an intervention on the page that the code lacks, or that takes other arguments."""
     snippets = [code for _, code in blocks(ROOT / "docs" / "interventions.md", "python")]
     assert len(snippets) >= 7
     names: dict[str, object] = {}

@@ -212,7 +212,7 @@ def test_names_of_other_tools_in_interventions(subject):
 
 
 def test_sites_are_a_list_or_one_name():
-    """Catches a name that is read letter by letter, and a rewrite of no site that does nothing."""
+    """Catches a name that is read letter by letter, and an intervention at no site at all."""
     tree = {"embedding": jnp.arange(24.0).reshape(3, 4, 2)}
     whole = zero(tree, ["embedding"])
     np.testing.assert_array_equal(
