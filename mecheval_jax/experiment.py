@@ -1,4 +1,8 @@
-"""An experiment: one frozen value made from a config, checked before any compute."""
+"""An experiment: one frozen value made from a config, checked before any compute.
+
+Programs of ``launch/`` pass the config of their flag ``--config`` to `Experiment.from_config`. A
+run's folder keeps it as ``config.json``, from which the same function makes it again.
+"""
 
 import dataclasses
 import hashlib

@@ -1,6 +1,8 @@
 """Results of a run, or of the members of a group, written into their folders: CSV and JSON.
 
-`store.columns` lists the columns of the tables.
+`store.columns` lists the columns of the tables. What else stands in a run's folder is written
+elsewhere: metrics over steps by `store.metrics`, tables of analyses by `runs.analyze`, and those of
+the report by `reporting.html.sections`.
 """
 
 import dataclasses

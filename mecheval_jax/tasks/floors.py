@@ -10,6 +10,9 @@ heuristic is of one of three kinds (`KINDS`):
 
 ``best`` is the highest of the first two kinds, and what a model has to exceed; a task says which
 of its own are recall-like, and these are only shown.
+
+`recall_floors` measures them in the documents of a synthetic recall task, `tasks.packed_floors` in
+packed documents: those of a grammar, and one's own. `Task.floors` puts those of a task together.
 """
 
 import functools

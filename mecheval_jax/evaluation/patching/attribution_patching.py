@@ -18,6 +18,9 @@ on the line between them, e(t) = (1 - t) e(c) + t e(o):
 For the embedding itself the latter is complete: over all positions, its changes sum to
 y(o) - y(c), up to the error of the midpoint rule. The estimate fails where y is far from
 linear in a, above all where a softmax is saturated; `agreement` measures by how much.
+
+Only changes of the answer are estimated here. Which share of them is an attribution is defined in
+`evaluation.patching.effects`, for this estimate and for the measured grid alike.
 """
 
 from collections.abc import Sequence

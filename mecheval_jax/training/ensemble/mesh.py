@@ -1,4 +1,8 @@
-"""The mesh of an ensemble: one axis of members, across which devices exchange nothing."""
+"""The mesh of an ensemble: one axis of members, across which devices exchange nothing.
+
+How many members a device computes at once is chosen in `training.ensemble.strategy_choice`;
+`training.ensemble.member_programs` makes the programs of training from the functions here.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
