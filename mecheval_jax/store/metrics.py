@@ -96,16 +96,21 @@ class Writer(Protocol):
         """Add one row."""
 
     def close(self, completed: bool = True) -> None:
-        """End after the last row; `completed` is False if an error ended the work."""
+        """End after the last row.
+
+        Args:
+            completed: Whether the work came to its end; False if an error ended it. Trackers show
+                it, files do not.
+        """
 
 
 class _RowFile:
-    """File of rows."""
+    """Writer of a file; a subclass writes its rows."""
 
     _file: TextIO
 
     def close(self, completed: bool = True) -> None:
-        """Close the file."""
+        """Close the file; it keeps no note of whether the work was `completed`."""
         self._file.close()
 
 

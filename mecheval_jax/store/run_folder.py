@@ -1,17 +1,27 @@
-"""The folder of one run: what it is, where it came from, what it found.
+"""The folder of one run: what was trained, where it came from, and what was found.
 
-config.json        the experiment             interchange.csv  the causal evidence
-provenance.json    versions, commit, device   controls.csv     the same where nothing should be
-metrics.jsonl      metrics over steps         evidence.npz     what the verdict rests on
-metrics.csv        the same                   transitions.csv  changes of the verdict in training
-checkpoints/       orbax                      slices.csv       accuracy by length, pairs, ...
-summary.json       accuracy and verdict       analyses/        tables of further analyses
-figures/           PNG, SVG and PDF           report.html      all of it, to look at
-tables/            of the report: CSV, Markdown, LaTeX
-trackers.json      ids of --writers           tensorboard/, wandb/, mlruns/   theirs
+    config.json        the experiment
+    provenance.json    versions, commit and device
+    grammar.json       grammar of the documents, if the task has one
+    metrics.jsonl      loss and accuracy over the steps
+    metrics.csv        the same as a table
+    checkpoints/       parameters and state of the optimizer, written by orbax
+    member.json        for a member of a sweep in place of checkpoints: its place in the group's
+    summary.json       accuracy and verdict
+    slices.csv         accuracy by length, distance, number of pairs, ...
+    interchange.csv    the grid: how much of the answer each restored vector brings back
+    controls.csv       the same where nothing should come back
+    evidence.npz       document by document, the numbers that the verdict is computed from
+    transitions.csv    changes of the verdict over the steps of training
+    analyses/          tables of further analyses
+    figures/           figures as SVG, PNG and PDF
+    tables/            tables of the report as CSV, Markdown and LaTeX
+    report.html        the report, which shows all of this in a browser
+    trackers.json      ids by which the trackers of ``--writers`` know the run
+    tensorboard/, wandb/, mlruns/    what these trackers write
 
-A member of a sweep's group has ``member.json`` in place of checkpoints: the group has them. Of
-several processes the first writes, and every process is given the answer.
+If several processes train the run, each writes its part of the checkpoints and the first alone all
+else; methods that write return the first one's result on every process.
 """
 
 import contextlib

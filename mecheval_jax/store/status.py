@@ -42,7 +42,8 @@ class NamedStatus(NamedTuple):
     Attributes:
         name: Name of the folder.
         title: Description in words.
-        status: Status from its file; the state is ``dead`` if it only claims to be running.
+        status: Status from its file. Its state is ``dead`` if the file says ``running`` and whoever
+            wrote that runs no more.
     """
 
     name: str

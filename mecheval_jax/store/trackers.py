@@ -52,7 +52,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def named_metrics(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The metrics of a row by their full names."""
+    """The metrics of a row, each named as trackers show it: ``dev/loss``, for example."""
     member = f"member_{int(values['member']):04d}/" if "member" in values else ""
     for name, value in values.items():
         if name not in FIELDS and value is not None:

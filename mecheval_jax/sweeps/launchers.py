@@ -96,7 +96,7 @@ class Command:
         return code
 
     def checkpoint(self) -> Any:
-        """What to submit again, once the program has saved."""
+        """Tell the program to save, wait until it has, and return the job that resumes it."""
         from submitit.helpers import DelayedSubmission
 
         if process := self._tell_to_save():

@@ -25,14 +25,13 @@ from mecheval_jax.partitioning.multihost import all_can, on_main, shard
 from mecheval_jax.training.state import NEVER
 
 LATER = {"diverged_at": NEVER, "stopped_at": NEVER}
-"""What a run's checkpoints of 0.4 and before do not hold, and what they would."""
-
+"""Fields that checkpoints up to version 0.4 lack, with the values they would have."""
 
 ITEM = "default"
 """Folder of a checkpoint in which orbax keeps the tree."""
 
 LATER_FILES = ("commit_success.txt",)
-"""Files that orbax adds when all others are written."""
+"""Files that orbax adds after all others and that therefore have no hash."""
 
 
 class _Summed(ocp.PyTreeCheckpointHandler):
@@ -47,13 +46,13 @@ class _Summed(ocp.PyTreeCheckpointHandler):
 @ocp.args.register_with_handler(_Summed, for_save=True)
 @dataclasses.dataclass
 class _Save(ocp.args.PyTreeSave):
-    """Arguments of orbax, by whose type it finds the handler."""
+    """Arguments of a save; from their type orbax knows that `_Summed` handles it."""
 
 
 @ocp.args.register_with_handler(_Summed, for_restore=True)
 @dataclasses.dataclass
 class _Restore(ocp.args.PyTreeRestore):
-    """Likewise."""
+    """Arguments of a restore; from their type orbax knows that `_Summed` handles it."""
 
 
 @jax.jit
@@ -119,7 +118,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Where what the machine refuses is said in one line."""
+        """Context of a write, in which a refusal of the machine becomes an error of one line."""
         if not self._folder.is_dir():  # orbax would wait for it for minutes
             raise UserError(gone(self._folder))
         try:
@@ -140,8 +139,9 @@ class Checkpoints:
         Args:
             abstract: Shapes, types and shardings of the tree.
             say: Told of every checkpoint that cannot be read.
-            set_aside: Whether to rename such a one to ``damaged_STEP``, so that training can
-                save its step again; who only reads leaves the folder as it is.
+            set_aside: Whether to rename a checkpoint that cannot be read to ``damaged_STEP``, so
+                that training can save its step again. A program that only reads passes False, and
+                the folder stays as it is.
         """
         for step in reversed(self.steps()):
             state, reason = None, "another host cannot read it"

@@ -86,7 +86,8 @@ def fit(
             ledger.settle(pending)
             pending = None
         over = step >= training.steps or not ledger.learns
-        # Do not end where only a shorter run ends: that would cut the rows of the others.
+        # A stop may be the last step of a shorter member alone. Training does not end there: this
+        # would cut in two the stretch of steps over which a longer member's row is averaged.
         asked = preemption is not None and training.is_stop(step) and preemption.requested()
 
         if over or asked or step % training.checkpoint_every == 0:

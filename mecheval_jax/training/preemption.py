@@ -12,7 +12,8 @@ from jax.experimental import multihost_utils
 from mecheval_jax.errors import Interrupted
 from mecheval_jax.partitioning.multihost import is_multiprocess
 
-# jax's service counts the stops of a process from its start, so this counter must, too.
+# Several processes agree through jax on the number of the stop at which all of them end. No number
+# may be used twice, so stops are counted for the whole process and not for each `Preemption`.
 _stops = itertools.count(1)
 
 

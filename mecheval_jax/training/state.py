@@ -21,7 +21,7 @@ from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.optimizer import Hyperparameters, new_opt_state
 
 NEVER = -1
-"""Step of an event that has not happened."""
+"""Value of `diverged_at` and `stopped_at` of a member that did neither."""
 
 
 @typing.no_type_check  # as a tree it also holds shapes and shardings

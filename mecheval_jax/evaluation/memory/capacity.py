@@ -9,8 +9,8 @@ numbers, random keys and V values:
                                                   the interference of the other pairs
 
 N counts all numbers of the state, in every layer and in short convolutions, since the model could
-use them all: the lines of theory lie high. For attention the state grows with the document, and
-there are no lines.
+use them all; what theory predicts is therefore rather too high. For attention the state grows with
+the document, and there is no prediction.
 """
 
 import math
@@ -54,7 +54,7 @@ def hashing_recall(numbers: float, pairs: float, values: int) -> float:
 
 
 def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[str, Any]]:
-    """Recall at each number of pairs, its fit and threshold, and the lines of theory.
+    """Recall at each number of pairs, its fit and threshold, and the predictions of theory.
 
     Columns: ``metric`` (``recall``, ``fit``, ``hashing``, ``recall_by_place``, ``threshold``,
     ``additive_threshold``), ``pairs``, ``place`` (of ``recall_by_place``, the part of the document

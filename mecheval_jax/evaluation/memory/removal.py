@@ -7,8 +7,10 @@ A pair is removed at one token or several, in one layer:
     attention     the tokens of the question no longer read them (site ``scores``); the weights of
                   the others sum to 1 again
 
-A pair is held at the later of its two tokens or, where a layer mixes neighbours, a few tokens
-behind. Of all layers and all such tokens, the place is where the removal costs the answer most.
+A layer can hold a pair from the later of its two tokens on. If it mixes neighbouring tokens, by a
+short convolution for example, the pair may stand one or two tokens after that one. The removal is
+tried in every layer at the later token and at those after it (`SPAN` in all), and the pair's place
+is where it lowers the probability of the right answer most.
 """
 
 import dataclasses
@@ -30,7 +32,7 @@ from mecheval_jax.tasks.geometry import Geometry, check_geometry, geometry
 from mecheval_jax.tasks.scoring import score
 
 SPAN = 3
-"""Number of tokens, from the later one of a pair on, at which it is looked for."""
+"""Number of tokens at which a pair is looked for: its later one and those that follow."""
 
 MEMORIES = ("write", "scores")
 """Sites at which a pair can be removed from a recurrence and from attention."""
@@ -41,12 +43,12 @@ OUTPUTS = ("head_output", "ssm_output")
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Tokens of a pair in one layer.
+    """Consecutive tokens in one layer from which a pair is removed.
 
     Attributes:
         site: Path of ``write`` or ``scores``.
-        offset: Number of tokens from the pair's later token to the first of these.
-        tokens: Number of tokens.
+        offset: Distance in tokens from the pair's later token to the first removed one.
+        tokens: Number of consecutive tokens that are removed.
     """
 
     site: str
@@ -71,7 +73,7 @@ class Place:
         return next((path for path in paths if path in activations), whole)
 
     def positions(self, found: Geometry) -> Int[Array, "documents tokens"]:
-        """The tokens of each document's pair; negative where the question begins before them."""
+        """The removed tokens of each document; negative where its question begins before them."""
         offsets = range(self.offset, self.offset + self.tokens)
         return jnp.stack([found.position(offset) for offset in offsets], axis=1)
 
@@ -105,7 +107,7 @@ class Removed:
         places: Places of removal.
         clean: Probability of the answer in each document.
         removed: Probability of the answer after removal at each place.
-        present: Whether each document has a pair, and a token at this offset, for each place.
+        present: Whether each document has a pair and each place's first token, before its question.
     """
 
     places: tuple[Place, ...]
@@ -115,7 +117,7 @@ class Removed:
 
     @property
     def best(self) -> int:
-        """Number of the place at which the removal costs most."""
+        """Index of the place at which the removal lowers the mean probability most."""
         drop = np.where(self.present, self.clean - self.removed, 0)
         return int((drop.sum(axis=1) / np.maximum(self.present.sum(axis=1), 1)).argmax())
 

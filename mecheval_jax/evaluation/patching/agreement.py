@@ -1,8 +1,8 @@
 """Agreement of estimated effects with measured ones.
 
-It is Spearman's rank correlation over the cells, site by role, in which anything changes: where
-both runs have the same activation every method gives 0, and counting this as agreement would
-flatter the method.
+It is Spearman's rank correlation over the cells, a cell being a site at a role. Only those count in
+which anything changes: where both runs have the same activation every method gives 0, and counting
+this as agreement would flatter the method.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,8 @@ def attribution_rows(effects: Effects) -> Iterator[dict[str, Any]]:
 def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dict[str, Any]]:
     """Rank correlation of every estimate with the measured effects, a row for each case.
 
-    Values are None if fewer than two cells change. The interval is the bootstrap's, over documents.
+    The value is None if fewer than two cells have an effect. The interval is the bootstrap's, over
+    documents.
 
     Raises:
         UserError: If an estimate is of another grid than `exact`.

@@ -19,8 +19,8 @@ For the embedding itself the latter is complete: over all positions, its changes
 y(o) - y(c), up to the error of the midpoint rule. The estimate fails where y is far from
 linear in a, above all where a softmax is saturated; `agreement` measures by how much.
 
-Only changes of the answer are estimated here. Which share of them is an attribution is defined in
-`evaluation.patching.effects`, for this estimate and for the measured grid alike.
+Only changes of the answer are estimated here. `evaluation.patching.effects` defines the attribution
+that follows from a change, for these estimates and for the measured grid alike.
 """
 
 from collections.abc import Sequence
@@ -148,9 +148,10 @@ def read_roles(
     positions: Int[Array, "roles documents"],
     query: Int[Array, "documents 1"],
 ) -> Float[Array, "roles documents *channels"]:
-    """An activation at the roles, 0 where a document lacks the role.
+    """The values of an activation at each role's token; 0 where a document lacks the role.
 
-    An activation that is known at the query alone (length 1) counts for roles that lie there.
+    Sites after the last mixer may have been computed at the query alone, so that they have length
+    1. That one value is given for roles that stand at the query, and 0 for all others.
     """
     values, present = gather(x, as_computed(positions.T, query, x))
     values = jnp.where(present.reshape(*present.shape, *(1,) * (x.ndim - 2)), values, 0)

@@ -46,7 +46,12 @@ POINTS = ("fractions", "every size")
 
 
 class Areas(NamedTuple):
-    """Areas under and beside a curve of faithfulness."""
+    """Areas at a curve of faithfulness over the share of edges.
+
+    Attributes:
+        cpr: Circuit performance ratio (CPR), the area under the curve.
+        cmd: Circuit-model distance (CMD), the area between the curve and 1.
+    """
 
     cpr: Estimate
     cmd: Estimate
@@ -67,7 +72,9 @@ class Uniqueness(NamedTuple):
 
 
 def areas(shares: Sequence[Estimate], fractions: Sequence[float]) -> Areas:
-    """CPR and CMD of a curve, for the documents and for every resample of them.
+    """Circuit performance ratio (CPR) and circuit-model distance (CMD) of a curve.
+
+    Both are given for the documents and for every resample of them.
 
     Args:
         shares: Faithfulness at each of the fractions.
@@ -80,7 +87,7 @@ def areas(shares: Sequence[Estimate], fractions: Sequence[float]) -> Areas:
 
 
 def areas_of(found: Faithfulness, corruption: str, points: str, draw: int | None = None) -> Areas:
-    """CPR and CMD of measured circuits.
+    """Circuit performance ratio (CPR) and circuit-model distance (CMD) of measured circuits.
 
     Args:
         found: Answers in circuits.

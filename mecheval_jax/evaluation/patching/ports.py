@@ -2,10 +2,10 @@
 
 What a mixer reads is taken apart at its queries, keys, values, step sizes, gates and so on. Which
 of these it has is not declared but found (`dependence`). Going through `NAMES` in order, a
-site is a port if it still depends on what the mixer reads when the ports before it are held, and
-the mixer's output depends on it. So a state space model has ``dt`` and not the ``decay`` that
-follows from it, and a gated delta net has ``decay``. If the output depends on what the mixer reads
-even when all are held, the remainder is the port `REST`.
+site is a port if it still depends on what the mixer reads when the ports before it are held (pinned
+to given values), and the mixer's output depends on it. So a state space model has ``dt`` and not
+the ``decay`` that follows from it, and a gated delta net has ``decay``. If the output depends on
+what the mixer reads even when all ports are held, the remainder is the port `REST`.
 """
 
 import dataclasses
@@ -127,9 +127,10 @@ def _parameters(config: ModelConfig) -> PyTree:
 
 @functools.lru_cache(maxsize=256)
 def _sources(config: ModelConfig, layer: int, held: tuple[str, ...]) -> dict[str, frozenset[str]]:
-    """For each site of a block, what it depends on: `STREAM`, and held sites.
+    """For each site of a block, what it can depend on: `STREAM`, ``params`` and held sites.
 
-    A held site counts as dependent on what determines it in the model, not on its held value.
+    A held site is pinned to a given value, which is an input then. What is computed from that site
+    depends on this input, and no longer on what determines the site in the model.
     """
     sites, given = _block(config, layer)
     shapes = _shapes(config, layer) if held else {}
@@ -146,7 +147,7 @@ def _shapes(config: ModelConfig, layer: int) -> dict[str, jax.ShapeDtypeStruct]:
 def _block(
     config: ModelConfig, layer: int
 ) -> tuple[Callable[[dict[str, PyTree]], Activations], dict[str, PyTree]]:
-    """A block as a function of its parameters, its input and held sites; and the first two."""
+    """A block as a function of parameters, its input and held sites; shapes of the first two."""
     model = LanguageModel(config)
 
     def sites(inputs: dict[str, PyTree]) -> Activations:

@@ -76,9 +76,10 @@ class Facts:
         return self.shares[STREAM, layer, RESTORE, name]
 
     def either(self, layer: int, name: str) -> np.ndarray:
-        """Greater of the shares that a set restores and damages at the input of a layer.
+        """The larger of the shares that a set restores and damages, without their signs.
 
-        Their size counts: a pair that lowers the answer is held there as well.
+        Both are at the input of a layer. A share below 0 counts by its size, too: positions whose
+        clean vectors make the answer less likely hold something of the pair all the same.
         """
         damaged = self.shares[STREAM, layer, DAMAGE, name]
         return np.fmax(np.abs(self.cut(layer, name)), np.abs(damaged))
@@ -184,8 +185,9 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
         negligible = facts.either(layer, "pair") < substantial
         cases.settle(~negligible, "undecided", "binding_unclear", layer)
 
-    # Bound at no cut: the first layer whose output at the question restores has retrieved the
-    # answer, with earlier ones. Inside a layer, a pair is formed by local operations or not at all.
+    # At no cut does the pair carry the answer: it was not bound in one layer and looked up in
+    # another. The first layer after which the question restores the answer has retrieved it, alone
+    # or with those before. Inside a layer, a pair is formed by its local operations or not at all.
     convolved, raw = np.zeros(count), np.zeros(count)
     for layer in range(layers):
         here = facts.cut(layer + 1, "question") > restored

@@ -1,4 +1,8 @@
-"""A search over positions for what carries the answer, where a verdict abstains for lack of it."""
+"""A search for the positions that carry the answer, if the named sets of positions do not.
+
+The verdict is then ``undecided``. The search restores each position alone, and the reason of the
+verdict names those that bring back most.
+"""
 
 import dataclasses
 

@@ -12,12 +12,16 @@ from mecheval_jax.reporting.figures.look import styled
 
 @styled
 def ladder_figure(edges: pd.DataFrame | None, confusion: pd.DataFrame | None) -> Figure:
-    """AUROC of every method on every kind of planted model, and the confusion table.
+    """How well known circuits are found: edges of planted models, and verdicts on trained ones.
+
+    The first panel shows how well each method ranks the known edges of models whose weights were
+    written by hand (AUROC, the area under the ROC curve). The second shows which verdicts models
+    got that were trained to a mechanism.
 
     Args:
-        edges: Rows of `ground_truth.ladder.grade_edges`; None to leave the panel out.
-        confusion: Rows of `ground_truth.judging.confusion_rows`, likewise; it is left out, too, if
-            no model has reached its mechanism.
+        edges: Rows of `ground_truth.ladder.grade_edges`; None to leave the first panel out.
+        confusion: Rows of `ground_truth.judging.confusion_rows`; None to leave the second panel
+            out. It is left out as well if no model has reached its mechanism.
     """
     if confusion is not None and not confusion["reached"].any():
         confusion = None

@@ -27,8 +27,8 @@ class Value:
 
     Attributes:
         text: Number as text; empty if there is none.
-        note: Description of the number, shown under the pointer.
-        style: CSS colours of the place.
+        note: Description of the number, which a browser shows when the mouse is over it.
+        style: CSS of the background and the text of the number.
     """
 
     text: str = ""

@@ -101,10 +101,11 @@ def _analyses(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
 
 
 def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
-    """An example document, drawn, and its questions.
+    """An example document, drawn in up to three ways, and its first questions.
 
-    The document is drawn as it is (``asked``), with restored shares (``restored``), and with the
-    weights of its query (``read``), if these were measured.
+    ``asked`` is the document alone. Below its tokens, ``restored`` shows the share of the answer
+    that the residual stream restores at each role, and ``read`` the weights with which the mixers
+    read each token at the query. Both are there only if they were measured.
 
     Args:
         run: Run that answers questions about such documents.

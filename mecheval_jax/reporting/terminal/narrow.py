@@ -19,9 +19,10 @@ def least_width(table: Table) -> int:
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; on a narrower screen each row becomes a block of lines.
+    """Print a table or, if it is wider than the screen, a block of lines for each of its rows.
 
-    A broken number is worse than a long page: "0.9" above "3" looks like another number.
+    A block has one line for each cell, with the name of its column. Columns that are squeezed would
+    break numbers over two lines, and 0.93 could be read as 0.9.
 
     Args:
         console: Console of the screen.
