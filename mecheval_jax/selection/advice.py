@@ -14,7 +14,7 @@ nothing: it is told beside the rest, since only the reader knows what it is wort
 
 import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -80,8 +80,8 @@ def advise(table: pd.DataFrame, asked: Asked) -> Advice:
     learned = [row for row in rows if row["state"] == LEARNED]
     failed = [row for row in rows if row["state"] not in (LEARNED, UNFINISHED)]
     others = [*_others(failed, learned, asked)]
-    further = tuple(_further(rows, asked))
     if not learned:
+        further = tuple(_further(rows, (), asked))
         return Advice(ABSTAINED, None, (_nothing(failed, unfinished), *others), further)
     reliable = [row for row in learned if row["learned"] > row["members"] / 2] or learned
     best = max(reliable, key=lambda row: row["accuracy"])
@@ -90,7 +90,8 @@ def advise(table: pd.DataFrame, asked: Asked) -> Advice:
     paragraphs = [_answer(taken, best, equals), _cost(taken, equals, asked)]
     if taken["verdict"] is not None:
         paragraphs.append(_mechanism(taken))
-    uncertain = _uncertain(taken, equals, unfinished)
+    uncertain = _uncertain(taken, equals, unfinished, COSTS[asked.cheapest])
+    further = tuple(_further(rows, equals, asked))
     names = ("group", "mixer", "width", "learning_rate", "member")
     model = {name: taken[name] for name in names}
     return Advice(RECOMMENDED, model, (*paragraphs, *others, *uncertain), further)
@@ -115,8 +116,8 @@ def _price(row: Mapping[str, Any], cheapest: str) -> tuple[bool, float]:
 def _answer(taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, Any]]) -> Paragraph:
     text = (
         f"Take {name_of(taken)}, trained at a learning rate of {taken['learning_rate']:g}: it "
-        f"answers {percent(taken)} of the documents that it has not seen, and the best rule "
-        f"without recall ({taken['floor_name']}) {taken['floor']:.1%}."
+        f"answers {percent(taken)} of the questions in documents that it has not seen, and the "
+        f"best rule without recall ({taken['floor_name']}) {taken['floor']:.1%}."
     )
     numbers = quality_numbers(taken)
     if best is not taken:
@@ -174,10 +175,12 @@ def _nothing(failed: list[dict[str, Any]], unfinished: list[dict[str, Any]]) -> 
         what = listed([name_of(row) for row in unfinished]) or "none was planned"
         return Paragraph("answer", f"Nothing can be advised: no model is finished ({what}).", {})
     best = max(failed, key=lambda row: row["accuracy"] or 0.0)
+    why = "none answers better than the best rule without recall"
+    if (best["low"] or 0.0) > best["floor"]:
+        why = "of none do the answers depend on the pairs, as far as the verdict can tell"
     text = (
-        "No model can be recommended: none answers better than the best rule without recall. The "
-        f"nearest is {name_of(best)} with {percent(best)}, and {best['floor_name']} has "
-        f"{best['floor']:.1%}."
+        f"No model can be recommended: {why}. The nearest is {name_of(best)} with {percent(best)}, "
+        f"and {best['floor_name']} has {best['floor']:.1%}."
     )
     return Paragraph("answer", text, quality_numbers(best))
 
@@ -189,8 +192,8 @@ def _others(
     memorised = [row for row in (*learned, *failed) if row["memorised"]]
     if memorised:
         each = [
-            f"{name_of(row)} answers {row['train_accuracy']:.1%} of the documents it was trained "
-            f"on and {row['accuracy']:.1%} of others"
+            f"{name_of(row)} answers {row['train_accuracy']:.1%} of the questions in documents it "
+            f"was trained on and {row['accuracy']:.1%} in others"
             for row in memorised
         ]
         remedy = "give it more documents, or train it for fewer steps"
@@ -204,19 +207,27 @@ def _others(
         yield Paragraph("others", text, numbers)
     lost = [row for row in failed if not row["memorised"]]
     if lost:
-        each = [f"{name_of(row)} ({percent(row)})" for row in lost]
+        each = [f"{name_of(row)} ({percent(row)}{_on_train(row)})" for row in lost]
         text = (
-            f"Not learned, on train documents neither, at the learning rates {_rates(asked)} in "
-            f"{asked.steps:,} steps: {listed(each)}. That speaks of these trainings, not of what "
-            "the architecture could do with more."
+            f"Not learned at the learning rates {_rates(asked)} in {asked.steps:,} steps: "
+            f"{listed(each)}. That speaks of these trainings, not of what the architecture could "
+            "do with more."
         )
         yield Paragraph("others", text, {row["group"]: row["accuracy"] for row in lost})
 
 
+def _on_train(row: dict[str, Any]) -> str:
+    seen = row["train_accuracy"]
+    return "" if seen is None else f", on train documents {seen:.1%}"
+
+
 def _uncertain(
-    taken: dict[str, Any], equals: list[dict[str, Any]], unfinished: list[dict[str, Any]]
+    taken: dict[str, Any],
+    equals: list[dict[str, Any]],
+    unfinished: list[dict[str, Any]],
+    cost: str,
 ) -> Iterator[Paragraph]:
-    """What is not known, if anything."""
+    """What is not known, if anything; `cost` is the column of the cost that decides."""
     says = []
     if taken["members"] == 1:
         says.append("one run was made of it, which says nothing of how often training succeeds")
@@ -227,8 +238,14 @@ def _uncertain(
         )
     if taken["verdict"] == "undecided" or (taken["probability"] or SURE) < SURE:
         says.append("its mechanism is not settled")
+    if (taken["agreement"] or 1.0) < 1.0:
+        says.append(
+            f"only {taken['agreement']:.0%} of its runs that have learned have this mechanism"
+        )
     if len(equals) > 1:
         says.append(f"{len(equals)} models are as good, and only the cost has decided")
+    if unpriced := [name_of(row) for row in equals if row is not taken and row[cost] is None]:
+        says.append(f"what it costs was not measured of {listed(unpriced)}, which is as good")
     if unfinished:
         says.append(f"not finished: {listed([name_of(row) for row in unfinished])}")
     if says:
@@ -237,15 +254,25 @@ def _uncertain(
         yield Paragraph("uncertain", text, {name: taken[name] for name in names})
 
 
-def _further(rows: list[dict[str, Any]], asked: Asked) -> Iterator[FurtherRun]:
-    """Runs that would settle what is uncertain."""
+def _further(
+    rows: list[dict[str, Any]], equals: Sequence[dict[str, Any]], asked: Asked
+) -> Iterator[FurtherRun]:
+    """Runs that would settle what is uncertain, of the shapes in question alone."""
     if any(row["state"] == UNFINISHED for row in rows):
         yield FurtherRun("goes on with what was not finished", asked.commands.whole)
-    learned = [row for row in rows if row["state"] == LEARNED]
     anew = f"{asked.commands.bare} --workdir={asked.commands.workdir}_more"
-    if any(row["learned"] < row["members"] or row["members"] < 3 for row in learned):
-        more = f"{anew} --seeds={max(5, asked.seeds + 2)}"
-        yield FurtherRun("more seeds say how often training succeeds", more)
+    few = any(row["learned"] < row["members"] or row["members"] < 3 for row in equals)
+    split = any((row["agreement"] or 1.0) < 1.0 for row in equals)
+    if few or split or len(equals) > 1:
+        # Each width has its own best rate; what is as good is compared at both.
+        widths = ",".join(str(row["width"]) for row in _each(equals, "width"))
+        tried = ",".join(f"{row['learning_rate']:g}" for row in _each(equals, "learning_rate"))
+        whose = " ".join(f"--mixer={shlex.quote(row['mixer'])}" for row in _each(equals, "mixer"))
+        settings = f"--widths={widths} --learning_rates={tried}"
+        why = "more seeds say how often training succeeds"
+        why += ", and which of the equally good ones is better" if len(equals) > 1 else ""
+        seeds = max(5, asked.seeds + 2)
+        yield FurtherRun(why, f"{anew} {whose} {settings} --seeds={seeds}")
     failed = [row for row in rows if row["state"] not in (LEARNED, UNFINISHED)]
     lost = [row["mixer"] for row in failed if not row["memorised"]]
     if lost:
@@ -253,6 +280,11 @@ def _further(rows: list[dict[str, Any]], asked: Asked) -> Iterator[FurtherRun]:
         rates = ",".join(f"{rate:g}" for rate in (asked.rates[0] / 10, asked.rates[0] * 3))
         why = "other learning rates for what has not learned"
         yield FurtherRun(why, f"{anew} {mixers} --learning_rates={rates}")
+
+
+def _each(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The first row of each value of a column."""
+    return list({row[name]: row for row in reversed(rows)}.values())[::-1]
 
 
 def _rates(asked: Asked) -> str:

@@ -154,7 +154,7 @@ class Commands:
 
     Attributes:
         whole: As it was given.
-        bare: Task and budget alone, for another choice on the same task.
+        bare: Task alone, for another choice on it, which is planned for as long as it takes.
         workdir: Folder that was given.
     """
 
@@ -163,7 +163,7 @@ class Commands:
     workdir: str
 
 
-VARIED = ("workdir", "mixer", "widths", "learning_rates", "seeds")
+VARIED = ("workdir", "mixer", "widths", "learning_rates", "seeds", "budget")
 """Flags that another choice on the same task has otherwise."""
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import pandas as pd
@@ -92,6 +93,8 @@ def choose_architecture(
             if not clock.is_over:
                 measure_circuit(folder.group(group.name))
     costs.continue_measuring(shapes, folder.cost, how, clock.until())
+    if clock.is_over:
+        say("the budget is over: costs and circuits that are missing have a dash in the table")
     commands = commands_of(arguments, str(workdir))
     return _concluded(folder, sweep, request, commands, outcome)
 
@@ -108,6 +111,7 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
         sweep = plan_of(folder.read(), folder.sweep)
         _check_same(folder, sweep, request)
         say(f"{folder.path}: going on with {_runs(sweep)}")
+        write_json(folder.plan, folder.read_plan() | _costs_asked(request))
         return sweep
     if there := folder.contents() - {folder.provenance.name}:
         raise UserError(
@@ -129,10 +133,8 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
     open_folder(folder, sweep)
     write_json(
         folder.plan,
-        {
-            "length": request.length,
-            "lengths": list(request.lengths),
-            "cheapest": request.cheapest,
+        _costs_asked(request)
+        | {
             "budget_seconds": request.budget,
             "estimated_seconds": plan.seconds,
             "given_up": list(plan.given_up),
@@ -148,6 +150,15 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
     return sweep
 
 
+def _costs_asked(request: Request) -> dict[str, Any]:
+    """What a resumed choice may be asked otherwise, since no training depends on it."""
+    return {
+        "length": request.length,
+        "lengths": list(request.lengths),
+        "cheapest": request.cheapest,
+    }
+
+
 def _check_same(folder: ChoiceFolder, sweep: Sweep, request: Request) -> None:
     """Check that a folder's runs are of the choice that is asked for.
 
@@ -156,11 +167,21 @@ def _check_same(folder: ChoiceFolder, sweep: Sweep, request: Request) -> None:
     """
     ours, theirs = request.experiment, Experiment.from_config(sweep.base)
     mixers = dict.fromkeys(group.experiments[0].model.mixer for group in sweep.groups)
+    # A budget may have left some of what was asked for, but nothing else is planned.
+    widths = {one.model.width for one in sweep.experiments}
+    rates = {one.training.learning_rate for one in sweep.experiments}
+    seeds = len({one.training.seed for one in sweep.experiments})
     what = None
     if ours.fingerprint() != theirs.fingerprint():
         what = "another task, model or training"
     elif set(mixers) != set(request.mixers):
         what = f"the architectures {'; '.join(mixers)}"
+    elif not widths <= set(request.widths):
+        what = f"--widths={','.join(map(str, sorted(widths)))}"
+    elif not rates <= set(request.rates):
+        what = f"--learning_rates={','.join(f'{rate:g}' for rate in sorted(rates))}"
+    elif seeds > request.seeds:
+        what = f"--seeds={seeds}"
     if what:
         raise UserError(f"workdir {folder.path} holds a choice of {what}: take another workdir")
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.plan import Timing
@@ -34,11 +35,20 @@ def measure_steps(
 
     Returns:
         How long each takes, and the rows of its costs.
+
+    Raises:
+        UserError: If a step of one cannot be taken here, such as for lack of memory.
     """
     found, rows = {}, []
     began = time.monotonic()
     for row in cost_rows(models, how):
         now = time.monotonic()
+        if row["seconds"] is None:
+            raise UserError(
+                f"a training step of {row['model']} with {row['length']:,} tokens a document "
+                f"cannot be taken here ({row['reason']}): give other architectures by --mixer, or "
+                "a smaller --length"
+            )
         calls = (row["calls"] + 1) * row["seconds"]  # the first is not among them
         found[row["model"]] = Timing(row["seconds"], max(now - began - calls, 0.0))
         rows.append(row)

@@ -48,6 +48,7 @@ split; empty where a task makes them anew).
 """
 
 import dataclasses
+import os
 from typing import Any
 
 import pandas as pd
@@ -141,6 +142,11 @@ class Advice:
     model: dict[str, Any] | None
     paragraphs: tuple[Paragraph, ...]
     further_runs: tuple[FurtherRun, ...]
+
+
+def is_choice(path: str | os.PathLike) -> bool:
+    """Whether a folder was planned by a choice, and not as a sweep alone."""
+    return ChoiceFolder(path).plan.exists()
 
 
 class ChoiceFolder(SweepFolder):

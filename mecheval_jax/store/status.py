@@ -18,6 +18,7 @@ from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import is_alive, read_json
 from mecheval_jax.forms import COUNT
+from mecheval_jax.store.choice import is_choice
 from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.metrics import dev_rows, read_rows
 from mecheval_jax.store.run_folder import RunFolder
@@ -179,7 +180,8 @@ def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
             status.state = "dead"
         groups.append(NamedStatus(group["name"], group["title"], status))
     best = _best_member(folder, groups, content["members"])
-    return Overview(str(folder.path), groups, best, _command(folder.provenance, "sweep"))
+    program = "choose" if is_choice(folder.path) else "sweep"
+    return Overview(str(folder.path), groups, best, _command(folder.provenance, program))
 
 
 def _best_member(

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from mecheval_jax.selection.advice import Asked, advise, is_told_apart
-from mecheval_jax.selection.request import Commands
+from mecheval_jax.selection.request import Commands, commands_of
 from mecheval_jax.store.choice import ABSTAINED, RECOMMENDED
 from tests.support import choice_tables
 
@@ -113,9 +113,9 @@ def test_memorising_is_told_apart_from_failing():
     asked = dataclasses.replace(ASKED, documents=2100, epochs=45.7)
     found = advice_on(asked, based={}, mamba=choice_tables.MEMORISED, hyena=choice_tables.LOST)
     text = text_of(found)
-    assert "mamba of width 64 answers 97.0% of the documents it was trained on and 20.0%" in text
+    assert "answers 97.0% of the questions in documents it was trained on and 20.0%" in text
     assert "more than these 2,100 train documents, or read them less often than 46 times" in text
-    assert "Not learned, on train documents neither" in text
+    assert "hyena of width 64 (20.0% [15.0%, 26.0%], on train documents 20.0%)" in text
     assert [*why_of(found).values()] == [
         "choose --documents=F --workdir=DIR_more --mixer=hyena --learning_rates=0.0003,0.009"
     ]
@@ -129,6 +129,38 @@ def test_what_is_uncertain_is_said():
     assert "its mechanism is not settled" in text
     assert "not finished: mamba of width 64" in text
     assert "uncertain" not in {one.topic for one in advice_on(based={}).paragraphs}
+
+
+def test_a_split_verdict_and_an_unknown_price_are_uncertain():
+    """Catches runs that do not agree, and an equal whose cost nobody has measured."""
+    split = {"agreement": 0.34, "probability": 0.99}
+    found = advice_on(based=split, mamba={"prefill_seconds": None, "prefill_seconds_low": None})
+    assert "only 34% of its runs that have learned have this mechanism" in text_of(found)
+    assert "was not measured of mamba of width 64, which is as good" in text_of(found)
+
+
+def test_more_seeds_are_asked_of_those_in_question():
+    """Catches a command that trains again what is settled, or that a budget cuts to one seed."""
+    once = {"members": 1, "learned": 1}
+    worse = once | {"accuracy": 0.5, "low": 0.45, "high": 0.55}
+    found = why_of(advice_on(based=once, mamba=worse))
+    assert found == {
+        "more seeds say how often training succeeds": "choose --documents=F --workdir=DIR_more "
+        "--mixer=based --widths=64 --learning_rates=0.001 --seeds=5"
+    }
+    (why, command), *_ = why_of(advice_on(attention={}, based={})).items()
+    assert "which of the equally good ones is better" in why
+    assert "--mixer=attention --mixer=based" in command
+    given = ["--documents=F", "--budget=20m", "--workdir=DIR"]
+    assert "budget" not in commands_of(given, "DIR").bare
+
+
+def test_answers_above_the_floor_that_depend_on_nothing():
+    """Catches a model said to be below a floor that it is above."""
+    above = choice_tables.LOST | {"accuracy": 0.347, "low": 0.317, "high": 0.374, "floor": 0.289}
+    text = text_of(advice_on(attention=above))
+    assert "of none do the answers depend on the pairs" in text
+    assert "none answers better" not in text
 
 
 def test_documents_without_pairs_have_advice_without_a_mechanism():

@@ -55,10 +55,22 @@ def test_another_choice_in_its_folder_is_refused(finished, asked):
             "experiment": dataclasses.replace(asked.experiment, training=longer)
         },
         "the architectures based": {"mixers": ("attention",)},
+        "--widths=16": {"widths": (8,)},
+        "--learning_rates=": {"rates": (0.5,)},
+        "--seeds=2": {"seeds": 1},
     }
     for what, changes in others.items():
         with pytest.raises(UserError, match=f"holds a choice of {what}"):
             run.choose_architecture(dataclasses.replace(asked, **changes), folder.path)
+
+
+def test_costs_at_another_length(planned, asked):
+    """Catches a plan that says what was asked for the first time, beside a table of the second."""
+    asked = dataclasses.replace(asked, length=2 * asked.length, cheapest="state", budget=1e-3)
+    run.choose_architecture(asked, planned.path, ARGUMENTS)
+    plan = planned.read_plan()
+    assert (plan["length"], plan["cheapest"]) == (asked.length, "state")
+    assert plan["lengths"] == list(asked.lengths)
 
 
 @pytest.fixture

@@ -2,6 +2,10 @@
 
 import dataclasses
 
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.selection import timing
 from mecheval_jax.selection.request import Request
 from mecheval_jax.selection.timing import measure_steps, options_of
 from tests.support import small
@@ -24,3 +28,12 @@ def test_steps_and_compiling_are_told_apart():
     assert (row["batch"], row["program"]) == (8, "training")
     assert timings["based"].step == row["seconds"]
     assert timings["based"].compile > 10 * row["low"]
+
+
+def test_a_step_that_does_not_fit_is_a_user_error(monkeypatch):
+    """Catches a traceback where a training step needs more memory than there is."""
+    row = {"model": "attention", "length": 32768, "seconds": None, "calls": 0}
+    row["reason"] = "its memory, 90 GB, is not there"
+    monkeypatch.setattr(timing, "cost_rows", lambda *_: iter([row]))
+    with pytest.raises(UserError, match=r"step of attention with 32,768 tokens.*90 GB"):
+        measure_steps({"attention": ASKED.experiment.model}, options_of(ASKED))

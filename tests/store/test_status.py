@@ -46,6 +46,12 @@ def test_a_sweep_from_its_files(sweep):
     assert advice(overview) == "running"
 
 
+def test_a_choice_goes_on_by_its_own_program(sweep):
+    """Catches the command of a sweep, which does not know the flags of a choice."""
+    write_json(sweep.path / "plan.json", {"length": 64})
+    assert read_overview(sweep.path).resume.startswith("python -m launch.choose --config=c.py")
+
+
 def test_a_process_that_is_gone(sweep):
     """Catches a killed sweep that seems to run, and one that runs declared dead."""
     group = sweep.group("g1")

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
+from mecheval_jax.console import printable
 from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.reporting.terminal.tables import (
     MISSING,
@@ -46,13 +47,14 @@ def show_comparison(rows: Iterable[Mapping[str, Any]], left_out: Mapping[str, st
     console = output()
     for task, section in itertools.groupby(rows, lambda row: row["task"]):
         listed = list(section)
-        console.print(Text(f"task {task}"), soft_wrap=True)
+        console.print(Text(printable(f"task {task}")), soft_wrap=True)
         shown = plain_table(list(comparison_row(listed[0])), WORDS)
         for row in listed:
-            shown.add_row(*map(Text, comparison_row(row).values()))
+            cells = map(printable, comparison_row(row).values())  # names and verdicts of any file
+            shown.add_row(*map(Text, cells))
         print_table(console, shown)
         for name in dict.fromkeys(row["against"] for row in listed if row["against"]):
-            console.print(Text(f"differences are to {name}"), soft_wrap=True)
+            console.print(Text(printable(f"differences are to {name}")), soft_wrap=True)
         console.print()
     for name, reason in left_out.items():
-        console.print(Text(f"left out: {name}: {reason}"), soft_wrap=True)
+        console.print(Text(printable(f"left out: {name}: {reason}")), soft_wrap=True)

@@ -84,7 +84,7 @@ def document(task: Task, batch: Batch, index: int, coloured: bool) -> Text:
         roles = found.roles.get(position, ())
         text.append(printable(word), style_of[roles[0]] if roles and coloured else None)
         if roles and not (coloured and len(roles) == 1):
-            text.append(f"[{','.join(roles)}]")
+            text.append(f"[{','.join(map(printable, roles))}]")
     for one in found.questions:
         where = f"query {one.number}: at position {one.position}"
         text.append(f"\n  {where}, after {printable(one.asked)}: {printable(one.answer)}")
@@ -95,7 +95,7 @@ def legend(task: Task, coloured: bool) -> Text:
     """The roles in their colours."""
     text = Text("roles:")
     for role, style in styles(task).items():
-        text.append(" ").append(role, style if coloured else None)
+        text.append(" ").append(printable(role), style if coloured else None)
     return text
 
 

@@ -21,3 +21,12 @@ def test_sections(capsys):
     assert "-20.0% [-30.0%, -10.0%]" in text
     assert "differences are to a: run" in text
     assert "left out: d[/]: damaged" in text
+
+
+def test_names_are_texts_on_a_terminal(capsys):
+    """Catches a folder, or a verdict of another's file, that a terminal obeys."""
+    evil = "\x1b]0;pwn\x07"
+    show_comparison([ROWS[0] | {"folder": evil, "verdict": evil}], {evil: evil})
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert text.count("pwn") == 4

@@ -139,6 +139,18 @@ def test_tokens_are_texts_on_a_terminal(tmp_path, capsys):
     assert "\\x1b[31mred\\x07" in out
 
 
+def test_roles_are_texts_on_a_terminal(tmp_path, capsys):
+    """Catches a role of a user's document that a terminal obeys."""
+    record = {"text": "a b a", "queries": [{"query": [4, 5], "answer": "b"}]}
+    record["queries"][0]["roles"] = {"\x1b[31mevil": [0, 1]}
+    path = tmp_path / "evil.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for _ in range(40)))
+    inspection.show(Documents(str(path), dev=0.0, test=0.0), "train", count=1)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\\x1b[31mevil" in out
+
+
 def test_the_program(tmp_path):
     """Catches a program that does not start, and a file's mistakes squeezed into one line."""
     path = tmp_path / "mine.jsonl"
