@@ -19,7 +19,7 @@ CORRUPTIONS = 0x636F7272
 
 
 def corruption_key(seed: int, number: int = 0) -> Key:
-    """Random key of what corruptions put in: none by which any document was drawn.
+    """Random key that draws the tokens of a corruption; it differs from the keys of all documents.
 
     Args:
         seed: Seed of the evaluation.

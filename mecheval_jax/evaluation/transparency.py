@@ -37,11 +37,11 @@ class Concentration(NamedTuple):
     """Where one vector brings most of the answer back.
 
     Attributes:
-        value: Share of the answer, with its interval.
-        low: Lower end of the interval.
-        high: Upper end of it.
-        site: Path of the site.
-        role: Position.
+        value: Share of the answer that this vector brings back.
+        low: Lower end of the share's interval.
+        high: Upper end of the interval.
+        site: Path of the site whose vector it is.
+        role: Name of the position at which the vector stands.
     """
 
     value: float
@@ -135,7 +135,8 @@ def smallest_circuit(found: Faithfulness, corruption: str) -> Circuit | None:
     if np.isnan(shares).any():
         return None
     faithful = shares >= FAITHFUL
-    # From the first on behind which none is too small; all edges give the whole answer.
+    # The first from which on all circuits are faithful. The last one has all edges, and so it gives
+    # the whole answer: at worst it is the one.
     first = len(faithful) - int(np.argmin(faithful[::-1])) if not faithful.all() else 0
     first = min(first, len(faithful) - 1)
     return Circuit(int(found.sizes[first]), int(found.sizes[-1]), float(shares[first]))

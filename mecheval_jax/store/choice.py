@@ -7,7 +7,7 @@ choice.csv     a row for each shape: architecture and width
 advice.json    which of them to take, in words, with the numbers that the words rest on
 cost/          costs of every shape, as `costs` writes them: cost.csv, crossovers.csv, machine.json
 
-``choice.csv``, of numbers that are not known empty cells:
+Columns of ``choice.csv``, in which a number that is not known is an empty cell:
 
 * ``group``, ``mixer``, ``width``, ``layers``, ``parameters``: the shape, and its group.
 * ``state``: ``learned`` (the accuracy's interval lies above the best floor), ``not_learned``, or
@@ -67,13 +67,13 @@ COSTS = {
 """Columns of costs by the names that users give them; less is better."""
 
 TIMES = tuple(column for column in COSTS.values() if column.endswith("_seconds"))
-"""Measured times, each with its shortest and longest."""
+"""Columns of measured times; two more columns have the shortest and the longest call of each."""
 
 FRONTS = {
     **{f"front_{name}": column for name, column in COSTS.items()},
     "front_concentration": "concentration",
 }
-"""What accuracy is held against on each Pareto front; less is better, but for concentration."""
+"""Column that each Pareto front weighs against accuracy; less is better but in concentration."""
 
 SHAPE = ("group", "mixer", "width", "layers", "parameters")
 QUALITY = (

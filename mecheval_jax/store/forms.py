@@ -13,7 +13,7 @@ ROW = {
     **dict.fromkeys(("logit?", "untrained?", "placebo?"), NUMBER),
     "single?": bool,
 }
-"""Of what a verdict rests on."""
+"""Form of an attribution in the evidence of a verdict."""
 
 EVIDENCE = {
     "gap?": NUMBER,
@@ -32,7 +32,7 @@ STANDING = {
     "layer": MAYBE,
     "probabilities": {...: float},
 }
-"""Of one of several steps that were judged."""
+"""Form of what was found at one step of training, where several were judged."""
 
 TRANSITION = {"before": str, "after": str, "step": COUNT, "low": MAYBE, "high": MAYBE}
 

@@ -20,14 +20,15 @@ from mecheval_jax.files import make_workdir
 from mecheval_jax.partitioning.multihost import on_main
 
 PREFIX = "lock-"
-"""What names of such files begin with; a folder that has nothing else is empty."""
+"""First letters of the names of these files; a folder with no other files counts as empty."""
 
 
 @contextlib.contextmanager
 def lock(folder: pathlib.Path, work: str) -> Iterator[None]:
-    """Keep other programs off a folder, which is made; of several processes the first does.
+    """Keep other programs off a folder, which is made if it is missing.
 
-    Where the file system has no locks, nothing is kept off.
+    If several processes share the work, the first of them holds the lock. On a file system without
+    locks other programs are not kept off.
 
     Args:
         folder: Folder that is worked on.

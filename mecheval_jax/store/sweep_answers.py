@@ -1,7 +1,7 @@
 """Answers of a sweep's members, document by document, for comparisons between members.
 
 Members on the same documents succeed and fail together (`statistics.crossed`). Each group has an
-``answers.npz``; those of earlier versions have none.
+``answers.npz``, unless it was trained by a version that did not write one.
 """
 
 import pathlib

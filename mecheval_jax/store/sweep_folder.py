@@ -1,19 +1,24 @@
 """The folder of a sweep: its runs in groups, the status of each group, and all results.
 
-sweep.json         the base config, what each member changes, the groups
-provenance.json    versions, commit, device
-members.csv        one row for each member and metric     best.csv      the best member of a shape
-success.csv        shares of members that reach an accuracy
-differences.csv    differences of accuracy between shapes
-report.html        all of it, to look at       figures/, tables/   its figures and tables
-groups/NAME/
-    status.json        how far it is, rewritten at every stop
-    strategy.json      how its members are computed
-    metrics.jsonl      metrics over steps, a row for each member (metrics.csv: the same)
-    checkpoints/       of all members together
-    members.csv        the members of the group
-    answers.npz        their answers, document by document
-    members/INDEX/     the run folder of each member, whose parameters are the group's
+    sweep.json         the base config, what each member changes, the groups
+    provenance.json    versions, commit and device
+    members.csv        a row for each member and metric
+    best.csv           the best member of each shape
+    success.csv        shares of members whose accuracy exceeds a threshold
+    differences.csv    differences of accuracy between shapes
+    report.html        the report, which shows all of this in a browser
+    figures/, tables/  figures and tables of the report
+    groups/NAME/       what belongs to one group:
+        status.json        its progress, written at every stop of the training loop
+        strategy.json      how its members are computed
+        metrics.jsonl      loss and accuracy over the steps, with the number of the member
+        metrics.csv        the same as a table
+        checkpoints/       parameters and states of the optimizer of all members together
+        members.csv        its rows of the table of the sweep
+        answers.npz        answers of its members, document by document
+        members/INDEX/     run folder of a member, without parameters: these are in checkpoints/
+
+Several machines that train a sweep together share the folder, each with groups of its own.
 """
 
 import dataclasses

@@ -6,7 +6,7 @@ accuracy on the evaluation documents, which had no part in the choice. ``success
 share of members whose accuracy exceeds a threshold: over all members of a shape, over those that
 differ in seeds alone, and over those that differ in the learning rate alone. ``differences.csv``
 has for each two shapes the difference of their accuracies, over seeds at the best of their other
-settings. Intervals count what members on the same documents have in common
+settings. Intervals allow for it that members on the same documents succeed and fail together
 (`statistics.crossed`).
 """
 
@@ -201,7 +201,8 @@ def success(
     Args:
         table: Rows of ``members.csv``.
         confidence: Confidence of the intervals.
-        known: Answers of members, by their numbers; of those without, members alone count.
+        known: Answers of members, by their numbers. If some of a row are missing, its interval is
+            Wilson's, which takes members as independent.
         thresholds: Accuracies.
 
     ``over`` says in which fields the members of a row differ: ``all`` in which the shape's members
@@ -237,7 +238,8 @@ def differences(
         chosen: Rows of ``best.csv``; of each shape those members count that differ from the best
             in their seeds alone.
         confidence: Confidence of the intervals.
-        known: Answers of members, by their numbers; shapes without are left out.
+        known: Answers of members, by their numbers; a shape with a member that has none is left
+            out.
     """
     members, of_shape = wide(table), {}
     settings = [name for name in HYPERPARAMETERS if name not in OVER["seeds"]]

@@ -278,7 +278,7 @@ def launch_jobs(
                     ended.append(_end(name, job))
                     say(str(ended[-1]))
             time.sleep(POLL_SECONDS)
-    except BaseException:  # on any end of this program its jobs are told, or named
+    except BaseException:  # however this ends, local jobs are told to save, Slurm's are named
         ids = [str(job.job_id) for job in running.values()]
         if launcher == "slurm" and ids:
             say(f"the jobs go on without this program; to end them: scancel {' '.join(ids)}")

@@ -83,11 +83,11 @@ class Sweep:
     def chosen(
         self, names: Sequence[str] | None, shard: tuple[int, int] | None = None
     ) -> tuple[GroupPlan, ...]:
-        """The groups of some names, or of these only the ones of a shard.
+        """The groups with some names or, of these, those that belong to one shard.
 
-        A shard has whole groups, and all shards have about as much to do: the dearest group goes to
-        the shard that has the least so far, and so on. Every process finds the same shares; if
-        there are more shards than groups, some shards are empty.
+        A shard is a part of the groups, all of about the same cost, for one of several machines.
+        Groups are given out whole, the costliest first, each to the shard that has the least so
+        far. Every process finds the same shards; with more shards than groups some are empty.
 
         Args:
             names: Names of groups; None for all.
@@ -114,7 +114,7 @@ class Sweep:
 def parse_shard(text: str | None) -> tuple[int, int] | None:
     """Number of a shard and number of shards: ``0/4`` to ``3/4``, as Slurm's arrays count.
 
-    None gives None: there are no shards.
+    Without a text there are no shards, and the result is None.
 
     Raises:
         UserError: If the text has another form.
@@ -185,7 +185,10 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
 
 
 def _hash_of_files(values: Mapping[str, Any], experiments: Sequence[Experiment]) -> dict[str, str]:
-    """The hash of the files that a task section names, by its field, if all members have them."""
+    """The task's field with the hash of its files, if all members read those of the base config.
+
+    It is then added to the base config, so that a file that has changed is noticed.
+    """
     field = experiments[0].task.hash_field
     if not field:
         return {}

@@ -126,8 +126,8 @@ def _run_one(
         except UserError as error:  # another process holds the group and writes its files
             say(str(error))
             return error
-        # Of several processes, one that began again alone would wait for the others, and they for
-        # it.
+        # With several processes nothing is retried here: one that began again alone would wait for
+        # the others, and they for it.
         again = 0 if multihost.is_multiprocess() else retries
         error = run_with_retries(plan.name, task, again, say)
         if error is not None:

@@ -47,9 +47,10 @@ class HostDocuments:
     """The documents of the steps of a task that draws them on the host.
 
     They are drawn in blocks of `BLOCK` batches and kept packed: every block of a fixed set, but
-    only the newest of an endless stream. The rows of every batch are cut into lanes, each a
-    function of the key, the number of the block and its own: a process draws the lanes whose rows
-    its devices hold, and the whole batch does not depend on how many processes there are.
+    only the newest of an endless stream. The rows of every batch are cut into parts, called lanes,
+    that are drawn independently: the key, the number of the block and that of the lane determine
+    what a lane holds. A process draws only the lanes whose rows its devices hold, and the whole
+    batch is the same however many processes there are.
 
     Args:
         task: Task that draws.

@@ -1,4 +1,4 @@
-"""What a training takes of memory at the least, so that what cannot be is refused at once.
+"""The least memory that a training can take: one that cannot fit is refused before it begins.
 
 It is reckoned from the config alone, before anything is compiled or allocated: bytes of float32 for
 
@@ -28,10 +28,10 @@ class Footprint:
     """Bytes that a training takes at the least.
 
     Attributes:
-        parameters: Of the model.
-        optimizer: Of moments and gradients.
-        batch: Of the documents of a micro-batch and their activations.
-        documents: Of evaluation documents.
+        parameters: Bytes of the model.
+        optimizer: Bytes of Adam's moments and the gradients.
+        batch: Bytes of the documents of a micro-batch and their activations.
+        documents: Bytes of the evaluation documents.
     """
 
     parameters: int
@@ -108,7 +108,7 @@ def footprint_of(
 
 
 def _length(task: Task) -> int:
-    """Tokens of a batch's documents; of those that the host draws none need be long."""
+    """Least number of tokens to which documents are padded; a host may draw short ones alone."""
     return task.max_length if task.traceable else min(task.max_length, SMALLEST_BUCKET)
 
 

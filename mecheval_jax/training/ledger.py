@@ -58,7 +58,8 @@ class Ledger:
     ):
         self._ensemble, self._callbacks = ensemble, callbacks
         self._policy, self._checkpoints = policy, checkpoints
-        # A stretch ends where any member stops; a member's rows stand where it would stop alone.
+        # Metrics of each member since its last row. A stretch ends where any member stops, but a
+        # member gets a row only where it would stop if it were trained alone.
         self._since = [collections.defaultdict(list) for _ in ensemble.runs]
         self._flags = self._own(fetch(flags))
         self._clock = time.monotonic()
@@ -91,7 +92,7 @@ class Ledger:
             run, learns = self._ensemble.runs[i], self._flags["learns"][i]
             losses = metrics["loss"][i, : taken[i]]
             bad = np.flatnonzero(~np.isfinite(losses))
-            if len(bad):  # a frozen member counts no such step as taken
+            if len(bad):  # of a run that raises: a frozen member does not count this step as taken
                 raise self.diverged(before[i] + bad[0], f"the loss is {losses[bad[0]]}", i)
             for name, of in metrics.items():
                 self._since[i][name].append(of[i, : taken[i]])

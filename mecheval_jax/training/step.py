@@ -1,7 +1,8 @@
 """The training step, many of them as one program, and the evaluation on dev documents.
 
-Functions are of one run here. `training.device_programs` turns them into those of several by
-`jax.vmap` or `jax.lax.map`, and into those of a run on many devices by the shardings of its state.
+Every function here is about a single run. `training.ensemble.member_programs` makes functions of
+many runs from them, by `jax.vmap` or `jax.lax.map`; `training.device_programs` spreads one run over
+many devices, by the shardings of its state.
 """
 
 import functools
@@ -194,7 +195,8 @@ def evaluate_state(
     diverged_at = jnp.where(fine, state.diverged_at, state.step - 1)
     stopped_at = state.stopped_at
     if training.target_accuracy is not None:
-        # An ensemble is also evaluated where a shorter run ends, which is too early for this one.
+        # An ensemble is also evaluated at the last step of a shorter run. Trained alone, this run
+        # would not be evaluated there, so it must not end there either.
         due = state.step % training.evaluate_every == 0
         reached = state.learns & due & (accuracy >= training.target_accuracy)
         stopped_at = jnp.where(reached, state.step, stopped_at)

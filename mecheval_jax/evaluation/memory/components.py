@@ -5,8 +5,8 @@ documents, resampled from another document) at all tokens, at the pair alone (fr
 on), or from the question on. The share of the answer's probability that is left is ``kept``: a
 component that binds is needed at the pair, one that reads is needed at the question.
 
-Parts are, in a hybrid, all layers with attention and all others; every layer; and every head of
-layers that have several.
+Components are every layer, and every head of layers that have several; in a model with attention
+in some layers only, also all of these layers together, and all others together.
 
 All combinations are runs of one program: every component has an entry at its sites, and a mask
 selects the entries that hold.
@@ -148,7 +148,7 @@ def _switch_off(
         component, place and ablation, in this order.
     """
     sites = tuple(dict.fromkeys(site for component in components for site in component.sites))
-    # [component] by site: which of its channels the component is, to be met with a mask.
+    # [component] by site: mask of the channels that belong to it; the mask of tokens comes later.
     chosen = {
         site: jnp.stack([_channels(component, site, shapes) for component in components])
         for site in sites

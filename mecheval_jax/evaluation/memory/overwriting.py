@@ -108,7 +108,8 @@ def _without(
     """Readings and answers in every condition; and ``present``, documents with both pairs."""
     new = place.positions(where)
     old = batch.roles[OLD][:, :1] + place.offset + jnp.arange(place.tokens)[None]
-    # An old pair right before the new one lacks tokens of its own.
+    # A document does not count if the new pair follows so closely that the old one's tokens reach
+    # into it.
     old = jnp.where(old[:, -1:] < batch.roles["key"][:, :1], old, -1)
     query, documents = batch.query_positions[:, :1], jnp.arange(len(new))
     asked_old = _asking_old(batch)

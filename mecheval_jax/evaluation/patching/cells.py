@@ -27,7 +27,7 @@ class Cells:
         self.grid, self.effects = grid, effects(grid)
 
     def at(self, corruption: str, direction: str, site: str, role: str) -> dict[str, Estimate]:
-        """All metrics of one site at one role; NaN where a metric cannot be told."""
+        """All metrics of one site at one role; NaN where a metric is not known."""
         grid = self.grid
         d, c, (r,) = grid.evaluation.index(corruption, direction, role)
         measured = {name: values[d, c, r] for name, values in grid.patched[site].items()}
@@ -64,7 +64,7 @@ class Cells:
     def rows(self) -> list[dict[str, Any]]:
         """The long table: one measured value a row, with its interval and documents.
 
-        Values that cannot be told, because no document has the role or the gap is too small, are
+        Values that are not known, because no document has the role or the gap is too small, are
         None. Attributions have a ``p_value`` against 0, and are ``significant`` at a false
         discovery rate of 5 % over all attributions of the grid.
         """

@@ -35,7 +35,7 @@ FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Shares of all edges at which the Mechanistic Interpretability Benchmark measures circuits."""
 
 ROUNDING = 1e-9
-"""What a product of a share and a number of edges may lack of a whole number."""
+"""Rounding error by which a share times a number of edges may lie below a whole number."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,10 @@ def size_at(fraction: float, edges: int) -> int:
 
 
 def sizes_of(edges: int, most: int = 24) -> tuple[int, ...]:
-    """Sizes of circuits for a curve: all, or up to `most`, `FRACTIONS` among them."""
+    """Sizes of circuits for a curve: all of them or, with more than `most`, a choice of so many.
+
+    Sizes of the shares `FRACTIONS` are among them.
+    """
     if edges < most:
         return tuple(range(edges + 1))
     chosen = {0, *(size_at(fraction, edges) for fraction in FRACTIONS)}
@@ -167,7 +170,10 @@ def faithfulness_rows(faithfulness: Faithfulness) -> Iterator[dict[str, Any]]:
 
 
 def describe_draws(values: Sequence[float], confidence: float) -> dict[str, Any]:
-    """Cells of a row on random circuits: the mean, and the central part of the draws."""
+    """Cells of a row on random circuits: the mean of the draws, and the ends of their central part.
+
+    This part, a share `confidence` of all draws, stands in the columns of an interval.
+    """
     ends, drawn = ((1 - confidence) / 2, (1 + confidence) / 2), np.asarray(values)
     cells = dict.fromkeys(("value", "low", "high"))
     if not np.isnan(drawn).any():

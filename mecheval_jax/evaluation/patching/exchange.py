@@ -109,7 +109,8 @@ class Runs:
         """Activations of the run `source` at some positions of `sites`, to be put into `run`."""
         pinned = pinned_sites(sites[0], self.question.model.config)
         given, held = self.at(source, *sites), self.at(run, *sites, *pinned)
-        # Of sites that are computed from one another, the rest must follow from the exchange.
+        # Of several sites one may be computed from another. At positions that are not exchanged, it
+        # must then follow from the exchange before, and cannot be held at the run's own values.
         base = held if len(sites) == 1 else None
         patches = [
             interchange(given, site, as_computed(positions, self.question.query, given[site]), base)

@@ -22,7 +22,8 @@ STREAM, LOCAL, READING = "stream", "local", "reading"
 """Kinds of places: a cut, local operations of a layer, and a layer's reading at the question."""
 
 LEAST = 1
-"""Reach at a cut without local operations before it: attention binds there or one token later."""
+"""Least reach at a cut: without local operations before it, attention binds a pair at its later
+token or one token behind."""
 
 SINGLES = 4
 """Greatest number of positions of a pair that are exchanged one by one."""
@@ -57,7 +58,11 @@ class Place:
 
 
 def _local(config: ModelConfig, layer: int) -> dict[str, float] | None:
-    """Reach of each local operation of a layer, before its own mixing; None if it is silent."""
+    """Reach of each local operation of a layer, by its site; None if the mixer does not declare it.
+
+    Local operations come before the layer's state or attention. If the block has a Canon layer at
+    its input, the reaches of the mixer's operations include that layer's.
+    """
     mixed, block = reach_of(config.build_mixer(layer)), config.block(layer)
     if mixed is None:
         return None
@@ -67,7 +72,10 @@ def _local(config: ModelConfig, layer: int) -> dict[str, float] | None:
 
 
 def _reach(config: ModelConfig, layer: int, length: int) -> float:
-    """Number of tokens by which a layer carries a pair; infinite if it sees half a document."""
+    """Number of tokens by which a layer's local operations can move a pair further behind.
+
+    It is infinite if they see half of a document or more, or if the mixer does not declare it.
+    """
     local, block = _local(config, layer), config.block(layer)
     if local is None:
         return ALL
@@ -88,7 +96,8 @@ def nearest(config: ModelConfig, length: int) -> float:
 def _chosen(config: ModelConfig, layer: int, length: int) -> Mapping[float, tuple[str, ...]]:
     """Sites of a layer's local operations that are exchanged together, by their greatest reach.
 
-    A filter over the whole document after a short convolution reads that one, and is left out.
+    A filter over the whole document that follows a short convolution is left out: it reads what the
+    convolution has mixed, and changes with it.
     """
     local = _local(config, layer)
     if not local:
@@ -112,7 +121,8 @@ def places_of(config: ModelConfig, length: int) -> tuple[Place, ...]:
         reach = max(behind, LEAST)
         if layer:
             later = (handed_on(config, each) for each in range(layer, config.layers))
-            # What is exchanged where it is first mixed in is handed on to the layers behind.
+            # Values that pass the cut beside the stream are exchanged in the first layer that mixes
+            # them in, which hands them on to the layers behind it.
             cut = (SitePath(layer, "block_input").path, *next(filter(None, later), ()))
             found.append(Place(STREAM, layer, cut, reach))
         for own, sites in _chosen(config, layer, length).items():

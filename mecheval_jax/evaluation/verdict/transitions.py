@@ -2,9 +2,10 @@
 
 Verdicts are compared with their layers: a mechanism in another layer is another mechanism. There is
 one verdict for every kept checkpoint; steps with the verdict ``undecided`` are passed over. If
-verdict B follows verdict A, the transition is reported at the first step of B. In each replicate of
-the bootstrap (the same resampled documents at all steps) it lies at the step k that fits best: from
-A's first step to B's last, the fewest steps before k have B, and the fewest from k on lack it.
+verdict B follows verdict A, the transition is reported at the first step of B. Each replicate of
+the bootstrap (the same resampled documents at all steps) has verdicts of its own at these steps,
+and a step k of its own for the transition. Of the steps from A's first to B's last, k is the one
+with the fewest exceptions: steps before k with the verdict B, and steps from k on without it.
 
 Between two checkpoints nothing is known: a transition found at k happened after the checkpoint
 before k. The lower end of its interval comes from these checkpoints, the upper end from the k.
@@ -29,8 +30,8 @@ class Transition:
         after: Verdict after it.
         step: First checkpoint with the new verdict.
         low: Step after which the change happened.
-        high: Step by which the change had happened; None if more replicates never change than the
-            interval leaves out.
+        high: Step by which the change had happened; None if too many replicates show no change for
+            an upper end of the interval.
     """
 
     before: str
@@ -92,7 +93,7 @@ def _transition(
     late = (~reached)[::-1].cumsum(axis=0)[::-1]  # steps from k on that lack it
     never = reached.sum(axis=0)
     errors = np.concatenate([early + late, never[None]])
-    # The change lies behind A's first step; of equally good steps the first counts.
+    # No change at A's first step; of steps with equally few exceptions the first counts.
     errors[0] = len(errors)
     change = start + errors.argmin(axis=0)
     ends = np.array([*steps[start : end + 1], np.inf])

@@ -42,7 +42,7 @@ class Ensemble:
         return jax.tree.map(lambda *of: np.stack(of), *map(hyperparameters_of, self.runs))
 
     def next_stop(self, step: int) -> int:
-        """The next step at which the loop returns to the host, as for any of the runs alone."""
+        """The next step at which the loop would return to the host for any one of the runs."""
         return min(run.next_stop(step) for run in self.runs if run.steps > step)
 
     def is_evaluated_at(self, step: int) -> bool:

@@ -127,7 +127,7 @@ class Memory:
 
 
 class Choices:
-    """A user's earlier choices in a file, by shape, platform and versions.
+    """Strategies that were chosen before on this machine, in a file, by shape and platform.
 
     Args:
         path: File of the choices.
@@ -144,7 +144,7 @@ class Choices:
             return None
 
     def put(self, key: str, choice: dict[str, Any]) -> None:
-        """Keep a choice; if the folder cannot be written, the next time is measured again."""
+        """Keep a choice; if the file cannot be written, strategies are measured anew next time."""
         add_to_cache(self._path, {key: choice})
 
 
