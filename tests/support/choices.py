@@ -29,6 +29,7 @@ def choice_rows():
         row = dict.fromkeys(COLUMNS) | {"group": f"{index:03d}_{mixer}_width_16", "mixer": mixer}
         row |= {"width": 16, "layers": 2, "parameters": 12_345 + index, "state": "learned"}
         row |= {"accuracy": accuracy, "low": accuracy - 0.07, "high": min(accuracy + 0.05, 1.0)}
+        row |= {"memorised": mixer == "mamba"}
         row |= {"floor": 0.25, "members": 3, "learned": 2, "lowest": accuracy - 0.2}
         row |= {"verdict": "induction", "probability": 0.91, "agreement": 0.67}
         row |= {"concentration": 0.93, "concentration_low": 0.88, "concentration_high": 0.97}
@@ -37,7 +38,7 @@ def choice_rows():
             value = seconds * share
             row |= {f"{name}_seconds": value, f"front_{name}": front}
             row |= {f"{name}_seconds_low": 0.9 * value, f"{name}_seconds_high": 1.2 * value}
-        rows.append(row | {"front_state": front, "front_concentration": front})
+        rows.append(row | {"front_state": front, "front_concentration": not front})
     return rows
 
 
@@ -52,6 +53,7 @@ def add_choice(path):
         | {"temporary_bytes": 1e5 * length, "state_bytes": size, "joules_per_token": None}
         | {"seconds": length * seconds, "low": 0.9 * length * seconds, "reason": None}
         | {"high": 1.2 * length * seconds, "seconds_per_token": seconds}
+        | {"tokens_per_second": 1 / seconds, "bytes_per_token": 7e3 + length}
         for mixer, _, seconds, size, _ in SHAPES
         for length in (128, 1024)
         for program in ("training", "prefill", "decode")
@@ -60,5 +62,7 @@ def add_choice(path):
     crossed = {"model": "mamba", "against": "attention", "program": "training"}
     crossed |= {"quantity": "seconds", "length": 700.0, "low": 512.0, "high": 900.0, "note": None}
     write_table(folder.cost / "crossovers.csv", pd.DataFrame([crossed]))
-    write_json(folder.cost / "machine.json", {"device": "a made-up device", "platform": "cpu"})
+    machine = {"device": "a made-up device", "platform": "cpu"}
+    machine |= {"matrix_gflops": 1234.5, "memory_gbytes_per_second": 67.89}
+    write_json(folder.cost / "machine.json", machine)
     return folder

@@ -70,6 +70,12 @@ def look() -> Look:
     return _LOOK.get(_PLAIN)
 
 
+def formats() -> str:
+    """The formats that figures are saved in, in words: "PNG and SVG"."""
+    *others, last = (name.upper() for name in look().formats)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 @contextlib.contextmanager
 def looking(prescribed: Look) -> Iterator[None]:
     """Draw all figures of a block with a prescribed look."""

@@ -13,7 +13,7 @@ from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.costs import quantity
 from mecheval_jax.reporting.terminal.tables import number, percent
-from mecheval_jax.store.choice import ChoiceFolder
+from mecheval_jax.store.choice import FRONTS, ChoiceFolder
 
 
 def seconds(value: Any) -> str:
@@ -33,6 +33,7 @@ QUALITY = (
     Column("state"),
     ACCURACY,
     Column("train_accuracy", "on training documents", percent),
+    Column("memorised"),
     Column("floor", form=percent),
     Column("learned", "seeds that learned", count),
     Column("members", "of", count),
@@ -51,6 +52,15 @@ TRANSPARENCY = (
     Column("edges", "of all edges", count),
     Column("faithfulness", form=percent),
 )
+ON_FRONT = (
+    Column("mixer"),
+    Column("width", form=plain),
+    Column("front_training", "training"),
+    Column("front_prefill", "reading a document"),
+    Column("front_decode", "generating"),
+    Column("front_state", "state"),
+    Column("front_concentration", "concentration"),
+)
 COST = (
     Column("mixer"),
     Column("width", form=plain),
@@ -65,9 +75,11 @@ MEASURED = (
     Column("length", "tokens", count),
     Column("program"),
     Column("flops_per_token", "FLOPs a token", quantity),
+    Column("bytes_per_token", "traffic a token", size),
     Column("temporary_bytes", "temporary", size),
     Column("state_bytes", "state", size),
-    Column("seconds_per_token", "time a token", seconds),
+    Column("tokens_per_second", "tokens a second", count),
+    Column("seconds_per_token", "time a token", seconds, ends=True),
     Column("joules_per_token", "energy a token", quantity),
     Column("reason", "not measured because"),
 )
@@ -111,19 +123,44 @@ def chosen(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _of_choice(choice: pd.DataFrame) -> dict[str, Table]:
-    rows = [with_ends(row, "accuracy") for row in choice.to_dict("records")]
+    rows = [
+        with_ends(row, "accuracy") | {name: _yes(row[name]) for name in ("memorised", *FRONTS)}
+        for row in choice.to_dict("records")
+    ]
+    fronts = "Which shapes no other surpasses in accuracy together with one more thing"
     return {
         "choice": Table("choice", "How well each shape answers", QUALITY, rows),
         "transparency": Table("transparency", "How clear each mechanism is", TRANSPARENCY, rows),
+        "fronts": Table("fronts", fronts, ON_FRONT, rows),
         "costs": Table("costs", "What each shape costs at the asked length", COST, rows),
     }
+
+
+def _yes(value: Any) -> str | None:
+    """A truth value as a word; None where it is not known."""
+    return {True: "yes", False: "no"}.get(value)
+
+
+def measured(table: pd.DataFrame) -> Table:
+    """Every measurement of costs; of a time a token also the shortest and the longest call.
+
+    Args:
+        table: Rows of ``cost.csv``.
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        # The ends are of a call, of as many tokens as the median time is of.
+        share = row["seconds_per_token"] / row["seconds"] if row.get("seconds") else None
+        ends = {end: row[end] * share if share else None for end in ("low", "high")}
+        rows.append(with_ends(row | ends, "seconds_per_token"))
+    return Table("measured", "Measured costs", MEASURED, rows)
 
 
 def _of_costs(table: pd.DataFrame, crossed: pd.DataFrame) -> dict[str, Table]:
     ends = {"low": "length_low", "high": "length_high"}
     crossings = crossed.rename(columns=ends).to_dict("records")
     caption = "From which length on a model is cheaper than another"
-    found = {"measured": Table("measured", "Measured costs", MEASURED, table.to_dict("records"))}
+    found = {"measured": measured(table)}
     return found | (
         {"crossings": Table("crossings", caption, CROSSED, crossings)} if crossings else {}
     )

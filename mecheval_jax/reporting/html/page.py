@@ -17,8 +17,10 @@ import jinja2
 from flax.traverse_util import flatten_dict
 from markupsafe import Markup
 
+from mecheval_jax.reporting.figures.look import formats
 from mecheval_jax.reporting.html import shades
 from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.reporting.terminal.costs import machine_words
 
 HERE = pathlib.Path(__file__).parent
 
@@ -54,6 +56,7 @@ def _environment() -> jinja2.Environment:
         "flat": _flat,
         "heat": lambda value: shades.attribution(float(value)) if value else "",
         "pair": lambda name: (name, name),
+        "machine": machine_words,
         "percent": tables.percent,
         "quoted": shlex.quote,
         "role": lambda role: ROLES.index(role) if role in ROLES else len(ROLES),
@@ -62,6 +65,7 @@ def _environment() -> jinja2.Environment:
     script = (HERE / "interaction.js").read_text(encoding="utf-8")
     digest = hashlib.sha256(script.encode()).digest()
     environment.globals |= {
+        "formats": formats,
         "percents": tables.percents,
         "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),
         "script": Markup(script),

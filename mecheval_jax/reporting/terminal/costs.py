@@ -46,15 +46,30 @@ def crossover_line(row: Mapping[str, Any]) -> str:
     )
 
 
+def machine_words(machine: Mapping[str, Any]) -> str:
+    """The device of ``machine.json``, and as far as they are known its rates.
+
+    They are its own, measured beside the costs: of large matrix products, and of memory.
+    """
+    words = str(machine.get("device", "a machine that is not named"))
+    if "platform" in machine:
+        words += f" ({machine['platform']})"
+    rates = (
+        ("float32 products", "matrix_gflops", ",.0f", "GFLOP/s"),
+        ("memory", "memory_gbytes_per_second", ",.1f", "GB/s"),
+    )
+    known = [
+        f"{what} {machine[name]:{form}} {unit}"
+        for what, name, form, unit in rates
+        if isinstance(machine.get(name), int | float)
+    ]
+    return f"{words}: {', '.join(known)}" if known else words
+
+
 def show_costs(table: pd.DataFrame, crossovers: pd.DataFrame, machine: Mapping[str, Any]) -> None:
     """Print the results of `costs.measure`."""
     console = output()
-    console.print(
-        f"{machine['device']} ({machine['platform']}): float32 products "
-        f"{machine['matrix_gflops']:,.0f} GFLOP/s, memory "
-        f"{machine['memory_gbytes_per_second']:,.1f} GB/s",
-        markup=False,
-    )
+    console.print(machine_words(machine), markup=False)
     numbers = ("flops/token", "temporary", "state", "time/token", "energy/token")
     words = ("model", "program", "not measured because")
     shown = plain_table(("model", "tokens", "program", *numbers, words[-1]), words)

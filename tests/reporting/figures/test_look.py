@@ -4,7 +4,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.reporting.figures import drawing
-from mecheval_jax.reporting.figures.look import Look, look, looking, styled
+from mecheval_jax.reporting.figures.look import Look, formats, look, looking, styled
 
 
 @styled
@@ -25,6 +25,14 @@ def test_a_block_has_its_look():
     plain = drawn()
     assert tuple(plain.get_size_inches()) == (7.2, 3.6)
     assert plain.axes[0].title.get_fontfamily() == ["DejaVu Sans"]
+
+
+def test_formats_in_words():
+    """Catches a page that promises a format which was not written."""
+    assert formats() == "PNG and SVG"
+    for names, words in ((("pdf",), "PDF"), (("png", "svg", "pdf"), "PNG, SVG and PDF")):
+        with looking(Look(formats=names)):
+            assert formats() == words
 
 
 @pytest.mark.parametrize(
