@@ -13,7 +13,7 @@ from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.columns import read_slices
-from mecheval_jax.tasks.floors import KINDS
+from mecheval_jax.tasks.floors import KINDS, kind_of
 
 
 def count(value: Any) -> str:
@@ -26,6 +26,7 @@ def plain(value: Any) -> str:
     return tables.MISSING if value is None or pd.isna(value) else f"{value:.4g}"
 
 
+SHARE = Column("accuracy", form=percent)
 ACCURACY = Column("accuracy", form=percent, ends=True)
 
 
@@ -47,7 +48,7 @@ class HeatMap:
 def of(run: Reported) -> Iterator[Table]:
     """The tables of a run for which there are files."""
     made = (
-        _accuracy(run.summary),
+        _accuracy(run),
         _slices(run),
         _evidence(run.summary),
         _probabilities(run.summary),
@@ -57,20 +58,35 @@ def of(run: Reported) -> Iterator[Table]:
     yield from (table for table in made if table.rows)
 
 
-def _accuracy(summary: Mapping[str, Any]) -> Table:
-    rows = []
+def _accuracy(run: Reported) -> Table:
+    rows, summary = [], run.summary
     if "accuracy" in summary:
         ends = {f"accuracy_{end}": summary.get(f"accuracy_{end}") for end in ("low", "high")}
-        rows = [{"who": "this model", "accuracy": summary["accuracy"], **ends}]
-        floors = sorted(summary.get("floors", {}).items(), key=lambda item: -item[1])
-        rows += [
-            {"who": KINDS[name][1] if name in KINDS else name, "accuracy": share}
-            for name, share in floors
-            if name != "best"
-        ]
-    columns = (Column("who", "who answers"), ACCURACY)
+        rows = [{"who": "this model", "accuracy": summary["accuracy"], **ends}, *_heuristics(run)]
+    columns = (Column("who", "who answers"), ACCURACY, Column("kind"))
     caption = "Accuracy of the model and of heuristics without recall"
     return Table("accuracy", caption, columns, rows, bar="accuracy")
+
+
+def floors(run: Reported) -> Table:
+    """Chance and every heuristic of a run's task, the best first; no rows before its end."""
+    columns = (Column("heuristic"), Column("kind"), Column("who", "what it guesses"), SHARE)
+    return Table("floors", "Accuracy without recall", columns, _heuristics(run))
+
+
+def _heuristics(run: Reported) -> list[dict[str, Any]]:
+    """Chance and the heuristics that were measured, by their accuracies."""
+    if not run.floors:
+        return []
+    task = run.experiment.task
+    chance = {"heuristic": "chance", "who": "a guess that does not read the document"}
+    rows: list[dict[str, Any]] = [chance | {"accuracy": task.chance}]
+    for name, share in run.floors.items():
+        if name != "best":
+            kind = kind_of(name, task.recall_like)[0] if name in KINDS else None
+            who = KINDS[name][1] if name in KINDS else name
+            rows.append({"heuristic": name, "kind": kind, "who": who, "accuracy": share})
+    return sorted(rows, key=lambda row: -row["accuracy"])
 
 
 def _slices(run: Reported) -> Table:

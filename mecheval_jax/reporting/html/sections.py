@@ -1,8 +1,9 @@
 """The section of a report that is about one run: its figures, tables and missing parts."""
 
 import functools
+import pathlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from markupsafe import Markup
@@ -15,10 +16,11 @@ from mecheval_jax.reporting.example import Example, example
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.saving import picture, save
-from mecheval_jax.reporting.html import run_tables
+from mecheval_jax.reporting.html import reading, run_tables
 from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
 from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.terminal import tables
+from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.data import evaluation_batch
 
@@ -105,7 +107,8 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
 
     ``asked`` is the document alone. Below its tokens, ``restored`` shows the share of the answer
     that the residual stream restores at each role, and ``read`` the weights with which the mixers
-    read each token at the query. Both are there only if they were measured.
+    read each token at the query. Both are there only if they were measured. ``chance`` and the
+    table ``floors`` are what answers without recall.
 
     Args:
         run: Run that answers questions about such documents.
@@ -113,8 +116,9 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
     """
     if brief:
         return {"documents": {}, "questions": ()}
+    task = run.experiment.task
     training, used = run.experiment.training, run.experiment.evaluation
-    document = _first(run.experiment.task, training.data_seed, used.documents, used.split)
+    document = _first(task, training.data_seed, used.documents, used.split)
     drawings = {"asked": drawn(document)}
     if run.table is not None and (lines := restored_lines(document, run.table)):
         drawings["restored"] = drawn(document, lines)
@@ -123,7 +127,35 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
         rows = read_table(path, ATTENTION, keep_default_na=False)
         if fits(document, rows):
             drawings["read"] = drawn(document, read_lines(document, rows))
-    return {"documents": drawings, "questions": document.questions[:MOST_QUESTIONS]}
+    return {
+        "documents": drawings,
+        "questions": document.questions[:MOST_QUESTIONS],
+        "chance": task.chance,
+        "floors": run_tables.floors(run),
+    }
+
+
+def question(folders: Iterable[RunFolder], home: pathlib.Path) -> dict[str, Any] | None:
+    """What runs of one task were asked, for the template; writes the table of their floors.
+
+    Args:
+        folders: Folders of the runs; the first that can be read speaks for all.
+        home: Folder of the report.
+
+    Returns:
+        A run with what `asked` says of it; None if none can be read, as where a file of documents
+        is gone.
+    """
+    for folder in folders:
+        try:
+            run = reading.read(folder, folder.name)
+            found = asked(run)
+        except UserError:  # the rest of the page does not need it
+            continue
+        if found["floors"].rows:
+            found["floors"].write(home / "tables")
+        return vars(run) | found
+    return None
 
 
 MOST_QUESTIONS = 4

@@ -13,7 +13,7 @@ from mecheval_jax.reporting.figures.sweep_figures import Curves
 from mecheval_jax.reporting.html import reading, sweep_tables
 from mecheval_jax.reporting.html.chosen import chosen
 from mecheval_jax.reporting.html.page import render, text_of
-from mecheval_jax.reporting.html.sections import asked, section
+from mecheval_jax.reporting.html.sections import asked, question, section
 from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.metrics import dev_rows
 from mecheval_jax.store.run_folder import RunFolder
@@ -55,6 +55,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "resume": overview.resume,
         "tables": of,
         "figures": list(_figures(folder, overview, found)),
+        "question": question((RunFolder(path) for _, path in best), folder.path),
         "mechanisms": mechanisms,
         "chosen": chosen(folder.path),
         "runs": [path for _, path in best],

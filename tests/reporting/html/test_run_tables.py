@@ -1,5 +1,7 @@
 """The tables of a run hold what its files do."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -25,8 +27,25 @@ def test_only_what_is_there(tables):
 
 def test_the_model_stands_above_the_floors(tables):
     """Catches a floor before the model, ``best`` as one more floor, and unsorted floors."""
-    assert [row["accuracy"] for row in tables["accuracy"].rows] == [0.912, 0.25, 0.234, 0.2, 0.125]
+    shares = [row["accuracy"] for row in tables["accuracy"].rows]
+    assert shares == [0.912, 0.25, 0.234, 0.2, 0.125, 0.125]
     assert tables["accuracy"].rows[0]["accuracy_low"] == 0.853
+
+
+def test_every_heuristic_has_its_kind(tmp_path):
+    """Catches chance left out, and what is recall in a task shown as a heuristic without it."""
+    shares = {"first": 0.21, "first_bound": 0.43, "in_document": 0.19, "best": 0.21}
+    folder = make_run(tmp_path / "x", interchange=False, floors=shares)
+    config = json.loads((folder / "config.json").read_text())
+    config["task"] |= {"name": "forgetting_recall"}
+    (folder / "config.json").write_text(json.dumps(config))
+    found = run_tables.floors(reading.read(RunFolder(folder), "x")).texts()
+    assert found[["heuristic", "kind", "accuracy"]].to_numpy().tolist() == [
+        ["first_bound", "recall-like", "43.0%"],
+        ["first", "positional", "21.0%"],
+        ["in_document", "statistical", "19.0%"],
+        ["chance", "-", "12.5%"],
+    ]
 
 
 def test_numbers_are_whole(tables):

@@ -3,6 +3,8 @@
 import pandas as pd
 
 from mecheval_jax.reporting.html import report
+from mecheval_jax.reporting.html.sections import question
+from mecheval_jax.store.run_folder import RunFolder
 from tests.support.pages import tables_of, words_of
 from tests.support.reported_runs import TRAINING, VALUES, make_run, table_of
 
@@ -49,6 +51,20 @@ def test_what_is_missing_is_named_with_its_command(tmp_path):
     html = report.write([str(folder)]).read_text()
     assert "Training is not finished: step 0 of 200." in html
     assert f"python -m launch.train --config=CONFIG --workdir={folder}" in html
+
+
+def test_what_was_asked_is_that_of_the_first_run_that_can_be_read(tmp_path):
+    """Catches a page that ends at a damaged run, or shows nothing where nothing was intervened."""
+    broken = make_run(tmp_path / "broken")
+    (broken / "config.json").write_text("{")
+    whole = make_run(tmp_path / "whole", interchange=False)
+    found = question(map(RunFolder, (tmp_path / "none", broken, whole)), tmp_path)
+    assert (found["name"], found["chance"]) == ("whole", 0.125)
+    assert "asked" in found["documents"]
+    assert found["questions"]
+    written = pd.read_csv(tmp_path / "tables" / "floors.csv")
+    assert set(written["heuristic"]) == {"chance", "uniform", "in_document", "first", "last"}
+    assert question([RunFolder(broken)], tmp_path) is None
 
 
 def test_a_verdict_of_another_step_is_not_passed_off_as_this_one(tmp_path):

@@ -5,11 +5,14 @@ import re
 
 import pytest
 
+from mecheval_jax.reporting.figures.look import Look, looking
 from mecheval_jax.reporting.html import sweep_report
 from mecheval_jax.sweeps.plan import plan
 from mecheval_jax.sweeps.run import collect
+from tests.support.choices import add_choice
 from tests.support.compilation import ROOT
 from tests.support.pages import words_of
+from tests.support.reported_runs import make_run
 from tests.support.sweep_results import ATTENTION, BASED, MAMBA, make_sweep
 
 
@@ -70,6 +73,22 @@ def test_a_group_that_is_not_finished_is_named(text, page):
     assert f"{BASED} : failed, step 10 of 20: out of <memory>" in text
     assert "<memory>" not in page
     assert "based, width 16, 2 layers 1" not in text  # no best member of it
+
+
+def test_a_choice_without_interventions(tmp_path):
+    """Catches a page without its question, its machine's rates, or with formats nobody wrote."""
+    folder = make_sweep(tmp_path / "chosen", {"attention": {(1e-3, 0): 0.9}})
+    make_run(folder.group("000_attention_width_16").member(0), interchange=False)
+    add_choice(folder.path)
+    with looking(Look(formats=("svg",))):
+        collect(folder)
+    text = words_of(folder.report.read_text())
+    asked = text.index("What was asked associative_recall; chance is 12.5%, and the best heuristic")
+    assert asked < text.index("A document of this task") < text.index("Accuracy without recall")
+    assert "in_document statistical any token of the class in this document 25.0%" in text
+    assert "a made-up device (cpu): float32 products 1,234 GFLOP/s, memory 67.9 GB/s" in text
+    assert "its figures as SVG: figures/" in text
+    assert {path.suffix for path in folder.figures.iterdir()} == {".svg"}
 
 
 @pytest.mark.parametrize("size", [1, sweep_report.SHAPES, sweep_report.SHAPES + 1])

@@ -2,7 +2,12 @@
 
 import pytest
 
-from mecheval_jax.reporting.terminal.costs import crossover_line, quantity, show_costs
+from mecheval_jax.reporting.terminal.costs import (
+    crossover_line,
+    machine_words,
+    quantity,
+    show_costs,
+)
 from tests.reporting.figures.test_cost_figures import COSTS, CROSSOVERS
 
 MACHINE = {
@@ -37,6 +42,12 @@ def test_crossovers():
         "mamba is cheaper than attention in decode from 1,000 tokens on [700, -]"
     )
     assert crossover_line(second) == "mamba against attention in state: cheaper at every length"
+
+
+def test_a_machine_of_which_little_is_known():
+    """Catches a file of an older version, without rates, that ends a report."""
+    assert machine_words({}) == "a machine that is not named"
+    assert machine_words({"device": "card", "matrix_gflops": None}) == "card"
 
 
 def test_everything_is_shown(capsys):
