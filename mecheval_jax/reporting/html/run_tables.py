@@ -79,7 +79,7 @@ def _heuristics(run: Reported) -> list[dict[str, Any]]:
     if not run.floors:
         return []
     task = run.experiment.task
-    chance = {"heuristic": "chance", "who": "a guess that does not read the document"}
+    chance = {"heuristic": "chance", "who": "a guess by chance, without the document"}
     rows: list[dict[str, Any]] = [chance | {"accuracy": task.chance}]
     for name, share in run.floors.items():
         if name != "best":

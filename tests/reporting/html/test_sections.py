@@ -59,6 +59,7 @@ def test_what_was_asked_is_that_of_the_first_run_that_can_be_read(tmp_path):
     (broken / "config.json").write_text("{")
     whole = make_run(tmp_path / "whole", interchange=False)
     found = question(map(RunFolder, (tmp_path / "none", broken, whole)), tmp_path)
+    assert found is not None
     assert (found["name"], found["chance"]) == ("whole", 0.125)
     assert "asked" in found["documents"]
     assert found["questions"]
