@@ -3,7 +3,8 @@
 Between two measured lengths a cost is interpolated as a power of the length, a straight line on
 double logarithmic axes. The interval of a crossover comes from the spread of the measured times: at
 its lower end the model has its shortest times and the other its longest, at its upper end the
-reverse.
+reverse. Where these two disagree about which model is cheaper at a length, the times of the two
+overlap there; if they do at every length, none is called cheaper.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 ALWAYS, NEVER = "cheaper at every length", "not cheaper at any length"
+UNTOLD = "cannot be told: the times overlap at every length"
 
 
 def crossover(lengths: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -32,7 +34,29 @@ def crossover(lengths: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> floa
     above = np.flatnonzero(ratio >= 0)
     if not len(above):
         return 0.0
-    i = above[-1]  # last length at which it is not cheaper
+    return _crossing(lengths, ratio, int(above[-1]))  # the last length at which it is not cheaper
+
+
+def cheaper_until(lengths: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> float | None:
+    """Length up to which `ours` is below `theirs`, which is not so at the last one.
+
+    Args:
+        lengths: Lengths in ascending order.
+        ours: Costs of the model at these lengths, above 0.
+        theirs: Costs of the other model.
+
+    Returns:
+        A length between two measured ones; None if the model is cheaper at none, or at the last.
+    """
+    ratio = np.log(ours) - np.log(theirs)
+    below = np.flatnonzero(ratio < 0)
+    if not len(below) or ratio[-1] < 0:
+        return None
+    return _crossing(lengths, ratio, int(below[-1]))
+
+
+def _crossing(lengths: np.ndarray, ratio: np.ndarray, i: int) -> float:
+    """Length between one and the next at which the logarithm of a ratio of costs is 0."""
     share = ratio[i] / (ratio[i] - ratio[i + 1])
     steps = np.log(lengths[i]), np.log(lengths[i + 1])
     return float(np.exp(steps[0] + share * (steps[1] - steps[0])))
@@ -47,7 +71,8 @@ def crossover_rows(table: pd.DataFrame, against: str) -> list[dict[str, Any]]:
 
     Returns:
         A row for each other model and quantity: the length with its interval, or a note why there
-        is none: both were measured at fewer than two lengths, or one is cheaper at all of them.
+        is none: both were measured at fewer than two lengths, one is cheaper at all of them, the
+        model is cheaper up to a length and not from one on, or their times overlap everywhere.
     """
     rows = []
     for name in table["model"].unique():
@@ -83,16 +108,24 @@ def _row(
         return row | {"note": "measured together at fewer than two lengths"}
     low, high = ends
     lengths = both["length"].to_numpy(float)
-    found = [
-        crossover(lengths, both[a].to_numpy(float), both[f"{b}_other"].to_numpy(float))
+    medians, best, worst = (
+        (both[a].to_numpy(float), both[f"{b}_other"].to_numpy(float))
         for a, b in ((quantity, quantity), (low, high), (high, low))
-    ]
-    if found[0] == 0.0:
-        row["note"] = ALWAYS
-    elif found[0] == np.inf:
-        row["note"] = NEVER
-    else:
-        row["length"] = found[0]
-    # An end beyond the measured lengths stays open.
-    row["low"], row["high"] = (v if 0 < v < np.inf else None for v in found[1:])
-    return row
+    )
+    overlap = (best[0] < best[1]) & (worst[0] >= worst[1])
+    if overlap.all():
+        return row | {"note": UNTOLD}
+    found = crossover(lengths, *medians)
+    if 0 < found < np.inf:
+        # An end beyond the measured lengths stays open.
+        of_spread = (crossover(lengths, *costs) for costs in (best, worst))
+        row["low"], row["high"] = (v if 0 < v < np.inf else None for v in of_spread)
+        return row | {"length": found}
+    until = cheaper_until(lengths, *medians)
+    note = ALWAYS if found == 0 else NEVER
+    if until is not None:
+        note = f"cheaper up to {until:,.0f} tokens"
+    if overlap.any():
+        alike = ", ".join(f"{length:,.0f}" for length in lengths[overlap])
+        note += f", but the times overlap at {alike}"
+    return row | {"note": note}

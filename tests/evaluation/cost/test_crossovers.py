@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mecheval_jax.evaluation.cost.crossovers import ALWAYS, NEVER, crossover, crossover_rows
+from mecheval_jax.evaluation.cost.crossovers import (
+    ALWAYS,
+    NEVER,
+    UNTOLD,
+    crossover,
+    crossover_rows,
+)
 
 LENGTHS = np.array([128.0, 512.0, 2048.0])
 
@@ -25,7 +31,7 @@ def test_by_hand(ours, low, high):
     assert low <= crossover(LENGTHS, ours, LENGTHS / 4) <= high
 
 
-def table(ours, theirs, spread=1.0):
+def table(ours, theirs, spread=1.0, lengths=LENGTHS):
     """Costs of two models, times from 1/spread to spread times the median."""
     rows = [
         {
@@ -37,8 +43,11 @@ def table(ours, theirs, spread=1.0):
             "high": cost * spread,
             "state_bytes": state,
         }
-        for name, costs, states in (("b", theirs, LENGTHS), ("a", ours, np.full(3, 200.0)))
-        for length, cost, state in zip(LENGTHS, costs, states, strict=True)
+        for name, costs, states in (
+            ("b", theirs, lengths),
+            ("a", ours, np.full(len(lengths), 200.0)),
+        )
+        for length, cost, state in zip(lengths, costs, states, strict=True)
     ]
     return pd.DataFrame(rows)
 
@@ -59,6 +68,31 @@ def test_one_is_cheaper_throughout(cost, note):
     """Catches a length that was not measured."""
     time, _ = crossover_rows(table(np.full(3, cost), LENGTHS / 4), "b")
     assert (time["length"], time["note"]) == (None, note)
+
+
+def test_cheaper_at_short_lengths_alone():
+    """Catches a model called dear at every length that is cheap at the short ones."""
+    lengths = np.array([128.0, 256.0, 512.0, 1024.0])
+    costs = np.array([1.0, 3.0, 9.0, 30.0]), np.array([2.0, 4.0, 8.0, 16.0])
+    time, _ = crossover_rows(table(*costs, lengths=lengths), "b")
+    # By hand: ln(3/4) = -0.288 at 256 and ln(9/8) = 0.118 at 512, so 256 * 2 ** (0.2877 / 0.4055).
+    assert (time["length"], time["note"]) == (None, "cheaper up to 419 tokens")
+    until_the_last = np.array([1.0, 3.0, 7.0, 16.0]), costs[1]
+    time, _ = crossover_rows(table(*until_the_last, lengths=lengths), "b")
+    assert time["note"] == "cheaper up to 1,024 tokens"
+
+
+def test_what_the_spread_of_the_times_covers_is_not_told():
+    """Catches one model called cheaper than another whose times are the same but for noise."""
+    theirs = np.array([1.0, 2.0, 4.0])
+    time, state = crossover_rows(table(np.array([0.9, 1.8, 3.9]), theirs, 1.5), "b")
+    assert (time["length"], time["low"], time["high"]) == (None, None, None)
+    assert time["note"] == UNTOLD
+    assert state["length"] == pytest.approx(200)  # has no spread
+    time, _ = crossover_rows(table(np.array([0.9, 1.1, 3.0]), theirs, 1.1), "b")
+    assert time["note"] == f"{ALWAYS}, but the times overlap at 128"
+    time, _ = crossover_rows(table(theirs, np.array([0.9, 1.1, 3.0]), 1.1), "b")
+    assert time["note"] == f"{NEVER}, but the times overlap at 128"
 
 
 def test_too_little_was_measured():
