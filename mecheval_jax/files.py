@@ -111,11 +111,12 @@ def write_table(path: pathlib.Path, table: "pd.DataFrame") -> None:
     """Write a table as CSV, whole or not at all.
 
     A text that a spreadsheet would run, which may be a token of a document, gets an apostrophe
-    before it, as spreadsheets have it; `read_table` takes it away.
+    before it, as spreadsheets have it; `read_table` takes it away. So do heads.
     """
     texts = table.select_dtypes(["object", "string"])
     guarded = {name: texts[name].map(_guarded) for name in texts}
-    write_text(path, table.assign(**guarded).to_csv(index=False))
+    heads = table.assign(**guarded).rename(columns=_guarded)
+    write_text(path, heads.to_csv(index=False))
 
 
 def _guarded(value: Any) -> Any:
@@ -256,7 +257,7 @@ def read_table(
     end = f"; {remedy}" * bool(remedy)
     try:
         with open_file(path) as file:
-            table = pd.read_csv(file, encoding="utf-8", **options)
+            table = pd.read_csv(file, encoding="utf-8", **options).rename(columns=_unguarded)
         for name, kind in (columns or {}).items():
             if name not in table:
                 raise ValueError(f"it lacks the column {name!r}")

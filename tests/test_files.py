@@ -90,6 +90,10 @@ def test_texts_of_documents_are_no_formulas(tmp_path):
     back = files.read_table(path)
     assert back["token"].astype(object).where(back["token"].notna(), None).tolist() == texts
     assert back["value"].tolist() == table["value"].tolist()
+    heads = ["=1+1", "@value", "plain", "-1"]
+    files.write_table(path, pd.DataFrame([[1, 2, 3, 4]], columns=heads))
+    assert list(pd.read_csv(path)) == ["'=1+1", "'@value", "plain", "-1"]
+    assert list(files.read_table(path, {"@value": float})) == heads
 
 
 def test_arrays_are_found_by_their_names(tmp_path):

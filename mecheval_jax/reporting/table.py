@@ -159,7 +159,7 @@ def _cell(column: Column, row: Mapping[str, Any]) -> Cell:
 
 def _in_markdown(text: str) -> str:
     """A text on one line, in which no Markdown or HTML has an effect."""
-    for character in "\\`*_{}[]<>|#":
+    for character in "\\`*_{}[]<>|#&":
         text = text.replace(character, f"\\{character}")
     return one_line(text)
 

@@ -53,7 +53,7 @@ def test_files(tmp_path):
     assert head == "| run | share | note |"
     assert rule == "| --- | ---: | --- |"
     assert first == "| a | 51.2% \\[40.0%, 60.0%\\] | - |"
-    assert second == '| =1+1\\|\\\\\\<b\\>&\\_\\{$\\}^~\\#%\\`\\*" | - | two lines |'
+    assert second == '| =1+1\\|\\\\\\<b\\>\\&\\_\\{$\\}^~\\#%\\`\\*" | - | two lines |'
     latex = (tmp_path / "best.tex").read_text()
     assert r"\caption{The best of 5 \% \& more}" in latex
     assert r"a & 51.2\% {[}40.0\%, 60.0\%] & - \\" in latex

@@ -4,6 +4,7 @@ Figures are drawn through matplotlib's objects, without pyplot: there are no glo
 display is needed.
 """
 
+import functools
 import io
 import math
 import textwrap
@@ -19,8 +20,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.text import Text
+from matplotlib.ticker import (
+    Formatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+)
 
+from mecheval_jax.console import printable
 from mecheval_jax.reporting.figures.look import look
 from mecheval_jax.reporting.terminal.tables import interval, number
 
@@ -67,17 +76,46 @@ class Note(NamedTuple):
 
 
 class Drawing(Figure):
-    """A figure with notes on its marks."""
+    """A figure with notes on its marks, whose texts may be anything.
+
+    Names of runs and tokens of documents become its texts. Control characters in them are spelled
+    out before it is drawn: with them an SVG is no XML, and no font has them.
+    """
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
         self.notes: list[Note] = []
+
+    def draw(self, renderer: Any) -> None:
+        """Draw the figure, as every format does, with texts that can be drawn."""
+        _make_drawable(self)
+        self.notes = [note._replace(text=_drawable(note.text)) for note in self.notes]
+        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         """The figure as a notebook shows it."""
         content = io.BytesIO()
         self.savefig(content, format="png", dpi=100, metadata={"Software": None})
         return content.getvalue()
+
+
+def _drawable(text: str) -> str:
+    """A text without control characters, and without the two characters that XML has not."""
+    return printable(text).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+def _make_drawable(figure: Figure) -> None:
+    """Spell out in all texts of a figure what cannot be drawn."""
+    for text in figure.findobj(Text):
+        text.set_text(_drawable(text.get_text()))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        # The texts of ticks are made anew, by these.
+        for formatter in (axis.get_major_formatter(), axis.get_minor_formatter()):
+            formatter.format_ticks = functools.partial(_drawable_ticks, formatter)
+
+
+def _drawable_ticks(formatter: Formatter, values: Iterable[Any]) -> list[str]:
+    return [_drawable(str(text)) for text in type(formatter).format_ticks(formatter, values)]
 
 
 def annotate(axes: Axes, xs: Iterable[Any], ys: Iterable[Any], texts: Iterable[str]) -> None:
@@ -148,6 +186,7 @@ def legend_below(figure: Figure, columns: int = 3, entries: Any = None, **option
     for count in range(columns, 0, -1):
         how = {"loc": "outside lower center", "ncols": count, "frameon": False}
         legend = figure.legend(*given, **how, **options)
+        _make_drawable(figure)
         if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
             return
         legend.remove()

@@ -86,14 +86,20 @@ def inline(figure: Figure, prefix: str, description: str) -> Markup:
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         svg = _rendered(figure, "svg").decode()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-    svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)  # HTML knows the namespaces
     svg = re.sub(r"<!--.*?-->\s*|<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"(?<=: )#[0-9a-f]{6}\b", _of_the_page, svg)
+    # Tags alone: what a label says is never changed. Texts have no < of their own in an SVG.
+    svg = re.sub(r"<[^<>]*>", lambda tag: _tag_of_the_page(tag[0], prefix), svg)
     marks = "".join(_marks(figure))
     # Matplotlib escapes all texts; the rest of the file is its own markup.
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
     return Markup(svg.replace("</svg>", f"{marks}</svg>"))
+
+
+def _tag_of_the_page(tag: str, prefix: str) -> str:
+    """A tag with ids that are the figure's own, and colours that are the page's."""
+    tag = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", tag)
+    tag = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", tag)  # HTML knows the namespaces
+    return re.sub(r"(?<=: )#[0-9a-f]{6}\b", _of_the_page, tag)
 
 
 def _of_the_page(colour: re.Match) -> str:

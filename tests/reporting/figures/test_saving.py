@@ -1,6 +1,7 @@
 """Figures become files, the same every time, and parts of a page."""
 
 import re
+import xml.etree.ElementTree
 
 from mecheval_jax.reporting.figures import drawing, saving
 from mecheval_jax.reporting.figures.look import Look, looking, styled
@@ -43,3 +44,32 @@ def test_a_figure_of_a_page():
     (path,) = re.findall(r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \n" [^>]*blue', svg)
     for mark, place in zip(marks, (path[:2], path[2:]), strict=True):
         assert [float(x) for x in mark[:2]] == [round(float(x), 1) for x in place]
+
+
+def test_what_labels_say_is_not_changed():
+    """Catches ids and colours that are replaced in texts, where they are a user's words."""
+    labels = ["url(#ab)", "x: #ffffff", 'id="a" href="#b" xmlns="c"']
+    figure, axes = drawing.one_axes(6.0, 4.0)
+    axes.set(title=labels[0], xlabel=labels[1], ylabel=labels[2])
+    svg = saving.inline(figure, "p", "words")
+    assert [label for label in labels if f">{label}</text>" not in svg] == []
+
+
+def test_control_characters_are_spelled_out(tmp_path):
+    """Catches a token or a run's name that makes the file no XML, wherever it stands."""
+    evil = "a\x1b[31m\x07b\uffff\ud800"
+    figure, axes = drawing.one_axes(8.0, 4.0)
+    axes.plot([0, 1, 2], [0, 1, 2], label=evil)
+    axes.set_xticks([0, 1, 2], ["plain", evil, 3])
+    axes.set_title(evil)
+    axes.set_ylabel("two\nlines")
+    axes.annotate(evil, (0.5, 1))
+    drawing.annotate(axes, [0], [0], [evil])
+    drawing.legend_below(figure)
+    saving.save(figure, tmp_path, "a")
+    xml.etree.ElementTree.parse(tmp_path / "a.svg")
+    svg = saving.inline(figure, "p", "words")
+    xml.etree.ElementTree.fromstring(svg.replace("xlink:", ""))
+    told = r"a\x1b[31m\x07b\uffff\ud800"
+    assert svg.count(f">{told}</text>") == 4  # title, tick, annotation, legend
+    assert f'data-note="{told}"' in svg
