@@ -49,7 +49,15 @@ def add_choice(path):
     folder.write_advice(ADVICE)
     folder.cost.mkdir()
     rows = [
-        {"model": mixer, "length": length, "program": program, "flops_per_token": 1e6 + length}
+        {
+            "model": mixer,
+            "mixer": mixer,
+            "width": 16,
+            "layers": 2,
+            "length": length,
+            "program": program,
+            "flops_per_token": 1e6 + length,
+        }
         | {"temporary_bytes": 1e5 * length, "state_bytes": size, "joules_per_token": None}
         | {"seconds": length * seconds, "low": 0.9 * length * seconds, "reason": None}
         | {"high": 1.2 * length * seconds, "seconds_per_token": seconds}

@@ -9,22 +9,11 @@ from mecheval_jax.files import read_json, read_table
 from mecheval_jax.reporting.figures.comparison_figures import COSTS, cost_against_accuracy
 from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 from mecheval_jax.reporting.figures.saving import picture
+from mecheval_jax.reporting.html.cost_tables import measured, seconds, size
 from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
-from mecheval_jax.reporting.terminal.costs import quantity
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.choice import FRONTS, ChoiceFolder
-
-
-def seconds(value: Any) -> str:
-    """A time with a prefixed unit."""
-    return quantity(value, "s")
-
-
-def size(value: Any) -> str:
-    """A number of bytes with a prefixed unit."""
-    return quantity(value, "B")
-
 
 QUALITY = (
     Column("mixer"),
@@ -69,19 +58,6 @@ COST = (
     Column("prefill_seconds", "reading a document", seconds, ends=True),
     Column("decode_seconds", "generating a token", seconds, ends=True),
     Column("state_bytes", "state", size),
-)
-MEASURED = (
-    Column("model"),
-    Column("length", "tokens", count),
-    Column("program"),
-    Column("flops_per_token", "FLOPs a token", quantity),
-    Column("bytes_per_token", "traffic a token", size),
-    Column("temporary_bytes", "temporary", size),
-    Column("state_bytes", "state", size),
-    Column("tokens_per_second", "tokens a second", count),
-    Column("seconds_per_token", "time a token", seconds, ends=True),
-    Column("joules_per_token", "energy a token", quantity),
-    Column("reason", "not measured because"),
 )
 CROSSED = (
     *map(Column, ("model", "against", "program", "quantity")),
@@ -139,21 +115,6 @@ def _of_choice(choice: pd.DataFrame) -> dict[str, Table]:
 def _yes(value: Any) -> str | None:
     """A truth value as a word; None where it is not known."""
     return {True: "yes", False: "no"}.get(value)
-
-
-def measured(table: pd.DataFrame) -> Table:
-    """Every measurement of costs; of a time a token also the shortest and the longest call.
-
-    Args:
-        table: Rows of ``cost.csv``.
-    """
-    rows = []
-    for row in table.to_dict("records"):
-        # The ends are of a call, of as many tokens as the median time is of.
-        share = row["seconds_per_token"] / row["seconds"] if row.get("seconds") else None
-        ends = {end: row[end] * share if share else None for end in ("low", "high")}
-        rows.append(with_ends(row | ends, "seconds_per_token"))
-    return Table("measured", "Measured costs", MEASURED, rows)
 
 
 def _of_costs(table: pd.DataFrame, crossed: pd.DataFrame) -> dict[str, Table]:

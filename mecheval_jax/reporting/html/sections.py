@@ -16,7 +16,7 @@ from mecheval_jax.reporting.example import Example, example
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.saving import picture, save
-from mecheval_jax.reporting.html import reading, run_tables
+from mecheval_jax.reporting.html import cost_tables, reading, run_tables
 from mecheval_jax.reporting.html.drawn_document import drawn, fits, read_lines, restored_lines
 from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.terminal import tables
@@ -36,9 +36,11 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
     """
     evidence = run.summary.get("evidence") or {}
     own = list(run_tables.of(run))
+    costs = {} if brief else cost_tables.of_run(run)
+    of_costs = [costs[name] for name in ("cost", "measured") if name in costs]
     grids = [] if run.table is None else list(run_tables.grids(run.table))
     if not brief:
-        for table in (*own, *(grid.table for grid in grids)):
+        for table in (*own, *of_costs, *(grid.table for grid in grids)):
             table.write(run.folder.path / "tables")
     return vars(run) | {
         "id": prefix,
@@ -49,6 +51,7 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
         "distractor": tables.distractor(evidence) if "distractor" in evidence else None,
         "notes": tables.notes(evidence),
         "tables": {table.name: table for table in own},
+        "costs": costs,
         "grids": grids[:1] if brief else grids,
         "later": _later(run),
         "figures": {} if brief else dict(_figures(run, prefix)),

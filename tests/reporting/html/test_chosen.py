@@ -1,10 +1,9 @@
 """What a choice leaves in a folder stands on the sweep's page."""
 
-import pandas as pd
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.reporting.html.chosen import chosen, measured
+from mecheval_jax.reporting.html.chosen import chosen
 from tests.support.choices import ADVICE, add_choice, choice_rows
 
 
@@ -38,25 +37,6 @@ def test_tables_figures_and_advice(tmp_path):
     assert fronts.iloc[2].tolist() == ["based", "16", "no", "no", "no", "no", "yes"]
     crossing = found["tables"]["crossings"].texts().iloc[0]
     assert crossing["cheaper from, tokens"] == "700 [512, 900]"
-
-
-def test_a_measurement_has_its_rates_and_its_spread(tmp_path):
-    """Catches ends of a call beside the time of a token, and columns of costs that are left out."""
-    add_choice(tmp_path)
-    texts = chosen(tmp_path)["tables"]["measured"].texts()
-    row = texts[(texts["model"] == "mamba") & (texts["tokens"] == "1,024")].iloc[1]
-    assert row["program"] == "prefill"
-    assert row["time a token"] == "22 µs [19.8 µs, 26.4 µs]"
-    assert row["tokens a second"] == "45,455"
-    assert row["traffic a token"] == "8.02 kB"
-
-
-def test_what_was_not_measured_has_no_spread():
-    """Catches a division by a time that is not there."""
-    empty = {"model": "mamba", "length": 128, "program": "decode", "reason": "needs 9.1 GB"}
-    empty |= dict.fromkeys(("seconds", "low", "high", "seconds_per_token"))
-    row = measured(pd.DataFrame([empty])).texts().iloc[0]
-    assert (row["time a token"], row["not measured because"]) == ("-", "needs 9.1 GB")
 
 
 def test_a_damaged_choice_is_named(tmp_path):

@@ -1,0 +1,115 @@
+"""Tables of costs: of a run's model from its config alone, and of all that was measured."""
+
+import functools
+import json
+import pathlib
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.files import read_json, read_table
+from mecheval_jax.models.decoding import state_bytes
+from mecheval_jax.models.language_model import ModelConfig, parameter_count
+from mecheval_jax.reporting.html.reading import Reported
+from mecheval_jax.reporting.html.run_tables import count
+from mecheval_jax.reporting.table import Column, Table, with_ends
+from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.store.run_folder import RunFolder
+
+
+def seconds(value: Any) -> str:
+    """A time with a prefixed unit."""
+    return quantity(value, "s")
+
+
+def size(value: Any) -> str:
+    """A number of bytes with a prefixed unit."""
+    return quantity(value, "B")
+
+
+MODEL = (
+    Column("parameters", form=count),
+    Column("length", "tokens of a document, at most", count),
+    Column("state_bytes", "state after so many", size),
+)
+MEASURED = (
+    Column("model"),
+    Column("length", "tokens", count),
+    Column("program"),
+    Column("flops_per_token", "FLOPs a token", quantity),
+    Column("bytes_per_token", "traffic a token", size),
+    Column("temporary_bytes", "temporary", size),
+    Column("state_bytes", "state", size),
+    Column("tokens_per_second", "tokens a second", count),
+    Column("seconds_per_token", "time a token", seconds, ends=True),
+    Column("joules_per_token", "energy a token", quantity),
+    Column("reason", "not measured because"),
+)
+NEEDED = dict.fromkeys(("mixer", "program"), str)
+NEEDED |= dict.fromkeys(("width", "layers", "seconds", "low", "high", "seconds_per_token"), float)
+"""Columns of ``cost.csv`` that are read of a run's."""
+
+
+def of_run(run: Reported) -> dict[str, Any]:
+    """What the model of a run costs, for the template.
+
+    The table ``cost`` follows from the config. The table ``measured``, with the ``machine``, is
+    there if costs of such a model, by its mixer, width and layers, were measured in the folder
+    ``cost`` of the run or of its sweep.
+
+    Raises:
+        UserError: If a file is damaged.
+    """
+    model, length = run.experiment.model, run.experiment.task.max_length
+    values = run.config["model"] | {"vocabulary_size": model.vocabulary_size}
+    parameters, state = _counted(json.dumps(values), length)
+    row = {"parameters": parameters, "length": length, "state_bytes": state}
+    found: dict[str, Any] = {"cost": Table("cost", "What the model holds", MODEL, [row])}
+    for folder in _folders(run.folder):
+        table = read_table(folder / "cost.csv", NEEDED)
+        for name, value in model.shape.items():
+            table = table[table[name] == value]
+        if len(table):
+            machine = read_json(folder / "machine.json", absent={})
+            return found | {"measured": measured(table), "machine": machine}
+    return found
+
+
+def _folders(run: RunFolder) -> list[pathlib.Path]:
+    """Folders with measured costs, of the run itself first."""
+    homes = [run.path]
+    if run.member.exists():  # SWEEP/groups/NAME/members/INDEX
+        homes.append(run.path.resolve().parents[3])
+    return [home / "cost" for home in homes if (home / "cost" / "cost.csv").exists()]
+
+
+@functools.lru_cache(maxsize=64)
+def _counted(model: str, length: int) -> tuple[int, int | None]:
+    """Number of parameters and bytes of the state, if the model has one.
+
+    Args:
+        model: Fields of the model as JSON, since a config cannot be the key of a cache.
+        length: Number of tokens that were read.
+    """
+    config = ModelConfig(**json.loads(model))
+    try:
+        state = state_bytes(config, length)
+    except UserError:  # a mixer without a recurrent form
+        state = None
+    return parameter_count(config), state
+
+
+def measured(table: pd.DataFrame) -> Table:
+    """Every measurement of costs; of a time a token also the shortest and the longest call.
+
+    Args:
+        table: Rows of ``cost.csv``.
+    """
+    rows = []
+    for row in table.to_dict("records"):
+        # The ends are of a call, of as many tokens as the median time is of.
+        share = row["seconds_per_token"] / row["seconds"] if row.get("seconds") else None
+        ends = {end: row[end] * share if share else None for end in ("low", "high")}
+        rows.append(with_ends(row | ends, "seconds_per_token"))
+    return Table("measured", "Measured costs", MEASURED, rows)
