@@ -11,23 +11,29 @@ is not looked at, they are wider than they need be.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.transparency import concentration
+from mecheval_jax.evaluation.transparency import Concentration, concentration
 from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import make_workdir, read_table, write_table
+from mecheval_jax.files import make_workdir, write_table
+from mecheval_jax.forms import mismatch
+from mecheval_jax.reporting.table import Column, Table, with_ends
+from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
+from mecheval_jax.store.forms import ACCURACY
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
-from mecheval_jax.store.sweep_tables import best, wide
+from mecheval_jax.store.sweep_tables import best, read_members, wide
 
 METRICS = ("accuracy", "learned", "concentration")
 """What is compared: answers, the share of a shape's runs that have learned, and how much of the
@@ -39,6 +45,29 @@ COLUMNS = (
     *("difference_low", "difference_high"),
 )
 """Columns of ``comparison.csv``; the difference is the value less that of ``against``."""
+
+SHOWN = (
+    *map(Column, ("task", "folder", "name", "mixer")),
+    *(Column(name, form="{:g}".format) for name in ("width", "layers")),
+    Column("verdict"),
+    Column("probability", form=number),
+    Column("floor", form=percent),
+    Column("metric"),
+    Column("value", form=percent, ends=True),
+    Column("against"),
+    Column("difference", form=percent, ends=True),
+)
+"""Columns of ``comparison.md`` and ``comparison.tex``."""
+
+COMPARED = {"floors": {"best": float}} | dict.fromkeys(ACCURACY, float)
+"""What the summary of a run that is compared has."""
+
+LOOKED_AT = {
+    **dict.fromkeys(("site", "role", "direction", "kind"), str),
+    **dict.fromkeys(("value", "low", "high"), (float, None)),
+    "single": bool,
+}
+"""What each attribution has of which the concentration is made."""
 
 Estimate = tuple[float, float, float]
 """A value with the ends of its interval."""
@@ -83,11 +112,11 @@ class Comparison:
 
     Attributes:
         rows: Rows of `COLUMNS`, section by section.
-        left_out: Folders and groups that are not compared, with the reason of each.
+        left_out: Folders, groups and quantities that are not compared, with the reason of each.
     """
 
     rows: list[dict[str, Any]]
-    left_out: dict[str, str]
+    left_out: LeftOut
 
 
 def compare(workdirs: Sequence[str | os.PathLike]) -> Comparison:
@@ -103,12 +132,9 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> Comparison:
     if len(once) < 2:
         raise UserError("one folder is no comparison: give two or more")
     entries: list[Entry] = []
-    left_out: dict[str, str] = {}
+    left_out = LeftOut(aloud=False)  # shown below the comparison
     for path in once.values():
-        try:
-            entries += _entries(path, left_out)
-        except UserError as error:
-            left_out[path] = str(error)
+        entries += left_out.part(path, functools.partial(_entries, path, left_out), [])
     if len(entries) < 2:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise UserError(f"{len(entries)} finished runs are no comparison ({reasons})")
@@ -124,7 +150,7 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> Comparison:
 
 
 def write(found: Comparison, output: str | os.PathLike) -> None:
-    """Write ``comparison.csv`` and ``left_out.csv``.
+    """Write ``comparison.csv`` and ``left_out.csv``, each as Markdown and LaTeX, too.
 
     Raises:
         UserError: If the folder cannot be made.
@@ -134,49 +160,71 @@ def write(found: Comparison, output: str | os.PathLike) -> None:
     write_table(folder / "comparison.csv", pd.DataFrame(found.rows, columns=COLUMNS))
     left_out = pd.DataFrame(found.left_out.items(), columns=["folder", "reason"])
     write_table(folder / "left_out.csv", left_out)
+    rows = [with_ends(row, "value") for row in found.rows]
+    Table("comparison", "Runs and sweeps side by side", SHOWN, rows).write_texts(folder)
+    reasons = left_out.to_dict("records")
+    words = (Column("folder"), Column("reason"))
+    Table("left_out", "What is not compared, and why", words, reasons).write_texts(folder)
 
 
-def _entries(path: str, left_out: dict[str, str]) -> Iterator[Entry]:
+def _entries(path: str, left_out: LeftOut) -> list[Entry]:
     """What a folder has to compare; of a sweep, groups that are not finished are noted."""
     sweep = SweepFolder(path)
     if not sweep.sweep.exists():
-        yield _entry(path, RunFolder(path).name, RunFolder(path), {})
-        return
-    for group in sweep.groups():
-        name = f"{path}/{group.name}"
-        try:
-            if not group.has_table():
-                left_out[name] = f"not finished ({group.read_status().state})"
-                continue
-            number, learned = _best_of(group)
-            yield _entry(path, group.name, RunFolder(group.member(number)), {"learned": learned})
-        except UserError as error:
-            left_out[name] = str(error)
+        return [_entry(path, RunFolder(path).name, RunFolder(path), {}, left_out)]
+    groups = ((f"{path}/{group.name}", group) for group in sweep.groups())
+    found = [
+        left_out.part(name, functools.partial(_of_group, path, group, left_out), None)
+        for name, group in groups
+    ]
+    return [entry for entry in found if entry is not None]
+
+
+def _of_group(path: str, group: GroupFolder, left_out: LeftOut) -> Entry:
+    """The best run of a group."""
+    if not group.has_table():
+        state = group.read_status().state
+        if state == "finished":
+            raise UserError(f"{group.table} is damaged: it is empty, or not there")
+        raise UserError(f"not finished ({state})")
+    number, learned = _best_of(group)
+    run = RunFolder(group.member(number))
+    return _entry(path, group.name, run, {"learned": learned}, left_out)
 
 
 def _best_of(group: GroupFolder) -> tuple[int, Estimate]:
     """The number of a group's best run, and the share of its runs that have learned."""
-    table = read_table(group.table)
-    try:
-        members, chosen = wide(table), best(table).iloc[0]
-    except KeyError as error:
-        raise UserError(f"{group.table} is damaged: no column {error}") from None
+    table = read_members(group)
+    members, chosen = wide(table), best(table).iloc[0]
     verdicts = (v if isinstance(v, str) else None for v in members["verdict"])
     hits = sum(map(has_learned, members["low"], members["floor"], verdicts))
     return int(chosen["member"]), (hits / len(members), *wilson(hits, len(members)))
 
 
-def _entry(path: str, name: str, folder: RunFolder, estimates: dict[str, Estimate]) -> Entry:
+def _entry(
+    path: str, name: str, folder: RunFolder, estimates: dict[str, Estimate], left_out: LeftOut
+) -> Entry:
     experiment, summary = folder.experiment(), folder.read_summary()
     if summary.get("accuracy") is None:
         raise UserError("not finished: it has no accuracy yet")
-    ends = ("accuracy", "accuracy_low", "accuracy_high")
-    known = {"accuracy": tuple(summary[end] for end in ends), **estimates}
-    evidence = summary.get("evidence") or {}
-    found = concentration(evidence.get("attributions", ()))
+    wrong = mismatch(summary, COMPARED)
+    if wrong:
+        raise UserError(f"{folder.summary} is damaged: {wrong}")
+    known = {"accuracy": tuple(summary[end] for end in ACCURACY), **estimates}
+    measured = functools.partial(_concentration, folder, summary)
+    found = left_out.part(f"{path}: concentration of {name}", measured, None)
     if found and found.low is not None and found.high is not None:
         known["concentration"] = (found.value, found.low, found.high)
     return Entry(path, name, experiment, summary, known)
+
+
+def _concentration(folder: RunFolder, summary: Mapping[str, Any]) -> Concentration | None:
+    """How much of the answer one vector brings back; None where it was not looked at."""
+    rows = (summary.get("evidence") or {}).get("attributions", [])
+    wrong = mismatch(rows, [LOOKED_AT], "attributions")
+    if wrong:
+        raise UserError(f"{folder.summary} is damaged: {wrong}")
+    return concentration(rows)
 
 
 def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:

@@ -96,6 +96,7 @@ def continue_measuring(
     table = pd.DataFrame(rows)
     crossed = pd.DataFrame(crossover_rows(table, next(iter(shapes))), columns=CROSSOVERS)
     write_table(folder / CROSSED, crossed)
+    _write_texts(folder, table, crossed)
     draw(folder)
     return table, crossed, found
 
@@ -117,6 +118,17 @@ def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfi
         )
         for name in mixers
     }
+
+
+def _write_texts(folder: pathlib.Path, table: pd.DataFrame, crossed: pd.DataFrame) -> None:
+    """Write both tables as Markdown and LaTeX."""
+    from mecheval_jax.reporting.html.chosen import CROSSED, MEASURED
+    from mecheval_jax.reporting.table import Table, with_ends
+
+    rows = [with_ends(row, "length") for row in crossed.to_dict("records")]
+    caption = "From which length on a model is cheaper than another"
+    Table("cost", "Measured costs", MEASURED, table.to_dict("records")).write_texts(folder)
+    Table("crossovers", caption, CROSSED, rows).write_texts(folder)
 
 
 def draw(folder: pathlib.Path) -> None:

@@ -112,6 +112,70 @@ def test_what_cannot_be_compared_is_listed(tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "left_out.csv")) == 4
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"floors": None}, "floors is None"),
+        ({"floors": {}}, "floors lacks 'best'"),
+        ({"accuracy_low": None}, "accuracy_low is None"),
+        ({"accuracy_high": "x"}, "accuracy_high is 'x'"),
+    ],
+)
+def test_a_damaged_summary_is_listed(tmp_path, changes, reason):
+    """Catches a summary that is JSON, and not one of a run, with a traceback."""
+    runs = [make_run(tmp_path / name, 0.9, 0.85, 0.93) for name in "ab"]
+    runs.append(make_run(tmp_path / "c", 0.9, 0.85, 0.93, **changes))
+    found = comparison.compare(runs)
+    assert list(found.left_out) == [str(runs[2])]
+    assert reason in found.left_out[str(runs[2])]
+    assert len(found.rows) == 2
+
+
+def test_damaged_evidence_costs_the_concentration_alone(tmp_path):
+    """Catches an attribution without a direction that ends all, or takes the accuracy with it."""
+    row = {"site": "block_1/block_input", "role": "value", "value": 0.9, "low": 0.8, "high": 1.0}
+    evidence = {"attributions": [row | {"kind": "stream", "single": True}]}
+    runs = [make_run(tmp_path / name, 0.9, 0.85, 0.93, evidence=evidence) for name in "ab"]
+    found = comparison.compare(runs)
+    assert [row["metric"] for row in found.rows] == ["accuracy", "accuracy"]
+    assert list(found.left_out) == [f"{run}: concentration of {run.name}" for run in runs]
+    assert all("lacks 'direction'" in reason for reason in found.left_out.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is damaged: it is empty"),
+        ("x\n1\n", "lacks the column"),
+        (None, "is damaged: Unable to parse"),
+    ],
+)
+def test_a_damaged_table_of_a_group_is_listed(tmp_path, text, reason):
+    """Catches a word among numbers with a traceback, and damage told as work that is not done."""
+    sweep, good = make_sweep(tmp_path / "sweep", ONE), make_run(tmp_path / "good", 0.9, 0.8, 0.95)
+    table = sweep / "groups" / sweep_results.ATTENTION / "members.csv"
+    table.write_text(table.read_text().replace("0.25", "word") if text is None else text)
+    found = comparison.compare([sweep, good])
+    (name,) = found.left_out
+    assert name == f"{sweep}/{sweep_results.ATTENTION}"
+    assert reason in found.left_out[name]
+    assert len(rows_of(found, "accuracy")) == 2
+
+
+def test_tables_for_readers_stand_beside(tmp_path):
+    """Catches tables for machines alone."""
+    runs = [
+        make_run(tmp_path / name, low + 0.05, low, 0.95) for name, low in (("a", 0.85), ("b", 0.6))
+    ]
+    found = comparison.compare([*runs, tmp_path / "nothing"])
+    comparison.write(found, tmp_path / "out")
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert "90.0% \\[85.0%, 95.0%\\]" in text
+    assert "holds no run" in (tmp_path / "out" / "left_out.md").read_text()
+    for name in ("comparison", "left_out"):
+        assert r"\begin{table}" in (tmp_path / "out" / f"{name}.tex").read_text()
+
+
 def test_the_program(tmp_path):
     """Catches a program that does not fit the functions, and mistakes with a traceback."""
     first = make_run(tmp_path / "a", 0.9, 0.85, 0.93)

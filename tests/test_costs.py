@@ -31,6 +31,10 @@ def test_a_folder_of_tables(tmp_path):
     assert set(table["model"]) == {"attention", "based"}
     assert (tmp_path / "cost.csv").read_text() == table.to_csv(index=False)
     assert list(pd.read_csv(tmp_path / "crossovers.csv")["model"]) == list(crossed["model"])
+    assert "| attention | 16 | prefill |" in (tmp_path / "cost.md").read_text()
+    assert "| based | attention | prefill | seconds |" in (tmp_path / "crossovers.md").read_text()
+    for name in ("cost", "crossovers"):
+        assert r"\begin{table}" in (tmp_path / f"{name}.tex").read_text()
     assert machine["device"] in (tmp_path / "machine.json").read_text()
     assert (tmp_path / "cost.png").stat().st_size > 10_000
 

@@ -137,6 +137,10 @@ class Table:
         """Write ``NAME.csv``, ``NAME.md`` and ``NAME.tex``."""
         folder.mkdir(parents=True, exist_ok=True)
         write_table(folder / f"{self.name}.csv", self.frame())
+        self.write_texts(folder)
+
+    def write_texts(self, folder: pathlib.Path) -> None:
+        """Write ``NAME.md`` and ``NAME.tex`` into a folder that is there."""
         write_text(folder / f"{self.name}.md", self.markdown())
         write_text(folder / f"{self.name}.tex", self.latex())
 

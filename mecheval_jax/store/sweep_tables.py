@@ -11,18 +11,21 @@ settings. Intervals allow for it that members on the same documents succeed and 
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table, write_table
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.statistics.crossed import Answers, difference, share_above
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.store.columns import identity
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.sweep_answers import read_answers, together
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.training.state import HYPERPARAMETERS
@@ -31,7 +34,11 @@ SHAPE = ("group", "mixer", "width", "layers")
 MEMBERS = ("member", *SHAPE, *HYPERPARAMETERS, "metric", "value", "low", "high", "label")
 MEMBER_TEXTS = dict.fromkeys(MEMBERS, str)
 MEMBER_NUMBERS = MEMBER_TEXTS | dict.fromkeys(("member", "value", "low", "high"), float)
+MEMBER_NUMBERS |= dict.fromkeys(("width", "layers", *HYPERPARAMETERS), float)
 """Columns of ``members.csv`` as they are read."""
+
+KNOWN = ("accuracy", "floor", "dev_accuracy", "dev_loss", "diverged_at", "stopped_at")
+"""Metrics that every member has, with empty cells where there is no number."""
 
 SUCCESS = (
     *(*SHAPE, "over", *HYPERPARAMETERS, "metric", "threshold"),
@@ -61,12 +68,14 @@ class SweepTables:
         best: Rows of ``best.csv``.
         success: Rows of ``success.csv``.
         differences: Rows of ``differences.csv``.
+        left_out: Groups and answers that are damaged, and in none of these tables.
     """
 
     members: pd.DataFrame
     best: pd.DataFrame
     success: pd.DataFrame
     differences: pd.DataFrame
+    left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
 
 
 @by_main
@@ -79,6 +88,9 @@ def write_tables(folder: SweepFolder, then: Callable[[SweepFolder, SweepTables],
 
     Returns:
         Number of their members.
+
+    Raises:
+        UserError: If there are finished groups, and the tables of all are damaged.
     """
     written: list[GroupFolder] = []
     count = 0
@@ -92,26 +104,67 @@ def write_tables(folder: SweepFolder, then: Callable[[SweepFolder, SweepTables],
 
 def _write(folder: SweepFolder, found: Sequence[GroupFolder]) -> SweepTables:
     """Write the tables from those of the groups."""
+    left_out = LeftOut()
+    whole = [
+        one for one in found if left_out.part(one.name, functools.partial(_is_whole, one), False)
+    ]
+    if not whole:
+        raise UserError("; ".join(left_out.values()))
     # Tables are joined as text, so that numbers do not change by reading and writing.
     how = {"dtype": str, "keep_default_na": False}
-    texts = pd.concat([read_table(group.table, MEMBER_TEXTS, **how) for group in found])
+    texts = pd.concat([read_table(group.table, MEMBER_TEXTS, **how) for group in whole])
     texts = texts.sort_values("member", key=lambda column: column.astype(int), kind="stable")
     content = folder.read()
     write_table(folder.table, with_shapes(texts, content))
     members = read_table(folder.table, MEMBER_NUMBERS)
     confidence = content["base"]["evaluation"]["confidence"]
-    known = read_answers(group.answers for group in found)
+    known: dict[int, Answers] = {}
+    for group in whole:
+        read = functools.partial(read_answers, [group.answers])
+        known |= left_out.part(f"{group.name}, answers", read, {})
     chosen = best(members)
     tables = SweepTables(
         members,
         chosen,
         success(members, confidence, known),
         differences(members, chosen, confidence, known),
+        left_out,
     )
     write_table(folder.best, with_shapes(tables.best, content))
     write_table(folder.success, with_shapes(tables.success, content))
     write_table(folder.differences, tables.differences)
     return tables
+
+
+def read_members(group: GroupFolder) -> pd.DataFrame:
+    """The rows of a group's ``members.csv``.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    table = read_table(group.table, MEMBER_NUMBERS)
+    lacking = [name for name in KNOWN if name not in set(table["metric"])]
+    twice = table[table.duplicated(["member", "metric"])]
+    wrong = None
+    if table.empty:
+        wrong = "it has no rows"
+    elif table["member"].isna().any() or (table["member"] % 1 != 0).any():
+        wrong = "a row does not say of which member it is"
+    elif set(table["group"]) != {group.name}:
+        wrong = f"it has rows of a group {next(iter(set(table['group']) - {group.name}))!r}"
+    elif lacking:
+        wrong = f"it lacks the metric {lacking[0]!r}"
+    elif len(twice):
+        member, metric = twice[["member", "metric"]].iloc[0]
+        wrong = f"member {member:g} has {metric!r} twice"
+    if wrong:
+        raise UserError(f"{group.table} is damaged: {wrong}")
+    return table
+
+
+def _is_whole(group: GroupFolder) -> bool:
+    """Whether tables can be made of a group's; see `read_members`."""
+    return len(read_members(group)) > 0
 
 
 def member_rows(
