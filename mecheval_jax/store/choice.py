@@ -94,6 +94,25 @@ COST = (
 COLUMNS = (*SHAPE, *QUALITY, *TRANSPARENCY, *COST, *FRONTS)
 """Columns of ``choice.csv``."""
 
+MEASURED = dict.fromkeys(("model", "program"), str)
+MEASURED |= dict.fromkeys(("length", "seconds", "low", "high"), float)
+MEASURED |= dict.fromkeys(("seconds_per_token", "state_bytes"), float)
+CROSSED = dict.fromkeys(("model", "against", "program", "quantity", "note"), str)
+CROSSED |= dict.fromkeys(("length", "low", "high"), float)
+"""Columns of ``cost.csv`` and of ``crossovers.csv`` that are read."""
+
+READ = dict.fromkeys(COLUMNS, str)
+READ |= dict.fromkeys(("accuracy", "low", "high", "floor", *COST, *FRONTS.values()), float)
+"""Columns of ``choice.csv`` as they are read."""
+
+ADVICE = {
+    "state": str,
+    "model": (dict, None),
+    "paragraphs": [{"topic": str, "text": str, "numbers": dict}],
+    "further_runs": [{"why": str, "command": str}],
+}
+"""Form of ``advice.json``."""
+
 RECOMMENDED, ABSTAINED = "recommended", "abstained"
 LEARNED, NOT_LEARNED, UNFINISHED = "learned", "not_learned", "unfinished"
 
@@ -172,7 +191,7 @@ class ChoiceFolder(SweepFolder):
         again = f"{programs.command('choose')} writes it"
         if not self.choice.exists():
             raise UserError(f"there is no {self.choice}: {again}")
-        return read_table(self.choice, dict.fromkeys(COLUMNS, str), again)
+        return read_table(self.choice, READ, again)
 
     def write_advice(self, advice: Advice) -> None:
         """Write ``advice.json``."""
@@ -187,7 +206,7 @@ class ChoiceFolder(SweepFolder):
         again = f"{programs.command('choose')} writes it"
         if not self.advice.exists():
             raise UserError(f"there is no {self.advice}: {again}")
-        values = read_json(self.advice)
+        values = read_json(self.advice, ADVICE, remedy=again)
         try:
             return Advice(
                 values["state"],
@@ -197,6 +216,19 @@ class ChoiceFolder(SweepFolder):
             )
         except (KeyError, TypeError) as error:
             raise UserError(f"{self.advice} is damaged: {error}; {again}") from None
+
+    def read_costs(self) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]] | None:
+        """The tables of costs and of crossovers, and the machine; None where none were measured.
+
+        Raises:
+            UserError: If one is damaged.
+        """
+        crossed = self.cost / "crossovers.csv"  # made of the costs, and written after them
+        if not crossed.exists():
+            return None
+        table = read_table(self.cost / "cost.csv", MEASURED)
+        found = read_json(self.cost / "machine.json", {"device?": str}, absent={})
+        return table, read_table(crossed, CROSSED), found
 
     def read_plan(self) -> dict[str, Any]:
         """What was planned; empty where nothing was.

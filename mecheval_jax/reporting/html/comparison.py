@@ -1,5 +1,6 @@
 """The comparison of several runs of one task in a report: a table and common figures."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from mecheval_jax.reporting.html.sections import asked
 from mecheval_jax.reporting.table import Column, Table
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.study.published.tables import published_beside
 
 MOST_CURVES = 28
@@ -44,7 +46,11 @@ COLUMNS = (
 
 
 def comparison(
-    runs: Sequence[Reported], ids: Mapping[str, str], home: pathlib.Path, prefix: str
+    runs: Sequence[Reported],
+    ids: Mapping[str, str],
+    home: pathlib.Path,
+    prefix: str,
+    left_out: LeftOut,
 ) -> dict[str, Any]:
     """Table and figures of several runs of one task; also prints the table.
 
@@ -53,6 +59,7 @@ def comparison(
         ids: Id of each run's section, by the name of the run.
         home: Folder of the report.
         prefix: Name of the comparison, with which the names of its files begin.
+        left_out: Where parts are noted that are damaged.
     """
     # A run that has not come to an end is described by its config.
     described = {run.name: {n: run.config["model"][n] for n in ("mixer", "width")} for run in runs}
@@ -78,12 +85,13 @@ def comparison(
     if placed:
         words = "attribution at the value against the query"
         drawn["scatter"] = (scatter, later.replace(" ", "_"), words)
-    drawn |= dict(_further(runs, rows))
+    drawn |= dict(_further(runs, rows, left_out))
+    first = functools.partial(asked, runs[0])
     return {
         "id": prefix,
         "task": runs[0].config["task"]["name"],
         "table": table,
-        "first": vars(runs[0]) | asked(runs[0]),
+        "first": vars(runs[0]) | left_out.part(runs[0].name, first, asked(runs[0], brief=True)),
         "figures": {
             kind: picture(figure, home / "figures", f"{prefix}_{name}", f"{prefix}-{kind}", words)
             for kind, (figure, name, words) in drawn.items()
@@ -95,7 +103,7 @@ def comparison(
 
 
 def _further(
-    runs: Sequence[Reported], rows: Sequence[Mapping[str, Any]]
+    runs: Sequence[Reported], rows: Sequence[Mapping[str, Any]], left_out: LeftOut
 ) -> Iterator[tuple[str, tuple[Figure, str, str]]]:
     """Figures by kind, with the names of their files and descriptions for screen readers."""
     answered = [row for row in rows if row["accuracy"] is not None]
@@ -107,7 +115,7 @@ def _further(
         floors = {run.name: run.floors["best"] for run in runs if "best" in run.floors}
         curves = figures.accuracy_over_steps(trained, floors)
         yield "accuracy", (curves, "accuracy", "accuracy over steps of all runs")
-    read, tokens = _attention_on_one_document(runs)
+    read, tokens = _attention_on_one_document(runs, left_out)
     if read:
         images = analyses.attention_images(read, tokens)
         yield "attention", (images, "attention", "what each run reads in one document")
@@ -117,21 +125,19 @@ MOST_ATTENTION = 8
 """Number of runs whose attention is drawn in one figure."""
 
 
-def _attention_on_one_document(runs: Sequence[Reported]) -> tuple[dict[str, np.ndarray], list[str]]:
+def _attention_on_one_document(
+    runs: Sequence[Reported], left_out: LeftOut
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Matrices of the runs that were measured on the same document, by title.
 
     Nothing if no two runs have the same document.
     """
     groups: dict[str, list[tuple[Reported, dict[str, np.ndarray], list[str]]]] = {}
     for run in runs:
-        path = run.folder.analyses / "attention.csv"
-        if path.exists():
-            # A token may be called "nan" or "None".
-            table = read_table(path, ATTENTION, keep_default_na=False)
-            try:
-                matrices, tokens = analyses.matrices_of(table)
-            except ValueError as error:  # a cell that is there twice
-                raise UserError(f"{path} is damaged: {error}") from None
+        read = functools.partial(_attention, run)
+        found = left_out.part(f"{run.name}, attention", read, None)
+        if found is not None:
+            matrices, tokens = found
             groups.setdefault(json.dumps(tokens), []).append((run, matrices, tokens))
     largest = max(groups.values(), key=len, default=[])[:MOST_ATTENTION]
     if len(largest) < 2:
@@ -142,3 +148,16 @@ def _attention_on_one_document(runs: Sequence[Reported]) -> tuple[dict[str, np.n
         for title, matrix in matrices.items()
     }
     return titled, largest[0][2]
+
+
+def _attention(run: Reported) -> tuple[dict[str, np.ndarray], list[str]] | None:
+    """Matrices by title and the tokens of their document; None where they were not measured."""
+    path = run.folder.analyses / "attention.csv"
+    if not path.exists():
+        return None
+    # A token may be called "nan" or "None".
+    table = read_table(path, ATTENTION, keep_default_na=False)
+    try:
+        return analyses.matrices_of(table)
+    except ValueError as error:  # a cell that is there twice
+        raise UserError(f"{path} is damaged: {error}") from None

@@ -11,6 +11,7 @@ import json
 import pathlib
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
@@ -28,11 +29,13 @@ ROLES = ("key", "value", "query", "answer", "next_key")
 """Roles with a colour of their own; all others share the last colour."""
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, left_out: Mapping[str, str] | None = None, **values: Any) -> str:
     """The text of a page.
 
     Args:
         template: Name of the template's file.
+        left_out: Parts that the page lacks, since they are damaged, with the reasons; listed above
+            its contents.
         **values: Content of the page; a missing value is an error, and all texts are escaped.
     """
     page = _environment().get_template(template).render(**values)
@@ -40,7 +43,8 @@ def render(template: str, **values: Any) -> str:
     titles = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page)
     links = "".join(f'<li><a href="#{name}">{title}</a></li>\n' for name, title in titles)
     contents = f'<nav aria-label="Contents"><ul>\n{links}</ul></nav>' if links else ""
-    return page.replace("<!-- contents -->", contents, 1)
+    lacking = _environment().get_template("left_out.html.jinja").render(left_out=left_out or {})
+    return page.replace("<!-- contents -->", lacking + contents, 1)
 
 
 @functools.cache

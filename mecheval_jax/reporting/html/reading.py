@@ -1,19 +1,20 @@
 """Run folders for reports: all that a folder holds so far, read and checked."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from mecheval_jax import programs
-from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.columns import PLACE
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.run_folder import RunFolder
 
 NUMBERS = ("step", "layer", "value", "low", "high")
@@ -87,28 +88,27 @@ def read(folder: RunFolder, name: str) -> Reported:
     )
 
 
-def read_all(folders: Sequence[RunFolder]) -> tuple[list[Reported], list[tuple[str, str]]]:
-    """All runs that can be read, and the names of the others with the reasons.
+def read_all(folders: Sequence[RunFolder], left_out: LeftOut) -> list[Reported]:
+    """All runs that can be read.
 
     Args:
         folders: Folders of runs; if there is only one, its damage is an error.
+        left_out: Where the others are noted.
 
     Raises:
         UserError: If none can be read.
     """
-    runs, damaged = [], []
-    for folder, name in zip(folders, names(folders), strict=True):
-        try:
-            runs.append(read(folder, name))
-        except UserError as error:
-            if len(folders) == 1:
-                raise
-            damaged.append((name, str(error)))
-            say(f"left out: {error}")
+    if len(folders) == 1:
+        return [read(folder, name) for folder, name in zip(folders, names(folders), strict=True)]
+    found = [
+        left_out.part(name, functools.partial(read, folder, name), None)
+        for folder, name in zip(folders, names(folders), strict=True)
+    ]
+    runs = [run for run in found if run is not None]
     if not runs:
-        reason = damaged[0][1] if damaged else "the sweep has no member yet"
+        reason = next(iter(left_out.values()), "the sweep has no member yet")
         raise UserError(f"no run that can be reported: {reason}")
-    return runs, damaged
+    return runs
 
 
 def _read_interchange(folder: RunFolder) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The report of runs: one HTML file that contains its figures and needs no network."""
 
-import itertools
+import functools
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from mecheval_jax.reporting.html.page import render
 from mecheval_jax.reporting.html.reading import Reported
 from mecheval_jax.reporting.html.sections import section
 from mecheval_jax.reporting.html.sweep_report import write_sweep_report
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.store.sweep_tables import write_tables
@@ -35,28 +36,39 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         Path of ``report.html``.
 
     Raises:
-        UserError: If no folder holds a run, the only one is damaged, or the output is a file.
+        UserError: If no folder holds a run, the only one is damaged, or the output is a file. Of
+            several what is damaged is left out, and the page says why.
     """
     given = list({path.resolve(): path for path in map(pathlib.Path, workdirs)}.values())
     if not given:
         raise UserError("no run to report: give a workdir")
     if len(given) == 1 and output is None and SweepFolder(given[0]).sweep.exists():
         return _write_sweep(SweepFolder(given[0]))
-    folders = list(itertools.chain.from_iterable(map(_runs_of, given)))
-    runs, damaged = reading.read_all(folders)
+    left_out, folders = LeftOut(), list[RunFolder]()
+    for path in given:
+        read = functools.partial(_runs_of, path)
+        folders += read() if len(given) == 1 else left_out.part(str(path), read, [])
+    runs = reading.read_all(folders, left_out)
     home = pathlib.Path(output) if output is not None else given[0]
     try:
         home.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"output {home} is no folder") from None
     brief = len(runs) > WHOLE_RUNS
-    sections = {run.name: section(run, f"run{i}", brief) for i, run in enumerate(runs)}
-    several = len(folders) > 1
+    several = max(len(folders), len(given)) > 1
+    sections = {}
+    for number, run in enumerate(runs):
+        drawn = functools.partial(section, run, f"run{number}", brief)
+        sections[run.name] = left_out.part(run.name, drawn, None) if several else drawn()
+    shown = [run for run in runs if sections[run.name] is not None]
+    if not shown:
+        raise UserError(f"no run that can be reported: {next(iter(left_out.values()))}")
+    compared = list(_comparisons(shown, sections, home, left_out)) if several else []
     page = render(
         "report.html.jinja",
-        runs=list(sections.values()),
-        comparisons=list(_comparisons(runs, sections, home)) if several else [],
-        damaged=damaged,
+        runs=[sections[run.name] for run in shown],
+        comparisons=compared,
+        damaged=list(left_out.items()),
     )
     path = home / "report.html"
     write_text(path, page)
@@ -81,7 +93,7 @@ def _runs_of(path: pathlib.Path) -> list[RunFolder]:
 
 
 def _comparisons(
-    runs: Sequence[Reported], sections: Mapping[str, Any], home: pathlib.Path
+    runs: Sequence[Reported], sections: Mapping[str, Any], home: pathlib.Path, left_out: LeftOut
 ) -> Iterator[dict[str, Any]]:
     """Comparisons of the runs of each task; runs of different tasks are not compared."""
     by_task: dict[str, list[Reported]] = {}
@@ -90,4 +102,4 @@ def _comparisons(
     for number, of_task in enumerate(by_task.values()):
         prefix = "comparison" if len(by_task) == 1 else f"comparison{number}"
         ids = {run.name: sections[run.name]["id"] for run in of_task}
-        yield comparison(of_task, ids, home, prefix)
+        yield comparison(of_task, ids, home, prefix, left_out)

@@ -1,10 +1,13 @@
 """The report of a sweep: one HTML file with its figures, tables, and links to its best members."""
 
+import contextlib
+import functools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mecheval_jax.console import say
+from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, write_text
 from mecheval_jax.reporting.figures import comparison_figures
 from mecheval_jax.reporting.figures import sweep_figures as figures
@@ -14,11 +17,13 @@ from mecheval_jax.reporting.html import reading, sweep_tables
 from mecheval_jax.reporting.html.chosen import chosen
 from mecheval_jax.reporting.html.page import render, text_of
 from mecheval_jax.reporting.html.sections import asked, question, section
+from mecheval_jax.store.choice import ChoiceFolder
 from mecheval_jax.store.forms import PROVENANCE
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import dev_rows
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.status import NamedStatus, Overview, read_overview
-from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus, SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, wide
 
 SHAPES = 24
@@ -28,23 +33,25 @@ SHAPES = 24
 def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     """Draw the figures of a sweep and write ``report.html``.
 
-    Unfinished groups are named, and have learning curves so far.
+    Unfinished groups are named, and have learning curves so far. Files that are damaged are named,
+    too, and what the others give is shown.
 
     Args:
         folder: Folder of the sweep.
         found: Tables of the sweep.
 
     Raises:
-        UserError: If the folder holds no sweep, or a damaged file.
+        UserError: If the folder holds no sweep, or a damaged ``sweep.json``.
     """
-    content, overview = folder.read(), read_overview(folder.path)
+    content, left_out = folder.read(), found.left_out
+    overview = _overview(folder, left_out)
     of = sweep_tables.of(folder, overview, found)
     for table in of.values():
         table.write(folder.path / "tables")
     best = [
         (row.group, folder.group(row.group).member(row.member)) for row in found.best.itertuples()
     ]
-    mechanisms = list(_mechanisms(best, {one.name: one.title for one in overview.groups}))
+    mechanisms = list(_mechanisms(best, {one.name: one.title for one in overview.groups}, left_out))
     values = {
         "name": folder.path.absolute().name,
         "content": content,
@@ -57,12 +64,12 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "figures": list(_figures(folder, overview, found)),
         "question": question((RunFolder(path) for _, path in best), folder.path),
         "mechanisms": mechanisms,
-        "chosen": chosen(folder.path),
+        "chosen": left_out.part("choice", functools.partial(_chosen, folder.path), NO_CHOICE),
         "runs": [path for _, path in best],
         "output": folder.path / "best",
-        "provenance": read_json(folder.provenance, PROVENANCE, absent={}),
+        "provenance": left_out.part("provenance", functools.partial(_provenance, folder), {}),
     }
-    write_text(folder.report, render("sweep_report.html.jinja", **values))
+    write_text(folder.report, render("sweep_report.html.jinja", left_out, **values))
     say(f"report: {folder.report}")
 
 
@@ -71,14 +78,55 @@ MOST_MECHANISMS = 24
 
 
 def _mechanisms(
-    best: Iterable[tuple[str, pathlib.Path]], titles: Mapping[str, str]
+    best: Iterable[tuple[str, pathlib.Path]], titles: Mapping[str, str], left_out: LeftOut
 ) -> Iterator[dict[str, Any]]:
     """The best member of each shape that has interventions, as a section."""
     measured = [(group, path) for group, path in best if (path / "interchange.csv").exists()]
     for index, (group, path) in enumerate(measured[:MOST_MECHANISMS]):
         if (path / "config.json").exists():
-            run = reading.read(RunFolder(path), titles[group])
-            yield section(run, f"best{index}", brief=True) | asked(run) | {"group": group}
+            drawn = functools.partial(_mechanism, path, titles[group], f"best{index}")
+            found = left_out.part(f"{titles[group]}, its best member", drawn, None)
+            if found is not None:
+                yield found | {"group": group}
+
+
+def _mechanism(path: pathlib.Path, title: str, prefix: str) -> dict[str, Any]:
+    run = reading.read(RunFolder(path), title)
+    return section(run, prefix, brief=True) | asked(run)
+
+
+def _provenance(folder: SweepFolder) -> dict[str, Any]:
+    return read_json(folder.provenance, PROVENANCE, absent={})
+
+
+NO_CHOICE: dict[str, Any] = {"advice": None, "tables": {}, "figures": {}, "machine": {}}
+"""What `chosen` gives of a folder in which nothing was chosen."""
+
+
+def _chosen(path: pathlib.Path) -> dict[str, Any]:
+    ChoiceFolder(path).read_costs()  # whose columns are checked
+    return chosen(path)
+
+
+def _overview(folder: SweepFolder, left_out: LeftOut) -> Overview:
+    """The progress of all groups; of one whose status is damaged, what its table says.
+
+    The command that made the sweep is not known where a file is damaged.
+    """
+    for group in folder.groups():
+        status = left_out.part(group.name, group.read_status, GroupStatus())
+        if status.state == "finished" and not group.has_table():
+            left_out.note(group.name, f"{group.table} is damaged: it is empty, or not there")
+    with contextlib.suppress(UserError):  # which file it is, and why, is noted part by part
+        return read_overview(folder.path)
+    groups = []
+    for one in folder.read()["groups"]:
+        group = folder.group(one["name"])
+        unknown = GroupStatus("finished" if group.has_table() else "waiting")
+        status = left_out.part(group.name, group.read_status, unknown)
+        status.members = status.members or len(one["members"])
+        groups.append(NamedStatus(group.name, one["title"], status))
+    return Overview(str(folder.path), groups, None, None)
 
 
 def _figures(
@@ -90,7 +138,10 @@ def _figures(
     titles = {one.name: one.title for one in overview.groups if one.name in finished}
     with_verdict = set(members.loc[members["metric"] == "verdict", "group"])
     of_verdicts = {name: title for name, title in titles.items() if name in with_verdict}
-    curves = {one.name: _curves(folder.group(one.name)) for one in overview.groups}
+    curves: dict[str, Curves] = {}
+    for one in overview.groups:
+        read = functools.partial(_curves, folder.group(one.name))
+        curves[one.name] = found.left_out.part(one.name, read, {})
     of_curves = {one.name: _with_state(one) for one in overview.groups if curves[one.name]}
     chosen = dict(zip(best["group"], best["member"], strict=True))
     drawn = {

@@ -8,10 +8,12 @@ import pandas as pd
 from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import percent
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.status import Overview
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, wide
 from mecheval_jax.study.published.tables import published_beside
+from mecheval_jax.training.ensemble.members import Strategy
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHOWN = ("learning_rate", "seed")
@@ -60,7 +62,7 @@ def of(folder: SweepFolder, overview: Overview, found: SweepTables) -> dict[str,
         _differences(found.differences, titles),
         of_members("ended_early", "Members that ended early", ended, *end),
         of_members("members", "All members", members, step, DEV, ACCURACY, VERDICT),
-        _groups(folder, overview),
+        _groups(folder, overview, found.left_out),
     )
     return {table.name: table for table in every}
 
@@ -159,11 +161,15 @@ def _differences(differences: pd.DataFrame, titles: Mapping[str, str]) -> Table:
     return Table("differences", "Differences of accuracy between shapes", columns, rows)
 
 
-def _groups(folder: SweepFolder, overview: Overview) -> Table:
+def _strategy(folder: SweepFolder, group: str, left_out: LeftOut) -> Strategy | None:
+    return left_out.part(group, folder.group(group).read_strategy, None)
+
+
+def _groups(folder: SweepFolder, overview: Overview, left_out: LeftOut) -> Table:
     rows = [
         vars(one.status)
         | {"group": one.name, "shape": one.title}
-        | {"computed_by": str(folder.group(one.name).read_strategy() or "") or None}
+        | {"computed_by": str(_strategy(folder, one.name, left_out) or "") or None}
         for one in overview.groups
     ]
     columns = (

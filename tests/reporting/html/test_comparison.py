@@ -3,6 +3,7 @@
 import pytest
 
 from mecheval_jax.reporting.html import comparison, reading
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.run_folder import RunFolder
 from tests.support.reported_runs import make_run
 
@@ -15,9 +16,10 @@ def found(tmp_path_factory):
         RunFolder(make_run(home / name, accuracy=accuracy, interchange=name != "two"))
         for name, accuracy in accuracies.items()
     ]
-    runs, _ = reading.read_all(folders)
+    left_out = LeftOut()
+    runs = reading.read_all(folders, left_out)
     ids = {run.name: f"run{i}" for i, run in enumerate(runs)}
-    return comparison.comparison(runs, ids, home / "out", "comparison"), home / "out"
+    return comparison.comparison(runs, ids, home / "out", "comparison", left_out), home / "out"
 
 
 def test_every_run_has_its_own_row(found):

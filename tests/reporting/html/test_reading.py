@@ -4,6 +4,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.reporting.html import reading
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.run_folder import RunFolder
 from tests.support.reported_runs import make_run, table_of
 
@@ -48,8 +49,9 @@ def test_of_several_the_damaged_are_left_out(tmp_path):
     """Catches one damaged folder that ends the report of the others."""
     folders = [RunFolder(make_run(tmp_path / name, interchange=False)) for name in "ab"]
     folders[1].summary.write_text("[")
-    runs, damaged = reading.read_all(folders)
+    left_out = LeftOut()
+    runs = reading.read_all(folders, left_out)
     assert [run.name for run in runs] == ["a"]
-    assert damaged[0][0] == "b"
+    assert list(left_out) == ["b"]
     with pytest.raises(UserError, match="damaged"):
-        reading.read_all(folders[1:])
+        reading.read_all(folders[1:], left_out)

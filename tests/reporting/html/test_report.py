@@ -7,13 +7,16 @@ import sys
 
 import pandas as pd
 import pytest
+from markupsafe import Markup
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_table
-from mecheval_jax.reporting.html import report
+from mecheval_jax.reporting.html import chosen, report, sweep_report
+from tests.support.choices import add_choice
 from tests.support.compilation import ROOT
 from tests.support.pages import tables_of, words_of
 from tests.support.reported_runs import CONFIG, make_run, table_of
+from tests.support.sweep_results import ATTENTION, MAMBA, make_sweep
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +136,7 @@ def test_several_runs_without_anything_to_scatter(tmp_path):
 
 MEASURED = """
 import resource, sys, time
-from mecheval_jax.reporting.html import report
+from mecheval_jax.reporting.html import chosen, report, sweep_report
 begun = time.process_time()
 path = report.write(sys.argv[2:], sys.argv[1])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -183,6 +186,93 @@ def test_damage_is_a_user_error(tmp_path, name, text, message):
         (folder / name).write_text(text)
     with pytest.raises(UserError, match=message):
         report.write([str(folder)])
+
+
+@pytest.mark.parametrize("name", ["slices.csv", "controls.csv", "analyses/attention.csv"])
+def test_of_several_runs_a_damaged_table_leaves_one_out(tmp_path, name):
+    """Catches a table that ends the page when it is drawn, where it could be read before."""
+    folders = [make_run(tmp_path / run) for run in ("good", "bad")]
+    (folders[1] / name).parent.mkdir(exist_ok=True)
+    (folders[1] / name).write_text("x\n")
+    words = words_of(report.write([str(one) for one in folders], str(tmp_path / "out")).read_text())
+    assert "1 folder is left out" in words
+    assert f"{name.rpartition('/')[2]} is damaged" in words
+    assert "recalls by induction" in words
+
+
+def test_a_damaged_sweep_beside_runs(tmp_path):
+    """Catches a sweep that ends the report of the runs beside it."""
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{")
+    folders = [make_run(tmp_path / "a"), make_run(tmp_path / "b"), tmp_path / "sweep"]
+    for given in (folders, folders[1:]):
+        html = report.write([str(one) for one in given], str(tmp_path / "out")).read_text()
+        assert "sweep.json is damaged" in words_of(html)
+        assert "recalls by induction" in words_of(html)
+    with pytest.raises(UserError, match="damaged"):
+        report.write([str(folders[2])])
+
+
+SWEEP = {"attention": {(1e-2, 0): 0.9, (1e-2, 1): 0.2}, "mamba": {(1e-2, 0): 0.6}}
+OF_GROUP, OF_MEMBER = f"groups/{ATTENTION}", f"groups/{ATTENTION}/members/0000"
+DAMAGED = [
+    (f"{OF_GROUP}/status.json", "{"),
+    (f"{OF_GROUP}/strategy.json", "{"),
+    (f"{OF_GROUP}/metrics.jsonl", '"dev"\n"dev"\n'),
+    (f"{OF_GROUP}/members.csv", "x"),
+    (f"{OF_GROUP}/members.csv", ""),
+    (f"{OF_GROUP}/answers.npz", "x"),
+    *((f"{OF_MEMBER}/{name}", "x") for name in ("config.json", "summary.json", "interchange.csv")),
+    *((f"{OF_MEMBER}/{name}", "x") for name in ("slices.csv", "controls.csv")),
+    ("choice.csv", "x"),
+    ("advice.json", '{"state": "recommended", "paragraphs": 1}'),
+    ("cost/cost.csv", "x"),
+    ("cost/crossovers.csv", "x"),
+    ("cost/machine.json", "["),
+    ("provenance.json", "["),
+]
+
+
+@pytest.fixture(scope="module")
+def whole_sweep(tmp_path_factory):
+    folder = make_sweep(
+        tmp_path_factory.mktemp("sweeps") / "sweep", SWEEP, verdicts={0: "induction"}
+    )
+    add_choice(folder.path)
+    make_run(folder.path / OF_MEMBER)
+    return folder.path
+
+
+def test_a_whole_sweep_lacks_nothing(whole_sweep):
+    """Catches a file that is called damaged and is not."""
+    words = words_of(report.write([str(whole_sweep)]).read_text())
+    assert "left out" not in words
+    assert "attention, width 16, 2 layers, its best member" in words
+
+
+@pytest.mark.parametrize(("name", "text"), DAMAGED)
+def test_one_damaged_file_of_a_sweep_is_named_and_the_rest_shown(
+    whole_sweep, monkeypatch, name, text
+):
+    """Catches one file that ends the page, or is passed over in silence."""
+    for module in (sweep_report, chosen):  # drawn anew each time, they would take a minute
+        monkeypatch.setattr(module, "picture", lambda *_: Markup("<svg></svg>"))
+    path = whole_sweep / name
+    kept = path.read_bytes() if path.exists() else None
+    path.write_text(text)
+    try:
+        words = words_of(report.write([str(whole_sweep)]).read_text())
+    finally:
+        path.unlink()
+        if kept is not None:
+            path.write_bytes(kept)
+    assert "1 part is left out" in words
+    assert f"{name.rpartition('/')[2]} is damaged" in words.replace(
+        "config.json:", "config.json is damaged"
+    )
+    assert "mamba, width 16, 2 layers 2 0.01 0 60.0%" in words
+    assert MAMBA in words
+    assert "How often training succeeds" in words
 
 
 def test_an_output_that_is_a_file_is_a_user_error(tmp_path):
