@@ -4,7 +4,7 @@
 
 Runs of different tasks stand in sections of their own. Folders that are unfinished or damaged are
 listed, and the rest is compared. With --output the table is written as ``comparison.csv``, what is
-left out as ``left_out.csv`` (docs/choosing.md).
+left out as ``left_out.csv``, and both as ``comparison.html`` (docs/choosing.md).
 """
 
 from absl import flags
@@ -12,7 +12,7 @@ from absl import flags
 from mecheval_jax import command_line
 
 WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folders of runs and sweeps.", required=True)
-OUTPUT = flags.DEFINE_string("output", None, "Folder of the tables; none if not given.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder of tables and page; none if not given.")
 
 
 def main():

@@ -12,6 +12,7 @@ is not looked at, they are wider than they need be.
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -24,8 +25,9 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.transparency import Concentration, concentration
 from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import make_workdir, write_table
+from mecheval_jax.files import make_workdir, write_table, write_text
 from mecheval_jax.forms import mismatch
+from mecheval_jax.reporting.html.page import render
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
@@ -150,7 +152,7 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> Comparison:
 
 
 def write(found: Comparison, output: str | os.PathLike) -> None:
-    """Write ``comparison.csv`` and ``left_out.csv``, each as Markdown and LaTeX, too.
+    """Write ``comparison.csv`` and ``left_out.csv``, each as Markdown and LaTeX, too, and a page.
 
     Raises:
         UserError: If the folder cannot be made.
@@ -165,6 +167,13 @@ def write(found: Comparison, output: str | os.PathLike) -> None:
     reasons = left_out.to_dict("records")
     words = (Column("folder"), Column("reason"))
     Table("left_out", "What is not compared, and why", words, reasons).write_texts(folder)
+    of_task = itertools.groupby(rows, lambda row: row["task"])
+    sections = [
+        (task, Table(f"comparison_{number}", f"Task {task}", SHOWN[1:], list(own)))
+        for number, (task, own) in enumerate(of_task, 1)
+    ]
+    page = render("differences.html.jinja", found.left_out, sections=sections)
+    write_text(folder / "comparison.html", page)
 
 
 def _entries(path: str, left_out: LeftOut) -> list[Entry]:

@@ -8,6 +8,7 @@ from mecheval_jax.files import write_json
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
 from mecheval_jax.store.run_folder import RunFolder
 from tests.support import forked, small, sweep_results
+from tests.support.pages import tables_of, words_of
 
 
 def make_run(path, accuracy, low, high, changes=None, **summary):
@@ -110,6 +111,27 @@ def test_what_cannot_be_compared_is_listed(tmp_path):
     comparison.write(found, tmp_path / "out")
     assert list(pd.read_csv(tmp_path / "out" / "comparison.csv")) == list(comparison.COLUMNS)
     assert len(pd.read_csv(tmp_path / "out" / "left_out.csv")) == 4
+
+
+def test_a_page_has_the_differences(tmp_path):
+    """Catches numbers of a page that are not those of the table, tasks in one table of it, a name
+    that becomes markup, and no word of what is left out."""
+    first, second = (make_run(tmp_path / name, *ends) for name, ends in (
+        ("a<b>", (0.9, 0.85, 0.93)), ("b", (0.7, 0.65, 0.75)))
+    )  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    found = comparison.compare([first, second, tmp_path / "empty"])
+    comparison.write(found, tmp_path / "out")
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    ((head, *rows),) = tables_of(page).values()
+    names = [text for _, text in head]
+    at = names.index("difference")
+    told = [float(row[at][0]) for row in rows if row[at][0]]
+    known = [row["difference"] for row in found.rows if row["difference"] is not None]
+    assert told == known
+    assert "a<b>" not in page
+    assert "empty" in words_of(page)
+    assert "holds no run" in words_of(page)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         raise UserError("no run to report: give a workdir")
     if len(given) == 1 and output is None and SweepFolder(given[0]).sweep.exists():
         return _write_sweep(SweepFolder(given[0]))
+    # The runs that can be read, and a place for the report.
     left_out, folders = LeftOut(), list[RunFolder]()
     for path in given:
         read = functools.partial(_runs_of, path)
@@ -54,6 +55,7 @@ def write(workdirs: Sequence[str], output: str | None = None) -> pathlib.Path:
         home.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"output {home} is no folder") from None
+    # A section for each run, the comparisons of those that have one, and the page.
     brief = len(runs) > WHOLE_RUNS
     several = max(len(folders), len(given)) > 1
     sections = {}

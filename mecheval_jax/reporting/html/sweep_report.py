@@ -48,6 +48,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     of = sweep_tables.of(folder, overview, found)
     for table in of.values():
         table.write(folder.path / "tables")
+    # The best member of each group speaks for its shape.
     best = [
         (row.group, folder.group(row.group).member(row.member)) for row in found.best.itertuples()
     ]
