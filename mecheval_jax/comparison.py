@@ -49,15 +49,15 @@ COLUMNS = (
 """Columns of ``comparison.csv``; the difference is the value less that of ``against``."""
 
 SHOWN = (
-    *map(Column, ("task", "folder", "name", "mixer")),
-    *(Column(name, form="{:g}".format) for name in ("width", "layers")),
+    *map(Column, ("task", "folder", "name", "metric")),
+    Column("value", form=percent, ends=True),
+    Column("difference", form=percent, ends=True),
+    Column("against"),
+    Column("floor", form=percent),
     Column("verdict"),
     Column("probability", form=number),
-    Column("floor", form=percent),
-    Column("metric"),
-    Column("value", form=percent, ends=True),
-    Column("against"),
-    Column("difference", form=percent, ends=True),
+    Column("mixer"),
+    *(Column(name, form="{:g}".format) for name in ("width", "layers")),
 )
 """Columns of ``comparison.md`` and ``comparison.tex``."""
 

@@ -1,11 +1,11 @@
 """The part of a sweep's page that is about a choice of architecture: advice, table, costs."""
 
+import functools
 import pathlib
 from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.files import read_json, read_table
 from mecheval_jax.reporting.figures.comparison_figures import COSTS, cost_against_accuracy
 from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 from mecheval_jax.reporting.figures.saving import picture
@@ -14,6 +14,7 @@ from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.choice import FRONTS, ChoiceFolder
+from mecheval_jax.store.left_out import LeftOut
 
 QUALITY = (
     Column("mixer"),
@@ -66,36 +67,48 @@ CROSSED = (
 )
 
 
-def chosen(path: pathlib.Path) -> dict[str, Any]:
+def chosen(path: pathlib.Path, left_out: LeftOut) -> dict[str, Any]:
     """The content of a folder's choice and costs, for the template; draws the figures.
 
     Args:
         path: Folder of a sweep, in which an architecture may have been chosen or costs measured.
-
-    Raises:
-        UserError: If a file is damaged.
+        left_out: Where parts are noted that are damaged; the others are shown.
     """
     folder = ChoiceFolder(path)
     found: dict[str, Any] = {"advice": None, "tables": {}, "figures": {}, "machine": {}}
-    if folder.advice.exists():
-        found["advice"] = folder.read_advice()
-    if folder.choice.exists():
-        choice = folder.read_choice()
-        found["tables"] |= _of_choice(choice)
-        if choice["accuracy"].notna().any() and any(choice[c].notna().any() for c, *_ in COSTS):
-            figure, name = cost_against_accuracy(choice), "cost_against_accuracy"
-            words = "accuracy against costs"
-            found["figures"][name] = picture(figure, folder.figures, name, "chosen-accuracy", words)
-    if (folder.cost / "crossovers.csv").exists():  # made of the costs, and written after them
-        table = read_table(folder.cost / "cost.csv")
-        crossed = read_table(folder.cost / "crossovers.csv")
-        found["machine"] = read_json(folder.cost / "machine.json", absent={})
-        found["tables"] |= _of_costs(table, crossed)
-        figure, words = cost_over_length(table, crossed), "costs over lengths of context"
-        found["figures"]["cost"] = picture(figure, folder.figures, "cost", "chosen-cost", words)
+    for name, part in {"advice": _advice, "choice": _candidates, "costs": _costs}.items():
+        content = left_out.part(name, functools.partial(part, folder), {})
+        found["advice"] = content.get("advice", found["advice"])
+        for kind in ("tables", "figures", "machine"):
+            found[kind] |= content.get(kind, {})
     for one in found["tables"].values():
         one.write(path / "tables")
     return found
+
+
+def _advice(folder: ChoiceFolder) -> dict[str, Any]:
+    return {"advice": folder.read_advice()} if folder.advice.exists() else {}
+
+
+def _candidates(folder: ChoiceFolder) -> dict[str, Any]:
+    if not folder.choice.exists():
+        return {}
+    choice, figures = folder.read_choice(), {}
+    if choice["accuracy"].notna().any() and any(choice[c].notna().any() for c, *_ in COSTS):
+        figure, name = cost_against_accuracy(choice), "cost_against_accuracy"
+        words = "accuracy against costs"
+        figures[name] = picture(figure, folder.figures, name, "chosen-accuracy", words)
+    return {"tables": _of_choice(choice), "figures": figures}
+
+
+def _costs(folder: ChoiceFolder) -> dict[str, Any]:
+    found = folder.read_costs()
+    if found is None:
+        return {}
+    table, crossed, machine = found
+    figure, words = cost_over_length(table, crossed), "costs over lengths of context"
+    drawn = picture(figure, folder.figures, "cost", "chosen-cost", words)
+    return {"machine": machine, "tables": _of_costs(table, crossed), "figures": {"cost": drawn}}
 
 
 def _of_choice(choice: pd.DataFrame) -> dict[str, Table]:

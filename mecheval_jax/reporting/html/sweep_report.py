@@ -17,7 +17,6 @@ from mecheval_jax.reporting.html import reading, sweep_tables
 from mecheval_jax.reporting.html.chosen import chosen
 from mecheval_jax.reporting.html.page import render, text_of
 from mecheval_jax.reporting.html.sections import asked, question, section
-from mecheval_jax.store.choice import ChoiceFolder
 from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import dev_rows
@@ -65,7 +64,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "figures": list(_figures(folder, overview, found)),
         "question": question((RunFolder(path) for _, path in best), folder.path),
         "mechanisms": mechanisms,
-        "chosen": left_out.part("choice", functools.partial(_chosen, folder.path), NO_CHOICE),
+        "chosen": chosen(folder.path, left_out),
         "runs": [path for _, path in best],
         "output": folder.path / "best",
         "provenance": left_out.part("provenance", functools.partial(_provenance, folder), {}),
@@ -98,15 +97,6 @@ def _mechanism(path: pathlib.Path, title: str, prefix: str) -> dict[str, Any]:
 
 def _provenance(folder: SweepFolder) -> dict[str, Any]:
     return read_json(folder.provenance, PROVENANCE, absent={})
-
-
-NO_CHOICE: dict[str, Any] = {"advice": None, "tables": {}, "figures": {}, "machine": {}}
-"""What `chosen` gives of a folder in which nothing was chosen."""
-
-
-def _chosen(path: pathlib.Path) -> dict[str, Any]:
-    ChoiceFolder(path).read_costs()  # whose columns are checked
-    return chosen(path)
 
 
 def _overview(folder: SweepFolder, left_out: LeftOut) -> Overview:

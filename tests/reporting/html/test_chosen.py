@@ -2,14 +2,14 @@
 
 import pytest
 
-from mecheval_jax.errors import UserError
 from mecheval_jax.reporting.html.chosen import chosen
+from mecheval_jax.store.left_out import LeftOut
 from tests.support.choices import ADVICE, add_choice, choice_rows
 
 
 def test_a_folder_without_a_choice_has_nothing_of_one(tmp_path):
     """Catches a sweep's report that needs a choice."""
-    found = chosen(tmp_path)
+    found = chosen(tmp_path, LeftOut())
     assert (found["advice"], found["tables"], found["figures"]) == (None, {}, {})
     assert not list(tmp_path.iterdir())
 
@@ -17,7 +17,7 @@ def test_a_folder_without_a_choice_has_nothing_of_one(tmp_path):
 def test_tables_figures_and_advice(tmp_path):
     """Catches columns that are swapped, an interval of another number, and a lost file."""
     add_choice(tmp_path)
-    found = chosen(tmp_path)
+    found = chosen(tmp_path, LeftOut())
     assert found["advice"] == ADVICE
     assert set(found["figures"]) == {"cost_against_accuracy", "cost"}
     assert found["machine"]["device"] == "a made-up device"
@@ -39,8 +39,20 @@ def test_tables_figures_and_advice(tmp_path):
     assert crossing["cheaper from, tokens"] == "700 [512, 900]"
 
 
-def test_a_damaged_choice_is_named(tmp_path):
-    """Catches a traceback for a table that was cut off."""
-    (tmp_path / "choice.csv").write_text("mixer\n")
-    with pytest.raises(UserError, match=r"choice\.csv is damaged"):
-        chosen(tmp_path)
+@pytest.mark.parametrize(
+    ("damaged", "name"),
+    [("choice.csv", "choice"), ("advice.json", "advice"), ("cost/crossovers.csv", "costs")],
+)
+def test_a_damaged_part_is_named_and_the_others_are_shown(tmp_path, damaged, name):
+    """Catches a traceback for a file that was cut off, and one that takes the others with it."""
+    add_choice(tmp_path)
+    whole = chosen(tmp_path, LeftOut())
+    (tmp_path / damaged).write_text("mixer\n")
+    left_out = LeftOut()
+    found = chosen(tmp_path, left_out)
+    assert list(left_out) == [name]
+    assert "is damaged" in left_out[name]
+    lost = {"choice": {"choice", "transparency", "fronts", "costs"}, "advice": set()}
+    kept = set(whole["tables"]) - lost.get(name, {"measured", "crossings"})
+    assert set(found["tables"]) == kept
+    assert (found["advice"] is None) == (name == "advice")
