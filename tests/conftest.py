@@ -15,6 +15,7 @@ from tests.support import annotations, compilation
 os.environ.update(compilation.settings())
 
 import jax
+import pytest
 
 annotations.install()
 
@@ -48,6 +49,11 @@ LONGEST = (
 """Files that take the most time, the longest first."""
 
 
+LONG_FIXTURES = {"finished"}
+"""Names of fixtures that take over ten seconds (whole sweeps, studies, choices): tests that need
+one are ``long``."""
+
+
 def pytest_sessionstart(session):
     """Prepare a process that runs tests, which that of ``-n`` itself does not."""
     if session.config.getoption("dist", "no") == "no":
@@ -57,8 +63,12 @@ def pytest_sessionstart(session):
             importlib.import_module(name)
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are left out by their marks
 def pytest_collection_modifyitems(items):
     """Start the longest files first, so that no core waits for the last of them."""
+    for item in items:
+        if LONG_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("long")
     rank = {str(compilation.ROOT / "tests" / name): i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(str(item.path), len(LONGEST)))
 

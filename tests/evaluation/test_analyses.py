@@ -73,6 +73,7 @@ def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
         assert f"{name}: {len(table):,} values" in printed
 
 
+@pytest.mark.long
 def test_the_report_shows_what_was_made(workdirs, found):
     """Catches a figure that is lost between the program and the report."""
     del found
