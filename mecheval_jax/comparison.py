@@ -27,7 +27,6 @@ from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import make_workdir, write_table, write_text
 from mecheval_jax.forms import mismatch
-from mecheval_jax.reporting.html.page import render
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
@@ -157,6 +156,9 @@ def write(found: Comparison, output: str | os.PathLike) -> None:
     Raises:
         UserError: If the folder cannot be made.
     """
+    # It loads what draws figures, for which a comparison in the terminal need not wait.
+    from mecheval_jax.reporting.html.page import render
+
     folder = pathlib.Path(output)
     make_workdir(folder)
     write_table(folder / "comparison.csv", pd.DataFrame(found.rows, columns=COLUMNS))
@@ -191,11 +193,9 @@ def _entries(path: str, left_out: LeftOut) -> list[Entry]:
 
 def _of_group(path: str, group: GroupFolder, left_out: LeftOut) -> Entry:
     """The best run of a group."""
+    group.check_table()
     if not group.has_table():
-        state = group.read_status().state
-        if state == "finished":
-            raise UserError(f"{group.table} is damaged: it is empty, or not there")
-        raise UserError(f"not finished ({state})")
+        raise UserError(f"not finished ({group.read_status().state})")
     number, learned = _best_of(group)
     run = RunFolder(group.member(number))
     return _entry(path, group.name, run, {"learned": learned}, left_out)

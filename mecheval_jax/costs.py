@@ -122,14 +122,10 @@ def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfi
 
 def _write_texts(folder: pathlib.Path, table: pd.DataFrame, crossed: pd.DataFrame) -> None:
     """Write both tables as Markdown and LaTeX."""
-    from mecheval_jax.reporting.html.chosen import CROSSED
-    from mecheval_jax.reporting.html.cost_tables import measured
-    from mecheval_jax.reporting.table import Table, with_ends
+    from mecheval_jax.reporting.html import cost_tables
 
-    rows = [with_ends(row, "length") for row in crossed.to_dict("records")]
-    caption = "From which length on a model is cheaper than another"
-    dataclasses.replace(measured(table), name="cost").write_texts(folder)
-    Table("crossovers", caption, CROSSED, rows).write_texts(folder)
+    dataclasses.replace(cost_tables.measured(table), name="cost").write_texts(folder)
+    dataclasses.replace(cost_tables.crossings(crossed), name="crossovers").write_texts(folder)
 
 
 def draw(folder: pathlib.Path) -> None:

@@ -238,7 +238,7 @@ def _uncertain(
         )
     if taken["verdict"] == "undecided" or (taken["probability"] or SURE) < SURE:
         says.append("its mechanism is not settled")
-    if (taken["agreement"] or 1.0) < 1.0:
+    if _disagree(taken):
         says.append(
             f"only {taken['agreement']:.0%} of its runs that have learned have this mechanism"
         )
@@ -262,29 +262,32 @@ def _further(
         yield FurtherRun("goes on with what was not finished", asked.commands.whole)
     anew = f"{asked.commands.bare} --workdir={asked.commands.workdir}_more"
     few = any(row["learned"] < row["members"] or row["members"] < 3 for row in equals)
-    split = any((row["agreement"] or 1.0) < 1.0 for row in equals)
-    if few or split or len(equals) > 1:
-        # Each width has its own best rate; what is as good is compared at both.
-        widths = ",".join(str(row["width"]) for row in _each(equals, "width"))
-        tried = ",".join(f"{row['learning_rate']:g}" for row in _each(equals, "learning_rate"))
-        whose = " ".join(f"--mixer={shlex.quote(row['mixer'])}" for row in _each(equals, "mixer"))
-        settings = f"--widths={widths} --learning_rates={tried}"
+    if few or any(map(_disagree, equals)) or len(equals) > 1:
+        # Widths and rates are crossed: those of all shapes in question are tried with each.
+        widths = ",".join(dict.fromkeys(str(row["width"]) for row in equals))
+        tried = ",".join(dict.fromkeys(f"{row['learning_rate']:g}" for row in equals))
+        settings = f"{_mixers(equals)} --widths={widths} --learning_rates={tried}"
         why = "more seeds say how often training succeeds"
         why += ", and which of the equally good ones is better" if len(equals) > 1 else ""
         seeds = max(5, asked.seeds + 2)
-        yield FurtherRun(why, f"{anew} {whose} {settings} --seeds={seeds}")
+        yield FurtherRun(why, f"{anew} {settings} --seeds={seeds}")
     failed = [row for row in rows if row["state"] not in (LEARNED, UNFINISHED)]
-    lost = [row["mixer"] for row in failed if not row["memorised"]]
+    lost = [row for row in failed if not row["memorised"]]
     if lost:
-        mixers = " ".join(f"--mixer={shlex.quote(name)}" for name in dict.fromkeys(lost))
         rates = ",".join(f"{rate:g}" for rate in (asked.rates[0] / 10, asked.rates[0] * 3))
         why = "other learning rates for what has not learned"
-        yield FurtherRun(why, f"{anew} {mixers} --learning_rates={rates}")
+        yield FurtherRun(why, f"{anew} {_mixers(lost)} --learning_rates={rates}")
 
 
-def _each(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """The first row of each value of a column."""
-    return list({row[name]: row for row in reversed(rows)}.values())[::-1]
+def _mixers(rows: Sequence[dict[str, Any]]) -> str:
+    """Flags that name the architectures of some rows, each once."""
+    names = dict.fromkeys(row["mixer"] for row in rows)
+    return " ".join(f"--mixer={shlex.quote(name)}" for name in names)
+
+
+def _disagree(row: dict[str, Any]) -> bool:
+    """Whether the runs of a shape that have learned have different mechanisms."""
+    return (row["agreement"] or 1.0) < 1.0
 
 
 def _rates(asked: Asked) -> str:

@@ -179,6 +179,15 @@ class GroupFolder(TrainingFolder):
         """Whether the table of its members exists."""
         return self.table.exists() and self.table.stat().st_size > 0
 
+    def check_table(self) -> None:
+        """Check that the table of a group that is finished is there.
+
+        Raises:
+            UserError: If it is not.
+        """
+        if not self.has_table() and self.read_status().state == "finished":
+            raise UserError(f"{self.table} is damaged: it is empty, or not there")
+
     def write_status(self, status: GroupStatus) -> None:
         """Write the status, with host and time; does nothing on a process that does not write."""
         if not is_main():

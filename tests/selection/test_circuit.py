@@ -23,7 +23,6 @@ def runs_of(group):
     return [RunFolder(path) for path in sorted(group.members.glob("*"))]
 
 
-@pytest.mark.long
 def test_the_best_run_is_measured_once(group, monkeypatch):
     """Catches circuits of another run, and compute that is spent again when a choice resumes."""
     for run in runs_of(group):

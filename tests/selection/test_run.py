@@ -14,7 +14,6 @@ from mecheval_jax.sweeps.plan import open_folder
 from tests.selection.conftest import ARGUMENTS
 
 
-@pytest.mark.long
 def test_what_a_choice_leaves(finished, asked):
     """Catches a stage that is left out, and a table that is not of this sweep."""
     folder, advice = finished
@@ -34,7 +33,6 @@ def test_what_a_choice_leaves(finished, asked):
     assert folder.report.exists()
 
 
-@pytest.mark.long
 def test_a_finished_choice_is_not_made_again(finished, asked, monkeypatch):
     """Catches runs that are trained twice, and costs that are measured twice."""
     folder, advice = finished

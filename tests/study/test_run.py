@@ -36,7 +36,6 @@ def files(folder):
     }
 
 
-@pytest.mark.long
 def test_one_experiment(finished):
     """Catches tables or pages that are missing, and runs that count though they are tiny."""
     folder, outcome = finished
@@ -50,7 +49,6 @@ def test_one_experiment(finished):
     assert [row["finding"] for row in rows] == list(range(1, 31))
 
 
-@pytest.mark.long
 def test_the_same_again_and_at_another_scale(finished, capfd):
     """Catches members that are trained twice, and files that change when nothing did."""
     folder, _ = finished

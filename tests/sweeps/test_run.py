@@ -60,7 +60,6 @@ def test_what_is_not_retried():
         assert len(calls) == 1
 
 
-@pytest.mark.long
 def test_members_can_be_looked_at_as_runs(finished, tmp_path):
     """Catches a member that other programs cannot read."""
     path = tmp_path / "copy"
@@ -150,7 +149,6 @@ def fails(times, error):
     return conclude
 
 
-@pytest.mark.long
 def test_a_group_that_fails_is_run_again(finished, tmp_path, monkeypatch, capsys):
     """Catches a failure that ends the sweep, one that is retried from the start, or for ever."""
     monkeypatch.setattr(groups._GroupRun, "conclude", fails(1, RuntimeError("out of luck")))
@@ -210,7 +208,6 @@ def test_a_shard_that_ends_while_tables_are_written(finished, tmp_path, monkeypa
     assert folder.table.read_bytes() == finished.table.read_bytes()
 
 
-@pytest.mark.long
 def test_shards_share_the_groups(finished, tmp_path):
     """Catches groups that nobody runs, or two."""
     for i in (0, 1):

@@ -9,7 +9,7 @@ import pandas as pd
 from mecheval_jax.reporting.figures.comparison_figures import COSTS, cost_against_accuracy
 from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 from mecheval_jax.reporting.figures.saving import picture
-from mecheval_jax.reporting.html.cost_tables import measured, seconds, size
+from mecheval_jax.reporting.html.cost_tables import crossings, measured, seconds, size
 from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import number, percent
@@ -60,11 +60,6 @@ COST = (
     Column("decode_seconds", "generating a token", seconds, ends=True),
     Column("state_bytes", "state", size),
 )
-CROSSED = (
-    *map(Column, ("model", "against", "program", "quantity")),
-    Column("length", "cheaper from, tokens", count, ends=True),
-    Column("note"),
-)
 
 
 def chosen(path: pathlib.Path, left_out: LeftOut) -> dict[str, Any]:
@@ -108,7 +103,10 @@ def _costs(folder: ChoiceFolder) -> dict[str, Any]:
     table, crossed, machine = found
     figure, words = cost_over_length(table, crossed), "costs over lengths of context"
     drawn = picture(figure, folder.figures, "cost", "chosen-cost", words)
-    return {"machine": machine, "tables": _of_costs(table, crossed), "figures": {"cost": drawn}}
+    tables = {"measured": measured(table)} | (
+        {"crossings": crossings(crossed)} if len(crossed) else {}
+    )
+    return {"machine": machine, "tables": tables, "figures": {"cost": drawn}}
 
 
 def _of_choice(choice: pd.DataFrame) -> dict[str, Table]:
@@ -128,13 +126,3 @@ def _of_choice(choice: pd.DataFrame) -> dict[str, Table]:
 def _yes(value: Any) -> str | None:
     """A truth value as a word; None where it is not known."""
     return {True: "yes", False: "no"}.get(value)
-
-
-def _of_costs(table: pd.DataFrame, crossed: pd.DataFrame) -> dict[str, Table]:
-    ends = {"low": "length_low", "high": "length_high"}
-    crossings = crossed.rename(columns=ends).to_dict("records")
-    caption = "From which length on a model is cheaper than another"
-    found = {"measured": measured(table)}
-    return found | (
-        {"crossings": Table("crossings", caption, CROSSED, crossings)} if crossings else {}
-    )

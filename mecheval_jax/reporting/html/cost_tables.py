@@ -1,7 +1,6 @@
 """Tables of costs: of a run's model from its config alone, and of all that was measured."""
 
 import functools
-import json
 import pathlib
 from typing import Any
 
@@ -46,6 +45,11 @@ MEASURED = (
     Column("joules_per_token", "energy a token", quantity),
     Column("reason", "not measured because"),
 )
+CROSSINGS = (
+    *map(Column, ("model", "against", "program", "quantity")),
+    Column("length", "cheaper from, tokens", count, ends=True),
+    Column("note"),
+)
 NEEDED = dict.fromkeys(("mixer", "program"), str)
 NEEDED |= dict.fromkeys(("width", "layers", "seconds", "low", "high", "seconds_per_token"), float)
 """Columns of ``cost.csv`` that are read of a run's."""
@@ -62,8 +66,7 @@ def of_run(run: Reported) -> dict[str, Any]:
         UserError: If a file is damaged.
     """
     model, length = run.experiment.model, run.experiment.task.max_length
-    values = run.config["model"] | {"vocabulary_size": model.vocabulary_size}
-    parameters, state = _counted(json.dumps(values), length)
+    parameters, state = _counted(model, length)
     row = {"parameters": parameters, "length": length, "state_bytes": state}
     found: dict[str, Any] = {"cost": Table("cost", "What the model holds", MODEL, [row])}
     for folder in _folders(run.folder):
@@ -85,19 +88,13 @@ def _folders(run: RunFolder) -> list[pathlib.Path]:
 
 
 @functools.lru_cache(maxsize=64)
-def _counted(model: str, length: int) -> tuple[int, int | None]:
-    """Number of parameters and bytes of the state, if the model has one.
-
-    Args:
-        model: Fields of the model as JSON, since a config cannot be the key of a cache.
-        length: Number of tokens that were read.
-    """
-    config = ModelConfig(**json.loads(model))
+def _counted(model: ModelConfig, length: int) -> tuple[int, int | None]:
+    """Number of parameters, and bytes of the state after `length` tokens, if the model has one."""
     try:
-        state = state_bytes(config, length)
+        state = state_bytes(model, length)
     except UserError:  # a mixer without a recurrent form
         state = None
-    return parameter_count(config), state
+    return parameter_count(model), state
 
 
 def measured(table: pd.DataFrame) -> Table:
@@ -113,3 +110,14 @@ def measured(table: pd.DataFrame) -> Table:
         ends = {end: row[end] * share if share else None for end in ("low", "high")}
         rows.append(with_ends(row | ends, "seconds_per_token"))
     return Table("measured", "Measured costs", MEASURED, rows)
+
+
+def crossings(table: pd.DataFrame) -> Table:
+    """From which length of context on a model costs less than another.
+
+    Args:
+        table: Rows of ``crossovers.csv``.
+    """
+    rows = [with_ends(row, "length") for row in table.to_dict("records")]
+    caption = "From which length on a model is cheaper than another"
+    return Table("crossings", caption, CROSSINGS, rows)

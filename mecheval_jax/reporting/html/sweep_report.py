@@ -105,9 +105,8 @@ def _overview(folder: SweepFolder, left_out: LeftOut) -> Overview:
     The command that made the sweep is not known where a file is damaged.
     """
     for group in folder.groups():
-        status = left_out.part(group.name, group.read_status, GroupStatus())
-        if status.state == "finished" and not group.has_table():
-            left_out.note(group.name, f"{group.table} is damaged: it is empty, or not there")
+        left_out.part(group.name, group.read_status, None)
+        left_out.part(group.name, group.check_table, None)
     with contextlib.suppress(UserError):  # which file it is, and why, is noted part by part
         return read_overview(folder.path)
     groups = []
