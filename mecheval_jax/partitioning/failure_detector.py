@@ -74,7 +74,8 @@ class _First:
     """The first process, to which all others connect."""
 
     def __init__(self, on_loss: Callable[[int], None]):
-        self._on_loss, self._connections = on_loss, []
+        self._on_loss, self._connections, self._told = on_loss, [], []
+        self._lock = threading.Lock()
 
     def listen(self, state: Any) -> None:
         """Accept the connections of all other processes of jax's distributed `state`."""
@@ -88,7 +89,10 @@ class _First:
             for _ in range(state.num_processes - 1):
                 connection, _ = server.accept()
                 _keep_alive(connection)
-                self._connections.append(connection)
+                with self._lock:  # what was told so far is told to who comes late, too
+                    self._connections.append(connection)
+                    for message in self._told:
+                        _say(connection, message)
                 threading.Thread(target=self._follow, args=[connection], daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
@@ -101,9 +105,11 @@ class _First:
             self._on_loss(int(number))
 
     def _tell(self, message: bytes) -> None:
-        """Send a message to all other processes."""
-        for connection in self._connections:
-            _say(connection, message)
+        """Send a message to all other processes, also to those that have yet to connect."""
+        with self._lock:
+            self._told.append(message)
+            for connection in self._connections:
+                _say(connection, message)
 
 
 def _keep_alive(connection: socket.socket) -> None:

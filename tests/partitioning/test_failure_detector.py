@@ -2,7 +2,7 @@
 
 import queue
 import socket
-import time
+import threading
 import types
 
 import pytest
@@ -30,6 +30,31 @@ def first(monkeypatch):
     return losses, others, registered
 
 
+@pytest.fixture
+def slow_to_accept(monkeypatch):
+    """Connections are accepted one after another, each only after this is set again."""
+    turn, accept = threading.Event(), socket.socket.accept
+
+    def later(server):
+        connection = accept(server)
+        turn.wait(SECONDS)
+        turn.clear()
+        return connection
+
+    monkeypatch.setattr(socket.socket, "accept", later)
+    return turn
+
+
+def test_a_process_that_connects_late_hears_of_an_early_loss(slow_to_accept, first):
+    """Catches a loss that is told only to the processes which are connected by then."""
+    losses, (one, two), _ = first
+    one.close()
+    slow_to_accept.set()
+    assert losses.get(timeout=SECONDS) == 1
+    slow_to_accept.set()
+    assert two.recv(64) == b"1" + END
+
+
 def test_a_lost_process_is_reported_to_all(first):
     """Catches a death that the others hear nothing of, or under another number."""
     losses, (one, two), _ = first
@@ -53,7 +78,5 @@ def test_the_first_says_goodbye(first):
     """Catches a first process whose normal end the others take for its loss."""
     _, others, registered = first
     ((tell, message),) = registered
-    while len(tell.__self__._connections) < len(others):  # a thread accepts them
-        time.sleep(0.01)
     tell(message)
     assert [other.recv(64) for other in others] == [GOODBYE + END] * 2
