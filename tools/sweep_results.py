@@ -11,12 +11,15 @@ page alone is written, from the tables there.
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from absl import flags
 
 from mecheval_jax import command_line
+
+if TYPE_CHECKING:
+    from mecheval_jax.store.run_folder import RunFolder
 
 VARIED = "training.learning_rate", "training.seed", "training.data_seed"
 """Fields in which the members of an arm differ."""
@@ -30,6 +33,12 @@ COLUMNS += ("dev_accuracy", "floor", "verdict", "layer", "binding", "probability
 
 def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
     """A row for each member of the groups of a sweep that are finished so far."""
+    for _, row in members_of(workdir):
+        yield row
+
+
+def members_of(workdir: str) -> Iterator[tuple["RunFolder", dict[str, Any]]]:
+    """The same, with the run folder of each member."""
     from mecheval_jax.store.run_folder import RunFolder
     from mecheval_jax.store.sweep_folder import SweepFolder
     from mecheval_jax.study.results import row_of
@@ -42,7 +51,8 @@ def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
         for number, experiment in zip(group.members, group.experiments, strict=True):
             if own.has_table():
                 run = RunFolder(own.member(number))
-                yield _row(sweep.changes[number], row_of(run, experiment), run.read_summary())
+                found = row_of(run, experiment)
+                yield run, _row(sweep.changes[number], found, run.read_summary())
 
 
 def _row(

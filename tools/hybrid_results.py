@@ -1,0 +1,113 @@
+"""Put what a sweep of hybrids found into the page of results: which layers bind, and which read.
+
+    python -m tools.hybrid_results --sweep=WORKDIR
+
+for a sweep of configs/hybrids.py whose members have the analysis ``components``. Adds a row for
+each layer of each member to docs/results/memory/hybrids.csv, and writes a line for each member into
+docs/results.md. Without --sweep the page alone is written, from the table there.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from absl import flags
+
+from mecheval_jax import command_line
+
+ABLATION = "resample"
+"""A layer is replaced by what it gives in another document, the least unusual of the ablations."""
+
+NEEDED = 0.5
+"""A layer is needed where less than this share of the answer is left without it: the upper end of
+the interval."""
+
+PLACES = "pair", "question"
+MEMBER = ["mixer", "seed"]
+COLUMNS = (*MEMBER, "step", "accuracy", "accuracy_low", "accuracy_high", "floor", "verdict")
+COLUMNS += ("layer", *(f"{place}{end}" for place in PLACES for end in ("", "_low", "_high")))
+
+MARKS = "<!-- hybrids: written by tools/hybrid_results.py -->", "<!-- /hybrids -->"
+
+
+def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
+    """A row for each layer of each member that has the analysis, in the order of the sweep."""
+    from mecheval_jax.files import read_table
+    from tools.sweep_results import members_of
+
+    for run, row in members_of(workdir):
+        path = run.analyses / "components.csv"
+        if not path.exists():
+            continue
+        found = read_table(path)
+        found = found[(found["metric"] == "kept") & (found["ablation"] == ABLATION)]
+        mixer = json.loads(row["arm"])["model.mixer"]
+        for layer in range(mixer.count(",") + 1):
+            own = found[found["component"].str.startswith(f"layer {layer} (")].set_index("where")
+            ends = {
+                f"{place}{end}": own.loc[place, column]
+                for place in PLACES
+                for end, column in (("", "value"), ("_low", "low"), ("_high", "high"))
+            }
+            member = {name: row.get(name) for name in COLUMNS}
+            yield member | {"mixer": mixer, "layer": layer} | ends
+
+
+def merged(table: pathlib.Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a table, if there is one, and new ones, which replace those of their members."""
+    if not table.exists():
+        return rows
+    old = pd.read_csv(table)
+    kept = ~pd.MultiIndex.from_frame(old[MEMBER]).isin(pd.MultiIndex.from_frame(rows[MEMBER]))
+    return pd.concat([old[kept], rows])
+
+
+def lines_of(table: pd.DataFrame) -> Iterator[str]:
+    """Markdown: a line for each member, with the share of the answer left without each layer."""
+    yield ""
+    heads = ("layers", "seed", "accuracy [95 %]", "verdict", "left at the pair")
+    yield "| " + " | ".join([*heads, "left at the question", "binds", "reads"]) + " |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for (mixer, seed), rows in table.groupby(MEMBER, sort=False):
+        first = rows.iloc[0]
+        ends = f"[{100 * first['accuracy_low']:.1f}, {100 * first['accuracy_high']:.1f}]"
+        left = (", ".join(f"{share:.2f}" for share in rows[place]) for place in PLACES)
+        needed = (_needed(rows, place) for place in PLACES)
+        cells = [f"`{mixer}`", str(seed), f"{100 * first['accuracy']:.1f} % {ends}"]
+        cells += [f"`{first['verdict']}`", *left, *needed]
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _needed(rows: pd.DataFrame, place: str) -> str:
+    """The layers that are needed at a place, if the model has an answer that could be lost."""
+    if rows["accuracy_low"].iloc[0] <= rows["floor"].iloc[0]:
+        return "-"
+    names = rows["mixer"].iloc[0].split(",")
+    layers = rows.loc[rows[f"{place}_high"] < NEEDED, "layer"]
+    return ", ".join(f"{layer} ({names[layer]})" for layer in layers) or "none alone"
+
+
+def main() -> None:
+    """Run the program."""
+    from mecheval_jax.console import say
+    from mecheval_jax.files import write_table
+    from tools.blocks import put_block
+
+    root = pathlib.Path(flags.FLAGS.root)
+    path = root / "docs" / "results" / "memory" / "hybrids.csv"
+    if flags.FLAGS.sweep:
+        rows = pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
+        write_table(path, merged(path, rows))
+    table = pd.read_csv(path)
+    put_block(root / "docs" / "results.md", list(lines_of(table)), MARKS)
+    say(f"{table.groupby(MEMBER).ngroups} hybrids in {path}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("sweep", None, "Folder of a sweep, finished or under way.")
+    here = str(pathlib.Path(__file__).parents[1])
+    flags.DEFINE_string("root", here, "Folder that holds docs.")
+    command_line.run(main)
