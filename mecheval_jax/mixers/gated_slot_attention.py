@@ -16,8 +16,9 @@ from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
-from mecheval_jax.ops.linear_recurrence import BACKENDS, linear_recurrence
-from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.dplr import BACKENDS, Update, dplr
+from mecheval_jax.ops.positions import at_positions, from_positions
+from mecheval_jax.ops.slots import slot_scores
 from mecheval_jax.sites import declare
 
 EPSILON = 1e-5
@@ -32,7 +33,7 @@ class GatedSlotAttention(nn.Module):
         width: Number of channels of the residual stream.
         heads: Number of heads, a divisor of the width.
         slots: Number of slots of each head.
-        backend: Backend of `ops.linear_recurrence`.
+        backend: Backend of `ops.slots` and `ops.dplr`.
     """
 
     width: int
@@ -102,21 +103,28 @@ class GatedSlotAttention(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         q, kv, log_decay = self._project(x)
-        q = at_positions(q, positions)
-        decay, write = self._change(kv, log_decay)
-
-        def read(states: Array) -> Array:
-            return self._read(at_positions(states, positions), q)
-
         heads = recurrence(
             self,
-            fast=lambda: read(linear_recurrence(decay, write, backend=self.backend)),
-            decay=lambda: decay,
-            write=lambda: write,
-            read=read,
+            fast=lambda: self._without_states(q, kv, log_decay, positions),
+            decay=lambda: self._change(kv, log_decay)[0],
+            write=lambda: self._change(kv, log_decay)[1],
+            read=lambda states: self._read(
+                *(at_positions(part, positions) for part in (states, q))
+            ),
             backend=self.backend,
         )
         return self._out(heads)
+
+    def _without_states(
+        self, q: Array, kv: Array, log_decay: Array, positions: Array | None
+    ) -> Array:
+        """What `_read` gives: scores of the slots by their keys, then linear attention to them."""
+        (keys, values), share = jnp.split(kv, 2, axis=-1), -jnp.expm1(log_decay)
+        scores = slot_scores(q, keys, share, log_decay, self.backend)
+        weights = jax.nn.softmax(at_positions(scores, positions), axis=-1)
+        weights = from_positions(self.pattern_of_slots(weights), positions, q.shape[1])
+        read = dplr(weights, Update(share, values, log_decay), self.backend)
+        return at_positions(read, positions)
 
     def initial_state(self, batch: int, max_length: int) -> Float[Array, "batch heads slots kv"]:
         """Empty slots, whose size does not depend on `max_length`."""

@@ -94,6 +94,26 @@ def decayed_products(
     return _products(rows, keys) * weights
 
 
+def decayed_sums(
+    weights: Float[Array, "*axes c c"],
+    values: Float[Array, "*axes c channels"],
+    log_decay: Float[Array, "*axes c channels"],
+) -> Float[Array, "*axes c channels"]:
+    """Weighted sums of the values before each token, each channel with a decay of its own.
+
+    Args:
+        weights: Of the value s for the token t, at [t, s]; only those with s < t are read.
+        values: What is summed.
+        log_decay: Finite logarithms of the decays.
+
+    Returns:
+        sum_(s < t) weights[t, s] value[s] a[s+1] ... a[t-1], for every channel.
+    """
+    masks = _levels(log_decay.shape[-2])[0]
+    decays = zip(masks, _to_middle(log_decay), strict=True)
+    return sum(decay * (_masked(mask, weights) @ (decay * values)) for mask, decay in decays)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _by_channel(rows: Array, keys: Array, log_decay: Array, weak: bool) -> Array:
     """`decayed_products` with a decay for each channel; `weak` if one level is enough."""

@@ -63,7 +63,7 @@ RECURRENCES = {
     "mamba3": ("backend", ("sequential", "chunked")),
     "mamba3_mimo": ("backend", ("chunked",)),
     "hgrn2": ("backend", ("sequential", "chunked")),
-    "gated_slot_attention": ("backend", ("sequential", "associative")),
+    "gated_slot_attention": ("backend", ("sequential", "chunked")),
     "mesa_net": ("backend", ("sequential",)),
     "mlstm": ("backend", ("sequential", "chunked")),
     "log_linear_mamba2": (None, ("",)),

@@ -8,6 +8,7 @@ import pytest
 from mecheval_jax.ops.triangular import (
     SPAN,
     decayed_products,
+    decayed_sums,
     inverse,
     sums_after,
     sums_before,
@@ -65,3 +66,18 @@ def test_sums():
     for sums, part in ((sums_before, lambda t: x[:, :t]), (sums_after, lambda t: x[:, t + 1 :])):
         expected = np.stack([part(t).sum(axis=1) for t in range(5)], axis=1)
         np.testing.assert_allclose(jax.jit(sums)(x.astype(np.float32)), expected, atol=1e-5)
+
+
+# Catches a decay of the tokens s or t themselves, and weights of later tokens that are read.
+@pytest.mark.parametrize("size", [1, 5, 20])
+def test_decayed_sums(size):
+    def twin(weights, values, log_decay):
+        found = np.zeros(values.shape)
+        for t in range(size):
+            for s in range(t):
+                decay = np.exp(log_decay[..., s + 1 : t, :].sum(axis=-2))
+                found[..., t, :] += weights[..., t, s, None] * values[..., s, :] * decay
+        return found
+
+    weights, values = normal(0, 2, 1, size, size), normal(1, 2, 1, size, 3)
+    check(decayed_sums, twin, [weights, values, -np.exp(normal(2, 2, 1, size, 3))])
