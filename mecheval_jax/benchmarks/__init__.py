@@ -18,7 +18,7 @@ from mecheval_jax.benchmarks.ops import convolutions, recurrences
 from mecheval_jax.benchmarks.probes import probes
 from mecheval_jax.benchmarks.sampling import sampling
 from mecheval_jax.benchmarks.sweeps import strategies, sweep_as_one_program
-from mecheval_jax.benchmarks.training import training_steps
+from mecheval_jax.benchmarks.training import steps_of_relatives, training_steps
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.cost.measure import machine
@@ -27,6 +27,7 @@ from mecheval_jax.reporting.terminal import benchmarks as shown
 
 PARTS: dict[str, Benchmark] = {
     "step": training_steps,
+    "relatives": steps_of_relatives,
     "grid": grids,
     "gradients": gradient_attribution,
     "probes": probes,

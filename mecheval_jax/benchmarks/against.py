@@ -6,12 +6,11 @@ the variant of PyTorch with the lowest median time.
 """
 
 import functools
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 
-from mecheval_jax.benchmarks.measured import Benchmark, Measured, ratio
+from mecheval_jax.benchmarks.measured import Benchmark, Measured, in_turn, ratio
 from mecheval_jax.benchmarks.training import steps_on_one_device
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
@@ -93,26 +92,6 @@ AGAINST_TORCH: dict[str, Benchmark] = {
     for mixer, width in cases
 }
 """A part for each model, so that what was measured stands if a later one is broken off."""
-
-
-def in_turn(
-    runs: Mapping[str, Callable[[], object]], rounds: int, per: int = 1
-) -> dict[str, tuple[float, ...]]:
-    """Times of every run in every round, after a first round that does not count.
-
-    Args:
-        runs: Functions that take turns, by name.
-        rounds: Number of rounds.
-        per: Number of units of work in a run; times are per unit.
-    """
-    spent: dict[str, list[float]] = {name: [] for name in runs}
-    for i in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            if i:
-                spent[name].append((time.perf_counter() - start) / per)
-    return {name: tuple(values) for name, values in spent.items()}
 
 
 def compared(what: str, spent: Mapping[str, tuple[float, ...]]) -> Iterator[Measured]:

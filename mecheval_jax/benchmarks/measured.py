@@ -2,8 +2,11 @@
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import jax
 
 from mecheval_jax.evaluation.cost.timing import repeated
 
@@ -55,6 +58,26 @@ def times(
 ) -> Measured:
     """Times of a call, in seconds, divided by the number of units of work in it."""
     return Measured(what, quantity, tuple(t / per for t in repeated(call, repeats)))
+
+
+def in_turn(
+    runs: Mapping[str, Callable[[], object]], rounds: int, per: int = 1
+) -> dict[str, tuple[float, ...]]:
+    """Times of every run in every round, after a first round that does not count.
+
+    Args:
+        runs: Functions that take turns, by name.
+        rounds: Number of rounds.
+        per: Number of units of work in a run; times are per unit.
+    """
+    spent: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            if i:
+                spent[name].append((time.perf_counter() - start) / per)
+    return {name: tuple(values) for name, values in spent.items()}
 
 
 def temporary_bytes(program: Any) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from mecheval_jax.array_types import PyTree, Scalar
-from mecheval_jax.benchmarks.measured import PERCENT, Measured, one, times
+from mecheval_jax.benchmarks.measured import PERCENT, TIMES, Measured, in_turn, one, ratio, times
 from mecheval_jax.evaluation.cost.timing import matrix_rate
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
@@ -32,6 +32,12 @@ from mecheval_jax.training.device_programs import RunPrograms
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.state import Policy
 from mecheval_jax.training.step import loss_and_accuracy
+
+RELATIVES = {
+    "gated_delta_net": ("kda", "gated_delta_net_2", "comba", "rwkv7"),
+    "mamba2": ("mamba3",),
+}
+"""Mixers, and those that do more in the same form, whose step is measured beside theirs."""
 
 AT_QUERY = ("q_proj", "out_proj", "proj_q", "proj_o", "projection", "mlp")
 """Modules of the last layer that are computed at the queries alone."""
@@ -59,6 +65,23 @@ def training_steps(steps: int) -> Iterator[Measured]:
             ("with the whole last layer", "layer"),
         ):
             yield times(name, quantity, _gradient(model, task, training, whole), repeats=20)
+
+
+def steps_of_relatives() -> Iterator[Measured]:
+    """Times of a training step at width 64 in turn, and ratios to that of the first of a family."""
+    task = AssociativeRecall()
+    training = TrainingConfig(20, training_batches=3126, steps_per_dispatch=20)
+    for first, others in RELATIVES.items():
+        runs = {}
+        for mixer in (first, *others):
+            model = ModelConfig(mixer, 2, 64, task.vocabulary_size, 1024)
+            runs[mixer] = steps_on_one_device(model, task, training, 20)
+        spent = in_turn(runs, rounds=7, per=20)
+        found = {mixer: Measured(mixer, "step", values) for mixer, values in spent.items()}
+        yield from found.values()
+        for mixer in others:
+            values = ratio(found[mixer], found[first]).values
+            yield Measured(mixer, f"to {first}", values, TIMES)
 
 
 def whole_step(

@@ -8,15 +8,6 @@ from mecheval_jax.benchmarks import against
 from mecheval_jax.errors import UserError
 
 
-# Catches contenders that do not take turns, and a first round that is counted.
-def test_rounds_go_in_turn():
-    calls = []
-    runs = {name: lambda name=name: calls.append(name) for name in ("a", "b")}
-    times = against.in_turn(runs, 2, per=4)
-    assert calls == ["a", "b"] * 3
-    assert {name: len(spent) for name, spent in times.items()} == {"a": 2, "b": 2}
-
-
 # Catches a ratio against the slower variant, which flatters.
 def test_the_fastest_variant_is_the_baseline():
     times = {against.OURS: (1.0, 2.0), "eager": (5.0, 5.0), "compiled": (3.0, 4.0)}

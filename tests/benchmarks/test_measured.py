@@ -2,7 +2,7 @@
 
 import pytest
 
-from mecheval_jax.benchmarks.measured import TIMES, Measured, ratio, times
+from mecheval_jax.benchmarks.measured import TIMES, Measured, in_turn, ratio, times
 
 
 # Catches a time that is not divided by what was done in it, and calls that are not counted.
@@ -12,6 +12,15 @@ def test_times_are_of_one_thing():
     assert len(calls) == 4  # one to compile
     assert len(found.values) == 3
     assert all(0 <= value < 0.1 for value in found.values)
+
+
+# Catches contenders that do not take turns, and a first round that is counted.
+def test_rounds_go_in_turn():
+    calls = []
+    runs = {name: lambda name=name: calls.append(name) for name in ("a", "b")}
+    times = in_turn(runs, 2, per=4)
+    assert calls == ["a", "b"] * 3
+    assert {name: len(spent) for name, spent in times.items()} == {"a": 2, "b": 2}
 
 
 # Catches a ratio of medians, which hides the spread, and one the wrong way round.

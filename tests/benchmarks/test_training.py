@@ -38,3 +38,23 @@ def test_every_model_has_a_row(rows):
     assert all(
         row.keys() == {"step", "share of the matrix rate", *gradients} for row in table.values()
     )
+
+
+# Catches a mixer that is left out, and a ratio the wrong way round.
+def test_relatives_are_measured_beside_the_first(rows):
+    spent = {"gated_delta_net": (2.0, 4.0), "rwkv7": (1.0, 4.0)}
+
+    def in_turn(runs, rounds, per):
+        del rounds, per
+        return {name: spent.get(name, (1.0, 1.0)) for name in runs}
+
+    found = rows(
+        module,
+        module.steps_of_relatives,
+        in_turn=in_turn,
+        ModelConfig=ModelConfig,
+        steps_on_one_device=lambda model, *_: model.mixer,
+    )
+    assert found["rwkv7"] == {"step": 2.5, "to gated_delta_net": 0.75}
+    assert found["gated_delta_net"] == {"step": 3.0}
+    assert set(found) == {name for key, of in module.RELATIVES.items() for name in (key, *of)}
