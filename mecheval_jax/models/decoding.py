@@ -3,9 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Int, Key, PyTree
+from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.models.language_model import (
+    LanguageModel,
+    ModelConfig,
+    parameter_shapes,
+)
 
 
 def greedy(
@@ -51,17 +55,21 @@ def greedy(
     return jnp.concatenate([guesses[-1:], others]).T
 
 
-def state_bytes(config: ModelConfig, max_length: int) -> int:
+def state_bytes(config: ModelConfig, max_length: int, shapes: PyTree | None = None) -> int:
     """Size in bytes of the recurrent state after one document of `max_length` tokens.
 
     It is counted from the state itself. It is constant for a state space model, and grows with
     the length for attention and for convolutions with a free filter.
+
+    Args:
+        config: Config of the model.
+        max_length: Tokens of the document.
+        shapes: The model's `parameter_shapes`, where they are known already.
     """
     model = LanguageModel(config)
 
-    def initial_state(key: Key) -> PyTree:
-        variables = model.init(key, jnp.zeros((1, 1), jnp.int32))
-        return model.apply(variables, 1, max_length, method="initial_state")
+    def initial_state(params: PyTree) -> PyTree:
+        return model.apply({"params": params}, 1, max_length, method="initial_state")
 
-    state = jax.eval_shape(initial_state, jax.random.key(0))
+    state = jax.eval_shape(initial_state, parameter_shapes(config) if shapes is None else shapes)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))

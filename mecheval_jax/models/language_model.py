@@ -345,7 +345,17 @@ def initialize(config: ModelConfig, key: Key) -> PyTree:
     return LanguageModel(config).init(key, tokens)["params"]
 
 
-def parameter_count(config: ModelConfig) -> int:
-    """Number of parameters, without allocating them."""
-    shapes = jax.eval_shape(lambda key: initialize(config, key), jax.random.key(0))
+def parameter_shapes(config: ModelConfig) -> PyTree:
+    """Shapes and types of the parameters, without allocating them."""
+    return jax.eval_shape(lambda key: initialize(config, key), jax.random.key(0))
+
+
+def parameter_count(config: ModelConfig, shapes: PyTree | None = None) -> int:
+    """Number of parameters, without allocating them.
+
+    Args:
+        config: Config of the model.
+        shapes: Its `parameter_shapes`, where they are known already.
+    """
+    shapes = parameter_shapes(config) if shapes is None else shapes
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))

@@ -6,9 +6,10 @@ summaries of their runs, and costs in ``cost/``.
 """
 
 import dataclasses
+import functools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,11 +25,14 @@ from mecheval_jax.files import make_workdir, write_json, write_table
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.advice import Asked, advise
 from mecheval_jax.selection.circuit import measure_circuit
+from mecheval_jax.selection.places import measure_places
 from mecheval_jax.selection.plan import TRAINING_SHARE, Plan, fit, sweep_of
 from mecheval_jax.selection.request import Commands, Request, commands_of, words_of_time
 from mecheval_jax.selection.table import choice_table
 from mecheval_jax.selection.timing import measure_steps, options_of
 from mecheval_jax.store.choice import Advice, ChoiceFolder
+from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.sweeps.plan import Sweep, open_folder, plan_of
 from mecheval_jax.sweeps.run import SweepOutcome, collect, run_sweep
@@ -89,10 +93,10 @@ def choose_architecture(
     # What is dear is done last, so that a small budget lacks that alone.
     costs.continue_measuring(shapes, folder.cost, near, clock.until())
     if not judged:
-        for group in sweep.groups:
-            if not clock.is_over:
-                measure_circuit(folder.group(group.name))
+        _measured(measure_circuit, folder, sweep, clock)
     costs.continue_measuring(shapes, folder.cost, how, clock.until())
+    if not judged:
+        _measured(measure_places, folder, sweep, clock)
     if clock.is_over:
         say("the budget is over: costs and circuits that are missing have a dash in the table")
     commands = commands_of(arguments, str(workdir))
@@ -223,6 +227,20 @@ def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Clock)
         say("the time for training is over: going on with what is finished")
         collect(folder)
         return SweepOutcome(())
+
+
+def _measured(
+    measure: Callable[[GroupFolder], None], folder: ChoiceFolder, sweep: Sweep, clock: Clock
+) -> None:
+    """Measure something of each shape's best run, as long as there is time.
+
+    A shape of which a file is damaged is passed over, and said.
+    """
+    left_out = LeftOut()
+    for group in sweep.groups:
+        if not clock.is_over:
+            one = functools.partial(measure, folder.group(group.name))
+            left_out.part(group.name, one, None)
 
 
 def _concluded(

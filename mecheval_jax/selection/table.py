@@ -4,12 +4,14 @@ What the columns mean is said in `store.choice`. Nothing is computed here but me
 Pareto fronts, so that the table can be made again from the folder at any time.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.transparency import Circuit, agreement, concentration
 from mecheval_jax.evaluation.verdict import readings
 from mecheval_jax.files import read_table
@@ -23,10 +25,11 @@ from mecheval_jax.store.choice import (
     UNFINISHED,
     ChoiceFolder,
 )
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
-from mecheval_jax.store.sweep_tables import best, wide
+from mecheval_jax.store.sweep_tables import best, read_members, wide
 from mecheval_jax.sweeps.plan import GroupPlan
 
 MEMORISED = 0.2
@@ -43,26 +46,34 @@ def choice_table(folder: ChoiceFolder, groups: Sequence[GroupPlan], length: int)
         folder: Folder of the choice.
         groups: Groups of its sweep.
         length: Tokens of context at which costs are given.
+
+    A group of which a file is damaged is said, and stands in the table as one that is unfinished.
     """
     path = folder.cost / "cost.csv"
     costs = read_table(path) if path.exists() else pd.DataFrame()
-    rows = [
-        _row(group, folder.group(group.name)) | cost_of(costs, group, length) for group in groups
-    ]
+    left_out, rows = LeftOut(), []
+    for plan in groups:
+        read = functools.partial(_answers, plan, folder.group(plan.name))
+        answers = left_out.part(plan.name, read, {})
+        rows.append(_shape(plan) | answers | cost_of(costs, plan, length))
     return with_fronts(pd.DataFrame(rows, columns=COLUMNS))
 
 
 def chosen_member(group: GroupFolder) -> dict[str, Any] | None:
-    """The run of a group that answers dev documents best, as in ``best.csv``; None of none."""
+    """The run of a group that answers dev documents best, as in ``best.csv``; None of none.
+
+    Raises:
+        UserError: If the table of the group is damaged.
+    """
     if not group.has_table():
         return None
-    return best(read_table(group.table)).iloc[0].to_dict()
+    return best(read_members(group)).iloc[0].to_dict()
 
 
-def _row(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
-    """A shape, and how well and by what its runs answer."""
+def _shape(plan: GroupPlan) -> dict[str, Any]:
+    """A shape of which nothing is known but its plan."""
     model = plan.experiments[0].model
-    row: dict[str, Any] = {
+    return {
         "group": plan.name,
         **model.shape,
         "parameters": parameter_count(model),
@@ -70,19 +81,30 @@ def _row(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
         "memorised": False,
         "runs": len(plan.members),
     }
+
+
+def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
+    """How well and by what the runs of a shape answer; nothing before they are done.
+
+    Raises:
+        UserError: If a file of the group or of one of these runs is damaged.
+    """
     if not group.has_table():
-        return row
-    table = read_table(group.table)
+        return {}
+    table = read_members(group)
+    known = set(plan.members)
+    if wrong := sorted(set(table["member"]) - known):
+        raise UserError(f"{group.table} is damaged: the group has no member {wrong[0]:g}")
     chosen, members = best(table).iloc[0].to_dict(), wide(table)
     alike = members[members["learning_rate"] == chosen["learning_rate"]]
     runs = {number: RunFolder(group.member(number)) for number in alike["member"]}
-    summaries = {number: run.read_summary() for number, run in runs.items()}
+    summaries = {number: run.read_finished() for number, run in runs.items()}
     own = summaries[chosen["member"]]
     trained = train_accuracy(runs[chosen["member"]])
     # A run has learned where its interval lies above what can be had without recall.
     learned = [number for number in runs if has_learned(summaries[number])]
     seen = None if trained is None or own["accuracy"] is None else trained - own["accuracy"]
-    row |= {name: chosen[name] for name in ("member", "learning_rate", "seed", "dev_accuracy")}
+    row = {name: chosen[name] for name in ("member", "learning_rate", "seed", "dev_accuracy")}
     row |= {
         "state": LEARNED if has_learned(own) else NOT_LEARNED,
         "memorised": seen is not None and seen >= MEMORISED,

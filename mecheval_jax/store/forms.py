@@ -56,6 +56,13 @@ FINISHED = SUMMARY | {"finished": bool, "step": COUNT, "floors": {"best": float}
 FINISHED |= dict.fromkeys(ACCURACY, NUMBER)
 """``summary.json`` of a run that has come to its end."""
 
+EXAMPLE = {
+    "words": [str],
+    "roles": {...: [str]},
+    "questions": [{"number": COUNT, "position": COUNT, "asked": str, "answer": str}],
+}
+"""``example.json``"""
+
 PROVENANCE = {
     "arguments?": [str],
     "versions?": {...: str},

@@ -24,6 +24,9 @@ from mecheval_jax.store.trackers import TRACKERS, check_trackers
 
 Row = Mapping[str, float | int | str]
 
+Curves = Mapping[int, Sequence[Mapping[str, Any]]]
+"""Rows of metrics on dev documents, by the number of the member."""
+
 
 def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
     """Rows of a ``metrics.jsonl``; an incomplete last line is passed over.
@@ -71,6 +74,26 @@ def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
     """Rows of evaluations on dev documents whose accuracy is a number."""
     rows = ((row, row.get("accuracy")) for row in read_rows(metrics, '"dev"'))
     return [row for row, found in rows if found is not None and found == found]  # no NaN
+
+
+def rise(rows: Sequence[Mapping[str, Any]], floor: float) -> tuple[int, int] | None:
+    """The evaluations between which a training rose for good half way above its floor.
+
+    Args:
+        rows: Rows of evaluations of one run, in the order of their steps.
+        floor: Accuracy that is had without recall.
+
+    Returns:
+        The last step at which the accuracy was less than half way from the floor to the last
+        accuracy, 0 if there is none, and the step of the evaluation after it. None if the last
+        accuracy is not above the floor.
+    """
+    if not rows or not rows[-1]["accuracy"] > floor:
+        return None
+    half = (floor + rows[-1]["accuracy"]) / 2
+    below = [index for index, row in enumerate(rows) if row["accuracy"] < half]
+    after = below[-1] + 1 if below else 0
+    return (int(rows[after - 1]["step"]) if after else 0, int(rows[after]["step"]))
 
 
 def write_rows(metrics: pathlib.Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -34,6 +34,7 @@ from mecheval_jax.store.sweep_answers import answers_of_member, write_answers
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.store.sweep_tables import MEMBERS, member_rows
 from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.example import example
 from mecheval_jax.tasks.scoring import AnswerScores
 
 
@@ -41,7 +42,7 @@ from mecheval_jax.tasks.scoring import AnswerScores
 def record_answers(
     folder: RunFolder, experiment: Experiment, step: int, answers: AnswerScores, batch: Batch
 ) -> dict[str, Any]:
-    """Write the answers of a trained model: ``slices.csv`` and the summary of a finished run.
+    """Write the answers of a trained model: slices, an example, the summary of a finished run.
 
     Returns:
         The scores, as `evaluation.accuracy.summarize` gives them.
@@ -54,6 +55,7 @@ def record_answers(
         experiment.evaluation.confidence,
     )
     write_table(folder.slices, pd.DataFrame(sliced, columns=SLICES))
+    folder.write_example(example(experiment.task, batch, 0))
     folder.update_summary(
         finished=True,
         step=step,
@@ -128,7 +130,7 @@ def record_judged(
         found: Results and verdict by the training step of the parameters, in order.
     """
     used, (step, last) = experiment.evaluation, list(found.items())[-1]
-    constants = {"run": folder.name, "split": used.split} | identity(experiment)
+    constants = _constants(folder, experiment)
 
     def table_of(rows: str, columns: Sequence[str]) -> pd.DataFrame:
         placed = [{"step": at, **row} for at, one in found.items() for row in getattr(one, rows)]
@@ -164,6 +166,27 @@ def record_judged(
         over_training=over_training,
     )
     return table, last.verdict
+
+
+def record_grid(
+    folder: RunFolder, experiment: Experiment, step: int, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write a grid alone, ``interchange.csv``; a verdict that the run has stays as it is.
+
+    Args:
+        folder: Folder of the run.
+        experiment: Experiment whose evaluation was used.
+        step: Training step of the parameters.
+        rows: Rows of the grid.
+    """
+    placed = ({"step": step, **row} for row in rows)
+    table = long_table(placed, _constants(folder, experiment), INTERCHANGE)
+    write_table(folder.interchange, table)
+
+
+def _constants(folder: RunFolder, experiment: Experiment) -> dict[str, Any]:
+    """Columns that all rows of the results of a run share."""
+    return {"run": folder.name, "split": experiment.evaluation.split} | identity(experiment)
 
 
 def _standing(step: int, found: Judged) -> dict[str, Any]:

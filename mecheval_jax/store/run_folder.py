@@ -8,6 +8,7 @@
     checkpoints/       parameters and state of the optimizer, written by orbax
     member.json        for a member of a sweep in place of checkpoints: its place in the group's
     summary.json       accuracy and verdict
+    example.json       the first of the evaluation documents in words, with its roles
     slices.csv         accuracy by length, distance, number of pairs, ...
     interchange.csv    the grid: how much of the answer each restored vector brings back
     controls.csv       the same where nothing should come back
@@ -36,11 +37,12 @@ from mecheval_jax.errors import UserError, expect
 from mecheval_jax.experiment import Experiment, difference_words
 from mecheval_jax.files import is_draft, make_workdir, read_json, write_json, write_text
 from mecheval_jax.partitioning.multihost import by_main
-from mecheval_jax.store.forms import FINISHED, MEMBER, PROVENANCE, SUMMARY
+from mecheval_jax.store.forms import EXAMPLE, FINISHED, MEMBER, PROVENANCE, SUMMARY
 from mecheval_jax.store.lock import PREFIX, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.tasks import files_of
+from mecheval_jax.tasks.example import Example, Question
 
 DEPTH = 2
 """Levels of folders in that of a run, ``tables/`` and ``figures/`` among them."""
@@ -121,6 +123,7 @@ class RunFolder(TrainingFolder):
         self.evidence = self.path / "evidence.npz"
         self.transitions = self.path / "transitions.csv"
         self.summary = self.path / "summary.json"
+        self.example = self.path / "example.json"
         self.slices = self.path / "slices.csv"
         self.analyses = self.path / "analyses"
         self.figures = self.path / "figures"
@@ -176,7 +179,8 @@ class RunFolder(TrainingFolder):
             metrics: Rows of the member.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        found = (self.summary, self.slices, self.interchange, self.controls, self.evidence)
+        found = (self.summary, self.example, self.slices)
+        found += (self.interchange, self.controls, self.evidence)
         for path in found:
             path.unlink(missing_ok=True)
         self._write_origin(experiment)
@@ -253,6 +257,30 @@ class RunFolder(TrainingFolder):
         if verdict is not None and verdict not in summary.get("probabilities", {}):
             raise UserError(f"{self.summary} is damaged: verdict {verdict!r} has no probability")
         return summary
+
+    def write_example(self, document: Example) -> None:
+        """Write ``example.json``, so that a report need not draw documents to show one."""
+        write_json(self.example, dataclasses.asdict(document))
+
+    def read_example(self) -> Example | None:
+        """The document of ``example.json``; None of a run that has none, or is older than it.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        if not self.example.exists():
+            return None
+        values = read_json(self.example, EXAMPLE)
+        try:
+            roles = {int(at): tuple(named) for at, named in values["roles"].items()}
+            questions = tuple(Question(**one) for one in values["questions"])
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.example} is damaged: {error}") from None
+        count = len(values["words"])
+        places = {*roles, *(one.position for one in questions)}
+        if not questions or not all(0 <= at < count for at in places):
+            raise UserError(f"{self.example} is damaged: a role or a question is at no token")
+        return Example(tuple(values["words"]), roles, questions)
 
     def read_provenance(self) -> dict[str, Any]:
         """Where the run comes from; empty if that is not known."""

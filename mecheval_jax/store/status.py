@@ -6,12 +6,13 @@ is gone, on another machine if it has written nothing for a while.
 
 import collections
 import datetime
+import functools
 import os
 import pathlib
 import shlex
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mecheval_jax import programs
@@ -20,6 +21,7 @@ from mecheval_jax.files import is_alive, read_json
 from mecheval_jax.forms import COUNT
 from mecheval_jax.store.choice import is_choice
 from mecheval_jax.store.forms import PROVENANCE
+from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import dev_rows, read_rows
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
@@ -33,6 +35,9 @@ TOTALS = (*SUMMED, "step", "steps", "rate", "best_accuracy")
 """Fields that are totals over groups; all others belong to one group."""
 
 
+DAMAGED = "damaged"
+"""State of a group whose ``status.json`` cannot be read, in an overview alone."""
+
 PART = ("shard", "groups", "coordinator", "processes", "process_id")
 """Flags that say which part of the work a process does."""
 
@@ -44,7 +49,7 @@ class NamedStatus(NamedTuple):
         name: Name of the folder.
         title: Description in words.
         status: Status from its file. Its state is ``dead`` if the file says ``running`` and whoever
-            wrote that runs no more.
+            wrote that runs no more, and ``damaged`` if the file cannot be read.
     """
 
     name: str
@@ -76,12 +81,14 @@ class Overview(NamedTuple):
         groups: Groups in order.
         best: Best member so far; None before an evaluation.
         resume: Command that started all groups, and resumes them; None if it is not known.
+        left_out: Reasons of what is not known since a file is damaged, by the group's name.
     """
 
     workdir: str
     groups: list[NamedStatus]
     best: Best | None
     resume: str | None
+    left_out: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the totals."""
@@ -97,6 +104,7 @@ class Overview(NamedTuple):
             | {"states": count_states(statuses), "seconds_left": seconds_left(statuses)},
             "best": None if self.best is None else self.best._asdict(),
             "resume": self.resume,
+            "left_out": dict(self.left_out),
         }
 
 
@@ -108,7 +116,8 @@ def read_overview(workdir: str | os.PathLike, patience: float = PATIENCE) -> Ove
         patience: Seconds without a sign of life after which a group counts as dead.
 
     Raises:
-        UserError: If the folder holds neither, or a file is damaged.
+        UserError: If the folder holds neither, or its ``sweep.json`` or a file of a single run is
+            damaged. Of a sweep, other files that are damaged are named in the overview.
     """
     folder = pathlib.Path(workdir)
     if SweepFolder(folder).sweep.exists():
@@ -168,10 +177,11 @@ def count_states(statuses: Iterable[GroupStatus]) -> dict[str, int]:
 def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
     content = folder.read()
     steps = content["base"].get("training", {}).get("steps", 0)
-    now = datetime.datetime.now(datetime.UTC)
+    now, left_out = datetime.datetime.now(datetime.UTC), LeftOut(aloud=False)
     groups = []
     for group in content["groups"]:
-        status = folder.group(group["name"]).read_status()
+        read = folder.group(group["name"]).read_status
+        status = left_out.part(group["name"], read, GroupStatus(DAMAGED))
         status.members = status.members or len(group["members"])
         if not status.steps:  # nothing is written yet
             own = (content["members"][one] for one in group["members"])
@@ -179,23 +189,32 @@ def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
         if is_dead(status, now, patience):
             status.state = "dead"
         groups.append(NamedStatus(group["name"], group["title"], status))
-    best = _best_member(folder, groups, content["members"])
+    best = _best_member(folder, groups, content["members"], left_out)
     program = "choose" if is_choice(folder.path) else "sweep"
-    return Overview(str(folder.path), groups, best, _command(folder.provenance, program))
+    known = functools.partial(_command, folder.provenance, program)
+    resume = left_out.part(folder.provenance.stem, known, None)
+    return Overview(str(folder.path), groups, best, resume, left_out)
 
 
 def _best_member(
-    folder: SweepFolder, groups: Sequence[NamedStatus], changes: Sequence[dict[str, Any]]
+    folder: SweepFolder,
+    groups: Sequence[NamedStatus],
+    changes: Sequence[dict[str, Any]],
+    left_out: LeftOut,
 ) -> Best | None:
-    """The best member, read from the metrics of the group that reports the best accuracy."""
+    """The best member, read from the metrics of the group that reports the best accuracy.
+
+    A group whose metrics are damaged is passed over.
+    """
     evaluated = [group for group in groups if group.status.best_accuracy is not None]
-    first = max(evaluated, key=lambda group: group.status.best_accuracy, default=None)
-    rows = [] if first is None else dev_rows(folder.group(first.name).metrics)
-    if not rows:
-        return None
-    row = max(rows, key=lambda row: row["accuracy"])
-    member = int(row["member"])
-    return Best(first.name, member, row["accuracy"], dict(changes[member]))
+    for group in sorted(evaluated, key=lambda group: -(group.status.best_accuracy or 0.0)):
+        read = functools.partial(dev_rows, folder.group(group.name).metrics)
+        rows = left_out.part(group.name, read, [])
+        if rows:
+            row = max(rows, key=lambda row: row["accuracy"])
+            member = int(row["member"])
+            return Best(group.name, member, row["accuracy"], dict(changes[member]))
+    return None
 
 
 def _of_run(folder: RunFolder, patience: float) -> Overview:
@@ -224,7 +243,7 @@ def _of_run(folder: RunFolder, patience: float) -> Overview:
     best = None if best is None else Best(folder.name, 0, best, {})
     groups = [NamedStatus(folder.name, title, status)]
     program = "sweep" if folder.member.exists() else "train"
-    return Overview(str(folder.path), groups, best, _command(folder.provenance, program))
+    return Overview(str(folder.path), groups, best, _command(folder.provenance, program), {})
 
 
 def _age(process: int) -> float | None:

@@ -33,7 +33,7 @@ CONTENTS = {
 """What a file may hold that was damaged, or was never ours."""
 
 OF_RUN = ("config.json", "summary.json", "provenance.json", "interchange.csv")
-OF_SWEEP = ("sweep.json", "groups/g1/status.json")
+OF_SWEEP = ("sweep.json",)
 
 
 @pytest.fixture
@@ -69,6 +69,18 @@ def test_files_of_a_folder(name, content, folder_of):
     message = refused(call(program, f"--workdir={folder}"))
     assert name in message or "holds no" in message
     assert (folder / name).lstat().st_mtime_ns == before  # and nothing is lost
+
+
+@pytest.mark.parametrize("content", [*CONTENTS, "folder"])
+def test_the_status_of_one_group(content, folder_of):
+    """Catches an overview of all groups that ends at one of them."""
+    folder = folder_of("sweep")
+    damaged(folder / "groups/g1/status.json", content)
+    result = call("status", f"--workdir={folder}", "--json")
+    assert result.code == 0, result.err
+    overview = json.loads(result.out)
+    assert "status.json" in overview["left_out"]["g1"]
+    assert [one["state"] for one in overview["groups"]] == ["finished", "damaged", "waiting"]
 
 
 FIELDS_OF_FILES = {

@@ -1,6 +1,7 @@
 """The table of a choice, from the files of a sweep."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -116,3 +117,32 @@ def test_only_shapes_that_have_learned_are_on_a_front(made):
     assert not table.loc[["mamba", "based"], "front_prefill"].any()
     assert table.loc["attention", "front_concentration"]
     assert not table.loc["mamba", "front_concentration"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("members.csv", "member\n3\n"),
+        ("members.csv", "\0"),
+        ("members/0005/summary.json", "{"),
+        ("members/0004/summary.json", "[]"),
+        ("members/0005/metrics.jsonl", '{"split": "train"}\n{}\n'),
+    ],
+)
+def test_a_damaged_file_ends_no_choice(made, tmp_path, name, content, capsys):
+    """Catches a choice of many hours that ends at one file of one run."""
+    folder, table = made
+    shutil.copytree(folder.path, tmp_path / "copy")
+    folder = ChoiceFolder(tmp_path / "copy")
+    (group,) = (one for one in folder.groups() if "attention" in one.name)
+    (group.path / name).write_text(content)
+    plans = plan_of(folder.read(), folder.sweep).groups
+    found = tables.choice_table(folder, plans, 16).set_index("mixer")
+    row = found.loc["attention"]
+    assert (row["state"], row["runs"]) == (choice.UNFINISHED, 6)
+    assert row["parameters"] > 0
+    assert np.isnan(row["accuracy"])
+    assert row["state_bytes"] == 512
+    assert found.loc["based", "accuracy"] == table.loc["based", "accuracy"]
+    said = capsys.readouterr()
+    assert f"left out: {group.name}: {group.path / name} is damaged" in said.out + said.err

@@ -12,6 +12,7 @@ from mecheval_jax.store.metrics import (
     forget_after,
     open_writers,
     read_rows,
+    rise,
 )
 from mecheval_jax.store.trackers import TRACKERS
 
@@ -129,3 +130,20 @@ def test_a_full_disk_is_an_error(tmp_path):
     writer = Writers((Full(tmp_path / "metrics.csv"),), {})
     with pytest.raises(OSError, match="no space"):
         writer.write(DEV)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ([0.2, 0.3, 0.9, 1.0], (20, 30)),
+        ([0.9, 1.0], (0, 10)),  # before the first evaluation
+        ([0.2, 0.9, 0.3, 0.8, 0.8], (30, 40)),  # it fell once, and rose for good later
+        ([0.2, 0.25], None),  # never above the floor
+        ([0.9, 0.1], None),
+        ([], None),
+    ],
+)
+def test_when_a_training_rose(accuracies, expected):
+    """Catches a first peak taken for the transition, and one of a run that has not learned."""
+    rows = [{"step": 10 * (i + 1), "accuracy": each} for i, each in enumerate(accuracies)]
+    assert rise(rows, 0.25) == expected

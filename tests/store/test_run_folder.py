@@ -6,6 +6,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.tasks.example import Example, Question
 from tests.support import small
 
 
@@ -83,3 +84,27 @@ def test_metrics_that_were_cut_off(tmp_path):
     folder.metrics.write_text('5\n{"step": 10, "split": "train"}\n')
     with pytest.raises(UserError, match=r"line 1 is no row"):
         folder.read_metrics()
+
+
+def test_the_example_is_kept(tmp_path):
+    """Catches roles at texts for positions, and a report that ends at a damaged example."""
+    folder = RunFolder(tmp_path)
+    assert folder.read_example() is None
+    questions = (Question(0, 2, "k", "v"),)
+    document = Example(("k", "<b>", "k", "v"), {0: ("key",), 2: ("query", "x")}, questions)
+    folder.write_example(document)
+    assert folder.read_example() == document
+    whole = json.loads(folder.example.read_text())
+    question = whole["questions"][0]
+    for wrong in (
+        {"words": "k"},
+        {"roles": {"a": ["key"]}},
+        {"roles": {"4": ["key"]}},
+        {"roles": {"0": "key"}},
+        {"questions": []},
+        {"questions": [question | {"position": 4}]},
+        {"questions": [question | {"other": 4}]},
+    ):
+        folder.example.write_text(json.dumps(whole | wrong))
+        with pytest.raises(UserError, match=r"example\.json is damaged"):
+            folder.read_example()

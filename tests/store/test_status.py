@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.reporting.terminal.live import advice, duration
+from mecheval_jax.reporting.terminal.live import advice, duration, show_overview
 from mecheval_jax.store.run_folder import RunFolder, write_json
 from mecheval_jax.store.status import is_dead, read_overview, seconds_left, total
 from tests.support import forked
@@ -158,6 +158,26 @@ def test_the_program(sweep, tmp_path):
     ended = ["bash", "-o", "pipefail", "-c", f"{program} | true"]
     result = subprocess.run(ended, cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (1, "")
-    (sweep.group("g1").status).write_text("{")
-    with pytest.raises(UserError, match="damaged"):
-        read_overview(sweep.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "states", "best"),
+    [
+        ("groups/g1/status.json", "g1", ["finished", "damaged", "waiting"], "g0"),
+        ("groups/g0/status.json", "g0", ["damaged", "running", "waiting"], None),
+        ("groups/g0/metrics.jsonl", "g0", ["finished", "running", "waiting"], None),
+        ("provenance.json", "provenance", ["finished", "running", "waiting"], "g0"),
+    ],
+)
+def test_one_damaged_file_is_named(sweep, name, group, states, best, capsys):
+    """Catches an overview that ends at one file, and a group that is lost without a word."""
+    (sweep.path / name).write_text('{"dev"\n{"dev"\n')
+    overview = read_overview(sweep.path)
+    assert [one.status.state for one in overview.groups] == states
+    assert [one.status.members for one in overview.groups] == [2, 2, 2]
+    assert (overview.best and overview.best.group) == best
+    assert list(overview.left_out) == [group]
+    assert "is damaged" in overview.as_dict()["left_out"][group]
+    assert (overview.resume is None) == (group == "provenance")
+    show_overview(overview)
+    assert f"{sweep.path / name} is damaged" in capsys.readouterr().out.replace("\n", "")

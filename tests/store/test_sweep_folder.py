@@ -27,7 +27,7 @@ def test_a_status_that_is_damaged(sweep):
     ):
         write_json(group.status, right | wrong)
         with pytest.raises(UserError, match=message):
-            read_overview(sweep.path)
+            group.read_status()
 
 
 def test_a_sweep_that_is_damaged(sweep):

@@ -5,7 +5,7 @@ Every shape has its own panel, or its own line of the y axis, under its title in
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,14 @@ from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY, ink_on
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import percent, percents
+from mecheval_jax.store.metrics import Curves
 from mecheval_jax.store.sweep_tables import wide
 
 DIVERGED = {"color": COLOURS[1], "marker": "X", "markersize": 6, "linestyle": "none"}
 MEMBER = {"color": COLOURS[0], "marker": "o", "markersize": 4, "linestyle": "none"}
 MEDIAN = {"color": "black", "linewidth": 1.4, "marker": "_", "markersize": 14}
 BEST = {"color": COLOURS[0], "linewidth": 2.0}
+RISE = {"color": "#f0d9a0", "linewidth": 0, "zorder": 0}
 
 COLUMNS = 3
 """Number of panels in a row."""
@@ -36,9 +38,6 @@ PANEL_TITLE, LINE_TITLE = 38, 30
 
 TICK_ROOM = 0.065
 """Share of the axis of learning rates that one number needs."""
-
-Curves = Mapping[int, Sequence[Mapping[str, Any]]]
-"""Rows of metrics on dev documents, by the number of the member."""
 
 
 @styled
@@ -127,6 +126,7 @@ def learning_curves(
     titles: Mapping[str, str],
     table: pd.DataFrame,
     best: Mapping[str, int],
+    rises: Mapping[str, tuple[int, int]],
 ) -> Figure:
     """Accuracy on dev documents over training steps, a line for each member.
 
@@ -135,6 +135,7 @@ def learning_curves(
         titles: Titles of the groups that are drawn, by name, in order.
         table: Rows of ``members.csv``; an unfinished group has none.
         best: Number of the best member of each finished group.
+        rises: Steps between which its accuracy rose, by group; see `store.metrics.rise`.
     """
     members = wide(table[table["group"].isin(titles)]).set_index("member")
     figure, shapes = _panels(titles, "training step", "accuracy on dev documents")
@@ -159,6 +160,8 @@ def learning_curves(
         axes.add_collection(LineCollection(others, colors=GREY, linewidths=0.9, alpha=0.7))
         if best.get(name) in lines:
             axes.plot(*lines[best[name]].T, **BEST, zorder=4)
+        if name in rises:
+            axes.axvspan(*rises[name], **RISE)
         if len(own):
             axes.axhline(own["floor"].max(), **FLOOR, zorder=1)
         axes.autoscale_view()
@@ -168,6 +171,7 @@ def learning_curves(
     styles = {
         "member": {"color": GREY},
         "best member": BEST if best else None,
+        "its transition": {"color": RISE["color"], "linewidth": 6} if rises else None,
         "reached the target, and stopped": MEMBER if members["stopped_at"].notna().any() else None,
         "diverged": DIVERGED if members["diverged_at"].notna().any() else None,
         "best heuristic without recall": FLOOR,

@@ -6,10 +6,19 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.files import read_table
 from mecheval_jax.reporting.figures.comparison_figures import COSTS, cost_against_accuracy
 from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 from mecheval_jax.reporting.figures.saving import picture
-from mecheval_jax.reporting.html.cost_tables import crossings, measured, seconds, size
+from mecheval_jax.reporting.html.cost_tables import (
+    NEEDED,
+    TRAINING,
+    crossings,
+    measured,
+    of_training,
+    seconds,
+    size,
+)
 from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import number, percent
@@ -55,6 +64,7 @@ COST = (
     Column("mixer"),
     Column("width", form=plain),
     Column("length", "tokens of context", count),
+    *TRAINING,
     Column("training_tokens_per_second", form=count),
     Column("prefill_seconds", "reading a document", seconds, ends=True),
     Column("decode_seconds", "generating a token", seconds, ends=True),
@@ -71,8 +81,14 @@ def chosen(path: pathlib.Path, left_out: LeftOut) -> dict[str, Any]:
     """
     folder = ChoiceFolder(path)
     found: dict[str, Any] = {"advice": None, "tables": {}, "figures": {}, "machine": {}}
-    for name, part in {"advice": _advice, "choice": _candidates, "costs": _costs}.items():
-        content = left_out.part(name, functools.partial(part, folder), {})
+    counted = functools.partial(_counted, folder)
+    parts = {
+        "advice": lambda: _advice(folder),
+        "choice": lambda: _candidates(folder, left_out.part("costs", counted, None)),
+        "costs": lambda: _costs(folder),
+    }
+    for name, part in parts.items():
+        content = left_out.part(name, part, {})
         found["advice"] = content.get("advice", found["advice"])
         for kind in ("tables", "figures", "machine"):
             found[kind] |= content.get(kind, {})
@@ -85,7 +101,13 @@ def _advice(folder: ChoiceFolder) -> dict[str, Any]:
     return {"advice": folder.read_advice()} if folder.advice.exists() else {}
 
 
-def _candidates(folder: ChoiceFolder) -> dict[str, Any]:
+def _counted(folder: ChoiceFolder) -> pd.DataFrame | None:
+    """Rows of ``cost.csv``; None where no costs were measured."""
+    path = folder.cost / "cost.csv"
+    return read_table(path, NEEDED) if path.exists() else None
+
+
+def _candidates(folder: ChoiceFolder, counted: pd.DataFrame | None) -> dict[str, Any]:
     if not folder.choice.exists():
         return {}
     choice, figures = folder.read_choice(), {}
@@ -93,7 +115,7 @@ def _candidates(folder: ChoiceFolder) -> dict[str, Any]:
         figure, name = cost_against_accuracy(choice), "cost_against_accuracy"
         words = "accuracy against costs"
         figures[name] = picture(figure, folder.figures, name, "chosen-accuracy", words)
-    return {"tables": _of_choice(choice), "figures": figures}
+    return {"tables": _of_choice(choice, counted), "figures": figures}
 
 
 def _costs(folder: ChoiceFolder) -> dict[str, Any]:
@@ -109,11 +131,16 @@ def _costs(folder: ChoiceFolder) -> dict[str, Any]:
     return {"machine": machine, "tables": tables, "figures": {"cost": drawn}}
 
 
-def _of_choice(choice: pd.DataFrame) -> dict[str, Table]:
+def _of_choice(choice: pd.DataFrame, counted: pd.DataFrame | None) -> dict[str, Table]:
     rows = [
         with_ends(row, "accuracy") | {name: _yes(row[name]) for name in ("memorised", *FRONTS)}
         for row in choice.to_dict("records")
     ]
+    if counted is not None:
+        for row in rows:
+            shape = ("mixer", "width", "layers")
+            own = counted[(counted[list(shape)] == [row[name] for name in shape]).all(axis=1)]
+            row |= of_training(own, row["length"])
     fronts = "Which shapes no other surpasses in accuracy together with one more thing"
     return {
         "choice": Table("choice", "How well each shape answers", QUALITY, rows),

@@ -9,7 +9,7 @@ import pandas as pd
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, read_table
 from mecheval_jax.models.decoding import state_bytes
-from mecheval_jax.models.language_model import ModelConfig, parameter_count
+from mecheval_jax.models.language_model import ModelConfig, parameter_count, parameter_shapes
 from mecheval_jax.reporting.html.reading import Reported
 from mecheval_jax.reporting.html.run_tables import count
 from mecheval_jax.reporting.table import Column, Table, with_ends
@@ -27,10 +27,17 @@ def size(value: Any) -> str:
     return quantity(value, "B")
 
 
+TRAINING = (
+    Column("training_flops_per_token", "training, FLOPs a token", quantity),
+    Column("training_bytes_per_token", "training, traffic a token", size),
+)
+"""What a token of training costs, wherever costs of a model were measured."""
+
 MODEL = (
     Column("parameters", form=count),
     Column("length", "tokens of a document, at most", count),
     Column("state_bytes", "state after so many", size),
+    *TRAINING,
 )
 MEASURED = (
     Column("model"),
@@ -51,6 +58,7 @@ CROSSINGS = (
     Column("note"),
 )
 NEEDED = dict.fromkeys(("mixer", "program"), str)
+NEEDED |= dict.fromkeys(("length", "flops_per_token", "bytes_per_token"), float)
 NEEDED |= dict.fromkeys(("width", "layers", "seconds", "low", "high", "seconds_per_token"), float)
 """Columns of ``cost.csv`` that are read of a run's."""
 
@@ -58,9 +66,9 @@ NEEDED |= dict.fromkeys(("width", "layers", "seconds", "low", "high", "seconds_p
 def of_run(run: Reported) -> dict[str, Any]:
     """What the model of a run costs, for the template.
 
-    The table ``cost`` follows from the config. The table ``measured``, with the ``machine``, is
-    there if costs of such a model, by its mixer, width and layers, were measured in the folder
-    ``cost`` of the run or of its sweep.
+    The table ``cost`` follows from the config, but for what a token of training costs. That, and
+    the table ``measured`` with the ``machine``, is there if costs of such a model, by its mixer,
+    width and layers, were measured in the folder ``cost`` of the run or of its sweep.
 
     Raises:
         UserError: If a file is damaged.
@@ -68,15 +76,34 @@ def of_run(run: Reported) -> dict[str, Any]:
     model, length = run.experiment.model, run.experiment.task.max_length
     parameters, state = _counted(model, length)
     row = {"parameters": parameters, "length": length, "state_bytes": state}
-    found: dict[str, Any] = {"cost": Table("cost", "What the model holds", MODEL, [row])}
+    further: dict[str, Any] = {}
     for folder in _folders(run.folder):
         table = read_table(folder / "cost.csv", NEEDED)
         for name, value in model.shape.items():
             table = table[table[name] == value]
         if len(table):
             machine = read_json(folder / "machine.json", absent={})
-            return found | {"measured": measured(table), "machine": machine}
-    return found
+            row |= of_training(table, length)
+            further = {"measured": measured(table), "machine": machine}
+            break
+    columns = MODEL if further else MODEL[: -len(TRAINING)]
+    return {"cost": Table("cost", "What the model costs", columns, [row])} | further
+
+
+def of_training(table: pd.DataFrame, length: int | float) -> dict[str, Any]:
+    """What a token of training costs, at the measured length that is nearest; see `TRAINING`.
+
+    Args:
+        table: Rows of ``cost.csv`` of one model.
+        length: Tokens of context; NaN where that is not known.
+    """
+    rows = table[(table["program"] == "training") & table["flops_per_token"].notna()]
+    if rows.empty or pd.isna(length):
+        return {}
+    nearest = rows.loc[(rows["length"] - length).abs().idxmin()]
+    return {
+        f"training_{name}": float(nearest[name]) for name in ("flops_per_token", "bytes_per_token")
+    }
 
 
 def _folders(run: RunFolder) -> list[pathlib.Path]:
@@ -90,11 +117,12 @@ def _folders(run: RunFolder) -> list[pathlib.Path]:
 @functools.lru_cache(maxsize=64)
 def _counted(model: ModelConfig, length: int) -> tuple[int, int | None]:
     """Number of parameters, and bytes of the state after `length` tokens, if the model has one."""
+    shapes = parameter_shapes(model)
     try:
-        state = state_bytes(model, length)
+        state = state_bytes(model, length, shapes)
     except UserError:  # a mixer without a recurrent form
         state = None
-    return parameter_count(model), state
+    return parameter_count(model, shapes), state
 
 
 def measured(table: pd.DataFrame) -> Table:

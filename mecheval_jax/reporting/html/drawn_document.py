@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
-from mecheval_jax.reporting.example import Example
 from mecheval_jax.reporting.html import shades
 from mecheval_jax.reporting.terminal.tables import attributions, interval, number, site_words
+from mecheval_jax.tasks.example import Example
 
 WHOLE = 48
 """Number of tokens up to which a document is shown whole; of a longer one, parts near roles."""

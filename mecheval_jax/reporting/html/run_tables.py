@@ -44,6 +44,12 @@ class HeatMap:
     direction: str
     table: Table
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether any cell has one: a corruption may change too little to divide by."""
+        roles = [column.name for column in self.table.columns[1:]]
+        return any(not pd.isna(row.get(role)) for row in self.table.rows for role in roles)
+
 
 def of(run: Reported) -> Iterator[Table]:
     """The tables of a run for which there are files."""
@@ -171,6 +177,29 @@ def measured(table: pd.DataFrame) -> list[tuple[str, str]]:
     rows = table.loc[table["metric"] == "attribution", ["corruption", "direction"]]
     pairs = set(rows.itertuples(index=False, name=None))
     return sorted(pairs, key=lambda pair: (pair[0] != CORRUPTION, pair[0], pair[1] != "restore"))
+
+
+def places(summary: Mapping[str, Any]) -> Table | None:
+    """What the verdict's evidence says of each site and set of positions; None without any.
+
+    It stands in for the grid of a run whose verdict alone was measured.
+
+    Args:
+        summary: Content of ``summary.json``.
+    """
+    evidence = (summary.get("evidence") or {}).get("attributions", ())
+    restored = [row for row in evidence if row.get("direction", "restore") == "restore"]
+    rows: dict[str, dict[str, Any]] = {}
+    for row in restored:
+        cells = rows.setdefault(row["site"], {"site": row["site"]})
+        if (role := row["role"]) not in cells:  # a search may have measured it again
+            cells |= {role: row["value"], f"{role}_low": row["low"], f"{role}_high": row["high"]}
+    if all(row["value"] is None for row in restored):
+        return None
+    roles = dict.fromkeys(row["role"] for row in restored)
+    columns = (Column("site"), *(Column(role, role, number, True) for role in roles))
+    caption = "Attribution at each site and set of positions"
+    return Table("places", caption, columns, list(rows.values()))
 
 
 def grids(table: pd.DataFrame) -> Iterator[HeatMap]:

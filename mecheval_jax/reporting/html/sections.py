@@ -3,7 +3,7 @@
 import functools
 import pathlib
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from markupsafe import Markup
@@ -12,7 +12,6 @@ from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.readings import look_up_site
 from mecheval_jax.files import read_table
-from mecheval_jax.reporting.example import Example, example
 from mecheval_jax.reporting.figures import run_figures as figures
 from mecheval_jax.reporting.figures.analyses import FIGURES
 from mecheval_jax.reporting.figures.saving import picture, save
@@ -22,6 +21,7 @@ from mecheval_jax.reporting.html.reading import ATTENTION, Reported
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.tasks.base import Task
+from mecheval_jax.tasks.example import Example, example
 from mecheval_jax.training.data import evaluation_batch
 
 
@@ -52,10 +52,11 @@ def section(run: Reported, prefix: str, brief: bool) -> dict[str, Any]:
         "notes": tables.notes(evidence),
         "tables": {table.name: table for table in own},
         "costs": costs,
-        "grids": grids[:1] if brief else grids,
+        "grids": [grid for grid in grids if grid.has_numbers][:1] if brief else grids,
+        "places": run_tables.places(run.summary),
         "later": _later(run),
         "figures": {} if brief else dict(_figures(run, prefix)),
-        "analyses": {} if brief else dict(_analyses(run, prefix)),
+        "analyses": {} if brief else dict(analyses(run, prefix)),
         **asked(run, brief),
         "csv": str(run.folder.interchange),
         "commands": _commands(run),
@@ -75,22 +76,31 @@ def _figures(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
         floors = {run.name: run.floors["best"]} if "best" in run.floors else {}
         curves = figures.accuracy_over_steps({run.name: run.metrics}, floors)
         yield "accuracy", picture(curves, home, "accuracy", f"{prefix}-a", "accuracy over steps")
-    training = run.summary.get("over_training")
-    if run.history is not None and training:
-        name, seen = "attribution_over_steps", (training["steps"], training["transitions"])
-        lines = figures.attribution_over_steps(run.history, *seen)
-        yield "training", picture(lines, home, name, f"{prefix}-t", "attribution over steps")
+    yield from over_training(run, prefix)
     for pair in [] if run.table is None else run_tables.measured(run.table):
         heat_map = figures.attribution_heat_map(run.table, *pair)
         save(heat_map, home, "_".join(("attribution", *pair)))  # for papers: the page has a table
 
 
-def _analyses(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
-    """Draw the figure of every analysis that has tables."""
+def over_training(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
+    """Draw how the evidence of the verdict came, if several checkpoints were looked at."""
+    training = run.summary.get("over_training")
+    if run.history is not None and training:
+        name, seen = "attribution_over_steps", (training["steps"], training["transitions"])
+        lines = figures.attribution_over_steps(run.history, *seen)
+        at = run.folder.figures
+        yield "training", picture(lines, at, name, f"{prefix}-t", "attribution over steps")
+
+
+def analyses(
+    run: Reported, prefix: str, names: Collection[str] | None = None
+) -> Iterator[tuple[str, Markup]]:
+    """Draw the figure of every analysis, or of those of some names, that has tables."""
     # Read as text, since a token may be called "nan" or "None".
     found = {
         path.stem: read_table(path, keep_default_na=path.stem != "attention")
         for path in sorted(run.folder.analyses.glob("*.csv"))
+        if names is None or path.stem in names
     }
     for name, draw in FIGURES.items():
         if name not in found:
@@ -120,8 +130,10 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
     if brief:
         return {"documents": {}, "questions": ()}
     task = run.experiment.task
-    training, used = run.experiment.training, run.experiment.evaluation
-    document = _first(task, training.data_seed, used.documents, used.split)
+    document = _kept(run)
+    if document is None:
+        training, used = run.experiment.training, run.experiment.evaluation
+        document = _first(task, training.data_seed, used.documents, used.split)
     drawings = {"asked": drawn(document)}
     if run.table is not None and (lines := restored_lines(document, run.table)):
         drawings["restored"] = drawn(document, lines)
@@ -163,6 +175,14 @@ def question(folders: Iterable[RunFolder], home: pathlib.Path) -> dict[str, Any]
 
 MOST_QUESTIONS = 4
 """Number of questions about an example document that are spelled out."""
+
+
+def _kept(run: Reported) -> Example | None:
+    """The document that a run's folder keeps; None where one must be drawn."""
+    try:
+        return run.folder.read_example()
+    except UserError:
+        return None
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,28 +1,32 @@
 """The report of a sweep: one HTML file with its figures, tables, and links to its best members."""
 
-import contextlib
 import functools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, write_text
 from mecheval_jax.reporting.figures import comparison_figures
 from mecheval_jax.reporting.figures import sweep_figures as figures
 from mecheval_jax.reporting.figures.saving import picture
-from mecheval_jax.reporting.figures.sweep_figures import Curves
 from mecheval_jax.reporting.html import reading, sweep_tables
 from mecheval_jax.reporting.html.chosen import chosen
 from mecheval_jax.reporting.html.page import render, text_of
-from mecheval_jax.reporting.html.sections import asked, question, section
+from mecheval_jax.reporting.html.sections import (
+    analyses,
+    asked,
+    over_training,
+    question,
+    section,
+)
+from mecheval_jax.reporting.table import Table
 from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.left_out import LeftOut
-from mecheval_jax.store.metrics import dev_rows
+from mecheval_jax.store.metrics import Curves, dev_rows
 from mecheval_jax.store.run_folder import RunFolder
-from mecheval_jax.store.status import NamedStatus, Overview, read_overview
-from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus, SweepFolder
+from mecheval_jax.store.status import DAMAGED, NamedStatus, Overview, read_overview
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, wide
 
 SHAPES = 24
@@ -44,27 +48,35 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     """
     content, left_out = folder.read(), found.left_out
     overview = _overview(folder, left_out)
+    titles = {one.name: one.title for one in overview.groups}
+    curves = {
+        name: left_out.part(name, functools.partial(_curves, folder.group(name)), {})
+        for name in titles
+    }
     of = sweep_tables.of(folder, overview, found)
+    of["rises"] = sweep_tables.rises(found.best, curves, titles)
     for table in of.values():
         table.write(folder.path / "tables")
     # The best member of each group speaks for its shape.
     best = [
         (row.group, folder.group(row.group).member(row.member)) for row in found.best.itertuples()
     ]
-    mechanisms = list(_mechanisms(best, {one.name: one.title for one in overview.groups}, left_out))
+    of_choice = chosen(folder.path, left_out)
+    advised = (of_choice["advice"] and of_choice["advice"].model) or {}
+    mechanisms = list(_mechanisms(best, titles, advised.get("group"), left_out))
     values = {
         "name": folder.path.absolute().name,
         "content": content,
         "varied": _varied(content["members"]),
         "confidence": content["base"]["evaluation"]["confidence"],
         "groups": overview.groups,
-        "titles": {one.name: one.title for one in overview.groups},
+        "titles": titles,
         "resume": overview.resume,
         "tables": of,
-        "figures": list(_figures(folder, overview, found)),
+        "figures": list(_figures(folder, overview, found, curves, of["rises"])),
         "question": question((RunFolder(path) for _, path in best), folder.path),
         "mechanisms": mechanisms,
-        "chosen": chosen(folder.path, left_out),
+        "chosen": of_choice,
         "runs": [path for _, path in best],
         "output": folder.path / "best",
         "provenance": left_out.part("provenance", functools.partial(_provenance, folder), {}),
@@ -78,21 +90,31 @@ MOST_MECHANISMS = 24
 
 
 def _mechanisms(
-    best: Iterable[tuple[str, pathlib.Path]], titles: Mapping[str, str], left_out: LeftOut
+    best: Iterable[tuple[str, pathlib.Path]],
+    titles: Mapping[str, str],
+    advised: str | None,
+    left_out: LeftOut,
 ) -> Iterator[dict[str, Any]]:
-    """The best member of each shape that has interventions, as a section."""
+    """The best member of each shape that has interventions, as a section.
+
+    That of the group that is advised has its effective attention as a whole, too.
+    """
     measured = [(group, path) for group, path in best if (path / "interchange.csv").exists()]
     for index, (group, path) in enumerate(measured[:MOST_MECHANISMS]):
         if (path / "config.json").exists():
-            drawn = functools.partial(_mechanism, path, titles[group], f"best{index}")
+            whole = group == advised
+            drawn = functools.partial(_mechanism, path, titles[group], f"best{index}", whole)
             found = left_out.part(f"{titles[group]}, its best member", drawn, None)
             if found is not None:
                 yield found | {"group": group}
 
 
-def _mechanism(path: pathlib.Path, title: str, prefix: str) -> dict[str, Any]:
+def _mechanism(path: pathlib.Path, title: str, prefix: str, whole: bool) -> dict[str, Any]:
     run = reading.read(RunFolder(path), title)
-    return section(run, prefix, brief=True) | asked(run)
+    found = section(run, prefix, brief=True) | asked(run)
+    found["figures"] = dict(over_training(run, prefix))
+    found["analyses"] = dict(analyses(run, prefix, ("attention",))) if whole else {}
+    return found
 
 
 def _provenance(folder: SweepFolder) -> dict[str, Any]:
@@ -105,22 +127,22 @@ def _overview(folder: SweepFolder, left_out: LeftOut) -> Overview:
     The command that made the sweep is not known where a file is damaged.
     """
     for group in folder.groups():
-        left_out.part(group.name, group.read_status, None)
         left_out.part(group.name, group.check_table, None)
-    with contextlib.suppress(UserError):  # which file it is, and why, is noted part by part
-        return read_overview(folder.path)
-    groups = []
-    for one in folder.read()["groups"]:
-        group = folder.group(one["name"])
-        unknown = GroupStatus("finished" if group.has_table() else "waiting")
-        status = left_out.part(group.name, group.read_status, unknown)
-        status.members = status.members or len(one["members"])
-        groups.append(NamedStatus(group.name, one["title"], status))
-    return Overview(str(folder.path), groups, None, None)
+    overview = read_overview(folder.path)
+    for name, reason in overview.left_out.items():
+        left_out.note(name, reason)
+    for one in overview.groups:
+        if one.status.state == DAMAGED:
+            one.status.state = "finished" if folder.group(one.name).has_table() else "waiting"
+    return overview
 
 
 def _figures(
-    folder: SweepFolder, overview: Overview, found: SweepTables
+    folder: SweepFolder,
+    overview: Overview,
+    found: SweepTables,
+    curves: Mapping[str, Curves],
+    rises: Table,
 ) -> Iterator[dict[str, Any]]:
     """Draw and save all figures; gives the content of the page for each."""
     members, best = found.members, found.best
@@ -128,18 +150,17 @@ def _figures(
     titles = {one.name: one.title for one in overview.groups if one.name in finished}
     with_verdict = set(members.loc[members["metric"] == "verdict", "group"])
     of_verdicts = {name: title for name, title in titles.items() if name in with_verdict}
-    curves: dict[str, Curves] = {}
-    for one in overview.groups:
-        read = functools.partial(_curves, folder.group(one.name))
-        curves[one.name] = found.left_out.part(one.name, read, {})
     of_curves = {one.name: _with_state(one) for one in overview.groups if curves[one.name]}
     chosen = dict(zip(best["group"], best["member"], strict=True))
+    spans = {
+        row["group"]: (row["low"], row["high"]) for row in rises.rows if row["high"] is not None
+    }
     drawn = {
         "accuracy_by_rate": (titles, lambda page: figures.accuracy_by_rate(members, page)),
         "success_by_shape": (titles, lambda page: figures.success_by_shape(found.success, page)),
         "learning_curves": (
             of_curves,
-            lambda page: figures.learning_curves(curves, page, members, chosen),
+            lambda page: figures.learning_curves(curves, page, members, chosen, spans),
         ),
         "verdicts_by_shape": (of_verdicts, lambda page: figures.verdicts_by_shape(members, page)),
     }

@@ -9,6 +9,7 @@ from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import percent
 from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.metrics import Curves, rise
 from mecheval_jax.store.status import Overview
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, wide
@@ -65,6 +66,36 @@ def of(folder: SweepFolder, overview: Overview, found: SweepTables) -> dict[str,
         _groups(folder, overview, found.left_out),
     )
     return {table.name: table for table in every}
+
+
+def rises(best: pd.DataFrame, curves: Mapping[str, Curves], titles: Mapping[str, str]) -> Table:
+    """Between which steps the accuracy of the best member of each shape rose.
+
+    Args:
+        best: Rows of ``best.csv``.
+        curves: Rows on dev documents, by group.
+        titles: Titles of the groups.
+    """
+    rows = []
+    for row in best.to_dict("records"):
+        curve = curves.get(row["group"], {}).get(row["member"], ())
+        found = rise(curve, row["floor"]) if row["low"] > row["floor"] else None
+        low, high = found or (None, None)
+        last = curve[-1]["accuracy"] if curve else None
+        rows.append(
+            {"group": row["group"], "shape": titles[row["group"]], "member": str(row["member"])}
+            | {"floor": row["floor"], "low": low, "high": high, "dev_accuracy": last}
+        )
+    columns = (
+        SHAPE,
+        Column("member"),
+        Column("floor", form=percent),
+        DEV,
+        Column("low", "rises after step", count),
+        Column("high", "and until", count),
+    )
+    caption = "When the best member of each shape learned"
+    return Table("rises", caption, columns, rows, of="shape")
 
 
 COMPARED = {"model.mixer", "model.width", "model.layers", "model.positions"}

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.console import printable
-from mecheval_jax.reporting.example import example, shown_roles
 from mecheval_jax.reporting.terminal.tables import output, percent, plain_table
 from mecheval_jax.tasks.base import SPECIAL, Batch, Task
+from mecheval_jax.tasks.example import example, shown_roles
 from mecheval_jax.tasks.floors import KINDS, kind_of
 from mecheval_jax.training.data import evaluation_batch
 

@@ -12,7 +12,14 @@ from mecheval_jax import programs
 from mecheval_jax.console import CONSOLE, say
 from mecheval_jax.reporting.terminal.progress import PLAIN_EVERY, Shown
 from mecheval_jax.reporting.terminal.tables import MISSING, output, percent, plain_table
-from mecheval_jax.store.status import NamedStatus, Overview, count_states, seconds_left, total
+from mecheval_jax.store.status import (
+    DAMAGED,
+    NamedStatus,
+    Overview,
+    count_states,
+    seconds_left,
+    total,
+)
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 
 DROPPED = ("stopped", "diverged", "steps/s", "training", "left")
@@ -29,6 +36,7 @@ STYLES = {
     "finished": "green",
     "failed": "red",
     "dead": "red",
+    DAMAGED: "red",
     "preempted": "yellow",
 }
 
@@ -192,6 +200,8 @@ def show_overview(overview: Overview) -> None:
         elif status.state == "dead":
             where = f"process {status.process} on {status.host}" if status.host else "its process"
             console.print(Text(f"{title}: dead: {where} last wrote {status.updated}", style="red"))
+    for name, reason in overview.left_out.items():
+        console.print(Text(f"{name}: not known: {reason}", style="red"))
     best = overview.best
     if best is not None:
         changes = ", ".join(f"{name}={value}" for name, value in best.changes.items())

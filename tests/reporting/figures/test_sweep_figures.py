@@ -77,10 +77,13 @@ def test_learning_curves_are_of_all_members_and_the_best_stands_out(swept, table
     titles = TITLES | {BASED: "based"}
     curves = {name: sweep_report._curves(swept.group(name)) for name in titles}
     chosen = best(table)
-    figure = sweep_figures.learning_curves(
-        curves, titles, table, dict(zip(chosen["group"], chosen["member"], strict=True))
-    )
+    members = dict(zip(chosen["group"], chosen["member"], strict=True))
+    rises = {ATTENTION: (5, 10)}
+    figure = sweep_figures.learning_curves(curves, titles, table, members, rises)
     drawn = panels(figure, titles)
+    (shaded,) = drawn[ATTENTION].patches
+    assert (shaded.get_x(), shaded.get_x() + shaded.get_width()) == (5, 10)
+    assert not drawn[BASED].patches
     (others,) = drawn[ATTENTION].collections
     assert len(others.get_segments()) == 5
     line = max(drawn[ATTENTION].lines, key=lambda line: len(line.get_xdata()))

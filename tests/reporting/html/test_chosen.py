@@ -31,6 +31,7 @@ def test_tables_figures_and_advice(tmp_path):
                                        "81.0% [74.0%, 86.0%]"]  # fmt: skip
     costs = found["tables"]["costs"].frame()
     assert list(costs["decode_seconds"]) == [row["decode_seconds"] for row in choice_rows()]
+    assert list(costs["training_flops_per_token"]) == [1e6 + row["length"] for row in choice_rows()]
     assert found["tables"]["costs"].texts()["state"][1] == "23 kB"
     assert list(texts["memorised"]) == ["no", "yes", "no"]
     fronts = found["tables"]["fronts"].texts()

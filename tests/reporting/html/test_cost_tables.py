@@ -8,7 +8,7 @@ from mecheval_jax.files import read_table
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import parameter_count
 from mecheval_jax.reporting.html import cost_tables, report
-from mecheval_jax.reporting.html.cost_tables import measured, of_run
+from mecheval_jax.reporting.html.cost_tables import measured, of_run, of_training
 from mecheval_jax.reporting.html.reading import read
 from mecheval_jax.store.run_folder import RunFolder
 from tests.support.choices import add_choice
@@ -53,6 +53,8 @@ def test_measured_costs_are_those_of_this_model(tmp_path):
     rows = tables_of(page)["measured"][1:]
     assert {row[0][1] for row in rows} == {"attention"}
     assert len(rows) == 6
+    (cost,) = tables_of(page)["cost"][1:]
+    assert [text for _, text in cost][-2:] == ["1 M", "7.13 kB"]
     assert "Measured on a made-up device (cpu): float32 products" in words_of(page)
 
 
@@ -82,3 +84,16 @@ def test_what_was_not_measured_has_no_spread():
     empty |= dict.fromkeys(("seconds", "low", "high", "seconds_per_token"))
     row = measured(pd.DataFrame([empty])).texts().iloc[0]
     assert (row["time a token"], row["not measured because"]) == ("-", "needs 9.1 GB")
+
+
+def test_training_costs_are_those_at_the_nearest_length(tmp_path):
+    """Catches another program's operations, and a length nobody measured taken for another."""
+    table = read_table(add_choice(tmp_path).cost / "cost.csv")
+    own = table[table["mixer"] == "mamba"]
+    shortest, longest = map(int, (own["length"].min(), own["length"].max()))
+    for length, nearest in ((1, shortest), (longest - 1, longest), (10**6, longest)):
+        found = of_training(own, length)["training_flops_per_token"]
+        assert found == 1e6 + nearest
+    assert of_training(own[own["program"] == "decode"], 1) == {}
+    assert of_training(own.assign(flops_per_token=float("nan")), 1) == {}
+    assert of_training(own, float("nan")) == {}

@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from mecheval_jax.reporting.example import Example, Question
 from mecheval_jax.reporting.html.drawn_document import (
     NEAR,
     WHOLE,
@@ -12,6 +11,7 @@ from mecheval_jax.reporting.html.drawn_document import (
     read_lines,
     restored_lines,
 )
+from mecheval_jax.tasks.example import Example, Question
 from tests.support.reported_runs import table_of
 
 DOCUMENT = Example(

@@ -2,9 +2,11 @@
 
 import pandas as pd
 
-from mecheval_jax.reporting.html import report
-from mecheval_jax.reporting.html.sections import question
+from mecheval_jax.reporting.html import report, sections
+from mecheval_jax.reporting.html.reading import read
+from mecheval_jax.reporting.html.sections import asked, question
 from mecheval_jax.store.run_folder import RunFolder
+from mecheval_jax.tasks.example import Example, Question
 from tests.support.pages import tables_of, words_of
 from tests.support.reported_runs import TRAINING, VALUES, make_run, table_of
 
@@ -73,3 +75,18 @@ def test_a_verdict_of_another_step_is_not_passed_off_as_this_one(tmp_path):
     (folder / "metrics.jsonl").unlink()
     table_of().assign(step=150).to_csv(folder / "interchange.csv", index=False)
     assert "another step than interchange.csv" in report.write([str(folder)]).read_text()
+
+
+def test_the_document_that_a_run_keeps_is_shown(tmp_path, monkeypatch):
+    """Catches documents that are drawn anew for every page, and a page that needs the kept one."""
+    folder = RunFolder(make_run(tmp_path / "run", interchange=False))
+    drawn = asked(read(folder, "run"))["documents"]["asked"]
+    sections._first.cache_clear()
+    folder.write_example(Example(("a", "<b>"), {1: ("query",)}, (Question(0, 1, "<b>", "c"),)))
+    monkeypatch.setattr(sections, "evaluation_batch", None)
+    kept = asked(read(folder, "run"))
+    assert [token.word for token in kept["documents"]["asked"].tokens] == ["a", "<b>"]
+    assert kept["questions"][0].answer == "c"
+    monkeypatch.undo()
+    folder.example.write_text("{")
+    assert asked(read(folder, "run"))["documents"]["asked"] == drawn

@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from mecheval_jax.reporting.figures.look import Look, looking
@@ -11,8 +12,8 @@ from mecheval_jax.sweeps.plan import plan
 from mecheval_jax.sweeps.run import collect
 from tests.support.choices import add_choice
 from tests.support.compilation import ROOT
-from tests.support.pages import words_of
-from tests.support.reported_runs import make_run
+from tests.support.pages import tables_of, words_of
+from tests.support.reported_runs import TRAINING, VALUES, make_run, table_of
 from tests.support.sweep_results import ATTENTION, BASED, MAMBA, make_sweep
 
 
@@ -73,6 +74,47 @@ def test_a_group_that_is_not_finished_is_named(text, page):
     assert f"{BASED} : failed, step 10 of 20: out of <memory>" in text
     assert "<memory>" not in page
     assert "based, width 16, 2 layers 1" not in text  # no best member of it
+
+
+def test_a_choice_with_interventions(tmp_path):
+    """Catches a page of a choice that lacks what the page of one of its runs shows."""
+    folder = make_sweep(tmp_path / "chosen", {"attention": {(1e-3, 0): 0.9}})
+    path = make_run(folder.group("000_attention_width_16").member(0), over_training=TRAINING)
+    early = table_of(dict.fromkeys(VALUES, 0.444)).assign(step=100)
+    pd.concat([early, table_of()]).to_csv(path / "interchange.csv", index=False)
+    place = {"control": "placebo", "site": "block_1/block_input", "role": "elsewhere"}
+    attribution_rows = table_of().head(1).assign(**place, value=0.0123)
+    attribution_rows.to_csv(path / "controls.csv", index=False)
+    add_choice(folder.path)
+    collect(folder)
+    page = folder.report.read_text()
+    text, tables = words_of(page), tables_of(page)
+    assert [text for _, text in tables["rises"][1]][-2:] == ["10", "15"]
+    assert "Where the association is stored" in text
+    assert "attribution_key_restore" in tables  # the heat map
+    assert "not_learned induction 200 100 -" in text
+    assert 'id="best0-t' in page  # attributions over steps
+    assert "placebo block_1/block_input elsewhere 0.01" in text
+    assert "Effective attention was not measured of: attention, width 16, 2 layers" in text
+    assert f"launch.evaluate --workdir={path} --analyses=attention" in text
+    assert "No controls were measured" not in text
+
+
+@pytest.mark.parametrize("grid", [table_of().head(0), table_of(dict.fromkeys(VALUES))])
+def test_what_a_verdict_alone_leaves(tmp_path, grid):
+    """Catches a choice's page without heat maps, where members have no grid or no number in it."""
+    folder = make_sweep(tmp_path / "chosen", {"attention": {(1e-3, 0): 0.9}})
+    path = make_run(folder.group("000_attention_width_16").member(0))
+    grid.to_csv(path / "interchange.csv", index=False)
+    collect(folder)
+    page = folder.report.read_text()
+    heads, *rows = tables_of(page)["places"]
+    assert [text for _, text in heads] == ["site", "key", "value", "query"]
+    assert [row[0][1] for row in rows] == list(dict.fromkeys(site for site, _ in VALUES))
+    text = words_of(page)
+    assert "takes too little from the answer, as of: attention, width 16, 2 layers" in text
+    assert "its changes are not known, of: attention, width 16, 2 layers" in text
+    assert "No controls were measured of: attention, width 16, 2 layers" in text
 
 
 def test_a_choice_without_interventions(tmp_path):

@@ -60,17 +60,21 @@ def example(task: Task, batch: Batch, index: int) -> Example:
         batch: Documents of the task.
         index: Index of the document in the batch.
     """
-    tokens = np.asarray(batch.tokens[index])
+    # As arrays of numpy, since JAX would compile a program for each index.
+    tokens, weights, positions, targets = (
+        np.asarray(part)[index]
+        for part in (batch.tokens, batch.weights, batch.query_positions, batch.targets)
+    )
     roles: dict[int, tuple[str, ...]] = {}
     for role in shown_roles(task):
-        position = int(batch.roles[role][index, 0])
+        position = int(np.asarray(batch.roles[role])[index, 0])
         if position >= 0:
             roles[position] = (*roles.get(position, ()), role)
     questions = []
-    for query in (0, *map(int, np.flatnonzero(np.asarray(batch.weights[index]))[1:])):
-        position = int(batch.query_positions[index, query])
-        asked, answer = int(tokens[position]), int(batch.targets[index, query])
+    for query in (0, *map(int, np.flatnonzero(weights)[1:])):
+        position = int(positions[query])
+        asked, answer = int(tokens[position]), int(targets[query])
         questions.append(Question(query, position, task.name_of(asked), task.name_of(answer)))
-    length = int(batch.lengths[index])
+    length = int(np.asarray(batch.lengths)[index])
     words = tuple(task.name_of(int(token)) for token in tokens[:length])
     return Example(words, roles, tuple(questions))

@@ -1,6 +1,6 @@
 """An example document in words."""
 
-from mecheval_jax.reporting.example import example, shown_roles
+from mecheval_jax.tasks.example import example, shown_roles
 from tests.reporting.terminal.test_inspection import TASK, made
 
 
