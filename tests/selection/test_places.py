@@ -43,9 +43,7 @@ def test_the_best_run_is_measured_once_and_shown(group, monkeypatch):
     monkeypatch.setattr(places.runs, "analyze", None)
     places.measure_places(group)
     text = words_of(report.write([str(group.path.parents[1])]).read_text())
-    assert "Where the association is stored" in text
     assert "What the query reads" in text
-    assert "Attribution, key corrupted, restore" in text
     assert "Effective attention was not measured" not in text
 
 
