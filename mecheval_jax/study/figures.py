@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from mecheval_jax.reporting.figures import drawing
-from mecheval_jax.reporting.figures.drawing import COLOURS, GREY, MARKERS
+from mecheval_jax.reporting.figures.drawing import COLOURS, GREY
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.study.cells import StudyCells
@@ -22,13 +22,8 @@ from mecheval_jax.study.published.tables import WIDTHS, Shares, published_shares
 from mecheval_jax.study.quantities import Quantity
 from mecheval_jax.study.results import INPUT
 
-STYLES = {
-    # mixer: its colour and mark in every figure
-    name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
-    for i, name in enumerate(
-        ("attention", "based", "mamba", "hyena", "base_conv", "h3", "delta_net")
-    )
-}
+STYLES = drawing.mixer_styles(drawing.MIXERS)
+"""Colour and mark of each mixer."""
 STUDY = {"color": GREY, "markerfacecolor": "white", "linewidth": 1.3, "markersize": 6}
 """Style of published numbers without a colour of their own."""
 

@@ -126,7 +126,8 @@ def lens_curves(table: pd.DataFrame) -> Figure:
     figure, (left, right) = drawing.panels(2, 2, 8.6, 3.4)
     # Layers count from 0, so the embedding, before all of them, is at -1.
     rows = table.assign(layer=pd.to_numeric(table["layer"]).fillna(-1))
-    style = drawing.colour_and_marker(0) | {"label": table["mixer"].iloc[0]}
+    mixer = str(table["mixer"].iloc[0])
+    style = drawing.mixer_styles([mixer])[mixer] | {"label": mixer}
     for axes, metric in ((left, "probability"), (right, "rank")):
         of_metric = rows[rows["metric"] == metric]
         drawing.line_with_band(axes, of_metric, "layer", {"alpha": 0.2}, **style)
@@ -140,7 +141,7 @@ def lens_curves(table: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_formatter(lambda x, _: "embedding" if x == -1 else f"{x:.0f}")
         axes.set_xlabel("after layer")
         drawing.pale_grid(axes, "y")
-    drawing.legend_below(figure, entries=drawing.labelled(left))
+    drawing.headline(figure, mixer)
     return figure
 
 

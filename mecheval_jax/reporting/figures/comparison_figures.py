@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, NullFormatter
 
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import FLOOR
@@ -18,12 +19,12 @@ from mecheval_jax.reporting.terminal.costs import quantity
 from mecheval_jax.reporting.terminal.tables import percent
 
 COSTS = (
-    ("training_seconds", "training", "s a token"),
-    ("prefill_seconds", "reading a document", "s"),
-    ("decode_seconds", "generating", "s a token"),
-    ("state_bytes", "state", "B"),
+    ("training_seconds", "training", "s a token", "time a token"),
+    ("prefill_seconds", "reading a document", "s", "time a document"),
+    ("decode_seconds", "generating", "s a token", "time a token"),
+    ("state_bytes", "state", "B", "size"),
 )
-"""Column, title and unit of each cost of ``choice.csv``."""
+"""Column, title, unit and label of each cost of ``choice.csv``."""
 
 APART = 0.035
 """Offset between models of one width, as a share of a doubling of the width."""
@@ -44,9 +45,11 @@ def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
     figure, axes = drawing.one_axes(7.2, 4.2)
     mixers, widths = list(table["mixer"].unique()), sorted(set(table["width"]))
     entries: list[tuple[str, Line2D]] = []
+    styles = drawing.mixer_styles(mixers)
+    # Every model beside those of its width, and the line of each architecture.
     for index, mixer in enumerate(mixers):
         own = table[table["mixer"] == mixer].sort_values(["width", "accuracy"])
-        style = drawing.colour_and_marker(index)
+        style = styles[mixer]
         x = own["width"] * 2 ** (APART * (index - (len(mixers) - 1) / 2) * 2)
         ends = drawing.around(own["accuracy"], own["accuracy_low"], own["accuracy_high"])
         mark = {"linestyle": "none", "capsize": 2, "elinewidth": 1}
@@ -57,6 +60,7 @@ def accuracy_by_width(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.plot(x, published[own.index], **style | {"linestyle": "none"},
                   markersize=9, markerfacecolor="none", zorder=4)  # fmt: skip
         drawing.annotate(axes, x, own["accuracy"], map(_model, own.to_dict("records")))
+    # The floor, the axes and the names.
     floor = table["floor"].astype(float).max()
     if not pd.isna(floor):
         entries.append((f"floor, {floor:.1%}", axes.axhline(floor, **FLOOR, zorder=1)))
@@ -88,29 +92,40 @@ def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
     """
     shown = [cost for cost in COSTS if choice[cost[0]].notna().any()]
     figure, every = drawing.panels(len(shown), 2, 8.4, 3.6 * ((len(shown) + 1) // 2))
-    mixers = list(choice["mixer"].unique())
-    for axes, (column, title, unit) in zip(every, shown, strict=True):
-        rows = choice.dropna(subset=[column, "accuracy"])
+    styles, placed = drawing.mixer_styles(choice["mixer"]), []
+    bars = {"capsize": 2, "elinewidth": 1, "markersize": 7, "linestyle": "none"}
+    for axes, (column, title, unit, label) in zip(every, shown, strict=True):
+        rows, taken = choice.dropna(subset=[column, "accuracy"]), list[Artist]()
         front = f"front_{column.removesuffix('_seconds').removesuffix('_bytes')}"
         for row in rows.to_dict("records"):
-            style = drawing.colour_and_marker(mixers.index(row["mixer"]))
+            style = styles[row["mixer"]]
             mark = {} if row[front] else {"markerfacecolor": "white"}
             ends = drawing.around(row["accuracy"], row["low"], row["high"])
             across = _around(row, column)
-            bars = {"capsize": 2, "elinewidth": 1, "markersize": 7, "linestyle": "none"}
-            axes.errorbar(row[column], row["accuracy"], ends, across, **bars, **style, **mark)
+            look = bars | style | mark
+            taken += axes.errorbar(row[column], row["accuracy"], ends, across, **look).lines[2]
         texts = [
             f"{name}: {percent(y)}, {quantity(x, unit)}" for name, x, y in _points(rows, column)
         ]
         drawing.annotate(axes, rows[column], rows["accuracy"], texts)
         floor = rows["floor"].max()
         if not pd.isna(floor):
-            axes.axhline(floor, **FLOOR, zorder=1)
-        _cost_axis(axes, title, unit, rows[column])
-        names = [name for name, *_ in _points(rows, column)]
-        place_labels(axes, names, rows[[column, "accuracy"]].to_numpy(float), [])
+            taken.append(axes.axhline(floor, **FLOOR, zorder=1))
+        _cost_axis(axes, unit)
+        axes.set_xlabel(label)
+        axes.set_title(title, loc="left")
+        placed.append((axes, rows, column, taken))
     for axes in every[::2]:
         axes.set_ylabel("accuracy")
+    hollow = {"color": "#555555", "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
+    entries = [("hollow: another is better in both", Line2D([], [], **hollow))]
+    if choice["floor"].notna().any():
+        entries.append(("best heuristic without recall", Line2D([], [], **FLOOR)))
+    drawing.legend_below(figure, 2, entries)
+    # The legend is part of the layout, which the places of labels depend on.
+    for axes, rows, column, taken in placed:
+        names = [name for name, *_ in _points(rows, column)]
+        place_labels(axes, names, rows[[column, "accuracy"]].to_numpy(float), taken)
     return figure
 
 
@@ -126,15 +141,11 @@ def _around(row: Mapping[str, Any], column: str) -> np.ndarray | None:
     return drawing.around(row[column], low, high) if known else None
 
 
-def _cost_axis(axes: Axes, title: str, unit: str, costs: pd.Series) -> None:
+def _cost_axis(axes: Axes, unit: str) -> None:
     """A logarithmic axis of costs, and one of accuracies."""
-    word, _, rest = unit.partition(" ")
     axes.set_xscale("log")
-    near = costs.max() < 8 * costs.min()  # then one power of ten alone may be among them
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1,)))
-    axes.xaxis.set_major_formatter(EngFormatter(word))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(rest or {"s": "a document", "B": "bytes"}[word])
     axes.margins(x=0.25)
-    axes.set_title(title, loc="left")
+    drawing.few_decades(axes.xaxis)
+    axes.xaxis.set_major_formatter(EngFormatter(unit.partition(" ")[0]))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     drawing.accuracy_axis(axes)

@@ -1,9 +1,13 @@
 """The figure of costs over lengths of context: time of each program, and size of the state."""
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator
+from matplotlib.ticker import EngFormatter
 
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.look import styled
@@ -17,6 +21,9 @@ PANELS = (
 )
 """Program, column, title and label of each panel."""
 
+DASHES = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))
+"""Strokes of the models of one architecture."""
+
 
 @styled
 def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
@@ -29,12 +36,11 @@ def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
     kinds = set(table["program"])
     shown = [panel for panel in PANELS if panel[0] is None or panel[0] in kinds]
     figure, every = drawing.panels(len(shown), 2, 8.4, 3.3 * ((len(shown) + 1) // 2))
-    models = list(table["model"].unique())
+    styles = _styles(table)
     for axes, (program, column, title, label) in zip(every, shown, strict=True):
         rows = table[table["program"] == (program or table["program"].iloc[0])]
-        for index, name in enumerate(models):
+        for name, style in styles.items():
             line = rows[rows["model"] == name].dropna(subset=[column]).sort_values("length")
-            style = drawing.colour_and_marker(index) | {"markersize": 4, "linewidth": 1.5}
             axes.plot(line["length"], line[column], **style, label=name)
             unit = "B" if program is None else "s"
             texts = [
@@ -46,7 +52,7 @@ def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
                 scale = line[column] / line["seconds"]
                 band = {"color": style["color"], "alpha": 0.18, "linewidth": 0}
                 axes.fill_between(line["length"], line["low"] * scale, line["high"] * scale, **band)
-        _mark_crossovers(axes, crossovers, program, models)
+        _mark_crossovers(axes, crossovers, program, styles)
         _logarithmic(axes, sorted(set(table["length"])))
         axes.yaxis.set_major_formatter(EngFormatter("B" if program is None else "s"))
         axes.set_title(title, loc="left")
@@ -55,15 +61,29 @@ def cost_over_length(table: pd.DataFrame, crossovers: pd.DataFrame) -> Figure:
     return figure
 
 
+def _styles(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Style of each model: the colour of its architecture, and dashes for further widths of it."""
+    models = table.drop_duplicates("model")
+    of_mixers, met, styles = drawing.mixer_styles(models["mixer"]), Counter[str](), {}
+    for name, mixer in models[["model", "mixer"]].itertuples(index=False):
+        dashes = DASHES[met[mixer] % len(DASHES)]
+        styles[name] = of_mixers[mixer] | {"linestyle": dashes, "markersize": 4, "linewidth": 1.5}
+        met[mixer] += 1
+    return styles
+
+
 def _mark_crossovers(
-    axes: Axes, crossovers: pd.DataFrame, program: str | None, models: list[str]
+    axes: Axes,
+    crossovers: pd.DataFrame,
+    program: str | None,
+    styles: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Draw a dotted line, in a model's colour, where it becomes cheaper than the reference."""
     quantity = "state_bytes" if program is None else "seconds"
     rows = crossovers[crossovers["quantity"] == quantity]
     rows = rows if program is None else rows[rows["program"] == program]
     for _, row in rows.dropna(subset=["length"]).iterrows():
-        colour = drawing.colour_and_marker(models.index(row["model"]))["color"]
+        colour = styles[row["model"]]["color"]
         axes.axvline(row["length"], color=colour, linestyle=":", linewidth=1.2, zorder=0)
 
 
@@ -72,8 +92,6 @@ def _logarithmic(axes: Axes, lengths: list[int]) -> None:
     axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
     if len(lengths) == 1:
         axes.set_xlim(lengths[0] / 2, lengths[0] * 2)
-    low, high = axes.get_ylim()
-    near = high < 20 * low  # a power of ten may be the only one among the numbers
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if near else (1,)))
+    drawing.few_decades(axes.yaxis)
     axes.minorticks_off()
     drawing.pale_grid(axes, "y")

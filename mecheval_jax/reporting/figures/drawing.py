@@ -8,6 +8,7 @@ import functools
 import io
 import math
 import textwrap
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -130,8 +131,30 @@ MOST_NOTES = 400
 
 
 def colour_and_marker(index: int) -> dict[str, str]:
-    """Style of one series among several, by its index."""
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+    """Style of one series among several, by its index; series of one colour differ in marks."""
+    marker = MARKERS[(index // len(COLOURS) + index) % len(MARKERS)]
+    return {"color": COLOURS[index % len(COLOURS)], "marker": marker}
+
+
+MIXERS = ("attention", "based", "mamba", "hyena", "base_conv", "h3", "delta_net")
+"""Architectures that have a colour and mark of their own, in the order of `COLOURS`."""
+
+
+def mixer_styles(mixers: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Styles of architectures, whose order does not matter: equal ones look equal in all figures.
+
+    An architecture that is not in `MIXERS` has a colour by its name, or the next that is free.
+    """
+    names, taken = list(dict.fromkeys(mixers)), dict[str, int]()
+    for name in sorted(names, key=lambda name: (name not in MIXERS, name)):
+        first = MIXERS.index(name) if name in MIXERS else zlib.crc32(name.encode())
+        slots = [  # every colour once, then again with other marks
+            (first + step) % len(COLOURS) + len(COLOURS) * lap
+            for lap in range(len(MARKERS))
+            for step in range(len(COLOURS))
+        ]
+        taken[name] = next((i for i in slots if i not in taken.values()), slots[0])
+    return {name: colour_and_marker(taken[name]) for name in names}
 
 
 def panels(
@@ -291,6 +314,17 @@ def accuracy_axis(axes: Axes) -> None:
 def pale_grid(axes: Axes, axis: Literal["x", "y"]) -> None:
     """Draw pale lines across the axes at the ticks of one axis."""
     axes.grid(axis=axis, color=PALE, linewidth=0.8)
+
+
+def few_decades(axis: Axis) -> None:
+    """Let a logarithmic axis have more ticks than its powers of ten where those are fewer than two.
+
+    Args:
+        axis: Axis with its final limits.
+    """
+    low, high = np.log10(sorted(axis.get_view_interval()))
+    few = math.floor(high + 1e-9) - math.ceil(low - 1e-9) < 1
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
 
 
 def ratio_axis(axis: Axis) -> None:

@@ -31,6 +31,8 @@ def ladder_figure(edges: pd.DataFrame | None, confusion: pd.DataFrame | None) ->
     figure, every = drawing.panels(count, count, 5.6 * count, 4.2)
     for axes, (draw, table) in zip(every, shown, strict=False):
         draw(axes, table)
+    if not shown:
+        every[0].set_axis_off()
     return figure
 
 

@@ -5,10 +5,12 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.collections import LineCollection
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 MOST_NAMES = 12
@@ -28,7 +30,7 @@ _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, 
 
 
 def place_labels(
-    axes: Axes, names: Sequence[str], points: np.ndarray, obstacles: Sequence[Text]
+    axes: Axes, names: Sequence[str], points: np.ndarray, obstacles: Sequence[Artist]
 ) -> None:
     """Write every point's name beside it, clear of the points, obstacles and other names.
 
@@ -38,7 +40,7 @@ def place_labels(
         axes: Axes with their final limits.
         names: Names of the points, one each.
         points: Places of the points, [points, 2] in data units.
-        obstacles: Texts that stay in place.
+        obstacles: Texts and lines that stay in place.
     """
     figure = axes.figure
     shown = list(names)
@@ -49,7 +51,7 @@ def place_labels(
     figure.draw_without_rendering()  # the layout fixes sizes, which the placing needs
     renderer = figure.canvas.get_renderer()
     pixels = axes.transData.transform(points)
-    taken = [text.get_window_extent(renderer) for text in obstacles]
+    taken = [_extent(each, renderer).padded(1) for each in obstacles]
     taken += [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in pixels]
     inside = axes.get_window_extent(renderer).frozen()
     fractions = axes.transAxes.inverted().transform(pixels)
@@ -99,6 +101,14 @@ def _settle(
         centre = ((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2)
         ends = label.axes.transData.inverted().transform([point, centre])
         label.axes.plot(*ends.T, color="#b0b0b0", linewidth=0.6, zorder=2)
+
+
+def _extent(artist: Artist, renderer: RendererAgg) -> Bbox:
+    """The pixels that a text, a line or the bars of errors take."""
+    if isinstance(artist, LineCollection):  # of which matplotlib knows the place of its origin
+        ends = artist.get_transform().transform(np.concatenate(artist.get_segments()))
+        return Bbox([ends.min(axis=0), ends.max(axis=0)])
+    return artist.get_window_extent(renderer)
 
 
 def _overlap(one: Bbox, other: Bbox) -> float:

@@ -18,7 +18,8 @@ def capacity_curve(table: pd.DataFrame) -> Figure:
         table: Rows of `evaluation.memory.capacity.capacity_rows`, with the ``mixer``.
     """
     figure, axes = drawing.one_axes(6.4, 4.2)
-    style = drawing.colour_and_marker(0) | {"label": str(table["mixer"].iloc[0])}
+    mixer = str(table["mixer"].iloc[0])
+    style = drawing.mixer_styles([mixer])[mixer] | {"label": mixer}
     recall = rows_with(table, metric="recall")
     drawing.line_with_band(axes, recall, "pairs", {"alpha": 0.2}, linestyle="none", **style)
     lines = {
@@ -53,8 +54,9 @@ def capacity_over_bytes(table: pd.DataFrame) -> Figure:
     """
     figure, axes = drawing.one_axes(6.4, 4.4)
     found = rows_with(table, metric="threshold")
-    for index, (mixer, rows) in enumerate(found.groupby("mixer", sort=False)):
-        style = drawing.colour_and_marker(index)
+    styles = drawing.mixer_styles(found["mixer"])
+    for mixer, rows in found.groupby("mixer", sort=False):
+        style = styles[str(mixer)]
         known = rows.dropna(subset=["value"])
         if len(known):
             ends = drawing.around(known["value"], known["low"], known["high"])
@@ -93,7 +95,7 @@ def generalization_bars(table: pd.DataFrame) -> Figure:
     figure, axes = drawing.one_axes(2.6 + 1.1 * len(accuracy), 4.0)
     ends = drawing.around(accuracy["value"], accuracy["low"], accuracy["high"])
     colour = drawing.colour_and_marker(0)["color"]
-    bars = {"yerr": ends, "color": f"{colour}66", "ecolor": colour, "label": "accuracy"}
+    bars = {"yerr": ends, "color": f"{colour}66", "ecolor": colour}
     axes.bar(range(len(accuracy)), accuracy["value"], 0.6, **bars)
     axes.set_axisbelow(True)
     line = drawing.FLOOR | {"label": "best floor"}
@@ -101,6 +103,7 @@ def generalization_bars(table: pd.DataFrame) -> Figure:
     axes.hlines(floor["value"], [x - 0.4 for x in places], [x + 0.4 for x in places], **line)
     names = accuracy["setting"].str.replace("+", "\n")
     axes.set_xticks(range(len(accuracy)), names)
+    axes.set_ylabel("accuracy")
     drawing.accuracy_axis(axes)
     drawing.legend_below(figure)
     return figure

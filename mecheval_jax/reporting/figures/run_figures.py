@@ -13,7 +13,7 @@ from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.evaluation.verdict.readings import at, bound, look_up_site
 from mecheval_jax.evaluation.verdict.rule import RESTORED
 from mecheval_jax.reporting.figures import drawing
-from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY, MARKERS
+from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY
 from mecheval_jax.reporting.figures.labels import HALO, place_labels
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import (
@@ -156,7 +156,6 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
     for index, point in enumerate(points.values()):
         x, y = ([row[end] for end in ("value", "low", "high")] for row in point)
         style = drawing.colour_and_marker(index)
-        style["marker"] = MARKERS[(index // len(COLOURS) + index) % len(MARKERS)]
         ends = drawing.around(*y), drawing.around(*x)
         axes.errorbar(x[0], y[0], *ends, zorder=4, **mark, **style)
     texts = [

@@ -29,6 +29,8 @@ MEMBER = {"color": COLOURS[0], "marker": "o", "markersize": 4, "linestyle": "non
 MEDIAN = {"color": "black", "linewidth": 1.4, "marker": "_", "markersize": 14}
 BEST = {"color": COLOURS[0], "linewidth": 2.0}
 RISE = {"color": "#f0d9a0", "linewidth": 0, "zorder": 0}
+UNLEARNED = "#9a9a9a"
+"""Colour of bars of members without a mechanism; unlike `GREY` it is the same on a dark page."""
 
 COLUMNS = 3
 """Number of panels in a row."""
@@ -139,6 +141,7 @@ def learning_curves(
     """
     members = wide(table[table["group"].isin(titles)]).set_index("member")
     figure, shapes = _panels(titles, "training step", "accuracy on dev documents")
+    besides = False  # whether there are members that are not the best
     for axes, name in zip(shapes, titles, strict=True):
         own = members[members["group"] == name]
         lines = {
@@ -157,6 +160,7 @@ def learning_curves(
             texts = [f"member {member}, step {s:,.0f}: {percent(y)}" for s, y in line[-1:]]
             drawing.annotate(axes, *line[-1:].T, texts)
         others = [line for member, line in lines.items() if member != best.get(name)]
+        besides |= bool(others)
         axes.add_collection(LineCollection(others, colors=GREY, linewidths=0.9, alpha=0.7))
         if best.get(name) in lines:
             axes.plot(*lines[best[name]].T, **BEST, zorder=4)
@@ -169,7 +173,7 @@ def learning_curves(
         axes.set_xlim(left=0)
         drawing.step_axis(axes, ticks=4 if len(shapes) > 1 else 6)
     styles = {
-        "member": {"color": GREY},
+        "member": {"color": GREY} if besides else None,
         "best member": BEST if best else None,
         "its transition": {"color": RISE["color"], "linewidth": 6} if rises else None,
         "reached the target, and stopped": MEMBER if members["stopped_at"].notna().any() else None,
@@ -197,7 +201,7 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         width = counts[name].to_numpy()
         if not width.any():
             continue
-        colour = GREY if name == "not_learned" else COLOURS[index % len(COLOURS)]
+        colour = UNLEARNED if name == "not_learned" else COLOURS[index % len(COLOURS)]
         bars = axes.barh(range(len(counts)), width, left=left, height=0.6, color=colour)
         bars.set_label(name.replace("_", " "))
         texts = [f"{titles[g]}, {name.replace('_', ' ')}: {n}" for g, n in counts[name].items()]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.transforms import Bbox
 
 from mecheval_jax.reporting.figures import comparison_figures
 from tests.support.choices import choice_rows
@@ -49,3 +50,16 @@ def test_cost_against_accuracy():
         marks = [line for line in axes.lines if line.get_marker() in ("o", "s", "^")]
         found = {float(m.get_xdata()[0]): m.get_markerfacecolor() != "white" for m in marks}
         assert found == dict(zip(choice[column], choice[front], strict=True))
+        assert axes.get_xlabel() in ("time a token", "time a document", "size")
+
+
+def test_names_do_not_lie_on_error_bars():
+    """Catches a name that is written over the interval of its own mark."""
+    rows = pd.DataFrame(choice_rows())
+    ends = {"prefill_seconds_low": 0.5, "prefill_seconds_high": 2.0}
+    rows = rows.assign(**{name: rows["prefill_seconds"] * times for name, times in ends.items()})
+    axes = comparison_figures.cost_against_accuracy(rows).axes[1]
+    names = [text.get_window_extent() for text in axes.texts]
+    ends = [axes.transData.transform(part.get_segments()[0]) for part in axes.collections]
+    assert len(ends) == 2 * len(names)
+    assert [box for box in names if any(box.overlaps(Bbox(bar)) for bar in ends)] == []

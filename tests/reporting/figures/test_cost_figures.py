@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 
+from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 
 COSTS = pd.DataFrame(
     [
         {
             "model": model,
+            "mixer": model,
             "length": length,
             "program": program,
             "flops_per_token": 1e5,
@@ -65,6 +67,19 @@ def test_lines_bands_and_crossings():
     attention, mamba = state.lines
     assert list(attention.get_ydata()) == [1024, 8192, 32768]
     assert set(mamba.get_ydata()) == {1000}
+
+
+def test_models_of_one_architecture_differ_in_their_strokes():
+    """Catches a colour that another figure of the same choice gives another architecture."""
+    names = {"attention": "attention, width 8", "mamba": "mamba, width 8"}
+    wide = COSTS[COSTS["model"] == "mamba"].assign(model="mamba, width 16")
+    table = pd.concat([COSTS.replace({"model": names}), wide])
+    curves = cost_over_length(table, CROSSOVERS.head(0)).axes[0].lines
+    styles = drawing.mixer_styles(["mamba", "attention"])
+    assert [curve.get_color() for curve in curves] == [
+        styles[name]["color"] for name in ("attention", "mamba", "mamba")
+    ]
+    assert [curve.get_linestyle() for curve in curves] == ["-", "-", "--"]
 
 
 def test_long_names_and_one_length():

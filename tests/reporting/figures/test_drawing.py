@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from mecheval_jax.mixers.architectures import ARCHITECTURES
 from mecheval_jax.reporting.figures import drawing, saving
 from mecheval_jax.reporting.figures import run_figures as figures
 from tests.support.reported_runs import ROLES, VALUES, table_of
@@ -30,6 +31,28 @@ def test_a_figure_is_never_there_by_half(tmp_path, monkeypatch):
     saving.save(drawing.one_axes(3.0, 3.0)[0], tmp_path, "one")
     assert path.read_text() != whole
     assert {each.name for each in tmp_path.iterdir()} == {"one.png", "one.svg"}
+
+
+def test_an_architecture_looks_the_same_in_every_figure():
+    """Catches a colour by the order of a table's rows, and two that cannot be told apart."""
+    names = ["mamba,attention", "gated_delta_net", "based", "my_module:Mine"]
+    styles = drawing.mixer_styles(names)
+    assert list(styles) == names
+    assert drawing.mixer_styles(names[::-1]) == styles
+    assert len({style["color"] for style in styles.values()}) == len(names)
+    assert drawing.mixer_styles(["based"])["based"] == styles["based"]
+    many = drawing.mixer_styles([*ARCHITECTURES, *names])
+    assert len({tuple(style.values()) for style in many.values()}) == len(many)
+
+
+def test_a_narrow_axis_has_more_ticks_than_powers_of_ten():
+    """Catches an axis of 30 to 700 whose only number is 100."""
+    for limits, ticks in (((30, 700), 4), ((30, 3000), 2), ((101, 120), 2), ((10, 100), 2)):
+        axes = Figure().subplots()
+        axes.set(xscale="log", xlim=limits)
+        drawing.few_decades(axes.xaxis)
+        shown = [at for at in axes.get_xticks() if limits[0] <= at <= limits[1]]
+        assert len(shown) >= ticks, limits
 
 
 def test_heat_map_has_every_value_in_its_cell():

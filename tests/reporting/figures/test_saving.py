@@ -1,9 +1,15 @@
 """Figures become files, the same every time, and parts of a page."""
 
+import importlib.resources
+import itertools
 import re
 import xml.etree.ElementTree
 
-from mecheval_jax.reporting.figures import drawing, saving
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from mecheval_jax.reporting.figures import drawing, saving, sweep_figures
 from mecheval_jax.reporting.figures.look import Look, looking, styled
 
 
@@ -44,6 +50,30 @@ def test_a_figure_of_a_page():
     (path,) = re.findall(r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \n" [^>]*blue', svg)
     for mark, place in zip(marks, (path[:2], path[2:]), strict=True):
         assert [float(x) for x in mark[:2]] == [round(float(x), 1) for x in place]
+
+
+def contrast(one, other):
+    """Contrast of two colours, as of WCAG 2."""
+    parts = np.array([to_rgb(one), to_rgb(other)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    low, high = sorted(linear @ (0.2126, 0.7152, 0.0722))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_colours_of_a_page(theme):
+    """Catches two series of one colour on a dark page, and a number on a bar of its own colour."""
+    style = importlib.resources.files("mecheval_jax.reporting.html").joinpath("style.css")
+    light, dark, *_ = re.findall(r":root \{(.*?)\}", style.read_text(), flags=re.DOTALL)
+    names = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light))
+    names |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark)) if theme == "dark" else {}
+    colours = (*drawing.COLOURS, sweep_figures.UNLEARNED)
+    shown = [names.get(saving.IN_PAGE.get(colour, ""), colour) for colour in colours]
+    apart = [np.subtract(to_rgb(a), to_rgb(b)) for a, b in itertools.combinations(shown, 2)]
+    assert min(np.abs(difference).max() for difference in apart) > 0.15
+    assert min(contrast(colour, names["page"]) for colour in shown) > 2.2
+    bars = [(a, b) for a, b in zip(colours, shown, strict=True) if a != "#000000"]
+    assert min(contrast(drawing.ink_on(one), on_page) for one, on_page in bars) > 4.5
 
 
 def test_what_labels_say_is_not_changed():
