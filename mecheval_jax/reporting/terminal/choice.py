@@ -67,7 +67,7 @@ def show_choice(table: pd.DataFrame, advice: Advice) -> None:
     console = output()
     rows = [choice_row(row) for row in table.to_dict("records")]
     for columns in TABLES:
-        shown = plain_table(columns, WORDS)
+        shown = plain_table(columns, WORDS, gap=1)
         for row in rows:
             shown.add_row(*(Text(row[name]) for name in columns))
         print_table(console, shown)

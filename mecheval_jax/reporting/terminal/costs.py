@@ -1,5 +1,6 @@
 """Costs in the terminal: a line for each model, length and program, and the crossovers."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,13 +9,24 @@ import pandas as pd
 from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.reporting.terminal.tables import MISSING, output, plain_table
 
-UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+WORDS = ("model", "program", "not measured because")
+"""Columns of words; the others are numbers."""
+
+HEADS = (
+    *("model", "tokens", "program", "flops\n/token", "temporary", "state", "time\n/token"),
+    *("energy\n/token", "not measured because"),
+)
+"""Heads of the columns of costs, narrow enough for a terminal of 80 columns."""
 
 
 def quantity(value: Any, unit: str = "") -> str:
     """A number with three digits and a prefixed unit; a dash if there is no number."""
     if value is None or pd.isna(value):
         return MISSING
+    if not value:
+        return f"0 {unit}".rstrip()
     size, prefix = next(((s, p) for s, p in UNITS if abs(value) >= s), (UNITS[-1]))
     return f"{value / size:.3g} {prefix}{unit}".rstrip()
 
@@ -70,11 +82,11 @@ def show_costs(table: pd.DataFrame, crossovers: pd.DataFrame, machine: Mapping[s
     """Print the results of `costs.measure`."""
     console = output()
     console.print(machine_words(machine), markup=False)
-    numbers = ("flops/token", "temporary", "state", "time/token", "energy/token")
-    words = ("model", "program", "not measured because")
-    shown = plain_table(("model", "tokens", "program", *numbers, words[-1]), words)
-    for row in table.to_dict("records"):
-        shown.add_row(*cost_row(row))
+    rows = [cost_row(row) for row in table.to_dict("records")]
+    told = [any(cell not in ("", MISSING) for cell in column) for column in zip(*rows, strict=True)]
+    shown = plain_table(itertools.compress(HEADS, told), WORDS, gap=1)
+    for row in rows:
+        shown.add_row(*itertools.compress(row, told))
     print_table(console, shown)
     for row in crossovers.to_dict("records"):
         console.print(crossover_line(row), markup=False)

@@ -146,7 +146,7 @@ def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
     columns = [
         column
         for column in lines[0]
-        if column not in ("diverged", "stopped") or any(line[column] != MISSING for line in lines)
+        if column not in DROPPED or any(line[column] != MISSING for line in lines)
     ]
     for dropped in DROPPED:
         if sum(room_of(column) + GAP for column in columns) <= width:

@@ -21,8 +21,8 @@ def least_width(table: Table) -> int:
 def print_table(console: Console, table: Table) -> None:
     """Print a table or, if it is wider than the screen, a block of lines for each of its rows.
 
-    A block has one line for each cell, with the name of its column. Columns that are squeezed would
-    break numbers over two lines, and 0.93 could be read as 0.9.
+    A block has one line for each cell that is not empty, with the name of its column. Columns that
+    are squeezed would break numbers over two lines, and 0.93 could be read as 0.9.
 
     Args:
         console: Console of the screen.
@@ -33,10 +33,11 @@ def print_table(console: Console, table: Table) -> None:
         return
     if table.title:
         console.print(table.title if isinstance(table.title, Text) else Text(table.title))
-    heads = [str(column.header) for column in table.columns]
+    heads = [str(column.header).replace("\n", "") for column in table.columns]
     room = max(map(len, heads[1:]), default=0)
     for cells in zip(*(column.cells for column in table.columns), strict=True):
         first, *rest = (" ".join(str(cell).split("\n")) for cell in cells)
         console.print(Text(f"{heads[0]} {first}".strip(), style="bold"))
         for head, text in zip(heads[1:], rest, strict=True):
-            console.print(Text(f"  {head:<{room}}  {text}".rstrip()))
+            if text:
+                console.print(Text(f"  {head:<{room}}  {text}"))

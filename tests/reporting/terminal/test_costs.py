@@ -24,9 +24,10 @@ MACHINE = {
         (1234.0, "B", "1.23 kB"),
         (2.5e9, "", "2.5 G"),
         (3e-5, "s", "30 µs"),
-        (2e-8, "s", "0.02 µs"),
+        (2e-8, "s", "20 ns"),
         (7.0, "s", "7 s"),
-        (0, "B", "0 µB"),
+        (0, "B", "0 B"),
+        (0, "", "0"),
         (None, "s", "-"),
     ],
 )
@@ -56,4 +57,4 @@ def test_everything_is_shown(capsys):
     shown = capsys.readouterr().out
     assert "1,234 GFLOP/s" in shown
     assert "needs 9 GB" in shown
-    assert len(shown.splitlines()) == 1 + 1 + len(COSTS) + len(CROSSOVERS)
+    assert len(shown.splitlines()) == 1 + 2 + len(COSTS) + len(CROSSOVERS)
