@@ -42,6 +42,13 @@ def test_mechanisms():
     assert alone.endswith("(induction), with a probability of 0.99.")
 
 
+def test_nothing_has_no_sign():
+    """Catches -0% of the answer."""
+    ends = {"concentration_low": -0.0004, "concentration_high": 0.02}
+    text = words.mechanism_words(ROW | {"concentration": -0.001} | ends)
+    assert "brings back 0% of the answer [0%, 2%]." in text
+
+
 def test_a_member_without_answers():
     """Catches a traceback for a model whose training diverged."""
     assert words.percent(ROW | {"accuracy": None}) == "no number"

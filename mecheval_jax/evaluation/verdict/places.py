@@ -140,10 +140,12 @@ def silent_layers(config: ModelConfig) -> tuple[int, ...]:
 def name_of_single(offset: int, found: Geometry) -> str:
     """Name of a position by its offset from the pair's later token: ``value``, ``next_key``.
 
-    It begins with ``pair`` if the value is the later token in some documents only.
+    It begins with ``pair`` if the value is the later token in some documents only. The later token
+    itself is ``pair+0`` then, since ``pair`` is the set of all positions of the pair.
     """
     last = found.value_last[found.applies]
     if bool(last.all()):
         return ("value", "next_key")[offset] if offset < 2 else f"value+{offset}"
-    later = "pair" if bool(last.any()) else "key"
-    return f"{later}+{offset}" if offset else later
+    if bool(last.any()):
+        return f"pair+{offset}"
+    return f"key+{offset}" if offset else "key"

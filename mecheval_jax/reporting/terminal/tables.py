@@ -44,8 +44,11 @@ def number(value: Any) -> str:
 
 
 def percent(value: Any) -> str:
-    """A fraction as a percentage; a dash if there is none."""
-    return MISSING if value is None or pd.isna(value) else f"{value:.1%}"
+    """A fraction as a percentage, never -0.0%; a dash if there is none."""
+    if value is None or pd.isna(value):
+        return MISSING
+    text = f"{value:.1%}"
+    return "0.0%" if text == "-0.0%" else text
 
 
 def interval(row: Mapping[str, Any], text: Callable[[Any], str] = number) -> str:

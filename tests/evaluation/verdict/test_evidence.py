@@ -48,6 +48,19 @@ def test_evidence_survives_its_file(tmp_path):
         Evidence.read(tmp_path / "nothing.npz")
 
 
+def test_a_single_token_with_the_name_of_the_set(tmp_path):
+    """Catches a verdict on the pair's later token alone from a file that calls it ``pair``, too."""
+    path = tmp_path / "evidence.npz"
+    evidence = evidence_on(INDUCED | {(1, "value"): 0.0}, local=(1,))
+    alike = tuple(c._replace(role="pair") if c.role == "value" else c for c in evidence.cells)
+    dataclasses.replace(evidence, cells=alike).write(path)
+    read = Evidence.read(path)
+    changed = [(a.role, b.role) for a, b in zip(evidence.cells, read.cells, strict=True) if a != b]
+    assert changed == [("value", "pair+0")] * 2  # at the cut, and in the layer
+    assert judge(dataclasses.replace(read, cells=alike), EVALUATION).verdict != "induction"
+    assert judge(read, EVALUATION).verdict == "induction"
+
+
 def test_evidence_of_an_earlier_version_is_refused(tmp_path):
     """Catches numbers at fewer positions judged by the present rule."""
     np.savez(tmp_path / "evidence.npz", sites=np.array(["block_1/block_input"]), clean=np.ones(3))

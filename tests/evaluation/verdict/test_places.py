@@ -3,6 +3,7 @@
 import jax
 import pytest
 
+from mecheval_jax.evaluation.verdict.exchanges import SETS
 from mecheval_jax.evaluation.verdict.places import (
     LOCAL,
     STREAM,
@@ -78,3 +79,13 @@ def test_names_of_single_positions():
         names[reverse] = [name_of_single(i, geometry(task, batch)) for i in range(4)]
     assert names[False] == ["value", "next_key", "value+2", "value+3"]
     assert names[True] == ["key", "key+1", "key+2", "key+3"]
+
+
+def test_a_single_position_is_never_called_like_a_set():
+    """Catches the later token alone taken for all of the pair, where either order occurs."""
+    task = planted.task_with()
+    found = geometry(task, task.sample(jax.random.key(0), 8, "test"))
+    either = found.replace(value_last=found.value_last.at[::2].set(False))
+    names = [name_of_single(i, either) for i in range(4)]
+    assert names == ["pair+0", "pair+1", "pair+2", "pair+3"]
+    assert not set(names) & {name for of_kind in SETS.values() for name in of_kind}

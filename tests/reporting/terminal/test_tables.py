@@ -54,3 +54,10 @@ def test_a_grid_without_the_residual_stream_is_printed_too(capsys):
     assert "layer 1 mixer_output" in out
     assert "0.71" in out
     assert "verdict: none" in out
+
+
+def test_nothing_has_no_sign():
+    """Catches a difference of -0.0%, which looks like a loss."""
+    assert tables.percent(-0.0004) == "0.0%"
+    assert tables.percent(-0.0006) == "-0.1%"
+    assert tables.interval({"low": -0.0004, "high": 0.2}, tables.percent) == "[0.0%, 20.0%]"
