@@ -30,7 +30,7 @@ class Look:
     width: float | None = None
     font: str = "DejaVu Sans"  # part of matplotlib: the same on every machine
     font_size: float = 10.0
-    formats: tuple[str, ...] = ("png", "svg")
+    formats: tuple[str, ...] = FORMATS
 
     def __post_init__(self):
         if self.font != "DejaVu Sans":
@@ -71,7 +71,7 @@ def look() -> Look:
 
 
 def formats() -> str:
-    """The formats that figures are saved in, in words: "PNG and SVG"."""
+    """The formats that figures are saved in, in words: "PNG, SVG and PDF"."""
     *others, last = (name.upper() for name in look().formats)
     return f"{', '.join(others)} and {last}" if others else last
 

@@ -64,6 +64,10 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
     of_choice = chosen(folder.path, left_out)
     advised = (of_choice["advice"] and of_choice["advice"].model) or {}
     mechanisms = list(_mechanisms(best, titles, advised.get("group"), left_out))
+    for one in mechanisms:
+        heat_maps = [grid.table for grid in one["grids"]] or [one["places"]]
+        for table in (*one["tables"].values(), *filter(None, heat_maps)):
+            table.write(folder.path / "tables" / one["group"])
     values = {
         "name": folder.path.absolute().name,
         "content": content,

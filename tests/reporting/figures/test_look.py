@@ -29,8 +29,8 @@ def test_a_block_has_its_look():
 
 def test_formats_in_words():
     """Catches a page that promises a format which was not written."""
-    assert formats() == "PNG and SVG"
-    for names, words in ((("pdf",), "PDF"), (("png", "svg", "pdf"), "PNG, SVG and PDF")):
+    assert formats() == "PNG, SVG and PDF"
+    for names, words in ((("pdf",), "PDF"), (("png", "svg"), "PNG and SVG")):
         with looking(Look(formats=names)):
             assert formats() == words
 

@@ -40,11 +40,11 @@ def test_the_page_needs_nothing_outside_itself(swept, page):
     assert f"groups/{MAMBA}/members/0008/report.html" not in links  # nobody made it
 
 
-def test_figures_are_left_in_two_formats(swept):
+def test_figures_are_left_in_all_formats(swept):
     """Catches a figure that is in the page alone."""
     names = {path.name for path in swept.figures.iterdir()}
     drawn = ("accuracy_by_rate", "success_by_shape", "learning_curves", "verdicts_by_shape")
-    assert names == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg")}
+    assert names == {f"{name}.{kind}" for name in drawn for kind in ("png", "svg", "pdf")}
 
 
 def test_the_page_says_what_was_found(text):
@@ -98,6 +98,10 @@ def test_a_choice_with_interventions(tmp_path):
     assert "Effective attention was not measured of: attention, width 16, 2 layers" in text
     assert f"launch.evaluate --workdir={path} --analyses=attention" in text
     assert "No controls were measured" not in text
+    homes = (folder.path / "tables", folder.path / "tables" / path.parents[1].name)
+    for name in filter(None, tables):  # for papers, those of the best member in a folder of theirs
+        for kind in ("csv", "md", "tex"):
+            assert any((home / f"{name}.{kind}").exists() for home in homes), name
 
 
 @pytest.mark.parametrize("grid", [table_of().head(0), table_of(dict.fromkeys(VALUES))])
