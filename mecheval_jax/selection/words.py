@@ -67,7 +67,7 @@ def mechanism_words(row: Row) -> str:
     text = f"It {VERDICTS.get(row['verdict'], row['verdict'])}"
     probable = f"probability of {row['probability']:.2f}"
     if row["learned"] == 1:
-        text += f", with a {probable}."
+        text += "." if row["verdict"] == "undecided" else f", with a {probable}."
     else:
         share = f"{row['agreement']:.0%} of the {row['learned']:.0f} runs that have learned"
         text += f"; so are judged {share}, with a mean {probable}."

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from rich.text import Text
 
+from mecheval_jax.console import printable
 from mecheval_jax.reporting.terminal.costs import quantity
 from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.reporting.terminal.tables import (
@@ -69,11 +70,12 @@ def show_choice(table: pd.DataFrame, advice: Advice) -> None:
     for columns in TABLES:
         shown = plain_table(columns, WORDS, gap=1)
         for row in rows:
-            shown.add_row(*(Text(row[name]) for name in columns))
+            shown.add_row(*(Text(printable(row[name])) for name in columns))
         print_table(console, shown)
         console.print()
     for paragraph in advice.paragraphs:
-        console.print(Text(paragraph.text), soft_wrap=True)
+        console.print(Text(printable(paragraph.text)), soft_wrap=True)
         console.print()
     for run in advice.further_runs:
-        console.print(Text(f"{run.why}:\n  {run.command}"), soft_wrap=True)
+        told = f"{printable(run.why)}:\n  {printable(run.command)}"
+        console.print(Text(told), soft_wrap=True)

@@ -8,8 +8,8 @@ TABLE = choice_tables.table(based={}, mamba=choice_tables.MEMORISED, hyena=choic
 ADVICE = choice.Advice(
     choice.ABSTAINED,
     None,
-    (choice.Paragraph("answer", "No [bold]model[/] can be recommended.", {}),),
-    (choice.FurtherRun("more seeds", "python -m launch.choose --mixer='a,b'"),),
+    (choice.Paragraph("answer", "No [bold]model[/] can be recommended\x1b[2J.", {}),),
+    (choice.FurtherRun("more seeds\a", "python -m launch.choose --mixer='a,b'"),),
 )
 
 
@@ -25,9 +25,11 @@ def test_rows():
 
 
 def test_what_is_printed(capsys):
-    """Catches advice whose words are taken for markup, or broken where one copies a command."""
+    """Catches advice whose words are taken for markup, obeyed by the terminal, or broken where one
+    copies a command."""
     show_choice(TABLE, ADVICE)
     text = capsys.readouterr().out
-    assert "No [bold]model[/] can be recommended." in text
+    assert "No [bold]model[/] can be recommended\\x1b[2J." in text
+    assert "more seeds\\x07:" in text
     assert "  python -m launch.choose --mixer='a,b'" in text
     assert "induction" in text
