@@ -29,6 +29,7 @@ MEMBER = ["mixer", "seed"]
 COLUMNS = (*MEMBER, "step", "accuracy", "accuracy_low", "accuracy_high", "floor", "verdict")
 COLUMNS += ("layer", *(f"{place}{end}" for place in PLACES for end in ("", "_low", "_high")))
 
+TABLE = pathlib.Path("docs", "results", "memory", "hybrids.csv")
 MARKS = "<!-- hybrids: written by tools/hybrid_results.py -->", "<!-- /hybrids -->"
 
 
@@ -90,20 +91,27 @@ def _needed(rows: pd.DataFrame, place: str) -> str:
     return ", ".join(f"{layer} ({names[layer]})" for layer in layers) or "none alone"
 
 
+def put(root: pathlib.Path) -> None:
+    """Write the table of hybrids into the page of results."""
+    from tools.blocks import put_block
+
+    lines = lines_of(pd.read_csv(root / TABLE))
+    put_block(root / "docs" / "results.md", list(lines), MARKS)
+
+
 def main() -> None:
     """Run the program."""
     from mecheval_jax.console import say
     from mecheval_jax.files import write_table
-    from tools.blocks import put_block
 
     root = pathlib.Path(flags.FLAGS.root)
-    path = root / "docs" / "results" / "memory" / "hybrids.csv"
     if flags.FLAGS.sweep:
-        rows = pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
-        write_table(path, merged(path, rows))
-    table = pd.read_csv(path)
-    put_block(root / "docs" / "results.md", list(lines_of(table)), MARKS)
-    say(f"{table.groupby(MEMBER).ngroups} hybrids in {path}")
+        rows = merged(
+            root / TABLE, pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
+        )
+        write_table(root / TABLE, rows)
+        say(f"{rows.groupby(MEMBER).ngroups} hybrids in {root / TABLE}")
+    put(root)
 
 
 if __name__ == "__main__":

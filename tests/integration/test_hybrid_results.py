@@ -2,8 +2,9 @@
 
 import pandas as pd
 
+from tests.support.compilation import ROOT
 from tests.support.sweep_results import fill_members, make_sweep
-from tools.hybrid_results import COLUMNS, lines_of, merged, rows_of
+from tools.hybrid_results import COLUMNS, TABLE, lines_of, merged, put, rows_of
 
 HYBRID = "mamba,attention"
 
@@ -73,3 +74,14 @@ def test_tables_of_several_machines_add_up(tmp_path):
     rows = merged(path, table_of(tmp_path / "second", SHARES | {(0, "pair"): 0.2}))
     assert list(rows["mixer"]) == ["attention,mamba"] * 2 + [HYBRID] * 2
     assert list(rows["pair"]) == [0.1, 0.95, 0.2, 0.95]
+
+
+def test_the_page_has_the_table(tmp_path):
+    """Catches numbers that were changed by hand."""
+    page = tmp_path / "docs" / "results.md"
+    (tmp_path / TABLE).parent.mkdir(parents=True)
+    (tmp_path / TABLE).write_bytes((ROOT / TABLE).read_bytes())
+    written = (ROOT / "docs" / "results.md").read_text()
+    page.write_text(written)
+    put(tmp_path)
+    assert page.read_text() == written
