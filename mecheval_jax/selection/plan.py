@@ -18,6 +18,10 @@ LADDER = (
 )  # fmt: skip
 """Numbers of widths, learning rates and seeds, from the most to the least."""
 
+MEASURING_SHARE = 0.5
+"""Share of the time after which no further architecture is measured before the plan: with what is
+left little could be trained."""
+
 TRAINING_SHARE = 0.75
 """Share of the time for training and verdicts; costs, circuits and the page have the rest."""
 
@@ -112,13 +116,16 @@ def fit(
 
     Args:
         request: What is asked for.
-        timings: How long each architecture takes.
+        timings: How long each architecture takes, of those that were measured in time.
         left: Seconds that are left of the budget; None for no end.
         devices: Number of devices.
 
     Raises:
-        UserError: If one run of each architecture does not fit; it says what would.
+        UserError: If one run of each architecture does not fit, or some were not even measured; it
+            says what would fit.
     """
+    if not_reached := [mixer for mixer in request.mixers if mixer not in timings]:
+        raise UserError(_not_measured(request, not_reached, timings, devices))
     steps = request.experiment.training.steps
     sizes = sizes_of(request)
     for size in sizes:
@@ -144,20 +151,41 @@ def _too_small(
 ) -> str:
     """What to say of a budget in which not every architecture can be trained once."""
     steps = request.experiment.training.steps
-    needed = {n: seconds_of(least, steps, {n: one}, devices) for n, one in timings.items()}
-    fitting, total = [], 0.0
-    for name in sorted(needed, key=needed.__getitem__):
-        total += needed[name]
-        if total <= TRAINING_SHARE * left:
-            fitting.append(f"--mixer={name}")
-    spent = (request.budget or left) - left
-    enough = 60 * math.ceil((sum(needed.values()) / TRAINING_SHARE + spent) / 60)
+    needed = seconds_of(least, steps, timings, devices) / TRAINING_SHARE
+    enough = 60 * math.ceil((needed + (request.budget or left) - left) / 60)
     return (
         f"--budget={words_of_time(request.budget or left)} is too small for one model of each of "
         f"{len(timings)} architectures of width {least.widths[0]} in {steps:,} steps: here they "
-        f"take about {words_of_time(enough)}; "
-        + (f"what would fit: {' '.join(fitting)}" if fitting else "not one of them would fit")
+        f"take about {words_of_time(enough)}; {_fitting(request, timings, devices)}"
     )
+
+
+def _not_measured(
+    request: Request, not_reached: Sequence[str], timings: Mapping[str, Timing], devices: int
+) -> str:
+    """What to say of a budget of which too much goes before all architectures are measured."""
+    return (
+        f"--budget={words_of_time(request.budget or 0)} is too small: half of it went into "
+        f"measuring a training step of {'; '.join(timings)}, and {'; '.join(not_reached)} were not "
+        f"reached; {_fitting(request, timings, devices)}"
+    )
+
+
+def _fitting(request: Request, timings: Mapping[str, Timing], devices: int) -> str:
+    """Which of the measured architectures would fit, if the same budget were theirs alone."""
+    least, steps = sizes_of(request)[-1], request.experiment.training.steps
+    needed = {
+        name: one.compile + seconds_of(least, steps, {name: one}, devices) / TRAINING_SHARE
+        for name, one in timings.items()
+    }
+    total, fitting = 0.0, []
+    for name in sorted(needed, key=needed.__getitem__):
+        total += needed[name]
+        if total <= (request.budget or 0):
+            fitting.append(f"--mixer={name}")
+    if fitting:
+        return f"what would fit: {' '.join(fitting)}"
+    return "not one of them would fit: fewer steps or a smaller width take less"
 
 
 def sweep_of(request: Request, size: Size, timings: Mapping[str, Timing]) -> Sweep:

@@ -26,7 +26,7 @@ from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.advice import Asked, advise
 from mecheval_jax.selection.circuit import measure_circuit
 from mecheval_jax.selection.places import measure_places
-from mecheval_jax.selection.plan import TRAINING_SHARE, Plan, fit, sweep_of
+from mecheval_jax.selection.plan import MEASURING_SHARE, TRAINING_SHARE, Plan, fit, sweep_of
 from mecheval_jax.selection.request import Commands, Request, commands_of, words_of_time
 from mecheval_jax.selection.table import choice_table
 from mecheval_jax.selection.timing import measure_steps, options_of
@@ -130,7 +130,8 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
     }
     how = options_of(request)
     first = dataclasses.replace(how, lengths=how.lengths[:1], programs=("training",))
-    timings, rows = measure_steps(models, first)
+    say(f"a training step of each of {len(models)} architectures is measured before the plan")
+    timings, rows = measure_steps(models, first, clock.until(MEASURING_SHARE))
     plan = fit(request, timings, clock.left, jax.device_count())
     sweep = sweep_of(request, plan.size, timings)
     _announce(sweep, plan, request)

@@ -25,16 +25,17 @@ def options_of(request: Request) -> CostOptions:
 
 
 def measure_steps(
-    models: Mapping[str, ModelConfig], how: CostOptions
+    models: Mapping[str, ModelConfig], how: CostOptions, until: float | None = None
 ) -> tuple[dict[str, Timing], list[dict[str, Any]]]:
     """Measure a training step of each model.
 
     Args:
         models: Shapes of models by their names.
         how: How costs are measured, of one length and the training alone.
+        until: When no further one is measured, of `time.monotonic`; None for never.
 
     Returns:
-        How long each takes, and the rows of its costs.
+        How long each that was measured takes, and the rows of its costs.
 
     Raises:
         UserError: If a step of one cannot be taken here, such as for lack of memory.
@@ -53,4 +54,6 @@ def measure_steps(
         found[row["model"]] = Timing(row["seconds"], max(now - began - calls, 0.0))
         rows.append(row)
         began = now
+        if until is not None and now > until:
+            break
     return found, rows

@@ -62,8 +62,21 @@ def test_a_budget_that_is_too_small():
     # 20 and 30 s of compiling, 12 and 24 s of training, in three quarters of the time.
     assert message.startswith("--budget=60s is too small for one model of each of 2 architectures")
     assert "they take about 2m; what would fit: --mixer=attention" in message
+    small = dataclasses.replace(asked, budget=5.0)
     with pytest.raises(UserError, match="not one of them would fit"):
-        plans.fit(asked, TIMINGS, 5.0)
+        plans.fit(small, TIMINGS, 5.0)
+
+
+def test_architectures_that_were_not_measured_in_time():
+    """Catches a plan of some architectures that passes for one of all, and a message that says
+    nothing would fit because this budget has been spent."""
+    asked = Request(REQUEST.experiment, mixers=("attention", "based", "mamba"), budget=60.0)
+    with pytest.raises(UserError) as raised:
+        plans.fit(asked, TIMINGS, -5.0)
+    assert str(raised.value) == (
+        "--budget=60s is too small: half of it went into measuring a training step of attention; "
+        "based, and mamba were not reached; what would fit: --mixer=attention"
+    )
 
 
 def test_runs_of_a_plan():

@@ -30,6 +30,16 @@ def test_steps_and_compiling_are_told_apart():
     assert timings["based"].compile > 10 * row["low"]
 
 
+def test_no_further_step_is_measured_when_the_time_is_over(monkeypatch):
+    """Catches a budget that goes into measuring alone."""
+    row = {"length": 64, "seconds": 1e-3, "calls": 3}
+    found = [row | {"model": name} for name in ("attention", "based", "mamba")]
+    monkeypatch.setattr(timing, "cost_rows", lambda *_: iter(found))
+    monkeypatch.setattr(timing.time, "monotonic", iter([0.0, 20.0, 40.0]).__next__)
+    timings, _ = measure_steps({}, options_of(ASKED), until=30.0)
+    assert list(timings) == ["attention", "based"]
+
+
 def test_a_step_that_does_not_fit_is_a_user_error(monkeypatch):
     """Catches a traceback where a training step needs more memory than there is."""
     row = {"model": "attention", "length": 32768, "seconds": None, "calls": 0}
