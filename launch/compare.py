@@ -7,6 +7,8 @@ listed, and the rest is compared. With --output the table is written as ``compar
 left out as ``left_out.csv``, and both as ``comparison.html`` (docs/choosing.md).
 """
 
+import pathlib
+
 from absl import flags
 
 from mecheval_jax import command_line
@@ -18,12 +20,14 @@ OUTPUT = flags.DEFINE_string("output", None, "Folder of tables and page; none if
 def main():
     """Run the program."""
     from mecheval_jax import comparison
+    from mecheval_jax.console import say
     from mecheval_jax.reporting.terminal.comparison import show_comparison
 
     found = comparison.compare(WORKDIRS.value)
     show_comparison(found.rows, found.left_out)
     if OUTPUT.value is not None:
         comparison.write(found, OUTPUT.value)
+        say(f"comparison: {pathlib.Path(OUTPUT.value, 'comparison.html')}")
 
 
 if __name__ == "__main__":

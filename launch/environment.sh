@@ -19,7 +19,7 @@ install_requirements() {
     source .venv/bin/activate
     stamp=".venv/$requirements.installed"
     if [ ! -f "$stamp" ] || ! cat requirements*.txt | cmp -s - "$stamp"; then
-        echo "installing $requirements (the first time takes a minute or two)"
+        echo "installing $requirements (the first time: 1 GB on disk, a minute or two on a fast line)"
         python -m pip install --quiet --disable-pip-version-check -r "$requirements"
         cat requirements*.txt > "$stamp"
     fi

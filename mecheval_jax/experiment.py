@@ -49,7 +49,7 @@ class Experiment:
     analyses: AnalysesConfig = dataclasses.field(default_factory=AnalysesConfig)
 
     def __post_init__(self):
-        sizes = self.task.sizes()
+        sizes, too_many = self.task.sizes(), []
         for field, split, count in (
             ("evaluation.documents", self.evaluation.split, self.evaluation.documents),
             ("training.evaluation_documents", "dev", self.training.evaluation_documents),
@@ -61,10 +61,14 @@ class Experiment:
                 )
             # Documents that are counted twice make every interval too narrow.
             if count > sizes.get(split, count):
-                raise UserError(
-                    f"{field} is {count}, and split {split!r} has {sizes[split]} documents: "
-                    "take at most so many"
-                )
+                too_many.append((field, split, count, sizes[split]))
+        if too_many:
+            told = "; ".join(
+                f"{field} is {count}, and split {split!r} has {there} documents"
+                for field, split, count, there in too_many
+            )
+            flags = " ".join(f"--config.{field}={there}" for field, _, _, there in too_many)
+            raise UserError(f"{told}: give {flags} or less, or more documents")
 
     @classmethod
     def from_config(cls, config: ConfigDict | Mapping[str, Any]) -> "Experiment":

@@ -16,8 +16,8 @@ READ = (
     "asked)"
 )
 REASONS = {
-    "not_better": "accuracy is at least {accuracy_least:.1%} only, the best heuristic without "
-    "recall reaches {floor:.1%}",
+    "not_better": "with 99.9 % confidence accuracy is above {accuracy_least:.1%} only, which is "
+    "not above the {floor:.1%} of the best heuristic without recall",
     "not_learned": "corrupting the pair changes the answer's probability by {gap:.3f} only: the "
     "answer is not read from the document",
     "faint": "corrupting the pair changes the answer's probability by {gap:.4f}: too little to say "

@@ -49,7 +49,9 @@ class Progress(Shown):
 
     def __init__(self, title: str, total: int, start: int = 0):
         self._title, self._total, self._start = title, total, start
-        self._began = self._spoke = time.monotonic()
+        self._spoke = time.monotonic()
+        # Steps and time at the end of the first stretch, most of which goes into compiling.
+        self._compiled: tuple[int, float] | None = None
 
     def _begin(self) -> progress.Progress:
         bar = progress.Progress(
@@ -67,17 +69,31 @@ class Progress(Shown):
         )
         return bar
 
+    def __enter__(self) -> "Progress":
+        super().__enter__()
+        if self._shown is None:
+            done = f"step {self._start:,} of {self._total:,}"
+            say(f"{self._title}: {done}; first the programs are compiled")
+        return self
+
     def advance(self, done: int, note: str = "") -> None:
-        """Show that `done` of all steps are done."""
+        """Show that `done` of all steps are done.
+
+        The rate is that of the stretches after the first.
+        """
         now = time.monotonic()
-        rate = (done - self._start) / max(now - self._began, 1e-9)
-        per_second = f"{rate:.0f} steps/s" if rate >= 10 else f"{rate:.2f} steps/s"
+        per_second = left = ""
+        if self._compiled is None:
+            self._compiled = done, now
+        elif done > self._compiled[0]:
+            rate = (done - self._compiled[0]) / max(now - self._compiled[1], 1e-9)
+            per_second = f"{rate:.0f} steps/s" if rate >= 10 else f"{rate:.2f} steps/s"
+            left = f"{(self._total - done) / rate:.0f} s left"
         if self._shown is not None:
             self._shown.update(self._task, completed=done, note=note, rate=per_second)
         elif now - self._spoke >= PLAIN_EVERY or done >= self._total:
             self._spoke = now
-            left = (self._total - done) / rate if rate > 0 else float("inf")
-            words = (f"{done}/{self._total} steps", per_second, f"{left:.0f} s left", note)
+            words = (f"{done}/{self._total} steps", per_second, left, note)
             say(f"{self._title}: {', '.join(filter(None, words))}")
 
 

@@ -83,7 +83,8 @@ def test_no_better_than_a_heuristic_is_said_first():
     """Catches a small gap named where the model answers no better than by a heuristic."""
     said = reason_of(("not_learned", -1), NUMBERS | {"accuracy_least": 0.2}, CHANCES)
     assert said == (
-        "accuracy is at least 20.0% only, the best heuristic without recall reaches 25.0%"
+        "with 99.9 % confidence accuracy is above 20.0% only, which is not above the 25.0% of the "
+        "best heuristic without recall"
     )
 
 

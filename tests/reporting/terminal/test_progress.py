@@ -28,6 +28,20 @@ def test_a_terminal_has_a_table(monkeypatch):
         assert word in shown
 
 
+def test_the_rate_is_that_of_steps(monkeypatch, capsys):
+    """Catches a rate, and a time left, that count the time of compiling, and a silent start."""
+    times = iter([0.0, 60.0, 80.0])
+    monkeypatch.setattr(progress, "time", types.SimpleNamespace(monotonic=times.__next__))
+    with Progress("training based", 300) as shown:
+        shown.advance(100, "loss 0.700")
+        shown.advance(200, "loss 0.500")
+    assert capsys.readouterr().err.splitlines() == [
+        "training based: step 0 of 300; first the programs are compiled",
+        "training based: 100/300 steps, loss 0.700",
+        "training based: 200/300 steps, 5.00 steps/s, 20 s left, loss 0.500",
+    ]
+
+
 TRAIN = {"split": "train", "loss": 0.5, "member": 0}
 
 
