@@ -33,7 +33,7 @@ from mecheval_jax.reporting.figures.comparison_figures import cost_against_accur
 
 CHOICE = pathlib.Path(os.environ.get("CHOICE", "runs/choice_of_two"))
 STEPS = os.environ.get("CHOICE_STEPS", "1500")
-config = f"recall:pairs=2,keys=8,steps={STEPS}"
+config = f"recall:pairs=4,keys=8,steps={STEPS}"
 flags = ["--mixer=based", "--mixer=mamba", "--widths=32", "--learning_rates=1e-2", "--seeds=2"]
 command = [sys.executable, "-m", "mecheval_jax", "choose", config, *flags, f"--workdir={CHOICE}"]
 done = subprocess.run(command, capture_output=True, text=True, check=False)

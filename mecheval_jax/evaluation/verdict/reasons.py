@@ -19,7 +19,7 @@ REASONS = {
     "not_better": "with 99.9 % confidence accuracy is above {accuracy_least:.1%} only, which is "
     "not above the {floor:.1%} of the best heuristic without recall",
     "not_learned": "corrupting the pair changes the answer's probability by {gap:.3f} only: the "
-    "answer is not read from the document",
+    "answer comes from elsewhere (of two pairs, it can be found by excluding the other)",
     "faint": "corrupting the pair changes the answer's probability by {gap:.4f}: too little to say "
     "what restores it",
     "thin": "{documents} documents have a pair to look for: it takes {fewest}",
