@@ -10,6 +10,7 @@ import pathlib
 import pandas as pd
 
 from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.reporting.figures.look import Look, looking
 from mecheval_jax.reporting.figures.run_figures import layer_scatter
 from mecheval_jax.reporting.figures.saving import save
 from mecheval_jax.study.results import ENDS, SITES
@@ -24,8 +25,8 @@ def main() -> None:
     members = read_table(DOCS / "results" / "ar_laptop.csv")
     best = members.sort_values("dev_accuracy").groupby("mixer").last()
     figure, _ = layer_scatter({mixer: _attributions(best.loc[mixer]) for mixer in MIXERS})
-    save(figure, DOCS, "mechanisms")
-    (DOCS / "mechanisms.svg").unlink()
+    with looking(Look(formats=("png",))):
+        save(figure, DOCS, "mechanisms")
 
 
 def _attributions(member: pd.Series) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from mecheval_jax.files import write_table
+from mecheval_jax.reporting.figures.look import Look, looking
 from mecheval_jax.reporting.figures.memory_figures import capacity_over_bytes
 from mecheval_jax.reporting.figures.saving import save
 
@@ -53,8 +54,8 @@ def collect(runs: Sequence[tuple[str, pathlib.Path]], folder: pathlib.Path) -> N
 def draw(folder: pathlib.Path) -> None:
     """Draw the figure of capacity from its table, if there is one."""
     if (folder / "capacity.csv").exists():
-        save(capacity_over_bytes(pd.read_csv(folder / "capacity.csv")), folder, "capacity")
-        (folder / "capacity.png").unlink()
+        with looking(Look(formats=("svg",))):
+            save(capacity_over_bytes(pd.read_csv(folder / "capacity.csv")), folder, "capacity")
 
 
 if __name__ == "__main__":

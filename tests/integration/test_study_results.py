@@ -34,7 +34,7 @@ def run(root, *arguments):
 
 
 def contents(root):
-    names = (path for path in root.rglob("*.*") if path.suffix != ".png")
+    names = (path for path in root.rglob("*.*") if path.suffix not in (".png", ".pdf"))
     return {path.relative_to(root): path.read_bytes() for path in names}
 
 

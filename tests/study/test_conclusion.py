@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from mecheval_jax.reporting.figures.look import FORMATS
 from mecheval_jax.study.conclusion import conclude
 from mecheval_jax.study.judgement import CLAIMS
 from tests.support.study_world import world
@@ -27,7 +28,7 @@ def test_files(written):
     names = {str(path) for path in contents(folder)}
     pages = {"findings.csv", "findings.json", "claims.csv", "agreement.csv", "results.md",
              "report.html"}  # fmt: skip
-    figures = {f"figures/{name}.{kind}" for name in found.figures for kind in ("svg", "png")}
+    figures = {f"figures/{name}.{kind}" for name in found.figures for kind in FORMATS}
     assert names == pages | figures
     page, text = ((folder / name).read_text() for name in ("report.html", "results.md"))
     assert page.count("<svg") == len(found.figures)

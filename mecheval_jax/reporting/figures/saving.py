@@ -29,7 +29,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 
 @styled
 def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Write a figure in the formats of the current `look`; returns the path of the SVG."""
+    """Write a figure in the formats of the current `look`; returns the path of that as SVG."""
     folder.mkdir(parents=True, exist_ok=True)
     for kind in look().formats:
         # Written atomically: another shard of a sweep may draw and read the same figure.
