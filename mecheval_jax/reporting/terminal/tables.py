@@ -224,7 +224,7 @@ def show_evidence(verdict: Verdict) -> None:
     controlled = any("untrained" in entry for entry in verdict.evidence["attributions"])
     numbers = ["attribution", "interval"] + ["untrained", "placebo"] * controlled
     columns, words = ("site", "role", *numbers, "reading"), ("site", "role", "reading")
-    printed = plain_table(columns, words, 1, "what the verdict rests on")
+    printed = plain_table(columns, words, 1, "what the verdict rests on (words: docs/verdict.md)")
     for row in rows:
         printed.add_row(*(Text(row[name]) for name in columns))
     console = output()
