@@ -65,6 +65,7 @@ EXAMPLE = {
 
 PROVENANCE = {
     "arguments?": [str],
+    "folder?": str,
     "versions?": {...: str},
     "commit?": (str, None),
     "platform?": str,

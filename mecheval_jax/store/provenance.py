@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import os
 import pathlib
 import platform
 import subprocess
@@ -37,6 +38,7 @@ def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
         "data_seed": experiment.training.data_seed,
         "config_hash": experiment.fingerprint(),
         "arguments": sys.argv[1:],
+        "folder": os.getcwd(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

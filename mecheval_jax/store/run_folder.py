@@ -208,7 +208,8 @@ class RunFolder(TrainingFolder):
     def experiment(self) -> Experiment:
         """The experiment whose run this is.
 
-        Of a grammar file that is gone the folder has a copy (`Task.artifacts`).
+        Of a grammar file that is gone the folder has a copy (`Task.artifacts`); other files that
+        are not here are looked for in the folder where training was started.
 
         Raises:
             UserError: If the folder holds no run, or one that would run code of its own (`trust`).
@@ -226,6 +227,8 @@ class RunFolder(TrainingFolder):
         file = task.get("grammar_file") if isinstance(task, dict) else None
         if isinstance(file, str) and not os.path.exists(file) and self.grammar.exists():
             values["task"]["grammar_file"] = str(self.grammar)
+        if isinstance(task, dict):
+            self._find_files(task)
         model = values.get("model")
         trust.check(model.get("mixer") if isinstance(model, dict) else None, self.config)
         trust.check_files(files_of(values.get("task")), self.config)
@@ -233,6 +236,18 @@ class RunFolder(TrainingFolder):
             return Experiment.from_config(values)
         except UserError as error:
             raise UserError(f"{self.config}: {error}") from None
+
+    def _find_files(self, task: dict[str, Any]) -> None:
+        """Look for files of the task that are not here where the program was started that trained.
+
+        A path of a config may be relative to that folder. The content has the hash of the config.
+        """
+        hashes = files_of(task)
+        for field, path in task.items():
+            if isinstance(path, str) and hashes.get(path) and not os.path.exists(path):
+                there = os.path.join(self.read_provenance().get("folder", ""), path)
+                if os.path.exists(there):
+                    task[field] = there
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""

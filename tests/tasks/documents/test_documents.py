@@ -294,6 +294,28 @@ def test_further_examples_are_documents(script, characters, tmp_path):
             assert one["text"][slice(*query["query"])] == key
 
 
+def test_a_run_finds_its_documents_from_another_folder(orders, tmp_path, monkeypatch):
+    """Catches a run that can be read only where it was trained, and other documents that are
+    taken for its own."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    pathlib.Path("mine.jsonl").write_text(pathlib.Path(orders.path).read_text())
+    run = RunFolder(tmp_path / "run")
+    sections = config.get_config("path=mine.jsonl,width=16,layers=1").to_dict()
+    sections["evaluation"]["documents"] = sections["training"]["evaluation_documents"] = 8
+    run.open(Experiment.from_config(sections))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run.experiment().task.path == str(tmp_path / "here" / "mine.jsonl")
+    lines = (tmp_path / "here" / "mine.jsonl").read_text().splitlines()
+    (tmp_path / "here" / "mine.jsonl").write_text("\n".join(lines[1:]))
+    with pytest.raises(UserError, match="not what it was for this config"):
+        run.experiment()
+    (tmp_path / "here" / "mine.jsonl").unlink()
+    with pytest.raises(UserError, match=r"mine\.jsonl cannot be read"):
+        run.experiment()
+
+
 def test_train_and_intervene(orders, tmp_path):
     """Catches a task that the loop or the interchange grid cannot take, and another file."""
     path = tmp_path / "mine.jsonl"
