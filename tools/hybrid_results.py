@@ -16,6 +16,7 @@ import pandas as pd
 from absl import flags
 
 from mecheval_jax import command_line
+from tools.sweep_results import accuracy_of, members_of, merged
 
 ABLATION = "resample"
 """A layer is replaced by what it gives in another document, the least unusual of the ablations."""
@@ -26,6 +27,7 @@ the interval."""
 
 PLACES = "pair", "question"
 MEMBER = ["mixer", "seed"]
+LAYER = [*MEMBER, "layer"]
 COLUMNS = (*MEMBER, "step", "accuracy", "accuracy_low", "accuracy_high", "floor", "verdict")
 COLUMNS += ("layer", *(f"{place}{end}" for place in PLACES for end in ("", "_low", "_high")))
 
@@ -36,7 +38,6 @@ MARKS = "<!-- hybrids: written by tools/hybrid_results.py -->", "<!-- /hybrids -
 def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
     """A row for each layer of each member that has the analysis, in the order of the sweep."""
     from mecheval_jax.files import read_table
-    from tools.sweep_results import members_of
 
     for run, row in members_of(workdir):
         path = run.analyses / "components.csv"
@@ -56,15 +57,6 @@ def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
             yield member | {"mixer": mixer, "layer": layer} | ends
 
 
-def merged(table: pathlib.Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a table, if there is one, and new ones, which replace those of their members."""
-    if not table.exists():
-        return rows
-    old = pd.read_csv(table)
-    kept = ~pd.MultiIndex.from_frame(old[MEMBER]).isin(pd.MultiIndex.from_frame(rows[MEMBER]))
-    return pd.concat([old[kept], rows])
-
-
 def lines_of(table: pd.DataFrame) -> Iterator[str]:
     """Markdown: a line for each member, with the share of the answer left without each layer."""
     yield ""
@@ -73,10 +65,9 @@ def lines_of(table: pd.DataFrame) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for (mixer, seed), rows in table.groupby(MEMBER, sort=False):
         first = rows.iloc[0]
-        ends = f"[{100 * first['accuracy_low']:.1f}, {100 * first['accuracy_high']:.1f}]"
         left = (", ".join(f"{share:.2f}" for share in rows[place]) for place in PLACES)
         needed = (_needed(rows, place) for place in PLACES)
-        cells = [f"`{mixer}`", str(seed), f"{100 * first['accuracy']:.1f} % {ends}"]
+        cells = [f"`{mixer}`", str(seed), accuracy_of(first)]
         cells += [f"`{first['verdict']}`", *left, *needed]
         yield "| " + " | ".join(cells) + " |"
     yield ""
@@ -106,9 +97,8 @@ def main() -> None:
 
     root = pathlib.Path(flags.FLAGS.root)
     if flags.FLAGS.sweep:
-        rows = merged(
-            root / TABLE, pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
-        )
+        rows = pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
+        rows = merged(root / TABLE, rows, LAYER)
         write_table(root / TABLE, rows)
         say(f"{rows.groupby(MEMBER).ngroups} hybrids in {root / TABLE}")
     put(root)

@@ -10,7 +10,7 @@ page alone is written, from the tables there.
 
 import json
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -69,11 +69,11 @@ def _row(
     }
 
 
-def merged(table: pathlib.Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a table, if there is one, and new ones, each of which replaces that of its member."""
+def merged(table: pathlib.Path, rows: pd.DataFrame, key: Sequence[str] = MEMBER) -> pd.DataFrame:
+    """Rows of a table, if there is one, and new ones, each of which replaces that of its `key`."""
     if table.exists():
         rows = pd.concat([pd.read_csv(table), rows])
-    return rows.drop_duplicates(MEMBER, keep="last")
+    return rows.drop_duplicates(key, keep="last")
 
 
 def lines_of(table: pd.DataFrame) -> Iterator[str]:
@@ -90,9 +90,14 @@ def lines_of(table: pd.DataFrame) -> Iterator[str]:
     yield ""
 
 
-def _cell(row: pd.Series) -> str:
+def accuracy_of(row: pd.Series) -> str:
+    """The accuracy of a member with its interval: ``98.4 % [96.4, 99.3]``."""
     ends = f"[{100 * row['accuracy_low']:.1f}, {100 * row['accuracy_high']:.1f}]"
-    text = f"{100 * row['accuracy']:.1f} % {ends} after {row['step']:,.0f}"
+    return f"{100 * row['accuracy']:.1f} % {ends}"
+
+
+def _cell(row: pd.Series) -> str:
+    text = f"{accuracy_of(row)} after {row['step']:,.0f}"
     if pd.isna(row["verdict"]):
         return text
     known = not pd.isna(row["binding"]) and row["binding"] not in ("none", "undecided")

@@ -103,14 +103,16 @@ class GatedSlotAttention(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         q, kv, log_decay = self._project(x)
+
+        def read(states: Array) -> Array:
+            return self._read(at_positions(states, positions), at_positions(q, positions))
+
         heads = recurrence(
             self,
             fast=lambda: self._without_states(q, kv, log_decay, positions),
             decay=lambda: self._change(kv, log_decay)[0],
             write=lambda: self._change(kv, log_decay)[1],
-            read=lambda states: self._read(
-                *(at_positions(part, positions) for part in (states, q))
-            ),
+            read=read,
             backend=self.backend,
         )
         return self._out(heads)

@@ -30,12 +30,6 @@ def percent(row: Row) -> str:
     return f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
 
 
-def _whole(share: float) -> str:
-    """A share in whole percents, never -0%."""
-    text = f"{share:.0%}"
-    return "0%" if text == "-0%" else text
-
-
 def listed(words: Sequence[str]) -> str:
     """Words with commas, and *and* before the last."""
     *first, last = words or [""]
@@ -74,11 +68,10 @@ def mechanism_words(row: Row) -> str:
     if row["concentration"] is not None:
         text += (
             f" One vector ({row['concentration_site']} at {row['concentration_role']}) brings back "
-            f"{_whole(row['concentration'])} of the answer"
+            f"{row['concentration']:z.0%} of the answer"
         )
         if row["concentration_low"] is not None:
-            low, high = (_whole(row[f"concentration_{end}"]) for end in ("low", "high"))
-            text += f" [{low}, {high}]"
+            text += f" [{row['concentration_low']:z.0%}, {row['concentration_high']:z.0%}]"
         text += "."
     if row["circuit_edges"] is not None:
         text += (

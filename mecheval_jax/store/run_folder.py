@@ -224,9 +224,6 @@ class RunFolder(TrainingFolder):
             )
         values = read_json(self.config)
         task = values.get("task")
-        file = task.get("grammar_file") if isinstance(task, dict) else None
-        if isinstance(file, str) and not os.path.exists(file) and self.grammar.exists():
-            values["task"]["grammar_file"] = str(self.grammar)
         if isinstance(task, dict):
             self._find_files(task)
         model = values.get("model")
@@ -238,10 +235,14 @@ class RunFolder(TrainingFolder):
             raise UserError(f"{self.config}: {error}") from None
 
     def _find_files(self, task: dict[str, Any]) -> None:
-        """Look for files of the task that are not here where the program was started that trained.
+        """Look elsewhere for files of the task that are not here: where training was started.
 
         A path of a config may be relative to that folder. The content has the hash of the config.
+        Of a grammar the run has a copy.
         """
+        file = task.get("grammar_file")
+        if isinstance(file, str) and not os.path.exists(file) and self.grammar.exists():
+            task["grammar_file"] = str(self.grammar)
         hashes = files_of(task)
         for field, path in task.items():
             if isinstance(path, str) and hashes.get(path) and not os.path.exists(path):

@@ -4,7 +4,8 @@ import pandas as pd
 
 from tests.support.compilation import ROOT
 from tests.support.sweep_results import fill_members, make_sweep
-from tools.hybrid_results import COLUMNS, TABLE, lines_of, merged, put, rows_of
+from tools.hybrid_results import COLUMNS, LAYER, TABLE, lines_of, put, rows_of
+from tools.sweep_results import merged
 
 HYBRID = "mamba,attention"
 
@@ -71,7 +72,7 @@ def test_tables_of_several_machines_add_up(tmp_path):
     other = old.assign(mixer="attention,mamba")
     path = tmp_path / "hybrids.csv"
     pd.concat([old, other]).to_csv(path, index=False)
-    rows = merged(path, table_of(tmp_path / "second", SHARES | {(0, "pair"): 0.2}))
+    rows = merged(path, table_of(tmp_path / "second", SHARES | {(0, "pair"): 0.2}), LAYER)
     assert list(rows["mixer"]) == ["attention,mamba"] * 2 + [HYBRID] * 2
     assert list(rows["pair"]) == [0.1, 0.95, 0.2, 0.95]
 

@@ -37,18 +37,12 @@ COMPONENTS = ("embedding", *BLOCK_COMPONENTS, "final_norm")
 
 def number(value: Any) -> str:
     """A score with two decimals, never -0.00; a dash if there is none."""
-    if value is None or pd.isna(value):
-        return MISSING
-    text = f"{value:.2f}"
-    return text.removeprefix("-") if float(text) == 0 else text
+    return MISSING if value is None or pd.isna(value) else f"{value:z.2f}"
 
 
 def percent(value: Any) -> str:
     """A fraction as a percentage, never -0.0%; a dash if there is none."""
-    if value is None or pd.isna(value):
-        return MISSING
-    text = f"{value:.1%}"
-    return "0.0%" if text == "-0.0%" else text
+    return MISSING if value is None or pd.isna(value) else f"{value:z.1%}"
 
 
 def interval(row: Mapping[str, Any], text: Callable[[Any], str] = number) -> str:
