@@ -26,9 +26,10 @@ def main():
     """Run the program."""
     from mecheval_jax.reporting.figures.look import Look, looking
     from mecheval_jax.reporting.html import report
+    from mecheval_jax.reporting.terminal.progress import Working
 
     look = Look(WIDTH.value, FONT.value, FONT_SIZE.value, tuple(FORMATS.value))
-    with looking(look):
+    with looking(look), Working(f"writing the report of {', '.join(WORKDIRS.value)}"):
         report.write(WORKDIRS.value, OUTPUT.value)
 
 

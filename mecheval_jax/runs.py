@@ -28,7 +28,7 @@ from mecheval_jax.files import write_table
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.partitioning.mesh import make_mesh
-from mecheval_jax.reporting.terminal.progress import Progress, RunCallbacks
+from mecheval_jax.reporting.terminal.progress import Progress, RunCallbacks, Working
 from mecheval_jax.store.columns import long_table
 from mecheval_jax.store.metrics import open_writers
 from mecheval_jax.store.provenance import versions
@@ -314,8 +314,8 @@ def _intervene(
         if why := why_not_judged(experiment.task, batch):
             say(f"{folder.path}: {why}")
         documents = f"{experiment.evaluation.documents} documents, step {run.step}"
-        say(f"{folder.path}: interchange interventions over {documents}")
-        found[run.step] = measure_verdict(Subject.of(experiment, run.params, batch), sites)
+        with Working(f"{folder.path}: interchange interventions over {documents}"):
+            found[run.step] = measure_verdict(Subject.of(experiment, run.params, batch), sites)
     return record_judged(folder, experiment, found)
 
 
@@ -362,9 +362,9 @@ def analyze(
     constants = {"run": run.folder.name, "mixer": experiment.model.mixer, "step": run.step}
     written: dict[str, Any] = {}
     for name in chosen:
-        say(f"{run.folder.path}: {name}")
         try:
-            found = ANALYSES[name](subject, experiment.analyses, places)
+            with Working(f"{run.folder.path}: {name}"):
+                found = ANALYSES[name](subject, experiment.analyses, places)
             tables = {title: long_table(rows, constants) for title, rows in found.items()}
         except UserError as error:
             if names:

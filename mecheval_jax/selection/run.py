@@ -30,7 +30,8 @@ from mecheval_jax.selection.plan import MEASURING_SHARE, TRAINING_SHARE, Plan, f
 from mecheval_jax.selection.request import Commands, Request, commands_of, words_of_time
 from mecheval_jax.selection.table import choice_table
 from mecheval_jax.selection.timing import measure_steps, options_of
-from mecheval_jax.store.choice import Advice, ChoiceFolder
+from mecheval_jax.selection.words import counted
+from mecheval_jax.store.choice import CHOICE, Advice, ChoiceFolder
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.sweeps.group import Options
@@ -76,10 +77,20 @@ def choose_architecture(
         arguments: Arguments of the program that asks, which the advice repeats.
 
     Raises:
-        UserError: If the folder holds something else, or the budget is too small.
+        UserError: If the folder holds something else, another program makes the choice, or the
+            budget is too small.
         Interrupted: If SIGTERM came; the same command resumes.
     """
     folder, clock = ChoiceFolder(workdir), Clock(time.monotonic(), request.budget)
+    folder.contents()  # refuses a file in the folder's place
+    with folder.lock(CHOICE):
+        return _choose(folder, clock, request, arguments)
+
+
+def _choose(
+    folder: ChoiceFolder, clock: Clock, request: Request, arguments: Sequence[str]
+) -> Advice:
+    """Plan, train, measure and conclude in a folder that nobody else works on."""
     sweep = _planned(folder, request, clock)
     judged = why_not_judged(request.experiment.task, documents_of(request.experiment))
     if judged:
@@ -99,7 +110,7 @@ def choose_architecture(
         _measured(measure_places, folder, sweep, clock)
     if clock.is_over:
         say("the budget is over: costs and circuits that are missing have a dash in the table")
-    commands = commands_of(arguments, str(workdir))
+    commands = commands_of(arguments, str(folder.path))
     return _concluded(folder, sweep, request, commands, outcome)
 
 
@@ -193,7 +204,8 @@ def _check_same(folder: ChoiceFolder, sweep: Sweep, request: Request) -> None:
 
 def _runs(sweep: Sweep) -> str:
     runs, groups = len(sweep.changes), len(sweep.groups)
-    return f"{runs} runs of {sweep.groups[0].steps:,} steps, in {groups} shapes"
+    steps = f"{sweep.groups[0].steps:,} steps"
+    return f"{counted(runs, 'run')} of {steps}, in {counted(groups, 'shape')}"
 
 
 def _announce(sweep: Sweep, plan: Plan, request: Request) -> None:
@@ -202,7 +214,7 @@ def _announce(sweep: Sweep, plan: Plan, request: Request) -> None:
     rates = ", ".join(f"{rate:g}" for rate in size.rates)
     say(
         f"plan: {'; '.join(request.mixers)} at width {', '.join(map(str, size.widths))}, learning "
-        f"rate {rates}, {size.seeds} seeds: {_runs(sweep)}"
+        f"rate {rates}, {counted(size.seeds, 'seed')}: {_runs(sweep)}"
     )
     of_budget = f" of {words_of_time(request.budget)}" if request.budget else ""
     say(

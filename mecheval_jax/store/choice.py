@@ -58,6 +58,9 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, read_table, write_json, write_table
 from mecheval_jax.store.sweep_folder import SweepFolder
 
+CHOICE = "choice"
+"""Name of the lock that a choice holds from its first step to its page."""
+
 COSTS = {
     "training": "training_seconds",
     "prefill": "prefill_seconds",

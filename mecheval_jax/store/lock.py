@@ -42,6 +42,19 @@ def lock(folder: pathlib.Path, work: str) -> Iterator[None]:
         yield
 
 
+def held_by(folder: pathlib.Path, work: str) -> str | None:
+    """Who does this work in a folder now, in words; None if nobody does."""
+    try:
+        with (folder / f"{PREFIX}{work}").open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _holder(file)
+    except OSError:  # there is no such file, or the file system has no locks
+        pass
+    return None
+
+
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path, work: str) -> Iterator[None]:
     make_workdir(folder)

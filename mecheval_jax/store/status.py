@@ -19,9 +19,10 @@ from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import is_alive, read_json
 from mecheval_jax.forms import COUNT
-from mecheval_jax.store.choice import is_choice
+from mecheval_jax.store.choice import CHOICE, is_choice
 from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.lock import held_by
 from mecheval_jax.store.metrics import dev_rows, read_rows
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
@@ -82,6 +83,7 @@ class Overview(NamedTuple):
         best: Best member so far; None before an evaluation.
         resume: Command that started all groups, and resumes them; None if it is not known.
         left_out: Reasons of what is not known since a file is damaged, by the group's name.
+        chosen_by: Who makes a choice among architectures of the groups now; None if nobody does.
     """
 
     workdir: str
@@ -89,6 +91,7 @@ class Overview(NamedTuple):
     best: Best | None
     resume: str | None
     left_out: Mapping[str, str]
+    chosen_by: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, with the totals."""
@@ -105,6 +108,7 @@ class Overview(NamedTuple):
             "best": None if self.best is None else self.best._asdict(),
             "resume": self.resume,
             "left_out": dict(self.left_out),
+            "chosen_by": self.chosen_by,
         }
 
 
@@ -193,7 +197,8 @@ def _of_sweep(folder: SweepFolder, patience: float) -> Overview:
     program = "choose" if is_choice(folder.path) else "sweep"
     known = functools.partial(_command, folder.provenance, program)
     resume = left_out.part(folder.provenance.stem, known, None)
-    return Overview(str(folder.path), groups, best, resume, left_out)
+    chosen_by = held_by(folder.path, CHOICE)
+    return Overview(str(folder.path), groups, best, resume, left_out, chosen_by)
 
 
 def _best_member(

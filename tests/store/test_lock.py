@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.store.lock import PREFIX, lock
+from mecheval_jax.store.lock import PREFIX, held_by, lock
 from mecheval_jax.store.run_folder import RunFolder
 
 
@@ -25,6 +25,18 @@ def test_the_second_is_told_of_the_first(tmp_path):
         with lock(tmp_path, "interventions"):  # other work may go on beside it
             assert len(list(tmp_path.iterdir())) == 2
     assert not list(tmp_path.iterdir())
+    with lock(tmp_path, "training"):
+        pass
+
+
+def test_a_reader_sees_who_works(tmp_path):
+    """Catches a folder that counts as worked on for ever, and a reader that keeps others off."""
+    assert held_by(tmp_path, "training") is None
+    with lock(tmp_path, "training"):
+        assert f"training, process {os.getpid()}" in held_by(tmp_path, "training")
+        assert held_by(tmp_path, "choice") is None
+    (tmp_path / f"{PREFIX}training").write_text("{}")  # left behind by a kill
+    assert held_by(tmp_path, "training") is None
     with lock(tmp_path, "training"):
         pass
 

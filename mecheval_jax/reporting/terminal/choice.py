@@ -69,8 +69,10 @@ def show_choice(table: pd.DataFrame, advice: Advice) -> None:
     rows = [choice_row(row) for row in table.to_dict("records")]
     for columns in TABLES:
         shown = plain_table(columns, WORDS, gap=1)
-        for row in rows:
-            shown.add_row(*(Text(printable(row[name])) for name in columns))
+        told = [name for name in columns if name not in SHAPE]
+        for row in rows:  # without those that say nothing here
+            if any(row[name] != MISSING for name in told):
+                shown.add_row(*(Text(printable(row[name])) for name in columns))
         print_table(console, shown)
         console.print()
     for paragraph in advice.paragraphs:

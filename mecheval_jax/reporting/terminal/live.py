@@ -31,8 +31,12 @@ TITLE_ROOM = 16
 GAP = 2
 """Number of blanks between two columns."""
 
+MEASURING = "measuring"
+"""What a running group is at when no member trains any more: answers and interventions."""
+
 STYLES = {
     "running": "cyan",
+    MEASURING: "cyan",
     "finished": "green",
     "failed": "red",
     "dead": "red",
@@ -125,15 +129,21 @@ def _cells(title: str, status: GroupStatus, left: float | None) -> dict[str, str
     under_way = status.state in ("running", "")
     return {
         "group": title,
-        "state": status.state,
+        "state": _now(status),
         "training": f"{status.training:,} of {status.members:,}",
         "diverged": f"{status.diverged:,}" if status.diverged else MISSING,
         "stopped": f"{status.stopped:,}" if status.stopped else MISSING,
         "step": f"{status.step:,}/{status.steps:,}",
         "best": percent(status.best_accuracy),
         "steps/s": rate if status.rate > 0 and under_way else MISSING,
-        "left": duration(left) if left is not None and under_way else MISSING,
+        "left": duration(left) if left and under_way else MISSING,
     }
+
+
+def _now(status: GroupStatus) -> str:
+    """What a group is at: its state, in which measuring is told from training."""
+    done = status.state == "running" and status.training == 0
+    return MEASURING if done else status.state
 
 
 def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
@@ -158,16 +168,16 @@ def _fitting(lines: Sequence[Mapping[str, str]], width: int) -> list[str]:
 def describe(group: NamedStatus) -> str:
     """One group in one line."""
     _, title, status = group
-    said = f"{title or group.name}: {status.state}, step {status.step:,}/{status.steps:,}"
+    said = f"{title or group.name}: {_now(status)}, step {status.step:,}/{status.steps:,}"
     said += f", {status.training:,} of {status.members:,} training"
     if status.diverged:
         said += f", {status.diverged:,} diverged"
     if status.stopped:
         said += f", {status.stopped:,} stopped early"
     if status.best_accuracy is not None:
-        said += f", best accuracy {percent(status.best_accuracy)}"
-    if status.state == "running" and status.rate > 0:
-        said += f", {status.rate:,.0f} member-steps/s, {duration(status.seconds_left)} left"
+        said += f", best dev accuracy {percent(status.best_accuracy)}"
+    if status.state == "running" and status.rate > 0 and status.seconds_left:
+        said += f", {status.rate:,.0f} steps/s in all, {duration(status.seconds_left)} left"
     return said + (f" ({status.error})" if status.error else "")
 
 
@@ -176,7 +186,7 @@ def summarize(groups: Sequence[NamedStatus]) -> str:
     statuses = [one.status for one in groups]
     counts = ", ".join(f"{count} {state}" for state, count in count_states(statuses).items())
     left = seconds_left(statuses)
-    return f"groups: {counts}" + ("" if left is None else f", {duration(left)} left in all")
+    return f"groups: {counts}" + (f", {duration(left)} left in all" if left else "")
 
 
 def duration(seconds: float | None) -> str:
@@ -220,6 +230,8 @@ def advice(overview: Overview) -> str:
     counts = count_states(status for *_, status in overview.groups)
     command = overview.resume or "the command that started it"
     if set(counts) == {"finished"}:
+        if overview.chosen_by:
+            return f"all runs are trained and judged; what follows is at work: {overview.chosen_by}"
         folder = SweepFolder(overview.workdir)
         if folder.report.exists():
             return f"all done; {folder.report} shows it"

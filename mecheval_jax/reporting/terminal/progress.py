@@ -1,12 +1,13 @@
-"""Progress of training: a bar on a terminal, plain lines elsewhere, and the metrics of a run."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, and the metrics of a run."""
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from rich import progress
 
-from mecheval_jax.console import CONSOLE, say
+from mecheval_jax.console import CONSOLE, printable, say
 from mecheval_jax.store.metrics import Writer
 from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.state import NEVER
@@ -95,6 +96,48 @@ class Progress(Shown):
             self._spoke = now
             words = (f"{done}/{self._total} steps", per_second, left, note)
             say(f"{self._title}: {', '.join(filter(None, words))}")
+
+
+class Working(Shown):
+    """Context manager that shows for how long work has been under way of which the end is unknown.
+
+    Compiling and measuring are calls that report nothing until they return.
+
+    Args:
+        title: Name of the work.
+    """
+
+    def __init__(self, title: str):
+        self._title = title
+        self._done = threading.Event()
+
+    def _begin(self) -> progress.Progress:
+        spinner = progress.Progress(
+            progress.SpinnerColumn(),
+            progress.TextColumn("{task.description}", markup=False),
+            progress.TimeElapsedColumn(),
+            console=CONSOLE,
+            transient=True,
+        )
+        spinner.add_task(printable(self._title), total=None)
+        return spinner
+
+    def __enter__(self) -> "Working":
+        say(self._title)
+        super().__enter__()
+        if self._shown is None:
+            threading.Thread(target=self._speak, daemon=True).start()
+        return self
+
+    def _speak(self) -> None:
+        """Say now and then that the work goes on, until it is done."""
+        start = time.monotonic()
+        while not self._done.wait(PLAIN_EVERY):
+            say(f"{self._title}: at work for {time.monotonic() - start:.0f} s")
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        super().__exit__(*error)
 
 
 class RunCallbacks:

@@ -33,3 +33,5 @@ def test_what_is_printed(capsys):
     assert "more seeds\\x07:" in text
     assert "  python -m launch.choose --mixer='a,b'" in text
     assert "induction" in text
+    # Of the one that is unfinished nothing is known but that: it has a row among the answers alone.
+    assert [line.split()[0] for line in text.splitlines() if line.strip()].count("hyena") == 1

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from mecheval_jax.reporting.terminal import live
 from mecheval_jax.reporting.terminal.live import SweepView, advice, show_overview, status_table
+from mecheval_jax.store.choice import CHOICE
 from mecheval_jax.store.status import NamedStatus, read_overview
 from tests.support.sweep_standing import make_standing, standing
 
@@ -96,6 +97,26 @@ def test_plain_lines(monkeypatch):
     assert "step 16/100" in lines[1]
     assert "mamba: failed" in lines[2]
     assert "(out of memory)" in lines[2]
+
+
+def test_a_group_that_trains_no_more_is_measured():
+    """Catches "0 s left" of a group that goes on for minutes."""
+    done = standing(step=100, training=0, rate=40.0, best_accuracy=0.5)
+    text = printed([NamedStatus("g", "based", done)])
+    assert "measuring" in text
+    assert "0 s" not in text
+    told = live.describe(NamedStatus("g", "based", done))
+    assert told == "based: measuring, step 100/100, 0 of 4 training, best dev accuracy 50.0%"
+
+
+def test_a_choice_under_way_is_no_finished_sweep(sweep):
+    """Catches advice to start a program again that is at work."""
+    for name in ("g1", "g2"):
+        sweep.group(name).write_status(standing("finished"))
+    with sweep.lock(CHOICE):
+        told = advice(read_overview(sweep.path))
+        assert told.startswith("all runs are trained and judged; what follows is at work: choice, ")
+    assert "to write the tables" in advice(read_overview(sweep.path))
 
 
 def test_what_is_printed(sweep, capsys):

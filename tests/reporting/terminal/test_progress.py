@@ -1,6 +1,8 @@
 """What a terminal shows while work is under way."""
 
 import io
+import threading
+import time
 import types
 
 import numpy as np
@@ -9,7 +11,7 @@ from rich.console import Console
 
 from mecheval_jax.reporting.terminal import live, progress
 from mecheval_jax.reporting.terminal.live import SweepView
-from mecheval_jax.reporting.terminal.progress import Progress, RunCallbacks
+from mecheval_jax.reporting.terminal.progress import Progress, RunCallbacks, Working
 from mecheval_jax.store.metrics import Writer
 from mecheval_jax.training.callbacks import Standing
 from tests.support.sweep_standing import standing
@@ -40,6 +42,36 @@ def test_the_rate_is_that_of_steps(monkeypatch, capsys):
         "training based: 100/300 steps, loss 0.700",
         "training based: 200/300 steps, 5.00 steps/s, 20 s left, loss 0.500",
     ]
+
+
+def test_work_of_unknown_length_is_heard(monkeypatch, capsys):
+    """Catches minutes of silence, and a voice that goes on when the work is over."""
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.01)
+    spoke = threading.Event()
+    told = progress.say
+
+    def say(text):
+        told(text)
+        if "at work" in text:
+            spoke.set()
+
+    monkeypatch.setattr(progress, "say", say)
+    with Working("measuring [b]"):
+        assert spoke.wait(10)
+    before = capsys.readouterr().err
+    time.sleep(0.05)
+    assert before.startswith("measuring [b]\nmeasuring [b]: at work for 0 s\n")
+    assert not capsys.readouterr().err
+
+
+def test_work_in_a_terminal_turns_a_spinner(monkeypatch):
+    """Catches a title that is read as markup, and a spinner that stays."""
+    console = Console(file=io.StringIO(), width=80, force_terminal=True)
+    monkeypatch.setattr(progress, "CONSOLE", console)
+    with Working("measuring [b]"):
+        time.sleep(0.2)
+    assert "measuring [b] " in console.file.getvalue()
+    assert "0:00:00" in console.file.getvalue()
 
 
 TRAIN = {"split": "train", "loss": 0.5, "member": 0}
