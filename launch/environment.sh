@@ -20,7 +20,11 @@ install_requirements() {
     stamp=".venv/$requirements.installed"
     if [ ! -f "$stamp" ] || ! cat requirements*.txt | cmp -s - "$stamp"; then
         echo "installing $requirements (the first time: 1 GB on disk, a minute or two on a fast line)"
-        python -m pip install --quiet --disable-pip-version-check -r "$requirements"
+        # One line that counts, since minutes of silence look like a hang.
+        python -m pip install --disable-pip-version-check -r "$requirements" |
+            awk '/^Collecting/ { printf "\r  packages: %d", ++n; fflush() }
+                 /^Installing/ { printf "\r  packages: %d, which are being unpacked", n; fflush() }
+                 END { print "" }'
         cat requirements*.txt > "$stamp"
     fi
 }

@@ -18,7 +18,6 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import initializers, pattern
 from mecheval_jax.mixers.options import require_heads
-from mecheval_jax.mixers.pattern import read_values, repeated, summed_decays
 from mecheval_jax.mixers.short_convolution import (
     Local,
     ShortConvolution,
@@ -145,7 +144,7 @@ class SoftmaxAttention(nn.Module):
         """What heads read of values `distance` [batch, length, source] tokens back."""
         scores = products * self.head**-0.5
         scores = scores if bias is None else scores + bias.astype(scores.dtype)
-        return read_values(self, scores, v, distance, self.window)
+        return pattern.read_values(self, scores, v, distance, self.window)
 
     def __call__(
         self,
@@ -157,9 +156,9 @@ class SoftmaxAttention(nn.Module):
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
         read_index = at_positions(index, positions)
         q, k, v = self._heads(x, positions, (read_index, index), local)
-        products = self.products(q, repeated(k, self.heads), x, positions, local)
+        products = self.products(q, pattern.repeated(k, self.heads), x, positions, local)
         fade = self.fade(x)
-        bias = None if fade is None else summed_decays(fade, positions)
+        bias = None if fade is None else pattern.summed_decays(fade, positions)
         heads = self._read(products, bias, v, read_index[..., None] - index[:, None, :])
         return self.out(heads, at_positions(x, positions))
 
@@ -195,7 +194,7 @@ class SoftmaxAttention(nn.Module):
             older = (distance != 0)[None, :, None]
             new["bias"] = jnp.where(older, state["bias"] + fade.astype(state["bias"].dtype), 0)
             bias = jnp.moveaxis(new["bias"], 2, 1)[:, :, None]
-        products = jnp.einsum("blhd,bshd->bhls", q, repeated(new["keys"], self.heads))
+        products = jnp.einsum("blhd,bshd->bhls", q, pattern.repeated(new["keys"], self.heads))
         distance = jnp.broadcast_to(distance, (len(x_t), 1, size))
         new["position"] = position + 1
         return new, self.out(self._read(products, bias, new["values"], distance), x)[:, 0]

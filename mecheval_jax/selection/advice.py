@@ -8,6 +8,9 @@
 4. Of the equals the cheapest at the asked length is recommended, by the cost that was asked for; of
    those whose cost was not measured, by the number of parameters, after the others.
 
+Where the recommended one answers less than `RELIABLE` of the questions, the advice says how often
+it is wrong, and that it is the best of these trainings and no more.
+
 Where no shape has learned, or none is finished, nothing is recommended. Transparency decides
 nothing: it is told beside the rest, since only the reader knows what it is worth.
 """
@@ -39,6 +42,9 @@ from mecheval_jax.store.choice import (
     FurtherRun,
     Paragraph,
 )
+
+RELIABLE = 0.9
+"""Accuracy below which a recommendation comes with a warning: of ten answers one is wrong."""
 
 SURE = 0.95
 """Probability of a verdict below which it is called uncertain."""
@@ -91,7 +97,7 @@ def advise(table: pd.DataFrame, asked: Asked) -> Advice:
     if taken["verdict"] is not None:
         paragraphs.append(_mechanism(taken))
     uncertain = _uncertain(taken, equals, unfinished, COSTS[asked.cheapest])
-    further = tuple(_further(rows, equals, asked))
+    further = (*_further(rows, equals, asked), *_wider(taken, asked))
     names = ("group", "mixer", "width", "learning_rate", "member")
     model = {name: taken[name] for name in names}
     return Advice(RECOMMENDED, model, (*paragraphs, *others, *uncertain), further)
@@ -120,6 +126,11 @@ def _answer(taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, 
         f"best rule without recall ({taken['floor_name']}) {taken['floor']:.1%}."
     )
     numbers = quality_numbers(taken)
+    if _is_poor(taken):
+        text += (
+            f" It is the best of these trainings, and wrong in {1 - taken['accuracy']:.1%} of the "
+            "questions: a start, and nothing to rely on."
+        )
     if best is not taken:
         low, high = difference_of_estimates(
             *((row["accuracy"], row["low"], row["high"]) for row in (best, taken))
@@ -277,6 +288,22 @@ def _further(
         rates = ",".join(f"{rate:g}" for rate in (asked.rates[0] / 10, asked.rates[0] * 3))
         why = "other learning rates for what has not learned"
         yield FurtherRun(why, f"{anew} {_mixers(lost)} --learning_rates={rates}")
+
+
+def _is_poor(taken: dict[str, Any]) -> bool:
+    """Whether what is recommended is wrong too often to be relied on."""
+    return taken["accuracy"] < RELIABLE
+
+
+def _wider(taken: dict[str, Any], asked: Asked) -> Iterator[FurtherRun]:
+    """A run with more room, where the recommended model is wrong too often."""
+    if _is_poor(taken):
+        settings = f"--widths={2 * taken['width']} --learning_rates={taken['learning_rate']:g}"
+        command = f"{asked.commands.bare} --workdir={asked.commands.workdir}_wider"
+        yield FurtherRun(
+            "a wider model of the recommended kind, which is wrong too often",
+            f"{command} {_mixers([taken])} {settings}",
+        )
 
 
 def _mixers(rows: Sequence[dict[str, Any]]) -> str:

@@ -45,6 +45,18 @@ def test_the_best_is_taken_where_no_other_is_as_good():
     assert "99.0% [98.5%, 99.5%]" in text_of(found)
 
 
+def test_the_best_of_poor_ones_is_told_to_be_poor():
+    """Catches "take" said of a model that is wrong more often than not, as if it were good."""
+    found = advice_on(based={"accuracy": 0.39, "low": 0.36, "high": 0.42})
+    assert found.state == RECOMMENDED
+    assert "wrong in 61.0% of the questions" in text_of(found)
+    (command,) = (command for why, command in why_of(found).items() if "wider" in why)
+    assert "DIR_wider --mixer=based --widths=128 --learning_rates=0.001" in command
+    good = advice_on(based={})
+    assert "wrong in" not in text_of(good)
+    assert not [why for why in why_of(good) if "wider" in why]
+
+
 def test_of_equally_good_ones_the_cheapest_is_taken():
     """Catches the highest number taken where it says nothing, and a cost other than asked for."""
     shapes = {

@@ -12,9 +12,11 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from mecheval_jax.console import printable
 from mecheval_jax.files import write_bytes
 from mecheval_jax.reporting.figures.drawing import Drawing
 from mecheval_jax.reporting.figures.look import look, styled
@@ -77,8 +79,9 @@ def inline(figure: Figure, prefix: str, description: str) -> Markup:
     Args:
         figure: Figure to show.
         prefix: Text before its ids, so that figures on one page do not share any.
-        description: Text for screen readers in place of the picture.
+        description: What the figure is of, for screen readers; `described` adds what it shows.
     """
+    description = described(figure, description)
     for index, text in enumerate(figure.findobj(Text)):
         # A text with effects is drawn as outlines; the page's style has a halo instead.
         if text.get_path_effects():
@@ -93,6 +96,33 @@ def inline(figure: Figure, prefix: str, description: str) -> Markup:
     # Matplotlib escapes all texts; the rest of the file is its own markup.
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
     return Markup(svg.replace("</svg>", f"{marks}</svg>"))
+
+
+SPOKEN = 12
+"""Number of marks whose notes are part of a figure's description; the tables have all."""
+
+
+def described(figure: Figure, title: str) -> str:
+    """A figure in words, in place of the picture: its axes, its series, and values of its marks."""
+    says = [title]
+    for axes in figure.axes:
+        x, y = axes.get_xlabel() or figure.get_supxlabel(), axes.get_ylabel()
+        against = " against ".join(filter(None, (y, x)))
+        names = dict.fromkeys(_named(axes))
+        parts = (axes.get_title(), against, f"with {', '.join(names)}" if names else "")
+        says.append(", ".join(filter(None, parts)))
+    notes = [note.text for note in figure.notes] if isinstance(figure, Drawing) else []
+    more = [f"and {len(notes) - SPOKEN:,} more marks"] if len(notes) > SPOKEN else []
+    says.append("; ".join(notes[:SPOKEN] + more))
+    return ". ".join(" ".join(printable(one).split()) for one in says if one)
+
+
+def _named(axes: Axes) -> Iterator[str]:
+    """Names of series: labels beside their marks, and those of a legend; no numbers of cells."""
+    legend = axes.get_legend()
+    for text in (*axes.texts, *(legend.get_texts() if legend else ())):
+        if any(letter.isalpha() for letter in text.get_text()):
+            yield text.get_text().strip()
 
 
 def _tag_of_the_page(tag: str, prefix: str) -> str:

@@ -38,7 +38,7 @@ def test_formats(tmp_path):
 def test_a_figure_of_a_page():
     """Catches a note at another mark, text as outlines, and a colour that no dark page has."""
     svg = saving.inline(drawn(), "p", 'words "of" it')
-    assert 'aria-label="words &#34;of&#34; it"' in svg
+    assert 'aria-label="words &#34;of&#34; it. &lt;b&gt;title&lt;/b&gt;. first; a ' in svg
     assert "&lt;b&gt;title&lt;/b&gt;</text>" in svg
     assert "#000000" not in svg
     assert "stroke: var(--blue)" in svg
@@ -50,6 +50,21 @@ def test_a_figure_of_a_page():
     (path,) = re.findall(r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \n" [^>]*blue', svg)
     for mark, place in zip(marks, (path[:2], path[2:]), strict=True):
         assert [float(x) for x in mark[:2]] == [round(float(x), 1) for x in place]
+
+
+def test_a_figure_in_words():
+    """Catches a description that names the kind of a figure alone."""
+    figure, axes = drawing.one_axes(3.0, 2.0)
+    axes.plot([0, 1], [0, 1], label="attention")
+    axes.set(xlabel="width", ylabel="accuracy")
+    axes.text(1, 1, "based\x1b")
+    axes.text(0, 0, "0.98")  # of a cell
+    axes.legend()
+    drawing.annotate(axes, range(14), range(14), (f"mark {i}" for i in range(14)))
+    assert saving.described(figure, "Accuracy").startswith(
+        "Accuracy. accuracy against width, with based\\x1b, attention. mark 0; mark 1; "
+    )
+    assert saving.described(figure, "Accuracy").endswith("mark 11; and 2 more marks")
 
 
 def contrast(one, other):
