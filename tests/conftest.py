@@ -10,6 +10,7 @@ import importlib
 import os
 
 from tests.support import annotations, compilation
+from tools.long_tests import FILE, function_of
 
 # jax reads them when it is imported, and so do the programs that tests start.
 os.environ.update(compilation.settings())
@@ -49,9 +50,11 @@ LONGEST = (
 """Files that take the most time, the longest first."""
 
 
-LONG_FIXTURES = {"finished"}
-"""Names of fixtures that take over ten seconds (whole sweeps, studies, choices): tests that need
-one are ``long``."""
+LONG = frozenset(FILE.read_text().split())
+"""Functions whose tests take seconds, ``package/test_module.py::test_name``: they are ``long``.
+
+`tools.long_tests` writes the file from what was measured.
+"""
 
 
 def pytest_sessionstart(session):
@@ -67,7 +70,7 @@ def pytest_sessionstart(session):
 def pytest_collection_modifyitems(items):
     """Start the longest files first, so that no core waits for the last of them."""
     for item in items:
-        if LONG_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        if function_of(item.nodeid) in LONG:
             item.add_marker("long")
     rank = {str(compilation.ROOT / "tests" / name): i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(str(item.path), len(LONGEST)))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install what the tests need into .venv, lint, check types, test. Arguments go to pytest:
-#   bash tests/run.sh                  all but the long and the slow ones
+#   bash tests/run.sh                  all but the long (tests/long_tests.txt) and the slow ones
 #   bash tests/run.sh -m 'not slow'    the long ones too, as CI does before a change is accepted
 #   bash tests/run.sh -m slow          the slow ones
 set -euo pipefail

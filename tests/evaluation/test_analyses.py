@@ -48,7 +48,6 @@ def found(workdirs):
         return runs.analyze(workdirs / "based", settings=FEW)
 
 
-@pytest.mark.long
 def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
     """Catches an analysis that writes nothing, or what it does not return."""
     folder = workdirs / "based"
@@ -73,7 +72,6 @@ def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
         assert f"{name}: {len(table):,} values" in printed
 
 
-@pytest.mark.long
 def test_the_report_shows_what_was_made(workdirs, found):
     """Catches a figure that is lost between the program and the report."""
     del found
@@ -233,7 +231,6 @@ def test_the_subspaces_of_a_single_layer(monkeypatch):
     assert seen[site].shape[1] == batch.tokens.shape[1]
 
 
-@pytest.mark.long
 def test_the_tutorial_runs(workdirs):
     """Catches a call of the notebook that the code does not have, or a figure that is not drawn."""
     cells = (ROOT / "docs/tutorial.py").read_text()

@@ -134,7 +134,6 @@ def reader(tmp_path_factory):
         yield Reader(tmp_path_factory.mktemp("documented"), os.environ | settings() | path)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "page",
     [p for p in PAGES if p.name not in SNIPPETS_FOLLOW_ONE_ANOTHER and blocks(p)],

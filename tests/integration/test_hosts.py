@@ -83,7 +83,6 @@ def kept(workdir):
     return {path.name for path in (workdir / "checkpoints").iterdir()}
 
 
-@pytest.mark.long
 def test_killed_preempted_and_resumed_elsewhere(undisturbed, tmp_path):
     """Catches survivors that wait, hosts that stop at different steps, and another run after.
 
@@ -139,7 +138,6 @@ def test_a_host_that_does_not_come(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.long
 def test_a_sweep_of_several_processes(tmp_path):
     """Catches a host that fails and tries again alone, so that all wait for ever; another table."""
     folder = SweepFolder(tmp_path / "two")

@@ -61,7 +61,6 @@ def test_every_number_of_the_choice_is_a_column():
     assert [name for name in columns if f"``{name}``" not in page] == []
 
 
-@pytest.mark.long
 def test_the_surgery_runs(tmp_path):
     """Catches a call that the code does not have, with a run that has learned nothing."""
     changes = {"model.mixer": "mamba", "model.max_length": 32, "task.pairs": 4}

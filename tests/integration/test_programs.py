@@ -37,7 +37,6 @@ def workdir(tmp_path_factory):
     return folder
 
 
-@pytest.mark.long
 def test_train_intervene_report(workdir):
     """Catches programs that do not fit together, and a table without its contract."""
     for program in ("intervene", "report"):
@@ -237,7 +236,6 @@ def test_a_learning_rate_that_diverges(tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["finished"] is False
 
 
-@pytest.mark.long
 def test_the_verdict_does_not_depend_on_the_table(workdir):
     """Catches a verdict that an exploratory grid removes, or one from fewer places."""
     names = ("verdict", "probabilities", "evidence")

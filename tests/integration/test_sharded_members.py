@@ -7,8 +7,6 @@ import pytest
 
 from tests.support import small
 
-pytestmark = pytest.mark.long
-
 
 def printed(*mixers):
     done = small.start(

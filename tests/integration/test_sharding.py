@@ -12,8 +12,6 @@ from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.partitioning.rules import shardings
 from tests.support import small
 
-pytestmark = pytest.mark.long
-
 BATCH = 104
 """Of `sharded_runs`; no other axis there is so long."""
 

@@ -15,8 +15,6 @@ from mecheval_jax.command_line import REQUEUE
 from mecheval_jax.store.sweep_folder import SweepFolder
 from tests.support import forked, small
 
-pytestmark = pytest.mark.long
-
 CONFIG = "--config=configs/recall.py:mixer=based,width=16,layers=1,pairs=2,keys=8,smoke=True"
 FLAGS = [
     "--config.training.batch_size=8",

@@ -61,7 +61,6 @@ def test_what_the_wheel_holds(wheel):
     assert wheel.stat().st_size < LARGEST
 
 
-@pytest.mark.long
 def test_a_run_with_the_installed_command(mecheval):
     """Catches configs and programs that are only found in a clone, and messages that name one's."""
     assert mecheval("--version").stdout == f"mecheval {__version__}\n"

@@ -55,7 +55,6 @@ def test_every_architecture_is_there():
 # Catches a recurrence that overflows in half precision, parameters that are kept in it (small
 # steps are lost then),
 # and activations that one mixer widens for all that follow.
-@pytest.mark.long
 @pytest.mark.parametrize("mixers", MODELS)
 def test_it_trains(mixers):
     experiment, state, losses = trained(mixers, "bfloat16")

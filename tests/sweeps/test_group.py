@@ -66,7 +66,6 @@ def test_status_files(finished):
     assert big.best_accuracy is not None
 
 
-@pytest.mark.long
 def test_broken_off_and_resumed_is_the_same(finished, tmp_path, monkeypatch):
     """Catches a resumed group that differs by a bit, doubles a row or forgets its strategy."""
     save = Checkpoints.save
@@ -130,7 +129,6 @@ def test_less_can_be_measured(tmp_path):
     assert not (member(folder, 0) / "interchange.csv").exists()
 
 
-@pytest.mark.long
 def test_more_can_be_measured_later(tmp_path, monkeypatch):
     """Catches a finished group that is skipped although it was never asked, or trained again."""
     changes = CHANGES[:2]

@@ -62,7 +62,6 @@ def assert_same_run(folder, undisturbed):
     assert rows(folder) == rows(undisturbed)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("moment", "step", "resumed_at"),
     [("row", 5, {None}), ("row", 25, {20}), ("save", 20, {10, 20})],

@@ -68,7 +68,6 @@ class Moved:
         return (ahead - behind) / (2 * step)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("mixer", MODELS)
 def test_patching_is_the_derivative_of_the_exchange(mixer):
     """Catches a gradient at the wrong run or position, and a state whose change stays put."""

@@ -89,7 +89,6 @@ class OneAtATime:
         return self.measure(logits, self.logits[base])
 
 
-@pytest.mark.long
 def test_every_cell_is_one_patched_run(measured):
     """Catches a shortcut of the grid (pinned components, the query alone) that is not exact."""
     plain, grid = OneAtATime(measured), measured.grid

@@ -13,7 +13,6 @@ from tests.support.mixing import DOCUMENTS, LENGTH, MIXERS, measured
 
 
 # Catches an image that adds channels up, where opposite signs would cancel, or mixes up heads.
-@pytest.mark.long
 def test_images():
     found, _, _ = measured()
     attention, mamba = (found[MIXERS.index(name)] for name in ("attention", "mamba"))

@@ -40,7 +40,6 @@ def by_hand(measured, base, entries):
     return np.asarray(answer_probability(logits, batch)[:, 0])
 
 
-@pytest.mark.long
 def test_exchanges_are_patched_runs(measured):
     """Catches a site left out of several, base and source mixed up, or a mask of another set."""
     config, _, batch, donors, raw, _, seen = measured

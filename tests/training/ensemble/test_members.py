@@ -9,7 +9,6 @@ from tests.support import small
 from tests.support.ensembles import alone, close, ensemble_of, params_of, programs_of, train
 
 
-@pytest.mark.long
 def test_documents_that_the_host_draws(tmp_path):
     """Catches members that get each other's documents, and widths that change a member."""
     task = {"name": "treecall", "terminals": 8, "longest": 30, "seed": 1}
