@@ -27,6 +27,7 @@ import sys
 
 sys.path.insert(0, os.getcwd())
 
+import jax
 import jax.numpy as jnp
 import pandas as pd
 
@@ -51,7 +52,7 @@ WRITE, STATE = "block_1/mixer/write", "block_1/mixer/state"
 seen = me.capture(model, params, batch)
 
 
-def answers(patch=None, targets=None):
+def answers(patch: dict | None = None, targets: jax.Array | None = None) -> float:
     """Mean probability of the right answers, or of others, under an intervention."""
     asked = batch if targets is None else batch.replace(targets=targets)
     return float(me.answer_probability(me.run(model, params, batch, patch), asked).mean())

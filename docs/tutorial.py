@@ -62,13 +62,13 @@ for name, trained in models.items():
 corrupted = models["based"].corrupt(batch, "key")
 
 
-def probability(trained, documents, patch=None):
+def probability(trained: me.Run, documents: me.Batch, patch: dict | None = None) -> float:
     """Mean probability of the right answer."""
     logits = me.run(trained.model, trained.params, documents, patch)
     return float(me.answer_probability(logits, batch).mean())
 
 
-def attribution(trained, site, *roles):
+def attribution(trained: me.Run, site: str, *roles: str) -> float:
     """Share of the answer's probability that clean vectors at some roles, together, bring back."""
     clean, base = probability(trained, batch), probability(trained, corrupted)
     seen = me.capture(trained.model, trained.params, batch, [site])

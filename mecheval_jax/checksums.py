@@ -5,6 +5,7 @@ They stand in ``SHA256SUMS`` in the folder, as ``sha256sum`` writes and checks t
 
 import pathlib
 import re
+from collections.abc import Iterable
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_text, sha256_of, write_text
@@ -16,8 +17,12 @@ LINE = re.compile(r"[0-9a-f]{64}  .+")
 
 def write_sums(folder: pathlib.Path) -> None:
     """Write the hash of every file of a folder."""
-    text = "".join(f"{sha256_of([folder / name])}  {name}\n" for name in _files(folder))
-    write_text(folder / SUMS, text)
+    write_lines(folder, ((name, sha256_of([folder / name])) for name in _files(folder)))
+
+
+def write_lines(folder: pathlib.Path, sums: Iterable[tuple[str, str]]) -> None:
+    """Write the file of hashes of a folder from names, each with its hash."""
+    write_text(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sums))
 
 
 def read_sums(path: pathlib.Path) -> list[tuple[str, str]]:

@@ -86,14 +86,14 @@ def run(
     def program() -> None:
         if flags.FLAGS.allow_code:
             trust.allow_code()
-        if many_hosts:  # which meet before anything else
+        if many_hosts:  # Processes of several hosts connect first.
             _join_hosts()
         if cpu_devices is not None:
             _make_cpu_devices(cpu_devices.value)
         main()
 
     keep_memory()
-    shown = sys.modules["__main__"]  # whose text is what --help prints
+    shown = sys.modules["__main__"]  # Its docstring is printed by --help.
     shown.__doc__ = programs.in_users_words(shown.__doc__ or "")
     sys.unraisablehook = _unraisable
     if any(option.startswith("error") for option in sys.warnoptions):
@@ -109,7 +109,7 @@ def run(
         try:
             _guarded(program, arguments)
         finally:
-            # How it ends is decided, and Python's end takes handlers away before it lets go.
+            # The exit code is settled: a SIGTERM during Python's shutdown must not change it.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     app.run(guarded, flags_parser=_parse)
@@ -160,7 +160,7 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
     path = None
     try:
         arguments = with_names(arguments)
-        sys.argv[:] = arguments  # where the config's own flags are read, and jobs take theirs from
+        sys.argv[:] = arguments  # Flags inside the config file read sys.argv, and so do jobs.
         path = _config_path(arguments)
         rest = flags.FLAGS(arguments)
         if CONFIG in flags.FLAGS:

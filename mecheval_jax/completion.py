@@ -40,7 +40,7 @@ def described_flags(program: str) -> list[tuple[str, str, Any]]:
         delattr(flags.FLAGS, name)
     before = set(flags.FLAGS)
     module = importlib.import_module(f"launch.{program}")
-    added = set(flags.FLAGS) - before  # absl's own among them, with the first program
+    added = set(flags.FLAGS) - before  # absl's own too, if it is the first program
     own = sorted(name for name in added if not of(name, "").startswith("absl"))
     found = [(name, flags.FLAGS[name].help, flags.FLAGS[name].default) for name in own]
     for name in own:

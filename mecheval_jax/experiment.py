@@ -5,7 +5,6 @@ run's folder keeps it as ``config.json``, from which the same function makes it 
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from ml_collections import ConfigDict
 from mecheval_jax.errors import UserError, choose, several
 from mecheval_jax.evaluation.config import AnalysesConfig, EvaluationConfig
 from mecheval_jax.fields import check_values, field_value_of_text, types_of
+from mecheval_jax.files import hash_of
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Task
@@ -155,8 +155,7 @@ class Experiment:
         """Hash of all that the trained model depends on."""
         values = self.as_dict()
         del values["evaluation"], values[ANALYSES]
-        text = json.dumps(values, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_of(values)[:16]
 
 
 def _check_section(name: str, values: Any) -> None:

@@ -107,8 +107,13 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
 
-def write_table(path: pathlib.Path, table: "pd.DataFrame") -> None:
-    """Write a table as CSV, whole or not at all.
+def hash_of(values: Any) -> str:
+    """SHA-256 of values in JSON, in hexadecimal digits; the order of names does not count."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def write_table(path: pathlib.Path, table: "pd.DataFrame", numbers: str | None = None) -> None:
+    """Write a table as CSV, whole or not at all; `numbers` is the format of those with fractions.
 
     A text that a spreadsheet would run, which may be a token of a document, gets an apostrophe
     before it, as spreadsheets have it; `read_table` takes it away. So do heads.
@@ -116,7 +121,7 @@ def write_table(path: pathlib.Path, table: "pd.DataFrame") -> None:
     texts = table.select_dtypes(["object", "string"])
     guarded = {name: texts[name].map(_guarded) for name in texts}
     heads = table.assign(**guarded).rename(columns=_guarded)
-    write_text(path, heads.to_csv(index=False))
+    write_text(path, heads.to_csv(index=False, float_format=numbers))
 
 
 def _guarded(value: Any) -> Any:
@@ -269,7 +274,7 @@ def read_table(
     except UserError:
         raise
     except (ValueError, OverflowError, TypeError, MemoryError, RecursionError) as error:
-        # of one of pandas' parsers
+        # raised by pandas
         raise UserError(f"{path} is damaged: {one_line(error, 300)}{end}") from None
     texts = table.select_dtypes(["object", "string"])
     return table.assign(**{name: texts[name].map(_unguarded) for name in texts})

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mecheval_jax.files import write_text
+
 ROOT = pathlib.Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
 """Folder of a file that comes with the package."""
@@ -83,4 +85,4 @@ def write_documents(
     output.parent.mkdir(parents=True, exist_ok=True)
     draw = random.Random(0)
     lines = (json.dumps(make(draw), separators=(",", ":")) for _ in range(documents))
-    output.write_text("".join(f"{line}\n" for line in lines))
+    write_text(output, "".join(f"{line}\n" for line in lines))

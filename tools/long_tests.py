@@ -14,6 +14,8 @@ import re
 import sys
 from collections.abc import Iterable
 
+from mecheval_jax.files import write_text
+
 LONGEST_CASE, LONGEST_SUM = 1.5, 14.0
 
 QUICK = ("mixers/test_mixers.py::test_causality",)
@@ -41,4 +43,4 @@ def long_functions(lines: Iterable[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    FILE.write_text("\n".join([*long_functions(sys.stdin), ""]))
+    write_text(FILE, "\n".join([*long_functions(sys.stdin), ""]))

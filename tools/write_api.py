@@ -12,6 +12,7 @@ import re
 import textwrap
 
 import mecheval_jax
+from mecheval_jax.files import write_text
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -119,4 +120,4 @@ def render() -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "docs" / "api.md").write_text(render())
+    write_text(ROOT / "docs" / "api.md", render())

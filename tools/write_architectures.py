@@ -10,6 +10,7 @@ import re
 import sys
 
 from mecheval_jax.evaluation.cost.measured_programs import prefill
+from mecheval_jax.files import write_text
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig
@@ -132,5 +133,5 @@ def equations() -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text(), {name: growth(name) for name in ARCHITECTURES}))
-    EQUATIONS.write_text(equations())
+    write_text(PAGE, written(PAGE.read_text(), {name: growth(name) for name in ARCHITECTURES}))
+    write_text(EQUATIONS, equations())

@@ -20,6 +20,8 @@ import re
 import sys
 from typing import Any
 
+from mecheval_jax.files import write_text
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SOURCES, NOTEBOOKS = ROOT / "docs", ROOT / "docs" / "notebooks"
 NAMES = ("tutorial", "state_surgery", "choosing_an_architecture")
@@ -144,4 +146,4 @@ if __name__ == "__main__":
     keep = "--keep" in sys.argv
     for title in [name for name in sys.argv[1:] if name != "--keep"] or NAMES:
         text = text_of(title, written_outputs(title) if keep else executed(title))
-        (NOTEBOOKS / f"{title}.ipynb").write_text(text, encoding="utf-8")
+        write_text(NOTEBOOKS / f"{title}.ipynb", text)

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from mecheval_jax.files import write_text
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.site_path import OUTSIDE_BLOCKS, PYVENE, TRANSFORMER_LENS
 
@@ -85,4 +86,4 @@ Sites that are neither read nor patched are not in the compiled program.
 
 
 if __name__ == "__main__":
-    (ROOT / "docs" / "sites.md").write_text(render())
+    write_text(ROOT / "docs" / "sites.md", render())

@@ -55,7 +55,7 @@ def compiled_anew() -> Iterator[None]:
     before = jax.config.jax_enable_compilation_cache
     try:
         jax.config.update("jax_enable_compilation_cache", False)
-        reset_cache()  # which otherwise keeps whether it is used
+        reset_cache()  # jax remembers whether the cache is in use until it is reset.
         yield
     finally:
         jax.config.update("jax_enable_compilation_cache", before)

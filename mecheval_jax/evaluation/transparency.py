@@ -131,7 +131,7 @@ def smallest_circuit(found: Faithfulness, corruption: str) -> Circuit | None:
         None where the corruption leaves no gap of which a share could be taken.
     """
     c, gap = found.evaluation.corruptions.index(corruption), found.gap(corruption)
-    shares = np.array([gap.share(answers - gap.corrupted).value for answers in found.circuit[c]])
+    shares = np.array([gap.restored(answers).value for answers in found.circuit[c]])
     if np.isnan(shares).any():
         return None
     faithful = shares >= FAITHFUL

@@ -18,7 +18,6 @@ scaled to `SHARP` against 0.
 Each function returns the shape of the model, its parameters and the task it solves.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.models.language_model import ModelConfig, parameter_shapes
 from mecheval_jax.site_path import block_name
 from mecheval_jax.tasks.synthetic.associative_recall import FIRST_KEY, AssociativeRecall
 
@@ -296,16 +295,10 @@ def blank(config: ModelConfig, identity: np.ndarray) -> PyTree:
     def fill(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         return np.full(leaf.shape, float(path[-1].key == "scale"))
 
-    params = jax.tree_util.tree_map_with_path(fill, shapes_of(config))
+    params = jax.tree_util.tree_map_with_path(fill, parameter_shapes(config))
     params["token_embedding"]["embedding"] = identity
     params["output_norm"]["scale"] *= TEMPERATURE
     return params
-
-
-@functools.lru_cache(maxsize=8)
-def shapes_of(config: ModelConfig) -> PyTree:
-    """Shapes of the parameters of a model."""
-    return jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
 
 
 def as_arrays(params: PyTree) -> PyTree:

@@ -33,7 +33,7 @@ from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initi
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.geometry import Geometry, corrupt_pair, geometry
-from mecheval_jax.tasks.scoring import score, weighted_mean
+from mecheval_jax.tasks.scoring import divergence, log_probabilities, score, weighted_mean
 from mecheval_jax.training.data import stream
 from mecheval_jax.training.step import answer
 
@@ -234,7 +234,7 @@ def _answers(
     def patched(run: int, source: int) -> Float[Array, "documents vocabulary"]:
         patch = runs.exchange(place.sites, run, source, mask)
         logits = runs.question.run(runs.tokens[run], patch)
-        return jax.nn.log_softmax(logits[:, 0], axis=-1)
+        return log_probabilities(logits)
 
     restored, damaged = patched(CORRUPTED, CLEAN), patched(CLEAN, CORRUPTED)
     return (restored, damaged) if rule.carries else (damaged, restored)
@@ -248,4 +248,4 @@ def _wrong(runs: Runs, found: Float[Array, "documents vocabulary"]) -> Float[Arr
 def _away(runs: Runs, found: Float[Array, "documents vocabulary"]) -> Float[Array, " documents"]:
     """KL of the corrupted run's answer from another one, in nats."""
     corrupted = jax.lax.stop_gradient(runs.log_probabilities[CORRUPTED])
-    return (jnp.exp(corrupted) * (corrupted - found)).sum(axis=-1)
+    return divergence(corrupted, found)

@@ -11,7 +11,6 @@ import pathlib
 import re
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
@@ -26,7 +25,7 @@ from mecheval_jax.interop.safetensors_file import (
     save_safetensors,
 )
 from mecheval_jax.interop.state_dict import Table, Target, below, empty, fill
-from mecheval_jax.models.language_model import ModelConfig, initialize
+from mecheval_jax.models.language_model import ModelConfig, parameter_shapes
 from mecheval_jax.site_path import block_name
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -56,7 +55,7 @@ def load(folder: str | os.PathLike) -> tuple[ModelConfig, PyTree]:
     embedding = entries.get(_embedding(family))
     if head is not None and embedding is not None and not np.array_equal(head, embedding):
         problems.append(f"{family.head} differs from the embedding, to which it is tied")
-    shapes = _shapes(config)
+    shapes = parameter_shapes(config)
     for fused, sizes in _fused(family, config, shapes):
         _take_apart(fused, entries, sizes)
     return config, fill(shapes, _table(family, config), entries, problems)
@@ -81,7 +80,7 @@ def save(
     family = FAMILIES[fields["model_type"]]
     if not overwrite:
         refuse_overwriting(folder / CONFIG, folder / WEIGHTS)
-    table, shapes = _table(family, config), _shapes(config)
+    table, shapes = _table(family, config), parameter_shapes(config)
     entries = empty(params, table)
     fill(shapes, table, entries)  # checks that no parameter is missing
     for fused, sizes in _fused(family, config, shapes):
@@ -116,10 +115,6 @@ def _live(family: Family, entries: dict[str, np.ndarray]) -> dict[str, np.ndarra
     for theirs, ours in family.renamed.items():
         entries = {name.replace(theirs, ours): array for name, array in entries.items()}
     return entries
-
-
-def _shapes(config: ModelConfig) -> PyTree:
-    return jax.eval_shape(lambda key: initialize(config, key), jax.random.key(0))
 
 
 def _embedding(family: Family) -> str:

@@ -5,7 +5,8 @@
 
 The defaults are those of arXiv 2505.15105: one head, no bias on q, k and v, a bias on the output,
 positions learned by the model. Rotary positions (Su et al. 2021) rotate q and k; ALiBi (Press et
-al. 2022) subtracts slope * distance from the scores. See `mixers.softmax_attention`.
+al. 2022) subtracts slope * distance from the scores. The rest stands in `mixers.softmax_attention`,
+mask and window in `mixers.pattern`.
 """
 
 import flax.linen as nn

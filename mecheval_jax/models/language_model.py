@@ -7,6 +7,7 @@ time and keeps only its state.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -345,6 +346,7 @@ def initialize(config: ModelConfig, key: Key) -> PyTree:
     return LanguageModel(config).init(key, tokens)["params"]
 
 
+@functools.lru_cache(maxsize=16)
 def parameter_shapes(config: ModelConfig) -> PyTree:
     """Shapes and types of the parameters, without allocating them."""
     return jax.eval_shape(lambda key: initialize(config, key), jax.random.key(0))

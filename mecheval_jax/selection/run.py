@@ -133,7 +133,7 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
             f"workdir {folder.path} is not empty ({', '.join(sorted(there)[:3])}) and holds no "
             "choice: choose another"
         )
-    make_workdir(folder.path)  # a folder that cannot be is told before the measurement
+    make_workdir(folder.path)  # Fail before the measurement if the folder cannot be made.
     model = request.experiment.model
     models = {
         mixer: dataclasses.replace(model, width=max(request.widths), **request.shape_of(mixer))

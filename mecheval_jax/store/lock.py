@@ -70,7 +70,7 @@ def _locked(folder: pathlib.Path, work: str) -> Iterator[None]:
         try:
             yield
         finally:
-            # While it is held: whoever opened it in the meantime finds that it is not there.
+            # Removed while the lock is held, so that whoever opened the file meanwhile notices.
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 

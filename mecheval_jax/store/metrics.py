@@ -59,7 +59,7 @@ def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
 
 
 def _is_row(row: Any) -> bool:
-    """Whether a line holds what one is written with; what diverged is no number, and yet there."""
+    """Whether a line has the fields that are written; scores of a diverged run may be NaN."""
     return (
         isinstance(row, dict)
         and type(row.get("step")) is int

@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.study.published.tables import (
     CELL,
     DOCUMENTS,
     Cell,
     published_accuracy,
     published_shares,
-    usual_positions,
 )
 from mecheval_jax.study.quantities import Quantity, mean, share
 from mecheval_jax.study.results import INPUT
@@ -56,7 +56,7 @@ class StudyCells:
 
         answered = self.table[self.table["accuracy"].notna()]
         self._by_cell = dict(iter(answered.groupby(CELL)))
-        usual = self.table["mixer"].map(usual_positions) == self.table["positions"]
+        usual = self.table["mixer"].map(positions_of) == self.table["positions"]
         learned = self.table[
             usual
             & (self.table["accuracy_low"] > self.table["floor"])
@@ -175,7 +175,7 @@ def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> Cell:
     """A cell, with the positions of the study's main grid unless others are named."""
     fields = {"positions": STUDY_POSITIONS, **where}
     if fields["positions"] == STUDY_POSITIONS:
-        fields["positions"] = usual_positions(mixer)
+        fields["positions"] = positions_of(mixer)
     return Cell(mixer, width, task, **fields)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mecheval_jax.files import write_text
+from mecheval_jax.files import write_table, write_text
 from mecheval_jax.study.agreement import agreement
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.every import FINDINGS
@@ -45,11 +45,10 @@ def conclude(
     folder.mkdir(parents=True, exist_ok=True)
     cells = StudyCells(rows)
     judgements, compared = judge(cells, FINDINGS), agreement(cells)
-    write_text(folder / "findings.csv", findings_table(judgements).to_csv(index=False))
+    write_table(folder / "findings.csv", findings_table(judgements))
     write_text(folder / "findings.json", findings_json(judgements))
-    numbers = {"index": False, "float_format": "%.6g"}
-    write_text(folder / "claims.csv", claims_table(judgements).to_csv(**numbers))
-    write_text(folder / "agreement.csv", compared.to_csv(**numbers))
+    write_table(folder / "claims.csv", claims_table(judgements), "%.6g")
+    write_table(folder / "agreement.csv", compared, "%.6g")
     captions, pictures = {}, []
     for name, caption, figure in study_figures(cells):
         captions[name] = caption

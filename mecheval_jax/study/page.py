@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.reporting.html.page import render
 from mecheval_jax.study.judgement import NOT_RUN, VERDICTS, Judgement
-from mecheval_jax.study.published.tables import usual_positions
 from mecheval_jax.study.quantities import Claim
 
 METHOD = (
@@ -230,7 +230,7 @@ def _numbers(compared: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def _positions(row: Any) -> str:
-    return "" if row.positions == usual_positions(row.mixer) else f"(positions {row.positions})"
+    return "" if row.positions == positions_of(row.mixer) else f"(positions {row.positions})"
 
 
 RUN_COLUMNS = ("task", "layers", "mixer", "widths", "learning rates", "seeds", "models")

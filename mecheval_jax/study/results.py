@@ -8,7 +8,6 @@ documents, and the length of training. `study.tables` keeps rows in files.
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import read_table
+from mecheval_jax.files import hash_of, read_table
 from mecheval_jax.site_path import SitePath, in_mixer
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
@@ -109,8 +108,7 @@ def config_hash(experiment: Experiment) -> str:
             for name, value in known[section].items()
             if name not in BOOKKEEPING.get(section, ()) and defaults.get(name, ...) != value
         }
-    text = json.dumps(values, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hash_of(values)[:16]
 
 
 def _defaults(section: Any) -> dict[str, Any]:
@@ -131,7 +129,7 @@ def regime(experiment: Experiment) -> str:
         "training": [training.steps, training.batch_size, training.training_batches,
                      training.warmup_fraction, training.decay],
     }  # fmt: skip
-    return hashlib.sha256(json.dumps(common, sort_keys=True).encode()).hexdigest()[:8]
+    return hash_of(common)[:8]
 
 
 def config_values(experiment: Experiment) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
-from mecheval_jax.checksums import SUMS, read_sums
+from mecheval_jax.checksums import SUMS, read_sums, write_lines
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
@@ -213,5 +213,5 @@ def _sums(folder: pathlib.Path) -> dict[str, set[str]]:
 
 
 def _write_sums(folder: pathlib.Path, sums: dict[str, set[str]]) -> None:
-    lines = [f"{digest}  {name}\n" for name in sorted(sums) for digest in sorted(sums[name])]
-    write_text(folder / SUMS, "".join(lines))
+    each = ((name, digest) for name in sorted(sums) for digest in sorted(sums[name]))
+    write_lines(folder, each)

@@ -5,7 +5,8 @@ With z the logits at a query and a the answer,
     probability p = exp(z_a) / sum_i exp(z_i)      loss = -log p, in nats
     logit = z_a - mean_i z_i                       correct: no token is more likely than a
 
-Training, the interchange grid, controls, lens and accuracy all use these.
+Training, the interchange grid, controls, lens and accuracy all use these. So do the
+divergences of whole answers, KL(p || q) = sum_i p_i log(p_i / q_i).
 """
 
 import flax.struct
@@ -69,6 +70,20 @@ def score(logits: Float[Array, "batch queries vocabulary"], batch: Batch) -> Ans
         logit=chosen[..., 0] - logits.mean(axis=-1),
         correct=is_likeliest.astype(logits.dtype),
     )
+
+
+def log_probabilities(
+    logits: Float[Array, "batch queries vocabulary"],
+) -> Float[Array, "batch vocabulary"]:
+    """Logarithms of the probabilities of all tokens at the first query."""
+    return jax.nn.log_softmax(logits[:, 0], axis=-1)
+
+
+def divergence(
+    found: Float[Array, "batch vocabulary"], base: Float[Array, "batch vocabulary"]
+) -> Float[Array, " batch"]:
+    """KL(found || base) in nats of each document, from log-probabilities."""
+    return (jnp.exp(found) * (found - base)).sum(axis=-1)
 
 
 def weighted_mean(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.compilation import ROOT
 
-MODULES = sorted((ROOT / "mecheval_jax").rglob("*.py"))
+MODULES = [*sorted((ROOT / "mecheval_jax").rglob("*.py")), *sorted(ROOT.glob("docs/*.py"))]
 MOST_PARAMETERS, LONGEST = 6, 40
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from configs import grids
+from mecheval_jax import checksums
 from mecheval_jax.errors import UserError
 from mecheval_jax.study import tables
 from mecheval_jax.study.results import COLUMNS, RESTORED, config_values, table_of
@@ -127,10 +128,14 @@ def test_a_kill_between_two_writes(tmp_path, monkeypatch):
     for survived in range(4):
         write_table(path, part.iloc[:1])
         left = iter([True] * survived)
-        monkeypatch.setattr(tables, "write_text", lambda *a, left=left: next(left) and whole(*a))
-        with contextlib.suppress(StopIteration):
+
+        def once(*arguments, left=left):
+            return next(left) and whole(*arguments)
+
+        with monkeypatch.context() as patched, contextlib.suppress(StopIteration):
+            for module in (tables, checksums):
+                patched.setattr(module, "write_text", once)
             write_table(path, part)
-        monkeypatch.setattr(tables, "write_text", whole)
         assert len(read_table(path)) == (2 if survived >= 2 else 1)
     sums = (tmp_path / "SHA256SUMS").read_text()
     assert sums == f"{hashlib.sha256(path.read_bytes()).hexdigest()}  a.csv\n"

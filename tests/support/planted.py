@@ -25,9 +25,13 @@ from mecheval_jax.ground_truth.planted import (
     convolution,
     direct_retrieval,
     induction,
-    shapes_of,
 )
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.models.language_model import (
+    LanguageModel,
+    ModelConfig,
+    initialize,
+    parameter_shapes,
+)
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 
@@ -69,7 +73,7 @@ def lively_parameters(config: ModelConfig, seed: int = 0) -> PyTree:
         centre = float(path[-1].key in ("scale", "frequency"))
         return centre + 0.3 * draw.normal(size=leaf.shape)
 
-    return as_arrays(jax.tree_util.tree_map_with_path(fill, shapes_of(config)))
+    return as_arrays(jax.tree_util.tree_map_with_path(fill, parameter_shapes(config)))
 
 
 def shape_of(mixer: str, **options) -> ModelConfig:

@@ -35,7 +35,6 @@ from mecheval_jax.evaluation.patching.circuits import (
     sizes_of,
 )
 from mecheval_jax.evaluation.patching.edge_scores import EdgeScores
-from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.graph import Edge
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
@@ -108,12 +107,8 @@ def areas_of(found: Faithfulness, corruption: str, points: str, draw: int | None
     if missing:
         raise UserError(f"circuits of {missing[0]} edges were not run: only {found.sizes}")
     gap = found.gap(corruption)
-    shares = [_share(gap, answers[found.sizes.index(size)]) for size in sizes]
+    shares = [gap.restored(answers[found.sizes.index(size)]) for size in sizes]
     return areas(shares, fractions)
-
-
-def _share(gap: Gap, answers: np.ndarray) -> Estimate:
-    return gap.share(answers - gap.corrupted)
 
 
 def auroc(scores: EdgeScores, known: Iterable[Edge], corruption: str) -> Estimate:
@@ -170,7 +165,7 @@ def uniqueness(
         dataclasses.replace(subject, evaluation=only), scores.graph, masks, scores.measure
     )
     gap = scores.gap(corruption)
-    shares = [_share(gap, each) for each in answers[0]]
+    shares = [gap.restored(each) for each in answers[0]]
     best = int(np.argmax(np.nan_to_num([share.value for share in shares], nan=-np.inf)))
     left = float(np.clip(1 - shares[best].value, 0, 1))
     return Uniqueness(int(sizes[best]), shares[best], left)

@@ -158,7 +158,7 @@ def faithfulness_rows(faithfulness: Faithfulness) -> Iterator[dict[str, Any]]:
         gap = faithfulness.gap(corruption)
         for i, size in enumerate(faithfulness.sizes):
             best, *random = (
-                gap.share(answers - gap.corrupted)
+                gap.restored(answers)
                 for answers in (faithfulness.circuit[c, i], *faithfulness.random[c, :, i])
             )
             place = {"measure": faithfulness.measure, "corruption": corruption, "edges": size}

@@ -37,11 +37,13 @@ class Gap:
         clean: [document] The measure in the clean run.
         corrupted: [document] The measure in the corrupted run.
         bootstrap: Resamples of the documents.
+        smallest: Mean gap up to which there is no attribution.
     """
 
     clean: np.ndarray
     corrupted: np.ndarray
     bootstrap: Bootstrap
+    smallest: float = SMALLEST_GAP
 
     @property
     def sizes(self) -> np.ndarray:
@@ -52,19 +54,24 @@ class Gap:
         """Mean gap over all documents."""
         return self.bootstrap.mean(self.sizes, np.ones(len(self.clean), bool))
 
-    def share(
-        self, changes: np.ndarray, present: np.ndarray | None = None, smallest: float = SMALLEST_GAP
-    ) -> Estimate:
+    def restored(self, answers: np.ndarray, present: np.ndarray | None = None) -> Estimate:
+        """Share that comes back in changed corrupted runs with these answers; see `share`."""
+        return self.share(answers - self.corrupted, present)
+
+    def taken(self, answers: np.ndarray, present: np.ndarray | None = None) -> Estimate:
+        """Share that is lost in changed clean runs with these answers; see `share`."""
+        return self.share(self.clean - answers, present)
+
+    def share(self, changes: np.ndarray, present: np.ndarray | None = None) -> Estimate:
         """Attribution of a change: its mean over the mean gap; NaN if the mean gap is too small.
 
         Args:
             changes: [document] Change of the measure, positive in the direction of the gap.
             present: [document] Documents over which the means are taken; all if None.
-            smallest: Mean gap up to which there is no attribution.
         """
         sizes = self.sizes
         present = np.ones(len(sizes), bool) if present is None else present
-        if not (present.any() and sizes[present].mean() > smallest):
+        if not (present.any() and sizes[present].mean() > self.smallest):
             nothing = np.full(self.bootstrap.resamples, np.nan)
             return Estimate(np.nan, nothing, int(present.sum()))
         return self.bootstrap.ratio(changes, sizes, present)
@@ -121,12 +128,12 @@ class Effects(Ends):
             for direction in self.evaluation.directions:
                 yield {"corruption": corruption, "direction": direction}
 
-    def attribution(self, corruption: str, direction: str, site: str, *roles: str) -> Estimate:
-        """Attribution of a site at a role, or at several together: the sum of their changes.
+    def attribution(self, corruption: str, direction: str, site: str, role: str) -> Estimate:
+        """Attribution of a site at a role.
 
         NaN where there is no such role, no document has it, or the gap is too small.
         """
-        place = (corruption, direction, site, *roles)
+        place = (corruption, direction, site, role)
         if place not in self._known:
             self._known[place] = self._attribution(*place)
         return self._known[place]
@@ -135,14 +142,13 @@ class Effects(Ends):
     def _known(self) -> dict[tuple[str, ...], Estimate]:
         return {}
 
-    def _attribution(self, corruption: str, direction: str, site: str, *roles: str) -> Estimate:
+    def _attribution(self, corruption: str, direction: str, site: str, role: str) -> Estimate:
         gap = self.gap(corruption)
-        if not set(roles) <= set(self.evaluation.roles):
+        if role not in self.evaluation.roles:
             return gap.share(gap.sizes, np.zeros(len(gap.sizes), bool))
-        d, c, index = self.evaluation.index(corruption, direction, *roles)
-        changes = self.changes[site][d, c, index].sum(axis=0)
+        d, c, (r,) = self.evaluation.index(corruption, direction, role)
         sign = 1 if direction == "restore" else -1
-        return gap.share(sign * changes, self.present[index].all(axis=0))
+        return gap.share(sign * self.changes[site][d, c, r], self.present[r])
 
 
 def effects(grid: Grid, measure: str = "probability") -> Effects:

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Float, Int
 from mecheval_jax.evaluation.question import Question
@@ -18,6 +17,7 @@ from mecheval_jax.interventions.patch import compose, interchange, pin
 from mecheval_jax.interventions.positions import as_computed
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath
+from mecheval_jax.tasks.scoring import divergence, log_probabilities
 
 CLEAN = 0
 """Index of the clean run; the corrupted runs follow."""
@@ -65,8 +65,8 @@ class Runs:
 
         def one(tokens: Array) -> tuple[dict[str, Array], Array, dict[str, Array]]:
             logits, activations = question.observe(tokens)
-            log_p = jax.nn.log_softmax(logits[:, 0], axis=-1)
-            return {path: activations[path] for path in captured}, log_p, question.answers(logits)
+            held = {path: activations[path] for path in captured}
+            return held, log_probabilities(logits), question.answers(logits)
 
         return cls(question, tokens, *jax.lax.map(one, tokens))
 
@@ -123,6 +123,5 @@ class Runs:
     ) -> dict[str, Float[Array, " documents"]]:
         """Answers of one run under interventions, and KL(patched || base) in nats."""
         logits = self.question.run(self.tokens[run], interventions)
-        patched = jax.nn.log_softmax(logits[:, 0], axis=-1)
-        kl = (jnp.exp(patched) * (patched - self.log_probabilities[run])).sum(axis=-1)
+        kl = divergence(log_probabilities(logits), self.log_probabilities[run])
         return {**self.question.answers(logits), "kl": kl}

@@ -21,7 +21,7 @@ from mecheval_jax.evaluation.patching.dependence import dependence
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.interventions.capture import Activations, observe_block
 from mecheval_jax.interventions.patch import pin
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, parameter_shapes
 from mecheval_jax.site_path import SitePath, in_mixer
 
 NAMES = (
@@ -119,12 +119,6 @@ def _port(name: str, sources: frozenset[str], convolution: str | None) -> Port:
     return Port(name, STREAM in sources, convolution in sources)
 
 
-@functools.lru_cache(maxsize=16)
-def _parameters(config: ModelConfig) -> PyTree:
-    """Shapes of the parameters of a model."""
-    return jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
-
-
 @functools.lru_cache(maxsize=256)
 def _sources(config: ModelConfig, layer: int, held: tuple[str, ...]) -> dict[str, frozenset[str]]:
     """For each site of a block, what it can depend on: `STREAM`, ``params`` and held sites.
@@ -155,5 +149,5 @@ def _block(
         return observe_block(model, inputs["params"], layer, inputs[STREAM], pin(held, held))
 
     stream = jax.ShapeDtypeStruct((1, min(TOKENS, config.max_length), config.width), jnp.float32)
-    given = {"params": _parameters(config), STREAM: stream}
+    given = {"params": parameter_shapes(config), STREAM: stream}
     return sites, given

@@ -26,6 +26,7 @@ from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
+from mecheval_jax.tasks.scoring import score
 
 
 def lens_sites(config: ModelConfig) -> tuple[str, ...]:
@@ -35,7 +36,7 @@ def lens_sites(config: ModelConfig) -> tuple[str, ...]:
 
 
 def lens(question: Question) -> dict[str, Float[Array, "sites documents"]]:
-    """``probability`` and ``rank`` of the answer to query 0 at each of `lens_sites`.
+    """``probability``, ``rank`` and ``correct`` of the answer to query 0 at each of `lens_sites`.
 
     Pure and traceable.
 
@@ -51,8 +52,9 @@ def lens(question: Question) -> dict[str, Float[Array, "sites documents"]]:
         logits = question.run(tokens, pin({last: stream}, last))
         right = jnp.take_along_axis(logits[:, 0], answer, axis=-1)
         above, equal = (logits[:, 0] > right).sum(axis=-1), (logits[:, 0] == right).sum(axis=-1)
-        probability = question.answers(logits)["probability"]
-        return {"probability": probability, "rank": 1 + above + (equal - 1) / 2}
+        scores = score(logits, question.batch)
+        answers = {"probability": scores.probability[:, 0], "correct": scores.correct[:, 0]}
+        return answers | {"rank": 1 + above + (equal - 1) / 2}
 
     return jax.lax.map(read, jnp.stack([*streams, activations[last]]))
 
@@ -61,24 +63,23 @@ def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     """The long table of `lens`, one measured value a row.
 
     Metrics: ``probability`` of the answer, its mean; ``rank``, the median; ``accuracy``, the share
-    of documents in which no token is likelier. Intervals are the bootstrap's over documents
-    (`statistics`), for the accuracy Wilson's.
+    of documents in which it is right (`tasks.scoring`). Intervals are the bootstrap's over
+    documents (`statistics`), for the accuracy Wilson's.
     """
     program = jax.jit(lambda params, batch: lens(Question(subject.model, params, batch)))
     measured = jax.device_get(program(subject.params, subject.batch))
     evaluation, documents = subject.evaluation, len(subject.batch.targets)
     bootstrap = Bootstrap([documents], evaluation.resamples, evaluation.seed)
     everywhere = np.ones(documents, bool)
-    by_site = zip(measured["probability"], measured["rank"], strict=True)
-    for site, (probability, rank) in zip(lens_sites(subject.config), by_site, strict=True):
+    by_site = zip(*(measured[name] for name in ("probability", "rank", "correct")), strict=True)
+    for site, (probability, rank, right) in zip(lens_sites(subject.config), by_site, strict=True):
         mean = bootstrap.mean(probability, everywhere)
         medians = weighted_medians(rank, bootstrap.weights)
         median = Estimate(float(np.median(rank)), medians, documents)
-        first = float((rank == 1).mean())
         found = {
             "probability": describe(mean, evaluation.confidence, tested=False),
             "rank": describe(median, evaluation.confidence, tested=False),
-            "accuracy": describe_share(first, documents, evaluation.confidence),
+            "accuracy": describe_share(float(right.mean()), documents, evaluation.confidence),
         }
         for metric, cell in found.items():
             numbers = {name: cell[name] for name in ("value", "low", "high")}

@@ -157,23 +157,24 @@ class ControlsMeasurement:
         )
         evaluation = subject.evaluation
         bootstrap, confidence = own.bootstrap(evaluation), evaluation.confidence
-        gap, new_gap = own.gap("probability", bootstrap), new.gap("logit", bootstrap)
+        gap = own.gap("probability", bootstrap)
+        # Probabilities of an untrained model hardly change; its logits have a gap to divide by.
+        new_gap = dataclasses.replace(new.gap("logit", bootstrap), smallest=0.0)
         rows = []
         for i, cell in enumerate(own.cells):
             place = {"corruption": EARLIER, "direction": cell.direction, "role": cell.role}
             place |= place_of(cell.site) | {"metric": "attribution"}
-            # Probabilities of an untrained model hardly change; its logits have a gap to divide by.
-            share = new_gap.share(new.changes(i, "logit"), new.present[i], smallest=0.0)
+            share = new.share(i, "logit", new_gap)
             rows.append({"control": "untrained"} | place | describe(share, confidence))
             if cell.role == UNINVOLVED:
                 share = own.share(i, "probability", gap)
                 rows.append({"control": "placebo"} | place | describe(share, confidence))
         # Share of the answer that the replacement of an uninvolved token takes.
-        taken = gap.clean - raw["distracted"][np.asarray(raw["own"]["applies"])]
+        distracted = raw["distracted"][np.asarray(raw["own"]["applies"])]
         place = {"corruption": UNINVOLVED, "direction": "damage", "layer": None}
         place |= {"component": "tokens", "site": "tokens", "role": UNINVOLVED}
         place |= {"control": "distractor", "metric": "attribution"}
-        rows.append(place | describe(gap.share(taken), confidence))
+        rows.append(place | describe(gap.taken(distracted), confidence))
         return own, with_discoveries(rows)
 
 

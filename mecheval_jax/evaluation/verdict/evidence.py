@@ -153,15 +153,11 @@ class Evidence:
         ends = self.ends[MEASURES.index(measure)]
         return Gap(ends[CLEAN], ends[CORRUPTED], bootstrap)
 
-    def changes(self, index: int, measure: str) -> np.ndarray:
-        """Changes of the answer by an exchange [document], positive in the direction of the gap."""
-        m, restores = MEASURES.index(measure), self.cells[index].direction == RESTORE
-        base = self.ends[m, CORRUPTED if restores else CLEAN]
-        return (self.patched[m, index] - base) * (1 if restores else -1)
-
     def share(self, index: int, measure: str, gap: Gap) -> Estimate:
         """Share of the gap that an exchange restores, or takes from the clean run."""
-        return gap.share(self.changes(index, measure), self.present[index])
+        restores = self.cells[index].direction == RESTORE
+        share = gap.restored if restores else gap.taken
+        return share(self.patched[MEASURES.index(measure), index], self.present[index])
 
     def write(self, path: pathlib.Path) -> None:
         """Write ``evidence.npz``, which pooling reads."""

@@ -48,7 +48,7 @@ def search_positions(subject: Subject, verdict: Verdict) -> Verdict:
     rows = []
     for offset, (values, here) in enumerate(zip(patched, present, strict=True)):
         if here.any():
-            share = gap.share(np.where(here, values - runs[CORRUPTED], 0.0), documents)
+            share = gap.restored(np.where(here, values, runs[CORRUPTED]), documents)
             rows.append({"site": site, "offset": offset, "value": share.value})
     rows.sort(key=lambda row: -row["value"])
     where = ", ".join(f"{row['value']:.2f} at {row['offset']:+d}" for row in rows[:SHOWN])

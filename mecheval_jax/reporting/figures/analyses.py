@@ -153,8 +153,8 @@ def exact_against_gradient(table: pd.DataFrame, agreement: pd.DataFrame) -> Figu
     equal. The title gives the rank correlation.
 
     Args:
-        table: Rows of `effects.rows`, those of the method ``exact`` among them.
-        agreement: Rows of `effects.agreement`.
+        table: Rows of `agreement.attribution_rows`, those of the method ``exact`` among them.
+        agreement: Rows of `agreement.agreement_rows`.
     """
     place = table[["corruption", "direction"]].iloc[0].to_dict()
     chosen = rows_with(table, **place)

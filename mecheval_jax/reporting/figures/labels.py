@@ -56,7 +56,7 @@ def place_labels(
     inside = axes.get_window_extent(renderer).frozen()
     fractions = axes.transAxes.inverted().transform(pixels)
     near = np.abs(fractions[:, None] - fractions).max(axis=-1) < NEAR
-    first = np.array([row.argmax() for row in near], int)  # of those that each lies with
+    first = np.array([row.argmax() for row in near], int)  # the first point of each one's cluster
     for members in (np.flatnonzero(first == one) for one in np.unique(first)):
         words = [shown[index] for index in members]
         numbers = textwrap.fill(", ".join(words), NUMBERS_WIDTH)
@@ -84,7 +84,7 @@ def _settle(
     def covered(place: tuple[float, Bbox]) -> int:
         box = place[1]
         outside = width * height - _overlap(box, inside)
-        # In whole pixels, for of places that are free rounding must not choose a far one.
+        # In whole pixels, so that rounding errors do not let a farther free place win.
         return round(sum(_overlap(box, other) for other in taken) + outside)
 
     places = []
@@ -105,7 +105,7 @@ def _settle(
 
 def _extent(artist: Artist, renderer: RendererAgg) -> Bbox:
     """The pixels that a text, a line or the bars of errors take."""
-    if isinstance(artist, LineCollection):  # of which matplotlib knows the place of its origin
+    if isinstance(artist, LineCollection):  # of which matplotlib gives the origin alone
         ends = artist.get_transform().transform(np.concatenate(artist.get_segments()))
         return Bbox([ends.min(axis=0), ends.max(axis=0)])
     return artist.get_window_extent(renderer)

@@ -69,7 +69,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
             for chosen, style in marks:
                 texts = [_member(row) for row in same[chosen].to_dict("records")]
                 drawing.annotate(axes, x[chosen], same["accuracy"][chosen], texts)
-                if chosen.any():  # the layout takes a line without points for one at its corner
+                if chosen.any():  # An empty line would count as a point at the layout's corner.
                     axes.plot(x[chosen], same["accuracy"][chosen], clip_on=False, **style)
         medians = own.groupby("learning_rate")["accuracy"].median()
         axes.plot(medians.index.map(places), medians, **MEDIAN, zorder=3)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.evaluation.verdict import readings
 from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import percent
@@ -79,7 +80,9 @@ def rises(best: pd.DataFrame, curves: Mapping[str, Curves], titles: Mapping[str,
     rows = []
     for row in best.to_dict("records"):
         curve = curves.get(row["group"], {}).get(row["member"], ())
-        found = rise(curve, row["floor"]) if row["low"] > row["floor"] else None
+        verdict = None if pd.isna(row.get("verdict")) else row["verdict"]
+        learned = readings.has_learned(row["low"], row["floor"], verdict)
+        found = rise(curve, row["floor"]) if learned else None
         low, high = found or (None, None)
         last = curve[-1]["accuracy"] if curve else None
         rows.append(

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.statistics.intervals import Interval
 
 DOCUMENTS = 320
@@ -92,7 +93,7 @@ def published_beside(task: Mapping[str, Any], model: Mapping[str, Any]) -> float
         return None
     mixer = str(model["mixer"])
     shape = (mixer, int(model["width"]), "AR", int(model["layers"]))
-    return published_accuracy(Cell(*shape, positions=usual_positions(mixer)))
+    return published_accuracy(Cell(*shape, positions=positions_of(mixer)))
 
 
 class Shares(NamedTuple):
@@ -142,8 +143,3 @@ def published_shares(
     shown = _by_place().get((*runs, site, role), {})
     order = ("range", "median") if of_one_run else ("median", "range")
     return next((shown[name] for name in order if name in shown), None)
-
-
-def usual_positions(mixer: str) -> str:
-    """Positions of a mixer in the study's main grid: learned for attention alone."""
-    return "learned" if mixer == "attention" else "none"

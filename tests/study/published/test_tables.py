@@ -9,7 +9,6 @@ from mecheval_jax.study.published.tables import (
     published,
     published_accuracy,
     published_shares,
-    usual_positions,
 )
 
 
@@ -54,11 +53,6 @@ def test_restored_shares():
     exact = published_shares(("AR", 2, "based", ""), "block_1/mixer_output", "query")
     assert (exact.low, exact.high) == (1.0, 1.0)
     assert published_shares(("AR", 2, "delta_net", ""), site, "query") is None
-
-
-def test_positions():
-    """Catches positions for more than attention."""
-    assert [usual_positions(mixer) for mixer in ("attention", "mamba")] == ["learned", "none"]
 
 
 def test_the_tables_agree_with_each_other():
