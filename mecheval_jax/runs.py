@@ -127,6 +127,7 @@ def train(
         Diverged: If the loss is not finite.
         Interrupted: If SIGTERM came, and the state is saved; or if another process is gone.
     """
+    # Everything is checked before the folder is touched.
     config = "an Experiment; Experiment.from_config makes one of a config"
     expect("the experiment", experiment, Experiment, config)
     expect("the mesh", mesh, (Mesh, type(None)), "a mesh, as partitioning.mesh.make_mesh gives it")
@@ -135,6 +136,7 @@ def train(
     documents = experiment.evaluation.documents
     check_training(experiment.model, experiment.task, experiment.training, documents)
     runs = (experiment.training,)
+    # Train in the locked folder, on all hosts, and evaluate what was trained.
     programs = RunPrograms(Ensemble(experiment.model, experiment.task, runs), mesh)
     with multihost.raise_on_host_loss(), Preemption() as preemption:
         multihost.assert_equal_across_hosts(
@@ -350,6 +352,7 @@ def analyze(
     from mecheval_jax.reporting.figures.analyses import FIGURES
     from mecheval_jax.reporting.figures.saving import save
 
+    # The analyses that are meant, and what they measure.
     names = None if names is None else several(names)
     if names == ():
         raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")
@@ -358,6 +361,7 @@ def analyze(
     experiment = run.experiment.with_evaluation(**changes).with_analyses(settings)
     places = None if sites is None else chosen_sites(sites, experiment.model)
     subject = Subject.of(experiment, run.params)
+    # Measure, and write a table and a figure of each.
     run.folder.analyses.mkdir(exist_ok=True)
     constants = {"run": run.folder.name, "mixer": experiment.model.mixer, "step": run.step}
     written: dict[str, Any] = {}

@@ -122,6 +122,7 @@ def shapes_of(sweep: Sweep) -> dict[str, ModelConfig]:
 
 def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
     """The runs: those that the folder is planned for, or as many as fit the budget."""
+    # A folder that has a plan goes on with it.
     if folder.sweep.exists():
         sweep = plan_of(folder.read(), folder.sweep)
         _check_same(folder, sweep, request)
@@ -134,6 +135,7 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
             "choice: choose another"
         )
     make_workdir(folder.path)  # Fail before the measurement if the folder cannot be made.
+    # Measure a training step of every architecture, and plan what fits.
     model = request.experiment.model
     models = {
         mixer: dataclasses.replace(model, width=max(request.widths), **request.shape_of(mixer))
@@ -146,6 +148,7 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
     plan = fit(request, timings, clock.left, jax.device_count())
     sweep = sweep_of(request, plan.size, timings)
     _announce(sweep, plan, request)
+    # Write the plan down, with what was measured for it.
     open_folder(folder, sweep)
     write_json(
         folder.plan,

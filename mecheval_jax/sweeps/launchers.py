@@ -248,6 +248,7 @@ def launch_jobs(
         UserError: If submitit is not installed, or Slurm refuses the jobs.
         Stopped: If `stop` asked for it.
     """
+    # What starts jobs, with its parameters.
     launcher, parameters = jobs.launcher, parse_parameters(jobs.slurm)
     import submitit
 

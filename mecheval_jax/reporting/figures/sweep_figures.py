@@ -62,6 +62,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     figure, shapes = _panels(titles, "learning rate", "accuracy")
     for axes, name in zip(shapes, titles, strict=True):
         own = members[members["group"] == name]
+        # Members of a rate stand side by side, with the median across them.
         for rate, same in own.groupby("learning_rate"):
             x = places[rate] + spread * _beside(len(same))
             bad = same["diverged_at"].notna().to_numpy()
@@ -76,6 +77,7 @@ def accuracy_by_rate(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes.axhline(own["floor"].max(), **FLOOR, zorder=1)
         drawing.accuracy_axis(axes)
         axes.set_xlim(at.min() - margin, at.max() + margin)
+        # Rates have a tick each, and a label where there is room.
         shown = _apart(at, TICK_ROOM * min(len(shapes), COLUMNS) * (np.ptp(at) + 2 * margin))
         axes.set_xticks(at[shown], [f"{rate:g}" for rate in rates[shown]], fontsize="small")
         axes.set_xticks(at, minor=True)
@@ -156,6 +158,7 @@ def learning_curves(
             axes.plot(step, y, **DIVERGED, clip_on=False, zorder=5)
         for member in own["stopped_at"].dropna().index:
             axes.plot(*lines[member][-1], **MEMBER, clip_on=False, zorder=5)
+        # The best member is drawn over the others, which are grey.
         for member, line in lines.items():
             texts = [f"member {member}, step {s:,.0f}: {percent(y)}" for s, y in line[-1:]]
             drawing.annotate(axes, *line[-1:].T, texts)

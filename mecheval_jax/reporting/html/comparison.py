@@ -63,6 +63,7 @@ def comparison(
     """
     # A run that has not come to an end is described by its config.
     described = {run.name: {n: run.config["model"][n] for n in ("mixer", "width")} for run in runs}
+    # The table, on the terminal and beside the page.
     summaries = {run.name: described[run.name] | run.summary for run in runs}
     tables.show_runs(summaries)
     rows = [
@@ -75,6 +76,7 @@ def comparison(
     known = [c for c in COLUMNS if any(row.get(c.name) is not None for row in rows)]
     table = Table(f"{prefix}_runs", "Runs side by side", known, rows, of="run")
     table.write(home / "tables")
+    # Figures of what was measured in several runs.
     measured = {run.name: run.table for run in runs if run.table is not None}
     sites = [site for rows in measured.values() for site in rows["site"].astype(str).unique()]
     later, earlier = tables.look_up_words(

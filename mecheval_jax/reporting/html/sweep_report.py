@@ -47,6 +47,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         UserError: If the folder holds no sweep, or a damaged ``sweep.json``.
     """
     content, left_out = folder.read(), found.left_out
+    # Tables of all members, and how their accuracy came.
     overview = _overview(folder, left_out)
     titles = {one.name: one.title for one in overview.groups}
     curves = {
@@ -68,6 +69,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         heat_maps = [grid.table for grid in one["grids"]] or [one["places"]]
         for table in (*one["tables"].values(), *filter(None, heat_maps)):
             table.write(folder.path / "tables" / one["group"])
+    # The page.
     values = {
         "name": folder.path.absolute().name,
         "content": content,
