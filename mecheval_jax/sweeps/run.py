@@ -62,6 +62,7 @@ def run_sweep(
             mistake.
         Interrupted: If SIGTERM came, and what was trained is saved; or if another process is gone.
     """
+    # All groups are checked before the first is trained.
     folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups
     if options.interventions != "none":
         for plan in plans:

@@ -197,6 +197,7 @@ def choose_strategy(
             f"strategy {kind!r} cannot compute documents that the host draws: vmap can, "
             "with --members_at_once=1 one member after the other"
         )
+    # What was measured before counts, if it fits into the memory.
     memory = Memory(programs)
     measuring = kind == AUTO and at_once is None and traceable and programs.on_each > 1
     known = on_main(lambda: choices.get(key)) if measuring else None
@@ -215,6 +216,7 @@ def choose_strategy(
         chosen = Strategy(kind) if kind in ("scan", "loop") else Strategy("vmap", together)
         say(f"members are computed by {chosen}")
         return chosen
+    # The quickest of those that fit is taken, and remembered.
     candidates = [Strategy("vmap", together), Strategy("scan"), Strategy("loop")]
     chosen, times = fastest(candidates, programs.seconds_of)
     steps = len(programs.ensemble.runs) * programs.measured_steps
