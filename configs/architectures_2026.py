@@ -22,7 +22,8 @@ from configs.grids import Changes, axis, chain, mixers, product, seeds
 DELTA_FAMILY = ("kda", "gated_delta_net_2", "gated_delta_product", "comba")
 """Architectures beside RWKV-7, whose layers have their own channel mixing."""
 
-ATTENTION = ("forgetting_attention_pro", "gated_attention", "path_attention")
+FORGETTING = ("forgetting_attention", "forgetting_attention_pro")
+ATTENTION = (*FORGETTING, "gated_attention", "path_attention")
 STATES = ("mlstm", "mesa_net", "gated_slot_attention", "hgrn2")
 STATE_SPACES = ("mamba3", "log_linear_mamba2")
 """With a state of 16 numbers a channel."""

@@ -28,7 +28,7 @@ def base() -> ConfigDict:
     config.model.width = 64  # number of channels of the residual stream
     config.model.max_length = 1024  # length limit in tokens; time scale of implicit filters
     config.model.positions = "none"  # learned, none; or rotary, alibi inside the mixers
-    config.model.feed_forward = "mlp"  # mlp, glu, identity, none; not of Mamba blocks
+    config.model.feed_forward = "mlp"  # mlp, glu, channel_mix, identity, none; not of Mamba blocks
     config.model.mamba_feed_forward = "none"  # feed-forward part of Mamba blocks
     config.model.canon = 0  # taps of residual convolutions in every block; 0: none
     config.model.canon_at = "A"  # places: A before the mixer, B on q, k, v, C before, D in the MLP

@@ -14,8 +14,10 @@ CANONICAL = {
     "block_i/mixer_input": "its normalised form, what the mixer reads",
     "block_i/canon_output": "that plus its short convolution (only with `canon`)",
     "block_i/mixer_output": "what the mixer adds to the residual stream",
-    "block_i/mlp_input": "the normalised residual stream that the MLP reads (not in Mamba blocks)",
-    "block_i/mlp_output": "what the MLP adds (not in Mamba blocks)",
+    "block_i/mlp_input": "the normalised stream that the feed-forward part reads (only with one)",
+    "block_i/mlp_canon_output": "that plus its short convolution (only with `canon_at` C)",
+    "block_i/hidden_canon_output": "its hidden layers plus theirs (only with `canon_at` D)",
+    "block_i/mlp_output": "what the feed-forward part adds (only with one)",
     "block_i/block_output": "the residual stream after layer i",
     "final_norm": "the normalised residual stream that the output head reads",
 }

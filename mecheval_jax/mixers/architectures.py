@@ -224,7 +224,8 @@ def build_mixer(
     if context.canon and not any("canon" in fields_of(mixer) for mixer in classes):
         raise UserError(
             f"model.canon_at has B: no mixer of {architecture!r} has a softmax over the queries, "
-            "keys and values that Canon-B convolves; A, C and D are in every block"
+            "keys and values that Canon-B convolves; A is in every block, C and D where it has a "
+            "feed-forward part"
         )
     if hasattr(classes[layer], "mix") and not hasattr(classes[0], "mix"):
         raise UserError(

@@ -44,6 +44,12 @@ class Attention(SoftmaxAttention):
         choose("encoding", self.encoding, ENCODINGS)
         if not 0 < self.rotary_share <= 1:
             raise UserError(f"rotary_share is {self.rotary_share}: above 0 and at most 1")
+        head = self.width // self.heads
+        if self.encoding == "rotary" and int(self.rotary_share * head) < 2:
+            raise UserError(
+                f"heads is {self.heads}: of the {head} channels of a head rotary positions turn "
+                f"{self.rotary_share:g}, which is no pair of channels; take fewer heads"
+            )
         super().__post_init__()
 
     def dense(self, features: int, use_bias: bool = False) -> nn.Dense:

@@ -14,6 +14,7 @@ import jax
 from flax import linen as nn
 
 from mecheval_jax.array_types import Array
+from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.delta_net import GatedDeltaNet, unit
 from mecheval_jax.ops.dplr import Update
 
@@ -22,6 +23,7 @@ class Comba(GatedDeltaNet):
     """The delta rule that reads the state before its decay; see `DeltaNet` for the attributes."""
 
     WITHOUT_DECAY = ("A_log", "dt_bias", "D")
+    SLOWEST = initializers.ALMOST_ZERO
 
     def setup(self):
         super().setup()

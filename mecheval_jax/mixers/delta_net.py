@@ -83,11 +83,14 @@ class GatedDeltaNet(DeltaNet):
 
     SITES = DELTA_SITES
     WITHOUT_DECAY = ("A_log", "dt_bias")
+    SLOWEST = 1.0
+    """Least rate of the decays at the start; the fastest is 16."""
 
     def setup(self):
         super().setup()
         self.a_proj = self.dense(self.heads)
-        self.A_log = self.param("A_log", initializers.log_uniform_rates(1, 16), (self.heads,))
+        rates = initializers.log_uniform_rates(self.SLOWEST, 16)
+        self.A_log = self.param("A_log", rates, (self.heads,))
         self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
 
     def log_decay(self, x: Array) -> Array:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array
+from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
 from mecheval_jax.ops.dplr import Update, dplr, dplr_states, dplr_step, read
 
@@ -28,6 +29,9 @@ class GatedDeltaProduct(GatedDeltaNet):
     steps: int = 2
     forget_gate: bool = True
     negative_eigenvalues: bool = True
+
+    STEPPED = True
+    SLOWEST = initializers.ALMOST_ZERO
 
     @property
     def shares(self) -> int:

@@ -78,6 +78,10 @@ def log_integers(key: Key, shape: Shape, dtype: DTypeLike = jnp.float32) -> Arra
     return jnp.broadcast_to(jnp.log(jnp.arange(1, shape[-1] + 1, dtype=dtype)), shape)
 
 
+ALMOST_ZERO = 1e-4
+"""Least rate where authors draw rates from 0 on, of which there is no logarithm."""
+
+
 @functools.cache
 def log_uniform_rates(low: float, high: float) -> Initializer:
     """Logarithms of rates uniform between `low` and `high`: A_log of one rate per head."""

@@ -57,8 +57,11 @@ class MatrixStateMixer(nn.Module):
     epsilon: float = 1e-5
 
     HEADS_ADD = True
+    STEPPED = False
+    """Whether keys and values of a token have an axis of steps."""
+
     steps = 1
-    """Keys and values of a token, several where a subclass makes it a field."""
+    """Keys and values of a token, a field where there is that axis."""
 
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
@@ -144,7 +147,7 @@ class MatrixStateMixer(nn.Module):
             h = getattr(self, f"{name}_proj")(x)
             if self.kernel:
                 h = jax.nn.silu(convolve(f"{name}_conv", getattr(self, f"{name}_input")(h)))
-            axes = (self.heads,) if self.steps == 1 or name == "q" else (self.steps, self.heads)
+            axes = (self.steps, self.heads) if self.STEPPED and name != "q" else (self.heads,)
             parts.append(getattr(self, name)(h.reshape(*h.shape[:-1], *axes, -1)))
         return parts
 

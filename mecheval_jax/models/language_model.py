@@ -111,8 +111,22 @@ class ModelConfig(Section, section="model"):
             raise UserError(
                 f"model.canon_at is {self.canon_at!r}: letters of {CANON}, each once, in order"
             )
-        for layer in range(self.layers):
-            self.build_mixer(layer)  # refuses unknown mixers and options
+        # Each is built, which refuses unknown mixers and options.
+        mixers = [self.build_mixer(layer) for layer in range(self.layers)]
+        shared = [built.shared_module() for built in mixers if hasattr(built, "shared_module")]
+        if len({module.width for module in shared}) > 1:
+            raise UserError(
+                "model.mixer_options: layers share the lower bounds of their forget gates, and so "
+                "have keys of the same width"
+            )
+        if self.canon and not self.canon_at:
+            raise UserError(f"model.canon is {self.canon}: model.canon_at says where, such as A")
+        for place in set(self.canon_at) & set("CD") if self.canon else ():
+            if not any(self.block(layer).has_canon(place) for layer in range(self.layers)):
+                raise UserError(
+                    f"model.canon_at is {self.canon_at!r}: no layer has the feed-forward part that "
+                    f"{place} stands in"
+                )
 
     def __hash__(self):
         fields = {**vars(self), "mixer_options": sorted(self.mixer_options.items())}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.mixers import Attention
+from mecheval_jax.mixers import Attention, GatedAttention
 from tests.support import references
 from tests.support.mixer_cases import BATCH, LENGTH, WIDTH, assert_gives, dense, in_float64
 
@@ -59,6 +59,7 @@ def test_encodings_and_windows(case):
     [
         (lambda: Attention(16, heads=3), r"16.*\b3 heads"),
         (lambda: Attention(16, heads=4, key_heads=3), r"4 heads.*key_heads 3"),
+        (lambda: GatedAttention(32, heads=16), r"heads is 16: of the 2 channels.*turn 0.25"),
     ],
 )
 def test_shapes_that_do_not_divide(build, message):

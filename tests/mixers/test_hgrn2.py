@@ -67,3 +67,9 @@ def test_the_bounds_are_shared():
 def test_shapes_that_do_not_divide():
     with pytest.raises(UserError, match=r"16 channels.*3 heads"):
         HGRN2(16, heads=3)
+
+
+def test_layers_with_other_keys_are_refused():
+    """Catches lower bounds of one layer's width that another layer cannot take."""
+    with pytest.raises(UserError, match=r"share the lower bounds.*keys of the same width"):
+        planted.shape_of("hgrn2", mixer_options={"key_share": [1.0, 0.5]})

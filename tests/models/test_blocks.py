@@ -158,3 +158,7 @@ def test_places_that_are_none():
     """Catches a place that is passed over in silence."""
     with pytest.raises(UserError, match="canon_at is 'AE': letters of ABCD"):
         planted.untrained("attention", canon=4, canon_at="AE")
+    with pytest.raises(UserError, match="canon_at is 'C': no layer has the feed-forward part"):
+        planted.untrained("mamba", canon=4, canon_at="C")
+    with pytest.raises(UserError, match=r"canon is 4: model.canon_at says where"):
+        planted.untrained("attention", canon=4, canon_at="")

@@ -47,6 +47,7 @@ CASES = {
         "gated_delta_product",
         {"steps": 3, "forget_gate": False, "kernel": 0},
     ),
+    "delta_product_1_step": ("gated_delta_product", {"steps": 1, "heads": 2}),
     "comba": ("comba", {"heads": 2}),
     "gla": ("gla", {"heads": 2}),
     "retnet": ("retnet", {"heads": 2}),

@@ -27,7 +27,9 @@ from mecheval_jax.evaluation.memory.removal import Place, find_memory
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.interventions.states import erase_association, replace_association
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.geometry import geometry
@@ -69,9 +71,15 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     and where.
 
     Raises:
-        UserError: If no layer keeps a matrix of keys and values with one write per token,
-            documents ask fewer pairs, or each has a pair with no token at the place.
+        UserError: If keys turn with the tokens (Mamba-3), no layer keeps a matrix of keys and
+            values with one write per token, documents ask fewer pairs, or each has a pair with no
+            token at the place.
     """
+    if any(SitePath.parse(path).name == "turn" for path in site_paths(subject.config)):
+        raise UserError(
+            f"{subject.config.mixer} turns its keys with the tokens, and a write holds those of "
+            "two: no single key of a pair can be read, edited or erased in its state"
+        )
     batch = asked_pairs(subject, PAIRS, DOCUMENTS)
     removed, _ = find_memory(subject, asking(batch, 0), ("write",))
     place = removed.places[removed.best]

@@ -80,6 +80,7 @@ def _reach(config: ModelConfig, layer: int, length: int) -> float:
     if local is None:
         return ALL
     behind = sum(block.canon - 1 for place in "CD" if block.has_canon(place))
+    behind += block.feed_forward.shifts  # by one token
     reach = max(local.values(), default=0) + behind
     return reach if reach < length / 2 else ALL
 

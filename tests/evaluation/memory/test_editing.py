@@ -60,6 +60,8 @@ def test_factors_of_a_write():
 
 def test_models_and_documents_without_associations():
     """Catches attention, which has no state, and documents of another kind, edited all the same."""
+    with pytest.raises(UserError, match="mamba3 turns its keys with the tokens"):
+        next(editing_rows(planted_memory.lively("mamba3", mixer_options={"head_dim": 16})))
     with pytest.raises(UserError, match="attention has no site write"):
         next(editing_rows(planted_memory.lively("attention")))
 

@@ -1,5 +1,7 @@
 """Where a verdict looks, from the reaches that mixers declare."""
 
+import dataclasses
+
 import jax
 import pytest
 
@@ -17,6 +19,17 @@ from mecheval_jax.tasks.geometry import geometry
 from tests.support import planted
 
 LENGTH = 40
+
+
+def test_a_channel_mix_moves_a_pair_by_one_token():
+    """Catches a cut behind RWKV-7's channel mix at which one position too few is exchanged."""
+    config = planted.shape_of("rwkv7", layers=2)
+    reach = {}
+    for kind in ("mlp", "channel_mix"):
+        changed = dataclasses.replace(config, feed_forward=kind)
+        (cut,) = (place for place in places_of(changed, LENGTH) if place.kind == STREAM)
+        reach[kind] = cut.reach
+    assert reach == {"mlp": 1, "channel_mix": 2}
 
 
 @pytest.mark.parametrize(
