@@ -18,6 +18,7 @@ from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.mamba import INNER_SITES
+from mecheval_jax.mixers.options import require_inner_heads
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.log_linear_attention import (
     advance_levels,
@@ -66,12 +67,7 @@ class LogLinearMamba2(nn.Module):
         return {"conv_output": max(self.d_conv - 1, 0)}
 
     def __post_init__(self):
-        inner = self.expand * self.width
-        if inner % self.head_dim:
-            raise UserError(
-                f"log_linear_mamba2: {inner} inner channels do not divide into heads of "
-                f"{self.head_dim}"
-            )
+        require_inner_heads("log_linear_mamba2", self.expand * self.width, self.head_dim)
         if self.max_length > 2 ** (self.levels - 1):
             raise UserError(
                 f"log_linear_mamba2: {self.levels} levels reach {2 ** (self.levels - 1)} tokens, "

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import choose
 from mecheval_jax.mesh_axes import MODEL
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.mamba import INNER_SITES
+from mecheval_jax.mixers.options import require_inner_heads
 from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import dplr_recurrence, passed_decay
 from mecheval_jax.mixers.short_convolution import ShortConvolution
@@ -66,12 +67,7 @@ class Mamba2(nn.Module):
         return {"conv_output": max(self.d_conv - 1, 0)}
 
     def __post_init__(self):
-        inner = self.expand * self.width
-        if inner % self.head_dim or (inner // self.head_dim) % self.groups:
-            raise UserError(
-                f"mamba2: {inner} inner channels do not divide into heads of {self.head_dim} "
-                f"channels in {self.groups} groups"
-            )
+        require_inner_heads("mamba2", self.expand * self.width, self.head_dim, self.groups)
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 

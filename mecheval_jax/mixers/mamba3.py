@@ -22,6 +22,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.head_ranks import HeadRanks
 from mecheval_jax.mixers.mamba3_rates import RATES, log_decay
 from mecheval_jax.mixers.norms import HeadNorm
+from mecheval_jax.mixers.options import require_inner_heads
 from mecheval_jax.mixers.projection import Projection, apart
 from mecheval_jax.mixers.recurrence import STATE_SITES
 from mecheval_jax.ops.dplr import BACKENDS
@@ -89,11 +90,7 @@ class Mamba3(nn.Module):
         return {"write": 1}
 
     def __post_init__(self):
-        inner = self.expand * self.width
-        if inner % self.head_dim:
-            raise UserError(
-                f"mamba3: {inner} inner channels do not divide into heads of {self.head_dim}"
-            )
+        require_inner_heads("mamba3", self.expand * self.width, self.head_dim)
         if self.d_state % 2 or not 0 < self.planes <= self.d_state // 2:
             raise UserError(
                 f"mamba3: d_state {self.d_state} and turned {self.turned}: the state has an even "

@@ -34,6 +34,25 @@ def require_heads(width: int, heads: int) -> None:
         raise UserError(f"width {width} is not divisible by {heads} heads")
 
 
+def require_inner_heads(name: str, inner: int, head: int, groups: int = 1) -> None:
+    """Check that the inner channels of a mixer are those of whole heads, in whole groups.
+
+    Args:
+        name: Name of the mixer in messages.
+        inner: Number of inner channels.
+        head: Number of channels of a head.
+        groups: Number of groups of heads.
+
+    Raises:
+        UserError: If they are not.
+    """
+    if inner % head or (inner // head) % groups:
+        raise UserError(
+            f"{name}: {inner} inner channels do not divide into heads of {head} channels"
+            + (f" in {groups} groups" if groups > 1 else "")
+        )
+
+
 def fields_of(mixer: type[nn.Module]) -> dict[str, Any]:
     """Types of the fields of a mixer class, by name."""
     types = typing.get_type_hints(mixer)  # resolves annotations that are strings

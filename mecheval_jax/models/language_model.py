@@ -330,7 +330,8 @@ def cast_to_compute_dtype(params: PyTree, config: ModelConfig) -> PyTree:
 def exempt_from_decay(config: ModelConfig) -> tuple[str, ...]:
     """Paths of the parameters that the authors of the mixers exempt from weight decay.
 
-    A mixer or feed-forward part names them in its ``WITHOUT_DECAY``.
+    A mixer or feed-forward part names them in its ``WITHOUT_DECAY``. Norms of the blocks and of the
+    output are no part of a mixer and decay, as they do not in RWKV-7's own training.
     """
     declared = _declared(config, "WITHOUT_DECAY")
     return tuple(f"{path}/{name}" for path, names in declared for name in names)

@@ -12,6 +12,7 @@ from absl.testing import parameterized
 from tests.support.mixer_cases import (
     BATCH,
     CASES,
+    FIXED_STATES,
     LENGTH,
     MAIN,
     OPERATION_BY_OPERATION,
@@ -19,6 +20,7 @@ from tests.support.mixer_cases import (
     VARIANTS,
     WIDTH,
     example,
+    mixer_of,
     parallel,
 )
 
@@ -46,7 +48,7 @@ def check_recurrent_form(case, transform, length=LENGTH):
         outputs.append(y_t)
     expected = parallel(case)[:, :length]
     scale = np.abs(expected).max()
-    np.testing.assert_allclose(np.stack(outputs, axis=1), expected, atol=2e-5 * scale)
+    np.testing.assert_allclose(np.stack(outputs, axis=1), expected, atol=1e-5 * scale)
 
 
 def check_positions(case, transform):
@@ -55,7 +57,7 @@ def check_positions(case, transform):
     y = transform(mixer.apply)(variables, x, positions)
     expected = np.take_along_axis(parallel(case), np.asarray(positions)[..., None], axis=1)
     scale = np.abs(expected).max()
-    np.testing.assert_allclose(y, expected, atol=2e-5 * scale)
+    np.testing.assert_allclose(y, expected, atol=1e-5 * scale)
 
 
 class Forms(chex.TestCase):
@@ -87,6 +89,26 @@ class Forms(chex.TestCase):
 def test_forms_of_variants(case):
     check_recurrent_form(case, jax.jit)
     check_positions(case, jax.jit)
+
+
+SEVERAL_CHUNKS = 80
+"""Tokens of more than two chunks (`ops.chunks.CHUNK`), in the middle of which states are read."""
+
+
+# Catches a state that is handed from one chunk to the next without its decay, or a chunk too late.
+@pytest.mark.parametrize("case", [case for case in MAIN if case in FIXED_STATES])
+def test_forms_agree_over_several_chunks(case):
+    _, variables, _ = example(case)
+    mixer = mixer_of(case, SEVERAL_CHUNKS)
+    x = jax.random.normal(jax.random.key(3), (1, SEVERAL_CHUNKS, WIDTH))
+    state = mixer.apply(variables, 1, SEVERAL_CHUNKS, method="initial_state")
+    step = lambda state, x_t: mixer.apply(variables, state, x_t, method="step")
+    _, outputs = jax.jit(lambda state, by_time: jax.lax.scan(step, state, by_time))(
+        state, jnp.moveaxis(x, 1, 0)
+    )
+    expected = np.asarray(jax.jit(mixer.apply)(variables, x))
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(np.moveaxis(outputs, 0, 1), expected, atol=1e-5 * scale)
 
 
 # Catches a step that changes the shape or type of its state, which no loop could carry.

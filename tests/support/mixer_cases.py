@@ -99,6 +99,7 @@ VARIANTS = (
     "gated_delta_net_negative",
     "kda_no_conv",
     "delta_product_no_conv",
+    "delta_product_1_step",
     "rwkv4_associative",
     "forgetting_attention",
     "path_attention_no_conv",
@@ -111,17 +112,30 @@ VARIANTS = (
 )
 """Cases that are others with an option changed: their code is compiled only."""
 MAIN = [case for case in CASES if case not in VARIANTS]
-OPERATION_BY_OPERATION = ("attention", "based_linear", "hyena", "s4d", "mamba", "gla")
-"""One of each kind of parallel form: scores, sums, filters, kernels, a scan, chunks."""
+OPERATION_BY_OPERATION = ("attention", "based_linear", "hyena", "s4d", "mamba", "gla", "kda")
+OPERATION_BY_OPERATION += ("mamba3", "mesa_net", "gated_slot_attention", "path_attention")
+"""One of each kind of parallel form: scores, sums, filters, kernels, a scan, chunks, and so on."""
+FIXED_STATES = (
+    "mamba",
+    "mamba2",
+    "mamba3",
+    "mamba3_mimo",
+    "log_linear_mamba2",
+    "mlstm",
+    "mesa_net",
+)
+FIXED_STATES += ("delta_net", "gated_delta_net", "kda", "gated_delta_net_2", "gated_delta_product")
+FIXED_STATES += ("comba", "rwkv7", "gla", "retnet", "hgrn2", "gated_slot_attention")
+"""Cases whose state is of one size, computed in chunks or by a scan."""
 REACH = {"base_conv_3": 3, "window": 3}
 """Tokens that an output reads, itself included, where that is not all of them."""
 
 
-def mixer_of(case):
+def mixer_of(case, limit=LIMIT):
     name, options = CASES[case]
     options = dict(options)
     encoding, canon = options.pop("encoding", "none"), options.pop("canon", 0)
-    return build_mixer(name, MixerContext(1, 2, WIDTH, LIMIT, encoding, canon), options)
+    return build_mixer(name, MixerContext(1, 2, WIDTH, limit, encoding, canon), options)
 
 
 @functools.cache
