@@ -128,8 +128,7 @@ def train(
         Interrupted: If SIGTERM came, and the state is saved; or if another process is gone.
     """
     # Everything is checked before the folder is touched.
-    config = "an Experiment; Experiment.from_config makes one of a config"
-    expect("the experiment", experiment, Experiment, config)
+    expect("the experiment", experiment, Experiment, "an Experiment, made of a config")
     expect("the mesh", mesh, (Mesh, type(None)), "a mesh, as partitioning.mesh.make_mesh gives it")
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
@@ -352,7 +351,6 @@ def analyze(
     from mecheval_jax.reporting.figures.analyses import FIGURES
     from mecheval_jax.reporting.figures.saving import save
 
-    # The analyses that are meant, and what they measure.
     names = None if names is None else several(names)
     if names == ():
         raise UserError(f"no analysis is named: valid are {', '.join(ANALYSES)}")

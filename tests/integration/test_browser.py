@@ -176,7 +176,7 @@ def test_runs_are_picked(visit):
     page = visit("runs")
     page.get_by_role("button", name="none").click()
     assert not page.locator("section[data-of]:visible").count()
-    page.get_by_label("two <b>").check()
+    page.get_by_role("checkbox", name="two <b>").check()
     assert page.locator("section[data-of]:visible h2").all_inner_texts() == ["two <b>"]
     assert [row[0] for row in rows_of(page, "comparison0_runs")] == ["two <b>"]
     page.evaluate("location.hash = '#run0'")

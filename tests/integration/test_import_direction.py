@@ -14,13 +14,13 @@ PACKAGE = "mecheval_jax"
 LAYERS = (
     ("array_types", "errors", "console", "statistics", "site_path"),
     ("allocator", "fields", "forms", "machine"),
-    ("files", "programs", "study.published"),  # published numbers, and no code of the study
+    ("files", "programs"),
     ("checksums", "trust"),
     ("mesh_axes",),
     ("sites",),
     ("ops",),
     ("tasks", "mixers"),
-    ("models",),
+    ("models", "study.published"),  # published numbers, and no code of the study
     ("interop", "partitioning"),
     ("training",),
     ("interventions",),

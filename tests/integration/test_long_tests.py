@@ -9,7 +9,7 @@ LOG = """
 ============ slowest durations ============
 12.00s setup    tests/evaluation/test_a.py::test_one[case 1]
 0.20s call     tests/evaluation/test_a.py::test_one[case 2]
-1.40s call     tests/evaluation/test_a.py::Algebra::test_two__with_jit
+0.70s call     tests/evaluation/test_a.py::Algebra::test_two__with_jit
 1.60s call     tests/evaluation/test_a.py::Algebra::test_two__without_jit
 0.90s call     tests/evaluation/test_a.py::test_three
 9.00s call     tests/mixers/test_mixers.py::test_causality[mamba]
@@ -19,7 +19,7 @@ LOG = """
 
 def test_names_from_a_log():
     """Catches a case that is named without its function, and one that is never to be left out."""
-    many = "".join(f"1.40s call tests/test_b.py::test_many[{i}]\n" for i in range(10))
+    many = "".join(f"0.90s call tests/test_b.py::test_many[{i}]\n" for i in range(10))
     assert long_tests.long_functions((LOG + many).splitlines()) == [
         "evaluation/test_a.py::Algebra::test_two",
         "evaluation/test_a.py::test_one",

@@ -11,6 +11,7 @@ from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching import circuit_metrics
 from mecheval_jax.evaluation.patching.circuits import FRACTIONS, RANDOM, Faithfulness
 from mecheval_jax.evaluation.patching.edge_scores import EdgeScores, score_edges
+from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, Stage
 from tests.support import planted
 
@@ -150,5 +151,5 @@ def test_nothing_is_known_of_a_model_that_does_not_answer(monkeypatch):
     subject, scores = induction()
     chain = np.isin(np.arange(12), scores.order("key")[:3])
     unknown = circuit_metrics.Estimate(np.nan, np.full(50, np.nan), 16)
-    monkeypatch.setattr(circuit_metrics, "_share", lambda gap, answers: unknown)
+    monkeypatch.setattr(Gap, "restored", lambda gap, answers: unknown)
     assert np.isnan(circuit_metrics.uniqueness(subject, scores, chain, "key").value)
