@@ -11,7 +11,7 @@ from tests.support import forked, small
 from tests.support.compilation import ROOT
 from tools import write_notebooks
 
-EXECUTED = ("tutorial", "state_surgery")
+EXECUTED = ("tutorial", "state_surgery", "choosing_an_architecture")
 """Notebooks that are written with what they print and draw."""
 
 
