@@ -316,6 +316,10 @@ def pale_grid(axes: Axes, axis: Literal["x", "y"]) -> None:
     axes.grid(axis=axis, color=PALE, linewidth=0.8)
 
 
+NARROW = 0.3
+"""Decades of an axis up to which its ticks are those of a linear one: a factor of 2."""
+
+
 def few_decades(axis: Axis) -> None:
     """Let a logarithmic axis have more ticks than its powers of ten where those are fewer than two.
 
@@ -323,6 +327,9 @@ def few_decades(axis: Axis) -> None:
         axis: Axis with its final limits.
     """
     low, high = np.log10(sorted(axis.get_view_interval()))
+    if high - low < NARROW:  # where equal steps are nearly equal factors
+        axis.set_major_locator(MaxNLocator(3))
+        return
     few = math.floor(high + 1e-9) - math.ceil(low - 1e-9) < 1
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
 

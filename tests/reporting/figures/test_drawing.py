@@ -78,3 +78,12 @@ def test_heat_map_of_nothing_that_can_be_told():
     nothing = dict.fromkeys(VALUES)  # a column of None is one of objects
     figure = figures.attribution_heat_map(table_of(nothing), "key", "restore")
     assert all(image.get_array().mask.all() for axes in figure.axes for image in axes.images)
+
+
+def test_ticks_of_almost_equal_numbers_keep_apart():
+    """Catches labels that lie on one another where all costs are about the same."""
+    axes = Figure().subplots()
+    axes.set(xscale="log", xlim=(19_450, 19_510))
+    drawing.few_decades(axes.xaxis)
+    shown = [at for at in axes.get_xticks() if 19_450 <= at <= 19_510]
+    assert 2 <= len(shown) <= 4
