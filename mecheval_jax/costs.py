@@ -94,7 +94,10 @@ def continue_measuring(
     if not rows:
         return pd.DataFrame(), pd.DataFrame(columns=CROSSOVERS), found
     table = pd.DataFrame(rows)
-    crossed = pd.DataFrame(crossover_rows(table, next(iter(shapes))), columns=CROSSOVERS)
+    # Attention is what others become cheaper than; where it is not asked for, the first is.
+    full = (name for name, model in shapes.items() if model.mixer == "attention")
+    against = next(full, next(iter(shapes)))
+    crossed = pd.DataFrame(crossover_rows(table, against), columns=CROSSOVERS)
     write_table(folder / CROSSED, crossed)
     _write_texts(folder, table, crossed)
     draw(folder)

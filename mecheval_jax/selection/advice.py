@@ -92,12 +92,14 @@ def advise(table: pd.DataFrame, asked: Asked) -> Advice:
     reliable = [row for row in learned if row["learned"] > row["members"] / 2] or learned
     best = max(reliable, key=lambda row: row["accuracy"])
     equals = [row for row in reliable if not is_told_apart(best, row)]
+    lucky = [row for row in learned if row not in reliable]
+    others = [*_beaten(reliable, equals, lucky), *others]
     taken = min(equals, key=lambda row: _price(row, asked.cheapest))
     paragraphs = [_answer(taken, best, equals), _cost(taken, equals, asked)]
     if taken["verdict"] is not None:
         paragraphs.append(_mechanism(taken))
     uncertain = _uncertain(taken, equals, unfinished, COSTS[asked.cheapest])
-    further = (*_further(rows, equals, asked), *_wider(taken, asked))
+    further = (*_further(rows, [*equals, *lucky], asked), *_wider(taken, asked))
     names = ("group", "mixer", "width", "learning_rate", "member")
     model = {name: taken[name] for name in names}
     return Advice(RECOMMENDED, model, (*paragraphs, *others, *uncertain), further)
@@ -137,8 +139,9 @@ def _answer(taken: dict[str, Any], best: dict[str, Any], equals: list[dict[str, 
         )
         difference = best["accuracy"] - taken["accuracy"]
         text += (
-            f" The highest accuracy is that of {name_of(best)}, {percent(best)}: {difference:.1%} "
-            f"more [{low:.1%}, {high:.1%}], which cannot be told from none."
+            f" Of those that can be relied on {name_of(best)} has the highest accuracy, "
+            f"{percent(best)}: {difference:.1%} more [{low:.1%}, {high:.1%}], which cannot be told "
+            "from none."
         )
         numbers |= {"best_accuracy": best["accuracy"], "difference": difference}
         numbers |= {"difference_low": low, "difference_high": high}
@@ -227,6 +230,28 @@ def _others(
         yield Paragraph("others", text, {row["group"]: row["accuracy"] for row in lost})
 
 
+def _beaten(
+    reliable: Sequence[dict[str, Any]],
+    equals: Sequence[dict[str, Any]],
+    lucky: Sequence[dict[str, Any]],
+) -> Iterator[Paragraph]:
+    """Who has learned and is not taken: the less accurate, and those that mostly fail to learn."""
+    less = [row for row in reliable if row not in equals]
+    if less:
+        each = listed([f"{name_of(row)} ({percent(row)})" for row in less])
+        text = f"Learned, and less accurate: {each}."
+        yield Paragraph("others", text, {row["group"]: row["accuracy"] for row in less})
+    if lucky:
+        each = listed(
+            [
+                f"{name_of(row)} ({percent(row)}, and {row['learned']} of {row['members']} runs)"
+                for row in lucky
+            ]
+        )
+        text = f"Learned in no more than half of the runs, and so not counted on: {each}."
+        yield Paragraph("others", text, {row["group"]: row["accuracy"] for row in lucky})
+
+
 def _on_train(row: dict[str, Any]) -> str:
     seen = row["train_accuracy"]
     return "" if seen is None else f", on train documents {seen:.1%}"
@@ -271,7 +296,6 @@ def _further(
     """Runs that would settle what is uncertain, of the shapes in question alone."""
     if any(row["state"] == UNFINISHED for row in rows):
         yield FurtherRun("goes on with what was not finished", asked.commands.whole)
-    anew = f"{asked.commands.bare} --workdir={asked.commands.workdir}_more"
     few = any(row["learned"] < row["members"] or row["members"] < 3 for row in equals)
     if few or any(map(_disagree, equals)) or len(equals) > 1:
         # Widths and rates are crossed: those of all shapes in question are tried with each.
@@ -279,15 +303,20 @@ def _further(
         tried = ",".join(dict.fromkeys(f"{row['learning_rate']:g}" for row in equals))
         settings = f"{_mixers(equals)} --widths={widths} --learning_rates={tried}"
         why = "more seeds say how often training succeeds"
-        why += ", and which of the equally good ones is better" if len(equals) > 1 else ""
+        why += ", and which of them is better" if len(equals) > 1 else ""
         seeds = max(5, asked.seeds + 2)
-        yield FurtherRun(why, f"{anew} {settings} --seeds={seeds}")
+        yield FurtherRun(why, f"{_anew(asked, 'seeds')} {settings} --seeds={seeds}")
     failed = [row for row in rows if row["state"] not in (LEARNED, UNFINISHED)]
     lost = [row for row in failed if not row["memorised"]]
     if lost:
-        rates = ",".join(f"{rate:g}" for rate in (asked.rates[0] / 10, asked.rates[0] * 3))
+        rates = f"{min(asked.rates) / 3:.2g},{max(asked.rates) * 3:.2g}"
         why = "other learning rates for what has not learned"
-        yield FurtherRun(why, f"{anew} {_mixers(lost)} --learning_rates={rates}")
+        yield FurtherRun(why, f"{_anew(asked, 'rates')} {_mixers(lost)} --learning_rates={rates}")
+
+
+def _anew(asked: Asked, what: str) -> str:
+    """The command of another choice, in a folder of its own beside this one."""
+    return f"{asked.commands.bare} --workdir={shlex.quote(f'{asked.commands.workdir}_{what}')}"
 
 
 def _is_poor(taken: dict[str, Any]) -> bool:
@@ -299,10 +328,9 @@ def _wider(taken: dict[str, Any], asked: Asked) -> Iterator[FurtherRun]:
     """A run with more room, where the recommended model is wrong too often."""
     if _is_poor(taken):
         settings = f"--widths={2 * taken['width']} --learning_rates={taken['learning_rate']:g}"
-        command = f"{asked.commands.bare} --workdir={asked.commands.workdir}_wider"
         yield FurtherRun(
             "a wider model of the recommended kind, which is wrong too often",
-            f"{command} {_mixers([taken])} {settings}",
+            f"{_anew(asked, 'wider')} {_mixers([taken])} {settings}",
         )
 
 

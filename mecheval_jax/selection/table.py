@@ -181,7 +181,7 @@ def cost_of(costs: pd.DataFrame, plan: GroupPlan, length: int) -> dict[str, Any]
         if pd.isna(cost["seconds"]):
             continue
         program = cost["program"]
-        # A call reads several documents; a user waits for one, or pays by the token.
+        # A call reads several documents at once: the time of one is its share of the call.
         tokens = cost["tokens_per_second"] * cost["seconds"]
         units = tokens / length if program == "prefill" else tokens
         times = (cost[name] / units for name in ("seconds", "low", "high"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -43,6 +44,17 @@ def test_the_best_is_taken_where_no_other_is_as_good():
         "member": 0,
     }
     assert "99.0% [98.5%, 99.5%]" in text_of(found)
+    assert "Learned, and less accurate: mamba of width 64 (90.0% [87.0%, 92.0%])." in text_of(found)
+
+
+def test_further_runs_have_folders_of_their_own():
+    """Catches two advised commands of which the second is refused in the first one's folder, and a
+    workdir with a blank that is two words to a shell."""
+    asked = dataclasses.replace(ASKED, commands=Commands("whole", "choose", "my choice"))
+    once = {"members": 1, "learned": 1}
+    commands = why_of(advice_on(asked, based=once, hyena=choice_tables.LOST)).values()
+    folders = [re.search(r"--workdir='(.*?)'", command)[1] for command in commands]
+    assert folders == ["my choice_seeds", "my choice_rates"]
 
 
 def test_the_best_of_poor_ones_is_told_to_be_poor():
@@ -97,8 +109,8 @@ def test_nothing_is_recommended_that_does_not_beat_the_floors():
     assert "nearest is based of width 64" in text_of(found)
     (command,) = why_of(found).values()
     assert command == (
-        "choose --documents=F --workdir=DIR_more --mixer=attention --mixer=based "
-        "--learning_rates=0.0003,0.009"
+        "choose --documents=F --workdir=DIR_rates --mixer=attention --mixer=based "
+        "--learning_rates=0.00033,0.009"
     )
 
 
@@ -113,7 +125,13 @@ def test_nothing_is_recommended_while_nothing_is_finished():
 def test_one_that_learns_by_luck_comes_after_reliable_ones():
     """Catches a model recommended for its best seed."""
     lucky = {"learned": 1, "accuracy": 1.0, "low": 0.99, "high": 1.0, "lowest": 0.2}
-    assert advice_on(mamba=lucky, based={}).model["mixer"] == "based"
+    passed_over = advice_on(mamba=lucky, based={})
+    assert passed_over.model["mixer"] == "based"
+    assert "not counted on: mamba of width 64 (100.0% [99.0%, 100.0%], and 1 of 3 runs)" in (
+        text_of(passed_over)
+    )
+    (command,) = (run for why, run in why_of(passed_over).items() if why.startswith("more seeds"))
+    assert "--mixer=mamba" in command
     alone = advice_on(mamba=lucky, based=choice_tables.LOST)
     assert alone.model["mixer"] == "mamba"
     assert "1 of its 3 runs have learned (accuracies from 20.0%)" in text_of(alone)
@@ -129,7 +147,7 @@ def test_memorising_is_told_apart_from_failing():
     assert "more than these 2,100 train documents, or read them less often than 46 times" in text
     assert "hyena of width 64 (20.0% [15.0%, 26.0%], on train documents 20.0%)" in text
     assert [*why_of(found).values()] == [
-        "choose --documents=F --workdir=DIR_more --mixer=hyena --learning_rates=0.0003,0.009"
+        "choose --documents=F --workdir=DIR_rates --mixer=hyena --learning_rates=0.00033,0.009"
     ]
 
 
@@ -157,11 +175,11 @@ def test_more_seeds_are_asked_of_those_in_question():
     worse = once | {"accuracy": 0.5, "low": 0.45, "high": 0.55}
     found = why_of(advice_on(based=once, mamba=worse))
     assert found == {
-        "more seeds say how often training succeeds": "choose --documents=F --workdir=DIR_more "
+        "more seeds say how often training succeeds": "choose --documents=F --workdir=DIR_seeds "
         "--mixer=based --widths=64 --learning_rates=0.001 --seeds=5"
     }
     (why, command), *_ = why_of(advice_on(attention={}, based={})).items()
-    assert "which of the equally good ones is better" in why
+    assert "which of them is better" in why
     assert "--mixer=attention --mixer=based" in command
     given = ["--documents=F", "--budget=20m", "--workdir=DIR"]
     assert "budget" not in commands_of(given, "DIR").bare

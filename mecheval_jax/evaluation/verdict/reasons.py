@@ -97,6 +97,6 @@ def _words(
             if row["value"] is None:
                 return "nothing that can be told"
             if logits:
-                return f"{row['logit']:.2f}"
-            return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+                return f"{row['logit']:z.2f}"
+            return f"{row['value']:z.2f} [{row['low']:z.2f}, {row['high']:z.2f}]"
     return "nothing"

@@ -63,6 +63,7 @@ IN_PAGE = {
     "#909090": "soft",
     "#b0b0b0": "soft",
     "#6b5200": "warn-ink",
+    "#f0d9a0": "rise",
     "#0072b2": "blue",
     "#d55e00": "red",
     "#009e73": "green",
@@ -109,7 +110,8 @@ def described(figure: Figure, title: str) -> str:
         x, y = axes.get_xlabel() or figure.get_supxlabel(), axes.get_ylabel()
         against = " against ".join(filter(None, (y, x)))
         names = dict.fromkeys(_named(axes))
-        parts = (axes.get_title(), against, f"with {', '.join(names)}" if names else "")
+        title_of_panel = axes.get_title() or axes.get_title("left")
+        parts = (title_of_panel, against, f"with {', '.join(names)}" if names else "")
         says.append(", ".join(filter(None, parts)))
     notes = [note.text for note in figure.notes] if isinstance(figure, Drawing) else []
     more = [f"and {len(notes) - SPOKEN:,} more marks"] if len(notes) > SPOKEN else []

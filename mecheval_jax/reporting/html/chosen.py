@@ -115,6 +115,8 @@ def _candidates(folder: ChoiceFolder, counted: pd.DataFrame | None) -> dict[str,
         figure, name = cost_against_accuracy(choice), "cost_against_accuracy"
         words = "accuracy against costs"
         figures[name] = picture(figure, folder.figures, name, "chosen-accuracy", words)
+    groups = folder.read()["groups"] if folder.sweep.exists() else ()
+    choice["shape"] = choice["group"].replace({one["name"]: one["title"] for one in groups})
     return {"tables": _of_choice(choice, counted), "figures": figures}
 
 
@@ -141,12 +143,13 @@ def _of_choice(choice: pd.DataFrame, counted: pd.DataFrame | None) -> dict[str, 
             shape = ("mixer", "width", "layers")
             own = counted[(counted[list(shape)] == [row[name] for name in shape]).all(axis=1)]
             row |= of_training(own, row["length"])
+    clear, costs = "How clear each mechanism is", "What each shape costs at the asked length"
     fronts = "Which shapes no other surpasses in accuracy together with one more thing"
     return {
-        "choice": Table("choice", "How well each shape answers", QUALITY, rows),
-        "transparency": Table("transparency", "How clear each mechanism is", TRANSPARENCY, rows),
-        "fronts": Table("fronts", fronts, ON_FRONT, rows),
-        "costs": Table("costs", "What each shape costs at the asked length", COST, rows),
+        "choice": Table("choice", "How well each shape answers", QUALITY, rows, of="shape"),
+        "transparency": Table("transparency", clear, TRANSPARENCY, rows, of="shape"),
+        "fronts": Table("fronts", fronts, ON_FRONT, rows, of="shape"),
+        "costs": Table("costs", costs, COST, rows, of="shape"),
     }
 
 

@@ -128,7 +128,10 @@ def _evidence(summary: Mapping[str, Any]) -> Table:
 
 
 def _probabilities(summary: Mapping[str, Any]) -> Table:
-    shares = sorted((summary.get("probabilities") or {}).items(), key=lambda item: -item[1])
+    # The verdict first, though another class may be likelier where several reasons speak for it.
+    first = summary.get("verdict")
+    probabilities = (summary.get("probabilities") or {}).items()
+    shares = sorted(probabilities, key=lambda item: (item[0] != first, -item[1]))
     rows = [{"verdict": name, "probability": share} for name, share in shares if share > 0]
     columns = (Column("verdict"), Column("probability", form=percent))
     caption = "Probability of each verdict under the bootstrap"

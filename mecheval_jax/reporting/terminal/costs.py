@@ -27,7 +27,8 @@ def quantity(value: Any, unit: str = "") -> str:
         return MISSING
     if not value:
         return f"0 {unit}".rstrip()
-    size, prefix = next(((s, p) for s, p in UNITS if abs(value) >= s), (UNITS[-1]))
+    # With three digits 999.6 is a thousand.
+    size, prefix = next(((s, p) for s, p in UNITS if abs(value) >= 0.9995 * s), (UNITS[-1]))
     return f"{value / size:.3g} {prefix}{unit}".rstrip()
 
 

@@ -57,12 +57,13 @@ def test_a_figure_in_words():
     figure, axes = drawing.one_axes(3.0, 2.0)
     axes.plot([0, 1], [0, 1], label="attention")
     axes.set(xlabel="width", ylabel="accuracy")
+    axes.set_title("training", loc="left")
     axes.text(1, 1, "based\x1b")
     axes.text(0, 0, "0.98")  # of a cell
     axes.legend()
     drawing.annotate(axes, range(14), range(14), (f"mark {i}" for i in range(14)))
     assert saving.described(figure, "Accuracy").startswith(
-        "Accuracy. accuracy against width, with based\\x1b, attention. mark 0; mark 1; "
+        "Accuracy. training, accuracy against width, with based\\x1b, attention. mark 0; mark 1; "
     )
     assert saving.described(figure, "Accuracy").endswith("mark 11; and 2 more marks")
 
