@@ -9,9 +9,9 @@ states of equal bytes?
 for every RUN; docs/memory.md puts them into one table and figure. Documents are those of
 multi-query recall with 1, 2, 4, ... up to `pairs` pairs, mixed in training, and as many tokens
 again as pairs have for the questions. `state_bytes` is the size of a layer's state without its
-short convolution. The defaults, 128 pairs at width 32 with two seeds and 16 documents a step, would
-take about 160 minutes on two cores by what 200 steps took; they have not been run to the end. With ``smoke=True`` it is a run of a few seconds
-that learns nothing.
+short convolution. The defaults, 128 pairs at width 32 with two seeds and 16 documents a step,
+would take about 160 minutes on two cores by what 200 steps took; they have not been run to the
+end. With ``smoke=True`` it is a run of a few seconds that learns nothing.
 """
 
 from ml_collections import ConfigDict
