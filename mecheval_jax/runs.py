@@ -128,9 +128,7 @@ def train(
         Interrupted: If SIGTERM came, and the state is saved; or if another process is gone.
     """
     # Everything is checked before the folder is touched.
-    expect(
-        "the experiment", experiment, Experiment, "an Experiment, as Experiment.from_config gives"
-    )
+    expect("the experiment", experiment, Experiment, "that of Experiment.from_config")
     expect("the mesh", mesh, (Mesh, type(None)), "a mesh, as partitioning.mesh.make_mesh gives it")
     check_trackers(writers)
     mesh = make_mesh() if mesh is None else mesh
