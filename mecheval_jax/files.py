@@ -107,11 +107,6 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
 
-def hash_of(values: Any) -> str:
-    """SHA-256 of values in JSON, in hexadecimal digits; the order of names does not count."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 def write_table(path: pathlib.Path, table: "pd.DataFrame", numbers: str | None = None) -> None:
     """Write a table as CSV, whole or not at all; `numbers` is the format of those with fractions.
 
@@ -292,6 +287,11 @@ def open_file(path: pathlib.Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def hash_of(values: Any) -> str:
+    """SHA-256 of values in JSON, in hexadecimal digits; the order of names does not count."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_of(paths: Iterable[pathlib.Path]) -> str:

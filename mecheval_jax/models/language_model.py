@@ -121,8 +121,9 @@ class ModelConfig(Section, section="model"):
             )
         if self.canon and not self.canon_at:
             raise UserError(f"model.canon is {self.canon}: model.canon_at says where, such as A")
-        for place in set(self.canon_at) & set("CD") if self.canon else ():
-            if not any(self.block(layer).has_canon(place) for layer in range(self.layers)):
+        blocks = [self.block(layer) for layer in range(self.layers)]
+        for place in self.canon_at if self.canon else "":  # A and B are in every block
+            if not any(block.has_canon(place) for block in blocks):
                 raise UserError(
                     f"model.canon_at is {self.canon_at!r}: no layer has the feed-forward part that "
                     f"{place} stands in"

@@ -21,7 +21,7 @@ from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.evaluation.verdict.measurement import why_not_judged
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import make_workdir, write_json, write_table
+from mecheval_jax.files import write_json, write_table
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.advice import Asked, advise
 from mecheval_jax.selection.circuit import measure_circuit
@@ -134,7 +134,6 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
             f"workdir {folder.path} is not empty ({', '.join(sorted(there)[:3])}) and holds no "
             "choice: choose another"
         )
-    make_workdir(folder.path)  # Fail before the measurement if the folder cannot be made.
     # Measure a training step of every architecture, and plan what fits.
     model = request.experiment.model
     models = {

@@ -7,7 +7,7 @@ import io
 import math
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib
@@ -18,7 +18,7 @@ from matplotlib.text import Text
 
 from mecheval_jax.console import printable
 from mecheval_jax.files import write_bytes
-from mecheval_jax.reporting.figures.drawing import Drawing
+from mecheval_jax.reporting.figures.drawing import Drawing, Note
 from mecheval_jax.reporting.figures.look import look, styled
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -113,7 +113,7 @@ def described(figure: Figure, title: str) -> str:
         title_of_panel = axes.get_title() or axes.get_title("left")
         parts = (title_of_panel, against, f"with {', '.join(names)}" if names else "")
         says.append(", ".join(filter(None, parts)))
-    notes = [note.text for note in figure.notes] if isinstance(figure, Drawing) else []
+    notes = [note.text for note in _notes(figure)]
     more = [f"and {len(notes) - SPOKEN:,} more marks"] if len(notes) > SPOKEN else []
     says.append("; ".join(notes[:SPOKEN] + more))
     return ". ".join(" ".join(printable(one).split()) for one in says if one)
@@ -139,10 +139,14 @@ def _of_the_page(colour: re.Match) -> str:
     return f"var(--{name})" if name else colour[0]
 
 
+def _notes(figure: Figure) -> Sequence[Note]:
+    return figure.notes if isinstance(figure, Drawing) else ()
+
+
 def _marks(figure: Figure) -> Iterator[str]:
     """A circle for each note, at its place in the SVG."""
     height = figure.get_figheight()
-    for note in figure.notes if isinstance(figure, Drawing) else ():
+    for note in _notes(figure):
         x, y = note.axes.transData.transform((note.x, note.y)) / figure.dpi
         if math.isfinite(x) and math.isfinite(y):
             place = f'cx="{72 * x:.1f}" cy="{72 * (height - y):.1f}"'

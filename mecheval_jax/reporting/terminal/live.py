@@ -176,7 +176,7 @@ def describe(group: NamedStatus) -> str:
         said += f", {status.stopped:,} stopped early"
     if status.best_accuracy is not None:
         said += f", best dev accuracy {percent(status.best_accuracy)}"
-    if status.state == "running" and status.rate > 0 and status.seconds_left:
+    if status.state == "running" and status.seconds_left:
         said += f", {status.rate:,.0f} steps/s in all, {duration(status.seconds_left)} left"
     return said + (f" ({status.error})" if status.error else "")
 
