@@ -35,7 +35,7 @@ def main():
     from mecheval_jax.selection import request, run
     from mecheval_jax.store.choice import ChoiceFolder
 
-    asked = request.Request(
+    asked = request.ChoiceRequest(
         experiment=request.experiment_of(CONFIG.value, DOCUMENTS.value, documents_config),
         mixers=tuple(MIXERS.value),
         widths=request.numbers("--widths", WIDTHS.value, int),

@@ -31,7 +31,7 @@ def main():
 
     collection = None if FILE.value is None else pathlib.Path(FILE.value)
     folder = pathlib.Path(WORKDIR.value)
-    asked = ladder.Request(folder, tuple(RUNGS.value), SEEDS.value, STEPS.value, collection)
+    asked = ladder.LadderRequest(folder, tuple(RUNGS.value), SEEDS.value, STEPS.value, collection)
     show_ladder(ladder.climb(asked))
 
 

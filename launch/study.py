@@ -34,7 +34,7 @@ def main():
     """Run the program."""
     from mecheval_jax.study import run
 
-    request = run.Request(
+    request = run.StudyRequest(
         SCALE.value, tuple(ONLY.value), BUDGET.value, SMOKE.value, INTERVENTIONS.value,
         tuple(TABLES.value), DRY_RUN.value,
     )  # fmt: skip

@@ -65,7 +65,7 @@ class Agreement(NamedTuple):
     probability: float
 
 
-class Circuit(NamedTuple):
+class SmallestCircuit(NamedTuple):
     """The smallest faithful circuit.
 
     Attributes:
@@ -120,7 +120,7 @@ def agreement(judged: Sequence[Mapping[str, Any]]) -> Agreement | None:
     return Agreement(verdict, counts[verdict] / len(judged), mean(verdict))
 
 
-def smallest_circuit(found: Faithfulness, corruption: str) -> Circuit | None:
+def smallest_circuit(found: Faithfulness, corruption: str) -> SmallestCircuit | None:
     """The smallest faithful circuit among those that were run.
 
     Args:
@@ -139,4 +139,4 @@ def smallest_circuit(found: Faithfulness, corruption: str) -> Circuit | None:
     # the whole answer: at worst it is the one.
     first = len(faithful) - int(np.argmin(faithful[::-1])) if not faithful.all() else 0
     first = min(first, len(faithful) - 1)
-    return Circuit(int(found.sizes[first]), int(found.sizes[-1]), float(shares[first]))
+    return SmallestCircuit(int(found.sizes[first]), int(found.sizes[-1]), float(shares[first]))

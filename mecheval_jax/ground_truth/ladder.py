@@ -64,7 +64,7 @@ Rows = list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class LadderRequest:
     """What is asked of the ladder.
 
     Attributes:
@@ -94,7 +94,7 @@ class Request:
             raise UserError("--rungs=collection needs --collection=FILE.safetensors")
 
 
-def climb(request: Request) -> dict[str, pd.DataFrame]:
+def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
     """Carry out a request; the tables by their names, which are also files of the workdir.
 
     Raises:
@@ -132,7 +132,7 @@ def climb(request: Request) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def units_of(rung: str, request: Request) -> Iterator[tuple[str, Callable[[], Rows]]]:
+def units_of(rung: str, request: LadderRequest) -> Iterator[tuple[str, Callable[[], Rows]]]:
     """The units of a rung: a name, and what measures its rows."""
     seeds = range(request.seeds)
     if rung == EDGES:
@@ -192,7 +192,7 @@ def grade_subspace(seed: int) -> Rows:
     ]
 
 
-def train_and_judge(request: Request, mixer: str, mechanism: str) -> Rows:
+def train_and_judge(request: LadderRequest, mixer: str, mechanism: str) -> Rows:
     """Train models of one architecture to a mechanism, keep them, and judge each blind."""
     config, settings = shape_of(mixer), SETTINGS.get(mixer, Settings())
     if request.steps:

@@ -53,7 +53,7 @@ def with_ends(row: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """The content of one cell.
 
     Attributes:
@@ -91,7 +91,7 @@ class Table:
     of: str = ""
     bar: str = ""
 
-    def lines(self) -> Iterator[tuple[str, list[Cell]]]:
+    def lines(self) -> Iterator[tuple[str, list[TableCell]]]:
         """The run and the cells of each row."""
         for row in self.rows:
             yield str(row.get(self.of, "")), [_cell(column, row) for column in self.columns]
@@ -145,14 +145,14 @@ class Table:
         write_text(folder / f"{self.name}.tex", self.latex())
 
 
-def _cell(column: Column, row: Mapping[str, Any]) -> Cell:
+def _cell(column: Column, row: Mapping[str, Any]) -> TableCell:
     value = row.get(column.name)
     known = value is not None and not pd.isna(value)
     link = str(row.get(column.link) or "") if column.link else ""
     if column.form is None:
-        return Cell(str(value) if known else MISSING, "", "", link, False)
+        return TableCell(str(value) if known else MISSING, "", "", link, False)
     ends = dict(zip(("low", "high"), map(row.get, column.ends_names), strict=True))
-    return Cell(
+    return TableCell(
         column.form(value) + "*" * (str(row.get(column.star)) == "True") if known else MISSING,
         repr(float(value)) if known else "",
         interval(ends, column.form) if column.ends and known else "",

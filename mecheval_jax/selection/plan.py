@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.selection.request import Request, words_of_time
+from mecheval_jax.selection.request import ChoiceRequest, words_of_time
 from mecheval_jax.sweeps.plan import Changes, Sweep, plan
 
 LADDER = (
@@ -82,7 +82,7 @@ class Plan:
     given_up: tuple[str, ...]
 
 
-def sizes_of(request: Request) -> list[Size]:
+def sizes_of(request: ChoiceRequest) -> list[Size]:
     """What may be planned of a request, from all of it to the least."""
     full = (len(request.widths), len(request.rates), request.seeds)
     rungs = [full, *(tuple(map(min, rung, full)) for rung in LADDER)]
@@ -110,7 +110,7 @@ def seconds_of(size: Size, steps: int, timings: Mapping[str, Timing], devices: i
 
 
 def fit(
-    request: Request, timings: Mapping[str, Timing], left: float | None, devices: int = 1
+    request: ChoiceRequest, timings: Mapping[str, Timing], left: float | None, devices: int = 1
 ) -> Plan:
     """The most that fits into the time.
 
@@ -147,7 +147,7 @@ def _given_up(full: Size, size: Size) -> tuple[str, ...]:
 
 
 def _too_small(
-    request: Request, least: Size, timings: Mapping[str, Timing], left: float, devices: int
+    request: ChoiceRequest, least: Size, timings: Mapping[str, Timing], left: float, devices: int
 ) -> str:
     """What to say of a budget in which not every architecture can be trained once."""
     steps = request.experiment.training.steps
@@ -161,7 +161,7 @@ def _too_small(
 
 
 def _not_measured(
-    request: Request, not_reached: Sequence[str], timings: Mapping[str, Timing], devices: int
+    request: ChoiceRequest, not_reached: Sequence[str], timings: Mapping[str, Timing], devices: int
 ) -> str:
     """What to say of a budget of which too much goes before all architectures are measured."""
     return (
@@ -171,7 +171,7 @@ def _not_measured(
     )
 
 
-def _fitting(request: Request, timings: Mapping[str, Timing], devices: int) -> str:
+def _fitting(request: ChoiceRequest, timings: Mapping[str, Timing], devices: int) -> str:
     """Which of the measured architectures would fit, if the same budget were theirs alone."""
     least, steps = sizes_of(request)[-1], request.experiment.training.steps
     needed = {
@@ -188,13 +188,13 @@ def _fitting(request: Request, timings: Mapping[str, Timing], devices: int) -> s
     return "not one of them would fit: fewer steps or a smaller width take less"
 
 
-def sweep_of(request: Request, size: Size, timings: Mapping[str, Timing]) -> Sweep:
+def sweep_of(request: ChoiceRequest, size: Size, timings: Mapping[str, Timing]) -> Sweep:
     """The runs, in groups of one shape: all of the first width first, of these the quickest."""
     quickest_first = sorted(request.mixers, key=lambda mixer: timings[mixer].step)
     return plan(request.experiment.as_dict(), changes_of(request, size, quickest_first))
 
 
-def changes_of(request: Request, size: Size, mixers: Sequence[str]) -> Sequence[Changes]:
+def changes_of(request: ChoiceRequest, size: Size, mixers: Sequence[str]) -> Sequence[Changes]:
     """What each run changes in the request's experiment, by architectures in their order."""
     first = request.experiment.training.seed
     return [

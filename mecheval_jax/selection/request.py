@@ -32,7 +32,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class ChoiceRequest:
     """A choice that is asked for.
 
     Attributes:

@@ -27,7 +27,7 @@ from mecheval_jax.selection.advice import Asked, advise
 from mecheval_jax.selection.circuit import measure_circuit
 from mecheval_jax.selection.places import measure_places
 from mecheval_jax.selection.plan import MEASURING_SHARE, TRAINING_SHARE, Plan, fit, sweep_of
-from mecheval_jax.selection.request import Commands, Request, commands_of, words_of_time
+from mecheval_jax.selection.request import ChoiceRequest, Commands, commands_of, words_of_time
 from mecheval_jax.selection.table import choice_table
 from mecheval_jax.selection.timing import measure_steps, options_of
 from mecheval_jax.selection.words import counted
@@ -40,7 +40,7 @@ from mecheval_jax.sweeps.run import SweepOutcome, collect, run_sweep
 
 
 @dataclasses.dataclass(frozen=True)
-class Clock:
+class Deadline:
     """When a choice has to be done.
 
     Attributes:
@@ -67,7 +67,7 @@ class Clock:
 
 
 def choose_architecture(
-    request: Request, workdir: str | os.PathLike, arguments: Sequence[str] = ()
+    request: ChoiceRequest, workdir: str | os.PathLike, arguments: Sequence[str] = ()
 ) -> Advice:
     """Make a choice, or go on with one.
 
@@ -81,14 +81,14 @@ def choose_architecture(
             budget is too small.
         Interrupted: If SIGTERM came; the same command resumes.
     """
-    folder, clock = ChoiceFolder(workdir), Clock(time.monotonic(), request.budget)
+    folder, clock = ChoiceFolder(workdir), Deadline(time.monotonic(), request.budget)
     folder.contents()  # refuses a file in the folder's place
     with folder.lock(CHOICE):
         return _choose(folder, clock, request, arguments)
 
 
 def _choose(
-    folder: ChoiceFolder, clock: Clock, request: Request, arguments: Sequence[str]
+    folder: ChoiceFolder, clock: Deadline, request: ChoiceRequest, arguments: Sequence[str]
 ) -> Advice:
     """Plan, train, measure and conclude in a folder that nobody else works on."""
     sweep = _planned(folder, request, clock)
@@ -120,7 +120,7 @@ def shapes_of(sweep: Sweep) -> dict[str, ModelConfig]:
     return {f"{model.mixer}, width {model.width}": model for model in models}
 
 
-def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
+def _planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> Sweep:
     """The runs: those that the folder is planned for, or as many as fit the budget."""
     # A folder that has a plan goes on with it.
     if folder.sweep.exists():
@@ -168,7 +168,7 @@ def _planned(folder: ChoiceFolder, request: Request, clock: Clock) -> Sweep:
     return sweep
 
 
-def _costs_asked(request: Request) -> dict[str, Any]:
+def _costs_asked(request: ChoiceRequest) -> dict[str, Any]:
     """What a resumed choice may be asked otherwise, since no training depends on it."""
     return {
         "length": request.length,
@@ -177,7 +177,7 @@ def _costs_asked(request: Request) -> dict[str, Any]:
     }
 
 
-def _check_same(folder: ChoiceFolder, sweep: Sweep, request: Request) -> None:
+def _check_same(folder: ChoiceFolder, sweep: Sweep, request: ChoiceRequest) -> None:
     """Check that a folder's runs are of the choice that is asked for.
 
     Raises:
@@ -210,7 +210,7 @@ def _runs(sweep: Sweep) -> str:
     return f"{counted(runs, 'run')} of {steps}, in {counted(groups, 'shape')}"
 
 
-def _announce(sweep: Sweep, plan: Plan, request: Request) -> None:
+def _announce(sweep: Sweep, plan: Plan, request: ChoiceRequest) -> None:
     """Say what will be done, and how long it takes."""
     size = plan.size
     rates = ", ".join(f"{rate:g}" for rate in size.rates)
@@ -227,7 +227,7 @@ def _announce(sweep: Sweep, plan: Plan, request: Request) -> None:
         say(f"plan: without {'; '.join(plan.given_up)}, which the budget has no time for")
 
 
-def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Clock) -> SweepOutcome:
+def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Deadline) -> SweepOutcome:
     """Train and judge, as long as there is time.
 
     Raises:
@@ -245,7 +245,7 @@ def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Clock)
 
 
 def _measured(
-    measure: Callable[[GroupFolder], None], folder: ChoiceFolder, sweep: Sweep, clock: Clock
+    measure: Callable[[GroupFolder], None], folder: ChoiceFolder, sweep: Sweep, clock: Deadline
 ) -> None:
     """Measure something of each shape's best run, as long as there is time.
 
@@ -259,7 +259,11 @@ def _measured(
 
 
 def _concluded(
-    folder: ChoiceFolder, sweep: Sweep, request: Request, commands: Commands, outcome: SweepOutcome
+    folder: ChoiceFolder,
+    sweep: Sweep,
+    request: ChoiceRequest,
+    commands: Commands,
+    outcome: SweepOutcome,
 ) -> Advice:
     """The table and the advice, written and said, and the page."""
     folder.write_choice(choice_table(folder, sweep.groups, request.lengths[0]))

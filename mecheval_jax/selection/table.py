@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.transparency import Circuit, agreement, concentration
+from mecheval_jax.evaluation.transparency import SmallestCircuit, agreement, concentration
 from mecheval_jax.evaluation.verdict import readings
 from mecheval_jax.files import read_table
 from mecheval_jax.models.language_model import parameter_count
@@ -158,7 +158,7 @@ def transparency_of(own: Mapping[str, Any], learned: Sequence[Mapping[str, Any]]
         names = ("", "_low", "_high", "_site", "_role")
         row |= {f"concentration{name}": value for name, value in zip(names, most, strict=True)}
     if CIRCUIT in own and own[CIRCUIT] is not None:
-        circuit = Circuit(**own[CIRCUIT])
+        circuit = SmallestCircuit(**own[CIRCUIT])
         row |= {"circuit_edges": circuit.edges, "edges": circuit.of}
         row |= {"faithfulness": circuit.faithfulness}
     return row

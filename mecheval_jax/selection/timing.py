@@ -12,13 +12,13 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.plan import Timing
-from mecheval_jax.selection.request import Request
+from mecheval_jax.selection.request import ChoiceRequest
 
 REPEATS, SECONDS = 5, 4.0
 """Calls of each program that are timed, and seconds after which no further one is begun."""
 
 
-def options_of(request: Request) -> CostOptions:
+def options_of(request: ChoiceRequest) -> CostOptions:
     """How the costs of a choice are measured: training with the batches of its runs."""
     tokens = request.experiment.training.batch_size * request.lengths[0]
     return CostOptions(request.lengths, tokens=tokens, repeats=REPEATS, seconds=SECONDS)

@@ -13,6 +13,7 @@ import jax
 
 import mecheval_jax
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.partitioning.devices import device_name
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -27,7 +28,7 @@ def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
     devices: dict[str, Any] = {}
     if here:
         device = jax.devices()[0]
-        devices["device"] = {"platform": device.platform, "kind": device.device_kind}
+        devices["device"] = {"platform": device.platform, "kind": device_name(device)}
         devices["device_count"] = jax.device_count()
     return {
         "versions": {"python": platform.python_version()} | versions(),

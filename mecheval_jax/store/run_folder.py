@@ -42,7 +42,7 @@ from mecheval_jax.store.lock import PREFIX, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.tasks import files_of
-from mecheval_jax.tasks.example import Example, Question
+from mecheval_jax.tasks.example import Example, ExampleQuestion
 
 DEPTH = 2
 """Levels of folders in that of a run, ``tables/`` and ``figures/`` among them."""
@@ -289,7 +289,7 @@ class RunFolder(TrainingFolder):
         values = read_json(self.example, EXAMPLE)
         try:
             roles = {int(at): tuple(named) for at, named in values["roles"].items()}
-            questions = tuple(Question(**one) for one in values["questions"])
+            questions = tuple(ExampleQuestion(**one) for one in values["questions"])
         except (TypeError, ValueError) as error:
             raise UserError(f"{self.example} is damaged: {error}") from None
         count = len(values["words"])

@@ -11,7 +11,7 @@ from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.study.published.tables import (
     CELL,
     DOCUMENTS,
-    Cell,
+    GridCell,
     published_accuracy,
     published_shares,
 )
@@ -65,7 +65,7 @@ class StudyCells:
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
         self._accuracies: dict[str, Quantity] = {}
 
-    def _best(self, cell: Cell) -> pd.DataFrame:
+    def _best(self, cell: GridCell) -> pd.DataFrame:
         """The members of the best learning rate of a cell."""
         chosen = self._by_cell.get(cell)
         if chosen is None:
@@ -81,7 +81,7 @@ class StudyCells:
             mixer: Name of the architecture.
             width: Width of the model.
             task: Name of the task.
-            where: Other fields of a `Cell`, if they differ from the study's main grid.
+            where: Other fields of a `GridCell`, if they differ from the study's main grid.
         """
         cell = _cell(mixer, width, task, where)
         name = _name(cell, where)
@@ -171,15 +171,15 @@ class StudyCells:
             yield self.attribution(runs.iloc[i : i + 1], role, site, name)
 
 
-def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> Cell:
+def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> GridCell:
     """A cell, with the positions of the study's main grid unless others are named."""
     fields = {"positions": STUDY_POSITIONS, **where}
     if fields["positions"] == STUDY_POSITIONS:
         fields["positions"] = positions_of(mixer)
-    return Cell(mixer, width, task, **fields)
+    return GridCell(mixer, width, task, **fields)
 
 
-def _name(cell: Cell, where: dict[str, Any]) -> str:
+def _name(cell: GridCell, where: dict[str, Any]) -> str:
     depth = "" if cell.layers == 2 else f", {cell.layers} layer{'s' if cell.layers > 1 else ''}"
     how = f" {cell.option}" if cell.option else ""
     positions = where.get("positions", STUDY_POSITIONS)

@@ -40,7 +40,7 @@ GB = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class StudyRequest:
     """The part of the study that a user requests.
 
     Attributes:
@@ -95,7 +95,7 @@ class StudyOutcome:
 
 
 def run_study(
-    workdir: str | os.PathLike, request: Request, configs: Callable[[str], ModuleType]
+    workdir: str | os.PathLike, request: StudyRequest, configs: Callable[[str], ModuleType]
 ) -> StudyOutcome:
     """Run the members that are not known yet, and judge all that are.
 
@@ -120,7 +120,7 @@ def run_study(
 
 
 def _run_study(
-    folder: StudyFolder, request: Request, configs: Callable[[str], ModuleType]
+    folder: StudyFolder, request: StudyRequest, configs: Callable[[str], ModuleType]
 ) -> StudyOutcome:
     started = time.monotonic()
     known = folder.known(request.tables)
@@ -167,7 +167,7 @@ def _observe(clock: Clock, sweep: SweepFolder, name: str, part: ScaledExperiment
 def announce(
     work: Sequence[tuple[ScaledExperiment, Sweep | None]],
     folder: StudyFolder,
-    request: Request,
+    request: StudyRequest,
     clock: Clock,
 ) -> None:
     """Print the rest of every experiment, with estimates of its time and memory.
@@ -224,7 +224,7 @@ class _Sweeping:
     """One experiment at work, group by group, until the budget is spent."""
 
     def __init__(
-        self, folder: StudyFolder, part: ScaledExperiment, sweep: Sweep, request: Request,
+        self, folder: StudyFolder, part: ScaledExperiment, sweep: Sweep, request: StudyRequest,
         clock: Clock, started: float,
     ):  # fmt: skip
         self.folder, self.part, self.sweep, self.request = folder, part, sweep, request
@@ -286,7 +286,10 @@ def measure_seen(sweep: SweepFolder) -> None:
 
 
 def _conclude(
-    folder: StudyFolder, request: Request, parts: Sequence[ScaledExperiment], not_run: Sequence[str]
+    folder: StudyFolder,
+    request: StudyRequest,
+    parts: Sequence[ScaledExperiment],
+    not_run: Sequence[str],
 ) -> list[Judgement]:
     """Judge the findings from all known members of this scale, and write all files."""
     wanted = {name for part in parts for name in (*part.wanted, *part.seen)}

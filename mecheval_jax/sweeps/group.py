@@ -12,6 +12,7 @@ from mecheval_jax.console import say
 from mecheval_jax.errors import Interrupted, Stopped, UserError, choose
 from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.evaluation.verdict.measurement import plan_verdict
+from mecheval_jax.partitioning.devices import device_name
 from mecheval_jax.partitioning.multihost import fetch
 from mecheval_jax.store.metrics import Writer, dev_rows, open_writers
 from mecheval_jax.store.results import MemberResult, record_group
@@ -178,7 +179,7 @@ class _GroupRun:
         key = (
             f"{shape.fingerprint()} {model.mixer} width {model.width}, "
             f"{self.programs.on_each} members on each of {self.programs.mesh.size} "
-            f"{device.platform} {device.device_kind}, jax {jax.__version__}"
+            f"{device.platform} {device_name(device)}, jax {jax.__version__}"
         )
         choices = Choices(machine.cache_folder() / "strategies.json")
         asked = self.options.at_once, self.options.strategy

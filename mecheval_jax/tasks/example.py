@@ -12,7 +12,7 @@ UNCOLOURED = ("bos", "divider")
 
 
 @dataclass(frozen=True)
-class Question:
+class ExampleQuestion:
     """A query of a document.
 
     Attributes:
@@ -40,7 +40,7 @@ class Example:
 
     words: tuple[str, ...]
     roles: Mapping[int, tuple[str, ...]]
-    questions: tuple[Question, ...]
+    questions: tuple[ExampleQuestion, ...]
 
     def place(self, role: str) -> int | None:
         """Position of the token in a role; None if there is none."""
@@ -74,7 +74,9 @@ def example(task: Task, batch: Batch, index: int) -> Example:
     for query in (0, *map(int, np.flatnonzero(weights)[1:])):
         position = int(positions[query])
         asked, answer = int(tokens[position]), int(targets[query])
-        questions.append(Question(query, position, task.name_of(asked), task.name_of(answer)))
+        questions.append(
+            ExampleQuestion(query, position, task.name_of(asked), task.name_of(answer))
+        )
     length = int(np.asarray(batch.lengths)[index])
     words = tuple(task.name_of(int(token)) for token in tokens[:length])
     return Example(words, roles, tuple(questions))

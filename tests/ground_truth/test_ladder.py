@@ -8,7 +8,7 @@ from mecheval_jax.evaluation.config import EDGE_METHODS
 from mecheval_jax.ground_truth import ladder
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
 from mecheval_jax.ground_truth.known_edges import KNOWN
-from mecheval_jax.ground_truth.ladder import Request, climb, units_of
+from mecheval_jax.ground_truth.ladder import LadderRequest, climb, units_of
 from tests.support import planted
 
 ONE = "induction"
@@ -18,7 +18,7 @@ def test_known_edges_are_found(tmp_path, monkeypatch):
     """Catches a rung that is climbed again, and a method that misses what was planted."""
     monkeypatch.setattr(ladder, "KNOWN", {ONE: KNOWN[ONE]})
     monkeypatch.setattr(ladder, "EDGE_METHODS", ("exact", "eap_ig"))
-    request = Request(tmp_path / "ladder", ("edges",), seeds=1)
+    request = LadderRequest(tmp_path / "ladder", ("edges",), seeds=1)
     table = climb(request)["edges"]
     assert table.set_index("method")["value"].to_dict() == {"exact": 1.0, "eap_ig": 1.0}
     assert (table["edges"] == 12).all()
@@ -39,7 +39,7 @@ def test_trained_models_are_judged_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(ladder, "TRAINED", (("attention", "induction"),))
     monkeypatch.setattr(ladder, "shape_of", lambda mixer: config)
     monkeypatch.setattr(ladder, "TASK", task)
-    found = climb(Request(tmp_path / "ladder", ("trained",), seeds=2, steps=1))
+    found = climb(LadderRequest(tmp_path / "ladder", ("trained",), seeds=2, steps=1))
     assert list(found["trained"]["seed"]) == [0, 1]
     assert list(found["trained"]["grade"]) == ["right", "right"]
     kept = load_collection(tmp_path / "ladder" / "models.safetensors")
@@ -53,7 +53,7 @@ def test_a_collection_is_judged(tmp_path):
     config, params, task = planted.induction(0)
     models = [Trained("induction", 0, config, params, task)]
     save_collection(tmp_path / "planted.safetensors", models)
-    request = Request(
+    request = LadderRequest(
         tmp_path / "ladder", ("collection",), collection=tmp_path / "planted.safetensors"
     )
     found = climb(request)
@@ -66,12 +66,12 @@ def test_no_link_leads_out_of_the_folder(tmp_path):
     (tmp_path / "ladder").mkdir()
     (tmp_path / "ladder" / "parts").symlink_to(tmp_path)
     with pytest.raises(UserError, match="ladder/parts is a link that leads out"):
-        climb(Request(tmp_path / "ladder"))
+        climb(LadderRequest(tmp_path / "ladder"))
 
 
 def test_every_rung_has_its_units(tmp_path):
     """Catches a kind, an architecture or a seed that the ladder leaves out."""
-    request = Request(tmp_path, seeds=3)
+    request = LadderRequest(tmp_path, seeds=3)
     count = {rung: len(list(units_of(rung, request))) for rung in ladder.RUNGS}
     assert count == {
         "edges": 3 * len(KNOWN),
@@ -94,4 +94,4 @@ def test_every_rung_has_its_units(tmp_path):
 def test_mistakes_are_named(fields, message, tmp_path):
     """Catches a ladder that is begun though it cannot be climbed."""
     with pytest.raises(UserError, match=message):
-        Request(tmp_path, **fields)
+        LadderRequest(tmp_path, **fields)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mecheval_jax.selection.request import Request
+from mecheval_jax.selection.request import ChoiceRequest
 from mecheval_jax.selection.run import choose_architecture
 from mecheval_jax.store.choice import ChoiceFolder
 from tests.support import small
@@ -14,7 +14,7 @@ ARGUMENTS = ("--config=recall", "--workdir=here")
 def asked():
     """One architecture of one layer, at one width and rate, twice."""
     experiment = small.experiment({**small.ONE_LAYER, "model.mixer": "based"}, steps=10)
-    return Request(experiment, mixers=("based",), widths=(16,), rates=(1e-2,), seeds=2)
+    return ChoiceRequest(experiment, mixers=("based",), widths=(16,), rates=(1e-2,), seeds=2)
 
 
 @pytest.fixture(scope="session")

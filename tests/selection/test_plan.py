@@ -8,10 +8,10 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.selection import plan as plans
 from mecheval_jax.selection.plan import Size, Timing
-from mecheval_jax.selection.request import Request
+from mecheval_jax.selection.request import ChoiceRequest
 from tests.support import small
 
-REQUEST = Request(
+REQUEST = ChoiceRequest(
     small.experiment(steps=850), mixers=("attention", "based"), widths=(16, 8), budget=1e6
 )
 TIMINGS = {"attention": Timing(0.01, 2.0), "based": Timing(0.02, 3.0)}
@@ -49,13 +49,15 @@ def test_less_time_gives_up_more():
 
 def test_a_small_request_has_few_rungs():
     """Catches rungs with more than was asked for, and the same one twice."""
-    asked = Request(REQUEST.experiment, mixers=("based",), widths=(16,), rates=(1e-3,), seeds=2)
+    asked = ChoiceRequest(
+        REQUEST.experiment, mixers=("based",), widths=(16,), rates=(1e-3,), seeds=2
+    )
     assert plans.sizes_of(asked) == [Size((16,), (1e-3,), 2), Size((16,), (1e-3,), 1)]
 
 
 def test_a_budget_that_is_too_small():
     """Catches an architecture left out in silence, and a message without what would fit."""
-    asked = Request(REQUEST.experiment, mixers=("attention", "based"), budget=60.0)
+    asked = ChoiceRequest(REQUEST.experiment, mixers=("attention", "based"), budget=60.0)
     with pytest.raises(UserError) as raised:
         plans.fit(asked, TIMINGS, 55.0)
     message = str(raised.value)
@@ -70,7 +72,7 @@ def test_a_budget_that_is_too_small():
 def test_architectures_that_were_not_measured_in_time():
     """Catches a plan of some architectures that passes for one of all, and a message that says
     nothing would fit because this budget has been spent."""
-    asked = Request(REQUEST.experiment, mixers=("attention", "based", "mamba"), budget=60.0)
+    asked = ChoiceRequest(REQUEST.experiment, mixers=("attention", "based", "mamba"), budget=60.0)
     with pytest.raises(UserError) as raised:
         plans.fit(asked, TIMINGS, -5.0)
     assert str(raised.value) == (

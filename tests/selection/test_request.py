@@ -5,7 +5,7 @@ import pytest
 from configs import documents as documents_config
 from mecheval_jax.errors import UserError
 from mecheval_jax.selection import request
-from mecheval_jax.selection.request import Request
+from mecheval_jax.selection.request import ChoiceRequest
 from tests.support import document_lines, forked, small
 
 EXPERIMENT = small.experiment(learning_rate=3e-3)
@@ -13,7 +13,7 @@ EXPERIMENT = small.experiment(learning_rate=3e-3)
 
 def test_defaults():
     """Catches a hybrid without layers for it, and defaults that ignore the config."""
-    asked = Request(EXPERIMENT)
+    asked = ChoiceRequest(EXPERIMENT)
     assert asked.mixers == (*request.MIXERS, "mamba,attention")
     assert asked.widths == (16, 8)
     assert asked.rates == (3e-3, 1e-3, 9e-3)
@@ -25,7 +25,7 @@ def test_defaults():
 
 def test_options_belong_to_the_mixer_of_the_config():
     """Catches options of one mixer given to another, and attention without positions."""
-    asked = Request(small.experiment({"model.mixer_options": {"heads": 2}}))
+    asked = ChoiceRequest(small.experiment({"model.mixer_options": {"heads": 2}}))
     assert asked.shape_of("attention") == {"mixer": "attention"}
     there = {"mixer": "based", "positions": "none", "mixer_options": {}}
     assert asked.shape_of("based") == there
@@ -60,7 +60,7 @@ def test_times_in_words(seconds, text):
 def test_what_cannot_be_asked(changes, message):
     """Catches a shape that is refused after an hour of training the others."""
     with pytest.raises(UserError, match=message):
-        Request(EXPERIMENT, **changes)
+        ChoiceRequest(EXPERIMENT, **changes)
 
 
 @pytest.mark.parametrize("texts", [["8", "x"], ["0"], ["-1"]])

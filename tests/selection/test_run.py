@@ -105,9 +105,9 @@ def test_sigterm_is_no_end_of_a_budget(planned, asked, budget, monkeypatch):
 
 def test_clocks():
     """Catches shares of a budget that are counted from another time."""
-    clock = run.Clock(100.0, 60.0)
+    clock = run.Deadline(100.0, 60.0)
     assert clock.until(0.5) == 130.0
     assert clock.is_over  # it began long ago
-    endless = run.Clock(100.0, None)
+    endless = run.Deadline(100.0, None)
     assert endless.until() is None
     assert not endless.is_over

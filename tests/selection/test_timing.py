@@ -6,11 +6,11 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.selection import timing
-from mecheval_jax.selection.request import Request
+from mecheval_jax.selection.request import ChoiceRequest
 from mecheval_jax.selection.timing import measure_steps, options_of
 from tests.support import small
 
-ASKED = Request(small.experiment(small.ONE_LAYER), mixers=("based",))
+ASKED = ChoiceRequest(small.experiment(small.ONE_LAYER), mixers=("based",))
 
 
 def test_a_step_has_the_documents_of_the_training():

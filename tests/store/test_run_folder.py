@@ -6,7 +6,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.store.run_folder import RunFolder
-from mecheval_jax.tasks.example import Example, Question
+from mecheval_jax.tasks.example import Example, ExampleQuestion
 from tests.support import small
 
 
@@ -90,7 +90,7 @@ def test_the_example_is_kept(tmp_path):
     """Catches roles at texts for positions, and a report that ends at a damaged example."""
     folder = RunFolder(tmp_path)
     assert folder.read_example() is None
-    questions = (Question(0, 2, "k", "v"),)
+    questions = (ExampleQuestion(0, 2, "k", "v"),)
     document = Example(("k", "<b>", "k", "v"), {0: ("key",), 2: ("query", "x")}, questions)
     folder.write_example(document)
     assert folder.read_example() == document

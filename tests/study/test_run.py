@@ -10,7 +10,7 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.study.experiments import EXPERIMENTS
 from mecheval_jax.study.plans import StudyFolder
-from mecheval_jax.study.run import Request, run_study
+from mecheval_jax.study.run import StudyRequest, run_study
 from tests.support import forked
 
 ONE = {"only": ("ar_two_layers",), "smoke": True, "interventions": "none"}
@@ -23,7 +23,7 @@ def configs(name):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     path = tmp_path_factory.mktemp("study") / "work"
-    outcome = run_study(path, Request("laptop", **ONE), configs)
+    outcome = run_study(path, StudyRequest("laptop", **ONE), configs)
     return StudyFolder(path), outcome
 
 
@@ -53,11 +53,11 @@ def test_the_same_again_and_at_another_scale(finished, capfd):
     """Catches members that are trained twice, and files that change when nothing did."""
     folder, _ = finished
     before = files(folder)
-    run_study(folder.path, Request("laptop", **ONE), configs)
+    run_study(folder.path, StudyRequest("laptop", **ONE), configs)
     assert files(folder) == before
     capfd.readouterr()
     # The same member is the first at this scale, too: nothing is left to train.
-    run_study(folder.path, Request("device", **ONE), configs)
+    run_study(folder.path, StudyRequest("device", **ONE), configs)
     assert "ar_two_layers_device_smoke: 0 of 1 members to train" in capfd.readouterr().err
     assert not folder.sweep("ar_two_layers_device_smoke").path.exists()
 
@@ -65,7 +65,9 @@ def test_the_same_again_and_at_another_scale(finished, capfd):
 def test_other_runs_are_not_mixed_in(finished):
     """Catches results of tiny runs among those of the study."""
     folder, _ = finished
-    outcome = run_study(folder.path, Request("laptop", only=("ar_two_layers",), budget=0), configs)
+    outcome = run_study(
+        folder.path, StudyRequest("laptop", only=("ar_two_layers",), budget=0), configs
+    )
     assert {one.verdict for one in outcome.judgements} == {"not run"}
     assert sum("beyond the budget" in line for line in outcome.not_run) == 14
     assert not folder.table("ar_two_layers_laptop").exists()
@@ -75,7 +77,7 @@ def test_results_from_elsewhere(finished, tmp_path, capfd):
     """Catches a table whose members are trained again all the same."""
     folder, _ = finished
     table = str(folder.table("ar_two_layers_laptop_smoke"))
-    run_study(tmp_path / "new", Request("laptop", tables=(table,), **ONE), configs)
+    run_study(tmp_path / "new", StudyRequest("laptop", tables=(table,), **ONE), configs)
     assert "0 of 1 members to train" in capfd.readouterr().err
 
 
@@ -97,13 +99,13 @@ def test_no_link_leads_out_of_the_folder(tmp_path):
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "sweeps").symlink_to(tmp_path)
     with pytest.raises(UserError, match="study/sweeps is a link that leads out"):
-        run_study(tmp_path / "study", Request(dry_run=True), configs)
+        run_study(tmp_path / "study", StudyRequest(dry_run=True), configs)
 
 
 @pytest.fixture
 def plan_of_device(tmp_path, capfd):
     """What is said of the scale for an accelerator."""
-    request = Request("device", only=("ar_two_layers", "atr_held_out"), dry_run=True)
+    request = StudyRequest("device", only=("ar_two_layers", "atr_held_out"), dry_run=True)
     outcome = run_study(tmp_path / "work", request, configs)
     assert not (tmp_path / "work").exists()
     assert outcome.judgements == []
@@ -126,7 +128,7 @@ def test_a_plan_without_a_run(plan_of_device):
 
 def test_a_group_beyond_the_budget(finished, tmp_path):
     """Catches a budget that ends the study in the middle of a group, or is not told of."""
-    request = Request("laptop", budget=1e-9, **ONE)
+    request = StudyRequest("laptop", budget=1e-9, **ONE)
     outcome = run_study(tmp_path / "work", request, configs)
     assert sum("beyond the budget" in line for line in outcome.not_run) == 1
     assert {one.verdict for one in outcome.judgements} == {"not run"}
@@ -140,9 +142,9 @@ def test_a_group_that_is_missing(finished, tmp_path):
     (group,) = copy.sweep("ar_two_layers_laptop_smoke").groups()
     (group.path / "status.json").write_text("{")
     with pytest.raises(UserError, match=r"status\.json is damaged"):
-        run_study(copy.path, Request("laptop", **ONE), configs)
+        run_study(copy.path, StudyRequest("laptop", **ONE), configs)
     shutil.rmtree(group.path)
-    outcome = run_study(copy.path, Request("laptop", budget=0, **ONE), configs)
+    outcome = run_study(copy.path, StudyRequest("laptop", budget=0, **ONE), configs)
     assert any("beyond the budget" in line for line in outcome.not_run)
     assert len(copy.known()) == 1  # the table is there all the same, and judged
 
@@ -159,7 +161,7 @@ def test_a_group_that_is_missing(finished, tmp_path):
 def test_mistakes(values, message):
     """Catches a mistake that is noticed after hours."""
     with pytest.raises(UserError, match=message):
-        Request(**values)
+        StudyRequest(**values)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import numpy as np
 
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import Grid
-from mecheval_jax.evaluation.verdict.evidence import Cell, Evidence
+from mecheval_jax.evaluation.verdict.evidence import Evidence, EvidenceCell
 from mecheval_jax.evaluation.verdict.exchanges import DAMAGE, RESTORE, cases_of
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place
 from mecheval_jax.evaluation.verdict.verdict import judge
@@ -88,7 +88,7 @@ def evidence_on(shares, layers=2, correct=0.95, floor=0.25, local=(), **ends):
             place = Place(kind, layer, (f"block_{layer}/{name}",), 2)
             for direction, role in cases_of(place):
                 role = role if isinstance(role, str) else SINGLES[role]
-                cell = Cell(kind, layer, direction, role, place.site)
+                cell = EvidenceCell(kind, layer, direction, role, place.site)
                 words = {DAMAGE: ("damage",), RESTORE: ()}.get(direction, ("read",))
                 words = ("local",) if kind == LOCAL else words
                 known[cell] = (layer, role, *words)

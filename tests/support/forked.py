@@ -59,6 +59,8 @@ def start(
     environment = dict(os.environ if environment is None else environment)
     with tempfile.TemporaryDirectory() as outputs:
         said = [pathlib.Path(outputs) / name for name in ("stdout", "stderr")]
+        for path in said:  # one that is killed as it starts has said nothing
+            path.touch()
         process = _SERVER.Process(target=_run, args=(option, rest, folder, environment, said))
         process.start()
         process.join(600 if kill_after is None else kill_after)

@@ -15,6 +15,7 @@ from mecheval_jax.evaluation.cost.measured_programs import PROGRAMS, Program
 from mecheval_jax.fields import POSITIVE, Section
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count
+from mecheval_jax.partitioning.devices import device_name
 from mecheval_jax.partitioning.memory import free_memory
 
 LENGTHS = (128, 512, 2048, 8192, 32768)
@@ -60,7 +61,7 @@ def machine() -> dict[str, Any]:
     """Description of the machine: device, rate of products and memory bandwidth."""
     device = jax.devices()[0]
     return {
-        "device": device.device_kind,
+        "device": device_name(device),
         "platform": device.platform,
         "cores": os.cpu_count() if device.platform == "cpu" else None,
         "jax": jax.__version__,

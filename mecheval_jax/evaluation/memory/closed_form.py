@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, PyTree
-from mecheval_jax.evaluation.memory.removal import Place
+from mecheval_jax.evaluation.memory.removal import MemoryPlace
 from mecheval_jax.evaluation.representations.effective_attention import effective_attention
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import capture, handed_on, observe_block
@@ -34,7 +34,7 @@ FEW = 8
 """Number of documents that are compared."""
 
 
-def closed_form_error(subject: Subject, batch: Batch, place: Place) -> float | None:
+def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> float | None:
     """Greatest difference between closed form and surgery, as a share of the greatest change.
 
     Args:

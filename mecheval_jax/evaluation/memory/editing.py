@@ -23,7 +23,7 @@ from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.closed_form import closed_form_error
 from mecheval_jax.evaluation.memory.questions import asked_pairs, asking
-from mecheval_jax.evaluation.memory.removal import Place, find_memory
+from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
@@ -120,13 +120,13 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         yield row("none", "edited", "closed_form_error", found["read"]) | ends
 
 
-def edit(subject: Subject, batch: Batch, place: Place) -> dict[str, Array]:
+def edit(subject: Subject, batch: Batch, place: MemoryPlace) -> dict[str, Array]:
     """Answers to every question under every operation.
 
     Args:
         subject: Model and task.
         batch: Documents with questions for `PAIRS` pairs, from `asked_pairs`.
-        place: Place at which the model holds pairs.
+        place: MemoryPlace at which the model holds pairs.
 
     Returns:
         ``right`` [operations, questions, documents]; ``cosine`` [questions, documents], of each key

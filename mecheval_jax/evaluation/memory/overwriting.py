@@ -26,7 +26,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.memory.removal import Place, find_memory
+from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
@@ -103,7 +103,7 @@ def _length(change: np.ndarray) -> np.ndarray:
 
 
 def _without(
-    subject: Subject, batch: Batch, place: Place, where: Geometry
+    subject: Subject, batch: Batch, place: MemoryPlace, where: Geometry
 ) -> dict[str, dict[str, Array] | Array]:
     """Readings and answers in every condition; and ``present``, documents with both pairs."""
     new = place.positions(where)

@@ -42,7 +42,7 @@ OUTPUTS = ("head_output", "ssm_output")
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class MemoryPlace:
     """Consecutive tokens in one layer from which a pair is removed.
 
     Attributes:
@@ -110,7 +110,7 @@ class Removed:
         present: Whether each document has a pair and each place's first token, before its question.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[MemoryPlace, ...]
     clean: Float[np.ndarray, " documents"]
     removed: Float[np.ndarray, "places documents"]
     present: Bool[np.ndarray, "places documents"]
@@ -156,9 +156,9 @@ def find_memory(
     check_geometry(subject.task, batch)
     found = geometry(subject.task, batch)
     sites = memories(subject, only)
-    places = tuple(Place(site, offset) for site in sites for offset in range(SPAN))
+    places = tuple(MemoryPlace(site, offset) for site in sites for offset in range(SPAN))
     if together:
-        places = tuple(Place(site, tokens=SPAN) for site in sites)
+        places = tuple(MemoryPlace(site, tokens=SPAN) for site in sites)
     query = batch.query_positions[:, :1]
 
     @jax.jit

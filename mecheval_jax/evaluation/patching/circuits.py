@@ -19,7 +19,7 @@ from mecheval_jax.array_types import Array, Bool, Float, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import AnalysesConfig, CircuitsConfig
 from mecheval_jax.evaluation.patching.attribution_patching import as_doubles
-from mecheval_jax.evaluation.patching.edge_runs import Circuit, run_graph
+from mecheval_jax.evaluation.patching.edge_runs import CircuitFlow, run_graph
 from mecheval_jax.evaluation.patching.edge_scores import EdgeScores, ends_of
 from mecheval_jax.evaluation.patching.effects import Ends
 from mecheval_jax.evaluation.patching.exchange import CLEAN
@@ -137,7 +137,7 @@ def run_circuits(
 
             def circuit(mask: Array) -> Array:
                 start = {EMBEDDING: sent[EMBEDDING][CLEAN]}
-                logits, _ = run_graph(question, graph, Circuit(base, mask), start)
+                logits, _ = run_graph(question, graph, CircuitFlow(base, mask), start)
                 return question.answers(logits)[measure]
 
             return jax.lax.map(circuit, masks)

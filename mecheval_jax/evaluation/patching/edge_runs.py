@@ -9,9 +9,9 @@ an equal part of its output with all of them at zero (a bias).
 A `Flow` tells what edges carry. With s the output of the sender in this run, and o and c its
 outputs in the clean and the corrupted run, an edge carries
 
-    Flow        s                       the model's own run
-    Restored    s + t (o - c)           t = 1 restores the edge, t = 0 does not
-    Circuit     s if it is in the circuit, else c
+    Flow            s                   the model's own run
+    RestoredFlow    s + t (o - c)       t = 1 restores the edge, t = 0 does not
+    CircuitFlow     s if it is in the circuit, else c
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ class Flow:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Restored(Flow):
+class RestoredFlow(Flow):
     """Edges that carry more or less of the difference of the clean from the corrupted run.
 
     Attributes:
@@ -94,7 +94,7 @@ class Restored(Flow):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Circuit(Flow):
+class CircuitFlow(Flow):
     """Edges outside the circuit carry what their senders send in the corrupted run.
 
     Attributes:

@@ -1,8 +1,8 @@
 """Effects of edges on the answer: one definition, measured exactly or estimated by gradients.
 
 The effect of an edge is the change of the answer y when the edge alone is restored in the corrupted
-run, at all positions. With t the degree to which every edge is restored (`edge_runs.Restored`), it
-is y(e) - y(0), and the methods differ in what they put for it:
+run, at all positions. With t the degree to which every edge is restored (`edge_runs.RestoredFlow`),
+it is y(e) - y(0), and the methods differ in what they put for it:
 
     exact               y(e) - y(0), a run for every edge
     eap                 the derivative by t(e) in the clean run (Syed, Rager and Conmy 2023)
@@ -32,7 +32,7 @@ from mecheval_jax.evaluation.config import AnalysesConfig, CircuitsConfig
 from mecheval_jax.evaluation.patching.attribution_patching import as_doubles, middles
 from mecheval_jax.evaluation.patching.edge_runs import (
     Flow,
-    Restored,
+    RestoredFlow,
     Sent,
     run_graph,
     stage_outputs,
@@ -131,10 +131,10 @@ class _Line:
     def no_degrees(self) -> Float[Array, "edges documents"]:
         return jnp.zeros((len(self.graph.edges), len(self.question.batch.tokens)))
 
-    def flow(self, degrees: Array, passing: Array | None = None) -> Restored:
-        return Restored(self.clean, self.corrupted, degrees, passing)
+    def flow(self, degrees: Array, passing: Array | None = None) -> RestoredFlow:
+        return RestoredFlow(self.clean, self.corrupted, degrees, passing)
 
-    def answer(self, flow: Restored, sent: Sent, first: int = 0) -> Float[Array, " documents"]:
+    def answer(self, flow: RestoredFlow, sent: Sent, first: int = 0) -> Float[Array, " documents"]:
         """The measure of the answer in a run of which some nodes are already known."""
         logits, _ = run_graph(self.question, self.graph, flow, sent, first)
         return self.question.answers(logits)[self.options.measure]

@@ -33,7 +33,7 @@ FEWEST_DOCUMENTS = 20
 """Number of documents below which the bootstrap's intervals are too short for a verdict."""
 
 
-class Cell(NamedTuple):
+class EvidenceCell(NamedTuple):
     """One exchange: the place, the direction, and the set or the single position."""
 
     kind: str
@@ -62,7 +62,7 @@ class Evidence:
         silent: Layers whose mixers do not declare what they mix locally.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[EvidenceCell, ...]
     ends: np.ndarray
     patched: np.ndarray
     present: np.ndarray
@@ -93,7 +93,7 @@ class Evidence:
             measured = raw[str((place.kind, place.layer))]
             for direction, name in cases_of(place):
                 role = name if isinstance(name, str) else name_of_single(name, found)
-                cells.append(Cell(place.kind, place.layer, direction, role, place.site))
+                cells.append(EvidenceCell(place.kind, place.layer, direction, role, place.site))
             patched.append(np.stack([measured[name] for name in MEASURES]))
             present.append(measured["present"])
         return cls(
@@ -180,7 +180,9 @@ class Evidence:
             )
         try:
             listed = values["cells"].tolist()
-            cells = tuple(_told_apart(Cell(kind, int(at), *rest) for kind, at, *rest in listed))
+            cells = tuple(
+                _told_apart(EvidenceCell(kind, int(at), *rest) for kind, at, *rest in listed)
+            )
             plain = {"floor": float(values["floor"]), "layers": int(values["layers"])}
             silent = tuple(map(int, values["silent"]))
             found = cls(**{**values, **plain, "cells": cells, "silent": silent})
@@ -210,12 +212,12 @@ ARRAYS = ("ends", "patched", "present", "names")
 """Fields whose last axis is the document."""
 
 
-def _told_apart(cells: Iterable[Cell]) -> Iterator[Cell]:
+def _told_apart(cells: Iterable[EvidenceCell]) -> Iterator[EvidenceCell]:
     """Cells of a file in which the single later token may have the name of the set ``pair``.
 
     Where key and value stand in either order, both were called so at first; the set comes first.
     """
-    seen: set[Cell] = set()
+    seen: set[EvidenceCell] = set()
     for cell in cells:
         yield cell._replace(role=f"{cell.role}+0") if cell in seen else cell
         seen.add(cell)

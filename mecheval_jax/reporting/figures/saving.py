@@ -75,7 +75,7 @@ IN_PAGE = {
 def inline(figure: Figure, prefix: str, description: str) -> Markup:
     """A figure as a part of an HTML page: its texts are text, its greys the page's own.
 
-    The figure itself loses the halos of its texts.
+    The figure itself loses the halos of its texts and its ground.
 
     Args:
         figure: Figure to show.
@@ -87,6 +87,10 @@ def inline(figure: Figure, prefix: str, description: str) -> Markup:
         # A text with effects is drawn as outlines; the page's style has a halo instead.
         if text.get_path_effects():
             text.set(path_effects=(), gid=f"halo{index}")
+    # Without a ground of its own a figure lets through the shadow at an edge behind which it goes
+    # on. A hatched ground has a meaning, and stays.
+    for ground in (figure.patch, *(axes.patch for axes in figure.axes)):
+        ground.set_visible(ground.get_hatch() is not None)
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         svg = _rendered(figure, "svg").decode()
     svg = svg[svg.index("<svg") :]

@@ -29,7 +29,7 @@ WIDTHS = (16, 32, 64, 128, 256)
 NAMES = ("accuracies", "learning_rates", "attributions")
 
 
-class Cell(NamedTuple):
+class GridCell(NamedTuple):
     """A cell of the study's grids: the columns by which an accuracy is looked up."""
 
     mixer: str
@@ -41,7 +41,7 @@ class Cell(NamedTuple):
     split: str = "test"
 
 
-CELL = list(Cell._fields)
+CELL = list(GridCell._fields)
 """Names of these columns."""
 
 
@@ -52,14 +52,14 @@ def published(name: str) -> pd.DataFrame:
 
 
 @functools.cache
-def _by_cell() -> dict[Cell, float]:
+def _by_cell() -> dict[GridCell, float]:
     # The figure of all learning rates precedes the comparison of positions, which has fewer.
     table = published("accuracies").drop_duplicates(CELL)
     cells = table[CELL].itertuples(index=False, name=None)
-    return dict(zip(map(Cell._make, cells), table["accuracy"], strict=True))
+    return dict(zip(map(GridCell._make, cells), table["accuracy"], strict=True))
 
 
-def published_accuracy(cell: Cell) -> float | None:
+def published_accuracy(cell: GridCell) -> float | None:
     """The accuracy, 0 to 1, of the best learning rate; None if the study shows none."""
     return _by_cell().get(cell)
 
@@ -93,7 +93,7 @@ def published_beside(task: Mapping[str, Any], model: Mapping[str, Any]) -> float
         return None
     mixer = str(model["mixer"])
     shape = (mixer, int(model["width"]), "AR", int(model["layers"]))
-    return published_accuracy(Cell(*shape, positions=positions_of(mixer)))
+    return published_accuracy(GridCell(*shape, positions=positions_of(mixer)))
 
 
 class Shares(NamedTuple):

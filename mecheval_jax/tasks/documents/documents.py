@@ -29,7 +29,7 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import Section
 from mecheval_jax.files import sha256_of
 from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, SPLITS, Batch, describe, query_properties
-from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, Question
+from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, DocumentQuery
 from mecheval_jax.tasks.documents.scan import scanned
 from mecheval_jax.tasks.documents.tokenizers import NAMES, is_file
 from mecheval_jax.tasks.floors import with_best
@@ -263,7 +263,7 @@ class Documents(HostTask, Section, section="task"):
         return with_best({n: x for n, x in floors.items() if n != "best"}, self.recall_like)
 
 
-def _roles(question: Question) -> dict[str, int]:
+def _roles(question: DocumentQuery) -> dict[str, int]:
     """Positions of the roles of a query, counted from bos, without absent ones."""
     roles = dict(question.roles)
     if "value" in roles:

@@ -59,7 +59,7 @@ class BadLine(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
+class DocumentQuery:
     """One query of a document; positions count its tokens without bos.
 
     Attributes:
@@ -86,7 +86,7 @@ class Document:
     """
 
     symbols: list[Symbol]
-    questions: list[Question]
+    questions: list[DocumentQuery]
     content: bytes
 
 
@@ -192,7 +192,7 @@ class _Asking:
             self._reasons.append(str(error))
             return None
 
-    def question(self) -> Question:
+    def question(self) -> DocumentQuery:
         """The query.
 
         Raises:
@@ -224,7 +224,7 @@ class _Asking:
             self._try(self._check_value, self._symbols[roles["value"]], answer[0])
         if self._reasons or answer is None:
             raise BadLine(self._reasons)
-        return Question(position, *answer, roles)
+        return DocumentQuery(position, *answer, roles)
 
     def _named(self) -> dict[str, CharacterSpan]:
         """Places of the roles that the line names, by name."""

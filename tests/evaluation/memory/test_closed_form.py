@@ -3,7 +3,7 @@
 import pytest
 
 from mecheval_jax.evaluation.memory.closed_form import LINEAR, closed_form_error
-from mecheval_jax.evaluation.memory.removal import Place
+from mecheval_jax.evaluation.memory.removal import MemoryPlace
 from mecheval_jax.mixers.architectures import ARCHITECTURES
 from mecheval_jax.site_path import in_mixer
 from tests.support import planted_memory
@@ -33,7 +33,7 @@ def test_closed_form_and_surgery_agree(mixers):
     """Catches a decay on the wrong side of a write, and a query or value of another token."""
     subject = subject_of(mixers)
     for layer, mixer in enumerate(mixers):
-        error = closed_form_error(subject, subject.batch, Place(in_mixer(layer, "write"), 0))
+        error = closed_form_error(subject, subject.batch, MemoryPlace(in_mixer(layer, "write"), 0))
         if mixer == "gated_delta_product":
             assert error is None
         else:
@@ -44,4 +44,4 @@ def test_closed_form_and_surgery_agree(mixers):
 def test_what_has_no_closed_form():
     """Catches a reading that is divided by a sum, compared as if it were linear."""
     subject = planted_memory.lively("taylor_attention")
-    assert closed_form_error(subject, subject.batch, Place(in_mixer(0, "write"), 0)) is None
+    assert closed_form_error(subject, subject.batch, MemoryPlace(in_mixer(0, "write"), 0)) is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.memory.removal import Place, find_memory, memories
+from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory, memories
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.models.language_model import LanguageModel
 from tests.support import planted, planted_memory
@@ -14,13 +14,13 @@ def test_the_state_of_a_delta_rule_holds_the_pair_at_the_value():
     """Catches a write of another token, or an answer that is lost whatever is taken out."""
     subject = planted_memory.delta_rule(planted_memory.RECALL, 0.5)
     found, _ = find_memory(subject, subject.batch)
-    assert found.places[found.best] == Place("block_0/mixer/write", 0)
+    assert found.places[found.best] == MemoryPlace("block_0/mixer/write", 0)
     assert found.clean.min() > 0.99
     assert found.removed[found.best].max() < 0.2
     others = np.delete(found.removed, found.best, axis=0)
     assert np.where(np.delete(found.present, found.best, axis=0), others, 1).min() > 0.99
     whole, where = find_memory(subject, subject.batch, together=True)
-    assert whole.places == (Place("block_0/mixer/write", tokens=3),)
+    assert whole.places == (MemoryPlace("block_0/mixer/write", tokens=3),)
     assert whole.places[0].positions(where).shape == (len(subject.batch.tokens), 3)
     np.testing.assert_allclose(whole.removed[0], found.removed[found.best], atol=1e-3)
 
@@ -31,7 +31,7 @@ def test_the_pattern_of_attention_holds_the_pair_in_the_layer_that_reads():
     batch = planted.documents(task, 32)
     subject = Subject(LanguageModel(config), params, task, batch, planted_memory.EVALUATION)
     found, _ = find_memory(subject, batch)
-    assert found.places[found.best] == Place("block_1/mixer/scores", 0)
+    assert found.places[found.best] == MemoryPlace("block_1/mixer/scores", 0)
     assert found.removed[found.best].max() < 0.3
 
 
@@ -39,7 +39,7 @@ def test_models_and_documents_without_a_memory():
     """Catches a search that finds nothing and says so only as an index."""
     with pytest.raises(UserError, match="lstm has no site write or scores"):
         memories(planted_memory.lively("lstm"))
-    place = Place("block_2/mixer/scores", 1)
+    place = MemoryPlace("block_2/mixer/scores", 1)
     assert not place.recurrent
     assert place.cells() == {
         "layer": 2,

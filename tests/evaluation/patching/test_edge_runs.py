@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.edge_runs import Flow, Restored, run_graph
+from mecheval_jax.evaluation.patching.edge_runs import Flow, RestoredFlow, run_graph
 from mecheval_jax.evaluation.patching.graph import EMBEDDING, graph_of
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.interventions.capture import observe
@@ -75,7 +75,7 @@ def test_gradients_through_a_dropped_layer():
         ]
 
         def answer(degrees):
-            flow = Restored(*ends, degrees, passing)
+            flow = RestoredFlow(*ends, degrees, passing)
             logits, _ = run_graph(question, graph, flow, {EMBEDDING: ends[0][EMBEDDING]})
             return question.answers(logits)["logit"].sum()
 

@@ -11,13 +11,13 @@ from mecheval_jax.reporting.html.drawn_document import (
     read_lines,
     restored_lines,
 )
-from mecheval_jax.tasks.example import Example, Question
+from mecheval_jax.tasks.example import Example, ExampleQuestion
 from tests.support.reported_runs import table_of
 
 DOCUMENT = Example(
     tuple(f"t{i}" for i in range(8)),
     {2: ("key",), 3: ("value",), 6: ("query",)},
-    (Question(0, 6, "t6", "t3"),),
+    (ExampleQuestion(0, 6, "t6", "t3"),),
 )
 
 

@@ -6,7 +6,7 @@ from mecheval_jax.reporting.html import report, sections
 from mecheval_jax.reporting.html.reading import read
 from mecheval_jax.reporting.html.sections import asked, question
 from mecheval_jax.store.run_folder import RunFolder
-from mecheval_jax.tasks.example import Example, Question
+from mecheval_jax.tasks.example import Example, ExampleQuestion
 from tests.support.pages import tables_of, words_of
 from tests.support.reported_runs import TRAINING, VALUES, make_run, table_of
 
@@ -82,7 +82,9 @@ def test_the_document_that_a_run_keeps_is_shown(tmp_path, monkeypatch):
     folder = RunFolder(make_run(tmp_path / "run", interchange=False))
     drawn = asked(read(folder, "run"))["documents"]["asked"]
     sections._first.cache_clear()
-    folder.write_example(Example(("a", "<b>"), {1: ("query",)}, (Question(0, 1, "<b>", "c"),)))
+    folder.write_example(
+        Example(("a", "<b>"), {1: ("query",)}, (ExampleQuestion(0, 1, "<b>", "c"),))
+    )
     monkeypatch.setattr(sections, "evaluation_batch", None)
     kept = asked(read(folder, "run"))
     assert [token.word for token in kept["documents"]["asked"].tokens] == ["a", "<b>"]

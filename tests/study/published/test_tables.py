@@ -5,7 +5,7 @@ import pytest
 from mecheval_jax.study.published.tables import (
     NAMES,
     WIDTHS,
-    Cell,
+    GridCell,
     published,
     published_accuracy,
     published_shares,
@@ -16,7 +16,7 @@ def test_numbers_of_the_study():
     """Catches a figure read for another, and options or depths that are mixed up."""
 
     def at(mixer, width, **where):
-        return published_accuracy(Cell(mixer, width, **where))
+        return published_accuracy(GridCell(mixer, width, **where))
 
     assert at("attention", 16, positions="learned") == 21 / 320
     assert at("mamba", 64) == 258 / 320
@@ -60,5 +60,5 @@ def test_the_tables_agree_with_each_other():
     rates = published("learning_rates")
     for (mixer, width), part in rates.groupby(["mixer", "width"]):
         positions = "learned" if mixer == "attention" else "none"
-        exact = published_accuracy(Cell(mixer, width, positions=positions))
+        exact = published_accuracy(GridCell(mixer, width, positions=positions))
         assert part["accuracy"].max() == pytest.approx(exact, abs=0.021)
