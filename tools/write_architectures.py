@@ -11,9 +11,11 @@ import sys
 
 from mecheval_jax.evaluation.cost.measured_programs import prefill
 from mecheval_jax.files import write_text
+from mecheval_jax.interventions import site_paths
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.site_path import SitePath
 from mecheval_jax.sites import reach_of
 from tools.write_sites import table
 
@@ -45,6 +47,13 @@ def local_operations(config: ModelConfig) -> str:
         for site, reach in (reach_of(config.build_mixer(layer)) or {}).items():
             found[site] = "all" if reach >= config.max_length - 1 else str(int(reach))
     return ", ".join(f"`{site}` {reach}" for site, reach in found.items()) or "no"
+
+
+def inner_sites(config: ModelConfig) -> str:
+    """Names of the sites inside the mixers of all layers."""
+    paths = map(SitePath.parse, site_paths(config))
+    names = dict.fromkeys(path.name for path in paths if path.in_mixer)
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def file_of(mixer: type) -> str:
@@ -82,23 +91,24 @@ def rows(powers: dict[str, str]) -> list[tuple[str, ...]]:
         configs = [config_of(name, length) for length in LENGTHS]
         states = (size(state_bytes(config, config.max_length)) for config in configs)
         block = "RMSNorm, no MLP" if architecture.mamba_block else "LayerNorm, MLP"
-        numbers = (*states, powers.get(name, "?"))
-        found.append((f"`{name}`", equation(name), block, *numbers, local_operations(configs[0])))
+        cells = (*states, inner_sites(configs[0]), powers.get(name, "?"))
+        found.append((f"`{name}`", equation(name), block, *cells, local_operations(configs[0])))
     return found
 
 
 def render(powers: dict[str, str]) -> str:
     """The table, with what its columns are; `powers` by `growth`."""
-    head = ("`model.mixer`", "equations", "block", *(f"state, {n:,} tokens" for n in LENGTHS))
+    states = (f"state, {n:,} tokens" for n in LENGTHS)
+    head = ("`model.mixer`", "equations", "block", *states, "sites in the mixer", "power")
     return f"""*Written by tools/write_architectures.py from the code.* The state is what two layers
 of width 64 keep of a document of the model's greatest length, in KiB, counted from the state
 itself: where both numbers are equal, a token more costs the same after any number of tokens.
-*Power* is that of the length with which the operations of reading a whole document at once grow,
-from {COUNTED[0]:,} to {COUNTED[1]:,} tokens. The last column names the sites that mix neighbouring
+[sites.md](sites.md) says what stands at each site. *Power* is that of the length with which the
+operations of reading a whole document at once grow, from {COUNTED[0]:,} to {COUNTED[1]:,} tokens. The last column names the sites that mix neighbouring
 tokens whatever they are, and how many before the current one: there a layer can hold a key and its
 value together before its own attention or state does.
 
-{table((*head, "power", "local mixing"), rows(powers))}
+{table((*head, "local mixing"), rows(powers))}
 """
 
 
