@@ -104,9 +104,10 @@ def render(powers: dict[str, str]) -> str:
 of width 64 keep of a document of the model's greatest length, in KiB, counted from the state
 itself: where both numbers are equal, a token more costs the same after any number of tokens.
 [sites.md](sites.md) says what stands at each site. *Power* is that of the length with which the
-operations of reading a whole document at once grow, from {COUNTED[0]:,} to {COUNTED[1]:,} tokens. The last column names the sites that mix neighbouring
-tokens whatever they are, and how many before the current one: there a layer can hold a key and its
-value together before its own attention or state does.
+operations of reading a whole document at once grow, from {COUNTED[0]:,} to {COUNTED[1]:,} tokens.
+The last column names the sites that mix neighbouring tokens whatever they are, and how many before
+the current one: there a layer can hold a key and its value together before its own attention or
+state does.
 
 {table((*head, "local mixing"), rows(powers))}
 """
