@@ -28,6 +28,9 @@ STATES = ("mlstm", "mesa_net", "gated_slot_attention", "hgrn2")
 STATE_SPACES = ("mamba3", "log_linear_mamba2")
 """With a state of 16 numbers a channel."""
 
+UNAIDED = ("forgetting_attention", "gated_slot_attention", "hgrn2")
+"""Without an operation of their own on neighbouring tokens, like Mamba-3 but for its trapezoid."""
+
 
 def get_config(arg: str = "") -> ConfigDict:
     """Arguments: mixer, width, layers, learning_rate, steps, seed, smoke."""
@@ -43,10 +46,16 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def sweep() -> Changes:
-    """Every architecture at two learning rates, with two seeds."""
+    """Every architecture at two learning rates, with two seeds.
+
+    Those that mix no neighbouring tokens, or hardly, once more with a convolution before each
+    mixer: does it lack that alone? `configs/gated_attention.py` asks it of gated attention.
+    """
     rwkv7 = product(mixers(("rwkv7",)), axis("model.feed_forward", ("channel_mix",)))
     rates = axis("training.learning_rate", (3e-3, 1e-2))
     small = axis("model.mixer_options", ({"d_state": 16},))
     states = product(mixers(STATE_SPACES), small)
     others = mixers((*DELTA_FAMILY, *ATTENTION, *STATES))
-    return product(chain(others, rwkv7, states), rates, seeds(2))
+    own_state = product(mixers(("mamba3",)), small)
+    aided = product(chain(mixers(UNAIDED), own_state), axis("model.canon", (4,)))
+    return product(chain(others, rwkv7, states, aided), rates, seeds(2))
