@@ -33,7 +33,7 @@ TIMED = {"seconds", "rate", "seconds_per_step", "attempts", "host", "process", "
 
 
 TIMES_OF_REPORTS = re.compile(
-    r"\d{4}-\d\d-\d\dT[\d:+]+|(?<=<td>)(?:vmap|scan|loop)</td>.*?</tr>", re.DOTALL
+    r"\d{4}-\d\d-\d\dT[\d:+]+|(?<=<td>)(?:vmap|scan|loop)[^<]*</td>.*?</tr>", re.DOTALL
 )
 """When a run began, and the end of a group's row: how long it took, and how often it was begun."""
 
