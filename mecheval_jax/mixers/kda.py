@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.delta_net import DELTA_SITES, DeltaNet
+from mecheval_jax.mixers.projection import together
 from mecheval_jax.ops.dplr import Update
 
 LOWEST = -5.0
@@ -81,6 +82,7 @@ class GatedDeltaNet2(KDA):
     def update(self, x: Array, raw: Array, k: Array, v: Array, log_decay: Array) -> Update:
         """Erase what the decayed state returns for b k, and write w v for k."""
         del raw
-        b = self.erase_gate(self.share(self.b_proj(x)).reshape(k.shape))
-        w = self.write_gate(jax.nn.sigmoid(self.w_proj(x)).reshape(v.shape))
+        erased, written = together(x, self.b_proj, self.w_proj)
+        b = self.erase_gate(self.share(erased).reshape(k.shape))
+        w = self.write_gate(jax.nn.sigmoid(written).reshape(v.shape))
         return Update(k, w * v, log_decay, x=jnp.exp(log_decay) * b * k)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers.projection import together
 from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
@@ -143,8 +144,8 @@ class MatrixStateMixer(nn.Module):
     def _project(self, x: Array, convolve: Callable[[str, Array], Array]) -> list[Array]:
         """q, k and v by head; `convolve` takes the name of a convolution and its input."""
         parts = []
-        for name in "qkv":
-            h = getattr(self, f"{name}_proj")(x)
+        projected = together(x, self.q_proj, self.k_proj, self.v_proj)
+        for name, h in zip("qkv", projected, strict=True):
             if self.kernel:
                 h = jax.nn.silu(convolve(f"{name}_conv", getattr(self, f"{name}_input")(h)))
             axes = (self.steps, self.heads) if self.STEPPED and name != "q" else (self.heads,)

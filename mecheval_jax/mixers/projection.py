@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.mesh_axes import MODEL, is_shared_out, spread
+from mecheval_jax.mesh_axes import FSDP, MODEL, current_mesh, is_shared_out, spread
 from mecheval_jax.sites import Site
 
 
@@ -44,6 +44,27 @@ def slices(
     parts = jnp.split(spread(parameter), ends, axis=-1)
     lead = (None,) * (parameter.ndim - 1)
     return [spread(spread(part), *lead, axis) for part, axis in zip(parts, layout, strict=True)]
+
+
+def together(x: Float[Array, "*axes width"], *layers: nn.Dense) -> list[Float[Array, "*axes _"]]:
+    """Outputs of dense layers that read the same input, by one matrix product.
+
+    The parameters stay those of the layers. Where a mesh cuts parameters, each layer is computed
+    from its own, and so it is while they are drawn.
+    """
+    mesh = current_mesh()
+    is_cut = mesh is not None and mesh.shape[FSDP] * mesh.shape[MODEL] > 1
+    if is_cut or layers[0].is_initializing():
+        return [layer(x) for layer in layers]
+
+    def joint(name: str) -> Array:
+        return jnp.concatenate([layer.variables["params"][name] for layer in layers], axis=-1)
+
+    y = x @ joint("kernel")
+    if any(layer.use_bias for layer in layers):  # of all of them, then
+        y = y + joint("bias")[(None,) * (x.ndim - 1)]
+    ends = np.cumsum([layer.features for layer in layers])[:-1].tolist()
+    return jnp.split(y, ends, axis=-1)
 
 
 class Projection(nn.Module):

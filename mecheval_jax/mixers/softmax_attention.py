@@ -18,6 +18,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import initializers, pattern
 from mecheval_jax.mixers.options import require_heads
+from mecheval_jax.mixers.projection import together
 from mecheval_jax.mixers.short_convolution import (
     Local,
     ShortConvolution,
@@ -102,9 +103,12 @@ class SoftmaxAttention(nn.Module):
         self, x: Array, positions: Array | None, local: Local
     ) -> tuple[Array, Array, Array]:
         """Queries at `positions`, and keys and values of all tokens, heads concatenated."""
+        if not self.canon and positions is not None:
+            return self.q_proj(at_positions(x, positions)), *together(x, self.k_proj, self.v_proj)
+        parts = together(x, self.q_proj, self.k_proj, self.v_proj)
         if not self.canon:
-            return self.q_proj(at_positions(x, positions)), self.k_proj(x), self.v_proj(x)
-        parts = [getattr(self, f"{n}_input")(getattr(self, f"{n}_proj")(x)) for n in "qkv"]
+            return tuple(parts)
+        parts = [getattr(self, f"{n}_input")(part) for n, part in zip("qkv", parts, strict=True)]
         q, k, v = (u + c for u, c in zip(parts, local("qkv_canon", parts), strict=True))
         return at_positions(q, positions), k, v
 

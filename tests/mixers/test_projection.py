@@ -1,5 +1,6 @@
 """The projection into several parts."""
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.mixers.initializers import uniform_fan_in
-from mecheval_jax.mixers.projection import Projection
+from mecheval_jax.mixers.projection import Projection, together
 from tests.support import small
 
 
@@ -25,3 +26,37 @@ def test_parts_are_slices_of_the_whole(use_bias):
     parts = joint.apply(params, x, method="parts")
     assert [part.shape[-1] for part in parts] == list(sizes)
     np.testing.assert_allclose(jnp.concatenate(parts, -1), whole, atol=1e-5)
+
+
+class Two(nn.Module):
+    """Two dense layers that read the same input, together or apart."""
+
+    use_bias: bool
+    joint: bool
+
+    def setup(self):
+        self.one, self.other = (nn.Dense(size, use_bias=self.use_bias) for size in (6, 3))
+
+    def __call__(self, x):
+        if self.joint:
+            return together(x, self.one, self.other)
+        return [self.one(x), self.other(x)]
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_layers_together_are_the_layers(use_bias):
+    """Catches columns of another layer, a forgotten bias, and parameters of another tree."""
+    x = jax.random.normal(jax.random.key(0), (2, 5, 4))
+    apart, joint = (Two(use_bias, together) for together in (False, True))
+    params = apart.init(jax.random.key(1), x)
+    small.assert_same_bits(params, joint.init(jax.random.key(1), x))
+    params = jax.tree.map(lambda leaf: leaf + jnp.arange(leaf.size).reshape(leaf.shape) / 9, params)
+
+    def loss(params, module):
+        return sum((jnp.sin(y) * (i + 1)).sum() for i, y in enumerate(module.apply(params, x)))
+
+    outputs = [module.apply(params, x) for module in (apart, joint)]
+    chex.assert_trees_all_close(*outputs, atol=1e-5)
+    chex.assert_trees_all_close(*(jax.grad(loss)(params, m) for m in (apart, joint)), atol=1e-5)
+    text = str(jax.make_jaxpr(lambda params: joint.apply(params, x))(params))
+    assert text.count("dot_general") == 1
