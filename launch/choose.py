@@ -24,7 +24,9 @@ MIXERS = flags.DEFINE_multi_string("mixer", [], "An architecture; give it severa
 WIDTHS = flags.DEFINE_list("widths", [], "Widths; the config's and half of it if not given.")
 RATES = flags.DEFINE_list("learning_rates", [], "Rates; the config's and two around it.")
 SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each setting.")
-LENGTH = flags.DEFINE_integer("length", 0, "Tokens at which costs count; 0: a document's length.")
+LENGTH = flags.DEFINE_integer(
+    "length", 0, "Tokens at which costs count; 0: a document's length.", 0, 2**24
+)
 CHEAPEST = flags.DEFINE_string("cheapest", "prefill", "Cost that decides: training, decode, ...")
 CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
 

@@ -15,6 +15,7 @@ PATIENCE = flags.DEFINE_float(
     "patience",
     600.0,
     "Seconds without writing after which a group on another machine counts as dead.",
+    lower_bound=0,
 )
 
 

@@ -36,7 +36,7 @@ AT_ONCE = flags.DEFINE_integer(
 INTERVENTIONS = flags.DEFINE_enum(
     "interventions", "full", ["full", "verdict", "none"], "Level of measurement of every member."
 )
-RETRIES = flags.DEFINE_integer("retries", 1, "How often a group that fails is run again.", 0)
+RETRIES = flags.DEFINE_integer("retries", 1, "How often a group that fails is run again.", 0, 100)
 CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
 LAUNCHER = flags.DEFINE_enum(
     "launcher", "none", ["none", "local", "slurm"], "Run groups here, or as jobs by submitit."

@@ -7,6 +7,7 @@ import pathlib
 import re
 from collections.abc import Iterable
 
+from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_text, sha256_of, write_text
 
@@ -41,7 +42,7 @@ def read_sums(path: pathlib.Path) -> list[tuple[str, str]]:
 def check_sums(folder: pathlib.Path, ignored: tuple[str, ...] = ()) -> None:
     """Check that every file of a folder is as it was when `write_sums` was called.
 
-    A folder without hashes, of an earlier version, is let through.
+    A folder without hashes, of version 0.4 or before, is let through, and that is said.
 
     Args:
         folder: The folder.
@@ -52,6 +53,10 @@ def check_sums(folder: pathlib.Path, ignored: tuple[str, ...] = ()) -> None:
     """
     sums = folder / SUMS
     if not sums.exists():
+        say(
+            f"{folder} has no {SUMS}, as of version 0.4 or before: whether its files are what was "
+            "written cannot be told"
+        )
         return
     expected = dict(read_sums(sums))
     there = {name for name in _files(folder) if name not in ignored}

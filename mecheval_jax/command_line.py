@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 import os
 import re
 import select
@@ -30,6 +31,9 @@ FAULT = 1
 
 MOST_CPU_DEVICES = 1024
 """Beyond it jax takes minutes to begin, and any CPU's cores are used."""
+
+ALLOW_CODE = "allow_code"
+"""Name of the flag by which a user trusts a folder, in every program."""
 
 OTHERS = r"(?!mecheval_jax|launch|configs)"
 """Modules that are not this repository's."""
@@ -75,16 +79,18 @@ def run(
             flag it is one device, as jax has it.
     """
     flags.DEFINE_bool(
-        "allow_code",
+        ALLOW_CODE,
         False,
         "Trust folders: import what their configs name as mixers (module:Class), follow links "
         "that lead out of them.",
     )
     if many_hosts:
         _define_host_flags()
+    for flag in flags.FLAGS.flags_by_module_dict()[__name__]:  # --help lists them with its own
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
     def program() -> None:
-        if flags.FLAGS.allow_code:
+        if flags.FLAGS[ALLOW_CODE].value:
             trust.allow_code()
         if many_hosts:  # Processes of several hosts connect first.
             _join_hosts()
@@ -163,6 +169,7 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
         sys.argv[:] = arguments  # Flags inside the config file read sys.argv, and so do jobs.
         path = _config_path(arguments)
         rest = flags.FLAGS(arguments)
+        _check_values()
         if CONFIG in flags.FLAGS:
             # A file that cannot be read raises its error only when the config is used.
             hasattr(flags.FLAGS[CONFIG].value, "to_dict")
@@ -170,6 +177,22 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
     # The config file runs inside the parser, which wraps some of what it raises.
     except (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError) as e:
         _fail(_explain(e, path, arguments))
+
+
+def _check_values() -> None:
+    """Refuse what no flag can mean: nothing where something belongs, and no finite number.
+
+    Fields of a config have bounds of their own, and may well be empty.
+    """
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if not flag.present or name.partition(".")[0] == CONFIG:
+            continue
+        values = flag.value if isinstance(flag.value, list) else [flag.value]
+        if not values or any(isinstance(value, str) and not value.strip() for value in values):
+            raise UserError(f"--{name} is empty: give a value, or leave it out ({flag.help})")
+        if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+            raise UserError(f"--{name} is {values[0]}: it must be a finite number")
 
 
 def with_names(arguments: Sequence[str]) -> list[str]:

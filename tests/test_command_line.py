@@ -35,3 +35,10 @@ def test_sigterm_before_anything_is_begun():
         REQUEUE,
         "stopped by SIGTERM; the same command resumes\n",
     )
+
+
+def test_help_lists_the_flags_of_all_programs():
+    """Catches a flag that messages advise and that --help does not show."""
+    done = forked.start(["-m", "launch.train", "--help"])
+    for name in ("workdir", "writers", "[no]allow_code", "coordinator", "hosts_timeout"):
+        assert f"  --{name}: " in done.stdout

@@ -34,6 +34,7 @@ def offered(words):
         (["mecheval", "tr"], ["train"]),
         (["mecheval", "train", "study/ar_lay"], ["study/ar_layers"]),
         (["mecheval", "train", "recall", "--work"], ["--workdir="]),
+        (["mecheval", "report", "--al"], ["--allow_code"]),
         (["mecheval", "completion", "z"], ["zsh"]),
         (["mecheval", "report", "rec"], []),
     ],

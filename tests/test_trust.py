@@ -165,6 +165,21 @@ def test_no_link_leads_out_of_a_folder(name, downloaded, tmp_path, monkeypatch):
     folder.experiment()
 
 
+@pytest.mark.parametrize("kind", [RunFolder, SweepFolder])
+def test_no_link_is_followed_before_it_is_refused(kind, tmp_path, monkeypatch):
+    """Catches a lock that is written through a link, before anything of the folder is read."""
+    monkeypatch.delenv(trust.ALLOWED, raising=False)
+    folder = kind(tmp_path / "folder")
+    folder.path.mkdir()
+    (tmp_path / "mine").mkdir()
+    (folder.path / "figures").symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match="is a link"):
+        folder.contents()
+    with pytest.raises(UserError, match="is a link"), folder.lock("training"):
+        pass
+    assert not list(folder.path.glob("lock-*"))
+
+
 def test_a_folder_that_is_itself_a_link(downloaded, tmp_path):
     """Catches a workdir on another disk that is refused."""
     folder, _ = downloaded

@@ -7,11 +7,13 @@ that holds it, however that ends: a file that a kill leaves behind keeps nobody 
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import json
 import os
 import pathlib
 import socket
+import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -45,12 +47,12 @@ def lock(folder: pathlib.Path, work: str) -> Iterator[None]:
 def held_by(folder: pathlib.Path, work: str) -> str | None:
     """Who does this work in a folder now, in words; None if nobody does."""
     try:
-        with (folder / f"{PREFIX}{work}").open("rb") as file:
+        with _opened(folder / f"{PREFIX}{work}", os.O_RDONLY) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return _holder(file)
-    except OSError:  # there is no such file, or the file system has no locks
+    except (OSError, UserError):  # there is no such file, or the file system has no locks
         pass
     return None
 
@@ -82,10 +84,7 @@ def _taken(path: pathlib.Path) -> BinaryIO:
         UserError: If another holds it.
     """
     while True:
-        try:
-            file = path.open("a+b")
-        except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+        file = _opened(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -101,6 +100,26 @@ def _taken(path: pathlib.Path) -> BinaryIO:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()
+
+
+def _opened(path: pathlib.Path, flags: int) -> BinaryIO:
+    """The file of a lock, opened as `flags` of `os` say.
+
+    A folder from elsewhere may have a link in its place, or a pipe: neither is opened, since what a
+    link leads to would be written over, and a pipe waited for.
+
+    Raises:
+        UserError: If it is no file, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise UserError(f"{path} cannot be opened: {why}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{path} is no file: remove it")
+    return os.fdopen(descriptor, "r+b" if flags & os.O_RDWR else "rb")
 
 
 def _holder(file: BinaryIO) -> str:

@@ -29,22 +29,20 @@ Curves = Mapping[int, Sequence[Mapping[str, Any]]]
 
 
 def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
-    """Rows of a ``metrics.jsonl``; an incomplete last line is passed over.
+    """Rows of a ``metrics.jsonl``; a last line that was cut off is passed over.
 
     Args:
         metrics: Path of the file; without a file there are no rows.
         part: Text that a line must contain; other lines, usually most of them, are not parsed.
 
     Raises:
-        UserError: If another line is damaged, or the file cannot be read.
+        UserError: If a whole line is damaged, or the file cannot be read.
     """
     if not metrics.exists():
         return []
-    rows, bad, wanted = [], None, part.encode()
+    rows, wanted = [], part.encode()
     with open_file(metrics) as file:  # line by line: those of a large sweep are many
         for number, line in enumerate(file, 1):
-            if bad is not None:
-                raise UserError(f"{metrics} is damaged: line {bad} is no row; remove that line")
             if wanted not in line:
                 continue
             try:
@@ -53,8 +51,8 @@ def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
                 row = None
             if _is_row(row):
                 rows.append(row)
-            else:
-                bad = number
+            elif line.endswith(b"\n"):
+                raise UserError(f"{metrics} is damaged: line {number} is no row; remove that line")
     return rows
 
 

@@ -44,9 +44,6 @@ from mecheval_jax.store.provenance import provenance
 from mecheval_jax.tasks import files_of
 from mecheval_jax.tasks.example import Example, ExampleQuestion
 
-DEPTH = 2
-"""Levels of folders in that of a run, ``tables/`` and ``figures/`` among them."""
-
 GROUPS = "groups"
 """Folder of a sweep that has its groups, in whose folders those of the members are."""
 
@@ -57,6 +54,9 @@ class Folder:
     Args:
         path: Path of the folder.
     """
+
+    DEPTH = 2
+    """Levels of folders in it: in that of a run ``tables/`` and ``figures/`` among them."""
 
     def __init__(self, path: str | os.PathLike):
         expect("the workdir", path, (str, os.PathLike), "the path of a folder")
@@ -71,18 +71,24 @@ class Folder:
         """Names of what stands in the folder, but for its lock and files that were not finished.
 
         Raises:
-            UserError: If a file has the folder's path.
+            UserError: If a file has the folder's path, or a link in it leads out of it.
         """
         if not self.path.exists():
             return set()
         if not self.path.is_dir():
             raise UserError(f"workdir {self.path} is a file")
+        self.check_links()
         names = (path.name for path in self.path.iterdir() if not is_draft(path))
         return {name for name in names if not name.startswith(PREFIX)}
 
     def lock(self, work: str) -> contextlib.AbstractContextManager[None]:
         """Keep other programs off the folder; see `store.lock.lock`."""
+        self.check_links()  # before the first file is written there
         return lock(self.path, work)
+
+    def check_links(self) -> None:
+        """Refuse a folder in which a link leads out of it; see `trust.check_links`."""
+        trust.check_links(self.path, self.DEPTH)
 
     def make(self) -> None:
         """Make the folder, unless it is there.
@@ -216,7 +222,7 @@ class RunFolder(TrainingFolder):
         """
         if not self.config.exists():
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
-        trust.check_links(self.path, DEPTH)
+        self.check_links()
         if self.member.exists() and self.path.resolve().parents[2].name != GROUPS:
             raise UserError(
                 f"{self.path} is a member of a sweep, which has its parameters: leave it in the "

@@ -29,7 +29,6 @@ import re
 import socket
 from typing import Any
 
-from mecheval_jax import trust
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_json, write_json
@@ -37,7 +36,7 @@ from mecheval_jax.forms import COUNT, NUMBER
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.provenance import provenance
-from mecheval_jax.store.run_folder import DEPTH, GROUPS, Folder, TrainingFolder
+from mecheval_jax.store.run_folder import GROUPS, Folder, TrainingFolder
 from mecheval_jax.training.ensemble.members import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -58,9 +57,6 @@ STATUS = {
     **dict.fromkeys(("attempts?", "process?"), COUNT),
 }
 """Form of ``status.json``."""
-
-DEPTH_OF_SWEEP = 4 + DEPTH
-"""Levels of folders in that of a sweep: ``groups/NAME/members/INDEX``, and those of that run."""
 
 PLAIN = re.compile(r"\w[\w.-]*")
 """Names of groups, each of which is that of a folder."""
@@ -116,6 +112,8 @@ class GroupStatus:
 
 class GroupFolder(TrainingFolder):
     """Paths and files of one group."""
+
+    DEPTH = 2 + Folder.DEPTH  # members/INDEX, and the folders of that run
 
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
@@ -201,6 +199,8 @@ class GroupFolder(TrainingFolder):
 class SweepFolder(Folder):
     """Paths and files of a sweep."""
 
+    DEPTH = 2 + GroupFolder.DEPTH  # groups/NAME, and the folders of that group
+
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
         self.sweep = self.path / "sweep.json"
@@ -256,7 +256,7 @@ class SweepFolder(Folder):
         """
         if not self.sweep.exists():
             raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")
-        trust.check_links(self.path, DEPTH_OF_SWEEP)
+        self.check_links()
         values = read_json(self.sweep, SWEEP)
         members = len(values["members"])
         for group in values["groups"]:

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.store.sweep_folder import DEPTH_OF_SWEEP, SweepFolder
+from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
 from mecheval_jax.study.results import config_hash
 from mecheval_jax.study.tables import finished, hashes_of, members_of, read_tables
@@ -50,7 +50,7 @@ MEASURED_IN_REHEARSAL = ("ar_two_layers", "atr_held_out")
 """Experiments with interventions in a rehearsal; their programs take the longest to compile."""
 
 
-DEPTH_OF_STUDY = 2 + DEPTH_OF_SWEEP
+DEPTH_OF_STUDY = 2 + SweepFolder.DEPTH
 """Levels of folders in that of a study: ``sweeps/NAME``, and those of that sweep."""
 
 

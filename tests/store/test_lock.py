@@ -64,3 +64,23 @@ def test_a_holder_that_has_not_said_who_it_is(tmp_path):
         (tmp_path / f"{PREFIX}training").write_text("{")
         with pytest.raises(UserError, match="only begun"), lock(tmp_path, "training"):
             pass
+
+
+def test_nothing_but_a_file_is_a_lock(tmp_path):
+    """Catches a link in a folder from elsewhere that has what it leads to written over."""
+    folder, mine = tmp_path / "folder", tmp_path / "mine"
+    folder.mkdir()
+    mine.write_text("precious")
+    path = folder / f"{PREFIX}training"
+    for place in (mine, tmp_path / "new", None):
+        if place is None:
+            os.mkfifo(path)
+        else:
+            path.symlink_to(place)
+        words = "is a link" if place else "is no file"
+        with pytest.raises(UserError, match=rf"{path}.* {words}"), lock(folder, "training"):
+            pass
+        assert held_by(folder, "training") is None
+        path.unlink()
+    assert mine.read_text() == "precious"
+    assert not (tmp_path / "new").exists()

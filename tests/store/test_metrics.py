@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.store.metrics import (
     CommaSeparated,
     JsonLines,
@@ -62,6 +63,20 @@ def test_a_resumed_run_takes_no_row_twice(tmp_path):
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == steps
     with (tmp_path / "metrics.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == steps
+
+
+@pytest.mark.parametrize("last", [b"[1]", b'{"step": ' + b"9" * 5000 + b"}", b"[" * 20_000])
+def test_a_whole_line_is_a_row(last, tmp_path):
+    """Catches a damaged last line that is taken for one which a kill has cut off."""
+    path = tmp_path / "metrics.jsonl"
+    with open_writers([], tmp_path) as writer:
+        writer.write(DEV)
+    whole = path.read_bytes()
+    path.write_bytes(whole + last)
+    assert read_rows(path) == [DEV]
+    path.write_bytes(whole + last + b"\n")
+    with pytest.raises(UserError, match="line 2 is no row"):
+        read_rows(path)
 
 
 def test_every_row_is_on_the_disk_at_once(tmp_path):

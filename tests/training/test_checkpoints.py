@@ -240,12 +240,13 @@ def test_a_flipped_bit_is_noticed_or_harmless(tmp_path, flips, rows):
     assert noticed > flips / 2
 
 
-def test_checkpoints_without_hashes_are_read(saved, tmp_path):
-    """Catches a run of an earlier version that cannot go on."""
+def test_checkpoints_without_hashes_are_read(saved, tmp_path, capsys):
+    """Catches a run of an earlier version that cannot go on, and one read without a word."""
     copy = shutil.copytree(saved, tmp_path / "copy")
     (copy / "3" / "default" / "SHA256SUMS").unlink()
     with contextlib.closing(Checkpoints(copy)) as checkpoints:
         small.assert_same_bits(checkpoints.restore(jax.tree.map(np.zeros_like, TREE)), TREE)
+    assert "has no SHA256SUMS" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_gone(saved, tmp_path):
