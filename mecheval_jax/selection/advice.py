@@ -223,7 +223,7 @@ def _others(
     if lost:
         each = [f"{name_of(row)} ({percent(row)}{_on_train(row)})" for row in lost]
         text = (
-            f"Not learned at the learning rates {_rates(asked)} in {asked.steps:,} steps: "
+            f"Not learned at {_rates(asked)} in {asked.steps:,} steps: "
             f"{listed(each)}. That speaks of these trainings, not of what the architecture could "
             "do with more."
         )
@@ -346,4 +346,5 @@ def _disagree(row: dict[str, Any]) -> bool:
 
 
 def _rates(asked: Asked) -> str:
-    return listed([f"{rate:g}" for rate in asked.rates])
+    rates = listed([f"{rate:g}" for rate in asked.rates])
+    return f"the learning rate{'s' if len(asked.rates) > 1 else ''} {rates}"
