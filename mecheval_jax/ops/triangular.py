@@ -109,9 +109,11 @@ def decayed_sums(
     Returns:
         sum_(s < t) weights[t, s] value[s] a[s+1] ... a[t-1], for every channel.
     """
-    masks = _levels(log_decay.shape[-2])[0]
-    decays = zip(masks, _to_middle(log_decay), strict=True)
-    return sum(decay * (_masked(mask, weights) @ (decay * values)) for mask, decay in decays)
+    found = []
+    for mask, decay in zip(_levels(log_decay.shape[-2])[0], _to_middle(log_decay), strict=True):
+        own = _masked(mask, weights)
+        found.append(own @ values if decay is None else decay * (own @ (decay * values)))
+    return sum(found)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -124,10 +126,11 @@ def _by_channel_forward(
     rows: Array, keys: Array, log_decay: Array, weak: bool
 ) -> tuple[Array, tuple]:
     decays = _around_middle(log_decay) if weak else [(d, d) for d in _to_middle(log_decay)]
-    found = [
-        _masked(mask, _products(_scaled(rows, after), _scaled(keys, before)))
-        for mask, (after, before) in zip(_masks(rows, keys, log_decay, weak), decays, strict=True)
-    ]
+    size, found = log_decay.shape[-2], []
+    for (mask, late, early), (after, before) in zip(_parts(size, weak), decays, strict=True):
+        products = _products(_cut(rows, late, after, size), _cut(keys, early, before, size))
+        products = _put(_masked(_in_all_sets(mask, products), products), late, size)
+        found.append(_turned(_put(_turned(products), early, size)))
     return sum(found), (rows, keys, decays, log_decay)
 
 
@@ -138,14 +141,15 @@ def _by_channel_backward(weak: bool, saved: tuple, gradient: Array) -> tuple[Arr
     the rows t > r, whose gradients are row d_row, less all of the keys s >= r.
     """
     rows, keys, decays, log_decay = saved
-    d_rows, d_keys = [], []
-    masks = _masks(rows, keys, log_decay, weak)
-    for mask, (after, before) in zip(masks, decays, strict=True):
-        own = _masked(mask, gradient)
-        d_rows.append(_scaled(own @ _scaled(keys, before), after))
-        d_keys.append(_scaled(jnp.swapaxes(own, -1, -2) @ _scaled(rows, after), before))
+    size, d_rows, d_keys = log_decay.shape[-2], [], []
+    for (mask, late, early), (after, before) in zip(_parts(size, weak), decays, strict=True):
+        own = _turned(_cut(_turned(_cut(gradient, late, None, size)), early, None, size))
+        own = _masked(_in_all_sets(mask, own), own)
+        d_row = own @ _cut(keys, early, before, size)
+        d_key = _turned(own) @ _cut(rows, late, after, size)
+        d_rows.append(_put(_scaled(d_row, after, late), late, size))
+        d_keys.append(_put(_scaled(d_key, before, early), early, size))
     d_rows, d_keys = sum(d_rows), sum(d_keys)
-    size = log_decay.shape[-2]
     of_rows, of_keys = (_in_sets(x, size).sum(-3) for x in (rows * d_rows, keys * d_keys))
     return d_rows, d_keys, sums_after(of_rows - of_keys) - of_keys
 
@@ -153,19 +157,43 @@ def _by_channel_backward(weak: bool, saved: tuple, gradient: Array) -> tuple[Arr
 _by_channel.defvjp(_by_channel_forward, _by_channel_backward)
 
 
-def _masks(rows: Array, keys: Array, log_decay: Array, weak: bool) -> np.ndarray:
-    """Masks [level, row, column] of the pairs that each level parts, in every set."""
-    size = log_decay.shape[-2]
-    masks = np.tri(size, k=-1, dtype=bool)[None] if weak else _levels(size)[0]
-    return np.tile(masks, (1, rows.shape[-2] // size, keys.shape[-2] // size))
+@functools.cache
+def _parts(size: int, weak: bool) -> list[tuple[np.ndarray, slice, slice]]:
+    """What each level parts: a mask of pairs, and the rows and the keys that it is of.
+
+    These are all, but at levels whose pairs lie in less than half of the square: those of the
+    largest blocks, of which a chunk has one or two.
+    """
+    whole, found = slice(0, size), []
+    for mask in np.tri(size, k=-1, dtype=bool)[None] if weak else _levels(size)[0]:
+        parted = np.nonzero(mask)
+        places = tuple(slice(int(i.min()), int(i.max()) + 1) for i in parted if len(i))
+        if not places or 2 * mask[places].size > mask.size:
+            places = whole, whole
+        found.append((mask[places], *places))
+    return found
 
 
-def _to_middle(log_decay: Float[Array, "*axes c decayed"]) -> list[Float[Array, "*axes c decayed"]]:
-    """Decay between each token and the middle of its block, at every level."""
-    levels = _levels(log_decay.shape[-2])[1]
+def _in_all_sets(
+    mask: Bool[np.ndarray, "r c"], x: Float[Array, "*axes rows columns"]
+) -> Bool[np.ndarray, "rows columns"]:
+    """A mask of one set, for every set of rows and of columns."""
+    return np.tile(mask, [n // of for n, of in zip(x.shape[-2:], mask.shape, strict=True)])
+
+
+def _to_middle(
+    log_decay: Float[Array, "*axes c decayed"],
+) -> list[Float[Array, "*axes c decayed"] | None]:
+    """Decay between each token and the middle of its block, at every level.
+
+    It is None, for no decay, at the first: no token is between those of a block of two.
+    """
+    levels = _levels(log_decay.shape[-2])[1][1:]
+    if not len(levels):
+        return [None]
     # One product and one exponential for all levels.
     decays = jnp.exp(_summed(levels.reshape(-1, levels.shape[-1]), log_decay))
-    return jnp.split(decays, len(levels), axis=-2)
+    return [None, *jnp.split(decays, len(levels), axis=-2)]
 
 
 def _around_middle(log_decay: Array) -> list[tuple[Array, Array]]:
@@ -180,17 +208,45 @@ def _in_sets(x: Float[Array, "*axes sets key"], size: int) -> Float[Array, "*axe
     return x.reshape(*x.shape[:-2], -1, size, x.shape[-1])
 
 
-def _scaled(
-    x: Float[Array, "*axes sets key"], factors: Float[Array, "*axes c key"]
+def _cut(
+    x: Float[Array, "*axes sets key"], place: slice, factors: Array | None, size: int
+) -> Float[Array, "*axes cut key"]:
+    """Rows or keys of some tokens of every set, times their factors."""
+    if place != slice(0, size):
+        x = _in_sets(x, size)[..., place, :]
+        x = x.reshape(*x.shape[:-3], -1, x.shape[-1])
+    return _scaled(x, factors, place)
+
+
+def _put(
+    x: Float[Array, "*axes cut key"], place: slice, size: int
 ) -> Float[Array, "*axes sets key"]:
-    """Rows or keys times a factor of their token and channel, the same in every set."""
+    """The inverse of `_cut`, with zeros at the other tokens."""
+    if place == slice(0, size):
+        return x
+    x = _in_sets(x, place.stop - place.start)
+    x = jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(place.start, size - place.stop), (0, 0)])
+    return x.reshape(*x.shape[:-3], -1, x.shape[-1])
+
+
+def _scaled(
+    x: Float[Array, "*axes cut key"], factors: Float[Array, "*axes c key"] | None, place: slice
+) -> Float[Array, "*axes cut key"]:
+    """What belongs to some tokens, times a factor of each and channel, the same in every set."""
+    if factors is None:
+        return x
+    factors = factors[..., place, :]
     return (_in_sets(x, factors.shape[-2]) * factors[..., None, :, :]).reshape(x.shape)
+
+
+def _turned(x: Float[Array, "*axes r c"]) -> Float[Array, "*axes c r"]:
+    return jnp.swapaxes(x, -1, -2)
 
 
 def _products(
     rows: Float[Array, "*axes rows key"], keys: Float[Array, "*axes columns key"]
 ) -> Float[Array, "*axes rows columns"]:
-    return rows @ jnp.swapaxes(keys, -1, -2)
+    return rows @ _turned(keys)
 
 
 def _summed(
