@@ -32,9 +32,6 @@ FAULT = 1
 MOST_CPU_DEVICES = 1024
 """Beyond it jax takes minutes to begin, and any CPU's cores are used."""
 
-ALLOW_CODE = "allow_code"
-"""Name of the flag by which a user trusts a folder, in every program."""
-
 OTHERS = r"(?!mecheval_jax|launch|configs)"
 """Modules that are not this repository's."""
 
@@ -79,7 +76,7 @@ def run(
             flag it is one device, as jax has it.
     """
     flags.DEFINE_bool(
-        ALLOW_CODE,
+        trust.FLAG,
         False,
         "Trust folders: import what their configs name as mixers (module:Class), follow links "
         "that lead out of them.",
@@ -90,7 +87,7 @@ def run(
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
     def program() -> None:
-        if flags.FLAGS[ALLOW_CODE].value:
+        if flags.FLAGS[trust.FLAG].value:
             trust.allow_code()
         if many_hosts:  # Processes of several hosts connect first.
             _join_hosts()

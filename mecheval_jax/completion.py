@@ -9,8 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from mecheval_jax import programs
-from mecheval_jax.command_line import ALLOW_CODE
+from mecheval_jax import programs, trust
 from mecheval_jax.errors import choose
 
 SHELLS = ("bash", "zsh", "fish")
@@ -64,7 +63,7 @@ def takes_config(own: list[str]) -> bool:
 
 def _bash(table: dict[str, list[str]], zsh: bool) -> str:
     cases = "\n".join(
-        f"    {name}) flags='{' '.join([*(f'--{flag}=' for flag in own), f'--{ALLOW_CODE}'])}'"
+        f"    {name}) flags='{' '.join([*(f'--{flag}=' for flag in own), f'--{trust.FLAG}'])}'"
         f" first='{' '.join(programs.config_names()) if takes_config(own) else ''}' ;;"
         for name, own in table.items()
     )
@@ -96,7 +95,7 @@ def _fish(table: dict[str, list[str]]) -> str:
         lines.append(f"complete -c {command} -n __fish_use_subcommand -f -a {name} -d '{summary}'")
     for name, own in table.items():
         when = f"complete -c {command} -n '__fish_seen_subcommand_from {name}'"
-        lines += [*(f"{when} -l {flag} -r" for flag in own), f"{when} -l {ALLOW_CODE}"]
+        lines += [*(f"{when} -l {flag} -r" for flag in own), f"{when} -l {trust.FLAG}"]
         if takes_config(own):
             lines.append(f"{when} -a '{' '.join(programs.config_names())}'")
     return "\n".join(lines)

@@ -20,6 +20,9 @@ from mecheval_jax.files import add_to_cache, read_cache
 ALLOWED = "MECHEVAL_JAX_ALLOW_CODE"
 """Variable that allows all, for this program and those that it starts."""
 
+FLAG = "allow_code"
+"""Flag that does, of every program."""
+
 _known: set[str] = set()
 _own_files: set[str] = set()
 
@@ -52,7 +55,7 @@ def check(mixer: Any, source: pathlib.Path) -> None:
     if unknown and not _is_allowed():
         raise UserError(
             f"{source} names code that you have not trained with, {', '.join(unknown)}: reading it "
-            f"would run that code; give --allow_code (in Python {__name__}.allow_code()) if you "
+            f"would run that code; give --{FLAG} (in Python {__name__}.allow_code()) if you "
             "trust it"
         )
 
@@ -82,7 +85,7 @@ def check_files(hashes: Mapping[str, Any], source: pathlib.Path) -> None:
         if place not in _own_files and os.path.commonpath([folder, place]) != folder:
             raise UserError(
                 f"{source} names a file outside of its folder, {path}, without the hash that it "
-                f"must have: give --allow_code (in Python {__name__}.allow_code()) if you trust it"
+                f"must have: give --{FLAG} (in Python {__name__}.allow_code()) if you trust it"
             )
 
 
@@ -103,7 +106,7 @@ def check_links(folder: pathlib.Path, depth: int) -> None:
             if path.is_symlink() and not path.resolve().is_relative_to(root) and not _is_allowed():
                 raise UserError(
                     f"{folder / path.relative_to(root)} is a link that leads out of the folder, to "
-                    f"{path.resolve()}: give --allow_code (in Python {__name__}.allow_code()) if "
+                    f"{path.resolve()}: give --{FLAG} (in Python {__name__}.allow_code()) if "
                     "you trust it"
                 )
         if len(pathlib.Path(place).relative_to(root).parts) >= depth:

@@ -133,17 +133,19 @@ REFERENCES: dict[type[nn.Module], Reference] = {
         | {"norm.weight": Target("norm_scale")},
         defaults=("gated",),
     ),
-    mixers.DeltaNet: Reference(DELTA_NET),
+    mixers.DeltaNet: Reference(DELTA_NET, defaults=("canon",)),
     mixers.GatedDeltaNet: Reference(
         DELTA_NET
         | dense("a_proj", "g_proj")
         | {name: Target(name) for name in ("A_log", "dt_bias")},
+        defaults=("canon",),
         dead=_dead_of_gated_delta_net,
     ),
     mixers.GatedLinearAttention: Reference(
-        dense(*QKV, "g_proj", "o_proj", "gk_proj.0=decay_down", "gk_proj.1=decay_up") | GATED_NORM
+        dense(*QKV, "g_proj", "o_proj", "gk_proj.0=decay_down", "gk_proj.1=decay_up") | GATED_NORM,
+        defaults=("canon",),
     ),
-    mixers.RetNet: Reference(dense(*QKV, "g_proj", "o_proj") | GATED_NORM),
+    mixers.RetNet: Reference(dense(*QKV, "g_proj", "o_proj") | GATED_NORM, defaults=("canon",)),
     mixers.RWKV4: Reference(
         dense("key=k_proj", "value=v_proj", "receptance=r_proj", "output=out_proj")
         | {name: Target(name) for name in ("time_decay", "time_first")}

@@ -223,8 +223,8 @@ def build_mixer(
         raise UserError(f"model.positions {encoding!r}: no mixer of {architecture!r} has them")
     if context.canon and not any("canon" in fields_of(mixer) for mixer in classes):
         raise UserError(
-            f"model.canon_at has B: no mixer of {architecture!r} has a softmax over the queries, "
-            "keys and values that Canon-B convolves; A is in every block, C and D where it has a "
+            f"model.canon_at has B: no mixer of {architecture!r} has queries, keys and values of "
+            "one input, which Canon-B convolves; A is in every block, C and D where it has a "
             "feed-forward part"
         )
     if hasattr(classes[layer], "mix") and not hasattr(classes[0], "mix"):

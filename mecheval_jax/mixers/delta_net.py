@@ -45,9 +45,12 @@ class DeltaNet(MatrixStateMixer):
     """
 
     kernel: int = 4
+    canon: int = 0
+    canon_bias: bool = True
     gated: bool = False
     negative_eigenvalues: bool = False
 
+    CONVOLVED = True
     SITES = {name: text for name, text in DELTA_SITES.items() if name not in ("decay", "gate")}
 
     def setup(self):

@@ -9,7 +9,7 @@ Keys and queries are half as wide as the residual stream. See `mixers.matrix_sta
 import jax
 
 from mecheval_jax.array_types import Array
-from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
+from mecheval_jax.mixers.matrix_state import CANON_SITES, SITES, MatrixStateMixer
 
 TEMPERATURE = 16.0
 """Degree of the root that moves the decays towards 1."""
@@ -24,8 +24,10 @@ class GatedLinearAttention(MatrixStateMixer):
 
     key_share: float = 0.5
     rank: int = 16
+    canon: int = 0
+    canon_bias: bool = True
 
-    SITES = SITES
+    SITES = CANON_SITES | SITES
 
     def setup(self):
         super().setup()

@@ -5,10 +5,9 @@
     y = W_o (RMSNorm(o) * gate(x))
 
 with a state S [key, value] per head, and one norm scale shared by the heads. Subclasses define
-how q and k are prepared, the decay, and what a token does to the state.
+how q and k are prepared, the decay, and what a token does to the state. A residual convolution may
+stand behind the three projections (Canon-B, Allen-Zhu 2025): u <- u + conv(u) with u = [q, k, v].
 """
-
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -19,10 +18,23 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.projection import together
 from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_decay
-from mecheval_jax.mixers.short_convolution import ShortConvolution
+from mecheval_jax.mixers.short_convolution import (
+    Local,
+    ShortConvolution,
+    apply_to_all,
+    apply_to_one,
+    local_states,
+)
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
+
+CANON_SITES = {
+    "q_input": "queries before a convolution (only with one)",
+    "k_input": "keys before a convolution (only with one)",
+    "v_input": "values before a convolution (only with one)",
+}
+"""Sites of the mixers that may have Canon-B, beside those of all."""
 
 SITES = {
     "q": "queries by head",
@@ -58,6 +70,12 @@ class MatrixStateMixer(nn.Module):
     epsilon: float = 1e-5
 
     HEADS_ADD = True
+    CONVOLVED = False
+    """Whether queries, keys and values may have short convolutions of their own."""
+
+    canon, canon_bias = 0, True
+    """Taps and bias of Canon-B, fields of the mixers that may have it."""
+
     STEPPED = False
     """Whether keys and values of a token have an axis of steps."""
 
@@ -67,7 +85,8 @@ class MatrixStateMixer(nn.Module):
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        return dict.fromkeys("qkv", self.kernel - 1) if self.kernel else {}
+        taps = self.kernel or self.canon
+        return dict.fromkeys("qkv", taps - 1) if taps else {}
 
     def __post_init__(self):
         for channels in (self.key_share * self.width, self.value_share * self.width):
@@ -76,7 +95,12 @@ class MatrixStateMixer(nn.Module):
                     f"width {self.width} gives {channels:g} channels of keys or values, "
                     f"which are not divisible by {self.heads} heads"
                 )
-        if self.kernel and "q_input" not in self.SITES:
+        if self.kernel and self.canon:
+            raise UserError(
+                f"model.canon_at has B, and kernel is {self.kernel}: queries, keys and values have "
+                "a convolution of their own, in whose place Canon-B stands with kernel 0"
+            )
+        if self.kernel and not self.CONVOLVED:
             raise UserError(
                 f"kernel is {self.kernel}: {type(self).__name__} has no short convolutions; "
                 "model.canon puts one before any mixer"
@@ -97,6 +121,8 @@ class MatrixStateMixer(nn.Module):
             setattr(self, f"{name}_proj", self.dense(size))
             if self.kernel:
                 setattr(self, f"{name}_conv", ShortConvolution(size, self.kernel, use_bias=False))
+        if self.canon:
+            self.qkv_canon = ShortConvolution(sum(sizes.values()), self.canon, self.canon_bias)
         if self.gated:
             self.g_proj = self.dense(self.values)
         self.o_norm = nn.RMSNorm(epsilon=self.epsilon, use_fast_variance=False)
@@ -141,16 +167,22 @@ class MatrixStateMixer(nn.Module):
         """Factor of the heads' outputs."""
         return jax.nn.silu(self.gate(self.g_proj(x)))
 
-    def _project(self, x: Array, convolve: Callable[[str, Array], Array]) -> list[Array]:
-        """q, k and v by head; `convolve` takes the name of a convolution and its input."""
-        parts = []
-        projected = together(x, self.q_proj, self.k_proj, self.v_proj)
-        for name, h in zip("qkv", projected, strict=True):
+    def _project(self, x: Array, local: Local) -> list[Array]:
+        """q, k and v by head of all tokens or of one, [batch, length, width]."""
+        parts = dict(zip("qkv", together(x, self.q_proj, self.k_proj, self.v_proj), strict=True))
+        if self.kernel or self.canon:
+            parts = {name: getattr(self, f"{name}_input")(h) for name, h in parts.items()}
+        if self.canon:
+            mixed = zip("qkv", local("qkv_canon", list(parts.values())), strict=True)
+            parts = {name: parts[name] + h for name, h in mixed}
+        found = []
+        for name, h in parts.items():
             if self.kernel:
-                h = jax.nn.silu(convolve(f"{name}_conv", getattr(self, f"{name}_input")(h)))
+                (h,) = local(f"{name}_conv", [h])
+                h = jax.nn.silu(h)
             axes = (self.steps, self.heads) if self.STEPPED and name != "q" else (self.heads,)
-            parts.append(getattr(self, name)(h.reshape(*h.shape[:-1], *axes, -1)))
-        return parts
+            found.append(getattr(self, name)(h.reshape(*h.shape[:-1], *axes, -1)))
+        return found
 
     def _out(self, heads: Array, x: Array) -> Array:
         """Output projection of the norm of o, gated by x."""
@@ -163,7 +195,7 @@ class MatrixStateMixer(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
-        q, raw, v = self._project(x, lambda name, h: getattr(self, name)(h))
+        q, raw, v = self._project(x, apply_to_all(self))
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
         q, k = self.prepare(q, raw, index)
         heads = self.recur(q, self.update(x, raw, k, v, passed_decay(self, self.log_decay(x))))
@@ -175,28 +207,18 @@ class MatrixStateMixer(nn.Module):
         """Empty state, whose size does not depend on `max_length`."""
         del max_length
         key, value = self.keys // self.heads, self.values // self.heads
-        state = {
-            "matrix": jnp.zeros((batch, self.heads, key, value)),
-            "position": jnp.zeros((), jnp.int32),
-        }
-        if self.kernel:
-            convolutions = (f"{name}_conv" for name in "qkv")
-            state |= {name: getattr(self, name).initial_state(batch) for name in convolutions}
-        return state
+        matrix = jnp.zeros((batch, self.heads, key, value))
+        return {"matrix": matrix, "position": jnp.zeros((), jnp.int32)} | local_states(self, batch)
 
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
-        new = {"position": state["position"] + 1}
-
-        def convolve(name: str, h: Array) -> Array:
-            new[name], y = getattr(self, name).step(state[name], h)
-            return y
-
-        q, raw, v = self._project(x_t, convolve)
+        new = state | {"position": state["position"] + 1}
+        q, raw, v = self._project(x_t[:, None], apply_to_one(self, new))
         index = jnp.broadcast_to(state["position"], (len(x_t), 1))
-        q, k = (h[:, 0] for h in self.prepare(q[:, None], raw[:, None], index))
+        q, k = self.prepare(q, raw, index)
+        q, raw, k, v = (h[:, 0] for h in (q, raw, k, v))
         update = self.update(x_t, raw, k, v, self.log_decay(x_t))
         new["matrix"], o = self.advance(state["matrix"], q, update)
         return new, self._out(o, x_t)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array
-from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
+from mecheval_jax.mixers.matrix_state import CANON_SITES, SITES, MatrixStateMixer
 from mecheval_jax.ops.rotary import rotary
 
 
@@ -19,8 +19,10 @@ class RetNet(MatrixStateMixer):
     """Linear attention with fixed decays; see `MatrixStateMixer` for the attributes."""
 
     value_share: float = 2.0
+    canon: int = 0
+    canon_bias: bool = True
 
-    SITES = SITES
+    SITES = CANON_SITES | SITES
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
         """Rotate both by their positions, and scale the queries by 1 / sqrt(key)."""

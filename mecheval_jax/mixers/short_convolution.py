@@ -97,7 +97,7 @@ Local = Callable[[str, Sequence[Array]], list[Array]]
 of all tokens or of one."""
 
 OPERATIONS = ("canon", "mlp_canon", "mlp_shift", "hidden_canon", "qkv_canon", "k_shift", "v_shift")
-OPERATIONS += ("q_conv", "k_conv", "w_conv")
+OPERATIONS += ("q_conv", "k_conv", "v_conv", "w_conv")
 """Names that local operations have in the blocks and mixers which apply them by `Local`."""
 
 

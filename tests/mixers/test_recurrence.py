@@ -26,6 +26,7 @@ WITHOUT_CONVOLUTIONS = [
     for case in CASES
     if case.endswith("no_conv") or case.startswith(("gla", "retnet", "based"))
     if not case.startswith(("path", "mlstm"))  # which keep keys, and a stabiliser
+    if not case.endswith("canon")
 ] + ["lstm", "rwkv4_associative", "hgrn2", "gated_slot_attention"]
 """Mixers that keep nothing of the past but their state (RWKV one more token, its input)."""
 
