@@ -9,7 +9,8 @@ Keys and queries are half as wide as the residual stream. See `mixers.matrix_sta
 import jax
 
 from mecheval_jax.array_types import Array
-from mecheval_jax.mixers.matrix_state import CANON_SITES, SITES, MatrixStateMixer
+from mecheval_jax.mixers.canon import SITES as CANON_SITES
+from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
 
 TEMPERATURE = 16.0
 """Degree of the root that moves the decays towards 1."""

@@ -5,8 +5,8 @@
     y = W_o (RMSNorm(o) * gate(x))
 
 with a state S [key, value] per head, and one norm scale shared by the heads. Subclasses define
-how q and k are prepared, the decay, and what a token does to the state. A residual convolution may
-stand behind the three projections (Canon-B, Allen-Zhu 2025): u <- u + conv(u) with u = [q, k, v].
+how q and k are prepared, the decay, and what a token does to the state. Some may have a residual
+convolution behind the three projections (`mixers.canon`).
 """
 
 import flax.linen as nn
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers import canon, initializers
 from mecheval_jax.mixers.projection import together
 from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.short_convolution import (
@@ -28,13 +28,6 @@ from mecheval_jax.mixers.short_convolution import (
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
-
-CANON_SITES = {
-    "q_input": "queries before a convolution (only with one)",
-    "k_input": "keys before a convolution (only with one)",
-    "v_input": "values before a convolution (only with one)",
-}
-"""Sites of the mixers that may have Canon-B, beside those of all."""
 
 SITES = {
     "q": "queries by head",
@@ -70,23 +63,16 @@ class MatrixStateMixer(nn.Module):
     epsilon: float = 1e-5
 
     HEADS_ADD = True
-    CONVOLVED = False
-    """Whether queries, keys and values may have short convolutions of their own."""
+    CONVOLVED = STEPPED = False
+    """Whether q, k and v may have their own convolutions; whether k and v have an axis of steps."""
 
-    canon, canon_bias = 0, True
-    """Taps and bias of Canon-B, fields of the mixers that may have it."""
-
-    STEPPED = False
-    """Whether keys and values of a token have an axis of steps."""
-
-    steps = 1
-    """Keys and values of a token, a field where there is that axis."""
+    canon, canon_bias, steps = 0, True, 1
+    """Taps and bias of Canon-B, and length of that axis: fields of those that may have them."""
 
     @nn.nowrap
     def local_reach(self) -> dict[str, float]:
         """See `sites.reach_of`."""
-        taps = self.kernel or self.canon
-        return dict.fromkeys("qkv", taps - 1) if taps else {}
+        return dict.fromkeys("qkv", taps - 1) if (taps := self.kernel or self.canon) else {}
 
     def __post_init__(self):
         for channels in (self.key_share * self.width, self.value_share * self.width):
@@ -95,11 +81,7 @@ class MatrixStateMixer(nn.Module):
                     f"width {self.width} gives {channels:g} channels of keys or values, "
                     f"which are not divisible by {self.heads} heads"
                 )
-        if self.kernel and self.canon:
-            raise UserError(
-                f"model.canon_at has B, and kernel is {self.kernel}: queries, keys and values have "
-                "a convolution of their own, in whose place Canon-B stands with kernel 0"
-            )
+        canon.check_alone(self)
         if self.kernel and not self.CONVOLVED:
             raise UserError(
                 f"kernel is {self.kernel}: {type(self).__name__} has no short convolutions; "
@@ -122,7 +104,7 @@ class MatrixStateMixer(nn.Module):
             if self.kernel:
                 setattr(self, f"{name}_conv", ShortConvolution(size, self.kernel, use_bias=False))
         if self.canon:
-            self.qkv_canon = ShortConvolution(sum(sizes.values()), self.canon, self.canon_bias)
+            self.qkv_canon = canon.convolution(self, sum(sizes.values()))
         if self.gated:
             self.g_proj = self.dense(self.values)
         self.o_norm = nn.RMSNorm(epsilon=self.epsilon, use_fast_variance=False)
@@ -169,16 +151,11 @@ class MatrixStateMixer(nn.Module):
 
     def _project(self, x: Array, local: Local) -> list[Array]:
         """q, k and v by head of all tokens or of one, [batch, length, width]."""
-        parts = dict(zip("qkv", together(x, self.q_proj, self.k_proj, self.v_proj), strict=True))
-        if self.kernel or self.canon:
-            parts = {name: getattr(self, f"{name}_input")(h) for name, h in parts.items()}
-        if self.canon:
-            mixed = zip("qkv", local("qkv_canon", list(parts.values())), strict=True)
-            parts = {name: parts[name] + h for name, h in mixed}
+        parts = canon.convolved(self, together(x, self.q_proj, self.k_proj, self.v_proj), local)
         found = []
-        for name, h in parts.items():
+        for name, h in zip("qkv", parts, strict=True):
             if self.kernel:
-                (h,) = local(f"{name}_conv", [h])
+                (h,) = local(f"{name}_conv", [getattr(self, f"{name}_input")(h)])
                 h = jax.nn.silu(h)
             axes = (self.steps, self.heads) if self.STEPPED and name != "q" else (self.heads,)
             found.append(getattr(self, name)(h.reshape(*h.shape[:-1], *axes, -1)))
@@ -199,9 +176,8 @@ class MatrixStateMixer(nn.Module):
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
         q, k = self.prepare(q, raw, index)
         heads = self.recur(q, self.update(x, raw, k, v, passed_decay(self, self.log_decay(x))))
-        return self._out(
-            self.head_output(at_positions(heads, positions)), at_positions(x, positions)
-        )
+        heads = self.head_output(at_positions(heads, positions))
+        return self._out(heads, at_positions(x, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty state, whose size does not depend on `max_length`."""

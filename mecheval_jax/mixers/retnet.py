@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array
-from mecheval_jax.mixers.matrix_state import CANON_SITES, SITES, MatrixStateMixer
+from mecheval_jax.mixers.canon import SITES as CANON_SITES
+from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
 from mecheval_jax.ops.rotary import rotary
 
 

@@ -16,12 +16,11 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError
-from mecheval_jax.mixers import initializers, pattern
+from mecheval_jax.mixers import canon, initializers, pattern
 from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.projection import together
 from mecheval_jax.mixers.short_convolution import (
     Local,
-    ShortConvolution,
     apply_to_all,
     apply_to_one,
     local_states,
@@ -30,9 +29,7 @@ from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
 
 SITES = {
-    "q_input": "queries before a convolution or shift (only with one)",
-    "k_input": "keys before a convolution or shift (only with one)",
-    "v_input": "values before a convolution or shift (only with one)",
+    **canon.SITES,
     "q": "queries by head",
     "k": "keys by head",
     "v": "values by head",
@@ -86,7 +83,7 @@ class SoftmaxAttention(nn.Module):
         keys = (self.key_heads or self.heads) * self.head
         self.q_proj, self.k_proj, self.v_proj = map(self.dense, (self.width, keys, keys))
         if self.canon:
-            self.qkv_canon = ShortConvolution(self.width + 2 * keys, self.canon, self.canon_bias)
+            self.qkv_canon = canon.convolution(self, self.width + 2 * keys)
         self.out_proj = self.dense_out()
 
     # Methods that subclasses override.
@@ -106,10 +103,7 @@ class SoftmaxAttention(nn.Module):
         if not self.canon and positions is not None:
             return self.q_proj(at_positions(x, positions)), *together(x, self.k_proj, self.v_proj)
         parts = together(x, self.q_proj, self.k_proj, self.v_proj)
-        if not self.canon:
-            return tuple(parts)
-        parts = [getattr(self, f"{n}_input")(part) for n, part in zip("qkv", parts, strict=True)]
-        q, k, v = (u + c for u, c in zip(parts, local("qkv_canon", parts), strict=True))
+        q, k, v = canon.convolved(self, parts, local)
         return at_positions(q, positions), k, v
 
     def prepare(self, q: Array, k: Array, read_index: Array, index: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Canon-B, the convolution of queries, keys and values together."""
+"""What the mixers with a softmax over tokens share: Canon-B binds pairs in their keys."""
 
 import jax.numpy as jnp
 
