@@ -61,7 +61,7 @@ def test_three_members_on_two_devices(finished):
         (("--workdir={new}", "--launcher=slurm"), "sbatch"),
         (("--workdir={new}", "--slurm=nodes=2"), "give --launcher=slurm"),
         (("--workdir={new}", "--jobs_at_once=2"), "the launcher is 'none'"),
-        (("--workdir={new}", "--shard="), "shard ''"),
+        (("--workdir={new}", "--shard="), "--shard is empty"),
         (("--workdir={new}", "--writers=tensorbord"), "'tensorbord' (did you mean 'tensorboard'?)"),
         (("--workdir={old}", "--grid=training.seed=0,1"), "another sweep (3 members there and 2 "),
         (("--workdir={old}/groups",), "is not empty and holds no sweep"),
