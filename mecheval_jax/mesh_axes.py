@@ -74,6 +74,12 @@ def is_shared_out(count: int) -> bool:
     return mesh is not None and mesh.shape[MODEL] > 1 and count % mesh.shape[MODEL] == 0
 
 
+def cuts_parameters() -> bool:
+    """Whether the current mesh spreads parameters over devices, and not documents alone."""
+    mesh = current_mesh()
+    return mesh is not None and mesh.shape[FSDP] * mesh.shape[MODEL] > 1
+
+
 def spread(x: Shaped[Array, "..."], *layout: Axes) -> Shaped[Array, "..."]:
     """Constrain the layout of an array on the current mesh.
 
@@ -81,6 +87,6 @@ def spread(x: Shaped[Array, "..."], *layout: Axes) -> Shaped[Array, "..."]:
     array is returned as it is if there is no mesh, or one with the axis ``data`` alone.
     """
     mesh = current_mesh()
-    if mesh is None or mesh.shape[FSDP] == mesh.shape[MODEL] == 1:
+    if mesh is None or not cuts_parameters():
         return x
     return jax.lax.with_sharding_constraint(x, fitted(layout, x.shape, mesh.shape))

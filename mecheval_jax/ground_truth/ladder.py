@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
-from mecheval_jax import trust
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import (
@@ -50,12 +49,10 @@ from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.reporting.figures import saving
 from mecheval_jax.reporting.figures.ground_truth_figures import ladder_figure
 from mecheval_jax.site_path import SitePath
+from mecheval_jax.store.run_folder import Folder
 
 EDGES, SUBSPACES, TRAINING, COLLECTION = RUNGS = ("edges", "subspaces", "trained", "collection")
 CONFUSION = "confusion"
-
-DEPTH = 2
-"""Levels of folders in that of a ladder: ``parts/RUNG``."""
 
 EVALUATION = EvaluationConfig(documents=32, corruptions=("key",), resamples=500)
 """Of planted models: their answers are right or wrong without noise."""
@@ -104,7 +101,7 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
         (rung, name, unit) for rung in request.rungs for name, unit in units_of(rung, request)
     ]
     make_workdir(request.workdir)
-    trust.check_links(request.workdir, DEPTH)
+    Folder(request.workdir).check_links()
     found: dict[str, Rows] = {rung: [] for rung in request.rungs}
     for number, (rung, name, unit) in enumerate(planned, start=1):
         path = request.workdir / "parts" / rung / f"{re.sub(r'[^0-9a-z]+', '_', name)}.json"

@@ -29,7 +29,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
     # fla.
     mixers.ForgettingAttention: Reference(
         dense(*QKV, "f_proj", "g_proj", OUT) | _scales("q_norm", "k_norm"),
-        defaults=("canon", "shift", "output_norm"),
+        defaults=("shift", "output_norm"),
     ),
     # zhixuan-lin/forgetting-transformer.
     mixers.ForgettingAttentionPro: Reference(
@@ -37,20 +37,17 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         | dense(*(f"{n}_proj.linear={n}_proj" for n in "kv"))
         | dense(*(f"{n}_proj.shift_proj={n}_mix" for n in "kv"))
         | _scales("q_norm", "k_norm", "output_norm=o_norm"),
-        defaults=("canon",),
     ),
     # fla.
     mixers.PathAttention: Reference(
         dense(*QKV, "w_proj.0=w_down", "w_proj.1=w_up", "bt_proj=b_proj", "g_proj=f_proj", OUT)
         | short_convolution("w_conv1d", "w_conv")
         | _scales("maybe_q_norm=q_norm", "maybe_k_norm=k_norm"),
-        defaults=("canon",),
     ),
     # huggingface/transformers, Qwen3-Next.
     mixers.GatedAttention: Reference(
         dense(*QKV, "g_proj", OUT) | _scales("q_norm", "k_norm"),
         by_head={"q_proj": ("q_proj", "g_proj")},
-        defaults=("canon",),
     ),
     # state-spaces/mamba.
     mixers.Mamba3: Reference(

@@ -38,11 +38,9 @@ RWKV7 |= _vectors("r_k", *(f"{name}{i}" for name in RANKS for i in (1, 2)))
 RWKV7 |= {"ln_x.weight": Target("ln_scale"), "ln_x.bias": Target("ln_bias")}
 
 DELTA_FAMILY: dict[type[nn.Module], Reference] = {
-    mixers.KDA: Reference(KDA, defaults=("canon",)),
-    mixers.GatedDeltaNet2: Reference(KDA | dense("w_proj"), defaults=("canon",)),
-    mixers.GatedDeltaProduct: Reference(GATED, defaults=("canon",)),
+    mixers.KDA: Reference(KDA),
+    mixers.GatedDeltaNet2: Reference(KDA | dense("w_proj")),
+    mixers.GatedDeltaProduct: Reference(GATED),
     mixers.RWKV7: Reference(RWKV7, dead=_dead_of_rwkv7),
-    mixers.Comba: Reference(
-        GATED | _vectors("D") | {"decay": Target("decay_logit")}, defaults=("canon",)
-    ),
+    mixers.Comba: Reference(GATED | _vectors("D") | {"decay": Target("decay_logit")}),
 }

@@ -165,7 +165,9 @@ def _require_said(mixer: nn.Module, given: Mapping[str, Any]) -> None:
 
 def _reference(mixer: nn.Module) -> Reference:
     """The form in which others store a mixer: the study, or the authors of a newer one."""
-    if type(mixer) is Attention and mixer.canon:
+    if getattr(mixer, "canon", 0):  # others have it with plain attention alone
+        if type(mixer) is not Attention:
+            raise UserError(f"canon is {mixer.canon!r}: the reference has 0 only")
         return CANON_ATTENTION
     known = REFERENCES | ARCHITECTURES | DELTA_FAMILY
     if type(mixer) not in known:

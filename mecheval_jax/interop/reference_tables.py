@@ -75,7 +75,7 @@ QKV = ("q_proj", "k_proj", "v_proj")
 ATTENTION = Reference(
     dense(*QKV, "out_proj"),
     fused={"Wqkv": QKV},
-    defaults=("key_heads", "out_bias", "window", "encoding", "canon"),
+    defaults=("key_heads", "out_bias", "window", "encoding"),
 )
 GATED_NORM = {"g_norm_swish_gate.weight": Target("o_norm/scale")}
 DELTA_NET = dense(*QKV, "b_proj", "o_proj") | {"o_norm.weight": Target("o_norm/scale")}
@@ -133,19 +133,17 @@ REFERENCES: dict[type[nn.Module], Reference] = {
         | {"norm.weight": Target("norm_scale")},
         defaults=("gated",),
     ),
-    mixers.DeltaNet: Reference(DELTA_NET, defaults=("canon",)),
+    mixers.DeltaNet: Reference(DELTA_NET),
     mixers.GatedDeltaNet: Reference(
         DELTA_NET
         | dense("a_proj", "g_proj")
         | {name: Target(name) for name in ("A_log", "dt_bias")},
-        defaults=("canon",),
         dead=_dead_of_gated_delta_net,
     ),
     mixers.GatedLinearAttention: Reference(
         dense(*QKV, "g_proj", "o_proj", "gk_proj.0=decay_down", "gk_proj.1=decay_up") | GATED_NORM,
-        defaults=("canon",),
     ),
-    mixers.RetNet: Reference(dense(*QKV, "g_proj", "o_proj") | GATED_NORM, defaults=("canon",)),
+    mixers.RetNet: Reference(dense(*QKV, "g_proj", "o_proj") | GATED_NORM),
     mixers.RWKV4: Reference(
         dense("key=k_proj", "value=v_proj", "receptance=r_proj", "output=out_proj")
         | {name: Target(name) for name in ("time_decay", "time_first")}

@@ -13,11 +13,11 @@ from mecheval_jax.array_types import Array
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers.short_convolution import Local, ShortConvolution
 
-_PARTS = {"q": "queries", "k": "keys", "v": "values"}
+PARTS = {"q": "queries", "k": "keys", "v": "values"}
 
 SITES = {
     f"{name}_input": f"{what} before a convolution or shift (only with one)"
-    for name, what in _PARTS.items()
+    for name, what in PARTS.items()
 }
 """Sites before it, which other local operations in its place have as well."""
 
@@ -31,7 +31,7 @@ def convolved(mixer: nn.Module, parts: Sequence[Array], local: Local) -> list[Ar
     """Queries, keys and values behind it, read through the sites; as they are without it."""
     if not mixer.canon:
         return list(parts)
-    parts = [getattr(mixer, f"{n}_input")(u) for n, u in zip(_PARTS, parts, strict=True)]
+    parts = [getattr(mixer, f"{n}_input")(u) for n, u in zip(PARTS, parts, strict=True)]
     return [u + c for u, c in zip(parts, local("qkv_canon", parts), strict=True)]
 
 

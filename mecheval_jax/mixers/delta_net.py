@@ -12,17 +12,16 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.mixers import initializers
+from mecheval_jax.mixers import canon, initializers
 from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
 from mecheval_jax.mixers.recurrence import ERASE, STATE_SITES
 from mecheval_jax.ops.dplr import Update
 
 EPSILON = 1e-6
 
-_CONVOLVED = {"q": "queries", "k": "keys", "v": "values"}
 DELTA_SITES = {
-    **{f"{name}_input": f"{what} before their convolution" for name, what in _CONVOLVED.items()},
-    **{name: f"{what} by head, after convolution and silu" for name, what in _CONVOLVED.items()},
+    **canon.SITES,
+    **{name: f"{what} by head, after convolution and silu" for name, what in canon.PARTS.items()},
     "beta": "share of the way that the state is moved towards the value",
     **STATE_SITES,
     "erase": ERASE,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float
-from mecheval_jax.mesh_axes import FSDP, MODEL, current_mesh, is_shared_out, spread
+from mecheval_jax.mesh_axes import MODEL, cuts_parameters, is_shared_out, spread
 from mecheval_jax.sites import Site
 
 
@@ -52,9 +52,7 @@ def together(x: Float[Array, "*axes width"], *layers: nn.Dense) -> list[Float[Ar
     The parameters stay those of the layers. Where a mesh cuts parameters, each layer is computed
     from its own, and so it is while they are drawn.
     """
-    mesh = current_mesh()
-    is_cut = mesh is not None and mesh.shape[FSDP] * mesh.shape[MODEL] > 1
-    if is_cut or layers[0].is_initializing():
+    if cuts_parameters() or layers[0].is_initializing():
         return [layer(x) for layer in layers]
 
     def joint(name: str) -> Array:

@@ -129,7 +129,7 @@ def _by_channel_forward(
     size, found = log_decay.shape[-2], []
     for (mask, late, early), (after, before) in zip(_parts(size, weak), decays, strict=True):
         products = _products(_cut(rows, late, after, size), _cut(keys, early, before, size))
-        products = _put(_masked(_in_all_sets(mask, products), products), late, size)
+        products = _put(_masked_sets(mask, products), late, size)
         found.append(_turned(_put(_turned(products), early, size)))
     return sum(found), (rows, keys, decays, log_decay)
 
@@ -144,7 +144,7 @@ def _by_channel_backward(weak: bool, saved: tuple, gradient: Array) -> tuple[Arr
     size, d_rows, d_keys = log_decay.shape[-2], [], []
     for (mask, late, early), (after, before) in zip(_parts(size, weak), decays, strict=True):
         own = _turned(_cut(_turned(_cut(gradient, late, None, size)), early, None, size))
-        own = _masked(_in_all_sets(mask, own), own)
+        own = _masked_sets(mask, own)
         d_row = own @ _cut(keys, early, before, size)
         d_key = _turned(own) @ _cut(rows, late, after, size)
         d_rows.append(_put(_scaled(d_row, after, late), late, size))
@@ -174,11 +174,12 @@ def _parts(size: int, weak: bool) -> list[tuple[np.ndarray, slice, slice]]:
     return found
 
 
-def _in_all_sets(
+def _masked_sets(
     mask: Bool[np.ndarray, "r c"], x: Float[Array, "*axes rows columns"]
-) -> Bool[np.ndarray, "rows columns"]:
-    """A mask of one set, for every set of rows and of columns."""
-    return np.tile(mask, [n // of for n, of in zip(x.shape[-2:], mask.shape, strict=True)])
+) -> Float[Array, "*axes rows columns"]:
+    """`_masked` by a mask of one set, in every set of rows and of columns."""
+    times = [n // of for n, of in zip(x.shape[-2:], mask.shape, strict=True)]
+    return _masked(np.tile(mask, times), x)
 
 
 def _to_middle(

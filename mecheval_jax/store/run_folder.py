@@ -56,7 +56,7 @@ class Folder:
     """
 
     DEPTH = 2
-    """Levels of folders in it: in that of a run ``tables/`` and ``figures/`` among them."""
+    """Levels of folders in it: ``tables/`` in that of a run, ``parts/RUNG`` in a ladder's."""
 
     def __init__(self, path: str | os.PathLike):
         expect("the workdir", path, (str, os.PathLike), "the path of a folder")

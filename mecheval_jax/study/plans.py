@@ -10,6 +10,7 @@ of a sweep are fixed when it begins.
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
@@ -20,6 +21,7 @@ from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.store.run_folder import Folder
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.study.experiments import EXPERIMENTS, StudyExperiment
 from mecheval_jax.study.results import config_hash
@@ -50,15 +52,13 @@ MEASURED_IN_REHEARSAL = ("ar_two_layers", "atr_held_out")
 """Experiments with interventions in a rehearsal; their programs take the longest to compile."""
 
 
-DEPTH_OF_STUDY = 2 + SweepFolder.DEPTH
-"""Levels of folders in that of a study: ``sweeps/NAME``, and those of that sweep."""
-
-
-class StudyFolder:
+class StudyFolder(Folder):
     """Paths and files of a study."""
 
-    def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
+    DEPTH = 2 + SweepFolder.DEPTH  # sweeps/NAME, and the folders of that sweep
+
+    def __init__(self, path: str | os.PathLike):
+        super().__init__(path)
         self.results = self.path / "results"
         self.findings_json = self.path / "findings.json"
         self.report = self.path / "report.html"

@@ -8,10 +8,9 @@ from types import ModuleType
 
 import jax
 
-from mecheval_jax import runs, trust
+from mecheval_jax import runs
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.store.lock import lock
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
 from mecheval_jax.study.conclusion import conclude
@@ -19,7 +18,6 @@ from mecheval_jax.study.experiments import SCALES, experiment_named
 from mecheval_jax.study.judgement import Judgement
 from mecheval_jax.study.page import summary
 from mecheval_jax.study.plans import (
-    DEPTH_OF_STUDY,
     MEASURED_IN_REHEARSAL,
     ScaledExperiment,
     StudyFolder,
@@ -109,13 +107,11 @@ def run_study(
         Interrupted: If SIGTERM came; the same command resumes.
     """
     folder = StudyFolder(workdir)
-    if folder.path.exists() and not folder.path.is_dir():
-        raise UserError(f"workdir {folder.path} is a file")
-    trust.check_links(folder.path, DEPTH_OF_STUDY)
+    folder.contents()  # refuses a file in its place, and links that lead out of it
     folder.known(request.tables)  # refuses what cannot be read, before anything is made
     if request.dry_run:
         return _run_study(folder, request, configs)
-    with lock(folder.path, "study"):
+    with folder.lock("study"):
         return _run_study(folder, request, configs)
 
 

@@ -126,7 +126,7 @@ def edit(subject: Subject, batch: Batch, place: MemoryPlace) -> dict[str, Array]
     Args:
         subject: Model and task.
         batch: Documents with questions for `PAIRS` pairs, from `asked_pairs`.
-        place: MemoryPlace at which the model holds pairs.
+        place: Place at which the model holds pairs.
 
     Returns:
         ``right`` [operations, questions, documents]; ``cosine`` [questions, documents], of each key
