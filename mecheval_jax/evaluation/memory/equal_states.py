@@ -11,9 +11,8 @@ from typing import Any
 
 import jax
 
-from mecheval_jax.array_types import Key, PyTree
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 
 SCALES = {
     "mamba": "d_state",
@@ -70,10 +69,11 @@ def layer_bytes(config: ModelConfig) -> int:
     """Bytes of the state of the first layer that count."""
     model = LanguageModel(config)
 
-    def initial_state(key: Key) -> PyTree:
-        return model.apply({"params": initialize(config, key)}, 1, 1, method="initial_state")
-
-    state = jax.eval_shape(initial_state, jax.random.key(0))
+    # Tracing more than the state would ask which devices there are, and a config file that uses
+    # this is read before they are set up.
+    state, _ = jax.eval_shape(
+        lambda: model.init_with_output(jax.random.key(0), 1, 1, method="initial_state")
+    )
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return sum(
         math.prod(leaf.shape) * leaf.dtype.itemsize
