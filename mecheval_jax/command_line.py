@@ -133,7 +133,13 @@ def _make_cpu_devices(count: int | None) -> None:
     told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if count is not None or not (told or "JAX_NUM_CPU_DEVICES" in os.environ):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-        jax.config.update("jax_num_cpu_devices", count or cores)
+        try:
+            jax.config.update("jax_num_cpu_devices", count or cores)
+        except RuntimeError:
+            raise UserError(
+                f"{config_file()}: it computes with jax as it is read, before devices are set "
+                "up; numpy, or a function that is called later, can be used in a config file"
+            ) from None
 
 
 def config_file() -> str:

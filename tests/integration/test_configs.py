@@ -44,7 +44,7 @@ from configs.study import (
 )
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
-from tests.support import small
+from tests.support import forked, small
 from tests.support.compilation import ROOT
 
 CONFIGS = (
@@ -227,3 +227,18 @@ def test_a_reverse_task_builds():
     sections = base().to_dict()
     sections["task"]["reverse"] = True
     assert Experiment.from_config(sections).task.reverse
+
+
+def test_reading_a_config_leaves_the_devices_alone():
+    """Catches a config after which the number of devices cannot be set any more."""
+    names = [config.__name__ for config in CONFIGS]
+    program = (
+        "import importlib, jax\n"
+        f"for number, name in enumerate({names!r}, 1):\n"
+        "    config = importlib.import_module(name)\n"
+        "    config.get_config()\n"
+        "    list(config.sweep()) if hasattr(config, 'sweep') else None\n"
+        "    jax.config.update('jax_num_cpu_devices', number)\n"
+    )
+    done = forked.start(["-c", program])
+    assert done.returncode == 0, done.stderr

@@ -119,3 +119,15 @@ def test_groups_as_jobs(tmp_path):
     again = sweep(*arguments)
     assert again.returncode == 0
     assert "(job" not in again.stderr
+
+
+def test_a_config_file_that_computes(tmp_path):
+    """Catches a traceback where devices cannot be set up any more."""
+    path = tmp_path / "own.py"
+    path.write_text(
+        "import jax.numpy as jnp\nfrom configs.recall import get_config, sweep\nRATE = jnp.ones(2)\n"
+    )
+    done = sweep(f"--config={path}", f"--workdir={tmp_path / 'new'}")
+    assert done.returncode == 2, done.stderr
+    assert f"{path}: it computes with jax as it is read" in done.stderr
+    assert not (tmp_path / "new").exists()
