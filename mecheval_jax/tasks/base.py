@@ -100,6 +100,10 @@ class Task(Protocol):
         """A mask of the tokens that `corrupt` replaces: the role of query 0 and its repetitions."""
         ...
 
+    def loss_weights(self, batch: Batch) -> Float[Array, "batch queries"]:
+        """Weight of every query in the training loss; `Batch.weights` where all weigh alike."""
+        ...
+
     def name_of(self, token: int) -> str:
         """A token in words, for people."""
         ...
@@ -165,6 +169,10 @@ class SelfContained:
     def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
         """The position of the role of query 0 alone; see `Task.corrupted_places`."""
         return at_position(batch.roles[role][:, 0], batch.tokens.shape[1])
+
+    def loss_weights(self, batch: Batch) -> Float[Array, "batch queries"]:
+        """All queries weigh alike; see `Task.loss_weights`."""
+        return batch.weights
 
     def statistics(self, key: Key, documents: int, split: str) -> dict[str, np.ndarray]:
         """None; see `Task.statistics`."""

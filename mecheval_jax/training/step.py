@@ -49,9 +49,10 @@ def answer(
 def loss_and_accuracy(
     model: ModelConfig, params: PyTree, task: Task, batch: Batch
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean negative log-likelihood in nats, and accuracy, at the queries."""
+    """Loss of training in nats (the mean by `Task.loss_weights`), and accuracy, at the queries."""
     scores = answer(model, params, task, batch)
-    return weighted_mean(scores.loss, batch.weights), weighted_mean(scores.correct, batch.weights)
+    loss = weighted_mean(scores.loss, task.loss_weights(batch))
+    return loss, weighted_mean(scores.correct, batch.weights)
 
 
 def is_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -67,13 +68,12 @@ def gradients_and_metrics(
     Micro-batches are computed one after another. Each adds its share of the mean over all queries
     of the batch, so that documents with more queries weigh as much as in one pass.
     """
-    total = batch.weights.sum()
+    totals = task.loss_weights(batch).sum(), batch.weights.sum()
 
     def share(params: PyTree, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         found = answer(model, params, task, batch, training.remat)
-        scores = {"loss": found.loss, "accuracy": found.correct}
-        shares = jax.tree.map(lambda score: (score * batch.weights).sum() / total, scores)
-        return shares["loss"], shares
+        loss = (found.loss * task.loss_weights(batch)).sum() / totals[0]
+        return loss, {"loss": loss, "accuracy": (found.correct * batch.weights).sum() / totals[1]}
 
     gradient = jax.grad(share, has_aux=True)
     if training.gradient_accumulation == 1:

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Bool, Int, Key
+from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 from mecheval_jax.errors import UserError
 from mecheval_jax.fields import POSITIVE
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, following
@@ -50,6 +50,9 @@ class MultiQueryRecall(SyntheticTask):
         num_passes: Number of times that the block of pairs occurs.
         power: Exponent of the distribution of queries over positions, above 0.
         noise: Whether positions without a query hold random tokens, not 0.
+        equal_documents: Whether the training loss is the mean over documents of the mean over
+            their queries. Otherwise it is the mean over all queries, in which documents of few
+            pairs, from which recall is learned first, hardly count beside those of many.
     """
 
     vocabulary: int = 8192
@@ -58,6 +61,7 @@ class MultiQueryRecall(SyntheticTask):
     num_passes: int = 1
     power: float = 0.01
     noise: bool = True
+    equal_documents: bool = False
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
@@ -163,6 +167,12 @@ class MultiQueryRecall(SyntheticTask):
         pairs = batch.weights.sum(axis=1).astype(jnp.int32)[:, None]
         back = batch.roles[role][:, :1] - jnp.arange(batch.tokens.shape[1])[None]
         return (back >= 0) & (back % (2 * pairs) == 0)
+
+    def loss_weights(self, batch: Batch) -> Float[Array, "batch queries"]:
+        """Those of the batch, divided by their number in each document if `equal_documents`."""
+        if not self.equal_documents:
+            return batch.weights
+        return batch.weights / batch.weights.sum(axis=1, keepdims=True)
 
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
         """Those of `tasks.floors`, and ``offset``: the pair that is asked most often there."""
