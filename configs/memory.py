@@ -26,7 +26,7 @@ from mecheval_jax.errors import choose
 
 TWO_TOKENS = {
     "contexts": 3,  # number of contexts of a document
-    "keys": 3,  # number of keys of a document, each bound once in every context
+    "keys_per_context": 3,  # number of keys of a document, each bound once in every context
     "queries": 3,  # number of questions, of a context and a key each
     "context_vocabulary": 32,  # number of contexts to draw from
     "key_vocabulary": 32,  # number of keys to draw from

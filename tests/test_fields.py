@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.fields import SHARE, Section, field_value, field_value_of_text, types_of
+from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS
+from mecheval_jax.training.config import TrainingConfig
 
 WHOLE = "a whole number, at most 2147483647"
 
@@ -143,3 +147,10 @@ def test_rules_of_a_section_come_behind_its_types():
         class Forgetful(Section, section="s"):
             def __post_init__(self):
                 pass
+
+
+def test_no_field_is_named_like_a_method_of_a_config():
+    """Catches a field that no flag can set, since ``config.task.keys`` is a method."""
+    sections = [*TASKS.values(), ModelConfig, TrainingConfig, EvaluationConfig]
+    named = {field.name for section in sections for field in dataclasses.fields(section)}
+    assert not named & set(dir(ConfigDict))

@@ -155,7 +155,7 @@ def count_memorization_floors(case, batch):
     return {"uniform": uniform, "majority": majority, "best": max(uniform, majority)}
 
 
-TWO_TOKENS = {"contexts": 2, "keys": 3, "queries": 2, "context_vocabulary": 3}
+TWO_TOKENS = {"contexts": 2, "keys_per_context": 3, "queries": 2, "context_vocabulary": 3}
 TWO_TOKENS |= {"key_vocabulary": 4, "value_vocabulary": 7}
 TWO_TOKEN_CLASSES = {"context": range(3, 6), "key": range(6, 10), "value": range(10, 17)}
 

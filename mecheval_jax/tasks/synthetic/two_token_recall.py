@@ -37,7 +37,7 @@ class TwoTokenRecall(BehindDivider):
 
     Attributes:
         contexts: Number of contexts of a document.
-        keys: Number of keys of a document, each bound once in every context.
+        keys_per_context: Number of keys of a document, each bound once in every context.
         queries: Number of questions, about different combinations.
         context_vocabulary: Number of contexts to draw from.
         key_vocabulary: Number of keys to draw from.
@@ -45,7 +45,7 @@ class TwoTokenRecall(BehindDivider):
     """
 
     contexts: int = 3
-    keys: int = 3
+    keys_per_context: int = 3
     queries: int = 3
     context_vocabulary: int = 32
     key_vocabulary: int = 32
@@ -55,18 +55,20 @@ class TwoTokenRecall(BehindDivider):
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        self.at_least(2, "contexts", "keys")
+        self.at_least(2, "contexts", "keys_per_context")
         cells = self.combinations
         within = (f"1 to {cells}, the combinations", lambda value: 1 <= value <= cells)
         self.require(within, "queries")
         require_vocabulary(self, "context_vocabulary", self.contexts, f"{self.contexts} contexts")
-        require_vocabulary(self, "key_vocabulary", self.keys, f"{self.keys} keys")
+        require_vocabulary(
+            self, "key_vocabulary", self.keys_per_context, f"{self.keys_per_context} keys"
+        )
         require_vocabulary(self, "value_vocabulary", cells, f"{cells} combinations")
 
     @property
     def combinations(self) -> int:
         """Number of values of a document."""
-        return self.contexts * self.keys
+        return self.contexts * self.keys_per_context
 
     @property
     def classes(self) -> dict[str, range]:
@@ -98,7 +100,7 @@ class TwoTokenRecall(BehindDivider):
         del split
         draw_contexts, draw_keys, draw_values, order, draw_asked = jax.random.split(key, 5)
         contexts = self.distinct(draw_contexts, "context", self.contexts)
-        keys = self.distinct(draw_keys, "key", self.keys)
+        keys = self.distinct(draw_keys, "key", self.keys_per_context)
         values = self.distinct(draw_values, "value", self.combinations)
         context_at, key_at = self.places(order)
         body = jnp.zeros(self.body_length, jnp.int32)
@@ -106,7 +108,9 @@ class TwoTokenRecall(BehindDivider):
         body = body.at[key_at.ravel() + 1].set(values)
 
         asked = sample_distinct(draw_asked, self.queries, self.combinations)
-        questions = jnp.stack([contexts[asked // self.keys], keys[asked % self.keys]], axis=1)
+        questions = jnp.stack(
+            [contexts[asked // self.keys_per_context], keys[asked % self.keys_per_context]], axis=1
+        )
         context, item = (1 + places.ravel()[asked] for places in (context_at, key_at))
         roles = {"context": context, "key": item, "value": item + 1}
         return self.ask(body, questions, values[asked], roles)
@@ -114,7 +118,7 @@ class TwoTokenRecall(BehindDivider):
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
         """Those of `tasks.floors`, and ``half_key``: any value that one of the tokens leaves."""
         batch = self.sample(key, documents, split)
-        half = 1 / min(self.contexts, self.keys)
+        half = 1 / min(self.contexts, self.keys_per_context)
         found = recall_floors(batch, self.class_of("value"))
         return with_best({**found, "half_key": half, "best": 0.0})
 
@@ -130,7 +134,7 @@ class CompositionalRecall(TwoTokenRecall):
     def places(self, key: Key) -> tuple[Int[Array, "contexts keys"], Int[Array, "contexts keys"]]:
         """See `TwoTokenRecall.places`."""
         slots = sample_distinct(key, self.combinations, self.combinations)
-        context = 3 * slots.reshape(self.contexts, self.keys)
+        context = 3 * slots.reshape(self.contexts, self.keys_per_context)
         return context, context + 1
 
 
@@ -140,11 +144,13 @@ class JointRecall(TwoTokenRecall):
     @property
     def body_length(self) -> int:
         """Number of tokens of all blocks."""
-        return self.contexts * (1 + 2 * self.keys)
+        return self.contexts * (1 + 2 * self.keys_per_context)
 
     def places(self, key: Key) -> tuple[Int[Array, "contexts keys"], Int[Array, "contexts keys"]]:
         """See `TwoTokenRecall.places`."""
         draws = jax.random.split(key, self.contexts)
-        order = jax.vmap(lambda draw: sample_distinct(draw, self.keys, self.keys))(draws)
-        context = (1 + 2 * self.keys) * jnp.arange(self.contexts)[:, None]
+        order = jax.vmap(
+            lambda draw: sample_distinct(draw, self.keys_per_context, self.keys_per_context)
+        )(draws)
+        context = (1 + 2 * self.keys_per_context) * jnp.arange(self.contexts)[:, None]
         return jnp.broadcast_to(context, order.shape), context + 1 + 2 * order

@@ -10,7 +10,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall, JointRecall
 from tests.support.outcomes import drawn, is_uniform, rows
 
-SMALL = {"contexts": 2, "keys": 2, "queries": 1}
+SMALL = {"contexts": 2, "keys_per_context": 2, "queries": 1}
 SMALL |= {"context_vocabulary": 2, "key_vocabulary": 2, "value_vocabulary": 4}
 
 
@@ -36,7 +36,7 @@ def test_joint_order_is_uniform():
 
 # Catches a floor that asks for both tokens, and one that knows which of them helps less.
 def test_floor_of_half_a_key():
-    task = CompositionalRecall(contexts=2, keys=5)
+    task = CompositionalRecall(contexts=2, keys_per_context=5)
     assert task.floors(jax.random.key(0), 64)["half_key"] == 0.5
 
 
@@ -45,11 +45,14 @@ def test_floor_of_half_a_key():
     ("options", "message"),
     [
         ({"contexts": 1}, r"task\.contexts is 1"),
-        ({"keys": 1}, r"task\.keys is 1"),
+        ({"keys_per_context": 1}, r"task\.keys_per_context is 1"),
         ({"queries": 10}, r"task\.queries is 10: it must be 1 to 9, the combinations"),
         ({"contexts": 33}, r"task\.context_vocabulary is 32: 33 contexts need at least 33 tokens"),
         ({"keys": 33}, r"task\.key_vocabulary is 32: 33 keys need at least 33 tokens"),
-        ({"keys": 11}, r"task\.value_vocabulary is 32: 33 combinations need at least 33 tokens"),
+        (
+            {"keys_per_context": 11},
+            r"task\.value_vocabulary is 32: 33 combinations need at least 33 tokens",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", [CompositionalRecall, JointRecall])
