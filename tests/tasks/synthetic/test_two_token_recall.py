@@ -48,7 +48,7 @@ def test_floor_of_half_a_key():
         ({"keys_per_context": 1}, r"task\.keys_per_context is 1"),
         ({"queries": 10}, r"task\.queries is 10: it must be 1 to 9, the combinations"),
         ({"contexts": 33}, r"task\.context_vocabulary is 32: 33 contexts need at least 33 tokens"),
-        ({"keys": 33}, r"task\.key_vocabulary is 32: 33 keys need at least 33 tokens"),
+        ({"key_vocabulary": 2}, r"task\.key_vocabulary is 2: 3 keys need at least 3 tokens"),
         (
             {"keys_per_context": 11},
             r"task\.value_vocabulary is 32: 33 combinations need at least 33 tokens",
