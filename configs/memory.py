@@ -9,8 +9,9 @@ compress and to memorise, and by which mechanism?
 Expected: Based answers all 320 test documents of induction heads after 1,000 steps (best floor
 8 %), about two minutes on one core, and ``launch.intervene`` says ``induction``: the input of
 layer 1 restores 0.99 of the answer at the value. With ``task=in_context_bigrams`` it answers all
-after the default 2,000 steps, and all dev documents from step 1,000 on (best floor 7 %). The
-settings of the other tasks were chosen by their size; they have not been trained to the end.
+after the default 2,000 steps, and all dev documents from step 1,000 on (best floor 7 %). How the
+tasks that tell memories apart are learned with these settings stands in docs/results.md. The
+settings of the others were chosen by their size; they have not been trained to the end.
 
 Each task has the settings below. Any field can be changed on the command line,
 ``--config.task.noise=64``. ``slices.csv`` and the report show accuracy by properties of the
@@ -25,12 +26,12 @@ from configs.grids import Changes, axis, mixers, product
 from mecheval_jax.errors import choose
 
 TWO_TOKENS = {
-    "contexts": 3,  # number of contexts of a document
-    "keys_per_context": 3,  # number of keys of a document, each bound once in every context
-    "queries": 3,  # number of questions, of a context and a key each
-    "context_vocabulary": 32,  # number of contexts to draw from
-    "key_vocabulary": 32,  # number of keys to draw from
-    "value_vocabulary": 32,  # number of values to draw from
+    "contexts": 2,  # number of contexts of a document
+    "keys_per_context": 2,  # number of keys of a document, each bound once in every context
+    "queries": 2,  # number of questions, of a context and a key each
+    "context_vocabulary": 8,  # number of contexts to draw from
+    "key_vocabulary": 8,  # number of keys to draw from
+    "value_vocabulary": 8,  # number of values to draw from
 }
 
 TASKS = {
@@ -66,25 +67,25 @@ TASKS = {
         "seed": 0,  # seed of the table
     },
     "forgetting_recall": {
-        "pairs": 8,  # number of different keys of a document
-        "rebound": 4,  # number of keys that are bound twice, the last value counting
-        "queries": 4,  # number of questions
-        "key_vocabulary": 64,  # number of keys
-        "value_vocabulary": 64,  # number of values
+        "pairs": 4,  # number of different keys of a document
+        "rebound": 2,  # number of keys that are bound twice, the last value counting
+        "queries": 2,  # number of questions
+        "key_vocabulary": 16,  # number of keys
+        "value_vocabulary": 16,  # number of values
     },
     "compositional_recall": TWO_TOKENS,
     "joint_recall": TWO_TOKENS,
     "stacked_recall": {
-        "pairs": 8,  # number of pairs of a document, a token each
+        "pairs": 4,  # number of pairs of a document, a token each
         "queries": 4,  # number of questions
-        "key_vocabulary": 16,  # number of keys
-        "value_vocabulary": 16,  # number of values
+        "key_vocabulary": 8,  # number of keys
+        "value_vocabulary": 8,  # number of values
     },
     "hop_recall": {
-        "pairs": 8,  # number of pairs of a document, the steps of one cycle
+        "pairs": 4,  # number of pairs of a document, the steps of one cycle
         "hops": 2,  # number of steps from the asked token to the answer
-        "queries": 4,  # number of questions
-        "vocabulary": 64,  # number of tokens
+        "queries": 2,  # number of questions
+        "vocabulary": 16,  # number of tokens
     },
     "state_tracking": {
         "group": "S3",  # parity, S3 or A5
@@ -92,13 +93,13 @@ TASKS = {
         "every_prefix": True,  # whether the product is asked at every token
     },
     "compression": {
-        "length": 16,  # number of tokens to give back
-        "queries": 8,  # number of questions
-        "vocabulary": 16,  # number of different tokens
+        "length": 8,  # number of tokens to give back
+        "queries": 4,  # number of questions
+        "vocabulary": 8,  # number of different tokens
     },
     "memorization": {
         "pairs": 16,  # number of keys of a document
-        "key_vocabulary": 256,  # number of keys, each a fact to learn
+        "key_vocabulary": 64,  # number of keys, each a fact to learn
         "value_vocabulary": 64,  # number of values
         "seed": 0,  # seed of the table of facts
     },

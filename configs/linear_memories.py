@@ -1,0 +1,55 @@
+"""Can one association be edited in the state of every linear mixer, and what do the others feel?
+
+    python -m launch.sweep --config=configs/linear_memories.py --workdir=DIR
+    python -m launch.evaluate --workdir=DIR/groups/GROUP/members/RUN --analyses=editing
+
+for every RUN. Documents have 4 pairs of 16 keys and values. Mixers without an operation over
+neighbouring tokens have a convolution of four taps before them (`model.canon`), since they do not
+learn the task in this time without. The default is one of the mixers: a run of a minute. With
+``smoke=True`` it is a run of a few seconds that learns nothing.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.arguments import COMMON, apply, parse
+from configs.base import short_recall
+from configs.grids import Changes, axis, chain, mixers, product
+
+LOCAL = (
+    "based",
+    "mamba",
+    "mamba2",
+    "log_linear_mamba2",
+    "mlstm",
+    "delta_net",
+    "gated_delta_net",
+    "gated_delta_net_2",
+    "gated_delta_product",
+    "kda",
+    "comba",
+    "rwkv7",
+    "mesa_net",
+)
+"""Linear mixers that see neighbouring tokens."""
+
+WITHOUT = ("taylor_attention", "retnet", "gla", "hgrn2", "gated_slot_attention")
+"""Those that do not."""
+
+TAPS = 4
+"""Number of tokens that the convolution before them sees."""
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Arguments: pairs, keys, and those of all configs."""
+    defaults = {"mixer": "gated_delta_net", "width": 32, "learning_rate": 3e-3, "steps": 4000}
+    arguments = parse(arg, COMMON | defaults | {"pairs": 4, "keys": 16})
+    config = short_recall(arguments["pairs"], arguments["keys"])
+    config.model.max_length = 64
+    config.model.canon = TAPS if arguments["mixer"] in WITHOUT else 0
+    config.training.target_accuracy = 0.995  # on dev documents, where training ends
+    return apply(config, arguments)
+
+
+def sweep() -> Changes:
+    """Every linear mixer, with one seed."""
+    return chain(mixers(LOCAL), product(mixers(WITHOUT), axis("model.canon", (TAPS,))))
