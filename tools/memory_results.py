@@ -1,24 +1,30 @@
-"""Put analyses of memory of several runs into docs/results/memory, and draw capacity.
+"""Put what was found about memory among the documents: tables, the figure of capacity, the page.
 
-python -m tools.memory_results NAME=WORKDIR [NAME=WORKDIR ...]
+    python -m tools.memory_results --run=NAME=WORKDIR [--run=NAME=WORKDIR ...]
+    python -m tools.memory_results --sweep=WORKDIR --name=NAME
 
-Of each run the tables of `TABLES` are taken as far as it has them, and added to those that are
-there under its name. The figure is drawn from the table alone.
+Adds runs under their names (members of a sweep as NAME_MIXER_SEED) to docs/results/memory:
+``runs.csv``, and for each analysis of `TABLES` that a run has the rows of these metrics. Then the
+figure is drawn and docs/results.md is written, from the tables alone; without a run or a sweep
+nothing but that is done.
 """
 
 import pathlib
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from absl import flags
 
-from mecheval_jax.files import write_table
-from mecheval_jax.reporting.figures.look import Look, looking
-from mecheval_jax.reporting.figures.memory_figures import capacity_over_bytes
-from mecheval_jax.reporting.figures.saving import save
+from mecheval_jax import command_line
+from tools.sweep_results import accuracy_of, members_of, merged
+
+if TYPE_CHECKING:
+    from mecheval_jax.experiment import Experiment
+    from mecheval_jax.store.run_folder import RunFolder
 
 TABLES = {
-    "capacity": ["recall", "threshold", "additive_threshold"],
+    "capacity": ["recall", "threshold", "hashing", "additive_threshold"],
     "overwriting": ["uncovered", "recovered", "trace"],
     "editing": ["accuracy", "change", "new_answer", "read", "closed_form_error", "interference"],
     "components": ["kept"],
@@ -26,38 +32,208 @@ TABLES = {
 }
 """Analyses, and the metrics of each that are kept."""
 
-FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "results" / "memory"
+FOLDER = pathlib.Path("docs", "results", "memory")
+RUNS = "runs.csv"
+
+FEW, MANY = 4, (8, 16, 32, 64, 128)
+"""Numbers of pairs whose recall the page shows; that of `FEW` shows whether it was learned."""
+
+ELSEWHERE = "forgetting_recall", "associative_recall", "multi_query_recall"
+"""Tasks whose runs have tables of their own."""
 
 
-def collect(runs: Sequence[tuple[str, pathlib.Path]], folder: pathlib.Path) -> None:
-    """Write the tables of runs under their names, and draw the figure.
+def summary_of(name: str, run: "RunFolder", experiment: "Experiment") -> dict[str, Any]:
+    """The row of a run in `RUNS`."""
+    from mecheval_jax.study.results import row_of
 
-    Args:
-        runs: Names and workdirs.
-        folder: Folder of the tables.
-    """
+    row = row_of(run, experiment)
+    model, training = experiment.model, experiment.training
+    return {
+        "run": name,
+        "task": experiment.task_name,
+        "mixer": model.mixer,
+        "canon": model.canon,
+        "width": model.width,
+        "layers": model.layers,
+        "learning_rate": training.learning_rate,
+        "seed": training.seed,
+        "step": run.read_summary().get("step"),
+        **{name: row.get(name) for name in ("accuracy", "accuracy_low", "accuracy_high", "floor")},
+        "verdict": row.get("verdict"),
+        "probability": row.get("verdict_probability"),
+    }
+
+
+def add(root: pathlib.Path, name: str, run: "RunFolder", experiment: "Experiment") -> None:
+    """Add a run's rows to the tables, in place of those that are there under its name."""
+    from mecheval_jax.files import read_table, write_table
+
+    folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    one = pd.DataFrame([summary_of(name, run, experiment)])
+    write_table(folder / RUNS, merged(folder / RUNS, one, ["run"]))
     for analysis, metrics in TABLES.items():
-        path = folder / f"{analysis}.csv"
-        parts = [pd.read_csv(path)] if path.exists() else []
-        for name, workdir in runs:
-            table = workdir / "analyses" / f"{analysis}.csv"
+        path, table = run.analyses / f"{analysis}.csv", folder / f"{analysis}.csv"
+        if path.exists():
+            rows = read_table(path)
+            rows = rows[rows["metric"].isin(metrics)].assign(run=name)
             if table.exists():
-                rows = pd.read_csv(table)
-                parts = [part[part["run"] != name] for part in parts]
-                parts.append(rows[rows["metric"].isin(metrics)].assign(run=name))
-        if parts:
-            write_table(path, pd.concat([part.astype(object) for part in parts]))
-    draw(folder)
+                before = pd.read_csv(table)
+                rows = pd.concat([before[before["run"] != name].astype(object), rows])
+            write_table(table, rows)
 
 
 def draw(folder: pathlib.Path) -> None:
     """Draw the figure of capacity from its table, if there is one."""
+    from mecheval_jax.reporting.figures.look import Look, looking
+    from mecheval_jax.reporting.figures.memory_figures import capacities
+    from mecheval_jax.reporting.figures.saving import save
+
     if (folder / "capacity.csv").exists():
         with looking(Look(formats=("svg",))):
-            save(capacity_over_bytes(pd.read_csv(folder / "capacity.csv")), folder, "capacity")
+            save(capacities(pd.read_csv(folder / "capacity.csv")), folder, "capacity")
+
+
+Lines = Iterator[list[str]]
+"""Rows of a table of the page, the first of them its heads."""
+
+
+def task_lines(runs: pd.DataFrame) -> Lines:
+    """How each of the other tasks that tell memories apart was learned."""
+    yield ["task", "layers", "accuracy [95 %]", "best floor", "steps", "verdict"]
+    for name, row in runs[~runs["task"].isin(ELSEWHERE)].iterrows():
+        task = row["task"] if row["task"] == name else f"{row['task']}, {name}"
+        verdict = "" if pd.isna(row["verdict"]) else f"`{row['verdict']}`"
+        yield [task, f"{row['layers']} x {mixer_of(row)}", *reached(row), verdict]
+
+
+def forgetting_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
+    """Whether a pair whose key is bound again is erased or outweighed, run by run."""
+    yield ["mixer", "seed", "accuracy [95 %]", "steps", *TABLES["overwriting"], "reading"]
+    for name, found in rows.groupby("run", sort=False):
+        row, by_metric = runs.loc[name], found.set_index("metric")
+        accuracy, _, steps = reached(row)
+        measured = (interval_of(by_metric.loc[metric]) for metric in TABLES["overwriting"])
+        where = by_metric.loc["uncovered"]
+        reading = f"{where['reading']}, layer {where['layer']:.0f}"
+        yield [mixer_of(row), str(row["seed"]), accuracy, steps, *measured, reading]
+
+
+def editing_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
+    """What editing and erasing one association do to it and to the others, mixer by mixer."""
+    yield ["mixer", "accuracy", "layer", "new answer after edit", "others after edit",
+           "own answer after erasing", "others after erasing", "closed form"]  # fmt: skip
+    for name, found in rows.groupby("run", sort=False):
+        row = runs.loc[name]
+        cell = found.set_index(["operation", "question", "metric"]).sort_index()
+
+        def of(*place: str, cell: pd.DataFrame = cell) -> pd.Series:
+            return cell.loc[[place]].iloc[0]
+
+        changes = [
+            percent(of("edit", "edited", "new_answer")),
+            points(of("edit", "others", "change")),
+            percent(of("erase", "edited", "accuracy")),
+            points(of("erase", "others", "change")),
+        ]
+        known = ("none", "edited", "closed_form_error") in cell.index
+        error = f"{of('none', 'edited', 'closed_form_error')['value']:.0e}" if known else "-"
+        layer = f"{found['layer'].iloc[0]:.0f}"
+        yield [mixer_of(row), f"{100 * row['accuracy']:.1f} %", layer, *changes, error]
+
+
+def capacity_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
+    """The threshold of each run, and its recall at some numbers of pairs."""
+    yield ["mixer", "seed", "bytes of the state", "threshold [95 %]", "additive memory",
+           *(f"{n} pairs" for n in (FEW, *MANY))]  # fmt: skip
+    for name, found in rows.groupby("run", sort=False):
+        row, last = runs.loc[name], found.set_index("metric")
+        threshold = last.loc["threshold"]
+        known = not pd.isna(threshold["value"])
+        measured = interval_of(threshold, 1) if known else f"{threshold['beyond']} all measured"
+        recall = found[found["metric"] == "recall"].set_index("pairs")["value"]
+        shares = (f"{100 * recall[n]:.0f} %" if n in recall else "" for n in (FEW, *MANY))
+        additive = f"{last.loc['additive_threshold', 'value']:.0f}"
+        held = f"{threshold['state_bytes']:,.0f}"
+        yield [mixer_of(row), str(row["seed"]), held, measured, additive, *shares]
+
+
+def mixer_of(row: pd.Series) -> str:
+    """A run's mixer, with the convolution before it."""
+    return f"`{row['mixer']}`" + (f", canon {row['canon']}" if row["canon"] else "")
+
+
+def reached(row: pd.Series) -> tuple[str, str, str]:
+    """Accuracy, best floor and steps of a run."""
+    return accuracy_of(row), f"{100 * row['floor']:.1f} %", f"{row['step']:,}"
+
+
+def interval_of(row: pd.Series, digits: int = 2) -> str:
+    """A value with its interval."""
+    return f"{row['value']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+
+
+def percent(row: pd.Series) -> str:
+    """A share with its interval."""
+    return f"{100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+
+
+def points(row: pd.Series) -> str:
+    """A difference of shares with its interval."""
+    return f"{100 * row['value']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+
+
+def put(root: pathlib.Path) -> None:
+    """Write the tables into the page of results."""
+    from tools.blocks import put_block
+
+    folder, page = root / FOLDER, root / "docs" / "results.md"
+    runs = pd.read_csv(folder / RUNS).set_index("run")
+
+    def block(name: str, lines: Lines) -> None:
+        heads, *rows = lines
+        table = [heads, ["---"] * len(heads), *rows]
+        text = ["", *("| " + " | ".join(cells) + " |" for cells in table), ""]
+        put_block(
+            page,
+            text,
+            (f"<!-- {name}: written by tools/memory_results.py -->", f"<!-- /{name} -->"),
+        )
+
+    parts: dict[str, tuple[str, Callable[[pd.DataFrame, pd.DataFrame], Lines]]] = {
+        "forgetting": ("overwriting", forgetting_lines),
+        "editing": ("editing", editing_lines),
+        "capacity": ("capacity", capacity_lines),
+    }
+    block("memory tasks", task_lines(runs))
+    for name, (analysis, lines) in parts.items():
+        if (folder / f"{analysis}.csv").exists():
+            block(name, lines(runs, pd.read_csv(folder / f"{analysis}.csv")))
+
+
+def main() -> None:
+    """Run the program."""
+    from mecheval_jax.store.run_folder import RunFolder
+
+    values = flags.FLAGS
+    root = pathlib.Path(values.root)
+    for text in values.run:
+        name, _, workdir = text.partition("=")
+        run = RunFolder(workdir)
+        add(root, name, run, run.experiment())
+    if values.sweep:
+        for run, row in members_of(values.sweep):
+            experiment = run.experiment()
+            name = f"{values.name}_{experiment.model.mixer}_{row['seed']}"
+            add(root, name, run, experiment)
+    draw(root / FOLDER)
+    put(root)
 
 
 if __name__ == "__main__":
-    given = [argument.partition("=") for argument in sys.argv[1:]]
-    collect([(name, pathlib.Path(workdir)) for name, _, workdir in given], FOLDER)
+    flags.DEFINE_multi_string("run", [], "A name and the folder of a run: NAME=WORKDIR.")
+    flags.DEFINE_string("sweep", None, "Folder of a sweep, finished or under way.")
+    flags.DEFINE_string("name", None, "What the names of the sweep's members begin with.")
+    here = str(pathlib.Path(__file__).parents[1])
+    flags.DEFINE_string("root", here, "Folder that holds docs.")
+    command_line.run(main)

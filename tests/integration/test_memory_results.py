@@ -1,25 +1,118 @@
-"""Results of memory: tables of runs are put together under their names."""
+"""`tools.memory_results`: what was found about memory, as tables and lines of a page."""
 
 import pandas as pd
 
-from tools.memory_results import collect
+from mecheval_jax.sweeps.plan import plan_of
+from tests.support.compilation import ROOT
+from tests.support.sweep_results import fill_members, make_sweep
+from tools import memory_results
+from tools.memory_results import FOLDER
+from tools.sweep_results import members_of
+
+PLACE = {"layer": 1, "component": "mixer/write"}
 
 
-def test_runs_are_added_under_their_names(tmp_path):
-    """Catches a run that is there twice, a metric that is lost, and a table of another analysis."""
-    row = {"run": "members", "mixer": "gla", "state_bytes": 512, "pairs": 4, "value": 3.0}
-    row |= {"low": 2.0, "high": 4.0}
-    for name, value in (("first", 3.0), ("second", 2.0)):
-        (tmp_path / name / "analyses").mkdir(parents=True)
-        rows = [
-            row | {"metric": m, "value": value} for m in ("threshold", "additive_threshold", "fit")
-        ]
-        pd.DataFrame(rows).to_csv(tmp_path / name / "analyses" / "capacity.csv", index=False)
-    collect([("a", tmp_path / "first")], tmp_path / "out")
-    collect([("a", tmp_path / "second"), ("b", tmp_path / "first")], tmp_path / "out")
-    table = pd.read_csv(tmp_path / "out" / "capacity.csv")
+def long(rows, **shared):
+    """Rows of an analysis; the interval is 1 to either side."""
+    ends = [row | {"low": row["value"] - 1, "high": row["value"] + 1} for row in rows]
+    return pd.DataFrame([{"run": "a"} | shared | row for row in ends])
+
+
+def runs(**changed):
+    """One run's summary."""
+    row = {"run": "a", "task": "hop_recall", "mixer": "gla", "canon": 4, "layers": 2, "seed": 3}
+    row |= {"accuracy": 0.9, "accuracy_low": 0.8, "accuracy_high": 1.0, "floor": 0.25}
+    row |= {"step": 1500, "verdict": None}
+    return pd.DataFrame([row | changed]).set_index("run")
+
+
+def test_members_are_added_under_their_names(tmp_path):
+    """Catches a run that is there twice, a metric that is lost, and one that is not kept."""
+    sweep = make_sweep(tmp_path / "sweep", {"gla": {(1e-3, 0): 0.9, (1e-3, 1): 0.2}})
+    fill_members(sweep, {0: 0.9, 1: 0.2})
+    folder = tmp_path / FOLDER
+    both = plan_of(sweep.read(), sweep.sweep).groups[0].experiments, "ab"
+    for values in ({"a": 1.0, "b": 2.0}, {"b": 3.0}):
+        for (run, _), experiment, name in zip(members_of(sweep.path), *both, strict=True):
+            if name in values:
+                run.analyses.mkdir(exist_ok=True)
+                rows = [
+                    {"metric": m, "value": values[name]} for m in ("threshold", "recall", "fit")
+                ]
+                long(rows).to_csv(run.analyses / "capacity.csv", index=False)
+                memory_results.add(tmp_path, name, run, experiment)
+    table = pd.read_csv(folder / "capacity.csv")
     assert list(table["run"]) == ["a", "a", "b", "b"]
-    assert list(table["value"]) == [2.0, 2.0, 3.0, 3.0]
-    assert set(table["metric"]) == {"threshold", "additive_threshold"}
-    assert (tmp_path / "out" / "capacity.svg").exists()
-    assert not (tmp_path / "out" / "editing.csv").exists()
+    assert list(table["value"]) == [1.0, 1.0, 3.0, 3.0]
+    assert list(pd.read_csv(folder / "runs.csv")["accuracy"]) == [0.9, 0.2]
+    assert not (folder / "editing.csv").exists()
+
+
+def test_lines_of_tasks():
+    """Catches a run of a task that has a table of its own, and a name that is said twice."""
+    table = pd.concat([runs(), runs(task="forgetting_recall"), runs(task="state_tracking")])
+    table.index = ["hop_recall", "b", "S3"]
+    _, hops, words = memory_results.task_lines(table)
+    assert hops == [
+        "hop_recall",
+        "2 x `gla`, canon 4",
+        "90.0 % [80.0, 100.0]",
+        "25.0 %",
+        "1,500",
+        "",
+    ]
+    assert words[0] == "state_tracking, S3"
+
+
+def test_lines_of_forgetting():
+    """Catches values of another metric."""
+    rows = [{"metric": m, "value": v} for m, v in zip("tur", (1, 2, 3), strict=True)]
+    names = {"t": "trace", "u": "uncovered", "r": "recovered"}
+    rows = [row | {"metric": names[row["metric"]], "reading": "partly"} for row in rows]
+    _, line = memory_results.forgetting_lines(runs(), long(rows, **PLACE))
+    assert line[-4:] == [
+        "2.00 [1.00, 3.00]",
+        "3.00 [2.00, 4.00]",
+        "1.00 [0.00, 2.00]",
+        "partly, layer 1",
+    ]
+
+
+def test_lines_of_editing():
+    """Catches an effect of another operation or on another pair, and an error that is made up."""
+    values = {("edit", "edited", "new_answer"): 0.9, ("edit", "others", "change"): -0.1}
+    values |= {("erase", "edited", "accuracy"): 0.2, ("erase", "others", "change"): -0.3}
+    rows = [
+        dict(zip(("operation", "question", "metric"), place, strict=True), value=value)
+        for place, value in values.items()
+    ]
+    _, line = memory_results.editing_lines(runs(), long(rows, **PLACE))
+    numbers = [cell.split()[0] for cell in line[3:]]
+    assert numbers == ["90.0", "-10.0", "20.0", "-30.0", "-"]
+    error = {"operation": "none", "question": "edited", "metric": "closed_form_error"}
+    _, line = memory_results.editing_lines(runs(), long([*rows, error | {"value": 2e-7}], **PLACE))
+    assert line[-1] == "2e-07"
+
+
+def test_lines_of_capacity():
+    """Catches a threshold that was not found, told as if it were, and recall of other sizes."""
+    rows = [{"metric": "recall", "pairs": n, "value": 1 / n} for n in (1, 4, 8)]
+    rows += [{"metric": "additive_threshold", "value": 50.0, "pairs": 8}]
+    known = [*rows, {"metric": "threshold", "value": 6.0, "pairs": 8}]
+    _, line = memory_results.capacity_lines(runs(), long(known, state_bytes=4096))
+    assert line[2:] == ["4,096", "6.0 [5.0, 7.0]", "50", "25 %", "12 %", *[""] * 4]
+    unknown = [*rows, {"metric": "threshold", "value": float("nan"), "beyond": "above"}]
+    _, line = memory_results.capacity_lines(runs(), long(unknown, state_bytes=4096))
+    assert line[3] == "above all measured"
+
+
+def test_the_page_has_the_tables(tmp_path):
+    """Catches numbers that were changed by hand."""
+    page = tmp_path / "docs" / "results.md"
+    (tmp_path / FOLDER).mkdir(parents=True)
+    for path in (ROOT / FOLDER).glob("*.csv"):
+        (tmp_path / FOLDER / path.name).write_bytes(path.read_bytes())
+    written = (ROOT / "docs" / "results.md").read_text()
+    page.write_text(written)
+    memory_results.put(tmp_path)
+    assert page.read_text() == written

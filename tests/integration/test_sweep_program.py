@@ -125,7 +125,9 @@ def test_a_config_file_that_computes(tmp_path):
     """Catches a traceback where devices cannot be set up any more."""
     path = tmp_path / "own.py"
     path.write_text(
-        "import jax.numpy as jnp\nfrom configs.recall import get_config, sweep\nRATE = jnp.ones(2)\n"
+        "import jax.numpy as jnp\n"
+        "from configs.recall import get_config, sweep\n"
+        "RATE = jnp.ones(2)\n"
     )
     done = sweep(f"--config={path}", f"--workdir={tmp_path / 'new'}")
     assert done.returncode == 2, done.stderr

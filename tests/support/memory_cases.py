@@ -47,7 +47,9 @@ def read_two_tokens(task, tokens, length, number):
             context = at
         elif tokens[at] < first_key + task.key_vocabulary:
             found.append((tokens[context], tokens[at], context, at))
-    assert len({(c, k) for c, k, _, _ in found}) == len(found) == task.contexts * task.keys_per_context
+    assert (
+        len({(c, k) for c, k, _, _ in found}) == len(found) == task.contexts * task.keys_per_context
+    )
     ((context, key),) = (places for c, k, *places in found if [c, k] == tokens[-2:])
     roles, properties = behind(tokens, key, key + 1, question=2)
     return Reading(tokens[key + 1], roles | {"context": context}, properties | {"length": length})

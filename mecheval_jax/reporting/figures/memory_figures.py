@@ -45,34 +45,48 @@ def capacity_curve(table: pd.DataFrame) -> Figure:
 
 
 @styled
-def capacity_over_bytes(table: pd.DataFrame) -> Figure:
-    """Thresholds of several models over the bytes of their states, and that of an additive memory.
+def capacities(table: pd.DataFrame) -> Figure:
+    """Recall of several models over the number of pairs, and their thresholds over their states.
 
     Args:
-        table: Rows ``threshold`` and ``additive_threshold`` of several runs, with ``mixer``. A
+        table: Rows ``recall``, ``hashing``, ``threshold`` and ``additive_threshold`` of several
+            runs, with ``run`` and ``mixer``. Of several runs of a mixer the line is their mean. A
             threshold beyond the measured sizes is an open mark at their end.
     """
-    figure, axes = drawing.one_axes(6.4, 4.4)
-    found = rows_with(table, metric="threshold")
-    styles = drawing.mixer_styles(found["mixer"])
-    for mixer, rows in found.groupby("mixer", sort=False):
+    figure, (left, right) = drawing.panels(2, 2, 9.6, 4.4)
+    styles = drawing.mixer_styles(table["mixer"])
+
+    # Recall over pairs: each run, the mean of each mixer, and theory.
+    recall = rows_with(table, metric="recall")
+    for mixer, rows in recall.groupby("mixer", sort=False):
         style = styles[str(mixer)]
-        known = rows.dropna(subset=["value"])
-        if len(known):
-            ends = drawing.around(known["value"], known["low"], known["high"])
-            axes.errorbar(
-                known["state_bytes"], known["value"], ends, **style, linestyle="none", label=mixer
-            )
-        beyond = rows[rows["value"].isna()]
-        hollow = style | {"linestyle": "none", "fillstyle": "none"}
-        label = None if len(known) else mixer
-        axes.plot(beyond["state_bytes"], beyond["pairs"], **hollow, label=label)
+        for _, run in rows.groupby("run", sort=False):
+            left.plot(run["pairs"], run["value"], color=style["color"], alpha=0.3, linewidth=1)
+        mean = rows.groupby("pairs")["value"].mean()
+        left.plot(mean.index, mean, **style, label=str(mixer))
+    theory = rows_with(table, metric="hashing")
+    line = {"linestyle": "--", "color": drawing.GREY, "label": "additive memory"}
+    if len(theory):
+        mean = theory.groupby("pairs")["value"].mean()
+        left.plot(mean.index, mean, **line)
+    _pairs_axis(left, sorted(set(recall["pairs"].tolist())))
+    left.set_ylabel("recall")
+    drawing.accuracy_axis(left)
+
+    # Thresholds over bytes, and that of theory.
+    found = rows_with(table, metric="threshold")
+    for mixer, rows in found.groupby("mixer", sort=False):
+        style = styles[str(mixer)] | {"linestyle": "none"}
+        known, beyond = rows.dropna(subset=["value"]), rows[rows["value"].isna()]
+        ends = drawing.around(known["value"], known["low"], known["high"])
+        right.errorbar(known["state_bytes"], known["value"], ends, **style)
+        right.plot(beyond["state_bytes"], beyond["pairs"], **style, fillstyle="none")
     theory = rows_with(table, metric="additive_threshold").sort_values("state_bytes")
-    axes.plot(theory["state_bytes"], theory["value"], "--", color=drawing.GREY, label="additive")
-    axes.set(xscale="log", yscale="log", xlabel="size of the state", ylabel="pairs recalled")
-    axes.xaxis.set_major_formatter(EngFormatter("B"))
-    drawing.ratio_axis(axes.yaxis)
-    drawing.pale_grid(axes, "y")
+    right.plot(theory["state_bytes"], theory["value"], **line | {"label": None})
+    right.set(yscale="log", xlabel="size of the state", ylabel="pairs of which half is recalled")
+    right.xaxis.set_major_formatter(EngFormatter("B"))
+    drawing.ratio_axis(right.yaxis)
+    drawing.pale_grid(right, "y")
     drawing.legend_below(figure, 4)
     return figure
 

@@ -42,7 +42,10 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
 def _rendered(figure: Figure, kind: str) -> bytes:
     drawn = io.BytesIO()
     figure.savefig(drawn, format=kind, **_OPTIONS[kind])
-    figure.set_layout_engine("none")  # the layout is final, and equal in all formats
+    # The layout is final, and equal in all formats. Under an engine, even one called "none",
+    # every figure would be drawn twice, the first time for its layout.
+    with matplotlib.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
     return drawn.getvalue()
 
 

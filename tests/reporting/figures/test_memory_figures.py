@@ -33,17 +33,23 @@ def test_capacity_of_one_model():
     assert len(axes.lines) == 2
 
 
-def test_capacity_of_several_models_over_bytes():
-    """Catches thresholds that are not known drawn as if they were, or left out."""
-    table = pd.concat(
-        [capacity_table(2.0, ""), capacity_table(None, "above").assign(mixer="mamba")]
-    )
-    axes = memory_figures.capacity_over_bytes(table).axes[0]
-    marks = {line.get_label(): line for line in axes.lines if len(line.get_ydata()) == 1}
-    assert list(marks["mamba"].get_ydata()) == [4]
-    assert marks["mamba"].get_fillstyle() == "none"
-    theory = next(line for line in axes.lines if line.get_label() == "additive")
-    assert list(theory.get_xydata()[0]) == [512, 3.0]
+def test_capacities_of_several_models():
+    """Catches thresholds that are not known drawn as if they were, and a mean of other runs."""
+    known, unknown = capacity_table(2.0, ""), capacity_table(None, "above")
+    other = known.assign(run="b", value=known["value"] / 2)
+    table = pd.concat([known.assign(run="a"), other, unknown.assign(run="c", mixer="mamba")])
+    left, right = memory_figures.capacities(table).axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in left.lines}
+    assert lines["gla"] == [0.75, 0.375, 0.1875]
+    assert lines["additive memory"] == pytest.approx([(0.9 + 0.45 + 0.9) / 3] * 3)
+    hollow = [
+        line for line in right.lines if line.get_fillstyle() == "none" and len(line.get_ydata())
+    ]
+    assert [list(line.get_ydata()) for line in hollow] == [[4]]
+    full = [bars.lines[0] for bars in right.containers if len(bars.lines[0].get_ydata())]
+    assert [list(line.get_ydata()) for line in full] == [[2.0, 1.0]]
+    theory = next(line for line in right.lines if line.get_linestyle() == "--")
+    assert sorted(theory.get_ydata()) == [1.5, 3.0, 3.0]
 
 
 def test_generalization_beside_the_floors():
