@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.special import lambertw, ndtr
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.accuracy import counts_of
 from mecheval_jax.evaluation.config import CapacityConfig
 from mecheval_jax.evaluation.memory.sizes import (
@@ -64,7 +65,13 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     Raises:
         UserError: If documents have no number of pairs, or a requested number is not possible.
     """
-    sizes = options.pairs or _powers(size_of(subject.task)[1])
+    field, largest = size_of(subject.task)
+    if field != "pairs":
+        raise UserError(
+            f"{type(subject.task).__name__} has no number of pairs, by which capacity is measured; "
+            f"recall of other sizes: --analyses=generalization, settings of {field}"
+        )
+    sizes = options.pairs or _powers(largest)
     tasks = [resized(subject.task, of_size(subject.task, n), subject.config) for n in sizes]
     batches = documents_of_sizes(subject, tasks)
     evaluation, rows, counts = subject.evaluation, [], []

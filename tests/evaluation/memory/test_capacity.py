@@ -1,5 +1,6 @@
 """Capacity: theory by its equations, and recall at every number of pairs."""
 
+import dataclasses
 import math
 
 import pandas as pd
@@ -13,6 +14,7 @@ from mecheval_jax.evaluation.memory.capacity import (
     hashing_recall,
 )
 from mecheval_jax.models.decoding import state_bytes
+from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
 from tests.support import planted_memory
 
 
@@ -57,3 +59,11 @@ def test_numbers_of_pairs_that_cannot_be():
         next(capacity_rows(subject, CapacityConfig(pairs=(1, 9))))
     with pytest.raises(UserError, match=r"pairs=8.* documents of 21 tokens, .*max_length is 13"):
         next(capacity_rows(subject, CapacityConfig(pairs=(1, 8))))
+
+
+def test_a_task_without_a_number_of_pairs():
+    """Catches recall of contexts that is called recall of pairs, with a guess of another size."""
+    subject = planted_memory.delta_rule(planted_memory.RECALL, 0.5)
+    subject = dataclasses.replace(subject, task=CompositionalRecall())
+    with pytest.raises(UserError, match=r"no number of pairs, .*settings of contexts"):
+        next(capacity_rows(subject, CapacityConfig()))
