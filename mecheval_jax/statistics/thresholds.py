@@ -3,8 +3,9 @@
     p(n) = g(n) + (1 - g(n)) / (1 + (n / threshold)^slope)
 
 with g the accuracy of a guess. It is fitted to right and wrong answers by maximum likelihood on a
-grid of thresholds and slopes, which turns thousands of refits into one matrix product. Of a
-threshold outside the measured sizes it is only known that it lies beyond them.
+grid of thresholds and slopes, which turns thousands of refits into one matrix product, and then on
+a finer one over what all refits have found. Of a threshold outside the measured sizes it is only
+known that it lies beyond them.
 """
 
 import dataclasses
@@ -16,6 +17,9 @@ PER_DOUBLING = 16
 
 SLOPES = np.geomspace(0.5, 32, 25)
 """Slopes of the grid: at 2 the odds of recall fall fourfold when the size doubles."""
+
+FINE = 128, 24
+"""Numbers of thresholds and of slopes in the finer grid."""
 
 TINY = 1e-4
 """Least probability of any answer, so that one lapse at an easy size does not exclude all fits."""
@@ -58,14 +62,21 @@ def fit_threshold(
         confidence: Confidence of the interval, from the quantiles of the refits.
     """
     sizes, guess = np.asarray(sizes, np.float64), np.asarray(guess, np.float64)
+
+    def best(thresholds: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """Threshold and slope of the likeliest curve of each replicate: [replicates, 2]."""
+        grid = np.array([(t, s) for t in thresholds for s in slopes])
+        p = np.stack([curve(sizes, guess, *place) for place in grid])
+        p = np.clip(p, TINY, 1 - TINY)
+        return grid[(np.log(p) @ right + np.log(1 - p) @ (asked - right)).argmax(axis=0)]
+
     doublings = np.log2(sizes[-1] / sizes[0]) + 2
-    count = round(doublings * PER_DOUBLING) + 1
-    thresholds = np.geomspace(sizes[0] / 2, sizes[-1] * 2, count)
-    grid = np.array([(t, s) for t in thresholds for s in SLOPES])
-    p = np.stack([curve(sizes, guess, *place) for place in grid])
-    p = np.clip(p, TINY, 1 - TINY)
-    fits = (np.log(p) @ right + np.log(1 - p) @ (asked - right)).argmax(axis=0)
-    found, slope = grid[fits, 0], float(grid[fits[0], 1])
+    coarse = np.geomspace(sizes[0] / 2, sizes[-1] * 2, round(doublings * PER_DOUBLING) + 1)
+    around = best(coarse, SLOPES)
+    steps = np.array([coarse[1] / coarse[0], SLOPES[1] / SLOPES[0]])
+    lows, highs = around.min(axis=0) / steps, around.max(axis=0) * steps
+    fine = best(*(np.geomspace(*ends) for ends in zip(lows, highs, FINE, strict=True)))
+    found, slope = fine[:, 0], float(fine[0, 1])
 
     def inside(threshold: float) -> float | None:
         return float(threshold) if sizes[0] <= threshold <= sizes[-1] else None

@@ -32,12 +32,12 @@ def test_what_was_put_in_comes_out(threshold, slope):
 def test_the_interval_holds_the_threshold_and_narrows():
     p = curve(SIZES, GUESS, 10.0, 3.0)
     widths = []
-    for asked in (40, 4000):
+    for asked in (40, 4000, 400_000):
         right, out_of = resampled(p, asked)
         found = fit_threshold(SIZES, GUESS, right, np.tile(out_of, right.shape[1]), 0.95)
         assert found.low < 10.0 < found.high
         widths.append(found.high / found.low)
-    assert widths[1] < widths[0]
+    assert 1 < widths[2] < 1.005 < widths[1] < widths[0]
 
 
 # Catches a threshold that is given where recall never falls, or is never there.
