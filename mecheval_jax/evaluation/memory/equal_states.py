@@ -1,7 +1,7 @@
 """States of equal size in different mixers, set by the option that scales each.
 
 The size is the number of bytes that a layer keeps at any length of the document, without the last
-few tokens of short convolutions, which all mixers have and which hold no associations.
+few tokens of short convolutions or shifts, which most mixers have and which hold no associations.
 """
 
 import bisect
@@ -21,6 +21,10 @@ SCALES = {
     "retnet": "key_share",
     "delta_net": "key_share",
     "gated_delta_net": "key_share",
+    "gated_delta_net_2": "key_share",
+    "gated_delta_product": "key_share",
+    "comba": "key_share",
+    "kda": "key_share",
     "gated_slot_attention": "slots",
     "taylor_attention": "feature_width",
 }
@@ -29,7 +33,7 @@ SCALES = {
 LARGEST = 1024
 """Greatest value of an option, or number of channels of the keys, that is tried."""
 
-LOCAL = ("conv", "position")
+LOCAL = ("conv", "position", "previous")
 """Parts of the names of states that do not count."""
 
 
