@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from configs.arguments import COMMON, apply, parse
 from configs.base import short_recall
-from configs.grids import Changes, axis, chain, mixers, product
+from configs.grids import Changes, axis, chain, mixers, product, zipped
 
 LOCAL = (
     "based",
@@ -38,11 +38,18 @@ WITHOUT = ("taylor_attention", "retnet", "gla", "hgrn2", "gated_slot_attention")
 TAPS = 4
 """Number of tokens that the convolution before them sees."""
 
+SLOW = ("based", "mamba", "gla", "hgrn2", "gated_slot_attention")
+"""Mixers that learn the task in this time at `FAST` alone, if at all."""
+
+USUAL, FAST = 3e-3, 1e-2
+"""Learning rates."""
+
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Arguments: pairs, keys, and those of all configs."""
-    defaults = {"mixer": "gated_delta_net", "width": 32, "learning_rate": 3e-3, "steps": 4000}
+    """Arguments: pairs, keys, and those of all configs; the mixer's own learning_rate if it is 0."""
+    defaults = {"mixer": "gated_delta_net", "width": 32, "learning_rate": 0.0, "steps": 4000}
     arguments = parse(arg, COMMON | defaults | {"pairs": 4, "keys": 16})
+    arguments["learning_rate"] = arguments["learning_rate"] or rate_of(arguments["mixer"])
     config = short_recall(arguments["pairs"], arguments["keys"])
     config.model.max_length = 64
     config.model.canon = TAPS if arguments["mixer"] in WITHOUT else 0
@@ -52,4 +59,12 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def sweep() -> Changes:
     """Every linear mixer, with one seed."""
-    return chain(mixers(LOCAL), product(mixers(WITHOUT), axis("model.canon", (TAPS,))))
+    aided = product(mixers(WITHOUT), axis("model.canon", (TAPS,)))
+    arms = chain(mixers(LOCAL), aided)
+    rates = [{"training.learning_rate": rate_of(arm["model.mixer"])} for arm in arms]
+    return zipped(arms, rates)
+
+
+def rate_of(mixer: str) -> float:
+    """The learning rate at which a mixer learns the task in this time."""
+    return FAST if mixer in SLOW else USUAL
