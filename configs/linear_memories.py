@@ -46,7 +46,7 @@ USUAL, FAST = 3e-3, 1e-2
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Arguments: pairs, keys, and those of all configs; the mixer's own learning_rate if it is 0."""
+    """Arguments: pairs, keys, and those of all configs; learning_rate=0 is the mixer's own."""
     defaults = {"mixer": "gated_delta_net", "width": 32, "learning_rate": 0.0, "steps": 4000}
     arguments = parse(arg, COMMON | defaults | {"pairs": 4, "keys": 16})
     arguments["learning_rate"] = arguments["learning_rate"] or rate_of(arguments["mixer"])
