@@ -101,7 +101,8 @@ Lines = Iterator[list[str]]
 def task_lines(runs: pd.DataFrame) -> Lines:
     """How each of the other tasks that tell memories apart was learned."""
     yield ["task", "layers", "accuracy [95 %]", "best floor", "steps", "verdict"]
-    for name, row in runs[~runs["task"].isin(ELSEWHERE)].iterrows():
+    others = runs[~runs["task"].isin(ELSEWHERE)].sort_values("task", kind="stable")
+    for name, row in others.iterrows():
         task = row["task"] if row["task"] == name else f"{row['task']}, {name}"
         verdict = "" if pd.isna(row["verdict"]) else f"`{row['verdict']}`"
         yield [task, f"{row['layers']} x {mixer_of(row)}", *reached(row), verdict]
