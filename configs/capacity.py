@@ -34,7 +34,7 @@ BY_HEADS = {"rwkv7": {"heads": 1}, "mlstm": {"heads": 4}}
 
 def get_config(arg: str = "") -> ConfigDict:
     """Arguments: mixer, width, layers, state_bytes, pairs, learning_rate, steps, seed, smoke."""
-    defaults = {"mixer": "delta_net", "width": WIDTH, "learning_rate": 3e-3, "steps": 6000}
+    defaults = {"mixer": "delta_net", "width": WIDTH, "learning_rate": 3e-3, "steps": 3000}
     arguments = parse(arg, COMMON | defaults | {"state_bytes": STATE_BYTES, "pairs": 128})
     pairs = arguments["pairs"]
     if pairs < 1:
