@@ -38,6 +38,10 @@ from mecheval_jax.tasks.scoring import score
 PAIRS = 4
 """Number of questions to a document: the edited pair, the donor, and others."""
 
+LEAST = 3
+"""The same where pairs are held behind their later token: there the last pair of a document has the
+question, and documents of `PAIRS` pairs count if they do not ask for it."""
+
 DOCUMENTS = 128
 """Greatest number of documents, since each has a state at every token."""
 
@@ -83,12 +87,15 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     batch = asked_pairs(subject, PAIRS, DOCUMENTS)
     removed, _ = find_memory(subject, asking(batch, 0), ("write",))
     place = removed.places[removed.best]
-    found = jax.device_get(edit(subject, batch, place))
+    found = jax.device_get(edit(subject, batch, place, PAIRS))
+    if not found["present"].any():
+        batch = asked_pairs(subject, LEAST, PAIRS * DOCUMENTS)
+        found = jax.device_get(edit(subject, batch, place, LEAST))
     right, present = found["right"], found["present"]
     if not present.any():
         raise UserError(
-            f"the model holds pairs {place.offset} tokens behind their later one, where the last "
-            f"of {PAIRS} pairs has the question; documents with more pairs can be edited there"
+            f"the model holds pairs {place.offset} tokens behind their later one, where one of "
+            f"{LEAST} pairs always has the question; documents with more pairs can be edited there"
         )
     evaluation = subject.evaluation
     bootstrap = Bootstrap([len(present)], evaluation.resamples, evaluation.seed)
@@ -120,13 +127,14 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
         yield row("none", "edited", "closed_form_error", found["read"]) | ends
 
 
-def edit(subject: Subject, batch: Batch, place: MemoryPlace) -> dict[str, Array]:
+def edit(subject: Subject, batch: Batch, place: MemoryPlace, pairs: int) -> dict[str, Array]:
     """Answers to every question under every operation.
 
     Args:
         subject: Model and task.
-        batch: Documents with questions for `PAIRS` pairs, from `asked_pairs`.
+        batch: Documents with questions for several pairs, from `asked_pairs`.
         place: Place at which the model holds pairs.
+        pairs: Number of questions that are asked.
 
     Returns:
         ``right`` [operations, questions, documents]; ``cosine`` [questions, documents], of each key
@@ -137,7 +145,7 @@ def edit(subject: Subject, batch: Batch, place: MemoryPlace) -> dict[str, Array]
     Raises:
         UserError: If the layer's state is not such a matrix.
     """
-    asked = [asking(batch, number) for number in range(PAIRS)]
+    asked = [asking(batch, number) for number in range(pairs)]
     places = [geometry(subject.task, each) for each in asked]
     written = jnp.stack([found.position(place.offset) for found in places])
     before = places[0].question.argmax(axis=1) - 1

@@ -67,14 +67,22 @@ def test_models_and_documents_without_associations():
 
 
 def test_a_place_behind_the_last_pair(monkeypatch):
-    """Catches a table of no documents, where the question follows at once on one of four pairs."""
-    find = editing.find_memory
+    """Catches a table of no documents, and one of documents that ask for a pair without a place."""
+    find, offset = editing.find_memory, 2
 
     def behind(*arguments):
         removed, found = find(*arguments)
-        (later,) = (place for place in removed.places if place.offset == 2)
+        later = dataclasses.replace(removed.places[0], offset=offset)
         return dataclasses.replace(removed, places=(later,) * len(removed.places)), found
 
     monkeypatch.setattr(editing, "find_memory", behind)
-    with pytest.raises(UserError, match=r"2 tokens behind their later one.*more pairs"):
-        next(editing_rows(planted_memory.delta_rule(planted_memory.RECALL, 0.5)))
+    subject = planted_memory.delta_rule(planted_memory.RECALL, 0.5)
+    rows = list(editing_rows(subject))
+    last = 1 + 2 * (planted_memory.RECALL.pairs - 1)
+    batch = editing.asked_pairs(subject, 3, subject.evaluation.documents)
+    without = np.asarray(batch.roles["key"][:, :3] != last).all(axis=1).sum()
+    assert {row["documents"] for row in rows} == {without}
+    assert 0 < without < len(batch.tokens)
+    offset = 4
+    with pytest.raises(UserError, match=r"4 tokens behind their later one.*more pairs"):
+        next(editing_rows(subject))
