@@ -38,8 +38,8 @@ WITHOUT = ("taylor_attention", "retnet", "gla", "hgrn2", "gated_slot_attention")
 TAPS = 4
 """Number of tokens that the convolution before them sees."""
 
-SLOW = ("based", "mamba", "gla", "hgrn2", "gated_slot_attention")
-"""Mixers that learn the task in this time at `FAST` alone, if at all."""
+SLOW = ("hgrn2", "gated_slot_attention")
+"""Mixers that learn the task in this time at `FAST` alone."""
 
 USUAL, FAST = 3e-3, 1e-2
 """Learning rates."""

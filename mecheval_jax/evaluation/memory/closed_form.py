@@ -12,6 +12,7 @@ matrices.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.evaluation.memory.removal import MemoryPlace
@@ -43,18 +44,20 @@ def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> flo
         place: Layer, and token of the pair.
 
     Returns:
-        The share; None if the mixer's reading is not linear, a token has several writes, or a
-        document has no token this far behind its pair.
+        The share; None if the mixer's reading is not linear, a token has several writes, or no
+        document has a token this far behind its pair.
     """
     layer = SitePath.parse(place.site).layer or 0
     mixer = subject.config.build_mixer(layer)
     if not isinstance(mixer, LINEAR) or getattr(mixer, "steps", 1) > 1:
         return None
-    batch = jax.tree.map(lambda leaf: leaf[:FEW], batch)
+    present = np.asarray(geometry(subject.task, batch).position(place.offset)) >= 0
+    if not present.any():
+        return None
+    few = np.flatnonzero(present)[:FEW]
+    batch = jax.tree.map(lambda leaf: leaf[few], batch)
     found = geometry(subject.task, batch)
     at, query = found.position(place.offset), batch.query_positions[:, 0]
-    if not bool((at >= 0).all()):
-        return None
     documents = jnp.arange(len(at))
 
     @jax.jit

@@ -1,11 +1,13 @@
 """Closed form and surgery agree about what a write does, in every mixer of a linear state."""
 
+import numpy as np
 import pytest
 
 from mecheval_jax.evaluation.memory.closed_form import LINEAR, closed_form_error
 from mecheval_jax.evaluation.memory.removal import MemoryPlace
 from mecheval_jax.mixers.architectures import ARCHITECTURES
 from mecheval_jax.site_path import in_mixer
+from mecheval_jax.tasks.geometry import geometry
 from tests.support import planted_memory
 
 HYBRIDS = (
@@ -45,3 +47,17 @@ def test_what_has_no_closed_form():
     """Catches a reading that is divided by a sum, compared as if it were linear."""
     subject = planted_memory.lively("taylor_attention")
     assert closed_form_error(subject, subject.batch, MemoryPlace(in_mixer(0, "write"), 0)) is None
+
+
+def test_pairs_that_are_held_behind_their_later_token():
+    """Catches documents without a token there, which took the number from all others."""
+    subject = planted_memory.lively("retnet")
+    behind = MemoryPlace(in_mixer(0, "write"), 2)
+    held = np.asarray(geometry(subject.task, subject.batch).position(2)) >= 0
+    assert held.any()
+    assert not held.all()
+    error = closed_form_error(subject, subject.batch, behind)
+    assert error is not None
+    assert error < 1e-4
+    nowhere = MemoryPlace(in_mixer(0, "write"), subject.task.max_length)
+    assert closed_form_error(subject, subject.batch, nowhere) is None
