@@ -126,6 +126,9 @@ def editing_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
            "own answer after erasing", "others after erasing", "closed form"]  # fmt: skip
     for name, found in rows.groupby("run", sort=False):
         row = runs.loc[name]
+        if row["accuracy_low"] <= row["floor"]:  # what is not recalled cannot be edited
+            yield [mixer_of(row), f"{100 * row['accuracy']:.1f} %, not learned", *["-"] * 6]
+            continue
         cell = found.set_index(["operation", "question", "metric"]).sort_index()
 
         def of(*place: str, cell: pd.DataFrame = cell) -> pd.Series:

@@ -92,6 +92,9 @@ def test_lines_of_editing():
     error = {"operation": "none", "question": "edited", "metric": "closed_form_error"}
     _, line = memory_results.editing_lines(runs(), long([*rows, error | {"value": 2e-7}], **PLACE))
     assert line[-1] == "2e-07"
+    untaught = runs(accuracy=0.3, accuracy_low=0.2)
+    _, line = memory_results.editing_lines(untaught, long(rows, **PLACE))
+    assert line[1:] == ["30.0 %, not learned", *["-"] * 6]
 
 
 def test_lines_of_capacity():

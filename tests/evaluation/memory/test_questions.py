@@ -31,7 +31,11 @@ def test_each_pair_is_asked_in_the_place_of_the_first():
     ("task", "pairs", "message"),
     [
         (Compression(length=4, queries=2), 2, "the task has no role 'key'"),
-        (CompositionalRecall(contexts=2, keys=2), 2, "a question is not the key's token alone"),
+        (
+            CompositionalRecall(contexts=2, keys_per_context=2),
+            2,
+            "a question is not the key's token alone",
+        ),
         (RECALL, 5, r"task\.queries is 5"),
     ],
 )
