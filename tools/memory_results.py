@@ -148,7 +148,7 @@ def editing_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
 
 def capacity_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
     """The threshold of each run, and its recall at some numbers of pairs."""
-    yield ["mixer", "seed", "bytes of the state", "threshold [95 %]", "additive memory",
+    yield ["mixer", "seed", "steps", "bytes of the state", "threshold [95 %]", "additive memory",
            *(f"{n} pairs" for n in (FEW, *MANY))]  # fmt: skip
     for name, found in rows.groupby("run", sort=False):
         row, last = runs.loc[name], found.set_index("metric")
@@ -159,7 +159,8 @@ def capacity_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
         shares = (f"{100 * recall[n]:.0f} %" if n in recall else "" for n in (FEW, *MANY))
         additive = f"{last.loc['additive_threshold', 'value']:.0f}"
         held = f"{threshold['state_bytes']:,.0f}"
-        yield [mixer_of(row), str(row["seed"]), held, measured, additive, *shares]
+        steps = f"{row['step']:,}"
+        yield [mixer_of(row), str(row["seed"]), steps, held, measured, additive, *shares]
 
 
 def mixer_of(row: pd.Series) -> str:

@@ -103,10 +103,10 @@ def test_lines_of_capacity():
     rows += [{"metric": "additive_threshold", "value": 50.0, "pairs": 8}]
     known = [*rows, {"metric": "threshold", "value": 6.0, "pairs": 8}]
     _, line = memory_results.capacity_lines(runs(), long(known, state_bytes=4096))
-    assert line[2:] == ["4,096", "6.0 [5.0, 7.0]", "50", "25 %", "12 %", *[""] * 4]
+    assert line[2:] == ["1,500", "4,096", "6.0 [5.0, 7.0]", "50", "25 %", "12 %", *[""] * 4]
     unknown = [*rows, {"metric": "threshold", "value": float("nan"), "beyond": "above"}]
     _, line = memory_results.capacity_lines(runs(), long(unknown, state_bytes=4096))
-    assert line[3] == "above all measured"
+    assert line[4] == "above all measured"
 
 
 def test_the_page_has_the_tables(tmp_path):
