@@ -9,8 +9,8 @@ states of equal bytes?
 for every RUN; docs/memory.md puts them into one table and figure. Documents are those of
 multi-query recall with 1, 2, 4, ... up to `pairs` pairs, mixed in training, and as many tokens
 again as pairs have for the questions. `state_bytes` is the size of a layer's state without its
-short convolution. What twelve runs found with the defaults, in TIME on two cores, stands in
-docs/results.md. With ``smoke=True`` it is a run of a few seconds that learns nothing.
+short convolution. What twelve runs found stands in docs/results.md; they took about 70 minutes on
+two cores beside other work. With ``smoke=True`` it is a run of a few seconds that learns nothing.
 """
 
 from typing import Any
@@ -61,9 +61,14 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def options_of(mixer: str, width: int = WIDTH, state_bytes: int = STATE_BYTES) -> dict[str, Any]:
     """Options with which a layer keeps a state of this size."""
-    if mixer in BY_HEADS and (width, state_bytes) == (WIDTH, STATE_BYTES):
-        return BY_HEADS[mixer]
-    return equal_state(mixer, width, state_bytes)
+    if mixer not in BY_HEADS:
+        return equal_state(mixer, width, state_bytes)
+    if (width, state_bytes) != (WIDTH, STATE_BYTES):
+        raise UserError(
+            f"a state of {state_bytes:,} bytes: {mixer} of width {width} has none that is known; "
+            f"the nearest is {STATE_BYTES:,} bytes of width {WIDTH}"
+        )
+    return BY_HEADS[mixer]
 
 
 def sweep() -> Changes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mecheval_jax.store.run_folder import RunFolder
 
 TABLES = {
-    "capacity": ["recall", "recall_by_place", "threshold", "hashing", "additive_threshold"],
+    "capacity": ["recall", "threshold", "hashing", "additive_threshold"],
     "overwriting": ["uncovered", "recovered", "trace"],
     "editing": ["accuracy", "change", "new_answer", "read", "closed_form_error", "interference"],
     "components": ["kept"],

@@ -166,6 +166,7 @@ def test_memory_tasks_build(task):
             r"5,000 bytes: delta_net .* but 4,992 \(key_share=1.21875\)",
         ),
         (capacity, "pairs=0", r"pairs=0: at least 1"),
+        (capacity, "mixer=mlstm,state_bytes=64", r"64 bytes: mlstm .* nearest is 4,096 bytes"),
         (hybrids, "attention=frist", r"'frist' \(did you mean 'first'\?\)"),
         (hybrids, "recurrent=mambo", r"'mambo' \(did you mean 'mamba'\?\)"),
     ],

@@ -77,9 +77,8 @@ def resized(task: Task, changes: Mapping[str, Any], model: ModelConfig) -> Task:
         UserError: If a field does not exist, a value is not possible, the vocabulary would change,
             or documents are longer than the model's limit.
     """
-    fields = {field.name for field in dataclasses.fields(task)}  # pyright: ignore[reportArgumentType]
     for name in changes:
-        choose(f"field of {type(task).__name__}", name, fields)
+        choose(f"field of {type(task).__name__}", name, fields_of(task))
     other = dataclasses.replace(task, **changes)  # pyright: ignore[reportArgumentType,reportType]
     told = ", ".join(f"task.{name}={value}" for name, value in changes.items())
     if other.vocabulary_size != task.vocabulary_size:
@@ -95,18 +94,26 @@ def resized(task: Task, changes: Mapping[str, Any], model: ModelConfig) -> Task:
     return other
 
 
+def fields_of(task: Task) -> set[str]:
+    """Names of a task's fields."""
+    return {field.name for field in dataclasses.fields(task)}  # pyright: ignore[reportArgumentType]
+
+
 def changes_of(setting: str, task: Task) -> dict[str, Any]:
     """Values by field in a text such as ``pairs=16+queries=4``.
 
     Raises:
-        UserError: If the text is not a setting, or a value has another type.
+        UserError: If the text is not a setting, a field does not exist or is given twice, or a
+            value has another type.
     """
     changes = {}
     for part in setting.split("+"):
         name, given, text = part.strip().partition("=")
         if not given:
             raise UserError(f"{setting!r} is no setting: give field=value, several joined by +")
-        present = getattr(task, name, "")
+        if name in changes:
+            raise UserError(f"{setting!r} gives {name} twice")
+        present = getattr(task, choose(f"field of {type(task).__name__}", name, fields_of(task)))
         if isinstance(present, tuple):
             changes[name] = tuple(
                 field_value_of_text(name, item, type(present[0])) for item in text.split("/")

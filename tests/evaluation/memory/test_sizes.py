@@ -72,3 +72,13 @@ def test_padding_changes_no_answer():
     found = answers_to(subject, same)
     np.testing.assert_allclose(found.loss[:, :queries], expected.loss, rtol=2e-4, atol=1e-5)
     assert (np.asarray(same.weights)[:, queries:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("check=1", "'check': valid are"), ("pairs=2+pairs=3", "gives pairs twice")],
+)
+def test_settings_of_what_is_no_field(setting, message):
+    """Catches a method that is called as if it were a type, and a value that is dropped."""
+    with pytest.raises(UserError, match=message):
+        changes_of(setting, AssociativeRecall(pairs=4))
