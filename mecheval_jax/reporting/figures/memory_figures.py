@@ -80,7 +80,8 @@ def capacities(table: pd.DataFrame) -> Figure:
         known, beyond = rows.dropna(subset=["value"]), rows[rows["value"].isna()]
         ends = drawing.around(known["value"], known["low"], known["high"])
         right.errorbar(known["state_bytes"], known["value"], ends, **style)
-        right.plot(beyond["state_bytes"], beyond["pairs"], **style, fillstyle="none")
+        end = beyond["pairs"].where(beyond["beyond"] == "above", recall["pairs"].min())
+        right.plot(beyond["state_bytes"], end, **style, fillstyle="none")
     theory = rows_with(table, metric="additive_threshold").sort_values("state_bytes")
     right.plot(theory["state_bytes"], theory["value"], **line | {"label": None})
     right.set(yscale="log", xlabel="size of the state", ylabel="pairs of which half is recalled")

@@ -37,19 +37,21 @@ def test_capacities_of_several_models():
     """Catches thresholds that are not known drawn as if they were, and a mean of other runs."""
     known, unknown = capacity_table(2.0, ""), capacity_table(None, "above")
     other = known.assign(run="b", value=known["value"] / 2)
-    table = pd.concat([known.assign(run="a"), other, unknown.assign(run="c", mixer="mamba")])
+    below = capacity_table(None, "below").assign(run="d", mixer="h3")
+    unknown = unknown.assign(run="c", mixer="mamba")
+    table = pd.concat([known.assign(run="a"), other, unknown, below])
     left, right = memory_figures.capacities(table).axes
     lines = {line.get_label(): list(line.get_ydata()) for line in left.lines}
     assert lines["gla"] == [0.75, 0.375, 0.1875]
-    assert lines["additive memory"] == pytest.approx([(0.9 + 0.45 + 0.9) / 3] * 3)
+    assert lines["additive memory"] == pytest.approx([(0.9 + 0.45 + 0.9 + 0.9) / 4] * 3)
     hollow = [
         line for line in right.lines if line.get_fillstyle() == "none" and len(line.get_ydata())
     ]
-    assert [list(line.get_ydata()) for line in hollow] == [[4]]
+    assert [list(line.get_ydata()) for line in hollow] == [[4], [1]]
     full = [bars.lines[0] for bars in right.containers if len(bars.lines[0].get_ydata())]
     assert [list(line.get_ydata()) for line in full] == [[2.0, 1.0]]
     theory = next(line for line in right.lines if line.get_linestyle() == "--")
-    assert sorted(theory.get_ydata()) == [1.5, 3.0, 3.0]
+    assert sorted(theory.get_ydata()) == [1.5, 3.0, 3.0, 3.0]
 
 
 def test_generalization_beside_the_floors():
