@@ -1,7 +1,13 @@
 """Parts of pages that programs write: what stands between two marks."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+
+def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A Markdown table of cells, between empty lines."""
+    table = (heads, ["---"] * len(heads), *rows)
+    yield from ("", *(f"| {' | '.join(cells)} |" for cells in table), "")
 
 
 def put_block(page: pathlib.Path, lines: Sequence[str], marks: tuple[str, str]) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 from absl import flags
 
 from mecheval_jax import command_line
+from tools.blocks import put_block, table_lines
 from tools.sweep_results import accuracy_of, members_of, merged
 
 ABLATION = "resample"
@@ -59,18 +60,15 @@ def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
 
 def lines_of(table: pd.DataFrame) -> Iterator[str]:
     """Markdown: a line for each member, with the share of the answer left without each layer."""
-    yield ""
-    heads = ("layers", "seed", "accuracy [95 %]", "verdict", "left at the pair")
-    yield "| " + " | ".join([*heads, "left at the question", "binds", "reads"]) + " |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    heads = ["layers", "seed", "accuracy [95 %]", "verdict", "left at the pair"]
+    lines = []
     for (mixer, seed), rows in table.groupby(MEMBER, sort=False):
         first = rows.iloc[0]
         left = (", ".join(f"{share:.2f}" for share in rows[place]) for place in PLACES)
         needed = (_needed(rows, place) for place in PLACES)
         cells = [f"`{mixer}`", str(seed), accuracy_of(first)]
-        cells += [f"`{first['verdict']}`", *left, *needed]
-        yield "| " + " | ".join(cells) + " |"
-    yield ""
+        lines.append([*cells, f"`{first['verdict']}`", *left, *needed])
+    yield from table_lines([*heads, "left at the question", "binds", "reads"], lines)
 
 
 def _needed(rows: pd.DataFrame, place: str) -> str:
@@ -84,8 +82,6 @@ def _needed(rows: pd.DataFrame, place: str) -> str:
 
 def put(root: pathlib.Path) -> None:
     """Write the table of hybrids into the page of results."""
-    from tools.blocks import put_block
-
     lines = lines_of(pd.read_csv(root / TABLE))
     put_block(root / "docs" / "results.md", list(lines), MARKS)
 

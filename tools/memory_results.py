@@ -17,7 +17,8 @@ import pandas as pd
 from absl import flags
 
 from mecheval_jax import command_line
-from tools.sweep_results import accuracy_of, members_of, merged
+from tools.blocks import put_block, table_lines
+from tools.sweep_results import accuracy_of, members_of, merged, share
 
 if TYPE_CHECKING:
     from mecheval_jax.experiment import Experiment
@@ -35,8 +36,8 @@ TABLES = {
 FOLDER = pathlib.Path("docs", "results", "memory")
 RUNS = "runs.csv"
 
-FEW, MANY = 4, (8, 16, 32, 64, 128)
-"""Numbers of pairs whose recall the page shows; that of `FEW` shows whether it was learned."""
+SHOWN = (4, 8, 16, 32, 64, 128)
+"""Numbers of pairs whose recall the page shows; the first shows whether it was learned."""
 
 ELSEWHERE = "forgetting_recall", "associative_recall", "multi_query_recall"
 """Tasks whose runs have tables of their own."""
@@ -149,14 +150,14 @@ def editing_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
 def capacity_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
     """The threshold of each run, and its recall at some numbers of pairs."""
     yield ["mixer", "seed", "steps", "bytes of the state", "threshold [95 %]", "additive memory",
-           *(f"{n} pairs" for n in (FEW, *MANY))]  # fmt: skip
+           *(f"{n} pairs" for n in SHOWN)]  # fmt: skip
     for name, found in rows.groupby("run", sort=False):
         row, last = runs.loc[name], found.set_index("metric")
         threshold = last.loc["threshold"]
         known = not pd.isna(threshold["value"])
         measured = interval_of(threshold, 1) if known else f"{threshold['beyond']} all measured"
         recall = found[found["metric"] == "recall"].set_index("pairs")["value"]
-        shares = (f"{100 * recall[n]:.0f} %" if n in recall else "" for n in (FEW, *MANY))
+        shares = (f"{100 * recall[n]:.0f} %" if n in recall else "" for n in SHOWN)
         additive = f"{last.loc['additive_threshold', 'value']:.0f}"
         held = f"{threshold['state_bytes']:,.0f}"
         steps = f"{row['step']:,}"
@@ -180,7 +181,7 @@ def interval_of(row: pd.Series, digits: int = 2) -> str:
 
 def percent(row: pd.Series) -> str:
     """A share with its interval."""
-    return f"{100 * row['value']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    return share(row["value"], row["low"], row["high"])
 
 
 def points(row: pd.Series) -> str:
@@ -190,15 +191,12 @@ def points(row: pd.Series) -> str:
 
 def put(root: pathlib.Path) -> None:
     """Write the tables into the page of results."""
-    from tools.blocks import put_block
-
     folder, page = root / FOLDER, root / "docs" / "results.md"
     runs = pd.read_csv(folder / RUNS).set_index("run")
 
     def block(name: str, lines: Lines) -> None:
         heads, *rows = lines
-        table = [heads, ["---"] * len(heads), *rows]
-        text = ["", *("| " + " | ".join(cells) + " |" for cells in table), ""]
+        text = list(table_lines(heads, rows))
         put_block(
             page,
             text,

@@ -21,6 +21,7 @@ from absl import flags
 
 from mecheval_jax import command_line
 from tests.support import compilation
+from tools.blocks import put_block, table_lines
 
 if TYPE_CHECKING:
     from tests.support.planted_kinds import Kind
@@ -80,17 +81,15 @@ def table_of(counts: Mapping[str, Counter[str]]) -> Iterable[str]:
     def together(name: str) -> str:
         return next((shared for shared in SHARED if name.startswith(shared)), name)
 
-    yield ""
-    yield "| planted | models | right | undecided | wrong |"
-    yield "| --- | --- | --- | --- | --- |"
+    lines = []
     for begin, names in itertools.groupby(counts, together):
         several = list(names)
         total = sum((counts[name] for name in several), Counter())
         words = ", ".join(name.removeprefix(begin) for name in several)
         title = begin.replace(": ", f" ({words})") if begin in SHARED else begin
         numbers = (total.total(), *(total[grade] for grade in (RIGHT, ABSTAINED, WRONG)))
-        yield f"| {title} | " + " | ".join(f"{number:,}" for number in numbers) + " |"
-    yield ""
+        lines.append([title, *(f"{number:,}" for number in numbers)])
+    return table_lines(["planted", "models", "right", "undecided", "wrong"], lines)
 
 
 def main():
@@ -100,7 +99,6 @@ def main():
     from mecheval_jax.console import say
     from mecheval_jax.errors import choose
     from tests.support.planted_kinds import KINDS
-    from tools.blocks import put_block
 
     for name in NAMES.value:
         choose("kind", name, KINDS)

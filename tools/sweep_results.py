@@ -17,6 +17,7 @@ import pandas as pd
 from absl import flags
 
 from mecheval_jax import command_line
+from tools.blocks import put_block, table_lines
 
 if TYPE_CHECKING:
     from mecheval_jax.store.run_folder import RunFolder
@@ -79,21 +80,23 @@ def merged(table: pathlib.Path, rows: pd.DataFrame, key: Sequence[str] = MEMBER)
 def lines_of(table: pd.DataFrame) -> Iterator[str]:
     """Markdown: each arm at the learning rate that answers dev documents best, a cell per seed."""
     seeds = sorted(table["seed"].unique())
-    yield ""
-    yield "| arm | learning rate | " + " | ".join(f"seed {seed}" for seed in seeds) + " |"
-    yield "| --- | --- |" + " --- |" * len(seeds)
+    lines = []
     for arm, rows in table.groupby("arm", sort=False):
         by_rate = rows.groupby("learning_rate")["dev_accuracy"].mean()
         best = rows[rows["learning_rate"] == by_rate.idxmax()].set_index("seed")
         cells = (_cell(best.loc[seed]) if seed in best.index else "not run" for seed in seeds)
-        yield f"| {_words(json.loads(arm))} | {by_rate.idxmax():g} | " + " | ".join(cells) + " |"
-    yield ""
+        lines.append([_words(json.loads(arm)), f"{by_rate.idxmax():g}", *cells])
+    yield from table_lines(["arm", "learning rate", *(f"seed {seed}" for seed in seeds)], lines)
 
 
 def accuracy_of(row: pd.Series) -> str:
     """The accuracy of a member with its interval: ``98.4 % [96.4, 99.3]``."""
-    ends = f"[{100 * row['accuracy_low']:.1f}, {100 * row['accuracy_high']:.1f}]"
-    return f"{100 * row['accuracy']:.1f} % {ends}"
+    return share(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
+
+
+def share(value: float, low: float, high: float) -> str:
+    """A share with its interval, in per cent."""
+    return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _cell(row: pd.Series) -> str:
@@ -124,8 +127,6 @@ def _words(arm: Mapping[str, Any]) -> str:
 
 def put(root: pathlib.Path, names: Iterable[str]) -> None:
     """Write the tables of sweeps into the page of results."""
-    from tools.blocks import put_block
-
     for name in names:
         table = pd.read_csv(root / "docs" / "results" / "sweeps" / f"{name}.csv")
         marks = f"<!-- {name}: written by tools/sweep_results.py -->", f"<!-- /{name} -->"
