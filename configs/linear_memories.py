@@ -19,6 +19,7 @@ LOCAL = (
     "based",
     "mamba",
     "mamba2",
+    "mamba3",
     "log_linear_mamba2",
     "mlstm",
     "delta_net",

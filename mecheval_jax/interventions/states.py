@@ -9,9 +9,11 @@ At one position of each document
 
 Answers to queries orthogonal to k stay the same. To undo the write of a pair, `write` it with -v.
 Later tokens start from the new state. Keys and values are the factors of the mixer's ``write``,
-after feature maps, rotary positions and normalisation; in Mamba they are B and dt x. Mamba-3 turns
-its keys with the tokens, and its state does not turn: a key counts at the angle that its token has,
-the running sum of the site ``turn``, and a write holds the keys of two tokens.
+after feature maps, rotary positions and normalisation; in Mamba they are B and dt x. Decays by
+channel and delta rules turn a key in the state after it was written: what an earlier token has left
+there is changed by `evaluation.memory.surgery`. Mamba-3 turns its keys with the tokens, and its
+state does not turn: a key counts at the angle that its token has, the running sum of the site
+``turn``, and a write holds the keys of two tokens.
 
 S is read from the given activations. If other interventions act before this one, these must be
 captured under them (``capture(..., interventions=...)``).

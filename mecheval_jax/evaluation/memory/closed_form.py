@@ -1,13 +1,15 @@
-"""The effect of one write on a later reading, in closed form and by surgery.
+"""The effect of one association on the answer, in closed form and by surgery.
 
-Without the write k u^T of token s, what the state gives at token t changes by
+At the last token before the question the value of one pair is taken out of a state
+(`memory.surgery`). Then what the state gives at that token and those of the question, t, changes by
 
-    - (q[t] . T[t] ... T[s+1] k[s]) u[s]
+    - (q[t] . T[t] ... T[s+1] k[s]) v[s]
 
-the decay product, times q . k, times the value (`representations.mixing_matrices`). Surgery sets
-the site ``write`` to 0 at s and runs the layer again. Both agree where the reading is linear in the
-state; the two share no code, so that agreement checks the state's sites, its transitions and the
-matrices.
+the product of the transitions since token s, the pair's, times q . k, times the value: minus one
+entry of the mixing matrix times the value (`representations.mixing_matrices`). Given this change at
+the layer's reading, the layers above and the head must give the logits that they give after the
+surgery. All mixers with such a state are linear in their values, though some divide by a sum of keys
+or solve a system of them. State and matrices share no code, so that agreement checks both.
 """
 
 import jax
@@ -16,63 +18,57 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.evaluation.memory.removal import MemoryPlace
+from mecheval_jax.evaluation.memory.surgery import Surgery, last_before
 from mecheval_jax.evaluation.representations.effective_attention import effective_attention
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.interventions.capture import capture, handed_on, observe_block
-from mecheval_jax.interventions.patch import pin
-from mecheval_jax.mixers.mamba import Mamba
-from mecheval_jax.mixers.mamba2 import Mamba2
-from mecheval_jax.mixers.matrix_state import MatrixStateMixer
-from mecheval_jax.mixers.rwkv7 import RWKV7
+from mecheval_jax.interventions.capture import capture, run
+from mecheval_jax.interventions.patch import shift
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.base import Batch, at_position
 from mecheval_jax.tasks.geometry import geometry
-
-LINEAR = (MatrixStateMixer, Mamba, Mamba2, RWKV7)
-"""Mixers whose reading is linear in their state; others divide by a sum or solve a system."""
 
 FEW = 8
 """Number of documents that are compared."""
 
 
 def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> float | None:
-    """Greatest difference between closed form and surgery, as a share of the greatest change.
+    """Greatest difference of the logits of closed form and surgery, as a share of their change.
 
     Args:
         subject: Model and task.
-        batch: Documents, from which the pair of query 0 is removed.
+        batch: Documents, of which the pair of query 0 is erased.
         place: Layer, and token of the pair.
 
     Returns:
-        The share; None if the mixer's reading is not linear, a token has several writes, or no
-        document has a token this far behind its pair.
+        The share of the greatest change; None if no document has a token this far behind its pair
+        and before the last one.
     """
-    layer = SitePath.parse(place.site).layer or 0
-    mixer = subject.config.build_mixer(layer)
-    if not isinstance(mixer, LINEAR) or getattr(mixer, "steps", 1) > 1:
-        return None
-    present = np.asarray(geometry(subject.task, batch).position(place.offset)) >= 0
-    if not present.any():
-        return None
-    few = np.flatnonzero(present)[:FEW]
-    batch = jax.tree.map(lambda leaf: leaf[few], batch)
     found = geometry(subject.task, batch)
-    at, query = found.position(place.offset), batch.query_positions[:, 0]
-    documents = jnp.arange(len(at))
+    at, last = found.position(place.offset), last_before(found)
+    few = np.flatnonzero((at >= 0) & (at < last))[:FEW]
+    if not few.size:
+        return None
+    batch, found = jax.tree.map(lambda leaf: leaf[few], (batch, found))
+    at, layer = found.position(place.offset), SitePath.parse(place.site).layer or 0
+    query = batch.query_positions[:, :1]
+    read_from = found.question | at_position(last_before(found), batch.tokens.shape[1])
 
     @jax.jit
-    def error(params: PyTree) -> Array:
+    def logits(params: PyTree) -> tuple[Array, Array, Array]:
         activations = capture(subject.model, params, batch)
-        held = pin(activations, handed_on(subject.config, layer))
-        taken = place.removal(activations, at[:, None], found.question) | held
-        residual = activations[SitePath(layer, "block_input").path]
-        after = observe_block(subject.model, params, layer, residual, taken)
-        read = place.output(activations)
-        change = (after[read] - activations[read])[documents, query]
-        # [documents, streams, channels]: one entry of the matrix times the value.
+        surgery = Surgery(subject.model, params, batch, place, found, activations)
+        erased = surgery.leading_to(surgery.state_with(0 * surgery.values_at(at), at))
+        # What the pair's token alone gives to each token that reads the state.
         mixing = effective_attention(subject.config, params, activations, layer)
-        weight = mixing.matrices[documents, :, query, at]
-        expected = -weight[..., None] * mixing.values[documents, at]
-        return jnp.abs(change.reshape(expected.shape) - expected).max() / jnp.abs(change).max()
+        own = at_position(at, batch.tokens.shape[1])
+        values = jnp.where(own[..., None, None], mixing.values, 0)
+        given = mixing.replace(values=values, constant=None).read()
+        read = place.output(activations)
+        given = jnp.where(read_from[..., None, None], given, 0)
+        without = shift({read: -given.reshape(activations[read].shape)})
+        runs = ({}, erased, without)
+        whole, *changed = (run(subject.model, params, batch, each, query) for each in runs)
+        return whole, changed[0], changed[1]
 
-    return float(error(subject.params))
+    whole, surgery, closed = map(np.asarray, logits(subject.params))
+    return float(np.abs(closed - surgery).max() / np.abs(surgery - whole).max())

@@ -1,15 +1,17 @@
 """Reading, editing and erasing one association in the state of a trained recurrence.
 
 The pair of question 0 is edited at the place where removing its write costs the answer most
-(`memory.removal`). There the write is an outer product k u^T. Right before the question, with S the
-state of that layer:
+(`memory.removal`). Right before the question the state S of that layer is replaced:
 
-    read      S^T k is compared with the u of each pair
-    edited    S answers to k what it answers to the k of another pair, the donor
-    erased    S answers nothing to k
+    edited    by the state in which the pair's token has the value of another pair, the donor's
+    erased    by the state in which it has the value 0
 
-After each operation every pair is asked (`interventions.states`). *Locality* is the effect on the
-others: the edit is a change of rank one, which other keys feel by their cosine with k.
+The key under which a pair lies in S is not the one with which it was written: decays by channel and
+the reflections of delta rules have changed it since. It is found in what erasing takes from S, an
+outer product k u^T in most mixers; *reading* compares S^T k with the u of each pair.
+
+After each operation every pair is asked. *Locality* is the effect on the others: what is changed of
+S is what the one pair has left there, which other keys feel by their cosine with k.
 """
 
 from collections.abc import Iterator
@@ -24,11 +26,11 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.closed_form import closed_form_error
 from mecheval_jax.evaluation.memory.questions import asked_pairs, asking
 from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory
+from mecheval_jax.evaluation.memory.surgery import Surgery
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.interventions.addresses import site_paths
-from mecheval_jax.interventions.states import erase_association, replace_association
+from mecheval_jax.interventions.capture import capture
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.tasks.base import Batch
@@ -54,13 +56,13 @@ QUESTIONS = {"edited": slice(0, 1), "donor": slice(1, 2), "others": slice(2, Non
 
 
 def factors_of(
-    write: Float[Array, "documents *heads key value"],
+    matrix: Float[Array, "documents *heads key value"],
 ) -> tuple[Float[Array, "documents *heads key"], Float[Array, "documents *heads value"]]:
-    """Key and value whose outer product is a write; the key is its longest column."""
-    longest = jnp.square(write).sum(axis=-2, keepdims=True).argmax(axis=-1, keepdims=True)
-    key = jnp.take_along_axis(write, longest, axis=-1)[..., 0]
+    """Key and value whose outer product is a matrix; the key is its longest column."""
+    longest = jnp.square(matrix).sum(axis=-2, keepdims=True).argmax(axis=-1, keepdims=True)
+    key = jnp.take_along_axis(matrix, longest, axis=-1)[..., 0]
     square = jnp.square(key).sum(axis=-1, keepdims=True)
-    value = jnp.einsum("...kv,...k->...v", write, key)
+    value = jnp.einsum("...kv,...k->...v", matrix, key)
     return key, jnp.where(square > 0, value / jnp.where(square > 0, square, 1), 0)
 
 
@@ -75,15 +77,9 @@ def editing_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     and where.
 
     Raises:
-        UserError: If keys turn with the tokens (Mamba-3), no layer keeps a matrix of keys and
-            values with one write per token, documents ask fewer pairs, or each has a pair with no
-            token at the place.
+        UserError: If no layer has a state that is written, documents ask fewer pairs, or each has a
+            pair with no token at the place.
     """
-    if any(SitePath.parse(path).name == "turn" for path in site_paths(subject.config)):
-        raise UserError(
-            f"{subject.config.mixer} turns its keys with the tokens, and a write holds those of "
-            "two: no single key of a pair can be read, edited or erased in its state"
-        )
     batch = asked_pairs(subject, PAIRS, DOCUMENTS)
     removed, _ = find_memory(subject, asking(batch, 0), ("write",))
     place = removed.places[removed.best]
@@ -141,38 +137,30 @@ def edit(subject: Subject, batch: Batch, place: MemoryPlace, pairs: int) -> dict
         with the edited one's; ``new`` [operations, documents], whether the
         edited pair's question is answered by the donor's value; ``read`` [documents]; ``present``
         [documents], those in which every pair has a token at the place.
-
-    Raises:
-        UserError: If the layer's state is not such a matrix.
     """
     asked = [asking(batch, number) for number in range(pairs)]
     places = [geometry(subject.task, each) for each in asked]
     written = jnp.stack([found.position(place.offset) for found in places])
-    before = places[0].question.argmax(axis=1) - 1
-    documents = jnp.arange(len(batch.tokens))
 
     @jax.jit
     def everything(params: PyTree) -> dict[str, Array]:
-        activations = Question(subject.model, params, asked[0]).observe(asked[0].tokens)[1]
-        write, states = activations[place.site], activations[place.state]
-        if write.shape != states.shape:
-            raise UserError(f"{place.state} has several writes a token: none of them is a pair")
-        # Keys and values of the pairs, and answers of the state to the keys.
-        keys, values = zip(*(factors_of(write[documents, at]) for at in written), strict=True)
-        state = states[documents, before]
-        answers = [jnp.einsum("...kv,...k->...v", state, key) for key in keys]
-        interventions = (
-            {},
-            replace_association(activations, place.state, keys[0], answers[1], before),
-            erase_association(activations, place.state, keys[0], before),
-        )
+        activations = capture(subject.model, params, asked[0])
+        surgery = Surgery(subject.model, params, asked[0], place, places[0], activations)
+        # The states without each pair, and that in which one pair has another's value.
+        values = [surgery.values_at(at) for at in written]
+        without = [surgery.state_with(0 * values[0], at) for at in written]
+        edited = surgery.state_with(values[1], written[0])
+        interventions = ({}, surgery.leading_to(edited), surgery.leading_to(without[0]))
 
         def scores(each: Batch, wanted: Batch, changed: dict) -> Array:
             logits = Question(subject.model, params, each).run(each.tokens, changed)
             return score(logits, wanted).correct[:, 0]
 
-        read = jnp.stack([_cosine(answers[0], value) for value in values])
-        near = jnp.stack([_cosine(keys[0], key) for key in keys])
+        # What the state answers to the pair's key, and how near the keys are to one another.
+        held = [factors_of(surgery.state() - state) for state in without]
+        answer = jnp.einsum("...kv,...k->...v", surgery.state(), held[0][0])
+        read = jnp.stack([_cosine(answer, value) for _, value in held])
+        near = jnp.stack([_cosine(held[0][0], key) for key, _ in held])
         right = [[scores(each, each, changed) for each in asked] for changed in interventions]
         new = [scores(asked[0], asked[1], changed) for changed in interventions]
         return {

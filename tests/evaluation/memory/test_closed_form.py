@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.evaluation.memory.closed_form import LINEAR, closed_form_error
+from mecheval_jax.evaluation.memory.closed_form import closed_form_error
 from mecheval_jax.evaluation.memory.removal import MemoryPlace
 from mecheval_jax.mixers.architectures import ARCHITECTURES
 from mecheval_jax.site_path import in_mixer
@@ -14,20 +14,23 @@ HYBRIDS = (
     ("rwkv7", "gla", "retnet", "delta_net"),
     ("gated_delta_net", "kda", "gated_delta_net_2", "comba"),
     ("mamba", "mamba2", "hgrn2", "gated_delta_product"),
+    ("taylor_attention", "based", "gated_slot_attention", "mesa_net"),
+    ("mamba3", "log_linear_mamba2", "mlstm"),
 )
-"""Every linear mixer, several in one model; the last one writes several times a token."""
+"""Every mixer with such a state, several in one model; Based has one in every second layer."""
 
 
 def subject_of(mixers):
-    options = {"mixer_options": {"head_dim": 8}} if "mamba2" in mixers else {}
+    heads = {"mamba2", "mamba3", "log_linear_mamba2"} & set(mixers)
+    options = {"mixer_options": {"head_dim": 8}} if heads else {}
     return planted_memory.lively(",".join(mixers), layers=len(mixers), width=16, **options)
 
 
 def test_every_linear_mixer_is_here():
     """Catches a mixer that no test compares."""
     here = {mixer for mixers in HYBRIDS for mixer in mixers}
-    linear = {n for n, each in ARCHITECTURES.items() if issubclass(each.mixer(1), LINEAR)}
-    assert linear <= here
+    sites = {name: each.mixer(1).SITES for name, each in ARCHITECTURES.items()}
+    assert {name for name, each in sites.items() if {"write", "state"} <= set(each)} == here
 
 
 @pytest.mark.parametrize("mixers", HYBRIDS, ids=",".join)
@@ -36,17 +39,8 @@ def test_closed_form_and_surgery_agree(mixers):
     subject = subject_of(mixers)
     for layer, mixer in enumerate(mixers):
         error = closed_form_error(subject, subject.batch, MemoryPlace(in_mixer(layer, "write"), 0))
-        if mixer == "gated_delta_product":
-            assert error is None
-        else:
-            assert error is not None
-            assert error < 1e-4, mixer
-
-
-def test_what_has_no_closed_form():
-    """Catches a reading that is divided by a sum, compared as if it were linear."""
-    subject = planted_memory.lively("taylor_attention")
-    assert closed_form_error(subject, subject.batch, MemoryPlace(in_mixer(0, "write"), 0)) is None
+        assert error is not None, mixer
+        assert error < 1e-4, mixer
 
 
 def test_pairs_that_are_held_behind_their_later_token():
