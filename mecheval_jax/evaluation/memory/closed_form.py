@@ -8,8 +8,8 @@ At the last token before the question the value of one pair is taken out of a st
 the product of the transitions since token s, the pair's, times q . k, times the value: minus one
 entry of the mixing matrix times the value (`representations.mixing_matrices`). Given this change at
 the layer's reading, the layers above and the head must give the logits that they give after the
-surgery. All mixers with such a state are linear in their values, though some divide by a sum of keys
-or solve a system of them. State and matrices share no code, so that agreement checks both.
+surgery. All mixers with such a state are linear in their values, though some divide by a sum of
+keys or solve a system of them. State and matrices share no code, so that agreement checks both.
 """
 
 import jax

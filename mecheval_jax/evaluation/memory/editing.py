@@ -31,7 +31,6 @@ from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import capture
-from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.geometry import geometry
