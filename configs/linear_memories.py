@@ -45,15 +45,20 @@ SLOW = ("hgrn2", "gated_slot_attention")
 USUAL, FAST = 3e-3, 1e-2
 """Learning rates."""
 
+WIDE, WIDTH = ("based", "gla"), 32
+"""Mixers that learn the task in this time at twice the width alone, and the width of the others."""
+
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Arguments: pairs, keys, and those of all configs; learning_rate=0 is the mixer's own."""
-    defaults = {"mixer": "gated_delta_net", "width": 32, "learning_rate": 0.0, "steps": 4000}
+    """Arguments: pairs, keys, and those of all configs; width and learning_rate 0 are the mixer's own."""
+    defaults = {"mixer": "gated_delta_net", "width": 0, "learning_rate": 0.0, "steps": 4000}
     arguments = parse(arg, COMMON | defaults | {"pairs": 4, "keys": 16})
-    arguments["learning_rate"] = arguments["learning_rate"] or rate_of(arguments["mixer"])
+    mixer = arguments["mixer"]
+    arguments["learning_rate"] = arguments["learning_rate"] or rate_of(mixer)
+    arguments["width"] = arguments["width"] or width_of(mixer)
     config = short_recall(arguments["pairs"], arguments["keys"])
     config.model.max_length = 64
-    config.model.canon = TAPS if arguments["mixer"] in WITHOUT else 0
+    config.model.canon = TAPS if mixer in WITHOUT else 0
     config.training.target_accuracy = 0.995  # on dev documents, where training ends
     return apply(config, arguments)
 
@@ -62,8 +67,14 @@ def sweep() -> Changes:
     """Every linear mixer, with one seed."""
     aided = product(mixers(WITHOUT), axis("model.canon", (TAPS,)))
     arms = chain(mixers(LOCAL), aided)
-    rates = [{"training.learning_rate": rate_of(arm["model.mixer"])} for arm in arms]
-    return zipped(arms, rates)
+    names = [arm["model.mixer"] for arm in arms]
+    rates = axis("training.learning_rate", [rate_of(name) for name in names])
+    return zipped(arms, rates, axis("model.width", [width_of(name) for name in names]))
+
+
+def width_of(mixer: str) -> int:
+    """The width at which a mixer learns the task in this time."""
+    return WIDTH * (1 + (mixer in WIDE))
 
 
 def rate_of(mixer: str) -> float:

@@ -98,7 +98,7 @@ TASKS = {
         "vocabulary": 8,  # number of different tokens
     },
     "memorization": {
-        "pairs": 16,  # number of keys of a document
+        "queries": 16,  # number of keys of a document, all of them asked
         "key_vocabulary": 64,  # number of keys, each a fact to learn
         "value_vocabulary": 64,  # number of values
         "seed": 0,  # seed of the table of facts

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mecheval_jax.store.run_folder import RunFolder
 
 TABLES = {
-    "capacity": ["recall", "threshold", "hashing", "additive_threshold"],
+    "capacity": ["recall", "recall_by_place", "threshold", "hashing", "additive_threshold"],
     "overwriting": ["uncovered", "recovered", "trace"],
     "editing": ["accuracy", "change", "new_answer", "read", "closed_form_error", "interference"],
     "components": ["kept"],
@@ -38,6 +38,10 @@ RUNS = "runs.csv"
 
 SHOWN = (4, 8, 16, 32, 64, 128)
 """Numbers of pairs whose recall the page shows; the first shows whether it was learned."""
+
+OTHERS, WORSE = 0.06, {"mamba": 0.45, "gated_delta_product": 0.06}
+"""Greatest loss of the other pairs' accuracy by an edit or an erasure that the page states, and the
+mixers for which it is another."""
 
 ELSEWHERE = "forgetting_recall", "associative_recall", "multi_query_recall"
 """Tasks whose runs have tables of their own."""
@@ -104,64 +108,89 @@ def task_lines(runs: pd.DataFrame) -> Lines:
     yield ["task", "layers", "accuracy [95 %]", "best floor", "steps", "verdict"]
     others = runs[~runs["task"].isin(ELSEWHERE)].sort_values("task", kind="stable")
     for name, row in others.iterrows():
-        task = row["task"] if row["task"] == name else f"{row['task']}, {name}"
         verdict = "" if pd.isna(row["verdict"]) else f"`{row['verdict']}`"
-        yield [task, f"{row['layers']} x {mixer_of(row)}", *reached(row), verdict]
+        yield [named(name, row), f"{row['layers']} x {mixer_of(row)}", *reached(row), verdict]
 
 
 def forgetting_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
     """Whether a pair whose key is bound again is erased or outweighed, run by run."""
-    yield ["mixer", "seed", "accuracy [95 %]", "steps", *TABLES["overwriting"], "reading"]
+    measures = TABLES["overwriting"]
+    yield ["mixer", "seed", "accuracy [95 %]", "steps", *measures, "reading", "verdict"]
     for name, found in rows.groupby("run", sort=False):
         row, by_metric = runs.loc[name], found.set_index("metric")
         accuracy, _, steps = reached(row)
-        measured = (interval_of(by_metric.loc[metric]) for metric in TABLES["overwriting"])
+        measured = (interval_of(by_metric.loc[metric]) for metric in measures)
         where = by_metric.loc["uncovered"]
         reading = f"{where['reading']}, layer {where['layer']:.0f}"
-        yield [mixer_of(row), str(row["seed"]), accuracy, steps, *measured, reading]
+        first = [mixer_of(row), str(row["seed"]), accuracy, steps]
+        yield [*first, *measured, reading, f"`{row['verdict']}`"]
 
 
 def editing_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
     """What editing and erasing one association do to it and to the others, mixer by mixer."""
-    yield ["mixer", "accuracy", "layer", "new answer after edit", "others after edit",
-           "own answer after erasing", "others after erasing", "closed form"]  # fmt: skip
+    yield ["mixer", "accuracy", "layer", "read", "new answer after edit", "others after edit",
+           "those of near keys", "own answer after erasing", "others after erasing",
+           "closed form"]  # fmt: skip
     for name, found in rows.groupby("run", sort=False):
         row = runs.loc[name]
+        accuracy = f"{100 * row['accuracy']:.1f} %"
         if row["accuracy_low"] <= row["floor"]:  # what is not recalled cannot be edited
-            yield [mixer_of(row), f"{100 * row['accuracy']:.1f} %, not learned", *["-"] * 6]
+            yield [mixer_of(row), f"{accuracy}, not learned", *["-"] * 8]
             continue
         cell = found.set_index(["operation", "question", "metric"]).sort_index()
 
-        def of(*place: str, cell: pd.DataFrame = cell) -> pd.Series:
-            return cell.loc[[place]].iloc[0]
+        def of(*place: str, cell: pd.DataFrame = cell) -> pd.DataFrame:
+            return cell.loc[[place]]
 
-        changes = [
-            percent(of("edit", "edited", "new_answer")),
-            points(of("edit", "others", "change")),
-            percent(of("erase", "edited", "accuracy")),
-            points(of("erase", "others", "change")),
+        near = of("edit", "others", "interference").sort_values("cosine").iloc[-1]
+        measured = [
+            f"{100 * of('none', 'edited', 'read')['value'].item():.0f} %",
+            percent(of("edit", "edited", "new_answer").iloc[0]),
+            points(of("edit", "others", "change").iloc[0]),
+            f"{100 * near['value']:+.1f} at {near['cosine']:.2f}",
+            percent(of("erase", "edited", "accuracy").iloc[0]),
+            points(of("erase", "others", "change").iloc[0]),
+            f"{of('none', 'edited', 'closed_form_error')['value'].item():.0e}",
         ]
-        known = ("none", "edited", "closed_form_error") in cell.index
-        error = f"{of('none', 'edited', 'closed_form_error')['value']:.0e}" if known else "-"
-        layer = f"{found['layer'].iloc[0]:.0f}"
-        yield [mixer_of(row), f"{100 * row['accuracy']:.1f} %", layer, *changes, error]
+        yield [mixer_of(row), accuracy, f"{found['layer'].iloc[0]:.0f}", *measured]
+
+
+def generalization_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
+    """Accuracy on documents of other sizes than in training, run by run."""
+    yield ["task", "layers", "documents", "tokens", "accuracy [95 %]", "best floor"]
+    for (name, setting), found in rows.groupby(["run", "setting"], sort=False):
+        row, by_metric = runs.loc[name], found.set_index("metric")
+        accuracy, floor = by_metric.loc["accuracy"], by_metric.loc["floor", "value"]
+        layers = f"{row['layers']} x {mixer_of(row)}"
+        cells = [setting, f"{accuracy['length']}", percent(accuracy), f"{100 * floor:.1f} %"]
+        yield [named(name, row), layers, *cells]
 
 
 def capacity_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
     """The threshold of each run, and its recall at some numbers of pairs."""
     yield ["mixer", "seed", "steps", "bytes of the state", "threshold [95 %]", "additive memory",
-           *(f"{n} pairs" for n in SHOWN)]  # fmt: skip
+           *(f"{n} pairs" for n in SHOWN), f"of {SHOWN[-1]} by place"]  # fmt: skip
     for name, found in rows.groupby("run", sort=False):
         row, last = runs.loc[name], found.set_index("metric")
         threshold = last.loc["threshold"]
         known = not pd.isna(threshold["value"])
-        measured = interval_of(threshold, 1) if known else f"{threshold['beyond']} all measured"
         recall = found[found["metric"] == "recall"].set_index("pairs")["value"]
+        ends = {"below": recall.index.min(), "above": recall.index.max()}
+        beyond = threshold["beyond"]
+        measured = interval_of(threshold, 1) if known else f"{beyond} {ends[beyond]:.0f}"
         shares = (f"{100 * recall[n]:.0f} %" if n in recall else "" for n in SHOWN)
         additive = f"{last.loc['additive_threshold', 'value']:.0f}"
         held = f"{threshold['state_bytes']:,.0f}"
         steps = f"{row['step']:,}"
-        yield [mixer_of(row), str(row["seed"]), steps, held, measured, additive, *shares]
+        places = found[found["metric"] == "recall_by_place"].sort_values("place")["value"]
+        by_place = ", ".join(f"{100 * each:.0f}" for each in places)
+        first = [mixer_of(row), str(row["seed"]), steps, held, measured, additive]
+        yield [*first, *shares, f"{by_place} %"]
+
+
+def named(name: str, row: pd.Series) -> str:
+    """The task of a run, and the run's name if it has another."""
+    return row["task"] if row["task"] == name else f"{row['task']}, {name}"
 
 
 def mixer_of(row: pd.Series) -> str:
@@ -207,6 +236,7 @@ def put(root: pathlib.Path) -> None:
         "forgetting": ("overwriting", forgetting_lines),
         "editing": ("editing", editing_lines),
         "capacity": ("capacity", capacity_lines),
+        "other sizes": ("generalization", generalization_lines),
     }
     block("memory tasks", task_lines(runs))
     for name, (analysis, lines) in parts.items():

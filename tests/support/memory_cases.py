@@ -201,7 +201,7 @@ CASES = {
         range(3, 7),
     ),
     "memorization": Case(
-        Memorization(pairs=3, key_vocabulary=5, value_vocabulary=4),
+        Memorization(queries=3, key_vocabulary=5, value_vocabulary=4),
         read_memorization,
         {"key": range(3, 8)},
         range(9, 13),

@@ -35,13 +35,13 @@ from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.statistics.thresholds import curve, fit_threshold
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.base import ABSENT, Batch, Task
 
 NUMBER = 4
 """Bytes of a number of a state."""
 
 PLACES = 4
-"""Number of parts of a document by which recall is shown."""
+"""Number of parts of the block of pairs by which recall is shown."""
 
 
 def additive_capacity(numbers: float) -> float:
@@ -58,8 +58,8 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     """Recall at each number of pairs, its fit and threshold, and the predictions of theory.
 
     Columns: ``metric`` (``recall``, ``fit``, ``hashing``, ``recall_by_place``, ``threshold``,
-    ``additive_threshold``), ``pairs``, ``place`` (of ``recall_by_place``, the part of the document
-    where the key stands, from 0 to 1), ``state_bytes`` after a document of this size, ``value``,
+    ``additive_threshold``), ``pairs``, ``place`` (of ``recall_by_place``, where among the pairs the
+    asked one stands, from 0 to 1), ``state_bytes`` after a document of this size, ``value``,
     ``low``, ``high``.
 
     Raises:
@@ -71,11 +71,11 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
             f"{type(subject.task).__name__} has no number of pairs, by which capacity is measured; "
             f"recall of other sizes: --analyses=generalization, settings of {field}"
         )
-    sizes = options.pairs or _powers(largest)
-    tasks = [resized(subject.task, of_size(subject.task, n), subject.config) for n in sizes]
-    batches = documents_of_sizes(subject, tasks)
+    tasks = _tasks(subject, options.pairs, largest)
+    sizes = tuple(tasks)
+    batches = documents_of_sizes(subject, list(tasks.values()))
     evaluation, rows, counts = subject.evaluation, [], []
-    held = [state_bytes(subject.config, task.max_length) for task in tasks]
+    held = [state_bytes(subject.config, task.max_length) for task in tasks.values()]
     fixed = held[0] == held[-1]
 
     def row(metric: str, index: int, value: float | None, **cells: Any) -> dict[str, Any]:
@@ -115,6 +115,23 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
         yield row("additive_threshold", last, additive_capacity(numbers))
 
 
+def _tasks(subject: Subject, sizes: tuple[int, ...] | None, largest: int) -> dict[int, Task]:
+    """The task with each number of pairs; by default with every one of `_powers` that it can have.
+
+    Raises:
+        UserError: If a number that was asked for is not possible.
+    """
+    found = {}
+    for size in sizes or _powers(largest):
+        try:
+            changes = of_size(subject.task, size)
+            found[size] = resized(subject.task, changes, subject.config)
+        except UserError:
+            if sizes or size == largest:
+                raise
+    return found
+
+
 def _powers(largest: int) -> tuple[int, ...]:
     """Powers of two up to a number, and the number itself."""
     powers = [2**i for i in range(largest.bit_length()) if 2**i < largest]
@@ -122,12 +139,15 @@ def _powers(largest: int) -> tuple[int, ...]:
 
 
 def _by_place(batch: Batch, correct: np.ndarray, confidence: float) -> Iterator[dict[str, Any]]:
-    """Recall by the place of the asked key, as a share of the tokens before the question."""
+    """Recall by the place of the asked key, as a share of the tokens that hold pairs."""
     if "key" not in batch.roles:
         return
-    key, query = (np.asarray(p) for p in (batch.roles["key"], batch.query_positions))
-    end = np.asarray(batch.roles.get("divider", query))
+    key = np.asarray(batch.roles["key"])
     counts = (np.asarray(batch.weights) > 0) & (key >= 0)
+    # The pairs end at the divider or, where there is none, behind the last pair that is asked.
+    ends = np.where(counts, np.maximum(key, batch.roles.get("value", key)) + 1, 0).max(axis=1)
+    divider = np.asarray(batch.roles.get("divider", np.full_like(key, ABSENT)))
+    end = np.where(divider >= 0, divider, ends[:, None])
     place = np.minimum(key / np.maximum(end, 1) * PLACES, PLACES - 1).astype(int)
     for part in range(PLACES):
         inside = counts & (place == part)

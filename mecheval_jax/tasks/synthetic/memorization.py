@@ -33,20 +33,20 @@ class Memorization(SyntheticTask):
     """The task.
 
     Attributes:
-        pairs: Number of keys of a document, drawn with replacement.
+        queries: Number of keys of a document, drawn with replacement, all of them asked.
         key_vocabulary: Number of keys, each a fact to learn.
         value_vocabulary: Number of values.
         seed: Seed of the table.
     """
 
-    pairs: int = 16
+    queries: int = 16
     key_vocabulary: int = 256
     value_vocabulary: int = 64
     seed: int = 0
 
     def check(self) -> None:
         """See `SyntheticTask.check`."""
-        self.at_least(1, "pairs")
+        self.at_least(1, "queries")
         self.at_least(2, "key_vocabulary", "value_vocabulary")
         self.at_least(0, "seed")
 
@@ -68,7 +68,7 @@ class Memorization(SyntheticTask):
     @property
     def max_length(self) -> int:
         """Length in tokens of every document."""
-        return 1 + 2 * self.pairs
+        return 1 + 2 * self.queries
 
     @functools.cached_property
     def table(self) -> Int[np.ndarray, " keys"]:
@@ -80,15 +80,15 @@ class Memorization(SyntheticTask):
     def document(self, key: Key, split: str) -> Batch:
         """One document; all splits have the same distribution."""
         del split
-        keys = jax.random.randint(key, (self.pairs,), 0, self.key_vocabulary)
+        keys = jax.random.randint(key, (self.queries,), 0, self.key_vocabulary)
         marks = jnp.full_like(keys, self.classes["?"].start)
         body = jnp.stack([self.classes["k"].start + keys, marks], axis=1).reshape(-1)
-        query = 2 + 2 * jnp.arange(self.pairs)
+        query = 2 + 2 * jnp.arange(self.queries)
         return Batch(
             tokens=jnp.concatenate([jnp.array([BOS]), body]),
             query_positions=query,
             targets=jnp.asarray(self.table, jnp.int32)[keys],
-            weights=jnp.ones(self.pairs),
+            weights=jnp.ones(self.queries),
             roles={"bos": jnp.zeros_like(query), "key": query - 1, "query": query},
             lengths=jnp.asarray(self.max_length),
         )

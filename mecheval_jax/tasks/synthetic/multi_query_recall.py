@@ -85,10 +85,11 @@ class MultiQueryRecall(SyntheticTask):
                     f"task.lengths has {length}: an even number, at least {needed} "
                     f"for {pairs} pairs in {self.num_passes} passes"
                 )
-        if self.vocabulary % 2 or self.vocabulary <= self.max_length:
+        most = max(self.pairs)
+        if self.vocabulary % 2 or self.vocabulary < 2 * (most + 1):
             raise UserError(
-                f"task.vocabulary is {self.vocabulary}: an even number above the longest "
-                f"document, {self.max_length}"
+                f"task.vocabulary is {self.vocabulary}: an even number, at least "
+                f"{2 * (most + 1)} for {most} pairs of different keys"
             )
 
     @property

@@ -14,6 +14,9 @@ from mecheval_jax.evaluation.memory.capacity import (
     hashing_recall,
 )
 from mecheval_jax.models.decoding import state_bytes
+from mecheval_jax.tasks.synthetic.hop_recall import HopRecall
+from mecheval_jax.tasks.synthetic.memorization import Memorization
+from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
 from tests.support import planted_memory
 
@@ -52,6 +55,21 @@ def test_a_memory_that_holds_every_pair():
     assert list(places["place"]) == [0.125, 0.375, 0.625, 0.875]
 
 
+def test_places_among_the_pairs_of_a_task_without_a_divider():
+    """Catches places as shares of the tokens before the question, of which all pairs are early."""
+    task = MultiQueryRecall(vocabulary=64, lengths=(32,), pairs=(8,), power=1.0)
+    rows = capacity_rows(planted_memory.lively("delta_net", task), CapacityConfig())
+    places = [row["place"] for row in rows if row["metric"] == "recall_by_place"]
+    assert places == [0.125, 0.375, 0.625, 0.875]
+
+
+def test_a_number_of_pairs_that_a_task_cannot_have_is_left_out():
+    """Catches an analysis that ends at one pair, which is no cycle."""
+    task = HopRecall(pairs=4, hops=2, vocabulary=8, queries=2)
+    rows = capacity_rows(planted_memory.lively("delta_net", task), CapacityConfig())
+    assert [row["pairs"] for row in rows if row["metric"] == "recall"] == [4]
+
+
 # Catches pairs beyond the vocabulary or the model's length that end as a shape, and a bad list.
 def test_numbers_of_pairs_that_cannot_be():
     subject = planted_memory.delta_rule(planted_memory.RECALL, 0.5, room=0)
@@ -66,4 +84,7 @@ def test_a_task_without_a_number_of_pairs():
     subject = planted_memory.delta_rule(planted_memory.RECALL, 0.5)
     subject = dataclasses.replace(subject, task=CompositionalRecall())
     with pytest.raises(UserError, match=r"no number of pairs, .*settings of contexts"):
+        next(capacity_rows(subject, CapacityConfig()))
+    subject = dataclasses.replace(subject, task=Memorization())
+    with pytest.raises(UserError, match=r"Memorization has no number of pairs"):
         next(capacity_rows(subject, CapacityConfig()))

@@ -12,7 +12,7 @@ from tests.support.outcomes import drawn, is_uniform, rows
 
 # Catches keys without replacement, and a mark that is not behind every key.
 def test_memorization_is_uniform():
-    batch = drawn(Memorization(pairs=2, key_vocabulary=3, value_vocabulary=2))
+    batch = drawn(Memorization(queries=2, key_vocabulary=3, value_vocabulary=2))
     assert is_uniform(itertools.product(range(3, 6), repeat=2), rows(batch.tokens[:, 1:5:2]))
     assert (batch.tokens[:, 2:5:2] == 6).all()
 
@@ -22,7 +22,7 @@ def test_the_table_is_that_of_the_seed():
     first, same, other = (Memorization(seed=seed).table for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
     assert (first != other).any()
-    batch = drawn(Memorization(pairs=2, key_vocabulary=3, value_vocabulary=2))
+    batch = drawn(Memorization(queries=2, key_vocabulary=3, value_vocabulary=2))
     pairs = zip(batch.tokens[:, 1:5:2].ravel(), batch.targets.ravel(), strict=True)
     assert len(set(pairs)) == 3
 
@@ -31,7 +31,7 @@ def test_the_table_is_that_of_the_seed():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pairs": 0}, r"task\.pairs is 0"),
+        ({"queries": 0}, r"task\.queries is 0"),
         ({"key_vocabulary": 1}, r"task\.key_vocabulary is 1"),
         ({"seed": -1}, r"task\.seed is -1"),
     ],

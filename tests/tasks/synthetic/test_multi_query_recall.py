@@ -146,7 +146,7 @@ def test_sizes():
         ({"lengths": (255,), "pairs": (4,)}, r"task\.lengths has 255: an even number"),
         ({"lengths": (254,)}, r"task\.lengths has 254: .*at least 256 for 64 pairs in 1 passes"),
         ({"num_passes": 2}, r"task\.lengths has 256: .*at least 384"),
-        ({"vocabulary": 256}, r"task\.vocabulary is 256: .*above .* 256"),
+        ({"vocabulary": 128}, r"task\.vocabulary is 128: .*at least 130 for 64 pairs"),
         ({"vocabulary": 8191}, r"task\.vocabulary is 8191: an even number"),
     ],
 )
