@@ -50,7 +50,10 @@ WIDE, WIDTH = ("based", "gla"), 32
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Arguments: pairs, keys, and those of all configs; width and learning_rate 0 are the mixer's own."""
+    """Arguments: pairs, keys, and those of all configs.
+
+    Width and learning rate 0 are the mixer's own.
+    """
     defaults = {"mixer": "gated_delta_net", "width": 0, "learning_rate": 0.0, "steps": 4000}
     arguments = parse(arg, COMMON | defaults | {"pairs": 4, "keys": 16})
     mixer = arguments["mixer"]

@@ -175,9 +175,10 @@ def capacity_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
         threshold = last.loc["threshold"]
         known = not pd.isna(threshold["value"])
         recall = found[found["metric"] == "recall"].set_index("pairs")["value"]
-        ends = {"below": recall.index.min(), "above": recall.index.max()}
-        beyond = threshold["beyond"]
-        measured = interval_of(threshold, 1) if known else f"{beyond} {ends[beyond]:.0f}"
+        measured = interval_of(threshold, 1)
+        if not known:
+            ends = {"below": recall.index.min(), "above": recall.index.max()}
+            measured = f"{threshold['beyond']} {ends[threshold['beyond']]:.0f}"
         shares = (f"{100 * recall[n]:.0f} %" if n in recall else "" for n in SHOWN)
         additive = f"{last.loc['additive_threshold', 'value']:.0f}"
         held = f"{threshold['state_bytes']:,.0f}"
@@ -186,6 +187,24 @@ def capacity_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
         by_place = ", ".join(f"{100 * each:.0f}" for each in places)
         first = [mixer_of(row), str(row["seed"]), steps, held, measured, additive]
         yield [*first, *shares, f"{by_place} %"]
+
+
+PARTS, WAYS = ("attention", "recurrent"), ("zero", "mean", "resample")
+"""Components of a hybrid that are switched off together, and ways of it."""
+
+
+def components_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
+    """What is left of the answer without all attention or all recurrent layers, run by run."""
+    places = rows["where"].unique()
+    yield ["layers", "seed", "without", *places]
+    for (name, part), found in rows[rows["component"].isin(PARTS)].groupby(
+        ["run", "component"], sort=False
+    ):
+        row = runs.loc[name]
+        if row["accuracy_low"] > row["floor"]:  # of what is not recalled nothing could be lost
+            kept = found.set_index(["where", "ablation"])["value"]
+            cells = (" / ".join(f"{kept[place, way]:.2f}" for way in WAYS) for place in places)
+            yield [mixer_of(row), str(row["seed"]), part, *cells]
 
 
 def named(name: str, row: pd.Series) -> str:
@@ -236,6 +255,7 @@ def put(root: pathlib.Path) -> None:
         "forgetting": ("overwriting", forgetting_lines),
         "editing": ("editing", editing_lines),
         "capacity": ("capacity", capacity_lines),
+        "parts of hybrids": ("components", components_lines),
         "other sizes": ("generalization", generalization_lines),
     }
     block("memory tasks", task_lines(runs))

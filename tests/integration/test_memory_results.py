@@ -69,12 +69,13 @@ def test_lines_of_forgetting():
     rows = [{"metric": m, "value": v} for m, v in zip("tur", (1, 2, 3), strict=True)]
     names = {"t": "trace", "u": "uncovered", "r": "recovered"}
     rows = [row | {"metric": names[row["metric"]], "reading": "partly"} for row in rows]
-    _, line = memory_results.forgetting_lines(runs(), long(rows, **PLACE))
-    assert line[-4:] == [
+    _, line = memory_results.forgetting_lines(runs(verdict="induction"), long(rows, **PLACE))
+    assert line[-5:] == [
         "2.00 [1.00, 3.00]",
         "3.00 [2.00, 4.00]",
         "1.00 [0.00, 2.00]",
         "partly, layer 1",
+        "`induction`",
     ]
 
 
@@ -82,31 +83,85 @@ def test_lines_of_editing():
     """Catches an effect of another operation or on another pair, and an error that is made up."""
     values = {("edit", "edited", "new_answer"): 0.9, ("edit", "others", "change"): -0.1}
     values |= {("erase", "edited", "accuracy"): 0.2, ("erase", "others", "change"): -0.3}
+    values |= {("none", "edited", "read"): 0.8, ("none", "edited", "closed_form_error"): 2e-7}
     rows = [
         dict(zip(("operation", "question", "metric"), place, strict=True), value=value)
         for place, value in values.items()
     ]
+    felt = {"operation": "edit", "question": "others", "metric": "interference"}
+    rows += [felt | {"cosine": c, "value": -c} for c in (-0.5, 0.4, 0.1)]
     _, line = memory_results.editing_lines(runs(), long(rows, **PLACE))
     numbers = [cell.split()[0] for cell in line[3:]]
-    assert numbers == ["90.0", "-10.0", "20.0", "-30.0", "-"]
-    error = {"operation": "none", "question": "edited", "metric": "closed_form_error"}
-    _, line = memory_results.editing_lines(runs(), long([*rows, error | {"value": 2e-7}], **PLACE))
-    assert line[-1] == "2e-07"
+    assert numbers == ["80", "90.0", "-10.0", "-40.0", "20.0", "-30.0", "2e-07"]
+    assert line[6] == "-40.0 at 0.40"
     untaught = runs(accuracy=0.3, accuracy_low=0.2)
     _, line = memory_results.editing_lines(untaught, long(rows, **PLACE))
-    assert line[1:] == ["30.0 %, not learned", *["-"] * 6]
+    assert line[1:] == ["30.0 %, not learned", *["-"] * 8]
+
+
+def test_lines_of_the_parts_of_hybrids():
+    """Catches ablations in another order than the page names, and runs that do not recall."""
+    rows = [
+        {"component": part, "where": place, "ablation": way, "metric": "kept", "value": value}
+        for part in ("attention", "layer 0 (Mamba)")
+        for place, first in (("everywhere", 0.1), ("pair", 0.4))
+        for way, value in zip(("resample", "zero", "mean"), (first, 2 * first, 0.5), strict=True)
+    ]
+    (_, line) = memory_results.components_lines(runs(mixer="a,b", canon=0), long(rows))
+    assert line == ["`a,b`", "3", "attention", "0.20 / 0.50 / 0.10", "0.80 / 0.50 / 0.40"]
+    untaught = runs(accuracy_low=0.2)
+    assert len(list(memory_results.components_lines(untaught, long(rows)))) == 1
+
+
+def test_lines_of_other_sizes():
+    """Catches the floor of another setting beside an accuracy."""
+    rows = [
+        {"setting": name, "length": length, "metric": metric, "value": value}
+        for name, length, accuracy, floor in (
+            ("as trained", 10, 0.9, 0.5),
+            ("pairs=8", 20, 0.6, 0.25),
+        )
+        for metric, value in (("accuracy", accuracy), ("floor", floor))
+    ]
+    _, trained, other = memory_results.generalization_lines(runs(), long(rows))
+    assert [trained[2], trained[3], trained[5]] == ["as trained", "10", "50.0 %"]
+    assert [other[2], other[3], other[5]] == ["pairs=8", "20", "25.0 %"]
+    assert other[4].startswith("60.0 %")
+
+
+def test_others_stay_within_the_bounds_that_the_page_states():
+    """Catches a mixer whose other pairs lose more by an edit or an erasure than is said."""
+    folder = ROOT / FOLDER
+    accuracies = pd.read_csv(folder / "runs.csv").set_index("run")
+    found = pd.read_csv(folder / "editing.csv")
+    found = found[(found["question"] == "others") & (found["metric"] == "change")]
+    assert len(found) >= 2 * 18
+    for row in found.itertuples():
+        if accuracies.loc[row.run, "accuracy_low"] > accuracies.loc[row.run, "floor"]:
+            bound = memory_results.WORSE.get(row.mixer, memory_results.OTHERS)
+            assert row.value >= -bound, (row.mixer, row.operation)
 
 
 def test_lines_of_capacity():
     """Catches a threshold that was not found, told as if it were, and recall of other sizes."""
     rows = [{"metric": "recall", "pairs": n, "value": 1 / n} for n in (1, 4, 8)]
     rows += [{"metric": "additive_threshold", "value": 50.0, "pairs": 8}]
+    rows += [{"metric": "recall_by_place", "value": x, "place": x, "pairs": 8} for x in (0.9, 0.1)]
     known = [*rows, {"metric": "threshold", "value": 6.0, "pairs": 8}]
     _, line = memory_results.capacity_lines(runs(), long(known, state_bytes=4096))
-    assert line[2:] == ["1,500", "4,096", "6.0 [5.0, 7.0]", "50", "25 %", "12 %", *[""] * 4]
+    assert line[2:] == [
+        "1,500",
+        "4,096",
+        "6.0 [5.0, 7.0]",
+        "50",
+        "25 %",
+        "12 %",
+        *[""] * 4,
+        "10, 90 %",
+    ]
     unknown = [*rows, {"metric": "threshold", "value": float("nan"), "beyond": "above"}]
     _, line = memory_results.capacity_lines(runs(), long(unknown, state_bytes=4096))
-    assert line[4] == "above all measured"
+    assert line[4] == "above 8"
 
 
 def test_the_page_has_the_tables(tmp_path):
