@@ -39,13 +39,13 @@ WITHOUT = ("taylor_attention", "retnet", "gla", "hgrn2", "gated_slot_attention")
 TAPS = 4
 """Number of tokens that the convolution before them sees."""
 
-SLOW = ("hgrn2", "gated_slot_attention")
+SLOW = ("mamba", "hgrn2", "gated_slot_attention")
 """Mixers that learn the task in this time at `FAST` alone."""
 
 USUAL, FAST = 3e-3, 1e-2
 """Learning rates."""
 
-WIDE, WIDTH = ("based", "gla"), 32
+WIDE, WIDTH = ("based", "mamba", "gla"), 32
 """Mixers that learn the task in this time at twice the width alone, and the width of the others."""
 
 
