@@ -39,7 +39,7 @@ RUNS = "runs.csv"
 SHOWN = (4, 8, 16, 32, 64, 128)
 """Numbers of pairs whose recall the page shows; the first shows whether it was learned."""
 
-OTHERS, WORSE = 0.06, {"mamba": 0.45, "gated_delta_product": 0.06}
+OTHERS, WORSE = 0.06, {"mamba3": 0.15}
 """Greatest loss of the other pairs' accuracy by an edit or an erasure that the page states, and the
 mixers for which it is another."""
 

@@ -191,7 +191,8 @@ def grade_subspace(seed: int) -> Rows:
 
 def train_and_judge(request: LadderRequest, mixer: str, mechanism: str) -> Rows:
     """Train models of one architecture to a mechanism, keep them, and judge each blind."""
-    config, settings = shape_of(mixer), SETTINGS.get(mixer, Settings())
+    config = shape_of(mixer, mechanism)
+    settings = SETTINGS.get((mixer, mechanism), Settings())
     if request.steps:
         settings = dataclasses.replace(settings, steps=request.steps)
 

@@ -1,5 +1,9 @@
 """The models that are trained to mechanisms: task, shapes, and which mechanism each can hold."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from mecheval_jax.ground_truth.mechanisms import CONVOLUTION, DIRECT, INDUCTION
 from mecheval_jax.ground_truth.training import Settings
 from mecheval_jax.mixers.architectures import positions_of
@@ -29,19 +33,45 @@ Attention has no local operation that could join a pair. A layer with a short co
 retrieve directly only by not using it.
 """
 
-SETTINGS = {"mamba": Settings(gain=2.0, learning_rate=1e-2)}
-"""Settings by architecture, where they differ from the defaults."""
+LARGER: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType(
+    {
+        ("attention", DIRECT): {
+            "width": 64,
+            "mixer_options": {"heads": 4},
+            "feed_forward": "none",
+        },
+        ("mamba", CONVOLUTION): {"width": 64, "mixer_options": {"d_state": 8}},
+        ("mamba", INDUCTION): {"width": 64, "mixer_options": {"d_state": 8}},
+    }
+)
+"""Fields of the shapes that learn their mechanism at twice the width alone.
+
+With feed-forward parts attention finds another way to answer at the question, in which each pair
+has a say about the others; that is no retrieval, and the verdict abstains.
+"""
+
+SETTINGS: Mapping[tuple[str, str], Settings] = MappingProxyType(
+    {
+        ("attention", DIRECT): Settings(steps=2000),
+        ("mamba", CONVOLUTION): Settings(steps=2000, gain=2.0, learning_rate=1e-2),
+        ("mamba", INDUCTION): Settings(steps=2000, gain=2.0, learning_rate=1e-2),
+    }
+)
+"""Settings of the training, where they differ from the defaults."""
 
 
-def shape_of(mixer: str) -> ModelConfig:
-    """Shape of a model: two layers of width 32; only attention has feed-forward parts."""
+def shape_of(mixer: str, mechanism: str) -> ModelConfig:
+    """Shape of a model: two layers of width 32 or 64; attention alone can have feed-forward parts."""
+    fields: dict[str, Any] = {
+        "width": 32,
+        "feed_forward": "mlp" if mixer == "attention" else "none",
+        **LARGER.get((mixer, mechanism), {}),
+    }
     return ModelConfig(
         mixer=mixer,
         layers=2,
-        width=32,
         vocabulary_size=TASK.vocabulary_size,
         max_length=TASK.max_length,
         positions=positions_of(mixer),
-        feed_forward="mlp" if mixer == "attention" else "none",
-        mixer_options={"d_state": 8} if mixer == "mamba" else {},
+        **fields,
     )

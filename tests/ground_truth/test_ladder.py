@@ -37,7 +37,7 @@ def test_trained_models_are_judged_and_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ladder, "train_to", train_to)
     monkeypatch.setattr(ladder, "TRAINED", (("attention", "induction"),))
-    monkeypatch.setattr(ladder, "shape_of", lambda mixer: config)
+    monkeypatch.setattr(ladder, "shape_of", lambda mixer, mechanism: config)
     monkeypatch.setattr(ladder, "TASK", task)
     found = climb(LadderRequest(tmp_path / "ladder", ("trained",), seeds=2, steps=1))
     assert list(found["trained"]["seed"]) == [0, 1]

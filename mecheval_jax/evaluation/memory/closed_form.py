@@ -23,6 +23,7 @@ from mecheval_jax.evaluation.representations.effective_attention import effectiv
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import capture, run
 from mecheval_jax.interventions.patch import shift
+from mecheval_jax.interventions.positions import positions_mask
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, at_position
 from mecheval_jax.tasks.geometry import geometry
@@ -58,10 +59,10 @@ def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> flo
         activations = capture(subject.model, params, batch)
         surgery = Surgery(subject.model, params, batch, place, found, activations)
         erased = surgery.leading_to(surgery.state_with(0 * surgery.values_at(at), at))
-        # What the pair's token alone gives to each token that reads the state.
+        # What the values of the pair's write alone give to each token that reads the state.
         mixing = effective_attention(subject.config, params, activations, layer)
-        own = at_position(at, batch.tokens.shape[1])
-        values = jnp.where(own[..., None, None], mixing.values, 0)
+        own = positions_mask(surgery.tokens(at), batch.tokens.shape[1], mixing.values.ndim)
+        values = jnp.where(own, mixing.values, 0)
         given = mixing.replace(values=values, constant=None).read()
         read = place.output(activations)
         given = jnp.where(read_from[..., None, None], given, 0)

@@ -1,9 +1,9 @@
-"""Surgery on what one token has left in a layer's state, right before a question.
+"""Surgery on what one write has left in a layer's state, right before a question.
 
-The layer is run again with another value at the token, everything else of it as it was, and the
-state right before the question is replaced by the one that this gives. Decays, reflections and all
-other writes in between are those of the document, so that the change is exactly what the token's
-value has left there.
+The layer is run again with other values at the token of the write, everything else of it as it was,
+and the state right before the question is replaced by the one that this gives. Decays, reflections
+and all other writes in between are those of the document, so that the change is exactly what these
+values have left there. A write of Mamba-3 has the values of its token and the one before.
 """
 
 import dataclasses
@@ -19,9 +19,11 @@ from mecheval_jax.interventions.patch import replace, shift
 from mecheval_jax.interventions.positions import positions_mask
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.sites import reach_of
+from mecheval_jax.tasks.base import ABSENT, Batch
 from mecheval_jax.tasks.geometry import Geometry
 
+WRITE = "write"
 VALUES = ("v", "x")
 """Sites with the values that a mixer writes into its state; it has one of them."""
 
@@ -63,9 +65,16 @@ class Surgery:
             )
         return path
 
-    def values_at(self, at: Int[Array, " documents"]) -> Float[Array, "documents ..."]:
-        """Values of one token of each document."""
-        return self.activations[self.site][jnp.arange(len(at)), at]
+    def tokens(self, at: Int[Array, " documents"]) -> Int[Array, "documents tokens"]:
+        """Tokens whose values the write of one token of each document holds."""
+        layer = SitePath.parse(self.place.site).layer or 0
+        reach = reach_of(self.model.config.build_mixer(layer)) or {}
+        found = at[:, None] - jnp.arange(int(reach.get(WRITE, 0)) + 1)[None]
+        return jnp.where((at >= 0)[:, None], found, ABSENT)
+
+    def values_at(self, at: Int[Array, " documents"]) -> Float[Array, "documents tokens ..."]:
+        """Values that the write of one token of each document holds."""
+        return self.activations[self.site][jnp.arange(len(at))[:, None], self.tokens(at)]
 
     def state(self, activations: Activations | None = None) -> Float[Array, "documents ..."]:
         """State before the question, in other activations if they are given."""
@@ -73,14 +82,14 @@ class Surgery:
         return states[jnp.arange(len(states)), last_before(self.found)]
 
     def state_with(
-        self, values: Float[Array, "documents ..."], at: Int[Array, " documents"]
+        self, values: Float[Array, "documents tokens ..."], at: Int[Array, " documents"]
     ) -> Float[Array, "documents ..."]:
-        """State before the question if one token of each document had other values."""
-        everywhere = jnp.broadcast_to(values[:, None], self.activations[self.site].shape)
-        changed = replace({self.site: everywhere}, at[:, None])
+        """State before the question if the write of one token of each document had other values."""
+        tokens, documents = self.tokens(at), jnp.arange(len(at))[:, None]
+        changed = self.activations[self.site].at[documents, tokens].set(values)
+        changed = replace({self.site: changed}, tokens)
         query = self.batch.query_positions[:, :1]
-        tokens = self.batch.tokens
-        return self.state(observe(self.model, self.params, tokens, changed, query)[1])
+        return self.state(observe(self.model, self.params, self.batch.tokens, changed, query)[1])
 
     def leading_to(self, state: Float[Array, "documents ..."]) -> Interventions:
         """The interventions that replace the state before the question by this one."""
