@@ -261,7 +261,8 @@ def put(root: pathlib.Path) -> None:
     block("memory tasks", task_lines(runs))
     for name, (analysis, lines) in parts.items():
         if (folder / f"{analysis}.csv").exists():
-            block(name, lines(runs, pd.read_csv(folder / f"{analysis}.csv")))
+            rows = pd.read_csv(folder / f"{analysis}.csv").sort_values("run", kind="stable")
+            block(name, lines(runs, rows))
 
 
 def main() -> None:

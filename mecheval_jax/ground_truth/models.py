@@ -61,7 +61,7 @@ SETTINGS: Mapping[tuple[str, str], Settings] = MappingProxyType(
 
 
 def shape_of(mixer: str, mechanism: str) -> ModelConfig:
-    """Shape of a model: two layers of width 32 or 64; attention alone can have feed-forward parts."""
+    """Shape of a model: two layers of width 32 or 64; of all, attention may have feed-forward parts."""
     fields: dict[str, Any] = {
         "width": 32,
         "feed_forward": "mlp" if mixer == "attention" else "none",
