@@ -53,15 +53,15 @@ has a say about the others; that is no retrieval, and the verdict abstains.
 SETTINGS: Mapping[tuple[str, str], Settings] = MappingProxyType(
     {
         ("attention", DIRECT): Settings(steps=2000),
-        ("mamba", CONVOLUTION): Settings(steps=2000, gain=2.0, learning_rate=1e-2),
-        ("mamba", INDUCTION): Settings(steps=2000, gain=2.0, learning_rate=1e-2),
+        ("mamba", CONVOLUTION): Settings(steps=1000, gain=2.0, learning_rate=1e-2),
+        ("mamba", INDUCTION): Settings(steps=1000, gain=2.0, learning_rate=1e-2),
     }
 )
 """Settings of the training, where they differ from the defaults."""
 
 
 def shape_of(mixer: str, mechanism: str) -> ModelConfig:
-    """Shape of a model: two layers of width 32 or 64; of all, attention may have feed-forward parts."""
+    """Shape of a model: two layers of width 32 or 64, feed-forward parts in attention alone."""
     fields: dict[str, Any] = {
         "width": 32,
         "feed_forward": "mlp" if mixer == "attention" else "none",
