@@ -19,6 +19,7 @@ it is y(e) - y(0), and the methods differ in what they put for it:
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,7 +29,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Float, PyTree
 from mecheval_jax.errors import choose
-from mecheval_jax.evaluation.config import AnalysesConfig, CircuitsConfig
+from mecheval_jax.evaluation.config import AnalysesConfig, CircuitsConfig, EvaluationConfig
 from mecheval_jax.evaluation.patching.attribution_patching import as_doubles, middles
 from mecheval_jax.evaluation.patching.edge_runs import (
     Flow,
@@ -44,7 +45,8 @@ from mecheval_jax.evaluation.patching.grid import tokens_of_runs
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.tasks.base import Batch, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,21 +87,34 @@ def score_edges(
     choose("method", method, METHODS)
     for corruption in subject.evaluation.corruptions:
         choose("corruption", corruption, subject.task.corruptions)
-    evaluation, graph = subject.evaluation, graph_of(subject.config, options.ports)
+    graph = graph_of(subject.config, options.ports)
+    alike = subject.config, subject.task, subject.evaluation
+    found = _measured(*alike, method, options, subject.params, subject.batch)
+    runs, changes = as_doubles(found)
+    return EdgeScores(method, options.measure, subject.evaluation, runs, graph, changes)
 
-    @jax.jit
-    def program(params: PyTree, batch: Batch) -> PyTree:
-        question = Question(subject.model, params, batch)
-        runs, sent = ends_of(subject, question, graph, options.measure)
 
-        def one(corrupted: Array) -> Array:
-            clean, base = ({name: x[i] for name, x in sent.items()} for i in (CLEAN, corrupted))
-            return METHODS[method](_Line(question, graph, options, clean, base))
+@functools.partial(jax.jit, static_argnums=range(5))
+def _measured(
+    config: ModelConfig,
+    task: Task,
+    evaluation: EvaluationConfig,
+    method: str,
+    options: CircuitsConfig,
+    params: PyTree,
+    batch: Batch,
+) -> tuple[Array, Float[Array, "corruptions edges documents"]]:
+    """The measure in every run, and the effects of all edges: one program for models of a shape."""
+    subject = Subject(LanguageModel(config), params, task, batch, evaluation)
+    graph = graph_of(config, options.ports)
+    question = Question(subject.model, params, batch)
+    runs, sent = ends_of(subject, question, graph, options.measure)
 
-        return runs, jax.lax.map(one, 1 + jnp.arange(len(evaluation.corruptions)))
+    def one(corrupted: Array) -> Array:
+        clean, base = ({name: x[i] for name, x in sent.items()} for i in (CLEAN, corrupted))
+        return METHODS[method](_Line(question, graph, options, clean, base))
 
-    runs, changes = as_doubles(program(subject.params, subject.batch))
-    return EdgeScores(method, options.measure, evaluation, runs, graph, changes)
+    return runs, jax.lax.map(one, 1 + jnp.arange(len(evaluation.corruptions)))
 
 
 def ends_of(subject: Subject, question: Question, graph: Graph, measure: str) -> tuple[Array, Sent]:
