@@ -4,8 +4,8 @@ The known edges are those along which the builder of a model (`planted`) has set
 carry the replaced key to the answer: the key's identity from the embedding, and what is made of
 it. All other edges carry nothing that differs between the two runs at a token that is read. They
 are written down beside the builders, not read off the weights. Tests run the circuits of
-induction and of a convolution in layer 1: the known edges give the whole answer, and without any
-one of them nothing.
+induction, of a convolution in layer 1 and of the delta rule: the known edges give the whole answer,
+and without any one of them nothing.
 """
 
 import dataclasses
@@ -66,6 +66,11 @@ def _convolution(config: ModelConfig, layer: int) -> tuple[Edge, ...]:
     )
 
 
+def _delta_rule(config: ModelConfig) -> tuple[Edge, ...]:
+    """The keys, to which a convolution brings the token before a value, and the answer."""
+    return (Edge(EMBEDDING, _mixer(0), "k"), Edge(_mixer(0), LOGITS))
+
+
 KNOWN = {
     "induction": Known(planted.induction, _induction),
     "induction beside MLPs": Known(
@@ -76,6 +81,11 @@ KNOWN = {
     "convolution in layer 1": Known(
         functools.partial(planted.convolution, layer=1), functools.partial(_convolution, layer=1)
     ),
+    "convolution behind the value": Known(
+        functools.partial(planted.convolution, d_conv=4, later=2),
+        functools.partial(_convolution, layer=0),
+    ),
+    "delta rule": Known(planted.delta_rule, _delta_rule),
 }
 """Kinds of planted models, by name."""
 

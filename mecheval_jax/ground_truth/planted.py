@@ -14,6 +14,7 @@ scaled to `SHARP` against 0.
                         current one; the scan writes value identities into the state entry
                         of their key, and reads the entry of the current key. It does so at the
                         value, or one token later.
+    delta rule          likewise in a layer of DeltaNet, whose state erases what a key had.
 
 Each function returns the shape of the model, its parameters and the task it solves.
 """
@@ -278,6 +279,44 @@ def convolution(
     mixer["dt_proj"]["bias"] = np.full(inner, np.log(np.e - 1))  # softplus: dt = 1
     mixer["A_log"] = np.full((inner, state), -30.0)  # no decay
     mixer["out_proj"]["kernel"] = writes
+    return config, as_arrays(params), task
+
+
+def delta_rule(seed: int = 0, beta: float = 0.5, task: Any = TASK) -> Planted:
+    """One layer of DeltaNet, whose share beta says whether a key's old value is erased.
+
+    A convolution of two taps gives a value token the key before it, so that the pair is written at
+    the value. With beta near 1 a second write of a key takes the first one's place; with a small
+    beta the state adds up writes of nearly the same size, and the later one is a little larger.
+
+    Args:
+        seed: of the directions.
+        beta: share of a write, above 0 and below 1.
+        task: of any keys and values.
+    """
+    width = 32
+    config = ModelConfig(
+        mixer="delta_net",
+        layers=1,
+        width=width,
+        vocabulary_size=task.vocabulary_size,
+        max_length=task.max_length,
+        feed_forward="none",
+        mixer_options={"kernel": 2},
+    )
+    (identity,) = directions(seed, width, task.vocabulary_size)
+    keys, values = (identity[ids.start : ids.stop] for ids in (task.classes[n] for n in "kv"))
+    # The norm makes an embedding sqrt(width) long; an identity reads LARGE, where silu returns its
+    # argument.
+    large, unit = 20.0, np.sqrt(width)
+    params = blank(config, identity)
+    mixer = params[block_name(0)]["mixer"]
+    for name, read, tap in (("q", keys, -1), ("k", keys, -2), ("v", values, -1)):
+        mixer[f"{name}_proj"]["kernel"][:, : len(read)] = large * read.T / unit
+        mixer[f"{name}_conv"]["weight"][tap] = 1
+    share = np.log(beta / (1 - beta)) / unit
+    mixer["b_proj"]["kernel"][:, 0] = share * values.sum(axis=0) - large * keys.sum(axis=0)
+    mixer["o_proj"]["kernel"][: len(values)] = 3 * ANSWER * values / unit
     return config, as_arrays(params), task
 
 

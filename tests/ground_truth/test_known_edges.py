@@ -12,7 +12,7 @@ from mecheval_jax.ground_truth.known_edges import KNOWN, planted_subspace
 from tests.support import planted
 
 EVALUATION = EvaluationConfig(documents=16, corruptions=("key",), resamples=50)
-CHECKED = ("induction", "convolution in layer 1")
+CHECKED = ("induction", "convolution in layer 1", "delta rule")
 """Kinds whose circuits are run here; all are on the ladder."""
 
 
