@@ -33,7 +33,7 @@ from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import capture
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.tasks.base import Batch
-from mecheval_jax.tasks.geometry import geometry
+from mecheval_jax.tasks.geometry import Geometry, geometry
 from mecheval_jax.tasks.scoring import score
 
 PAIRS = 4
@@ -141,10 +141,13 @@ def edit(subject: Subject, batch: Batch, place: MemoryPlace, pairs: int) -> dict
     places = [geometry(subject.task, each) for each in asked]
     written = jnp.stack([found.position(place.offset) for found in places])
 
+    # Documents are arguments: as constants XLA would compute on them as it compiles.
     @jax.jit
-    def everything(params: PyTree) -> dict[str, Array]:
+    def everything(
+        params: PyTree, asked: list[Batch], found: Geometry, written: Array
+    ) -> dict[str, Array]:
         activations = capture(subject.model, params, asked[0])
-        surgery = Surgery(subject.model, params, asked[0], place, places[0], activations)
+        surgery = Surgery(subject.model, params, asked[0], place, found, activations)
         # The states without each pair, and that in which one pair has another's value.
         values = [surgery.values_at(at) for at in written]
         without = [surgery.state_with(0 * values[0], at) for at in written]
@@ -170,7 +173,7 @@ def edit(subject: Subject, batch: Batch, place: MemoryPlace, pairs: int) -> dict
             "present": (written >= 0).all(axis=0),
         }
 
-    return everything(subject.params)
+    return everything(subject.params, asked, places[0], written)
 
 
 def _by_cosine(
