@@ -47,7 +47,8 @@ def _read(name: str, value: str, kind: type) -> Any:
     try:
         return kind(value)
     except ValueError:
-        raise UserError(f"config argument {name}={value}: it takes a {kind.__name__}") from None
+        wanted = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise UserError(f"config argument {name}={value}: it takes {wanted}") from None
 
 
 def apply(config: ConfigDict, arguments: dict[str, Any]) -> ConfigDict:

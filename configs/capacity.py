@@ -25,18 +25,18 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.equal_states import equal_state
 
 WIDTH, STATE_BYTES = 32, 4096
-SCALED = ("delta_net", "gated_delta_net", "gated_delta_net_2", "kda")
-"""Mixers with an option that scales their states."""
+MIXERS = ("delta_net", "gated_delta_net", "gated_delta_net_2", "kda", "rwkv7", "mlstm")
+"""Architectures of the sweep."""
 
-BY_HEADS = {"rwkv7": {"heads": 1}, "mlstm": {"heads": 4}}
-"""Mixers whose states follow from the number of their heads, and the options with which they have
-`STATE_BYTES` at `WIDTH`; mLSTM has 272 more for the sums of keys by which it divides."""
+BYTES = {"mlstm": STATE_BYTES + 272}
+"""Sizes of states that are not `STATE_BYTES`: mLSTM has in addition the sums of keys by which it
+divides."""
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Arguments: mixer, width, layers, state_bytes, pairs, learning_rate, steps, seed, smoke."""
+    """Arguments: state_bytes (0: those of the sweep), pairs, and those of all configs."""
     defaults = {"mixer": "delta_net", "width": WIDTH, "learning_rate": 3e-3, "steps": 3000}
-    arguments = parse(arg, COMMON | defaults | {"state_bytes": STATE_BYTES, "pairs": 128})
+    arguments = parse(arg, COMMON | defaults | {"state_bytes": 0, "pairs": 128})
     pairs = arguments["pairs"]
     if pairs < 1:
         raise UserError(f"config argument pairs={pairs}: at least 1")
@@ -60,22 +60,12 @@ def get_config(arg: str = "") -> ConfigDict:
     return config
 
 
-def options_of(mixer: str, width: int = WIDTH, state_bytes: int = STATE_BYTES) -> dict[str, Any]:
-    """Options with which a layer keeps a state of this size."""
-    if mixer not in BY_HEADS:
-        return equal_state(mixer, width, state_bytes)
-    if (width, state_bytes) != (WIDTH, STATE_BYTES):
-        raise UserError(
-            f"a state of {state_bytes:,} bytes: {mixer} of width {width} has none that is known; "
-            f"the nearest is {STATE_BYTES:,} bytes of width {WIDTH}"
-        )
-    return BY_HEADS[mixer]
+def options_of(mixer: str, width: int = WIDTH, state_bytes: int = 0) -> dict[str, Any]:
+    """Options with which a layer keeps a state of this size; 0 is the sweep's."""
+    return equal_state(mixer, width, state_bytes or BYTES.get(mixer, STATE_BYTES))
 
 
 def sweep() -> Changes:
     """Six mixers with states of `STATE_BYTES` in every layer, with two seeds."""
-    arms = [
-        {"model.mixer": name, "model.mixer_options": options_of(name)}
-        for name in (*SCALED, *BY_HEADS)
-    ]
+    arms = [{"model.mixer": name, "model.mixer_options": options_of(name)} for name in MIXERS]
     return product(arms, seeds(2))

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from configs.arguments import COMMON, apply, parse
 from configs.base import short_recall
 from configs.grids import Changes, product, seeds
-from mecheval_jax.errors import choose
+from mecheval_jax.errors import UserError, choose
 
 RECURRENT = ("mamba", "mamba2", "gated_delta_net")
 ORDERS = {
@@ -29,17 +29,23 @@ ORDERS = {
 def get_config(arg: str = "") -> ConfigDict:
     """Arguments: recurrent, attention (first, last, middle), pairs, keys, and those of all configs.
 
-    With `mixer` the layers are named one by one, and the first two are ignored.
+    With `mixer` all layers are of that one, and the first two are ignored.
     """
-    defaults = {"mixer": "", "width": 32, "learning_rate": 3e-3, "steps": 4000}
+    defaults = {"mixer": "", "width": 32, "layers": 0, "learning_rate": 3e-3, "steps": 4000}
     own = {"recurrent": "mamba", "attention": "last", "pairs": 4, "keys": 16}
     arguments = parse(arg, COMMON | defaults | own)
     if not arguments["mixer"]:
         choose("recurrent mixer", arguments["recurrent"], RECURRENT)
         order = ORDERS[choose("place of the attention", arguments["attention"], ORDERS)]
         arguments["mixer"] = order.format(other=arguments["recurrent"])
-    if "," in arguments["mixer"]:
-        arguments["layers"] = arguments["mixer"].count(",") + 1
+        layers = order.count(",") + 1
+        if arguments["layers"] not in (0, layers):
+            raise UserError(
+                f"config argument layers={arguments['layers']}: this hybrid has {layers}, one for "
+                f"each of {arguments['mixer']}"
+            )
+        arguments["layers"] = layers
+    arguments["layers"] = arguments["layers"] or 2
     config = short_recall(arguments["pairs"], arguments["keys"])
     config.model.max_length = 64
     config.training.target_accuracy = 0.99  # on dev documents, where training ends

@@ -17,6 +17,7 @@ import pandas as pd
 from absl import flags
 
 from mecheval_jax import command_line
+from mecheval_jax.errors import UserError
 from tools.blocks import put_block, table_lines
 from tools.sweep_results import accuracy_of, members_of, merged, share
 
@@ -272,10 +273,14 @@ def main() -> None:
     values = flags.FLAGS
     root = pathlib.Path(values.root)
     for text in values.run:
-        name, _, workdir = text.partition("=")
+        name, given, workdir = text.partition("=")
+        if not given:
+            raise UserError(f"--run={text}: write NAME=WORKDIR")
         run = RunFolder(workdir)
         add(root, name, run, run.experiment())
     if values.sweep:
+        if not values.name:
+            raise UserError("--sweep needs --name, with which the names of its members begin")
         for run, row in members_of(values.sweep):
             experiment = run.experiment()
             name = f"{values.name}_{experiment.model.mixer}_{row['seed']}"

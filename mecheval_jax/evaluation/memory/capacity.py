@@ -65,12 +65,12 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     Raises:
         UserError: If documents have no number of pairs, or a requested number is not possible.
     """
-    field, largest = size_of(subject.task)
-    if field != "pairs":
+    if getattr(subject.task, "pairs", None) is None:
         raise UserError(
-            f"{type(subject.task).__name__} has no number of pairs, by which capacity is measured; "
-            f"recall of other sizes: --analyses=generalization, settings of {field}"
+            f"{type(subject.task).__name__} has no number of pairs (task.pairs), by which capacity "
+            "is measured; recall of other sizes: --analyses=generalization"
         )
+    _, largest = size_of(subject.task)
     tasks = _tasks(subject, options.pairs, largest)
     sizes = tuple(tasks)
     batches = documents_of_sizes(subject, list(tasks.values()))

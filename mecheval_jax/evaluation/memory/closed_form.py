@@ -41,8 +41,8 @@ def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> flo
         place: Layer, and token of the pair.
 
     Returns:
-        The share of the greatest change; None if no document has a token this far behind its pair
-        and before the last one.
+        The share of the greatest change; None if nothing changes, or no document has a token this
+        far behind its pair and before the last one.
     """
     found = geometry(subject.task, batch)
     at, last = found.position(place.offset), last_before(found)
@@ -72,4 +72,5 @@ def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> flo
         return whole, changed[0], changed[1]
 
     whole, surgery, closed = map(np.asarray, logits(subject.params))
-    return float(np.abs(closed - surgery).max() / np.abs(surgery - whole).max())
+    change = np.abs(surgery - whole).max()
+    return float(np.abs(closed - surgery).max() / change) if change else None

@@ -1,9 +1,10 @@
 """Layers and heads that bind, and those that read: components switched off in places.
 
 The outputs of a component of the model are replaced (`interventions.ablations`: zero, mean over
-documents, resampled from another document) at all tokens, at the pair alone (from its later token
-on), or from the question on. The share of the answer's probability that is left is ``kept``: a
-component that binds is needed at the pair, one that reads is needed at the question.
+documents, resampled from another document) at all tokens, at the pair alone (its later token and
+the two behind it, before the question), or from the question on. The share of the answer's
+probability that is left is ``kept``: a component that binds is needed at the pair, one that reads
+is needed at the question.
 
 Components are every layer, and every head of layers that have several; in a model with attention
 in some layers only, also all of these layers together, and all others together.
@@ -22,6 +23,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, PyTree
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.memory.removal import SPAN
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions import ablations
@@ -37,8 +39,9 @@ from mecheval_jax.tasks.scoring import score
 HOWS = ("zero", "mean", "resample")
 EVERYWHERE, PAIR, QUESTION = "everywhere", "pair", "question"
 
-REACH = 1
-"""Number of tokens behind a pair's later token that count as the pair, as in `Geometry.mask`."""
+REACH = SPAN - 1
+"""Number of tokens behind a pair's later token that count as the pair, as in `Geometry.mask`: those
+at which it is looked for (`memory.removal`)."""
 
 
 @dataclasses.dataclass(frozen=True)

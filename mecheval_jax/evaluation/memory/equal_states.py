@@ -7,6 +7,7 @@ few tokens of short convolutions or shifts, which most mixers have and which hol
 import bisect
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -27,11 +28,13 @@ SCALES = {
     "kda": "key_share",
     "gated_slot_attention": "slots",
     "taylor_attention": "feature_width",
+    "rwkv7": "heads",
+    "mlstm": "heads",
 }
 """Option that scales the state of each mixer: a share of the width, or a number."""
 
 LARGEST = 1024
-"""Greatest value of an option, or number of channels of the keys, that is tried."""
+"""Greatest value of an option that is tried."""
 
 LOCAL = ("conv", "position", "previous")
 """Parts of the names of states that do not count."""
@@ -46,26 +49,35 @@ def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
         size: Bytes of the state of one layer.
 
     Raises:
-        UserError: If the mixer's state has no such option, or cannot have this size; the message
-            gives the nearest sizes.
+        UserError: If the mixer's state has no such option, a number is below 1, or the state cannot
+            have this size; the message gives the nearest sizes.
     """
     option = SCALES[choose("mixer whose state can be scaled", mixer, SCALES)]
+    for name, number in (("width", width), ("size of the state", size)):
+        if number < 1:
+            raise UserError(f"{name} {number}: at least 1")
 
-    def value(number: int) -> float | int:
-        return number / width if option == "key_share" else number
+    def bytes_of(value: float) -> int:
+        return layer_bytes(ModelConfig(mixer, 1, width, 8, 8, mixer_options={option: value}))
 
-    def bytes_of(number: int) -> int:
-        return layer_bytes(
-            ModelConfig(mixer, 1, width, 8, 8, mixer_options={option: value(number)})
-        )
+    values = _values(option, width)
+    found = bisect.bisect_left(values, size, key=bytes_of)
+    if found < len(values) and bytes_of(values[found]) == size:
+        return {option: values[found]}
+    near = [values[i] for i in (found - 1, found) if 0 <= i < len(values)]
+    told = " and ".join(f"{bytes_of(value):,} ({option}={value:g})" for value in near)
+    raise UserError(
+        f"a state of {size:,} bytes: {mixer} of width {width} has none; the nearest: {told}"
+    )
 
-    most = width * 4 if option == "key_share" else LARGEST
-    found = bisect.bisect_left(range(1, most + 1), size, key=bytes_of) + 1
-    if found <= most and bytes_of(found) == size:
-        return {option: value(found)}
-    near = [number for number in (found - 1, found) if 1 <= number <= most]
-    told = " and ".join(f"{bytes_of(n):,} ({option}={value(n):g})" for n in near)
-    raise UserError(f"a state of {size:,} bytes: {mixer} of width {width} has not, but {told}")
+
+def _values(option: str, width: int) -> Sequence[float]:
+    """Values of an option that can be, those of the smallest states first."""
+    if option == "key_share":
+        return [number / width for number in range(1, 4 * width + 1)]
+    if option == "heads":
+        return [heads for heads in range(width, 0, -1) if width % heads == 0]
+    return range(1, LARGEST + 1)
 
 
 @functools.cache

@@ -41,7 +41,9 @@ def size_of(task: Task) -> tuple[str, int]:
         value = getattr(task, name, None)
         if value is not None:
             return name, max(value) if isinstance(value, tuple) else value
-    raise UserError(f"{type(task).__name__} has no number of {', '.join(SIZES)} to change")
+    raise UserError(
+        f"{type(task).__name__} has no field with the size of its documents ({', '.join(SIZES)})"
+    )
 
 
 def of_size(task: Task, size: int) -> dict[str, Any]:

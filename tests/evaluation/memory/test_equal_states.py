@@ -14,6 +14,7 @@ from mecheval_jax.models.language_model import ModelConfig
         ("mamba", {"d_state": 4}),
         ("gated_delta_net", {"key_share": 0.25}),
         ("retnet", {"key_share": 0.25}),
+        ("rwkv7", {"heads": 2}),
     ],
 )
 def test_a_state_of_so_many_bytes(mixer, options):
@@ -23,13 +24,19 @@ def test_a_state_of_so_many_bytes(mixer, options):
 
 # Catches a size that is rounded in silence.
 def test_states_that_cannot_be():
-    told = r"520 bytes: mamba of width 16 has not, but 512 \(d_state=4\) and 640 \(d_state=5\)"
+    told = r"mamba of width 16 has none; the nearest: 512 \(d_state=4\) and 640 \(d_state=5\)"
     with pytest.raises(UserError, match=told):
         equal_state("mamba", 16, 520)
-    with pytest.raises(
-        UserError, match=r"2 bytes: mamba of width 16 has not, but 128 \(d_state=1\)$"
-    ):
+    with pytest.raises(UserError, match=r"has none; the nearest: 128 \(d_state=1\)$"):
         equal_state("mamba", 16, 2)
+    # The matrices of mLSTM have a column more, for the sums of keys.
+    told = r"the nearest: 2,336 \(heads=8\) and 4,368 \(heads=4\)"
+    with pytest.raises(UserError, match=told):
+        equal_state("mlstm", 32, 4096)
     with pytest.raises(UserError, match="mixer whose state can be scaled 'attention'"):
         equal_state("attention", 16, 512)
     assert "attention" not in SCALES
+    with pytest.raises(UserError, match="width 0: at least 1"):
+        equal_state("mamba", 0, 512)
+    with pytest.raises(UserError, match="size of the state -5: at least 1"):
+        equal_state("mamba", 16, -5)

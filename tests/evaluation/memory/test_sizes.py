@@ -34,7 +34,9 @@ def test_the_size_of_a_task():
     assert size_of(MANY) == ("pairs", 8)
     assert of_size(MANY, 3) == {"pairs": (3,), "lengths": (24,)}
     assert size_of(Compression()) == ("length", 16)
-    with pytest.raises(UserError, match="Treecall has no number of pairs, length"):
+    with pytest.raises(
+        UserError, match=r"Treecall has no field with the size of its documents \(pairs, length"
+    ):
         size_of(CASES["treecall"].task)
 
 
