@@ -1,7 +1,9 @@
 """`tools.memory_results`: what was found about memory, as tables and lines of a page."""
 
 import pandas as pd
+import pytest
 
+from configs import linear_memories
 from mecheval_jax.sweeps.plan import plan_of
 from tests.support.compilation import ROOT
 from tests.support.sweep_results import fill_members, make_sweep
@@ -82,6 +84,7 @@ def test_lines_of_forgetting():
 def test_lines_of_editing():
     """Catches an effect of another operation or on another pair, and an error that is made up."""
     values = {("edit", "edited", "new_answer"): 0.9, ("edit", "others", "change"): -0.1}
+    values |= {("edit", "edited", "accuracy"): 0.05, ("edit", "donor", "change"): -0.2}
     values |= {("erase", "edited", "accuracy"): 0.2, ("erase", "others", "change"): -0.3}
     values |= {("none", "edited", "read"): 0.8, ("none", "edited", "closed_form_error"): 2e-7}
     rows = [
@@ -92,11 +95,13 @@ def test_lines_of_editing():
     rows += [felt | {"cosine": c, "value": -c} for c in (-0.5, 0.4, 0.1)]
     _, line = memory_results.editing_lines(runs(), long(rows, **PLACE))
     numbers = [cell.split()[0] for cell in line[3:]]
-    assert numbers == ["80", "90.0", "-10.0", "-40.0", "20.0", "-30.0", "2e-07"]
-    assert line[6] == "-40.0 at 0.40"
+    assert numbers == ["80", "5.0", "90.0", "-20.0", "-10.0", "20.0", "-30.0", "2e-07"]
+    (_, line) = memory_results.interference_lines(runs(), long(rows, **PLACE))
+    assert [cell.split()[0] for cell in line[1:]] == ["+50.0", "-10.0", "-40.0"]
+    assert line[1].endswith("at -0.50")
     untaught = runs(accuracy=0.3, accuracy_low=0.2)
     _, line = memory_results.editing_lines(untaught, long(rows, **PLACE))
-    assert line[1:] == ["30.0 %, not learned", *["-"] * 8]
+    assert line[1:] == ["30.0 %, not learned", *["-"] * 9]
 
 
 def test_lines_of_the_parts_of_hybrids():
@@ -129,39 +134,19 @@ def test_lines_of_other_sizes():
     assert other[4].startswith("60.0 %")
 
 
-def test_others_stay_within_the_bounds_that_the_page_states():
-    """Catches a mixer whose other pairs lose more by an edit or an erasure than is said."""
+@pytest.mark.parametrize("question", memory_results.BOUNDS)
+def test_others_stay_within_the_bounds_that_the_page_states(question):
+    """Catches pairs that lose more by an edit or an erasure than is said, and a mixer left out."""
     folder = ROOT / FOLDER
-    accuracies = pd.read_csv(folder / "runs.csv").set_index("run")
+    runs_of = pd.read_csv(folder / "runs.csv").set_index("run")
     found = pd.read_csv(folder / "editing.csv")
-    found = found[(found["question"] == "others") & (found["metric"] == "change")]
-    assert len(found) >= 2 * 18
+    found = found[(found["question"] == question) & (found["metric"] == "change")]
+    arms = {arm["model.mixer"] for arm in linear_memories.sweep()}
+    assert set(found["mixer"]) == arms
+    assert (runs_of.loc[found["run"], "accuracy_low"] > runs_of.loc[found["run"], "floor"]).all()
+    bound, others = memory_results.BOUNDS[question]
     for row in found.itertuples():
-        if accuracies.loc[row.run, "accuracy_low"] > accuracies.loc[row.run, "floor"]:
-            bound = memory_results.WORSE.get(row.mixer, memory_results.OTHERS)
-            assert row.value >= -bound, (row.mixer, row.operation)
-
-
-def test_lines_of_capacity():
-    """Catches a threshold that was not found, told as if it were, and recall of other sizes."""
-    rows = [{"metric": "recall", "pairs": n, "value": 1 / n} for n in (1, 4, 8)]
-    rows += [{"metric": "additive_threshold", "value": 50.0, "pairs": 8}]
-    rows += [{"metric": "recall_by_place", "value": x, "place": x, "pairs": 8} for x in (0.9, 0.1)]
-    known = [*rows, {"metric": "threshold", "value": 6.0, "pairs": 8}]
-    _, line = memory_results.capacity_lines(runs(), long(known, state_bytes=4096))
-    assert line[2:] == [
-        "1,500",
-        "4,096",
-        "6.0 [5.0, 7.0]",
-        "50",
-        "25 %",
-        "12 %",
-        *[""] * 4,
-        "10, 90 %",
-    ]
-    unknown = [*rows, {"metric": "threshold", "value": float("nan"), "beyond": "above"}]
-    _, line = memory_results.capacity_lines(runs(), long(unknown, state_bytes=4096))
-    assert line[4] == "above 8"
+        assert row.low >= -others.get(row.mixer, bound), (row.mixer, row.operation)
 
 
 def test_the_page_has_the_tables(tmp_path):
