@@ -163,10 +163,12 @@ def test_memory_tasks_build(task):
         (
             capacity,
             "state_bytes=5000",
-            r"5,000 bytes: delta_net .* but 4,992 \(key_share=1.21875\)",
+            r"5,000 bytes: delta_net .* the nearest: 4,992 \(key_share=1.21875\)",
         ),
         (capacity, "pairs=0", r"pairs=0: at least 1"),
-        (capacity, "mixer=mlstm,state_bytes=64", r"64 bytes: mlstm .* nearest is 4,096 bytes"),
+        (capacity, "mixer=mlstm,state_bytes=64", r"64 bytes: mlstm .* nearest: 1,344 \(heads=16\)"),
+        (capacity, "width=0", "width 0: at least 1"),
+        (hybrids, "layers=5", "layers=5: this hybrid has 2"),
         (hybrids, "attention=frist", r"'frist' \(did you mean 'first'\?\)"),
         (hybrids, "recurrent=mambo", r"'mambo' \(did you mean 'mamba'\?\)"),
     ],
@@ -191,7 +193,7 @@ def test_every_field_is_commented():
     [
         ("mixer=mambo", "'mambo'.*'mamba'"),
         ("widht=3", "'widht'.*'width'"),
-        ("width=abc", "width=abc.*int"),
+        ("width=abc", "width=abc.*whole number"),
         ("smoke=1", "smoke=1.*True or False"),
         ("width", "name=value"),
     ],

@@ -151,7 +151,7 @@ def test_flags_that_are_missing(tmp_path):
         ("configs/base.py", ["configs/base.py", "get_config"]),
         ("configs/recall.py:mixer=mambo", ["'mambo'", "mamba"]),
         ("configs/recall.py:widht=3", ["'widht'", "width"]),
-        ("configs/recall.py:width=abc", ["width=abc", "int"]),
+        ("configs/recall.py:width=abc", ["width=abc", "whole number"]),
         ("configs/recall.py:pairs=300", ["300 pairs"]),
     ],
 )

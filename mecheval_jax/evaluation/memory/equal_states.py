@@ -15,6 +15,8 @@ import jax
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 
+HEADS = "heads"
+
 SCALES = {
     "mamba": "d_state",
     "mamba2": "d_state",
@@ -28,8 +30,8 @@ SCALES = {
     "kda": "key_share",
     "gated_slot_attention": "slots",
     "taylor_attention": "feature_width",
-    "rwkv7": "heads",
-    "mlstm": "heads",
+    "rwkv7": HEADS,
+    "mlstm": HEADS,
 }
 """Option that scales the state of each mixer: a share of the width, or a number."""
 
@@ -60,7 +62,15 @@ def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
     def bytes_of(value: float) -> int:
         return layer_bytes(ModelConfig(mixer, 1, width, 8, 8, mixer_options={option: value}))
 
+    def can_be(heads: int) -> bool:
+        try:
+            return bytes_of(heads) > 0
+        except UserError:
+            return False
+
     values = _values(option, width)
+    if option == HEADS:
+        values = [heads for heads in values if can_be(heads)]
     found = bisect.bisect_left(values, size, key=bytes_of)
     if found < len(values) and bytes_of(values[found]) == size:
         return {option: values[found]}
@@ -71,11 +81,11 @@ def equal_state(mixer: str, width: int, size: int) -> dict[str, Any]:
     )
 
 
-def _values(option: str, width: int) -> Sequence[float]:
+def _values(option: str, width: int) -> Sequence[int] | Sequence[float]:
     """Values of an option that can be, those of the smallest states first."""
     if option == "key_share":
         return [number / width for number in range(1, 4 * width + 1)]
-    if option == "heads":
+    if option == HEADS:
         return [heads for heads in range(width, 0, -1) if width % heads == 0]
     return range(1, LARGEST + 1)
 

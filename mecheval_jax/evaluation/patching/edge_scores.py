@@ -88,33 +88,38 @@ def score_edges(
     for corruption in subject.evaluation.corruptions:
         choose("corruption", corruption, subject.task.corruptions)
     graph = graph_of(subject.config, options.ports)
-    alike = subject.config, subject.task, subject.evaluation
-    found = _measured(*alike, method, options, subject.params, subject.batch)
-    runs, changes = as_doubles(found)
+    asked = _Asked(subject.config, subject.task, subject.evaluation, method, options)
+    runs, changes = as_doubles(_measured(asked, subject.params, subject.batch))
     return EdgeScores(method, options.measure, subject.evaluation, runs, graph, changes)
 
 
-@functools.partial(jax.jit, static_argnums=range(5))
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What one program measures, on all models of a shape and all their documents."""
+
+    config: ModelConfig
+    task: Task
+    evaluation: EvaluationConfig
+    method: str
+    options: CircuitsConfig
+
+
+@functools.partial(jax.jit, static_argnums=0)
 def _measured(
-    config: ModelConfig,
-    task: Task,
-    evaluation: EvaluationConfig,
-    method: str,
-    options: CircuitsConfig,
-    params: PyTree,
-    batch: Batch,
+    asked: _Asked, params: PyTree, batch: Batch
 ) -> tuple[Array, Float[Array, "corruptions edges documents"]]:
-    """The measure in every run, and the effects of all edges: one program for models of a shape."""
-    subject = Subject(LanguageModel(config), params, task, batch, evaluation)
-    graph = graph_of(config, options.ports)
-    question = Question(subject.model, params, batch)
+    """The measure in every run, and the effects of all edges."""
+    model, options = LanguageModel(asked.config), asked.options
+    subject = Subject(model, params, asked.task, batch, asked.evaluation)
+    question = Question(model, params, batch)
+    graph = graph_of(asked.config, options.ports)
     runs, sent = ends_of(subject, question, graph, options.measure)
 
     def one(corrupted: Array) -> Array:
         clean, base = ({name: x[i] for name, x in sent.items()} for i in (CLEAN, corrupted))
-        return METHODS[method](_Line(question, graph, options, clean, base))
+        return METHODS[asked.method](_Line(question, graph, options, clean, base))
 
-    return runs, jax.lax.map(one, 1 + jnp.arange(len(evaluation.corruptions)))
+    return runs, jax.lax.map(one, 1 + jnp.arange(len(asked.evaluation.corruptions)))
 
 
 def ends_of(subject: Subject, question: Question, graph: Graph, measure: str) -> tuple[Array, Sent]:
