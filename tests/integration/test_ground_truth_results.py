@@ -33,5 +33,5 @@ def test_the_page_has_the_table(tmp_path):
     ground_truth_results.put(tmp_path)
     assert page.read_text() == written
     least = pd.read_csv(ROOT / TABLE).groupby("method")["least"].min()
-    assert least["exact"] >= 0.99
-    assert least.drop("exact").max() >= 0.95
+    assert (least[["exact"]] >= 0.99).all()
+    assert (least.drop("exact") >= 0.95).any()

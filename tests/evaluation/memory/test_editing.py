@@ -10,14 +10,8 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory import editing
 from mecheval_jax.evaluation.memory.editing import _by_cosine, editing_rows, factors_of
-from mecheval_jax.evaluation.memory.surgery import Surgery
-from mecheval_jax.interventions.capture import capture
-from mecheval_jax.site_path import in_mixer
 from mecheval_jax.statistics.bootstrap import Bootstrap
-from mecheval_jax.tasks.geometry import geometry
 from tests.support import planted_memory
-
-WRITE = in_mixer(0, "write")
 
 
 def test_one_association_and_no_other():
@@ -63,31 +57,6 @@ def test_factors_of_a_write():
     lengths = np.linalg.norm(key, axis=-1) * np.linalg.norm(found_key, axis=-1)
     np.testing.assert_allclose(np.abs((key * found_key).sum(-1)), lengths, rtol=1e-5)
     assert np.isfinite(found_value).all()
-
-
-def test_a_key_that_decays_has_turned_by_the_question():
-    """Catches an edit at the key as it was written, which is another one in the state by then.
-
-    In a layer of KDA each channel decays by a factor of its own.
-    """
-    subject = planted_memory.lively("kda", width=32)
-    batch = editing.asked_pairs(subject, 4, 32)
-    # What is erased is an outer product, but not with the key as it was written.
-    asked = editing.asking(batch, 0)
-    activations = capture(subject.model, subject.params, asked)
-    found = geometry(subject.task, asked)
-    place = editing.MemoryPlace(WRITE)
-    surgery = Surgery(subject.model, subject.params, asked, place, found, activations)
-    at = found.position(0)
-    without = surgery.state_with(0 * surgery.values_at(at), at)
-    key, value = factors_of(surgery.state() - without)
-    np.testing.assert_allclose(
-        without + key[..., :, None] * value[..., None, :], surgery.state(), atol=1e-5
-    )
-    written = activations[WRITE][np.arange(len(at)), at]
-    before = factors_of(written)[0]
-    cosine = (before * key).sum(-1) / np.linalg.norm(before, axis=-1) / np.linalg.norm(key, axis=-1)
-    assert np.abs(cosine).min() < 0.99
 
 
 @pytest.mark.parametrize("mixer", ["mamba3", "gated_delta_product"])
