@@ -32,6 +32,6 @@ def test_the_page_has_the_table(tmp_path):
     page.write_text(written)
     ground_truth_results.put(tmp_path)
     assert page.read_text() == written
-    least = pd.read_csv(ROOT / TABLE).groupby("method")["least"].min()
-    assert (least[["exact"]] >= 0.99).all()
-    assert (least.drop("exact") >= 0.95).any()
+    least = pd.read_csv(ROOT / TABLE).groupby("method")["least"].min().to_dict()
+    assert least.pop("exact") >= 0.99
+    assert max(least.values()) >= 0.95
