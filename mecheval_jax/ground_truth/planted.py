@@ -282,7 +282,9 @@ def convolution(
     return config, as_arrays(params), task
 
 
-def delta_rule(seed: int = 0, beta: float = 0.5, task: Any = TASK) -> Planted:
+def delta_rule(
+    seed: int = 0, beta: float = 0.5, task: Any = TASK
+) -> tuple[ModelConfig, PyTree, Any]:
     """One layer of DeltaNet, whose share beta says whether a key's old value is erased.
 
     A convolution of two taps gives a value token the key before it, so that the pair is written at
