@@ -45,7 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 f"each of {arguments['mixer']}"
             )
         arguments["layers"] = layers
-    arguments["layers"] = arguments["layers"] or 2
+    arguments["layers"] = arguments["layers"] or COMMON["layers"]
     config = short_recall(arguments["pairs"], arguments["keys"])
     config.model.max_length = 64
     config.training.target_accuracy = 0.99  # on dev documents, where training ends

@@ -17,7 +17,7 @@ from absl import flags
 
 from mecheval_jax import command_line
 from tools.blocks import put_block, table_lines
-from tools.sweep_results import accuracy_of, members_of, merged
+from tools.sweep_results import accuracy_of, learned, members_of, merged
 
 ABLATION = "resample"
 """A layer is replaced by what it gives in another document, the least unusual of the ablations."""
@@ -73,7 +73,7 @@ def lines_of(table: pd.DataFrame) -> Iterator[str]:
 
 def _needed(rows: pd.DataFrame, place: str) -> str:
     """The layers that are needed at a place, if the model has an answer that could be lost."""
-    if rows["accuracy_low"].iloc[0] <= rows["floor"].iloc[0]:
+    if not learned(rows.iloc[0]):
         return "-"
     names = rows["mixer"].iloc[0].split(",")
     layers = rows.loc[rows[f"{place}_high"] < NEEDED, "layer"]

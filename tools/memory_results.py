@@ -19,7 +19,7 @@ from absl import flags
 from mecheval_jax import command_line
 from mecheval_jax.errors import UserError
 from tools.blocks import put_block, table_lines
-from tools.sweep_results import accuracy_of, members_of, merged, share
+from tools.sweep_results import accuracy_of, learned, members_of, merged, share
 
 if TYPE_CHECKING:
     from mecheval_jax.experiment import Experiment
@@ -138,7 +138,7 @@ def editing_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
     for name, found in rows.groupby("run", sort=False):
         row = runs.loc[name]
         accuracy = f"{100 * row['accuracy']:.1f} %"
-        if row["accuracy_low"] <= row["floor"]:  # what is not recalled cannot be edited
+        if not learned(row):  # what is not recalled cannot be edited
             yield [mixer_of(row), f"{accuracy}, not learned", *["-"] * 9]
             continue
         cell = found.set_index(["operation", "question", "metric"]).sort_index()
@@ -165,7 +165,7 @@ def interference_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
     felt = rows[(rows["metric"] == "interference") & (rows["operation"] == "edit")]
     for name, found in felt.groupby("run", sort=False):
         row, by_cosine = runs.loc[name], found.sort_values("cosine")
-        if row["accuracy_low"] > row["floor"]:
+        if learned(row):
             cells = [f"{points(each)} at {each['cosine']:.2f}" for _, each in by_cosine.iterrows()]
             # Of three parts the middle one is empty where most keys are alike.
             yield [mixer_of(row), cells[0], cells[1] if len(cells) > 2 else "-", cells[-1]]
@@ -217,7 +217,7 @@ def components_lines(runs: pd.DataFrame, rows: pd.DataFrame) -> Lines:
         ["run", "component"], sort=False
     ):
         row = runs.loc[name]
-        if row["accuracy_low"] > row["floor"]:  # of what is not recalled nothing could be lost
+        if learned(row):  # of what is not recalled nothing could be lost
             kept = found.set_index(["where", "ablation"])["value"]
             cells = (" / ".join(f"{kept[place, way]:.2f}" for way in WAYS) for place in places)
             yield [mixer_of(row), str(row["seed"]), part, *cells]

@@ -94,6 +94,11 @@ def accuracy_of(row: pd.Series) -> str:
     return share(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
 
 
+def learned(row: pd.Series) -> bool:
+    """Whether a member is certainly better than the best heuristic without recall."""
+    return row["accuracy_low"] > row["floor"]
+
+
 def share(value: float, low: float, high: float) -> str:
     """A share with its interval, in per cent."""
     return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from tests.support.compilation import ROOT
+from tests.support.pages import check_written
 from tests.support.sweep_results import fill_members, make_sweep
 from tools.hybrid_results import COLUMNS, LAYER, TABLE, lines_of, put, rows_of
 from tools.sweep_results import merged
@@ -79,10 +79,4 @@ def test_tables_of_several_machines_add_up(tmp_path):
 
 def test_the_page_has_the_table(tmp_path):
     """Catches numbers that were changed by hand."""
-    page = tmp_path / "docs" / "results.md"
-    (tmp_path / TABLE).parent.mkdir(parents=True)
-    (tmp_path / TABLE).write_bytes((ROOT / TABLE).read_bytes())
-    written = (ROOT / "docs" / "results.md").read_text()
-    page.write_text(written)
-    put(tmp_path)
-    assert page.read_text() == written
+    check_written(tmp_path, "docs/results.md", [TABLE], put)

@@ -6,6 +6,7 @@ import pytest
 from configs import linear_memories
 from mecheval_jax.sweeps.plan import plan_of
 from tests.support.compilation import ROOT
+from tests.support.pages import check_written
 from tests.support.sweep_results import fill_members, make_sweep
 from tools import memory_results
 from tools.memory_results import FOLDER
@@ -151,11 +152,5 @@ def test_others_stay_within_the_bounds_that_the_page_states(question):
 
 def test_the_page_has_the_tables(tmp_path):
     """Catches numbers that were changed by hand."""
-    page = tmp_path / "docs" / "results.md"
-    (tmp_path / FOLDER).mkdir(parents=True)
-    for path in (ROOT / FOLDER).glob("*.csv"):
-        (tmp_path / FOLDER / path.name).write_bytes(path.read_bytes())
-    written = (ROOT / "docs" / "results.md").read_text()
-    page.write_text(written)
-    memory_results.put(tmp_path)
-    assert page.read_text() == written
+    tables = [path.relative_to(ROOT) for path in (ROOT / FOLDER).glob("*.csv")]
+    check_written(tmp_path, "docs/results.md", tables, memory_results.put)

@@ -7,6 +7,7 @@ import pytest
 
 from mecheval_jax.files import read_json, write_json
 from tests.support.compilation import ROOT
+from tests.support.pages import check_written
 from tests.support.sweep_results import fill_members, make_sweep
 from tools.sweep_results import COLUMNS, lines_of, merged, put, rows_of
 
@@ -52,10 +53,9 @@ def test_tables_of_several_machines_add_up(tmp_path):
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.stem)
 def test_the_page_has_the_tables(table, tmp_path):
     """Catches numbers that were changed by hand, and a table that nobody put into the page."""
-    page = tmp_path / "docs" / "results.md"
-    (page.parent / "results" / "sweeps").mkdir(parents=True)
-    (page.parent / "results" / "sweeps" / table.name).write_bytes(table.read_bytes())
-    written = (ROOT / "docs" / "results.md").read_text()
-    page.write_text(written)
-    put(tmp_path, [table.stem])
-    assert page.read_text() == written
+    check_written(
+        tmp_path,
+        "docs/results.md",
+        [table.relative_to(ROOT)],
+        lambda folder: put(folder, [table.stem]),
+    )

@@ -1,7 +1,9 @@
-"""What a reader of a page sees: its words, and its tables."""
+"""What a reader of a page sees: its words, and its tables; and pages that programs write."""
 
 import html.parser
 import re
+
+from tests.support.compilation import ROOT
 
 
 def words_of(page: str) -> str:
@@ -48,3 +50,12 @@ def tables_of(page: str) -> dict[str, list[list[tuple[str | None, str]]]]:
         name: [[(value, text.strip()) for value, text in row] for row in rows]
         for name, rows in parser.tables.items()
     }
+
+
+def check_written(folder, page, tables, put):
+    """Check that a page of the project is what `put` makes of its tables, in an empty folder."""
+    for path in (page, *tables):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes((ROOT / path).read_bytes())
+    put(folder)
+    assert (folder / page).read_text() == (ROOT / page).read_text()

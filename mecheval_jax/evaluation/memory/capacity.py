@@ -29,6 +29,7 @@ from mecheval_jax.evaluation.memory.sizes import (
     of_size,
     resized,
     size_of,
+    tasks_of_sizes,
 )
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.models.decoding import state_bytes
@@ -121,14 +122,12 @@ def _tasks(subject: Subject, sizes: tuple[int, ...] | None, largest: int) -> dic
     Raises:
         UserError: If a number that was asked for is not possible.
     """
-    found = {}
-    for size in sizes or _powers(largest):
-        try:
-            changes = of_size(subject.task, size)
-            found[size] = resized(subject.task, changes, subject.config)
-        except UserError:
-            if sizes or size == largest:
-                raise
+    task, model = subject.task, subject.config
+    if sizes:
+        return {size: resized(task, of_size(task, size), model) for size in sizes}
+    found, why = tasks_of_sizes(task, _powers(largest), model)
+    if why is not None and largest not in found:
+        raise why
     return found
 
 

@@ -58,7 +58,7 @@ def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> flo
     def logits(params: PyTree) -> tuple[Array, Array, Array]:
         activations = capture(subject.model, params, batch)
         surgery = Surgery(subject.model, params, batch, place, found, activations)
-        erased = surgery.leading_to(surgery.state_with(0 * surgery.values_at(at), at))
+        erased = surgery.leading_to(surgery.state_without(at))
         # What the values of the pair's write alone give to each token that reads the state.
         mixing = effective_attention(subject.config, params, activations, layer)
         own = positions_mask(surgery.tokens(at), batch.tokens.shape[1], mixing.values.ndim)

@@ -149,9 +149,8 @@ def edit(subject: Subject, batch: Batch, place: MemoryPlace, pairs: int) -> dict
         activations = capture(subject.model, params, asked[0])
         surgery = Surgery(subject.model, params, asked[0], place, found, activations)
         # The states without each pair, and that in which one pair has another's value.
-        values = [surgery.values_at(at) for at in written]
-        without = [surgery.state_with(0 * values[0], at) for at in written]
-        edited = surgery.state_with(values[1], written[0])
+        without = [surgery.state_without(at) for at in written]
+        edited = surgery.state_with(surgery.values_at(written[1]), written[0])
         interventions = ({}, surgery.leading_to(edited), surgery.leading_to(without[0]))
 
         def scores(each: Batch, wanted: Batch, changed: dict) -> Array:

@@ -13,9 +13,9 @@ from mecheval_jax.evaluation.memory.sizes import (
     answers_to,
     changes_of,
     documents_of_sizes,
-    of_size,
     resized,
     size_of,
+    tasks_of_sizes,
 )
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
@@ -68,12 +68,8 @@ def _tasks(subject: Subject, options: GeneralizationConfig) -> dict[str, Task]:
     if options.settings is not None:
         return {each: resized(task, changes_of(each, task), model) for each in options.settings}
     name, size = size_of(task)
-    found, why = {}, None
-    for other in (round(size * factor) for factor in FACTORS):
-        try:
-            found[f"{name}={other}"] = resized(task, of_size(task, other), model)
-        except UserError as error:
-            why = error
+    sizes = (round(size * factor) for factor in FACTORS)
+    found, why = tasks_of_sizes(task, sizes, model)
     if not found:
         raise UserError(f"no other size than {name}={size} can be: {why}")
-    return found
+    return {f"{name}={other}": each for other, each in found.items()}

@@ -7,7 +7,7 @@ program; padding behind a query cannot change its answer.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -94,6 +94,19 @@ def resized(task: Task, changes: Mapping[str, Any], model: ModelConfig) -> Task:
             f"{model.max_length}"
         )
     return other
+
+
+def tasks_of_sizes(
+    task: Task, sizes: Iterable[int], model: ModelConfig
+) -> tuple[dict[int, Task], UserError | None]:
+    """The task with each size that it can have, and why it cannot have the last of the others."""
+    found, why = {}, None
+    for size in sizes:
+        try:
+            found[size] = resized(task, of_size(task, size), model)
+        except UserError as error:
+            why = error
+    return found, why
 
 
 def fields_of(task: Task) -> set[str]:

@@ -91,6 +91,10 @@ class Surgery:
         query = self.batch.query_positions[:, :1]
         return self.state(observe(self.model, self.params, self.batch.tokens, changed, query)[1])
 
+    def state_without(self, at: Int[Array, " documents"]) -> Float[Array, "documents ..."]:
+        """State before the question if the write of one token of each document had no values."""
+        return self.state_with(jnp.zeros_like(self.values_at(at)), at)
+
     def leading_to(self, state: Float[Array, "documents ..."]) -> Interventions:
         """The interventions that replace the state before the question by this one."""
         states = self.activations[self.place.state]

@@ -50,7 +50,7 @@ def test_a_key_that_decays_has_turned_by_the_question():
     """
     surgery = surgery_of("kda", width=32)
     at = surgery.found.position(0)
-    without = surgery.state_with(0 * surgery.values_at(at), at)
+    without = surgery.state_without(at)
     key, value = factors_of(surgery.state() - without)
     rebuilt = without + key[..., :, None] * value[..., None, :]
     np.testing.assert_allclose(rebuilt, surgery.state(), atol=1e-5)
@@ -72,7 +72,7 @@ def test_documents_without_a_token_keep_their_state():
     """Catches a last token that is changed where there is none, and a state that is not put."""
     surgery = surgery_of("retnet")
     at = surgery.found.position(0).at[0].set(-1)
-    without = surgery.state_with(0 * surgery.values_at(at), at)
+    without = surgery.state_without(at)
     changed = np.abs(without - surgery.state()).reshape(len(at), -1).max(axis=1) > 1e-6
     assert not changed[0]
     assert changed[1:].all()
