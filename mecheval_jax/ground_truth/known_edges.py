@@ -1,11 +1,10 @@
-"""Planted models with the edges of their mechanism, on which methods are graded.
+"""Models whose weights were made for a mechanism, with its edges, on which methods are graded.
 
-The known edges are those along which the builder of a model (`planted`) has set weights that
-carry the replaced key to the answer: the key's identity from the embedding, and what is made of
-it. All other edges carry nothing that differs between the two runs at a token that is read. They
-are written down beside the builders, not read off the weights. Tests run the circuits of
-induction, of a convolution in layer 1 and of the delta rule: the known edges give the whole answer,
-and without any one of them nothing.
+The weights are set by hand (`planted`) or by a compiler (`compiled`). The known edges are those
+along which they carry the replaced key to the answer: the key's identity from the embedding, and
+what is made of it. All other edges carry nothing that differs between the two runs at a token that
+is read. That the weights do so is a test, for every kind: the circuit of the known edges gives the
+whole answer, and without any one of them nothing.
 """
 
 import dataclasses
@@ -15,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mecheval_jax.evaluation.patching.graph import EMBEDDING, LOGITS, Edge
-from mecheval_jax.ground_truth import planted
+from mecheval_jax.ground_truth import compiled, planted
 from mecheval_jax.ground_truth.planted import Planted
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath, head_node, in_mixer
@@ -71,6 +70,34 @@ def _delta_rule(config: ModelConfig) -> tuple[Edge, ...]:
     return (Edge(EMBEDDING, _mixer(0), "k"), Edge(_mixer(0), LOGITS))
 
 
+def _mlp(layer: int) -> str:
+    return SitePath(layer, "mlp_output").path
+
+
+def _compiled_direct(config: ModelConfig) -> tuple[Edge, ...]:
+    """The MLP that tells keys, the head that finds the place, the sum with 1, the head there."""
+    return (
+        Edge(EMBEDDING, _mlp(0)),
+        Edge(_mlp(0), _mixer(1), "k"),
+        Edge(_mixer(1), _mlp(1)),
+        Edge(_mlp(1), _mixer(2), "q"),
+        Edge(_mixer(2), LOGITS),
+    )
+
+
+def _compiled_hops(config: ModelConfig) -> tuple[Edge, ...]:
+    """The MLP that tells keys, the head that copies them to the next token, the last look-up.
+
+    The key of the last hop is replaced. That of the first one is asked, and stays.
+    """
+    return (
+        Edge(EMBEDDING, _mlp(0)),
+        Edge(_mlp(0), _mixer(1), "v"),
+        Edge(_mixer(1), _mixer(3), "k"),
+        Edge(_mixer(3), LOGITS),
+    )
+
+
 KNOWN = {
     "induction": Known(planted.induction, _induction),
     "induction beside MLPs": Known(
@@ -86,8 +113,15 @@ KNOWN = {
         functools.partial(_convolution, layer=0),
     ),
     "delta rule": Known(planted.delta_rule, _delta_rule),
+    "compiled induction": Known(
+        functools.partial(compiled.program, compiled.INDUCTION), _induction
+    ),
+    "compiled direct retrieval": Known(
+        functools.partial(compiled.program, compiled.DIRECT), _compiled_direct
+    ),
+    "compiled two hops": Known(functools.partial(compiled.program, compiled.HOPS), _compiled_hops),
 }
-"""Kinds of planted models, by name."""
+"""Kinds of models, by name."""
 
 
 def planted_subspace(seed: int) -> np.ndarray:

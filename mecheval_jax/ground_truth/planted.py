@@ -30,6 +30,7 @@ from mecheval_jax.array_types import PyTree
 from mecheval_jax.models.language_model import ModelConfig, parameter_shapes
 from mecheval_jax.site_path import block_name
 from mecheval_jax.tasks.synthetic.associative_recall import FIRST_KEY, AssociativeRecall
+from mecheval_jax.tasks.synthetic.traceable import SyntheticTask
 
 TASK = AssociativeRecall(pairs=4, key_vocabulary=8, value_vocabulary=8, fresh_replacement=True)
 """4 pairs of 8 keys and 8 values: 19 tokens of vocabulary, documents of 13 tokens."""
@@ -46,7 +47,8 @@ TEMPERATURE = 2.0
 Rows = tuple[np.ndarray, np.ndarray]
 """Two lists of directions, row by row."""
 
-Planted = tuple[ModelConfig, PyTree, AssociativeRecall]
+Planted = tuple[ModelConfig, PyTree, SyntheticTask]
+"""The shape of a model, its parameters, and the task it solves."""
 
 
 def induction(seed: int = 0, feed_forward: str = "none", task: AssociativeRecall = TASK) -> Planted:

@@ -43,7 +43,7 @@ COMPONENTS = (
 )
 """Sites of a block, in the order of the computation."""
 
-NORMS = ("layer", "rms")
+NORMS = ("layer", "rms", "none")
 CANON = "ABCD"
 """Places of residual convolutions: before the mixer, in it, before the feed-forward part, in it."""
 
@@ -57,7 +57,7 @@ class BlockConfig:
 
     Attributes:
         feed_forward: Shape of the feed-forward part.
-        norm: Kind of the norms, ``layer`` or ``rms``.
+        norm: Kind of the norms, ``layer``, ``rms`` or ``none``.
         epsilon: Epsilon of the norms.
         canon: Number of taps of the residual convolutions; 0 for none.
         canon_at: Places of these convolutions, letters of `CANON`.
@@ -90,14 +90,23 @@ class BlockConfig:
         return ShortConvolution(width, self.canon, self.canon_bias)
 
 
+class Unnormalised(nn.Module):
+    """Hands on its input in the place of a norm."""
+
+    def __call__(self, x: Array) -> Array:
+        return x
+
+
 def norm(kind: str, epsilon: float = 1e-5) -> nn.Module:
-    """LayerNorm with a bias, or RMSNorm.
+    """LayerNorm with a bias, RMSNorm, or none at all, as in compiled programs.
 
     The variance is computed from the centred values (PyTorch's way): the faster form
     E[x^2] - E[x]^2 loses digits where the mean is large.
     """
     if kind == "rms":
         return nn.RMSNorm(epsilon=epsilon)
+    if kind == "none":
+        return Unnormalised()
     return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False)
 
 

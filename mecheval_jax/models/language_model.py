@@ -64,8 +64,9 @@ class ModelConfig(Section, section="model"):
         hidden: Inner width of the feed-forward part; 0 for four times the width.
         activation: Activation function of the feed-forward part.
         feed_forward_bias: Whether the dense layers of the feed-forward part have biases.
-        norm: Norm of the blocks, ``layer`` or ``rms``; ``auto`` for that of the architecture.
-        output_norm: Norm before the output head, ``layer`` or ``rms``.
+        norm: Norm of the blocks, ``layer``, ``rms`` or ``none``; ``auto`` for that of the
+            architecture.
+        output_norm: Norm before the output head, ``layer``, ``rms`` or ``none``.
         norm_epsilon: Epsilon of all norms.
         parallel: Whether mixer and feed-forward part read the same residual stream.
         tied: Whether the output head is the embedding.

@@ -12,8 +12,6 @@ from mecheval_jax.ground_truth.known_edges import KNOWN, planted_subspace
 from tests.support import planted
 
 EVALUATION = EvaluationConfig(documents=16, corruptions=("key",), resamples=50)
-CHECKED = ("induction", "convolution in layer 1", "delta rule")
-"""Kinds whose circuits are run here; all are on the ladder."""
 
 
 @functools.cache
@@ -22,7 +20,7 @@ def subject_of(kind):
     return planted.subject_of(model, planted.documents(model[2], 16), EVALUATION)
 
 
-@pytest.mark.parametrize("kind", CHECKED)
+@pytest.mark.parametrize("kind", KNOWN)
 def test_the_known_edges_are_the_mechanism(kind):
     """Catches an edge too many, which could be left out, and one that is missing."""
     subject = subject_of(kind)
