@@ -33,7 +33,7 @@ Attention has no local operation that could join a pair. A layer with a short co
 retrieve directly only by not using it.
 """
 
-LARGER: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType(
+SHAPES: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType(
     {
         ("attention", DIRECT): {
             "width": 64,
@@ -64,14 +64,14 @@ def shape_of(mixer: str, mechanism: str) -> ModelConfig:
     """Shape of a model: two layers of width 32 or 64, feed-forward parts in attention alone."""
     fields: dict[str, Any] = {
         "width": 32,
+        "positions": positions_of(mixer),
         "feed_forward": "mlp" if mixer == "attention" else "none",
-        **LARGER.get((mixer, mechanism), {}),
+        **SHAPES.get((mixer, mechanism), {}),
     }
     return ModelConfig(
         mixer=mixer,
         layers=2,
         vocabulary_size=TASK.vocabulary_size,
         max_length=TASK.max_length,
-        positions=positions_of(mixer),
         **fields,
     )
