@@ -3,7 +3,7 @@
 import pytest
 
 from mecheval_jax.ground_truth.mechanisms import rules_of
-from mecheval_jax.ground_truth.models import LARGER, SETTINGS, TASK, TRAINED, shape_of
+from mecheval_jax.ground_truth.models import SHAPES, SETTINGS, TASK, TRAINED, shape_of
 
 
 @pytest.mark.parametrize(("mixer", "mechanism"), TRAINED)
@@ -16,4 +16,4 @@ def test_every_model_can_hold_its_mechanism(mixer, mechanism):
 
 def test_settings_are_of_models_that_are_trained():
     """Catches settings under a misspelt name."""
-    assert set(SETTINGS) | set(LARGER) <= set(TRAINED)
+    assert set(SETTINGS) | set(SHAPES) <= set(TRAINED)
