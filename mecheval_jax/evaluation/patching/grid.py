@@ -7,7 +7,7 @@ base), and the probability of the original answer is read at the query (`exchang
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -178,6 +178,11 @@ def tokens_of_runs(
     return jnp.stack([batch.tokens, *corrupted])[:, :, : task.read_length]
 
 
+MOST_BYTES = 256 * 2**20
+"""Memory of the activations of all runs that are held at once, in bytes. States of a recurrence at
+every token take some hundred times as much as a residual stream."""
+
+
 @functools.lru_cache(maxsize=8)
 def compile_grid(
     model: ModelConfig, task: Task, evaluation: EvaluationConfig, sites: Sequence[str]
@@ -196,14 +201,50 @@ def compile_grid(
         ]
     )
 
-    @jax.jit
-    def program(params: PyTree, batch: Batch) -> PyTree:
+    def measured(params: PyTree, arrays: tuple[Batch, Array]) -> PyTree:
+        batch, tokens = arrays
         question, positions = Question(module, params, batch), role_positions(batch, roles)
-        runs = Runs.of(question, tokens_of_runs(task, batch, evaluation), set(sites))
+        runs = Runs.of(question, tokens.swapaxes(0, 1), set(sites))
         patched = {
             site: runs.exchanged((site,), jnp.asarray(items), positions, evaluation.chunk)
             for site in sites
         }
         return runs.answers, patched
 
+    @jax.jit
+    def program(params: PyTree, batch: Batch) -> PyTree:
+        tokens = tokens_of_runs(task, batch, evaluation).swapaxes(0, 1)
+        seen = jax.eval_shape(Question(module, params, batch).observe, tokens[:, 0])[1]
+        held = sum(seen[site].size * seen[site].dtype.itemsize for site in sites) * tokens.shape[1]
+        most = max(1, MOST_BYTES * len(tokens) // held)
+        return in_blocks(functools.partial(measured, params), (batch, tokens), most)
+
     return program
+
+
+def in_blocks(measured: Callable[[PyTree], PyTree], arrays: PyTree, most: int) -> PyTree:
+    """What a function finds of documents, of which only so many are in memory at once. Traceable.
+
+    Args:
+        measured: Function of arrays whose first axis are documents, of which each is measured on
+            its own; in what it returns they are the last axis.
+        arrays: Arrays of all documents.
+        most: Greatest number of documents at once.
+    """
+    documents = jax.tree.leaves(arrays)[0].shape[0]
+    blocks = -(-documents // most)
+    if blocks == 1:
+        return measured(arrays)
+    size = -(-documents // blocks)
+    # Blocks take turns over the documents, so that devices that hold parts of them share each
+    # block; documents of the front fill the last places.
+    order = np.arange(blocks * size) % documents
+
+    def split(leaf: Array) -> Array:
+        return leaf[order].reshape(size, blocks, *leaf.shape[1:]).swapaxes(0, 1)
+
+    def join(leaf: Array) -> Array:
+        found = jnp.moveaxis(leaf, 0, -1)
+        return found.reshape(*found.shape[:-2], blocks * size)[..., :documents]
+
+    return jax.tree.map(join, jax.lax.map(measured, jax.tree.map(split, arrays)))

@@ -185,6 +185,38 @@ def test_damage_is_the_mirror_of_restore(one_layer):
             np.testing.assert_allclose(values[1, 0], original[0, 0], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("most", [1, 3, 4, 7, 8])
+def test_blocks_have_every_document_in_its_place(most):
+    """Catches documents that are lost, doubled or out of order, whatever is left over."""
+    arrays = {"a": jnp.arange(7), "b": jnp.arange(14).reshape(7, 2)}
+    sizes = []
+
+    def measured(arrays):
+        sizes.append(len(arrays["a"]))
+        return {"sum": arrays["b"].sum(axis=1), "both": jnp.stack([arrays["a"], -arrays["a"]])}
+
+    found = grids.in_blocks(measured, arrays, most)
+    np.testing.assert_array_equal(found["sum"], arrays["b"].sum(axis=1))
+    np.testing.assert_array_equal(found["both"], [arrays["a"], -arrays["a"]])
+    assert max(sizes) <= most
+
+
+def test_little_memory_changes_nothing(monkeypatch):
+    """Catches a block that is measured with the tokens or roles of another."""
+    model = planted.untrained("mamba")
+    batch = planted.documents(TASK, DOCUMENTS, 1)
+    subject = planted.subject_of((model[0], model[1], TASK), batch, EVALUATION)
+    sites = ("block_0/mixer/state", "block_1/mixer_input")
+    whole = grid(subject, sites)
+    monkeypatch.setattr(grids, "MOST_BYTES", 2**17)
+    grids.compile_grid.cache_clear()
+    parted = grid(subject, sites)
+    grids.compile_grid.cache_clear()
+    for site in sites:
+        for name, values in whole.patched[site].items():
+            np.testing.assert_allclose(parted.patched[site][name], values, rtol=1e-4, atol=1e-6)
+
+
 def test_a_chunk_changes_nothing(one_layer):
     """Catches a remainder that is dropped, and runs of a chunk mixed up (24 runs a site)."""
     evaluation = dataclasses.replace(EVALUATION, chunk=5)
