@@ -4,7 +4,8 @@
         --mixers=attention,mamba,gated_delta_net --workdir=DIR
 
 Measures a training step, the reading of a document and the generation of tokens at every length,
-and finds the length from which on a model is cheaper than the first. Writes ``cost.csv``,
+and finds the length from which on a model is cheaper than attention or, where that is not among
+them, than the first. Writes ``cost.csv``,
 ``crossovers.csv``, ``machine.json`` and the figure ``cost.png``. Programs that need more memory
 than there is, or a recurrent form that a mixer lacks, are listed with the reason. The machine
 should have nothing else to do.

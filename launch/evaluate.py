@@ -7,7 +7,10 @@ Writes a table ``analyses/NAME.csv`` and a figure for each; ``python -m launch.r
 ``gradients``: attribution of every site by gradients, beside the measured one; ``circuits``: the
 edges that carry the answer; ``probes``: the places at which key, value and pair can be read off;
 ``subspaces``: the subspaces that carry them; ``attention``: the tokens that each mixer reads;
-``lens``: the answer after each layer. Each takes a few seconds to a minute.
+``lens``: the answer after each layer. Of memory: ``capacity`` (recall over the number of pairs),
+``generalization`` (other sizes than the trained one), ``editing`` (one pair changed in the state),
+``overwriting`` (what is left of a pair that was bound again), ``components`` (heads and layers
+switched off). Each takes a few seconds to some minutes.
 """
 
 from absl import flags

@@ -70,7 +70,7 @@ LOOKED_AT = {
 }
 """What each attribution has of which the concentration is made."""
 
-Estimate = tuple[float, float, float]
+WithInterval = tuple[float, float, float]
 """A value with the ends of its interval."""
 
 
@@ -90,7 +90,7 @@ class Entry:
     name: str
     experiment: Experiment
     summary: dict[str, Any]
-    estimates: dict[str, Estimate]
+    estimates: dict[str, WithInterval]
 
     @property
     def shape(self) -> tuple[str, int, int]:
@@ -201,7 +201,7 @@ def _of_group(path: str, group: GroupFolder, left_out: LeftOut) -> Entry:
     return _entry(path, group.name, run, {"learned": learned}, left_out)
 
 
-def _best_of(group: GroupFolder) -> tuple[int, Estimate]:
+def _best_of(group: GroupFolder) -> tuple[int, WithInterval]:
     """The number of a group's best run, and the share of its runs that have learned."""
     table = read_members(group)
     members, chosen = wide(table), best(table).iloc[0]
@@ -211,7 +211,7 @@ def _best_of(group: GroupFolder) -> tuple[int, Estimate]:
 
 
 def _entry(
-    path: str, name: str, folder: RunFolder, estimates: dict[str, Estimate], left_out: LeftOut
+    path: str, name: str, folder: RunFolder, estimates: dict[str, WithInterval], left_out: LeftOut
 ) -> Entry:
     experiment, summary = folder.experiment(), folder.read_summary()
     if summary.get("accuracy") is None:

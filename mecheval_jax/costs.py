@@ -12,9 +12,9 @@ import pandas as pd
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.cost.crossovers import crossover_rows
 from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows, machine
-from mecheval_jax.files import make_workdir, read_json, read_table, write_json, write_table
-from mecheval_jax.mixers.architectures import positions_of
+from mecheval_jax.files import make_workdir
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.store.cost_folder import CROSSOVERS, CostFolder
 
 
 def options(given: Mapping[str, Any]) -> CostOptions:
@@ -41,31 +41,28 @@ def measure(
     Args:
         model: Config of the models.
         mixers: Architectures, of which attention gets learned positions and all others none; the
-            config's own architecture and positions if there are none.
+            config's own keeps its own. That alone if there are none.
         workdir: Folder for the results.
         how: Options of the measurement.
 
     Returns:
-        The tables of costs and of crossovers with the first architecture, and the machine.
+        The tables of costs and of crossovers with attention or, without it, with the first
+        architecture; and the machine.
 
     Raises:
         UserError: If an architecture is unknown, or the folder cannot be made.
     """
     shapes = models_of(model, mixers)
-    folder = pathlib.Path(workdir)
-    make_workdir(folder)
-    (folder / COST).unlink(missing_ok=True)
-    (folder / MACHINE).unlink(missing_ok=True)
+    folder = CostFolder(workdir)
+    make_workdir(folder.path)
+    folder.costs.unlink(missing_ok=True)
+    folder.machine.unlink(missing_ok=True)
     return continue_measuring(shapes, folder, how)
-
-
-COST, CROSSED, MACHINE = "cost.csv", "crossovers.csv", "machine.json"
-"""Files of a folder of costs."""
 
 
 def continue_measuring(
     shapes: Mapping[str, ModelConfig],
-    folder: pathlib.Path,
+    folder: CostFolder,
     how: CostOptions,
     until: float | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
@@ -80,17 +77,17 @@ def continue_measuring(
     Raises:
         UserError: If a file of the folder is damaged.
     """
-    make_workdir(folder)
-    rows = read_table(folder / COST).to_dict("records") if (folder / COST).exists() else []
-    found = read_json(folder / MACHINE, absent={})
+    make_workdir(folder.path)
+    before, found = folder.read_costs(), folder.read_machine()
+    rows = [] if before is None else before.to_dict("records")
     known = {(row["model"], row["length"], row["program"]) for row in rows}
     missing = cost_rows(shapes, how, known)
     while (until is None or time.monotonic() < until) and (row := next(missing, None)):
         rows.append(row)
-        write_table(folder / COST, pd.DataFrame(rows))
+        folder.write_costs(pd.DataFrame(rows))
     if rows and not found:
         found = machine()
-        write_json(folder / MACHINE, found)
+        folder.write_machine(found)
     if not rows:
         return pd.DataFrame(), pd.DataFrame(columns=CROSSOVERS), found
     table = pd.DataFrame(rows)
@@ -98,29 +95,16 @@ def continue_measuring(
     full = (name for name, model in shapes.items() if model.mixer == "attention")
     against = next(full, next(iter(shapes)))
     crossed = pd.DataFrame(crossover_rows(table, against), columns=CROSSOVERS)
-    write_table(folder / CROSSED, crossed)
-    _write_texts(folder, table, crossed)
+    folder.write_crossovers(crossed)
+    _write_texts(folder.path, table, crossed)
     draw(folder)
     return table, crossed, found
 
 
-CROSSOVERS = ("model", "against", "program", "quantity", "length", "low", "high", "note")
-"""Columns of ``crossovers.csv``."""
-
-
 def models_of(model: ModelConfig, mixers: Sequence[str]) -> dict[str, ModelConfig]:
     """Configs that differ in their mixers alone, by their names."""
-    if not mixers:
-        return {model.mixer: model}
-    return {
-        name: dataclasses.replace(
-            model,
-            mixer=name,
-            positions=positions_of(name),
-            mixer_options=model.mixer_options if name == model.mixer else {},
-        )
-        for name in mixers
-    }
+    names = mixers or (model.mixer,)
+    return {name: dataclasses.replace(model, **model.changes_to(name)) for name in names}
 
 
 def _write_texts(folder: pathlib.Path, table: pd.DataFrame, crossed: pd.DataFrame) -> None:
@@ -131,10 +115,11 @@ def _write_texts(folder: pathlib.Path, table: pd.DataFrame, crossed: pd.DataFram
     dataclasses.replace(cost_tables.crossings(crossed), name="crossovers").write_texts(folder)
 
 
-def draw(folder: pathlib.Path) -> None:
+def draw(folder: CostFolder) -> None:
     """Draw ``cost.png`` and ``cost.svg`` from the tables of a folder, without measuring."""
     from mecheval_jax.reporting.figures import saving
     from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 
-    table, crossed = read_table(folder / COST), read_table(folder / CROSSED)
-    saving.save(cost_over_length(table, crossed), folder, "cost")
+    table, crossed = folder.read_costs(), folder.read_crossovers()
+    if table is not None and crossed is not None:
+        saving.save(cost_over_length(table, crossed), folder.path, "cost")

@@ -17,6 +17,7 @@ from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, choose, expect, several
 from mecheval_jax.evaluation.accuracy import answer_all
 from mecheval_jax.evaluation.patching.grid import chosen_sites
+from mecheval_jax.evaluation.question import corruption_key
 from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.evaluation.verdict.evidence import Evidence
 from mecheval_jax.evaluation.verdict.measurement import measure_verdict, why_not_judged
@@ -81,8 +82,8 @@ class Run:
         Raises:
             UserError: If the split does not exist, or has fewer documents.
         """
-        changes = {"documents": count, "split": split}
-        given = {name: value for name, value in changes.items() if value is not None}
+        changes = (("documents", count), ("split", split))
+        given = {name: value for name, value in changes if value is not None}
         return documents_of(self.experiment.with_evaluation(**given))
 
     def corrupt(self, batch: Batch, corruption: str = "key", seed: int = 0) -> Batch:
@@ -91,7 +92,7 @@ class Run:
         Args:
             batch: Documents of the run's task.
             corruption: Role whose token is replaced, one of the task's corruptions.
-            seed: Seed of the replacements.
+            seed: Seed of the replacements; with that of the evaluation they are the grid's.
 
         Raises:
             UserError: If the task has no such corruption.
@@ -99,8 +100,8 @@ class Run:
         expect("the batch", batch, Batch, "documents, as Run.documents gives them")
         choose("corruption", corruption, self.task.corruptions)
         seed = field_value("seed", seed, int)
-        tokens = self.task.corrupt(jax.random.key(seed), batch, corruption)
-        return batch.replace(tokens=tokens)
+        key = corruption_key(seed, self.task.corruptions.index(corruption))
+        return batch.replace(tokens=self.task.corrupt(key, batch, corruption))
 
 
 def train(

@@ -9,6 +9,7 @@ No other module builds or parses these strings.
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 MIXER = "mixer/"
 """Prefix of the components inside a mixer."""
@@ -110,6 +111,21 @@ class SitePath:
         """Another site of the same module, a block or its mixer."""
         module, slash, _ = self.component.rpartition("/")
         return SitePath(self.layer, f"{module}{slash}{name}")
+
+
+TOGETHER = "+"
+"""Stands between the names of sites that are exchanged together."""
+
+
+def together(paths: Sequence[str]) -> str:
+    """Name of sites of one layer that are exchanged together: ``block_0/mixer/k+v``."""
+    first, *others = paths
+    return TOGETHER.join([first, *(SitePath.parse(other).name for other in others)])
+
+
+def are_several(site: str) -> bool:
+    """Whether a site is a name that `together` gave to more than one."""
+    return TOGETHER in site
 
 
 def block_name(layer: int) -> str:

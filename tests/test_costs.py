@@ -10,6 +10,7 @@ from mecheval_jax import costs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.cost.measure import CostOptions
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.store.cost_folder import CostFolder
 from tests.support import forked
 
 SMALL = ModelConfig("based", 1, 8, 16, 8, mixer_options={"kernel": 2})
@@ -43,11 +44,11 @@ def test_a_measurement_goes_on(tmp_path):
     """Catches what was measured measured again, and a time that is overrun."""
     shapes = costs.models_of(SMALL, ["based"])
     how = CostOptions(lengths=(8,), programs=("prefill",), tokens=8, repeats=1)
-    first, _, machine = costs.continue_measuring(shapes, tmp_path, how)
+    first, _, machine = costs.continue_measuring(shapes, CostFolder(tmp_path), how)
     more = dataclasses.replace(how, lengths=(8, 16))
-    over = costs.continue_measuring(shapes, tmp_path, more, until=time.monotonic())
+    over = costs.continue_measuring(shapes, CostFolder(tmp_path), more, until=time.monotonic())
     assert list(over[0]["length"]) == [8]
-    whole, _, again = costs.continue_measuring(shapes, tmp_path, more)
+    whole, _, again = costs.continue_measuring(shapes, CostFolder(tmp_path), more)
     assert again == machine
     assert list(whole["length"]) == [8, 16]
     assert whole["seconds"][0] == first["seconds"][0]

@@ -6,6 +6,7 @@ writes their weights, without --file to the place from which they are read. Need
 (``pip install tracr-pypi``), which the package itself does not.
 """
 
+import pathlib
 import types
 from collections.abc import Callable
 from typing import Any
@@ -105,6 +106,8 @@ def weights_of(model: Any, tokens: int) -> dict[str, np.ndarray]:
         model: What tracr returns.
         tokens: Size of the vocabulary.
     """
+    from mecheval_jax.site_path import block_name
+
     config = model.model_config
     if config.num_heads != 1 or config.layer_norm:
         raise UserError(f"{config.num_heads} heads: programs of one head without norms are read")
@@ -137,7 +140,7 @@ def weights_of(model: Any, tokens: int) -> dict[str, np.ndarray]:
         "output_head/kernel": head,
     }
     for layer in range(config.num_layers):
-        block, source = f"block_{layer}", f"transformer/layer_{layer}"
+        block, source = block_name(layer), f"transformer/layer_{layer}"
         scale = np.sqrt(width / config.key_size)
         for name, letter, by in (("query", "q", scale), ("key", "k", 1.0), ("value", "v", 1.0)):
             kernel = theirs[f"{source}/attn/{name}/w"] * np.float32(by)
@@ -155,6 +158,7 @@ def weights_of(model: Any, tokens: int) -> dict[str, np.ndarray]:
 
 def main() -> None:
     """Run the program."""
+    from mecheval_jax.files import write_arrays
     from mecheval_jax.ground_truth.compiled import FILE, TASKS
 
     entries = {
@@ -162,7 +166,7 @@ def main() -> None:
         for name, task in TASKS.items()
         for path, leaf in weights_of(compile_program(name), task.vocabulary_size).items()
     }
-    np.savez_compressed(flags.FLAGS.file or FILE, **entries)
+    write_arrays(pathlib.Path(flags.FLAGS.file or FILE), entries)
 
 
 if __name__ == "__main__":

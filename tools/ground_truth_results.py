@@ -48,7 +48,9 @@ def lines_of(table: pd.DataFrame) -> Iterator[str]:
 
 def put(root: pathlib.Path) -> None:
     """Write the table into the page."""
-    lines = lines_of(pd.read_csv(root / TABLE))
+    from mecheval_jax.files import read_table
+
+    lines = lines_of(read_table(root / TABLE))
     put_block(root / "docs" / "ground_truth.md", list(lines), MARKS)
 
 

@@ -82,7 +82,9 @@ def _needed(rows: pd.DataFrame, place: str) -> str:
 
 def put(root: pathlib.Path) -> None:
     """Write the table of hybrids into the page of results."""
-    lines = lines_of(pd.read_csv(root / TABLE))
+    from mecheval_jax.files import read_table
+
+    lines = lines_of(read_table(root / TABLE))
     put_block(root / "docs" / "results.md", list(lines), MARKS)
 
 

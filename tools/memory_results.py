@@ -87,20 +87,21 @@ def add(root: pathlib.Path, name: str, run: "RunFolder", experiment: "Experiment
             rows = read_table(path)
             rows = rows[rows["metric"].isin(metrics)].assign(run=name)
             if table.exists():
-                before = pd.read_csv(table)
+                before = read_table(table)
                 rows = pd.concat([before[before["run"] != name].astype(object), rows])
             write_table(table, rows)
 
 
 def draw(folder: pathlib.Path) -> None:
     """Draw the figure of capacity from its table, if there is one."""
+    from mecheval_jax.files import read_table
     from mecheval_jax.reporting.figures.look import Look, looking
     from mecheval_jax.reporting.figures.memory_figures import capacities
     from mecheval_jax.reporting.figures.saving import save
 
     if (folder / "capacity.csv").exists():
         with looking(Look(formats=("svg",))):
-            save(capacities(pd.read_csv(folder / "capacity.csv")), folder, "capacity")
+            save(capacities(read_table(folder / "capacity.csv")), folder, "capacity")
 
 
 Lines = Iterator[list[str]]
@@ -255,8 +256,10 @@ def points(row: pd.Series) -> str:
 
 def put(root: pathlib.Path) -> None:
     """Write the tables into the page of results."""
+    from mecheval_jax.files import read_table
+
     folder, page = root / FOLDER, root / "docs" / "results.md"
-    runs = pd.read_csv(folder / RUNS).set_index("run")
+    runs = read_table(folder / RUNS).set_index("run")
 
     def block(name: str, lines: Lines) -> None:
         heads, *rows = lines
@@ -278,7 +281,7 @@ def put(root: pathlib.Path) -> None:
     block("memory tasks", task_lines(runs))
     for name, (analysis, lines) in parts.items():
         if (folder / f"{analysis}.csv").exists():
-            rows = pd.read_csv(folder / f"{analysis}.csv").sort_values("run", kind="stable")
+            rows = read_table(folder / f"{analysis}.csv").sort_values("run", kind="stable")
             block(name, lines(runs, rows))
 
 

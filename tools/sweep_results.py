@@ -72,8 +72,10 @@ def _row(
 
 def merged(table: pathlib.Path, rows: pd.DataFrame, key: Sequence[str] = MEMBER) -> pd.DataFrame:
     """Rows of a table, if there is one, and new ones, each of which replaces that of its `key`."""
+    from mecheval_jax.files import read_table
+
     if table.exists():
-        rows = pd.concat([pd.read_csv(table), rows])
+        rows = pd.concat([read_table(table), rows])
     return rows.drop_duplicates(key, keep="last")
 
 
@@ -95,8 +97,11 @@ def accuracy_of(row: pd.Series) -> str:
 
 
 def learned(row: pd.Series) -> bool:
-    """Whether a member is certainly better than the best heuristic without recall."""
-    return row["accuracy_low"] > row["floor"]
+    """Whether a member answers more than can be had without recall."""
+    from mecheval_jax.evaluation.verdict.readings import has_learned
+
+    verdict = None if pd.isna(row["verdict"]) else row["verdict"]
+    return has_learned(row["accuracy_low"], row["floor"], verdict)
 
 
 def share(value: float, low: float, high: float) -> str:
@@ -132,8 +137,10 @@ def _words(arm: Mapping[str, Any]) -> str:
 
 def put(root: pathlib.Path, names: Iterable[str]) -> None:
     """Write the tables of sweeps into the page of results."""
+    from mecheval_jax.files import read_table
+
     for name in names:
-        table = pd.read_csv(root / "docs" / "results" / "sweeps" / f"{name}.csv")
+        table = read_table(root / "docs" / "results" / "sweeps" / f"{name}.csv")
         marks = f"<!-- {name}: written by tools/sweep_results.py -->", f"<!-- /{name} -->"
         put_block(root / "docs" / "results.md", list(lines_of(table)), marks)
 

@@ -14,10 +14,10 @@ import jax
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.evaluation.rows import describe_share
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
-from mecheval_jax.statistics.intervals import wilson
-from mecheval_jax.tasks.base import ABSENT, Batch
+from mecheval_jax.tasks.base import ABSENT, Batch, Task
 from mecheval_jax.tasks.scoring import AnswerScores
 from mecheval_jax.training.data import stream
 from mecheval_jax.training.step import answer
@@ -64,8 +64,6 @@ def summarize(answers: AnswerScores, subject: Subject) -> dict[str, Any]:
     )
     bootstrap = Bootstrap([len(weights)], evaluation.resamples, evaluation.seed)
     (low, high), _ = accuracy_interval(*counts_of(answers, batch), evaluation.confidence, bootstrap)
-    key = jax.random.fold_in(stream(jax.random.key(subject.data_seed), evaluation.split), 1)
-    documents = max(4096, evaluation.documents)
     return {
         "accuracy": correct / asked,
         "accuracy_low": low,
@@ -75,8 +73,30 @@ def summarize(answers: AnswerScores, subject: Subject) -> dict[str, Any]:
         "asked": round(asked),
         "split": evaluation.split,
         "documents": evaluation.documents,
-        "floors": subject.task.floors(key, documents, evaluation.split),
+        "floors": floors_of(subject.task, subject.data_seed, evaluation.split, len(weights)),
     }
+
+
+def floors_of(task: Task, data_seed: int, split: str, documents: int = 0) -> dict[str, float]:
+    """Accuracies of heuristics without recall, on documents that are not those evaluated.
+
+    Args:
+        task: Task of the documents.
+        data_seed: Seed of a run's documents.
+        split: Split of the documents.
+        documents: Number of documents that are evaluated; at least 4,096 are drawn.
+    """
+    key = jax.random.fold_in(stream(jax.random.key(data_seed), split), 1)
+    return task.floors(key, max(4096, documents), split)
+
+
+def describe_accuracy(
+    answers: AnswerScores, batch: Batch, confidence: float, bootstrap: Bootstrap
+) -> dict[str, float]:
+    """Share of right answers among those that count, with its interval, as cells of a row."""
+    right, asked = counts_of(answers, batch)
+    low, high = accuracy_interval(right, asked, confidence, bootstrap)[0]
+    return {"value": float(right.sum() / asked.sum()), "low": low, "high": high}
 
 
 MOST_VALUES = 8
@@ -108,9 +128,8 @@ def slice_accuracy(
         for low_value, high_value in _bins(np.unique(values)):
             inside = (values >= low_value) & (values <= high_value)
             queries = int(inside.sum())
-            share = float(right[inside].sum()) / queries
-            interval = wilson(share * queries, queries, confidence)
-            row = (name, low_value, high_value, share, *interval, queries)
+            share = describe_share(float(right[inside].sum()) / queries, queries, confidence)
+            row = (name, low_value, high_value, *share.values(), queries)
             rows.append(dict(zip(COLUMNS, row, strict=True)))
     return rows
 

@@ -10,6 +10,9 @@ from mecheval_jax.tasks.scoring import MEASURES
 
 DIRECTIONS = ("restore", "damage")
 
+CORRUPTION = "key"
+"""Corruption that figures, tables and circuits of a run show if it was measured."""
+
 EDGE_METHODS = ("exact", "eap", "eap_ig", "eap_ig_activations", "atp_star")
 """Methods of `patching.edge_scores`."""
 

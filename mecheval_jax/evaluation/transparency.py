@@ -24,7 +24,7 @@ import numpy as np
 from mecheval_jax.evaluation.patching.circuits import Faithfulness
 from mecheval_jax.evaluation.verdict.exchanges import RESTORE
 from mecheval_jax.evaluation.verdict.places import STREAM
-from mecheval_jax.site_path import SitePath
+from mecheval_jax.site_path import are_several
 
 FAITHFUL = 0.9
 """Share of the answer that a faithful circuit gives, at least."""
@@ -94,7 +94,7 @@ def concentration(attributions: Iterable[Mapping[str, Any]]) -> Concentration | 
         for row in attributions
         if row["direction"] == RESTORE
         and row["value"] is not None
-        and "+" not in SitePath.parse(str(row["site"])).name
+        and not are_several(row["site"])
         and (row["single"] or (row["kind"] == STREAM and row["role"] == QUESTION))
     ]
     if not found:

@@ -23,8 +23,10 @@ from types import MappingProxyType
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
+from mecheval_jax.files import read_arrays
 from mecheval_jax.ground_truth.planted import TASK, Planted, as_arrays
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.site_path import SitePath, block_name
 from mecheval_jax.tasks.synthetic.hop_recall import HopRecall
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask
 
@@ -52,12 +54,12 @@ def program(name: str, seed: int | None = None) -> Planted:
     width = weights["token_embedding/embedding"].shape[1]
     config = ModelConfig(
         mixer="attention",
-        layers=1 + max(int(path[len("block_")]) for path in weights if path.startswith("block_")),
+        layers=1 + max(SitePath.parse(path).layer or 0 for path in weights),
         width=width,
         vocabulary_size=task.vocabulary_size,
         max_length=task.max_length,
         positions="learned",
-        hidden=weights["block_0/mlp/fc1/kernel"].shape[1],
+        hidden=weights[f"{block_name(0)}/mlp/fc1/kernel"].shape[1],
         activation="relu",
         norm="none",
         output_norm="none",
@@ -82,8 +84,7 @@ def _turned(path: str, leaf: np.ndarray, turn: np.ndarray) -> np.ndarray:
 def _weights() -> dict[str, dict[str, np.ndarray]]:
     """Parameters by their paths, by the name of the program."""
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in TASKS}
-    with np.load(FILE) as file:
-        for entry in file.files:
-            name, path = entry.split("/", 1)
-            found[name][path] = file[entry].astype(np.float64)
+    for entry, array in read_arrays(FILE, "python -m tools.compile_programs writes it").items():
+        name, path = entry.split("/", 1)
+        found[name][path] = array.astype(np.float64)
     return found

@@ -17,7 +17,7 @@ from mecheval_jax.evaluation.patching.graph import EMBEDDING, LOGITS, Edge
 from mecheval_jax.ground_truth import compiled, planted
 from mecheval_jax.ground_truth.planted import Planted
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.site_path import SitePath, head_node, in_mixer
+from mecheval_jax.site_path import SitePath, block_name, head_node, in_mixer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def planted_subspace(seed: int) -> np.ndarray:
     """
     _, params, task = planted.induction(seed)
     words = np.asarray(params["token_embedding"]["embedding"], np.float64)
-    mixer = params["block_0"]["mixer"]
+    mixer = params[block_name(0)]["mixer"]
     kernels = [np.asarray(mixer[name]["kernel"], np.float64) for name in ("v_proj", "out_proj")]
     written = words[list(task.classes["k"])] @ kernels[0] @ kernels[1]
     return np.linalg.qr(written.T)[0]

@@ -21,6 +21,7 @@ from mecheval_jax.errors import UserError, choose, expect
 from mecheval_jax.fields import POSITIVE, Section
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, spread
 from mecheval_jax.mixers import MixerContext, architectures_of, build_mixer, initializers
+from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
 from mecheval_jax.models.feed_forward import ACTIVATIONS, FEED_FORWARD, KINDS, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
@@ -138,6 +139,16 @@ class ModelConfig(Section, section="model"):
     def shape(self) -> dict[str, Any]:
         """Columns by which tables tell models apart: mixer, width and number of layers."""
         return {"mixer": self.mixer, "width": self.width, "layers": self.layers}
+
+    def changes_to(self, mixer: str) -> dict[str, Any]:
+        """Fields that differ in a model of the same shape with another architecture.
+
+        It has the positions that are usual for it, and no options; the config's own architecture
+        keeps those of the config.
+        """
+        if mixer == self.mixer:
+            return {"mixer": mixer}
+        return {"mixer": mixer, "positions": positions_of(mixer), "mixer_options": {}}
 
     def block(self, layer: int) -> BlockConfig:
         """Shape of a layer around its mixer."""

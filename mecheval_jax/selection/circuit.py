@@ -5,12 +5,12 @@ import dataclasses
 from mecheval_jax import runs
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.config import CORRUPTION
 from mecheval_jax.evaluation.patching.circuits import measure_faithfulness
 from mecheval_jax.evaluation.patching.edge_scores import score_edges
 from mecheval_jax.evaluation.patching.ports import NONE
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.transparency import smallest_circuit
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
 from mecheval_jax.selection.table import CIRCUIT, chosen_member, has_learned
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder

@@ -199,7 +199,10 @@ def changes_of(request: ChoiceRequest, size: Size, mixers: Sequence[str]) -> Seq
     first = request.experiment.training.seed
     return [
         {
-            **{f"model.{name}": value for name, value in request.shape_of(mixer).items()},
+            **{
+                f"model.{name}": value
+                for name, value in request.experiment.model.changes_to(mixer).items()
+            },
             "model.width": width,
             "training.learning_rate": rate,
             "training.seed": first + seed,

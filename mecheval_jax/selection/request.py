@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.selection.documents import fitted
 from mecheval_jax.store.choice import COSTS
 from mecheval_jax.store.status import without_flags
@@ -82,14 +81,7 @@ class ChoiceRequest:
                 raise UserError(f"{name} is {number}: at least 1")
         for width in self.widths:
             for mixer in self.mixers:  # a shape that cannot be is refused here
-                dataclasses.replace(model, width=width, **self.shape_of(mixer))
-
-    def shape_of(self, mixer: str) -> dict[str, Any]:
-        """Fields of the model that an architecture sets."""
-        model = self.experiment.model
-        if mixer == model.mixer:
-            return {"mixer": mixer}
-        return {"mixer": mixer, "positions": positions_of(mixer), "mixer_options": {}}
+                dataclasses.replace(model, width=width, **model.changes_to(mixer))
 
     @property
     def lengths(self) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.evaluation.subject import documents_of
 from mecheval_jax.evaluation.verdict.measurement import why_not_judged
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.files import write_json, write_table
+from mecheval_jax.files import write_json
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.selection.advice import Asked, advise
 from mecheval_jax.selection.circuit import measure_circuit
@@ -137,7 +137,7 @@ def _planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> S
     # Measure a training step of every architecture, and plan what fits.
     model = request.experiment.model
     models = {
-        mixer: dataclasses.replace(model, width=max(request.widths), **request.shape_of(mixer))
+        mixer: dataclasses.replace(model, width=max(request.widths), **model.changes_to(mixer))
         for mixer in request.mixers
     }
     how = options_of(request)
@@ -161,10 +161,10 @@ def _planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> S
             "documents": request.experiment.task.sizes(),
         },
     )
-    folder.cost.mkdir(exist_ok=True)
+    folder.cost.path.mkdir(exist_ok=True)
     named = [row | {"model": f"{row['model']}, width {row['width']}"} for row in rows]
     of_sweep = [row for row in named if row["model"] in shapes_of(sweep)]
-    write_table(folder.cost / costs.COST, pd.DataFrame(of_sweep))
+    folder.cost.write_costs(pd.DataFrame(of_sweep))
     return sweep
 
 

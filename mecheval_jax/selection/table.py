@@ -14,7 +14,6 @@ import pandas as pd
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.transparency import SmallestCircuit, agreement, concentration
 from mecheval_jax.evaluation.verdict import readings
-from mecheval_jax.files import read_table
 from mecheval_jax.models.language_model import parameter_count
 from mecheval_jax.store.choice import (
     COLUMNS,
@@ -25,6 +24,7 @@ from mecheval_jax.store.choice import (
     UNFINISHED,
     ChoiceFolder,
 )
+from mecheval_jax.store.cost_folder import rows_of
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.run_folder import RunFolder
@@ -49,8 +49,7 @@ def choice_table(folder: ChoiceFolder, groups: Sequence[GroupPlan], length: int)
 
     A group of which a file is damaged is said, and stands in the table as one that is unfinished.
     """
-    path = folder.cost / "cost.csv"
-    costs = read_table(path) if path.exists() else pd.DataFrame()
+    costs = folder.cost.read_costs()
     left_out, rows = LeftOut(), []
     for plan in groups:
         read = functools.partial(_answers, plan, folder.group(plan.name))
@@ -164,19 +163,19 @@ def transparency_of(own: Mapping[str, Any], learned: Sequence[Mapping[str, Any]]
     return row
 
 
-def cost_of(costs: pd.DataFrame, plan: GroupPlan, length: int) -> dict[str, Any]:
+def cost_of(costs: pd.DataFrame | None, plan: GroupPlan, length: int) -> dict[str, Any]:
     """Columns on costs of a shape, as far as they were measured.
 
     Args:
-        costs: Rows of ``cost.csv``.
+        costs: Rows of ``cost.csv``; None where there are none.
         plan: Group of the shape.
         length: Tokens of context.
     """
     model, row = plan.experiments[0].model, {"length": length}
-    if costs.empty:
+    own = pd.DataFrame() if costs is None else rows_of(costs, model.shape)
+    if own.empty:
         return row
-    here = (costs["mixer"] == model.mixer) & (costs["width"] == model.width)
-    for cost in costs[here & (costs["length"] == length)].to_dict("records"):
+    for cost in own[own["length"] == length].to_dict("records"):
         row["state_bytes"] = cost["state_bytes"]
         if pd.isna(cost["seconds"]):
             continue

@@ -5,7 +5,7 @@ A folder in which an architecture was chosen (`selection`) is a sweep's folder w
 plan.json      what was planned, before the first step
 choice.csv     a row for each shape: architecture and width
 advice.json    which of them to take, in words, with the numbers that the words rest on
-cost/          costs of every shape, as `costs` writes them: cost.csv, crossovers.csv, machine.json
+cost/          costs of every shape (`store.cost_folder`)
 
 Columns of ``choice.csv``, in which a number that is not known is an empty cell:
 
@@ -56,6 +56,7 @@ import pandas as pd
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_json, read_table, write_json, write_table
+from mecheval_jax.store.cost_folder import NAME, CostFolder
 from mecheval_jax.store.sweep_folder import SweepFolder
 
 CHOICE = "choice"
@@ -96,13 +97,6 @@ COST = (
 )
 COLUMNS = (*SHAPE, *QUALITY, *TRANSPARENCY, *COST, *FRONTS)
 """Columns of ``choice.csv``."""
-
-MEASURED = dict.fromkeys(("model", "program"), str)
-MEASURED |= dict.fromkeys(("length", "seconds", "low", "high"), float)
-MEASURED |= dict.fromkeys(("seconds_per_token", "state_bytes"), float)
-CROSSED = dict.fromkeys(("model", "against", "program", "quantity", "note"), str)
-CROSSED |= dict.fromkeys(("length", "low", "high"), float)
-"""Columns of ``cost.csv`` and of ``crossovers.csv`` that are read."""
 
 READ = dict.fromkeys(COLUMNS, str)
 READ |= dict.fromkeys(("accuracy", "low", "high", "floor", *COST, *FRONTS.values()), float)
@@ -179,7 +173,7 @@ class ChoiceFolder(SweepFolder):
         self.plan = self.path / "plan.json"
         self.choice = self.path / "choice.csv"
         self.advice = self.path / "advice.json"
-        self.cost = self.path / "cost"
+        self.cost = CostFolder(self.path / NAME)
 
     def write_choice(self, table: pd.DataFrame) -> None:
         """Write ``choice.csv``."""
@@ -219,19 +213,6 @@ class ChoiceFolder(SweepFolder):
             )
         except (KeyError, TypeError) as error:
             raise UserError(f"{self.advice} is damaged: {error}; {again}") from None
-
-    def read_costs(self) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]] | None:
-        """The tables of costs and of crossovers, and the machine; None where none were measured.
-
-        Raises:
-            UserError: If one is damaged.
-        """
-        crossed = self.cost / "crossovers.csv"  # made of the costs, and written after them
-        if not crossed.exists():
-            return None
-        table = read_table(self.cost / "cost.csv", MEASURED)
-        found = read_json(self.cost / "machine.json", {"device?": str}, absent={})
-        return table, read_table(crossed, CROSSED), found
 
     def read_plan(self) -> dict[str, Any]:
         """What was planned; empty where nothing was.

@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.study.published.tables import (
     CELL,
@@ -57,11 +59,9 @@ class StudyCells:
         answered = self.table[self.table["accuracy"].notna()]
         self._by_cell = dict(iter(answered.groupby(CELL)))
         usual = self.table["mixer"].map(positions_of) == self.table["positions"]
-        learned = self.table[
-            usual
-            & (self.table["accuracy_low"] > self.table["floor"])
-            & (self.table["verdict"] != "not_learned")
-        ]
+        answers = self.table[["accuracy_low", "floor", "verdict"]].astype(object)
+        answers = answers.where(answers.notna(), None).itertuples(index=False)
+        learned = self.table[usual & np.array([has_learned(*row) for row in answers], bool)]
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
         self._accuracies: dict[str, Quantity] = {}
 

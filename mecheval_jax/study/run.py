@@ -10,7 +10,7 @@ import jax
 
 from mecheval_jax import runs
 from mecheval_jax.console import say
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, one_line
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import MEASURED, SweepFolder
 from mecheval_jax.study.conclusion import conclude
@@ -244,7 +244,7 @@ class _Sweeping:
                 continue
             outcome = run_sweep(self.sweep, self.own.path, options, [group])
             if outcome.failed:
-                reason = " ".join(str(outcome.error).split())[:200]
+                reason = one_line(outcome.error, 200)
                 self.not_run.append(f"{self.part.name}/{group.name}: failed ({reason})")
                 self.failed += 1
             elif not done:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from mecheval_jax import machine
 from mecheval_jax.console import say
-from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError
+from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, one_line
 from mecheval_jax.partitioning import multihost
 from mecheval_jax.reporting.html.sweep_report import write_sweep_report
 from mecheval_jax.reporting.terminal.live import SweepView
@@ -133,7 +133,7 @@ def _run_one(
         error = run_with_retries(plan.name, task, again, say)
         if error is not None:
             status = own.read_status()
-            status.state, status.error = "failed", " ".join(str(error).split())[:300]
+            status.state, status.error = "failed", one_line(error, 300)
             own.write_status(status)
             view.update(plan.name, plan.title, status)
     if multihost.is_multiprocess() and error is not None and not isinstance(error, UserError):
@@ -167,7 +167,7 @@ def run_with_retries(
             say(f"{name} failed: {error}")
             return error
         except Exception as error:
-            text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            text = f"{type(error).__name__}: {one_line(error, 300)}"
             say(f"{name} failed ({text}); {left} {'retry' if left == 1 else 'retries'} left")
             if not left:
                 return machine.explain(error) or error

@@ -3,7 +3,7 @@
 import pytest
 
 from mecheval_jax.ground_truth.mechanisms import rules_of
-from mecheval_jax.ground_truth.models import SHAPES, SETTINGS, TASK, TRAINED, shape_of
+from mecheval_jax.ground_truth.models import SETTINGS, SHAPES, TASK, TRAINED, shape_of
 
 
 @pytest.mark.parametrize(("mixer", "mechanism"), TRAINED)

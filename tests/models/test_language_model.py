@@ -84,6 +84,15 @@ def test_shapes_that_are_refused(field, value, message):
 
 # Catches logits of padding rows, parameters that are counted twice where the head is tied, and
 # tokens past the length limit that are read at the last position.
+def test_options_belong_to_the_mixer_of_the_config():
+    """Catches options of one mixer given to another, and attention without positions."""
+    model = ModelConfig("attention", 2, 16, 8, 16, mixer_options={"heads": 2})
+    assert model.changes_to("attention") == {"mixer": "attention"}
+    there = {"mixer": "based", "positions": "none", "mixer_options": {}}
+    assert model.changes_to("based") == there
+    assert dataclasses.replace(model, **there).changes_to("attention")["positions"] == "learned"
+
+
 def test_tables_and_lengths():
     config = planted.shape_of("attention", layers=1, positions="learned")
     padded = LanguageModel(config, rows=32)

@@ -23,14 +23,6 @@ def test_defaults():
     assert request.default_mixers(3)[-1] == "mamba,attention,mamba"
 
 
-def test_options_belong_to_the_mixer_of_the_config():
-    """Catches options of one mixer given to another, and attention without positions."""
-    asked = ChoiceRequest(small.experiment({"model.mixer_options": {"heads": 2}}))
-    assert asked.shape_of("attention") == {"mixer": "attention"}
-    there = {"mixer": "based", "positions": "none", "mixer_options": {}}
-    assert asked.shape_of("based") == there
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("0.5h", 1800)]
 )

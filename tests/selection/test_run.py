@@ -22,7 +22,7 @@ def test_what_a_choice_leaves(finished, asked):
     (row,) = folder.read_choice().to_dict("records")
     assert (row["mixer"], row["width"], row["members"], row["runs"]) == ("based", 16, 2, 2)
     assert row["length"] == asked.length
-    costs = read_table(folder.cost / "cost.csv")
+    costs = read_table(folder.cost.costs)
     assert len(costs) == 3 * len(MULTIPLES)
     assert set(costs["model"]) == {"based, width 16"}
     here = costs[(costs["length"] == asked.length) & (costs["program"] == "training")]
@@ -37,11 +37,11 @@ def test_a_finished_choice_is_not_made_again(finished, asked, monkeypatch):
     """Catches runs that are trained twice, and costs that are measured twice."""
     folder, advice = finished
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("groups/*/*/0000/*")}
-    costs = read_table(folder.cost / "cost.csv")
+    costs = read_table(folder.cost.costs)
     monkeypatch.setattr(run, "measure_steps", None)  # which would be called of a new one
     assert run.choose_architecture(asked, folder.path, ARGUMENTS) == advice
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert read_table(folder.cost / "cost.csv").equals(costs)
+    assert read_table(folder.cost.costs).equals(costs)
 
 
 def test_another_choice_in_its_folder_is_refused(finished, asked):

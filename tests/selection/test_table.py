@@ -38,13 +38,15 @@ def made(tmp_path_factory):
             "circuit": {"edges": 4, "of": 15, "faithfulness": 0.92},
         }
         summary.write_text(json.dumps(values | {"floors": {"first": 0.25, "best": 0.25}}))
-    folder.cost.mkdir()
-    cost = {"mixer": "attention", "width": 16, "state_bytes": 512, "tokens_per_second": 2000.0}
+    folder.cost.path.mkdir()
+    cost = {"model": "attention", "mixer": "attention", "width": 16, "layers": 2}
+    cost |= {"flops_per_token": 1e4, "bytes_per_token": 1e4, "seconds_per_token": 5e-4}
+    cost |= {"state_bytes": 512, "tokens_per_second": 2000.0}
     cost |= {"seconds": 0.064, "low": 0.032, "high": 0.128}  # 128 tokens, 8 documents
     rows = [cost | {"length": length, "program": "prefill"} for length in (16, 64)]
     rows += [cost | {"length": 16, "program": "training"}]
     rows += [cost | {"length": 16, "program": "decode", "seconds": None}]
-    pd.DataFrame(rows).to_csv(folder.cost / "cost.csv", index=False)
+    pd.DataFrame(rows).to_csv(folder.cost.costs, index=False)
     table = tables.choice_table(folder, plan_of(folder.read(), folder.sweep).groups, 16)
     return folder, table.set_index("mixer")
 

@@ -47,7 +47,7 @@ def add_choice(path):
     folder = ChoiceFolder(path)
     folder.write_choice(pd.DataFrame(choice_rows()))
     folder.write_advice(ADVICE)
-    folder.cost.mkdir()
+    folder.cost.path.mkdir()
     rows = [
         {
             "model": mixer,
@@ -66,11 +66,11 @@ def add_choice(path):
         for length in (128, 1024)
         for program in ("training", "prefill", "decode")
     ]
-    write_table(folder.cost / "cost.csv", pd.DataFrame(rows))
+    write_table(folder.cost.costs, pd.DataFrame(rows))
     crossed = {"model": "mamba", "against": "attention", "program": "training"}
     crossed |= {"quantity": "seconds", "length": 700.0, "low": 512.0, "high": 900.0, "note": None}
-    write_table(folder.cost / "crossovers.csv", pd.DataFrame([crossed]))
+    write_table(folder.cost.crossovers, pd.DataFrame([crossed]))
     machine = {"device": "a made-up device", "platform": "cpu"}
     machine |= {"matrix_gflops": 1234.5, "memory_gbytes_per_second": 67.89}
-    write_json(folder.cost / "machine.json", machine)
+    write_json(folder.cost.machine, machine)
     return folder

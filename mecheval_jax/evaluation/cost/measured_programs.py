@@ -1,12 +1,13 @@
 """The three programs whose cost is measured, each for one model and one length of context.
 
-    training  gradient of the loss at the last token of each document, and AdamW
+    training  gradient of a loss at the last token of each document, and AdamW
     prefill   logits after a whole document, all tokens at once
     decode    logits after one more token, from the recurrent state that such a document leaves
 
 Prefill is the parallel form, which leaves no state: a program that goes on with `decode` has to
 compute the state as well. Training reads logits at one query, as tasks here ask; a loss at all
-tokens, as in a language model, adds 6 x width x vocabulary operations a token.
+tokens, as in a language model, adds 6 x width x vocabulary operations a token. The loss is that of
+token 0 as the answer of every document: which token it is changes no cost.
 """
 
 import dataclasses
@@ -51,7 +52,7 @@ class Program:
 
 
 def training(model: ModelConfig, length: int, batch: int) -> Program:
-    """A training step on `batch` documents of `length` tokens."""
+    """A step of the cost of training on `batch` documents of `length` tokens."""
 
     def step(params: PyTree, opt_state: PyTree, tokens: Int[Array, "batch length"]) -> PyTree:
         gradients = jax.grad(loss)(params, tokens)

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import lambertw, ndtr
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.accuracy import counts_of
+from mecheval_jax.evaluation.accuracy import counts_of, describe_accuracy
 from mecheval_jax.evaluation.config import CapacityConfig
 from mecheval_jax.evaluation.memory.sizes import (
     answers_to,
@@ -31,10 +31,10 @@ from mecheval_jax.evaluation.memory.sizes import (
     size_of,
     tasks_of_sizes,
 )
+from mecheval_jax.evaluation.rows import describe_share
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.models.decoding import state_bytes
-from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
-from mecheval_jax.statistics.intervals import wilson
+from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.statistics.thresholds import curve, fit_threshold
 from mecheval_jax.tasks.base import ABSENT, Batch, Task
 
@@ -88,8 +88,8 @@ def capacity_rows(subject: Subject, options: CapacityConfig) -> Iterator[dict[st
     for index, (batch, given) in enumerate(zip(batches, answers, strict=True)):
         right, asked = counts_of(given, batch)
         bootstrap = Bootstrap([len(right)], evaluation.resamples, evaluation.seed + index)
-        low, high = accuracy_interval(right, asked, evaluation.confidence, bootstrap)[0]
-        rows.append(row("recall", index, float(right.sum() / asked.sum()), low=low, high=high))
+        recall = describe_accuracy(given, batch, evaluation.confidence, bootstrap)
+        rows.append(row("recall", index, **recall))
         whole = np.stack([right, asked], axis=1)
         replicates = bootstrap.weights @ whole * len(right)
         counts.append(np.concatenate([whole.sum(axis=0)[None], replicates]))
@@ -152,5 +152,5 @@ def _by_place(batch: Batch, correct: np.ndarray, confidence: float) -> Iterator[
         inside = counts & (place == part)
         if asked := int(inside.sum()):
             share = float(correct[inside].sum()) / asked
-            low, high = wilson(share * asked, asked, confidence)
-            yield {"value": share, "place": (part + 0.5) / PLACES, "low": low, "high": high}
+            place = {"place": (part + 0.5) / PLACES}
+            yield describe_share(share, asked, confidence) | place

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.accuracy import counts_of
+from mecheval_jax.evaluation.accuracy import describe_accuracy, floors_of
 from mecheval_jax.evaluation.config import GeneralizationConfig
 from mecheval_jax.evaluation.memory.sizes import (
     answers_to,
@@ -18,7 +17,7 @@ from mecheval_jax.evaluation.memory.sizes import (
     tasks_of_sizes,
 )
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.statistics.bootstrap import Bootstrap, accuracy_interval
+from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.tasks.base import Task
 
 FACTORS = (0.5, 2, 4)
@@ -46,18 +45,15 @@ def generalization_rows(
     evaluation = subject.evaluation
     bootstrap = Bootstrap([evaluation.documents], evaluation.resamples, evaluation.seed)
     for (setting, task), batch in zip(tasks.items(), batches, strict=True):
-        right, asked = counts_of(answers_to(subject, batch), batch)
-        low, high = accuracy_interval(right, asked, evaluation.confidence, bootstrap)[0]
+        answers = answers_to(subject, batch)
         place = {
             "setting": setting,
             "length": int(np.asarray(batch.lengths).max()),
             "documents": evaluation.documents,
-            "queries": round(float(asked.sum())),
+            "queries": round(float(np.asarray(batch.weights).sum())),
         }
-        accuracy = {"value": float(right.sum() / asked.sum()), "low": low, "high": high}
-        floors = task.floors(
-            jax.random.key(evaluation.seed), evaluation.documents, evaluation.split
-        )
+        accuracy = describe_accuracy(answers, batch, evaluation.confidence, bootstrap)
+        floors = floors_of(task, subject.data_seed, evaluation.split, evaluation.documents)
         yield place | {"metric": "accuracy"} | accuracy
         yield place | {"metric": "floor", "value": floors["best"], "low": None, "high": None}
 

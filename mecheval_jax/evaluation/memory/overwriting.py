@@ -27,7 +27,7 @@ import numpy as np
 from mecheval_jax.array_types import Array
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.memory.removal import MemoryPlace, find_memory
-from mecheval_jax.evaluation.question import Question
+from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import Interventions, observe
@@ -146,7 +146,7 @@ def _asking_old(batch: Batch) -> Batch:
 def _trace(subject: Subject, batch: Batch, bootstrap: Bootstrap) -> Estimate:
     """Logit that the old value loses with its token, divided by the loss of the new one."""
     question, old = Question(subject.model, subject.params, batch), _asking_old(batch)
-    key = jax.random.key(subject.evaluation.seed)
+    key = corruption_key(subject.evaluation.seed)
 
     @jax.jit
     def lost() -> tuple[Array, Array]:

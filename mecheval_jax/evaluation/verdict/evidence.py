@@ -26,9 +26,6 @@ from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
 from mecheval_jax.tasks.geometry import geometry
 from mecheval_jax.tasks.scoring import MEASURES
 
-CORRUPTION = "key"
-"""Corruption in tables and figures of a grid."""
-
 FEWEST_DOCUMENTS = 20
 """Number of documents below which the bootstrap's intervals are too short for a verdict."""
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Bool, PyTree
-from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
+from mecheval_jax.array_types import Array, Bool, Key, PyTree
+from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs, pinned_sites
 from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place, nearest, places_of
 from mecheval_jax.interventions.capture import handed_on, observe_block
@@ -43,6 +43,19 @@ SETS = {
 
 DAMAGED = ("pair", "elsewhere")
 """Sets at a cut that are exchanged to damage as well."""
+
+
+def pair_runs(question: Question, task: Task, key: Key, sites: set[str]) -> Runs:
+    """The clean run, and the corrupted one whose pair is another. Traceable.
+
+    Args:
+        question: Model and documents.
+        task: Task of the documents.
+        key: Random key of the replaced tokens.
+        sites: Paths whose activations are kept, with those that are pinned for them.
+    """
+    tokens = jnp.stack([question.batch.tokens, corrupt_pair(task, key, question.batch)])
+    return Runs.of(question, tokens[:, :, : task.read_length], sites)
 
 
 def cases_of(place: Place) -> list[tuple[str, str | int]]:
@@ -112,13 +125,11 @@ class Exchanges:
         """
         found = geometry(self.task, batch).apart(nearest(self.model, self.task.read_length))
         question = Question(LanguageModel(self.model), params, batch)
-        key = corruption_key(self.seed)
-        tokens = jnp.stack([batch.tokens, corrupt_pair(self.task, key, batch)])
         places = places_of(self.model, self.task.read_length)
         sites = {path for place in places for path in place.sites}
         for layer in range(self.model.layers):
             sites |= {SitePath(layer, "block_input").path, *handed_on(self.model, layer)}
-        runs = Runs.of(question, tokens[:, :, : self.task.read_length], sites)
+        runs = pair_runs(question, self.task, corruption_key(self.seed), sites)
         measured = {"applies": found.applies, "runs": runs.answers}
         for place in places:
             masks = masks_of(place, found, donors, batch)
@@ -136,9 +147,9 @@ class Exchanges:
     def _withheld(self, runs: Runs, layer: int, masks: Array, found: Geometry) -> dict[str, Array]:
         """Answers of clean runs whose question reads other documents at the masked positions."""
         read, given = (SitePath(layer, name).path for name in ("mixer_input", "mixer_output"))
-        before = self.model.components(layer)[: self.model.components(layer).index("mixer_output")]
+        before = pinned_sites(given, self.model)
         handed = handed_on(self.model, layer)
-        clean = runs.at(CLEAN, given, *handed, *(SitePath(layer, name).path for name in before))
+        clean = runs.at(CLEAN, given, *handed, *before)
         residual = clean[SitePath(layer, "block_input").path]
         others = {path: jnp.roll(clean[path], -1, axis=0) for path in (read, *handed)}
         question = runs.question
@@ -152,7 +163,6 @@ class Exchanges:
                 question.model, question.params, layer, residual, without, positions=last
             )
             patch = interchange(seen, given, here, base=clean)
-            held = pin(clean, [SitePath(layer, name).path for name in before])
-            return runs.answers_of(CLEAN, compose(held, patch))
+            return runs.answers_of(CLEAN, compose(pin(clean, before), patch))
 
         return jax.lax.map(item, masks, batch_size=self.chunk if self.chunk > 1 else None)

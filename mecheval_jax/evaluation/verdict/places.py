@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.interventions.capture import handed_on
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.site_path import SitePath, in_mixer
+from mecheval_jax.site_path import SitePath, in_mixer, together
 from mecheval_jax.sites import ALL, reach_of
 from mecheval_jax.tasks.geometry import Geometry
 
@@ -48,8 +48,7 @@ class Place:
     @property
     def site(self) -> str:
         """The path, or a name for several sites: ``block_0/mixer/k+v``."""
-        first, *others = self.sites
-        return "+".join([first, *(SitePath.parse(other).name for other in others)])
+        return together(self.sites)
 
     @property
     def singles(self) -> range:

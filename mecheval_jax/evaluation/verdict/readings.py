@@ -77,4 +77,4 @@ def has_learned(low: float | None, floor: float, verdict: str | None) -> bool:
         floor: Accuracy of the best floor.
         verdict: Its verdict; None without one.
     """
-    return low is not None and low > floor and verdict != "not_learned"
+    return bool(low is not None and low > floor and verdict != "not_learned")

@@ -12,16 +12,16 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.evaluation.patching.effects import Gap
-from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
+from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED
+from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, pair_runs
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.tasks.base import at_position
-from mecheval_jax.tasks.geometry import corrupt_pair, geometry
+from mecheval_jax.tasks.geometry import geometry
 
 FURTHEST = 64
 """Number of positions behind the pair's earlier token that are searched."""
@@ -64,10 +64,8 @@ def _restored(subject: Subject, params: PyTree, site: str) -> tuple[Array, Array
     @jax.jit
     def program(params: PyTree) -> tuple[Array, Array, Array]:
         found = geometry(task, batch)
-        key = corruption_key(evaluation.seed)
-        tokens = jnp.stack([batch.tokens, corrupt_pair(task, key, batch)])
         question = Question(LanguageModel(subject.config), params, batch)
-        runs = Runs.of(question, tokens[:, :, : task.read_length], {site})
+        runs = pair_runs(question, task, corruption_key(evaluation.seed), {site})
         first, length = jnp.argmax(found.earlier, axis=1), batch.tokens.shape[1]
         last = batch.query_positions[:, 0]
         places = first[None] + jnp.arange(min(FURTHEST, length))[:, None]

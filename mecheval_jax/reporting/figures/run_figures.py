@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.evaluation.config import CORRUPTION, EvaluationConfig
 from mecheval_jax.evaluation.verdict.readings import at, bound, look_up_site
 from mecheval_jax.evaluation.verdict.rule import RESTORED
 from mecheval_jax.reporting.figures import drawing
@@ -23,10 +23,11 @@ from mecheval_jax.reporting.terminal.tables import (
     look_up_words,
     number,
     percent,
+    site_words,
 )
 from mecheval_jax.site_path import SitePath
 
-ROLE_ORDER = ("key", "value", "next_key", "divider", "query")
+ROLE_ORDER = EvaluationConfig.roles
 
 
 @styled
@@ -217,7 +218,7 @@ def attribution_over_steps(
     # Axes that hold all intervals, and names of the lines.
     ends = pd.concat([rows["low"], rows["high"]]).dropna()
     low = min(-0.1, max(-1.0, ends.min() if len(ends) else 0.0))
-    place = "" if site is None else f" at the {site.component[6:]} of layer {site.layer}"
+    place = "" if site is None else f" at {site_words(site.path)}"
     axes.set(xlabel="training step", ylabel=f"attribution{place}", ylim=(low, 1.35))
     axes.set_xlim(0, last + max(1, math.ceil(last / 50)))
     drawing.step_axis(axes)

@@ -1,17 +1,14 @@
 """The part of a sweep's page that is about a choice of architecture: advice, table, costs."""
 
-import functools
 import pathlib
 from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.files import read_table
 from mecheval_jax.reporting.figures.comparison_figures import COSTS, cost_against_accuracy
 from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 from mecheval_jax.reporting.figures.saving import picture
 from mecheval_jax.reporting.html.cost_tables import (
-    NEEDED,
     TRAINING,
     crossings,
     measured,
@@ -23,6 +20,7 @@ from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.choice import FRONTS, ChoiceFolder
+from mecheval_jax.store.cost_folder import rows_of
 from mecheval_jax.store.left_out import LeftOut
 
 QUALITY = (
@@ -81,10 +79,9 @@ def chosen(path: pathlib.Path, left_out: LeftOut) -> dict[str, Any]:
     """
     folder = ChoiceFolder(path)
     found: dict[str, Any] = {"advice": None, "tables": {}, "figures": {}, "machine": {}}
-    counted = functools.partial(_counted, folder)
     parts = {
         "advice": lambda: _advice(folder),
-        "choice": lambda: _candidates(folder, left_out.part("costs", counted, None)),
+        "choice": lambda: _candidates(folder, left_out.part("costs", folder.cost.read_costs, None)),
         "costs": lambda: _costs(folder),
     }
     for name, part in parts.items():
@@ -101,12 +98,6 @@ def _advice(folder: ChoiceFolder) -> dict[str, Any]:
     return {"advice": folder.read_advice()} if folder.advice.exists() else {}
 
 
-def _counted(folder: ChoiceFolder) -> pd.DataFrame | None:
-    """Rows of ``cost.csv``; None where no costs were measured."""
-    path = folder.cost / "cost.csv"
-    return read_table(path, NEEDED) if path.exists() else None
-
-
 def _candidates(folder: ChoiceFolder, counted: pd.DataFrame | None) -> dict[str, Any]:
     if not folder.choice.exists():
         return {}
@@ -121,15 +112,15 @@ def _candidates(folder: ChoiceFolder, counted: pd.DataFrame | None) -> dict[str,
 
 
 def _costs(folder: ChoiceFolder) -> dict[str, Any]:
-    found = folder.read_costs()
-    if found is None:
+    table, crossed = folder.cost.read_costs(), folder.cost.read_crossovers()
+    if table is None or crossed is None:
         return {}
-    table, crossed, machine = found
     figure, words = cost_over_length(table, crossed), "costs over lengths of context"
     drawn = picture(figure, folder.figures, "cost", "chosen-cost", words)
     tables = {"measured": measured(table)} | (
         {"crossings": crossings(crossed)} if len(crossed) else {}
     )
+    machine = folder.cost.read_machine()
     return {"machine": machine, "tables": tables, "figures": {"cost": drawn}}
 
 
@@ -140,9 +131,8 @@ def _of_choice(choice: pd.DataFrame, counted: pd.DataFrame | None) -> dict[str, 
     ]
     if counted is not None:
         for row in rows:
-            shape = ("mixer", "width", "layers")
-            own = counted[(counted[list(shape)] == [row[name] for name in shape]).all(axis=1)]
-            row |= of_training(own, row["length"])
+            shape = {name: row[name] for name in ("mixer", "width", "layers")}
+            row |= of_training(rows_of(counted, shape), row["length"])
     clear, costs = "How clear each mechanism is", "What each shape costs at the asked length"
     fronts = "Which shapes no other surpasses in accuracy together with one more thing"
     return {

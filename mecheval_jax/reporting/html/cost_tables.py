@@ -1,19 +1,18 @@
 """Tables of costs: of a run's model from its config alone, and of all that was measured."""
 
 import functools
-import pathlib
 from typing import Any
 
 import pandas as pd
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import read_json, read_table
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count, parameter_shapes
 from mecheval_jax.reporting.html.reading import Reported
 from mecheval_jax.reporting.html.run_tables import count
 from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.store.cost_folder import NAME, CostFolder, rows_of
 from mecheval_jax.store.run_folder import RunFolder
 
 
@@ -57,10 +56,6 @@ CROSSINGS = (
     Column("length", "cheaper from, tokens", count, ends=True),
     Column("note"),
 )
-NEEDED = dict.fromkeys(("mixer", "program"), str)
-NEEDED |= dict.fromkeys(("length", "flops_per_token", "bytes_per_token"), float)
-NEEDED |= dict.fromkeys(("width", "layers", "seconds", "low", "high", "seconds_per_token"), float)
-"""Columns of ``cost.csv`` that are read of a run's."""
 
 
 def of_run(run: Reported) -> dict[str, Any]:
@@ -78,13 +73,11 @@ def of_run(run: Reported) -> dict[str, Any]:
     row = {"parameters": parameters, "length": length, "state_bytes": state}
     further: dict[str, Any] = {}
     for folder in _folders(run.folder):
-        table = read_table(folder / "cost.csv", NEEDED)
-        for name, value in model.shape.items():
-            table = table[table[name] == value]
-        if len(table):
-            machine = read_json(folder / "machine.json", absent={})
+        costs = folder.read_costs()
+        table = None if costs is None else rows_of(costs, model.shape)
+        if table is not None and len(table):
             row |= of_training(table, length)
-            further = {"measured": measured(table), "machine": machine}
+            further = {"measured": measured(table), "machine": folder.read_machine()}
             break
     columns = MODEL if further else MODEL[: -len(TRAINING)]
     return {"cost": Table("cost", "What the model costs", columns, [row])} | further
@@ -106,12 +99,12 @@ def of_training(table: pd.DataFrame, length: int | float) -> dict[str, Any]:
     }
 
 
-def _folders(run: RunFolder) -> list[pathlib.Path]:
-    """Folders with measured costs, of the run itself first."""
+def _folders(run: RunFolder) -> list[CostFolder]:
+    """Folders that may have measured costs, of the run itself first."""
     homes = [run.path]
     if run.member.exists():  # SWEEP/groups/NAME/members/INDEX
         homes.append(run.path.resolve().parents[3])
-    return [home / "cost" for home in homes if (home / "cost" / "cost.csv").exists()]
+    return [CostFolder(home / NAME) for home in homes]
 
 
 @functools.lru_cache(maxsize=64)

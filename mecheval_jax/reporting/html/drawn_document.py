@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.evaluation.config import CORRUPTION
 from mecheval_jax.reporting.html import shades
 from mecheval_jax.reporting.terminal.tables import attributions, interval, number, site_words
 from mecheval_jax.tasks.example import Example

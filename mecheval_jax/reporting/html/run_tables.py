@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.evaluation.config import CORRUPTION
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.html.reading import NEEDED, Reported
 from mecheval_jax.reporting.table import Column, Table, with_ends

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.console import printable
+from mecheval_jax.evaluation.accuracy import floors_of
 from mecheval_jax.reporting.terminal.tables import output, percent, plain_table
 from mecheval_jax.tasks.base import SPECIAL, Batch, Task
 from mecheval_jax.tasks.example import example, shown_roles
@@ -45,7 +46,7 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
     """
     console = output()
     batch = evaluation_batch(task, seed, max(count, SAMPLE), split)
-    floors = task.floors(jax.random.fold_in(jax.random.key(seed), 1), 4096, split)
+    floors = floors_of(task, seed, split)
     coloured = console.is_terminal and not console.no_color
     sizes = ", ".join(f"{name} {size:,}" for name, size in task.sizes().items())
     for part in (

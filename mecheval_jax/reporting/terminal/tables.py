@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.console import printable
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.evaluation.config import CORRUPTION
 from mecheval_jax.evaluation.verdict.readings import at, bound, known, look_up_site, reading
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS

@@ -69,7 +69,7 @@ def test_damaged_costs_are_named(tmp_path):
 
 def test_a_measurement_has_its_rates_and_its_spread(tmp_path):
     """Catches ends of a call beside the time of a token, and columns of costs that are left out."""
-    table = read_table(add_choice(tmp_path).cost / "cost.csv")
+    table = read_table(add_choice(tmp_path).cost.costs)
     texts = measured(table).texts()
     row = texts[(texts["model"] == "mamba") & (texts["tokens"] == "1,024")].iloc[1]
     assert row["program"] == "prefill"
@@ -88,7 +88,7 @@ def test_what_was_not_measured_has_no_spread():
 
 def test_training_costs_are_those_at_the_nearest_length(tmp_path):
     """Catches another program's operations, and a length nobody measured taken for another."""
-    table = read_table(add_choice(tmp_path).cost / "cost.csv")
+    table = read_table(add_choice(tmp_path).cost.costs)
     own = table[table["mixer"] == "mamba"]
     shortest, longest = map(int, (own["length"].min(), own["length"].max()))
     for length, nearest in ((1, shortest), (longest - 1, longest), (10**6, longest)):

@@ -1,0 +1,87 @@
+"""The folder of costs: what architectures cost over lengths of context, and on which machine.
+
+cost.csv         a row for each model, length and program (`evaluation.cost`)
+crossovers.csv   lengths from which on one model is cheaper than another
+machine.json     the machine on which that was measured
+
+It stands alone (`launch.cost`), or as ``cost`` in the folder of a run or of a sweep.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from mecheval_jax.files import read_json, read_table, write_json, write_table
+
+NAME = "cost"
+"""Name of the folder in that of a run or of a sweep."""
+
+CROSSOVERS = ("model", "against", "program", "quantity", "length", "low", "high", "note")
+"""Columns of ``crossovers.csv``."""
+
+READ = dict.fromkeys(("model", "mixer", "program"), str)
+READ |= dict.fromkeys(("width", "layers", "length", "flops_per_token", "bytes_per_token"), float)
+READ |= dict.fromkeys(("seconds", "low", "high", "seconds_per_token", "state_bytes"), float)
+"""Columns of ``cost.csv`` that are read."""
+
+CROSSED = dict.fromkeys(("model", "against", "program", "quantity", "note"), str)
+CROSSED |= dict.fromkeys(("length", "low", "high"), float)
+"""Columns of ``crossovers.csv`` that are read."""
+
+
+class CostFolder:
+    """Paths and tables of a folder of costs.
+
+    Args:
+        path: Path of the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self.costs = self.path / "cost.csv"
+        self.crossovers = self.path / "crossovers.csv"
+        self.machine = self.path / "machine.json"
+
+    def read_costs(self) -> pd.DataFrame | None:
+        """Rows of ``cost.csv``; None where no costs were measured.
+
+        Raises:
+            UserError: If the table is damaged.
+        """
+        return read_table(self.costs, READ) if self.costs.exists() else None
+
+    def read_crossovers(self) -> pd.DataFrame | None:
+        """Rows of ``crossovers.csv``, which is made of the costs and written after them, or None.
+
+        Raises:
+            UserError: If the table is damaged.
+        """
+        return read_table(self.crossovers, CROSSED) if self.crossovers.exists() else None
+
+    def read_machine(self) -> dict[str, Any]:
+        """The machine; empty where it is not known.
+
+        Raises:
+            UserError: If the file is damaged.
+        """
+        return read_json(self.machine, {"device?": str}, absent={})
+
+    def write_costs(self, table: pd.DataFrame) -> None:
+        """Write ``cost.csv``."""
+        write_table(self.costs, table)
+
+    def write_crossovers(self, table: pd.DataFrame) -> None:
+        """Write ``crossovers.csv``."""
+        write_table(self.crossovers, table)
+
+    def write_machine(self, machine: Mapping[str, Any]) -> None:
+        """Write ``machine.json``."""
+        write_json(self.machine, machine)
+
+
+def rows_of(costs: pd.DataFrame, shape: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of costs of one model, by its mixer, width and layers (`ModelConfig.shape`)."""
+    return costs[(costs[list(shape)] == pd.Series(shape)).all(axis="columns")]
