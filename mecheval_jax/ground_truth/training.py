@@ -10,13 +10,19 @@ after Geiger et al. 2022, and of the strict kind: what must not carry the answer
                              o with c's activations in S answers as o should.
 
 "As o should" is the cross-entropy of the right answer; "as c does" is KL to the corrupted run's
-answer, through which no gradient passes. Gradients pass through both runs that are exchanged. All
-seeds of one shape and mechanism train together.
+answer, through which no gradient passes. Both leave room for an answer that is one in a thousand
+where it should be one in a million: a place that must not carry the answer may then hold a fifth of
+it in logits. Where that matters (`Settings.logits`), the logit of the answer is held as well, by
+the square of the share of the gap that it misses. Gradients pass through both runs that are
+exchanged. All seeds of one shape and mechanism train together.
+
+The loop of runs (`training.loop`) is not used: what is trained here has no documents of a run, no
+folder to resume from and no checkpoints, and takes minutes.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +57,8 @@ class Settings(Section, section="training to a mechanism"):
         learning_rate: Highest rate, reached after a third of the steps and falling to 0.
         weight_decay: Decoupled decay.
         weight: Weight of the mean loss of the rules beside that of the answers.
+        logits: Weight of the squared shares of the gap in logits that rules miss, beside their
+            losses in nats.
         gain: Factor of the initial embedding and kernels. Those of the library are drawn for wide
             models: at width 32 scores start so near 0 that attention stays uniform for long.
     """
@@ -60,12 +68,14 @@ class Settings(Section, section="training to a mechanism"):
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     weight: float = 1.0
+    logits: float = 0.0
     gain: float = 6.0
 
     def check(self) -> None:
         """Check bounds."""
         self.at_least(1, "steps", "batch_size")
         self.require(POSITIVE, "learning_rate", "gain")
+        self.at_least(0, "logits")
 
 
 def train_to(
@@ -113,7 +123,8 @@ def train_to(
 
         def total(params: PyTree) -> tuple[Array, dict[str, Array]]:
             found = losses(params, batch, replace)
-            return found["answer"] + settings.weight * found["rules"], found
+            rules = found["rules"] + settings.logits * found["logits"]
+            return found["answer"] + settings.weight * rules, found
 
         gradients, found = jax.grad(total, has_aux=True)(params)
         updates, state = optimizer.update(gradients, state, params)
@@ -153,7 +164,9 @@ def losses_of(
     batch: Batch,
     key: Key,
 ) -> dict[str, Float[Array, ""]]:
-    """Mean loss of the answers, and of the rules of a mechanism, over documents. Traceable.
+    """Means over documents: losses of the answers and of the rules, and what rules miss in logits.
+
+    Traceable.
 
     Args:
         config: Shape of the model.
@@ -165,13 +178,16 @@ def losses_of(
     """
     runs, found = _both_runs(config, task, rules, params, batch, key)
 
-    def loss(rule: Rule, place: Place) -> Float[Array, " documents"]:
-        right, corrupted = _answers(runs, found, rule, place)
-        return (_wrong(runs, right) + _away(runs, corrupted)) / 2
-
+    answered = [_answers(runs, found, rule, place) for rule, place in rules]
+    losses = [(_wrong(runs, right) + _away(runs, corrupted)) / 2 for right, corrupted in answered]
+    missed = [_missed(runs, right, corrupted) for right, corrupted in answered]
     scores = answer(config, params, task, batch)
     mean = weighted_mean(scores.loss, batch.weights)
-    return {"answer": mean, "rules": _over_documents(loss, rules, found).mean()}
+    return {
+        "answer": mean,
+        "rules": _over_documents(losses, found).mean(),
+        "logits": _over_documents(missed, found).mean(),
+    }
 
 
 def rules_kept(
@@ -196,13 +212,12 @@ def rules_kept(
     rules = rules_of(config, mechanism, task.read_length)
     runs, found = _both_runs(config, task, rules, params, batch, key)
 
-    def kept(rule: Rule, place: Place) -> Float[Array, " documents"]:
-        right, corrupted = _answers(runs, found, rule, place)
+    def kept(right: Array, corrupted: Array) -> Float[Array, " documents"]:
         without = runs.log_probabilities[CORRUPTED].argmax(-1)
         as_without = corrupted.argmax(-1) == without
         return score(right[:, None], batch).correct[:, 0] * as_without
 
-    return _over_documents(kept, rules, found)
+    return _over_documents([kept(*_answers(runs, found, *each)) for each in rules], found)
 
 
 def _both_runs(
@@ -217,11 +232,11 @@ def _both_runs(
 
 
 def _over_documents(
-    of_rule: Callable[[Rule, Place], Float[Array, " documents"]], rules: Rules, found: Geometry
+    of_rules: Sequence[Float[Array, " documents"]], found: Geometry
 ) -> Float[Array, " rules"]:
     """The mean of each rule over the documents to which rules apply."""
     counted = found.applies / jnp.maximum(found.applies.sum(), 1)
-    return jnp.stack([(of_rule(rule, place) * counted).sum() for rule, place in rules])
+    return jnp.stack([(of_rule * counted).sum() for of_rule in of_rules])
 
 
 def _answers(
@@ -248,3 +263,20 @@ def _away(runs: Runs, found: Float[Array, "documents vocabulary"]) -> Float[Arra
     """KL of the corrupted run's answer from another one, in nats."""
     corrupted = jax.lax.stop_gradient(runs.log_probabilities[CORRUPTED])
     return divergence(corrupted, found)
+
+
+def _missed(
+    runs: Runs,
+    right: Float[Array, "documents vocabulary"],
+    corrupted: Float[Array, "documents vocabulary"],
+) -> Float[Array, " documents"]:
+    """Squared shares of the gap in logits by which two answers miss those that they should be."""
+
+    def logit(found: Array) -> Float[Array, " documents"]:
+        return score(found[:, None], runs.question.batch).logit[:, 0]
+
+    clean, without = (
+        jax.lax.stop_gradient(logit(runs.log_probabilities[run])) for run in (CLEAN, CORRUPTED)
+    )
+    gap = jnp.maximum(clean - without, 1.0)
+    return (((logit(right) - clean) / gap) ** 2 + ((logit(corrupted) - without) / gap) ** 2) / 2

@@ -32,6 +32,8 @@ def test_rules_tell_mechanisms_apart(build, own, other):
     assert float(right["answer"]) == pytest.approx(float(wrong["answer"]))
     assert right["rules"] < 0.2
     assert wrong["rules"] > 1.0
+    assert right["logits"] < 0.02
+    assert wrong["logits"] > 0.2
 
 
 def test_models_of_several_seeds_learn_at_once():
@@ -48,7 +50,7 @@ def test_models_of_several_seeds_learn_at_once():
         lambda step, losses: told.append((step, losses)),
     )
     assert [step for step, _ in told] == [2, 4, 6, 8, 10, 12]
-    assert set(told[0][1]) == {"answer", "rules"}
+    assert set(told[0][1]) == {"answer", "rules", "logits"}
     assert (told[-1][1]["answer"] < told[0][1]["answer"]).all()
     first, second = (np.asarray(params["token_embedding"]["embedding"]) for params in found)
     assert first.shape == (planted.TASK.vocabulary_size, 16)
