@@ -72,8 +72,8 @@ def run(
         main: Program that is run.
         many_hosts: Whether it may run as several processes, which flags or a cluster tell of each
             other.
-        cpu_devices: Flag for how many devices a CPU is taken for, its cores if None; without the
-            flag it is one device, as jax has it.
+        cpu_devices: Flag whose value is the number of devices into which a CPU is divided; without
+            a value they are its cores. A program without the flag has a single device.
     """
     flags.DEFINE_bool(
         trust.FLAG,

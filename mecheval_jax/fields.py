@@ -22,13 +22,13 @@ KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "
 """Types of fields that have single values, and what they take."""
 
 LARGEST = 2**31 - 1
-"""Of whole numbers: steps, tokens and sizes are counted in 32 bits."""
+"""Greatest whole number: steps, tokens and sizes are counted in 32 bits."""
 
 LARGEST_NUMBER = 3.4e38
-"""Of other numbers, which devices hold in 32 bits."""
+"""Greatest of other numbers, which devices hold in 32 bits."""
 
 LARGEST_SEED = 2**32 - 1
-"""Of seeds."""
+"""Greatest seed."""
 
 
 Rule = tuple[str, Callable[[Any], bool]]

@@ -82,9 +82,9 @@ class Run:
         Raises:
             UserError: If the split does not exist, or has fewer documents.
         """
-        changes = (("documents", count), ("split", split))
-        given = {name: value for name, value in changes if value is not None}
-        return documents_of(self.experiment.with_evaluation(**given))
+        asked = {"documents": count, "split": split}
+        changes = {name: value for name, value in asked.items() if value is not None}
+        return documents_of(self.experiment.with_evaluation(**changes))
 
     def corrupt(self, batch: Batch, corruption: str = "key", seed: int = 0) -> Batch:
         """The documents with one token of each replaced by another of its class.
@@ -92,7 +92,7 @@ class Run:
         Args:
             batch: Documents of the run's task.
             corruption: Role whose token is replaced, one of the task's corruptions.
-            seed: Seed of the replacements; with that of the evaluation they are the grid's.
+            seed: Seed of the replacements, the grid's with that of the evaluation.
 
         Raises:
             UserError: If the task has no such corruption.
@@ -219,11 +219,9 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
         lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), (*members, *leaf.shape)),
         {"step": new.step, "params": new.params},
     )
-    with contextlib.closing(_checkpoints(folder)) as checkpoints:
-        if step is not None:
-            saved = checkpoints.read(step, wanted)
-        else:
-            saved = checkpoints.restore(wanted, say, set_aside=False)
+    with contextlib.closing(_checkpoints(folder)) as kept:
+        newest = step is None
+        saved = kept.restore(wanted, say, set_aside=False) if newest else kept.read(step, wanted)
     if saved is None:
         raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
     own = ... if member is None else member.place

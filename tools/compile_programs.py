@@ -40,6 +40,7 @@ def sources() -> dict[str, Callable[[Any], Any]]:
 
     rasp, _ = _tracr()
 
+    # Parts that the programs share.
     def previous(of: Any) -> Any:
         return rasp.Aggregate(
             rasp.Select(rasp.indices, rasp.indices, lambda place, own: place == own - 1), of
@@ -57,6 +58,7 @@ def sources() -> dict[str, Callable[[Any], Any]]:
     def at(stored: Any, asked: Any, of: Any) -> Any:
         return rasp.Aggregate(rasp.Select(stored, asked, rasp.Comparison.EQ), of)
 
+    # The programs.
     def induction(task: Any) -> Any:
         del task
         return at(previous(rasp.tokens), rasp.tokens, rasp.tokens)
@@ -123,6 +125,7 @@ def weights_of(model: Any, tokens: int) -> dict[str, np.ndarray]:
         ends = zip(sizes, array.shape, strict=True)
         return np.pad(array, [(0, size - own) for size, own in ends])
 
+    # Embeddings, and the head, which reads the variable of the answer.
     encoded = model.input_encoder.encoding_map
     embedding = np.zeros((tokens, width), np.float32)
     for token in range(tokens):
@@ -139,6 +142,7 @@ def weights_of(model: Any, tokens: int) -> dict[str, np.ndarray]:
         "position_embedding/embedding": wide(places, len(places), width),
         "output_head/kernel": head,
     }
+    # The layers, each a head and an MLP.
     for layer in range(config.num_layers):
         block, source = block_name(layer), f"transformer/layer_{layer}"
         scale = np.sqrt(width / config.key_size)

@@ -9,11 +9,11 @@ import pathlib
 
 import pandas as pd
 
-from mecheval_jax.evaluation.verdict.evidence import CORRUPTION
+from mecheval_jax.evaluation.config import CORRUPTION
 from mecheval_jax.reporting.figures.look import Look, looking
 from mecheval_jax.reporting.figures.run_figures import layer_scatter
 from mecheval_jax.reporting.figures.saving import save
-from mecheval_jax.study.results import ENDS, SITES
+from mecheval_jax.study.results import ENDS, SITES, column_of
 from mecheval_jax.study.tables import read_table
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
@@ -34,7 +34,7 @@ def _attributions(member: pd.Series) -> pd.DataFrame:
     rows = []
     for site, role in SITES:
         ends = zip(("value", "low", "high"), ENDS, strict=True)
-        found = {name: member[f"{site}@{role}{end}"] for name, end in ends}
+        found = {name: member[column_of(site, role) + end] for name, end in ends}
         rows.append({"site": site, "role": role, "layer": None} | found)
     place = {"metric": "attribution", "corruption": CORRUPTION, "direction": "restore"}
     return pd.DataFrame(rows).assign(**place)

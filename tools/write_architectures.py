@@ -17,12 +17,13 @@ from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.sites import reach_of
+from tools.blocks import with_block
 from tools.write_sites import table
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architectures.md"
 EQUATIONS = ROOT / "docs" / "mixers.md"
-BEGIN, END = "<!-- begin of the table -->\n", "<!-- end of the table -->\n"
+MARKS = "<!-- begin of the table -->", "<!-- end of the table -->"
 
 LENGTHS = (1024, 32768)
 """Tokens after which the state is counted."""
@@ -115,9 +116,7 @@ state does.
 
 def written(page: str, powers: dict[str, str]) -> str:
     """A page with its table as it is now."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{render(powers)}{END}{after}"
+    return with_block(page, render(powers).splitlines(), MARKS, PAGE.name)
 
 
 def powers_on(page: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import pathlib
 
 from mecheval_jax.files import write_text
 from mecheval_jax.mixers import ARCHITECTURES
+from mecheval_jax.reporting.table import markdown_lines
 from mecheval_jax.site_path import OUTSIDE_BLOCKS, PYVENE, TRANSFORMER_LENS
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -25,8 +26,7 @@ CANONICAL = {
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A Markdown table."""
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(markdown_lines(head, rows))
 
 
 def inside() -> str:

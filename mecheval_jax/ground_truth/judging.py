@@ -31,7 +31,7 @@ REACHED = 0.9
 """Interchange accuracy that each rule of a mechanism must have."""
 
 EVALUATION = EvaluationConfig(documents=192, corruptions=("key",), resamples=1000)
-"""Of the verdicts: documents of the test split."""
+"""Evaluation of the models that are judged, on documents of the test split."""
 
 
 # One program for all models of a shape that were trained to one mechanism.

@@ -55,7 +55,7 @@ EDGES, SUBSPACES, TRAINING, COLLECTION = RUNGS = ("edges", "subspaces", "trained
 CONFUSION = "confusion"
 
 EVALUATION = EvaluationConfig(documents=32, corruptions=("key",), resamples=500)
-"""Of planted models: their answers are right or wrong without noise."""
+"""Evaluation of planted models, of which few documents suffice: they answer without noise."""
 
 Rows = list[dict[str, Any]]
 

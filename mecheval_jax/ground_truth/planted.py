@@ -66,8 +66,8 @@ def attend_twice(
     """A two-layer Transformer whose layer 0 copies the token before.
 
     Args:
-        seed: of the directions.
-        task: of any number of tokens; the model is as wide as they need.
+        seed: Seed of the directions.
+        task: Task of any number of tokens; the model is as wide as they need.
         looked_up: (directions of a token, of the token before) -> what the query is compared with
             in layer 1, and what it copies there.
         feed_forward: ``none``, or a kind whose weights are then all zero.
@@ -109,10 +109,10 @@ def direct_retrieval(
     """A Transformer that retrieves at the query, in one layer; the others write nothing.
 
     Args:
-        seed: of the directions.
-        layers: depth.
-        layer: the layer that retrieves; above 0 the retrieval is delayed.
-        task: of 4 pairs and up to 8 keys and values.
+        seed: Seed of the directions.
+        layers: Depth.
+        layer: The layer that retrieves; above 0 the retrieval is delayed.
+        task: Task of 4 pairs and up to 8 keys and values.
     """
     model = Wide(seed, layers, task)
     model.compare(layer, range(task.pairs))
@@ -231,12 +231,13 @@ def convolution(
     """A Mamba whose convolution forms the pair, in one layer; the others write nothing.
 
     Args:
-        seed: of the directions, and of the order of state entries and channels.
-        layers: depth.
-        layer: the layer that retrieves.
-        d_conv: taps of the convolution; the last two are used, and `later` more.
-        later: tokens after the value at which the pair is formed: 0, or 1 for the next key.
-        task: of up to 16 keys, whose classes fit the channels.
+        seed: Seed of the directions, and of the order of state entries and channels.
+        layers: Depth.
+        layer: The layer that retrieves.
+        d_conv: Number of taps of the convolution; the last two are used, and `later` more.
+        later: Number of tokens after the value at which the pair is formed: 0, or 1 for the next
+            key.
+        task: Task of up to 16 keys, whose classes fit the channels.
     """
     width, tokens = 32, task.vocabulary_size
     config = ModelConfig(
@@ -294,9 +295,9 @@ def delta_rule(
     beta the state adds up writes of nearly the same size, and the later one is a little larger.
 
     Args:
-        seed: of the directions.
+        seed: Seed of the directions.
         beta: share of a write, above 0 and below 1.
-        task: of any keys and values.
+        task: Task of any keys and values.
     """
     width = 32
     config = ModelConfig(

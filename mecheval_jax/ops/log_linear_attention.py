@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.ops.chunks import join, split
 from mecheval_jax.ops.precision import in_float32
 from mecheval_jax.sites import NO_ENTRY, Entry, rewrite_at, tokens_of
 
@@ -47,7 +48,7 @@ def log_linear_attention(
     batch, length, heads, key = q.shape
     chunks = -(-length // CHUNK)
     rows = (q, k, v, log_decay[..., None], weights)
-    q, k, v, log_decay, weights = (_split(x, chunks) for x in rows)
+    q, k, v, log_decay, weights = (split(x, CHUNK) for x in rows)
     # Within the chunks, whose pairs have the levels of the lowest digits.
     index = jnp.arange(CHUNK)
     after = (index[:, None] > index[None, :])[None, None, None]
@@ -72,15 +73,7 @@ def log_linear_attention(
     dtype = jnp.result_type(q, v, log_decay)
     empty = jnp.zeros((batch, heads, between, key, v.shape[-1]), dtype)
     o = jax.lax.scan(advance, empty, rows)[1]
-    o = jnp.moveaxis(jnp.moveaxis(o, 2, 3), 0, 1)
-    return o.reshape(batch, -1, *o.shape[3:])[:, :length]
-
-
-def _split(x: Array, chunks: int) -> Array:
-    """Chunks [chunks, batch, heads, c, ...] of a sequence that is padded with zeros."""
-    pad = [(0, 0), (0, chunks * CHUNK - x.shape[1])] + [(0, 0)] * (x.ndim - 2)
-    x = jnp.pad(x, pad).reshape(x.shape[0], chunks, CHUNK, *x.shape[2:])
-    return jnp.moveaxis(jnp.moveaxis(x, 1, 0), 3, 2)
+    return join(o, length)
 
 
 def _weights_of(weights: Array, levels: np.ndarray) -> Array:

@@ -5,7 +5,7 @@ digits, and columns for the ends of intervals; the other forms have the text tha
 """
 
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,8 +116,8 @@ class Table:
         """The table in Markdown, with numbers aligned to the right."""
         texts = self.texts()
         rule = ["---:" if column.form else "---" for column in self.columns]
-        lines = [list(texts.columns), rule, *texts.to_numpy().tolist()]
-        return "".join(f"| {' | '.join(map(_in_markdown, line))} |\n" for line in lines)
+        heads, *lines = (map(_in_markdown, line) for line in [texts.columns, *texts.to_numpy()])
+        return "".join(f"{line}\n" for line in markdown_lines(heads, lines, rule))
 
     def latex(self) -> str:
         """The table in LaTeX, for the package booktabs, with its caption."""
@@ -159,6 +159,21 @@ def _cell(column: Column, row: Mapping[str, Any]) -> TableCell:
         link,
         True,
     )
+
+
+def markdown_lines(
+    heads: Iterable[str], lines: Iterable[Iterable[str]], rule: Sequence[str] | None = None
+) -> list[str]:
+    """The lines of a table in Markdown, from cells in Markdown.
+
+    Args:
+        heads: Heads of the columns.
+        lines: Cells of each line.
+        rule: Rule under each head, which says how a column is aligned; to the left if None.
+    """
+    named = list(heads)
+    every = (named, rule or ["---"] * len(named), *lines)
+    return [f"| {' | '.join(cells)} |" for cells in every]
 
 
 def _in_markdown(text: str) -> str:

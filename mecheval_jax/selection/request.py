@@ -145,8 +145,9 @@ class Commands:
     """The command that makes a choice.
 
     Attributes:
-        whole: As it was given.
-        bare: Task alone, for another choice on it, which is planned for as long as it takes.
+        whole: The command as it was given.
+        bare: The command with the flags of the task alone: a choice with all defaults, and without
+            a budget.
         workdir: Folder that was given.
     """
 

@@ -73,9 +73,15 @@ COSTS = {
 TIMES = tuple(column for column in COSTS.values() if column.endswith("_seconds"))
 """Columns of measured times; two more columns have the shortest and the longest call of each."""
 
+
+def front_of(good: str) -> str:
+    """Column that says whether a shape is on the front of accuracy and another good."""
+    return f"front_{good}"
+
+
 FRONTS = {
-    **{f"front_{name}": column for name, column in COSTS.items()},
-    "front_concentration": "concentration",
+    **{front_of(name): column for name, column in COSTS.items()},
+    front_of("concentration"): "concentration",
 }
 """Column that each Pareto front weighs against accuracy; less is better but in concentration."""
 

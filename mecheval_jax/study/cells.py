@@ -18,7 +18,7 @@ from mecheval_jax.study.published.tables import (
     published_shares,
 )
 from mecheval_jax.study.quantities import Quantity, mean, share
-from mecheval_jax.study.results import INPUT
+from mecheval_jax.study.results import INPUT, column_of
 
 STUDY_POSITIONS = "study"
 """Positions in the study's main grid: learned for attention alone."""
@@ -148,7 +148,7 @@ class StudyCells:
             site: Path of the site.
             name: Name of the runs in sentences.
         """
-        column = f"{site}@{role}"
+        column = column_of(site, role)
         name = f"{name or 'the mean'} of {column}"
         known = runs[runs[column].notna()]
         if known.empty:

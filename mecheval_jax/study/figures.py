@@ -21,7 +21,7 @@ from mecheval_jax.site_path import SitePath
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.published.tables import WIDTHS, Shares, published_shares
 from mecheval_jax.study.quantities import Quantity
-from mecheval_jax.study.results import INPUT
+from mecheval_jax.study.results import INPUT, column_of
 
 STYLES = drawing.mixer_styles(drawing.MIXERS)
 """Colour and mark of each mixer."""
@@ -49,7 +49,7 @@ def study_figures(cells: StudyCells) -> Iterator[tuple[str, str, Figure]]:
     measured = {
         task: part
         for task, part in rows[(rows["layers"] == 2) & (rows["split"] == "test")].groupby("task")
-        if part[f"{INPUT}@value"].notna().any()
+        if part[column_of(INPUT, "value")].notna().any()
     }
     if measured:
         caption = "What the input of layer 1 restores, at the value, the key and the query"
@@ -57,7 +57,7 @@ def study_figures(cells: StudyCells) -> Iterator[tuple[str, str, Figure]]:
     if rows["option"].str.startswith(("d_conv", "kernel")).any():
         caption = "Sizes of the short convolutions of Mamba and Based, on AR"
         yield "convolutions", caption, convolution_sizes(cells)
-    written = [f"{SitePath(layer, 'mixer_output').path}@query" for layer in range(3)]
+    written = [column_of(SitePath(layer, "mixer_output").path, "query") for layer in range(3)]
     if rows[written].notna().any(axis=None):
         yield "layers", "Which layer writes the answer, on AR", writing_layers(cells)
 
@@ -169,7 +169,7 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
                     _draw_box(axes, *boxes, style)
                 for run in cells.learned(mixer, task).itertuples():
                     own = rows.loc[run.Index]
-                    x, y = ([own[f"{INPUT}@{at}{end}"] for end in ("", "_low", "_high")]
+                    x, y = ([own[column_of(INPUT, at) + end] for end in ("", "_low", "_high")]
                             for at in ("query", role))  # fmt: skip
                     if x[0] == x[0] and y[0] == y[0]:
                         shown.add(mixer)
@@ -244,7 +244,7 @@ def _shares_by_taps(cells: StudyCells, axes: Axes) -> None:
         for x, option in enumerate(TAPS[size] for size in taps):
             at = x + 0.26 * (index - 1)
             theirs = published_shares(("AR", 2, "mamba", option), INPUT, role)
-            own = cells.learned("mamba", option=option)[f"{INPUT}@{role}"]
+            own = cells.learned("mamba", option=option)[column_of(INPUT, role)]
             _beside_each_other(axes, at, theirs, own, COLOURS[index])
         axes.plot([], [], "D", color=COLOURS[index], label=f"at the {role}")
     axes.legend(loc="upper left", ncols=3, frameon=False, fontsize="small", handletextpad=0.2)
@@ -278,7 +278,7 @@ def writing_layers(cells: StudyCells) -> Figure:
             for layer in range(depth):
                 site = SitePath(layer, "mixer_output").path
                 theirs = published_shares(("AR", depth, mixer, ""), site, "query")
-                own = cells.learned(mixer, layers=depth)[f"{site}@query"]
+                own = cells.learned(mixer, layers=depth)[column_of(site, "query")]
                 at = x + 0.26 * (layer - (depth - 1) / 2)
                 _beside_each_other(axes, at, theirs, own, COLOURS[layer])
         axes.set_xticks(range(len(STYLES)), list(STYLES), rotation=35, ha="right")

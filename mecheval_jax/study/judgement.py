@@ -27,7 +27,7 @@ import pandas as pd
 
 from mecheval_jax.statistics.false_discovery import holm
 from mecheval_jax.study.cells import StudyCells
-from mecheval_jax.study.quantities import Claim
+from mecheval_jax.study.quantities import Claim, with_interval
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 UNDECIDED, NOT_RUN = "undecided", "not run"
@@ -212,7 +212,7 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
 
 def _shown(claim: Claim) -> str:
     runs = f"{claim.runs} run{'s' if claim.runs > 1 else ''}"
-    return f"{claim.estimate:.3f} [{claim.interval[0]:.3f}, {claim.interval[1]:.3f}], {runs}"
+    return f"{with_interval(claim.estimate, *claim.interval)}, {runs}"
 
 
 def _shortened(texts: Sequence[str], most: int = 6) -> str:

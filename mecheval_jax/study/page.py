@@ -9,8 +9,9 @@ import pandas as pd
 
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.reporting.html.page import render
+from mecheval_jax.reporting.table import markdown_lines
 from mecheval_jax.study.judgement import NOT_RUN, VERDICTS, Judgement
-from mecheval_jax.study.quantities import Claim
+from mecheval_jax.study.quantities import Claim, with_interval
 
 METHOD = (
     "A finding is taken apart into claims about accuracies and restored shares, each a one-sided "
@@ -186,11 +187,7 @@ def _row(one: Judgement) -> tuple[str, ...]:
 
 
 def _estimate(one: Judgement) -> str:
-    return "" if one.estimate != one.estimate else _interval(one.estimate, one.low, one.high)
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return "" if one.estimate != one.estimate else with_interval(one.estimate, one.low, one.high)
 
 
 CLAIM_COLUMNS = ("claim", "here [95 %]", "published", "runs", "")
@@ -201,7 +198,7 @@ def _claim_row(claim: Claim) -> tuple[str, ...]:
     if not claim.runs:
         return (claim.text, "", claim.published_text, "", "not run")
     holds = "holds" if claim.if_false <= 0.05 else "false" if claim.if_true <= 0.05 else "open"
-    number = _interval(claim.estimate, *claim.interval)
+    number = with_interval(claim.estimate, *claim.interval)
     return (claim.text, number, claim.published_text, str(claim.runs), holds)
 
 
@@ -257,5 +254,4 @@ def _runs(rows: pd.DataFrame) -> list[tuple[str, ...]]:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return markdown_lines(columns, ([cell.replace("|", "\\|") for cell in row] for row in rows))

@@ -47,7 +47,13 @@ SITES = (
 )
 """Places of the restored shares in a row."""
 
-RESTORED = tuple(f"{site}@{role}" for site, role in SITES)
+
+def column_of(site: str, role: str) -> str:
+    """Column of the share that a site restores at a role, as tables of results have it."""
+    return f"{site}@{role}"
+
+
+RESTORED = tuple(column_of(site, role) for site, role in SITES)
 """Columns of restored shares; each has two more columns for its interval."""
 
 ENDS = ("", "_low", "_high")
@@ -221,5 +227,5 @@ def restored(interchange: pd.DataFrame) -> dict[str, float]:
         if (site, role) in kept.index:
             found = kept.loc[(site, role)]
             for end, column in zip(ENDS, ("value", "low", "high"), strict=True):
-                cells[f"{site}@{role}{end}"] = float(found[column])
+                cells[column_of(site, role) + end] = float(found[column])
     return cells

@@ -9,7 +9,9 @@ import pytest
 
 from tests.support.compilation import ROOT
 
-MODULES = [*sorted((ROOT / "mecheval_jax").rglob("*.py")), *sorted(ROOT.glob("docs/*.py"))]
+FOLDERS = ("mecheval_jax", "launch", "tools")
+MODULES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+MODULES += sorted(ROOT.glob("docs/*.py"))
 MOST_PARAMETERS, LONGEST = 6, 40
 
 

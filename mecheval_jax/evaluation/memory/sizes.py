@@ -23,6 +23,7 @@ from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, Task
 from mecheval_jax.tasks.scoring import AnswerScores, score
 from mecheval_jax.training.data import evaluation_batch
+from mecheval_jax.training.ensemble.members import of_one_width
 
 SIZES = ("pairs", "length", "contexts", "copied")
 """Fields of tasks that give the size of a document."""
@@ -145,20 +146,18 @@ def documents_of_sizes(subject: Subject, tasks: Sequence[Task]) -> list[Batch]:
         evaluation_batch(task, subject.data_seed, evaluation.documents, evaluation.split)
         for task in tasks
     ]
-    length = max(batch.tokens.shape[1] for batch in batches)
     queries = max(batch.targets.shape[1] for batch in batches)
-    return [_padded(batch, length, queries) for batch in batches]
+    return [_padded(batch, queries) for batch in of_one_width(batches)]
 
 
-def _padded(batch: Batch, length: int, queries: int) -> Batch:
-    """Documents with padding behind them, and queries of weight 0 behind their own."""
+def _padded(batch: Batch, queries: int) -> Batch:
+    """Documents with queries of weight 0 behind their own."""
 
     def wider(array: Array, width: int, fill: int) -> Array:
         missing = ((0, 0), (0, width - array.shape[1]))
         return jnp.pad(array, missing, constant_values=fill)
 
     return batch.replace(
-        tokens=wider(batch.tokens, length, PAD),
         query_positions=wider(batch.query_positions, queries, 0),
         targets=wider(batch.targets, queries, PAD),
         weights=wider(batch.weights, queries, 0),

@@ -66,6 +66,20 @@ def bound(rows: Sequence[Mapping[str, Any]], site: SitePath | None) -> Mapping[s
     return following if not known or restored > value["value"] else value
 
 
+def parts_of_pair(
+    rows: Sequence[Mapping[str, Any]], site: SitePath | None
+) -> dict[str, Mapping[str, Any]]:
+    """The rows that stand for ``value`` (the pair), ``key`` (what precedes it) and ``query``.
+
+    Evidence of earlier versions has single roles in the place of the sets of positions.
+    """
+    return {
+        "value": known(rows, site, "pair") or bound(rows, site),
+        "key": known(rows, site, "loose") or at(rows, site, "key"),
+        "query": known(rows, site, "question") or at(rows, site, "query"),
+    }
+
+
 def has_learned(low: float | None, floor: float, verdict: str | None) -> bool:
     """Whether a run answers more than can be had without recall.
 

@@ -15,16 +15,17 @@ from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import FLOOR
 from mecheval_jax.reporting.figures.labels import place_labels
 from mecheval_jax.reporting.figures.look import styled
-from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.reporting.terminal.costs import TITLES, quantity
 from mecheval_jax.reporting.terminal.tables import percent
+from mecheval_jax.store.choice import COSTS, front_of
 
-COSTS = (
-    ("training_seconds", "training", "s a token", "time a token"),
-    ("prefill_seconds", "reading a document", "s", "time a document"),
-    ("decode_seconds", "generating", "s a token", "time a token"),
-    ("state_bytes", "state", "B", "size"),
-)
-"""Column, title, unit and label of each cost of ``choice.csv``."""
+LABELS = {
+    "training": ("s a token", "time a token"),
+    "prefill": ("s", "time a document"),
+    "decode": ("s a token", "time a token"),
+    "state": ("B", "size"),
+}
+"""Unit and label of each cost of ``choice.csv``."""
 
 APART = 0.035
 """Offset between models of one width, as a share of a doubling of the width."""
@@ -90,13 +91,13 @@ def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
     Args:
         choice: Rows of ``choice.csv``.
     """
-    shown = [cost for cost in COSTS if choice[cost[0]].notna().any()]
+    shown = [name for name, column in COSTS.items() if choice[column].notna().any()]
     figure, every = drawing.panels(len(shown), 2, 8.4, 3.6 * ((len(shown) + 1) // 2))
     styles, placed = drawing.mixer_styles(choice["mixer"]), []
     bars = {"capsize": 2, "elinewidth": 1, "markersize": 7, "linestyle": "none"}
-    for axes, (column, title, unit, label) in zip(every, shown, strict=True):
+    for axes, name in zip(every, shown, strict=True):
+        column, front, (unit, label) = COSTS[name], front_of(name), LABELS[name]
         rows, taken = choice.dropna(subset=[column, "accuracy"]), list[Artist]()
-        front = f"front_{column.removesuffix('_seconds').removesuffix('_bytes')}"
         for row in rows.to_dict("records"):
             style = styles[row["mixer"]]
             mark = {} if row[front] else {"markerfacecolor": "white"}
@@ -105,7 +106,7 @@ def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
             look = bars | style | mark
             taken += axes.errorbar(row[column], row["accuracy"], ends, across, **look).lines[2]
         texts = [
-            f"{name}: {percent(y)}, {quantity(x, unit)}" for name, x, y in _points(rows, column)
+            f"{shape}: {percent(y)}, {quantity(x, unit)}" for shape, x, y in _points(rows, column)
         ]
         drawing.annotate(axes, rows[column], rows["accuracy"], texts)
         floor = rows["floor"].max()
@@ -113,7 +114,7 @@ def cost_against_accuracy(choice: pd.DataFrame) -> Figure:
             taken.append(axes.axhline(floor, **FLOOR, zorder=1))
         _cost_axis(axes, unit)
         axes.set_xlabel(label)
-        axes.set_title(title, loc="left")
+        axes.set_title(TITLES[name], loc="left")
         placed.append((axes, rows, column, taken))
     for axes in every[::2]:
         axes.set_ylabel("accuracy")

@@ -11,13 +11,14 @@ from matplotlib.ticker import EngFormatter
 
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.look import styled
-from mecheval_jax.reporting.terminal.costs import quantity
+from mecheval_jax.reporting.terminal.costs import TITLES, quantity
 
 PANELS = (
-    ("training", "seconds_per_token", "training", "time a token"),
-    ("prefill", "seconds_per_token", "reading a document", "time a token"),
-    ("decode", "seconds_per_token", "generating", "time a token"),
-    (None, "state_bytes", "state", "size"),
+    *(
+        (name, "seconds_per_token", TITLES[name], "time a token")
+        for name in ("training", "prefill", "decode")
+    ),
+    (None, "state_bytes", TITLES["state"], "size"),
 )
 """Program, column, title and label of each panel."""
 

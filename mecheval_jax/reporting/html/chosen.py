@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.reporting.figures.comparison_figures import COSTS, cost_against_accuracy
+from mecheval_jax.reporting.figures.comparison_figures import cost_against_accuracy
 from mecheval_jax.reporting.figures.cost_figures import cost_over_length
 from mecheval_jax.reporting.figures.saving import picture
 from mecheval_jax.reporting.html.cost_tables import (
@@ -18,8 +18,9 @@ from mecheval_jax.reporting.html.cost_tables import (
 )
 from mecheval_jax.reporting.html.run_tables import ACCURACY, count, plain
 from mecheval_jax.reporting.table import Column, Table, with_ends
+from mecheval_jax.reporting.terminal.costs import TITLES
 from mecheval_jax.reporting.terminal.tables import number, percent
-from mecheval_jax.store.choice import FRONTS, ChoiceFolder
+from mecheval_jax.store.choice import COSTS, FRONTS, ChoiceFolder, front_of
 from mecheval_jax.store.cost_folder import rows_of
 from mecheval_jax.store.left_out import LeftOut
 
@@ -52,11 +53,8 @@ TRANSPARENCY = (
 ON_FRONT = (
     Column("mixer"),
     Column("width", form=plain),
-    Column("front_training", "training"),
-    Column("front_prefill", "reading a document"),
-    Column("front_decode", "generating"),
-    Column("front_state", "state"),
-    Column("front_concentration", "concentration"),
+    *(Column(front_of(name), title) for name, title in TITLES.items()),
+    Column(front_of("concentration"), "concentration"),
 )
 COST = (
     Column("mixer"),
@@ -102,7 +100,9 @@ def _candidates(folder: ChoiceFolder, counted: pd.DataFrame | None) -> dict[str,
     if not folder.choice.exists():
         return {}
     choice, figures = folder.read_choice(), {}
-    if choice["accuracy"].notna().any() and any(choice[c].notna().any() for c, *_ in COSTS):
+    if choice["accuracy"].notna().any() and any(
+        choice[column].notna().any() for column in COSTS.values()
+    ):
         figure, name = cost_against_accuracy(choice), "cost_against_accuracy"
         words = "accuracy against costs"
         figures[name] = picture(figure, folder.figures, name, "chosen-accuracy", words)

@@ -8,7 +8,13 @@ import pandas as pd
 
 from mecheval_jax.evaluation.config import CORRUPTION
 from mecheval_jax.reporting.html import shades
-from mecheval_jax.reporting.terminal.tables import attributions, interval, number, site_words
+from mecheval_jax.reporting.terminal.tables import (
+    attributions,
+    interval,
+    number,
+    residual_stream,
+    site_words,
+)
 from mecheval_jax.tasks.example import Example
 
 WHOLE = 48
@@ -105,13 +111,8 @@ def restored_lines(document: Example, table: pd.DataFrame) -> dict[str, dict[int
         table: Rows of ``interchange.csv`` at one step.
     """
     rows = attributions(table, CORRUPTION, "restore")
-    last = rows["layer"].max()
-    stream = rows[
-        (rows["component"] == "block_input")
-        | ((rows["component"] == "block_output") & (rows["layer"] == last))
-    ]
     lines: dict[str, dict[int, Value]] = {}
-    for row in stream.dropna(subset="value").to_dict("records"):
+    for row in residual_stream(rows).dropna(subset="value").to_dict("records"):
         at = document.place(row["role"])
         if at is not None:
             place = site_words(row["site"])

@@ -11,6 +11,14 @@ from mecheval_jax.reporting.terminal.tables import MISSING, output, plain_table
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
+TITLES = {
+    "training": "training",
+    "prefill": "reading a document",
+    "decode": "generating",
+    "state": "state",
+}
+"""What costs are called on figures and pages, by the names that users give them."""
+
 WORDS = ("model", "program", "not measured because")
 """Columns of words; the others are numbers."""
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mecheval_jax.console import printable
 from mecheval_jax.evaluation.config import CORRUPTION
-from mecheval_jax.evaluation.verdict.readings import at, bound, known, look_up_site, reading
+from mecheval_jax.evaluation.verdict.readings import at, look_up_site, parts_of_pair, reading
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
 from mecheval_jax.reporting.terminal.narrow import print_table
@@ -80,6 +80,13 @@ def attributions(table: pd.DataFrame, corruption: str, direction: str) -> pd.Dat
     return chosen
 
 
+def residual_stream(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the residual stream: at the input of every layer, and behind the last one."""
+    last = rows["layer"].max()
+    inputs, outputs = (rows["component"] == name for name in ("block_input", "block_output"))
+    return rows[inputs | (outputs & (rows["layer"] == last))]
+
+
 def by_site(rows: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[Mapping[str, Any]]]]]:
     """The roles of some attributions, and for every site its rows at these roles."""
     roles = list(dict.fromkeys(rows["role"]))
@@ -91,12 +98,8 @@ def run_values(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What is compared of a run: how well it answers, and what is restored where."""
     rows = _evidence_rows(summary)
     site = look_up_site(evidence_sites([summary]))
-    best = known(rows, site, "pair") or bound(rows, site)  # earlier versions had no pair
-    places = {
-        "value": best,
-        "key": known(rows, site, "loose") or at(rows, site, "key"),
-        "query": known(rows, site, "question") or at(rows, site, "query"),
-    }
+    places = parts_of_pair(rows, site)
+    best = places["value"]
     values = {name: summary.get(name) for name in ("mixer", "width", "accuracy")}
     values |= {f"accuracy_{end}": summary.get(f"accuracy_{end}") for end in ("low", "high")}
     values |= {"floor": summary.get("floors", {}).get("best")}
@@ -192,10 +195,7 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
         for column, name in wanted.items()
     )
     chosen = attributions(table, corruption, direction)
-    stream = chosen[
-        ((chosen["component"] == "block_input") & (chosen["layer"] >= 1))
-        | (chosen["component"] == "block_output")
-    ]
+    stream = residual_stream(chosen)
     shown = chosen if stream.empty else stream
     roles, lines = by_site(shown)
     title = f"attribution, {corruption} corrupted, {direction}"
@@ -339,7 +339,7 @@ def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
             "interval": interval(row),
             "untrained": number(row.get("untrained")),
             "placebo": number(row.get("placebo")),
-            "reading": row.get("reading") or reading(row["low"], row["high"]),
+            "reading": reading(row["low"], row["high"]),
         }
         for row in evidence.get("attributions", [])
     ]
