@@ -40,20 +40,10 @@ def rows_of(workdir: str) -> Iterator[dict[str, Any]]:
 
 def members_of(workdir: str) -> Iterator[tuple["RunFolder", dict[str, Any]]]:
     """The same, with the run folder of each member."""
-    from mecheval_jax.store.run_folder import RunFolder
-    from mecheval_jax.store.sweep_folder import SweepFolder
-    from mecheval_jax.study.results import row_of
-    from mecheval_jax.sweeps.plan import plan_of
+    from mecheval_jax.study.results import finished_members, row_of
 
-    folder = SweepFolder(workdir)
-    sweep = plan_of(folder.read(), folder.sweep)
-    for group in sweep.groups:
-        own = folder.group(group.name)
-        for number, experiment in zip(group.members, group.experiments, strict=True):
-            if own.has_table():
-                run = RunFolder(own.member(number))
-                found = row_of(run, experiment)
-                yield run, _row(sweep.changes[number], found, run.read_summary())
+    for _, run, experiment, changes in finished_members(workdir):
+        yield run, _row(changes, row_of(run, experiment), run.read_summary())
 
 
 def _row(

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mecheval_jax.statistics.crossed import variance_of
-from mecheval_jax.statistics.intervals import Interval, bca_interval, wilson
+from mecheval_jax.statistics.intervals import Interval, bca_interval, percentile_interval, wilson
 
 FEWEST_RUNS = 10
 """Number of runs below which intervals over runs may be too short."""
@@ -174,8 +174,7 @@ def share_interval(
     samples = draw.beta(right[drawn] + 0.5, (trials - right)[drawn] + 0.5).mean(axis=1)
     if runs == 1:
         return wilson(float(right[0]), round(float(trials[0])), confidence), samples
-    low, high = np.quantile(samples, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return (float(low), float(high)), samples
+    return percentile_interval(samples, confidence), samples
 
 
 def _quotient(above: np.ndarray | np.float64, under: np.ndarray | np.float64) -> np.ndarray:

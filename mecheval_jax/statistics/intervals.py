@@ -15,6 +15,12 @@ Interval = tuple[float, float]
 _NORMAL = NormalDist()
 
 
+def percentile_interval(samples: np.ndarray, confidence: float) -> Interval:
+    """The middle of replicates, of which as many lie below it as above."""
+    low, high = np.quantile(samples, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return float(low), float(high)
+
+
 def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval:
     """Interval of a share (Wilson 1927); within [0, 1], and valid for shares of 0 and 1."""
     if trials == 0:

@@ -1,8 +1,8 @@
 """Agreement of published accuracies with the prediction for one more run of ours."""
 
-import numpy as np
 import pandas as pd
 
+from mecheval_jax.statistics.intervals import percentile_interval
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.published.tables import CELL, published
 from mecheval_jax.study.quantities import CONFIDENCE
@@ -27,8 +27,8 @@ def agreement(cells: StudyCells) -> pd.DataFrame:
         )  # fmt: skip
         if ours.one_run is None:
             continue
-        (low, high), tail = ours.interval(), (1 - CONFIDENCE) / 2
-        ends = [float(end) for end in np.quantile(ours.one_run, (tail, 1 - tail))]
+        low, high = ours.interval()
+        ends = percentile_interval(ours.one_run, CONFIDENCE)
         rows.append(
             {
                 "source": cell.source,

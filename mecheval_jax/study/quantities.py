@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from mecheval_jax.statistics.intervals import Interval
+from mecheval_jax.statistics.intervals import Interval, percentile_interval
 
 RESAMPLES = 4_000
 CONFIDENCE = 0.95
@@ -106,7 +106,7 @@ class Quantity:
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
         """Percentiles of the replicates; for an extreme share they may exclude the share itself."""
-        low, high = _percentiles(self.samples, confidence)
+        low, high = percentile_interval(self.samples, confidence)
         return min(low, self.value), max(high, self.value)
 
     def above(self, bound: float, part: str = "") -> Claim:
@@ -132,7 +132,7 @@ class Quantity:
         text = f"one run of {self.name} may give the published {shown}"
         if self.one_run is None or number is None:
             return Claim(text, part, published=self.published)
-        low, high = _percentiles(self.one_run, CONFIDENCE)
+        low, high = percentile_interval(self.one_run, CONFIDENCE)
         tails = [_tail(self.one_run, number, sign) for sign in (1, -1)]
         holds = low <= number <= high and high - low <= WIDEST
         outside = 1.0 if low <= number <= high else min(1.0, 2 * min(tails))
@@ -146,11 +146,6 @@ class Quantity:
             return Claim(text, part, published=self.published)
         p_values = (_tail(self.samples, bound, side) for side in (sign, -sign))
         return Claim(text, part, self.value, self.interval(), *p_values, self.runs, self.published)
-
-
-def _percentiles(samples: np.ndarray, confidence: float) -> Interval:
-    low, high = np.quantile(samples, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return float(low), float(high)
 
 
 def _tail(samples: np.ndarray, bound: float, sign: int) -> float:

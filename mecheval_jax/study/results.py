@@ -10,8 +10,8 @@ documents, and the length of training. `study.tables` keeps rows in files.
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -161,18 +161,45 @@ def tabulate(path: str | pathlib.Path) -> pd.DataFrame:
     Raises:
         UserError: If there is no sweep, or a file is damaged.
     """
-    folder = SweepFolder(path)
     rows = []
-    for group in plan_of(folder.read(), folder.sweep).groups:
+    for member in finished_members(path):
+        rows.append(row_of(member.run, member.experiment))
+        seen = seen_folder(member.group, member.run)
+        if "verdict" in seen.read_summary():
+            rows.append(row_of(seen, seen.experiment()))
+    return table_of(rows)
+
+
+class Member(NamedTuple):
+    """A member of a sweep whose group is finished.
+
+    Attributes:
+        group: Folder of the group.
+        run: Folder of the member.
+        experiment: Config of the member.
+        changes: Fields in which it differs from the sweep's config.
+    """
+
+    group: GroupFolder
+    run: RunFolder
+    experiment: Experiment
+    changes: Mapping[str, Any]
+
+
+def finished_members(path: str | pathlib.Path) -> Iterator[Member]:
+    """The members of a sweep's folder in the groups that are finished so far.
+
+    Raises:
+        UserError: If there is no sweep, or its file is damaged.
+    """
+    folder = SweepFolder(path)
+    sweep = plan_of(folder.read(), folder.sweep)
+    for group in sweep.groups:
         own = folder.group(group.name)
         if own.has_table():
             for number, experiment in zip(group.members, group.experiments, strict=True):
                 run = RunFolder(own.member(number))
-                rows.append(row_of(run, experiment))
-                seen = seen_folder(own, run)
-                if "verdict" in seen.read_summary():
-                    rows.append(row_of(seen, seen.experiment()))
-    return table_of(rows)
+                yield Member(own, run, experiment, sweep.changes[number])
 
 
 def seen_folder(group: GroupFolder, run: RunFolder) -> RunFolder:
