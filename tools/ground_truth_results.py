@@ -2,13 +2,14 @@
 
     python -m tools.ground_truth_results --ladder=WORKDIR
 
-for a workdir of `launch.ground_truth` with the rung ``edges``, finished or under way. Writes a row
-for each kind of planted model and method to docs/results/ground_truth/edges.csv, and from this the
-table of docs/ground_truth.md; without --ladder the page alone.
+for a workdir of `launch.ground_truth`, finished or under way. Of the rung ``edges`` it writes a row
+for each kind of model and method to docs/results/ground_truth/edges.csv, of the rung ``trained`` a
+row for each model to trained.csv beside it, and from these the tables of docs/ground_truth.md; a
+rung that the workdir lacks is left as it is. Without --ladder the page alone is written.
 """
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 from absl import flags
@@ -16,23 +17,47 @@ from absl import flags
 from mecheval_jax import command_line
 from tools.blocks import put_block, table_lines
 
-TABLE = pathlib.Path("docs", "results", "ground_truth", "edges.csv")
-MARKS = "<!-- edges: written by tools/ground_truth_results.py -->", "<!-- /edges -->"
+FOLDER = pathlib.Path("docs", "results", "ground_truth")
+
+COLUMNS = ("mixer", "trained_to", "seed", "accuracy", "rules_kept")
+COLUMNS += ("verdict", "layer", "binding", "probability", "grade")
+"""Columns of ``trained.csv``."""
+
+WORDS = {
+    "gated_delta_net,attention": "Gated DeltaNet, then attention",
+    "gated_delta_net": "Gated DeltaNet",
+    "mamba": "Mamba",
+}
+"""Names of architectures on the page."""
 
 
-def summary_of(workdir: pathlib.Path) -> pd.DataFrame:
-    """Median and least AUROC of the models of each kind, by method."""
+def rows_of(workdir: pathlib.Path, rung: str) -> pd.DataFrame:
+    """Rows of the units of a rung that are finished."""
     from mecheval_jax.files import read_json
 
-    parts = sorted((workdir / "parts" / "edges").glob("*.json"))
-    rows = pd.DataFrame(
+    parts = sorted((workdir / "parts" / rung).glob("*.json"))
+    return pd.DataFrame(
         [row for path in parts for row in read_json(path, {"rows": [dict]})["rows"]]
     )
+
+
+def edges_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Median and least AUROC of the models of each kind, by method."""
     by_method = rows.groupby(["kind", "edges", "method"], sort=False)["value"]
     return by_method.agg(models="size", median="median", least="min").reset_index()
 
 
-def lines_of(table: pd.DataFrame) -> Iterator[str]:
+def trained_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """The models that were trained, in the order in which the ladder has them."""
+    from mecheval_jax.ground_truth.models import TRAINED
+
+    order = {pair: place for place, pair in enumerate(TRAINED)}
+    places = [order[pair] for pair in zip(rows["mixer"], rows["trained_to"], strict=True)]
+    ordered = rows.assign(place=places).sort_values(["place", "seed"], kind="stable")
+    return ordered[list(COLUMNS)]
+
+
+def edge_lines(table: pd.DataFrame) -> Iterator[str]:
     """Markdown: a line for each kind, with the median and the least of each method."""
     methods = list(table["method"].unique())
     lines = []
@@ -43,15 +68,50 @@ def lines_of(table: pd.DataFrame) -> Iterator[str]:
             for _, row in by_method.loc[methods].iterrows()
         )
         lines.append([kind, f"{edges}", f"{by_method['models'].iloc[0]}", *cells])
-    yield from table_lines(["planted", "edges", "models", *(f"`{m}`" for m in methods)], lines)
+    yield from table_lines(["model", "edges", "models", *(f"`{m}`" for m in methods)], lines)
+
+
+def trained_lines(table: pd.DataFrame) -> Iterator[str]:
+    """Markdown: a line for each architecture and mechanism, and one for all, with its interval."""
+    from mecheval_jax.ground_truth.judging import ABSTAINED, NOT_LEARNED, RIGHT, UNKNOWN, WRONG
+    from mecheval_jax.ground_truth.models import SETTINGS, shape_of
+    from mecheval_jax.ground_truth.training import Settings
+    from mecheval_jax.statistics.intervals import wilson
+
+    def counts(own: pd.DataFrame) -> list[int]:
+        known = ~own["grade"].isin(UNKNOWN)
+        graded = [int((own["grade"] == grade).sum()) for grade in (RIGHT, ABSTAINED, WRONG)]
+        return [len(own), int((own["grade"] != NOT_LEARNED).sum()), int(known.sum()), *graded]
+
+    lines = []
+    for (mixer, mechanism), own in table.groupby(["mixer", "trained_to"], sort=False):
+        width = shape_of(mixer, mechanism).width
+        steps = SETTINGS.get((mixer, mechanism), Settings()).steps
+        named = [WORDS.get(mixer, mixer), mechanism.replace("_", " "), f"{width}", f"{steps:,}"]
+        lines.append([*named, *map(str, counts(own))])
+    every = counts(table)
+    low, high = wilson(every[3], every[2])
+    share = f"{every[3]} ({100 * low:.0f} to {100 * high:.0f} %)"
+    lines.append(["all", "", "", "", *map(str, every[:3]), share, *map(str, every[4:])])
+    heads = ["architecture", "trained to", "width", "steps", "seeds", "recall", "reached"]
+    yield from table_lines([*heads, "verdict right", "undecided", "wrong"], lines)
+
+
+TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], Callable]] = {
+    "edges": (edges_of, edge_lines),
+    "trained": (trained_of, trained_lines),
+}
+"""What makes the table of a rung from its rows, and the lines of the page from that table."""
 
 
 def put(root: pathlib.Path) -> None:
-    """Write the table into the page."""
+    """Write the tables into the page."""
     from mecheval_jax.files import read_table
 
-    lines = lines_of(read_table(root / TABLE))
-    put_block(root / "docs" / "ground_truth.md", list(lines), MARKS)
+    for rung, (_, lines) in TABLES.items():
+        table = root / FOLDER / f"{rung}.csv"
+        marks = f"<!-- {rung}: written by tools/ground_truth_results.py -->", f"<!-- /{rung} -->"
+        put_block(root / "docs" / "ground_truth.md", list(lines(read_table(table))), marks)
 
 
 def main() -> None:
@@ -60,8 +120,11 @@ def main() -> None:
 
     root = pathlib.Path(flags.FLAGS.root)
     if flags.FLAGS.ladder:
-        (root / TABLE).parent.mkdir(parents=True, exist_ok=True)
-        write_table(root / TABLE, summary_of(pathlib.Path(flags.FLAGS.ladder)))
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+        for rung, (table_of, _) in TABLES.items():
+            rows = rows_of(pathlib.Path(flags.FLAGS.ladder), rung)
+            if len(rows):
+                write_table(root / FOLDER / f"{rung}.csv", table_of(rows))
     put(root)
 
 

@@ -17,21 +17,15 @@ TASK = AssociativeRecall(
 
 HYBRID = "gated_delta_net,attention"
 
-TRAINED: tuple[tuple[str, str], ...] = (
-    ("attention", INDUCTION),
-    ("gated_delta_net", CONVOLUTION),
-    ("mamba", CONVOLUTION),
-    (HYBRID, INDUCTION),
-    ("gated_delta_net", INDUCTION),
-    ("mamba", INDUCTION),
-    (HYBRID, CONVOLUTION),
-    ("attention", DIRECT),
+TRAINED: tuple[tuple[str, str], ...] = tuple(
+    (mixer, mechanism)
+    for mixer in ("attention", "gated_delta_net", "mamba", HYBRID)
+    for mechanism in (INDUCTION, DIRECT, CONVOLUTION)
 )
-"""Architectures with the mechanisms to which they are trained.
+"""Architectures with the mechanisms to which they are trained."""
 
-Attention has no local operation that could join a pair. A layer with a short convolution could
-retrieve directly only by not using it.
-"""
+_WIDE: Mapping[str, Any] = MappingProxyType({"width": 64})
+_PLACED: Mapping[str, Any] = MappingProxyType({"width": 64, "positions": "learned"})
 
 SHAPES: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType(
     {
@@ -40,28 +34,50 @@ SHAPES: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType(
             "mixer_options": {"heads": 4},
             "feed_forward": "none",
         },
-        ("mamba", CONVOLUTION): {"width": 64, "mixer_options": {"d_state": 8}},
+        ("attention", CONVOLUTION): {
+            "width": 64,
+            "mixer_options": {"heads": 4},
+            "feed_forward": "none",
+            "canon": 4,
+        },
+        ("gated_delta_net", INDUCTION): _WIDE,
+        ("gated_delta_net", DIRECT): _PLACED,
         ("mamba", INDUCTION): {"width": 64, "mixer_options": {"d_state": 8}},
+        ("mamba", DIRECT): {**_PLACED, "mixer_options": {"d_state": 16}},
+        ("mamba", CONVOLUTION): {"width": 64, "mixer_options": {"d_state": 8}},
+        (HYBRID, DIRECT): _PLACED,
     }
 )
-"""Fields of the shapes that learn their mechanism at twice the width alone.
+"""Fields of the shapes that learn their mechanism, where they differ from those of `shape_of`.
 
-With feed-forward parts attention finds another way to answer at the question, in which each pair
-has a say about the others; that is no retrieval, and the verdict abstains.
+Attention has no local operation that could join a pair, and gets one (Canon-A). With feed-forward
+parts it finds another way to answer at the question, in which each pair has a say about the others;
+that is no retrieval, and the verdict abstains. A recurrence whose convolution must not join a pair
+can find the asked key and fetch the token behind it if its tokens know their places: it gets
+learned positions.
 """
 
 SETTINGS: Mapping[tuple[str, str], Settings] = MappingProxyType(
     {
         ("attention", DIRECT): Settings(steps=2000),
-        ("mamba", CONVOLUTION): Settings(steps=1000, gain=2.0, learning_rate=1e-2),
+        ("attention", CONVOLUTION): Settings(steps=1000),
+        ("gated_delta_net", INDUCTION): Settings(steps=1000),
+        ("gated_delta_net", DIRECT): Settings(steps=1000, logits=1.0),
         ("mamba", INDUCTION): Settings(steps=1000, gain=2.0, learning_rate=1e-2),
+        ("mamba", DIRECT): Settings(steps=1000, gain=2.0, learning_rate=1e-2, logits=1.0),
+        ("mamba", CONVOLUTION): Settings(steps=1000, gain=2.0, learning_rate=1e-2),
+        (HYBRID, DIRECT): Settings(steps=1000, logits=1.0),
     }
 )
 """Settings of the training, where they differ from the defaults."""
 
 
 def shape_of(mixer: str, mechanism: str) -> ModelConfig:
-    """Shape of a model: two layers of width 32 or 64, feed-forward parts in attention alone."""
+    """Shape of a model.
+
+    It has two layers of width 32, and feed-forward parts in attention alone, unless `SHAPES` says
+    otherwise.
+    """
     fields: dict[str, Any] = {
         "width": 32,
         "positions": positions_of(mixer),
