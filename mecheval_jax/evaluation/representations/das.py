@@ -50,6 +50,7 @@ from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.addresses import resolve_all
 from mecheval_jax.interventions.patch import compose, interchange, pin
 from mecheval_jax.interventions.positions import as_computed, gather
+from mecheval_jax.interventions.subspaces import projection_onto
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.scoring import AnswerScores, score
@@ -144,7 +145,7 @@ def _search(
         return score(logits, batch.replace(targets=answers[rows]))
 
     def project(rows: Array, basis: Array) -> Array:
-        return (other[rows] - own[rows]) @ basis @ basis.T
+        return (other[rows] - own[rows]) @ projection_onto(basis)
 
     # The search for a basis whose exchange gives the expected answers.
     optimizer = optax.adam(config.learning_rate)

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 
 from mecheval_jax.reporting.figures import drawing, saving, sweep_figures
 from mecheval_jax.reporting.figures.look import Look, looking, styled
+from tests.support.colours import contrast
 
 
 @styled
@@ -66,14 +67,6 @@ def test_a_figure_in_words():
         "Accuracy. training, accuracy against width, with based\\x1b, attention. mark 0; mark 1; "
     )
     assert saving.described(figure, "Accuracy").endswith("mark 11; and 2 more marks")
-
-
-def contrast(one, other):
-    """Contrast of two colours, as of WCAG 2."""
-    parts = np.array([to_rgb(one), to_rgb(other)])
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    low, high = sorted(linear @ (0.2126, 0.7152, 0.0722))
-    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
