@@ -39,8 +39,8 @@ def base() -> ConfigDict:
     config.model.hidden = 0  # inner width of the feed-forward part; 0: four times the width
     config.model.activation = "gelu"  # inside the feed-forward part: gelu, gelu_tanh, silu, relu
     config.model.feed_forward_bias = True  # whether the feed-forward part has biases
-    config.model.norm = "auto"  # layer, rms; auto: rms in Mamba blocks only, else layer
-    config.model.output_norm = "layer"  # norm before the output head: layer, rms
+    config.model.norm = "auto"  # layer, rms, none; auto: rms in Mamba blocks, else layer
+    config.model.output_norm = "layer"  # norm before the output head: layer, rms, none
     config.model.norm_epsilon = 1e-5  # epsilon of all norms
     config.model.parallel = False  # whether mixer and feed-forward part read the same input
     config.model.tied = True  # whether the output head is the embedding

@@ -71,6 +71,7 @@ def _circuits(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables
         measured = circuits.measure_faithfulness(subject, scores, options.circuits)
         faithful += circuits.faithfulness_rows(measured)
         areas += circuit_metrics.metric_rows(measured)
+        areas += circuit_metrics.uniqueness_rows(subject, scores, measured)
     return {"edges": edges, "circuits": faithful, "circuit_metrics": areas}
 
 

@@ -26,7 +26,7 @@ from mecheval_jax.fields import check_values
 from mecheval_jax.files import read_json, write_json
 from mecheval_jax.ground_truth.mechanisms import rules_of
 from mecheval_jax.interop.safetensors_file import load_safetensors, save_safetensors
-from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.models.language_model import ModelConfig, parameter_shapes
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 
 FORM = {"task": dict, "models": {...: {"mechanism": str, "seed": int, "config": dict}}}
@@ -97,11 +97,17 @@ def load_collection(path: str | os.PathLike) -> list[Trained]:
     """
     path = _checked(path)
     about, arrays = read_json(path.with_suffix(".json"), FORM), load_safetensors(path)
-    check_values(AssociativeRecall, about["task"], f"{path}: task")
-    task, found = AssociativeRecall(**about["task"]), []
+    task, found = _made(AssociativeRecall, about["task"], f"{path}: task"), []
+    if not about["models"]:
+        raise UserError(f"{path.with_suffix('.json')} lists no models")
     for name, values in about["models"].items():
-        config = _config(values["config"], f"{path}: {name}")
+        config = _made(ModelConfig, values["config"], f"{path}: {name}")
         rules_of(config, values["mechanism"], task.read_length)
+        if task.vocabulary_size > config.vocabulary_size or task.max_length > config.max_length:
+            raise UserError(
+                f"{path}: {name} reads {config.max_length} tokens of {config.vocabulary_size}: the "
+                f"task has {task.max_length} of {task.vocabulary_size}"
+            )
         own = {
             entry.removeprefix(f"{name}/"): jnp.asarray(array, jnp.float32)
             for entry, array in arrays.items()
@@ -110,16 +116,40 @@ def load_collection(path: str | os.PathLike) -> list[Trained]:
         if not own:
             raise UserError(f"{path} lacks the parameters of {name!r}, which the .json lists")
         params = unflatten_dict(own, sep="/")
+        _check_parameters(params, config, f"{path}: {name}")
         found.append(Trained(values["mechanism"], values["seed"], config, params, task))
     return found
 
 
-def _config(values: dict[str, Any], where: str) -> ModelConfig:
-    known = {field.name for field in dataclasses.fields(ModelConfig)}
-    unknown = sorted(set(values) - known)
+def _made(kind: type, values: dict[str, Any], where: str) -> Any:
+    """A config of a kind from its fields, all of which must be known, and those without default."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - fields.keys())
     if unknown:
-        raise UserError(f"{where} has the field {unknown[0]!r}, which no model has")
-    return ModelConfig(**values)
+        raise UserError(f"{where} has the field {unknown[0]!r}, which {kind.__name__} lacks")
+    nothing = dataclasses.MISSING
+    for name, field in fields.items():
+        if name not in values and field.default is field.default_factory is nothing:
+            raise UserError(f"{where} lacks the field {name!r}")
+    check_values(kind, values, where)
+    return kind(**values)
+
+
+def _check_parameters(params: PyTree, config: ModelConfig, where: str) -> None:
+    """Raise UserError unless these are parameters of such a model, and finite."""
+    expected, given = (
+        {path: leaf.shape for path, leaf in flatten_dict(tree, sep="/").items()}
+        for tree in (parameter_shapes(config), params)
+    )
+    if wrong := sorted(expected.items() ^ given.items()):
+        path, _ = wrong[0]
+        raise UserError(
+            f"{where}: parameter {path} is {given.get(path, 'absent')}, and "
+            f"{expected.get(path, 'absent')} in a model of its config"
+        )
+    for path, leaf in flatten_dict(params, sep="/").items():
+        if not np.isfinite(leaf).all():
+            raise UserError(f"{where}: parameter {path} has a value that is not finite")
 
 
 def _checked(path: str | os.PathLike) -> pathlib.Path:

@@ -23,6 +23,7 @@ from types import MappingProxyType
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.files import read_arrays
 from mecheval_jax.ground_truth.planted import TASK, Planted, as_arrays
 from mecheval_jax.models.language_model import ModelConfig
@@ -49,7 +50,11 @@ def program(name: str, seed: int | None = None) -> Planted:
     Args:
         name: One of `TASKS`.
         seed: Seed of the rotation of the residual stream; None for tracr's own axes.
+
+    Raises:
+        UserError: If there is no such program, or the file of their weights is damaged.
     """
+    choose("program", name, TASKS)
     task, weights = TASKS[name], dict(_weights()[name])
     width = weights["token_embedding/embedding"].shape[1]
     config = ModelConfig(
@@ -84,7 +89,13 @@ def _turned(path: str, leaf: np.ndarray, turn: np.ndarray) -> np.ndarray:
 def _weights() -> dict[str, dict[str, np.ndarray]]:
     """Parameters by their paths, by the name of the program."""
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in TASKS}
-    for entry, array in read_arrays(FILE, "python -m tools.compile_programs writes it").items():
-        name, path = entry.split("/", 1)
+    remedy = "python -m tools.compile_programs writes it"
+    for entry, array in read_arrays(FILE, remedy).items():
+        name, _, path = entry.partition("/")
+        if name not in found:
+            raise UserError(f"{FILE} is damaged: {entry!r} is of no program; {remedy}")
         found[name][path] = array.astype(np.float64)
+    for name, own in found.items():
+        if not {"token_embedding/embedding", f"{block_name(0)}/mlp/fc1/kernel"} <= own.keys():
+            raise UserError(f"{FILE} is damaged: it lacks weights of {name}; {remedy}")
     return found

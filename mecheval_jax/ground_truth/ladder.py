@@ -31,14 +31,15 @@ from mecheval_jax.evaluation.config import (
     EvaluationConfig,
     SubspacesConfig,
 )
-from mecheval_jax.evaluation.patching.circuit_metrics import auroc
-from mecheval_jax.evaluation.patching.edge_scores import score_edges
+from mecheval_jax.evaluation.patching.circuit_metrics import auroc, random_auroc, recovered
+from mecheval_jax.evaluation.patching.circuits import RANDOM
+from mecheval_jax.evaluation.patching.edge_scores import EXACT, score_edges
 from mecheval_jax.evaluation.question import corruption_key
 from mecheval_jax.evaluation.representations.counterfactuals import counterfactual
 from mecheval_jax.evaluation.representations.das import align
 from mecheval_jax.evaluation.rows import describe, describe_share
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.files import make_workdir, read_json, write_json, write_table
+from mecheval_jax.files import make_workdir, read_json, sha256_of, write_json, write_table
 from mecheval_jax.ground_truth import planted
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
 from mecheval_jax.ground_truth.judging import UNKNOWN, confusion_rows, judge_blind
@@ -104,7 +105,7 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
     Folder(request.workdir).check_links()
     found: dict[str, Rows] = {rung: [] for rung in request.rungs}
     for number, (rung, name, unit) in enumerate(planned, start=1):
-        path = request.workdir / "parts" / rung / f"{re.sub(r'[^0-9a-z]+', '_', name)}.json"
+        path = request.workdir / "parts" / rung / f"{_file_name(name)}.json"
         if path.exists():
             rows = read_json(path, {"rows": [dict]})["rows"]
         else:
@@ -122,8 +123,9 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
     figure = ladder_figure(tables.get(EDGES), tables.get(CONFUSION))
     saving.save(figure, request.workdir, "ground_truth")
     if TRAINING in request.rungs:
-        parts = sorted((request.workdir / "models").glob("*.safetensors"))
-        models = [model for part in parts for model in load_collection(part)]
+        names = (_file_name(name) for rung, name, _ in planned if rung == TRAINING)
+        parts = (request.workdir / "models" / f"{name}.safetensors" for name in names)
+        models = [model for part in parts if part.exists() for model in load_collection(part)]
         if models:
             save_collection(request.workdir / "models.safetensors", models)
     return tables
@@ -141,11 +143,23 @@ def units_of(rung: str, request: LadderRequest) -> Iterator[tuple[str, Callable[
             yield f"induction, seed {seed}", functools.partial(grade_subspace, seed)
     if rung == TRAINING:
         for mixer, mechanism in TRAINED:
-            name = f"{mixer} to {mechanism}, {request.seeds} seeds, {request.steps} steps"
+            name = _training_name(request, mixer, mechanism)
             yield name, functools.partial(train_and_judge, request, mixer, mechanism)
     if rung == COLLECTION and request.collection is not None:
-        for model in load_collection(request.collection):
-            yield model.name, lambda model=model: [judge_blind(model)]
+        models = load_collection(request.collection)
+        files = (request.collection, request.collection.with_suffix(".json"))
+        content = sha256_of(files)[:8]  # another collection may have models of the same names
+        for model in models:
+            yield f"{model.name}, {content}", lambda model=model: [judge_blind(model)]
+
+
+def _training_name(request: LadderRequest, mixer: str, mechanism: str) -> str:
+    return f"{mixer} to {mechanism}, {request.seeds} seeds, {request.steps} steps"
+
+
+def _file_name(unit: str) -> str:
+    """Name of the file of a unit, without its ending."""
+    return re.sub(r"[^0-9a-z]+", "_", unit)
 
 
 def _planted_subject(model: planted.Planted, seed: int, documents: int) -> Subject:
@@ -155,16 +169,25 @@ def _planted_subject(model: planted.Planted, seed: int, documents: int) -> Subje
 
 
 def grade_edges(kind: str, seed: int) -> Rows:
-    """AUROC of every method against the known edges of a planted model."""
-    known, rows = KNOWN[kind], []
+    """How every method ranks the known edges of a model, and how much of their effects it gives.
+
+    The AUROC of each method, and of random orders; and the least share of an effect (`recovered`).
+    """
+    known, rows, confidence = KNOWN[kind], [], EVALUATION.confidence
     subject = _planted_subject(known.build(seed), seed, EVALUATION.documents)
-    for method in EDGE_METHODS:
-        scores = score_edges(subject, method, CircuitsConfig(measure="logit"))
-        found = auroc(scores, known.edges(subject.config), "key")
-        named = {"kind": kind, "seed": seed, "method": method, "edges": len(scores.graph.edges)}
-        described = describe(found, EVALUATION.confidence, tested=False)
-        rows.append({**named, "metric": "auroc", **described})
-    return rows
+    edges, options = known.edges(subject.config), CircuitsConfig(measure="logit")
+    every = {method: score_edges(subject, method, options) for method in EDGE_METHODS}
+    exact = every[EXACT]
+    named = {"kind": kind, "seed": seed, "edges": len(exact.graph.edges)}
+    for method, scores in every.items():
+        for metric, found in (
+            ("auroc", auroc(scores, edges, "key")),
+            ("recovered", recovered(scores, exact, edges, "key")),
+        ):
+            described = describe(found, confidence, tested=False)
+            rows.append({**named, "method": method, "metric": metric, **described})
+    drawn = random_auroc(exact, edges, confidence)
+    return [*rows, {**named, "method": RANDOM, "metric": "auroc", **drawn}]
 
 
 def grade_subspace(seed: int) -> Rows:
@@ -211,5 +234,6 @@ def train_and_judge(request: LadderRequest, mixer: str, mechanism: str) -> Rows:
     if kept:
         folder = request.workdir / "models"
         folder.mkdir(exist_ok=True)
-        save_collection(folder / f"{mixer.replace(',', '_')}_{mechanism}.safetensors", kept)
+        name = _file_name(_training_name(request, mixer, mechanism))
+        save_collection(folder / f"{name}.safetensors", kept)
     return rows

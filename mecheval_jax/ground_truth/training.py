@@ -75,7 +75,7 @@ class Settings(Section, section="training to a mechanism"):
         """Check bounds."""
         self.at_least(1, "steps", "batch_size")
         self.require(POSITIVE, "learning_rate", "gain")
-        self.at_least(0, "logits")
+        self.at_least(0, "weight", "weight_decay", "logits")
 
 
 def train_to(

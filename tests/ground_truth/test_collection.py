@@ -44,6 +44,12 @@ def test_what_is_saved_is_read(path):
         (lambda a: _first(a).update(mechanism="recall"), r"unknown mechanism 'recall'"),
         (lambda a: _first(a)["config"].update(layers=1), r"binds in one layer"),
         (lambda a: a["models"].update(other=_first(a)), r"lacks the parameters of 'other'"),
+        (lambda a: a["models"].clear(), r"lists no models"),
+        (lambda a: _first(a)["config"].pop("width"), r"seed 0 lacks the field 'width'"),
+        (lambda a: _first(a)["config"].update(width="8"), r"width is '8': it takes a whole number"),
+        (lambda a: _first(a)["config"].update(width=16), r"seed 0: parameter .* in a model of its"),
+        (lambda a: a["task"].update(foo=1), r"task has the field 'foo'"),
+        (lambda a: a["task"].update(key_vocabulary=100), r"of 19: the task has 13 of 111"),
     ],
 )
 def test_damage_is_named(path, change, message):
@@ -52,6 +58,15 @@ def test_damage_is_named(path, change, message):
     change(about)
     path.with_suffix(".json").write_text(json.dumps(about))
     with pytest.raises(UserError, match=message):
+        load_collection(path)
+
+
+def test_numbers_that_are_not_finite_are_named(path):
+    """Catches a model that is judged on weights which no training left."""
+    models = load_collection(path)
+    models[1].params["token_embedding"]["embedding"] *= np.nan
+    save_collection(path, models)
+    with pytest.raises(UserError, match=r"seed 1: parameter token_embedding/embedding has a value"):
         load_collection(path)
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from mecheval_jax import files
+from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.verdict.measurement import measure_verdict
 from mecheval_jax.ground_truth import compiled
@@ -40,6 +42,29 @@ def test_a_seed_turns_the_axes():
     assert shares[0] < 0.02
     assert min(shares[1:]) > 0.2
     assert not np.allclose(kernels[1], kernels[2])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda found: found.update(other=np.ones(1)), r"'other' is of no program"),
+        (lambda found: found.pop("induction/token_embedding/embedding"), r"weights of induction"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, monkeypatch, change, message):
+    """Catches a traceback."""
+    found = files.read_arrays(compiled.FILE, "")
+    change(found)
+    files.write_arrays(tmp_path / "programs.npz", found)
+    monkeypatch.setattr(compiled, "FILE", tmp_path / "programs.npz")
+    compiled._weights.cache_clear()
+    try:
+        with pytest.raises(UserError, match=message):
+            compiled.program(compiled.INDUCTION)
+    finally:
+        compiled._weights.cache_clear()
+    with pytest.raises(UserError, match=r"unknown program 'inducton'.*did you mean 'induction'"):
+        compiled.program("inducton")
 
 
 @pytest.mark.parametrize("name", compiled.TASKS)

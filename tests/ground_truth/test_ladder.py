@@ -1,5 +1,7 @@
 """The ladder: rungs are climbed once, go on where they were broken off, and end in tables."""
 
+import jax
+import jax.numpy as jnp
 import pandas as pd
 import pytest
 
@@ -20,7 +22,12 @@ def test_known_edges_are_found(tmp_path, monkeypatch):
     monkeypatch.setattr(ladder, "EDGE_METHODS", ("exact", "eap_ig"))
     request = LadderRequest(tmp_path / "ladder", ("edges",), seeds=1)
     table = climb(request)["edges"]
-    assert table.set_index("method")["value"].to_dict() == {"exact": 1.0, "eap_ig": 1.0}
+    ranked = table[table["metric"] == "auroc"].set_index("method")["value"]
+    assert ranked.drop("random").to_dict() == {"exact": 1.0, "eap_ig": 1.0}
+    assert 0.3 < ranked["random"] < 0.7
+    shares = table[table["metric"] == "recovered"].set_index("method")["value"]
+    assert shares["exact"] == 1.0
+    assert 0.1 < shares["eap_ig"] < 1.0
     assert (table["edges"] == 12).all()
     monkeypatch.setattr(ladder, "KNOWN", {ONE: None})  # what is known is not measured again
     pd.testing.assert_frame_equal(climb(request)["edges"], table)
@@ -46,6 +53,13 @@ def test_trained_models_are_judged_and_kept(tmp_path, monkeypatch):
     assert [model.seed for model in kept] == [0, 1]
     table = pd.read_csv(tmp_path / "ladder" / "confusion.csv")
     assert list(table["induction"]) == [2]
+    # Another request in the same folder keeps its own models, and not those of this one.
+    climb(LadderRequest(tmp_path / "ladder", ("trained",), seeds=1, steps=2))
+    kept = load_collection(tmp_path / "ladder" / "models.safetensors")
+    assert [model.seed for model in kept] == [0]
+    climb(LadderRequest(tmp_path / "ladder", ("trained",), seeds=2, steps=1))
+    kept = load_collection(tmp_path / "ladder" / "models.safetensors")
+    assert [model.seed for model in kept] == [0, 1]
 
 
 def test_a_collection_is_judged(tmp_path):
@@ -58,6 +72,11 @@ def test_a_collection_is_judged(tmp_path):
     )
     found = climb(request)
     assert list(found["collection"]["grade"]) == ["right"]
+    blank = jax.tree.map(jnp.zeros_like, params)
+    save_collection(
+        tmp_path / "planted.safetensors", [Trained("induction", 0, config, blank, task)]
+    )
+    assert list(climb(request)["collection"]["grade"]) == ["not learned"]  # not the other's rows
     assert list(found["confusion"]["induction"]) == [1]
 
 

@@ -62,6 +62,7 @@ def test_models_of_several_seeds_learn_at_once():
     [
         (lambda: Settings(steps=0), r"training to a mechanism.steps is 0"),
         (lambda: Settings(learning_rate=-1.0), r"learning_rate is -1"),
+        (lambda: Settings(weight=-1.0), r"weight is -1"),
         (
             lambda: train_to(
                 planted.shape_of("attention", layers=1), planted.TASK, "induction", (0,)

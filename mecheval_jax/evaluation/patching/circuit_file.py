@@ -1,9 +1,10 @@
 """Circuits as files: the edges of one, and the model and ports that it is of.
 
-    {"mixer": "attention", "layers": 2, "ports": ["auto"],
+    {"mixer": "attention", "layers": 2, "ports": ["auto"], "graph": "5f0c...",
      "edges": [["embedding", "block_0/mixer_output", "v"], ...]}
 
-A file can be read for any model that has all of its edges, whatever its width or its parameters.
+``graph`` is the hash of all edges of the model. A file can be read for any model whose graph is the
+same, whatever its width or its parameters.
 """
 
 import os
@@ -12,11 +13,11 @@ from collections.abc import Iterable
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, graph_of
-from mecheval_jax.files import read_json, write_json
+from mecheval_jax.files import hash_of, read_json, write_json
 from mecheval_jax.models.language_model import ModelConfig
 
 PARTS = ("sender", "reader", "port")
-FORM = {"mixer": str, "layers": int, "ports": [str], "edges": [[str]]}
+FORM = {"mixer": str, "layers": int, "ports": [str], "graph": str, "edges": [[str]]}
 
 
 def write_circuit(
@@ -38,6 +39,7 @@ def write_circuit(
         graph.number(edge)
     rows = [[edge.sender, edge.reader, edge.port] for edge in listed]
     about = {"mixer": config.mixer, "layers": config.layers, "ports": list(ports)}
+    about |= {"graph": _hash_of(graph)}
     write_json(pathlib.Path(path), about | {"edges": rows})
 
 
@@ -63,7 +65,16 @@ def read_circuit(path: str | os.PathLike, config: ModelConfig) -> tuple[Graph, t
         if len(row) != len(PARTS):
             raise UserError(f"{path} is damaged: {row} is no edge, which has {', '.join(PARTS)}")
     graph = graph_of(config, tuple(found["ports"]))
+    if _hash_of(graph) != found["graph"]:
+        raise UserError(
+            f"{path} is a circuit of another model of {theirs[1]} layers of {theirs[0]}, whose "
+            "edges are not those of this one: its heads or feed-forward parts differ"
+        )
     edges = tuple(Edge(*row) for row in found["edges"])
     for edge in edges:
         graph.number(edge)
     return graph, edges
+
+
+def _hash_of(graph: Graph) -> str:
+    return hash_of([str(edge) for edge in graph.edges])

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.stats
 
-from mecheval_jax.array_types import Bool
+from mecheval_jax.array_types import Bool, Float
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.patching.circuits import (
     FRACTIONS,
@@ -38,6 +38,7 @@ from mecheval_jax.evaluation.patching.edge_scores import EdgeScores
 from mecheval_jax.evaluation.patching.graph import Edge
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.evaluation.transparency import smallest_circuit
 from mecheval_jax.statistics.bootstrap import Estimate
 
 POINTS = ("fractions", "every size")
@@ -62,12 +63,12 @@ class Uniqueness(NamedTuple):
     Attributes:
         edges: Number of its edges.
         faithfulness: Share of the answer that it restores.
-        value: 1 less that share, within 0 and 1.
+        uniqueness: 1 less that share, within 0 and 1.
     """
 
     edges: int
     faithfulness: Estimate
-    value: float
+    uniqueness: Estimate
 
 
 def areas(shares: Sequence[Estimate], fractions: Sequence[float]) -> Areas:
@@ -122,14 +123,58 @@ def auroc(scores: EdgeScores, known: Iterable[Edge], corruption: str) -> Estimat
     Raises:
         UserError: If the model lacks one of the edges, or all or none are known.
     """
+    true = _are_known(scores, known)
+    values = area_under_roc(_sizes(scores, corruption), true)
+    return Estimate(float(values[0]), values[1:], scores.changes.shape[-1])
+
+
+def random_auroc(
+    scores: EdgeScores, known: Iterable[Edge], confidence: float, draws: int = 2000
+) -> dict[str, Any]:
+    """Mean and central interval of the AUROC of random orders of a model's edges, as cells."""
+    true = _are_known(scores, known)
+    drawn = np.random.default_rng(scores.evaluation.seed).random((draws, len(true)))
+    return describe_draws(list(area_under_roc(drawn, true)), confidence)
+
+
+def recovered(
+    scores: EdgeScores, exact: EdgeScores, known: Iterable[Edge], corruption: str
+) -> Estimate:
+    """Share of its effect that a method gives to the known edge of which it gives least.
+
+    An AUROC of 1 says that known edges rank above all others, and not that their scores are near
+    their effects: behind a saturated pattern they may be a millionth of them.
+
+    Args:
+        scores: Scores of all edges of a model.
+        exact: Their effects, by exact patching of the same documents.
+        known: Edges of its mechanism.
+        corruption: Corruption under which they were scored.
+
+    Raises:
+        UserError: If the model lacks one of the edges, or all or none are known.
+    """
+    true = _are_known(scores, known)
+    given, effects = (_sizes(each, corruption)[:, true] for each in (scores, exact))
+    # An edge that carries the answer of few documents may have no effect in a resample.
+    values = np.divide(given, effects, out=np.full_like(given, np.inf), where=effects > 0)
+    values = values.min(axis=1)
+    return Estimate(float(values[0]), values[1:], scores.changes.shape[-1])
+
+
+def _are_known(scores: EdgeScores, known: Iterable[Edge]) -> Bool[np.ndarray, " edges"]:
     true = np.zeros(len(scores.graph.edges), bool)
     true[[scores.graph.number(edge) for edge in known]] = True
     if true.all() or not true.any():
         raise UserError(f"{true.sum()} of {len(true)} edges are known: some must be, and some not")
+    return true
+
+
+def _sizes(scores: EdgeScores, corruption: str) -> Float[np.ndarray, "replicates edges"]:
+    """|Mean score| of every edge over all documents, and over every resample of them."""
     changes = scores.changes[scores.evaluation.corruptions.index(corruption)]
-    weights = np.concatenate([np.full((1, changes.shape[1]), 1.0), scores.bootstrap.weights])
-    values = area_under_roc(np.abs(weights @ changes.T), true)
-    return Estimate(float(values[0]), values[1:], changes.shape[1])
+    whole = np.full((1, changes.shape[1]), 1 / changes.shape[1])
+    return np.abs(np.concatenate([whole, scores.bootstrap.weights]) @ changes.T)
 
 
 def area_under_roc(scores: np.ndarray, true: Bool[np.ndarray, " edges"]) -> np.ndarray:
@@ -167,8 +212,43 @@ def uniqueness(
     gap = scores.gap(corruption)
     shares = [gap.restored(each) for each in answers[0]]
     best = int(np.argmax(np.nan_to_num([share.value for share in shares], nan=-np.inf)))
-    left = float(np.clip(1 - shares[best].value, 0, 1))
-    return Uniqueness(int(sizes[best]), shares[best], left)
+    share = shares[best]
+    left = Estimate(
+        float(np.clip(1 - share.value, 0, 1)), np.clip(1 - share.samples, 0, 1), share.documents
+    )
+    return Uniqueness(int(sizes[best]), share, left)
+
+
+RANDOM_CIRCUITS = 4
+"""Number of random circuits beside one whose uniqueness is asked."""
+
+
+def uniqueness_rows(
+    subject: Subject, scores: EdgeScores, found: Faithfulness
+) -> Iterator[dict[str, Any]]:
+    """The uniqueness of the smallest faithful circuit, and of random ones of as many edges.
+
+    A random circuit leaves most edges that carry the answer to the others: its uniqueness is near 0
+    unless it is nearly all of the graph. Where no circuit is known there are no rows.
+    """
+    draw = np.random.default_rng(found.evaluation.seed)
+    for corruption in found.evaluation.corruptions:
+        smallest = smallest_circuit(found, corruption)
+        if smallest is None or smallest.edges == len(scores.graph.edges):
+            continue  # without edges that it lacks there is no other one
+        best = np.isin(np.arange(smallest.of), scores.order(corruption)[: smallest.edges])
+        place = {"measure": found.measure, "corruption": corruption, "points": ""}
+        place |= {"metric": "uniqueness"}
+        own = uniqueness(subject, scores, best, corruption).uniqueness
+        described = describe(own, found.evaluation.confidence, tested=False)
+        yield {"circuit": found.method, **place, **described, "draws": 1}
+        drawn = [
+            uniqueness(subject, scores, draw.permutation(best), corruption).uniqueness.value
+            for _ in range(RANDOM_CIRCUITS)
+        ]
+        beside = describe_draws(drawn, found.evaluation.confidence)
+        beside |= {"documents": own.documents, "p_value": None}
+        yield {"circuit": RANDOM, **place, **beside}
 
 
 def metric_rows(found: Faithfulness) -> Iterator[dict[str, Any]]:

@@ -79,6 +79,10 @@ def chosen_ports(config: ModelConfig, ports: Iterable[str]) -> tuple[tuple[Port,
         return ((),) * config.layers
     if asked == (AUTO,):
         return tuple(ports_of(config, layer) for layer in layers)
+    for name in (AUTO, NONE):
+        if name in asked:
+            others = ", ".join(each for each in asked if each != name)
+            raise UserError(f"ports are {name!r} and {others}: {name!r} stands alone")
     found = tuple(ports_of(config, layer, asked) for layer in layers)
     for name in asked:
         if not any(name == port.name for each in found for port in each):

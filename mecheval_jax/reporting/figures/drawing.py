@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_rgb
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -31,6 +31,7 @@ from matplotlib.ticker import (
 )
 
 from mecheval_jax.console import printable
+from mecheval_jax.reporting.figures.ink import ink_on
 from mecheval_jax.reporting.figures.look import look
 from mecheval_jax.reporting.terminal.tables import interval, number
 
@@ -48,26 +49,6 @@ MARK = {"linestyle": "none", "markersize": 6, "markeredgecolor": "white", "marke
 """Style of marks without lines."""
 
 PALE = "#e0e0e0"
-
-DARK_ON_COLOUR, LIGHT_ON_COLOUR = "#111111", "#fdfdfd"
-"""Colours of text on a coloured ground, which does not change on a dark page."""
-
-
-def ink_on(colour: str | Sequence[float]) -> str:
-    """The colour of text on a coloured ground that is dark or pale."""
-    return DARK_ON_COLOUR if is_pale(colour) else LIGHT_ON_COLOUR
-
-
-def is_pale(colour: str | Sequence[float]) -> bool:
-    """Whether black has more contrast with a colour than white (WCAG 2)."""
-    return (luminance(colour) + 0.05) ** 2 >= 0.05 * 1.05
-
-
-def luminance(colour: str | Sequence[float]) -> float:
-    """Relative luminance of a colour of sRGB, 0 to 1 (WCAG 2)."""
-    parts = np.array(to_rgb(colour))
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 class Note(NamedTuple):

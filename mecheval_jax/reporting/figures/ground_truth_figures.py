@@ -15,17 +15,18 @@ def ladder_figure(edges: pd.DataFrame | None, confusion: pd.DataFrame | None) ->
     """How well known circuits are found: edges of planted models, and verdicts on trained ones.
 
     The first panel shows how well each method ranks the known edges of models whose weights were
-    written by hand (AUROC, the area under the ROC curve). The second shows which verdicts models
-    got that were trained to a mechanism.
+    made for a mechanism (AUROC, the area under the ROC curve), the second the share of its effect
+    that the method gives to the known edge of which it gives least. The third shows which verdicts
+    models got that were trained to a mechanism.
 
     Args:
-        edges: Rows of `ground_truth.ladder.grade_edges`; None to leave the first panel out.
-        confusion: Rows of `ground_truth.judging.confusion_rows`; None to leave the second panel
-            out. It is left out as well if no model has reached its mechanism.
+        edges: Rows of `ground_truth.ladder.grade_edges`; None to leave two panels out.
+        confusion: Rows of `ground_truth.judging.confusion_rows`; None to leave the last panel out.
+            It is left out as well if no model has reached its mechanism.
     """
     if confusion is not None and not confusion["reached"].any():
         confusion = None
-    parts = [(_draw_edges, edges), (_draw_confusion, confusion)]
+    parts = [(_draw_ranks, edges), (_draw_shares, edges), (_draw_confusion, confusion)]
     shown = [(draw, table) for draw, table in parts if table is not None]
     count = max(len(shown), 1)
     figure, every = drawing.panels(count, count, 5.6 * count, 4.2)
@@ -36,11 +37,19 @@ def ladder_figure(edges: pd.DataFrame | None, confusion: pd.DataFrame | None) ->
     return figure
 
 
-def _draw_edges(axes: Axes, table: pd.DataFrame) -> None:
-    means = table.groupby(["kind", "method"], sort=False)["value"].mean().reset_index()
+def _draw_ranks(axes: Axes, table: pd.DataFrame) -> None:
+    _draw_edges(axes, table, "auroc", "Known edges, AUROC")
+
+
+def _draw_shares(axes: Axes, table: pd.DataFrame) -> None:
+    _draw_edges(axes, table, "recovered", "Known edges, least share of an effect")
+
+
+def _draw_edges(axes: Axes, table: pd.DataFrame, metric: str, title: str) -> None:
+    shown = table[(table["metric"] == metric) & table["method"].isin(list(RANKINGS))]
+    means = shown.groupby(["kind", "method"], sort=False)["value"].mean().reset_index()
     names = means.assign(method=means["method"].map(RANKINGS))
-    cells = drawing.cells_of(names, "kind", "method")
-    drawing.draw_cells(axes, cells, "Known edges of planted models, AUROC")
+    drawing.draw_cells(axes, drawing.cells_of(names, "kind", "method"), title)
 
 
 def _draw_confusion(axes: Axes, table: pd.DataFrame) -> None:

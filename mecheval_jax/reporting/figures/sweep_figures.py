@@ -18,7 +18,8 @@ from matplotlib.ticker import PercentFormatter
 
 from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.reporting.figures import drawing
-from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY, ink_on
+from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY
+from mecheval_jax.reporting.figures.ink import ink_on
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import percent, percents
 from mecheval_jax.store.metrics import Curves

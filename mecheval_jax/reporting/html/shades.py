@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_hex
 
-from mecheval_jax.reporting.figures.drawing import ATTRIBUTIONS, SHARES, is_pale
+from mecheval_jax.reporting.figures.drawing import ATTRIBUTIONS, SHARES
+from mecheval_jax.reporting.figures.ink import is_pale
 
 
 def shade(scale: ScalarMappable) -> Callable[[float | None], str]:

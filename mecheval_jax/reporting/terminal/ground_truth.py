@@ -14,11 +14,15 @@ def show_ladder(tables: Mapping[str, pd.DataFrame]) -> None:
     """Print the tables of `ground_truth.ladder.climb` that are there."""
     console = output()
     if "edges" in tables:
-        words = ("planted", "ranked by")
-        shown = plain_table((*words, "edges", "AUROC", "least"), words)
+        words = ("model", "ranked by")
+        shown = plain_table((*words, "edges", "AUROC", "least", "share of\nan effect"), words)
         for (kind, method), rows in tables["edges"].groupby(["kind", "method"], sort=False):
-            numbers = number(rows["value"].mean()), number(rows["value"].min())
-            shown.add_row(str(kind), RANKINGS[str(method)], str(rows["edges"].iloc[0]), *numbers)
+            ranked, shares = (
+                rows.loc[rows["metric"] == metric, "value"] for metric in ("auroc", "recovered")
+            )
+            numbers = map(number, (ranked.mean(), ranked.min(), shares.mean()))
+            label = RANKINGS.get(str(method), f"{method} order")
+            shown.add_row(str(kind), label, str(rows["edges"].iloc[0]), *numbers)
         print_table(console, shown)
     if "subspaces" in tables:
         words = ("planted subspace",)

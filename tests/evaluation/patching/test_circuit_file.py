@@ -35,6 +35,7 @@ def test_a_circuit_of_another_model_is_refused(config, tmp_path):
     for other, told in (
         (planted.shape_of("mamba", layers=1), "1 layers of attention: this model has 1 of mamba"),
         (planted.shape_of("attention"), "1 layers of attention: this model has 2 of attention"),
+        (planted.shape_of("attention", layers=1), "its heads or feed-forward parts differ"),
     ):
         with pytest.raises(UserError, match=told):
             read_circuit(path, other)

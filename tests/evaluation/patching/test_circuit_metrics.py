@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import CircuitsConfig, EvaluationConfig
 from mecheval_jax.evaluation.patching import circuit_metrics
-from mecheval_jax.evaluation.patching.circuits import FRACTIONS, RANDOM, Faithfulness
+from mecheval_jax.evaluation.patching.circuits import (
+    FRACTIONS,
+    RANDOM,
+    Faithfulness,
+    measure_faithfulness,
+)
 from mecheval_jax.evaluation.patching.edge_scores import EdgeScores, score_edges
 from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, Stage
@@ -101,6 +106,38 @@ def test_auroc_by_hand():
     assert perfect.interval(0.95) == pytest.approx((1.0, 1.0))
 
 
+def test_the_least_share_of_an_effect_by_hand():
+    """Catches the mean share, a share of another edge's effect, and an effect of 0."""
+    effects, given = np.ones((5, 4)), np.ones((5, 4))
+    effects[1], given[1] = 4.0, 2.0  # half of it
+    effects[3], given[3] = 10.0, -1.0  # a tenth
+    found = circuit_metrics.recovered(scores_of(given), scores_of(effects), KNOWN, "key")
+    assert found.value == pytest.approx(0.1)
+    np.testing.assert_allclose(found.samples, 0.1)
+    effects[1] = 0.0
+    found = circuit_metrics.recovered(scores_of(given), scores_of(effects), KNOWN, "key")
+    assert found.value == pytest.approx(0.1)
+
+
+def test_random_orders_are_as_good_as_chance():
+    """Catches ranks that are not random."""
+    found = circuit_metrics.random_auroc(scores_of(np.ones((5, 4))), KNOWN[:1], 0.95)
+    assert found["value"] == pytest.approx(0.5, abs=0.03)
+    assert (found["low"], found["high"]) == (0.0, 1.0)
+
+
+def test_uniqueness_stands_beside_random_circuits():
+    """Catches rows without an interval, and a random circuit that is the found one."""
+    subject, scores = induction()
+    found = measure_faithfulness(subject, scores, CircuitsConfig(draws=2))
+    rows = {row["circuit"]: row for row in circuit_metrics.uniqueness_rows(subject, scores, found)}
+    assert {row["metric"] for row in rows.values()} == {"uniqueness"}
+    own, beside = rows["exact"], rows[RANDOM]
+    assert 0.9 < own["low"] <= own["value"] <= own["high"] <= 1
+    assert beside["value"] < 0.9
+    assert beside["draws"] == circuit_metrics.RANDOM_CIRCUITS
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
@@ -140,10 +177,12 @@ def test_a_chain_is_unique_and_a_way_beside_is_found():
     subject, scores = induction()
     chain = np.isin(np.arange(12), scores.order("key")[:3])
     alone = circuit_metrics.uniqueness(subject, scores, chain, "key")
-    assert alone.value > 0.9
+    assert alone.uniqueness.value > 0.9
+    low, high = alone.uniqueness.interval(0.95)
+    assert 0.9 < low <= alone.uniqueness.value <= high <= 1
     # Without the chain in it, the best circuit of other edges is the chain.
     other = circuit_metrics.uniqueness(subject, scores, ~chain, "key")
-    assert (other.edges, other.value) == (3, pytest.approx(0, abs=1e-3))
+    assert (other.edges, other.uniqueness.value) == (3, pytest.approx(0, abs=1e-3))
 
 
 def test_nothing_is_known_of_a_model_that_does_not_answer(monkeypatch):
@@ -152,4 +191,4 @@ def test_nothing_is_known_of_a_model_that_does_not_answer(monkeypatch):
     chain = np.isin(np.arange(12), scores.order("key")[:3])
     unknown = circuit_metrics.Estimate(np.nan, np.full(50, np.nan), 16)
     monkeypatch.setattr(Gap, "restored", lambda gap, answers: unknown)
-    assert np.isnan(circuit_metrics.uniqueness(subject, scores, chain, "key").value)
+    assert np.isnan(circuit_metrics.uniqueness(subject, scores, chain, "key").uniqueness.value)

@@ -1,13 +1,11 @@
 """Figures are saved whole, and the same every time."""
 
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 
 from mecheval_jax.mixers.architectures import ARCHITECTURES
 from mecheval_jax.reporting.figures import drawing, saving
 from mecheval_jax.reporting.figures import run_figures as figures
-from tests.support.colours import contrast
 from tests.support.reported_runs import ROLES, VALUES, table_of
 
 
@@ -89,14 +87,3 @@ def test_ticks_of_almost_equal_numbers_keep_apart():
     drawing.few_decades(axes.xaxis)
     shown = [at for at in axes.get_xticks() if 19_450 <= at <= 19_510]
     assert 2 <= len(shown) <= 4
-
-
-def test_ink_has_the_greater_contrast():
-    """Catches luminances of another formula, and ink of the lesser contrast."""
-    assert drawing.luminance("#000000") == 0
-    assert drawing.luminance("#ffffff") == pytest.approx(1)
-    assert drawing.luminance("#777777") == pytest.approx(0.1845, abs=1e-3)
-    for grey in np.linspace(0, 1, 101):
-        colour = (grey, grey, grey)
-        is_darker = contrast(colour, "black") >= contrast(colour, "white")
-        assert drawing.is_pale(colour) == is_darker

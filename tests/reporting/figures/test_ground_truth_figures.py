@@ -8,11 +8,13 @@ from mecheval_jax.reporting.figures.ground_truth_figures import ladder_figure
 
 EDGES = pd.DataFrame(
     [
-        {"kind": kind, "seed": seed, "method": method, "value": value}
-        for kind, method, values in (
-            ("induction", "exact", (1.0, 1.0)),
-            ("induction", "eap", (0.5, 0.7)),
-            ("convolution", "exact", (0.9, 1.0)),
+        {"kind": kind, "seed": seed, "method": method, "metric": metric, "value": value}
+        for kind, method, metric, values in (
+            ("induction", "exact", "auroc", (1.0, 1.0)),
+            ("induction", "eap", "auroc", (0.5, 0.7)),
+            ("induction", "eap", "recovered", (0.1, 0.3)),
+            ("induction", "random", "auroc", (0.4, 0.6)),
+            ("convolution", "exact", "auroc", (0.9, 1.0)),
         )
         for seed, value in enumerate(values)
     ]
@@ -34,16 +36,17 @@ CONFUSION = pd.DataFrame(
 
 def test_cells_are_means_and_shares():
     """Catches a panel of other rows, and shares that do not add up."""
-    left, right = ladder_figure(EDGES, CONFUSION).axes
+    left, middle, right = ladder_figure(EDGES, CONFUSION).axes
     means = np.ma.filled(left.images[0].get_array(), np.nan)
     np.testing.assert_allclose(means, [[1.0, 0.6], [0.95, np.nan]])
+    np.testing.assert_allclose(middle.images[0].get_array(), [[0.2]])
     np.testing.assert_allclose(right.images[0].get_array(), [[2 / 3, 1 / 3]])
     assert [label.get_text() for label in right.get_xticklabels()] == ["induction", "mixed"]
 
 
 def test_a_panel_may_be_missing():
     """Catches a figure that needs every rung."""
-    assert len(ladder_figure(EDGES, None).axes) == 1
+    assert len(ladder_figure(EDGES, None).axes) == 2
     assert len(ladder_figure(None, CONFUSION).axes) == 1
     ladder_figure(None, None)
     ladder_figure(None, CONFUSION.assign(reached=0))

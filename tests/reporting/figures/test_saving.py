@@ -10,6 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from mecheval_jax.reporting.figures import drawing, saving, sweep_figures
+from mecheval_jax.reporting.figures.ink import ink_on
 from mecheval_jax.reporting.figures.look import Look, looking, styled
 from tests.support.colours import contrast
 
@@ -82,7 +83,7 @@ def test_colours_of_a_page(theme):
     assert min(np.abs(difference).max() for difference in apart) > 0.15
     assert min(contrast(colour, names["page"]) for colour in shown) > 2.2
     bars = [(a, b) for a, b in zip(colours, shown, strict=True) if a != "#000000"]
-    assert min(contrast(drawing.ink_on(one), on_page) for one, on_page in bars) > 4.5
+    assert min(contrast(ink_on(one), on_page) for one, on_page in bars) > 4.5
 
 
 def test_what_labels_say_is_not_changed():

@@ -11,7 +11,8 @@ def test_every_rung_has_its_numbers(capsys):
     angles = pd.DataFrame([{"metric": "greatest_angle", "value": value} for value in (10.0, 20.0)])
     show_ladder({"edges": EDGES.assign(edges=12), "subspaces": angles, "confusion": CONFUSION})
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["induction", "EAP", "12", "0.60", "0.50"] in lines
+    assert ["induction", "EAP", "12", "0.60", "0.50", "0.20"] in lines
+    assert ["induction", "random", "order", "12", "0.50", "0.40", "-"] in lines
     assert ["greatest", "angle", "15.00", "10.00", "20.00"] in lines
     assert ["mamba", "induction", "2", "1", "0.67"] in [line[:5] for line in lines]
 
