@@ -9,7 +9,7 @@ import pandas as pd
 from mecheval_jax.benchmarks import record
 from mecheval_jax.benchmarks.against import AGAINST_TORCH, check_torch
 from mecheval_jax.benchmarks.device import DEVICE_PARTS, check_accelerator
-from mecheval_jax.benchmarks.evidence import gradient_attribution
+from mecheval_jax.benchmarks.evidence import circuits_with_ports, gradient_attribution
 from mecheval_jax.benchmarks.grids import grids
 from mecheval_jax.benchmarks.imports import imports
 from mecheval_jax.benchmarks.measured import Benchmark
@@ -30,6 +30,7 @@ PARTS: dict[str, Benchmark] = {
     "relatives": steps_of_relatives,
     "grid": grids,
     "gradients": gradient_attribution,
+    "circuits": circuits_with_ports,
     "probes": probes,
     "length": costs_in_length,
     "convolution": convolutions,

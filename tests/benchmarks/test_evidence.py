@@ -33,3 +33,14 @@ def test_every_method_has_a_row(rows, monkeypatch):
     expected = [f"{mixer}, {name}" for mixer in ("attention", "mamba") for name in names]
     assert [", ".join(what.split(", ")[:2]) for what in table] == expected
     assert all(list(row) == ["cells", "time", "compilation"] for row in table.values())
+
+
+# Catches an analysis that is called otherwise, and a mixer that is left out.
+def test_circuits_are_timed_with_their_edges(rows, monkeypatch):
+    edge = {"sender": "embedding", "reader": "logits", "port": ""}
+    found = {"edges": [edge, {**edge, "method": "eap"}, {**edge, "port": "q"}]}
+    monkeypatch.setitem(evidence.ANALYSES, "circuits", lambda subject, options, sites: found)
+    table = rows(evidence, evidence.circuits_with_ports)
+    assert list(table) == ["attention", "based", "mamba"]
+    assert all(list(row) == ["time", "edges"] for row in table.values())
+    assert table["mamba"]["edges"] == 2
