@@ -173,11 +173,12 @@ def stage_outputs(
     }
     if WHOLE in given:
         output = functools.partial(_output, question, stage)
-        return jax.vmap(output)(*given[WHOLE]), None
+        return _for_each(output, *given[WHOLE]), None
     at_port = {
-        in_mixer(stage.layer, port): jax.vmap(
-            functools.partial(_block, question, stage.layer, site=in_mixer(stage.layer, port))
-        )(*given[port])
+        in_mixer(stage.layer, port): _for_each(
+            functools.partial(_block, question, stage.layer, site=in_mixer(stage.layer, port)),
+            *given[port],
+        )
         for port in given
         if port != REST
     }
@@ -186,7 +187,19 @@ def stage_outputs(
     if rest is None:
         rest = jnp.zeros((len(stage.nodes), *sent[EMBEDDING].shape), sent[EMBEDDING].dtype)
     node = functools.partial(_node, question, stage)
-    return jax.vmap(node)(jnp.arange(len(stage.nodes)), rest, at_port | inside, tilt)
+    return _for_each(node, jnp.arange(len(stage.nodes)), rest, at_port | inside, tilt)
+
+
+def _for_each(function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
+    """A function of each node, along the first axis of its arguments and of what it returns.
+
+    A single node has no such axis while it is computed: along one XLA computes Mamba's scan on a
+    CPU several times as slowly.
+    """
+    if len(jax.tree.leaves(arguments)[0]) == 1:
+        of_one = function(*jax.tree.map(lambda leaf: leaf[0], arguments))
+        return jax.tree.map(lambda leaf: leaf[None], of_one)
+    return jax.vmap(function)(*arguments)
 
 
 def _given(
