@@ -93,9 +93,10 @@ def write_config(config: ModelConfig) -> dict[str, Any]:
     found = {}
     for model_type, family in families.items():
         fields = _write(model_type, family, config)
-        found[model_type] = fields, _differences(config, fields)
-    nearest = min(found, key=lambda name: len(found[name][1]))
-    fields, differences = found[nearest]
+        found[model_type] = fields, *_differences(config, fields)
+    # A family that cannot describe the model at all is further than any difference.
+    nearest = min(found, key=lambda name: (not found[name][1], len(found[name][2])))
+    fields, _, differences = found[nearest]
     if differences:
         lines = "\n  ".join(differences)
         raise UserError(f"no checkpoint has such a model; what differs from {nearest}:\n  {lines}")
@@ -179,19 +180,19 @@ def _write(model_type: str, family: Family, config: ModelConfig) -> dict[str, An
     return family.contract(fields | current | derived)
 
 
-def _differences(config: ModelConfig, fields: Mapping[str, Any]) -> list[str]:
-    """Differences between a model and the one that fields of config.json describe."""
+def _differences(config: ModelConfig, fields: Mapping[str, Any]) -> tuple[bool, list[str]]:
+    """Whether fields of config.json describe a model, and how it differs from another one."""
     try:
         _, read = read_config(fields)
     except UserError as error:
-        return [line.strip() for line in str(error).splitlines()[1:]]
+        return False, [line.strip() for line in str(error).splitlines()[1:]]
     found = {}
     for layer in range(config.layers):
         ours, theirs = _function(config, layer), _function(read, layer)
         for name, value in ours.items():
             if value != theirs.get(name, value):
                 found.setdefault(name, f"model.{name} is {value!r}, there {theirs[name]!r}")
-    return list(found.values())
+    return True, list(found.values())
 
 
 def mixer_name(config: ModelConfig, layer: int) -> str:
