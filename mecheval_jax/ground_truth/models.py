@@ -64,7 +64,7 @@ SETTINGS: Mapping[tuple[str, str], Settings] = MappingProxyType(
         ("gated_delta_net", INDUCTION): Settings(steps=1000),
         ("gated_delta_net", DIRECT): Settings(steps=1000, logits=1.0),
         ("mamba", INDUCTION): Settings(steps=1000, gain=2.0, learning_rate=1e-2),
-        ("mamba", DIRECT): Settings(steps=1000, gain=2.0, learning_rate=1e-2, logits=1.0),
+        ("mamba", DIRECT): Settings(steps=2000, gain=2.0, learning_rate=1e-2, logits=1.0),
         ("mamba", CONVOLUTION): Settings(steps=1000, gain=2.0, learning_rate=1e-2),
         (HYBRID, DIRECT): Settings(steps=1000, logits=1.0),
     }
