@@ -88,13 +88,19 @@ def _turned(path: str, leaf: np.ndarray, turn: np.ndarray) -> np.ndarray:
 @functools.cache
 def _weights() -> dict[str, dict[str, np.ndarray]]:
     """Parameters by their paths, by the name of the program."""
-    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in TASKS}
     remedy = "python -m tools.compile_programs writes it"
-    for entry, array in read_arrays(FILE, remedy).items():
-        name, _, path = entry.partition("/")
-        if name not in found:
-            raise UserError(f"{FILE} is damaged: {entry!r} is of no program; {remedy}")
-        found[name][path] = array.astype(np.float64)
+    arrays = {entry: array.astype(np.float64) for entry, array in read_arrays(FILE, remedy).items()}
+    found = {
+        name: {
+            entry.removeprefix(f"{name}/"): array
+            for entry, array in arrays.items()
+            if entry.startswith(f"{name}/")
+        }
+        for name in TASKS
+    }
+    foreign = [entry for entry in arrays if not entry.startswith(tuple(f"{n}/" for n in TASKS))]
+    if foreign:
+        raise UserError(f"{FILE} is damaged: {foreign[0]!r} is of no program; {remedy}")
     for name, own in found.items():
         if not {"token_embedding/embedding", f"{block_name(0)}/mlp/fc1/kernel"} <= own.keys():
             raise UserError(f"{FILE} is damaged: it lacks weights of {name}; {remedy}")
