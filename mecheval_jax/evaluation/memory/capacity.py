@@ -152,5 +152,5 @@ def _by_place(batch: Batch, correct: np.ndarray, confidence: float) -> Iterator[
         inside = counts & (place == part)
         if asked := int(inside.sum()):
             share = float(correct[inside].sum()) / asked
-            place = {"place": (part + 0.5) / PLACES}
-            yield describe_share(share, asked, confidence) | place
+            middle = (part + 0.5) / PLACES
+            yield {"place": middle} | describe_share(share, asked, confidence)
