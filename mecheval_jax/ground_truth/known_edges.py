@@ -4,9 +4,10 @@ The weights are set by hand (`planted`) or by a compiler (`compiled`). The known
 along which they carry the replaced key to the answer: the key's identity from the embedding, and
 what is made of it. All other edges carry nothing that differs between the two runs at a token that
 is read. That the weights do so is a test, for every kind: the circuit of the known edges gives the
-whole answer, without any one of them nothing is left of it, and no other edge is missed where it
-alone is taken from the whole model. In two hops two others are, in the few documents whose
-replacement is the asked key.
+whole answer, without any one of them nothing is left of it (in direct retrieval, where heads of its
+own read each pair, nothing of that pair), and no other edge is missed where it alone is taken from
+the whole model. In two hops two others are, in the few documents whose replacement is the asked
+key.
 """
 
 import dataclasses

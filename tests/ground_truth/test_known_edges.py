@@ -14,6 +14,19 @@ from tests.support import planted
 EVALUATION = EvaluationConfig(documents=16, corruptions=("key",), resamples=50)
 
 
+ALSO_CARRIES = {
+    # Where the replacement is the asked key, the first hop finds two values, and goes wrong.
+    "compiled two hops": {
+        "block_1/mixer_output -> block_2/mixer_output (k)",
+        "block_2/mixer_output -> block_3/mixer_output (q)",
+    }
+}
+"""Edges that carry something in a few documents, beside the known ones."""
+
+OF_ONE_PAIR = "direct retrieval"
+"""Kind in which heads of its own read each pair: without one the others are answered."""
+
+
 @functools.cache
 def subject_of(kind):
     model = KNOWN[kind].build(0)
@@ -26,24 +39,16 @@ def test_the_known_edges_are_the_mechanism(kind):
     subject = subject_of(kind)
     graph = graph_of(subject.config)
     known = [graph.number(edge) for edge in KNOWN[kind].edges(subject.config)]
+    also = [n for n, edge in enumerate(graph.edges) if str(edge) in ALSO_CARRIES.get(kind, ())]
     masks = np.zeros((1, 1 + len(known), len(graph.edges)), bool)
-    masks[0][:, known] = True
+    masks[0][:, known + also] = True
     masks[0][1 + np.arange(len(known)), known] = False  # each without one of them
     (clean, corrupted), ((whole, *lacking),) = run_circuits(subject, graph, masks, "probability")
     gap = (clean - corrupted).mean()
     assert gap > 0.5
     assert (whole - corrupted).mean() > 0.98 * gap
-    assert all((found - corrupted).mean() < 0.1 * gap for found in lacking)
-
-
-ALSO_CARRIES = {
-    # Where the replacement is the asked key, the first hop finds two values, and goes wrong.
-    "compiled two hops": {
-        "block_1/mixer_output -> block_2/mixer_output (k)",
-        "block_2/mixer_output -> block_3/mixer_output (q)",
-    }
-}
-"""Edges that carry something in a few documents, beside the known ones."""
+    most = 0.9 if kind == OF_ONE_PAIR else 0.1
+    assert all((found - corrupted).mean() < most * gap for found in lacking)
 
 
 @pytest.mark.parametrize("kind", KNOWN)
