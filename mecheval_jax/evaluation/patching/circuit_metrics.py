@@ -35,6 +35,7 @@ from mecheval_jax.evaluation.patching.circuits import (
     sizes_of,
 )
 from mecheval_jax.evaluation.patching.edge_scores import EdgeScores
+from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.graph import Edge
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
@@ -200,17 +201,38 @@ def uniqueness(
         circuit: Whether each edge is in the circuit whose uniqueness is asked.
         corruption: One of the corruptions under which the edges were scored.
     """
+    return _uniqueness(subject, scores, [circuit], corruption)[0]
+
+
+def _uniqueness(
+    subject: Subject,
+    scores: EdgeScores,
+    circuits: Sequence[Bool[np.ndarray, " edges"]],
+    corruption: str,
+) -> list[Uniqueness]:
+    """The uniqueness of several circuits, whose alternatives run in one program."""
     only = dataclasses.replace(subject.evaluation, corruptions=(corruption,))
-    others = [edge for edge in scores.order(corruption) if not circuit[edge]]
-    sizes = sizes_of(len(others))
-    masks = np.zeros((1, len(sizes), len(circuit)), bool)
-    for mask, size in zip(masks[0], sizes, strict=True):
-        mask[others[:size]] = True
+    order, sizes, masks = scores.order(corruption), [], []
+    for circuit in circuits:
+        others = order[~circuit[order]]
+        sizes.append(sizes_of(len(others)))
+        masks += [np.isin(np.arange(len(circuit)), others[:size]) for size in sizes[-1]]
     _, answers = run_circuits(
-        dataclasses.replace(subject, evaluation=only), scores.graph, masks, scores.measure
+        dataclasses.replace(subject, evaluation=only),
+        scores.graph,
+        np.stack(masks)[None],
+        scores.measure,
     )
+    ends = np.cumsum([len(own) for own in sizes])[:-1]
     gap = scores.gap(corruption)
-    shares = [gap.restored(each) for each in answers[0]]
+    return [_best_of(gap, *each) for each in zip(sizes, np.split(answers[0], ends), strict=True)]
+
+
+def _best_of(
+    gap: Gap, sizes: Sequence[int], answers: Float[np.ndarray, "sizes documents"]
+) -> Uniqueness:
+    """What is left of 1 beside the circuit that restores most."""
+    shares = [gap.restored(each) for each in answers]
     best = int(np.argmax(np.nan_to_num([share.value for share in shares], nan=-np.inf)))
     share = shares[best]
     left = Estimate(
@@ -239,14 +261,12 @@ def uniqueness_rows(
         best = np.isin(np.arange(smallest.of), scores.order(corruption)[: smallest.edges])
         place = {"measure": found.measure, "corruption": corruption, "points": ""}
         place |= {"metric": "uniqueness"}
-        own = uniqueness(subject, scores, best, corruption).uniqueness
+        circuits = [best, *(draw.permutation(best) for _ in range(RANDOM_CIRCUITS))]
+        own, *drawn = (u.uniqueness for u in _uniqueness(subject, scores, circuits, corruption))
         described = describe(own, found.evaluation.confidence, tested=False)
         yield {"circuit": found.method, **place, **described, "draws": 1}
-        drawn = [
-            uniqueness(subject, scores, draw.permutation(best), corruption).uniqueness.value
-            for _ in range(RANDOM_CIRCUITS)
-        ]
-        beside = describe_draws(drawn, found.evaluation.confidence)
+        values = [estimate.value for estimate in drawn]
+        beside = describe_draws(values, found.evaluation.confidence)
         beside |= {"documents": own.documents, "p_value": None}
         yield {"circuit": RANDOM, **place, **beside}
 

@@ -30,6 +30,7 @@ from mecheval_jax.evaluation.question import Question
 from mecheval_jax.interventions.capture import Activations, observe_block
 from mecheval_jax.interventions.patch import pin
 from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.ops.mapping import for_each
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.site_path import SitePath, in_mixer
 
@@ -173,33 +174,18 @@ def stage_outputs(
     }
     if WHOLE in given:
         output = functools.partial(_output, question, stage)
-        return _for_each(output, *given[WHOLE]), None
+        return for_each(lambda each: output(*each), given[WHOLE]), None
     at_port = {
-        in_mixer(stage.layer, port): _for_each(
-            functools.partial(_block, question, stage.layer, site=in_mixer(stage.layer, port)),
-            *given[port],
-        )
-        for port in given
+        site: for_each(lambda each, s=site: _block(question, stage.layer, *each, s), given[port])
+        for port, site in ((port, in_mixer(stage.layer, port)) for port in given)
         if port != REST
     }
     # What is left over is read by the mixer as it runs, at all ports held.
     rest, inside = given.get(REST, (None, {}))
     if rest is None:
         rest = jnp.zeros((len(stage.nodes), *sent[EMBEDDING].shape), sent[EMBEDDING].dtype)
-    node = functools.partial(_node, question, stage)
-    return _for_each(node, jnp.arange(len(stage.nodes)), rest, at_port | inside, tilt)
-
-
-def _for_each(function: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
-    """A function of each node, along the first axis of its arguments and of what it returns.
-
-    A single node has no such axis while it is computed: along one XLA computes Mamba's scan on a
-    CPU several times as slowly.
-    """
-    if len(jax.tree.leaves(arguments)[0]) == 1:
-        of_one = function(*jax.tree.map(lambda leaf: leaf[0], arguments))
-        return jax.tree.map(lambda leaf: leaf[None], of_one)
-    return jax.vmap(function)(*arguments)
+    nodes = (jnp.arange(len(stage.nodes)), rest, at_port | inside, tilt)
+    return for_each(lambda each: _node(question, stage, *each), nodes)
 
 
 def _given(

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mecheval_jax.array_types import PyTree
+from mecheval_jax.ops.mapping import for_each
 
 MEMBER = "member"
 """The mesh axis over which members are spread."""
@@ -71,13 +72,7 @@ def on_members(one: Callable, mesh: Mesh, at_once: int, shared: int = 0) -> Call
         def each(of_member: tuple) -> PyTree:
             return one(*of_member, *same)
 
-        own = len(jax.tree.leaves(trees)[0])
-        if own == 1:  # with an axis of one member Mamba takes several times as long on a CPU
-            alone = each(jax.tree.map(lambda leaf: leaf[0], trees))
-            return jax.tree.map(lambda leaf: leaf[None], alone)
-        if at_once >= own:
-            return jax.vmap(each)(trees)
-        return jax.lax.map(each, trees, batch_size=at_once if at_once > 1 else None)
+        return for_each(each, trees, at_once)
 
     return _spread(block, mesh, shared)
 
