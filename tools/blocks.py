@@ -1,7 +1,12 @@
 """Parts of pages that programs write: what stands between two marks."""
 
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from absl import flags
+
+from mecheval_jax import command_line
 
 
 def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -28,3 +33,16 @@ def with_block(text: str, lines: Sequence[str], marks: tuple[str, str], name: st
     if not (begun and ended):
         raise UserError(f"{name} has no lines {begin} and {end}: what is written stands between")
     return "\n".join([before + begin, *lines, end + after])
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a tool that writes into pages; its flag --root is the folder that holds them."""
+    here = str(pathlib.Path(__file__).parents[1])
+    flags.DEFINE_string("root", here, "Folder that holds README.md and docs.")
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS["root"])
+    command_line.run(main)
+
+
+def root() -> pathlib.Path:
+    """The folder that holds the pages."""
+    return pathlib.Path(flags.FLAGS.root)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pandas as pd
 from absl import flags
 
-from mecheval_jax import command_line
+from tools import blocks
 from tools.blocks import put_block, table_lines
 
 FOLDER = pathlib.Path("docs", "results", "ground_truth")
@@ -136,7 +136,7 @@ def main() -> None:
     from mecheval_jax.errors import UserError
     from mecheval_jax.files import write_table
 
-    root = pathlib.Path(flags.FLAGS.root)
+    root = blocks.root()
     if flags.FLAGS.ladder:
         if not pathlib.Path(flags.FLAGS.ladder, "parts").is_dir():
             raise UserError(f"--ladder={flags.FLAGS.ladder}: no workdir of launch.ground_truth")
@@ -150,6 +150,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("ladder", None, "Folder of a ladder, finished or under way.")
-    here = str(pathlib.Path(__file__).parents[1])
-    flags.DEFINE_string("root", here, "Folder that holds docs.")
-    command_line.run(main)
+    blocks.run(main)

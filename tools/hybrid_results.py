@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from absl import flags
 
-from mecheval_jax import command_line
+from tools import blocks
 from tools.blocks import put_block, table_lines
 from tools.sweep_results import accuracy_of, learned, members_of, merged
 
@@ -93,7 +93,7 @@ def main() -> None:
     from mecheval_jax.console import say
     from mecheval_jax.files import write_table
 
-    root = pathlib.Path(flags.FLAGS.root)
+    root = blocks.root()
     if flags.FLAGS.sweep:
         rows = pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
         rows = merged(root / TABLE, rows, LAYER)
@@ -104,6 +104,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("sweep", None, "Folder of a sweep, finished or under way.")
-    here = str(pathlib.Path(__file__).parents[1])
-    flags.DEFINE_string("root", here, "Folder that holds docs.")
-    command_line.run(main)
+    blocks.run(main)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from absl import flags
 
-from mecheval_jax import command_line
 from mecheval_jax.errors import UserError
+from tools import blocks
 from tools.blocks import put_block, table_lines
 from tools.sweep_results import accuracy_of, learned, members_of, merged, share
 
@@ -290,7 +290,7 @@ def main() -> None:
     from mecheval_jax.store.run_folder import RunFolder
 
     values = flags.FLAGS
-    root = pathlib.Path(values.root)
+    root = blocks.root()
     for text in values.run:
         name, given, workdir = text.partition("=")
         if not given:
@@ -312,6 +312,4 @@ if __name__ == "__main__":
     flags.DEFINE_multi_string("run", [], "A name and the folder of a run: NAME=WORKDIR.")
     flags.DEFINE_string("sweep", None, "Folder of a sweep, finished or under way.")
     flags.DEFINE_string("name", None, "What the names of the sweep's members begin with.")
-    here = str(pathlib.Path(__file__).parents[1])
-    flags.DEFINE_string("root", here, "Folder that holds docs.")
-    command_line.run(main)
+    blocks.run(main)

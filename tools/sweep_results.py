@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from absl import flags
 
-from mecheval_jax import command_line
+from tools import blocks
 from tools.blocks import put_block, table_lines
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def main() -> None:
     from mecheval_jax.console import say
     from mecheval_jax.files import write_table
 
-    root = pathlib.Path(flags.FLAGS.root)
+    root = blocks.root()
     folder = root / "docs" / "results" / "sweeps"
     names = sorted(path.stem for path in folder.glob("*.csv"))
     if flags.FLAGS.sweep:
@@ -157,6 +157,4 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("sweep", None, "Folder of a sweep, finished or under way.")
     flags.DEFINE_string("name", None, "Name of its table.")
-    here = str(pathlib.Path(__file__).parents[1])
-    flags.DEFINE_string("root", here, "Folder that holds docs.")
-    command_line.run(main)
+    blocks.run(main)

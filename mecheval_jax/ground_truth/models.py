@@ -24,23 +24,16 @@ TRAINED: tuple[tuple[str, str], ...] = tuple(
 )
 """Architectures with the mechanisms to which they are trained."""
 
-_WIDE: Mapping[str, Any] = MappingProxyType({"width": 64})
+_HEADS: Mapping[str, Any] = MappingProxyType(
+    {"width": 64, "mixer_options": {"heads": 4}, "feed_forward": "none"}
+)
 _PLACED: Mapping[str, Any] = MappingProxyType({"width": 64, "positions": "learned"})
 
 SHAPES: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType(
     {
-        ("attention", DIRECT): {
-            "width": 64,
-            "mixer_options": {"heads": 4},
-            "feed_forward": "none",
-        },
-        ("attention", CONVOLUTION): {
-            "width": 64,
-            "mixer_options": {"heads": 4},
-            "feed_forward": "none",
-            "canon": 4,
-        },
-        ("gated_delta_net", INDUCTION): _WIDE,
+        ("attention", DIRECT): _HEADS,
+        ("attention", CONVOLUTION): {**_HEADS, "canon": 4},
+        ("gated_delta_net", INDUCTION): {"width": 64},
         ("gated_delta_net", DIRECT): _PLACED,
         ("mamba", INDUCTION): {"width": 64, "mixer_options": {"d_state": 8}},
         ("mamba", DIRECT): {**_PLACED, "mixer_options": {"d_state": 16}},

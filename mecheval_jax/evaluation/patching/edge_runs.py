@@ -173,8 +173,7 @@ def stage_outputs(
         for port, senders in stage.senders
     }
     if WHOLE in given:
-        output = functools.partial(_output, question, stage)
-        return for_each(lambda each: output(*each), given[WHOLE]), None
+        return for_each(lambda each: _output(question, stage, *each), given[WHOLE]), None
     at_port = {
         site: for_each(lambda each, s=site: _block(question, stage.layer, *each, s), given[port])
         for port, site in ((port, in_mixer(stage.layer, port)) for port in given)
