@@ -73,3 +73,13 @@ def state_bytes(config: ModelConfig, max_length: int, shapes: PyTree | None = No
 
     state = jax.eval_shape(initial_state, parameter_shapes(config) if shapes is None else shapes)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+
+
+def known_state_bytes(
+    config: ModelConfig, max_length: int, shapes: PyTree | None = None
+) -> int | None:
+    """`state_bytes`, or None of a model with a mixer that has no recurrent form."""
+    try:
+        return state_bytes(config, max_length, shapes)
+    except UserError:
+        return None

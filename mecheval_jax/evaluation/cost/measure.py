@@ -13,7 +13,7 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.cost import energy, timing
 from mecheval_jax.evaluation.cost.measured_programs import PROGRAMS, Program
 from mecheval_jax.fields import POSITIVE, Section
-from mecheval_jax.models.decoding import state_bytes
+from mecheval_jax.models.decoding import known_state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count
 from mecheval_jax.partitioning.devices import device_name
 from mecheval_jax.partitioning.memory import free_memory
@@ -95,20 +95,13 @@ def cost_rows(
                 **model.shape,
                 "length": length,
                 "parameters": parameter_count(sized),
-                "state_bytes": _state_bytes(sized, length),
+                "state_bytes": known_state_bytes(sized, length),
             }
             for kind in options.programs:
                 if (name, length, kind) in known:
                     continue
                 say(f"{name}, {length:,} tokens: {kind}")
                 yield shape | {"program": kind} | _measured(sized, length, kind, options)
-
-
-def _state_bytes(model: ModelConfig, length: int) -> int | None:
-    try:
-        return state_bytes(model, length)
-    except UserError:  # a mixer without a recurrent form
-        return None
 
 
 NOTHING = dict.fromkeys(

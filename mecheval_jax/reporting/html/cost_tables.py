@@ -5,8 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.errors import UserError
-from mecheval_jax.models.decoding import state_bytes
+from mecheval_jax.models.decoding import known_state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count, parameter_shapes
 from mecheval_jax.reporting.html.reading import Reported
 from mecheval_jax.reporting.html.run_tables import count
@@ -111,11 +110,7 @@ def _folders(run: RunFolder) -> list[CostFolder]:
 def _counted(model: ModelConfig, length: int) -> tuple[int, int | None]:
     """Number of parameters, and bytes of the state after `length` tokens, if the model has one."""
     shapes = parameter_shapes(model)
-    try:
-        state = state_bytes(model, length, shapes)
-    except UserError:  # a mixer without a recurrent form
-        state = None
-    return parameter_count(model, shapes), state
+    return parameter_count(model, shapes), known_state_bytes(model, length, shapes)
 
 
 def measured(table: pd.DataFrame) -> Table:

@@ -5,6 +5,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_table
+from mecheval_jax.models import decoding
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import parameter_count
 from mecheval_jax.reporting.html import cost_tables, report
@@ -35,7 +36,7 @@ def test_a_mixer_without_a_state_has_a_dash(tmp_path, monkeypatch):
     def refused(*_):
         raise UserError("it has no recurrent form")
 
-    monkeypatch.setattr(cost_tables, "state_bytes", refused)
+    monkeypatch.setattr(decoding, "state_bytes", refused)
     monkeypatch.setattr(cost_tables, "_counted", cost_tables._counted.__wrapped__)  # not cached
     folder = make_run(tmp_path / "run", interchange=False)
     cost = of_run(read(RunFolder(folder), "run"))["cost"]
