@@ -4,9 +4,9 @@
 
 First says what will be run and how long it will take, then runs the experiments of
 ``configs/study``, those that decide the most findings first, and judges the study's 30 findings.
-The same command resumes. ``--only=ar_two_layers,mamba_taps`` runs some experiments,
-``--budget=HOURS`` limits the time, ``--dry_run`` runs nothing, and ``--smoke`` goes through
-everything with tiny runs.
+The same command resumes. ``--only=ar_two_layers,mamba_taps`` runs some experiments, ``--groups``
+some groups of one, ``--budget=HOURS`` limits the time, ``--dry_run`` runs nothing, and ``--smoke``
+goes through everything with tiny runs.
 """
 
 import importlib
@@ -18,6 +18,7 @@ from mecheval_jax import command_line
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the study.", required=True)
 SCALE = flags.DEFINE_string("scale", "laptop", "Size of the study: laptop, device or full.")
 ONLY = flags.DEFINE_list("only", [], "Names of the experiments to run; all if not given.")
+GROUPS = flags.DEFINE_list("groups", [], "Groups of the experiment in --only; all if not given.")
 BUDGET = flags.DEFINE_float("budget", None, "Hours after which no group of runs is begun.")
 SMOKE = flags.DEFINE_bool("smoke", False, "One tiny run of each experiment.")
 INTERVENTIONS = flags.DEFINE_string(
@@ -36,7 +37,7 @@ def main():
 
     request = run.StudyRequest(
         SCALE.value, tuple(ONLY.value), BUDGET.value, SMOKE.value, INTERVENTIONS.value,
-        tuple(TABLES.value), DRY_RUN.value,
+        tuple(TABLES.value), DRY_RUN.value, tuple(GROUPS.value),
     )  # fmt: skip
     outcome = run.run_study(
         WORKDIR.value, request, lambda name: importlib.import_module(f"configs.study.{name}")

@@ -50,6 +50,7 @@ class StudyRequest:
         interventions: Level of measurement of every member, of `store.sweep_folder.MEASURED`.
         tables: Results tables from elsewhere, whose members are not trained again.
         dry_run: Whether to print what would be run, and run nothing.
+        groups: Names of groups of the one experiment that `only` names; all if empty.
 
     Raises:
         UserError: If a value is not possible.
@@ -62,6 +63,7 @@ class StudyRequest:
     interventions: str = "full"
     tables: tuple[str, ...] = ()
     dry_run: bool = False
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self):
         choose("scale", self.scale, SCALES)
@@ -70,11 +72,23 @@ class StudyRequest:
             experiment_named(name)
         if self.budget is not None and not self.budget >= 0:
             raise UserError(f"--budget is {self.budget}: hours, 0 or more")
+        if self.groups and len(self.only) != 1:
+            raise UserError(
+                f"--groups={','.join(self.groups)} are groups of one experiment: name it by --only"
+            )
 
     def measured(self, part: ScaledExperiment) -> str:
         """The level of measurement of the members of an experiment."""
         rehearsed = self.smoke and part.experiment.name not in MEASURED_IN_REHEARSAL
         return "none" if rehearsed else self.interventions
+
+    def chosen(self, sweep: Sweep | None) -> tuple[GroupPlan, ...]:
+        """The groups that are requested of what is left of an experiment.
+
+        Raises:
+            UserError: If a group that was named is not among them.
+        """
+        return sweep.chosen(self.groups or None) if sweep else ()
 
 
 @dataclasses.dataclass
@@ -180,7 +194,7 @@ def announce(
         own, measured = folder.sweep(part.name), request.measured(part)
         groups = [
             group
-            for group in (sweep.groups if sweep else ())
+            for group in request.chosen(sweep)
             if not own.group(group.name).is_finished(measured)
         ]
         members = sum(len(group.members) for group in groups)
@@ -235,7 +249,11 @@ class _Sweeping:
         how = ("vmap", 1) if self.request.smoke else (AUTO, None)
         options = Options(*how, interventions=self.interventions)
         self.own.path.parent.mkdir(parents=True, exist_ok=True)
+        chosen = self.request.chosen(self.sweep)
         for group in self.sweep.groups:
+            if group not in chosen:
+                self.not_run.append(f"{self.part.name}/{group.name}: not asked for (--groups)")
+                continue
             steps = member_steps(group)
             expected = self.clock.seconds(group.experiments[0], steps)
             done = self.own.group(group.name).is_finished(self.interventions)

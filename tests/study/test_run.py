@@ -126,6 +126,21 @@ def test_a_plan_without_a_run(plan_of_device):
     assert re.search(r"largest group has 0\.\d GB .* about \d+ GB of disk", room)
 
 
+def test_some_groups(tmp_path, capfd):
+    """Catches groups that nobody named, in the plan and in the run, and names of none."""
+    only, groups = ("ar_layers",), ("004_mamba_width_64",)
+    request = StudyRequest(only=only, groups=groups, dry_run=True)
+    run_study(tmp_path / "work", request, configs)
+    assert "ar_layers_laptop: 2 of 28 members to train in 1 groups" in capfd.readouterr().err
+    request = StudyRequest(only=only, groups=groups, budget=0)
+    outcome = run_study(tmp_path / "work", request, configs)
+    told = [line for line in outcome.not_run if line.startswith("ar_layers")]
+    assert sum("beyond the budget" in line for line in told) == 1
+    assert sum("not asked for (--groups)" in line for line in told) == 13
+    with pytest.raises(UserError, match=r"unknown group '004'.* valid are 000_attention_width_64"):
+        run_study(tmp_path / "new", StudyRequest(only=only, groups=("004",)), configs)
+
+
 def test_a_group_beyond_the_budget(finished, tmp_path):
     """Catches a budget that ends the study in the middle of a group, or is not told of."""
     request = StudyRequest("laptop", budget=1e-9, **ONE)
@@ -155,6 +170,7 @@ def test_a_group_that_is_missing(finished, tmp_path):
         ({"scale": "lap"}, "'lap'.*'laptop'"),
         ({"only": ("ar_two",)}, "unknown experiment 'ar_two'"),
         ({"budget": -1.0}, "--budget is -1"),
+        ({"groups": ("000_mamba",)}, "--groups=000_mamba are groups of one experiment"),
         ({"interventions": "some"}, "'some'"),
     ],
 )
