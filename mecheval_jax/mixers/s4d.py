@@ -59,7 +59,7 @@ class S4DKernel(nn.Module):
         self.A_imag = self.param("A_imag", _frequencies, shape)
 
     def discretized(self) -> tuple[Complex[Array, "c n"], Complex[Array, "c n"]]:
-        """Cbar and log Abar of `ops.ssm_kernels`."""
+        """Cbar and Abar of `ops.ssm_kernels`."""
         parameters = (self.C, self.B, self.log_dt, self.inv_A_real, self.A_imag)
         return ssm_kernels.discretize(*parameters, self.discretization)
 
@@ -73,8 +73,8 @@ class S4DKernel(nn.Module):
         x_t: Float[Array, "batch *axes channels"],
     ) -> tuple[Complex[Array, "batch *axes channels n"], Float[Array, "batch *axes channels"]]:
         """Convolve one token; return the next state and the output."""
-        C_bar, log_A_bar = (h[(None,) * (x_t.ndim - 1)] for h in self.discretized())
-        state = jnp.exp(log_A_bar) * state + x_t[..., None]
+        C_bar, A_bar = (h[(None,) * (x_t.ndim - 1)] for h in self.discretized())
+        state = A_bar * state + x_t[..., None]
         return state, 2 * (C_bar * state).real.sum(axis=-1)
 
 

@@ -18,6 +18,9 @@ from mecheval_jax.array_types import Array, Complex, Float
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.ops.precision import in_float32
 
+Parts = tuple[Float[Array, "channels state"], Float[Array, "channels state"]]
+"""Complex numbers as a real and an imaginary part."""
+
 DISCRETIZATIONS = ("bilinear", "zoh")
 
 
@@ -36,7 +39,7 @@ def discretize(
     A_imag: Float[Array, "channels state"],
     discretization: str = "bilinear",
 ) -> tuple[Complex[Array, "channels state"], Complex[Array, "channels state"]]:
-    """Cbar and log Abar from the parameters of S4D; see the module's docstring.
+    """Cbar and Abar from the parameters of S4D; see the module's docstring.
 
     The last axis of C and B is (real, imaginary).
 
@@ -47,28 +50,44 @@ def discretize(
     A = -jnp.exp(inv_A_real) + 1j * A_imag
     CB = (C[..., 0] + 1j * C[..., 1]) * (B[..., 0] + 1j * B[..., 1])
     if choose("discretization", discretization, DISCRETIZATIONS) == "zoh":
-        return CB * jnp.expm1(dt * A) / A, dt * A
+        return CB * jnp.expm1(dt * A) / A, jnp.exp(dt * A)
     below = 1 - dt * A / 2
-    return CB * dt / below, jnp.log(1 + dt * A / 2) - jnp.log(below)
+    return CB * dt / below, (1 + dt * A / 2) / below
 
 
 def s4d_kernel(
     C_bar: Complex[Array, "channels state"],
-    log_A_bar: Complex[Array, "channels state"],
+    A_bar: Complex[Array, "channels state"],
     length: int,
 ) -> Float[Array, "length channels"]:
     """The first `length` taps of K.
 
     Abar^(a s + b) = Abar^(a s) Abar^b with s near sqrt(length), so the powers are products of
-    the entries of two small tables, and real matrix products sum them over the state.
+    the entries of two small tables, and a real matrix product sums them over the state.
     """
     side = math.isqrt(length - 1) + 1
-    index = jnp.arange(side)[None, None]
-    fine = jnp.exp(log_A_bar[..., None] * index)
-    coarse = C_bar[..., None] * jnp.exp(log_A_bar[..., None] * (side * index))
-    taps = jnp.einsum("hna,hnb->abh", coarse.real, fine.real)
-    taps = taps - jnp.einsum("hna,hnb->abh", coarse.imag, fine.imag)
+    # Real and imaginary parts apart, and products in place of exponentials and logarithms: XLA
+    # turns neither complex numbers nor their functions into vector instructions of a CPU.
+    A, C = ((z.real, z.imag) for z in (A_bar, C_bar))
+    fine = _powers(A, side)
+    coarse = [_product(C, power) for power in _powers(_product(fine[-1], A), side)]
+    rows = jnp.stack([jnp.concatenate(power, axis=-1) for power in coarse], axis=1)
+    columns = jnp.stack([jnp.concatenate((a, -b), axis=-1) for a, b in fine], axis=1)
+    taps = jnp.einsum("han,hbn->abh", rows, columns)
     return 2 * taps.reshape(side * side, -1)[:length]
+
+
+def _product(x: Parts, y: Parts) -> Parts:
+    """Product of complex numbers, of which each is a real and an imaginary part."""
+    return x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]
+
+
+def _powers(A: Parts, count: int) -> list[Parts]:
+    """The powers 0 to count - 1, each a product of two of half its size."""
+    found = [(jnp.ones_like(A[0]), jnp.zeros_like(A[0])), A]
+    for power in range(2, count):
+        found.append(_product(found[power // 2], found[power - power // 2]))
+    return found[:count]
 
 
 @in_float32

@@ -11,9 +11,9 @@ from tests.support.twins import normal
 # Catches a table of powers with a row too few, at lengths that are squares and that are not.
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17])
 def test_s4d_kernel(length):
-    C, log_A = normal(0, 2, 3) + 1j * normal(1, 2, 3), -np.exp(normal(2, 2, 3)) + 1j
-    taps = ssm_kernels.s4d_kernel(jnp.asarray(C), jnp.asarray(log_A), length)
-    powers = np.exp(log_A[..., None] * np.arange(length))
+    C, A = normal(0, 2, 3) + 1j * normal(1, 2, 3), np.exp(-np.exp(normal(2, 2, 3)) + 1j)
+    taps = ssm_kernels.s4d_kernel(jnp.asarray(C), jnp.asarray(A), length)
+    powers = A[..., None] ** np.arange(length)
     np.testing.assert_allclose(taps, 2 * np.einsum("hn,hnl->lh", C, powers).real, atol=1e-5)
 
 
