@@ -78,12 +78,13 @@ class BaseConv(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
+        own = at_positions(x, positions)
         if isinstance(self.kernel, str):
-            convolved = long_convolution(x, self.filter(x.shape[1]), inner=False) + x
+            taps = self.filter(x.shape[1])
+            convolved = long_convolution(x, taps, inner=False, positions=positions) + own
         else:
-            convolved = self.conv(x)
-        convolved = self.conv_output(convolved)
-        return self._gated(at_positions(x, positions), at_positions(convolved, positions))
+            convolved = at_positions(self.conv(x), positions)
+        return self._gated(own, self.conv_output(convolved))
 
     def initial_state(self, batch: int, max_length: int) -> PyTree:
         """Inputs so far, none yet: a window of them, or all."""

@@ -16,6 +16,7 @@ from mecheval_jax.array_types import Array
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.delta_net import DeltaNet, GatedDeltaNet
 from mecheval_jax.ops.dplr import Update, dplr, dplr_states, dplr_step, read
+from mecheval_jax.ops.positions import at_positions
 
 
 class GatedDeltaProduct(GatedDeltaNet):
@@ -59,8 +60,9 @@ class GatedDeltaProduct(GatedDeltaNet):
         log_decay = jnp.concatenate([log_decay, rest], axis=-3)
         return Update(k, beta * v, log_decay, x=beta * jnp.exp(log_decay) * k)
 
-    def recur(self, q: Array, update: Update) -> Array:
+    def recur(self, q: Array, update: Update, positions: Array | None) -> Array:
         """Outputs o after the last step of each token, through the sites of the recurrence."""
+        q = at_positions(q, positions)
         sites = (self.write, self.erase, self.state)
         if any(site.in_use() for site in sites):
             # All steps of a token as one: S <- M S + W.
@@ -74,8 +76,10 @@ class GatedDeltaProduct(GatedDeltaNet):
             states = dplr_states(decay, M - diagonal, W, self.state.entry(), self.backend)
             states = self.state(states, rewritten=True)
             if any(site.replaced() for site in sites):
-                return read(states, q)
+                return read(at_positions(states, positions), q)
         in_turn = jax.tree.map(lambda h: h.reshape(h.shape[0], -1, *h.shape[3:]), update)
+        if positions is not None:
+            return dplr(q, in_turn, self.backend, positions=(positions + 1) * self.steps - 1)
         last = (jnp.arange(in_turn.k.shape[1]) + 1) % self.steps == 0
         queries = jnp.where(last[None, :, None, None], jnp.repeat(q, self.steps, axis=1), 0)
         return dplr(queries, in_turn, self.backend)[:, self.steps - 1 :: self.steps]

@@ -131,10 +131,11 @@ class H3(nn.Module):
         # Pairs (i, j) become documents, since they share the kernels of their heads.
         size = self.head_dim
         rows = jnp.moveaxis(kv, 1, 3).reshape(batch * size**2, length, -1)
-        y = long_convolution(rows, self.kernel(length))
-        y = jnp.moveaxis(y.reshape(batch, size, size, length, -1), 3, 1)
-        y = self.ssm_output(y + self.D[None, None, None, None] * kv)
-        return self._read(q, at_positions(y, positions))
+        read = None if positions is None else jnp.repeat(positions, size**2, axis=0)
+        y = long_convolution(rows, self.kernel(length), positions=read)
+        y = jnp.moveaxis(y.reshape(batch, size, size, y.shape[1], -1), 3, 1)
+        own = self.D[None, None, None, None] * at_positions(kv, positions)
+        return self._read(q, self.ssm_output(y + own))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty states, whose sizes do not depend on `max_length`."""

@@ -93,8 +93,9 @@ class Hyena(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         x2, v = self._factors(*self._convolved(x))
-        convolved = self.filter_output(long_convolution(v, self.filter(x.shape[1])))
-        return self._read(*(at_positions(h, positions) for h in (x2, convolved, v)))
+        filter = self.filter(x.shape[1])
+        convolved = self.filter_output(long_convolution(v, filter, positions=positions))
+        return self._read(at_positions(x2, positions), convolved, at_positions(v, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
         """Empty states of the two convolutions."""

@@ -156,9 +156,9 @@ class Mamba2(nn.Module):
         z, selected = self._convolved(x)
         x, q, update = self._select(*selected)
         update = update._replace(log_decay=passed_decay(self, update.log_decay))
-        y = dplr_recurrence(self, q, update, self.backend)
-        y = self.ssm_output(self._with_skip(y, x))
-        return self._out(*(at_positions(h, positions) for h in (y, *z)))
+        y = dplr_recurrence(self, q, update, self.backend, positions)
+        y = self.ssm_output(self._with_skip(y, at_positions(x, positions)))
+        return self._out(y, *(at_positions(gate, positions) for gate in z))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty state, whose size does not depend on `max_length`."""

@@ -137,9 +137,9 @@ class MatrixStateMixer(nn.Module):
         del x, raw
         return Update(k, v, log_decay)
 
-    def recur(self, q: Array, update: Update) -> Array:
-        """Outputs o of the recurrence, through its sites."""
-        return dplr_recurrence(self, q, update, self.backend)
+    def recur(self, q: Array, update: Update, positions: Array | None) -> Array:
+        """Outputs o of the recurrence at some positions, through its sites."""
+        return dplr_recurrence(self, q, update, self.backend, positions)
 
     def advance(self, matrix: Array, q_t: Array, update_t: Update) -> tuple[Array, Array]:
         """The next state and the output of one token."""
@@ -175,8 +175,8 @@ class MatrixStateMixer(nn.Module):
         q, raw, v = self._project(x, apply_to_all(self))
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
         q, k = self.prepare(q, raw, index)
-        heads = self.recur(q, self.update(x, raw, k, v, passed_decay(self, self.log_decay(x))))
-        heads = self.head_output(at_positions(heads, positions))
+        update = self.update(x, raw, k, v, passed_decay(self, self.log_decay(x)))
+        heads = self.head_output(self.recur(q, update, positions))
         return self._out(heads, at_positions(x, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:

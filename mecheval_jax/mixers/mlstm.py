@@ -148,8 +148,9 @@ class MLSTM(nn.Module):
         last = jnp.concatenate([m[:, :1], m[:, :-1]], axis=1)
         written = jnp.exp(i - m)[..., None].astype(k.dtype) * k
         log_decay = passed_decay(self, (log_f + last - m)[..., None])
-        read = dplr_recurrence(self, q, Update(written, v, log_decay), self.backend)
-        return self._out(*(at_positions(h, positions) for h in (read, m, c, z)))
+        update = Update(written, v, log_decay)
+        read = dplr_recurrence(self, q, update, self.backend, positions)
+        return self._out(read, *(at_positions(h, positions) for h in (m, c, z)))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
         """Empty memory, whose size does not depend on `max_length`."""

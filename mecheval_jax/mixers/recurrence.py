@@ -13,9 +13,10 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float
+from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.ops.dplr import Update, dplr, dplr_states, read
 from mecheval_jax.ops.linear_recurrence import linear_recurrence
+from mecheval_jax.ops.positions import at_positions
 
 STATE_SITES = {
     "decay": "factor by which the state is multiplied at this token",
@@ -71,12 +72,14 @@ def dplr_recurrence(
     q: Float[Array, "batch length heads key"],
     update: Update,
     backend: str = "auto",
-) -> Float[Array, "batch length heads value"]:
-    """`ops.dplr` through the sites write, state and, if the mixer has it, erase.
+    positions: Int[Array, "batch queries"] | None = None,
+) -> Float[Array, "batch positions heads value"]:
+    """`ops.dplr` at some positions, through the sites write, state and, if there is one, erase.
 
     States are [batch, length, heads, key, value]. The decays have passed their site. A mixer whose
     decays are bounded says so by `LEAST_LOG_DECAY`, which a replaced decay need not keep.
     """
+    q = at_positions(q, positions)
     sites = [getattr(module, name) for name in ("write", "erase", "state") if name in module.SITES]
     if any(site.in_use() for site in sites):
         decay, write, entry = update.decay(), module.write(update.write()), module.state.entry()
@@ -86,7 +89,7 @@ def dplr_recurrence(
             states = dplr_states(decay, module.erase(update.erase()), write, entry, backend)
         states = module.state(states, rewritten=True)
         if any(site.replaced() for site in sites):
-            return read(states, q)
+            return read(at_positions(states, positions), q)
     free = "decay" in module.SITES and module.decay.replaced()
     least = -math.inf if free else getattr(module, "LEAST_LOG_DECAY", -math.inf)
-    return dplr(q, update, backend, least)
+    return dplr(q, update, backend, least, positions)

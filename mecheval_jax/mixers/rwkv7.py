@@ -159,9 +159,9 @@ class RWKV7(nn.Module):
         previous = jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]
         r, gate, update, bonus, first = self._token(x, previous, first)
         update = update._replace(log_decay=passed_decay(self, update.log_decay))
-        heads = dplr_recurrence(self, r, update, self.backend)
+        heads = dplr_recurrence(self, r, update, self.backend, positions)
         read = (at_positions(h, positions) for h in (bonus, gate))
-        return self._out(self.head_output(at_positions(heads, positions)), *read), first
+        return self._out(self.head_output(heads), *read), first
 
     def __call__(
         self,

@@ -125,8 +125,8 @@ class S4D(nn.Module):
         positions: Int[Array, "batch queries"] | None = None,
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
-        y = self.filter_output(long_convolution(x, self.kernel(x.shape[1]), inner=False))
-        return self._out(at_positions(y, positions), at_positions(x, positions))
+        y = long_convolution(x, self.kernel(x.shape[1]), inner=False, positions=positions)
+        return self._out(self.filter_output(y), at_positions(x, positions))
 
     def initial_state(self, batch: int, max_length: int) -> Array:
         """Empty state, whose size does not depend on `max_length`."""

@@ -19,8 +19,15 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float
-from mecheval_jax.ops.triangular import decayed_products, inverse, sums_after, sums_before
+from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.ops.positions import at_positions, from_positions
+from mecheval_jax.ops.triangular import (
+    decayed_products,
+    inverse,
+    products_up_to,
+    sums_after,
+    sums_before,
+)
 
 if TYPE_CHECKING:
     from mecheval_jax.ops.dplr import Update
@@ -57,50 +64,89 @@ def join(
 
 
 def chunked(
-    q: Float[Array, "batch length heads key"], update: "Update", least: float = -math.inf
-) -> Float[Array, "batch length heads value"]:
+    q: Float[Array, "batch queries heads key"],
+    update: "Update",
+    least: float = -math.inf,
+    positions: Int[Array, "batch queries"] | None = None,
+) -> Float[Array, "batch queries heads value"]:
     """Outputs o, starting from a state of zeros.
 
     Args:
         q: Queries, which read the state after their token.
         update: What the tokens do to the state (`ops.dplr`).
         least: What no logarithm of a decay is below.
+        positions: Tokens of the queries; those of all tokens if None.
     """
     k, u, log_decay, x, y = update
-    length, size = q.shape[1], chunk_of(q.shape[1])
+    length, size = k.shape[1], chunk_of(k.shape[1])
+    if positions is not None:
+        if positions.shape[1] == 1 and (x is None or length <= size):
+            return _read_once(q, update, least, positions)
+        outputs = chunked(from_positions(q, positions, length), update, least)
+        return at_positions(outputs, positions)
     q, k, u, log_decay = (split(part, size) for part in (q, k, u, log_decay))
-    identity, reads = jnp.eye(size, dtype=q.dtype)[None, None, None], jnp.exp(log_decay) * q
-
-    # All that is read of S[t-1], by queries and by x, of all that the chunk has written.
-    rows, keys = [reads], [k]
-    if x is not None:
-        rows.append(split(x, size))
-    if y is not None:
-        keys.append(split(y, size))
-    found = decayed_products(*(jnp.concatenate(h, axis=-2) for h in (rows, keys)), log_decay, least)
-    inner, across = (found[..., :size, :], found[..., size:, :])
-    # Queries read what their own token has written as well.
-    own = [identity * (q * key).sum(axis=-1)[..., None] for key in keys]
-    inner, keys = inner + jnp.concatenate(own, axis=-1), jnp.concatenate(keys, axis=-2)
-
-    # The values that are written if the chunk starts from zeros, and how they depend on the state
-    # that it does start from.
-    values, dependence = u, None
-    if y is not None:
-        solve = inverse(-across[..., size:])
-        values = jnp.concatenate([u, solve @ (across[..., :size] @ u)], axis=-2)
-        dependence = jnp.concatenate([jnp.zeros_like(solve), solve], axis=-2)
-    elif x is not None:
-        solve = inverse(across)
-        values, dependence = solve @ u, -solve
+    rows = None if x is None else split(x, size)
+    keys = k if y is None else jnp.concatenate([k, split(y, size)], axis=-2)
+    inner, across = products_up_to(q, rows, keys, log_decay, least)
+    values, dependence = _written(u, across)
     if length <= size:
         return join(inner @ values, length)
     start, end = (jnp.exp(sums(log_decay)) for sums in (sums_before, sums_after))
     if y is not None:
         end = jnp.concatenate([end, end], axis=-2)
-    parts = [start * reads, end * keys, values, inner, jnp.exp(log_decay.sum(axis=-2))]
-    parts += [] if dependence is None else [dependence @ (start * rows[1])]
+    reads = start * (jnp.exp(log_decay) * q)
+    parts = [reads, end * keys, values, inner, jnp.exp(log_decay.sum(axis=-2))]
+    parts += [] if dependence is None else [dependence @ (start * rows)]
     return join(carry(*parts), length)
+
+
+def _written(
+    u: Float[Array, "*axes c value"], across: Float[Array, "*axes c writes"] | None
+) -> tuple[Float[Array, "*axes writes value"], Float[Array, "*axes writes c"] | None]:
+    """Values that a chunk writes that starts from zeros, and how they depend on another start.
+
+    Args:
+        u: Values that are written whatever the state is.
+        across: What x reads of every key of the chunk; None if there is no x.
+    """
+    if across is None:
+        return u, None
+    size = u.shape[-2]
+    if across.shape[-1] == size:
+        solve = inverse(across)
+        return solve @ u, -solve
+    solve = inverse(-across[..., size:])
+    values = jnp.concatenate([u, solve @ (across[..., :size] @ u)], axis=-2)
+    return values, jnp.concatenate([jnp.zeros_like(solve), solve], axis=-2)
+
+
+def _read_once(
+    q: Float[Array, "batch 1 heads key"],
+    update: "Update",
+    least: float,
+    positions: Int[Array, "batch 1"],
+) -> Float[Array, "batch 1 heads value"]:
+    """The output at one token of each sequence: of all that is written up to it, what is left."""
+    length = update.k.shape[1]
+    k, u, log_decay, x, y = (h if h is None else split(h, length)[0] for h in update)
+    keys = k if y is None else jnp.concatenate([k, y], axis=-2)
+    across = None if x is None else decayed_products(x, keys, log_decay, least)
+    values, _ = _written(u, across)
+    until = (jnp.arange(length)[None] <= positions)[:, None, :, None]
+    decays = jnp.exp(_sums_after(jnp.where(until, log_decay, 0)))
+    left = jnp.where(until, decays, 0)  # of what each token has written, at the token that reads
+    left = jnp.concatenate([left] * (keys.shape[-2] // length), axis=-2)
+    read = jnp.moveaxis(q, 1, 3)
+    weights = left * (keys @ read) if left.shape[-1] == 1 else (left * keys) @ read
+    return jnp.moveaxis(jnp.swapaxes(weights, -1, -2) @ values, 2, 1)
+
+
+def _sums_after(x: Float[Array, "*axes length channels"]) -> Float[Array, "*axes length channels"]:
+    """`sums_after` of a sequence of any length, whose running sums take less than its square."""
+    if x.shape[-2] <= LONGEST:
+        return sums_after(x)
+    sums = jax.lax.cumsum(x, axis=x.ndim - 2, reverse=True)
+    return jnp.pad(sums[..., 1:, :], [(0, 0)] * (x.ndim - 2) + [(0, 1), (0, 0)])
 
 
 def carry(

@@ -27,9 +27,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float
+from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.ops.chunks import chunked
+from mecheval_jax.ops.positions import at_positions, from_positions
 from mecheval_jax.ops.precision import in_float32
 from mecheval_jax.sites import (
     NO_ENTRY,
@@ -87,11 +88,12 @@ def read(
 
 @in_float32
 def dplr(
-    q: Float[Array, "batch length heads key"],
+    q: Float[Array, "batch queries heads key"],
     update: Update,
     backend: str = "auto",
     least: float = -math.inf,
-) -> Float[Array, "batch length heads value"]:
+    positions: Int[Array, "batch queries"] | None = None,
+) -> Float[Array, "batch queries heads value"]:
     """Outputs o of the recurrence, starting from a state of zeros.
 
     Args:
@@ -99,12 +101,17 @@ def dplr(
         update: What the tokens do to the state.
         backend: ``auto`` (chunked), ``sequential`` or ``chunked``.
         least: What no logarithm of a decay is below; if that is near 0, chunks are cheaper.
+        positions: Tokens of the queries; those of all tokens if None. A single one is read without
+            the outputs of the others.
 
     Raises:
         UserError: If the backend is unknown.
     """
     if choose("backend", backend, BACKENDS) != "sequential":
-        return chunked(q, update, least)
+        return chunked(q, update, least, positions)
+    if positions is not None:
+        every = dplr(from_positions(q, positions, update.k.shape[1]), update, backend)
+        return at_positions(every, positions)
 
     def advance(state: Array, at_t: tuple[Array, Update]) -> tuple[Array, Array]:
         return dplr_step(state, *at_t)

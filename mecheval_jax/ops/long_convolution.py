@@ -25,9 +25,10 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float
+from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.mesh_axes import DOCUMENTS, MODEL, current_mesh, fitted
+from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import in_float32
 
 TOEPLITZ_LIMIT = 64
@@ -42,7 +43,8 @@ def long_convolution(
     backend: str = "auto",
     *,
     inner: bool = True,
-) -> Float[Array, "batch length width"]:
+    positions: Int[Array, "batch queries"] | None = None,
+) -> Float[Array, "batch positions width"]:
     """Convolve each channel of `x` with its filter, causally.
 
     Args:
@@ -51,11 +53,18 @@ def long_convolution(
         backend: One of `BACKENDS`.
         inner: Whether these are inner channels of a mixer, which are spread over devices;
             each device holds all channels of the residual stream.
+        positions: Tokens whose outputs are returned; all if None. A single one is a sum over the
+            tokens before it, whatever the backend.
 
     Raises:
         UserError: If the backend is unknown.
     """
     chex.assert_equal(x.shape[1:], filter.shape)
+    if positions is not None:
+        if positions.shape[1] == 1:
+            choose("backend", backend, BACKENDS)
+            return _once(x, filter, positions)
+        return at_positions(long_convolution(x, filter, backend, inner=inner), positions)
     if backend == "auto":
         backend = "toeplitz" if x.shape[1] <= TOEPLITZ_LIMIT else "fft"
     choose("backend", backend, BACKENDS)
@@ -96,6 +105,13 @@ def long_convolution_step(
     taps = filter_of_length(inputs.shape[1])[jnp.maximum(lag, 0)]
     y = jnp.einsum("bld,ld->bd", inputs, jnp.where(lag[:, None] >= 0, taps, 0))
     return {"inputs": inputs, "position": position + 1}, y
+
+
+def _once(x: Array, filter: Array, positions: Int[Array, "batch 1"]) -> Array:
+    """The output of one token of each sequence."""
+    lag = positions - jnp.arange(x.shape[1])[None]
+    taps = jnp.where(lag[..., None] >= 0, filter[jnp.maximum(lag, 0)], 0)
+    return (taps * x).sum(axis=1, keepdims=True)
 
 
 def _toeplitz(x: Array, filter: Array) -> Array:

@@ -84,14 +84,61 @@ def decayed_products(
     """
     if log_decay.shape[-1] > 1:
         return _by_channel(rows, keys, log_decay, -least * log_decay.shape[-2] <= SPAN)
-    # One decay for all channels: a number for each pair, exp(sum of r < t of those of r > s).
+    return _products(rows, keys) * _for_sets(_until_before(_until(log_decay)), rows, keys)
+
+
+def products_up_to(
+    queries: Float[Array, "*axes c key"],
+    rows: Float[Array, "*axes rows key"] | None,
+    keys: Float[Array, "*axes columns key"],
+    log_decay: Float[Array, "*axes c decayed"],
+    least: float = -math.inf,
+) -> tuple[Float[Array, "*axes c columns"], Float[Array, "*axes rows columns"] | None]:
+    """Inner products of queries t and keys s <= t, and the `decayed_products` of rows if there are.
+
+    Those of queries are decayed by the tokens after s, up to t itself: a query reads the state
+    after its token, a row the one before it. Other arguments are as in `decayed_products`.
+    """
+    size, rows_too = log_decay.shape[-2], [] if rows is None else [rows]
+    if log_decay.shape[-1] == 1:
+        until = _until(log_decay)
+        weights = [_for_sets(until, queries, keys)]
+        weights += [_for_sets(_until_before(until), rows, keys) for rows in rows_too]
+        found = _products(jnp.concatenate([queries, *rows_too], axis=-2), keys)
+        found = found * jnp.concatenate(weights, axis=-2)
+        return found[..., :size, :], found[..., size:, :] if rows_too else None
+    reads = jnp.exp(log_decay) * queries
+    found = decayed_products(jnp.concatenate([reads, *rows_too], -2), keys, log_decay, least)
+    # Queries read what their own token has written as well, which nothing has decayed yet.
+    identity = jnp.expand_dims(jnp.eye(size, dtype=keys.dtype), range(keys.ndim - 1))
+    own = (queries[..., None, :, :] * _in_sets(keys, size)).sum(axis=-1)
+    own = jnp.moveaxis(identity * own[..., None], -3, -2).reshape(*keys.shape[:-2], size, -1)
+    return found[..., :size, :] + own, found[..., size:, :] if rows_too else None
+
+
+def _until(log_decay: Float[Array, "*axes c 1"]) -> Float[Array, "*axes t s"]:
+    """Decay by the tokens after s, up to t, where s <= t, and 0 elsewhere."""
     size = log_decay.shape[-2]
-    earlier = np.tri(size, k=-1, dtype=bool)
-    ones = jnp.expand_dims(earlier.astype(log_decay.dtype), range(log_decay.ndim - 2))
-    weights = _masked(earlier, jnp.exp(sums_before(ones * log_decay)))
+    later = np.tri(size, k=-1, dtype=bool)
+    ones = jnp.expand_dims(later.astype(log_decay.dtype), range(log_decay.ndim - 2))
+    upper = np.tri(size, dtype=bool)
+    return _masked(upper, jnp.exp(_summed(upper, ones * log_decay)))
+
+
+def _until_before(until: Float[Array, "*axes t s"]) -> Float[Array, "*axes t s"]:
+    """Decay by the tokens between s and t, where s < t: up to the token before t."""
+    return jnp.pad(until[..., :-1, :], [(0, 0)] * (until.ndim - 2) + [(1, 0), (0, 0)])
+
+
+def _for_sets(
+    weights: Float[Array, "*axes c c"],
+    rows: Float[Array, "*axes rows key"],
+    keys: Float[Array, "*axes columns key"],
+) -> Float[Array, "*axes rows columns"]:
+    """The same weights for every set of rows and of keys."""
     for axis, sets in ((-1, keys), (-2, rows)):
-        weights = jnp.concatenate([weights] * (sets.shape[-2] // size), axis=axis)
-    return _products(rows, keys) * weights
+        weights = jnp.concatenate([weights] * (sets.shape[-2] // weights.shape[axis]), axis=axis)
+    return weights
 
 
 def decayed_sums(

@@ -37,6 +37,28 @@ def test_chunked(length, kind, decayed):
     check(op_of("chunked"), references.dplr, arguments(kind, length, decayed))
 
 
+# Catches an output of another token, tokens after it that are read or decay what is read, and
+# decays that count the token that wrote.
+@pytest.mark.parametrize("queries", [1, 2])
+@pytest.mark.parametrize("length", [37, 101])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("decayed", [1, KEY])
+def test_some_positions(length, kind, decayed, queries):
+    q, *update = arguments(kind, length, decayed)
+    positions = np.random.default_rng(5).integers(0, length, (BATCH, queries))
+    rows = lambda y: np.take_along_axis(y, positions[..., None, None], axis=1)
+
+    def op(q, *update):
+        return dplr(q, Update(*update), positions=jnp.asarray(positions))
+
+    def twin(q, *update):
+        every = np.zeros((BATCH, length, *q.shape[2:]))
+        np.put_along_axis(every, positions[..., None, None], q, axis=1)
+        return rows(references.dplr(every, *update))
+
+    check(op, twin, (rows(q), *update))
+
+
 # Catches a step that reads before it writes, or what x reads after the write.
 @pytest.mark.parametrize("kind", KINDS)
 def test_sequential(kind):

@@ -22,6 +22,16 @@ def test_long_convolution(length, backend):
     check(op, references.long_convolution, (x, filter))
 
 
+# Catches an output of another token, taps that are counted from the wrong end, and later tokens.
+@pytest.mark.parametrize("queries", [1, 2])
+def test_some_positions(queries):
+    x, filter = normal(0, BATCH, 7, WIDTH), normal(1, 7, WIDTH)
+    positions = np.random.default_rng(2).integers(0, 7, (BATCH, queries))
+    op = lambda x, filter: long_convolution(x, filter, positions=jnp.asarray(positions))
+    rows = lambda y: np.take_along_axis(y, positions[..., None], axis=1)
+    check(op, lambda x, filter: rows(references.long_convolution(x, filter)), (x, filter))
+
+
 # Catches an `auto` that leaves the FFT unused, or that gives something else than the FFT.
 def test_long_convolution_beyond_the_toeplitz_limit():
     length = long_convolution_module.TOEPLITZ_LIMIT + 1

@@ -51,6 +51,9 @@ def test_loss_at_the_queries_is_that_of_all_positions(mixer, two_queries):
         everywhere = apply(batch.tokens)  # the whole document, answers and padding included
         short, at = read(task, batch), batch.query_positions
         computed = [apply(short, at, skip_unread=skip) for skip in (False, True)]
+        # Each query on its own as well: some mixers read a single one in another way.
+        alone = [apply(short, at[:, q : q + 1], skip_unread=True) for q in range(2)]
+        computed.append(jnp.concatenate(alone, axis=1))
         return everywhere, computed, loss_and_accuracy(model, params, task, batch)
 
     everywhere, computed, (loss, accuracy) = jax.device_get(compute(params, batch))
