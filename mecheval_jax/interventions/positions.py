@@ -151,7 +151,7 @@ def as_computed(
     Args:
         positions: Positions in the documents, or a mask of them.
         query: Position at which the run was read. With ``skip_unread`` it is the only position
-            of the sites after the last mixer.
+            of the last sites.
         activation: Activation, whose length tells which of the two it is.
     """
     is_mask, whole = positions.dtype == bool, activation.shape[1] > 1

@@ -150,8 +150,8 @@ def read_roles(
 ) -> Float[Array, "roles documents *channels"]:
     """The values of an activation at each role's token; 0 where a document lacks the role.
 
-    Sites after the last mixer may have been computed at the query alone, so that they have length
-    1. That one value is given for roles that stand at the query, and 0 for all others.
+    The last sites may have been computed at the query alone, so that they have length 1. That one
+    value is given for roles that stand at the query, and 0 for all others.
     """
     values, present = gather(x, as_computed(positions.T, query, x))
     values = jnp.where(present.reshape(*present.shape, *(1,) * (x.ndim - 2)), values, 0)
