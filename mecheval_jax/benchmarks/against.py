@@ -22,6 +22,10 @@ from mecheval_jax.training.config import TrainingConfig
 
 OURS = "here"
 ROUNDS, STEPS = 7, 40
+REST = 0.5
+"""Seconds before each turn: threads of OpenMP wait for more work by spinning, for 0.2 seconds as a
+rule, and would take cores from whoever comes after PyTorch."""
+
 CASES = (
     ("attention", 64),
     ("hyena", 64),
@@ -63,7 +67,7 @@ def steps_against_torch(mixer: str, width: int) -> Iterator[Measured]:
         theirs = torch_baseline.load(model, params)
         take = torch_baseline.training_steps(theirs, task, training, batches, compiled)
         runs[variant] = functools.partial(take, STEPS)
-    yield from compared(f"{mixer}, width {width}", in_turn(runs, ROUNDS, STEPS))
+    yield from compared(f"{mixer}, width {width}", in_turn(runs, ROUNDS, STEPS, REST))
 
 
 def grid_against_torch(mixer: str, width: int) -> Iterator[Measured]:
@@ -80,7 +84,7 @@ def grid_against_torch(mixer: str, width: int) -> Iterator[Measured]:
         OURS: grid,
         "eager": torch_baseline.interchange(theirs, task, batch, evaluation, sites),
     }
-    yield from compared(f"{mixer}, width {width}", in_turn(runs, 3))
+    yield from compared(f"{mixer}, width {width}", in_turn(runs, 3, rest=REST))
 
 
 AGAINST_TORCH: dict[str, Benchmark] = {
