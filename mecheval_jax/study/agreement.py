@@ -17,7 +17,8 @@ def agreement(cells: StudyCells) -> pd.DataFrame:
     """A row for each published accuracy of which there are runs, at the best learning rate.
 
     ``low`` and ``high`` are the interval of the mean over our seeds, ``predicted_low`` and
-    ``predicted_high`` that of one more run on 320 documents, such as the published one.
+    ``predicted_high`` that of one more run on 320 documents, such as the published one. ``agrees``
+    is missing where a single run gives another number: nothing is known of its other seeds.
     """
     rows = []
     for cell in published("accuracies").drop_duplicates(CELL).itertuples():
@@ -40,7 +41,8 @@ def agreement(cells: StudyCells) -> pd.DataFrame:
                 "predicted_low": ends[0],
                 "predicted_high": ends[1],
                 "runs": ours.runs,
-                "agrees": ends[0] <= cell.accuracy <= ends[1],
+                "agrees": ends[0] <= cell.accuracy <= ends[1]
+                or (None if ours.runs == 1 else False),
             }
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"agrees": "boolean"})

@@ -126,7 +126,8 @@ class Quantity:
     def matches(self, number: float | None, part: str = "") -> Claim:
         """The claim that a published number lies in the prediction interval for one run.
 
-        An interval wider than `WIDEST` supports nothing.
+        An interval wider than `WIDEST` supports nothing, and that of a single run, which knows
+        nothing of other seeds, contradicts nothing.
         """
         shown = "a number" if number is None else f"{number:.1%}"
         text = f"one run of {self.name} may give the published {shown}"
@@ -135,7 +136,7 @@ class Quantity:
         low, high = percentile_interval(self.one_run, CONFIDENCE)
         tails = [_tail(self.one_run, number, sign) for sign in (1, -1)]
         holds = low <= number <= high and high - low <= WIDEST
-        outside = 1.0 if low <= number <= high else min(1.0, 2 * min(tails))
+        outside = 1.0 if low <= number <= high or self.runs == 1 else min(1.0, 2 * min(tails))
         return Claim(
             text, part, self.value, (low, high), 0.0 if holds else 1.0, outside, self.runs,
             self.published,

@@ -20,3 +20,17 @@ def test_agreement():
     assert (row.published, row.accuracy) == pytest.approx((258 / 320, 0.575))
     assert row.predicted_low < row.low < row.accuracy < row.high < row.predicted_high
     assert set(table["task"]) == {"AR"}
+
+
+def test_a_single_run():
+    """Catches a number that is said to disagree with a seed of which there are no others."""
+    part = world(documents=320)
+    part = part[(part["task"] == "AR") & (part["width"] == 64) & (part["seed"] == 0)]
+    rate = part.groupby(["mixer", "option", "layers", "positions"])["learning_rate"]
+    part = part[part["learning_rate"] == rate.transform("min")]
+    other = {"mixer": "mamba", "option": "", "layers": 2, "positions": "none"}
+    table = agreement(StudyCells(changed(part, other, accuracy=0.575, dev_accuracy=0.575)))
+    assert set(table["runs"]) == {1}
+    (row,) = table[table["agrees"].isna()].itertuples()
+    assert (row.mixer, row.width, row.accuracy) == ("mamba", 64, pytest.approx(0.575))
+    assert table["agrees"].sum() == len(table) - 1
