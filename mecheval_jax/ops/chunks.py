@@ -96,7 +96,8 @@ def chunked(
         end = jnp.concatenate([end, end], axis=-2)
     reads = start * (jnp.exp(log_decay) * q)
     parts = [reads, end * keys, values, inner, jnp.exp(log_decay.sum(axis=-2))]
-    parts += [] if dependence is None else [dependence @ (start * rows)]
+    if rows is not None and dependence is not None:
+        parts.append(dependence @ (start * rows))
     return join(carry(*parts), length)
 
 
@@ -128,7 +129,8 @@ def _read_once(
 ) -> Float[Array, "batch 1 heads value"]:
     """The output at one token of each sequence: of all that is written up to it, what is left."""
     length = update.k.shape[1]
-    k, u, log_decay, x, y = (h if h is None else split(h, length)[0] for h in update)
+    k, u, log_decay = (split(h, length)[0] for h in update[:3])
+    x, y = (h if h is None else split(h, length)[0] for h in update[3:])
     keys = k if y is None else jnp.concatenate([k, y], axis=-2)
     across = None if x is None else decayed_products(x, keys, log_decay, least)
     values, _ = _written(u, across)
