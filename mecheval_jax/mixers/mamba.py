@@ -8,7 +8,6 @@
 with the recurrence of `ops.selective_scan`.
 """
 
-import functools
 import math
 
 import flax.linen as nn
@@ -151,16 +150,16 @@ class Mamba(nn.Module):
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         u, *z = self._halves(x)
         u, dt, A, B, C = self._select(self.conv_output(self.conv(u) if self.d_conv else u))
-        at = functools.partial(at_positions, positions=positions)
         y = recurrence(
             self,
-            fast=lambda: at(selective_scan(u, dt, A, B, C, backend=self.scan_backend)),
+            fast=lambda: selective_scan(u, dt, A, B, C, backend=self.scan_backend),
             decay=lambda: jnp.exp(dt[:, :, None] * A.T[None, None]),
             write=lambda: B[..., None] * (dt * u)[:, :, None],
-            read=lambda states: (at(states) * at(C)[..., None]).sum(axis=2),
+            read=lambda states: (states * C[..., None]).sum(axis=2),
             backend="auto" if self.scan_backend == "pallas" else self.scan_backend,
         )
-        return self._out(self.ssm_output(y + self.D[None, None] * at(u)), *map(at, z))
+        y = self.ssm_output(y + self.D[None, None] * u)
+        return self._out(*(at_positions(h, positions) for h in (y, *z)))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, Array]:
         """Empty state, whose size does not depend on `max_length`."""
