@@ -1,7 +1,7 @@
 """Query 0 of documents, asked of a model: the form of every run in a measurement.
 
-The last layer is computed at the query alone (`LanguageModel`'s ``skip_unread``): its sites from
-what the mixer reads on have that one position, since no other could change the answer.
+The last layer is computed at the query alone (`LanguageModel`'s ``skip_unread``): its sites
+that follow the mixer's look-up have that one position, since no other could change the answer.
 """
 
 import dataclasses

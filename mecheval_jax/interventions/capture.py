@@ -71,8 +71,8 @@ def observe(
 ) -> tuple[Float[Array, "batch positions vocabulary"], Activations]:
     """Logits and the activations at all sites of one run; arguments as in `run`.
 
-    With `skip_unread`, sites of the last layer from ``mixer_output`` on hold activations of
-    `positions` only.
+    With `skip_unread`, sites of the last layer that follow its look-up (``mixer_output`` and, in
+    the mixer, such as ``head_output``) hold `positions` only; those before it hold the document.
     """
     return _observe(model, params, interventions, tokens, positions, skip_unread=skip_unread)
 

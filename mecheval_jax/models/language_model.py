@@ -276,8 +276,7 @@ class LanguageModel(nn.Module):
             tokens: Token ids.
             positions: Positions of the logits; all if None.
             skip_unread: Whether the last layer computes its outputs at `positions` only. The
-                logits are the same; its sites behind those that hold the document (from
-                ``head_output`` or ``ssm_output`` on, say) hold these positions.
+                logits are the same; its sites that follow the mixer's look-up hold these positions.
 
         Raises:
             UserError: If there are more tokens than `max_length`.

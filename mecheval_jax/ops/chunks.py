@@ -80,6 +80,7 @@ def chunked(
     k, u, log_decay, x, y = update
     length, size = k.shape[1], chunk_of(k.shape[1])
     if positions is not None:
+        # With x, what a token writes depends on the state, which has to be carried to its chunk.
         if positions.shape[1] == 1 and (x is None or length <= size):
             return _read_once(q, update, least, positions)
         outputs = chunked(from_positions(q, positions, length), update, least)

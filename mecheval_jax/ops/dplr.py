@@ -102,7 +102,7 @@ def dplr(
         backend: ``auto`` (chunked), ``sequential`` or ``chunked``.
         least: What no logarithm of a decay is below; if that is near 0, chunks are cheaper.
         positions: Tokens of the queries; those of all tokens if None. A single one is read without
-            the outputs of the others.
+            the outputs of the others; with x only in sequences of one chunk.
 
     Raises:
         UserError: If the backend is unknown.

@@ -54,7 +54,7 @@ def long_convolution(
         inner: Whether these are inner channels of a mixer, which are spread over devices;
             each device holds all channels of the residual stream.
         positions: Tokens whose outputs are returned; all if None. A single one is a sum over the
-            tokens before it, whatever the backend.
+            tokens up to it, whatever the backend.
 
     Raises:
         UserError: If the backend is unknown.

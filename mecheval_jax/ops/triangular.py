@@ -121,8 +121,8 @@ def _until(log_decay: Float[Array, "*axes c 1"]) -> Float[Array, "*axes t s"]:
     size = log_decay.shape[-2]
     later = np.tri(size, k=-1, dtype=bool)
     ones = jnp.expand_dims(later.astype(log_decay.dtype), range(log_decay.ndim - 2))
-    upper = np.tri(size, dtype=bool)
-    return _masked(upper, jnp.exp(_summed(upper, ones * log_decay)))
+    up_to = np.tri(size, dtype=bool)
+    return _masked(up_to, jnp.exp(_summed(up_to, ones * log_decay)))
 
 
 def _until_before(until: Float[Array, "*axes t s"]) -> Float[Array, "*axes t s"]:

@@ -73,9 +73,8 @@ class StudyRequest:
         if self.budget is not None and not self.budget >= 0:
             raise UserError(f"--budget is {self.budget}: hours, 0 or more")
         if self.groups and len(self.only) != 1:
-            raise UserError(
-                f"--groups={','.join(self.groups)} are groups of one experiment: name it by --only"
-            )
+            named = ",".join(self.groups)
+            raise UserError(f"--groups={named}: groups of one experiment, to be named by --only")
 
     def measured(self, part: ScaledExperiment) -> str:
         """The level of measurement of the members of an experiment."""
@@ -251,12 +250,13 @@ class _Sweeping:
         self.own.path.parent.mkdir(parents=True, exist_ok=True)
         chosen = self.request.chosen(self.sweep)
         for group in self.sweep.groups:
+            done = self.own.group(group.name).is_finished(self.interventions)
             if group not in chosen:
-                self.not_run.append(f"{self.part.name}/{group.name}: not asked for (--groups)")
+                if not done:
+                    self.not_run.append(f"{self.part.name}/{group.name}: not asked for (--groups)")
                 continue
             steps = member_steps(group)
             expected = self.clock.seconds(group.experiments[0], steps)
-            done = self.own.group(group.name).is_finished(self.interventions)
             if not done and self._is_too_long(expected):
                 self.not_run.append(f"{self.part.name}/{group.name}: beyond the budget")
                 continue

@@ -9,7 +9,7 @@ from tests.support.twins import normal
 
 
 # Catches a table of powers with a row too few, at lengths that are squares and that are not.
-@pytest.mark.parametrize("length", [1, 2, 15, 16, 17])
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 1024, 1025])
 def test_s4d_kernel(length):
     C, A = normal(0, 2, 3) + 1j * normal(1, 2, 3), np.exp(-np.exp(normal(2, 2, 3)) + 1j)
     taps = ssm_kernels.s4d_kernel(jnp.asarray(C), jnp.asarray(A), length)

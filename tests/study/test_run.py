@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.store.sweep_folder import GroupFolder
 from mecheval_jax.study.experiments import EXPERIMENTS
 from mecheval_jax.study.plans import StudyFolder
 from mecheval_jax.study.run import StudyRequest, run_study
@@ -126,7 +127,7 @@ def test_a_plan_without_a_run(plan_of_device):
     assert re.search(r"largest group has 0\.\d GB .* about \d+ GB of disk", room)
 
 
-def test_some_groups(tmp_path, capfd):
+def test_some_groups(tmp_path, capfd, monkeypatch):
     """Catches groups that nobody named, in the plan and in the run, and names of none."""
     only, groups = ("ar_layers",), ("004_mamba_width_64",)
     request = StudyRequest(only=only, groups=groups, dry_run=True)
@@ -137,6 +138,14 @@ def test_some_groups(tmp_path, capfd):
     told = [line for line in outcome.not_run if line.startswith("ar_layers")]
     assert sum("beyond the budget" in line for line in told) == 1
     assert sum("not asked for (--groups)" in line for line in told) == 13
+    # A group that an earlier command has run is among the results.
+    done = lambda group, asked: group.path.name == "000_attention_width_64"
+    monkeypatch.setattr(GroupFolder, "is_finished", done)
+    outcome = run_study(tmp_path / "work", request, configs)
+    told = [line for line in outcome.not_run if "not asked for (--groups)" in line]
+    assert len(told) == 12
+    assert not any("000_attention" in line for line in told)
+    monkeypatch.undo()
     with pytest.raises(UserError, match=r"unknown group '004'.* valid are 000_attention_width_64"):
         run_study(tmp_path / "new", StudyRequest(only=only, groups=("004",)), configs)
 
@@ -170,7 +179,7 @@ def test_a_group_that_is_missing(finished, tmp_path):
         ({"scale": "lap"}, "'lap'.*'laptop'"),
         ({"only": ("ar_two",)}, "unknown experiment 'ar_two'"),
         ({"budget": -1.0}, "--budget is -1"),
-        ({"groups": ("000_mamba",)}, "--groups=000_mamba are groups of one experiment"),
+        ({"groups": ("000_mamba",)}, "--groups=000_mamba: groups of one experiment, to be"),
         ({"interventions": "some"}, "'some'"),
     ],
 )
