@@ -7,17 +7,12 @@ machine trained them, and says what is still missing. Then all tables there are 
 docs/results/findings, docs/results.md and the README. Without --sweep the pages alone are written.
 """
 
-import pathlib
-
 from absl import flags
 
-from mecheval_jax import command_line
+from tools import blocks
 
 SWEEPS = flags.DEFINE_multi_string("sweep", [], "Folders of sweeps, finished or under way.")
 TABLE = flags.DEFINE_string("table", None, "Name of the table; that of the sweep's config file.")
-ROOT = flags.DEFINE_string(
-    "root", str(pathlib.Path(__file__).parents[1]), "Folder that holds README.md and docs."
-)
 
 MARKS = "<!-- study: written by tools/study_results.py -->", "<!-- /study -->"
 
@@ -27,21 +22,20 @@ def main():
     from mecheval_jax.console import say
     from mecheval_jax.study.collected import FINDINGS_FOLDER, add_sweep, conclude_all
     from mecheval_jax.study.page import brief, summary
-    from tools.blocks import put_block
 
-    root = pathlib.Path(ROOT.value)
+    root = blocks.root()
     tables = root / "docs" / "results"
     for path in SWEEPS.value:
         add_sweep(tables, path, TABLE.value)
     found = conclude_all(tables)
     page = f"results/{FINDINGS_FOLDER}/"
-    put_block(root / "docs" / "results.md", brief(found, page), MARKS)
+    blocks.put_block(root / "docs" / "results.md", brief(found, page), MARKS)
     said = f"**{summary(found.judgements)}** This is {found.what}."
-    put_block(root / "README.md", [said], MARKS)
+    blocks.put_block(root / "README.md", [said], MARKS)
     for line in found.not_run:
         say(f"missing: {line}")
     say(f"{summary(found.judgements)} Page: {tables / FINDINGS_FOLDER / 'report.html'}")
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    blocks.run(main)

@@ -62,7 +62,6 @@ class GatedDeltaProduct(GatedDeltaNet):
 
     def recur(self, q: Array, update: Update, positions: Array | None) -> Array:
         """Outputs o after the last step of each token, through the sites of the recurrence."""
-        q = at_positions(q, positions)
         sites = (self.write, self.erase, self.state)
         if any(site.in_use() for site in sites):
             # All steps of a token as one: S <- M S + W.
@@ -76,12 +75,13 @@ class GatedDeltaProduct(GatedDeltaNet):
             states = dplr_states(decay, M - diagonal, W, self.state.entry(), self.backend)
             states = self.state(states, rewritten=True)
             if any(site.replaced() for site in sites):
-                return read(at_positions(states, positions), q)
+                return read(at_positions(states, positions), at_positions(q, positions))
         in_turn = jax.tree.map(lambda h: h.reshape(h.shape[0], -1, *h.shape[3:]), update)
-        if positions is not None:
-            return dplr(q, in_turn, self.backend, positions=(positions + 1) * self.steps - 1)
         last = (jnp.arange(in_turn.k.shape[1]) + 1) % self.steps == 0
         queries = jnp.where(last[None, :, None, None], jnp.repeat(q, self.steps, axis=1), 0)
+        if positions is not None:
+            ends = (positions + 1) * self.steps - 1
+            return dplr(queries, in_turn, self.backend, positions=ends)
         return dplr(queries, in_turn, self.backend)[:, self.steps - 1 :: self.steps]
 
     def advance(self, matrix: Array, q_t: Array, update_t: Update) -> tuple[Array, Array]:

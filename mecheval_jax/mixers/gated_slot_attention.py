@@ -17,7 +17,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr
-from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.positions import at_positions, from_positions
 from mecheval_jax.ops.slots import slot_scores
 from mecheval_jax.sites import declare
 
@@ -124,8 +124,9 @@ class GatedSlotAttention(nn.Module):
         (keys, values), share = jnp.split(kv, 2, axis=-1), -jnp.expm1(log_decay)
         scores = slot_scores(q, keys, share, log_decay, self.backend)
         weights = jax.nn.softmax(at_positions(scores, positions), axis=-1)
+        weights = from_positions(self.pattern_of_slots(weights), positions, q.shape[1])
         update = Update(share, values, log_decay)
-        return dplr(self.pattern_of_slots(weights), update, self.backend, positions=positions)
+        return dplr(weights, update, self.backend, positions=positions)
 
     def initial_state(self, batch: int, max_length: int) -> Float[Array, "batch heads slots kv"]:
         """Empty slots, whose size does not depend on `max_length`."""

@@ -79,7 +79,6 @@ def dplr_recurrence(
     States are [batch, length, heads, key, value]. The decays have passed their site. A mixer whose
     decays are bounded says so by `LEAST_LOG_DECAY`, which a replaced decay need not keep.
     """
-    q = at_positions(q, positions)
     sites = [getattr(module, name) for name in ("write", "erase", "state") if name in module.SITES]
     if any(site.in_use() for site in sites):
         decay, write, entry = update.decay(), module.write(update.write()), module.state.entry()
@@ -89,7 +88,7 @@ def dplr_recurrence(
             states = dplr_states(decay, module.erase(update.erase()), write, entry, backend)
         states = module.state(states, rewritten=True)
         if any(site.replaced() for site in sites):
-            return read(at_positions(states, positions), q)
+            return read(at_positions(states, positions), at_positions(q, positions))
     free = "decay" in module.SITES and module.decay.replaced()
     least = -math.inf if free else getattr(module, "LEAST_LOG_DECAY", -math.inf)
     return dplr(q, update, backend, least, positions)

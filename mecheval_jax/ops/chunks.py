@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.ops.positions import at_positions, from_positions
 from mecheval_jax.ops.triangular import (
     decayed_products,
     inverse,
@@ -64,27 +63,17 @@ def join(
 
 
 def chunked(
-    q: Float[Array, "batch queries heads key"],
-    update: "Update",
-    least: float = -math.inf,
-    positions: Int[Array, "batch queries"] | None = None,
-) -> Float[Array, "batch queries heads value"]:
+    q: Float[Array, "batch length heads key"], update: "Update", least: float = -math.inf
+) -> Float[Array, "batch length heads value"]:
     """Outputs o, starting from a state of zeros.
 
     Args:
         q: Queries, which read the state after their token.
         update: What the tokens do to the state (`ops.dplr`).
         least: What no logarithm of a decay is below.
-        positions: Tokens of the queries; those of all tokens if None.
     """
     k, u, log_decay, x, y = update
-    length, size = k.shape[1], chunk_of(k.shape[1])
-    if positions is not None:
-        # With x, what a token writes depends on the state, which has to be carried to its chunk.
-        if positions.shape[1] == 1 and (x is None or length <= size):
-            return _read_once(q, update, least, positions)
-        outputs = chunked(from_positions(q, positions, length), update, least)
-        return at_positions(outputs, positions)
+    length, size = q.shape[1], chunk_of(q.shape[1])
     q, k, u, log_decay = (split(part, size) for part in (q, k, u, log_decay))
     rows = None if x is None else split(x, size)
     keys = k if y is None else jnp.concatenate([k, split(y, size)], axis=-2)
@@ -122,13 +111,17 @@ def _written(
     return values, jnp.concatenate([jnp.zeros_like(solve), solve], axis=-2)
 
 
-def _read_once(
+def read_once(
     q: Float[Array, "batch 1 heads key"],
     update: "Update",
-    least: float,
     positions: Int[Array, "batch 1"],
+    least: float = -math.inf,
 ) -> Float[Array, "batch 1 heads value"]:
-    """The output at one token of each sequence: of all that is written up to it, what is left."""
+    """The output at one token of each sequence, which is read as a single chunk.
+
+    It is the sum of the values that are written up to the token, each weighted by what q reads of
+    its key after the decays between them. Arguments are as in `chunked`, q that of the token.
+    """
     length = update.k.shape[1]
     k, u, log_decay = (split(h, length)[0] for h in update[:3])
     x, y = (h if h is None else split(h, length)[0] for h in update[3:])

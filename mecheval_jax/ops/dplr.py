@@ -29,8 +29,8 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
-from mecheval_jax.ops.chunks import chunked
-from mecheval_jax.ops.positions import at_positions, from_positions
+from mecheval_jax.ops.chunks import LONGEST, chunked, read_once
+from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import in_float32
 from mecheval_jax.sites import (
     NO_ENTRY,
@@ -88,12 +88,12 @@ def read(
 
 @in_float32
 def dplr(
-    q: Float[Array, "batch queries heads key"],
+    q: Float[Array, "batch length heads key"],
     update: Update,
     backend: str = "auto",
     least: float = -math.inf,
     positions: Int[Array, "batch queries"] | None = None,
-) -> Float[Array, "batch queries heads value"]:
+) -> Float[Array, "batch positions heads value"]:
     """Outputs o of the recurrence, starting from a state of zeros.
 
     Args:
@@ -101,17 +101,21 @@ def dplr(
         update: What the tokens do to the state.
         backend: ``auto`` (chunked), ``sequential`` or ``chunked``.
         least: What no logarithm of a decay is below; if that is near 0, chunks are cheaper.
-        positions: Tokens of the queries; those of all tokens if None. A single one is read without
-            the outputs of the others; with x only in sequences of one chunk.
+        positions: Tokens whose outputs are returned; all if None. A single one is read without the
+            outputs of the others; with x only in sequences of one chunk, since what a token writes
+            then depends on the state, which has to be carried to its chunk.
 
     Raises:
         UserError: If the backend is unknown.
     """
-    if choose("backend", backend, BACKENDS) != "sequential":
-        return chunked(q, update, least, positions)
+    sequential = choose("backend", backend, BACKENDS) == "sequential"
     if positions is not None:
-        every = dplr(from_positions(q, positions, update.k.shape[1]), update, backend)
-        return at_positions(every, positions)
+        one_chunk = update.x is None or q.shape[1] <= LONGEST
+        if positions.shape[1] == 1 and one_chunk and not sequential:
+            return read_once(at_positions(q, positions), update, positions, least)
+        return at_positions(dplr(q, update, backend, least), positions)
+    if not sequential:
+        return chunked(q, update, least)
 
     def advance(state: Array, at_t: tuple[Array, Update]) -> tuple[Array, Array]:
         return dplr_step(state, *at_t)

@@ -60,14 +60,13 @@ def long_convolution(
         UserError: If the backend is unknown.
     """
     chex.assert_equal(x.shape[1:], filter.shape)
+    choose("backend", backend, BACKENDS)
     if positions is not None:
         if positions.shape[1] == 1:
-            choose("backend", backend, BACKENDS)
             return _once(x, filter, positions)
         return at_positions(long_convolution(x, filter, backend, inner=inner), positions)
     if backend == "auto":
         backend = "toeplitz" if x.shape[1] <= TOEPLITZ_LIMIT else "fft"
-    choose("backend", backend, BACKENDS)
     if backend == "fft":
         return _fft(x, filter, MODEL if inner else None)
     return {"toeplitz": _toeplitz, "direct": _direct}[backend](x, filter)

@@ -110,10 +110,12 @@ def products_up_to(
     reads = jnp.exp(log_decay) * queries
     found = decayed_products(jnp.concatenate([reads, *rows_too], -2), keys, log_decay, least)
     # Queries read what their own token has written as well, which nothing has decayed yet.
-    identity = jnp.expand_dims(jnp.eye(size, dtype=keys.dtype), range(keys.ndim - 1))
-    own = (queries[..., None, :, :] * _in_sets(keys, size)).sum(axis=-1)
-    own = jnp.moveaxis(identity * own[..., None], -3, -2).reshape(*keys.shape[:-2], size, -1)
-    return found[..., :size, :] + own, found[..., size:, :] if rows_too else None
+    identity = jnp.expand_dims(jnp.eye(size, dtype=keys.dtype), range(keys.ndim - 2))
+    sets = jnp.split(keys, keys.shape[-2] // size, axis=-2)
+    own = [identity * (queries * key).sum(axis=-1)[..., None] for key in sets]
+    return found[..., :size, :] + jnp.concatenate(own, axis=-1), found[
+        ..., size:, :
+    ] if rows_too else None
 
 
 def _until(log_decay: Float[Array, "*axes c 1"]) -> Float[Array, "*axes t s"]:
