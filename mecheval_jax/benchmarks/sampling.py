@@ -142,7 +142,7 @@ def measure_samplers() -> Iterator[Measured]:
         documents = HostDocuments(task, jax.random.key(0), 32, SET)
         start = time.perf_counter()
         for step in range(0, SET, BLOCK):
-            documents.batch(step)
+            documents.parts(step)
         spent = time.perf_counter() - start
         yield one(f"{name}, {32 * SET:,} documents", "memory", documents.nbytes, "B")
         yield one(f"{name}, {32 * SET:,} documents", "time", spent, "s")

@@ -202,6 +202,10 @@ def announce(
             f"{part.name}: {members} of {len(part.wanted)} members to train in {len(groups)} "
             f"groups, about {_hours(_seconds(clock, groups))}; decides findings {decides}"
         )
+        if request.dry_run and len(request.only) == 1:  # those that --groups may name
+            for group in groups:
+                one = f"{len(group.members)} members, about {_hours(_seconds(clock, [group]))}"
+                say(f"  {group.name}: {one}")
         left += groups
     by_what = "by step times stated or measured"
     say(f"in all about {_hours(_seconds(clock, left))} on {clock.devices} devices, {by_what}")

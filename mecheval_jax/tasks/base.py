@@ -53,8 +53,8 @@ class Task(Protocol):
     def traceable(self) -> bool:
         """Whether `sample` can be part of a compiled program.
 
-        If not, documents are drawn on the host, and a batch is only as long as the bucket of its
-        longest document (`tasks.packed`).
+        If not, documents are drawn on the host and padded only to the bucket of the longest
+        among those computed together (`tasks.packed`).
         """
         ...
 

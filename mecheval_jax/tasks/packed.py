@@ -1,9 +1,9 @@
 """Documents of different lengths, packed without padding, on the host.
 
-Tasks whose sampling is not a compiled program draw packed documents. A batch of them is padded
-to the bucket of its longest document. Buckets are powers of two and the length limit of the
-task, so that programs are compiled once per bucket and short documents are computed in short
-programs.
+Tasks whose sampling is not a compiled program draw packed documents. Documents that are computed
+together, a batch or a part of one (`training.data`), are padded to the bucket of the longest.
+Buckets are powers of two and the length limit of the task, so that programs are compiled once per
+bucket and short documents are computed in short programs.
 """
 
 import dataclasses

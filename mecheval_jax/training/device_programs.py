@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from mecheval_jax.array_types import Key, PyTree
@@ -86,8 +87,8 @@ class Programs(abc.ABC):
         """Shardings of the leaves of a state."""
 
     @abc.abstractmethod
-    def placed(self, batches: Sequence[Batch]) -> Batch:
-        """The documents of all runs, on their devices."""
+    def placed(self, batches: Sequence[PyTree]) -> PyTree:
+        """The documents of all runs, on their devices; of each run a batch, or a tree of them."""
 
     @abc.abstractmethod
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
@@ -157,23 +158,28 @@ class Programs(abc.ABC):
             return self.compiled(self.on_all(functools.partial(take_steps, **how), shared=2), 2)
 
         # The host draws documents while the devices compute the step before. Each step is a
-        # dispatch of its own, compiled once for every bucket of lengths.
+        # dispatch of its own, compiled once for all widths of its parts.
         shared = training.batch_size, training.training_batches, self.rows_sharding
+        # Parts save work on a CPU. On an accelerator, where a small step waits for its operations
+        # to start, they would cost more of these.
+        unit = training.gradient_accumulation if jax.default_backend() == "cpu" else None
         documents = {
-            run.data_seed: HostDocuments(self.ensemble.task, jax.random.key(run.data_seed), *shared)
-            for run in self.ensemble.runs
+            seed: HostDocuments(self.ensemble.task, jax.random.key(seed), *shared, unit=unit)
+            for seed in {run.data_seed: None for run in self.ensemble.runs}
         }
         one = self.on_all(functools.partial(take_step, **how), shared=1)
         where = (_where(self.abstract), self.sharding)
         step = jax.jit(one, donate_argnums=(0, 1), out_shardings=where)
-        # Sharded as a step returns it: with any other sharding every bucket compiles twice.
+        # Sharded as a step returns it: with any other sharding every program compiles twice.
         room = jax.jit(self.on_all(lambda _: no_metrics(training)), out_shardings=self.sharding)
 
         def run_steps(state: TrainState, first: Any, stop: Any) -> tuple[TrainState, Metrics]:
             metrics = room(self._hyperparameters)
             for at in range(int(first), int(stop)):
-                drawn = self.ensemble.batches(lambda seed, at=at: documents[seed].batch(at))
-                state, metrics = step(state, metrics, self.placed(drawn), first)
+                longest = np.max([each.longest(at) for each in documents.values()], axis=0)
+                drawn = {seed: each.parts(at, longest) for seed, each in documents.items()}
+                batches = self.placed([drawn[run.data_seed] for run in self.ensemble.runs])
+                state, metrics = step(state, metrics, batches, first)
             return state, metrics
 
         return run_steps
@@ -228,12 +234,16 @@ class RunPrograms(Programs):
         """Shardings of the leaves of a state, by the rules."""
         return shardings(shapes, self.mesh, self._rules)
 
-    def placed(self, batches: Sequence[Batch]) -> Batch:
+    def placed(self, batches: Sequence[PyTree]) -> PyTree:
         """The documents, spread over the devices if they divide evenly, otherwise replicated."""
-        (batch,) = batches
-        even = len(batch.tokens) % document_shards(self.mesh) == 0
-        where = self.rows_sharding if even else self.sharding
-        return batch if batch.tokens.sharding == where else shard(batch, where)
+
+        def place(batch: Batch) -> Batch:
+            even = len(batch.tokens) % document_shards(self.mesh) == 0
+            where = self.rows_sharding if even else self.sharding
+            return batch if batch.tokens.sharding == where else shard(batch, where)
+
+        (of_run,) = batches
+        return jax.tree.map(place, of_run, is_leaf=lambda node: isinstance(node, Batch))
 
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
         """A function that is traced with the mesh as the current one."""

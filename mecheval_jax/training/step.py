@@ -6,6 +6,7 @@ many devices, by the shardings of its state.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -61,31 +62,41 @@ def is_finite(tree: PyTree) -> Bool[Array, ""]:
 
 
 def gradients_and_metrics(
-    model: ModelConfig, params: PyTree, task: Task, batch: Batch, training: TrainingConfig
+    model: ModelConfig,
+    params: PyTree,
+    task: Task,
+    batches: Sequence[Batch],
+    training: TrainingConfig,
 ) -> tuple[PyTree, Metrics]:
-    """Gradients of the mean loss over a batch, with that loss and the accuracy.
+    """Gradients of the mean loss over the batches of a step, with that loss and the accuracy.
 
-    Micro-batches are computed one after another. Each adds its share of the mean over all queries
-    of the batch, so that documents with more queries weigh as much as in one pass.
+    Batches, and micro-batches of each, are computed one after another. Each adds its share of the
+    mean over all queries of the step, so that documents with more queries weigh as much as in one
+    pass.
     """
-    totals = task.loss_weights(batch).sum(), batch.weights.sum()
+    all_weights = sum(task.loss_weights(batch).sum() for batch in batches)
+    all_queries = sum(batch.weights.sum() for batch in batches)
 
     def share(params: PyTree, batch: Batch) -> tuple[Float[Array, ""], Metrics]:
         found = answer(model, params, task, batch, training.remat)
-        loss = (found.loss * task.loss_weights(batch)).sum() / totals[0]
-        return loss, {"loss": loss, "accuracy": (found.correct * batch.weights).sum() / totals[1]}
+        loss = (found.loss * task.loss_weights(batch)).sum() / all_weights
+        return loss, {"loss": loss, "accuracy": (found.correct * batch.weights).sum() / all_queries}
 
     gradient = jax.grad(share, has_aux=True)
-    if training.gradient_accumulation == 1:
-        return gradient(params, batch)
 
-    def add(sums: PyTree, batch: Batch) -> tuple[PyTree, None]:
-        return jax.tree.map(jnp.add, sums, gradient(params, batch)), None
+    def of_batch(batch: Batch) -> tuple[PyTree, Metrics]:
+        if training.gradient_accumulation == 1:
+            return gradient(params, batch)
 
-    batches = jax.tree.map(lambda leaf: _micro(leaf, training.gradient_accumulation), batch)
-    first = jax.tree.map(lambda leaf: leaf[0], batches)
-    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first))
-    return jax.lax.scan(add, zeros, batches)[0]
+        def add(sums: PyTree, batch: Batch) -> tuple[PyTree, None]:
+            return jax.tree.map(jnp.add, sums, gradient(params, batch)), None
+
+        micro = jax.tree.map(lambda leaf: _micro(leaf, training.gradient_accumulation), batch)
+        first = jax.tree.map(lambda leaf: leaf[0], micro)
+        zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(gradient, params, first))
+        return jax.lax.scan(add, zeros, micro)[0]
+
+    return functools.reduce(functools.partial(jax.tree.map, jnp.add), map(of_batch, batches))
 
 
 def _micro(rows: Shaped[Array, "batch ..."], count: int) -> Shaped[Array, "count micro ..."]:
@@ -102,17 +113,17 @@ def special_parameters(model: ModelConfig, training: TrainingConfig) -> dict[str
 
 
 def train_step(
-    state: TrainState, batch: Batch, ensemble: Ensemble, policy: Policy
+    state: TrainState, batches: Sequence[Batch], ensemble: Ensemble, policy: Policy
 ) -> tuple[TrainState, Metrics]:
-    """One step of AdamW on a batch, spread over the current mesh where there is one.
+    """One step of AdamW on batches, spread over the current mesh where there is one.
 
     Under `Policy.FREEZE` the state stays as it was if the step gives numbers that are not finite.
     """
     if current_mesh() is not None:
-        batch = jax.lax.with_sharding_constraint(batch, PartitionSpec(DOCUMENTS))
+        batches = jax.lax.with_sharding_constraint(batches, PartitionSpec(DOCUMENTS))
     training, values = ensemble.training, state.hyperparameters
     gradients, metrics = gradients_and_metrics(
-        ensemble.model, state.params, ensemble.task, batch, training
+        ensemble.model, state.params, ensemble.task, batches, training
     )
     factor = schedule(state.step, values.steps, training.warmup_fraction, training.decay)
     special = special_parameters(ensemble.model, training)
@@ -156,7 +167,7 @@ def take_steps(
         batch = training_batch(
             task, state.key, state.step, training.batch_size, training.training_batches
         )
-        after, metrics = train_step(state, batch, ensemble, policy)
+        after, metrics = train_step(state, [batch], ensemble, policy)
         return after, note(history, state.step - first, metrics)
 
     def under_way(carry: tuple[TrainState, Metrics]) -> Bool[Array, ""]:
@@ -169,13 +180,13 @@ def take_steps(
 def take_step(
     state: TrainState,
     history: Metrics,
-    batch: Batch,
+    batches: Sequence[Batch],
     first: Int[Array, ""],
     ensemble: Ensemble,
     policy: Policy,
 ) -> tuple[TrainState, Metrics]:
-    """Take one step on a batch from the host; metrics are those of `take_steps`."""
-    after, metrics = train_step(state, batch, ensemble, policy)
+    """Take one step on batches from the host; metrics are those of `take_steps`."""
+    after, metrics = train_step(state, batches, ensemble, policy)
     taken = after, note(history, state.step - first, metrics)
     if policy is Policy.RAISE:  # the host never starts a step too many
         return taken

@@ -3,8 +3,13 @@
 from tests.support import small
 
 TASKS = {
-    "recall": {},
-    "treecall": {"task": {"name": "treecall", "longest": 20}, "model.max_length": 32},
+    "recall": {"training.batch_size": 16},
+    # A batch of which two devices get parts of different lengths, and eight get whole rows.
+    "treecall": {
+        "task": {"name": "treecall", "longest": 20},
+        "model.max_length": 32,
+        "training.batch_size": 32,
+    },
 }
 
 
@@ -12,7 +17,6 @@ def experiment_of(task, width=16):
     return small.experiment(
         small.ONE_LAYER | TASKS[task] | {"model.width": width},
         steps=40,
-        batch_size=16,
         checkpoint_every=10,
         evaluate_every=20,
         steps_per_dispatch=5,

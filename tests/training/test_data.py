@@ -15,6 +15,7 @@ from mecheval_jax.training.data import (
     BLOCK,
     HostDocuments,
     evaluation_batch,
+    part_sizes,
     stream,
     training_batch,
 )
@@ -100,35 +101,82 @@ def drawn(monkeypatch):
     ("batch_size", "hosts", "each"), [(16, 2, 4), (16, 8, 1), (16, 16, 1), (12, 3, 2), (7, 1, 1)]
 )
 def test_every_host_draws_its_own_rows(drawn, batch_size, hosts, each):
-    whole = texts(HostDocuments(TREECALL, KEY, batch_size)._block(0).documents)
-    batches = np.array(whole, dtype=object).reshape(BLOCK, batch_size)
+    lanes = np.gcd(8, batch_size)
+    whole = np.array(
+        texts(HostDocuments(TREECALL, KEY, batch_size)._block(0).documents), dtype=object
+    )
+    batches = whole.reshape(lanes, BLOCK, -1).swapaxes(0, 1).reshape(BLOCK, batch_size)
     rows = batch_size // hosts
     for host in range(hosts):
         del drawn[:]
         first = host * rows
         own = HostDocuments(TREECALL, KEY, batch_size, sharding=Rows(first, first + rows))
-        found = texts(own._block(0).documents)
+        block = own._block(0)
         assert len(drawn) == each
-        found = np.array(found, dtype=object).reshape(BLOCK, -1)
-        skipped = first - drawn[0] * (batch_size // np.gcd(8, batch_size))
-        assert (found[:, skipped : skipped + rows] == batches[:, first : first + rows]).all()
+        found = np.array(texts(block.documents), dtype=object)[block.order.reshape(BLOCK, rows)]
+        for ours, theirs in zip(found, batches[:, first : first + rows], strict=True):
+            assert list(ours) == sorted(theirs, key=len)
 
 
-def test_a_batch_is_what_its_lanes_say():
-    """Catches lanes in another order, rows of another batch, and a width of another batch."""
+def documents_of(parts):
+    """Documents without their padding, part after part."""
+    return [
+        tuple(row[:length])
+        for part in parts
+        for row, length in zip(part.tokens.tolist(), part.lengths.tolist(), strict=True)
+    ]
+
+
+def width_of(documents):
+    """The bucket of the longest."""
+    return min(width for width in (16, 32, 36) if width >= max(map(len, documents)))
+
+
+def test_parts_are_what_the_lanes_say():
+    """Catches lanes in another order, rows of another batch, and a part that is padded too far."""
     documents = HostDocuments(TREECALL, KEY, 16)
     key = jax.random.fold_in(stream(KEY, "train"), 1)
     lanes = [texts(TREECALL.draw_lane(key, BLOCK * 16, "train", lane, 8)) for lane in range(8)]
+    seen = set()
     for place in (0, 5, BLOCK - 1):
-        expected = [text for lane in lanes for text in lane[2 * place : 2 * place + 2]]
-        batch = documents.batch(BLOCK + place)
-        found = [
-            tuple(row[:length])
-            for row, length in zip(batch.tokens.tolist(), batch.lengths.tolist(), strict=True)
-        ]
-        assert found == expected
-        longest = max(map(len, expected))
-        assert batch.tokens.shape[1] == min(width for width in (16, 32, 36) if width >= longest)
+        drawn = [text for lane in lanes for text in lane[2 * place : 2 * place + 2]]
+        expected = sorted(drawn, key=len)
+        parts = documents.parts(BLOCK + place)
+        assert documents_of(parts) == expected
+        # Of the sixteen eight, four and four, of which those of one width are one part.
+        cut = [expected[:8], expected[8:12], expected[12:]]
+        widths = [width_of(part) for part in cut]
+        assert [part.tokens.shape[1] for part in parts] == list(dict.fromkeys(widths))
+        assert documents.longest(BLOCK + place).tolist() == [len(part[-1]) for part in cut]
+        seen.add(tuple(widths))
+    assert len(seen) > 1
+    # Members of one program need parts of one shape, those of the longest.
+    wide = documents.parts(BLOCK, np.array([16, 17, 33]))
+    assert [part.tokens.shape for part in wide] == [(8, 16), (4, 32), (4, 36)]
+    assert documents_of(wide) == documents_of(documents.parts(BLOCK))
+
+
+def test_sizes_of_parts():
+    """Catches parts that micro-batches do not divide, and batches too small to be cut."""
+    assert part_sizes(32) == (16, 8, 8)
+    assert part_sizes(32, unit=2) == (16, 8, 8)
+    assert part_sizes(32, unit=3) == (32,)
+    assert part_sizes(18) == (18,)
+    assert part_sizes(8) == (8,)
+    whole = HostDocuments(TREECALL, KEY, 16, unit=None)
+    (part,) = whole.parts(3)
+    assert len(part.tokens) == 16
+    assert whole.longest(3).tolist() == [int(part.lengths.max())]
+
+
+def test_parts_have_rows_of_every_device():
+    """Catches parts that lie on one device, and rows that two hosts put at different places."""
+    own = [HostDocuments(TREECALL, KEY, 64, sharding=Rows(first, first + 32)) for first in (0, 32)]
+    whole = HostDocuments(TREECALL, KEY, 64)
+    halves = [each._block(0) for each in own]
+    assert [each.order.shape for each in halves] == [(BLOCK, 1, 32)] * 2
+    found = [np.array(texts(each.documents), dtype=object)[each.order[5, 0]] for each in halves]
+    assert sorted((*found[0], *found[1])) == sorted(documents_of(whole.parts(5)))
 
 
 def test_lanes_differ():
@@ -136,5 +184,5 @@ def test_lanes_differ():
     found = texts(HostDocuments(TREECALL, KEY, 16)._block(0).documents)
     assert len(set(found)) > 0.5 * len(found)
     small.assert_same_bits(
-        HostDocuments(TREECALL, KEY, 16).batch(3), HostDocuments(TREECALL, KEY, 16, 5).batch(8)
+        HostDocuments(TREECALL, KEY, 16).parts(3), HostDocuments(TREECALL, KEY, 16, 5).parts(8)
     )

@@ -92,7 +92,7 @@ def gradients(example, **changes):
     training = dataclasses.replace(EXPERIMENT.training, **changes)
     run = jax.jit(
         lambda params, batch: gradients_and_metrics(
-            EXPERIMENT.model, params, EXPERIMENT.task, batch, training
+            EXPERIMENT.model, params, EXPERIMENT.task, [batch], training
         )
     )
     return run(*example)
@@ -127,6 +127,22 @@ def test_metrics_are_means_over_queries(example, whole):
 def test_micro_batches_give_the_gradient_of_the_batch(example, whole, count):
     """Catches a mean of the micro-batches' means, and sums that start from the first twice."""
     assert_close(gradients(example, gradient_accumulation=count), whole)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_parts_give_the_gradient_of_the_batch(example, whole, count):
+    """Catches parts that weigh alike whatever their queries, and a part that is left out."""
+    params, batch = example
+    parts = [
+        jax.tree.map(lambda leaf, cut=cut: leaf[cut], batch) for cut in (slice(4), slice(4, 8))
+    ]
+    training = dataclasses.replace(EXPERIMENT.training, gradient_accumulation=count)
+    run = jax.jit(
+        lambda params, parts: gradients_and_metrics(
+            EXPERIMENT.model, params, EXPERIMENT.task, parts, training
+        )
+    )
+    assert_close(run(params, parts), whole)
 
 
 @pytest.mark.parametrize("remat", ["dots", "full"])

@@ -17,7 +17,6 @@ from jax.sharding import Mesh
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.partitioning.multihost import fetch, is_multiprocess
-from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.device_programs import Programs, Steps
 from mecheval_jax.training.ensemble.members import Ensemble, Strategy, stack
 from mecheval_jax.training.ensemble.mesh import (
@@ -59,7 +58,7 @@ class MemberPrograms(Programs):
         """Shardings of the leaves of a state."""
         return jax.tree.map(lambda leaf: self.sharding, shapes)
 
-    def placed(self, batches: Sequence[Batch]) -> Batch:
+    def placed(self, batches: Sequence[PyTree]) -> PyTree:
         """The documents of each member, on the member's device."""
         return shard_members(stack(batches), self.mesh)
 

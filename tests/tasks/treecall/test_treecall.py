@@ -236,14 +236,15 @@ def experiment(**training):
     return small.experiment(shape | {"task": TREECALL}, **training)
 
 
-def test_a_step_of_each_bucket_is_compiled_once_and_documents_follow_the_step(tmp_path):
+def test_each_combination_of_widths_is_compiled_once_and_documents_follow_the_step(tmp_path):
     """Catches a compilation for every batch, and documents that depend on how a run is cut."""
-    made = experiment(steps=12, training_batches=5)
+    made = experiment(steps=12, training_batches=5, batch_size=16)
     programs = small.programs(made)
     state, program = programs.create(), programs.steps(Policy.RAISE)
-    documents = HostDocuments(made.task, state.key, 8, 5)
-    widths = [documents.batch(step).tokens.shape[1] for step in range(12)]
+    documents = HostDocuments(made.task, state.key, 16, 5)
+    widths = [tuple(each.tokens.shape for each in documents.parts(step)) for step in range(12)]
     assert len(set(widths)) > 1
+    assert max(map(len, widths)) > 1
     assert widths[:5] == widths[5:10]
     losses = []
     for first in (0, 4, 8):
@@ -260,8 +261,8 @@ def test_the_set_is_the_beginning_of_the_stream():
     task, key = VARIANTS["easy"], jax.random.key(0)
     endless, fixed = HostDocuments(task, key, 4), HostDocuments(task, key, 4, BLOCK + 3)
     for step in (0, 5, BLOCK - 1, BLOCK, BLOCK + 2):
-        small.assert_same_bits(endless.batch(step), fixed.batch(step))
-        small.assert_same_bits(fixed.batch(step), fixed.batch(step + BLOCK + 3))
+        small.assert_same_bits(endless.parts(step), fixed.parts(step))
+        small.assert_same_bits(fixed.parts(step), fixed.parts(step + BLOCK + 3))
     # What is kept are two blocks of documents, not two blocks of padded batches.
     assert 2 * BLOCK * 4 * 60 < fixed.nbytes < 2 * BLOCK * 4 * 300
 

@@ -1,4 +1,4 @@
-"""Documents of members: each its own, of one width."""
+"""Documents of members: each its own, in parts of one width."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def test_documents_that_the_host_draws(tmp_path):
         steps=20,
         steps_per_dispatch=5,
         learning_rate=1e-2,
-        batch_size=4,
+        batch_size=16,
         evaluation_documents=8,
     )
     runs = [{"data_seed": 0}, {"data_seed": 5, "seed": 1}, {"data_seed": 5, "steps": 10}]
