@@ -52,6 +52,10 @@ Evaluate = Callable[[TrainState], tuple[TrainState, Metrics]]
 
 NUMBER = jax.ShapeDtypeStruct((), jnp.int32)
 
+STEPS_WORTH_PARTS = 10_000
+"""Number of steps from which on a batch is computed in parts of similar lengths: their programs
+take a minute more to compile (two layers of attention, L = 5), and save 6 ms a step."""
+
 
 class Programs(abc.ABC):
     """An ensemble on its devices; a subclass decides how it is laid out.
@@ -160,9 +164,10 @@ class Programs(abc.ABC):
         # The host draws documents while the devices compute the step before. Each step is a
         # dispatch of its own, compiled once for all widths of its parts.
         shared = training.batch_size, training.training_batches, self.rows_sharding
-        # Parts save work on a CPU. On an accelerator, where a small step waits for its operations
-        # to start, they would cost more of these.
-        unit = training.gradient_accumulation if jax.default_backend() == "cpu" else None
+        # Parts save work on a CPU, and take longer to compile. On an accelerator, where a small
+        # step waits for its operations to start, they would cost more of these.
+        in_parts = jax.default_backend() == "cpu" and training.steps >= STEPS_WORTH_PARTS
+        unit = training.gradient_accumulation if in_parts else None
         documents = {
             seed: HostDocuments(self.ensemble.task, jax.random.key(seed), *shared, unit=unit)
             for seed in {run.data_seed: None for run in self.ensemble.runs}

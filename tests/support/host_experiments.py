@@ -1,6 +1,9 @@
 """What the processes of `tests.support.host_runs` train."""
 
+from mecheval_jax.training import device_programs
 from tests.support import small
+
+device_programs.STEPS_WORTH_PARTS = 40  # these runs have as many
 
 TASKS = {
     "recall": {"training.batch_size": 16},

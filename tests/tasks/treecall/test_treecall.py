@@ -25,6 +25,7 @@ from mecheval_jax.tasks.synthetic.traceable import FIRST
 from mecheval_jax.tasks.treecall import treecall
 from mecheval_jax.tasks.treecall.queries import QUERY_TYPES
 from mecheval_jax.tasks.treecall.treecall import Treecall
+from mecheval_jax.training import device_programs
 from mecheval_jax.training.data import BLOCK, HostDocuments
 from mecheval_jax.training.state import Policy
 from mecheval_jax.training.step import loss_and_accuracy
@@ -236,15 +237,20 @@ def experiment(**training):
     return small.experiment(shape | {"task": TREECALL}, **training)
 
 
-def test_each_combination_of_widths_is_compiled_once_and_documents_follow_the_step(tmp_path):
+@pytest.mark.parametrize("worth_parts", [12, 13])
+def test_each_combination_of_widths_is_compiled_once_and_documents_follow_the_step(
+    monkeypatch, worth_parts
+):
     """Catches a compilation for every batch, and documents that depend on how a run is cut."""
+    monkeypatch.setattr(device_programs, "STEPS_WORTH_PARTS", worth_parts)
     made = experiment(steps=12, training_batches=5, batch_size=16)
     programs = small.programs(made)
     state, program = programs.create(), programs.steps(Policy.RAISE)
-    documents = HostDocuments(made.task, state.key, 16, 5)
+    documents = HostDocuments(made.task, state.key, 16, 5, unit=1 if worth_parts == 12 else None)
     widths = [tuple(each.tokens.shape for each in documents.parts(step)) for step in range(12)]
-    assert len(set(widths)) > 1
-    assert max(map(len, widths)) > 1
+    in_parts = worth_parts == 12
+    assert len(set(widths)) > 1 or not in_parts
+    assert (max(map(len, widths)) > 1) == in_parts
     assert widths[:5] == widths[5:10]
     losses = []
     for first in (0, 4, 8):
