@@ -63,7 +63,7 @@ class HostDocuments:
         batch_size: Number of documents of a step.
         training_batches: Number of batches of a fixed set that is replayed; None for an endless
             stream.
-        sharding: Sharding of the rows of a batch; all on the default device if None.
+        sharding: Sharding of the rows of a batch; they stay on the host if None.
         unit: Number of rows of which the size of each part is a multiple; one part if None.
     """
 
@@ -99,8 +99,8 @@ class HostDocuments:
 
     def parts(
         self, step: int, longest: Int[np.ndarray, " parts"] | None = None
-    ) -> tuple[Batch, ...]:
-        """The documents of a step, in parts of ascending lengths.
+    ) -> tuple[dict[str, Any], ...]:
+        """The documents of a step, in parts of ascending lengths: fields of a `Batch` of each.
 
         Each part is padded to the bucket of its longest document; parts of one bucket are one.
 
@@ -118,18 +118,20 @@ class HostDocuments:
         for width, following, stop in zip(widths, (*widths[1:], None), self._ends, strict=True):
             if width != following:
                 rows = block.documents.take(block.order[place, :, first:stop].ravel())
-                parts.append(Batch(**self._on_devices(rows.padded(width), int(stop - first))))
+                parts.append(self._placed(rows.padded(width), int(stop - first)))
                 first = stop
         return tuple(parts)
 
-    def _on_devices(self, fields: dict[str, Any], rows: int) -> dict[str, Any]:
+    def _placed(self, fields: dict[str, Any], rows: int) -> dict[str, Any]:
         """This process's rows of a part, as a part of the batch of all processes.
 
         Args:
             fields: Fields of the rows of its shards, one shard after another.
             rows: Number of rows of each shard.
         """
-        if self._sharding is None or not is_multiprocess():
+        if self._sharding is None:
+            return fields
+        if not is_multiprocess():
             return jax.device_put(fields, self._sharding)
         shards = self._batch_size // self._places.shape[1]
         all_rows = np.arange(shards * rows)

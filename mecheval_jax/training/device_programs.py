@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from mecheval_jax.array_types import Key, PyTree
+from mecheval_jax.array_types import Array, Key, PyTree
 from mecheval_jax.partitioning.mesh import (
     check_batch,
     document_shards,
@@ -67,8 +67,8 @@ class Programs(abc.ABC):
         sharding: Sharding of arrays that are neither states nor documents.
 
     Attributes:
-        rows_sharding: Sharding of the documents that the host draws for a run; the default device
-            if None.
+        rows_sharding: Sharding of the documents that the host draws for a run; None if those of all
+            runs are placed together.
         table_rows: Number of rows of the vocabulary's tables during training.
     """
 
@@ -92,7 +92,7 @@ class Programs(abc.ABC):
 
     @abc.abstractmethod
     def placed(self, batches: Sequence[PyTree]) -> PyTree:
-        """The documents of all runs, on their devices; of each run a batch, or a tree of them."""
+        """The documents of all runs, on their devices: of each run a tree of arrays with rows."""
 
     @abc.abstractmethod
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
@@ -183,7 +183,8 @@ class Programs(abc.ABC):
             for at in range(int(first), int(stop)):
                 longest = np.max([each.longest(at) for each in documents.values()], axis=0)
                 drawn = {seed: each.parts(at, longest) for seed, each in documents.items()}
-                batches = self.placed([drawn[run.data_seed] for run in self.ensemble.runs])
+                parts = self.placed([drawn[run.data_seed] for run in self.ensemble.runs])
+                batches = tuple(Batch(**fields) for fields in parts)
                 state, metrics = step(state, metrics, batches, first)
             return state, metrics
 
@@ -242,13 +243,13 @@ class RunPrograms(Programs):
     def placed(self, batches: Sequence[PyTree]) -> PyTree:
         """The documents, spread over the devices if they divide evenly, otherwise replicated."""
 
-        def place(batch: Batch) -> Batch:
-            even = len(batch.tokens) % document_shards(self.mesh) == 0
+        def place(leaf: Array) -> Array:
+            even = len(leaf) % document_shards(self.mesh) == 0
             where = self.rows_sharding if even else self.sharding
-            return batch if batch.tokens.sharding == where else shard(batch, where)
+            return leaf if leaf.sharding == where else shard(leaf, where)
 
         (of_run,) = batches
-        return jax.tree.map(place, of_run, is_leaf=lambda node: isinstance(node, Batch))
+        return jax.tree.map(place, of_run)
 
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
         """A function that is traced with the mesh as the current one."""

@@ -123,7 +123,7 @@ def documents_of(parts):
     return [
         tuple(row[:length])
         for part in parts
-        for row, length in zip(part.tokens.tolist(), part.lengths.tolist(), strict=True)
+        for row, length in zip(part["tokens"].tolist(), part["lengths"].tolist(), strict=True)
     ]
 
 
@@ -146,13 +146,13 @@ def test_parts_are_what_the_lanes_say():
         # Of the sixteen eight, four and four, of which those of one width are one part.
         cut = [expected[:8], expected[8:12], expected[12:]]
         widths = [width_of(part) for part in cut]
-        assert [part.tokens.shape[1] for part in parts] == list(dict.fromkeys(widths))
+        assert [part["tokens"].shape[1] for part in parts] == list(dict.fromkeys(widths))
         assert documents.longest(BLOCK + place).tolist() == [len(part[-1]) for part in cut]
         seen.add(tuple(widths))
     assert len(seen) > 1
     # Members of one program need parts of one shape, those of the longest.
     wide = documents.parts(BLOCK, np.array([16, 17, 33]))
-    assert [part.tokens.shape for part in wide] == [(8, 16), (4, 32), (4, 36)]
+    assert [part["tokens"].shape for part in wide] == [(8, 16), (4, 32), (4, 36)]
     assert documents_of(wide) == documents_of(documents.parts(BLOCK))
 
 
@@ -165,8 +165,8 @@ def test_sizes_of_parts():
     assert part_sizes(8) == (8,)
     whole = HostDocuments(TREECALL, KEY, 16, unit=None)
     (part,) = whole.parts(3)
-    assert len(part.tokens) == 16
-    assert whole.longest(3).tolist() == [int(part.lengths.max())]
+    assert len(part["tokens"]) == 16
+    assert whole.longest(3).tolist() == [int(part["lengths"].max())]
 
 
 def test_parts_have_rows_of_every_device():

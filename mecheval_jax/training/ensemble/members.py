@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -76,8 +77,12 @@ def of_one_width(batches: Sequence[Batch]) -> list[Batch]:
 
 
 def stack(trees: Sequence[PyTree]) -> PyTree:
-    """Trees, stacked along a new leading axis."""
-    return jax.tree.map(lambda *of: jnp.stack(of), *trees)
+    """Trees, stacked along a new leading axis; those of the host stay there."""
+
+    def stacked(*of: Any) -> Any:
+        return np.stack(of) if isinstance(of[0], np.ndarray) else jnp.stack(of)
+
+    return jax.tree.map(stacked, *trees)
 
 
 KINDS = ("vmap", "scan", "loop")

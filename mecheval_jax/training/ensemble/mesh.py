@@ -13,6 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.ops.mapping import for_each
+from mecheval_jax.partitioning.multihost import shard
 
 MEMBER = "member"
 """The mesh axis over which members are spread."""
@@ -41,17 +42,12 @@ def shard_members(tree: PyTree, mesh: Mesh) -> PyTree:
     whole tree and keeps its own part.
     """
 
-    def put(leaf: Any) -> jax.Array:
+    def filled(leaf: Any) -> np.ndarray:
         leaf = np.asarray(leaf)
-        filled = np.minimum(np.arange(padded_count(len(leaf), mesh)), len(leaf) - 1)
+        spare = padded_count(len(leaf), mesh) - len(leaf)
+        return np.concatenate([leaf, np.repeat(leaf[-1:], spare, axis=0)]) if spare else leaf
 
-        def part(index: tuple[slice, ...]) -> np.ndarray:
-            return leaf[filled[index[0]]][(slice(None), *index[1:])]
-
-        shape = (len(filled), *leaf.shape[1:])
-        return jax.make_array_from_callback(shape, members_sharding(mesh), part)
-
-    return jax.tree.map(put, tree)
+    return shard(jax.tree.map(filled, tree), members_sharding(mesh))
 
 
 def on_members(one: Callable, mesh: Mesh, at_once: int, shared: int = 0) -> Callable:

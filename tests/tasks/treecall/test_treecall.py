@@ -247,7 +247,7 @@ def test_each_combination_of_widths_is_compiled_once_and_documents_follow_the_st
     programs = small.programs(made)
     state, program = programs.create(), programs.steps(Policy.RAISE)
     documents = HostDocuments(made.task, state.key, 16, 5, unit=1 if worth_parts == 12 else None)
-    widths = [tuple(each.tokens.shape for each in documents.parts(step)) for step in range(12)]
+    widths = [tuple(each["tokens"].shape for each in documents.parts(step)) for step in range(12)]
     in_parts = worth_parts == 12
     assert len(set(widths)) > 1 or not in_parts
     assert (max(map(len, widths)) > 1) == in_parts
