@@ -47,7 +47,8 @@ def shard_members(tree: PyTree, mesh: Mesh) -> PyTree:
         spare = padded_count(len(leaf), mesh) - len(leaf)
         return np.concatenate([leaf, np.repeat(leaf[-1:], spare, axis=0)]) if spare else leaf
 
-    return shard(jax.tree.map(filled, tree), members_sharding(mesh))
+    leaves, structure = jax.tree.flatten(tree)
+    return structure.unflatten(shard([filled(leaf) for leaf in leaves], members_sharding(mesh)))
 
 
 def on_members(one: Callable, mesh: Mesh, at_once: int, shared: int = 0) -> Callable:
