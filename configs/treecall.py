@@ -7,8 +7,8 @@ Question: does an architecture find a terminal's parent, and by which mechanism?
 The default is "L = 5" of arXiv 2505.15105 with 20 terminals: yields of 15 symbols on average, up to
 1,024. ``symbols=10`` is its "L = 10", and ``terminals=8192`` its large vocabulary, in which all
 terminals together weigh as much as 20 nonterminals. Runs with the same ``grammar`` number share a
-grammar. Batches are padded to the next power of two of their longest document, and a step is
-compiled once for each power. ``python -m launch.inspect --config=configs/treecall.py`` prints
+grammar. Batches, and in long runs parts of them, are padded to the next power of two of their
+longest document. ``python -m launch.inspect --config=configs/treecall.py`` prints
 documents, statistics and floors; copying the next token is right in about half of the documents.
 """
 

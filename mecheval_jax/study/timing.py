@@ -36,7 +36,7 @@ def stated(experiment: Experiment) -> float:
     width = 0.2 + 0.8 * model.width / 64
     depth = 0.4 + 0.6 * model.layers / 2
     documents = training.batch_size / 32
-    if experiment.task_name == "treecall":  # parts of a batch are as long as their longest document
+    if experiment.task_name == "treecall":  # of long runs, which take batches in parts
         documents *= 3.0 if experiment.task.symbols > 5 else 1.0
     return STEP.get(model.mixer, SLOWEST) * width * depth * documents
 

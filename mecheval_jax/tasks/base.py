@@ -101,7 +101,10 @@ class Task(Protocol):
         ...
 
     def loss_weights(self, batch: Batch) -> Float[Array, "batch queries"]:
-        """Weight of every query in the training loss; `Batch.weights` where all weigh alike."""
+        """Weight of every query in the training loss; `Batch.weights` where all weigh alike.
+
+        The weights of a document do not depend on others: a batch may be computed in parts.
+        """
         ...
 
     def name_of(self, token: int) -> str:

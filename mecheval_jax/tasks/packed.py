@@ -2,8 +2,8 @@
 
 Tasks whose sampling is not a compiled program draw packed documents. Documents that are computed
 together, a batch or a part of one (`training.data`), are padded to the bucket of the longest.
-Buckets are powers of two and the length limit of the task, so that programs are compiled once per
-bucket and short documents are computed in short programs.
+Buckets are powers of two and the length limit of the task, so that there are few programs and
+short documents are computed in short ones.
 """
 
 import dataclasses

@@ -20,7 +20,7 @@ BLOCK = 64
 """Number of training batches that are drawn on the host at once."""
 
 LANES = 8
-"""Greatest number of parts of a batch that can be drawn by different processes."""
+"""Greatest number of lanes of a batch, each of which a different process may draw."""
 
 
 def stream(key: Key, split: str) -> Key:
@@ -181,7 +181,7 @@ class HostDocuments:
 
 
 FEWEST = 16
-"""Number of rows from which on they are cut into parts."""
+"""Number of rows of a device from which on they are cut into parts."""
 
 
 def part_sizes(rows: int, unit: int = 1) -> tuple[int, ...]:

@@ -29,7 +29,6 @@ from mecheval_jax.partitioning.mesh import (
 from mecheval_jax.partitioning.multihost import shard
 from mecheval_jax.partitioning.padding import padded_rows, resize_tables, resized
 from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
-from mecheval_jax.tasks.base import Batch
 from mecheval_jax.training.data import HostDocuments
 from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.optimizer import Hyperparameters
@@ -92,7 +91,10 @@ class Programs(abc.ABC):
 
     @abc.abstractmethod
     def placed(self, batches: Sequence[PyTree]) -> PyTree:
-        """The documents of all runs, on their devices: of each run a tree of arrays with rows."""
+        """The documents of all runs, on their devices: of each run a tree of arrays with rows.
+
+        Where there is one device, arrays of the host may stay there.
+        """
 
     @abc.abstractmethod
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
@@ -162,11 +164,14 @@ class Programs(abc.ABC):
             return self.compiled(self.on_all(functools.partial(take_steps, **how), shared=2), 2)
 
         # The host draws documents while the devices compute the step before. Each step is a
-        # dispatch of its own, compiled once for all widths of its parts.
-        shared = training.batch_size, training.training_batches, self.rows_sharding
+        # dispatch of its own, compiled once for each combination of widths. A single device gets
+        # them from the host as the step starts, without the fields that no step reads.
+        rows_sharding = self.rows_sharding if self.mesh.size > 1 else None
+        shared = training.batch_size, training.training_batches, rows_sharding
         # Parts save work on a CPU, and take longer to compile. On an accelerator, where a small
         # step waits for its operations to start, they would cost more of these.
-        in_parts = jax.default_backend() == "cpu" and training.steps >= STEPS_WORTH_PARTS
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        in_parts = on_cpu and training.steps >= STEPS_WORTH_PARTS
         unit = training.gradient_accumulation if in_parts else None
         documents = {
             seed: HostDocuments(self.ensemble.task, jax.random.key(seed), *shared, unit=unit)
@@ -184,8 +189,7 @@ class Programs(abc.ABC):
                 longest = np.max([each.longest(at) for each in documents.values()], axis=0)
                 drawn = {seed: each.parts(at, longest) for seed, each in documents.items()}
                 parts = self.placed([drawn[run.data_seed] for run in self.ensemble.runs])
-                batches = tuple(Batch(**fields) for fields in parts)
-                state, metrics = step(state, metrics, batches, first)
+                state, metrics = step(state, metrics, parts, first)
             return state, metrics
 
         return run_steps
@@ -243,7 +247,9 @@ class RunPrograms(Programs):
     def placed(self, batches: Sequence[PyTree]) -> PyTree:
         """The documents, spread over the devices if they divide evenly, otherwise replicated."""
 
-        def place(leaf: Array) -> Array:
+        def place(leaf: Array | np.ndarray) -> Array | np.ndarray:
+            if isinstance(leaf, np.ndarray) and self.mesh.size == 1:
+                return leaf
             even = len(leaf) % document_shards(self.mesh) == 0
             where = self.rows_sharding if even else self.sharding
             return leaf if leaf.sharding == where else shard(leaf, where)

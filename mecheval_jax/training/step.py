@@ -7,6 +7,7 @@ many devices, by the shardings of its state.
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -70,9 +71,9 @@ def gradients_and_metrics(
 ) -> tuple[PyTree, Metrics]:
     """Gradients of the mean loss over the batches of a step, with that loss and the accuracy.
 
-    Batches, and micro-batches of each, are computed one after another. Each adds its share of the
-    mean over all queries of the step, so that documents with more queries weigh as much as in one
-    pass.
+    Batches are computed separately, micro-batches of each one after another. Each adds its share
+    of the mean over all queries of the step, so that documents with more queries weigh as much as
+    in one pass.
     """
     all_weights = sum(task.loss_weights(batch).sum() for batch in batches)
     all_queries = sum(batch.weights.sum() for batch in batches)
@@ -180,12 +181,16 @@ def take_steps(
 def take_step(
     state: TrainState,
     history: Metrics,
-    batches: Sequence[Batch],
+    parts: Sequence[dict[str, Any]],
     first: Int[Array, ""],
     ensemble: Ensemble,
     policy: Policy,
 ) -> tuple[TrainState, Metrics]:
-    """Take one step on batches from the host; metrics are those of `take_steps`."""
+    """Take one step on documents from the host; metrics are those of `take_steps`.
+
+    Parts are fields of a `Batch` of each, so that arrays of the host may be among them.
+    """
+    batches = [Batch(**fields) for fields in parts]
     after, metrics = train_step(state, batches, ensemble, policy)
     taken = after, note(history, state.step - first, metrics)
     if policy is Policy.RAISE:  # the host never starts a step too many

@@ -1,9 +1,8 @@
 """What the processes of `tests.support.host_runs` train."""
 
-from mecheval_jax.training import device_programs
 from tests.support import small
 
-device_programs.STEPS_WORTH_PARTS = 40  # these runs have as many
+STEPS = 40
 
 TASKS = {
     "recall": {"training.batch_size": 16},
@@ -19,7 +18,7 @@ TASKS = {
 def experiment_of(task, width=16):
     return small.experiment(
         small.ONE_LAYER | TASKS[task] | {"model.width": width},
-        steps=40,
+        steps=STEPS,
         checkpoint_every=10,
         evaluate_every=20,
         steps_per_dispatch=5,

@@ -11,9 +11,10 @@ from absl import flags
 
 from mecheval_jax import command_line, runs
 from mecheval_jax.partitioning.mesh import make_mesh, parse_mesh
+from mecheval_jax.training import device_programs
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.preemption import Preemption
-from tests.support.host_experiments import TASKS, experiment_of
+from tests.support.host_experiments import STEPS, TASKS, experiment_of
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 TASK = flags.DEFINE_enum("task", "recall", list(TASKS), "What is trained on.")
@@ -44,6 +45,7 @@ def kill_at(stop, number):
 def main():
     if KILL_AT.value is not None:
         kill_at(KILL_AT.value, SIGNAL.value)
+    device_programs.STEPS_WORTH_PARTS = STEPS
     mesh = make_mesh(shape=parse_mesh(MESH.value))
     runs.train(experiment_of(TASK.value, WIDTH.value), WORKDIR.value, mesh)
 

@@ -11,6 +11,7 @@ from jax.sharding import SingleDeviceSharding
 from mecheval_jax.tasks.base import SPLITS
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.treecall.treecall import Treecall
+from mecheval_jax.training import data
 from mecheval_jax.training.data import (
     BLOCK,
     HostDocuments,
@@ -169,14 +170,47 @@ def test_sizes_of_parts():
     assert whole.longest(3).tolist() == [int(part["lengths"].max())]
 
 
-def test_parts_have_rows_of_every_device():
-    """Catches parts that lie on one device, and rows that two hosts put at different places."""
+def test_hosts_draw_the_parts_of_the_whole():
+    """Catches rows that one host has twice, or none has."""
     own = [HostDocuments(TREECALL, KEY, 64, sharding=Rows(first, first + 32)) for first in (0, 32)]
     whole = HostDocuments(TREECALL, KEY, 64)
     halves = [each._block(0) for each in own]
     assert [each.order.shape for each in halves] == [(BLOCK, 1, 32)] * 2
     found = [np.array(texts(each.documents), dtype=object)[each.order[5, 0]] for each in halves]
     assert sorted((*found[0], *found[1])) == sorted(documents_of(whole.parts(5)))
+
+
+def test_parts_of_several_hosts(monkeypatch):
+    """Catches hosts that put other rows at a place than their own, or leave some out."""
+    hosts = [HostDocuments(TREECALL, KEY, 64, sharding=Rows(at, at + 32)) for at in (0, 32)]
+    longest = np.max([host.longest(5) for host in hosts], axis=0)
+    monkeypatch.setattr(data, "is_multiprocess", lambda: True)
+    found = []
+    for number, host in enumerate(hosts):
+        # Every part has equally many rows of each host, one host after the other.
+        def own(shape, _, of_device, number=number):
+            rows = shape[0] // 2
+            return of_device((slice(number * rows, (number + 1) * rows),))
+
+        monkeypatch.setattr(data.jax, "make_array_from_callback", own)
+        parts = host.parts(5, longest)
+        assert sum(len(part["tokens"]) for part in parts) == 32
+        ascending = np.concatenate([part["lengths"] for part in parts])
+        assert (np.diff(ascending) >= 0).all()
+        found += documents_of(parts)
+    monkeypatch.undo()
+    assert sorted(found) == sorted(documents_of(HostDocuments(TREECALL, KEY, 64).parts(5)))
+
+
+def test_hosts_agree_on_widths(monkeypatch):
+    """Catches a host that pads its parts without asking how long those of the others are."""
+    own = HostDocuments(TREECALL, KEY, 64, sharding=Rows(0, 32))
+    ours = own.longest(3).copy()
+    monkeypatch.setattr(data, "is_multiprocess", lambda: True)
+    gather = lambda longest: np.stack([longest, longest + 1])
+    monkeypatch.setattr(data.multihost_utils, "process_allgather", gather)
+    again = HostDocuments(TREECALL, KEY, 64, sharding=Rows(0, 32))
+    np.testing.assert_array_equal(again.longest(3), ours + 1)
 
 
 def test_lanes_differ():

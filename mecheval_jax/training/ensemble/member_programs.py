@@ -60,7 +60,9 @@ class MemberPrograms(Programs):
 
     def placed(self, batches: Sequence[PyTree]) -> PyTree:
         """The documents of each member, on the member's device."""
-        return shard_members(stack(batches), self.mesh)
+        stacked = stack(batches)
+        on_host = all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(stacked))
+        return stacked if on_host and self.mesh.size == 1 else shard_members(stacked, self.mesh)
 
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
         """A function of one member's trees, turned by the strategy into one of all members'."""

@@ -237,29 +237,48 @@ def experiment(**training):
     return small.experiment(shape | {"task": TREECALL}, **training)
 
 
-@pytest.mark.parametrize("worth_parts", [12, 13])
-def test_each_combination_of_widths_is_compiled_once_and_documents_follow_the_step(
-    monkeypatch, worth_parts
-):
+@pytest.fixture
+def losses_of(monkeypatch):
+    """Losses of twelve steps in stretches of four, and the widths that were met."""
+
+    def losses(made, steps_worth_parts):
+        monkeypatch.setattr(device_programs, "STEPS_WORTH_PARTS", steps_worth_parts)
+        programs = small.programs(made)
+        state, program = programs.create(), programs.steps(Policy.RAISE)
+        unit = made.training.gradient_accumulation if steps_worth_parts <= 12 else None
+        documents = HostDocuments(made.task, state.key, 16, 5, unit=unit)
+        widths = [tuple(each["tokens"].shape for each in documents.parts(at)) for at in range(12)]
+        assert widths[:5] == widths[5:10]
+        found = []
+        for first in (0, 4, 8):
+            state, metrics = program(state, np.int32(first), np.int32(first + 4))
+            found += np.asarray(metrics["loss"])[:4].tolist()
+        step = inspect.getclosurevars(inspect.unwrap(program)).nonlocals["step"]
+        assert step._cache_size() == len(set(widths))
+        _, metrics = programs.steps(Policy.RAISE)(programs.create(), np.int32(0), np.int32(5))
+        np.testing.assert_array_equal(np.asarray(metrics["loss"]), found[:5])
+        return found, widths
+
+    return losses
+
+
+def test_each_combination_of_widths_is_compiled_once_and_documents_follow_the_step(losses_of):
     """Catches a compilation for every batch, and documents that depend on how a run is cut."""
-    monkeypatch.setattr(device_programs, "STEPS_WORTH_PARTS", worth_parts)
     made = experiment(steps=12, training_batches=5, batch_size=16)
-    programs = small.programs(made)
-    state, program = programs.create(), programs.steps(Policy.RAISE)
-    documents = HostDocuments(made.task, state.key, 16, 5, unit=1 if worth_parts == 12 else None)
-    widths = [tuple(each["tokens"].shape for each in documents.parts(step)) for step in range(12)]
-    in_parts = worth_parts == 12
-    assert len(set(widths)) > 1 or not in_parts
-    assert (max(map(len, widths)) > 1) == in_parts
-    assert widths[:5] == widths[5:10]
-    losses = []
-    for first in (0, 4, 8):
-        state, metrics = program(state, np.int32(first), np.int32(first + 4))
-        losses += np.asarray(metrics["loss"])[:4].tolist()
-    step = inspect.getclosurevars(inspect.unwrap(program)).nonlocals["step"]
-    assert step._cache_size() == len(set(widths))
-    _, metrics = programs.steps(Policy.RAISE)(programs.create(), np.int32(0), np.int32(5))
-    np.testing.assert_array_equal(np.asarray(metrics["loss"]), losses[:5])
+    in_parts, widths = losses_of(made, 12)
+    assert len(set(widths)) > 1
+    assert max(map(len, widths)) > 1
+    # Parts give the losses of whole batches.
+    whole, widths = losses_of(made, 13)
+    assert max(map(len, widths)) == 1
+    np.testing.assert_allclose(in_parts, whole, rtol=1e-5)
+
+
+def test_micro_batches_of_parts(losses_of):
+    """Catches parts that micro-batches do not divide, and shares of a part that are not its own."""
+    made = experiment(steps=12, training_batches=5, batch_size=16)
+    accumulating = experiment(steps=12, training_batches=5, batch_size=16, gradient_accumulation=2)
+    np.testing.assert_allclose(losses_of(accumulating, 12)[0], losses_of(made, 13)[0], rtol=1e-5)
 
 
 def test_the_set_is_the_beginning_of_the_stream():
