@@ -190,7 +190,7 @@ def test_parts_of_several_hosts(monkeypatch):
         # Every part has equally many rows of each host, one host after the other.
         def own(shape, _, of_device, number=number):
             rows = shape[0] // 2
-            return of_device((slice(number * rows, (number + 1) * rows),))
+            return jnp.asarray(of_device((slice(number * rows, (number + 1) * rows),)))
 
         monkeypatch.setattr(data.jax, "make_array_from_callback", own)
         parts = host.parts(5, longest)
