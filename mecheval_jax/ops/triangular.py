@@ -113,9 +113,8 @@ def products_up_to(
     identity = jnp.expand_dims(jnp.eye(size, dtype=keys.dtype), range(keys.ndim - 2))
     sets = jnp.split(keys, keys.shape[-2] // size, axis=-2)
     own = [identity * (queries * key).sum(axis=-1)[..., None] for key in sets]
-    return found[..., :size, :] + jnp.concatenate(own, axis=-1), found[
-        ..., size:, :
-    ] if rows_too else None
+    up_to = found[..., :size, :] + jnp.concatenate(own, axis=-1)
+    return up_to, found[..., size:, :] if rows_too else None
 
 
 def _until(log_decay: Float[Array, "*axes c 1"]) -> Float[Array, "*axes t s"]:

@@ -110,10 +110,8 @@ class HostDocuments:
                 longest document if None. Members that train together need parts of one shape.
         """
         block, place = self._find(step)
-        widths = [
-            bucket(int(tokens), self._task.max_length)
-            for tokens in (self.longest(step) if longest is None else longest)
-        ]
+        lengths = block.longest[place] if longest is None else longest
+        widths = [bucket(int(tokens), self._task.max_length) for tokens in lengths]
         parts, first = [], 0
         for width, following, stop in zip(widths, (*widths[1:], None), self._ends, strict=True):
             if width != following:

@@ -90,11 +90,12 @@ class Programs(abc.ABC):
         """Shardings of the leaves of a state."""
 
     @abc.abstractmethod
-    def placed(self, batches: Sequence[PyTree]) -> PyTree:
-        """The documents of all runs, on their devices: of each run a tree of arrays with rows.
+    def joined(self, batches: Sequence[PyTree]) -> PyTree:
+        """The documents of all runs as one tree: of each run a tree of arrays with rows."""
 
-        Where there is one device, arrays of the host may stay there.
-        """
+    @abc.abstractmethod
+    def spread(self, documents: PyTree) -> PyTree:
+        """The documents of all runs, as `joined` gives them, on their devices."""
 
     @abc.abstractmethod
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
@@ -106,6 +107,15 @@ class Programs(abc.ABC):
         """
 
     # The programs.
+
+    def placed(self, batches: Sequence[PyTree]) -> PyTree:
+        """The documents of all runs, on their devices; arguments as in `joined`.
+
+        Arrays of the host stay there for a single device, which gets them as its program starts.
+        """
+        documents = self.joined(batches)
+        on_host = isinstance(jax.tree.leaves(documents)[0], np.ndarray)
+        return documents if on_host and self.mesh.size == 1 else self.spread(documents)
 
     def create(self) -> TrainState:
         """The state before the first step, each part of it initialised on its own devices."""
@@ -175,7 +185,7 @@ class Programs(abc.ABC):
         unit = training.gradient_accumulation if in_parts else None
         documents = {
             seed: HostDocuments(self.ensemble.task, jax.random.key(seed), *shared, unit=unit)
-            for seed in {run.data_seed: None for run in self.ensemble.runs}
+            for seed in dict.fromkeys(run.data_seed for run in self.ensemble.runs)
         }
         one = self.on_all(functools.partial(take_step, **how), shared=1)
         where = (_where(self.abstract), self.sharding)
@@ -244,18 +254,20 @@ class RunPrograms(Programs):
         """Shardings of the leaves of a state, by the rules."""
         return shardings(shapes, self.mesh, self._rules)
 
-    def placed(self, batches: Sequence[PyTree]) -> PyTree:
+    def joined(self, batches: Sequence[PyTree]) -> PyTree:
+        """The documents of the only run."""
+        (of_run,) = batches
+        return of_run
+
+    def spread(self, documents: PyTree) -> PyTree:
         """The documents, spread over the devices if they divide evenly, otherwise replicated."""
 
-        def place(leaf: Array | np.ndarray) -> Array | np.ndarray:
-            if isinstance(leaf, np.ndarray) and self.mesh.size == 1:
-                return leaf
+        def place(leaf: Array) -> Array:
             even = len(leaf) % document_shards(self.mesh) == 0
             where = self.rows_sharding if even else self.sharding
             return leaf if leaf.sharding == where else shard(leaf, where)
 
-        (of_run,) = batches
-        return jax.tree.map(place, of_run)
+        return jax.tree.map(place, documents)
 
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
         """A function that is traced with the mesh as the current one."""

@@ -58,11 +58,13 @@ class MemberPrograms(Programs):
         """Shardings of the leaves of a state."""
         return jax.tree.map(lambda leaf: self.sharding, shapes)
 
-    def placed(self, batches: Sequence[PyTree]) -> PyTree:
+    def joined(self, batches: Sequence[PyTree]) -> PyTree:
+        """The documents of the members along a leading axis."""
+        return stack(batches)
+
+    def spread(self, documents: PyTree) -> PyTree:
         """The documents of each member, on the member's device."""
-        stacked = stack(batches)
-        on_host = all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(stacked))
-        return stacked if on_host and self.mesh.size == 1 else shard_members(stacked, self.mesh)
+        return shard_members(documents, self.mesh)
 
     def on_all(self, one: Callable, shared: int = 0) -> Callable:
         """A function of one member's trees, turned by the strategy into one of all members'."""
