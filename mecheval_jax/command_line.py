@@ -1,5 +1,6 @@
 """How every program starts: flags, the compilation cache, one line for a user's mistake."""
 
+import gc
 import io
 import itertools
 import math
@@ -96,6 +97,8 @@ def run(
         main()
 
     keep_memory()
+    # Modules and traces of programs stay, so that searching them for garbage finds none.
+    gc.set_threshold(300_000, 20, 50)
     shown = sys.modules["__main__"]  # Its docstring is printed by --help.
     shown.__doc__ = programs.in_users_words(shown.__doc__ or "")
     sys.unraisablehook = _unraisable
@@ -114,6 +117,7 @@ def run(
         finally:
             # The exit code is settled: a SIGTERM during Python's shutdown must not change it.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            gc.freeze()  # the shutdown would search all modules for garbage, twice
 
     app.run(guarded, flags_parser=_parse)
 

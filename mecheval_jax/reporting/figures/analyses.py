@@ -133,16 +133,20 @@ def lens_curves(table: pd.DataFrame) -> Figure:
         drawing.line_with_band(axes, of_metric, "layer", {"alpha": 0.2}, **style)
     left.set(ylim=(-0.02, 1.02), ylabel="probability of the answer")
     right.set(yscale="log", ylabel="median rank of the answer")
-    right.yaxis.set_major_formatter(lambda rank, _: f"{rank:,.0f}")
+    right.yaxis.set_major_formatter("{x:,.0f}")
     right.yaxis.set_minor_formatter(NullFormatter())
     right.invert_yaxis()
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.xaxis.set_major_formatter(lambda x, _: "embedding" if x == -1 else f"{x:.0f}")
+        axes.xaxis.set_major_formatter(_layer_name)
         axes.set_xlabel("after layer")
         drawing.pale_grid(axes, "y")
     drawing.headline(figure, mixer)
     return figure
+
+
+def _layer_name(layer: float, _: int | None) -> str:
+    return "embedding" if layer == -1 else f"{layer:.0f}"
 
 
 @styled

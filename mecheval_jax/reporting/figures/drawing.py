@@ -328,14 +328,14 @@ def few_decades(axis: Axis) -> None:
 def ratio_axis(axis: Axis) -> None:
     """Let a logarithmic axis show plain numbers: 0.5, 1, 20."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(lambda number, _: f"{number:,g}")
+    axis.set_major_formatter("{x:,g}")
     axis.set_minor_formatter(NullFormatter())
 
 
 def step_axis(axes: Axes, ticks: int = 6) -> None:
     """Let the x axis show training steps, with at most this number of ticks."""
     axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
-    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 SHARES = ScalarMappable(Normalize(0, 1, clip=True), "Blues")

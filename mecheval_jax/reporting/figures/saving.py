@@ -18,8 +18,9 @@ from matplotlib.text import Text
 
 from mecheval_jax.console import printable
 from mecheval_jax.files import write_bytes
+from mecheval_jax.reporting.figures import beside
 from mecheval_jax.reporting.figures.drawing import Drawing, Note
-from mecheval_jax.reporting.figures.look import look, styled
+from mecheval_jax.reporting.figures.look import Look, look, looking, styled
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "png": {"dpi": 150, "metadata": {"Software": None}},
@@ -29,14 +30,24 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 """Options of each format, which leave out times and other changing parts."""
 
 
-@styled
 def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
     """Write a figure in the formats of the current `look`; returns the path of that as SVG."""
     folder.mkdir(parents=True, exist_ok=True)
-    for kind in look().formats:
-        # Written atomically: another shard of a sweep may draw and read the same figure.
-        write_bytes(folder / f"{name}.{kind}", _rendered(figure, kind))
+    for_page = [kind for kind in look().formats if kind == "svg"]
+    for_paper = [kind for kind in look().formats if kind != "svg"]
+    # The first format settles the layout, and is the same with and without a second process.
+    _write(figure, folder / name, for_page, look())
+    if for_paper:
+        beside.later(_write, figure, folder / name, for_paper, look())
     return folder / f"{name}.svg"
+
+
+def _write(figure: Figure, path: pathlib.Path, kinds: Sequence[str], prescribed: Look) -> None:
+    """Write a figure in some formats, whose endings follow the path."""
+    with looking(prescribed):
+        for kind in kinds:
+            # Written atomically: another shard of a sweep may draw and read the same figure.
+            write_bytes(path.with_name(f"{path.name}.{kind}"), styled(_rendered)(figure, kind))
 
 
 def _rendered(figure: Figure, kind: str) -> bytes:

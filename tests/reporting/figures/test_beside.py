@@ -1,0 +1,95 @@
+"""A second process writes figures, and whatever becomes of it, they are there in the end."""
+
+import os
+import pathlib
+import signal
+
+import pytest
+
+from mecheval_jax.reporting.figures import beside, drawing, saving
+from mecheval_jax.reporting.figures.look import Look, looking, styled
+from tests.support import forked
+
+LOOK = Look(font_size=7, formats=("png", "svg", "pdf"))
+
+
+@styled
+def drawn():
+    figure, axes = drawing.one_axes(3.0, 2.0)
+    axes.plot([0, 1], [0, 1])
+    drawing.step_axis(axes)
+    drawing.annotate(axes, [0], [0], ["\x07"])
+    return figure
+
+
+def log(folder, name):
+    """Work that leaves the number of its process."""
+    (folder / f"{name}.txt").write_text(str(os.getpid()))
+
+
+def end_itself(parent):
+    if os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def save_figures(folder, kill):
+    """Program of the tests: draws beside itself, and kills its helper between two figures."""
+    with looking(LOOK), beside.writing():
+        beside.later(log, folder, "first")
+        saving.save(drawn(), folder, "one")
+        if kill:
+            beside.later(end_itself, os.getpid())
+        saving.picture(drawn(), folder, "two", "p", "a figure")
+        beside.later(log, folder, "last")
+    beside.later(log, folder, "after")
+    log(folder, "program")
+
+
+def run(tmp_path, call):
+    code = f"from tests.reporting.figures import test_beside as t\nimport pathlib\n{call}"
+    return forked.start(["-c", code.replace("FOLDER", f"pathlib.Path({str(tmp_path)!r})")])
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_files_are_those_of_one_process(tmp_path, kill):
+    """Catches another look or layout beside the program, and figures that a killed helper owed."""
+    two, one = tmp_path / "two", tmp_path / "one"
+    two.mkdir()
+    done = run(two, f"t.save_figures(FOLDER, {kill})")
+    assert (done.returncode, done.stderr) == (0, "")
+    with looking(LOOK):
+        for name in ("one", "two"):
+            saving.save(drawn(), one, name)
+    for path in one.iterdir():
+        assert (two / path.name).read_bytes() == path.read_bytes(), path.name
+    where = {path.stem: path.read_text() for path in two.glob("*.txt")}
+    beside_it = {name for name, process in where.items() if process != where["program"]}
+    assert beside_it == ({"first"} if kill else {"first", "last"})
+
+
+def test_an_error_is_the_programs(tmp_path):
+    """Catches a file that could not be written and of which nobody hears."""
+    code = "with t.beside.writing():\n    t.beside.later(t.log, FOLDER / 'absent', 'name')\n"
+    done = run(tmp_path, code + "print('unreached')")
+    assert done.returncode == 1
+    assert "FileNotFoundError" in done.stderr
+    assert "unreached" not in done.stdout
+
+
+def test_the_end_of_the_program_ends_the_helper(tmp_path):
+    """Catches a process that waits for jobs of a program that was killed."""
+    code = (
+        "import os, signal\n"
+        "with t.beside.writing():\n"
+        "    t.beside.later(t.log, FOLDER, 'helper')\n"
+        "    while not any(path.read_text() for path in FOLDER.glob('helper.txt')): pass\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert run(tmp_path, code).returncode == -signal.SIGKILL
+    helper = pathlib.Path("/proc") / (tmp_path / "helper.txt").read_text()
+    for _ in range(100):
+        if not helper.exists() or "Z" in (helper / "stat").read_text().split()[2]:
+            break
+        signal.sigtimedwait([], 0.05)
+    else:
+        pytest.fail(f"{helper} is still there")
