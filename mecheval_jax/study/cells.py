@@ -99,7 +99,10 @@ class StudyCells:
             )
             number = published_accuracy(cell)
             published = None if number is None else (number, number)
-            self._accuracies[name] = dataclasses.replace(known, published=published)
+            tried = self._by_cell.get(cell._replace(split="test"), self.table)["learning_rate"]
+            self._accuracies[name] = dataclasses.replace(
+                known, published=published, may_rise=tried.nunique() == 1
+            )
         return self._accuracies[name]
 
     def published(self, mixer: str, width: int, task: str = "AR", **where: Any) -> float | None:

@@ -212,7 +212,8 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
 
 def _shown(claim: Claim) -> str:
     runs = f"{claim.runs} run{'s' if claim.runs > 1 else ''}"
-    return f"{with_interval(claim.estimate, *claim.interval)}, {runs}"
+    note = f" ({claim.note})" if claim.note else ""
+    return f"{with_interval(claim.estimate, *claim.interval)}, {runs}{note}"
 
 
 def _shortened(texts: Sequence[str], most: int = 6) -> str:

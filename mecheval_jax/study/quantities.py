@@ -8,7 +8,9 @@ then about that run, as the study's numbers are. From two or three runs the spre
 known, but intervals are computed as from many: a difference between seeds needs more runs.
 
 A claim has two p-values, of the hypotheses that it is false and that it is true, counted among the
-replicates (or from their normal law if none is on the other side).
+replicates (or from their normal law if none is on the other side). A published accuracy is the best
+of several learning rates. Where a cell was run at one, another may do better: that it is too low
+there contradicts nothing.
 """
 
 import dataclasses
@@ -42,6 +44,7 @@ class Claim:
         if_true: p-value of the hypothesis that it is true; a small one contradicts it.
         runs: Number of runs that it rests on; 0 if there are none, and nothing is known.
         published: The study's value of the same number; None if it shows none.
+        note: What a reader should know of the estimate; empty if nothing.
     """
 
     text: str
@@ -52,6 +55,7 @@ class Claim:
     if_true: float = 1.0
     runs: int = 0
     published: Interval | None = None
+    note: str = ""
 
     @property
     def published_text(self) -> str:
@@ -73,6 +77,8 @@ class Quantity:
         one_run: Replicates of the prediction for one more run of 320 documents; None where that
             has no meaning.
         published: The study's value, twice, or the range of its runs; None if it shows none.
+        may_rise: Whether other learning rates, which were not run, may give a larger number.
+        may_fall: Whether they may give a smaller one: a difference from a number that may rise.
     """
 
     name: str
@@ -81,9 +87,12 @@ class Quantity:
     runs: int = 0
     one_run: np.ndarray | None = None
     published: Interval | None = None
+    may_rise: bool = False
+    may_fall: bool = False
 
     def __sub__(self, other: "Quantity") -> "Quantity":
-        return self._with(other, f"{self.name} less {other.name}", np.subtract, -1)
+        turned = dataclasses.replace(other, may_rise=other.may_fall, may_fall=other.may_rise)
+        return self._with(turned, f"{self.name} less {other.name}", np.subtract, -1)
 
     def __add__(self, other: "Quantity") -> "Quantity":
         return self._with(other, f"{self.name} plus {other.name}", np.add, 1)
@@ -102,6 +111,8 @@ class Quantity:
             samples,
             self.runs + other.runs,
             published=published,
+            may_rise=self.may_rise or other.may_rise,
+            may_fall=self.may_fall or other.may_fall,
         )
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
@@ -127,7 +138,7 @@ class Quantity:
         """The claim that a published number lies in the prediction interval for one run.
 
         An interval wider than `WIDEST` supports nothing, and that of a single run, which knows
-        nothing of other seeds, contradicts nothing.
+        nothing of other seeds, contradicts nothing; nor does one below the number, if it may rise.
         """
         shown = "a number" if number is None else f"{number:.1%}"
         text = f"one run of {self.name} may give the published {shown}"
@@ -137,16 +148,24 @@ class Quantity:
         tails = [_tail(self.one_run, number, sign) for sign in (1, -1)]
         holds = low <= number <= high and high - low <= WIDEST
         outside = 1.0 if low <= number <= high or self.runs == 1 else min(1.0, 2 * min(tails))
-        return Claim(
+        claim = Claim(
             text, part, self.value, (low, high), 0.0 if holds else 1.0, outside, self.runs,
             self.published,
         )  # fmt: skip
+        return _open(claim) if self.may_rise and high < number else claim
 
     def _claim(self, text: str, part: str, bound: float, sign: int) -> Claim:
         if self.samples is None or math.isnan(bound):
             return Claim(text, part, published=self.published)
         p_values = (_tail(self.samples, bound, side) for side in (sign, -sign))
-        return Claim(text, part, self.value, self.interval(), *p_values, self.runs, self.published)
+        claim = Claim(text, part, self.value, self.interval(), *p_values, self.runs, self.published)
+        may_hold = self.may_rise if sign > 0 else self.may_fall
+        return _open(claim) if may_hold and sign * (self.value - bound) < 0 else claim
+
+
+def _open(claim: Claim) -> Claim:
+    """A claim that does not hold, and may at another learning rate."""
+    return dataclasses.replace(claim, if_true=1.0, note="another learning rate may do better")
 
 
 def _tail(samples: np.ndarray, bound: float, sign: int) -> float:

@@ -82,8 +82,17 @@ def log_probabilities(
 def divergence(
     found: Float[Array, "batch vocabulary"], base: Float[Array, "batch vocabulary"]
 ) -> Float[Array, " batch"]:
-    """KL(found || base) in nats of each document, from log-probabilities."""
-    return (jnp.exp(found) * (found - base)).sum(axis=-1)
+    """KL(found || base) in nats of each document.
+
+    Args:
+        found: Logits. With `score` of the same logits they are exponentiated once.
+        base: Log-probabilities.
+    """
+    highest = jax.lax.stop_gradient(found.max(axis=-1, keepdims=True))
+    weights = jnp.exp(found - highest)
+    total = weights.sum(axis=-1)
+    change = (weights * (found - base)).sum(axis=-1) / total
+    return change - highest[..., 0] - jnp.log(total)
 
 
 def weighted_mean(

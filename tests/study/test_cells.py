@@ -22,6 +22,32 @@ def test_the_best_rate_is_chosen_on_dev_documents(true):
     assert cells.accuracy("based", 32).runs == 2
 
 
+def test_one_rate_contradicts_no_best_of_several(true):
+    """Catches a cell at one learning rate that is too low for the best of the study's grid."""
+    where = {"task": "AR", "width": 64, "layers": 2, "mixer": ("based", "mamba")}
+    cells = StudyCells(changed(true, where, accuracy=0.3))
+    one_rate = StudyCells(changed(true, where, accuracy=0.3, learning_rate=1e-3))
+
+    def claims(cells):
+        based, mamba = (cells.accuracy(mixer, 64) for mixer in ("based", "mamba"))
+        attention = cells.accuracy("attention", 64)
+        yield based.above(0.9)
+        yield based.matches(0.9)
+        yield (based - attention).above(-0.1)
+        yield (attention - mamba).below(0.5)
+
+    assert all(claim.if_true < 0.01 and not claim.note for claim in claims(cells))
+    assert all(
+        (one.if_true, one.if_false > 0.9, bool(one.note)) == (1, 1, 1) for one in claims(one_rate)
+    )
+    # What is too high at one rate is too high at the best, and what holds, holds.
+    based, mamba = (one_rate.accuracy(mixer, 64) for mixer in ("based", "mamba"))
+    attention = one_rate.accuracy("attention", 64)
+    for claim in (based.below(0.2), based.matches(0.1), (attention - mamba).above(0.8)):
+        assert claim.if_true < 0.01
+    assert (attention - mamba).above(0.5).if_false < 0.01
+
+
 def test_runs_that_cannot_be_compared(true):
     """Catches runs of another length, or on other documents, that are judged together."""
     mixed = changed(true, {"task": "AR", "width": 16}, regime="short")
@@ -32,10 +58,10 @@ def test_runs_that_cannot_be_compared(true):
 def test_runs_that_learn(true):
     """Catches runs at the floor, judged as not learned, or of the comparison of positions."""
     where = {"task": "AR", "mixer": "based", "option": "", "layers": 2, "positions": "none"}
-    assert len(StudyCells(true).learned("based")) == 10
+    assert len(StudyCells(true).learned("based")) == 15
     where |= {"width": 64}
     for values in ({"verdict": "not_learned"}, {"accuracy_low": 0.06}, {"positions": "learned"}):
-        assert len(StudyCells(changed(true, where, **values)).learned("based")) == 8
+        assert len(StudyCells(changed(true, where, **values)).learned("based")) == 12
 
 
 def test_the_same_models_on_another_split(true):
@@ -44,7 +70,7 @@ def test_the_same_models_on_another_split(true):
     seen = cells.learned("mamba", "ATR held-out", split="dev")
     unseen = cells.on_split(seen.iloc[:3], "test")
     assert set(unseen["split"]) == {"test"}
-    columns = ["width", "seed"]
+    columns = ["width", "learning_rate", "seed"]
     assert sorted(unseen[columns].values.tolist()) == sorted(seen[columns].iloc[:3].values.tolist())
 
 

@@ -39,8 +39,8 @@ def test_a_page(found):
     assert row.replace("\\|", "").count("|") == 8
     assert "| reproduced, on 1 of 5 claims | 1.000 [" in row
     assert "| 1.000 |" in row  # what the study has at this width
-    # What was run: the learning rate and both seeds of one architecture.
-    assert "| AR | 2 | mamba | 64 | 0.001 | 0, 1 | 2 |" in text
+    # What was run: the learning rates and both seeds of one architecture.
+    assert "| AR | 2 | mamba | 64 | 0.0001, 0.001 | 0, 1 | 3 |" in text
 
 
 def test_a_report(found):

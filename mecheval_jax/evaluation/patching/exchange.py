@@ -2,19 +2,22 @@
 
 A patched run recomputes no more than the patch can change: the components of the same layer before
 the site are pinned to the base run's values, and a single site is replaced whole by the patched
-activation, so that the compiler drops everything that feeds only these.
+activation, so that the compiler drops everything that feeds only these. Where the activations that
+are exchanged are the same in both runs, as they are before the token that differs, and where the
+site was not computed because nothing reads it there, the answers are those of the base run.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Float, Int
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.interventions.capture import Interventions
 from mecheval_jax.interventions.patch import compose, interchange, pin
-from mecheval_jax.interventions.positions import as_computed
+from mecheval_jax.interventions.positions import as_computed, gather
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.scoring import divergence, log_probabilities
@@ -95,9 +98,36 @@ class Runs:
 
         def item(indices: Array) -> dict[str, Array]:
             run, source, which = indices
-            return self.answers_of(run, self.exchange(sites, run, source, positions[which]))
+            at = positions[which]
+            return jax.lax.cond(
+                self._differ(sites, run, source, at),
+                lambda: self.answers_of(run, self.exchange(sites, run, source, at)),
+                lambda: self._unchanged(run),
+            )
 
         return jax.lax.map(item, items, batch_size=chunk if chunk > 1 else None)
+
+    def _differ(
+        self,
+        sites: Sequence[str],
+        run: Array,
+        source: Array,
+        positions: Int[Array, " documents"] | Bool[Array, "documents length"],
+    ) -> Bool[Array, ""]:
+        """Whether two runs have other activations at some positions of `sites`, in any document."""
+        different = []
+        for site in sites:
+            own, given = self.activations[site][run], self.activations[site][source]
+            places = as_computed(positions, self.question.query, own)
+            (own, present), (given, _) = gather(own, places), gather(given, places)
+            present = present.reshape(*present.shape, *(1,) * (own.ndim - 2))
+            different.append((present & (own != given)).any())
+        return jnp.stack(different).any()
+
+    def _unchanged(self, run: Array) -> dict[str, Float[Array, " documents"]]:
+        """The answers of a run, and no KL."""
+        answers = {name: values[run] for name, values in self.answers.items()}
+        return {**answers, "kl": jnp.zeros_like(next(iter(answers.values())))}
 
     def exchange(
         self,
@@ -123,5 +153,5 @@ class Runs:
     ) -> dict[str, Float[Array, " documents"]]:
         """Answers of one run under interventions, and KL(patched || base) in nats."""
         logits = self.question.run(self.tokens[run], interventions)
-        kl = divergence(log_probabilities(logits), self.log_probabilities[run])
+        kl = divergence(logits[:, 0], self.log_probabilities[run])
         return {**self.question.answers(logits), "kl": kl}
