@@ -97,8 +97,9 @@ def run(
         main()
 
     keep_memory()
-    # Modules and traces of programs stay, so that searching them for garbage finds none.
-    gc.set_threshold(300_000, 20, 50)
+    # Imports and traces make a million objects that stay. By default they are searched for garbage
+    # after every 700, for half a second in all. A sweep collects what its groups leave behind.
+    gc.set_threshold(300_000, 10, 10)
     shown = sys.modules["__main__"]  # Its docstring is printed by --help.
     shown.__doc__ = programs.in_users_words(shown.__doc__ or "")
     sys.unraisablehook = _unraisable

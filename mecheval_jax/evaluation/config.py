@@ -31,7 +31,7 @@ class EvaluationConfig(Section, section="evaluation"):
         resamples: Number of bootstrap samples over documents.
         confidence: Confidence of all intervals.
         seed: Seed of corruptions and resamples.
-        chunk: Number of patched runs computed at once.
+        chunk: Number of patched runs computed at once; 1 skips those that change nothing.
     """
 
     documents: int = 320

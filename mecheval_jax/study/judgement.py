@@ -228,7 +228,7 @@ def findings_table(judgements: Iterable[Judgement]) -> pd.DataFrame:
 
 CLAIMS = (
     "finding", "part", "claim", "runs", "estimate", "low", "high", "published", "p_if_false",
-    "p_if_true",
+    "p_if_true", "note",
 )  # fmt: skip
 
 
@@ -237,7 +237,7 @@ def claims_table(judgements: Iterable[Judgement]) -> pd.DataFrame:
     rows = [
         (
             one.finding, claim.part, claim.text, claim.runs, claim.estimate, *claim.interval,
-            claim.published_text, claim.if_false, claim.if_true,
+            claim.published_text, claim.if_false, claim.if_true, claim.note,
         )
         for one in judgements
         for claim in one.evidence

@@ -21,8 +21,9 @@ METHOD = (
     "the claim that decided, with its 95 % interval. A published accuracy is one seed on 320 "
     "documents, the best of a grid: it agrees if it lies in the 95 % prediction interval for one "
     "more run of our best learning rate. A single run of ours knows nothing of other seeds: it can "
-    "agree with a published number, and contradict none; and where only one learning rate was run, "
-    "another may do better, so that what is too low there contradicts nothing."
+    "agree with a published number, and contradict none. Where only one learning rate was run, "
+    "another may do better: that an accuracy is low there neither contradicts a claim that it is "
+    "high nor supports one that it is low."
 )
 
 
@@ -201,7 +202,8 @@ def _claim_row(claim: Claim) -> tuple[str, ...]:
         return (claim.text, "", claim.published_text, "", "not run")
     holds = "holds" if claim.if_false <= 0.05 else "false" if claim.if_true <= 0.05 else "open"
     number = with_interval(claim.estimate, *claim.interval)
-    return (claim.text, number, claim.published_text, str(claim.runs), holds)
+    known = f"{holds}: {claim.note}" if claim.note and holds == "open" else holds
+    return (claim.text, number, claim.published_text, str(claim.runs), known)
 
 
 NUMBER_COLUMNS = (
@@ -222,10 +224,16 @@ def _numbers(compared: pd.DataFrame) -> list[tuple[str, ...]]:
             f"{row.low:.1%} to {row.high:.1%}",
             f"{row.predicted_low:.1%} to {row.predicted_high:.1%}",
             str(row.runs),
-            "one run" if pd.isna(row.agrees) else "yes" if row.agrees else "no",
+            _agrees(row),
         )
         for row in compared.itertuples()
     ]
+
+
+def _agrees(row: Any) -> str:
+    if pd.isna(row.agrees):
+        return "one run" if row.runs == 1 else "one rate"
+    return "yes" if row.agrees else "no"
 
 
 def _positions(row: Any) -> str:

@@ -9,8 +9,8 @@ known, but intervals are computed as from many: a difference between seeds needs
 
 A claim has two p-values, of the hypotheses that it is false and that it is true, counted among the
 replicates (or from their normal law if none is on the other side). A published accuracy is the best
-of several learning rates. Where a cell was run at one, another may do better: that it is too low
-there contradicts nothing.
+of several learning rates. Where a cell was run at one, another may do better: that it is low there
+neither contradicts a claim that it is high nor supports one that it is low.
 """
 
 import dataclasses
@@ -27,6 +27,9 @@ RESAMPLES = 4_000
 CONFIDENCE = 0.95
 WIDEST = 0.3
 """Width above which a prediction interval supports nothing by holding a published number."""
+
+UNTRIED = "another learning rate may do better"
+"""Note on a claim that is open because a cell was run at one learning rate."""
 
 _NORMAL = NormalDist()
 
@@ -152,20 +155,19 @@ class Quantity:
             text, part, self.value, (low, high), 0.0 if holds else 1.0, outside, self.runs,
             self.published,
         )  # fmt: skip
-        return _open(claim) if self.may_rise and high < number else claim
+        too_low = self.may_rise and high < number
+        return dataclasses.replace(claim, if_true=1.0, note=UNTRIED) if too_low else claim
 
     def _claim(self, text: str, part: str, bound: float, sign: int) -> Claim:
         if self.samples is None or math.isnan(bound):
             return Claim(text, part, published=self.published)
         p_values = (_tail(self.samples, bound, side) for side in (sign, -sign))
         claim = Claim(text, part, self.value, self.interval(), *p_values, self.runs, self.published)
-        may_hold = self.may_rise if sign > 0 else self.may_fall
-        return _open(claim) if may_hold and sign * (self.value - bound) < 0 else claim
-
-
-def _open(claim: Claim) -> Claim:
-    """A claim that does not hold, and may at another learning rate."""
-    return dataclasses.replace(claim, if_true=1.0, note="another learning rate may do better")
+        holds = sign * (self.value - bound) > 0
+        may_change = self.may_fall if holds == (sign > 0) else self.may_rise
+        if not may_change:
+            return claim
+        return dataclasses.replace(claim, **{"if_false" if holds else "if_true": 1.0}, note=UNTRIED)
 
 
 def _tail(samples: np.ndarray, bound: float, sign: int) -> float:
@@ -188,8 +190,13 @@ def all_of(text: str, claims: Iterable[Claim]) -> Claim:
     if len(known) < len(claims) or not known:
         return Claim(text, claims[0].part if claims else "")
     weakest = max(known, key=lambda claim: (claim.if_false, -claim.if_true))
-    against = min(1.0, len(known) * min(claim.if_true for claim in known))
-    return dataclasses.replace(weakest, text=text, if_true=against)
+    against = min(known, key=lambda claim: claim.if_true)
+    return dataclasses.replace(
+        weakest,
+        text=text,
+        if_true=min(1.0, len(known) * against.if_true),
+        note=weakest.note if against.if_true == weakest.if_true else "",
+    )
 
 
 def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:

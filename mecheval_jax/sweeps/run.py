@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import sys
@@ -120,6 +121,7 @@ def _run_one(
         # The loss of another process is not a failure of the group.
         with multihost.raise_on_host_loss():
             run_group(plan, own, options, view.update, preemption)
+        gc.collect()  # its compiled programs, which refer to one another
 
     with contextlib.ExitStack() as stack:
         try:

@@ -88,11 +88,10 @@ def divergence(
         found: Logits. With `score` of the same logits they are exponentiated once.
         base: Log-probabilities.
     """
-    highest = jax.lax.stop_gradient(found.max(axis=-1, keepdims=True))
-    weights = jnp.exp(found - highest)
+    shifted = found - jax.lax.stop_gradient(found.max(axis=-1, keepdims=True))
+    weights = jnp.exp(shifted)
     total = weights.sum(axis=-1)
-    change = (weights * (found - base)).sum(axis=-1) / total
-    return change - highest[..., 0] - jnp.log(total)
+    return (weights * (shifted - base)).sum(axis=-1) / total - jnp.log(total)
 
 
 def weighted_mean(

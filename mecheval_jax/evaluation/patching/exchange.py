@@ -2,9 +2,10 @@
 
 A patched run recomputes no more than the patch can change: the components of the same layer before
 the site are pinned to the base run's values, and a single site is replaced whole by the patched
-activation, so that the compiler drops everything that feeds only these. Where the activations that
-are exchanged are the same in both runs, as they are before the token that differs, and where the
-site was not computed because nothing reads it there, the answers are those of the base run.
+activation, so that the compiler drops everything that feeds only these. In runs that are computed
+one at a time even that is saved where no document changes: if the activations that are exchanged
+are the same in both runs, as most are before the token that differs, or if the site was not
+computed there because nothing reads it, the answers are those of the base run.
 """
 
 import dataclasses

@@ -6,6 +6,7 @@ the copy does not come to, because it failed or was killed, is written at the en
 that the files are the same and an error is raised where the program expects it.
 """
 
+import collections
 import contextlib
 import contextvars
 import multiprocessing
@@ -15,6 +16,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from ctypes import c_int
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -25,21 +27,25 @@ _HELPER: contextvars.ContextVar["_Helper"] = contextvars.ContextVar("helper")
 def writing() -> Iterator[None]:
     """Let `later` do its work in a copy of this process, and wait for it at the end of the block.
 
-    A process that has several threads, as after a computation by jax, cannot be copied; nor is one
-    where there is one core, or on another system than Linux. `later` does its work at once there.
+    A process in which other threads of Python run cannot be copied; nor is one that has one core,
+    or another system than Linux. `later` does its work at once there. A program that has computed
+    with jax should not come here: the threads of its backends are not seen.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if cores < 2 or threading.active_count() > 1:
+    helper = None
+    if cores > 1 and threading.active_count() == 1:
+        with contextlib.suppress(OSError):  # no more processes, or no memory for one
+            helper = _Helper()
+    if helper is None:
         yield
         return
-    helper = _Helper()
     token = _HELPER.set(helper)
     try:
         yield
-        helper.finish()
     finally:
         _HELPER.reset(token)
         helper.end()
+    helper.make_up()
 
 
 def later(work: Callable[..., object], *arguments: Any) -> None:
@@ -57,52 +63,59 @@ def later(work: Callable[..., object], *arguments: Any) -> None:
 
 
 class _Helper:
-    """The second process, and the jobs that it was given."""
+    """The second process, and the jobs that it was given and has not done."""
 
     def __init__(self):
-        self._jobs: list[bytes] = []
         context = multiprocessing.get_context("fork")
-        self._connection, its_end = context.Pipe()
-        serve = context.Process(target=_serve, args=(its_end, self._connection), daemon=True)
+        self._owed = collections.deque[bytes]()
+        self._counted = 0
+        self._done = context.RawValue(c_int, 0)
+        its_end, self._jobs = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_serve, args=(its_end, self._jobs, self._done), daemon=True
+        )
         with warnings.catch_warnings():
-            # jax warns of every copy of a process; this one has no threads, and does not use jax.
+            # jax, and Python from 3.12 on, warn of copies of a process with threads. Those of numpy
+            # take part in none of this, and no backend of jax has been started.
             warnings.simplefilter("ignore", RuntimeWarning)
-            serve.start()
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
         its_end.close()
-        self._process = serve
+        self._process = process
 
     def take(self, job: bytes) -> None:
-        """Give the process a job."""
-        self._jobs.append(job)
-        with contextlib.suppress(OSError):  # it has ended: `finish` does the job
-            self._connection.send_bytes(job)
-
-    def finish(self) -> None:
-        """Wait for the process, and do what it has not done."""
-        done = 0
-        with contextlib.suppress(EOFError, OSError):
-            while done < len(self._jobs):
-                self._connection.recv_bytes()
-                done += 1
-        for job in self._jobs[done:]:
-            _do(job)
+        """Give the process a job, and forget those that are done."""
+        self._owed.append(job)
+        with contextlib.suppress(OSError):  # it has ended: `make_up` does the job
+            self._jobs.send_bytes(job)
+        self._forget()
 
     def end(self) -> None:
-        """End the process."""
-        self._connection.close()
-        self._process.kill()
+        """Wait until the process has done its jobs, and end it."""
+        self._jobs.close()
         self._process.join()
+        self._forget()
+
+    def make_up(self) -> None:
+        """Do the jobs that the process has not done."""
+        for job in self._owed:
+            _do(job)
+
+    def _forget(self) -> None:
+        for _ in range(self._done.value - self._counted):
+            self._owed.popleft()
+            self._counted += 1
 
 
-def _serve(connection: Connection, other_end: Connection) -> None:
-    """Do the jobs that come in and answer each; the first error ends the process."""
+def _serve(jobs: Connection, other_end: Connection, done: Any) -> None:
+    """Do the jobs that come in, and count them; the first error ends the process."""
     other_end.close()  # so that the end of the program is the end of its jobs
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program
-    with contextlib.suppress(Exception):  # raised again by `_Helper.finish`
+    with contextlib.suppress(Exception):  # raised again by `_Helper.make_up`
         while True:
-            _do(connection.recv_bytes())
-            connection.send_bytes(b"done")
+            _do(jobs.recv_bytes())
+            done.value += 1
 
 
 def _do(job: bytes) -> None:

@@ -35,8 +35,10 @@ def save(figure: Figure, folder: pathlib.Path, name: str) -> pathlib.Path:
     folder.mkdir(parents=True, exist_ok=True)
     for_page = [kind for kind in look().formats if kind == "svg"]
     for_paper = [kind for kind in look().formats if kind != "svg"]
-    # The first format settles the layout, and is the same with and without a second process.
+    # The SVG settles the layout: with and without a second process, and where it is not wanted.
     _write(figure, folder / name, for_page, look())
+    if not for_page:
+        styled(_rendered)(figure, "svg")
     if for_paper:
         beside.later(_write, figure, folder / name, for_paper, look())
     return folder / f"{name}.svg"

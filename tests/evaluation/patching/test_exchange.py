@@ -48,3 +48,31 @@ def test_masks_and_positions_are_the_same_exchange():
     assert np.abs(both[0] - ends[1]).max() > 1e-6
     for one in apart:
         assert np.abs(one - whole).max() > 1e-6
+
+
+def test_an_exchange_that_changes_nothing():
+    """Catches a run that is computed, or left out, by the wrong activations."""
+    config, params, task = planted.lively("delta_net", layers=2, width=8)
+    batch = planted.documents(task, 4, 1)
+    site, last = "block_0/block_input", "block_1/mixer_output"
+    key = batch.roles["key"][:, 0]
+
+    @jax.jit
+    def program(params, tokens):
+        runs = Runs.of(Question(LanguageModel(config), params, batch), tokens, {site, last})
+        items = jnp.array([(1, CLEAN, 0), (1, CLEAN, 1), (1, CLEAN, 2)])
+        places = jnp.stack([key, key + 1, jnp.full_like(key, -1)])
+        masks = places[..., None] == jnp.arange(tokens.shape[-1])[None, None]
+        found = [runs.exchanged((site,), items, given) for given in (places, masks)]
+        return found, runs.exchanged((site, last)[1:], items, places), runs.answers
+
+    other = batch.tokens.at[0, key[0]].set((batch.tokens[0, key[0]] + 1) % task.vocabulary_size)
+    found, unread, answers = jax.device_get(program(params, jnp.stack([batch.tokens, other])))
+    base = {name: values[1] for name, values in answers.items()}
+    for patched in found:
+        # At the key the first document changes; behind it, and nowhere, none does.
+        assert patched["kl"][0, 0] > 1e-6
+        for name, values in patched.items():
+            expected = base.get(name, 0.0)
+            assert (values[1:] == expected).all(), name
+    assert all((unread[name] == base.get(name, 0.0)).all() for name in unread)

@@ -11,6 +11,7 @@ from mecheval_jax.reporting.figures.look import Look, looking, styled
 from tests.support import forked
 
 LOOK = Look(font_size=7, formats=("png", "svg", "pdf"))
+WITHOUT_SVG = Look(font_size=7, formats=("pdf",))
 
 
 @styled
@@ -32,9 +33,9 @@ def end_itself(parent):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def save_figures(folder, kill):
+def save_figures(folder, kill, look=LOOK):
     """Program of the tests: draws beside itself, and kills its helper between two figures."""
-    with looking(LOOK), beside.writing():
+    with looking(look), beside.writing():
         beside.later(log, folder, "first")
         saving.save(drawn(), folder, "one")
         if kill:
@@ -65,6 +66,33 @@ def test_files_are_those_of_one_process(tmp_path, kill):
     where = {path.stem: path.read_text() for path in two.glob("*.txt")}
     beside_it = {name for name, process in where.items() if process != where["program"]}
     assert beside_it == ({"first"} if kill else {"first", "last"})
+
+
+def test_the_layout_without_an_svg(tmp_path):
+    """Catches a layout that the page's text settles, or that of the PDF, by the number of cores."""
+    assert run(tmp_path, "t.save_figures(FOLDER, False, t.WITHOUT_SVG)").returncode == 0
+    with looking(WITHOUT_SVG):
+        saving.save(drawn(), tmp_path / "one", "two")
+    with looking(LOOK):
+        saving.save(drawn(), tmp_path / "whole", "two")
+    expected = (tmp_path / "whole" / "two.pdf").read_bytes()
+    for folder in (tmp_path, tmp_path / "one"):
+        assert (folder / "two.pdf").read_bytes() == expected
+        assert not (folder / "two.svg").exists()
+
+
+def test_many_jobs(tmp_path):
+    """Catches two processes that wait for one another, and finished jobs that are kept."""
+    code = (
+        "with t.beside.writing():\n"
+        "    for _ in range(1000):\n"
+        "        t.beside.later(t.log, FOLDER, 'x' * 100)\n"
+        "    helper = t.beside._HELPER.get()\n"
+        "assert not helper._owed\n"
+        "assert helper._counted == 1000\n"
+    )
+    done = run(tmp_path, code)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_error_is_the_programs(tmp_path):
