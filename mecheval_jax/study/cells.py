@@ -99,11 +99,10 @@ class StudyCells:
             )
             number = published_accuracy(cell)
             published = None if number is None else (number, number)
-            tried = self._by_cell.get(cell._replace(split="test"), self.table.iloc[:0])[
-                "learning_rate"
-            ]
+            tried = self._by_cell.get(cell._replace(split="test"))
+            one_rate = tried is not None and tried["learning_rate"].nunique() == 1
             self._accuracies[name] = dataclasses.replace(
-                known, published=published, may_rise=tried.nunique() == 1
+                known, published=published, may_rise=one_rate
             )
         return self._accuracies[name]
 
