@@ -205,11 +205,12 @@ def compile_grid(
         batch, tokens = arrays
         question, positions = Question(module, params, batch), role_positions(batch, roles)
         runs = Runs.of(question, tokens.swapaxes(0, 1), set(sites))
+        same = {site: _same(site, sites) for site in sites}
         patched = {
             site: runs.exchanged((site,), jnp.asarray(items), positions, evaluation.chunk)
-            for site in sites
+            for site in dict.fromkeys(same.values())
         }
-        return runs.answers, patched
+        return runs.answers, {site: patched[same[site]] for site in sites}
 
     @jax.jit
     def program(params: PyTree, batch: Batch) -> PyTree:
@@ -220,6 +221,18 @@ def compile_grid(
         return in_blocks(functools.partial(measured, params), (batch, tokens), most)
 
     return program
+
+
+def _same(site: str, sites: Sequence[str]) -> str:
+    """The input of the next layer, if a site is the same activation and both are asked for."""
+    place = SitePath.parse(site)
+    if place.path == "embedding":
+        reader = SitePath(0, "block_input")
+    elif place.component == "block_output" and place.layer is not None:
+        reader = SitePath(place.layer + 1, "block_input")
+    else:
+        return site
+    return reader.path if reader.path in sites else site
 
 
 def in_blocks(measured: Callable[[PyTree], PyTree], arrays: PyTree, most: int) -> PyTree:
