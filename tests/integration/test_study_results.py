@@ -7,8 +7,9 @@ import pytest
 from configs import recall
 from mecheval_jax.files import read_json
 from mecheval_jax.study.collected import missing
-from mecheval_jax.study.results import config_values, table_of
-from mecheval_jax.study.tables import hashes_of, read_table, write_table
+from mecheval_jax.study.plans import on_split
+from mecheval_jax.study.results import config_hash, config_values, table_of
+from mecheval_jax.study.tables import hashes_of, members_of, read_table, write_table
 from mecheval_jax.sweeps.plan import plan, plan_of
 from tests.support import forked
 from tests.support.compilation import ROOT
@@ -54,10 +55,14 @@ def test_members_are_of_the_sweep_beside_them(table):
     config = table.with_suffix(".json")
     sweep = plan_of(read_json(config), config)
     rows = read_table(table)
-    assert set(rows["config_hash"]) <= set(hashes_of(sweep.groups))
+    members = members_of(sweep.groups)
+    for split in ("test", "dev"):  # of held-out pairs, members are measured on both
+        known = {config_hash(on_split(member, split)) for member in members}
+        assert set(rows["config_hash"][rows["split"] == split]) <= known
     assert table.stat().st_size < 1_000_000
     incomplete = {line.partition(":")[0] for line in missing(KEPT)}
-    assert (table.stem in incomplete) == (set(rows["config_hash"]) != set(hashes_of(sweep.groups)))
+    trained = set(rows["config_hash"][rows["split"] == "test"])
+    assert (table.stem in incomplete) == (trained != set(hashes_of(sweep.groups)))
 
 
 def test_a_sweep_becomes_pages(tmp_path):
