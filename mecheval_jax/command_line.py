@@ -137,7 +137,7 @@ def _make_cpu_devices(count: int | None) -> None:
         raise UserError(f"--cpu_devices is {count}: it must be 1 to {MOST_CPU_DEVICES}")
     told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if count is not None or not (told or "JAX_NUM_CPU_DEVICES" in os.environ):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        cores = machine.usable_cores()
         try:
             jax.config.update("jax_num_cpu_devices", count or cores)
         except RuntimeError:

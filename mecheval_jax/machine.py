@@ -119,6 +119,11 @@ def allow_open_files() -> None:
         )
 
 
+def usable_cores() -> int:
+    """Number of cores that this process may use; 1 where the system does not say."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
 def cache_folder() -> pathlib.Path:
     """The user's folder for what can be made anew (``MECHEVAL_JAX_CACHE`` overrides it)."""
     override = os.environ.get("MECHEVAL_JAX_CACHE")

@@ -2,10 +2,8 @@
 
 import pandas as pd
 
-from mecheval_jax.statistics.intervals import percentile_interval
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.published.tables import CELL, published
-from mecheval_jax.study.quantities import CONFIDENCE
 
 COLUMNS = (
     "source", *CELL, "published", "accuracy", "low", "high", "predicted_low", "predicted_high",
@@ -27,12 +25,12 @@ def agreement(cells: StudyCells) -> pd.DataFrame:
             cell.mixer, cell.width, cell.task, layers=cell.layers, positions=cell.positions,
             option=cell.option, split=cell.split,
         )  # fmt: skip
-        if ours.one_run is None:
+        claim = ours.matches(cell.accuracy)
+        if not claim.runs:
             continue
         low, high = ours.interval()
-        ends = percentile_interval(ours.one_run, CONFIDENCE)
+        ends = claim.interval
         agrees = ends[0] <= cell.accuracy <= ends[1]
-        unknown = ours.runs == 1 or (ours.may_rise and ends[1] < cell.accuracy)
         rows.append(
             {
                 "source": cell.source,
@@ -44,7 +42,7 @@ def agreement(cells: StudyCells) -> pd.DataFrame:
                 "predicted_low": ends[0],
                 "predicted_high": ends[1],
                 "runs": ours.runs,
-                "agrees": None if unknown and not agrees else agrees,
+                "agrees": agrees or (None if claim.if_true == 1 else False),
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"agrees": "boolean"})

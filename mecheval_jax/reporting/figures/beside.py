@@ -10,7 +10,6 @@ import collections
 import contextlib
 import contextvars
 import multiprocessing
-import os
 import pickle
 import signal
 import threading
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterator
 from ctypes import c_int
 from multiprocessing.connection import Connection
 from typing import Any
+
+from mecheval_jax import machine
 
 _HELPER: contextvars.ContextVar["_Helper"] = contextvars.ContextVar("helper")
 
@@ -31,9 +32,8 @@ def writing() -> Iterator[None]:
     or another system than Linux. `later` does its work at once there. A program that has computed
     with jax should not come here: the threads of its backends are not seen.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     helper = None
-    if cores > 1 and threading.active_count() == 1:
+    if machine.usable_cores() > 1 and threading.active_count() == 1:
         with contextlib.suppress(OSError):  # no more processes, or no memory for one
             helper = _Helper()
     if helper is None:
