@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
+from mecheval_jax.ops.inverses import inverse_of_unit_lower
 from mecheval_jax.ops.triangular import (
     decayed_products,
-    inverse,
     products_up_to,
     sums_after,
     sums_before,
@@ -104,9 +104,9 @@ def _written(
         return u, None
     size = u.shape[-2]
     if across.shape[-1] == size:
-        solve = inverse(across)
+        solve = inverse_of_unit_lower(across)
         return solve @ u, -solve
-    solve = inverse(-across[..., size:])
+    solve = inverse_of_unit_lower(-across[..., size:])
     values = jnp.concatenate([u, solve @ (across[..., :size] @ u)], axis=-2)
     return values, jnp.concatenate([jnp.zeros_like(solve), solve], axis=-2)
 

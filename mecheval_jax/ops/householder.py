@@ -17,8 +17,8 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.ops.chunks import chunk_of, split
+from mecheval_jax.ops.inverses import inverse_of_unit_lower
 from mecheval_jax.ops.precision import in_float32
-from mecheval_jax.ops.triangular import inverse
 
 
 @in_float32
@@ -40,7 +40,7 @@ def reflected_products(
     queries, directions, strengths = (split(x, size) for x in (q, w, beta[..., None]))
     earlier = jnp.tri(size, k=-1, dtype=bool)[None, None, None]
     own = jnp.einsum("...rk,...sk->...rs", directions, directions)
-    solve = inverse(jnp.where(earlier, strengths * own, 0))
+    solve = inverse_of_unit_lower(jnp.where(earlier, strengths * own, 0))
     reads = jnp.tril(jnp.einsum("...tk,...rk->...tr", queries, directions))
     index = jnp.arange(queries.shape[0] * size).reshape(-1, size)
 

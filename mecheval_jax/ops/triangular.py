@@ -1,17 +1,12 @@
 """Lower triangular matrices over the tokens of a chunk, built by doubling blocks.
 
 The tokens of a chunk are halved again and again. Each pair s < t is parted by one of these cuts: at
-level j, s is in the first half of a block of 2^(j+1) tokens and t in the second. So
-
-* the decay between s and t is that from s to the middle of their block times that from there to t.
-  Neither exceeds 1, however strong the decay, and nothing is divided;
-* with M the inverse of the diagonal blocks of I + A and Q what the next level adds below them, the
-  inverse of the blocks of twice the size is M - M Q M.
-
-Both are a few matrix products of the whole chunk for each level. (A triangular solve would do for
-the second, but XLA cannot partition one over devices.) Where decays are known not to be strong, one
-level is enough for the first: the middle of the chunk, whichever side of it both tokens are on. The
-factors then exceed 1, but no more than floats can hold.
+level j, s is in the first half of a block of 2^(j+1) tokens and t in the second. So the decay
+between s and t is that from s to the middle of their block times that from there to t. Neither
+exceeds 1, however strong the decay, and nothing is divided. These are a few matrix products of the
+whole chunk for each level. Where decays are known not to be strong, one level is enough: the middle
+of the chunk, whichever side of it both tokens are on. The factors then exceed 1, but no more than
+floats can hold.
 """
 
 import functools
@@ -22,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float
-from mecheval_jax.ops.inverses import inverting
 
 SPAN = 40.0
 """Greatest logarithm of a decay over a chunk that is taken from its middle: e^20 times e^-20 is as
@@ -49,17 +43,6 @@ def _levels(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _masked(mask: np.ndarray, x: Float[Array, "*axes r c"]) -> Float[Array, "*axes r c"]:
     return jnp.where(jnp.expand_dims(mask, range(x.ndim - 2)), x, 0)
-
-
-@inverting
-def inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
-    """The inverse of I + A for a strictly lower triangular A; its gradient is an inverse's."""
-    first, *rest = _levels(A.shape[-1])[0]
-    identity = jnp.expand_dims(jnp.eye(A.shape[-1], dtype=A.dtype), range(A.ndim - 2))
-    inverted = identity - _masked(first, A)
-    for mask in rest:
-        inverted = inverted - inverted @ _masked(mask, A) @ inverted
-    return inverted
 
 
 def decayed_products(

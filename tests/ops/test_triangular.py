@@ -9,19 +9,10 @@ from mecheval_jax.ops.triangular import (
     SPAN,
     decayed_products,
     decayed_sums,
-    inverse,
     sums_after,
     sums_before,
 )
 from tests.support.twins import check, normal
-
-
-# Catches blocks that are inverted in the wrong order, and a gradient without its sign.
-@pytest.mark.parametrize("size", [1, 5, 8, 37])
-def test_inverse(size):
-    lower = lambda A: np.tril(A, -1)
-    twin = lambda A: np.linalg.inv(np.eye(size) + lower(A))
-    check(lambda A: inverse(jnp.tril(A, -1)), twin, [normal(0, 2, 1, size, size)])
 
 
 def by_loops(rows, keys, log_decay):
