@@ -88,7 +88,7 @@ def check_names(path: str, entry: Any) -> None:
                 raise UserError(f"{path}: a {name} without a value does nothing")
 
 
-def check_entry(path: str, entry: Entry, live: Shaped[Array, "..."]) -> None:
+def check_entry(path: str, entry: Entry, live: Array | jax.ShapeDtypeStruct) -> None:
     """Check shapes and types of an entry, many of which broadcasting would take as they are.
 
     Args:
@@ -201,9 +201,7 @@ class Site(nn.Module):
             rewritten: Whether the mixer has already applied the intervention, as recurrences do
                 to their states.
         """
-        entry = self.entry()
-        if entry:
-            check_entry("/".join(self.path), entry, live)
+        entry = self.checked_entry(live)
         return live if rewritten else rewrite(live, entry)
 
     def entry(self) -> Entry:
@@ -214,16 +212,27 @@ class Site(nn.Module):
             if self.has_variable(INTERVENTIONS, name)
         }
 
+    def checked_entry(self, live: Array | jax.ShapeDtypeStruct) -> Entry:
+        """The entry of this site; it must fit the shape and type of the activation."""
+        entry = self.entry()
+        if entry:
+            check_entry("/".join(self.path), entry, live)
+        return entry
+
     def replaced(self) -> bool:
         """Whether an intervention acts here."""
         return bool(self.entry())
+
+    def is_captured(self) -> bool:
+        """Whether activations are being captured."""
+        return self.is_mutable_collection("intermediates")
 
     def in_use(self) -> bool:
         """Whether an intervention acts here or activations are being captured.
 
         A mixer computes values that the model itself does not need only if this holds.
         """
-        return self.replaced() or self.is_mutable_collection("intermediates")
+        return self.replaced() or self.is_captured()
 
 
 def declare(module: nn.Module) -> None:

@@ -18,7 +18,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.options import require_heads
-from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
+from mecheval_jax.mixers.recurrence import STATE_SITES, Recurrence, recurrence
 from mecheval_jax.ops.dplr import Update, dplr, dplr_step, read
 from mecheval_jax.ops.feature_maps import taylor_exp
 from mecheval_jax.ops.positions import at_positions
@@ -124,13 +124,13 @@ class Based(nn.Module):
             weights = jnp.where((distance >= 0)[:, None], weights, 0)
             return jnp.einsum("bhls,bshv->blhv", weights, v)
 
-        return recurrence(
-            self,
+        form = Recurrence(
             fast,
             decay=lambda: jnp.ones((*v.shape[:2], 1, 1, 1), v.dtype),
             write=lambda: features()[1][..., None] * v[..., None, :],
             read=lambda states: read(at_positions(states, positions), features()[0]),
         )
+        return recurrence(self, form)
 
     def _backend(self, length: int) -> str:
         if self.backend != "auto":

@@ -15,7 +15,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.options import require_heads
-from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
+from mecheval_jax.mixers.recurrence import STATE_SITES, Recurrence, recurrence
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr
 from mecheval_jax.ops.positions import at_positions, from_positions
 from mecheval_jax.ops.slots import slot_scores
@@ -107,15 +107,13 @@ class GatedSlotAttention(nn.Module):
         def read(states: Array) -> Array:
             return self._read(at_positions(states, positions), at_positions(q, positions))
 
-        heads = recurrence(
-            self,
+        form = Recurrence(
             fast=lambda: self._without_states(q, kv, log_decay, positions),
             decay=lambda: self._change(kv, log_decay)[0],
             write=lambda: self._change(kv, log_decay)[1],
             read=read,
-            backend=self.backend,
         )
-        return self._out(heads)
+        return self._out(recurrence(self, form, self.backend))
 
     def _without_states(
         self, q: Array, kv: Array, log_decay: Array, positions: Array | None

@@ -21,7 +21,7 @@ from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.delta_net import unit
 from mecheval_jax.mixers.norms import HeadNorm
 from mecheval_jax.mixers.options import require_heads
-from mecheval_jax.mixers.recurrence import STATE_SITES, recurrence
+from mecheval_jax.mixers.recurrence import STATE_SITES, Recurrence, recurrence
 from mecheval_jax.mixers.short_convolution import (
     Local,
     ShortConvolution,
@@ -133,15 +133,13 @@ class MesaNet(nn.Module):
         def read(states: Array) -> Array:
             return self._read(at_positions(states, positions), q)
 
-        heads = recurrence(
-            self,
+        form = Recurrence(
             fast=lambda: read(linear_recurrence(decay, write, backend=self.backend)),
             decay=lambda: decay,
             write=lambda: write,
             read=read,
-            backend=self.backend,
         )
-        return self._out(heads)
+        return self._out(recurrence(self, form, self.backend))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
         """Empty sums, whose size does not depend on `max_length`."""

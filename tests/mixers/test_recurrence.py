@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mecheval_jax.errors import UserError
 from mecheval_jax.sites import INTERVENTIONS, STATE, is_site
 from tests.support.mixer_cases import (
     AT,
@@ -150,3 +151,34 @@ def test_a_rewritten_state_is_the_recurrent_form_rewritten_by_hand(case, kind):
                 y[after], outputs[after], atol=3e-5 * np.abs(outputs[after]).max()
             )
             assert np.abs(y[after] - parallel(case)[after]).max() > 1e-3
+
+
+# Catches a loop over tokens, which runs without captures take, that rewrites another token's decay,
+# write or state, or reads before it has rewritten.
+@pytest.mark.parametrize("site", ["decay", "write", "state"])
+@pytest.mark.parametrize("kind", ["position", "whole", "mixing"])
+def test_a_run_without_captures_gives_the_same(site, kind):
+    mixer, variables, x = example("mamba")
+    value = other("mamba")[1][site]
+    entry = {
+        "position": {"value": value, "mask": at(AT, value)},
+        "whole": {"value": value},
+        "mixing": {name: e for name, e in entries_of(value)["mixing"].items() if name != "then"},
+    }[kind]
+
+    def run(**captures):
+        given = variables | {INTERVENTIONS: {site: entry}}
+        return jax.jit(lambda x: mixer.apply(given, x, **captures))(x)
+
+    seen = run(capture_intermediates=is_site, mutable=["intermediates"])[0]
+    np.testing.assert_allclose(run(), seen, atol=1e-6 * np.abs(seen).max())
+    assert np.abs(seen - parallel("mamba")).max() > 1e-4
+
+
+# Catches an entry that broadcasting would take as it is, where the loop alone sees it.
+@pytest.mark.parametrize("site", ["decay", "write", "state"])
+def test_an_entry_of_another_shape_is_an_error(site):
+    mixer, variables, x = example("mamba")
+    value = other("mamba")[1][site][:, :, :1]
+    with pytest.raises(UserError, match=f"{site}: the value is"):
+        mixer.apply(variables | {INTERVENTIONS: {site: {"value": value}}}, x)
