@@ -72,7 +72,7 @@ class GatedDeltaProduct(GatedDeltaNet):
             for j in range(1, self.steps):
                 M, W = (h + erase[:, :, j] @ h for h in (M, W))
                 W = W + write[:, :, j]
-            states = dplr_states(decay, M - diagonal, W, self.state.entry(), self.backend)
+            states = dplr_states(decay, M - diagonal, W, self.state.checked_entry(W), self.backend)
             states = self.state(states, rewritten=True)
             if any(site.replaced() for site in sites):
                 return read(at_positions(states, positions), at_positions(q, positions))

@@ -10,6 +10,8 @@ from 1, and by itself on level 0: the farther away, the more tokens share a leve
 `ops.log_linear_attention`.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -133,7 +135,9 @@ class LogLinearMamba2(nn.Module):
         y = log_linear_attention(q, k, v, log_decay, weights)
         if self.write.in_use() or self.state.in_use():
             write = self.write(k[..., None] * v[..., None, :])
-            states = log_linear_states(write, log_decay, self.levels, self.state.entry())
+            states = functools.partial(log_linear_states, levels=self.levels)
+            entry = self.state.checked_entry(jax.eval_shape(states, write, log_decay))
+            states = states(write, log_decay, entry=entry)
             states = self.state(states, rewritten=True)
             if self.write.replaced() or self.state.replaced():
                 y = read_levels(states, q, weights)

@@ -57,7 +57,8 @@ class LSTM(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens in a loop; return the outputs at `positions`, or all if it is None."""
         gates = self.gates(self.in_proj(x))
-        entry = self.state.entry()
+        states = jax.ShapeDtypeStruct((*x.shape[:2], 2, self.width), x.dtype)
+        entry = self.state.checked_entry(states)
 
         def advance(state: Array, at_t: tuple) -> tuple[Array, Array]:
             token, gates_t = at_t

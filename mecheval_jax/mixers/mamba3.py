@@ -173,7 +173,8 @@ class Mamba3(nn.Module):
         write = decay * before * outer(self.turned_by(k_last, -angles[0]), v_last)
         write = self.write(write + now * outer(k, v))
         write = jnp.swapaxes(self.turned_by(jnp.swapaxes(write, -1, -2), angles[1]), -1, -2)
-        states = linear_recurrence(self.decay(decay), write, entry=self.state.entry())
+        entry = self.state.checked_entry(write)
+        states = linear_recurrence(self.decay(decay), write, entry=entry)
         states = self.state(states, rewritten=True)
         read = jnp.einsum("blhkv,blhrk->blhrv", states, turned[1])
         return read if any(site.replaced() for site in sites) else fast

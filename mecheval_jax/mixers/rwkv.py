@@ -95,7 +95,9 @@ class RWKV4(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens at once; return the outputs at `positions`, or all if it is None."""
         k, v, r = self._project(x, jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1])
-        y, states = wkv(k, v, *self._rates, self.state.entry(), self.backend)
+        states = jax.ShapeDtypeStruct((*k.shape[:2], 3, self.width), k.dtype)
+        entry = self.state.checked_entry(states)
+        y, states = wkv(k, v, *self._rates, entry, self.backend)
         self.state(states, rewritten=True)
         y = self.average(y)
         return self._out(at_positions(y, positions), at_positions(r, positions))

@@ -40,9 +40,8 @@ def inverting(compute: Callable, precision: str | None = None) -> Callable:
     return inverse
 
 
-@inverting
 def inverse_of_unit_lower(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
-    """The inverse of I + A for a strictly lower triangular A, of which nothing else is read.
+    """The inverse of I + A for a strictly lower triangular A; the rest of A is not read.
 
     Diagonal blocks of up to `LARGEST` rows are solved row by row, all at once, and then doubled:
 
@@ -50,6 +49,11 @@ def inverse_of_unit_lower(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c
 
     (A triangular solve would do as well, but XLA cannot partition one over devices.)
     """
+    return _inverse(jnp.tril(A, -1))
+
+
+@inverting
+def _inverse(A: Float[Array, "*axes c c"]) -> Float[Array, "*axes c c"]:
     size, lead = A.shape[-1], A.shape[:-2]
     count = 1
     while size > LARGEST * count:

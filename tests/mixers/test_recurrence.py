@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.mixers import recurrence
+from mecheval_jax.mixers.recurrence import STATE_SITES
 from mecheval_jax.sites import INTERVENTIONS, STATE, is_site
 from tests.support.mixer_cases import (
     AT,
@@ -153,32 +155,119 @@ def test_a_rewritten_state_is_the_recurrent_form_rewritten_by_hand(case, kind):
             assert np.abs(y[after] - parallel(case)[after]).max() > 1e-3
 
 
-# Catches a loop over tokens, which runs without captures take, that rewrites another token's decay,
-# write or state, or reads before it has rewritten.
-@pytest.mark.parametrize("site", ["decay", "write", "state"])
-@pytest.mark.parametrize("kind", ["position", "whole", "mixing"])
-def test_a_run_without_captures_gives_the_same(site, kind):
-    mixer, variables, x = example("mamba")
-    value = other("mamba")[1][site]
-    entry = {
-        "position": {"value": value, "mask": at(AT, value)},
+def replaced(kind, site):
+    """Interventions on sites of Mamba by values of another document."""
+    theirs = other("mamba")[1]
+    value = theirs[site]
+    some = jax.random.bernoulli(jax.random.key(5), 0.2, value.shape)
+    mixing = entries_of(value)["mixing"]
+    kinds = {
         "whole": {"value": value},
-        "mixing": {name: e for name, e in entries_of(value)["mixing"].items() if name != "then"},
-    }[kind]
+        "position": {"value": value, "mask": at(AT, value)},
+        "numbers": {"value": value, "mask": some},
+        "mixing": {name: entry for name, entry in mixing.items() if name != "then"},
+        "chain": {
+            "value": value,
+            "mask": at(AT - 1, value),
+            "then": {"value": value, "mask": some},
+        },
+    }
+    if kind == "all sites":
+        return {name: {"value": theirs[name], "mask": at(AT, theirs[name])} for name in STATE_SITES}
+    return {site: kinds[kind]}
+
+
+def in_dtype(tree, dtype):
+    """Numbers of a tree in another precision; masks stay what they are."""
+    return jax.tree.map(lambda leaf: leaf if leaf.dtype == bool else leaf.astype(dtype), tree)
+
+
+# Catches a loop over tokens, which runs without captures take, that rewrites another token's decay,
+# write or state, reads before it has rewritten, or carries states in a narrow dtype.
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("site", STATE_SITES)
+@pytest.mark.parametrize("kind", ["whole", "position", "numbers", "mixing", "chain", "all sites"])
+def test_a_run_without_captures_gives_the_same(kind, site, dtype):
+    if kind == "all sites" and site != "state":
+        pytest.skip("the same for every site")
+    mixer, variables, x = example("mamba")
+    given = in_dtype(variables | {INTERVENTIONS: replaced(kind, site)}, dtype)
 
     def run(**captures):
-        given = variables | {INTERVENTIONS: {site: entry}}
-        return jax.jit(lambda x: mixer.apply(given, x, **captures))(x)
+        return jax.jit(lambda x: mixer.apply(given, x, **captures))(x.astype(dtype))
 
     seen = run(capture_intermediates=is_site, mutable=["intermediates"])[0]
-    np.testing.assert_allclose(run(), seen, atol=1e-6 * np.abs(seen).max())
+    got, seen = (np.asarray(y, np.float32) for y in (run(), seen))
+    exact = 1e-6 if dtype == "float32" else 2e-2
+    np.testing.assert_allclose(got, seen, atol=exact * np.abs(seen).max())
     assert np.abs(seen - parallel("mamba")).max() > 1e-4
 
 
-# Catches an entry that broadcasting would take as it is, where the loop alone sees it.
-@pytest.mark.parametrize("site", ["decay", "write", "state"])
+# Catches a loop that is taken where states are asked for, where attribution patching takes slopes,
+# or where a parallel scan was asked for; and one that is never taken.
+@pytest.mark.parametrize(
+    ("kind", "backend", "captured", "taken"),
+    [
+        ("position", "sequential", False, True),
+        ("position", "auto", False, jax.default_backend() == "cpu"),
+        ("chain", "sequential", False, True),
+        ("position", "sequential", True, False),
+        ("position", "associative", False, False),
+        ("position", "chunked", False, False),
+        ("shift", "sequential", False, False),
+        ("shift at last", "sequential", False, False),
+        ("nothing", "sequential", False, False),
+    ],
+)
+def test_which_runs_take_the_loop(kind, backend, captured, taken, monkeypatch):
+    calls, loop = [], recurrence._token_by_token
+    monkeypatch.setattr(
+        recurrence, "_token_by_token", lambda *given: calls.append(given) or loop(*given)
+    )
+    mixer, variables, x = example("mamba")
+    shift = {"shift": jnp.ones_like(other("mamba")[1][STATE])}
+    entries = {
+        "shift": {STATE: shift},
+        "shift at last": {STATE: replaced("position", STATE)[STATE] | {"then": shift}},
+        "nothing": {},
+    }
+    entry = entries[kind] if kind in entries else replaced(kind, STATE)
+    captures = {"capture_intermediates": is_site, "mutable": ["intermediates"]} if captured else {}
+    chosen = mixer.clone(scan_backend=backend)
+    jax.eval_shape(lambda x: chosen.apply(variables | {INTERVENTIONS: entry}, x, **captures), x)
+    assert bool(calls) is taken
+
+
+# Catches a gradient that does not reach a value through the loop.
+def test_gradients_of_a_replaced_state():
+    mixer, variables, x = example("mamba")
+
+    def answer(value, **captures):
+        given = variables | {INTERVENTIONS: {STATE: {"value": value, "mask": at(AT, value)}}}
+        y = mixer.apply(given, x, **captures)
+        return jnp.sin(y[0] if captures else y).sum()
+
+    value = other("mamba")[1][STATE]
+    seen = {"capture_intermediates": is_site, "mutable": ["intermediates"]}
+    expected = jax.jit(jax.grad(lambda value: answer(value, **seen)))(value)
+    got = jax.jit(jax.grad(answer))(value)
+    np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(expected).max() > 0
+
+
+# Catches a state that goes into a recurrence before its shape is looked at.
+@pytest.mark.parametrize("case", RECURRENCES)
+def test_a_state_with_a_token_too_few_is_an_error(case):
+    mixer, variables, x = example(case)
+    short = {"value": other(case)[1][STATE][:, :-1]}
+    with pytest.raises(UserError, match=f"{STATE}: the value is"):
+        jax.eval_shape(lambda x: mixer.apply(variables | {INTERVENTIONS: {STATE: short}}, x), x)
+
+
+# Catches a decay or write that the loop would broadcast.
+@pytest.mark.parametrize("site", ["decay", "write"])
 def test_an_entry_of_another_shape_is_an_error(site):
     mixer, variables, x = example("mamba")
-    value = other("mamba")[1][site][:, :, :1]
+    narrow = {"value": other("mamba")[1][site][:, :, :1]}
     with pytest.raises(UserError, match=f"{site}: the value is"):
-        mixer.apply(variables | {INTERVENTIONS: {site: {"value": value}}}, x)
+        jax.eval_shape(lambda x: mixer.apply(variables | {INTERVENTIONS: {site: narrow}}, x), x)

@@ -30,14 +30,17 @@ def test_the_inverse_of_a_lower_triangle(size):
 
 # Catches a way to the inverse through numbers that are large beside it, as powers of A are.
 def test_an_inverse_of_keys_that_are_alike_is_exact():
-    A = np.tril(np.full((48, 48), 1.9), -1)
-    expected = np.linalg.inv(np.eye(48) + A)
-    got = jax.jit(inverse_of_unit_lower)(jnp.asarray(A, jnp.float32))
+    A = np.tril(np.full((48, 48), 1.9, np.float32), -1)
+    expected = np.linalg.inv(np.eye(48) + A.astype(np.float64))
+    got = jax.jit(inverse_of_unit_lower)(jnp.asarray(A))
     np.testing.assert_allclose(got, expected, atol=2e-5)
 
 
-# Catches numbers on and above the diagonal that are read.
+# Catches numbers on and above the diagonal that are read, or have a gradient.
 def test_the_rest_of_the_matrix_is_not_read():
     A = normal(0, 2, 20, 20)
     got, of_lower = (inverse_of_unit_lower(jnp.asarray(x)) for x in (A, np.tril(A, -1)))
     np.testing.assert_array_equal(got, of_lower)
+    gradient = jax.grad(lambda A: jnp.sin(inverse_of_unit_lower(A)).sum())(jnp.asarray(A))
+    assert np.abs(gradient).max() > 0
+    assert not np.triu(gradient).any()
