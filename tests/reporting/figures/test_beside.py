@@ -6,12 +6,17 @@ import signal
 
 import pytest
 
+from mecheval_jax import machine
 from mecheval_jax.reporting.figures import beside, drawing, saving
 from mecheval_jax.reporting.figures.look import Look, looking, styled
 from tests.support import forked
 
 LOOK = Look(font_size=7, formats=("png", "svg", "pdf"))
 WITHOUT_SVG = Look(font_size=7, formats=("pdf",))
+
+two_cores = pytest.mark.skipif(
+    machine.usable_cores() == 1, reason="a program with one core writes everything itself"
+)
 
 
 @styled
@@ -51,6 +56,7 @@ def run(tmp_path, call):
     return forked.start(["-c", code.replace("FOLDER", f"pathlib.Path({str(tmp_path)!r})")])
 
 
+@two_cores
 @pytest.mark.parametrize("kill", [False, True])
 def test_files_are_those_of_one_process(tmp_path, kill):
     """Catches another look or layout beside the program, and figures that a killed helper owed."""
@@ -81,6 +87,7 @@ def test_the_layout_without_an_svg(tmp_path):
         assert not (folder / "two.svg").exists()
 
 
+@two_cores
 def test_many_jobs(tmp_path):
     """Catches two processes that wait for one another, and finished jobs that are kept."""
     code = (
