@@ -28,16 +28,19 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def sweep() -> Changes:
     """The four cells at a second rate, and seeds 1 and 2 of Mamba with two taps."""
-    two_taps = _cell("mamba", 3e-3, {"model.mixer_options": {"d_conv": 2}})
+    two_taps = cell("mamba", 3e-3, {"model.mixer_options": {"d_conv": 2}})
     return chain(
-        product(_cell("attention", 1e-3, {"model.layers": 1}), seeds(1)),
-        product(_cell("based", 1e-3, {"model.mixer_options": {"kernel": 1}}), seeds(1)),
-        product(_cell("based", 1e-3, {"model.mixer_options": {"kernel": "implicit"}}), seeds(1)),
+        product(cell("attention", 1e-3, {"model.layers": 1}), seeds(1)),
+        product(cell("based", 1e-3, {"model.mixer_options": {"kernel": 1}}), seeds(1)),
+        product(cell("based", 1e-3, {"model.mixer_options": {"kernel": "implicit"}}), seeds(1)),
         product(two_taps, seeds(3)[1:]),
-        product(_cell("mamba", 3e-3, {"model.mixer_options": {"d_conv": 0}}), seeds(1)),
+        product(cell("mamba", 3e-3, {"model.mixer_options": {"d_conv": 0}}), seeds(1)),
     )
 
 
-def _cell(mixer: str, learning_rate: float, changes: dict[str, Any]) -> Changes:
+def cell(
+    mixer: str, learning_rate: float, changes: dict[str, Any] | None = None, width: int = 64
+) -> Changes:
+    """A mixer at one width and learning rate, with further changes."""
     rate = axis("training.learning_rate", [learning_rate])
-    return product(mixers([mixer]), axis("model.width", [64]), [changes], rate)
+    return product(mixers([mixer]), axis("model.width", [width]), [changes or {}], rate)

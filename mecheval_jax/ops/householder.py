@@ -38,9 +38,8 @@ def reflected_products(
     """
     length, size = q.shape[1], chunk_of(q.shape[1])
     queries, directions, strengths = (split(x, size) for x in (q, w, beta[..., None]))
-    earlier = jnp.tri(size, k=-1, dtype=bool)[None, None, None]
     own = jnp.einsum("...rk,...sk->...rs", directions, directions)
-    solve = inverse_of_unit_lower(jnp.where(earlier, strengths * own, 0))
+    solve = inverse_of_unit_lower(strengths * own)
     reads = jnp.tril(jnp.einsum("...tk,...rk->...tr", queries, directions))
     index = jnp.arange(queries.shape[0] * size).reshape(-1, size)
 
