@@ -12,9 +12,9 @@
 # %% [markdown]
 # # Same accuracy, different mechanism
 #
-# `bash launch/quickstart.sh` trained two models, Based and Mamba, that answer the same questions
-# equally well. This notebook asks each of them *how*, one intervention at a time, and ends with
-# the figure in which they lie apart.
+# `bash launch/quickstart.sh` trained two models, Based and Gated DeltaNet, that answer the same
+# questions equally well. This notebook asks each of them *how*, one intervention at a time, and
+# ends with the figure in which they lie apart.
 #
 # It is a notebook in Jupytext's percent format: open it in an editor that knows cells, convert it
 # with `jupytext --to ipynb docs/tutorial.py`, or run it from the repository's root,
@@ -34,7 +34,7 @@ from mecheval_jax.reporting.figures.run_figures import layer_scatter
 from mecheval_jax.reporting.figures.saving import save
 
 QUICKSTART = pathlib.Path(os.environ.get("QUICKSTART", "runs/quickstart"))
-models = {name: me.load(QUICKSTART / name) for name in ("based", "mamba")}
+models = {name: me.load(QUICKSTART / name) for name in ("based", "gated_delta_net")}
 task, batch = models["based"].task, models["based"].documents()
 
 # %% [markdown]
@@ -68,11 +68,11 @@ def probability(trained: me.Run, documents: me.Batch, patch: dict | None = None)
     return float(me.answer_probability(logits, batch).mean())
 
 
-def attribution(trained: me.Run, site: str, *roles: str) -> float:
+def attribution(trained: me.Run, sites: list[str], *roles: str) -> float:
     """Share of the answer's probability that clean vectors at some roles, together, bring back."""
     clean, base = probability(trained, batch), probability(trained, corrupted)
-    seen = me.capture(trained.model, trained.params, batch, [site])
-    patch = me.interchange(seen, [site], me.locate(batch, *roles, skip_absent=True))
+    seen = me.capture(trained.model, trained.params, batch, sites)
+    patch = me.interchange(seen, sites, me.locate(batch, *roles, skip_absent=True))
     return (probability(trained, corrupted, patch) - base) / (clean - base)
 
 
@@ -82,7 +82,7 @@ PLACES = {
     "query": ("query",),
     "elsewhere": ("key", "query"),
 }
-cut = "block_1/block_input"
+cut = ["block_1/block_input"]
 by_hand = pd.DataFrame(
     {
         place: {name: attribution(trained, cut, *roles) for name, trained in models.items()}
@@ -93,25 +93,26 @@ print(by_hand.round(2))
 
 # %% [markdown]
 # In Based the pair's own positions bring the answer back: layer 0 had bound the pair there, and
-# layer 1 looked it up, *induction*. In Mamba they do nothing: the answer comes back at the key and
-# the query, where no position can hold the pair. Both together restore less than their sum: sets of
-# positions are exchanged together, never added up.
+# layer 1 looked it up, *induction*. In Gated DeltaNet they do nothing: the answer comes back at the
+# key, which knows nothing of the value yet.
 #
 # ## Inside a layer
 #
-# Is nothing bound in Mamba, then? Before a layer's state is read, its short convolution mixes four
-# neighbouring tokens. Key and value are three and two tokens before `value+2`: one vector there can
-# hold both.
+# Is nothing bound in Gated DeltaNet, then? Before a layer writes into its state, short
+# convolutions mix four neighbouring tokens. At the value, and at the two tokens behind it, their
+# outputs can hold both key and value.
 
 # %%
-convolution = "block_1/mixer/conv_output"
+convolutions = [f"block_1/mixer/{name}" for name in ("q", "k", "v")]
 for roles in (("key",), ("value",), ("next_key",), ("value+2",), ("value", "next_key", "value+2")):
-    print(f"{', '.join(roles)}: {attribution(models['mamba'], convolution, *roles):.2f}")
+    share = attribution(models["gated_delta_net"], convolutions, *roles)
+    print(f"{', '.join(roles)}: {share:.2f}")
 
 # %% [markdown]
-# The convolution has joined them, most of them at `value+2`: *convolutional binding*. Had it not,
-# the answer would have to be lost when layer 1 reads another pair at the query: only then is it
-# *direct retrieval*.
+# The convolutions have joined them: *convolutional binding*. Each of the three tokens brings a part
+# of the answer back, and all of them together most of it: sets of positions are exchanged
+# together, never added up. Had the convolutions not joined them, the answer would have to be lost
+# when layer 1 reads another pair at the query: only then is it *direct retrieval*.
 #
 # ## All of them at once
 #

@@ -14,7 +14,7 @@ source launch/environment.sh
 install_requirements requirements.txt
 
 workdirs=()
-for mixer in based mamba; do
+for mixer in based gated_delta_net; do
     python -m launch.train --config="configs/quickstart.py:mixer=$mixer$smoke" \
         --workdir="$workdir/$mixer"
     python -m launch.intervene --workdir="$workdir/$mixer"

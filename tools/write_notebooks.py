@@ -46,7 +46,7 @@ for mixer in {mixers}:  # what `bash launch/quickstart.sh` trains, in a minute o
         subprocess.run([sys.executable, "-m", "mecheval_jax", "train", *flags], check=True)
 """
 
-TRAINED = {"tutorial": ("based", "mamba"), "state_surgery": ("mamba",)}
+TRAINED = {"tutorial": ("based", "gated_delta_net"), "state_surgery": ("gated_delta_net",)}
 """Notebooks that look at runs of the quickstart, and which."""
 
 

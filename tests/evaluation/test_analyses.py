@@ -34,7 +34,7 @@ MADE = [name for name in analyses.ANALYSES if name not in ("editing", "overwriti
 def workdirs(tmp_path_factory):
     """Two runs in the folders that the quickstart gives them."""
     folder = tmp_path_factory.mktemp("quickstart")
-    for mixer in ("based", "mamba"):
+    for mixer in ("based", "gated_delta_net"):
         changes = SHORT | {"model.mixer": mixer, "model.feed_forward": "none"}
         runs.train(small.experiment(changes), folder / mixer)
     return folder
@@ -78,7 +78,9 @@ def test_the_report_shows_what_was_made(workdirs, found):
     page = report.write([str(workdirs / "based")], str(workdirs / "page")).read_text()
     for name in MADE:
         assert f"<summary>{name.capitalize()}</summary>" in page
-    untouched = report.write([str(workdirs / "mamba")], str(workdirs / "page")).read_text()
+    untouched = report.write(
+        [str(workdirs / "gated_delta_net")], str(workdirs / "page")
+    ).read_text()
     assert "Further analyses" not in untouched
 
 
@@ -88,7 +90,7 @@ def test_attention_of_several_runs_on_one_document(workdirs, tmp_path):
     folders = [tmp_path / name for name in ("one", "two", "three")]
 
     def write(folder, tokens, scale):
-        shutil.copytree(workdirs / "mamba", folder, dirs_exist_ok=True)
+        shutil.copytree(workdirs / "gated_delta_net", folder, dirs_exist_ok=True)
         (folder / "analyses").mkdir(exist_ok=True)
         rows = [
             {
@@ -237,7 +239,7 @@ def test_the_tutorial_runs(workdirs):
     done = forked.start(["-c", cells], environment=os.environ | {"QUICKSTART": str(workdirs)})
     assert done.returncode == 0, done.stderr
     assert "k" in done.stdout.splitlines()[0]
-    for name in ("based", "mamba"):
+    for name in ("based", "gated_delta_net"):
         assert f"{name}: accuracy " in done.stdout
         assert f"{name}: not_learned: " in done.stdout
     assert (workdirs / "figures" / "tutorial.svg").exists()

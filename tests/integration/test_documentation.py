@@ -159,7 +159,9 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
-@pytest.mark.parametrize(("page", "mixer"), [("README.md", "based"), ("docs/choosing.md", "mamba")])
+@pytest.mark.parametrize(
+    ("page", "mixer"), [("README.md", "based"), ("docs/choosing.md", "gated_delta_net")]
+)
 def test_pages_promise_what_the_quickstart_holds(page, mixer):
     """Catches a first run that does not learn: `test_fresh_clone` trains the quickstart's."""
     text = (ROOT / page).read_text()

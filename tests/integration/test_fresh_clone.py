@@ -31,7 +31,7 @@ def run(clone: pathlib.Path, *command: str) -> str:
 def test_quickstart_ends_with_verdicts_and_a_report(clone):
     """Catches a missing requirement, and settings that no longer learn."""
     run(clone, "bash", "launch/quickstart.sh")
-    expected = {"based": "induction", "mamba": "convolutional_binding"}
+    expected = {"based": "induction", "gated_delta_net": "convolutional_binding"}
     for mixer, verdict in expected.items():
         summary = json.loads((clone / "runs/quickstart" / mixer / "summary.json").read_text())
         assert summary["accuracy"] >= 0.95
@@ -41,10 +41,10 @@ def test_quickstart_ends_with_verdicts_and_a_report(clone):
     printed = run(clone, ".venv/bin/python", "docs/tutorial.py")
     table = {words[0]: words[1:] for line in printed.splitlines() if (words := line.split())}
     columns = ["pair", *table["pair"]]
-    for mixer, place in (("based", "pair"), ("mamba", "elsewhere")):
+    for mixer, place in (("based", "pair"), ("gated_delta_net", "elsewhere")):
         assert float(table[mixer][columns.index(place)]) > 0.5
-    assert abs(float(table["mamba"][columns.index("pair")])) < 0.2
-    assert "marks: based, mamba" in printed
+    assert abs(float(table["gated_delta_net"][columns.index("pair")])) < 0.2
+    assert "marks: based, gated_delta_net" in printed
 
 
 @pytest.mark.slow
