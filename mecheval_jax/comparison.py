@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -62,13 +62,6 @@ SHOWN = (
 
 COMPARED = {"floors": {"best": float}} | dict.fromkeys(ACCURACY, float)
 """What the summary of a run that is compared has."""
-
-LOOKED_AT = {
-    **dict.fromkeys(("site", "role", "direction", "kind"), str),
-    **dict.fromkeys(("value", "low", "high"), (float, None)),
-    "single": bool,
-}
-"""What each attribution has of which the concentration is made."""
 
 WithInterval = tuple[float, float, float]
 """A value with the ends of its interval."""
@@ -220,20 +213,16 @@ def _entry(
     if wrong:
         raise UserError(f"{folder.summary} is damaged: {wrong}")
     known = {"accuracy": tuple(summary[end] for end in ACCURACY), **estimates}
-    measured = functools.partial(_concentration, folder, summary)
+    measured = functools.partial(_concentration, folder)
     found = left_out.part(f"{path}: concentration of {name}", measured, None)
     if found and found.low is not None and found.high is not None:
         known["concentration"] = (found.value, found.low, found.high)
     return Entry(path, name, experiment, summary, known)
 
 
-def _concentration(folder: RunFolder, summary: Mapping[str, Any]) -> Concentration | None:
+def _concentration(folder: RunFolder) -> Concentration | None:
     """How much of the answer one vector brings back; None where it was not looked at."""
-    rows = (summary.get("evidence") or {}).get("attributions", [])
-    wrong = mismatch(rows, [LOOKED_AT], "attributions")
-    if wrong:
-        raise UserError(f"{folder.summary} is damaged: {wrong}")
-    return concentration(rows)
+    return concentration(folder.read_attributions())
 
 
 def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from mecheval_jax.errors import UserError, one_line
 
@@ -56,20 +56,25 @@ PATH = re.compile(r"\"(/[^\"]+)\"")
 """A path in what a library says."""
 
 NAMED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
-"""Numbers that mean something to a user only where the error names the file."""
+"""Numbers that mean something to a user only where the error names the file. Of a folder of files
+that belong together they say that it is damaged, and not that the machine refuses it."""
 
 
-def explain(error: BaseException, folder: object = None) -> UserError | None:
+def explain(
+    error: BaseException, folder: object = None, passed_over: Collection[int] = ()
+) -> UserError | None:
     """What the machine refused, in one line; None for an error of another kind.
 
     Args:
         error: Error that ends a program.
         folder: Folder of the program, which is named where the error names no file.
+        passed_over: Numbers of `REMEDIES` that count as errors of another kind.
     """
+    others = {REMEDIES[number] for number in passed_over}
     nowhere = "" if folder is None else f"{folder}: "
     for link in _chain(error):
         if isinstance(link, OSError) and link.errno in REMEDIES:
-            if link.errno in NAMED and link.filename is None:
+            if link.errno in passed_over or (link.errno in NAMED and link.filename is None):
                 continue
             where = f"{os.fsdecode(link.filename)}: " if link.filename is not None else nowhere
             said = link.strerror or os.strerror(link.errno)
@@ -79,7 +84,7 @@ def explain(error: BaseException, folder: object = None) -> UserError | None:
     for link in _chain(error):
         text = one_line(link)
         for words, remedy in SAID.items():
-            if words in text:
+            if words in text and remedy not in others:
                 path = PATH.search(text)
                 said = f"{path[1]}: {words}" if path else f"{nowhere}{text[:300]}"
                 return UserError(f"{said}: {remedy}")

@@ -19,9 +19,9 @@ from mecheval_jax.evaluation.accuracy import answer_all
 from mecheval_jax.evaluation.patching.grid import chosen_sites
 from mecheval_jax.evaluation.question import corruption_key
 from mecheval_jax.evaluation.subject import Subject, documents_of
+from mecheval_jax.evaluation.verdict import pooling
 from mecheval_jax.evaluation.verdict.evidence import Evidence
 from mecheval_jax.evaluation.verdict.measurement import measure_verdict, why_not_judged
-from mecheval_jax.evaluation.verdict.pooling import check_population, judge_together
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.fields import field_value
@@ -389,11 +389,12 @@ def pool(workdirs: Sequence[str | os.PathLike]) -> tuple[Verdict, dict[str, bool
         The verdict, and by the name of each run whether it has learned.
 
     Raises:
-        UserError: If a run has no evidence; see also `check_population` and `judge_together`.
+        UserError: If a run has no evidence; see also `evaluation.verdict.pooling`.
     """
     once = {folder.path.resolve(): folder for folder in map(RunFolder, workdirs)}
     folders = {str(folder.path): folder for folder in once.values()}
     experiments = {name: folder.experiment() for name, folder in folders.items()}
-    check_population(experiments)
+    pooling.check_population(experiments)
+    pooling.check_measured_alike({name: folder.read_summary() for name, folder in folders.items()})
     found = {name: Evidence.read(folder.evidence) for name, folder in folders.items()}
-    return judge_together(found, next(iter(experiments.values())).evaluation)
+    return pooling.judge_together(found, next(iter(experiments.values())).evaluation)

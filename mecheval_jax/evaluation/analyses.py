@@ -65,10 +65,12 @@ def _gradients(subject: Subject, options: AnalysesConfig, sites: Sites) -> Table
 def _circuits(subject: Subject, options: AnalysesConfig, sites: Sites) -> Tables:
     subject.evaluation.check_against(subject.task)
     edges, faithful, areas = [], [], []
-    for method in options.circuits.methods:
+    for number, method in enumerate(options.circuits.methods):
         scores = edge_scores.score_edges(subject, method, options.circuits)
         edges += edge_scores.edge_rows(scores)
-        measured = circuits.measure_faithfulness(subject, scores, options.circuits)
+        # Random circuits know nothing of the method: those of the first are those of all.
+        draws = options.circuits.draws if number == 0 else 0
+        measured = circuits.measure_faithfulness(subject, scores, draws=draws)
         faithful += circuits.faithfulness_rows(measured)
         areas += circuit_metrics.metric_rows(measured)
         areas += circuit_metrics.uniqueness_rows(subject, scores, measured)

@@ -22,8 +22,13 @@ from mecheval_jax.array_types import Array, Bool, Float, Int, Key
 from mecheval_jax.errors import UserError, expect
 from mecheval_jax.interventions.capture import Activations, Interventions, at_sites
 from mecheval_jax.interventions.patch import replace, swap
-from mecheval_jax.interventions.positions import Positions, columns, gather, scatter
-from mecheval_jax.tasks.base import ABSENT
+from mecheval_jax.interventions.positions import (
+    Positions,
+    check_positions,
+    columns,
+    gather,
+    scatter,
+)
 
 
 def zero(like: Activations, sites: Iterable[str], positions: Positions = None) -> Interventions:
@@ -94,12 +99,16 @@ def resample(
     batch = len(reference[paths[0]])
     if batch < 2:
         raise UserError("one document: there is no other from which to resample")
-    if positions is None or positions.dtype == bool:
-        donors = _donors(key, jnp.ones((batch, 1), bool))
-    else:
-        donors = _donors(key, columns(positions) >= 0)
-        positions = jnp.where((donors == jnp.arange(batch))[:, None], ABSENT, columns(positions))
-    return swap(reference, paths, donors, positions)
+    if positions is None:
+        return swap(reference, paths, _donors(key, jnp.ones((batch, 1), bool)))
+    is_mask = check_positions(positions).dtype == bool
+    donors = _donors(key, positions if is_mask else columns(positions) >= 0)
+    found = swap(reference, paths, donors, positions)
+    # Those that are left alone may be donors, so that they keep their places until here.
+    alone = donors == jnp.arange(batch)
+    for entry in found.values():
+        entry["mask"] &= ~alone.reshape(-1, *(1,) * (entry["mask"].ndim - 1))
+    return found
 
 
 def _check_key(key: Key) -> None:
@@ -108,7 +117,9 @@ def _check_key(key: Key) -> None:
 
 def _donors(key: Key, present: Bool[Array, "batch places"]) -> Int[Array, " batch"]:
     """Draw for each document another one with at least its places; itself if there is none."""
-    fits = (present[None] | ~present[:, None]).all(axis=-1) & ~jnp.eye(len(present), dtype=bool)
+    # Number of places that one document has and the other lacks.
+    lacking = present.astype(jnp.float32) @ (~present).T.astype(jnp.float32)
+    fits = (lacking == 0) & ~jnp.eye(len(present), dtype=bool)
     drawn = jax.random.categorical(key, jnp.where(fits, 0.0, -jnp.inf), axis=-1)
     return jnp.where(fits.any(axis=-1), drawn, jnp.arange(len(present)))
 

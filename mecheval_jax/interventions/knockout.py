@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, several
 from mecheval_jax.interventions.capture import Activations, Interventions, at_sites
 from mecheval_jax.interventions.positions import Positions, positions_mask
 from mecheval_jax.site_path import SitePath
@@ -85,11 +85,11 @@ def knockout_heads(
 
 def _heads_mask(path: str, heads: Sequence[int] | None, count: int) -> Bool[Array, "1 1 heads 1"]:
     """True in the chosen heads of `count`, after a check that they exist."""
-    for head in heads or ():
-        if not 0 <= head < count:
+    chosen = range(count) if heads is None else several(heads)
+    for head in chosen:
+        if head not in range(count):
             raise UserError(f"{path} has no head {head}: valid are 0 to {count - 1}")
-    chosen = [heads is None or head in heads for head in range(count)]
-    return jnp.array(chosen)[None, None, :, None]
+    return jnp.array([head in chosen for head in range(count)])[None, None, :, None]
 
 
 def _there_are(name: str, like: Activations) -> str:

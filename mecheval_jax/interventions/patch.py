@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Int
-from mecheval_jax.errors import UserError
+from mecheval_jax.errors import UserError, expect, several
 from mecheval_jax.interventions.capture import Activations, Interventions, at_sites, by_path
 from mecheval_jax.interventions.positions import Positions, columns, gather, positions_mask, scatter
 from mecheval_jax.sites import Entry, is_state, mask_of, steps
@@ -85,6 +85,8 @@ def swap(
 
 
 def _check_donors(donors: Int[Array, " donors"], documents: int) -> None:
+    takes = "an array with the index of a document for each"
+    expect("one of the donors", donors, (jax.Array, np.ndarray), takes)
     if donors.shape != (documents,):
         raise UserError(f"donors are {list(donors.shape)}: one for each of {documents} documents")
     if isinstance(donors, jax.core.Tracer):
@@ -104,14 +106,15 @@ def on_channels(interventions: Interventions, channels: Sequence[int]) -> Interv
     Raises:
         UserError: If a site lacks a channel.
     """
-    return {path: _narrowed(path, entry, channels) for path, entry in interventions.items()}
+    chosen = several(channels)
+    return {path: _narrowed(path, entry, chosen) for path, entry in interventions.items()}
 
 
 def _narrowed(path: str, entry: Entry, channels: Sequence[int]) -> Entry:
     narrowed: dict[str, Any] = dict(entry)
     shape = _shape(entry)
     for channel in channels:
-        if not 0 <= channel < shape[-1]:
+        if channel not in range(shape[-1]):
             raise UserError(f"{path} has no channel {channel}: valid are 0 to {shape[-1] - 1}")
     here = jnp.isin(jnp.arange(shape[-1]), jnp.asarray(channels))
     here = here.reshape(*(1,) * (len(shape) - 1), -1)

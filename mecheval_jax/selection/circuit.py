@@ -28,7 +28,7 @@ def measure_circuit(group: GroupFolder) -> None:
     if chosen is None:
         return
     folder = RunFolder(group.member(chosen["member"]))
-    summary = folder.read_summary()
+    summary = folder.read_finished()
     if CIRCUIT in summary or not has_learned(summary):
         return
     say(f"{folder.path}: the smallest circuit that gives the answer")
@@ -38,7 +38,7 @@ def measure_circuit(group: GroupFolder) -> None:
     )
     subject = Subject.of(experiment, run.params)
     # Mixers as wholes: numbers of edges can then be compared between architectures.
-    options = dataclasses.replace(experiment.analyses.circuits, draws=1, ports=(NONE,))
+    options = dataclasses.replace(experiment.analyses.circuits, ports=(NONE,))
     try:
         scores = score_edges(subject, options=options)
     except UserError as error:  # the architecture has no graph
@@ -47,5 +47,6 @@ def measure_circuit(group: GroupFolder) -> None:
         return
     edges = len(scores.graph.edges)
     sizes = range(edges + 1) if edges < MOST else None
-    found = smallest_circuit(measure_faithfulness(subject, scores, options, sizes), CORRUPTION)
+    measured = measure_faithfulness(subject, scores, draws=0, sizes=sizes)
+    found = smallest_circuit(measured, CORRUPTION)
     folder.update_summary(**{CIRCUIT: None if found is None else found._asdict()})

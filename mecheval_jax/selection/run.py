@@ -163,8 +163,9 @@ def _planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> S
     )
     folder.cost.path.mkdir(exist_ok=True)
     named = [row | {"model": f"{row['model']}, width {row['width']}"} for row in rows]
-    of_sweep = [row for row in named if row["model"] in shapes_of(sweep)]
-    folder.cost.write_costs(pd.DataFrame(of_sweep))
+    # Steps were measured at the greatest width, which may be none of the planned ones.
+    if of_sweep := [row for row in named if row["model"] in shapes_of(sweep)]:
+        folder.cost.write_costs(pd.DataFrame(of_sweep))
     return sweep
 
 
@@ -241,7 +242,7 @@ def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Deadli
             raise
         say("the time for training is over: going on with what is finished")
         collect(folder)
-        return SweepOutcome(())
+        return SweepOutcome({})
 
 
 def _measured(
@@ -282,6 +283,6 @@ def _concluded(
     advice = advise(table, asked)
     folder.write_advice(advice)
     collect(folder)
-    for name in outcome.failed:
-        say(f"{name} failed: {outcome.error}")
+    for name, error in outcome.failed.items():
+        say(f"{name} failed: {error}")
     return advice

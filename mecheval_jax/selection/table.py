@@ -119,7 +119,8 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
         "lowest": alike["accuracy"].min(),
         "mean": alike["accuracy"].mean(),
     }
-    return row | transparency_of(own, [summaries[number] for number in learned])
+    judged = [summaries[number] for number in learned if "verdict" in summaries[number]]
+    return row | transparency_of(runs[chosen["member"]], own, judged)
 
 
 def has_learned(summary: Mapping[str, Any]) -> bool:
@@ -140,23 +141,29 @@ def floor_name(floors: Mapping[str, float]) -> str | None:
     return named[0] if named else None
 
 
-def transparency_of(own: Mapping[str, Any], learned: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def transparency_of(
+    run: RunFolder, own: Mapping[str, Any], judged: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Columns on the mechanism; none of what was not judged.
 
     Args:
-        own: Summary of the run that is chosen.
-        learned: Summaries of the runs like it that have learned.
+        run: Folder of the run that is chosen.
+        own: Its summary.
+        judged: Summaries of the runs like it that have learned and have a verdict.
+
+    Raises:
+        UserError: If the evidence of its verdict is damaged.
     """
     row: dict[str, Any] = {}
-    if found := agreement([summary for summary in learned if "verdict" in summary]):
+    if found := agreement(judged):
         row |= {"verdict": found.verdict, "agreement": found.share}
         row |= {"probability": found.probability}
     if not has_learned(own):
         return row
-    if most := concentration(own.get("evidence", {}).get("attributions", ())):
+    if most := concentration(run.read_attributions()):
         names = ("", "_low", "_high", "_site", "_role")
         row |= {f"concentration{name}": value for name, value in zip(names, most, strict=True)}
-    if CIRCUIT in own and own[CIRCUIT] is not None:
+    if own.get(CIRCUIT) is not None:
         circuit = SmallestCircuit(**own[CIRCUIT])
         row |= {"circuit_edges": circuit.edges, "edges": circuit.of}
         row |= {"faithfulness": circuit.faithfulness}

@@ -88,7 +88,7 @@ def variance_of(tables: Sequence[np.ndarray], crossed: bool) -> tuple[float, flo
             parts.append((runs / (runs - 1) * float((of_runs**2).sum()), runs - 1.0))
             if crossed:
                 left = table - of_runs[:, None] / documents - table.sum(axis=0)[None] / runs
-                size = runs * documents / ((runs - 1) * (documents - 1))
+                size = runs * documents / ((runs - 1) * max(documents - 1, 1))
                 twice += size * float((left**2).sum())
         elif not crossed:
             parts.append(_over_documents(table.sum(axis=0)))
@@ -115,7 +115,8 @@ def combined(
 
 def _over_documents(influence: np.ndarray) -> tuple[float, float]:
     documents = len(influence)
-    return documents / (documents - 1) * float((influence**2).sum()), documents - 1.0
+    degrees = max(documents - 1, 1)  # a single document has no spread, and so no variance
+    return documents / degrees * float((influence**2).sum()), float(degrees)
 
 
 def difference(first: Answers, second: Answers, confidence: float) -> tuple[float, Interval, bool]:

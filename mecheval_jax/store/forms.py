@@ -15,6 +15,13 @@ ROW = {
 }
 """Form of an attribution in the evidence of a verdict."""
 
+LOOKED_AT = {
+    **dict.fromkeys(("site", "role", "direction", "kind"), str),
+    **ESTIMATE,
+    "single": bool,
+}
+"""Form of the attributions of which the concentration is made; verdicts of 0.4 have others."""
+
 EVIDENCE = {
     "gap?": NUMBER,
     "attributions?": [ROW],
@@ -44,10 +51,11 @@ SUMMARY = {
     **dict.fromkeys(("diverged_at?", "stopped_at?", "layer?", "evidence_step?"), MAYBE),
     **dict.fromkeys((*(f"{name}?" for name in ACCURACY), "likelihood?", "loss?"), NUMBER),
     "floors?": {...: NUMBER},
-    **dict.fromkeys(("verdict?", "reason?"), str),
+    **dict.fromkeys(("verdict?", "reason?", "evidence_split?"), str),
     "binding?": (str, None),
     "probabilities?": {...: float},
     "evidence?": (None, EVIDENCE),
+    "circuit?": (None, {"edges": COUNT, "of": COUNT, "faithfulness": float}),
     "over_training?": (None, {"steps": [STANDING], "transitions": [TRANSITION]}),
 }
 """``summary.json``"""

@@ -28,12 +28,16 @@ Curves = Mapping[int, Sequence[Mapping[str, Any]]]
 """Rows of metrics on dev documents, by the number of the member."""
 
 
-def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
+def read_rows(
+    metrics: pathlib.Path, part: str = "", members: range | None = None
+) -> list[dict[str, Any]]:
     """Rows of a ``metrics.jsonl``; a last line that was cut off is passed over.
 
     Args:
         metrics: Path of the file; without a file there are no rows.
         part: Text that a line must contain; other lines, usually most of them, are not parsed.
+        members: Numbers of which every row must have one as its ``member``; None where rows are of
+            a single run.
 
     Raises:
         UserError: If a whole line is damaged, or the file cannot be read.
@@ -49,10 +53,13 @@ def read_rows(metrics: pathlib.Path, part: str = "") -> list[dict[str, Any]]:
                 row = json.loads(line)
             except (ValueError, RecursionError):
                 row = None
-            if _is_row(row):
+            if _is_row(row) and (members is None or row.get("member") in members):
                 rows.append(row)
             elif line.endswith(b"\n"):
-                raise UserError(f"{metrics} is damaged: line {number} is no row; remove that line")
+                of = "" if members is None else " of a member"
+                raise UserError(
+                    f"{metrics} is damaged: line {number} is no row{of}; remove that line"
+                )
     return rows
 
 
@@ -68,10 +75,18 @@ def _is_row(row: Any) -> bool:
     )
 
 
-def dev_rows(metrics: pathlib.Path) -> list[dict[str, Any]]:
-    """Rows of evaluations on dev documents whose accuracy is a number."""
-    rows = ((row, row.get("accuracy")) for row in read_rows(metrics, '"dev"'))
+def dev_rows(metrics: pathlib.Path, members: range | None = None) -> list[dict[str, Any]]:
+    """Rows of evaluations on dev documents whose accuracy is a number; see `read_rows`."""
+    rows = ((row, row.get("accuracy")) for row in read_rows(metrics, '"dev"', members))
     return [row for row, found in rows if found is not None and found == found]  # no NaN
+
+
+def by_member(rows: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """Rows of a group by the number of the member, each in their order."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["member"], []).append(row)
+    return found
 
 
 def rise(rows: Sequence[Mapping[str, Any]], floor: float) -> tuple[int, int] | None:

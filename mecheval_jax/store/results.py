@@ -29,6 +29,7 @@ from mecheval_jax.store.columns import (
     identity,
     long_table,
 )
+from mecheval_jax.store.metrics import by_member
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_answers import answers_of_member, write_answers
 from mecheval_jax.store.sweep_folder import GroupFolder
@@ -103,9 +104,9 @@ def record_group(folder: GroupFolder, count: int, results: Iterable[MemberResult
         results: Results of the members, in the order of the group's checkpoints; only read on
             the process that writes.
     """
-    metrics, rows, answers = folder.read_metrics(), [], {}
+    metrics, rows, answers = by_member(folder.read_metrics()), [], {}
     for place, result in enumerate(results):
-        own = [row for row in metrics if row["member"] == result.number]
+        own = metrics.get(result.number, [])
         run = RunFolder(folder.member(result.number))
         run.open_as_member(result.experiment, place, count, own)
         record_answers(run, result.experiment, result.step, result.answers, result.batch)
@@ -162,6 +163,7 @@ def record_judged(
     folder.update_summary(
         **(last.accuracy if of_the_run else {}),
         evidence_step=step,
+        evidence_split=used.split,
         **last.verdict.as_dict(),
         over_training=over_training,
     )

@@ -36,8 +36,9 @@ from mecheval_jax import trust
 from mecheval_jax.errors import UserError, expect
 from mecheval_jax.experiment import Experiment, difference_words
 from mecheval_jax.files import is_draft, make_workdir, read_json, write_json, write_text
+from mecheval_jax.forms import mismatch
 from mecheval_jax.partitioning.multihost import by_main
-from mecheval_jax.store.forms import EXAMPLE, FINISHED, MEMBER, PROVENANCE, SUMMARY
+from mecheval_jax.store.forms import EXAMPLE, FINISHED, LOOKED_AT, MEMBER, PROVENANCE, SUMMARY
 from mecheval_jax.store.lock import PREFIX, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
@@ -279,6 +280,17 @@ class RunFolder(TrainingFolder):
         if verdict is not None and verdict not in summary.get("probabilities", {}):
             raise UserError(f"{self.summary} is damaged: verdict {verdict!r} has no probability")
         return summary
+
+    def read_attributions(self) -> list[dict[str, Any]]:
+        """Attributions in the evidence of the run's verdict; none if it has no verdict.
+
+        Raises:
+            UserError: If the file is damaged, or the verdict is of version 0.4.
+        """
+        rows = (self.read_summary().get("evidence") or {}).get("attributions", [])
+        if wrong := mismatch(rows, [LOOKED_AT], "attributions"):
+            raise UserError(f"{self.summary} is damaged, or older: {wrong}")
+        return rows
 
     def write_example(self, document: Example) -> None:
         """Write ``example.json``, so that a report need not draw documents to show one."""

@@ -213,11 +213,12 @@ def _best_member(
     """
     evaluated = [group for group in groups if group.status.best_accuracy is not None]
     for group in sorted(evaluated, key=lambda group: -(group.status.best_accuracy or 0.0)):
-        read = functools.partial(dev_rows, folder.group(group.name).metrics)
+        metrics, members = folder.group(group.name).metrics, range(len(changes))
+        read = functools.partial(dev_rows, metrics, members)
         rows = left_out.part(group.name, read, [])
         if rows:
             row = max(rows, key=lambda row: row["accuracy"])
-            member = int(row["member"])
+            member = row["member"]
             return Best(group.name, member, row["accuracy"], dict(changes[member]))
     return None
 

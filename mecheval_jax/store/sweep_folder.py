@@ -27,14 +27,17 @@ import os
 import pathlib
 import re
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_json, write_json
 from mecheval_jax.forms import COUNT, NUMBER
 from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.forms import STRATEGY, SWEEP
+from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.store.run_folder import GROUPS, Folder, TrainingFolder
 from mecheval_jax.training.ensemble.members import Strategy
@@ -124,6 +127,10 @@ class GroupFolder(TrainingFolder):
         self.answers = self.path / "answers.npz"
         self.members = self.path / "members"
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Rows of ``metrics.jsonl``, each of a member; a last line cut off is passed over."""
+        return read_rows(self.metrics, members=COUNT)
+
     def member(self, index: int) -> pathlib.Path:
         """Path of the run folder of the member with this number in the sweep."""
         return self.members / f"{index:04d}"
@@ -194,6 +201,11 @@ class GroupFolder(TrainingFolder):
         status.updated = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.status, dataclasses.asdict(status))
+
+
+def confidence_of(content: Mapping[str, Any]) -> float:
+    """Confidence of intervals in the tables of a sweep, from the content of its ``sweep.json``."""
+    return content["base"]["evaluation"].get("confidence", EvaluationConfig.confidence)
 
 
 class SweepFolder(Folder):

@@ -27,7 +27,7 @@ from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.store.columns import identity
 from mecheval_jax.store.left_out import LeftOut
 from mecheval_jax.store.sweep_answers import read_answers, together
-from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder, confidence_of
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHAPE = ("group", "mixer", "width", "layers")
@@ -117,7 +117,7 @@ def _write(folder: SweepFolder, found: Sequence[GroupFolder]) -> SweepTables:
     content = folder.read()
     write_table(folder.table, with_shapes(texts, content))
     members = read_table(folder.table, MEMBER_NUMBERS)
-    confidence = content["base"]["evaluation"]["confidence"]
+    confidence = confidence_of(content)
     known: dict[int, Answers] = {}
     for group in whole:
         read = functools.partial(read_answers, [group.answers])

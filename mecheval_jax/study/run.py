@@ -253,15 +253,21 @@ class _Sweeping:
         options = Options(*how, interventions=self.interventions)
         self.own.path.parent.mkdir(parents=True, exist_ok=True)
         chosen = self.request.chosen(self.sweep)
+        done, left = [], []
         for group in self.sweep.groups:
-            done = self.own.group(group.name).is_finished(self.interventions)
+            finished = self.own.group(group.name).is_finished(self.interventions)
+            (done if finished else left).append(group)
+        if known := [group for group in done if group in chosen]:
+            # Their results are collected once, for whatever was broken off before it wrote them.
+            run_sweep(self.sweep, self.own.path, options, known)
+            self._tabulate()
+        for group in left:
             if group not in chosen:
-                if not done:
-                    self.not_run.append(f"{self.part.name}/{group.name}: not asked for (--groups)")
+                self.not_run.append(f"{self.part.name}/{group.name}: not asked for (--groups)")
                 continue
             steps = member_steps(group)
             expected = self.clock.seconds(group.experiments[0], steps)
-            if not done and self._is_too_long(expected):
+            if self._is_too_long(expected):
                 self.not_run.append(f"{self.part.name}/{group.name}: beyond the budget")
                 continue
             outcome = run_sweep(self.sweep, self.own.path, options, [group])
@@ -269,7 +275,7 @@ class _Sweeping:
                 reason = one_line(outcome.error, 200)
                 self.not_run.append(f"{self.part.name}/{group.name}: failed ({reason})")
                 self.failed += 1
-            elif not done:
+            else:
                 _observe(self.clock, self.own, group.name, self.part)
             self._tabulate()
 

@@ -316,7 +316,9 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     for task in {one.task for one in sweep.experiments}:
         trust.use_files(task.files_of(vars(task)))
     content = folder.open(sweep.as_dict(), sweep.groups[0].experiments[0], here=here)
-    there = sweep if content == sweep.as_dict() else plan_of(content, folder.sweep)
+    if content == sweep.as_dict():
+        return
+    there = plan_of(content, folder.sweep)
     ours, theirs = sweep.experiments, there.experiments
     if len(ours) != len(theirs):
         what = f"{len(theirs)} members there and {len(ours)} here"

@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mecheval_jax import machine
 from mecheval_jax.console import say
@@ -29,12 +29,15 @@ class SweepOutcome:
     """How the requested groups ended.
 
     Attributes:
-        failed: Names of the groups that failed; the others are finished.
-        error: Error of the first group that failed.
+        failed: Errors of the groups that failed, by name; the others are finished.
     """
 
-    failed: tuple[str, ...]
-    error: Exception | None = None
+    failed: Mapping[str, Exception]
+
+    @property
+    def error(self) -> Exception | None:
+        """Error of the first group that failed."""
+        return next(iter(self.failed.values()), None)
 
 
 def run_sweep(
@@ -94,7 +97,7 @@ def run_sweep(
             if error is not None:
                 failed[plan.name] = error
         collect(folder)
-    return SweepOutcome(tuple(failed), next(iter(failed.values()), None))
+    return SweepOutcome(failed)
 
 
 def _is_finished(group: GroupFolder, options: Options) -> bool:
@@ -242,8 +245,7 @@ def launch_sweep(
     bad = {name: end for name, end in ends.items() if end.state != "finished"}
     if bad and all(end.state == "preempted" for end in bad.values()):
         raise Interrupted(f"preempted: {', '.join(bad)}; the same command resumes")
-    error = RuntimeError(f"see {next(iter(bad.values())).log}") if bad else None
-    return SweepOutcome(tuple(bad), error)
+    return SweepOutcome({name: RuntimeError(f"see {end.log}") for name, end in bad.items()})
 
 
 def report_failures(outcome: SweepOutcome) -> None:

@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 from mecheval_jax import machine
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.checksums import check_sums, write_sums
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, one_line
 from mecheval_jax.files import gone
 from mecheval_jax.partitioning.multihost import all_can, on_main, shard
 from mecheval_jax.training.state import NEVER
@@ -142,15 +142,23 @@ class Checkpoints:
             set_aside: Whether to rename a checkpoint that cannot be read to ``damaged_STEP``, so
                 that training can save its step again. A program that only reads passes False, and
                 the folder stays as it is.
+
+        Raises:
+            UserError: If the machine refuses to read one, which may be whole.
         """
         for step in reversed(self.steps()):
-            state, reason = None, "another host cannot read it"
+            state, reason, refused = None, "another host cannot read it", None
             try:
                 state = self._read(step, abstract)
             except Exception as error:  # whatever a damaged file makes orbax raise
-                reason = str(error).strip().splitlines()[0][:120] if str(error) else repr(error)
+                reason = one_line(error, 120) or repr(error)
+                refused = machine.explain(error, self._folder, passed_over=machine.NAMED)
             if all_can(state is not None):
                 return state
+            if not all_can(refused is None):
+                raise refused or UserError(
+                    f"another host is refused the checkpoint of step {step} in {self._folder}"
+                )
             fate = f"kept as {self._set_aside(step)}" if set_aside else "passed over"
             if say is not None:
                 say(f"the checkpoint of step {step} cannot be read ({reason}): it is {fate}")

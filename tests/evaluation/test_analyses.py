@@ -72,6 +72,15 @@ def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
         assert f"{name}: {len(table):,} values" in printed
 
 
+def test_random_circuits_are_run_once(found):
+    """Catches the same random circuits measured and written for each ranking of the edges."""
+    circuits, areas = found["circuits"], found["circuit_metrics"]
+    assert set(circuits["circuit"]) == {"eap", "eap_ig", "random"}
+    assert not circuits.duplicated(["circuit", "corruption", "edges"]).any()
+    areas = areas[areas["metric"] != "uniqueness"]
+    assert not areas.duplicated(["circuit", "corruption", "points", "metric"]).any()
+
+
 def test_the_report_shows_what_was_made(workdirs, found):
     """Catches a figure that is lost between the program and the report."""
     del found

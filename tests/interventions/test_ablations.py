@@ -70,6 +70,26 @@ def test_resampled_documents_are_others():
     assert {donor for document, donor in seen if document == 0} == {2, 3, 4}
 
 
+def test_a_document_without_a_donor_can_be_one():
+    """Catches documents that are left as they are since nobody has the places of their donor."""
+    columns = jnp.array([[0, 1], [2, -1], [3, -1], [0, -1], [1, -1], [4, -1]])
+    for seed in range(8):
+        entry = resample(OTHER, [FLAT], jax.random.key(seed), columns)[FLAT]
+        chosen = np.asarray(entry["mask"]).reshape(6, -1).sum(axis=1)
+        np.testing.assert_array_equal(chosen, [0, 1, 1, 1, 1, 1])
+
+
+def test_resampling_by_a_mask():
+    """Catches a donor that lacks a part of the mask, so that the rest stays as it is."""
+    lengths = np.array([5, 2, 3, 3, 4, 1])
+    mask = jnp.arange(5)[None] < lengths[:, None]
+    for seed in range(8):
+        entry = resample(OTHER, [FLAT], jax.random.key(seed), mask)[FLAT]
+        chosen = np.asarray(entry["mask"]).reshape(len(lengths), -1).sum(axis=1)
+        # The longest has no donor and is left alone; the others are replaced wholly.
+        np.testing.assert_array_equal(chosen, np.where(lengths == 5, 0, lengths))
+
+
 def test_resampling_needs_a_second_document():
     """Catches a document resampled from itself."""
     one = jax.tree.map(lambda leaf: leaf[:1], OTHER)

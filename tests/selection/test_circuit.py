@@ -44,6 +44,14 @@ def test_what_has_not_learned_has_no_circuit(group, monkeypatch):
     circuit.measure_circuit(group)
 
 
+def test_a_run_without_a_summary(group, capsys):
+    """Catches a choice of many hours that ends at a file that is gone."""
+    for run in runs_of(group):
+        run.summary.unlink()
+    with pytest.raises(UserError, match=r"without summary\.json"):
+        circuit.measure_circuit(group)
+
+
 def test_an_architecture_without_a_graph(group, monkeypatch):
     """Catches a choice that ends at its first RWKV-7, when all is trained."""
 

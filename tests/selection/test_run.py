@@ -7,10 +7,11 @@ import pytest
 from mecheval_jax.errors import Stopped, UserError
 from mecheval_jax.files import read_json, read_table
 from mecheval_jax.selection import run
-from mecheval_jax.selection.plan import Size, Timing, sweep_of
+from mecheval_jax.selection.plan import Plan, Size, Timing, sweep_of
 from mecheval_jax.selection.request import MULTIPLES
 from mecheval_jax.store.choice import ABSTAINED, UNFINISHED, ChoiceFolder
 from mecheval_jax.sweeps.plan import open_folder
+from mecheval_jax.sweeps.run import SweepOutcome
 from tests.selection.conftest import ARGUMENTS
 
 
@@ -78,6 +79,19 @@ def planned(asked, tmp_path):
     timings = {mixer: Timing(0.01, 1.0) for mixer in asked.mixers}
     open_folder(folder, sweep_of(asked, Size(asked.widths, asked.rates, asked.seeds), timings))
     return folder
+
+
+def test_a_budget_for_the_smallest_width_alone(asked, tmp_path, monkeypatch):
+    """Catches a plan without the width whose step was measured, whose costs cannot be read."""
+    monkeypatch.setattr(run, "measure_steps", lambda *_: ({"based": Timing(0.01, 1.0)}, [
+        {"model": "based", "width": 16}]))  # fmt: skip
+    monkeypatch.setattr(run, "fit", lambda *_: Plan(Size((8,), asked.rates, 1), 1.0, ("widths",)))
+    monkeypatch.setattr(run, "_trained", lambda *_: SweepOutcome({}))
+    wide = dataclasses.replace(asked, widths=(8, 16), budget=1e-3)
+    for _ in range(2):
+        run.choose_architecture(wide, tmp_path / "new", ARGUMENTS)
+    (row,) = ChoiceFolder(tmp_path / "new").read_choice().to_dict("records")
+    assert (row["width"], row["state"]) == (8, UNFINISHED)
 
 
 def test_a_budget_ends_in_advice(planned, asked):

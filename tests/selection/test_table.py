@@ -128,6 +128,8 @@ def test_only_shapes_that_have_learned_are_on_a_front(made):
         ("members.csv", "\0"),
         ("members/0005/summary.json", "{"),
         ("members/0004/summary.json", "[]"),
+        ("members/0005/summary.json", {"evidence": {"attributions": [{"site": "a", "role": "b"}]}}),
+        ("members/0005/summary.json", {"circuit": {"edges": 4}}),
         ("members/0005/metrics.jsonl", '{"split": "train"}\n{}\n'),
     ],
 )
@@ -137,7 +139,10 @@ def test_a_damaged_file_ends_no_choice(made, tmp_path, name, content, capsys):
     shutil.copytree(folder.path, tmp_path / "copy")
     folder = ChoiceFolder(tmp_path / "copy")
     (group,) = (one for one in folder.groups() if "attention" in one.name)
-    (group.path / name).write_text(content)
+    path = group.path / name
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(path.read_text()) | content)
+    path.write_text(content)
     plans = plan_of(folder.read(), folder.sweep).groups
     found = tables.choice_table(folder, plans, 16).set_index("mixer")
     row = found.loc["attention"]

@@ -95,6 +95,14 @@ def test_where_all_are_right_an_interval_has_a_width():
     assert 0.05 < high < 0.15
 
 
+def test_a_single_document():
+    """Catches a division by no degrees of freedom, when all is trained."""
+    one = Answers(np.array([[1.0], [0.0]]), np.ones((2, 1)), np.zeros((2, 1), int))
+    value, (low, high), _ = difference(one, one.where(np.array([0])), 0.95)
+    assert value == -0.5
+    assert low <= value <= high
+
+
 def test_variance_of_one_run_is_that_of_its_documents():
     """Catches a division by no degrees of freedom."""
     values = np.random.default_rng(0).normal(size=(1, 30)) / 30

@@ -10,10 +10,13 @@ from mecheval_jax.store.metrics import (
     JsonLines,
     Writer,
     Writers,
+    by_member,
+    dev_rows,
     forget_after,
     open_writers,
     read_rows,
     rise,
+    write_rows,
 )
 from mecheval_jax.store.trackers import TRACKERS
 
@@ -77,6 +80,23 @@ def test_a_whole_line_is_a_row(last, tmp_path):
     path.write_bytes(whole + last + b"\n")
     with pytest.raises(UserError, match="line 2 is no row"):
         read_rows(path)
+
+
+def test_rows_of_a_group_are_of_its_members(tmp_path):
+    """Catches a row of a run among those of a sweep, which nobody could draw."""
+    path = tmp_path / "metrics.jsonl"
+    write_rows(path, [DEV | {"member": 1}, DEV | {"member": 0}, DEV | {"member": 1, "step": 25}])
+    found = by_member(read_rows(path, members=range(2)))
+    assert {name: [row["step"] for row in rows] for name, rows in found.items()} == {
+        1: [DEV["step"], 25],
+        0: [DEV["step"]],
+    }
+    with pytest.raises(UserError, match="line 1 is no row of a member"):
+        read_rows(path, members=range(1))
+    write_rows(path, [DEV])
+    assert read_rows(path) == [DEV]
+    with pytest.raises(UserError, match="line 1 is no row of a member"):
+        dev_rows(path, range(1))
 
 
 def test_every_row_is_on_the_disk_at_once(tmp_path):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from configs import grids
+from mecheval_jax.files import read_json, write_json
 from mecheval_jax.statistics.crossed import Answers
 from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.store.sweep_tables import (
@@ -14,8 +15,10 @@ from mecheval_jax.store.sweep_tables import (
     member_rows,
     success,
     with_shapes,
+    write_tables,
 )
 from mecheval_jax.sweeps.plan import plan
+from tests.support.sweep_results import make_sweep
 from tests.support.whole_sweeps import BASE
 
 
@@ -109,6 +112,17 @@ def test_members_on_the_same_documents_count_for_fewer():
         ends[name] = row["low"]
     assert ends["own"] == ends["unknown"] == wilson(5, 5)[0]
     assert ends["shared"] < ends["own"] - 0.1
+
+
+def test_a_config_without_a_confidence(tmp_path):
+    """Catches a traceback when all is trained: what a config leaves out has its default."""
+    sweep = make_sweep(tmp_path / "sweep", {"based": {(1e-3, 0): 0.9, (1e-3, 1): 0.8}})
+    content = read_json(sweep.sweep)
+    del content["base"]["evaluation"]["confidence"]
+    write_json(sweep.sweep, content)
+    tables = []
+    write_tables(sweep, lambda folder, found: tables.append(found))
+    assert not tables[0].success.empty
 
 
 def test_differences_between_shapes():

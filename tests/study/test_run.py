@@ -9,9 +9,11 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.store.sweep_folder import GroupFolder
+from mecheval_jax.study import run as study
 from mecheval_jax.study.experiments import EXPERIMENTS
 from mecheval_jax.study.plans import StudyFolder
 from mecheval_jax.study.run import StudyRequest, run_study
+from mecheval_jax.sweeps.run import SweepOutcome
 from tests.support import forked
 
 ONE = {"only": ("ar_two_layers",), "smoke": True, "interventions": "none"}
@@ -150,6 +152,21 @@ def test_some_groups(tmp_path, capfd, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(UserError, match=r"unknown group '004'.* valid are 000_attention_width_64"):
         run_study(tmp_path / "new", StudyRequest(only=only, groups=("004",)), configs)
+
+
+def test_finished_groups_are_collected_once(tmp_path, monkeypatch):
+    """Catches a report of the whole sweep for each group that was finished before."""
+    collected, tabulated = [], []
+
+    def collect(sweep, path, options, groups):
+        collected.append(len(groups))
+        return SweepOutcome({})
+
+    monkeypatch.setattr(GroupFolder, "is_finished", lambda group, asked: True)
+    monkeypatch.setattr(study, "run_sweep", collect)
+    monkeypatch.setattr(study._Sweeping, "_tabulate", lambda self: tabulated.append(1))
+    run_study(tmp_path / "work", StudyRequest(only=("ar_layers",)), configs)
+    assert (collected, tabulated) == ([14], [1])
 
 
 def test_a_group_beyond_the_budget(finished, tmp_path):

@@ -322,11 +322,27 @@ MISUSES: dict[str, tuple[Callable[[World], Any], str]] = {
         lambda w: iv.swap(w.clean, [SITE], jnp.full(8, 9)),
         "donor of document 0 is 9",
     ),
+    "swap: a list of documents": (
+        lambda w: iv.swap(w.clean, [SITE], [1, 0]),
+        "one of the donors is",
+    ),
+    "resample: a list of positions": (
+        lambda w: iv.resample(w.clean, [SITE], jax.random.key(0), [1, 2]),
+        "an array of positions",
+    ),
     "resample: a seed in place of a key": (lambda w: iv.resample(w.clean, [SITE], 0), "key"),
     "gaussian: a seed in place of a key": (lambda w: iv.gaussian(w.clean, [SITE], 0), "key"),
     "knockout: a head that is not there": (
         lambda w: iv.knockout_heads(w.clean, ["block_0/mixer/head_output"], [5]),
         "no head 5",
+    ),
+    "knockout: an array of heads, of which one is not there": (
+        lambda w: iv.knockout_heads(w.clean, ["block_0/mixer/head_output"], np.array([0, 5])),
+        "no head 5",
+    ),
+    "knockout: a name in place of heads": (
+        lambda w: iv.knockout_heads(w.clean, ["block_0/mixer/head_output"], "first"),
+        "no head first",
     ),
     "knockout: scores of a mixer without attention": (
         lambda w: iv.knockout_edges(w.clean, ["block_1/mixer/state"]),

@@ -40,7 +40,7 @@ def make_standing(path: pathlib.Path) -> SweepFolder:
             (100, "dev", 1, 0.9),
         )
     ]
-    rows.append({"step": 150, "split": "dev"})
+    rows.append({"step": 150, "split": "dev", "member": 0})
     text = "".join(json.dumps(row) + "\n" for row in rows) + '{"step": 200, "split": "dev", "acc'
     folder.group("g0").metrics.write_text(text)
     return folder

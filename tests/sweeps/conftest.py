@@ -11,7 +11,7 @@ from tests.support.whole_sweeps import run
 def finished(tmp_path_factory):
     folder = SweepFolder(tmp_path_factory.mktemp("sweep") / "whole")
     outcome = run(folder.path)
-    assert outcome.failed == ()
+    assert not outcome.failed
     return folder
 
 

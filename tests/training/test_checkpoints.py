@@ -1,6 +1,7 @@
 """Runs that are broken off go on, bit for bit, as if nothing had been."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
@@ -118,6 +119,30 @@ def test_a_step_that_is_damaged_twice_is_saved_again(undisturbed, broken_off, ca
         broken_off.summary.unlink(missing_ok=True)
         assert f"kept as {kept_as}\n" in resume(broken_off, capsys)
         assert_same_run(broken_off, undisturbed)
+
+
+REFUSALS = {
+    "the file system lost it": OSError(errno.ESTALE, os.strerror(errno.ESTALE), "40"),
+    "no memory": MemoryError(),
+    "a device that others fill": ValueError("RESOURCE_EXHAUSTED: Out of memory allocating"),
+}
+
+
+@pytest.mark.parametrize("error", REFUSALS.values(), ids=REFUSALS)
+def test_what_the_machine_refuses_is_no_damage(error, broken_off, monkeypatch):
+    """Catches whole checkpoints set aside, and a run begun anew, for an error that passes."""
+    before = broken_off.metrics.read_bytes()
+
+    def refuse(*arguments):
+        raise error
+
+    monkeypatch.setattr(Checkpoints, "_read", refuse)
+    with pytest.raises(UserError):
+        runs.train(EXPERIMENT, broken_off.path)
+    with pytest.raises(UserError):
+        runs.load(broken_off.path)
+    assert broken_off.metrics.read_bytes() == before
+    assert sorted(path.name for path in broken_off.checkpoints.glob("*0")) == ["30", "40"]
 
 
 def test_all_checkpoints_damaged(undisturbed, broken_off, capsys):

@@ -17,7 +17,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.fields import field_value_of_text
+from mecheval_jax.fields import field_value_of_text, types_of
 from mecheval_jax.interventions.capture import run
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, Task
@@ -129,13 +129,10 @@ def changes_of(setting: str, task: Task) -> dict[str, Any]:
             raise UserError(f"{setting!r} is no setting: give field=value, several joined by +")
         if name in changes:
             raise UserError(f"{setting!r} gives {name} twice")
-        present = getattr(task, choose(f"field of {type(task).__name__}", name, fields_of(task)))
-        if isinstance(present, tuple):
-            changes[name] = tuple(
-                field_value_of_text(name, item, type(present[0])) for item in text.split("/")
-            )
-        else:
-            changes[name] = field_value_of_text(name, text, type(present))
+        kinds = types_of(type(task))
+        kind = kinds[choose(f"field of {type(task).__name__}", name, kinds)]
+        # Settings stand between commas, so that the values of one field stand between slashes.
+        changes[name] = field_value_of_text(name, text.replace("/", ","), kind)
     return changes
 
 

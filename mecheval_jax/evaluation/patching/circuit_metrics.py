@@ -282,6 +282,7 @@ def metric_rows(found: Faithfulness) -> Iterator[dict[str, Any]]:
             for metric in Areas._fields:
                 own = describe(getattr(best, metric), confidence, tested=False)
                 yield {"circuit": found.method, **place, "metric": metric, **own, "draws": 1}
-                others = [getattr(each, metric).value for each in drawn]
-                beside = describe_draws(others, confidence) | {"documents": own["documents"]}
-                yield {"circuit": RANDOM, **place, "metric": metric, **beside, "p_value": None}
+                if drawn:
+                    others = [getattr(each, metric).value for each in drawn]
+                    beside = describe_draws(others, confidence) | {"documents": own["documents"]}
+                    yield {"circuit": RANDOM, **place, "metric": metric, **beside, "p_value": None}

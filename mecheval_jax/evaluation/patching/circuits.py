@@ -17,7 +17,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.config import AnalysesConfig, CircuitsConfig
+from mecheval_jax.evaluation.config import CircuitsConfig
 from mecheval_jax.evaluation.patching.attribution_patching import as_doubles
 from mecheval_jax.evaluation.patching.edge_runs import CircuitFlow, run_graph
 from mecheval_jax.evaluation.patching.edge_scores import EdgeScores, ends_of
@@ -73,7 +73,7 @@ def sizes_of(edges: int, most: int = 24) -> tuple[int, ...]:
 def measure_faithfulness(
     subject: Subject,
     scores: EdgeScores,
-    options: CircuitsConfig = AnalysesConfig.circuits,
+    draws: int = CircuitsConfig.draws,
     sizes: Sequence[int] | None = None,
 ) -> Faithfulness:
     """Run the circuits of the best edges, and of random ones.
@@ -83,7 +83,8 @@ def measure_faithfulness(
     Args:
         subject: Subject whose edges were scored.
         scores: Scores by which edges are ranked.
-        options: Number of random orders of the edges, from seeds `evaluation.seed`, + 1, ...
+        draws: Number of random orders of the edges, from seeds `evaluation.seed`, + 1, ...; they do
+            not depend on the scores.
         sizes: Numbers of edges; those of `sizes_of` if None.
 
     Raises:
@@ -97,7 +98,7 @@ def measure_faithfulness(
     theirs, ours = (", ".join(each.evaluation.corruptions) for each in (scores, subject))
     if theirs != ours:
         raise UserError(f"edges were scored under {theirs}, not under {ours}")
-    seeds = evaluation.seed + np.arange(options.draws)
+    seeds = evaluation.seed + np.arange(draws)
     random = [np.random.default_rng(seed).permutation(edges) for seed in seeds]
     orders = np.stack([[scores.order(name), *random] for name in evaluation.corruptions])
     # An edge is in the circuit of size k if fewer than k stand before it in the order.
@@ -165,8 +166,9 @@ def faithfulness_rows(faithfulness: Faithfulness) -> Iterator[dict[str, Any]]:
             place |= {"metric": "faithfulness"}
             first = describe(best, confidence)
             yield {"circuit": faithfulness.method, **place, **first, "draws": 1}
-            drawn = describe_draws([share.value for share in random], confidence)
-            yield {"circuit": RANDOM, **place, **drawn, "documents": len(gap.clean)}
+            if random:
+                drawn = describe_draws([share.value for share in random], confidence)
+                yield {"circuit": RANDOM, **place, **drawn, "documents": len(gap.clean)}
 
 
 def describe_draws(values: Sequence[float], confidence: float) -> dict[str, Any]:

@@ -143,6 +143,8 @@ def _target(batch: Batch, name: str, seed: int) -> _Target:
         choose("analyses.probes.targets", part, batch.roles)
     positions = [np.asarray(batch.roles[part][:, 0]) for part in parts]
     present = np.all([position >= 0 for position in positions], axis=0)
+    if not present.any():
+        raise UserError(f"analyses.probes.targets {name!r}: no document has it at its first query")
     tokens, labels, documents = [], [], np.arange(len(batch.tokens))
     for position in positions:
         standing = np.asarray(batch.tokens)[documents, position]

@@ -41,6 +41,9 @@ from mecheval_jax.tasks.base import ABSENT, Batch, replace_at
 EARLIER = "earlier"
 """Corruption of the pair's earlier token, in ``controls.csv``."""
 
+DONORS_AT_ONCE = 256
+"""Documents whose donors are drawn at once: each is compared with all documents."""
+
 
 @flax.struct.dataclass
 class Distractors:
@@ -63,28 +66,32 @@ class Distractors:
 
 def draw_distractors(batch: Batch, seed: int) -> Distractors:
     """Draw distractors: for each document a random one of the documents that fit it."""
-    tokens = np.asarray(batch.tokens)
-    documents, rows = np.arange(len(tokens)), np.arange(len(tokens))[:, None]
+    tokens, documents = np.asarray(batch.tokens), np.arange(len(batch.tokens))
     key, value = (np.asarray(batch.roles[role])[:, 0] for role in ("key", "value"))
-    query = np.asarray(batch.query_positions)[:, 0]
-    offered = np.where(key >= 0, tokens[documents, key], -1)
-    # [document, donor]: the token to replace, at the position of the donor's key.
-    replaced = tokens[rows, np.broadcast_to(np.maximum(key, 0), (len(tokens),) * 2)]
+    query, target = (np.asarray(of)[:, 0] for of in (batch.query_positions, batch.targets))
+    asked = tokens[documents, query]
+    offered = np.where(key >= 0, tokens[documents, key], 0)
     end = np.asarray(batch.roles["divider"])[:, 0] if "divider" in batch.roles else query
-    roles = np.stack([np.asarray(positions)[:, 0] for positions in batch.roles.values()], axis=1)
-    question = np.stack([tokens[documents, query], np.asarray(batch.targets)[:, 0]], axis=1)
-    fits = (key >= 0)[None] & (key[None] < np.minimum(end, query)[:, None])
-    fits &= ~(roles[:, None, :] == key[None, :, None]).any(axis=-1)
-    fits &= ~(question[:, None, :] == replaced[:, :, None]).any(axis=-1)
-    known = [
-        np.isin(offered, np.append(row, target))
-        for row, target in zip(tokens, question[:, 1], strict=True)
-    ]
-    fits &= ~np.stack(known)
-    behind = key[None] > np.maximum(key, value)[:, None]
-    chance = np.random.default_rng(seed).random(fits.shape)
-    donor = np.where(fits, chance + behind, -1.0).argmax(axis=1)
-    found = fits.any(axis=1)
+    roles = [np.asarray(positions)[:, 0] for positions in batch.roles.values()]
+    generator, donors, founds = np.random.default_rng(seed), [], []
+    for start in range(0, len(documents), DONORS_AT_ONCE):
+        own = documents[start : start + DONORS_AT_ONCE]
+        # [document, donor]: whether the donor's key may replace the token at its position.
+        replaced = tokens[own[:, None], np.maximum(key, 0)]
+        fits = (key >= 0)[None] & (key[None] < np.minimum(end, query)[own, None])
+        for positions in roles:
+            fits &= positions[own, None] != key[None]
+        for words in (asked, target):
+            fits &= words[own, None] != replaced
+        known = np.zeros((len(own), 1 + max(tokens.max(), target.max())), bool)
+        known[np.arange(len(own))[:, None], tokens[own]] = True
+        known[np.arange(len(own)), target[own]] = True
+        fits &= ~known[:, offered]
+        behind = key[None] > np.maximum(key, value)[own, None]
+        chance = generator.random(fits.shape)
+        donors.append(np.where(fits, chance + behind, -1.0).argmax(axis=1))
+        founds.append(fits.any(axis=1))
+    donor, found = np.concatenate(donors), np.concatenate(founds)
     return Distractors(
         np.where(found, donor, documents).astype(np.int32),
         np.where(found, key[donor], ABSENT).astype(np.int32),

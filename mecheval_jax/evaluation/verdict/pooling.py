@@ -6,6 +6,7 @@ confidence in the configs of the runs.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
@@ -45,6 +46,31 @@ def check_population(experiments: Mapping[str, Experiment]) -> None:
                 "a copy is not another run"
             )
         known[seeds] = name
+
+
+def check_measured_alike(summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that the verdicts of several runs were measured at comparable steps, on one split.
+
+    Args:
+        summaries: Summary of each run, by its name; what an older one does not say is not checked.
+
+    Raises:
+        UserError: If they are not all of the end of their run, nor all of one step, or splits
+            differ.
+    """
+    known = {name: one for name, one in summaries.items() if "evidence_step" in one}
+    steps = {name: one["evidence_step"] for name, one in known.items()}
+    at_the_end = all(summaries[name].get("step") == step for name, step in steps.items())
+    if len(set(steps.values())) > 1 and not at_the_end:
+        listed = ", ".join(f"{name} at step {step}" for name, step in steps.items())
+        raise UserError(
+            f"the verdicts are of different times of training ({listed}): measure all at the end "
+            "of their run, or all at one step"
+        )
+    splits = {name: one.get("evidence_split") for name, one in summaries.items()}
+    if len({*splits.values()} - {None}) > 1:
+        listed = ", ".join(f"{name} on {split}" for name, split in splits.items())
+        raise UserError(f"the verdicts are of different documents ({listed}): measure all on one")
 
 
 def judge_together(

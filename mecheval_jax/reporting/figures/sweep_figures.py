@@ -157,7 +157,7 @@ def learning_curves(
             y = line[-1, 1] if len(line) else 0.0
             lines[member] = np.concatenate([line, [[step, y]]])
             axes.plot(step, y, **DIVERGED, clip_on=False, zorder=5)
-        for member in own["stopped_at"].dropna().index:
+        for member in lines.keys() & set(own["stopped_at"].dropna().index):
             axes.plot(*lines[member][-1], **MEMBER, clip_on=False, zorder=5)
         # The best member is drawn over the others, which are grey.
         for member, line in lines.items():

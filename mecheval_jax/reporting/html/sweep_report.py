@@ -7,6 +7,7 @@ from typing import Any
 
 from mecheval_jax.console import say
 from mecheval_jax.files import read_json, write_text
+from mecheval_jax.forms import COUNT
 from mecheval_jax.reporting.figures import comparison_figures
 from mecheval_jax.reporting.figures import sweep_figures as figures
 from mecheval_jax.reporting.figures.saving import picture
@@ -23,10 +24,10 @@ from mecheval_jax.reporting.html.sections import (
 from mecheval_jax.reporting.table import Table
 from mecheval_jax.store.forms import PROVENANCE
 from mecheval_jax.store.left_out import LeftOut
-from mecheval_jax.store.metrics import Curves, dev_rows
+from mecheval_jax.store.metrics import Curves, by_member, dev_rows
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.status import DAMAGED, NamedStatus, Overview, read_overview
-from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder, confidence_of
 from mecheval_jax.store.sweep_tables import SweepTables, wide
 
 SHAPES = 24
@@ -74,7 +75,7 @@ def write_sweep_report(folder: SweepFolder, found: SweepTables) -> None:
         "name": folder.path.absolute().name,
         "content": content,
         "varied": _varied(content["members"]),
-        "confidence": content["base"]["evaluation"]["confidence"],
+        "confidence": confidence_of(content),
         "groups": overview.groups,
         "titles": titles,
         "resume": overview.resume,
@@ -192,10 +193,7 @@ def _pages(titles: Mapping[str, str]) -> list[dict[str, str]]:
 
 def _curves(group: GroupFolder) -> Curves:
     """Rows on dev documents so far, by member."""
-    curves: dict[int, list[dict[str, Any]]] = {}
-    for row in dev_rows(group.metrics):
-        curves.setdefault(int(row["member"]), []).append(row)
-    return curves
+    return by_member(dev_rows(group.metrics, COUNT))
 
 
 def _with_state(one: NamedStatus) -> str:

@@ -57,6 +57,12 @@ def test_settings_that_cannot_be(setting, message):
         resized(RECALL, changes_of(setting, RECALL), MODEL)
 
 
+# Catches the type of a value that happens to be there, taken for that of the field.
+def test_settings_of_what_is_none_now():
+    task = dataclasses.replace(RECALL, min_pairs=None)
+    assert changes_of("pairs=6+min_pairs=4", task) == {"pairs": 6, "min_pairs": 4}
+
+
 # Catches a list that is read as a text.
 def test_settings_of_lists():
     assert changes_of("lengths=32/64+pairs=4/8", MANY) == {"lengths": (32, 64), "pairs": (4, 8)}

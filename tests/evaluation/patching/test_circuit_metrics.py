@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.config import CircuitsConfig, EvaluationConfig
+from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching import circuit_metrics
 from mecheval_jax.evaluation.patching.circuits import (
     FRACTIONS,
@@ -129,7 +129,7 @@ def test_random_orders_are_as_good_as_chance():
 def test_uniqueness_stands_beside_random_circuits():
     """Catches rows without an interval, and a random circuit that is the found one."""
     subject, scores = induction()
-    found = measure_faithfulness(subject, scores, CircuitsConfig(draws=2))
+    found = measure_faithfulness(subject, scores, 2)
     rows = {row["circuit"]: row for row in circuit_metrics.uniqueness_rows(subject, scores, found)}
     assert {row["metric"] for row in rows.values()} == {"uniqueness"}
     own, beside = rows["exact"], rows[RANDOM]

@@ -42,7 +42,7 @@ def test_a_circuit_is_the_model_written_out_with_its_edges(plain):
     """Catches an edge given to the wrong reader, or a reader that hears a sender twice."""
     scores = scored("eap")
     sizes = (3, 11, 19)
-    found = measure_faithfulness(example(), scores, CircuitsConfig(draws=2), sizes)
+    found = measure_faithfulness(example(), scores, 2, sizes)
     random = [np.random.default_rng(EVALUATION.seed + i).permutation(23) for i in range(2)]
     for order, measured in zip(
         [scores.order("key"), *random], [found.circuit[0], *found.random[0]], strict=True
@@ -66,7 +66,7 @@ def induction():
 def test_the_circuit_of_induction_recovers_and_random_ones_do_not():
     """Catches a curve that does not run from nothing to all, and a baseline that is the circuit."""
     scores = score_edges(induction(), "eap_ig")
-    found = measure_faithfulness(induction(), scores, CircuitsConfig(draws=8), (0, 2, 3, 12))
+    found = measure_faithfulness(induction(), scores, 8, (0, 2, 3, 12))
     table = pd.DataFrame(circuits.faithfulness_rows(found))
     curve = {name: rows.set_index("edges") for name, rows in table.groupby("circuit")}
     np.testing.assert_allclose(curve["eap_ig"]["value"], [0, 0, 1, 1], atol=1e-3)

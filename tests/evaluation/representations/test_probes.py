@@ -116,6 +116,16 @@ def test_a_role_that_is_nowhere(monkeypatch):
     assert table[table["role"] == "key"]["value"].notna().all()
 
 
+# Catches an error about shapes where no first query has what is asked for.
+def test_a_target_that_is_nowhere():
+    model = planted.induction()
+    batch = planted.documents(model[2], 16)
+    nowhere = jnp.full_like(batch.roles["next_key"], -1)
+    batch = batch.replace(roles=batch.roles | {"next_key": nowhere})
+    with pytest.raises(UserError, match="'next_key': no document has it at its first query"):
+        rows_of(model, batch, SITES, ("value",), targets=("next_key",))
+
+
 # Catches mistakes that surface as shapes, or not at all.
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),

@@ -1,5 +1,6 @@
 """Controls: where nothing should be found, they find nothing, and each of them can fail."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +51,14 @@ def test_a_distractor_is_another_documents_key_at_its_own_place(changes):
     # Behind the pair where one fits there: before it nothing could restore.
     last = np.maximum(batch.roles["key"][:, 0], batch.roles["value"][:, 0])
     assert (chosen.positions > last)[found].mean() > 0.2
+
+
+def test_distractors_are_drawn_in_parts(monkeypatch):
+    """Catches other draws where documents are too many to be compared all at once."""
+    batch = planted.documents(planted.task_with(min_pairs=2), 20, 3)
+    whole = draw_distractors(batch, seed=0)
+    monkeypatch.setattr(controls, "DONORS_AT_ONCE", 7)
+    chex.assert_trees_all_equal(draw_distractors(batch, seed=0), whole)
 
 
 def test_where_nothing_fits_there_is_no_distractor():

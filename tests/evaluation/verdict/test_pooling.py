@@ -3,7 +3,11 @@
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.verdict.pooling import check_population, judge_together
+from mecheval_jax.evaluation.verdict.pooling import (
+    check_measured_alike,
+    check_population,
+    judge_together,
+)
 from tests.support import small
 from tests.support.fabricated import DIRECT, EVALUATION, evidence_on
 
@@ -43,3 +47,18 @@ def test_a_population_differs_in_seeds():
         check_population({"a": first, "b": small.experiment(seed=1), "c": first})
     with pytest.raises(UserError, match=r"learning_rate is .* in a and 0.5 in b"):
         check_population({"a": first, "b": small.experiment(seed=1, learning_rate=0.5)})
+
+
+def test_verdicts_of_one_population_are_of_like_steps_and_documents():
+    """Catches a look back in training that is pooled with verdicts on runs at their ends."""
+
+    def measured(step, end=40, split="test"):
+        return {"evidence_step": step, "step": end, "evidence_split": split}
+
+    check_measured_alike({"a": measured(40), "b": measured(30, end=30)})  # stopped early
+    check_measured_alike({"a": measured(20), "b": measured(20)})
+    check_measured_alike({"a": measured(40), "b": {}})
+    with pytest.raises(UserError, match="a at step 20, b at step 40"):
+        check_measured_alike({"a": measured(20), "b": measured(40)})
+    with pytest.raises(UserError, match="a on test, b on dev"):
+        check_measured_alike({"a": measured(40), "b": measured(40, split="dev")})
