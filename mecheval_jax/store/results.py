@@ -140,7 +140,7 @@ def record_judged(
     table = table_of("interchange", INTERCHANGE)
     write_table(folder.interchange, table)
     if last.evidence is None or last.verdict is None:
-        return table, None  # the task allows no verdict, so there is no older one either
+        return table, None  # a verdict on other documents, if there is one, stays as it is
     write_table(folder.controls, table_of("controls", CONTROLS))
     last.evidence.write(folder.evidence)
     folder.transitions.unlink(missing_ok=True)
