@@ -105,7 +105,10 @@ def field_value(name: str, value: Any, kind: Any) -> Any:
     fits = isinstance(value, kind)
     if kind in (int, float):
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-        fits = fits and (kind is float or (math.isfinite(value) and value % 1 == 0))
+        if kind is int:
+            fits = fits and (isinstance(value, int) or (math.isfinite(value) and value % 1 == 0))
+        elif isinstance(value, int):  # a float may be infinite or no number, but not too large
+            fits = fits and abs(value) <= LARGEST_NUMBER
     if not fits:
         raise UserError(f"{name} is {shown(value)}: it takes {KINDS[kind]}")
     return kind(value)

@@ -281,6 +281,8 @@ def open_file(path: pathlib.Path) -> BinaryIO:
     Raises:
         UserError: If it cannot be read.
     """
+    if "\0" in str(path):
+        raise UserError(f"{str(path)!r} cannot be read: its name has a zero byte")
     try:
         if path.exists() and not path.is_file():  # a device or a pipe may have no end
             raise UserError(f"{path} cannot be read: it is no file")

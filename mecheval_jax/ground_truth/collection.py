@@ -10,6 +10,7 @@
 Other tools can read both, and be tested on models whose mechanism is known.
 """
 
+import collections
 import dataclasses
 import os
 import pathlib
@@ -65,12 +66,13 @@ def save_collection(path: str | os.PathLike, models: Iterable[Trained]) -> None:
         models: Models, at least one.
 
     Raises:
-        UserError: If there are no models, the name has another ending, or safetensors is not
-            installed.
+        UserError: If there are no models, or two of one name, the name of the file has another
+            ending, or safetensors is not installed.
     """
     path, listed = _checked(path), list(models)
     if not listed:
         raise UserError("no models: a collection holds at least one")
+    _check_names(listed, str(path))
     arrays = {
         f"{model.name}/{name}": np.asarray(leaf, np.float16)
         for model in listed
@@ -118,7 +120,19 @@ def load_collection(path: str | os.PathLike) -> list[Trained]:
         params = unflatten_dict(own, sep="/")
         _check_parameters(params, config, f"{path}: {name}")
         found.append(Trained(values["mechanism"], values["seed"], config, params, task))
+    _check_names(found, str(path))
     return found
+
+
+def _check_names(models: Iterable[Trained], where: str) -> None:
+    """Refuse models of one name, of which results would be taken for those of the other."""
+    counts = collections.Counter(model.name for model in models)
+    name, count = counts.most_common(1)[0]
+    if count > 1:
+        raise UserError(
+            f"{where}: {count} models are {name!r}: a collection has one of each mixer, mechanism "
+            "and seed"
+        )
 
 
 def _made(kind: type, values: dict[str, Any], where: str) -> Any:

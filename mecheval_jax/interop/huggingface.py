@@ -98,7 +98,8 @@ def _weights(folder: pathlib.Path) -> dict[str, np.ndarray]:
         pickled = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
         why = f"; {pickled[0]} is pickled, and reading it would run what is in it" * bool(pickled)
         raise UserError(f"{folder} has neither {WEIGHTS} nor {INDEX}{why}")
-    names = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
+    index = read_json(folder / INDEX, {"weight_map": {...: str}})
+    names = sorted(set(index["weight_map"].values()))
     outside = [name for name in names if pathlib.PurePath(name).name != name]
     missing = [name for name in names if not (folder / name).is_file()]
     if outside or missing or not names:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mecheval_jax import files
-from mecheval_jax.errors import UserError, choose
+from mecheval_jax.errors import UserError, choose, one_line
 from mecheval_jax.interop.huggingface_family import TURNED, Family
 from mecheval_jax.interop.huggingface_fields import REQUIRED
 from mecheval_jax.interop.huggingface_tables import FAMILIES
@@ -24,15 +24,15 @@ CONSTANTS = {"dtype": "float32", "bos_token_id": None, "eos_token_id": None, "pa
 """Fields that every written config.json has; none of our tokens is special to transformers."""
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Read a JSON object from a file.
+def read_json(path: pathlib.Path, form: Any = dict) -> dict[str, Any]:
+    """Read a JSON object of a form (`mecheval_jax.forms`) from a file.
 
     Raises:
-        UserError: If there is no such file, or it does not hold a JSON object.
+        UserError: If there is no such file, or it does not hold such an object.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
-    return files.read_json(path, object_hook=_number)
+    return files.read_json(path, form, object_hook=_number)
 
 
 def _number(values: dict[str, Any]) -> Any:
@@ -55,7 +55,13 @@ def read_config(given: Mapping[str, Any]) -> tuple[str, ModelConfig]:
     """
     model_type = choose("model_type", given.get("model_type"), FAMILIES)
     family = FAMILIES[model_type]
-    given, problems = family.expand(_flat(given, family)), []
+    try:
+        given, problems = family.expand(_flat(given, family)), []
+    except (TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+        raise UserError(
+            f"config.json describes a {model_type} that is not ours: the fields that say what its "
+            f"layers are cannot be read ({one_line(error)})"
+        ) from None
     values = {"mixer": next(iter(family.mixers)), **family.fixed}
     for name, field in family.fields.items():
         value = given.get(name, field.default)

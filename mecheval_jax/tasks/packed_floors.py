@@ -169,11 +169,11 @@ def bigram(train: Packed, documents: Packed, answers: Int[np.ndarray, " answers"
 
     Successors are counted before the divider, or in the whole document if there is none.
     """
-    inside = np.ones(len(train.tokens), bool)
+    stops = np.asarray(train.lengths)
     if "divider" in train.roles:
-        inside = _positions_in_document(train) < np.repeat(
-            train.roles["divider"][:, 0], train.lengths
-        )
+        divider = train.roles["divider"][:, 0]
+        stops = np.where(divider < 0, stops, divider)
+    inside = _positions_in_document(train) < np.repeat(stops, train.lengths)
     last = np.zeros(len(train.tokens), bool)
     last[train.starts[1:] - 1] = True
     pairs = inside[:-1] & inside[1:] & ~last[:-1] & np.isin(train.tokens[1:], answers)
@@ -197,20 +197,31 @@ def offset(
     right = [_at_distance(train, positions, int(d))[asks] == train.targets[asks] for d in distances]
     right = np.stack(right)
     overall = int(right.sum(axis=1).argmax()) if right.size else 0
-    known, cell = np.unique(described(train, positions)[asks], axis=0, return_inverse=True)
-    table = np.stack([np.bincount(cell.ravel(), hits, len(known)) for hits in right], axis=1)
-    often = np.bincount(cell.ravel(), minlength=len(known)) >= FEWEST
-    chosen = np.where(often, table.argmax(axis=1), overall)
-    counts = {tuple(row): best for row, best in zip(known.tolist(), chosen, strict=True)}
-    # What each query is guessed to be, one distance at a time.
     wanted = _last_occurrence(documents, asked(documents))
-    rows = described(documents, wanted).reshape(-1, known.shape[1]).tolist()
-    use = np.array([counts.get(tuple(row), overall) for row in rows]).reshape(wanted.shape)
+    kinds, of_documents = described(train, positions)[asks], described(documents, wanted)
+    # A description is one number; `NONE` is the least that is in it.
+    size = int(max(kinds.max(initial=0), of_documents.max(initial=0))) + 2
+    known, cell = np.unique(_as_one(kinds, size), return_inverse=True)
+    table = np.stack([np.bincount(cell, hits, len(known)) for hits in right], axis=1)
+    often = np.bincount(cell, minlength=len(known)) >= FEWEST
+    chosen = np.where(often, table.argmax(axis=1), overall)
+    # What each query is guessed to be, one distance at a time.
+    use = np.full(wanted.shape, overall)
+    if len(known):
+        numbers = _as_one(of_documents, size)
+        at = np.minimum(np.searchsorted(known, numbers), len(known) - 1)
+        use = np.where(known[at] == numbers, chosen[at], overall)
     guesses = np.full(wanted.shape, NONE)
     for number, distance in enumerate(distances):
         beside = _at_distance(documents, wanted, int(distance))
         guesses = np.where(use == number, beside, guesses)
     return guesses
+
+
+def _as_one(rows: np.ndarray, size: int) -> np.ndarray:
+    """Two numbers from `NONE` to `size` - 2 along the last axis as one."""
+    first, second = np.moveaxis(rows.astype(np.int64) - NONE, -1, 0)
+    return first * size + second
 
 
 def _at_distance(documents: Packed, positions: np.ndarray, distance: int) -> Guesses:
@@ -290,9 +301,11 @@ def _last_occurrence(documents: Packed, wanted: Guesses) -> Guesses:
 
 def _commonest(given: np.ndarray, following: np.ndarray, wanted: Guesses) -> Guesses:
     """The commonest follower of each wanted token; `NONE` for a token that was never given."""
-    pairs, counts = np.unique(np.stack([given, following]), axis=1, return_counts=True)
-    size = int(max(given.max(initial=0), wanted.max(initial=0))) + 1
-    table = np.full(size, NONE, np.int64)
-    order = np.lexsort((-pairs[1], counts))  # the last write wins: of ties the lowest
-    table[pairs[0][order]] = pairs[1][order]
+    # A pair is one number: of rows, which have to be compared one by one, the counts take long.
+    size = int(following.max(initial=0)) + 1
+    pairs, counts = np.unique(given.astype(np.int64) * size + following, return_counts=True)
+    firsts, seconds = np.divmod(pairs, size)
+    table = np.full(int(max(given.max(initial=0), wanted.max(initial=0))) + 1, NONE, np.int64)
+    order = np.lexsort((-seconds, counts))  # the last write wins: of ties the lowest
+    table[firsts[order]] = seconds[order]
     return table[wanted]

@@ -21,6 +21,8 @@ def random_documents(seed, documents, divider, queries=2, vocabulary=7):
     roles = {"query": np.where(weights > 0, query, -1)}
     if divider:
         dividers = np.minimum(query.min(axis=1), draw.integers(1, 12, documents))
+        if divider == "in some":
+            dividers[::3] = -1
         roles["divider"] = np.repeat(dividers[:, None], queries, axis=1)
     return Packed(
         tokens=draw.integers(3, 3 + vocabulary, lengths.sum()).astype(np.int32),
@@ -38,7 +40,8 @@ def questions(documents):
         tokens = documents.tokens[documents.starts[i] : documents.starts[i + 1]].tolist()
         for j in np.flatnonzero(documents.weights[i]):
             query = documents.roles["query"][i, j]
-            end = documents.roles["divider"][i, j] if "divider" in documents.roles else query
+            end = documents.roles["divider"][i, j] if "divider" in documents.roles else -1
+            end = query if end < 0 else end
             yield tokens, tokens[:end], tokens[query], documents.targets[i, j], end
 
 
@@ -89,7 +92,8 @@ def counted(train, documents):
     successors = collections.defaultdict(collections.Counter)
     for i in range(len(train)):
         tokens = train.tokens[train.starts[i] : train.starts[i + 1]].tolist()
-        stop = train.roles["divider"][i, 0] if "divider" in train.roles else len(tokens)
+        stop = train.roles["divider"][i, 0] if "divider" in train.roles else -1
+        stop = len(tokens) if stop < 0 else stop
         for first, second in itertools.pairwise(tokens[:stop]):
             if second in answers:
                 successors[first][second] += 1
@@ -117,7 +121,7 @@ def counted(train, documents):
 
 # Catches an occurrence of another document or after the query, a count over judged instead of
 # train documents, a successor across a border, unused queries that count, a wrong tie-break.
-@pytest.mark.parametrize("divider", [False, True])
+@pytest.mark.parametrize("divider", [False, True, "in some"])
 @pytest.mark.parametrize("seed", range(4))
 def test_as_counted(seed, divider):
     train = random_documents(seed, 60, divider)

@@ -37,6 +37,9 @@ from mecheval_jax.tasks.packed import HostTask, Packed, generator
 from mecheval_jax.tasks.packed_floors import answer_class, in_document, packed_floors
 from mecheval_jax.tasks.synthetic.replacement import replace
 
+FITTED_TOKENS = 4_000_000
+"""Tokens of train documents that floors are fitted to; all are held in memory for it."""
+
 KEPT_TOKENS = 4_000_000
 """Greatest number of tokens of a split that is kept in memory; others are read when drawn."""
 
@@ -100,18 +103,22 @@ class Documents(HostTask, Section, section="task"):
                 f"{' or '.join(map(str, files))} is not what it was for this config: sha256 is "
                 f"{found}, and task.sha256 is {self.sha256}"
             )
-        file = scanned(
+        scan = functools.partial(
+            scanned,
             self.path,
             self.tokenizer,
             (self.dev, self.test),
             found,
             first_answer_token=self.first_answer_token,
-            max_length=self.max_length,
             value_is_answer=self.value_is_answer,
         )
+        # The same scan for a config with a limit and without: a run writes down the length found.
+        file = scan()
         # `_file` is not a field, as fields are what a config sets. The other two are, so that a
         # run's config.json records them and later readers check them.
         longest = int(file.lengths.max()) + 2
+        if 0 < self.max_length < longest:
+            scan(max_length=self.max_length)  # names the lines that are too long
         for name, value in (
             ("_file", file),
             ("max_length", self.max_length or longest),
@@ -252,11 +259,15 @@ class Documents(HostTask, Section, section="task"):
     def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
         """Accuracies, 0 to 1, of guessing, copying and counting; see `tasks.packed_floors`.
 
-        They are fitted to all train documents and measured on at most `documents` of `split`,
-        all different.
+        They are fitted to all train documents, or to as many as have `FITTED_TOKENS`, and measured
+        on at most `documents` of `split`, all different.
         """
         fit, judge = jax.random.split(key)
-        train = self.draw(fit, self.sizes()["train"], "train")
+        count, tokens = (
+            self.sizes()["train"],
+            self._file.lengths[self._file.of_split("train")].sum(),
+        )
+        train = self.draw(fit, max(1, min(count, count * FITTED_TOKENS // int(tokens))), "train")
         judged = self.draw(judge, min(documents, self._file.of_split(split).size), split)
         floors = packed_floors(train, judged)
         floors |= {"uniform": self.chance, "in_document": in_document(judged, answer_class(train))}
