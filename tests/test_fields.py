@@ -119,6 +119,9 @@ def test_values_of_texts():
     for text, kind in wrong:
         with pytest.raises(UserError, match=r"n is .*: it takes"):
             field_value_of_text("n", text, kind)
+    assert field_value("n", 10**400, int) == 10**400
+    with pytest.raises(UserError, match="it takes a number"):
+        field_value("n", 10**400, float)
     for number in (float("inf"), float("nan")):
         with pytest.raises(UserError, match="a whole number"):
             field_value("n", number, int)

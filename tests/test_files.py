@@ -50,6 +50,12 @@ def test_drafts_of_processes_that_were_killed_are_removed(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", *others}
 
 
+def test_a_path_that_no_file_can_have(tmp_path):
+    """Catches a traceback for a name in a damaged config."""
+    with pytest.raises(UserError, match="its name has a zero byte"):
+        files.open_file(tmp_path / "a\0b")
+
+
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe"])
 def test_damaged_json_is_named(tmp_path, content):
     """Catches a traceback for a file that was cut off, or is something else."""

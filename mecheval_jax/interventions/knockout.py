@@ -39,12 +39,11 @@ def knockout_edges(
     for path, scores in at_sites(like, sites).items():
         if SitePath.parse(path).name != "scores":
             raise UserError(f"{path} holds no scores of attention; {_there_are('scores', like)}")
-        length = scores.shape[1]
         mask = _heads_mask(path, heads, scores.shape[2])
         if destinations is not None:
-            mask = mask & positions_mask(destinations, length, 4)
+            mask = mask & positions_mask(destinations, scores.shape)
         if sources is not None:
-            mask = mask & jnp.moveaxis(positions_mask(sources, length, 4), 1, 3)
+            mask = mask & jnp.moveaxis(positions_mask(sources, scores.shape), 1, 3)
         cut = jnp.full_like(scores, -jnp.inf)
         found[path] = {"value": cut, "mask": jnp.broadcast_to(mask, scores.shape)}
     return found
@@ -67,17 +66,18 @@ def knockout_heads(
     found = {}
     for path, read in at_sites(like, sites).items():
         site = SitePath.parse(path)
-        q = site.beside("q").path
-        by_head = q in like and like[q].shape[:3] == read.shape[:3]
+        queries = [site.beside(name).path for name in ("q", "r")]  # as RWKV-7 calls them
+        by_head = any(q in like and like[q].shape[:3] == read.shape[:3] for q in queries)
         # H3 has outputs by head too, but heads are their last axis, and its queries have none.
         if site.name != "head_output" or not by_head:
             raise UserError(
-                f"{path} is not [batch, length, heads, channels] with queries {q} by head; "
+                f"{path} is not [batch, length, heads, channels] with queries {queries[0]} by "
+                f"head; "
                 f"{_there_are('head_output', like)}"
             )
         mask = _heads_mask(path, heads, read.shape[2])
         if positions is not None:
-            mask = mask & positions_mask(positions, read.shape[1], 4)
+            mask = mask & positions_mask(positions, read.shape)
         mask = jnp.broadcast_to(mask, (*read.shape[:3], 1))
         found[path] = {"value": jnp.zeros_like(read), "mask": mask}
     return found

@@ -136,7 +136,7 @@ def replace(
         return {path: {"value": value} for path, value in values.items()}
     found: Interventions = {}
     for path, value in values.items():
-        mask = positions_mask(positions, value.shape[1], value.ndim)
+        mask = positions_mask(positions, value.shape)
         if base is None or is_state(path):
             found[path] = {"value": value, "mask": mask}
         else:

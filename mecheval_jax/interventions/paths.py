@@ -2,7 +2,8 @@
 
 Mixers and feed-forward parts add their outputs to the residual stream. If all outputs after the
 changed sites, the senders, are held at their values in the base run (`freeze`), a change reaches
-a later site, the receiver, only by the direct path: the residual stream between the two. The
+a later site, the receiver, only by the direct path: the residual stream between the two. (What the
+first layer hands on past the stream, as in RWKV-7, is held where it is read.) The
 value that the receiver then has is put into a run whose other sites are live (`path_patch`); the
 effect on that run is the effect of the path. For a path of several hops, `path_patch` is applied
 to the result of another `path_patch` (Wang et al. 2022, Goldowsky-Dill et al. 2023).
@@ -12,12 +13,13 @@ and is not held; the same holds for ``mlp_input`` and what follows it. A sender 
 output is held at those positions at which it is not changed.
 """
 
+import itertools
 from collections.abc import Iterable
 
 from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions.addresses import resolve, resolve_all, site_paths
-from mecheval_jax.interventions.capture import Activations, Interventions, capture
+from mecheval_jax.interventions.capture import Activations, Interventions, capture, handed_on
 from mecheval_jax.interventions.patch import compose, interchange, pin
 from mecheval_jax.interventions.positions import Positions
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
@@ -33,7 +35,8 @@ def freeze(
     """Hold all outputs between `senders` and `receiver` at their values in `base`.
 
     Args:
-        base: Activations of the run that is patched, at least of `WRITERS`.
+        base: Activations of the run that is patched, at least of `WRITERS` and, where there are
+            any, of the sites in `capture.handed_on`.
         config: Shape of the model.
         senders: Sites that will be changed; `compose` the changes after this.
         receiver: Site at the end of the path.
@@ -70,6 +73,10 @@ def freeze(
         and first <= place < order[receiver]
         and path not in own
     ]
+    last = SitePath.parse(receiver).layer
+    layers = range(config.layers if last is None else last + 1)
+    past = itertools.chain.from_iterable(handed_on(config, layer) for layer in layers)
+    held += [path for path in past if path not in (receiver, *senders)]
     return pin(base, held)
 
 

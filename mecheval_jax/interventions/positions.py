@@ -118,22 +118,38 @@ def _refuse(name: str, missing: np.ndarray) -> None:
 
 
 def positions_mask(
-    positions: Columns | Bool[Array, "batch length"], length: int, dimensions: int
+    positions: Columns | Bool[Array, "batch length"], shape: tuple[int, ...]
 ) -> Bool[Array, "batch length ..."]:
     """True at the chosen positions of each document; a negative position chooses nothing.
 
     Args:
         positions: One position for each document, or several, or a mask.
-        length: Number of tokens of the documents.
-        dimensions: Number of axes of the activation; the mask has size 1 along those after the
-            second.
+        shape: Shape of the activation, [batch, length, ...]; the mask has size 1 along the axes
+            after the second.
+
+    Raises:
+        UserError: If the positions are of another number of documents, or a mask of other tokens.
     """
-    if check_positions(positions).dtype == bool:
-        mask = positions
-    else:
-        chosen = columns(positions)
-        mask = (jnp.arange(length)[None, :, None] == chosen[:, None, :]).any(axis=-1)
-    return mask.reshape(*mask.shape, *(1,) * (dimensions - 2))
+    mask = _of_documents(positions, shape)
+    if mask.dtype != bool:
+        chosen = columns(mask)
+        mask = (jnp.arange(shape[1])[None, :, None] == chosen[:, None, :]).any(axis=-1)
+    return mask.reshape(*mask.shape, *(1,) * (len(shape) - 2))
+
+
+def _of_documents(
+    positions: Columns | Bool[Array, "batch length"], shape: tuple[int, ...]
+) -> Shaped[Array, "..."]:
+    """The same positions, which have to be of the documents of an activation [batch, length, ...].
+
+    Broadcasting would take the positions of one document for those of all.
+    """
+    own = check_positions(positions).shape
+    if own[0] != shape[0]:
+        raise UserError(f"positions of {own[0]} documents: the activations are of {shape[0]}")
+    if positions.dtype == bool and own != shape[:2]:
+        raise UserError(f"the mask is {list(own)}, the activations {list(shape[:2])}")
+    return positions
 
 
 def columns(positions: Columns) -> Int[Array, "batch chosen"]:
@@ -169,7 +185,7 @@ def gather(
     """Activations at the places, and a mask of the places that each document has."""
     if positions is None:
         return activation, jnp.ones(activation.shape[:2], bool)
-    if check_positions(positions).dtype == bool:
+    if _of_documents(positions, activation.shape).dtype == bool:
         return activation, positions
     chosen = columns(positions)
     index = jnp.maximum(chosen, 0).reshape(*chosen.shape, *(1,) * (activation.ndim - 2))

@@ -134,7 +134,7 @@ def _shift(
     path: str, state: Float[Array, "..."], change: Float[Array, "..."], positions: Columns
 ) -> Interventions:
     """Add `change` to the state at the positions."""
-    here = positions_mask(_one_each(positions), state.shape[1], state.ndim)
+    here = positions_mask(_one_each(positions), state.shape)
     return shift(
         {path: jnp.where(here, change[:, None], jnp.zeros_like(state)).astype(state.dtype)}
     )

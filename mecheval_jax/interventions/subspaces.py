@@ -53,7 +53,7 @@ def steer(
         vector = vector.reshape(*(1,) * (live.ndim - direction.ndim), *direction.shape)
         change = jnp.broadcast_to(vector, live.shape)
         if positions is not None:
-            here = positions_mask(positions, live.shape[1], live.ndim)
+            here = positions_mask(positions, live.shape)
             change = jnp.where(here, change, jnp.zeros_like(change))
         changes[path] = change
     return shift(changes)

@@ -95,8 +95,9 @@ class GatedDeltaNet(DeltaNet):
         self.A_log = self.param("A_log", rates, (self.heads,))
         self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.heads,))
 
-    def log_decay(self, x: Array) -> Array:
+    def log_decay(self, x: Array, raw: Array) -> Array:
         """Logarithm of the gate, -exp(A_log) softplus(W_a x + b)."""
+        del raw
         lead = (None,) * (x.ndim - 1)
         dt = jax.nn.softplus(self.a_proj(x) + self.dt_bias[lead])
         return -(jnp.exp(self.A_log)[lead] * dt)[..., None]

@@ -47,9 +47,9 @@ class GatedDeltaProduct(GatedDeltaNet):
         """The class whose decay this is: without a forget gate there are no parameters of it."""
         return GatedDeltaNet if self.forget_gate else DeltaNet
 
-    def log_decay(self, x: Array) -> Array:
+    def log_decay(self, x: Array, raw: Array) -> Array:
         """Logarithm of the gate; zeros without one."""
-        return self._decaying.log_decay(self, x)
+        return self._decaying.log_decay(self, x, raw)
 
     def update(self, x: Array, raw: Array, k: Array, v: Array, log_decay: Array) -> Update:
         """The steps of a token, [..., step, heads, channels]; the state decays before the first."""

@@ -18,6 +18,7 @@ from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import STATE_SITES, Recurrence, recurrence
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr
 from mecheval_jax.ops.positions import at_positions, from_positions
+from mecheval_jax.ops.precision import exp_wide
 from mecheval_jax.ops.slots import slot_scores
 from mecheval_jax.sites import declare
 
@@ -84,7 +85,7 @@ class GatedSlotAttention(nn.Module):
     def _change(self, kv: Array, log_decay: Array) -> tuple[Array, Array]:
         """Decays and writes of the state, [..., heads, slots, key + value]."""
         written = -jnp.expm1(log_decay)
-        return jnp.exp(log_decay)[..., None], written[..., None] * kv[..., None, :]
+        return exp_wide(log_decay)[..., None], written[..., None] * kv[..., None, :]
 
     def _read(self, states: Array, q: Array) -> Array:
         """What the heads read of states [..., heads, slots, key + value]."""

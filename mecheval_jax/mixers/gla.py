@@ -40,7 +40,8 @@ class GatedLinearAttention(MatrixStateMixer):
         del index
         return q * q.shape[-1] ** -0.5, k
 
-    def log_decay(self, x: Array) -> Array:
+    def log_decay(self, x: Array, raw: Array) -> Array:
         """Logarithms of the decays, log sigmoid(W_2 W_1 x + b) / 16."""
+        del raw
         logits = self.decay_up(self.decay_down(x))
         return jax.nn.log_sigmoid(logits.reshape(*x.shape[:-1], self.heads, -1)) / TEMPERATURE

@@ -77,9 +77,9 @@ class HGRN2(MatrixStateMixer):
         del index
         return jax.nn.silu(q) * q.shape[-1] ** -0.5, (1 - self._bound(k)) * jax.nn.sigmoid(-k)
 
-    def log_decay(self, x: Array) -> Array:
+    def log_decay(self, x: Array, raw: Array) -> Array:
         """Logarithms of the forget gates."""
-        raw = self.k_proj(x).reshape(*x.shape[:-1], self.heads, -1)
+        del x
         if not self.layer:
             return jax.nn.log_sigmoid(raw)
         bound = self._bound(raw)

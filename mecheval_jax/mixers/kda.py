@@ -50,8 +50,9 @@ class KDA(DeltaNet):
         self.A_log = self.param("A_log", rates, (self.heads,))
         self.dt_bias = self.param("dt_bias", initializers.time_step_bias(), (self.keys,))
 
-    def log_decay(self, x: Array) -> Array:
+    def log_decay(self, x: Array, raw: Array) -> Array:
         """Logarithms of the decays, [..., heads, key]."""
+        del raw
         lead = (None,) * (x.ndim - 1)
         f = self.decay_up(self.decay_down(x)) + self.dt_bias[lead]
         f, rate = f.reshape(*x.shape[:-1], self.heads, -1), jnp.exp(self.A_log)[(*lead, ..., None)]

@@ -195,4 +195,6 @@ class Mamba3(nn.Module):
         k, q, v = self.turned_by(k, theta), self.turned_by(q, theta), self.mimo.inputs(u)
         last = (state["ssm"], state["k"], self.mimo.inputs(state["x"]))
         (ssm, _, _), y = trapezoid_step(last, q, k, v, Weights(*weights))
-        return {"ssm": ssm, "k": k, "x": u, "angle": theta}, self._out(y, v, *z)
+        new = {"ssm": ssm, "k": k, "x": u, "angle": theta}
+        kept = {name: value.astype(state[name].dtype) for name, value in new.items()}
+        return kept, self._out(y, v, *z)

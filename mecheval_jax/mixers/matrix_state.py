@@ -120,8 +120,9 @@ class MatrixStateMixer(nn.Module):
         """Queries and keys as the state uses them; `index` are the positions of the tokens."""
         raise NotImplementedError
 
-    def log_decay(self, x: Array) -> Array:
-        """Logarithms of the decays, [..., heads, key or 1]."""
+    def log_decay(self, x: Array, raw: Array) -> Array:
+        """Logarithms of the decays, [..., heads, key or 1]; arguments as in `update`."""
+        del raw
         return jnp.zeros((*x.shape[:-1], self.heads, 1), x.dtype)
 
     def update(self, x: Array, raw: Array, k: Array, v: Array, log_decay: Array) -> Update:
@@ -175,7 +176,7 @@ class MatrixStateMixer(nn.Module):
         q, raw, v = self._project(x, apply_to_all(self))
         index = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
         q, k = self.prepare(q, raw, index)
-        update = self.update(x, raw, k, v, passed_decay(self, self.log_decay(x)))
+        update = self.update(x, raw, k, v, passed_decay(self, self.log_decay(x, raw)))
         heads = self.head_output(self.recur(q, update, positions))
         return self._out(heads, at_positions(x, positions))
 
@@ -195,6 +196,6 @@ class MatrixStateMixer(nn.Module):
         index = jnp.broadcast_to(state["position"], (len(x_t), 1))
         q, k = self.prepare(q, raw, index)
         q, raw, k, v = (h[:, 0] for h in (q, raw, k, v))
-        update = self.update(x_t, raw, k, v, self.log_decay(x_t))
+        update = self.update(x_t, raw, k, v, self.log_decay(x_t, raw))
         new["matrix"], o = self.advance(state["matrix"], q, update)
         return new, self._out(o, x_t)

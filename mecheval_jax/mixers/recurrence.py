@@ -25,6 +25,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.ops.dplr import Update, dplr, dplr_states, read
 from mecheval_jax.ops.linear_recurrence import linear_recurrence, resolve_backend
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import exp_wide
 from mecheval_jax.sites import NO_ENTRY, Site, rewrite_at, steps
 
 STATE_SITES = {
@@ -119,7 +120,7 @@ def passed_decay(
 ) -> Float[Array, "batch length heads decayed"]:
     """Logarithms of the decays that have passed the site decay, if the mixer has it."""
     if "decay" in module.SITES and module.decay.in_use():
-        decay = module.decay(jnp.exp(log_decay)[..., None])[..., 0]
+        decay = module.decay(exp_wide(log_decay)[..., None])[..., 0]
         if module.decay.replaced():
             return jnp.log(jnp.maximum(decay, jnp.finfo(decay.dtype).tiny))
     return log_decay

@@ -29,8 +29,9 @@ class RetNet(MatrixStateMixer):
         """Rotate both by their positions, and scale the queries by 1 / sqrt(key)."""
         return rotary(q, index) * q.shape[-1] ** -0.5, rotary(k, index)
 
-    def log_decay(self, x: Array) -> Array:
+    def log_decay(self, x: Array, raw: Array) -> Array:
         """Logarithms of the decays, log(1 - 2^(-5 - h)), which do not depend on x."""
+        del raw
         decays = np.log1p(-(2.0 ** (-5 - np.arange(self.heads))))
         decays = jnp.asarray(decays, x.dtype)[(None,) * (x.ndim - 1)]
         return jnp.broadcast_to(decays, (*x.shape[:-1], self.heads))[..., None]

@@ -112,6 +112,6 @@ class RWKV4(nn.Module):
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
-        k, v, r = self._project(x_t, state["previous"])
+        k, v, r = self._project(x_t, state["previous"].astype(x_t.dtype))
         sums, y = wkv_step(state["sums"], k, v, *self._rates)
-        return {"sums": sums, "previous": x_t}, self._out(y, r)
+        return {"sums": sums, "previous": x_t.astype(state["previous"].dtype)}, self._out(y, r)

@@ -185,9 +185,11 @@ class RWKV7(nn.Module):
         first: Float[Array, "batch width"] | None = None,
     ) -> tuple[dict[str, Array], Float[Array, "batch width"], Float[Array, "batch width"]]:
         """Mix one token; return the next state, the output, and the values as `mix` does."""
-        r, gate, update, bonus, first = self._token(x_t, state["previous"], first)
+        previous = state["previous"].astype(x_t.dtype)
+        r, gate, update, bonus, first = self._token(x_t, previous, first)
         matrix, o = dplr_step(state["matrix"], r, update)
-        return {"matrix": matrix, "previous": x_t}, self._out(o, bonus, gate), first
+        new = {"matrix": matrix, "previous": x_t.astype(state["previous"].dtype)}
+        return new, self._out(o, bonus, gate), first
 
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]

@@ -177,7 +177,9 @@ class Block(nn.Module):
         local: Local,
     ) -> Float[Array, "batch length width"]:
         """Add the mixer's output and the feed-forward part to the residual stream."""
-        before, residual = residual, residual + self.mixer_output(spread(mixed, DOCUMENTS))
+        # What is read from a state may be wider than the stream.
+        mixed = spread(mixed.astype(residual.dtype), DOCUMENTS)
+        before, residual = residual, residual + self.mixer_output(mixed)
         if self.config.feed_forward.kind == "none":
             return residual
         x = self.mlp_norm(before if self.config.parallel else residual)

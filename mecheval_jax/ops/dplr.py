@@ -31,7 +31,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.ops.chunks import LONGEST, chunked, read_once
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.ops.precision import in_float32
+from mecheval_jax.ops.precision import exp_wide, in_float32
 from mecheval_jax.sites import (
     NO_ENTRY,
     Entry,
@@ -65,8 +65,8 @@ class Update(NamedTuple):
     y: Float[Array, "*axes key"] | None = None
 
     def decay(self) -> Float[Array, "*axes decayed 1"]:
-        """Factors of the rows of the state."""
-        return jnp.exp(self.log_decay)[..., None]
+        """Factors of the rows of the state, in float32 or wider: near 1 others are 1."""
+        return exp_wide(self.log_decay)[..., None]
 
     def write(self) -> Float[Array, "*axes key value"]:
         """What is added to the state, k u^T."""
@@ -188,7 +188,7 @@ def dplr_states(
     # Token by token.
     def advance(state: Array, at_t: tuple) -> tuple[Array, Array]:
         token, decay_t, erase_t, write_t = at_t
-        state = rewrite_at(decay_t * state + erase_t @ state + write_t, entry, token)
+        state = rewrite_at(decay_t * state + erase_t @ state + write_t, entry, token).astype(wide)
         return state, state
 
     by_time = tuple(jnp.moveaxis(part, 1, 0) for part in (decay, erase, write))

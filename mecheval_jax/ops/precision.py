@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mecheval_jax.array_types import Array, Float
+
 
 def in_float32(op: Callable) -> Callable:
     """Wrap an op so that half-precision inputs are widened to float32.
@@ -27,3 +29,8 @@ def in_float32(op: Callable) -> Callable:
         return jax.tree.map(lambda y: y.astype(dtype), results)
 
     return wrapped
+
+
+def exp_wide(logarithms: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+    """Exponentials in float32 or wider: in half precision decays near 1 would not decay at all."""
+    return jnp.exp(logarithms.astype(jnp.promote_types(logarithms.dtype, jnp.float32)))

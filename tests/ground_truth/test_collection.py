@@ -61,6 +61,13 @@ def test_damage_is_named(path, change, message):
         load_collection(path)
 
 
+def test_models_of_one_name_are_refused(path):
+    """Catches a model that is judged by the results of another."""
+    models = load_collection(path)
+    with pytest.raises(UserError, match="2 models are 'attention to induction, seed 0'"):
+        save_collection(path, [*models, models[0]])
+
+
 def test_numbers_that_are_not_finite_are_named(path):
     """Catches a model that is judged on weights which no training left."""
     models = load_collection(path)

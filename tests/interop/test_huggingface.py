@@ -124,6 +124,9 @@ def test_files_that_cannot_be_read(tmp_path):
     message = refusal(huggingface.load, folder)
     assert "neither model.safetensors nor" in message
     assert "pytorch_model.bin is pickled" in message
+    for index in ({"weight_map": [1]}, {"weight_map": {"a": 3}}, {}):
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        assert "is damaged" in refusal(huggingface.load, folder)
     (folder / "model.safetensors").write_bytes(b"no header at all")
     assert "cannot be read as safetensors" in refusal(huggingface.load, folder)
     (folder / "config.json").write_text("{")

@@ -41,6 +41,8 @@ pytest.importorskip("safetensors")
         ("mamba2", {"time_step_limit": [0.0, 0.1]}, r"time_step_limit is \[0.0, 0.1\].*inf"),
         ("mamba2", {"num_heads": 8}, "num_heads is 8: valid is 4"),
         ("mamba2", {"n_groups": 3}, "3 groups"),
+        ("jamba", {"num_hidden_layers": "4"}, "what its layers are cannot be read"),
+        ("jamba", {"attn_layer_period": 0}, "what its layers are cannot be read"),
         (
             "mamba2",
             {"model_type": "mamba-2"},

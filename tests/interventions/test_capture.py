@@ -118,7 +118,7 @@ class Composition(chex.TestCase):
     def test_gradient_of_a_value(self):
         """Catches a gradient that is stopped at a site, or that leaks outside its mask."""
         subject, site = self.subject, "block_1/block_input"
-        mask = positions_mask(subject.key, LENGTH, 3)
+        mask = positions_mask(subject.key, (len(subject.key), LENGTH, 1))
 
         def loss(value):
             patch = {site: {"value": value, "mask": mask}}

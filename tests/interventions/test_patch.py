@@ -118,7 +118,7 @@ def test_a_whole_replacement_later_wins_everywhere(subject):
     # The other way round, the part lies over the whole.
     entry = compose(whole, first)["block_1/block_input"]
     assert set(entry) == {"value"}
-    at_key = positions_mask(subject.key, LENGTH, 3)
+    at_key = positions_mask(subject.key, (len(subject.key), LENGTH, 1))
     same(entry["value"], jnp.where(at_key, 0, subject.other["block_1/block_input"]))
 
 
@@ -126,7 +126,7 @@ def test_a_shift_is_added_to_the_live_activation(subject):
     """Catches a shift of the stored activation, which loses what flows in from before."""
     early, site = subject.restore("block_0/block_input"), "block_1/mixer_output"
     live = subject.observe(early)[1][site]
-    shift = jnp.where(positions_mask(subject.key, LENGTH, 3), 0.5, jnp.zeros_like(live))
+    shift = jnp.where(positions_mask(subject.key, live.shape), 0.5, jnp.zeros_like(live))
     patch = {site: {"shift": shift}}
     _, seen = subject.observe(compose(early, patch))
     same(seen[site], live + shift)

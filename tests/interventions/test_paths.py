@@ -151,6 +151,20 @@ def test_paths_that_do_not_exist(senders, receiver, message):
         freeze(subject.activations, subject.config, senders, receiver)
 
 
+def test_what_is_handed_on_past_the_stream_is_held():
+    """Catches a change that reaches a layer of RWKV-7 by the values of the first."""
+    subject = subject_of("rwkv7")
+    past = "block_1/mixer/v_first"
+    assert past in freeze(subject.activations, subject.config, ["embedding"], "final_norm")
+    assert past not in freeze(subject.activations, subject.config, [past], "block_1/mixer_output")
+    patch = functools.partial(path_patch, subject.model, subject.params, subject.tokens)
+    changed = interchange(subject.other, ["block_0/mixer/v"], subject.key)
+    whole = patch(changed, "block_1/mixer/v")
+    by_the_stream = patch(patch(changed, M0), "block_1/mixer/v")
+    got, expected = (x["block_1/mixer/v"]["value"] for x in (whole, by_the_stream))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 def test_a_patch_on_what_is_held_wins():
     """Catches a change that is lost under the freeze of a second sender's path."""
     subject = subject_of("attention")

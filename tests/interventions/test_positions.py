@@ -98,7 +98,7 @@ def test_several_positions(subject):
 )
 def test_masks(positions, chosen):
     """Catches a mask along the wrong axis, or with an axis too few."""
-    mask = np.asarray(positions_mask(jnp.array(positions), 4, 4))
+    mask = np.asarray(positions_mask(jnp.array(positions), (len(positions), 4, 1, 1)))
     assert mask.shape == (2, 4, 1, 1)
     for row, expected in zip(mask, chosen, strict=True):
         assert np.flatnonzero(row).tolist() == expected

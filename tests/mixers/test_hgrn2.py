@@ -40,6 +40,21 @@ def test_against_its_twin():
     assert_gives("hgrn2", dense(o, params["o_proj"]))
 
 
+# Catches a forget gate that is replaced in the keys and not in the decays, or the reverse.
+def test_a_replaced_gate_is_the_gate_of_both():
+    config, params, _ = planted.untrained("hgrn2", layers=1)
+    model, tokens = LanguageModel(config), jnp.array([[1, 2, 3, 4]])
+    site = "block_0/mixer/k"
+    seen = capture(model, params, tokens)
+    raw = seen[site] + 1.0
+    then = capture(model, params, tokens, interventions={site: {"value": raw}})
+    gate = sigmoid(np.asarray(raw))
+    np.testing.assert_allclose(then["block_0/mixer/decay"][..., 0], gate, rtol=1e-5)
+    v = np.asarray(seen["block_0/mixer/v"])
+    written = (1 - gate)[..., None] * v[..., None, :]
+    np.testing.assert_allclose(then["block_0/mixer/write"], written, rtol=1e-4, atol=1e-6)
+
+
 # Catches bounds that start in layer 0, or do not rise.
 def test_bounds_of_the_layers():
     bounds = LowerBounds(4, 3)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.interventions import capture
+from mecheval_jax.interventions import capture, interchange, run
 from mecheval_jax.mixers import ARCHITECTURES
-from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.models.decoding import greedy
+from mecheval_jax.models.language_model import LanguageModel, parameter_shapes
 from mecheval_jax.training.state import Policy
 from tests.support import small
 
@@ -41,8 +42,8 @@ def trained(mixers, dtype):
     """The experiment, its state after some steps, and the losses."""
     experiment = experiment_of(mixers, dtype)
     programs = small.programs(experiment)
-    run = programs.steps(Policy.RAISE)
-    state, metrics = run(programs.create(), np.int32(0), np.int32(STEPS))
+    steps = programs.steps(Policy.RAISE)
+    state, metrics = steps(programs.create(), np.int32(0), np.int32(STEPS))
     return experiment, state, np.asarray(metrics["loss"])
 
 
@@ -67,3 +68,21 @@ def test_it_trains(mixers):
     seen, half = jax.eval_shape(look, state.params), jnp.dtype("bfloat16")
     wide = [path for path, leaf in seen.items() if leaf.dtype != half]
     assert all(re.search("/(dt|turn|decay|state|write|erase)$", path) for path in wide), wide
+
+
+# Catches states of a loop, or of a decoder, that change their dtype from token to token, and a
+# stream that is wide after a state was replaced, so that later layers take no entry any more.
+@pytest.mark.parametrize("mixers", MODELS)
+def test_states_are_replaced_and_tokens_generated(mixers):
+    config = experiment_of(mixers, "bfloat16").model
+    model, tokens = LanguageModel(config), jnp.ones((2, 4), jnp.int32)
+    last = f"block_{config.layers - 1}/mixer_input"
+
+    def patched(params):
+        seen = capture(model, params, tokens)
+        states = [path for path in seen if path.endswith("/state")]
+        return run(model, params, tokens, interchange(seen, [*states, last]))
+
+    params = parameter_shapes(config)
+    assert jax.eval_shape(patched, params).shape[:2] == (2, 4)
+    assert jax.eval_shape(lambda p: greedy(model, p, tokens, 3), params).shape == (2, 3)

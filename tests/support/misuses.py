@@ -322,6 +322,10 @@ MISUSES: dict[str, tuple[Callable[[World], Any], str]] = {
         lambda w: iv.swap(w.clean, [SITE], jnp.full(8, 9)),
         "donor of document 0 is 9",
     ),
+    "steer: positions of other documents": (
+        lambda w: iv.steer(w.clean, [SITE], jnp.ones(16), w.value[:1]),
+        "positions of 1 documents: the activations are of 8",
+    ),
     "swap: a list of documents": (
         lambda w: iv.swap(w.clean, [SITE], [1, 0]),
         "one of the donors is",

@@ -190,7 +190,7 @@ def other(case):
 
 
 def at(position, activation):
-    return positions_mask(jnp.full(BATCH, position), LENGTH, activation.ndim)
+    return positions_mask(jnp.full(BATCH, position), activation.shape)
 
 
 def in_float64(case):

@@ -98,7 +98,7 @@ class Surgery:
     def leading_to(self, state: Float[Array, "documents ..."]) -> Interventions:
         """The interventions that replace the state before the question by this one."""
         states = self.activations[self.place.state]
-        here = positions_mask(last_before(self.found), states.shape[1], states.ndim)
+        here = positions_mask(last_before(self.found), states.shape)
         return shift({self.place.state: jnp.where(here, (state - self.state())[:, None], 0)})
 
 
