@@ -129,3 +129,11 @@ def test_half_precision():
 def test_unknown_backend():
     with pytest.raises(UserError, match=r"'cuda'.*chunked"):
         op_of("cuda")(*(jnp.asarray(a, jnp.float32) for a in arguments("decay", 2, 1)))
+
+
+# Catches slow decays that are 1, and so none, where states are computed from them.
+def test_decays_near_one_in_half_precision():
+    key = jnp.ones((1, 1, 1, 2), jnp.bfloat16)
+    update = Update(key, key, jnp.full((1, 1, 1, 1), -(2.0**-9), jnp.bfloat16))
+    assert update.decay().dtype == jnp.float32
+    np.testing.assert_allclose(update.decay(), np.exp(-(2.0**-9)), rtol=1e-6)
