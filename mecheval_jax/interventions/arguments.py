@@ -1,75 +1,7 @@
-"""What a run of a model is given, checked before Flax sees it.
+"""Names of sites, checked before Flax sees them: it passes over an entry that no module has."""
 
-Flax passes over an intervention at a path that no module has, looks up tokens beyond the vocabulary
-as whatever stands there, and speaks of its own scopes where parameters are another model's.
-"""
-
-import contextlib
-from collections.abc import Iterator
-
-import flax.errors
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from mecheval_jax.array_types import Array, Int
-from mecheval_jax.errors import UserError, expect
-from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import MIXER, OUTSIDE_BLOCKS, SitePath
-from mecheval_jax.tasks.base import Batch
-
-NOT_OWN = (
-    flax.errors.ApplyScopeInvalidVariablesStructureError,
-    flax.errors.ScopeCollectionNotFound,
-    flax.errors.ScopeParamNotFoundError,
-    flax.errors.ScopeParamShapeError,
-)
-"""Errors of Flax that mean that parameters are not those of the model."""
-
-
-def tokens_of(
-    model: LanguageModel, batch: Batch | Int[Array, "batch length"]
-) -> Int[Array, "batch length"]:
-    """Tokens of documents.
-
-    Raises:
-        UserError: If the model cannot read them. That they are in its vocabulary is not checked
-            where they are traced, or lie on several hosts.
-    """
-    expect("the model", model, LanguageModel, "a LanguageModel, as Run.model is")
-    tokens = batch.tokens if isinstance(batch, Batch) else batch
-    expect("the batch", tokens, (jax.Array, np.ndarray), "a Batch, or an array of tokens")
-    if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
-        raise UserError(
-            f"the tokens are {tokens.dtype}{list(tokens.shape)}: they must be whole numbers, "
-            "[documents, length]"
-        )
-    size, traced = model.config.vocabulary_size, isinstance(tokens, jax.core.Tracer)
-    # Of several processes each has a part of the documents.
-    if not traced and tokens.size and getattr(tokens, "is_fully_addressable", True):
-        numbers = np.asarray(tokens)
-        if numbers.min() < 0 or numbers.max() >= size:
-            raise UserError(
-                f"tokens are {numbers.min()} to {numbers.max()}: the model's vocabulary has 0 to "
-                f"{size - 1}"
-            )
-    return tokens
-
-
-@contextlib.contextmanager
-def own_parameters() -> Iterator[None]:
-    """Where a model is applied to parameters.
-
-    Raises:
-        UserError: If they are not those of the model.
-    """
-    try:
-        yield
-    except NOT_OWN as error:
-        said = str(error).partition(" (https:")[0].splitlines()[0]
-        raise UserError(
-            f"the params are not those of this model, as Run.params are: {said}"
-        ) from None
 
 
 def check_site(path: str, config: ModelConfig) -> None:

@@ -11,7 +11,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose, expect, several
-from mecheval_jax.interventions.arguments import check_site, own_parameters, tokens_of
+from mecheval_jax.interventions.arguments import check_site
+from mecheval_jax.models.arguments import own_parameters, tokens_of
 from mecheval_jax.models.blocks import hands_on
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.site_path import SitePath, in_mixer

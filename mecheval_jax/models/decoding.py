@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError
+from mecheval_jax.models.arguments import own_parameters, tokens_of
 from mecheval_jax.models.language_model import (
     LanguageModel,
     ModelConfig,
@@ -27,9 +28,10 @@ def greedy(
         count: Number of tokens that are generated.
 
     Raises:
-        UserError: If the prompt is empty, or the tokens exceed the model's length limit.
+        UserError: If the prompt is empty or no tokens of the model, the tokens exceed the model's
+            length limit, or the parameters are another model's.
     """
-    batch, length = prompt.shape
+    batch, length = tokens_of(model, prompt).shape
     limit = model.config.max_length
     if length < 1:
         raise UserError("the prompt is empty: there is nothing to go on from")
@@ -49,8 +51,9 @@ def greedy(
         return carry, carry[1]
 
     # The last token that is generated is not read, so the state needs one token less.
-    state = model.apply(variables, batch, length + count - 1, method="initial_state")
-    state, guesses = jax.lax.scan(guess, state, prompt.T)
+    with own_parameters():
+        state = model.apply(variables, batch, length + count - 1, method="initial_state")
+        state, guesses = jax.lax.scan(guess, state, prompt.T)
     _, others = jax.lax.scan(generate, (state, guesses[-1]), length=count - 1)
     return jnp.concatenate([guesses[-1:], others]).T
 

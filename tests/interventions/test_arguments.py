@@ -1,12 +1,10 @@
-"""What a run is given: names of sites, tokens and parameters; `test_misuses` has what is wrong."""
+"""Names of sites that a run is given; `test_misuses` has what is wrong."""
 
-import jax
-import jax.numpy as jnp
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import capture, interchange, run, site_paths
-from mecheval_jax.interventions.arguments import check_site, tokens_of
+from mecheval_jax.interventions.arguments import check_site
 from mecheval_jax.models.language_model import ModelConfig
 
 
@@ -19,23 +17,6 @@ def test_every_site_of_a_model_is_known():
     for path in ("embeding", f"block_{layers}/block_input", "block_0/mixer/x_y", "block_0/q"):
         with pytest.raises(UserError, match=f"unknown site '{path}'"):
             check_site(path, config)
-
-
-def test_tokens(attention):
-    """Catches tokens that are refused where they are traced, and on the host."""
-    model, tokens = attention.model, attention.tokens
-    assert tokens_of(model, tokens) is tokens
-    assert jax.jit(lambda tokens: tokens_of(model, tokens))(tokens).shape == tokens.shape
-    with pytest.raises(UserError, match=r"tokens are 0 to 999: the model's vocabulary has 0 to"):
-        run(model, attention.params, jnp.array([[0, 999]]))
-
-
-def test_parameters_of_another_model(attention):
-    """Catches a message about scopes, and a nested copy of the parameters."""
-    model, params, tokens = attention.model, attention.params, attention.tokens
-    for wrong in ({}, {"params": params}, jax.tree.map(lambda leaf: leaf[:1], params)):
-        with pytest.raises(UserError, match="the params are not those of this model"):
-            run(model, wrong, tokens)
 
 
 def test_entries_elsewhere_and_of_other_shapes(attention):

@@ -1,0 +1,37 @@
+"""Tokens and parameters that a model is given; `test_misuses` has what is wrong."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.interventions import run
+from mecheval_jax.models.arguments import tokens_of
+from mecheval_jax.models.decoding import greedy
+from tests.support.two_runs import subject_of
+
+
+@pytest.fixture(scope="module")
+def attention():
+    return subject_of("attention")
+
+
+def test_tokens(attention):
+    """Catches tokens that are refused where they are traced, and on the host."""
+    model, tokens = attention.model, attention.tokens
+    assert tokens_of(model, tokens) is tokens
+    assert jax.jit(lambda tokens: tokens_of(model, tokens))(tokens).shape == tokens.shape
+    with pytest.raises(UserError, match=r"tokens are 0 to 999: the model's vocabulary has 0 to"):
+        run(model, attention.params, jnp.array([[0, 999]]))
+    with pytest.raises(UserError, match=r"tokens are 0 to 999: the model's vocabulary has 0 to"):
+        greedy(model, attention.params, jnp.array([[0, 999]]), 1)
+
+
+def test_parameters_of_another_model(attention):
+    """Catches a message about scopes, and a nested copy of the parameters."""
+    model, params, tokens = attention.model, attention.params, attention.tokens
+    for wrong in ({}, {"params": params}, jax.tree.map(lambda leaf: leaf[:1], params)):
+        with pytest.raises(UserError, match="the params are not those of this model"):
+            run(model, wrong, tokens)
+        with pytest.raises(UserError, match="the params are not those of this model"):
+            greedy(model, wrong, tokens[:, :2], 1)
