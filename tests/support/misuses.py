@@ -250,7 +250,7 @@ MISUSES: dict[str, tuple[Callable[[World], Any], str]] = {
     "interchange: no activations": (lambda w: me.interchange({}, [SITE]), SITE),
     "interchange: positions of other documents": (
         lambda w: w.ran(me.interchange(w.clean, [SITE], w.value[:3])),
-        "the mask is bool[3, 9, 1]",
+        "positions of 3 documents: the activations are of 8",
     ),
     "interchange: positions that are a list": (
         lambda w: me.interchange(w.clean, [SITE], [1, 2]),

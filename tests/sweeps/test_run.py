@@ -162,7 +162,7 @@ def test_a_group_that_fails_is_run_again(finished, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(groups._GroupRun, "conclude", fails(2, RuntimeError("out of luck")))
     outcome = run(tmp_path / "failed", retries=1)
     assert {name: str(error) for name, error in outcome.failed.items()} == {
-        "000_based_width_16": "out of luck"
+        "000_attention_width_16": "out of luck"
     }
     status = SweepFolder(tmp_path / "failed").groups()[0].read_status()
     assert (status.state, status.error) == ("failed", "out of luck")
