@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -213,16 +213,16 @@ def _entry(
     if wrong:
         raise UserError(f"{folder.summary} is damaged: {wrong}")
     known = {"accuracy": tuple(summary[end] for end in ACCURACY), **estimates}
-    measured = functools.partial(_concentration, folder)
+    measured = functools.partial(_concentration, folder, summary)
     found = left_out.part(f"{path}: concentration of {name}", measured, None)
     if found and found.low is not None and found.high is not None:
         known["concentration"] = (found.value, found.low, found.high)
     return Entry(path, name, experiment, summary, known)
 
 
-def _concentration(folder: RunFolder) -> Concentration | None:
+def _concentration(folder: RunFolder, summary: Mapping[str, Any]) -> Concentration | None:
     """How much of the answer one vector brings back; None where it was not looked at."""
-    return concentration(folder.read_attributions())
+    return concentration(folder.attributions_in(summary))
 
 
 def _rows(task: str, section: Sequence[Entry]) -> Iterator[dict[str, Any]]:

@@ -71,9 +71,8 @@ def knockout_heads(
         # H3 has outputs by head too, but heads are their last axis, and its queries have none.
         if site.name != "head_output" or not by_head:
             raise UserError(
-                f"{path} is not [batch, length, heads, channels] with queries {queries[0]} by "
-                f"head; "
-                f"{_there_are('head_output', like)}"
+                f"{path} is not [batch, length, heads, channels] with queries "
+                f"{queries[0]} by head; {_there_are('head_output', like)}"
             )
         mask = _heads_mask(path, heads, read.shape[2])
         if positions is not None:

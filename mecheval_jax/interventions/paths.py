@@ -3,10 +3,10 @@
 Mixers and feed-forward parts add their outputs to the residual stream. If all outputs after the
 changed sites, the senders, are held at their values in the base run (`freeze`), a change reaches
 a later site, the receiver, only by the direct path: the residual stream between the two. (What the
-first layer hands on past the stream, as in RWKV-7, is held where it is read.) The
-value that the receiver then has is put into a run whose other sites are live (`path_patch`); the
-effect on that run is the effect of the path. For a path of several hops, `path_patch` is applied
-to the result of another `path_patch` (Wang et al. 2022, Goldowsky-Dill et al. 2023).
+first layer hands on past the stream, as in RWKV-7, is held where it is read.) The value that the
+receiver then has is put into a run whose other sites are live (`path_patch`); the effect on that
+run is the effect of the path. For a path of several hops, `path_patch` is applied to the result of
+another `path_patch` (Wang et al. 2022, Goldowsky-Dill et al. 2023).
 
 A sender inside a mixer or before it changes the output of that mixer, which belongs to the path
 and is not held; the same holds for ``mlp_input`` and what follows it. A sender that is itself an

@@ -13,6 +13,7 @@ from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.recurrence import STATE_SITES
+from mecheval_jax.mixers.short_convolution import shift_one
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.wkv import BACKENDS, wkv, wkv_state, wkv_step
 from mecheval_jax.sites import declare
@@ -112,6 +113,7 @@ class RWKV4(nn.Module):
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]
     ) -> tuple[dict[str, Array], Float[Array, "batch width"]]:
         """Mix one token; return the next state and the output."""
-        k, v, r = self._project(x_t, state["previous"].astype(x_t.dtype))
+        kept, before = shift_one(state["previous"], x_t)
+        k, v, r = self._project(x_t, before)
         sums, y = wkv_step(state["sums"], k, v, *self._rates)
-        return {"sums": sums, "previous": x_t.astype(state["previous"].dtype)}, self._out(y, r)
+        return {"sums": sums, "previous": kept}, self._out(y, r)

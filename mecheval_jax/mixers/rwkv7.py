@@ -25,6 +25,7 @@ from mecheval_jax.errors import choose
 from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import ERASE, STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.rwkv7_start import MIXTURES, RANKS, initial_values, rank_of
+from mecheval_jax.mixers.short_convolution import shift_one
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import declare
@@ -185,11 +186,10 @@ class RWKV7(nn.Module):
         first: Float[Array, "batch width"] | None = None,
     ) -> tuple[dict[str, Array], Float[Array, "batch width"], Float[Array, "batch width"]]:
         """Mix one token; return the next state, the output, and the values as `mix` does."""
-        previous = state["previous"].astype(x_t.dtype)
-        r, gate, update, bonus, first = self._token(x_t, previous, first)
+        kept, before = shift_one(state["previous"], x_t)
+        r, gate, update, bonus, first = self._token(x_t, before, first)
         matrix, o = dplr_step(state["matrix"], r, update)
-        new = {"matrix": matrix, "previous": x_t.astype(state["previous"].dtype)}
-        return new, self._out(o, bonus, gate), first
+        return {"matrix": matrix, "previous": kept}, self._out(o, bonus, gate), first
 
     def step(
         self, state: dict[str, Array], x_t: Float[Array, "batch width"]

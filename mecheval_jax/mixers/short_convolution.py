@@ -65,6 +65,13 @@ class ShortConvolution(nn.Module):
         return short_convolution_step(window, x_t, self.weight, self.bias)
 
 
+def shift_one(
+    previous: Float[Array, "batch width"], x_t: Float[Array, "batch width"]
+) -> tuple[Float[Array, "batch width"], Float[Array, "batch width"]]:
+    """Shift one token: what is kept of it, in the dtype of the state, and the token before it."""
+    return x_t.astype(previous.dtype), previous.astype(x_t.dtype)
+
+
 class TokenShift(nn.Module):
     """The input of the token before, zeros at the first.
 
@@ -89,7 +96,8 @@ class TokenShift(nn.Module):
         self, window: Float[Array, "batch 1 width"], x_t: Float[Array, "batch width"]
     ) -> tuple[Float[Array, "batch 1 width"], Float[Array, "batch width"]]:
         """Shift one token; return the next window and the input of the token before."""
-        return x_t[:, None].astype(window.dtype), window[:, 0].astype(x_t.dtype)
+        kept, before = shift_one(window[:, 0], x_t)
+        return kept[:, None], before
 
 
 Local = Callable[[str, Sequence[Array]], list[Array]]

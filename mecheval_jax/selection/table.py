@@ -160,7 +160,7 @@ def transparency_of(
         row |= {"probability": found.probability}
     if not has_learned(own):
         return row
-    if most := concentration(run.read_attributions()):
+    if most := concentration(run.attributions_in(own)):
         names = ("", "_low", "_high", "_site", "_role")
         row |= {f"concentration{name}": value for name, value in zip(names, most, strict=True)}
     if own.get(CIRCUIT) is not None:

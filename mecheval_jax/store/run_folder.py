@@ -281,13 +281,16 @@ class RunFolder(TrainingFolder):
             raise UserError(f"{self.summary} is damaged: verdict {verdict!r} has no probability")
         return summary
 
-    def read_attributions(self) -> list[dict[str, Any]]:
+    def attributions_in(self, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Attributions in the evidence of the run's verdict; none if it has no verdict.
 
+        Args:
+            summary: The run's summary.
+
         Raises:
-            UserError: If the file is damaged, or the verdict is of version 0.4.
+            UserError: If they are damaged, or the verdict is of version 0.4.
         """
-        rows = (self.read_summary().get("evidence") or {}).get("attributions", [])
+        rows = (summary.get("evidence") or {}).get("attributions", [])
         if wrong := mismatch(rows, [LOOKED_AT], "attributions"):
             raise UserError(f"{self.summary} is damaged, or older: {wrong}")
         return rows

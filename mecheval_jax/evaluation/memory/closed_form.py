@@ -61,8 +61,7 @@ def closed_form_error(subject: Subject, batch: Batch, place: MemoryPlace) -> flo
         erased = surgery.leading_to(surgery.state_without(at))
         # What the values of the pair's write alone give to each token that reads the state.
         mixing = effective_attention(subject.config, params, activations, layer)
-        shape = (*batch.tokens.shape, *mixing.values.shape[2:])
-        own = positions_mask(surgery.tokens(at), shape)
+        own = positions_mask(surgery.tokens(at), mixing.values.shape)
         values = jnp.where(own, mixing.values, 0)
         given = mixing.replace(values=values, constant=None).read()
         read = place.output(activations)

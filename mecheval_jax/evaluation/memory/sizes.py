@@ -81,7 +81,7 @@ def resized(task: Task, changes: Mapping[str, Any], model: ModelConfig) -> Task:
             or documents are longer than the model's limit.
     """
     for name in changes:
-        choose(f"field of {type(task).__name__}", name, fields_of(task))
+        choose(f"field of {type(task).__name__}", name, types_of(type(task)))
     other = dataclasses.replace(task, **changes)  # pyright: ignore[reportArgumentType,reportType]
     told = ", ".join(f"task.{name}={value}" for name, value in changes.items())
     if other.vocabulary_size != task.vocabulary_size:
@@ -108,11 +108,6 @@ def tasks_of_sizes(
         except UserError as error:
             why = error
     return found, why
-
-
-def fields_of(task: Task) -> set[str]:
-    """Names of a task's fields."""
-    return {field.name for field in dataclasses.fields(task)}  # pyright: ignore[reportArgumentType]
 
 
 def changes_of(setting: str, task: Task) -> dict[str, Any]:

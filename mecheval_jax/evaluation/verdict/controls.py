@@ -73,6 +73,7 @@ def draw_distractors(batch: Batch, seed: int) -> Distractors:
     offered = np.where(key >= 0, tokens[documents, key], 0)
     end = np.asarray(batch.roles["divider"])[:, 0] if "divider" in batch.roles else query
     roles = [np.asarray(positions)[:, 0] for positions in batch.roles.values()]
+    words = 1 + max(tokens.max(), target.max())
     generator, donors, founds = np.random.default_rng(seed), [], []
     for start in range(0, len(documents), DONORS_AT_ONCE):
         own = documents[start : start + DONORS_AT_ONCE]
@@ -81,9 +82,9 @@ def draw_distractors(batch: Batch, seed: int) -> Distractors:
         fits = (key >= 0)[None] & (key[None] < np.minimum(end, query)[own, None])
         for positions in roles:
             fits &= positions[own, None] != key[None]
-        for words in (asked, target):
-            fits &= words[own, None] != replaced
-        known = np.zeros((len(own), 1 + max(tokens.max(), target.max())), bool)
+        for of_question in (asked, target):
+            fits &= of_question[own, None] != replaced
+        known = np.zeros((len(own), words), bool)
         known[np.arange(len(own))[:, None], tokens[own]] = True
         known[np.arange(len(own)), target[own]] = True
         fits &= ~known[:, offered]
