@@ -4,11 +4,12 @@
     python -m launch.benchmark --suite=device --output=DIR
     python -m launch.benchmark --output=DIR --compare=DIR2
 
-``step``: the training step of the study's AR; ``grid``: the interchange grid over 320
-documents; ``gradients``: attribution of all sites by gradients, beside the grid of all sites;
-``probes``: a thousand linear probes against a loop; ``length``: time and memory of a training
-step over lengths; ``convolution``: FFT against Toeplitz product; ``recurrence``: backends of the
-recurrences; ``sites``: models with sites against models without; ``sampling``: documents per
+``step``: the training step of the study's AR; ``relatives``: steps of mixers beside the first of
+their family; ``grid``: the interchange grid over 320 documents; ``gradients``: attribution of all
+sites by gradients, beside the grid of all sites; ``circuits``: circuits with ports; ``probes``: a
+thousand linear probes against a loop; ``length``: time and memory of a training step over lengths;
+``convolution``: FFT against Toeplitz product; ``recurrence``: backends of the recurrences;
+``sites``: models with sites against models without; ``sampling``: documents per
 second; ``sweep``: 16 runs as one program against 16 programs; ``strategies``: strategies that
 compute the members of a sweep (``JAX_NUM_CPU_DEVICES=2`` for two devices); ``imports``: time to
 import the package. Rates come with the machine's own rate of float32 matrix products, measured in
@@ -43,8 +44,14 @@ ONLY = flags.DEFINE_list("only", None, "Parts to measure; all if not given.")
 def main():
     """Run the program."""
     from mecheval_jax import benchmarks
+    from mecheval_jax.errors import UserError
 
+    if AGAINST.value != "none" and SUITE.value != "all":
+        raise UserError(f"--suite={SUITE.value} and --against={AGAINST.value} are two measurements")
     suite = "against_torch" if AGAINST.value == "torch" else SUITE.value
+    measures_step = suite == "all" and "step" in (ONLY.value or ["step"])
+    if flags.FLAGS["steps"].present and not measures_step:
+        raise UserError(f"--steps is {STEPS.value}: it is of the part step, which is not measured")
     benchmarks.measure(ONLY.value, STEPS.value, suite, OUTPUT.value, COMPARE.value)
 
 

@@ -27,8 +27,14 @@ from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, ch
 REQUEUE = 75
 """Exit code of work that stopped before its end and that the same command resumes (EX_TEMPFAIL)."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C where nothing is saved, as shells give it."""
+
 FAULT = 1
 """Exit code of a fault of ours, after its traceback."""
+
+WEEK = 7 * 24 * 3600
+"""Seconds; jax's own time limits hold ten of them, not any number."""
 
 MOST_CPU_DEVICES = 1024
 """Beyond it jax takes minutes to begin, and any CPU's cores are used."""
@@ -157,7 +163,7 @@ def _define_host_flags() -> None:
     flags.DEFINE_integer("processes", None, "How many there are; 1: alone, in a cluster too.")
     flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
     flags.DEFINE_integer(
-        "hosts_timeout", None, "Seconds in which all of them have to come.", lower_bound=1
+        "hosts_timeout", None, "Seconds in which all of them have to come.", 1, WEEK
     )
 
 
@@ -296,9 +302,9 @@ def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:
         _fail(error)
     except Interrupted as error:
         _stop(error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted; the same command resumes", file=sys.stderr)
-        sys.exit(130)
+        _end(INTERRUPTED, error)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _has_lost_its_reader(sys.stdout):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

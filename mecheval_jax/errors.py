@@ -82,4 +82,4 @@ class Stopped(Interrupted):
     """SIGTERM arrived when there was nothing to save."""
 
     def __init__(self):
-        super().__init__("stopped by SIGTERM; the same command resumes")
+        super().__init__("stopped; the same command resumes")

@@ -33,7 +33,7 @@ def test_sigterm_before_anything_is_begun():
     done = forked.start(["-c", program])
     assert (done.returncode, done.stderr) == (
         REQUEUE,
-        "stopped by SIGTERM; the same command resumes\n",
+        "stopped; the same command resumes\n",
     )
 
 

@@ -30,4 +30,4 @@ def test_interruptions_are_no_mistakes():
     """Catches a stop that a program would report with the exit code of a mistake."""
     assert issubclass(Stopped, Interrupted)
     assert not issubclass(Interrupted, UserError)
-    assert str(Stopped()) == "stopped by SIGTERM; the same command resumes"
+    assert str(Stopped()) == "stopped; the same command resumes"

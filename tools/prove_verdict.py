@@ -10,6 +10,7 @@ for another rule. 200 seeds of all kinds take one core about an hour.
 """
 
 import csv
+import io
 import itertools
 import os
 import pathlib
@@ -61,10 +62,16 @@ def _add(
     path: pathlib.Path, kind: "Kind", known: dict[int, dict[str, Any]], seeds: list[int]
 ) -> None:
     """Judge models with those seeds, each written when it is known."""
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, FIELDS)
-        table.writeheader()
-        table.writerows(known.values())
+    from mecheval_jax.files import write_text
+
+    # Whole and at once, without a line that was broken off: what is known outlives any end.
+    before = io.StringIO()
+    table = csv.DictWriter(before, FIELDS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(known.values())
+    write_text(path, before.getvalue())
+    with path.open("a", newline="") as file:
+        table = csv.DictWriter(file, FIELDS, lineterminator="\n")
         for seed in seeds:
             found = kind.judge(seed)
             known[seed] = {"seed": seed, "grade": kind.grade(found)} | {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from absl import flags
 
+from mecheval_jax.errors import UserError
 from tools import blocks
 from tools.blocks import put_block, table_lines
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 VARIED = "training.learning_rate", "training.seed", "training.data_seed"
 """Fields in which the members of an arm differ."""
+
+PAGE = pathlib.Path("docs", "results.md")
+"""Page of the tables, in the folder that holds the pages."""
 
 MEMBER = ["arm", "learning_rate", "seed"]
 """Columns that tell members apart."""
@@ -131,8 +135,12 @@ def put(root: pathlib.Path, names: Iterable[str]) -> None:
 
     for name in names:
         table = read_table(root / "docs" / "results" / "sweeps" / f"{name}.csv")
-        marks = f"<!-- {name}: written by tools/sweep_results.py -->", f"<!-- /{name} -->"
-        put_block(root / "docs" / "results.md", list(lines_of(table)), marks)
+        put_block(root / PAGE, list(lines_of(table)), marks_of(name))
+
+
+def marks_of(name: str) -> tuple[str, str]:
+    """The lines of the page between which the table of that name stands."""
+    return f"<!-- {name}: written by tools/sweep_results.py -->", f"<!-- /{name} -->"
 
 
 def main() -> None:
@@ -144,7 +152,13 @@ def main() -> None:
     folder = root / "docs" / "results" / "sweeps"
     names = sorted(path.stem for path in folder.glob("*.csv"))
     if flags.FLAGS.sweep:
-        names = [flags.FLAGS.name]
+        name = flags.FLAGS.name
+        if name is None:
+            raise UserError("--sweep needs --name, the name of its table")
+        begin, _ = marks_of(name)
+        if begin not in (root / PAGE).read_text():
+            raise UserError(f"--name is {name!r}: {PAGE} has no line {begin} for its table")
+        names = [name]
         folder.mkdir(parents=True, exist_ok=True)
         rows = pd.DataFrame(list(rows_of(flags.FLAGS.sweep)), columns=list(COLUMNS))
         table = folder / f"{names[0]}.csv"

@@ -84,7 +84,7 @@ def measure(
     here = machine()
     kept = record.Record(pathlib.Path(output), here) if output else None
     print(f"{here['device']} ({here['platform']}), jax {here['jax']}")
-    print(f"float32 1024^3 matrix product: {here['matrix_gflops']:.0f} GFLOP/s")
+    print(f"product of float32 matrices: {here['matrix_gflops']:.0f} GFLOP/s")
     # One part after another, each kept as soon as it is measured.
     for name in chosen:
         label = name if suite == "all" else f"{suite}: {name}"

@@ -58,9 +58,10 @@ def gradient_attribution() -> Iterator[Measured]:
         }
         programs["exact grid"] = compile_grid(model, task, evaluation, sites)
         for name, program in programs.items():
-            start = time.perf_counter()
-            compiled = program.lower(params, batch).compile()
-            compiling = time.perf_counter() - start
+            with compiled_anew():
+                start = time.perf_counter()
+                compiled = program.lower(params, batch).compile()
+                compiling = time.perf_counter() - start
             steps = f", {STEPS} steps" if name == "integrated_gradients" else ""
             label = f"{mixer}, {name.replace('_', ' ')}{steps}"
             yield one(label, "cells", len(sites) * cases, PLAIN)

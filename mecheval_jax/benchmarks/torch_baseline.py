@@ -50,6 +50,8 @@ def settle() -> None:
 
 def load(config: ModelConfig, params: PyTree) -> TorchModel:
     """The baseline's model on the device, with parameters of ours."""
+    if device().type == "cuda":
+        torch.set_float32_matmul_precision("high")  # products in TF32, as jax's are there
     model = TorchModel(config)
     model.load(params)
     return model.to(device())

@@ -22,7 +22,10 @@ PORT = "mecheval_jax/watch/port"
 """Key of jax's key-value store that holds the port on which the first process listens."""
 
 CONNECT = 60
-"""Time limit for connecting, in seconds."""
+"""Time limit for connecting, and for saying who connects, in seconds."""
+
+LONGEST = 64
+"""Bytes of a message; ours are much shorter."""
 
 KEEPALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 """Idle seconds before the first probe, seconds between probes, number of probes: 40 s in all."""
@@ -75,10 +78,12 @@ class _First:
 
     def __init__(self, on_loss: Callable[[int], None]):
         self._on_loss, self._connections, self._told = on_loss, [], []
+        self._awaited: set[bytes] = set()
         self._lock = threading.Lock()
 
     def listen(self, state: Any) -> None:
         """Accept the connections of all other processes of jax's distributed `state`."""
+        self._awaited = {str(number).encode() for number in range(1, state.num_processes)}
         both = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if both else socket.AF_INET
         server = socket.create_server(("", 0), family=family, dualstack_ipv6=both)
@@ -86,21 +91,27 @@ class _First:
         atexit.register(self._tell, GOODBYE)
 
         def accept() -> None:
-            for _ in range(state.num_processes - 1):
+            while True:  # anybody may connect, so that no count says when all have come
                 connection, _ = server.accept()
-                _keep_alive(connection)
-                with self._lock:  # what was told so far is told to who comes late, too
-                    self._connections.append(connection)
-                    for message in self._told:
-                        _say(connection, message)
                 threading.Thread(target=self._follow, args=[connection], daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
 
     def _follow(self, connection: socket.socket) -> None:
         """Wait for the end of the process that connected, and report it if it was lost."""
+        connection.settimeout(CONNECT)
         number = _hear(connection)
-        if number and _hear(connection) != GOODBYE:
+        with self._lock:
+            if number not in self._awaited:  # a stranger, such as a scan of ports
+                connection.close()
+                return
+            self._awaited.remove(number)
+            connection.settimeout(None)
+            _keep_alive(connection)
+            self._connections.append(connection)
+            for message in self._told:  # to who comes late, too
+                _say(connection, message)
+        if _hear(connection) != GOODBYE:
             self._tell(number)
             self._on_loss(int(number))
 
@@ -124,7 +135,7 @@ def _hear(connection: socket.socket) -> bytes:
     """The next message; empty if the other end is gone."""
     message = b""
     try:
-        while not message.endswith(END):
+        while not message.endswith(END) and len(message) < LONGEST:
             byte = connection.recv(1)
             if not byte:
                 return b""

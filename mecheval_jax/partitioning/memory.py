@@ -6,8 +6,8 @@ from typing import Any
 
 import jax
 
-CGROUP = pathlib.Path("/sys/fs/cgroup/memory.max")
-"""Where a container says how much of its machine's memory it may take."""
+CGROUP = pathlib.Path("/sys/fs/cgroup")
+"""Where a container says how much of its machine's memory it may take, and takes."""
 
 MEMINFO = pathlib.Path("/proc/meminfo")
 
@@ -21,6 +21,9 @@ def free_memory(device: Any) -> int:
     if MEMINFO.exists():  # what the kernel would give back counts as free
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
+    limit, taken = _of_container("memory.max"), _of_container("memory.current")
+    if limit is not None:
+        free = min(free, max(0, limit - (taken or 0)))
     return free // jax.local_device_count()
 
 
@@ -30,5 +33,12 @@ def total_memory() -> int:
     if None not in limits:
         return sum(limits) * jax.process_count()
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    allowed = CGROUP.read_text().strip() if CGROUP.exists() else ""
-    return (min(total, int(allowed)) if allowed.isdecimal() else total) * jax.process_count()
+    limit = _of_container("memory.max")
+    return (total if limit is None else min(total, limit)) * jax.process_count()
+
+
+def _of_container(name: str) -> int | None:
+    """Bytes in a file of the container's; None without one, and without a limit."""
+    path = CGROUP / name
+    text = path.read_text().strip() if path.exists() else ""
+    return int(text) if text.isdecimal() else None

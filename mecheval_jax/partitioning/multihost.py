@@ -31,7 +31,7 @@ from jax.sharding import Sharding
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.console import CONSOLE
-from mecheval_jax.errors import Interrupted, UserError
+from mecheval_jax.errors import Interrupted, UserError, one_line
 from mecheval_jax.partitioning.cluster import check_flags, find_cluster
 from mecheval_jax.partitioning.failure_detector import watch
 
@@ -50,6 +50,15 @@ class HostLost(Interrupted):
 
     def __init__(self, what: str):
         super().__init__(f"{what}; the same command, started on every host, resumes")
+
+
+class HostFailed(Interrupted):
+    """The first process met with an error, and tells so before it ends."""
+
+    def __init__(self, what: str):
+        super().__init__(
+            f"host 0 failed ({what}); the same command, started on every host, resumes"
+        )
 
 
 class HostsMissing(UserError):
@@ -79,11 +88,11 @@ def initialize(
     Raises:
         UserError: If values are missing or contradict each other, or others do not connect.
     """
-    # Alone in a cluster too: whatever its variables say.
-    cluster = None if processes == 1 else find_cluster()
-    check_flags(coordinator, processes, process_id, cluster)
     explicit = None not in (coordinator, processes, process_id)
-    if cluster is not None and not explicit:
+    # Alone or with all flags in a cluster too: whatever its variables say.
+    cluster = None if processes == 1 or explicit else find_cluster()
+    check_flags(coordinator, processes, process_id, cluster)
+    if cluster is not None:
         processes = cluster.processes if processes is None else processes
         process_id = cluster.process_id if process_id is None else process_id
     if processes == 1 or (cluster is None and not explicit):
@@ -194,16 +203,22 @@ def on_main(action: Callable[[], Any]) -> Any:
 
     Raises:
         UserError: If the function raises it, on every process.
+        HostFailed: If the function raises another error on process 0, on every other.
     """
     if not is_multiprocess() or _ALONE.get():
         return action()
     outcome: dict[str, Any] = {}
+    fault = None
     if is_main():
         alone = _ALONE.set(True)
         try:
             outcome["value"] = action()
         except UserError as error:
             outcome["error"] = str(error)
+        except Exception as error:
+            # Raised here once the others know: they would wait, and take this process's next
+            # message for the result.
+            fault, outcome["fault"] = error, f"{type(error).__name__}: {one_line(error, 160)}"
         finally:
             _ALONE.reset(alone)
     text = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
@@ -213,6 +228,10 @@ def on_main(action: Callable[[], Any]) -> Any:
         padded[:] = text
     text = bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded)))
     outcome = json.loads(text)
+    if fault is not None:
+        raise fault
+    if "fault" in outcome:
+        raise HostFailed(outcome["fault"])
     if "error" in outcome:
         raise UserError(outcome["error"])
     return outcome["value"]

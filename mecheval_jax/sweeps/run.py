@@ -141,9 +141,13 @@ def _run_one(
             status.state, status.error = "failed", one_line(error, 300)
             own.write_status(status)
             view.update(plan.name, plan.title, status)
-    if multihost.is_multiprocess() and error is not None and not isinstance(error, UserError):
+    if error is None or isinstance(error, UserError):
+        return error
+    if multihost.is_multiprocess():
+        # Only what was raised as a UserError has reached the others as well: they wait for this
+        # one, which may not go on without them.
         raise error
-    return error
+    return machine.explain(error) or error
 
 
 def run_with_retries(
@@ -161,7 +165,7 @@ def run_with_retries(
         say: Function that takes one line for each failure.
 
     Returns:
-        The last error, a `UserError` where it is the machine's; None if the task was done.
+        The last error; None if the task was done.
     """
     for left in range(retries, -1, -1):
         try:
@@ -175,7 +179,7 @@ def run_with_retries(
             text = f"{type(error).__name__}: {one_line(error, 300)}"
             say(f"{name} failed ({text}); {left} {'retry' if left == 1 else 'retries'} left")
             if not left:
-                return machine.explain(error) or error
+                return error
         else:
             return None
     raise ValueError(f"retries is {retries}: it must be at least 0")

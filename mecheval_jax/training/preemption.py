@@ -1,6 +1,7 @@
-"""Preemption: taking note of SIGTERM, and stopping all hosts at the same step."""
+"""Preemption: taking note of SIGTERM and Ctrl-C, and stopping all hosts at the same step."""
 
 import itertools
+import os
 import signal
 import threading
 import time
@@ -25,16 +26,18 @@ class Preempted(Interrupted):
     """
 
     def __init__(self, step: int, what: str = "the same command resumes"):
-        super().__init__(f"stopped by SIGTERM; the checkpoint of step {step} is saved: {what}")
+        super().__init__(f"stopped; the checkpoint of step {step} is saved: {what}")
         self.step = step
 
 
 class Preemption:
-    """Context manager that takes note of SIGTERM instead of dying of it.
+    """Context manager that takes note of SIGTERM and SIGINT instead of dying of them.
 
-    A single process has a handler while the context lasts, in the main thread alone (Python allows
-    no other). With several processes jax catches the signal, from the start of the program on, and
-    tells the others: `requested` then becomes true on all of them at the same call.
+    A single process has handlers while the context lasts, in the main thread alone (Python allows
+    no other). A second SIGINT is not noted but raised, as KeyboardInterrupt: who presses Ctrl-C
+    twice does not want to wait for what is saved. With several processes jax catches SIGTERM, from
+    the start of the program on, and tells the others: `requested` then becomes true on all of them
+    at the same call.
 
     Args:
         until: Time of `time.monotonic` from which on a single process is to end without a signal;
@@ -43,18 +46,25 @@ class Preemption:
 
     def __init__(self, until: float | None = None):
         self._noted, self._until = False, until
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Preemption":
         if not is_multiprocess() and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._note)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                # A shell makes what it starts in the background ignore SIGINT.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self._noted:
+                raise KeyboardInterrupt
+            os.write(2, b"\nsaving; Ctrl-C once more ends at once\n")
         self._noted = True
 
     def requested(self) -> bool:

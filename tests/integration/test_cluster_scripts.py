@@ -29,7 +29,8 @@ def slurm(tmp_path, code, *arguments, **environment):
     """Run the batch script where srun ends with a code; what was called, and the script's end."""
     path = stand_in(
         tmp_path / "bin",
-        srun=f'echo "srun $*" >> {tmp_path}/calls; exit {code}',
+        srun=f'echo "srun $*${{JAX_LOCAL_DEVICE_IDS:+ on $JAX_LOCAL_DEVICE_IDS}}" >> '
+        f"{tmp_path}/calls; exit {code}",
         scontrol=f'echo "scontrol $*" >> {tmp_path}/calls',
     )
     environment = {"SLURM_JOB_ID": "42", "SLURM_SUBMIT_DIR": str(ROOT), **environment}
@@ -53,6 +54,16 @@ def test_slurm_requeues_nothing_else(tmp_path, code):
     assert calls == [
         "srun --kill-on-bad-exit=0 python -m launch.sweep --config=c.py --workdir=/a b"
     ]
+
+
+def test_slurm_gives_a_process_all_devices_of_its_node(tmp_path):
+    """Catches a run that trains on the first device of each node alone."""
+    calls, _ = slurm(tmp_path, 0, "--workdir=/x", PROGRAM="train", SLURM_GPUS_ON_NODE="4")
+    assert calls == ["srun --kill-on-bad-exit=0 python -m launch.train --workdir=/x on 0,1,2,3"]
+    (tmp_path / "own").mkdir()
+    own = {"SLURM_GPUS_ON_NODE": "4", "JAX_LOCAL_DEVICE_IDS": "1,2"}
+    calls, _ = slurm(tmp_path / "own", 0, "--workdir=/x", **own)
+    assert calls[0].endswith(" on 1,2")
 
 
 def array(own, first, last, count):

@@ -3,11 +3,13 @@
 import shutil
 from collections import Counter
 
+import pytest
+
 from mecheval_jax.tasks.floors import KINDS as FLOORS
 from tests.support import forked
 from tests.support.compilation import ROOT
 from tests.support.planted_kinds import KINDS
-from tools.prove_verdict import MARKS, lines_of, table_of
+from tools.prove_verdict import MARKS, lines_of, prove, table_of
 
 
 def test_it_goes_on_where_it_was_broken_off(tmp_path):
@@ -29,6 +31,21 @@ def test_it_goes_on_where_it_was_broken_off(tmp_path):
     assert unknown.returncode == 2
     assert "deduction" in unknown.stderr
     assert "Traceback" not in unknown.stderr
+
+
+def test_what_is_known_outlives_any_end(tmp_path, monkeypatch):
+    """Catches verdicts that are lost where the first new one is broken off."""
+    path, (name, kind) = tmp_path / "lines.csv", next(iter(KINDS.items()))
+    known = "seed,grade,verdict,layer,binding,reason\n0,right,kept,1,none,as it was\n"
+    path.write_text(known + "1,ri")
+
+    def stopped(self, seed):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(kind), "judge", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        prove(path, name, 2)
+    assert path.read_text() == known
 
 
 def test_kinds_of_a_sort_are_one_line():

@@ -92,9 +92,9 @@ def test_groups_as_jobs(tmp_path):
     arguments = [CONFIG, *FLAGS[:-1], grid, f"--workdir={path}", "--launcher=local"]
     program = ["-m", "launch.sweep", *arguments]
     # As a terminal does it: SIGINT comes to all that the launcher started.
-    for code, stop in (
-        (REQUEUE, lambda launcher: launcher.terminate()),
-        (130, lambda launcher: os.killpg(launcher.pid, signal.SIGINT)),
+    for stop in (
+        lambda launcher: launcher.terminate(),
+        lambda launcher: os.killpg(launcher.pid, signal.SIGINT),
     ):
         process = small.process(program)
         process |= {"start_new_session": True, "preexec_fn": small.heed_signals}
@@ -103,9 +103,9 @@ def test_groups_as_jobs(tmp_path):
             while state() != "running":
                 time.sleep(0.1)
             stop(launcher)
-            assert "waiting until the jobs have saved" in launcher.stderr.readline()
-            launcher.communicate()
-        assert launcher.returncode == code
+            said = launcher.communicate()[1]
+            assert "waiting until the jobs have saved" in said
+        assert launcher.returncode == REQUEUE
         assert not pathlib.Path("/proc", job).exists()
         assert state() == "preempted"
     done = small.start(program)

@@ -1,5 +1,6 @@
 """The loss of a process, seen by sockets of this one."""
 
+import itertools
 import queue
 import socket
 import threading
@@ -15,30 +16,38 @@ SECONDS = 10
 
 @pytest.fixture
 def first(monkeypatch):
-    """The first of three processes listens: its losses, and connections as the two others."""
+    """The first of three processes listens: its losses, and connections as the two others.
+
+    Strangers come before them: one that says nothing, one with no number, one with another's.
+    """
     said, losses, registered = {}, queue.Queue(), []
     monkeypatch.setattr(failure_detector.atexit, "register", lambda *call: registered.append(call))
     client = types.SimpleNamespace(key_value_set=said.__setitem__)
     state = types.SimpleNamespace(client=client, num_processes=3)
     detector = failure_detector._First(losses.put)
     detector.listen(state)
-    others = []
-    for number in (1, 2):
+
+    def connect(message):
         other = socket.create_connection(("localhost", int(said[PORT])), timeout=SECONDS)
-        other.sendall(str(number).encode() + END)
-        others.append(other)
-    return losses, others, registered
+        other.sendall(message)
+        return other
+
+    strangers = [connect(message) for message in (b"", b"GET / HTTP/1.1" + END, b"3" + END)]
+    others = [connect(str(number).encode() + END) for number in (1, 2)]
+    yield losses, others, registered
+    for stranger in strangers:
+        stranger.close()
 
 
 @pytest.fixture
 def slow_to_accept(monkeypatch):
-    """Connections are accepted one after another, each only after this is set again."""
-    turn, accept = threading.Event(), socket.socket.accept
+    """The last of the five that connect is accepted only after this is set."""
+    turn, accept, accepted = threading.Event(), socket.socket.accept, itertools.count(1)
 
     def later(server):
         connection = accept(server)
-        turn.wait(SECONDS)
-        turn.clear()
+        if next(accepted) == 5:
+            turn.wait(SECONDS)
         return connection
 
     monkeypatch.setattr(socket.socket, "accept", later)
@@ -49,7 +58,6 @@ def test_a_process_that_connects_late_hears_of_an_early_loss(slow_to_accept, fir
     """Catches a loss that is told only to the processes which are connected by then."""
     losses, (one, two), _ = first
     one.close()
-    slow_to_accept.set()
     assert losses.get(timeout=SECONDS) == 1
     slow_to_accept.set()
     assert two.recv(64) == b"1" + END

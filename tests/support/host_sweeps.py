@@ -1,6 +1,7 @@
 """A sweep that may be one of several processes: ``python -m tests.support.host_sweeps``.
 
-With ``--full_disk`` this process cannot write what it found of the first member.
+With ``--full_disk`` this process cannot write what it found of the first member, and has another
+group left to go on to. Without it the first group is all.
 """
 
 from absl import flags
@@ -14,8 +15,9 @@ from mecheval_jax.sweeps.run import report_failures, run_sweep
 from tests.support import small
 
 BASE = small.experiment(small.ONE_LAYER).as_dict()
-CHANGES = grids.product(grids.axis("training.learning_rate", (1e-2, 1e-3)), grids.seeds(2))[:3]
-"""Not as many as fill four devices up."""
+RATES = grids.axis("training.learning_rate", (1e-2, 1e-3))
+CHANGES = [*grids.product(RATES, grids.seeds(2))[:3], {"model.width": 32}]
+"""Two groups, of which the first has not as many members as fill four devices up."""
 OPTIONS = group.Options(strategy="vmap", interventions="none")
 
 
@@ -33,7 +35,9 @@ def fail_once():
 def main():
     if flags.FLAGS.full_disk:
         fail_once()
-    report_failures(run_sweep(plan(BASE, CHANGES), flags.FLAGS.workdir, OPTIONS))
+    sweep = plan(BASE, CHANGES)
+    groups = sweep.groups[: 2 if flags.FLAGS.full_disk else 1]
+    report_failures(run_sweep(sweep, flags.FLAGS.workdir, OPTIONS, groups))
 
 
 if __name__ == "__main__":

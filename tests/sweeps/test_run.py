@@ -181,8 +181,8 @@ def test_preemption(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Preemption, "requested", requested)
     for when, message, state, step in (
-        ("between two groups", "stopped by SIGTERM; the same", "waiting", 0),
-        ("while the strategy is chosen", "stopped by SIGTERM; the same", "preempted", 0),
+        ("between two groups", "stopped; the same", "waiting", 0),
+        ("while the strategy is chosen", "stopped; the same", "preempted", 0),
         ("at the second stop", "the checkpoint of step 10 is saved", "preempted", 10),
     ):
         with pytest.raises(Interrupted, match=message):

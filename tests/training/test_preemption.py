@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 
+import pytest
+
 from mecheval_jax.training.preemption import Preemption
 
 
@@ -17,6 +19,28 @@ def test_sigterm_is_noted_and_not_died_of():
         assert preemption.requested()
         assert preemption.requested()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_ctrl_c_is_noted_once():
+    """Catches what was computed and is lost by Ctrl-C, and a program that cannot be ended by it."""
+    before = signal.getsignal(signal.SIGINT)
+    with Preemption() as preemption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert preemption.requested()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_an_ignored_signal_stays_ignored():
+    """Catches a program in the background of a shell that another's Ctrl-C ends."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Preemption() as preemption:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not preemption.requested()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_thread_has_no_handler():
