@@ -25,9 +25,12 @@ Tokens, positions and lengths are int32; activations and parameters float32
 unless a caller asks for float64 (``jax.enable_x64``).
 """
 
+import jax
+import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray, PyTree, Shaped, UInt32
 
 __all__ = [
+    "ARRAYS",
     "Array",
     "Bool",
     "Complex",
@@ -39,6 +42,9 @@ __all__ = [
     "Shaped",
     "UInt32",
 ]
+
+ARRAYS = (jax.Array, np.ndarray)
+"""Classes of what functions take for an array; a list of numbers is none."""
 
 Key = PRNGKeyArray
 """A typed random key (``jax.random.key``)."""

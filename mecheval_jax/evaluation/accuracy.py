@@ -77,17 +77,21 @@ def summarize(answers: AnswerScores, subject: Subject) -> dict[str, Any]:
     }
 
 
-def floors_of(task: Task, data_seed: int, split: str, documents: int = 0) -> dict[str, float]:
-    """Accuracies of heuristics without recall, on documents that are not those evaluated.
+def floors_of(
+    task: Task, data_seed: int, split: str, documents: int = 0, *, first: bool = False
+) -> dict[str, float]:
+    """Accuracies of heuristics without recall, on documents that are drawn by themselves.
 
     Args:
         task: Task of the documents.
         data_seed: Seed of a run's documents.
         split: Split of the documents.
-        documents: Number of documents that are evaluated; at least 4,096 are drawn.
+        documents: Number of documents that are evaluated; at least 4,096 are drawn, or all of a
+            split that has no more.
+        first: Whether query 0 of each document alone is guessed.
     """
     key = jax.random.fold_in(stream(jax.random.key(data_seed), split), 1)
-    return task.floors(key, max(4096, documents), split)
+    return task.floors(key, max(4096, documents), split, first=first)
 
 
 def describe_accuracy(

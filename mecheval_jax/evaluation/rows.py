@@ -16,13 +16,12 @@ def place_of(site: str) -> dict[str, Any]:
 
 
 def describe(estimate: Estimate, confidence: float, tested: bool = True) -> dict[str, Any]:
-    """Value, interval, documents and p-value of an estimate as cells of a row."""
-    row = {"documents": estimate.documents, "value": None, "low": None, "high": None}
-    if np.isnan(estimate.value):
-        return row | {"p_value": None}
+    """Value, interval, documents and p-value of an estimate as cells of a row; None for unknown."""
     low, high = estimate.interval(confidence)
-    p = p_value(estimate) if tested else None
-    return row | {"value": estimate.value, "low": low, "high": high, "p_value": p}
+    p = p_value(estimate) if tested else np.nan
+    numbers = {"value": estimate.value, "low": low, "high": high, "p_value": p}
+    known = {name: None if np.isnan(number) else number for name, number in numbers.items()}
+    return {"documents": estimate.documents, **known}
 
 
 def describe_share(share: float, documents: int, confidence: float) -> dict[str, Any]:

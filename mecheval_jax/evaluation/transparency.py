@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mecheval_jax.evaluation.patching.circuits import Faithfulness
+from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS
 from mecheval_jax.evaluation.verdict.exchanges import RESTORE
 from mecheval_jax.evaluation.verdict.places import STREAM
 from mecheval_jax.site_path import are_several
@@ -94,6 +95,7 @@ def concentration(attributions: Iterable[Mapping[str, Any]]) -> Concentration | 
         for row in attributions
         if row["direction"] == RESTORE
         and row["value"] is not None
+        and row.get("documents", FEWEST_DOCUMENTS) >= FEWEST_DOCUMENTS
         and not are_several(row["site"])
         and (row["single"] or (row["kind"] == STREAM and row["role"] == QUESTION))
     ]

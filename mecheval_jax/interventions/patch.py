@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Int
+from mecheval_jax.array_types import ARRAYS, Array, Int
 from mecheval_jax.errors import UserError, expect, several
 from mecheval_jax.interventions.capture import Activations, Interventions, at_sites, by_path
 from mecheval_jax.interventions.positions import Positions, columns, gather, positions_mask, scatter
@@ -86,7 +86,7 @@ def swap(
 
 def _check_donors(donors: Int[Array, " donors"], documents: int) -> None:
     takes = "an array with the index of a document for each"
-    expect("one of the donors", donors, (jax.Array, np.ndarray), takes)
+    expect("one of the donors", donors, ARRAYS, takes)
     if donors.shape != (documents,):
         raise UserError(f"donors are {list(donors.shape)}: one for each of {documents} documents")
     if isinstance(donors, jax.core.Tracer):
@@ -104,7 +104,8 @@ def on_channels(interventions: Interventions, channels: Sequence[int]) -> Interv
     """Interventions restricted to some channels, entries of the last axis.
 
     Raises:
-        UserError: If a site lacks a channel.
+        UserError: If a site lacks a channel, or a projection, which mixes channels, comes after
+            another intervention there.
     """
     chosen = several(channels)
     return {path: _narrowed(path, entry, chosen) for path, entry in interventions.items()}
@@ -124,6 +125,11 @@ def _narrowed(path: str, entry: Entry, channels: Sequence[int]) -> Entry:
     if "shift" in entry:
         narrowed["shift"] = jnp.where(here, entry["shift"], 0)
     if "then" in entry:
+        if "projection" in entry["then"]:
+            raise UserError(
+                f"{path}: the projection mixes the channels of what comes before it; restrict each "
+                "to channels before you compose them"
+            )
         narrowed["then"] = _narrowed(path, entry["then"], channels)
     return narrowed
 

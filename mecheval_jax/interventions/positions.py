@@ -13,11 +13,10 @@ position in all documents.
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Bool, Int, Shaped
+from mecheval_jax.array_types import ARRAYS, Array, Bool, Int, Shaped
 from mecheval_jax.errors import UserError, choose, expect
 from mecheval_jax.tasks.base import ABSENT, Batch
 
@@ -100,7 +99,7 @@ def check_positions(positions: Any) -> Shaped[Array, "..."]:
         UserError: If they are not.
     """
     takes = "an array of positions, or a mask; locate(batch, 'value') gives those of a role"
-    expect("one of the positions", positions, (jax.Array, np.ndarray), takes)
+    expect("one of the positions", positions, ARRAYS, takes)
     if positions.dtype != bool and not jnp.issubdtype(positions.dtype, jnp.integer):
         raise UserError(f"positions are {positions.dtype}{list(positions.shape)}: give {takes}")
     return positions
@@ -188,8 +187,9 @@ def gather(
     if _of_documents(positions, activation.shape).dtype == bool:
         return activation, positions
     chosen = columns(positions)
-    index = jnp.maximum(chosen, 0).reshape(*chosen.shape, *(1,) * (activation.ndim - 2))
-    return jnp.take_along_axis(activation, index, axis=1), chosen >= 0
+    length = activation.shape[1]
+    index = jnp.clip(chosen, 0, length - 1).reshape(*chosen.shape, *(1,) * (activation.ndim - 2))
+    return jnp.take_along_axis(activation, index, axis=1), (chosen >= 0) & (chosen < length)
 
 
 def scatter(

@@ -21,8 +21,8 @@ captured under them (``capture(..., interventions=...)``).
 
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Float
-from mecheval_jax.errors import UserError
+from mecheval_jax.array_types import ARRAYS, Array, Float
+from mecheval_jax.errors import UserError, expect
 from mecheval_jax.interventions.capture import Activations, Interventions, at_sites
 from mecheval_jax.interventions.patch import shift
 from mecheval_jax.interventions.positions import Columns, columns, gather, positions_mask
@@ -108,6 +108,7 @@ def _vectors(
     """Key and value broadcast to [batch, (heads,) channels], after a check of their shapes."""
 
     def broadcast(name: str, vector: Array, size: int) -> Array:
+        expect(f"the {name}", vector, ARRAYS, "an array of its channels")
         whole = (shape[0], *shape[2:-2], size)
         if not 0 < vector.ndim <= len(whole) or vector.shape != whole[-vector.ndim :]:
             raise UserError(

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Float
-from mecheval_jax.errors import UserError
+from mecheval_jax.array_types import ARRAYS, Array, Float
+from mecheval_jax.errors import UserError, expect
 from mecheval_jax.interventions.capture import Activations, Interventions, at_sites
 from mecheval_jax.interventions.patch import interchange, shift
 from mecheval_jax.interventions.positions import Positions, positions_mask
@@ -42,6 +42,7 @@ def steer(
     Raises:
         UserError: If `like` lacks a site, or the direction has another shape.
     """
+    expect("the direction", direction, ARRAYS, "an array, jnp.asarray of the numbers")
     changes = {}
     for path, live in at_sites(like, sites).items():
         if direction.shape not in (live.shape[2:], live.shape[-1:]):
@@ -65,6 +66,9 @@ def projection_onto(basis: Float[Array, "channels dimension"]) -> Float[Array, "
     Raises:
         UserError: If the columns are not orthonormal; traced values are not checked.
     """
+    expect("the basis", basis, ARRAYS, "an array [channels, dimension]")
+    if basis.ndim != 2:
+        raise UserError(f"the basis is {list(basis.shape)}: it takes [channels, dimension]")
     dimension = basis.shape[1]
     if not isinstance(basis, jax.core.Tracer):
         columns = np.asarray(basis, np.float64)
@@ -96,6 +100,9 @@ def interchange_subspace(
         UserError: If `source` lacks a site, the number of channels is another, or the matrix is
             no projection (not checked on traced values).
     """
+    expect("the projection", projection, ARRAYS, "an array [channels, channels]")
+    if projection.ndim != 2 or projection.shape[0] != projection.shape[1]:
+        raise UserError(f"the projection is {list(projection.shape)}: it takes a square matrix")
     if not isinstance(projection, jax.core.Tracer):
         matrix = np.asarray(projection, np.float64)
         deviation = np.abs(matrix @ matrix - matrix).max()

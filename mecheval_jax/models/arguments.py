@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mecheval_jax.array_types import Array, Int
+from mecheval_jax.array_types import ARRAYS, Array, Int
 from mecheval_jax.errors import UserError, expect
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.base import Batch
@@ -37,7 +37,7 @@ def tokens_of(
     """
     expect("the model", model, LanguageModel, "a LanguageModel, as Run.model is")
     tokens = batch.tokens if isinstance(batch, Batch) else batch
-    expect("the batch", tokens, (jax.Array, np.ndarray), "a Batch, or an array of tokens")
+    expect("the batch", tokens, ARRAYS, "a Batch, or an array of tokens")
     if tokens.ndim != 2 or not jnp.issubdtype(tokens.dtype, jnp.integer):
         raise UserError(
             f"the tokens are {tokens.dtype}{list(tokens.shape)}: they must be whole numbers, "

@@ -130,7 +130,8 @@ def fit(
     sizes = sizes_of(request)
     for size in sizes:
         seconds = seconds_of(size, steps, timings, devices)
-        if left is None or seconds <= TRAINING_SHARE * left:
+        # The time for training ends at a share of the whole budget, measuring included.
+        if left is None or seconds <= left - (1 - TRAINING_SHARE) * (request.budget or left):
             return Plan(size, seconds, _given_up(sizes[0], size))
     raise UserError(_too_small(request, sizes[-1], timings, left or 0.0, devices))
 
@@ -151,8 +152,9 @@ def _too_small(
 ) -> str:
     """What to say of a budget in which not every architecture can be trained once."""
     steps = request.experiment.training.steps
-    needed = seconds_of(least, steps, timings, devices) / TRAINING_SHARE
-    enough = 60 * math.ceil((needed + (request.budget or left) - left) / 60)
+    spent = (request.budget or left) - left
+    needed = (spent + seconds_of(least, steps, timings, devices)) / TRAINING_SHARE
+    enough = 60 * math.ceil(needed / 60)
     return (
         f"--budget={words_of_time(request.budget or left)} is too small for one model of each of "
         f"{len(timings)} architectures of width {least.widths[0]} in {steps:,} steps: here they "
@@ -175,7 +177,7 @@ def _fitting(request: ChoiceRequest, timings: Mapping[str, Timing], devices: int
     """Which of the measured architectures would fit, if the same budget were theirs alone."""
     least, steps = sizes_of(request)[-1], request.experiment.training.steps
     needed = {
-        name: one.compile + seconds_of(least, steps, {name: one}, devices) / TRAINING_SHARE
+        name: (one.compile + seconds_of(least, steps, {name: one}, devices)) / TRAINING_SHARE
         for name, one in timings.items()
     }
     total, fitting = 0.0, []
@@ -206,7 +208,7 @@ def changes_of(request: ChoiceRequest, size: Size, mixers: Sequence[str]) -> Seq
             "model.width": width,
             "training.learning_rate": rate,
             "training.seed": first + seed,
-            "training.data_seed": first + seed,
+            "training.data_seed": request.experiment.training.data_seed + seed,
         }
         for width in size.widths
         for mixer in mixers

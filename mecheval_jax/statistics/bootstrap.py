@@ -20,6 +20,9 @@ import numpy as np
 from mecheval_jax.statistics.crossed import variance_of
 from mecheval_jax.statistics.intervals import Interval, bca_interval, percentile_interval, wilson
 
+FEWEST_UNITS = 2
+"""Number of documents below which nothing is known of their spread."""
+
 FEWEST_RUNS = 10
 """Number of runs below which intervals over runs may be too short."""
 
@@ -43,7 +46,9 @@ class Estimate:
     degrees: float = np.inf
 
     def interval(self, confidence: float) -> Interval:
-        """The BCa interval."""
+        """The BCa interval; NaN for fewer than `FEWEST_UNITS` documents."""
+        if self.documents < FEWEST_UNITS:
+            return np.nan, np.nan
         return bca_interval(self.samples, self.value, self.acceleration, confidence, self.degrees)
 
 
@@ -78,6 +83,8 @@ class Bootstrap:
     ) -> Estimate:
         """Ratio of sums over the documents where `present` holds; NaN if it divides by 0."""
         documents = int(present.sum())
+        if not documents:
+            return Estimate(np.nan, np.full(self.resamples, np.nan), 0)
         parts = (np.asarray(part, np.float64) for part in (numerator, denominator))
         totals = np.stack([np.where(present, part, 0.0) for part in parts])
         left_out = np.stack([np.bincount(self._unit, part) for part in totals])
@@ -125,6 +132,7 @@ def bootstrap_weights(
     columns = [
         draw.multinomial(times[:, run] * size, np.full(size, 1 / size)) / (size * count)
         for run, size in enumerate(runs)
+        if size
     ]
     return np.concatenate(columns, axis=1)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mecheval_jax.statistics.bootstrap import Estimate
+from mecheval_jax.statistics.bootstrap import FEWEST_UNITS, Estimate
 
 RATE = 0.05
 """Expected share of false discoveries among the cells that a table calls significant."""
@@ -23,8 +23,8 @@ ROUNDING = 1e-5
 
 
 def p_value(estimate: Estimate) -> float:
-    """Two-sided p-value against 0; NaN if there is no estimate."""
-    if math.isnan(estimate.value):
+    """Two-sided p-value against 0; NaN if there is no estimate, or one without a spread."""
+    if math.isnan(estimate.value) or estimate.documents < FEWEST_UNITS:
         return math.nan
     if abs(estimate.value) <= ROUNDING:
         return 1.0

@@ -4,8 +4,9 @@ Sampling is a pure function of a key. The index of the training step is therefor
 state of the data, and resuming and sharding need nothing else.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import flax.struct
 import jax
@@ -119,8 +120,14 @@ class Task(Protocol):
         """Properties of queries by which accuracy is sliced, by name: length, distance, ..."""
         ...
 
-    def floors(self, key: Key, documents: int, split: str) -> dict[str, float]:
-        """Accuracies, 0 to 1, of heuristics on sampled documents, by name (`floors.KINDS`)."""
+    def floors(
+        self, key: Key, documents: int, split: str, *, first: bool = False
+    ) -> dict[str, float]:
+        """Accuracies, 0 to 1, of heuristics on sampled documents, by name (`floors.KINDS`).
+
+        With `first` they are those for query 0 of each document, which may be easier or harder to
+        guess than the others.
+        """
         ...
 
     @property
@@ -193,6 +200,23 @@ class SelfContained:
     def sizes(self) -> dict[str, int]:
         """None, since documents are drawn without limit; see `Task.sizes`."""
         return {}
+
+
+def asked_positions(documents: Any) -> Any:
+    """Positions of what each query of a batch, or of packed documents, asks about.
+
+    It is the role ``query`` or else where the query is answered; `ABSENT` where there is no query.
+    """
+    return documents.roles.get("query", documents.query_positions)
+
+
+Rows = TypeVar("Rows", bound=Any)
+
+
+def first_query(documents: Rows) -> Rows:
+    """The same documents, a batch or packed ones, of whose queries only the first counts."""
+    weights = documents.weights * (np.arange(documents.weights.shape[1]) == 0)[None]
+    return dataclasses.replace(documents, weights=weights)
 
 
 def at_position(positions: Int[Array, " batch"], length: int) -> Bool[Array, "batch length"]:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.errors import UserError
-from mecheval_jax.tasks.base import ABSENT, Batch, Task, at_position
+from mecheval_jax.tasks.base import ABSENT, Batch, Task, asked_positions, at_position
 
 PAIR = ("key", "value")
 """Roles of the two tokens."""
@@ -101,12 +101,7 @@ def geometry(task: Task, batch: Batch) -> Geometry:
         jnp.where((value_last if first else ~value_last)[:, None], places["key"], places["value"])
         for first in (True, False)
     )
-    # The question begins behind the divider, or at the asked item.
-    answered = batch.query_positions[:, 0]
-    begins = batch.roles["query"][:, 0] if "query" in batch.roles else answered
-    if "divider" in batch.roles:
-        divider = batch.roles["divider"][:, 0]
-        begins = jnp.where(divider >= 0, divider + 1, begins)
+    begins, answered = question_of(batch)
     index = jnp.arange(length)[None]
     applies = (key >= 0) & (value >= 0) & (key != value) & (jnp.maximum(key, value) < begins)
     return Geometry(
@@ -116,6 +111,18 @@ def geometry(task: Task, batch: Batch) -> Geometry:
         later=later & applies[:, None],
         question=(index >= begins[:, None]) & (index <= answered[:, None]),
     )
+
+
+def question_of(batch: Batch) -> tuple[Int[Array, " documents"], Int[Array, " documents"]]:
+    """First and last token of the question of query 0, which is answered at the last one.
+
+    The question begins behind the divider, or at the asked item. Traceable.
+    """
+    begins = asked_positions(batch)[:, 0]
+    if "divider" in batch.roles:
+        divider = batch.roles["divider"][:, 0]
+        begins = jnp.where(divider >= 0, divider + 1, begins)
+    return begins, batch.query_positions[:, 0]
 
 
 def corrupt_pair(task: Task, key: Key, batch: Batch) -> Int[Array, "documents length"]:

@@ -29,6 +29,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mecheval_jax.array_types import Int
+from mecheval_jax.tasks.base import asked_positions
 from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.packed import Packed
 
@@ -259,14 +260,14 @@ def in_document(documents: Packed, answers: Int[np.ndarray, " answers"]) -> floa
 
 def asked(documents: Packed) -> Guesses:
     """Token that each query asks about, at the role ``query`` or else where it is answered."""
-    positions = documents.roles.get("query", documents.query_positions)
     # Unused places may be `ABSENT`.
-    return documents.tokens[documents.starts[:-1, None] + np.maximum(positions, 0)]
+    places = np.maximum(asked_positions(documents), 0)
+    return documents.tokens[documents.starts[:-1, None] + places]
 
 
 def _ends(documents: Packed) -> Int[np.ndarray, "documents queries"]:
     """Index, among all tokens, of the end of what copies read: the divider or the query."""
-    queries = documents.roles.get("query", documents.query_positions)
+    queries = asked_positions(documents)
     ends = np.broadcast_to(documents.roles.get("divider", queries), queries.shape)
     ends = np.where(ends < 0, queries, ends)
     return documents.starts[:-1, None] + np.maximum(ends, 1)

@@ -11,8 +11,9 @@ from mecheval_jax.interventions import (
     inside,
     interchange,
     locate,
+    mean,
 )
-from mecheval_jax.interventions.positions import as_computed, positions_mask
+from mecheval_jax.interventions.positions import as_computed, gather, positions_mask
 from mecheval_jax.tasks.base import Batch
 from tests.support.two_runs import DOCUMENTS, differs, same
 
@@ -111,3 +112,13 @@ def test_positions_where_only_the_query_is_computed():
     same(as_computed(positions, query, whole), positions)
     same(as_computed(positions, query, at_query), [[0, -1, -1], [-1, 0, 0]])
     same(as_computed(positions[:, 0], query, at_query), [[0], [-1]])
+
+
+def test_a_position_beyond_the_documents_is_absent():
+    """Catches a whole site that becomes NaN by one position."""
+    activation = jnp.arange(3 * 4 * 2.0).reshape(3, 4, 2)
+    found, present = gather(activation, jnp.array([0, 1, 4]))
+    np.testing.assert_array_equal(present[:, 0], [True, True, False])
+    patch = mean({"embedding": activation}, ["embedding"], jnp.array([0, 1, 4]))
+    assert np.isfinite(patch["embedding"]["value"]).all()
+    np.testing.assert_array_equal(found[:2, 0], activation[[0, 1], [0, 1]])

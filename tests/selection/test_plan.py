@@ -37,12 +37,17 @@ def test_the_time_of_a_plan():
 
 def test_less_time_gives_up_more():
     """Catches a plan that does not fit, and one that could have been larger."""
-    sizes = plans.sizes_of(REQUEST)
+    sizes, spent = plans.sizes_of(REQUEST), 100.0
+
+    def fit(budget):
+        return plans.fit(dataclasses.replace(REQUEST, budget=budget), TIMINGS, budget - spent)
+
     for size, smaller in itertools.pairwise(sizes):
-        enough = plans.seconds_of(size, 850, TIMINGS) / plans.TRAINING_SHARE
-        assert plans.fit(REQUEST, TIMINGS, enough * 1.001).size == size
-        assert plans.fit(REQUEST, TIMINGS, enough * 0.999).size == smaller
-    least = plans.fit(REQUEST, TIMINGS, enough * 0.999)
+        # Training ends at a share of the whole budget, of which measuring has taken a part.
+        enough = (spent + plans.seconds_of(size, 850, TIMINGS)) / plans.TRAINING_SHARE
+        assert fit(enough * 1.001).size == size
+        assert fit(enough * 0.999).size == smaller
+    least = fit(enough * 0.999)
     assert least.size == Size((16,), REQUEST.rates[:1], 1)
     assert least.given_up == ("width 8", "learning rate 0.0003, 0.003", "2 of 3 seeds")
 
@@ -61,9 +66,9 @@ def test_a_budget_that_is_too_small():
     with pytest.raises(UserError) as raised:
         plans.fit(asked, TIMINGS, 55.0)
     message = str(raised.value)
-    # 20 and 30 s of compiling, 12 and 24 s of training, in three quarters of the time.
+    # 5 s are over; 20 and 30 s of compiling and 12 and 24 s of training, in three quarters of it.
     assert message.startswith("--budget=60s is too small for one model of each of 2 architectures")
-    assert "they take about 2m; what would fit: --mixer=attention" in message
+    assert "they take about 3m; what would fit: --mixer=attention" in message
     small = dataclasses.replace(asked, budget=5.0)
     with pytest.raises(UserError, match="not one of them would fit"):
         plans.fit(small, TIMINGS, 5.0)
@@ -82,11 +87,16 @@ def test_architectures_that_were_not_measured_in_time():
 
 
 def test_runs_of_a_plan():
-    """Catches seeds that share documents, a shape in two groups, and the second width first.
+    """Catches seeds that share documents, the config's documents left out, a shape in two groups,
+    and the second width first.
 
     And an architecture that takes long before one that takes less.
     """
-    asked = dataclasses.replace(REQUEST, mixers=("based", "attention"))
+    asked = dataclasses.replace(
+        REQUEST,
+        experiment=small.experiment(steps=850, data_seed=7),
+        mixers=("based", "attention"),
+    )
     sweep = plans.sweep_of(asked, Size((16, 8), (1e-3, 3e-3), 2), TIMINGS)
     assert [group.name for group in sweep.groups] == [
         "000_attention_width_16",
@@ -97,8 +107,8 @@ def test_runs_of_a_plan():
     assert all(len(group.members) == 4 for group in sweep.groups)
     trainings = [one.training for one in sweep.groups[1].experiments]
     assert [(t.learning_rate, t.seed, t.data_seed) for t in trainings] == [
-        (1e-3, 0, 0),
-        (1e-3, 1, 1),
-        (3e-3, 0, 0),
-        (3e-3, 1, 1),
+        (1e-3, 0, 7),
+        (1e-3, 1, 8),
+        (3e-3, 0, 7),
+        (3e-3, 1, 8),
     ]

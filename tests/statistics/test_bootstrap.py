@@ -195,16 +195,31 @@ def test_the_value_is_that_of_the_documents_themselves():
 
 
 def test_resamples_without_any_document_are_left_out():
-    """Catches a role that few documents have turning the whole interval into NaN."""
+    """Catches a role that few documents have turning the whole interval into NaN, and the interval
+    of one document, which has no spread, taken for a certain one."""
     documents = 6
     present = np.ones((4, documents), bool)
-    present[1, 1:] = False  # `value` exists in the first document only
     clean = np.linspace(0.5, 1, documents)
-    scores = effects_of(clean, 0 * clean, 0.5 * clean, present=present)
-    estimate = attribution(scores)
-    assert np.isnan(estimate.samples).any()
-    assert estimate.documents == 1
-    np.testing.assert_allclose(estimate.interval(0.95), 0.5, atol=1e-12)
+    for count in (2, 1):
+        present[1, count:] = False  # `value` exists in the first documents only
+        scores = effects_of(clean, 0 * clean, 0.5 * clean, present=present)
+        estimate = attribution(scores)
+        assert np.isnan(estimate.samples).any()
+        assert estimate.documents == count
+        assert estimate.value == pytest.approx(0.5)
+        expected = 0.5 if count == 2 else np.nan
+        np.testing.assert_allclose(estimate.interval(0.95), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("runs", [(0,), (0, 4), (0, 0)])
+def test_runs_without_documents(runs):
+    """Catches a run of which no document can be judged, and a division by their number."""
+    boot = Bootstrap(runs, 50, 0)
+    estimate = boot.mean(np.ones(sum(runs)), np.ones(sum(runs), bool))
+    assert estimate.documents == sum(runs)
+    assert len(estimate.samples) == 50
+    assert np.isnan(estimate.value) == (sum(runs) == 0)
+    np.testing.assert_allclose(estimate.interval(0.95), 1.0 if sum(runs) else np.nan)
 
 
 def test_a_mean_is_over_the_documents_of_the_role_in_every_resample():

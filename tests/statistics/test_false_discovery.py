@@ -43,6 +43,7 @@ def test_a_rounding_error_is_not_significant():
     same = np.full(50, 3e-7)
     assert p_value(Bootstrap([50], 100, 0).mean(same, np.ones(50, bool))) == 1
     assert p_value(Estimate(0.5, np.full(100, 0.5), 50)) == 0
+    assert np.isnan(p_value(Estimate(0.5, np.full(100, 0.5), 1)))  # one document has no spread
     assert np.isnan(p_value(Estimate(np.nan, np.full(100, np.nan), 0)))
 
 

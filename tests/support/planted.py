@@ -59,10 +59,10 @@ def untrained(mixer: str, seed: int = 0, **options) -> Planted:
     return config, jax.jit(initialize, static_argnums=0)(config, jax.random.key(seed)), TASK
 
 
-def lively(mixer: str, seed: int = 0, **options) -> Planted:
+def lively(mixer: str, seed: int = 0, task: AssociativeRecall | None = None, **options) -> Planted:
     """A model of any architecture with large random weights: no activation is negligible."""
     config = shape_of(mixer, **options)
-    return config, lively_parameters(config, seed), TASK
+    return config, lively_parameters(config, seed), task or TASK
 
 
 def lively_parameters(config: ModelConfig, seed: int = 0) -> PyTree:

@@ -75,9 +75,11 @@ class PairedTrees(Treecall):
             head_side=self.head_side,
         )
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Those of Treecall, without recall."""
-        found = super().floors(key, documents, split)
+        found = super().floors(key, documents, split, first=first)
         return with_best({n: x for n, x in found.items() if n != "best"}, self.recall_like)
 
 

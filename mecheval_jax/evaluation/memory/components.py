@@ -28,6 +28,7 @@ from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions import ablations
 from mecheval_jax.interventions.capture import Activations, at_sites, observe, run
+from mecheval_jax.interventions.positions import inside
 from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath, in_mixer
@@ -168,7 +169,7 @@ def _switch_off(
     @jax.jit
     def everything(params: PyTree) -> tuple[Array, Array]:
         logits, activations = observe(subject.model, params, batch.tokens, positions=query)
-        values = _ablated(activations, sites, key)
+        values = _ablated(activations, sites, key, inside(batch))
 
         def one(combination: Array) -> Array:
             component, place, how = combination
@@ -195,13 +196,13 @@ def _channels(
 
 
 def _ablated(
-    activations: Activations, sites: tuple[str, ...], key: Array
+    activations: Activations, sites: tuple[str, ...], key: Array, tokens: Bool[Array, "..."]
 ) -> dict[str, Float[Array, "ways ..."]]:
-    """The replacement of each site's activation, for each of `HOWS`."""
+    """The replacement of each site's activation, for each of `HOWS`; `tokens` is no padding."""
     seen = at_sites(activations, sites)
     ways = (
         ablations.zero(seen, sites),
-        ablations.mean(seen, sites),
-        ablations.resample(seen, sites, key),
+        ablations.mean(seen, sites, tokens),
+        ablations.resample(seen, sites, key, tokens),
     )
     return {site: jnp.stack([way[site]["value"] for way in ways]) for site in sites}

@@ -47,13 +47,14 @@ class Cells:
     def best_share(self, site: str, corruption: str) -> dict[str, tuple[float, int]]:
         """Share of documents for which each role restores best; a tie is split.
 
-        Only documents count whose clean run is more than `SMALLEST_GAP` above the corrupted one:
-        in all others there is nothing to restore.
+        Only documents count that have one of the roles, and whose clean run is more than
+        `SMALLEST_GAP` above the corrupted one: in all others there is nothing to restore.
         """
         grid, roles = self.grid, self.grid.evaluation.roles
         d, c, _ = grid.evaluation.index(corruption, "restore")
         restored = np.where(grid.present, grid.patched[site]["probability"][d, c], -np.inf)
-        restored = restored[:, self.effects.gap(corruption).sizes > SMALLEST_GAP]
+        differs = self.effects.gap(corruption).sizes > SMALLEST_GAP
+        restored = restored[:, differs & grid.present.any(axis=0)]
         documents = restored.shape[1]
         if documents == 0:
             return dict.fromkeys(roles, (np.nan, 0))

@@ -59,7 +59,7 @@ def size_at(fraction: float, edges: int) -> int:
 
 
 def sizes_of(edges: int, most: int = 24) -> tuple[int, ...]:
-    """Sizes of circuits for a curve: all of them or, with more than `most`, a choice of so many.
+    """Sizes of circuits for a curve: all of them or, with `most` or more, a choice of so many.
 
     Sizes of the shares `FRACTIONS` are among them.
     """

@@ -11,11 +11,12 @@ back. As no other pair competes with it, a small part of the key may suffice, as
 then show. The value's base has another answer, which the source's value must overcome. For
 ``association``,
 
-    base = the document, asked for the item that another document asks,   source = that document,
+    base = the document with the question of another document,   source = that document,
     expected = the other document's answer,
 
 which only a pair that is moved into the base can give. Documents are left out if base or source
-lacks the role, and associations if the base already has the item or the answer.
+lacks the role, and associations if the base already has the item or the answer, or if the questions
+are not equally long.
 """
 
 import flax.struct
@@ -25,7 +26,8 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Bool, Key
 from mecheval_jax.errors import choose
 from mecheval_jax.tasks import held_out
-from mecheval_jax.tasks.base import Batch, Task, replace_at
+from mecheval_jax.tasks.base import Batch, Task, asked_positions
+from mecheval_jax.tasks.geometry import question_of
 
 ASSOCIATION = "association"
 
@@ -68,12 +70,17 @@ def counterfactual(task: Task, batch: Batch, variable: str, key: Key) -> Counter
         corrupted = task.corrupt(key, batch, variable)[:, : task.read_length]
         return Counterfactual(own.replace(tokens=corrupted), own, own.roles[variable][:, 0] >= 0)
     other = jax.tree.map(lambda x: jnp.roll(x, -1, axis=0), own)
-    item = jnp.take_along_axis(other.tokens, other.roles["query"][:, :1], axis=1)
-    asked = own.roles["query"][:, :1]
-    context = jnp.where(jnp.arange(task.read_length)[None] < asked, own.tokens, -1)
+    item = jnp.take_along_axis(other.tokens, asked_positions(other)[:, :1], axis=1)
+    # The whole question: where it has several tokens, they all say what is asked.
+    (begins, ends), (others_begin, others_end) = question_of(own), question_of(other)
+    index = jnp.arange(task.read_length)[None]
+    context = jnp.where(index < begins[:, None], own.tokens, -1)
     known = ((context == item) | (context == other.targets[:, :1])).any(axis=1)
-    base = replace_at(own.tokens, asked[:, 0], item[:, 0])
-    return Counterfactual(own.replace(tokens=base, targets=other.targets), other, ~known)
+    place = jnp.clip(index + (others_begin - begins)[:, None], 0, task.read_length - 1)
+    here = (index >= begins[:, None]) & (index <= ends[:, None])
+    base = jnp.where(here, jnp.take_along_axis(other.tokens, place, axis=1), own.tokens)
+    valid = ~known & (ends - begins == others_end - others_begin)
+    return Counterfactual(own.replace(tokens=base, targets=other.targets), other, valid)
 
 
 def apart(pairs: Counterfactual, tested: int) -> Counterfactual:
@@ -86,7 +93,7 @@ def apart(pairs: Counterfactual, tested: int) -> Counterfactual:
         pairs: Base and source documents.
         tested: Number of documents that are held out.
     """
-    asked = pairs.base.roles.get("query", pairs.base.query_positions)[:, :1]
+    asked = asked_positions(pairs.base)[:, :1]
     item = jnp.take_along_axis(pairs.base.tokens, asked, axis=1)[:, 0]
     association = held_out.cells(0, item, pairs.base.targets[:, 0])
     order = jnp.argsort(association)

@@ -15,7 +15,8 @@ no token that the question is about; the new token occurs nowhere in the documen
 without any such donor has no uninvolved pair. A donor whose pair lies behind the document's pair
 is preferred: before that pair the runs do not differ, and a placebo could not fail.
 
-A control of a verdict fails if its interval lies above `rule.SUBSTANTIAL`.
+A placebo or a distractor fails if its interval, of `FEWEST_DOCUMENTS` or more, lies above
+`rule.SUBSTANTIAL`. What an untrained model has is shown beside the trained one's.
 """
 
 import dataclasses
@@ -31,12 +32,12 @@ from mecheval_jax.array_types import Array, Float, Int, PyTree, UInt32
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe, place_of, with_discoveries
 from mecheval_jax.evaluation.subject import Subject, new_parameters
-from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS, Evidence
 from mecheval_jax.evaluation.verdict.exchanges import UNINVOLVED, Exchanges
 from mecheval_jax.evaluation.verdict.rule import SUBSTANTIAL
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.language_model import LanguageModel
-from mecheval_jax.tasks.base import ABSENT, Batch, replace_at
+from mecheval_jax.tasks.base import ABSENT, Batch, asked_positions, replace_at
 
 EARLIER = "earlier"
 """Corruption of the pair's earlier token, in ``controls.csv``."""
@@ -69,7 +70,7 @@ def draw_distractors(batch: Batch, seed: int) -> Distractors:
     tokens, documents = np.asarray(batch.tokens), np.arange(len(batch.tokens))
     key, value = (np.asarray(batch.roles[role])[:, 0] for role in ("key", "value"))
     query, target = (np.asarray(of)[:, 0] for of in (batch.query_positions, batch.targets))
-    asked = tokens[documents, query]
+    asked = tokens[documents, np.maximum(np.asarray(asked_positions(batch))[:, 0], 0)]
     offered = np.where(key >= 0, tokens[documents, key], 0)
     end = np.asarray(batch.roles["divider"])[:, 0] if "divider" in batch.roles else query
     roles = [np.asarray(positions)[:, 0] for positions in batch.roles.values()]
@@ -225,7 +226,9 @@ def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
     failed = [
         f"{row['control']} at {row['site']}"
         for row in rows
-        if row["control"] != "untrained" and (row["low"] or 0) > SUBSTANTIAL
+        if row["control"] != "untrained"
+        and row["documents"] >= FEWEST_DOCUMENTS
+        and (row["low"] or 0) > SUBSTANTIAL
     ]
     evidence = {"attributions": attributions, "distractor": numbers, "failed": failed}
     return dataclasses.replace(verdict, evidence=verdict.evidence | evidence)

@@ -23,7 +23,7 @@ from mecheval_jax.interventions.patch import compose, interchange, pin, replace
 from mecheval_jax.interventions.positions import as_computed
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.tasks.base import Batch, Task, at_position
+from mecheval_jax.tasks.base import Batch, Task, asked_positions, at_position
 from mecheval_jax.tasks.geometry import Geometry, corrupt_pair, geometry
 from mecheval_jax.tasks.scoring import MEASURES
 
@@ -79,8 +79,8 @@ def masks_of(
         batch: Documents. Where the next document, which stands in for a withheld one, holds the
             asked item, there is no placebo: another answer would then be right.
     """
-    asked = batch.roles.get("query", batch.query_positions)[:, :1]
-    asked = jnp.take_along_axis(batch.tokens, jnp.maximum(asked, 0), axis=1)
+    asked = jnp.maximum(asked_positions(batch)[:, :1], 0)
+    asked = jnp.take_along_axis(batch.tokens, asked, axis=1)
     brought = jnp.roll(batch.tokens, -1, axis=0) == asked
     pair, rest, named = (found.mask(name, place.reach) for name in ("pair", "rest", "named"))
     whole = pair | found.mask("loose", place.reach)

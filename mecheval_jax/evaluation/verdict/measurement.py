@@ -8,7 +8,7 @@ import numpy as np
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.accuracy import answers_of, summarize
+from mecheval_jax.evaluation.accuracy import answers_of, floors_of, summarize
 from mecheval_jax.evaluation.patching.cells import Cells
 from mecheval_jax.evaluation.patching.grid import GridMeasurement, default_sites, plan_grid
 from mecheval_jax.evaluation.subject import Subject, measure
@@ -143,7 +143,10 @@ class VerdictMeasurement:
         # Interventions ask query 0, so the verdict is about query 0 as well.
         asked = np.asarray(subject.batch.weights)[:, 0] > 0
         right = (np.asarray(raw["answers"].correct)[:, 0] > 0) & asked
-        counts, floor = (int(right.sum()), int(asked.sum())), accuracy["floors"]["best"]
-        own, controls = self.controls.on_host(raw["controls"], subject, counts, floor)
+        counts, floors = (int(right.sum()), int(asked.sum())), accuracy["floors"]
+        if subject.batch.weights.shape[1] > 1:
+            of_all = subject.task, subject.data_seed, subject.evaluation.split, len(asked)
+            floors = floors_of(*of_all, first=True)
+        own, controls = self.controls.on_host(raw["controls"], subject, counts, floors["best"])
         verdict, replicates = judge_replicates(own, subject.evaluation)
         return Judged(rows, controls, accuracy, own, with_controls(verdict, controls), replicates)

@@ -33,8 +33,8 @@ import numpy as np
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
 from mecheval_jax.evaluation.verdict import rule
-from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS, Evidence
-from mecheval_jax.evaluation.verdict.exchanges import SETS
+from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS, Evidence, EvidenceCell
+from mecheval_jax.evaluation.verdict.exchanges import SETS, UNINVOLVED
 from mecheval_jax.evaluation.verdict.places import LOCAL, STREAM
 from mecheval_jax.evaluation.verdict.reasons import reason_of
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate, share_interval
@@ -115,23 +115,24 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     (least, _), _ = share_interval(evidence.correct, evidence.asked, GUARD, bootstrap)
     gap = evidence.gap("probability", bootstrap).mean()
     gap_low, gap_high = gap.interval(confidence)
-    faint = not gap_low > SMALLEST_GAP
     thin = int(evidence.documents.sum()) < FEWEST_DOCUMENTS
+    faint = not thin and not gap_low > SMALLEST_GAP
 
     def apply(
         measure: str, read: Callable[[Estimate], Any], learned: np.ndarray, limits: rule.Thresholds
     ) -> rule.Cases:
         size = len(learned)
         known = {
-            cell[:4]: np.broadcast_to(read(estimate), size)
+            cell[:4]: np.broadcast_to(np.nan if _is_thin(cell, estimate) else read(estimate), size)
             for cell, estimate in zip(evidence.cells, shares[measure], strict=True)
         }
         facts = rule.Facts(evidence.layers, known, learned, faint, thin, evidence.silent)
         return rule.classify(facts, limits)
 
     # Apply the rule to estimates, to replicates, and to estimates under other thresholds.
-    learned = bool(least > evidence.floor and gap_low > NO_GAP)
-    often = (accuracies > evidence.floor) & (gap.samples > NO_GAP)
+    # Without any document that has a pair apart from the question, no gap is known (NaN).
+    learned = bool(least > evidence.floor and not gap_low <= NO_GAP)
+    often = (accuracies > evidence.floor) & ~(gap.samples <= NO_GAP)
     point, replicates = (
         {m: apply(m, read, when, rule.Thresholds()) for m in MEASURES}
         for read, when in ((_value, np.array([learned])), (_samples, often))
@@ -153,9 +154,9 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
         "accuracy_high": high,
         "accuracy_least": least,
         "floor": evidence.floor,
-        "gap": gap.value,
-        "gap_low": gap_low,
-        "gap_high": gap_high,
+        "gap": _known(gap.value),
+        "gap_low": _known(gap_low),
+        "gap_high": _known(gap_high),
         "runs": len(evidence.documents),
         "documents": int(evidence.documents.sum()),
         "left_out": int(evidence.left_out.sum()),
@@ -176,6 +177,15 @@ def judge_replicates(evidence: Evidence, evaluation: EvaluationConfig) -> tuple[
     layers = replicates["probability"].layer
     pairs = zip(classes, np.where(classes == rule.UNDECIDED, -1, layers), strict=True)
     return verdict, [rule.label(rule.CLASSES[index], int(at)) for index, at in pairs]
+
+
+def _known(number: float) -> float | None:
+    return None if np.isnan(number) else float(number)
+
+
+def _is_thin(cell: EvidenceCell, estimate: Estimate) -> bool:
+    """Whether too few documents have another pair to tell what it does."""
+    return cell.role == UNINVOLVED and estimate.documents < FEWEST_DOCUMENTS
 
 
 def _value(estimate: Estimate) -> float:
@@ -240,7 +250,9 @@ def _binding(name: str, layer: int, evidence: Evidence, shares: list[Estimate]) 
     found = {
         cell: estimate.value
         for cell, estimate in zip(evidence.cells, shares, strict=True)
-        if cell.kind == LOCAL and cell.layer in places[name]
+        if cell.kind == LOCAL
+        and cell.layer in places[name]
+        and estimate.documents >= FEWEST_DOCUMENTS
     }
     together = [value for cell, value in found.items() if cell.role == "pair"]
     if not together or max(together) < rule.SUBSTANTIAL:
@@ -259,10 +271,10 @@ def _attributions(
     for i, cell in enumerate(evidence.cells):
         estimate, logit = (shares[measure][i] for measure in MEASURES)
         numbers = (estimate.value, *estimate.interval(confidence), logit.value)
-        plain = (None if np.isnan(number) else float(number) for number in numbers)
         names = ("value", "low", "high", "logit")
         yield {
             **{name: getattr(cell, name) for name in ("kind", "site", "direction", "role")},
-            **dict(zip(names, plain, strict=True)),
+            **dict(zip(names, map(_known, numbers), strict=True)),
+            "documents": estimate.documents,
             "single": cell.kind in (STREAM, LOCAL) and cell.role not in SETS[cell.kind],
         }

@@ -28,7 +28,17 @@ from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import Section
 from mecheval_jax.files import sha256_of
-from mecheval_jax.tasks.base import ABSENT, BOS, EOS, PAD, SPLITS, Batch, describe, query_properties
+from mecheval_jax.tasks.base import (
+    ABSENT,
+    BOS,
+    EOS,
+    PAD,
+    SPLITS,
+    Batch,
+    describe,
+    first_query,
+    query_properties,
+)
 from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, DocumentQuery
 from mecheval_jax.tasks.documents.scan import scanned
 from mecheval_jax.tasks.documents.tokenizers import NAMES, is_file
@@ -256,7 +266,9 @@ class Documents(HostTask, Section, section="task"):
         """Properties by which accuracy is sliced; see `tasks.base.query_properties`."""
         return query_properties(batch)
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Accuracies, 0 to 1, of guessing, copying and counting; see `tasks.packed_floors`.
 
         They are fitted to all train documents, or to as many as have `FITTED_TOKENS`, and measured
@@ -269,6 +281,8 @@ class Documents(HostTask, Section, section="task"):
         )
         train = self.draw(fit, max(1, min(count, count * FITTED_TOKENS // int(tokens))), "train")
         judged = self.draw(judge, min(documents, self._file.of_split(split).size), split)
+        if first:
+            train, judged = first_query(train), first_query(judged)
         floors = packed_floors(train, judged)
         floors |= {"uniform": self.chance, "in_document": in_document(judged, answer_class(train))}
         return with_best({n: x for n, x in floors.items() if n != "best"}, self.recall_like)

@@ -38,7 +38,7 @@ PAIR = ("key", "value")
 DERIVED = {"next_key": 1, "value+2": 2}
 """Distance in tokens from ``value`` of the roles that are derived from it."""
 
-RESERVED = ("bos", "query", "answer", *PAIR, *DERIVED)
+RESERVED = ("bos", "query", "query_type", "answer", *PAIR, *DERIVED)
 """Names that a role of the user's own cannot have."""
 
 FIELDS = ("query", "answer", *PAIR, "roles")

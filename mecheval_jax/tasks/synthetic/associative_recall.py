@@ -251,9 +251,11 @@ class AssociativeRecall(SyntheticTask):
             lengths=lengths,
         )
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Those of `tasks.floors`; with held-out cells also ``split``: the asked ones are known."""
-        batch = self.sample(key, documents, split)
+        batch = self.judged(key, documents, split, first)
         if not self.held_out:
             return recall_floors(batch, self.class_of("value"))
         keys, values = self.classes["k"].start, self.classes["v"].start

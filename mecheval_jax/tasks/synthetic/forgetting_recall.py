@@ -116,10 +116,12 @@ class ForgettingRecall(BehindDivider):
         }
         return self.ask(body, keys[asked], values[last], roles)
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Those of `tasks.floors`, and ``first_bound``, which is right for keys bound once."""
-        batch = self.sample(key, documents, split)
-        once = float((batch.roles["old_value"] == ABSENT).mean())
+        batch = self.judged(key, documents, split, first)
+        once = float(jnp.average(batch.roles["old_value"] == ABSENT, weights=batch.weights))
         floors = recall_floors(batch, self.class_of("value")) | {"first_bound": once, "best": 0.0}
         return with_best(floors, self.recall_like)
 

@@ -139,9 +139,11 @@ class FuzzyRecall(SyntheticTask):
             lengths=end + 1,
         )
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Those of `tasks.floors`, and ``copy_next``: only the last token that was read counts."""
-        batch = self.sample(key, documents, split)
+        batch = self.judged(key, documents, split, first)
         floors = recall_floors(batch, self.class_of("value"))
         return with_best({**floors, "copy_next": copy_next(batch), "best": 0.0})
 

@@ -91,9 +91,11 @@ class HopRecall(BehindDivider):
             {"first_key": first, "first_value": first + 1, "key": last, "value": last + 1},
         )
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Those of `tasks.floors`; ``split``: any token of the document but the asked one."""
-        batch = self.sample(key, documents, split)
+        batch = self.judged(key, documents, split, first)
         asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[..., None]
         return recall_floors(batch, self.class_of("value"), batch.tokens[:, None] != asked)
 

@@ -132,9 +132,11 @@ class InContextBigrams(EndingWithQuery):
         places = self._occurrences(batch)
         return places if role == "key" else jnp.roll(places, 1, axis=1)
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Those of `tasks.floors`, and ``class_successor``: what follows any trigger."""
-        batch = self.sample(key, documents, split)
+        batch = self.judged(key, documents, split, first)
         tokens, triggers = np.asarray(batch.tokens)[:, :-1], self.classes["t"]
         after = (tokens[:, :-1] >= triggers.start) & (tokens[:, :-1] < triggers.stop)
         times = np.zeros((len(tokens), self.vocabulary_size))

@@ -93,7 +93,9 @@ class Memorization(SyntheticTask):
             lengths=jnp.asarray(self.max_length),
         )
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Of a uniform value, and of the commonest one."""
-        counts = np.bincount(np.asarray(self.sample(key, documents, split).targets).ravel())
+        counts = np.bincount(np.asarray(self.judged(key, documents, split, first).targets).ravel())
         return with_best({"uniform": self.chance, "majority": float(counts.max() / counts.sum())})

@@ -175,10 +175,12 @@ class MultiQueryRecall(SyntheticTask):
             return batch.weights
         return batch.weights / batch.weights.sum(axis=1, keepdims=True)
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Those of `tasks.floors`, and ``offset``: the pair that is asked most often there."""
-        batch = self.sample(key, documents, split)
-        train = self.sample(jax.random.fold_in(key, 1), documents, "train")
+        batch = self.judged(key, documents, split, first)
+        train = self.judged(jax.random.fold_in(key, 1), documents, "train", first)
         return with_best(
             {
                 **recall_floors(batch, self.class_of("value")),

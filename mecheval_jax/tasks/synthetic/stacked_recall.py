@@ -104,9 +104,11 @@ class StackedRecall(BehindDivider):
         key, value = divmod(token - pairs.start, self.value_vocabulary)
         return f"k{key}v{value}"
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Those of `tasks.floors`, of documents in which each pair is its value."""
-        batch, ids = self.sample(key, documents, split), self.classes
+        batch, ids = self.judged(key, documents, split, first), self.classes
         value = ids["v"].start + (batch.tokens - ids["p"].start) % self.value_vocabulary
         is_pair = (batch.tokens >= ids["p"].start) & (batch.tokens < ids["p"].stop)
         return recall_floors(

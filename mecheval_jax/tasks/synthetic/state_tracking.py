@@ -121,9 +121,11 @@ class StateTracking(SyntheticTask):
             lengths=jnp.asarray(self.max_length),
         )
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Of a uniform state, the commonest one, and the last factor alone (``copy_query``)."""
-        batch = self.sample(key, documents, split)
+        batch = self.judged(key, documents, split, first)
         states = self.classes["s"]
         last = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)
         copied = last - self.classes["g"].start + states.start == batch.targets

@@ -21,6 +21,7 @@ from mecheval_jax.tasks.base import (
     SelfContained,
     check_batch_size,
     describe,
+    first_query,
     following,
     query_properties,
     sample_distinct,
@@ -212,9 +213,16 @@ class SyntheticTask(SelfContained, Section, section="task"):
         """Properties by which accuracy is sliced; see `tasks.base.query_properties`."""
         return query_properties(batch)
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def judged(self, key: Key, documents: int, split: str, first: bool) -> Batch:
+        """Sampled documents for floors, of which `first` leaves only query 0 to be guessed."""
+        batch = self.sample(key, documents, split)
+        return first_query(batch) if first else batch
+
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Accuracies of guessing and of simple heuristics; see `tasks.floors`."""
-        return recall_floors(self.sample(key, documents, split), self.class_of("value"))
+        return recall_floors(self.judged(key, documents, split, first), self.class_of("value"))
 
 
 class EndingWithQuery(SyntheticTask):

@@ -115,9 +115,11 @@ class TwoTokenRecall(BehindDivider):
         roles = {"context": context, "key": item, "value": item + 1}
         return self.ask(body, questions, values[asked], roles)
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Those of `tasks.floors`, and ``half_key``: any value that one of the tokens leaves."""
-        batch = self.sample(key, documents, split)
+        batch = self.judged(key, documents, split, first)
         half = 1 / min(self.contexts, self.keys_per_context)
         found = recall_floors(batch, self.class_of("value"))
         return with_best({**found, "half_key": half, "best": 0.0})

@@ -26,7 +26,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Key
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.tasks.base import ABSENT, BOS, EOS, SPLITS
+from mecheval_jax.tasks.base import ABSENT, BOS, EOS, SPLITS, first_query
 from mecheval_jax.tasks.packed import HostTask, Packed, concatenate, generator
 from mecheval_jax.tasks.packed_floors import packed_floors
 from mecheval_jax.tasks.synthetic.traceable import FIRST, SyntheticTask
@@ -280,9 +280,11 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
         asked, _ = choose_pairs(generator(key), by_type, self.order, len(derived.lengths))
         return statistics(derived, by_type, asked, self.terminals)
 
-    def floors(self, key: Key, documents: int = 4096, split: str = "test") -> dict[str, float]:
+    def floors(
+        self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
+    ) -> dict[str, float]:
         """Accuracies, 0 to 1, of heuristics on documents of a split, fitted to train documents."""
         fitted, counted = jax.random.split(key)
-        training = self.draw(fitted, TRAINING_DOCUMENTS, "train")
-        terminals = np.array(self.class_of("value"))
-        return packed_floors(training, self.draw(counted, documents, split), terminals)
+        drawn = self.draw(fitted, TRAINING_DOCUMENTS, "train"), self.draw(counted, documents, split)
+        training, judged = map(first_query, drawn) if first else drawn
+        return packed_floors(training, judged, np.array(self.class_of("value")))

@@ -1,10 +1,11 @@
 """Which layers bind and which read, of Transformers whose layers do what they were made for."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from mecheval_jax.evaluation.memory.components import component_rows, components_of
+from mecheval_jax.evaluation.memory.components import _ablated, component_rows, components_of
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
@@ -68,3 +69,13 @@ def test_heads_and_documents_without_a_pair():
     heads = [kept[f"layer 0, head {head}", "zero"] for head in (0, 1)]
     assert not np.isclose(heads[0], heads[1], rtol=1e-3)
     assert not np.isclose(heads[0], kept["layer 0 (Attention)", "zero"], rtol=1e-3)
+
+
+def test_padding_is_no_activation():
+    """Catches means over what shorter documents have behind their end, and donors that are over."""
+    activations = {"a": jnp.arange(4 * 3.0).reshape(4, 3, 1) + 1}
+    lengths = jnp.array([3, 3, 3, 1])
+    tokens = jnp.arange(3)[None] < lengths[:, None]
+    _, mean, donor = _ablated(activations, ("a",), jax.random.key(0), tokens)["a"]
+    np.testing.assert_allclose(mean[:3, 2, 0], (3 + 6 + 9) / 3)
+    assert (np.asarray(donor[:3, 2, 0])[:, None] == [3, 6, 9]).any(axis=1).all()

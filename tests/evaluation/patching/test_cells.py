@@ -214,3 +214,13 @@ def test_rows_are_the_long_table(measured):
             assert row["documents"] == here.sum()
     missing = by_place["key", "restore", grid.sites[1], "next_key", "attribution"]
     assert 0 < missing["documents"] < DOCUMENTS
+
+
+def test_documents_without_any_role_have_no_best_one():
+    """Catches a document that counts for every role because it has none of them."""
+    present = np.ones((4, 10), bool)
+    present[:, 5:] = False
+    cells = cells_of(np.full(10, 0.9), np.full(10, 0.1), np.full(10, 0.9), present=present)
+    found = cells.best_share(IN, "key")
+    assert found["value"] == (1.0, 5)
+    assert found["query"] == (0.0, 5)

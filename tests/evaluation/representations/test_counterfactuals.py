@@ -12,6 +12,7 @@ from mecheval_jax.evaluation.representations.counterfactuals import (
     counterfactual,
     present,
 )
+from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
 from tests.support import planted
 
 DOCUMENTS = 160
@@ -70,6 +71,22 @@ def test_counterfactuals():
     counted = present(pairs_of("association"), "next_key")
     absent = (pairs.base.roles["next_key"] < 0) | (pairs.source.roles["next_key"] < 0)
     np.testing.assert_array_equal(counted, pairs.valid & ~absent[:, 0])
+
+
+def test_a_question_of_several_tokens_is_put_in_whole():
+    """Catches a question that asks another item than the document whose answer is expected."""
+    task = CompositionalRecall(queries=1)
+    batch = task.sample(jax.random.key(0), 40, "test")
+    pairs = arrays(counterfactual(task, batch, "association", jax.random.key(0)))
+    own, length = arrays(batch), task.read_length
+    begins = own.roles["divider"][:, 0] + 1
+    assert (own.query_positions[:, 0] == begins + 1).all()
+    for row, begin in enumerate(begins):
+        other = (row + 1) % len(begins)
+        expected = own.tokens[row, :length].copy()
+        expected[begin : begin + 2] = own.tokens[other, begins[other] : begins[other] + 2]
+        np.testing.assert_array_equal(pairs.base.tokens[row], expected)
+    assert 10 < pairs.valid.sum() < 40
 
 
 def test_held_out_documents_expect_associations_of_their_own():

@@ -14,7 +14,7 @@ from mecheval_jax.evaluation.verdict.controls import (
 )
 from mecheval_jax.evaluation.verdict.verdict import judge
 from mecheval_jax.models.language_model import initialize
-from mecheval_jax.tasks.base import ABSENT
+from mecheval_jax.tasks.base import ABSENT, EOS
 from tests.support import planted, planted_places
 
 DOCUMENTS = 64
@@ -51,6 +51,25 @@ def test_a_distractor_is_another_documents_key_at_its_own_place(changes):
     # Behind the pair where one fits there: before it nothing could restore.
     last = np.maximum(batch.roles["key"][:, 0], batch.roles["value"][:, 0])
     assert (chosen.positions > last)[found].mean() > 0.2
+
+
+def test_the_asked_item_is_no_distractor_where_a_type_is_asked_behind_it():
+    """Catches the type of the question taken for the item, which may then be replaced."""
+    batch = planted.documents(planted.TASK, DOCUMENTS, 3)
+    rows, key = np.arange(DOCUMENTS), np.asarray(batch.roles["key"])[:, 0]
+    tokens = np.asarray(batch.tokens).copy()
+    asked = tokens[rows, key]
+    others = 1 + 2 * np.arange(planted.TASK.pairs)
+    other = others[(np.searchsorted(others, key) + 1) % len(others)]
+    tokens[rows, other] = asked  # the item stands there once more
+    before = batch.query_positions[:, :1] - 1
+    tokens[rows, np.asarray(before)[:, 0]] = asked
+    tokens[rows, np.asarray(batch.query_positions)[:, 0]] = EOS
+    typed = batch.replace(tokens=jnp.asarray(tokens), roles=batch.roles | {"query": before})
+    chosen = draw_distractors(typed, seed=0)
+    found = chosen.positions != ABSENT
+    assert found.mean() > 0.5
+    assert (tokens[rows, chosen.positions] != asked)[found].all()
 
 
 def test_distractors_are_drawn_in_parts(monkeypatch):

@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.measurement import measure_verdict
 from mecheval_jax.evaluation.verdict.verdict import judge
 from tests.support import planted
 from tests.support.fabricated import DIRECT, EVALUATION, INDUCED, evidence_on, verdict_on
@@ -20,6 +23,22 @@ def test_few_documents_give_no_verdict():
         assert verdict.verdict == name
         assert verdict.probabilities[name] == 1
         assert ("19 documents" in verdict.reason) == (count == 19)
+
+
+def test_no_document_with_a_pair_apart_from_the_question():
+    """Catches a traceback, or a mechanism, where convolutions see every pair from the question."""
+    batch = planted.documents(planted.TASK, 200)
+    value = batch.roles["value"][:, 0]
+    near = jnp.flatnonzero(value == value.max())[:24]  # the last pair: two tokens before
+    batch = jax.tree.map(lambda rows: rows[near], batch)
+    found = measure_verdict(planted.subject_of(planted.lively("mamba"), batch), ())
+    assert found.evidence.documents.tolist() == [0]
+    assert found.verdict.evidence["gap"] is None
+    assert found.verdict.verdict in ("not_learned", "undecided")
+    known = dataclasses.replace(found.evidence, correct=found.evidence.asked, floor=0.1)
+    verdict = judge(known, EVALUATION)
+    assert verdict.verdict == "undecided"
+    assert verdict.reason.startswith("0 documents have a pair to look for")
 
 
 def test_documents_without_a_pair_are_counted_and_left_out():

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mecheval_jax.evaluation.accuracy import floors_of
 from mecheval_jax.evaluation.verdict.measurement import (
     measure_verdict,
     plan_verdict,
@@ -49,6 +50,24 @@ def test_what_is_asked_for():
     assert unjudged.grid is not None
     assert unjudged.controls is None
     assert "add the role 'key'" in why_not_judged(asked.task, without_keys)
+
+
+def test_the_floor_is_that_of_the_first_query():
+    """Catches the accuracy of query 0 compared with a guess at later ones, which can leave out what
+    was answered before."""
+    task = planted.task_with(pairs=4, queries=4)
+    asked = planted.subject_of(
+        planted.lively("attention", task=task, max_length=task.max_length),
+        planted.documents(task, 24),
+    )
+    found = measure_verdict(asked, ())
+    of_all = found.accuracy["floors"]["elimination"]
+    assert of_all == pytest.approx((1 / 4 + 1 / 3 + 1 / 2 + 1) / 4)
+    floor = found.verdict.evidence["floor"]
+    first = floors_of(task, asked.data_seed, "test", first=True)
+    assert floor == first["best"]
+    assert first["elimination"] == pytest.approx(1 / 4)
+    assert floor < of_all - 0.1
 
 
 def test_where_something_else_carries_the_answer_is_searched():

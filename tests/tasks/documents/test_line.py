@@ -44,6 +44,7 @@ MISTAKES = {
     "split": (line(answer="Oslo East"), "2 tokens .'Oslo', 'East'.: task.first_answer_token=True"),
     "roles_type": (line(roles=[1]), "roles are no JSON object"),
     "reserved": (line(roles={"next_key": [0, 5]}), "role 'next_key' has a name with a meaning"),
+    "a type of ours": (line(roles={"query_type": [0, 5]}), "role 'query_type' has a name with"),
     "role_span": (line(roles={"mine": [0, 500]}), r"role 'mine' \[0, 500\] lies outside"),
     "long": (line(TEXT + " x x"), "has 13 tokens with bos and eos: task.max_length is 11"),
 }
