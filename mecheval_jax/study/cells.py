@@ -1,7 +1,8 @@
 """Cells of the study's grid: the runs that a finding is about, looked up in tables of results."""
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.verdict.readings import has_learned
 from mecheval_jax.mixers.architectures import positions_of
+from mecheval_jax.statistics.moderated import Prior, prior_of
 from mecheval_jax.study.published.tables import (
     CELL,
     DOCUMENTS,
@@ -17,7 +19,7 @@ from mecheval_jax.study.published.tables import (
     published_accuracy,
     published_shares,
 )
-from mecheval_jax.study.quantities import Quantity, mean, share
+from mecheval_jax.study.quantities import Quantity, mean, one, share
 from mecheval_jax.study.results import INPUT, column_of
 
 STUDY_POSITIONS = "study"
@@ -28,6 +30,10 @@ MODEL = [
 ]  # fmt: skip
 """Columns that identify a trained model, whatever documents it was measured on."""
 
+SMALLEST_LOGIT, SMALLEST_SHARE = 0.05, 0.01
+"""Standard deviations between runs, of the logit of an accuracy and of a restored share, below
+which runs count as equal: logarithms of variances are compared."""
+
 NORMAL_95 = 3.92
 """Width of a 95 % interval of a normal law, in standard errors."""
 
@@ -36,8 +42,9 @@ class StudyCells:
     """A table of results, in which runs are looked up by how they were trained.
 
     The accuracy of a cell is that of its best learning rate: the rate whose runs have the highest
-    mean accuracy on dev documents. The accuracy itself is measured on the evaluation documents,
-    which had no part in that choice.
+    mean accuracy on dev documents or, of rates that these documents cannot tell apart, the one with
+    most runs. The accuracy itself is measured on the evaluation documents, which had no part in
+    that choice.
 
     Args:
         table: Rows of `study.results`.
@@ -64,15 +71,24 @@ class StudyCells:
         learned = self.table[usual & np.array([has_learned(*row) for row in answers], bool)]
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
         self._accuracies: dict[str, Quantity] = {}
+        self._of_logits = _prior_of_logits(answered)
+        self._of_shares = _prior_of_shares(self._learned.values())
 
     def _best(self, cell: GridCell) -> pd.DataFrame:
         """The members of the best learning rate of a cell."""
         chosen = self._by_cell.get(cell)
         if chosen is None:
             return self.table.iloc[:0]
-        by_rate = chosen.assign(dev=chosen["dev_accuracy"].fillna(-1.0))
-        best = by_rate.groupby("learning_rate")["dev"].mean().idxmax()
-        return chosen[chosen["learning_rate"] == best]
+        rates = chosen.groupby("learning_rate").agg(
+            dev=("dev_accuracy", "mean"), runs=("seed", "size"), of=("dev_documents", "mean")
+        )
+        rates["dev"] = rates["dev"].fillna(-1.0)
+        best = rates.loc[rates["dev"].idxmax()]
+        share = (best["dev"] * best["of"] + 0.5) / (best["of"] + 1)
+        noise = 2 * math.sqrt(2 * max(share * (1 - share), 0.0) / best["of"])
+        alike = rates[~(rates["dev"] < best["dev"] - noise)]
+        most = alike.sort_values(["runs", "dev"]).index[-1]
+        return chosen[chosen["learning_rate"] == most]
 
     def accuracy(self, mixer: str, width: int, task: str = "AR", **where: Any) -> Quantity:
         """The accuracy of a cell at its best learning rate; on dev documents for split ``dev``.
@@ -95,7 +111,9 @@ class StudyCells:
             of = runs[size].astype(float)
             right = runs[column] * of
             known = (
-                share(name, right.tolist(), of.tolist(), DOCUMENTS) if len(runs) else Quantity(name)
+                share(name, right.tolist(), of.tolist(), DOCUMENTS, self._of_logits)
+                if len(runs)
+                else Quantity(name)
             )
             number = published_accuracy(cell)
             published = None if number is None else (number, number)
@@ -146,6 +164,9 @@ class StudyCells:
     ) -> Quantity:
         """Mean restored share of runs at a site and role.
 
+        It has no published number: the study shows medians, and of runs that hold all or nothing
+        at a place the mean is another number.
+
         Args:
             runs: Rows of the runs, of one task, mixer, option and depth.
             role: Role of the token.
@@ -157,22 +178,55 @@ class StudyCells:
         known = runs[runs[column].notna()]
         if known.empty:
             return Quantity(name)
-        errors = (known[f"{column}_high"] - known[f"{column}_low"]) / NORMAL_95
-        first = known.iloc[0]
-        alike = (first["task"], int(first["layers"]), first["mixer"], first["option"])
-        theirs = published_shares(alike, site, role, of_one_run=len(runs) == 1)
-        number = mean(name, known[column].tolist(), errors.fillna(0.0).tolist())
-        return dataclasses.replace(number, published=theirs and theirs.ends)
+        return mean(name, known[column].tolist(), _errors(known, column), self._of_shares)
 
     def each(self, runs: pd.DataFrame, role: str, site: str = INPUT) -> Iterator[Quantity]:
-        """Restored share of every single run."""
+        """Restored share of every single run, beside the range of the study's runs."""
+        column = column_of(site, role)
         for i, run in enumerate(runs.itertuples()):
+            own = runs.iloc[i : i + 1]
             what = f"{run.mixer} {run.option}".rstrip()
             name = (
                 f"{what}, width {run.width}, {run.layers} layers, rate {run.learning_rate:g}, "
                 f"seed {run.seed}, on {run.task}"
             )
-            yield self.attribution(runs.iloc[i : i + 1], role, site, name)
+            name = f"{name} of {column}"
+            if own[column].isna().all():
+                yield Quantity(name)
+                continue
+            alike = (run.task, int(run.layers), run.mixer, run.option)
+            theirs = published_shares(alike, site, role)
+            number = one(name, own[column].iloc[0], _errors(own, column)[0])
+            yield dataclasses.replace(number, published=theirs and theirs.ends)
+
+
+def _errors(runs: pd.DataFrame, column: str) -> list[float]:
+    """Standard errors of restored shares, over documents."""
+    widths = runs[f"{column}_high"] - runs[f"{column}_low"]
+    return (widths / NORMAL_95).fillna(0.0).tolist()
+
+
+def _prior_of_logits(answered: pd.DataFrame) -> Prior:
+    """What all cells say of the variance between seeds at one learning rate, of the logit."""
+    own = answered[answered["split"] == "test"]
+    expected = (own["accuracy"] * own["documents"] + 0.5) / (own["documents"] + 1)
+    cells = own.assign(slope=expected * (1 - expected)).groupby([*CELL, "learning_rate"])
+    found = cells.agg(variance=("accuracy", "var"), slope=("slope", "mean"), runs=("seed", "size"))
+    found = found[found["runs"] > 1]
+    variances = found["variance"] / found["slope"] ** 2
+    return prior_of(variances.tolist(), (found["runs"] - 1).tolist(), SMALLEST_LOGIT**2)
+
+
+def _prior_of_shares(groups: Iterable[pd.DataFrame]) -> Prior:
+    """What all groups of runs that learn say of the variance of restored shares between them."""
+    known = [
+        group[column].dropna()
+        for group in groups
+        for column in (column_of(INPUT, role) for role in ("key", "value", "query"))
+    ]
+    known = [shares for shares in known if len(shares) > 1]
+    variances = [float(shares.var()) for shares in known]
+    return prior_of(variances, [len(shares) - 1.0 for shares in known], SMALLEST_SHARE**2)
 
 
 def _cell(mixer: str, width: int, task: str, where: dict[str, Any]) -> GridCell:

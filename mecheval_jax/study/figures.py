@@ -161,8 +161,7 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
                 line(0, color=drawing.PALE, linewidth=0.8, zorder=1)
             for place, (mixer, style) in enumerate(STYLES.items()):
                 boxes = [
-                    published_shares((task, 2, mixer, ""), INPUT, at, of_one_run=True)
-                    for at in ("query", role)
+                    published_shares((task, 2, mixer, ""), INPUT, at) for at in ("query", role)
                 ]
                 if all(boxes):
                     shown.add(mixer)

@@ -1,15 +1,16 @@
 """Quantities in findings, with their replicates, and claims about them.
 
-A quantity has replicates of the hierarchical bootstrap: runs are drawn with replacement, and for
-each drawn run its documents. Tables of results keep only counts and intervals of the documents, so
-a run's share is drawn from Jeffreys' posterior Beta(right + 1/2, wrong + 1/2) and its attribution
-from a normal law as wide as its interval. A single run has no spread between seeds: the quantity is
-then about that run, as the study's numbers are. From two or three runs the spread itself is hardly
-known, but intervals are computed as from many: a difference between seeds needs more runs.
+A mean over runs has replicates of Student's law: two or three runs hardly say how far seeds lie
+apart, and replicates that were drawn among them would be certain of what two runs agree in by
+chance. The variance between runs is moderated by that of all cells of the table
+(`statistics.moderated`); of accuracies it is that of their logit, times p (1 - p). It is no smaller
+than what documents alone give. Where nothing is known of other cells a single run decides nothing.
+A quantity of one run, of which a finding says "every run", is about that run, and has the
+replicates of its documents alone.
 
 A claim has two p-values, of the hypotheses that it is false and that it is true, counted among the
-replicates (or from their normal law if none is on the other side). A published accuracy is the best
-of several learning rates. Where a cell was run at one, another may do better: that it is low there
+replicates (or from their law if none is on the other side). A published accuracy is the best of
+several learning rates. Where a cell was run at one, another may do better: that it is low there
 neither contradicts a claim that it is high nor supports one that it is low.
 """
 
@@ -17,11 +18,11 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from statistics import NormalDist
 
 import numpy as np
 
-from mecheval_jax.statistics.intervals import Interval, percentile_interval
+from mecheval_jax.statistics.intervals import Interval, percentile_interval, quantile
+from mecheval_jax.statistics.moderated import UNKNOWN, Prior, tail
 
 RESAMPLES = 4_000
 CONFIDENCE = 0.95
@@ -30,8 +31,6 @@ WIDEST = 0.3
 
 UNTRIED = "another learning rate may do better"
 """Note on a claim that is open because a cell was run at one learning rate."""
-
-_NORMAL = NormalDist()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +79,7 @@ class Quantity:
         one_run: Replicates of the prediction for one more run of 320 documents; None where that
             has no meaning.
         published: The study's value, twice, or the range of its runs; None if it shows none.
+        degrees: Degrees of freedom of the spread of the replicates; 0 where that is not known.
         may_rise: Whether other learning rates, which were not run, may give a larger number.
         may_fall: Whether they may give a smaller one: a difference from a number that may rise.
     """
@@ -90,21 +90,22 @@ class Quantity:
     runs: int = 0
     one_run: np.ndarray | None = None
     published: Interval | None = None
+    degrees: float = math.inf
     may_rise: bool = False
     may_fall: bool = False
 
     def __sub__(self, other: "Quantity") -> "Quantity":
         turned = dataclasses.replace(other, may_rise=other.may_fall, may_fall=other.may_rise)
-        return self._with(turned, f"{self.name} less {other.name}", np.subtract, -1)
+        return self._with(turned, f"{self.name} less {other.name}", np.subtract)
 
     def __add__(self, other: "Quantity") -> "Quantity":
-        return self._with(other, f"{self.name} plus {other.name}", np.add, 1)
+        return self._with(other, f"{self.name} plus {other.name}", np.add)
 
-    def _with(self, other: "Quantity", name: str, operation: Callable, order: int) -> "Quantity":
-        published = None
-        if self.published is not None and other.published is not None:
-            ends = zip(self.published, other.published[::order], strict=True)
-            published = tuple(float(operation(*both)) for both in ends)
+    def _with(self, other: "Quantity", name: str, operation: Callable) -> "Quantity":
+        both, published = (self.published, other.published), None
+        # The ends of two ranges may belong to different runs: only numbers are combined.
+        if all(ends is not None and ends[0] == ends[1] for ends in both):
+            published = (float(operation(*(ends[0] for ends in both if ends))),) * 2
         if self.samples is None or other.samples is None:
             return Quantity(name, published=published)
         samples = operation(self.samples, other.samples)
@@ -114,6 +115,7 @@ class Quantity:
             samples,
             self.runs + other.runs,
             published=published,
+            degrees=min(self.degrees, other.degrees),
             may_rise=self.may_rise or other.may_rise,
             may_fall=self.may_fall or other.may_fall,
         )
@@ -140,17 +142,18 @@ class Quantity:
     def matches(self, number: float | None, part: str = "") -> Claim:
         """The claim that a published number lies in the prediction interval for one run.
 
-        An interval wider than `WIDEST` supports nothing, and that of a single run, which knows
-        nothing of other seeds, contradicts nothing; nor does one below the number, if it may rise.
+        An interval wider than `WIDEST` supports nothing, and that of a single run contradicts
+        nothing where no other cell tells of seeds; nor does one below the number, if it may rise.
         """
         shown = "a number" if number is None else f"{number:.1%}"
         text = f"one run of {self.name} may give the published {shown}"
         if self.one_run is None or number is None:
             return Claim(text, part, published=self.published)
         low, high = percentile_interval(self.one_run, CONFIDENCE)
-        tails = [_tail(self.one_run, number, sign) for sign in (1, -1)]
+        tails = [_tail(self.one_run, number, sign, self.degrees) for sign in (1, -1)]
         holds = low <= number <= high and high - low <= WIDEST
-        outside = 1.0 if low <= number <= high or self.runs == 1 else min(1.0, 2 * min(tails))
+        unknown = low <= number <= high or not self.degrees
+        outside = 1.0 if unknown else min(1.0, 2 * min(tails))
         claim = Claim(
             text, part, self.value, (low, high), 0.0 if holds else 1.0, outside, self.runs,
             self.published,
@@ -161,7 +164,7 @@ class Quantity:
     def _claim(self, text: str, part: str, bound: float, sign: int) -> Claim:
         if self.samples is None or math.isnan(bound):
             return Claim(text, part, published=self.published)
-        p_values = (_tail(self.samples, bound, side) for side in (sign, -sign))
+        p_values = (_tail(self.samples, bound, side, self.degrees) for side in (sign, -sign))
         claim = Claim(text, part, self.value, self.interval(), *p_values, self.runs, self.published)
         holds = sign * (self.value - bound) > 0
         may_change = self.may_fall if holds == (sign > 0) else self.may_rise
@@ -170,17 +173,20 @@ class Quantity:
         return dataclasses.replace(claim, **{"if_false" if holds else "if_true": 1.0}, note=UNTRIED)
 
 
-def _tail(samples: np.ndarray, bound: float, sign: int) -> float:
-    """Share of replicates at the bound or beyond it: below it for `sign` 1."""
+def _tail(samples: np.ndarray, bound: float, sign: int, degrees: float) -> float:
+    """Share of replicates at the bound or beyond it: below it for `sign` 1; 1 without degrees."""
+    if not degrees:
+        return 1.0
     beyond = int((sign * (samples - bound) <= 0).sum())
     smallest = 1 / (len(samples) + 1)
     if beyond:
         return min(1.0, (beyond + 1) * smallest)
-    spread = float(samples.std())
+    # The middle says how wide the law is: its tails may have no variance.
+    low, middle, high = np.quantile(samples, (0.16, 0.5, 0.84))
+    spread = float(high - low) / 2 / quantile(0.84, degrees)
     if spread < 1e-9:
         return 0.0
-    distance = sign * (float(samples.mean()) - bound) / spread
-    return min(smallest, _NORMAL.cdf(-distance))
+    return min(smallest, tail(sign * (float(middle) - bound) / spread, degrees))
 
 
 def all_of(text: str, claims: Iterable[Claim]) -> Claim:
@@ -219,7 +225,13 @@ def any_of(text: str, part: str, claims: Iterable[Claim]) -> Claim:
     )
 
 
-def share(name: str, right: Sequence[float], of: Sequence[float], asked: int) -> Quantity:
+def share(
+    name: str,
+    right: Sequence[float],
+    of: Sequence[float],
+    asked: int,
+    prior: Prior = UNKNOWN,
+) -> Quantity:
     """An accuracy over several runs.
 
     Args:
@@ -227,46 +239,69 @@ def share(name: str, right: Sequence[float], of: Sequence[float], asked: int) ->
         right: Number of right answers of each run.
         of: Number of all answers of each run.
         asked: Number of documents of the run that is predicted.
+        prior: Variance between runs that other cells suggest, of the logit.
     """
     hits, trials = np.asarray(right, float), np.asarray(of, float)
-    draw, runs = _draw(name), len(hits)
-    drawn = draw.integers(runs, size=(RESAMPLES, runs))
-    shares = draw.beta(hits[drawn] + 0.5, (trials - hits)[drawn] + 0.5)
-    # A run of the sample lies nearer to the sample's mean than a new run lies to its prediction:
-    # the variance of the distance is scaled from (n - 1) / n to 1 + 1 / n.
     means = hits / trials
-    stretch = math.sqrt((runs + 1) / (runs - 1)) if runs > 1 else 1.0
-    new = means.mean() + stretch * (means - means.mean())[drawn[:, 0]]
-    new = np.clip(new + shares[:, 0] - means[drawn[:, 0]], 0.0, 1.0)
-    one_run = draw.binomial(asked, new) / asked
-    samples = (_between(means, drawn) + shares - means[drawn]).mean(axis=1)
-    return Quantity(name, float(means.mean()), np.clip(samples, 0.0, 1.0), runs, one_run)
+    expected = (hits + 0.5) / (trials + 1)
+    draw, centre = _draw(name), float(means.mean())
+    known = prior.times(float((expected * (1 - expected)).mean()))
+    between, degrees = _between(means, known)
+    of_documents = float((expected * (1 - expected) / trials).mean())
+    if not degrees:
+        samples = draw.beta(hits[0] + 0.5, trials[0] - hits[0] + 0.5, RESAMPLES)
+        one_run = draw.binomial(asked, samples) / asked
+        return Quantity(name, centre, samples, 1, one_run, degrees=0.0)
+    runs = len(means)
+    spread = math.sqrt(max(between, of_documents) / runs)
+    samples = np.clip(centre + spread * _student(draw, degrees), 0.0, 1.0)
+    new = centre + math.sqrt(between * (1 + 1 / runs)) * _student(draw, degrees)
+    one_run = draw.binomial(asked, np.clip(new, 0.0, 1.0)) / asked
+    return Quantity(name, centre, samples, runs, one_run, degrees=degrees)
 
 
-def mean(name: str, values: Sequence[float], errors: Sequence[float]) -> Quantity:
+def mean(
+    name: str, values: Sequence[float], errors: Sequence[float], prior: Prior = UNKNOWN
+) -> Quantity:
     """The mean of a measured number over several runs.
 
     Args:
         name: Description in words.
         values: Value of each run.
         errors: Standard error of each value, over documents.
+        prior: Variance between runs that other cells suggest.
     """
     centres, spreads = np.asarray(values, float), np.asarray(errors, float)
-    draw, runs = _draw(name), len(centres)
-    drawn = draw.integers(runs, size=(RESAMPLES, runs))
-    samples = draw.normal(_between(centres, drawn), spreads[drawn]).mean(axis=1)
-    return Quantity(name, float(centres.mean()), samples, runs)
+    between, degrees = _between(centres, prior)
+    if not degrees:
+        return dataclasses.replace(one(name, values[0], errors[0]), degrees=0.0)
+    spread = math.sqrt(max(between, float((spreads**2).mean())) / len(centres))
+    samples = centres.mean() + spread * _student(_draw(name), degrees)
+    return Quantity(name, float(centres.mean()), samples, len(centres), degrees=degrees)
 
 
-def _between(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """The values of drawn runs, with the spread of the population.
+def one(name: str, value: float, error: float) -> Quantity:
+    """A number that was measured in one run, and is about that run.
 
-    Runs lie nearer to their own mean than to the true one, by a factor of (n - 1) / n in variance,
-    which matters for two or three runs.
+    Args:
+        name: Description in words.
+        value: The number.
+        error: Its standard error, over documents.
     """
-    runs, centre = len(values), values.mean()
-    stretch = math.sqrt(runs / (runs - 1)) if runs > 1 else 1.0
-    return centre + stretch * (values[drawn] - centre)
+    return Quantity(name, float(value), _draw(name).normal(value, error, RESAMPLES), 1)
+
+
+def _between(values: np.ndarray, prior: Prior) -> tuple[float, float]:
+    """Moderated variance between runs, and its degrees of freedom."""
+    runs = len(values)
+    return prior.moderated(float(values.var(ddof=1)) if runs > 1 else 0.0, runs - 1)
+
+
+def _student(draw: np.random.Generator, degrees: float) -> np.ndarray:
+    """Replicates of Student's law."""
+    if math.isinf(degrees):
+        return draw.normal(size=RESAMPLES)
+    return draw.standard_t(degrees, RESAMPLES)
 
 
 def _draw(name: str) -> np.random.Generator:

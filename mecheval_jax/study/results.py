@@ -126,11 +126,20 @@ def _defaults(section: Any) -> dict[str, Any]:
     }
 
 
+LATER_FIELDS: frozenset[str] = frozenset()
+"""Fields that tasks have got since `regime` was first taken; at their defaults not in it."""
+
+
 def regime(experiment: Experiment) -> str:
     """Hash of what compared members must share: task, documents and length of training."""
     values, training = experiment.as_dict(), experiment.training
+    defaults = _defaults(experiment.task)
     common = {
-        "task": values["task"],
+        "task": {
+            name: value
+            for name, value in values["task"].items()
+            if name not in LATER_FIELDS or defaults.get(name, ...) != value
+        },
         "max_length": values["model"]["max_length"],
         "training": [training.steps, training.batch_size, training.training_batches,
                      training.warmup_fraction, training.decay],
@@ -228,6 +237,11 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
         **{name: summary.get(name)
            for name in ("accuracy", "accuracy_low", "accuracy_high", "diverged_at", "verdict")},
     }  # fmt: skip
+    measured = summary.get("evidence_step"), summary.get("evidence_split")
+    final = summary.get("step"), experiment.evaluation.split
+    if any(one not in (None, other) for one, other in zip(measured, final, strict=True)):
+        # Of another checkpoint or other documents, as `launch.intervene` can measure them.
+        return row | {"verdict": None}
     if "verdict" in summary:
         row["verdict_layer"] = summary.get("layer")
         row["verdict_probability"] = summary["probabilities"][summary["verdict"]]

@@ -1,5 +1,6 @@
 """Runs of the study's cells."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -93,7 +94,42 @@ def test_published_numbers_stand_beside_ours(true):
     runs = cells.learned("based")
     assert next(cells.each(runs, "value")).published == (0.999, 1.033)
     mamba = cells.attribution(cells.learned("mamba"), "query")
-    assert mamba.published == (1.0, 1.0)  # the median, with which a mean is compared
+    assert mamba.published is None  # the study's median is no mean of runs that have all or nothing
+
+
+def test_the_spread_of_seeds_is_that_of_all_cells(true):
+    """Catches two seeds that agree by chance and are certain, where those of other cells do not,
+    and a single run of which nothing is expected."""
+    spread = true.copy()
+    draw = np.random.default_rng(0)
+    noisy = spread["task"] == "AR"
+    moved = spread.loc[noisy, "accuracy"] + draw.normal(0, 0.1, int(noisy.sum()))
+    spread.loc[noisy, "accuracy"] = moved.clip(0.0, 1.0)
+    cell = {"task": "AR", "mixer": "mamba", "width": 64, "layers": 2, "option": ""}
+    alike = changed(spread, cell, accuracy=0.8)
+    (low, high), runs = interval_of(alike), StudyCells(alike).accuracy("mamba", 64).runs
+    assert runs == 2
+    assert high - low > 0.07
+    narrow = interval_of(changed(true, cell, accuracy=0.8))
+    assert narrow[1] - narrow[0] < 0.05
+    second = (alike[[*cell]] == pd.Series(cell)).all(axis=1) & (alike["seed"] == 1)
+    alone = alike[~second]
+    assert interval_of(alone)[1] - interval_of(alone)[0] > high - low
+
+
+def interval_of(table):
+    return StudyCells(table).accuracy("mamba", 64).interval()
+
+
+def test_more_seeds_before_a_rate_that_is_better_by_chance(true):
+    """Catches a single run that is taken for a cell because of the noise of its dev documents."""
+    rows = true[(true["task"] == "AR") & (true["mixer"] == "based")].assign(dev_documents=320)
+    one = (rows["seed"] == 0) & (rows["learning_rate"] == 1e-3)
+    single = changed(rows[one], {}, learning_rate=1e-2)
+    for gain, runs in ((0.03, 2), (0.1, 1)):
+        better = single.assign(dev_accuracy=single["dev_accuracy"] + gain)
+        cells = StudyCells(pd.concat([rows, better]))
+        assert cells.accuracy("based", 16).runs == runs
 
 
 def test_rare_betas_stand_apart(true):

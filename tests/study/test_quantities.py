@@ -3,7 +3,39 @@
 import numpy as np
 import pytest
 
-from mecheval_jax.study.quantities import RESAMPLES, Claim, Quantity, all_of, any_of, mean, share
+from mecheval_jax.statistics.moderated import Prior
+from mecheval_jax.study.quantities import (
+    RESAMPLES,
+    Claim,
+    Quantity,
+    all_of,
+    any_of,
+    mean,
+    one,
+    share,
+)
+
+LIKE_ALL = Prior(1e-4, 20.0)
+"""What other cells suggest where seeds lie close together."""
+
+
+@pytest.mark.parametrize("runs", [2, 3])
+@pytest.mark.parametrize("spread", [0.05, 0.15])
+def test_few_seeds_are_not_certain(runs, spread):
+    """Catches claims about the mean that two or three seeds settle by agreeing by chance, and
+    intervals that hold the truth too seldom."""
+    draw = np.random.default_rng(runs)
+    wrong, held, draws = 0, 0, 400
+    for i in range(draws):
+        true = np.clip(draw.normal(0.5, spread, size=runs), 0, 1)
+        right = draw.binomial(320, true).tolist()
+        ours = share(f"{runs} {spread} {i}", right, [320] * runs, 320)
+        claim = ours.above(0.5)
+        wrong += min(claim.if_true, claim.if_false) <= 0.005
+        low, high = ours.interval()
+        held += low <= 0.5 <= high
+    assert wrong <= 0.01 * draws * 2  # of both sides 1 % at this level
+    assert held >= 0.93 * draws
 
 
 def test_a_share_covers_the_truth():
@@ -11,7 +43,8 @@ def test_a_share_covers_the_truth():
     draw = np.random.default_rng(0)
     covered = 0
     for i in range(200):
-        low, high = share(f"{i}", [int(draw.binomial(320, 0.9))], [320], 320).interval()
+        right = [int(draw.binomial(320, 0.9))]
+        low, high = share(f"{i}", right, [320], 320).interval()
         covered += low <= 0.9 <= high
     assert 180 <= covered <= 198
 
@@ -39,17 +72,20 @@ def test_runs_are_resampled():
     assert low < 0.1 < 0.9 < high
 
 
-def test_few_runs_have_their_whole_spread():
-    """Catches an interval that is too narrow for few seeds, by a third for two."""
-    assert mean("spread", [0.0, 1.0], [0.0, 0.0]).samples.std() == pytest.approx(0.5, rel=0.05)
-    assert mean("three", [0.0, 0.0, 1.0], [0.0] * 3).samples.std() == pytest.approx(1 / 3, rel=0.05)
-    shares = share("shares", [3000, 7000], [10_000] * 2, 320).samples
-    assert shares.std() == pytest.approx(0.2, rel=0.05)
+def test_few_runs_have_the_spread_of_student():
+    """Catches an interval that is too narrow for few seeds, by far for two."""
+    low, high = mean("spread", [0.0, 1.0], [0.0, 0.0]).interval(0.5)
+    assert (low, high) == (pytest.approx(0, abs=0.05), pytest.approx(1, abs=0.05))  # 0.5 +- 0.5
+    low, high = mean("three", [0.0, 0.0, 1.0], [0.0] * 3).interval()
+    assert high - low == pytest.approx(2 * 4.303 / 3, rel=0.15)
+    # Other cells say that seeds lie closer together.
+    near = mean("near", [0.0, 1.0], [0.0, 0.0], Prior(0.01, 50.0)).interval()
+    assert near[1] - near[0] < 0.6
 
 
 def test_bounds():
     """Catches a test of the wrong side."""
-    number = mean("number", [0.5], [0.01])
+    number = one("number", 0.5, 0.01)
     assert number.above(0.4).if_false < 1e-6 < 0.9 < number.above(0.4).if_true
     assert number.above(0.6).if_true < 1e-6 < 0.9 < number.above(0.6).if_false
     assert number.below(0.6).if_false < 1e-6
@@ -60,7 +96,7 @@ def test_bounds():
 
 def test_a_published_number():
     """Catches a number that agrees because the interval is of the mean, or is too wide."""
-    number = share("a", [258, 256], [320, 320], 320)
+    number = share("a", [258, 256], [320, 320], 320, LIKE_ALL)
     assert number.matches(0.80625).if_false == 0
     assert number.matches(0.575).if_true < 1e-6
     # One run can agree, but what other seeds would give is not known from it.
@@ -74,7 +110,7 @@ def test_a_published_number():
 
 def test_what_is_not_there_stays_unknown():
     """Catches a missing run that counts as 0."""
-    nothing, number = Quantity("nothing"), mean("number", [0.5], [0.01])
+    nothing, number = Quantity("nothing"), one("number", 0.5, 0.01)
     unknown_bound = number.above(float("nan")), number.below(float("nan"))
     for claim in (
         (number - nothing).above(-5), nothing.near(0, 1), nothing.matches(0.5), *unknown_bound
@@ -85,20 +121,20 @@ def test_what_is_not_there_stays_unknown():
 
 def test_differences_are_of_independent_runs():
     """Catches two quantities with the same draws, whose difference has no spread."""
-    difference = mean("one", [0.5], [0.1]) - mean("other", [0.5], [0.1])
+    difference = one("one", 0.5, 0.1) - one("other", 0.5, 0.1)
     assert difference.samples.std() == pytest.approx(0.1 * 2**0.5, rel=0.1)
     assert len(difference.samples) == RESAMPLES
 
 
 def test_published_numbers_are_combined_as_ours():
-    """Catches a difference of ranges whose ends are crossed, and a number without its source."""
-    one = Quantity("one", published=(0.2, 0.4))
-    other = Quantity("other", published=(0.1, 0.1))
-    assert (one - other).published == pytest.approx((0.1, 0.3))
-    assert (other - one).published == pytest.approx((-0.3, -0.1))
-    assert (one + other).above(0).published_text == "0.300 to 0.500"
+    """Catches ends of ranges that are combined, though they belong to different runs, and a number
+    without its source."""
+    ours, other = Quantity("ours", published=(0.4, 0.4)), Quantity("other", published=(0.1, 0.1))
+    assert (ours - other).published == pytest.approx((0.3, 0.3))
+    assert (ours + other).above(0).published_text == "0.500"
     assert other.above(0).published_text == "0.100"
-    assert (one - Quantity("unknown")).above(0).published_text == ""
+    assert (ours - Quantity("unknown")).above(0).published_text == ""
+    assert (ours + Quantity("range", published=(0.2, 0.4))).above(0).published_text == ""
 
 
 def test_together_and_any():

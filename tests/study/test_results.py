@@ -1,13 +1,16 @@
 """Rows of the study's results."""
 
+import pandas as pd
 import pytest
 
 from configs.base import base
 from configs.study import ar_laptop
 from mecheval_jax.errors import UserError
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.files import read_json, write_json
 from mecheval_jax.study.results import config_hash, config_values, regime, tabulate
 from mecheval_jax.sweeps.plan import plan
+from tests.support.compilation import ROOT
 from tests.support.sweep_results import fill_members, make_sweep
 
 
@@ -38,6 +41,9 @@ def test_hashes_of_tables_that_were_written_stay():
     assert hashes == [
         "d4b7934ad1d2bec5", "4f22085a4dba55c0", "162c6402a3fbc1e2", "48cc86dfc1107e3b",
     ]  # fmt: skip
+    # A field that a task gets belongs into `LATER_FIELDS`.
+    written = pd.read_csv(ROOT / "docs" / "results" / "ar_laptop.csv")["regime"]
+    assert {regime(one) for one in sweep.experiments} == set(written)
 
 
 @pytest.fixture
@@ -58,6 +64,19 @@ def test_a_sweep_as_a_table(folder):
     assert list(table["block_1/block_input@value"]) == [0.1, 0.1]
     assert list(table["verdict"]) == ["induction"] * 2
     assert table["block_1/block_input@query"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"evidence_step": 1, "step": 20}, {"evidence_split": "dev"}], ids=str
+)
+def test_interventions_on_something_else(folder, changes):
+    """Catches shares of an early step, or of dev documents, in the row of the finished run."""
+    path = next(folder.path.glob("groups/*/members/0001/summary.json"))
+    write_json(path, read_json(path) | changes)
+    own = tabulate(folder.path).set_index("seed").loc[1]
+    assert own["accuracy"] == 0.8
+    assert pd.isna(own["verdict"])
+    assert pd.isna(own["block_1/block_input@value"])
 
 
 def test_a_member_without_its_summary(folder):

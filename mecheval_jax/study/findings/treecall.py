@@ -110,7 +110,7 @@ def retrieval_moves_to_layer_1(cells: StudyCells) -> Iterator[Claim]:
          "floor, and Mamba, Hyena and H3 little (width 256)",
          "attention", "floor", "direct")  # fmt: skip
 def one_layer_on_treecall(cells: StudyCells) -> Iterator[Claim]:
-    """Two layers less one, and one layer less the floor of its documents."""
+    """Two layers less one, and the floor of the documents, which two layers are above."""
     for width in WIDTHS[1:]:
         for mixer in ("attention", *SSMS):
             one, two = (cells.accuracy(mixer, width, EASY, layers=layers) for layers in (1, 2))
@@ -119,8 +119,9 @@ def one_layer_on_treecall(cells: StudyCells) -> Iterator[Claim]:
             else:
                 yield (two - one).below(LITTLE, "direct")
         for mixer in ("based", "base_conv"):
-            one = cells.accuracy(mixer, width, EASY, layers=1)
+            one, two = (cells.accuracy(mixer, width, EASY, layers=layers) for layers in (1, 2))
             yield one.below(cells.floor(EASY) + LITTLE / 2, "floor")
+            yield two.above(cells.floor(EASY), "floor")
 
 
 @finding(21, "Without positions attention is better at small widths (16 on L = 5; 16 and 32 on "

@@ -128,18 +128,15 @@ def _by_place() -> dict[tuple, dict[str, Shares]]:
     return places
 
 
-def published_shares(
-    runs: tuple[str, int, str, str], site: str, role: str, of_one_run: bool = False
-) -> Shares | None:
+def published_shares(runs: tuple[str, int, str, str], site: str, role: str) -> Shares | None:
     """Restored shares of the study's runs at a place, key corrupted; None if it shows none.
+
+    It is the range of all runs, with which a single one is compared, or else their median.
 
     Args:
         runs: Task, number of layers, mixer and option.
         site: Path of the site.
         role: Role of the token.
-        of_one_run: Whether to prefer the range of all runs, with which a single run is compared, to
-            the median.
     """
     shown = _by_place().get((*runs, site, role), {})
-    order = ("range", "median") if of_one_run else ("median", "range")
-    return next((shown[name] for name in order if name in shown), None)
+    return next((shown[name] for name in ("range", "median") if name in shown), None)

@@ -40,6 +40,10 @@ def test_made_false(finding):
 @pytest.mark.parametrize(
     ("number", "made_false"),
     [
+        # Four taps retrieve later than three.
+        (12, case(TWO_LAYERS | {"mixer": "mamba", "option": "d_conv=3"}, **{QUERY: 1.1})),
+        # All of the answer comes back at the value: induction that is not partial.
+        (7, case(TWO_LAYERS | {"mixer": "base_conv", "width": 256}, **{VALUE: 1.0})),
         # Nothing at the value, and nothing anywhere else.
         (6, case(TWO_LAYERS | {"mixer": "mamba", "option": "", "width": 64}, **{QUERY: 0.1})),
         # The last of three layers writes what the middle one should.

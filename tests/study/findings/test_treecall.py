@@ -51,6 +51,8 @@ MAMBA = {"mixer": "mamba", "positions": "none", "option": ""}
         (17, case(MAMBA | {"task": LARGE, "width": 256}, **both(0.855))),
         (18, case({"task": EASY, "mixer": "based"}, **{VALUE: 0.55})),
         (19, case({"task": LARGE, "mixer": "mamba"}, **{KEY: 0.55})),
+        # One layer costs nothing where two are no better than the best heuristic.
+        (20, case({"task": EASY, "layers": 2, "mixer": ("based", "base_conv")}, **both(0.5))),
         # With positions Mamba gains nine points, not a few.
         (21, case({"task": EASY, "mixer": "mamba", "positions": "learned", "width": 16},
                   **both(1.0))),

@@ -1,0 +1,85 @@
+"""Variances of small groups, moderated by those of many.
+
+Two or three runs hardly say how far runs like them lie apart: two that agree by chance look as if
+all did. If many groups are known, their variances say what to expect of another one. By the model
+of Smyth (2004, https://doi.org/10.2202/1544-6115.1027) the variance of each group is drawn from a
+scaled inverse chi-square law,
+
+    variance ~ prior variance * d0 / chi-square with d0 degrees,
+
+so that the moderated variance of a group with the variance s2 on d degrees is
+
+    (d0 * prior variance + d * s2) / (d0 + d)   with d0 + d degrees of freedom.
+
+Groups that differ much in their variances have few degrees d0 in common, and each is then judged
+nearly by itself. A group of one (d = 0) has the prior alone.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+FEWEST_GROUPS = 5
+"""Number of groups below which nothing is said of other groups."""
+
+
+class Prior(NamedTuple):
+    """What is expected of the variance of a group.
+
+    Attributes:
+        variance: Prior variance.
+        degrees: Its degrees of freedom; 0 if nothing is expected, infinite if all groups are alike.
+    """
+
+    variance: float = 0.0
+    degrees: float = 0.0
+
+    def moderated(self, variance: float, degrees: float) -> tuple[float, float]:
+        """Moderated variance of a group, and its degrees of freedom; those are 0 if unknown."""
+        if math.isinf(self.degrees):
+            return self.variance, math.inf
+        whole = self.degrees + degrees
+        if whole == 0:
+            return 0.0, 0.0
+        return (self.degrees * self.variance + degrees * variance) / whole, whole
+
+    def times(self, factor: float) -> "Prior":
+        """The prior of a number that is this one times a factor."""
+        return Prior(self.variance * factor**2, self.degrees)
+
+
+UNKNOWN = Prior()
+"""The prior where nothing is known of other groups."""
+
+
+def prior_of(variances: Sequence[float], degrees: Sequence[float], smallest: float) -> Prior:
+    """The prior that the variances of groups suggest: the moments of their logarithms.
+
+    Args:
+        variances: Variance of each group.
+        degrees: Degrees of freedom of each variance, at least 1.
+        smallest: Variance that smaller ones are raised to; it has to be above 0.
+    """
+    if len(variances) < FEWEST_GROUPS:
+        return UNKNOWN
+    from scipy.optimize import brentq  # imported late: training does not need them
+    from scipy.special import digamma, polygamma
+
+    halves = np.asarray(degrees, float) / 2
+    logs = np.log(np.maximum(variances, smallest)) - digamma(halves) + np.log(halves)
+    spread = float(logs.var(ddof=1) - polygamma(1, halves).mean())
+    if spread <= 0:
+        return Prior(math.exp(logs.mean()), math.inf)
+    half = float(brentq(lambda d: float(polygamma(1, d)) - spread, 1e-3, 1e6))
+    return Prior(math.exp(logs.mean() + float(digamma(half)) - math.log(half)), 2 * half)
+
+
+def tail(distance: float, degrees: float) -> float:
+    """Probability that a number of Student's law lies further above its centre than `distance`."""
+    if math.isinf(degrees):
+        return math.erfc(distance / math.sqrt(2)) / 2
+    from scipy.special import stdtr
+
+    return float(stdtr(degrees, -distance))
