@@ -38,8 +38,8 @@ def is_draft(path: pathlib.Path) -> bool:
     return path.name.endswith(DRAFT)
 
 
-def make_workdir(path: pathlib.Path) -> None:
-    """Make a folder of a program's results, unless it is there.
+def make_folder(path: pathlib.Path, what: str = "folder") -> None:
+    """Make a folder, unless it is there; `what` names it in messages.
 
     Raises:
         UserError: If it cannot be made.
@@ -47,7 +47,12 @@ def make_workdir(path: pathlib.Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"workdir {path} cannot be made: {error.strerror}") from None
+        raise UserError(f"{what} {path} cannot be made: {error.strerror}") from None
+
+
+def make_workdir(path: pathlib.Path) -> None:
+    """Make a folder of a program's results, unless it is there; as `make_folder`."""
+    make_folder(path, "workdir")
 
 
 @contextlib.contextmanager

@@ -23,6 +23,9 @@ COLUMNS = ("mixer", "trained_to", "seed", "accuracy", "rules_kept")
 COLUMNS += ("verdict", "layer", "binding", "probability", "grade")
 """Columns of ``trained.csv``."""
 
+MODEL = ("kind", "mixer", "trained_to", "seed")
+"""Columns that tell models apart, of those that a rung has."""
+
 WORDS = {
     "gated_delta_net,attention": "Gated DeltaNet, then attention",
     "gated_delta_net": "Gated DeltaNet",
@@ -32,13 +35,23 @@ WORDS = {
 
 
 def rows_of(workdir: pathlib.Path, rung: str) -> pd.DataFrame:
-    """Rows of the units of a rung that are finished."""
-    from mecheval_jax.files import read_json
+    """Rows of the units of a rung that are finished.
 
-    parts = sorted((workdir / "parts" / rung).glob("*.json"))
-    return pd.DataFrame(
-        [row for path in parts for row in read_json(path, {"rows": [dict]})["rows"]]
-    )
+    Raises:
+        UserError: If a file is damaged, or two have the same model.
+    """
+    from mecheval_jax.errors import UserError
+    from mecheval_jax.ground_truth.ladder import read_part
+
+    found: dict[tuple, pathlib.Path] = {}
+    rows = []
+    for path in sorted((workdir / "parts" / rung).glob("*.json")):
+        own = read_part(path, rung)
+        rows += own
+        for model in {tuple(row.get(name) for name in MODEL) for row in own}:
+            if found.setdefault(model, path) != path:
+                raise UserError(f"{found[model]} and {path} have the same model: remove one")
+    return pd.DataFrame(rows)
 
 
 def edges_of(rows: pd.DataFrame) -> pd.DataFrame:

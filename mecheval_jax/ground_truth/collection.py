@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from mecheval_jax import trust
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.fields import check_values
@@ -95,14 +96,19 @@ def load_collection(path: str | os.PathLike) -> list[Trained]:
     """Read the models that `save_collection` wrote, with float32 parameters.
 
     Raises:
-        UserError: If a file is missing or damaged, or the two do not belong together.
+        UserError: If a file is missing or damaged, the two do not belong together, or the mixer of
+            a model is code that its user has neither used nor allowed (`trust`).
     """
     path = _checked(path)
     about, arrays = read_json(path.with_suffix(".json"), FORM), load_safetensors(path)
     task, found = _made(AssociativeRecall, about["task"], f"{path}: task"), []
     if not about["models"]:
         raise UserError(f"{path.with_suffix('.json')} lists no models")
+    prefixes = tuple(f"{name}/" for name in about["models"])
+    if foreign := [entry for entry in arrays if not entry.startswith(prefixes)]:
+        raise UserError(f"{path} has {foreign[0]!r}, of a model that the .json does not list")
     for name, values in about["models"].items():
+        trust.check(values["config"].get("mixer"), path.with_suffix(".json"))
         config = _made(ModelConfig, values["config"], f"{path}: {name}")
         rules_of(config, values["mechanism"], task.read_length)
         if task.vocabulary_size > config.vocabulary_size or task.max_length > config.max_length:
@@ -118,7 +124,7 @@ def load_collection(path: str | os.PathLike) -> list[Trained]:
         if not own:
             raise UserError(f"{path} lacks the parameters of {name!r}, which the .json lists")
         params = unflatten_dict(own, sep="/")
-        _check_parameters(params, config, f"{path}: {name}")
+        check_parameters(params, config, f"{path}: {name}")
         found.append(Trained(values["mechanism"], values["seed"], config, params, task))
     _check_names(found, str(path))
     return found
@@ -149,7 +155,7 @@ def _made(kind: type, values: dict[str, Any], where: str) -> Any:
     return kind(**values)
 
 
-def _check_parameters(params: PyTree, config: ModelConfig, where: str) -> None:
+def check_parameters(params: PyTree, config: ModelConfig, where: str) -> None:
     """Raise UserError unless these are parameters of such a model, and finite."""
     expected, given = (
         {path: leaf.shape for path, leaf in flatten_dict(tree, sep="/").items()}

@@ -25,6 +25,7 @@ from flax.traverse_util import unflatten_dict
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.files import read_arrays
+from mecheval_jax.ground_truth.collection import check_parameters
 from mecheval_jax.ground_truth.planted import TASK, Planted, as_arrays
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath, block_name
@@ -70,6 +71,7 @@ def program(name: str, seed: int | None = None) -> Planted:
         output_norm="none",
         tied=False,
     )
+    check_parameters(unflatten_dict(weights, sep="/"), config, f"{FILE} is damaged")
     if seed is not None:
         drawn = np.random.default_rng(seed).normal(size=(width, width))
         turn = np.linalg.qr(drawn)[0]
@@ -89,7 +91,14 @@ def _turned(path: str, leaf: np.ndarray, turn: np.ndarray) -> np.ndarray:
 def _weights() -> dict[str, dict[str, np.ndarray]]:
     """Parameters by their paths, by the name of the program."""
     remedy = "python -m tools.compile_programs writes it"
-    arrays = {entry: array.astype(np.float64) for entry, array in read_arrays(FILE, remedy).items()}
+    arrays = read_arrays(FILE, remedy)
+    for entry, array in arrays.items():
+        if not np.issubdtype(array.dtype, np.floating) or not 1 <= array.ndim <= 2:
+            raise UserError(
+                f"{FILE} is damaged: {entry!r} is {array.dtype}{list(array.shape)}, no weights; "
+                f"{remedy}"
+            )
+    arrays = {entry: array.astype(np.float64) for entry, array in arrays.items()}
     found = {
         name: {
             entry.removeprefix(f"{name}/"): array
@@ -102,6 +111,7 @@ def _weights() -> dict[str, dict[str, np.ndarray]]:
     if foreign:
         raise UserError(f"{FILE} is damaged: {foreign[0]!r} is of no program; {remedy}")
     for name, own in found.items():
-        if not {"token_embedding/embedding", f"{block_name(0)}/mlp/fc1/kernel"} <= own.keys():
+        read = "token_embedding/embedding", f"{block_name(0)}/mlp/fc1/kernel"
+        if any(np.ndim(own.get(path, ())) != 2 for path in read):
             raise UserError(f"{FILE} is damaged: it lacks weights of {name}; {remedy}")
     return found

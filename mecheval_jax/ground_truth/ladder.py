@@ -13,6 +13,7 @@ together in ``models.safetensors``.
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 import re
 from collections.abc import Callable, Iterator
@@ -55,6 +56,15 @@ from mecheval_jax.store.run_folder import Folder
 EDGES, SUBSPACES, TRAINING, COLLECTION = RUNGS = ("edges", "subspaces", "trained", "collection")
 CONFUSION = "confusion"
 
+_JUDGED = ("mixer", "trained_to", "seed", "verdict", "accuracy", "probability", "grade")
+COLUMNS = {
+    EDGES: ("kind", "seed", "edges", "method", "metric", "value"),
+    SUBSPACES: ("kind", "seed", "metric", "value"),
+    TRAINING: _JUDGED,
+    COLLECTION: _JUDGED,
+}
+"""What every row of a rung has, of the columns that tables and figures read."""
+
 EVALUATION = EvaluationConfig(documents=32, corruptions=("key",), resamples=500)
 """Evaluation of planted models, of which few documents suffice: they answer without noise."""
 
@@ -82,6 +92,8 @@ class LadderRequest:
     def __post_init__(self):
         for rung in self.rungs:
             choose("--rungs", rung, RUNGS)
+            if self.rungs.count(rung) > 1:
+                raise UserError(f"--rungs names {rung} twice: its models would count twice")
         if not self.rungs:
             raise UserError("--rungs is empty: name at least one")
         if self.seeds < 1 or self.steps < 0:
@@ -107,7 +119,7 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
     for number, (rung, name, unit) in enumerate(planned, start=1):
         path = request.workdir / "parts" / rung / f"{_file_name(name)}.json"
         if path.exists():
-            rows = read_json(path, {"rows": [dict]})["rows"]
+            rows = read_part(path, rung)
         else:
             say(f"{number} of {len(planned)}, {rung}: {name}")
             rows = unit()
@@ -115,9 +127,14 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
             write_json(path, {"rows": rows})
         found[rung] += rows
     tables = {rung: pd.DataFrame(rows) for rung, rows in found.items()}
-    judged = [row for rung in (TRAINING, COLLECTION) for row in found.get(rung, [])]
+    # A collection may have the very models that were trained here.
+    judged = {
+        (row["mixer"], row["trained_to"], row["seed"], row["accuracy"], row["probability"]): row
+        for rung in (TRAINING, COLLECTION)
+        for row in found.get(rung, [])
+    }
     if judged:
-        tables[CONFUSION] = pd.DataFrame(confusion_rows(judged))
+        tables[CONFUSION] = pd.DataFrame(confusion_rows(list(judged.values())))
     for name, table in tables.items():
         write_table(request.workdir / f"{name}.csv", table)
     figure = ladder_figure(tables.get(EDGES), tables.get(CONFUSION))
@@ -126,9 +143,25 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
         names = (_file_name(name) for rung, name, _ in planned if rung == TRAINING)
         parts = (request.workdir / "models" / f"{name}.safetensors" for name in names)
         models = [model for part in parts if part.exists() for model in load_collection(part)]
+        kept = request.workdir / "models.safetensors"
         if models:
-            save_collection(request.workdir / "models.safetensors", models)
+            save_collection(kept, models)
+        else:  # those of an earlier request are not these
+            kept.unlink(missing_ok=True)
+            kept.with_suffix(".json").unlink(missing_ok=True)
     return tables
+
+
+def read_part(path: pathlib.Path, rung: str) -> Rows:
+    """The rows of a unit that was measured before.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    rows = read_json(path, {"rows": [dict]})["rows"]
+    if not rows or any(name not in row for row in rows for name in COLUMNS[rung]):
+        raise UserError(f"{path} is damaged: remove it, and it is measured again")
+    return rows
 
 
 def units_of(rung: str, request: LadderRequest) -> Iterator[tuple[str, Callable[[], Rows]]]:
@@ -158,8 +191,11 @@ def _training_name(request: LadderRequest, mixer: str, mechanism: str) -> str:
 
 
 def _file_name(unit: str) -> str:
-    """Name of the file of a unit, without its ending."""
-    return re.sub(r"[^0-9a-z]+", "_", unit)
+    """Name of the file of a unit, without its ending; units of other names have other files."""
+    plain = re.sub(r"[^0-9a-z]+", "_", unit)
+    if re.fullmatch(r"[0-9a-z_, ]+", unit):
+        return plain
+    return f"{plain}_{hashlib.sha256(unit.encode()).hexdigest()[:8]}"
 
 
 def _planted_subject(model: planted.Planted, seed: int, documents: int) -> Subject:

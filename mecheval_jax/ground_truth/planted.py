@@ -235,7 +235,7 @@ def convolution(
         layers: Depth.
         layer: The layer that retrieves.
         d_conv: Number of taps of the convolution; the last two are used, and `later` more.
-        later: Number of tokens after the value at which the pair is formed: 0, or 1 for the next
+        later: Number of tokens after the value at which the pair is formed: 0, 1 for the next
             key.
         task: Task of up to 16 keys, whose classes fit the channels.
     """

@@ -22,7 +22,9 @@ def _scales(*pairs: str) -> Table:
     return found
 
 
-CANON_ATTENTION = Reference(dense(*QKV, OUT) | short_convolution("canonB", "qkv_canon"))
+CANON_ATTENTION = Reference(
+    dense(*QKV, OUT) | short_convolution("canonB", "qkv_canon"), defaults=("window",)
+)
 """Attention with Canon-B, as facebookresearch/PhysicsLM4 has it."""
 
 ARCHITECTURES: dict[type[nn.Module], Reference] = {
@@ -48,6 +50,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
     mixers.GatedAttention: Reference(
         dense(*QKV, "g_proj", OUT) | _scales("q_norm", "k_norm"),
         by_head={"q_proj": ("q_proj", "g_proj")},
+        defaults=("window", "encoding"),
     ),
     # state-spaces/mamba.
     mixers.Mamba3: Reference(

@@ -15,7 +15,7 @@ import numpy as np
 
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.files import write_json
+from mecheval_jax.files import make_folder, write_json
 from mecheval_jax.interop.huggingface_config import mixer_name, read_config, read_json, write_config
 from mecheval_jax.interop.huggingface_family import Family, Fused
 from mecheval_jax.interop.huggingface_tables import FAMILIES
@@ -85,7 +85,7 @@ def save(
     fill(shapes, table, entries)  # checks that no parameter is missing
     for fused, sizes in _fused(family, config, shapes):
         _put_together(fused, entries, sizes)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save_safetensors(folder / WEIGHTS, entries, overwrite=overwrite)
     write_json(folder / CONFIG, fields, sort_keys=True)
 

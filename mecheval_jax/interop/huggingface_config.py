@@ -57,7 +57,7 @@ def read_config(given: Mapping[str, Any]) -> tuple[str, ModelConfig]:
     family = FAMILIES[model_type]
     try:
         given, problems = family.expand(_flat(given, family)), []
-    except (TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise UserError(
             f"config.json describes a {model_type} that is not ours: the fields that say what its "
             f"layers are cannot be read ({one_line(error)})"

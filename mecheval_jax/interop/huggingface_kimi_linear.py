@@ -39,9 +39,12 @@ def _expand(fields: Fields) -> Fields:
         full = [layer + 1 for layer in layers if layer and not layer % 4]
     kinds = ["full_attention" if layer + 1 in full else "linear_attention" for layer in layers]
     parts = ["dense" if i < fields["first_k_dense_replace"] else "sparse" for i in layers]
+    parts = fields.get("mlp_layer_types", parts)
+    if not isinstance(parts, list) or len(parts) != len(layers) or {*parts} - {"dense", "sparse"}:
+        raise ValueError(f"mlp_layer_types is {parts!r}: it names each layer dense or sparse")
     found = {
         "layer_types": kinds,
-        EXPERTS: fields.get("mlp_layer_types", parts).count("sparse"),
+        EXPERTS: parts.count("sparse"),
         SHARE: share_of_width(fields, "linear_num_heads", "linear_head_dim"),
     }
     return found | fields

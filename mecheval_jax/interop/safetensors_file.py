@@ -8,11 +8,11 @@ import pathlib
 import types
 from collections.abc import Mapping
 
-import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import draft_of
+from mecheval_jax.interop.state_dict import at_least_float32
 
 METADATA = {"format": "pt"}
 """Declaration of PyTorch's layouts, without which transformers refuses a file."""
@@ -77,11 +77,6 @@ def load_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise UserError(f"there is no file {path}")
     try:
         with package.safe_open(path, framework="numpy") as file:
-            return {name: _at_least_float32(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            return {name: at_least_float32(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (package.SafetensorError, AttributeError, TypeError) as error:
         raise UserError(f"{path} cannot be read as safetensors: {error}") from error
-
-
-def _at_least_float32(array: np.ndarray) -> np.ndarray:
-    narrow = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
-    return array.astype(np.float32) if narrow else array

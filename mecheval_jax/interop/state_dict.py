@@ -106,18 +106,24 @@ def fill(
         array = np.asarray(entries[name])
         into_ours, into_theirs = LAYOUTS[table[name].layout]
         # Shapes are compared in their layout, to check the axes of size 1 that ours drops.
-        expected = into_theirs(np.empty(shape.shape)).shape
+        expected = into_theirs(np.broadcast_to(np.float32(0), shape.shape)).shape
         if array.shape != expected:
             problems.append(f"{name} is {array.shape}, the model needs {expected}")
         elif not jnp.issubdtype(array.dtype, jnp.floating):
             problems.append(f"{name} holds {array.dtype}, not floating-point numbers")
         else:
-            filled[path] = jnp.asarray(into_ours(array))
+            filled[path] = jnp.asarray(into_ours(at_least_float32(array)))
     extra = sorted(set(entries) - set(names.values()))
     problems.extend(f"{name} has no place in this model" for name in extra)
     if problems:
         raise UserError("state dict does not fit:\n  " + "\n  ".join(problems))
     return unflatten_dict(filled, sep="/")
+
+
+def at_least_float32(array: np.ndarray) -> np.ndarray:
+    """The same numbers, of half precision in float32: parameters are never narrower."""
+    narrow = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
+    return array.astype(np.float32) if narrow else array
 
 
 def empty(params: PyTree, table: Table) -> dict[str, np.ndarray]:
@@ -176,22 +182,28 @@ def split_heads(
 ) -> None:
     """Cut a dense layer whose outputs are, in each head, those of all parts; in place."""
     parts = list(parts)
-    weight = entries.pop(f"{fused}.weight", None)
-    if weight is None:
-        return
-    if weight.shape[0] % (heads * len(parts)):  # is refused by its shape
-        entries[f"{fused}.weight"] = weight
-        return
-    by_head = weight.reshape(heads, len(parts), -1, weight.shape[-1])
-    for i, part in enumerate(parts):
-        entries[f"{part}.weight"] = by_head[:, i].reshape(-1, weight.shape[-1])
+    for kind in ("weight", "bias"):
+        whole = entries.pop(f"{fused}.{kind}", None)
+        if whole is None:
+            continue
+        rows = np.atleast_1d(whole)
+        if not rows.size or len(rows) % (heads * len(parts)):  # is refused by its shape
+            entries[f"{fused}.{kind}"] = whole
+            continue
+        by_head = rows.reshape(heads, len(parts), -1, *rows.shape[1:])
+        for i, part in enumerate(parts):
+            entries[f"{part}.{kind}"] = by_head[:, i].reshape(-1, *rows.shape[1:])
 
 
 def join_heads(
     entries: dict[str, np.ndarray], fused: str, parts: Iterable[str], heads: int
 ) -> None:
     """Invert `split_heads` in place."""
-    by_head = [entries.pop(f"{part}.weight") for part in parts]
-    inputs = by_head[0].shape[-1]
-    joint = np.stack([part.reshape(heads, -1, inputs) for part in by_head], axis=1)
-    entries[f"{fused}.weight"] = joint.reshape(-1, inputs)
+    names = list(parts)
+    for kind in ("weight", "bias"):
+        if f"{names[0]}.{kind}" not in entries:
+            continue
+        by_head = [entries.pop(f"{name}.{kind}") for name in names]
+        inputs = by_head[0].shape[1:]
+        joint = np.stack([part.reshape(heads, -1, *inputs) for part in by_head], axis=1)
+        entries[f"{fused}.{kind}"] = joint.reshape(-1, *inputs)

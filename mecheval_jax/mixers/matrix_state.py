@@ -39,6 +39,15 @@ SITES = {
 }
 
 
+def _channels(share: float, width: int) -> float:
+    """Channels that are a share of the width: a whole number, if they are one but for rounding.
+
+    A number of channels over a width, times that width, need not be the number.
+    """
+    channels = share * width
+    return float(round(channels)) if abs(channels - round(channels)) < 1e-6 else channels
+
+
 class MatrixStateMixer(nn.Module):
     """Base of the family; a subclass overrides `prepare`, `log_decay` and `update`.
 
@@ -75,10 +84,10 @@ class MatrixStateMixer(nn.Module):
         return dict.fromkeys("qkv", taps - 1) if (taps := self.kernel or self.canon) else {}
 
     def __post_init__(self):
-        for channels in (self.key_share * self.width, self.value_share * self.width):
-            if channels % self.heads:
+        for share in (self.key_share, self.value_share):
+            if _channels(share, self.width) % self.heads:
                 raise UserError(
-                    f"width {self.width} gives {channels:g} channels of keys or values, "
+                    f"width {self.width} gives {share * self.width:g} channels of keys or values, "
                     f"which are not divisible by {self.heads} heads"
                 )
         canon.check_alone(self)
@@ -92,8 +101,8 @@ class MatrixStateMixer(nn.Module):
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 
-    keys = property(lambda self: int(self.key_share * self.width))
-    values = property(lambda self: int(self.value_share * self.width))
+    keys = property(lambda self: int(_channels(self.key_share, self.width)))
+    values = property(lambda self: int(_channels(self.value_share, self.width)))
     """Numbers of channels of all heads."""
 
     def setup(self):

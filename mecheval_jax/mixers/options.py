@@ -1,6 +1,7 @@
 """Options of mixers, which are the fields of their classes: names, types and valid values."""
 
 import dataclasses
+import functools
 import math
 import typing
 from collections.abc import Collection
@@ -53,6 +54,7 @@ def require_inner_heads(name: str, inner: int, head: int, groups: int = 1) -> No
         )
 
 
+@functools.cache
 def fields_of(mixer: type[nn.Module]) -> dict[str, Any]:
     """Types of the fields of a mixer class, by name."""
     types = typing.get_type_hints(mixer)  # resolves annotations that are strings

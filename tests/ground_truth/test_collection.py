@@ -45,6 +45,8 @@ def test_what_is_saved_is_read(path):
         (lambda a: _first(a)["config"].update(layers=1), r"binds in one layer"),
         (lambda a: a["models"].update(other=_first(a)), r"lacks the parameters of 'other'"),
         (lambda a: a["models"].clear(), r"lists no models"),
+        (lambda a: a["models"].popitem(), r"of a model that the .json does not list"),
+        (lambda a: _first(a)["config"].update(mixer="not_mine:M"), r"not_mine:M: .*--allow_code"),
         (lambda a: _first(a)["config"].pop("width"), r"seed 0 lacks the field 'width'"),
         (lambda a: _first(a)["config"].update(width="8"), r"width is '8': it takes a whole number"),
         (lambda a: _first(a)["config"].update(width=16), r"seed 0: parameter .* in a model of its"),

@@ -49,6 +49,29 @@ def test_a_seed_turns_the_axes():
     [
         (lambda found: found.update(other=np.ones(1)), r"'other' is of no program"),
         (lambda found: found.pop("induction/token_embedding/embedding"), r"weights of induction"),
+        (
+            lambda found: found.pop("induction/position_embedding/embedding"),
+            r"position_embedding/embedding is absent",
+        ),
+        (
+            lambda found: found.update({"induction/token_embedding/embedding": np.ones(3)}),
+            r"lacks weights of induction",
+        ),
+        (
+            lambda found: found.update({"induction/position_embedding/embedding": "x"}),
+            r"no weights",
+        ),
+        (
+            lambda found: found.update(
+                {
+                    "induction/position_embedding/embedding": found[
+                        "induction/position_embedding/embedding"
+                    ]
+                    * np.nan
+                }
+            ),
+            r"position_embedding/embedding has a value that is not finite",
+        ),
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, monkeypatch, change, message):

@@ -7,6 +7,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EDGE_METHODS
+from mecheval_jax.files import write_json
 from mecheval_jax.ground_truth import ladder
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
 from mecheval_jax.ground_truth.known_edges import KNOWN
@@ -80,6 +81,42 @@ def test_a_collection_is_judged(tmp_path):
     assert list(found["confusion"]["induction"]) == [1]
 
 
+@pytest.mark.parametrize("rows", [[], [{}], [{"kind": ONE, "seed": 0}]])
+def test_a_damaged_part_is_named(rows, tmp_path, monkeypatch):
+    """Catches a traceback, and a table without a row of a unit that is there."""
+    monkeypatch.setattr(ladder, "KNOWN", {ONE: KNOWN[ONE]})
+    part = tmp_path / "parts" / "edges" / f"{ONE}_seed_0.json"
+    part.parent.mkdir(parents=True)
+    write_json(part, {"rows": rows})
+    with pytest.raises(UserError, match=r"seed_0\.json is damaged: remove it"):
+        climb(LadderRequest(tmp_path, ("edges",), seeds=1))
+
+
+def test_models_of_an_earlier_request_do_not_stay(tmp_path, monkeypatch):
+    """Catches a file of models that the tables beside it are not about."""
+    monkeypatch.setattr(ladder, "TRAINED", (("attention", "induction"),))
+    monkeypatch.setattr(
+        ladder,
+        "train_and_judge",
+        lambda request, mixer, mechanism: [
+            dict.fromkeys(ladder.COLUMNS["trained"], 0) | {"grade": "not learned", "verdict": "x"}
+        ],
+    )
+    for name in ("models.safetensors", "models.json"):
+        (tmp_path / name).write_text("{}")
+    climb(LadderRequest(tmp_path, ("trained",), seeds=1, steps=1))
+    assert not list(tmp_path.glob("models.*"))
+
+
+def test_units_have_files_of_their_own():
+    """Catches a model that gets the rows of another whose name differs in its capitals alone."""
+    names = [f"m:Rota{letter} to induction, seed 0" for letter in "AB"]
+    assert len({ladder._file_name(name) for name in (*names, "m_a b", "m.a b")}) == 4
+    assert (
+        ladder._file_name("gated_delta_net to mixed, seed 1") == "gated_delta_net_to_mixed_seed_1"
+    )
+
+
 def test_no_link_leads_out_of_the_folder(tmp_path):
     """Catches a folder from elsewhere through which other files are overwritten."""
     (tmp_path / "ladder").mkdir()
@@ -107,6 +144,7 @@ def test_every_rung_has_its_units(tmp_path):
         ({"rungs": ("edge",)}, r"unknown --rungs 'edge' \(did you mean 'edges'"),
         ({"rungs": ()}, r"--rungs is empty"),
         ({"seeds": 0}, r"--seeds=0"),
+        ({"rungs": ("edges", "edges")}, r"--rungs names edges twice"),
         ({"rungs": ("collection",)}, r"needs --collection"),
     ],
 )

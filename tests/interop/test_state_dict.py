@@ -1,11 +1,14 @@
 """State dicts that do not fit: everything that is wrong, in one message."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.interop import (
     from_reference,
     from_reference_mixer,
 )
+from mecheval_jax.interop.state_dict import join_heads, split_heads
 from tests.support import golden_files
 from tests.support.reference import MIXER, language_model, problems
 
@@ -33,6 +36,31 @@ def test_fused_layer_of_another_size():
     state = state | {"Wqkv.weight": np.ones((47, 16), np.float32)}
     found = problems(from_reference_mixer, "attention", state, {"width": 16})
     assert "Wqkv.weight has 47 rows, the model 48" in found
+
+
+# Catches a model that computes in half precision because its weights are stored so.
+def test_half_precision_is_widened():
+    state, config = language_model("attention")
+    half = {name: array.astype(np.float16) for name, array in state.items()}
+    params = from_reference(half, config)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+# Catches biases that stay where they are while their weights are put together by head.
+def test_a_layer_of_two_parts_in_each_head():
+    parts = {"q.weight": np.arange(8.0).reshape(4, 2), "g.weight": -np.arange(8.0).reshape(4, 2)}
+    parts |= {"q.bias": np.arange(4.0), "g.bias": -np.arange(4.0)}
+    entries = dict(parts)
+    join_heads(entries, "q", ("q", "g"), 2)
+    assert list(entries) == ["q.weight", "q.bias"]
+    np.testing.assert_array_equal(entries["q.bias"], [0, 1, -0.0, -1, 2, 3, -2, -3])
+    split_heads(entries, "q", ("q", "g"), 2)
+    for name, array in parts.items():
+        np.testing.assert_array_equal(entries[name], array)
+    for damaged in (np.ones(6), np.array(1.0), np.ones((0, 2))):
+        entries = {"q.weight": damaged}
+        split_heads(entries, "q", ("q", "g"), 2)
+        assert entries["q.weight"] is damaged
 
 
 # Catches an axis that is dropped although it is not of size 1, and whole numbers taken for weights.

@@ -7,6 +7,7 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import (
     DeltaNet,
+    GatedDeltaNet,
     GatedLinearAttention,
 )
 from tests.support.mixer_cases import example
@@ -38,3 +39,13 @@ def test_the_norm_is_of_each_head():
     before, after = (s["intermediates"]["o_norm"]["__call__"][0] for s in seen)
     np.testing.assert_allclose(after[:, :, 1], before[:, :, 1], rtol=1e-5)
     np.testing.assert_allclose(after[:, :, 0], before[:, :, 0], rtol=1e-2)
+
+
+@pytest.mark.parametrize(("width", "heads", "channels"), [(3136, 32, 4096), (98, 2, 16)])
+def test_channels_that_rounding_makes_no_whole_number(width, heads, channels):
+    """Catches widths that are refused because channels over the width, times it, are not those."""
+    share = channels / width
+    mixer = GatedDeltaNet(width, heads=heads, key_share=share, value_share=share)
+    assert (mixer.keys, mixer.values) == (channels, channels)
+    with pytest.raises(UserError, match="not divisible by"):
+        GatedDeltaNet(width, heads=heads, key_share=0.51, value_share=share)
