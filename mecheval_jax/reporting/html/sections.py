@@ -92,6 +92,10 @@ def over_training(run: Reported, prefix: str) -> Iterator[tuple[str, Markup]]:
         yield "training", picture(lines, at, name, f"{prefix}-t", "attribution over steps")
 
 
+FAULTS = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
+"""Errors of drawing a table that is not what was written."""
+
+
 def analyses(
     run: Reported, prefix: str, names: Collection[str] | None = None
 ) -> Iterator[tuple[str, Markup]]:
@@ -107,7 +111,7 @@ def analyses(
             continue
         try:
             figure = draw(found)
-        except (KeyError, ValueError, TypeError, IndexError) as error:  # of pandas or matplotlib
+        except FAULTS as error:  # of pandas or matplotlib
             raise UserError(
                 f"{run.folder.analyses / name}.csv is damaged: {error!r:.200}; "
                 f"{programs.command('evaluate')} writes it"
@@ -127,8 +131,9 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
         run: Run that answers questions about such documents.
         brief: Whether to show no document.
     """
+    floors = run_tables.floors(run)
     if brief:
-        return {"documents": {}, "questions": ()}
+        return {"documents": {}, "questions": (), "chance": None, "floors": floors}
     task = run.experiment.task
     document = _kept(run)
     if document is None:
@@ -146,7 +151,7 @@ def asked(run: Reported, brief: bool = False) -> dict[str, Any]:
         "documents": drawings,
         "questions": document.questions[:MOST_QUESTIONS],
         "chance": task.chance,
-        "floors": run_tables.floors(run),
+        "floors": floors,
     }
 
 

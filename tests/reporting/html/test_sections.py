@@ -1,7 +1,11 @@
 """What is said of one run is what its files hold, and what they lack."""
 
-import pandas as pd
+import contextlib
 
+import pandas as pd
+import pytest
+
+from mecheval_jax.errors import UserError
 from mecheval_jax.reporting.html import report, sections
 from mecheval_jax.reporting.html.reading import read
 from mecheval_jax.reporting.html.sections import asked, question
@@ -92,3 +96,25 @@ def test_the_document_that_a_run_keeps_is_shown(tmp_path, monkeypatch):
     monkeypatch.undo()
     folder.example.write_text("{")
     assert asked(read(folder, "run"))["documents"]["asked"] == drawn
+
+
+def test_a_damaged_figure_of_the_first_of_many_runs(tmp_path, monkeypatch):
+    """Catches a page of many runs that ends in a traceback where the first lacks its example."""
+    monkeypatch.setattr(report, "WHOLE_RUNS", 1)
+    folders = [make_run(tmp_path / name) for name in ("first", "second")]
+    (folders[0] / "analyses").mkdir(exist_ok=True)
+    (folders[0] / "analyses" / "attention.csv").write_text("token\n\0")
+    text = words_of(report.write([str(folder) for folder in folders]).read_text())
+    assert "attention.csv is damaged" in text
+
+
+@pytest.mark.parametrize("name", ["components", "generalization", "subspaces"])
+def test_a_table_of_an_analysis_without_its_rows(name, tmp_path):
+    """Catches a traceback of a figure that is drawn from nothing, or from columns of numbers."""
+    folder = RunFolder(make_run(tmp_path / "run"))
+    folder.analyses.mkdir(exist_ok=True)
+    columns = "setting,subspace,component,where,ablation,metric,value,low,high,step,site,role"
+    for rows in ("", "," * columns.count(",") + "\n"):
+        (folder.analyses / f"{name}.csv").write_text(f"{columns}\n{rows}")
+        with contextlib.suppress(UserError):
+            list(sections.analyses(read(folder, "run"), "x", [name]))
