@@ -49,7 +49,7 @@ def study_figures(cells: StudyCells) -> Iterator[tuple[str, str, Figure]]:
     measured = {
         task: part
         for task, part in rows[(rows["layers"] == 2) & (rows["split"] == "test")].groupby("task")
-        if part[column_of(INPUT, "value")].notna().any()
+        if part[column_of(INPUT, "value")].notna().any() and _has_marks(cells, task)
     }
     if measured:
         caption = "What the input of layer 1 restores, at the value, the key and the query"
@@ -60,6 +60,14 @@ def study_figures(cells: StudyCells) -> Iterator[tuple[str, str, Figure]]:
     written = [column_of(SitePath(layer, "mixer_output").path, "query") for layer in range(3)]
     if rows[written].notna().any(axis=None):
         yield "layers", "Which layer writes the answer, on AR", writing_layers(cells)
+
+
+def _has_marks(cells: StudyCells, task: str) -> bool:
+    """Whether a panel of restored shares on a task is not empty: own runs that learn, or boxes."""
+    return any(
+        len(cells.learned(mixer, task)) or published_shares((task, 2, mixer, ""), INPUT, "query")
+        for mixer in STYLES
+    )
 
 
 def _trained(rows: pd.DataFrame) -> list[tuple[str, int]]:
