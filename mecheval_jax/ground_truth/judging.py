@@ -7,11 +7,14 @@ unseen documents (``not reached``): then nobody knows what its mechanism is.
 """
 
 import collections
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
+from mecheval_jax.array_types import PyTree
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.question import corruption_key
 from mecheval_jax.evaluation.subject import Subject
@@ -61,7 +64,14 @@ def judge_blind(model: Trained, evaluation: EvaluationConfig = EVALUATION) -> di
         "rules_kept": kept,
         "grade": grade(model.mechanism, verdict.verdict, kept),
         "reason": verdict.reason,
+        "weights": _hash_of(model.params),
     }
+
+
+def _hash_of(params: PyTree) -> str:
+    """Hash of the parameters as a collection keeps them, by which it has the same model."""
+    kept = [np.asarray(leaf, np.float16).tobytes() for leaf in jax.tree.leaves(params)]
+    return hashlib.sha256(b"".join(kept)).hexdigest()[:16]
 
 
 def grade(trained_to: str, verdict: str, kept: float) -> str:

@@ -129,7 +129,7 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
     tables = {rung: pd.DataFrame(rows) for rung, rows in found.items()}
     # A collection may have the very models that were trained here.
     judged = {
-        (row["mixer"], row["trained_to"], row["seed"], row["accuracy"], row["probability"]): row
+        (row["mixer"], row["trained_to"], row["seed"], row.get("weights", rung)): row
         for rung in (TRAINING, COLLECTION)
         for row in found.get(rung, [])
     }
@@ -191,7 +191,11 @@ def _training_name(request: LadderRequest, mixer: str, mechanism: str) -> str:
 
 
 def _file_name(unit: str) -> str:
-    """Name of the file of a unit, without its ending; units of other names have other files."""
+    """Name of the file of a unit, without its ending.
+
+    A name with other characters than those of our own units has its hash behind it, since names of
+    the user's may differ in these alone.
+    """
     plain = re.sub(r"[^0-9a-z]+", "_", unit)
     if re.fullmatch(r"[0-9a-z_, ]+", unit):
         return plain

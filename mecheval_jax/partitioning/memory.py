@@ -21,9 +21,8 @@ def free_memory(device: Any) -> int:
     if MEMINFO.exists():  # what the kernel would give back counts as free
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         free = int(lines["MemAvailable"].split()[0]) * 1024
-    limit, taken = _of_container("memory.max"), _of_container("memory.current")
-    if limit is not None:
-        free = min(free, max(0, limit - (taken or 0)))
+    if (limit := _of_container("memory.max")) is not None:
+        free = min(free, max(0, limit - _taken()))
     return free // jax.local_device_count()
 
 
@@ -35,6 +34,13 @@ def total_memory() -> int:
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = _of_container("memory.max")
     return (total if limit is None else min(total, limit)) * jax.process_count()
+
+
+def _taken() -> int:
+    """Bytes that a container takes, without copies of files which the kernel would give back."""
+    stat = CGROUP / "memory.stat"
+    lines = dict(map(str.split, stat.read_text().splitlines())) if stat.exists() else {}
+    return max(0, (_of_container("memory.current") or 0) - int(lines.get("inactive_file", 0)))
 
 
 def _of_container(name: str) -> int | None:

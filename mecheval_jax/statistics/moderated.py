@@ -70,7 +70,7 @@ def prior_of(variances: Sequence[float], degrees: Sequence[float], smallest: flo
     halves = np.asarray(degrees, float) / 2
     logs = np.log(np.maximum(variances, smallest)) - digamma(halves) + np.log(halves)
     spread = float(logs.var(ddof=1) - polygamma(1, halves).mean())
-    if spread <= 0:
+    if spread <= 1e-6:
         return Prior(math.exp(logs.mean()), math.inf)
     half = float(brentq(lambda d: float(polygamma(1, d)) - spread, 1e-3, 1e6))
     return Prior(math.exp(logs.mean() + float(digamma(half)) - math.log(half)), 2 * half)

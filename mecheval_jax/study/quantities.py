@@ -181,11 +181,12 @@ def _tail(samples: np.ndarray, bound: float, sign: int, degrees: float) -> float
     smallest = 1 / (len(samples) + 1)
     if beyond:
         return min(1.0, (beyond + 1) * smallest)
-    # The middle says how wide the law is: its tails may have no variance.
+    # The middle says how wide the law is: its tails may have no variance. Of a share near 0 or 1
+    # one half is cut off.
     low, middle, high = np.quantile(samples, (0.16, 0.5, 0.84))
-    spread = float(high - low) / 2 / quantile(0.84, degrees)
+    spread = float(max(high - middle, middle - low)) / quantile(0.84, degrees)
     if spread < 1e-9:
-        return 0.0
+        return 0.0 if samples.min() == samples.max() else smallest
     return min(smallest, tail(sign * (float(middle) - bound) / spread, degrees))
 
 

@@ -144,7 +144,7 @@ def _measure(batch: Batch, answers: range, may_pair: Array | None) -> dict[str, 
         # Answers that stand before a query have been read there; one query at a time.
         def left(query: Array) -> Array:
             earlier = batch.query_positions < batch.query_positions[:, query, None]
-            earlier &= batch.weights > 0
+            earlier &= batch.roles["answer"] >= 0
             given = batch.targets[:, :, None] == batch.tokens[:, None]
             candidates = seen[:, query] & ~(given & earlier[..., None]).any(axis=1)
             return (candidates & right[:, query]).sum(axis=-1) / jnp.maximum(

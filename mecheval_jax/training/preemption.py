@@ -45,7 +45,7 @@ class Preemption:
     """
 
     def __init__(self, until: float | None = None):
-        self._noted, self._until = False, until
+        self._noted, self._interrupted, self._until = False, False, until
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Preemption":
@@ -58,12 +58,14 @@ class Preemption:
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # as one has that was not set from Python
+                signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
-            if self._noted:
+            if self._interrupted:
                 raise KeyboardInterrupt
+            self._interrupted = True
             os.write(2, b"\nsaving; Ctrl-C once more ends at once\n")
         self._noted = True
 

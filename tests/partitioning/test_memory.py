@@ -21,6 +21,8 @@ def test_a_container_has_what_it_may_take(monkeypatch, tmp_path):
     assert memory.free_memory(jax.devices()[0]) == 1_000_000 // devices
     (tmp_path / "memory.current").write_text("400000\n")
     assert memory.free_memory(jax.devices()[0]) == 600_000 // devices
+    (tmp_path / "memory.stat").write_text("anon 100000\ninactive_file 300000\n")
+    assert memory.free_memory(jax.devices()[0]) == 900_000 // devices
 
 
 def test_an_accelerator_has_its_own(monkeypatch):

@@ -38,6 +38,14 @@ def test_few_seeds_are_not_certain(runs, spread):
     assert held >= 0.93 * draws
 
 
+def test_no_tail_is_empty():
+    """Catches a claim that is certain because replicates are cut off at 1, or rounded."""
+    sure = share("sure", [320, 320], [320, 320], 320, Prior(0.5, 3.0))
+    assert sure.matches(0.97).if_true > 1e-5
+    assert 1e-6 < sure.below(0.95).if_true < 1e-5  # Student's own tail with 4 degrees is 2.8e-6
+    assert one("exact", 0.5, 0.0).above(0.4).if_false == 0
+
+
 def test_a_share_covers_the_truth():
     """Catches replicates that ignore the documents, or a share over the wrong number."""
     draw = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.base import Batch, first_query
 from mecheval_jax.tasks.floors import (
     KINDS,
     RECALL_LIKE,
@@ -20,6 +20,8 @@ from mecheval_jax.tasks.floors import (
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.fuzzy_recall import FuzzyRecall
 from mecheval_jax.tasks.synthetic.in_context_bigrams import InContextBigrams
+from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
+from mecheval_jax.tasks.synthetic.state_tracking import StateTracking
 from tests.support.task_cases import CASES
 
 ANSWERS = range(10, 14)
@@ -108,6 +110,22 @@ def test_what_a_split_may_ask_as_counted(reverse, split):
     found = task.floors(key, 300, split)
     assert found["split"] == pytest.approx(mean(scores), rel=1e-5)
     assert (found["split"] > 0.6) == (split == "test")
+
+
+def test_the_floors_of_the_first_query():
+    """Catches a floor of 1 where the pairs are counted by queries that do not count, and one that
+    is that of all queries."""
+    key = jax.random.key(1)
+    several = MultiQueryRecall(vocabulary=128, lengths=(32,), pairs=(4,))
+    of_all, of_first = (several.floors(key, 500, "test", first=first) for first in (False, True))
+    assert of_first["offset"] < 0.6
+    assert of_first["best"] < 0.7
+    task = StateTracking(group="S3", length=8, every_prefix=True)
+    of_all, of_first = (task.floors(key, 2000, "test", first=first) for first in (False, True))
+    batch = first_query(task.sample(key, 2000, "test"))
+    states = np.asarray(batch.targets)[:, 0]
+    assert of_first["majority"] == pytest.approx(np.bincount(states).max() / 2000)
+    assert of_all["majority"] != of_first["majority"]
 
 
 def test_the_last_token_of_a_fuzzy_key_as_counted():

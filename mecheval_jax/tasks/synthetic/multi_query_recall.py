@@ -194,7 +194,8 @@ class MultiQueryRecall(SyntheticTask):
 
         def described(batch: Batch) -> tuple[np.ndarray, ...]:
             """Number of pairs, place and asked pair of every query that counts."""
-            pairs = np.asarray(batch.weights).sum(axis=1, keepdims=True).astype(int)
+            # Counted by their keys: where query 0 alone is judged the others have no weight.
+            pairs = (np.asarray(batch.roles["key"]) >= 0).sum(axis=1, keepdims=True)
             asked = np.asarray(batch.roles["key"]) // 2 % pairs
             counts = np.asarray(batch.weights) > 0
             every = (pairs, np.asarray(batch.query_positions), asked)

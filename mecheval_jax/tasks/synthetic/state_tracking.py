@@ -129,11 +129,12 @@ class StateTracking(SyntheticTask):
         states = self.classes["s"]
         last = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)
         copied = last - self.classes["g"].start + states.start == batch.targets
-        counts = np.bincount(np.asarray(batch.targets).ravel())
+        weights = np.asarray(batch.weights)
+        counts = np.bincount(np.asarray(batch.targets).ravel(), weights.ravel())
         floors = {
             "uniform": 1 / len(states),
             "majority": float(counts.max() / counts.sum()),
-            "copy_query": float(copied.mean()),
+            "copy_query": float(np.average(copied, weights=weights)),
         }
         return with_best(floors)
 
