@@ -57,6 +57,9 @@ class World:
     def patch(self) -> dict[str, Any]:
         return me.interchange(self.clean, [SITE], self.value)
 
+    def exchanged(self, projection: Any) -> Any:
+        return iv.interchange_subspace(self.clean, [SITE], projection)
+
     def ran(self, patch: Any, batch: Any = None) -> Any:
         return me.run(*self.model, self.batch if batch is None else batch, patch)
 
@@ -326,34 +329,13 @@ MISUSES: dict[str, tuple[Callable[[World], Any], str]] = {
         lambda w: iv.steer(w.clean, [SITE], jnp.ones(16), w.value[:1]),
         "positions of 1 documents: the activations are of 8",
     ),
-    "steer: a list of numbers": (
-        lambda w: iv.steer(w.clean, [SITE], [1.0] * 16),
-        "the direction is [1.0",
-    ),
-    "projection_onto: a list of rows": (
-        lambda w: iv.projection_onto([[1.0], [0.0]]),
-        "the basis is [[1.0], [0.0]]",
-    ),
-    "projection_onto: a vector": (
-        lambda w: iv.projection_onto(jnp.ones(4)),
-        "the basis is [4]: it takes [channels, dimension]",
-    ),
-    "interchange_subspace: a list": (
-        lambda w: iv.interchange_subspace(w.clean, [SITE], [[1.0]]),
-        "the projection is [[1.0]]",
-    ),
-    "interchange_subspace: no square": (
-        lambda w: iv.interchange_subspace(w.clean, [SITE], jnp.ones((16, 2))),
-        "the projection is [16, 2]: it takes a square matrix",
-    ),
-    "on_channels: a projection behind another intervention": (
-        lambda w: iv.on_channels(
-            iv.compose(
-                iv.steer(w.clean, [SITE], jnp.ones(16)),
-                iv.interchange_subspace(w.clean, [SITE], jnp.eye(16)),
-            ),
-            [0],
-        ),
+    "steer: a list": (lambda w: iv.steer(w.clean, [SITE], [1.0] * 16), "the direction is [1.0"),
+    "projection: a list": (lambda w: iv.projection_onto([[1.0]]), "the basis is [[1.0]]"),
+    "projection: a vector": (lambda w: iv.projection_onto(jnp.ones(4)), "the basis is [4]: it"),
+    "subspace: a list": (lambda w: w.exchanged([[1.0]]), "the projection is [[1.0]]"),
+    "subspace: no square": (lambda w: w.exchanged(jnp.ones((16, 2))), "it takes a square matrix"),
+    "channels: a projection behind another intervention": (
+        lambda w: iv.on_channels(me.compose(w.patch, w.exchanged(jnp.eye(16))), [0]),
         "the projection mixes the channels of what comes before it",
     ),
     "swap: a list of documents": (
