@@ -30,9 +30,9 @@ MODEL = [
 ]  # fmt: skip
 """Columns that identify a trained model, whatever documents it was measured on."""
 
-SMALLEST_LOGIT, SMALLEST_SHARE = 0.05, 0.01
-"""Standard deviations between runs, of the logit of an accuracy and of a restored share, below
-which runs count as equal: logarithms of variances are compared."""
+SMALLEST, SMALLEST_SHARE = 1e-12, 0.01
+"""Variance of a logit, and standard deviation of a restored share, below which runs count as equal:
+logarithms of variances are compared."""
 
 NORMAL_95 = 3.92
 """Width of a 95 % interval of a normal law, in standard errors."""
@@ -210,11 +210,21 @@ def _prior_of_logits(answered: pd.DataFrame) -> Prior:
     """What all cells say of the variance between seeds at one learning rate, of the logit."""
     own = answered[answered["split"] == "test"]
     expected = (own["accuracy"] * own["documents"] + 0.5) / (own["documents"] + 1)
-    cells = own.assign(slope=expected * (1 - expected)).groupby([*CELL, "learning_rate"])
-    found = cells.agg(variance=("accuracy", "var"), slope=("slope", "mean"), runs=("seed", "size"))
-    found = found[found["runs"] > 1]
-    variances = found["variance"] / found["slope"] ** 2
-    return prior_of(variances.tolist(), (found["runs"] - 1).tolist(), SMALLEST_LOGIT**2)
+    slope = expected * (1 - expected)
+    own = own.assign(slope=slope, of_documents=slope / own["documents"])
+    found = own.groupby([*CELL, "learning_rate"]).agg(
+        variance=("accuracy", "var"),
+        slope=("slope", "mean"),
+        of_documents=("of_documents", "mean"),
+        runs=("seed", "size"),
+        least=("accuracy", "min"),
+        most=("accuracy", "max"),
+    )
+    # Where all runs are right, or none, nothing is known of the logit.
+    found = found[(found["runs"] > 1) & (found["least"] < 1) & (found["most"] > 0)]
+    # Runs that lie nearer to each other than their documents tell do so by chance.
+    variances = found[["variance", "of_documents"]].max(axis=1) / found["slope"] ** 2
+    return prior_of(variances.tolist(), (found["runs"] - 1).tolist(), SMALLEST)
 
 
 def _prior_of_shares(groups: Iterable[pd.DataFrame]) -> Prior:

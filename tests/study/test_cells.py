@@ -100,16 +100,14 @@ def test_published_numbers_stand_beside_ours(true):
 def test_the_spread_of_seeds_is_that_of_all_cells(true):
     """Catches two seeds that agree by chance and are certain, where those of other cells do not,
     and a single run of which nothing is expected."""
-    spread = true.copy()
-    draw = np.random.default_rng(0)
-    noisy = spread["task"] == "AR"
-    moved = spread.loc[noisy, "accuracy"] + draw.normal(0, 0.1, int(noisy.sum()))
-    spread.loc[noisy, "accuracy"] = moved.clip(0.0, 1.0)
+    spread = true[true["task"] == "AR"].copy()
+    moved = spread["accuracy"] + np.random.default_rng(0).normal(0, 0.15, len(spread))
+    spread["accuracy"] = moved.clip(0.0, 1.0)
     cell = {"task": "AR", "mixer": "mamba", "width": 64, "layers": 2, "option": ""}
     alike = changed(spread, cell, accuracy=0.8)
     (low, high), runs = interval_of(alike), StudyCells(alike).accuracy("mamba", 64).runs
     assert runs == 2
-    assert high - low > 0.07
+    assert high - low > 0.05
     narrow = interval_of(changed(true, cell, accuracy=0.8))
     assert narrow[1] - narrow[0] < 0.05
     second = (alike[[*cell]] == pd.Series(cell)).all(axis=1) & (alike["seed"] == 1)

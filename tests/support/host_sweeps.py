@@ -1,7 +1,7 @@
 """A sweep that may be one of several processes: ``python -m tests.support.host_sweeps``.
 
-With ``--full_disk`` this process cannot write what it found of the first member, and has another
-group left to go on to. Without it the first group is all.
+It has so many ``--groups``. With ``--full_disk`` this process cannot write what it found of the
+first member.
 """
 
 from absl import flags
@@ -36,11 +36,12 @@ def main():
     if flags.FLAGS.full_disk:
         fail_once()
     sweep = plan(BASE, CHANGES)
-    groups = sweep.groups[: 2 if flags.FLAGS.full_disk else 1]
+    groups = sweep.groups[: flags.FLAGS.groups]
     report_failures(run_sweep(sweep, flags.FLAGS.workdir, OPTIONS, groups))
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the sweep.", required=True)
+    flags.DEFINE_integer("groups", 1, "Number of groups, of two.")
     flags.DEFINE_bool("full_disk", False, "Whether to fail once.")
     command_line.run(main, many_hosts=True)

@@ -32,7 +32,7 @@ RECALL = {
 }
 
 
-def world(documents: int = 100_000, half_width: float = 0.01, seeds: int = 2) -> pd.DataFrame:
+def world(documents: int = 10_000_000, half_width: float = 0.01, seeds: int = 2) -> pd.DataFrame:
     """The study's grid, each cell at its best learning rate and once at a worse one.
 
     The table is one's own.

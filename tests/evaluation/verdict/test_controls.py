@@ -88,13 +88,13 @@ def test_where_nothing_fits_there_is_no_distractor():
     np.testing.assert_array_equal(chosen.donors, np.arange(8))
 
 
-def measured(model, seed=1):
+def measured(model, seed=1, documents=DOCUMENTS):
     """The verdict on a model with its controls, and their rows."""
     task = model[2]
-    subject = planted.subject_of(model, planted.documents(task, DOCUMENTS, seed))
+    subject = planted.subject_of(model, planted.documents(task, documents, seed))
     measurement, arrays = plan_controls(subject)
     raw = jax.device_get(measurement.on_device(subject.params, arrays))
-    evidence, rows = measurement.on_host(raw, subject, (DOCUMENTS, DOCUMENTS), 0.3)
+    evidence, rows = measurement.on_host(raw, subject, (documents, documents), 0.3)
     return with_controls(judge(evidence, planted.EVALUATION), rows), rows
 
 
@@ -161,7 +161,7 @@ def test_placebos_can_fail():
     """Catches placebos that no model fails: this one holds its first pair at the divider."""
     task = planted.task_with(pairs=3)
     model = planted_places.stored(5, task, range(1, 3), range(1), behind=5)
-    verdict, rows = measured(model)
+    verdict, rows = measured(model, documents=3 * DOCUMENTS)  # some have a pair to look at
     placebo = {(r["site"], r["direction"]): r for r in rows if r["control"] == "placebo"}
     assert placebo["block_1/block_input", "restore"]["value"] > 0.9
     assert placebo["block_1/mixer_output", "withhold"]["value"] > 0.2
