@@ -12,13 +12,13 @@ def test_agreement():
     part = world(documents=320)
     part = part[(part["task"] == "AR") & (part["width"] == 64)]
     other = {"mixer": "mamba", "option": "", "layers": 2, "positions": "none"}
-    wrong = changed(part, other, accuracy=0.575)
+    wrong = changed(part, other, accuracy=0.3)
     table = agreement(StudyCells(wrong))
     bad = table[~table["agrees"]]
     assert len(bad) == 1
     (row,) = bad.itertuples()
     assert (row.mixer, row.option, row.layers, row.width) == ("mamba", "", 2, 64)
-    assert (row.published, row.accuracy) == pytest.approx((258 / 320, 0.575))
+    assert (row.published, row.accuracy) == pytest.approx((258 / 320, 0.3))
     assert row.predicted_low < row.low < row.accuracy < row.high < row.predicted_high
     assert set(table["task"]) == {"AR"}
     # Another learning rate may give the published number.
