@@ -79,7 +79,7 @@ class Interrupted(Exception):
 
 
 class Stopped(Interrupted):
-    """SIGTERM arrived when there was nothing to save."""
+    """SIGTERM or Ctrl-C came when there was nothing to save."""
 
     def __init__(self):
         super().__init__("stopped; the same command resumes")

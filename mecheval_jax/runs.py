@@ -126,7 +126,7 @@ def train(
             machine has not enough memory, a writer is unknown or not installed, or processes have
             different arguments.
         Diverged: If the loss is not finite.
-        Interrupted: If SIGTERM came, and the state is saved; or if another process is gone.
+        Interrupted: If SIGTERM or Ctrl-C came, and the state is saved; or a process is gone.
     """
     # Everything is checked before the folder is touched.
     expect("the experiment", experiment, Experiment, "that of Experiment.from_config")

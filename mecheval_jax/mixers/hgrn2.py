@@ -59,7 +59,7 @@ class HGRN2(MatrixStateMixer):
     @nn.nowrap
     def shared_module(self) -> LowerBounds:
         """What the mixers of this kind share in a model."""
-        return LowerBounds(self.layers, int(self.key_share * self.width))
+        return LowerBounds(self.layers, self.keys)
 
     def setup(self):
         super().setup()

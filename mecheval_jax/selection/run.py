@@ -79,7 +79,7 @@ def choose_architecture(
     Raises:
         UserError: If the folder holds something else, another program makes the choice, or the
             budget is too small.
-        Interrupted: If SIGTERM came; the same command resumes.
+        Interrupted: If SIGTERM or Ctrl-C came; the same command resumes.
     """
     folder, clock = ChoiceFolder(workdir), Deadline(time.monotonic(), request.budget)
     folder.contents()  # refuses a file in the folder's place
@@ -232,7 +232,7 @@ def _trained(sweep: Sweep, folder: ChoiceFolder, options: Options, clock: Deadli
     """Train and judge, as long as there is time.
 
     Raises:
-        Interrupted: If SIGTERM came.
+        Interrupted: If SIGTERM or Ctrl-C came.
     """
     until = clock.until(TRAINING_SHARE)
     try:

@@ -188,9 +188,8 @@ class StudyCells:
             what = f"{run.mixer} {run.option}".rstrip()
             name = (
                 f"{what}, width {run.width}, {run.layers} layers, rate {run.learning_rate:g}, "
-                f"seed {run.seed}, on {run.task}"
+                f"seed {run.seed}, on {run.task} of {column}"
             )
-            name = f"{name} of {column}"
             if own[column].isna().all():
                 yield Quantity(name)
                 continue

@@ -117,7 +117,7 @@ def run_study(
 
     Raises:
         UserError: If a results table was edited, or the folder holds other files.
-        Interrupted: If SIGTERM came; the same command resumes.
+        Interrupted: If SIGTERM or Ctrl-C came; the same command resumes.
     """
     folder = StudyFolder(workdir)
     folder.contents()  # refuses a file in its place, and links that lead out of it

@@ -86,7 +86,7 @@ def run_group(
 
     Raises:
         UserError: If the devices lack the memory for so many members.
-        Interrupted: If SIGTERM came; what was trained is saved.
+        Interrupted: If SIGTERM or Ctrl-C came; what was trained is saved.
     """
     run, members = _GroupRun(plan, folder, options, show), len(plan.members)
     counts = {"members": members, "training": members, "steps": plan.steps}
@@ -149,7 +149,7 @@ class _GroupRun:
         """Train all members to their ends.
 
         Raises:
-            Interrupted: If SIGTERM came; what was trained is saved.
+            Interrupted: If SIGTERM or Ctrl-C came; what was trained is saved.
         """
         self.programs.strategy = self._strategy()
         if preemption.requested():  # compiling and measuring may have taken minutes

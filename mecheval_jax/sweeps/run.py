@@ -64,7 +64,7 @@ def run_sweep(
     Raises:
         UserError: If the workdir is another sweep's, or a group could not run because of a user's
             mistake.
-        Interrupted: If SIGTERM came, and what was trained is saved; or if another process is gone.
+        Interrupted: If SIGTERM or Ctrl-C came, and what was trained is saved; or a process is gone.
     """
     # All groups are checked before the first is trained.
     folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups
@@ -220,7 +220,7 @@ def launch_sweep(
 
     Raises:
         UserError: If there are several processes, or the workdir is another sweep's.
-        Interrupted: If SIGTERM came to this program, or to jobs that are not finished.
+        Interrupted: If SIGTERM or Ctrl-C came to this program, or to jobs that are not finished.
     """
     if groups is not None and not groups:
         say(f"this shard has nothing to do; groups in all: {len(sweep.groups)}")
