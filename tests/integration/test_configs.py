@@ -26,6 +26,7 @@ from configs.base import base
 from configs.study import (
     ar_beta2,
     ar_filler,
+    ar_further_seeds,
     ar_laptop,
     ar_layers,
     ar_positions,
@@ -66,6 +67,7 @@ CONFIGS = (
     ar_laptop,
     ar_beta2,
     ar_filler,
+    ar_further_seeds,
     ar_layers,
     ar_positions,
     ar_rates,
