@@ -120,6 +120,12 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
         path = request.workdir / "parts" / rung / f"{_file_name(name)}.json"
         if path.exists():
             rows = read_part(path, rung)
+            models = _models_path(request, name)
+            if rung == TRAINING and _with_mechanism(rows) and not models.exists():
+                raise UserError(
+                    f"{models} is missing, though {path} has what was found in it: put it back, or "
+                    "remove that file, and its models are trained again"
+                )
         else:
             say(f"{number} of {len(planned)}, {rung}: {name}")
             rows = unit()
@@ -140,8 +146,7 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
     figure = ladder_figure(tables.get(EDGES), tables.get(CONFUSION))
     saving.save(figure, request.workdir, "ground_truth")
     if TRAINING in request.rungs:
-        names = (_file_name(name) for rung, name, _ in planned if rung == TRAINING)
-        parts = (request.workdir / "models" / f"{name}.safetensors" for name in names)
+        parts = (_models_path(request, name) for rung, name, _ in planned if rung == TRAINING)
         models = [model for part in parts if part.exists() for model in load_collection(part)]
         kept = request.workdir / "models.safetensors"
         if models:
@@ -270,10 +275,19 @@ def train_and_judge(request: LadderRequest, mixer: str, mechanism: str) -> Rows:
     ]
     rows = [judge_blind(model) for model in models]
     # Others have no mechanism that is known, for which other tools could look.
-    kept = [m for m, row in zip(models, rows, strict=True) if row["grade"] not in UNKNOWN]
+    kept = [model for model, row in zip(models, rows, strict=True) if _with_mechanism([row])]
     if kept:
-        folder = request.workdir / "models"
-        folder.mkdir(exist_ok=True)
-        name = _file_name(_training_name(request, mixer, mechanism))
-        save_collection(folder / f"{name}.safetensors", kept)
+        path = _models_path(request, _training_name(request, mixer, mechanism))
+        path.parent.mkdir(exist_ok=True)
+        save_collection(path, kept)
     return rows
+
+
+def _with_mechanism(rows: Rows) -> bool:
+    """Whether some model has a mechanism that is known, and was kept."""
+    return any(row["grade"] not in UNKNOWN for row in rows)
+
+
+def _models_path(request: LadderRequest, unit: str) -> pathlib.Path:
+    """File of the models of a unit of training."""
+    return request.workdir / "models" / f"{_file_name(unit)}.safetensors"

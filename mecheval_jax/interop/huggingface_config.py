@@ -113,7 +113,9 @@ def _flat(given: Mapping[str, Any], family: Family) -> dict[str, Any]:
     """Fields under their current names, with a dot in the names of rotary positions' fields."""
     current = {new: given[old] for old, new in family.older.items() if old in given}
     rope = given.get("rope_scaling") or given.get(ROPE) or {}  # transformers has the same order
-    if not isinstance(rope, Mapping) or any(isinstance(value, Mapping) for value in rope.values()):
+    if not isinstance(rope, Mapping):
+        raise TypeError(f"{ROPE} is {rope!r} and no object")
+    if any(isinstance(value, Mapping) for value in rope.values()):
         rope = {"rope_type": rope}  # one per kind of layer, which no table accepts
     elif "type" in rope:
         rope = {"rope_type": rope["type"], **rope}

@@ -1,5 +1,6 @@
 """Fields of a config.json: their valid values, and the corresponding values of ours."""
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -108,7 +109,8 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_positive(value: Any) -> bool:
-    return type(value) in (int, float) and value > 0
+    # JSON has whole numbers that no float holds.
+    return type(value) in (int, float) and 0 < value <= sys.float_info.max
 
 
 _ACTIVATIONS = (

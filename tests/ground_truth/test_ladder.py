@@ -61,6 +61,11 @@ def test_trained_models_are_judged_and_kept(tmp_path, monkeypatch):
     climb(LadderRequest(tmp_path / "ladder", ("trained",), seeds=2, steps=1))
     kept = load_collection(tmp_path / "ladder" / "models.safetensors")
     assert [model.seed for model in kept] == [0, 1]
+    # A file of models that is gone is not left out silently.
+    (lost,) = (tmp_path / "ladder" / "models").glob("*2_seeds*.safetensors")
+    lost.unlink()
+    with pytest.raises(UserError, match=r"2_seeds_1_steps\.safetensors is missing, though"):
+        climb(LadderRequest(tmp_path / "ladder", ("trained",), seeds=2, steps=1))
 
 
 def test_a_collection_is_judged(tmp_path):

@@ -20,6 +20,8 @@ pytest.importorskip("safetensors")
     [
         ("llama", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type is 'linear'"),
         ("llama", {"rope_parameters": {"rope_type": "llama3"}}, "rope_type is 'llama3'"),
+        ("llama", {"rope_parameters": "default"}, "rope_parameters is 'default' and no object"),
+        ("llama", {"rope_parameters": {"rope_theta": 10**400}}, "a positive number"),
         ("llama", {"rope_parameters": {"full_attention": {}}}, "rope_type is {'full_attention'"),
         ("llama", {"hidden_act": "quick_gelu"}, "hidden_act is 'quick_gelu'.* gelu, gelu_new"),
         ("llama", {"head_dim": 8}, "head_dim is 8: valid is 4"),
