@@ -12,8 +12,8 @@ follow the ones that were run at the same rate. The number of them was fixed bef
 many that a claim would be decided among 30 findings if seeds went on to lie as they did. It takes
 about five hours on a core.
 
-Expected (the study, its best of seven rates with one seed each): 3 and 2 % for Hyena and H3; 81, 91,
-91 and 2 % for Mamba with four, three, two taps and one; 99, 97, 3 and 4 % for Based with two and
+Expected (the study, its best of seven rates with one seed each): 3 and 2 % for Hyena and H3; 81,
+91, 91 and 2 % for Mamba with four, three, two taps and one; 99, 97, 3 and 4 % for Based with two and
 four taps, one and an implicit kernel.
 """
 
