@@ -13,8 +13,8 @@ many that a claim would be decided among 30 findings if seeds went on to lie as 
 about five hours on a core.
 
 Expected (the study, its best of seven rates with one seed each): 3 and 2 % for Hyena and H3; 81,
-91, 91 and 2 % for Mamba with four, three, two taps and one; 99, 97, 3 and 4 % for Based with two and
-four taps, one and an implicit kernel.
+91, 91 and 2 % for Mamba with four, three, two taps and one; 99, 97, 3 and 4 % for Based with two
+and four taps, one and an implicit kernel.
 """
 
 from ml_collections import ConfigDict
