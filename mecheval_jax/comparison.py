@@ -198,8 +198,7 @@ def _best_of(group: GroupFolder) -> tuple[int, WithInterval]:
     """The number of a group's best run, and the share of its runs that have learned."""
     table = read_members(group)
     members, chosen = wide(table), best(table).iloc[0]
-    verdicts = (v if isinstance(v, str) else None for v in members["verdict"])
-    hits = sum(map(has_learned, members["low"], members["floor"], verdicts))
+    hits = sum(map(has_learned, members["low"], members["floor"], members["verdict"]))
     return int(chosen["member"]), (hits / len(members), *wilson(hits, len(members)))
 
 

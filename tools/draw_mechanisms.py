@@ -9,7 +9,7 @@ import pathlib
 
 import pandas as pd
 
-from mecheval_jax.evaluation.config import CORRUPTION
+from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.reporting.figures.look import Look, looking
 from mecheval_jax.reporting.figures.run_figures import layer_scatter
 from mecheval_jax.reporting.figures.saving import save
@@ -36,7 +36,7 @@ def _attributions(member: pd.Series) -> pd.DataFrame:
         ends = zip(("value", "low", "high"), ENDS, strict=True)
         found = {name: member[column_of(site, role) + end] for name, end in ends}
         rows.append({"site": site, "role": role, "layer": None} | found)
-    place = {"metric": "attribution", "corruption": CORRUPTION, "direction": "restore"}
+    place = {"metric": "attribution", "corruption": CORRUPTION, "direction": RESTORE}
     return pd.DataFrame(rows).assign(**place)
 
 

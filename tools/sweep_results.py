@@ -94,8 +94,7 @@ def learned(row: pd.Series) -> bool:
     """Whether a member answers more than can be had without recall."""
     from mecheval_jax.evaluation.verdict.readings import has_learned
 
-    verdict = None if pd.isna(row["verdict"]) else row["verdict"]
-    return has_learned(row["accuracy_low"], row["floor"], verdict)
+    return has_learned(row["accuracy_low"], row["floor"], row["verdict"])
 
 
 def share(value: float, low: float, high: float) -> str:

@@ -13,7 +13,7 @@ import jax
 from mecheval_jax.benchmarks.measured import Benchmark, Measured, in_turn, ratio
 from mecheval_jax.benchmarks.training import steps_on_one_device
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.language_model import ModelConfig, initialize
@@ -74,7 +74,7 @@ def grid_against_torch(mixer: str, width: int) -> Iterator[Measured]:
     """Times of a model's interchange grid that restores, over 320 documents, in three rounds."""
     from mecheval_jax.benchmarks import torch_baseline
 
-    task, evaluation = AssociativeRecall(), EvaluationConfig(directions=("restore",))
+    task, evaluation = AssociativeRecall(), EvaluationConfig(directions=(RESTORE,))
     batch = task.sample(jax.random.key(0), evaluation.documents, "test")
     model = _model(mixer, width, task)
     params, sites = initialize(model, jax.random.key(0)), default_sites(model)

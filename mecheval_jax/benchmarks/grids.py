@@ -9,7 +9,7 @@ import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from mecheval_jax.benchmarks.measured import PLAIN, Measured, one, temporary_bytes, times
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import DIRECTIONS, RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import compile_grid, default_sites
 from mecheval_jax.interventions.addresses import site_paths
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
@@ -29,11 +29,10 @@ def grids() -> Iterator[Measured]:
         plain = jax.jit(lambda p, b, m=module: m.apply({"params": p}, b.tokens, b.query_positions))
         yield times(f"{mixer}, one run", "time", functools.partial(plain, params, batch))
         components, everything = default_sites(model), site_paths(model)
-        both = ("restore", "damage")
         for what, sites, directions in (
-            ("restore", components, ("restore",)),
-            ("restore and damage", components, both),
-            ("both, all sites", everything, both),
+            ("restore", components, (RESTORE,)),
+            ("restore and damage", components, DIRECTIONS),
+            ("both, all sites", everything, DIRECTIONS),
         ):
             name, evaluation = f"{mixer}, {what}", EvaluationConfig(directions=directions)
             grid = compile_grid(model, task, evaluation, sites)

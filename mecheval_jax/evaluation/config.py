@@ -8,7 +8,8 @@ from mecheval_jax.fields import POSITIVE, SHARE, Section
 from mecheval_jax.tasks.base import SPLITS, Task
 from mecheval_jax.tasks.scoring import MEASURES
 
-DIRECTIONS = ("restore", "damage")
+RESTORE, DAMAGE = DIRECTIONS = ("restore", "damage")
+"""Clean activations into the corrupted run, and corrupted ones into the clean run."""
 
 CORRUPTION = "key"
 """Corruption that figures, tables and circuits of a run show if it was measured."""

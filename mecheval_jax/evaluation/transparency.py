@@ -6,8 +6,8 @@ agreement       share of the runs that have learned which have the verdict that 
 concentration   the greatest share of the answer that one vector, of one site at one position,
                 brings back: 1 if a single vector holds the association, little if many hold
                 parts of it
-circuit         the least number of edges of the model's graph (`patching.circuits`) that give
-                `FAITHFUL` of the answer, and do so however many of the next best are added
+circuit         the least number of edges of the model's graph that give 0.9 of the answer, and do
+                so however many of the next best are added (`patching.circuits.smallest_circuit`)
 
 Concentration is read from the evidence of a verdict: inputs of layers from 1 on, and the outputs of
 local operations, at single positions from the pair's later token on and at the question. There the
@@ -21,14 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mecheval_jax.evaluation.patching.circuits import Faithfulness
+from mecheval_jax.evaluation.config import RESTORE
 from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS
-from mecheval_jax.evaluation.verdict.exchanges import RESTORE
 from mecheval_jax.evaluation.verdict.places import STREAM
 from mecheval_jax.site_path import are_several
-
-FAITHFUL = 0.9
-"""Share of the answer that a faithful circuit gives, at least."""
 
 QUESTION = "question"
 """Set of positions that stands for the question where it is not looked at token by token."""
@@ -64,20 +60,6 @@ class Agreement(NamedTuple):
     verdict: str
     share: float
     probability: float
-
-
-class SmallestCircuit(NamedTuple):
-    """The smallest faithful circuit.
-
-    Attributes:
-        edges: Number of its edges.
-        of: Number of edges of the model.
-        faithfulness: Share of the answer that it gives.
-    """
-
-    edges: int
-    of: int
-    faithfulness: float
 
 
 def concentration(attributions: Iterable[Mapping[str, Any]]) -> Concentration | None:
@@ -120,25 +102,3 @@ def agreement(judged: Sequence[Mapping[str, Any]]) -> Agreement | None:
 
     verdict = max(sorted(counts), key=lambda name: (counts[name], mean(name)))
     return Agreement(verdict, counts[verdict] / len(judged), mean(verdict))
-
-
-def smallest_circuit(found: Faithfulness, corruption: str) -> SmallestCircuit | None:
-    """The smallest faithful circuit among those that were run.
-
-    Args:
-        found: Answers in circuits of rising sizes, the last with all edges.
-        corruption: Corruption under which edges do not carry the answer.
-
-    Returns:
-        None where the corruption leaves no gap of which a share could be taken.
-    """
-    c, gap = found.evaluation.corruptions.index(corruption), found.gap(corruption)
-    shares = np.array([gap.restored(answers).value for answers in found.circuit[c]])
-    if np.isnan(shares).any():
-        return None
-    faithful = shares >= FAITHFUL
-    # The first from which on all circuits are faithful. The last one has all edges, and so it gives
-    # the whole answer: at worst it is the one.
-    first = len(faithful) - int(np.argmin(faithful[::-1])) if not faithful.all() else 0
-    first = min(first, len(faithful) - 1)
-    return SmallestCircuit(int(found.sizes[first]), int(found.sizes[-1]), float(shares[first]))

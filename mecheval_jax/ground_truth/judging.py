@@ -18,8 +18,8 @@ from mecheval_jax.array_types import PyTree
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.question import corruption_key
 from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.evaluation.verdict import rule
 from mecheval_jax.evaluation.verdict.measurement import measure_verdict
-from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.ground_truth.collection import Trained
 from mecheval_jax.ground_truth.training import rules_kept
 from mecheval_jax.models.language_model import LanguageModel
@@ -82,7 +82,7 @@ def grade(trained_to: str, verdict: str, kept: float) -> str:
         verdict: Verdict on it.
         kept: Least interchange accuracy of that mechanism's rules.
     """
-    if verdict == "not_learned":
+    if verdict == rule.NOT_LEARNED:
         return NOT_LEARNED
     if kept < REACHED:
         return NOT_REACHED
@@ -116,7 +116,7 @@ def _counts(rows: Iterable[Mapping[str, Any]], confidence: float) -> dict[str, A
     grades = collections.Counter(row["grade"] for row in listed)
     low, high = wilson(grades[RIGHT], len(known), confidence)
     return {
-        **{name: verdicts[name] for name in CLASSES},
+        **{name: verdicts[name] for name in rule.CLASSES},
         "models": len(listed),
         "learned": len(listed) - grades[NOT_LEARNED],
         "reached": len(known),

@@ -6,12 +6,12 @@ from mecheval_jax import runs
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import CORRUPTION
-from mecheval_jax.evaluation.patching.circuits import measure_faithfulness
+from mecheval_jax.evaluation.patching.circuits import measure_faithfulness, smallest_circuit
 from mecheval_jax.evaluation.patching.edge_scores import score_edges
 from mecheval_jax.evaluation.patching.ports import NONE
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.evaluation.transparency import smallest_circuit
-from mecheval_jax.selection.table import CIRCUIT, chosen_member, has_learned
+from mecheval_jax.evaluation.verdict.readings import summary_has_learned
+from mecheval_jax.selection.table import CIRCUIT, chosen_member
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
 
@@ -29,7 +29,7 @@ def measure_circuit(group: GroupFolder) -> None:
         return
     folder = RunFolder(group.member(chosen["member"]))
     summary = folder.read_finished()
-    if CIRCUIT in summary or not has_learned(summary):
+    if CIRCUIT in summary or not summary_has_learned(summary):
         return
     say(f"{folder.path}: the smallest circuit that gives the answer")
     run = runs.load(folder.path)

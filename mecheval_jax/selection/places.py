@@ -7,11 +7,13 @@ one of each shape that has learned.
 from mecheval_jax import runs
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.config import RESTORE
 from mecheval_jax.evaluation.patching.cells import Cells
 from mecheval_jax.evaluation.patching.grid import grid
 from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.evaluation.verdict.readings import summary_has_learned
 from mecheval_jax.files import read_table
-from mecheval_jax.selection.table import chosen_member, has_learned
+from mecheval_jax.selection.table import chosen_member
 from mecheval_jax.store.results import record_grid
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder
@@ -33,7 +35,7 @@ def measure_places(group: GroupFolder) -> None:
     if chosen is None:
         return
     folder = RunFolder(group.member(chosen["member"]))
-    if not has_learned(folder.read_finished()):
+    if not summary_has_learned(folder.read_finished()):
         return
     if not folder.interchange.exists() or read_table(folder.interchange).empty:
         _measure_grid(folder)
@@ -46,7 +48,7 @@ def _measure_grid(folder: RunFolder) -> None:
     run = runs.load(folder.path)
     experiment = run.experiment.with_evaluation(
         documents=min(DOCUMENTS, run.experiment.evaluation.documents),
-        directions=("restore",),
+        directions=(RESTORE,),
     )
     with folder.lock("interventions"):
         rows = Cells(grid(Subject.of(experiment, run.params))).rows()

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.transparency import SmallestCircuit, agreement, concentration
-from mecheval_jax.evaluation.verdict import readings
+from mecheval_jax.evaluation.patching.circuits import SmallestCircuit
+from mecheval_jax.evaluation.transparency import agreement, concentration
+from mecheval_jax.evaluation.verdict.readings import summary_has_learned
 from mecheval_jax.models.language_model import parameter_count
 from mecheval_jax.store.choice import (
     COLUMNS,
@@ -101,11 +102,11 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     own = summaries[chosen["member"]]
     trained = train_accuracy(runs[chosen["member"]])
     # A run has learned where its interval lies above what can be had without recall.
-    learned = [number for number in runs if has_learned(summaries[number])]
+    learned = [number for number in runs if summary_has_learned(summaries[number])]
     seen = None if trained is None or own["accuracy"] is None else trained - own["accuracy"]
     row = {name: chosen[name] for name in ("member", "learning_rate", "seed", "dev_accuracy")}
     row |= {
-        "state": LEARNED if has_learned(own) else NOT_LEARNED,
+        "state": LEARNED if summary_has_learned(own) else NOT_LEARNED,
         "memorised": seen is not None and seen >= MEMORISED,
         "diverged": int(members["diverged_at"].notna().sum()),
         "accuracy": own["accuracy"],
@@ -121,12 +122,6 @@ def _answers(plan: GroupPlan, group: GroupFolder) -> dict[str, Any]:
     }
     judged = [summaries[number] for number in learned if "verdict" in summaries[number]]
     return row | transparency_of(runs[chosen["member"]], own, judged)
-
-
-def has_learned(summary: Mapping[str, Any]) -> bool:
-    """Whether the run of a summary has learned; see `evaluation.verdict.readings.has_learned`."""
-    floor = summary["floors"]["best"]
-    return readings.has_learned(summary["accuracy_low"], floor, summary.get("verdict"))
 
 
 def train_accuracy(run: RunFolder) -> float | None:
@@ -158,7 +153,7 @@ def transparency_of(
     if found := agreement(judged):
         row |= {"verdict": found.verdict, "agreement": found.share}
         row |= {"probability": found.probability}
-    if not has_learned(own):
+    if not summary_has_learned(own):
         return row
     if most := concentration(run.attributions_in(own)):
         names = ("", "_low", "_high", "_site", "_role")

@@ -66,8 +66,7 @@ class StudyCells:
         answered = self.table[self.table["accuracy"].notna()]
         self._by_cell = dict(iter(answered.groupby(CELL)))
         usual = self.table["mixer"].map(positions_of) == self.table["positions"]
-        answers = self.table[["accuracy_low", "floor", "verdict"]].astype(object)
-        answers = answers.where(answers.notna(), None).itertuples(index=False)
+        answers = self.table[["accuracy_low", "floor", "verdict"]].itertuples(index=False)
         learned = self.table[usual & np.array([has_learned(*row) for row in answers], bool)]
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
         self._accuracies: dict[str, Quantity] = {}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import hash_of, read_table
 from mecheval_jax.site_path import SitePath, in_mixer
@@ -259,8 +260,8 @@ def restored(interchange: pd.DataFrame) -> dict[str, float]:
     """The cells ``SITE@ROLE`` of a run's table of interventions, at its last step."""
     kept = interchange[
         (interchange["metric"] == "attribution")
-        & (interchange["corruption"] == "key")
-        & (interchange["direction"] == "restore")
+        & (interchange["corruption"] == CORRUPTION)
+        & (interchange["direction"] == RESTORE)
         & (interchange["step"] == interchange["step"].max())
     ].set_index(["site", "role"])
     cells = {}

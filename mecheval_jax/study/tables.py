@@ -15,6 +15,7 @@ import pandas as pd
 from mecheval_jax.checksums import SUMS, read_sums, write_lines
 from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import open_file, write_text
 from mecheval_jax.store.sweep_folder import MEASURED
@@ -145,7 +146,7 @@ def finished(rows: pd.DataFrame, measured: str) -> set[str]:
     """
     enough = _said(rows) >= MEASURED[::-1].index(measured)
     if measured != "none":  # a run that has learned nothing has nothing to restore
-        enough |= rows["verdict"] == "not_learned"
+        enough |= rows["verdict"] == NOT_LEARNED
     return set(rows.loc[enough, "config_hash"])
 
 

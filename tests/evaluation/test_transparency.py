@@ -1,11 +1,8 @@
 """The four numbers on how clear a mechanism is, on numbers whose answer is known."""
 
-import numpy as np
 import pytest
 
 from mecheval_jax.evaluation import transparency
-from mecheval_jax.evaluation.config import EvaluationConfig
-from mecheval_jax.evaluation.patching.circuits import Faithfulness
 
 HERE = {"kind": "stream", "site": "block_1/block_input", "direction": "restore", "single": True}
 
@@ -63,39 +60,3 @@ def test_of_two_verdicts_the_more_probable_one():
     runs = [judged("mixed", mixed=0.95), judged("induction", induction=1.0)]
     for some in (runs, runs[::-1]):
         assert transparency.agreement(some).verdict == "induction"
-
-
-def faithful(shares):
-    """Circuits of 0, 1, ... edges that give these shares of a gap of 0.8."""
-    documents = np.ones(30)
-    return Faithfulness(
-        method="eap_ig",
-        measure="probability",
-        evaluation=EvaluationConfig(corruptions=("key",), resamples=20),
-        runs=np.stack([0.9 * documents, 0.1 * documents]),
-        sizes=tuple(range(len(shares))),
-        circuit=np.stack([(0.1 + 0.8 * share) * documents for share in shares])[None],
-        random=np.zeros((1, 1, len(shares), 30)),
-    )
-
-
-@pytest.mark.parametrize(
-    ("shares", "edges"),
-    [
-        ([0, 0.2, 0.95, 1.0], 2),
-        ([0, 0.95, 0.5, 0.92, 1.0], 3),  # one that a further edge breaks has not sufficed
-        ([0, 0.1, 0.2, 0.3], 3),  # none but the whole
-        ([0.95, 0.95, 1.0], 0),
-    ],
-)
-def test_the_smallest_faithful_circuit(shares, edges):
-    """Catches a size that suffices by chance, and an index in place of a size."""
-    found = transparency.smallest_circuit(faithful(shares), "key")
-    assert (found.edges, found.of) == (edges, len(shares) - 1)
-    assert found.faithfulness == pytest.approx(shares[edges])
-
-
-def test_without_a_gap_there_is_no_circuit():
-    found = faithful([0, 1.0])
-    found.runs[1] = found.runs[0]
-    assert transparency.smallest_circuit(found, "key") is None

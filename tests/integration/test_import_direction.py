@@ -26,7 +26,11 @@ LAYERS = (
     ("interventions",),
     ("evaluation.config",),  # what an experiment says about its evaluation
     ("experiment",),
-    ("evaluation",),
+    ("evaluation",),  # what its parts share
+    ("evaluation.patching",),
+    ("evaluation.representations",),
+    ("evaluation.cost", "evaluation.memory", "evaluation.verdict"),
+    ("evaluation.analyses", "evaluation.transparency"),
     ("store",),
     ("reporting",),
     ("runs", "costs", "comparison", "benchmarks", "command_line", "completion"),

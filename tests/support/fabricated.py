@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import DAMAGE, RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.patching.grid import Grid
 from mecheval_jax.evaluation.verdict.evidence import Evidence, EvidenceCell
-from mecheval_jax.evaluation.verdict.exchanges import DAMAGE, RESTORE, cases_of
+from mecheval_jax.evaluation.verdict.exchanges import cases_of
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place
 from mecheval_jax.evaluation.verdict.verdict import judge
 from tests.support import planted

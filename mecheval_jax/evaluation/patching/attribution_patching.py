@@ -31,7 +31,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import choose
-from mecheval_jax.evaluation.config import AnalysesConfig, GradientsConfig
+from mecheval_jax.evaluation.config import DAMAGE, RESTORE, AnalysesConfig, GradientsConfig
 from mecheval_jax.evaluation.patching.effects import Effects
 from mecheval_jax.evaluation.patching.grid import (
     CLEAN,
@@ -132,7 +132,7 @@ def compile_gradients(
         by_line = changes.reshape(len(lines), len(times), *changes.shape[1:])
         mean = by_line.mean(axis=1)
         restored, lost = (mean, mean) if integrated else (by_line[:, 0], by_line[:, 1])
-        by_name = {"restore": restored, "damage": -lost}
+        by_name = {RESTORE: restored, DAMAGE: -lost}
         return jnp.stack([by_name[direction] for direction in evaluation.directions])
 
     return program

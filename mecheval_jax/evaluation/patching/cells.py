@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mecheval_jax.evaluation.config import RESTORE
 from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP, effects
 from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.patching.grid import Grid
@@ -31,7 +32,7 @@ class Cells:
         grid = self.grid
         d, c, (r,) = grid.evaluation.index(corruption, direction, role)
         measured = {name: values[d, c, r] for name, values in grid.patched[site].items()}
-        base = grid.runs["logit"][1 + c if direction == "restore" else CLEAN]
+        base = grid.runs["logit"][1 + c if direction == RESTORE else CLEAN]
         gap = self.effects.gap(corruption)
         means = {
             "probability": measured["probability"],
@@ -51,7 +52,7 @@ class Cells:
         `SMALLEST_GAP` above the corrupted one: in all others there is nothing to restore.
         """
         grid, roles = self.grid, self.grid.evaluation.roles
-        d, c, _ = grid.evaluation.index(corruption, "restore")
+        d, c, _ = grid.evaluation.index(corruption, RESTORE)
         restored = np.where(grid.present, grid.patched[site]["probability"][d, c], -np.inf)
         differs = self.effects.gap(corruption).sizes > SMALLEST_GAP
         restored = restored[:, differs & grid.present.any(axis=0)]
@@ -79,7 +80,7 @@ class Cells:
                 for metric, estimate in self.at(**case, site=site, role=role).items():
                     cell = describe(estimate, confidence, tested=metric == "attribution")
                     yield place | {"role": role, "metric": metric} | cell
-            if case["direction"] == "restore":
+            if case["direction"] == RESTORE:
                 for role, best in self.best_share(site, case["corruption"]).items():
                     cell = describe_share(*best, confidence)
                     cell |= {"documents": best[1], "p_value": None}

@@ -33,13 +33,13 @@ from mecheval_jax.evaluation.patching.circuits import (
     run_circuits,
     size_at,
     sizes_of,
+    smallest_circuit,
 )
 from mecheval_jax.evaluation.patching.edge_scores import EdgeScores
 from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.graph import Edge
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.evaluation.transparency import smallest_circuit
 from mecheval_jax.statistics.bootstrap import Estimate
 
 POINTS = ("fractions", "every size")

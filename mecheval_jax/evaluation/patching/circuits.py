@@ -9,7 +9,7 @@ circuits of k edges drawn at random.
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,12 +27,16 @@ from mecheval_jax.evaluation.patching.graph import EMBEDDING, Graph
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.statistics.intervals import percentile_interval
 from mecheval_jax.tasks.base import Batch
 
 RANDOM = "random"
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Shares of all edges at which the Mechanistic Interpretability Benchmark measures circuits."""
+
+FAITHFUL = 0.9
+"""Share of the answer that a faithful circuit gives, at least."""
 
 ROUNDING = 1e-9
 """Rounding error by which a share times a number of edges may lie below a whole number."""
@@ -51,6 +55,20 @@ class Faithfulness(Ends):
     sizes: tuple[int, ...]
     circuit: np.ndarray
     random: np.ndarray
+
+
+class SmallestCircuit(NamedTuple):
+    """The smallest faithful circuit.
+
+    Attributes:
+        edges: Number of its edges.
+        of: Number of edges of the model.
+        faithfulness: Share of the answer that it gives.
+    """
+
+    edges: int
+    of: int
+    faithfulness: float
 
 
 def size_at(fraction: float, edges: int) -> int:
@@ -176,9 +194,31 @@ def describe_draws(values: Sequence[float], confidence: float) -> dict[str, Any]
 
     This part, a share `confidence` of all draws, stands in the columns of an interval.
     """
-    ends, drawn = ((1 - confidence) / 2, (1 + confidence) / 2), np.asarray(values)
+    drawn = np.asarray(values)
     cells = dict.fromkeys(("value", "low", "high"))
     if not np.isnan(drawn).any():
-        found = (drawn.mean(), *np.quantile(drawn, ends))
-        cells = dict(zip(cells, map(float, found), strict=True))
+        low, high = percentile_interval(drawn, confidence)
+        cells = {"value": float(drawn.mean()), "low": low, "high": high}
     return {**cells, "draws": len(drawn)}
+
+
+def smallest_circuit(found: Faithfulness, corruption: str) -> SmallestCircuit | None:
+    """The smallest faithful circuit among those that were run.
+
+    Args:
+        found: Answers in circuits of rising sizes, the last with all edges.
+        corruption: Corruption under which edges do not carry the answer.
+
+    Returns:
+        None where the corruption leaves no gap of which a share could be taken.
+    """
+    c, gap = found.evaluation.corruptions.index(corruption), found.gap(corruption)
+    shares = np.array([gap.restored(answers).value for answers in found.circuit[c]])
+    if np.isnan(shares).any():
+        return None
+    faithful = shares >= FAITHFUL
+    # The first from which on all circuits are faithful. The last one has all edges, and so it gives
+    # the whole answer: at worst it is the one.
+    first = len(faithful) - int(np.argmin(faithful[::-1])) if not faithful.all() else 0
+    first = min(first, len(faithful) - 1)
+    return SmallestCircuit(int(found.sizes[first]), int(found.sizes[-1]), float(shares[first]))

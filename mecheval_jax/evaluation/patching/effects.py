@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import DAMAGE, RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.patching.grid import Grid
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate
@@ -147,7 +147,7 @@ class Effects(Ends):
         if role not in self.evaluation.roles:
             return gap.share(gap.sizes, np.zeros(len(gap.sizes), bool))
         d, c, (r,) = self.evaluation.index(corruption, direction, role)
-        sign = 1 if direction == "restore" else -1
+        sign = 1 if direction == RESTORE else -1
         return gap.share(sign * self.changes[site][d, c, r], self.present[r])
 
 
@@ -159,7 +159,7 @@ def effects(grid: Grid, measure: str = "probability") -> Effects:
         measure: One of `tasks.scoring.MEASURES`.
     """
     runs, evaluation = grid.runs[measure], grid.evaluation
-    bases = {"restore": runs[1:], "damage": np.broadcast_to(runs[CLEAN], runs[1:].shape)}
+    bases = {RESTORE: runs[1:], DAMAGE: np.broadcast_to(runs[CLEAN], runs[1:].shape)}
     base = np.stack([bases[direction] for direction in evaluation.directions])[:, :, None]
     changes = {site: grid.patched[site][measure] - base for site in grid.sites}
     return Effects(EXACT, measure, evaluation, runs, grid.sites, grid.present, changes)

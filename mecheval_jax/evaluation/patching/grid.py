@@ -15,7 +15,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
 from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.subject import Subject, measure
@@ -194,7 +194,7 @@ def compile_grid(
     # the role.
     items = np.array(
         [
-            (1 + c, CLEAN, r) if direction == "restore" else (CLEAN, 1 + c, r)
+            (1 + c, CLEAN, r) if direction == RESTORE else (CLEAN, 1 + c, r)
             for direction in evaluation.directions
             for c in range(len(evaluation.corruptions))
             for r in range(len(roles))

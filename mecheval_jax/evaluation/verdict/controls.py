@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree, UInt32
+from mecheval_jax.evaluation.config import DAMAGE
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.rows import describe, place_of, with_discoveries
 from mecheval_jax.evaluation.subject import Subject, new_parameters
@@ -180,7 +181,7 @@ class ControlsMeasurement:
                 rows.append({"control": "placebo"} | place | describe(share, confidence))
         # Share of the answer that the replacement of an uninvolved token takes.
         distracted = raw["distracted"][np.asarray(raw["own"]["applies"])]
-        place = {"corruption": UNINVOLVED, "direction": "damage", "layer": None}
+        place = {"corruption": UNINVOLVED, "direction": DAMAGE, "layer": None}
         place |= {"component": "tokens", "site": "tokens", "role": UNINVOLVED}
         place |= {"control": "distractor", "metric": "attribution"}
         rows.append(place | describe(gap.taken(distracted), confidence))
@@ -221,7 +222,7 @@ def with_controls(verdict: Verdict, rows: list[dict[str, Any]]) -> Verdict:
         untrained = value("untrained", *place, entry["role"])
         placebo = value("placebo", *place, UNINVOLVED)
         attributions.append({**entry, "untrained": untrained, "placebo": placebo})
-    distractor = found["distractor", "tokens", "damage", UNINVOLVED]
+    distractor = found["distractor", "tokens", DAMAGE, UNINVOLVED]
     numbers = {name: distractor[name] for name in ("value", "low", "high", "documents")}
     failed = [
         f"{row['control']} at {row['site']}"

@@ -15,11 +15,11 @@ import numpy as np
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.accuracy import names_of
-from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.config import RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.patching.effects import Gap
 from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, RESTORE, cases_of
+from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, cases_of
 from mecheval_jax.evaluation.verdict.places import name_of_single, places_of, silent_layers
 from mecheval_jax.files import read_arrays, write_arrays
 from mecheval_jax.statistics.bootstrap import Bootstrap, Estimate

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Key, PyTree
+from mecheval_jax.evaluation.config import DAMAGE, RESTORE
 from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs, pinned_sites
 from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place, nearest, places_of
@@ -27,7 +28,9 @@ from mecheval_jax.tasks.base import Batch, Task, asked_positions, at_position
 from mecheval_jax.tasks.geometry import Geometry, corrupt_pair, geometry
 from mecheval_jax.tasks.scoring import MEASURES
 
-RESTORE, DAMAGE, WITHHOLD = "restore", "damage", "withhold"
+WITHHOLD = "withhold"
+"""What is done to a pair that a reader may not have, beside the directions of an exchange."""
+
 CORRUPTED = 1
 """Index of the corrupted run."""
 

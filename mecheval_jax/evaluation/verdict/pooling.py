@@ -11,6 +11,7 @@ from typing import Any
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.verdict.evidence import Evidence
+from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED
 from mecheval_jax.evaluation.verdict.verdict import Verdict, judge
 from mecheval_jax.experiment import Experiment, difference_words
 
@@ -89,7 +90,7 @@ def judge_together(
         UserError: If fewer than two have learned, or the evidence is of different places.
     """
     Evidence.pool(list(found.values()))  # checks all runs, those that are left out included
-    learned = {name: judge(one, evaluation).verdict != "not_learned" for name, one in found.items()}
+    learned = {name: judge(one, evaluation).verdict != NOT_LEARNED for name, one in found.items()}
     those = [name for name, ok in learned.items() if ok]
     if len(those) < 2:
         raise UserError(

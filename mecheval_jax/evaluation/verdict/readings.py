@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mecheval_jax.evaluation.verdict.rule import RESTORED, SUBSTANTIAL
+from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED, RESTORED, SUBSTANTIAL
 from mecheval_jax.site_path import SitePath
 
 
@@ -80,15 +80,21 @@ def parts_of_pair(
     }
 
 
-def has_learned(low: float | None, floor: float, verdict: str | None) -> bool:
+def has_learned(low: float | None, floor: float, verdict: str | float | None) -> bool:
     """Whether a run answers more than can be had without recall.
 
     The interval of its accuracy lies above the best floor, and its verdict, which is stricter
     where it has one, does not say otherwise.
 
     Args:
-        low: Lower end of the accuracy's interval; None where it was not measured.
+        low: Lower end of the accuracy's interval; None or NaN where it was not measured.
         floor: Accuracy of the best floor.
-        verdict: Its verdict; None without one.
+        verdict: Its verdict; None or NaN without one.
     """
-    return bool(low is not None and low > floor and verdict != "not_learned")
+    return bool(low is not None and low > floor and verdict != NOT_LEARNED)
+
+
+def summary_has_learned(summary: Mapping[str, Any]) -> bool:
+    """Whether the run of a summary has learned (`has_learned`)."""
+    low, floor = summary["accuracy_low"], summary["floors"]["best"]
+    return has_learned(low, floor, summary.get("verdict"))

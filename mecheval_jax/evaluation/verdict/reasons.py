@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mecheval_jax.evaluation.config import DAMAGE, RESTORE
 from mecheval_jax.evaluation.verdict.evidence import FEWEST_DOCUMENTS
-from mecheval_jax.evaluation.verdict.exchanges import DAMAGE, RESTORE, UNINVOLVED, WITHHOLD
+from mecheval_jax.evaluation.verdict.exchanges import UNINVOLVED, WITHHOLD
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM
 from mecheval_jax.evaluation.verdict.rule import CLASSES
 from mecheval_jax.site_path import SitePath

@@ -9,18 +9,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mecheval_jax.evaluation.verdict.exchanges import DAMAGE, RESTORE, UNINVOLVED, WITHHOLD
+from mecheval_jax.evaluation.config import DAMAGE, RESTORE
+from mecheval_jax.evaluation.verdict.exchanges import UNINVOLVED, WITHHOLD
 from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM
 
 NAMED = 0.9
 RESTORED = 0.5
 SUBSTANTIAL = 0.2
+NOT_LEARNED = "not_learned"
 CLASSES = (
     "induction",
     "direct_retrieval",
     "convolutional_binding",
     "mixed",
-    "not_learned",
+    NOT_LEARNED,
     "undecided",
 )
 UNDECIDED = CLASSES.index("undecided")
@@ -156,7 +158,7 @@ def classify(facts: Facts, limits: Thresholds = Thresholds()) -> Cases:
     cases = Cases(np.full(count, UNDECIDED), np.full(count, -1))
     everywhere, cuts = np.ones(count, bool), range(layers - 1, 0, -1)
     substantial, restored = limits.substantial, limits.restored
-    cases.settle(~facts.learned, "not_learned", "not_learned")
+    cases.settle(~facts.learned, NOT_LEARNED, NOT_LEARNED)
     cases.settle(everywhere & facts.faint, "undecided", "faint")
     cases.settle(everywhere & facts.thin, "undecided", "thin")
     for layer in cuts:

@@ -17,7 +17,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-UNTRAINED = "not_learned"
+from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED
+
+UNTRAINED = NOT_LEARNED
 """Verdict on a model at step 0, for which no checkpoint is kept."""
 
 

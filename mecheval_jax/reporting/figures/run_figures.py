@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mecheval_jax.evaluation.config import CORRUPTION, EvaluationConfig
+from mecheval_jax.evaluation.config import CORRUPTION, DAMAGE, RESTORE, EvaluationConfig
 from mecheval_jax.evaluation.verdict.readings import at, bound, look_up_site
 from mecheval_jax.evaluation.verdict.rule import RESTORED
 from mecheval_jax.reporting.figures import drawing
@@ -102,7 +102,7 @@ def attribution_heat_map(table: pd.DataFrame, corruption: str, direction: str) -
         axes.set_ylabel("" if list(cells.index) == [""] else "layer")
     if not panels:
         grid[0].set_axis_off()
-    verb = {"restore": "restored by clean", "damage": "damaged by corrupted"}.get(direction, "")
+    verb = {RESTORE: "restored by clean", DAMAGE: "damaged by corrupted"}.get(direction, "")
     drawing.headline(figure, f"Answer {verb} activations, {corruption} corrupted")
     ticks = {"aspect": 22, "pad": 0.02, "ticks": (-1, -0.5, 0, 0.5, 1)}
     drawing.colour_bar(figure, grid, drawing.ATTRIBUTIONS, "attribution", **ticks)
@@ -126,7 +126,7 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
         The figure, and the names of the runs that have a mark: those for which the input of that
         layer was measured.
     """
-    measured = {n: attributions(table, CORRUPTION, "restore") for n, table in tables.items()}
+    measured = {n: attributions(table, CORRUPTION, RESTORE) for n, table in tables.items()}
     sites = (look_up_site(rows["site"]) for rows in measured.values())
     site = min(filter(None, sites), key=lambda site: site.layer, default=None)
     later, earlier = look_up_words(site)
@@ -192,7 +192,7 @@ def attribution_over_steps(
         steps: The ``step`` and ``accuracy`` of each measured checkpoint.
         transitions: Transitions of the verdict; their intervals are shaded.
     """
-    rows = attributions(table, CORRUPTION, "restore")
+    rows = attributions(table, CORRUPTION, RESTORE)
     site = look_up_site(rows["site"]) or _first_output(rows["site"])
     rows = rows[rows["site"] == str(site)]
     figure, axes = drawing.one_axes(7.2, 4.2)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from mecheval_jax.evaluation.verdict.rule import CLASSES
+from mecheval_jax.evaluation.verdict.rule import CLASSES, NOT_LEARNED
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import COLOURS, FLOOR, GREY
 from mecheval_jax.reporting.figures.ink import ink_on
@@ -205,7 +205,7 @@ def verdicts_by_shape(table: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         width = counts[name].to_numpy()
         if not width.any():
             continue
-        colour = UNLEARNED if name == "not_learned" else COLOURS[index % len(COLOURS)]
+        colour = UNLEARNED if name == NOT_LEARNED else COLOURS[index % len(COLOURS)]
         bars = axes.barh(range(len(counts)), width, left=left, height=0.6, color=colour)
         bars.set_label(name.replace("_", " "))
         texts = [f"{titles[g]}, {name.replace('_', ' ')}: {n}" for g, n in counts[name].items()]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.evaluation.config import CORRUPTION
+from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.reporting.html import shades
 from mecheval_jax.reporting.terminal.tables import (
     attributions,
@@ -110,7 +110,7 @@ def restored_lines(document: Example, table: pd.DataFrame) -> dict[str, dict[int
         document: Document with roles.
         table: Rows of ``interchange.csv`` at one step.
     """
-    rows = attributions(table, CORRUPTION, "restore")
+    rows = attributions(table, CORRUPTION, RESTORE)
     lines: dict[str, dict[int, Value]] = {}
     for row in residual_stream(rows).dropna(subset="value").to_dict("records"):
         at = document.place(row["role"])

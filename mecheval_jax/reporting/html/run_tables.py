@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.evaluation.config import CORRUPTION
+from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.html.reading import NEEDED, Reported
 from mecheval_jax.reporting.table import Column, Table, with_ends
@@ -179,7 +179,7 @@ def measured(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Corruptions and directions of some attributions; what the verdict reads comes first."""
     rows = table.loc[table["metric"] == "attribution", ["corruption", "direction"]]
     pairs = set(rows.itertuples(index=False, name=None))
-    return sorted(pairs, key=lambda pair: (pair[0] != CORRUPTION, pair[0], pair[1] != "restore"))
+    return sorted(pairs, key=lambda pair: (pair[0] != CORRUPTION, pair[0], pair[1] != RESTORE))
 
 
 def places(summary: Mapping[str, Any]) -> Table | None:
@@ -191,7 +191,7 @@ def places(summary: Mapping[str, Any]) -> Table | None:
         summary: Content of ``summary.json``.
     """
     evidence = (summary.get("evidence") or {}).get("attributions", ())
-    restored = [row for row in evidence if row.get("direction", "restore") == "restore"]
+    restored = [row for row in evidence if row.get("direction", RESTORE) == RESTORE]
     rows: dict[str, dict[str, Any]] = {}
     for row in restored:
         cells = rows.setdefault(row["site"], {"site": row["site"]})

@@ -80,8 +80,7 @@ def rises(best: pd.DataFrame, curves: Mapping[str, Curves], titles: Mapping[str,
     rows = []
     for row in best.to_dict("records"):
         curve = curves.get(row["group"], {}).get(row["member"], ())
-        verdict = None if pd.isna(row.get("verdict")) else row["verdict"]
-        learned = readings.has_learned(row["low"], row["floor"], verdict)
+        learned = readings.has_learned(row["low"], row["floor"], row.get("verdict"))
         found = rise(curve, row["floor"]) if learned else None
         low, high = found or (None, None)
         last = curve[-1]["accuracy"] if curve else None

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mecheval_jax.console import printable
-from mecheval_jax.evaluation.config import CORRUPTION
+from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.evaluation.verdict.readings import at, look_up_site, parts_of_pair, reading
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
@@ -189,7 +189,7 @@ def show_interchange(table: pd.DataFrame, verdict: Verdict | None) -> None:
     """
     console = output()
     table = newest(table)
-    wanted = {"corruption": CORRUPTION, "direction": "restore"}
+    wanted = {"corruption": CORRUPTION, "direction": RESTORE}
     corruption, direction = (
         name if (table[column] == name).any() else table[column].iloc[0]
         for column, name in wanted.items()
@@ -346,8 +346,8 @@ def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _not_restored(row: Mapping[str, Any]) -> list[str]:
-    direction = row.get("direction", "restore")
-    return [] if direction == "restore" else [direction]
+    direction = row.get("direction", RESTORE)
+    return [] if direction == RESTORE else [direction]
 
 
 def site_words(path: str) -> str:
