@@ -7,8 +7,10 @@ run and a document count as often as both were drawn (the pigeonhole bootstrap, 
 way a replicate is a row of weights over all documents, and a mean over it is a product.
 
 Both ways of drawing twice count some of the variance twice. Replicates are therefore rescaled to
-the variance over runs and documents (`crossed`), and intervals use the quantiles of Student's t, so
-that they are wide enough for as few as ten runs.
+the variance over runs and documents (`crossed`). Those of a single run of n documents are spread by
+sqrt(n / (n - 1)), since drawn documents lie nearer to their own mean than to that of all documents.
+Intervals use the quantiles of Student's t, so that they are wide enough for few runs, and for the
+few documents that some positions have.
 """
 
 import dataclasses
@@ -17,11 +19,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mecheval_jax.statistics.crossed import variance_of
-from mecheval_jax.statistics.intervals import Interval, bca_interval, percentile_interval, wilson
+from mecheval_jax.statistics.crossed import combined, variance_of
+from mecheval_jax.statistics.intervals import Interval, bca_interval, wilson
+from mecheval_jax.statistics.student import quantile, students
 
 FEWEST_UNITS = 2
 """Number of documents below which nothing is known of their spread."""
+
+FEWEST_DEGREES = 19.0
+"""Degrees of freedom below which no quantile of the replicates lies far enough out."""
 
 FEWEST_RUNS = 10
 """Number of runs below which intervals over runs may be too short."""
@@ -46,9 +52,12 @@ class Estimate:
     degrees: float = np.inf
 
     def interval(self, confidence: float) -> Interval:
-        """The BCa interval; NaN for fewer than `FEWEST_UNITS` documents."""
+        """The BCa interval, or Student's below `FEWEST_DEGREES`; NaN below `FEWEST_UNITS`."""
         if self.documents < FEWEST_UNITS:
             return np.nan, np.nan
+        if self.degrees < FEWEST_DEGREES:
+            half = quantile((1 + confidence) / 2, self.degrees) * float(np.nanstd(self.samples))
+            return self.value - half, self.value + half
         return bca_interval(self.samples, self.value, self.acceleration, confidence, self.degrees)
 
 
@@ -91,8 +100,10 @@ class Bootstrap:
         remaining = totals.sum(axis=1)[:, None] - left_out
         value = float(_quotient(*totals.sum(axis=1)))
         samples = _quotient(*(self.weights @ totals.T).T)
-        degrees = np.inf
-        if len(self.runs) > 1 and totals[1].sum() != 0:
+        degrees = max(documents - 1.0, 1.0)
+        if len(self.runs) == 1:
+            samples = value + (samples - value) * np.sqrt(max(documents, 2) / degrees)
+        elif totals[1].sum() != 0:
             influence = (totals[0] - value * totals[1]) / totals[1].sum()
             variance, degrees = self._variance(influence)
             drawn = np.nanstd(samples)
@@ -142,11 +153,11 @@ def accuracy_interval(
 ) -> tuple[Interval, np.ndarray]:
     """Interval of an accuracy, and its replicates.
 
-    With one answer to each document it is Wilson's interval, and a replicate is drawn from
-    Jeffreys' posterior Beta(right + 1/2, wrong + 1/2), which has a width even if all or none are
-    right. Several answers to a document are not independent trials: documents are then resampled
-    with all of their answers or, if all or none are right, as if each had been asked once. Of
-    several runs, runs are resampled first.
+    With one answer to each document of one run it is Wilson's interval, and a replicate is drawn
+    from Jeffreys' posterior Beta(right + 1/2, wrong + 1/2), which has a width even if all or none
+    are right. Several answers to a document are no independent trials, and neither are those of
+    several runs: documents are then resampled with all of their answers, and runs with them, or, if
+    all or none are right, taken as if each had been asked once.
 
     Args:
         correct: [document] Number of right answers.
@@ -155,9 +166,10 @@ def accuracy_interval(
         bootstrap: Bootstrap over the same documents.
     """
     several = bool((asked > 1).any())
-    if several and 0 < correct.sum() < asked.sum():
+    if (several or len(bootstrap.runs) > 1) and 0 < correct.sum() < asked.sum():
         estimate = bootstrap.ratio(correct, asked, asked > 0)
-        return estimate.interval(confidence), estimate.samples
+        low, high = estimate.interval(confidence)
+        return (max(0.0, low), min(1.0, high)), estimate.samples
     ends = np.cumsum(bootstrap.runs)[:-1]
     right, trials = (
         np.array([part.sum() for part in np.split((values > 0) if several else values, ends)])
@@ -169,20 +181,35 @@ def accuracy_interval(
 def share_interval(
     right: np.ndarray, trials: np.ndarray, confidence: float, bootstrap: Bootstrap
 ) -> tuple[Interval, np.ndarray]:
-    """Interval and replicates of a share of independent trials; see `accuracy_interval`.
+    """Interval and replicates of a share of which the right answers of each run are known.
+
+    Of one run they are those of `accuracy_interval`. Of several the variance is that between runs,
+    and on shared documents that of documents as well, as if these were easy or hard for all runs
+    alike: it is not known which answers were right. It is no smaller than that of independent
+    answers.
 
     Args:
         right: [run] Number of right answers.
-        trials: [run] Number of answers.
+        trials: [run] Number of answers, to one document each.
         confidence: Confidence of the interval.
         bootstrap: Bootstrap that gives the number of replicates and the seed.
     """
-    draw, runs = np.random.default_rng([bootstrap.seed, 1]), len(right)
-    drawn = draw.integers(runs, size=(bootstrap.resamples, runs))
-    samples = draw.beta(right[drawn] + 0.5, (trials - right)[drawn] + 0.5).mean(axis=1)
-    if runs == 1:
-        return wilson(float(right[0]), round(float(trials[0])), confidence), samples
-    return percentile_interval(samples, confidence), samples
+    draw, whole = np.random.default_rng([bootstrap.seed, 1]), float(trials.sum())
+    hits = float(right.sum())
+    if len(right) == 1:
+        samples = draw.beta(hits + 0.5, whole - hits + 0.5, bootstrap.resamples)
+        return wilson(hits, round(whole), confidence), samples
+    expected = (hits + 0.5) / (whole + 1)
+    of_answer = expected * (1 - expected)
+    parts = [variance_of([((right - hits / whole * trials) / whole)[:, None]], False)]
+    if bootstrap.crossed:
+        documents = float(trials[0])
+        parts.append((of_answer / documents, max(documents - 1, 1.0)))
+    variance, degrees = combined(parts, least=of_answer / whole)
+    spread, value = np.sqrt(variance), hits / whole
+    half = quantile((1 + confidence) / 2, degrees) * spread
+    samples = value + spread * students(draw, degrees, bootstrap.resamples)
+    return (max(0.0, value - half), min(1.0, value + half)), np.clip(samples, 0.0, 1.0)
 
 
 def _quotient(above: np.ndarray | np.float64, under: np.ndarray | np.float64) -> np.ndarray:

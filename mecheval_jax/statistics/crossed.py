@@ -19,7 +19,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mecheval_jax.statistics.intervals import Interval, difference_of_shares, quantile, wilson
+from mecheval_jax.statistics.intervals import Interval, difference_of_shares, wilson
+from mecheval_jax.statistics.student import quantile
 
 RESAMPLES = 1_000
 """Number of sets of documents that are drawn."""

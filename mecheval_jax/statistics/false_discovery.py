@@ -1,11 +1,12 @@
 """P-values of many numbers against 0, and the rate of false discoveries among them.
 
-The two-sided p-value of an estimate is 2 Phi(-|value| / s), where s is the standard deviation of
-its bootstrap replicates: a count of replicates on the other side of 0 could not go below one over
-their number, too coarse for the hundreds of cells of a grid. Of m cells that are tested together,
-sorted by p, all up to the last i with p_(i) <= i q / m are called significant (Benjamini and
-Hochberg 1995): at most the share q of these is expected to be false. If each result is read on its
-own, Holm's method bounds the chance of any false one.
+The two-sided p-value of an estimate is 2 P(T > |value| / s), where s is the standard deviation of
+its bootstrap replicates and T of Student's law: a count of replicates on the other side of 0 could
+not go below one over their number, too coarse for the hundreds of cells of a grid. It is no smaller
+than that of n documents with the same sign, 2^(1 - n), however alike these are. Of m cells that are
+tested together, sorted by p, all up to the last i with p_(i) <= i q / m are called significant
+(Benjamini and Hochberg 1995): at most the share q of these is expected to be false. If each result
+is read on its own, Holm's method bounds the chance of any false one.
 """
 
 import math
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mecheval_jax.statistics.bootstrap import FEWEST_UNITS, Estimate
+from mecheval_jax.statistics.student import tail
 
 RATE = 0.05
 """Expected share of false discoveries among the cells that a table calls significant."""
@@ -23,13 +25,14 @@ ROUNDING = 1e-5
 
 
 def p_value(estimate: Estimate) -> float:
-    """Two-sided p-value against 0; NaN if there is no estimate, or one without a spread."""
+    """Two-sided p-value against 0; NaN if there is no estimate, or one of a single document."""
     if math.isnan(estimate.value) or estimate.documents < FEWEST_UNITS:
         return math.nan
     if abs(estimate.value) <= ROUNDING:
         return 1.0
     spread = float(np.nanstd(estimate.samples))
-    return math.erfc(abs(estimate.value) / spread / math.sqrt(2)) if spread > 0 else 0.0
+    beyond = 2 * tail(abs(estimate.value) / spread, estimate.degrees) if spread > 0 else 0.0
+    return max(beyond, 2.0 ** (1 - estimate.documents))
 
 
 def discoveries(p_values: np.ndarray, rate: float = RATE) -> np.ndarray:

@@ -11,6 +11,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from mecheval_jax.statistics.student import quantile
+
 Interval = tuple[float, float]
 _NORMAL = NormalDist()
 
@@ -102,12 +104,3 @@ def bca_interval(
         ends.append(_NORMAL.cdf(bias + shifted / slope))
     low, high = np.quantile(known, ends)
     return float(low), float(high)
-
-
-def quantile(share: float, degrees: float) -> float:
-    """Quantile of Student's t, or of the normal distribution for infinite degrees of freedom."""
-    if np.isinf(degrees):
-        return _NORMAL.inv_cdf(share)
-    from scipy.special import stdtrit  # imported late: training does not need it
-
-    return float(stdtrit(degrees, share))

@@ -74,12 +74,3 @@ def prior_of(variances: Sequence[float], degrees: Sequence[float], smallest: flo
         return Prior(math.exp(logs.mean()), math.inf)
     half = float(brentq(lambda d: float(polygamma(1, d)) - spread, 1e-3, 1e6))
     return Prior(math.exp(logs.mean() + float(digamma(half)) - math.log(half)), 2 * half)
-
-
-def tail(distance: float, degrees: float) -> float:
-    """Probability that a number of Student's law lies further above its centre than `distance`."""
-    if math.isinf(degrees):
-        return math.erfc(distance / math.sqrt(2)) / 2
-    from scipy.special import stdtr
-
-    return float(stdtr(degrees, -distance))

@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from mecheval_jax.statistics.intervals import Interval, percentile_interval, quantile
-from mecheval_jax.statistics.moderated import UNKNOWN, Prior, tail
+from mecheval_jax.statistics.intervals import Interval, percentile_interval
+from mecheval_jax.statistics.moderated import UNKNOWN, Prior
+from mecheval_jax.statistics.student import quantile, students, tail
 
 RESAMPLES = 4_000
 CONFIDENCE = 0.95
@@ -255,8 +256,8 @@ def share(
         return Quantity(name, centre, samples, 1, one_run, degrees=0.0)
     runs = len(means)
     spread = math.sqrt(max(between, of_documents) / runs)
-    samples = np.clip(centre + spread * _student(draw, degrees), 0.0, 1.0)
-    new = centre + math.sqrt(between * (1 + 1 / runs)) * _student(draw, degrees)
+    samples = np.clip(centre + spread * students(draw, degrees, RESAMPLES), 0.0, 1.0)
+    new = centre + math.sqrt(between * (1 + 1 / runs)) * students(draw, degrees, RESAMPLES)
     one_run = draw.binomial(asked, np.clip(new, 0.0, 1.0)) / asked
     return Quantity(name, centre, samples, runs, one_run, degrees=degrees)
 
@@ -277,7 +278,7 @@ def mean(
     if not degrees:
         return dataclasses.replace(one(name, values[0], errors[0]), degrees=0.0)
     spread = math.sqrt(max(between, float((spreads**2).mean())) / len(centres))
-    samples = centres.mean() + spread * _student(_draw(name), degrees)
+    samples = centres.mean() + spread * students(_draw(name), degrees, RESAMPLES)
     return Quantity(name, float(centres.mean()), samples, len(centres), degrees=degrees)
 
 
@@ -296,13 +297,6 @@ def _between(values: np.ndarray, prior: Prior) -> tuple[float, float]:
     """Moderated variance between runs, and its degrees of freedom."""
     runs = len(values)
     return prior.moderated(float(values.var(ddof=1)) if runs > 1 else 0.0, runs - 1)
-
-
-def _student(draw: np.random.Generator, degrees: float) -> np.ndarray:
-    """Replicates of Student's law."""
-    if math.isinf(degrees):
-        return draw.normal(size=RESAMPLES)
-    return draw.standard_t(degrees, RESAMPLES)
 
 
 def _draw(name: str) -> np.random.Generator:

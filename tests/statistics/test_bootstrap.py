@@ -8,6 +8,7 @@ from mecheval_jax.statistics.bootstrap import (
     Bootstrap,
     accuracy_interval,
     bootstrap_weights,
+    share_interval,
 )
 from mecheval_jax.statistics.intervals import wilson
 from tests.support.fabricated import fabricated_grid
@@ -249,3 +250,47 @@ def test_answers_to_one_document_are_no_independent_trials():
     # One number of answers to each document does as well as another, and none is no document.
     asked = np.where(np.arange(20) < 14, 4.0, 0.0)
     assert accuracy_interval(asked, asked, 0.95, boot)[0] == wilson(14.0, 14)
+
+
+@pytest.mark.parametrize(("documents", "least"), [(3, 0.92), (5, 0.92), (20, 0.92)])
+def test_intervals_of_few_documents_cover(documents, least):
+    """Catches normal quantiles, and replicates that lie too near to the mean of few documents."""
+    draw, everyone = np.random.default_rng(documents), np.ones(documents, bool)
+    bootstrap = Bootstrap([documents], 400, seed=1)
+    covered = 0
+    for values in draw.normal(0, 1, (300, documents)):
+        low, high = bootstrap.mean(values, everyone).interval(0.95)
+        covered += low <= 0 <= high
+    assert covered / 300 >= least
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("runs", [2, 3, 10])
+def test_accuracies_of_several_runs_cover(runs, shared):
+    """Catches percentiles of two or three resampled runs, and shared documents taken for many."""
+    draw, documents = np.random.default_rng(runs), 40
+    bootstrap = Bootstrap([documents] * runs, 400, seed=1, crossed=shared)
+    covered, by_answers = 0, 0
+    for _ in range(300):
+        # Logits of runs and of documents about 0, of which the mean share is 1/2.
+        of_run = draw.normal(0, 0.5, (runs, 1))
+        of_document = draw.normal(0, 1.5, (1 if shared else runs, documents))
+        chance = 1 / (1 + np.exp(-of_run - of_document))
+        right = (draw.uniform(size=(runs, documents)) < chance).astype(float)
+        counts, asked = right.sum(axis=1), np.full(runs, float(documents))
+        (low, high), samples = share_interval(counts, asked, 0.95, bootstrap)
+        covered += low <= 0.5 <= high
+        assert low <= np.median(samples) <= high
+        everything = right.ravel()
+        (low, high), _ = accuracy_interval(everything, np.ones_like(everything), 0.95, bootstrap)
+        by_answers += low <= 0.5 <= high
+    assert covered / 300 >= 0.92
+    assert by_answers / 300 >= 0.92
+
+
+def test_several_runs_that_are_all_right():
+    """Catches an interval without a width where no answer is wrong."""
+    bootstrap = Bootstrap([20, 20], 400, seed=1)
+    (low, high), samples = share_interval(np.full(2, 20.0), np.full(2, 20.0), 0.95, bootstrap)
+    assert 0.9 < low < 1 == high
+    assert samples.std() > 0.001

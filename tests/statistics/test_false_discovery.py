@@ -42,9 +42,20 @@ def test_a_rounding_error_is_not_significant():
     """Catches cells in which nothing happened, to seven digits, on every document alike."""
     same = np.full(50, 3e-7)
     assert p_value(Bootstrap([50], 100, 0).mean(same, np.ones(50, bool))) == 1
-    assert p_value(Estimate(0.5, np.full(100, 0.5), 50)) == 0
+    alike = p_value(Estimate(0.5, np.full(100, 0.5), 50))
+    assert alike == pytest.approx(scipy.stats.binomtest(50, 50).pvalue)  # all of one sign
     assert np.isnan(p_value(Estimate(0.5, np.full(100, 0.5), 1)))  # one document has no spread
     assert np.isnan(p_value(Estimate(np.nan, np.full(100, np.nan), 0)))
+
+
+@pytest.mark.parametrize("documents", [2, 3, 5, 10])
+def test_few_documents_are_no_more_often_significant(documents):
+    """Catches a normal law for two or three documents, and spreads that are too small by n - 1."""
+    draw, everyone = np.random.default_rng(documents), np.ones(documents, bool)
+    bootstrap = Bootstrap([documents], 400, seed=1)
+    drawn = draw.normal(0, 1, (400, documents))
+    false = np.mean([p_value(bootstrap.mean(values, everyone)) < 0.05 for values in drawn])
+    assert false <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
 
 
 def test_holm_by_hand():

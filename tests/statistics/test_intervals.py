@@ -64,16 +64,16 @@ def test_an_unbiased_interval_is_that_of_the_percentiles():
 
 def test_the_interval_against_scipys():
     """Catches a bias or an acceleration of the wrong sign: both are large here."""
-    values = np.random.default_rng(4).exponential(size=25) ** 2
-    bootstrap = Bootstrap([25], 20_000, seed=0)
-    ours = bootstrap.mean(values, np.ones(25, bool))
+    values = np.random.default_rng(4).exponential(size=200) ** 2
+    bootstrap = Bootstrap([200], 20_000, seed=0)
+    ours = bootstrap.mean(values, np.ones(200, bool))
     theirs = scipy.stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
     ).confidence_interval
     spread = ours.samples.std()
     assert ours.interval(0.95) == pytest.approx(tuple(theirs), abs=0.12 * spread)
     percentiles = np.quantile(ours.samples, (0.025, 0.975))
-    assert ours.interval(0.95)[1] > percentiles[1] + 0.3 * spread
+    assert ours.interval(0.95)[1] > percentiles[1] + 0.15 * spread
 
 
 # Newcombe's example, Statistics in Medicine 17 (1998), table II: 56 of 70 against 48 of 80.

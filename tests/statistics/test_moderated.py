@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mecheval_jax.statistics.moderated import UNKNOWN, Prior, prior_of, tail
+from mecheval_jax.statistics.moderated import UNKNOWN, Prior, prior_of
 
 
 def test_the_prior_is_found_again():
@@ -36,10 +36,3 @@ def test_a_group_by_itself_and_one_of_one():
     assert prior.moderated(0.0, 0) == (pytest.approx(0.2), 3.0)
     assert prior.moderated(0.8, 1) == (pytest.approx(0.35), 4.0)
     assert prior.times(10) == (pytest.approx(20.0), 3.0)
-
-
-def test_tails():
-    """Catches the other tail, and the normal one for few degrees."""
-    assert tail(12.706, 1) == pytest.approx(0.025, rel=1e-3)
-    assert tail(1.95996, math.inf) == pytest.approx(0.025, rel=1e-3)
-    assert tail(-1.0, 5) == pytest.approx(1 - tail(1.0, 5))

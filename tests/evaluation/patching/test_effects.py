@@ -39,7 +39,9 @@ def test_attributions_of_a_grid(example):
                 ours = found.attribution("key", direction, site, role)
                 gap = clean - corrupted
                 assert ours.value == pytest.approx(change[here].sum() / gap[here].sum())
-                expected = weights[:, here] @ change[here] / (weights[:, here] @ gap[here])
+                drawn = weights[:, here] @ change[here] / (weights[:, here] @ gap[here])
+                factor = np.sqrt(here.sum() / (here.sum() - 1))
+                expected = ours.value + factor * (drawn - ours.value)
                 np.testing.assert_allclose(ours.samples, expected, rtol=1e-9, atol=1e-12)
                 assert ours.documents == here.sum()
                 seen.add(ours.value > 0)
