@@ -1,9 +1,13 @@
 """What sites cost, and the page that lists them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+from mecheval_jax.interventions.capture import observe
+from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.sites import Site, heads_of
 from tests.support import planted, small
@@ -54,13 +58,29 @@ def test_a_used_site_leaves_a_trace():
     assert flops() != flops_unused()
 
 
-def test_heads_that_add_up():
-    """Catches heads of a mixer that mixes them again, or that has none."""
-    two = {"mixer_options": {"heads": 2}}
-    for mixer, options, heads in (
-        ("attention", two, 2),
-        ("gated_delta_net", two, 2),
-        ("gated_slot_attention", two, 1),
-        ("mamba", {}, 1),
-    ):
-        assert heads_of(planted.shape_of(mixer, **options).build_mixer(1)) == heads
+def has_heads(mixer):
+    """Whether a mixer can have two heads, and a site for the output of each."""
+    kind = ARCHITECTURES[mixer].mixer(0)
+    fields = {field.name for field in dataclasses.fields(kind)}
+    return "heads" in fields and "head_output" in kind.SITES
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if has_heads(name)])
+def test_heads_that_add_up(name):
+    """Catches heads of a mixer that mixes them again, and heads that add up and are not counted."""
+    config, params, _ = planted.lively(name, layers=1, mixer_options={"heads": 2})
+    model, site, read = LanguageModel(config), "block_0/mixer/head_output", "block_0/mixer_output"
+
+    tokens = jnp.arange(6)[None]
+    look = jax.jit(lambda interventions: observe(model, params, tokens, interventions)[1])
+    clean = look({})
+
+    def output(*kept):
+        """What the mixer gives with some of its heads alone."""
+        left_out = jnp.broadcast_to(~jnp.array(kept)[:, None], (1, 6, 2, 1))
+        return look({site: {"value": jnp.zeros_like(clean[site]), "mask": left_out}})[read]
+
+    both, none = clean[read], output(False, False)
+    first, second = output(True, False), output(False, True)
+    add_up = bool(jnp.allclose(first + second - none, both, atol=1e-4 * jnp.abs(both).max()))
+    assert add_up == (heads_of(config.build_mixer(0)) == 2)

@@ -29,6 +29,7 @@ from mecheval_jax.interventions.positions import (
     gather,
     scatter,
 )
+from mecheval_jax.ops.precision import widened
 
 
 def zero(like: Activations, sites: Iterable[str], positions: Positions = None) -> Interventions:
@@ -133,9 +134,7 @@ def _from_moments(
     """Replace activations by `make(mean, standard deviation, path)`."""
     values = {}
     for path, activation in at_sites(reference, sites).items():
-        x, present = gather(
-            activation.astype(jnp.promote_types(activation.dtype, jnp.float32)), positions
-        )
+        x, present = gather(widened(activation), positions)
         weight = present.reshape(*present.shape, *(1,) * (x.ndim - 2)).astype(x.dtype)
         count = jnp.maximum(weight.sum(axis=0, keepdims=True), 1)
         centre = (weight * x).sum(axis=0, keepdims=True) / count

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
+from mecheval_jax.ops.precision import widened
 
 
 class LowerBounds(nn.Module):
@@ -43,6 +44,8 @@ class HGRN2(MatrixStateMixer):
         layers: Number of layers of the model.
         shared: Lower bounds that all layers share; None for the mixer's own.
     """
+
+    HEADS_ADD = False  # the norm is over all of them
 
     gated: bool = False
     layer: int = 0
@@ -83,7 +86,7 @@ class HGRN2(MatrixStateMixer):
         if not self.layer:
             return jax.nn.log_sigmoid(raw)
         bound = self._bound(raw)
-        return jnp.log(bound + (1 - bound) * jax.nn.sigmoid(raw))
+        return jnp.log1p((bound - 1) * jax.nn.sigmoid(-widened(raw)))  # of bound + (1 - bound) f
 
     def _out(self, heads: Array, x: Array) -> Array:
         """Output projection of the norm of all heads together."""

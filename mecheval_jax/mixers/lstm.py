@@ -57,7 +57,8 @@ class LSTM(nn.Module):
     ) -> Float[Array, "batch positions width"]:
         """Mix all tokens in a loop; return the outputs at `positions`, or all if it is None."""
         gates = self.gates(self.in_proj(x))
-        states = jax.ShapeDtypeStruct((*x.shape[:2], 2, self.width), x.dtype)
+        wide = jnp.promote_types(x.dtype, jnp.float32)  # in less, small increments would be lost
+        states = jax.ShapeDtypeStruct((*x.shape[:2], 2, self.width), wide)
         entry = self.state.checked_entry(states)
 
         def advance(state: Array, at_t: tuple) -> tuple[Array, Array]:
@@ -66,10 +67,10 @@ class LSTM(nn.Module):
             return state, state
 
         by_time = (tokens_of(entry, x.shape[1]), jnp.moveaxis(gates, 1, 0))
-        start = self.initial_state(len(x), x.shape[1]).astype(x.dtype)
+        start = self.initial_state(len(x), x.shape[1]).astype(wide)
         states = jnp.moveaxis(jax.lax.scan(advance, start, by_time)[1], 0, 1)
         states = self.state(states, rewritten=True)
-        return at_positions(states[:, :, 1], positions)
+        return at_positions(states[:, :, 1], positions).astype(x.dtype)
 
     def initial_state(self, batch: int, max_length: int) -> Array:
         """Zeros for c and h."""

@@ -31,6 +31,7 @@ from mecheval_jax.mixers.short_convolution import (
 )
 from mecheval_jax.ops.linear_recurrence import BACKENDS, linear_recurrence
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import widened
 from mecheval_jax.ops.regression import regularized_solve
 from mecheval_jax.sites import declare
 
@@ -106,7 +107,7 @@ class MesaNet(nn.Module):
         q, k = found
         v = self.v(self.v_proj(x).reshape(k.shape))
         beta = self.beta(jax.nn.sigmoid(self.b_proj(x)))
-        decay = jax.nn.sigmoid(self.a_proj(x))[..., None, None]
+        decay = jax.nn.sigmoid(widened(self.a_proj(x)))[..., None, None]
         kv = beta[..., None] * jnp.concatenate([k, v], axis=-1)
         return q, decay, k[..., None] * kv[..., None, :]
 

@@ -24,6 +24,7 @@ from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import widened
 from mecheval_jax.ops.stabilizer import log_maximum
 from mecheval_jax.sites import declare
 
@@ -31,6 +32,8 @@ BLOCK = 4
 """Channels that the maps into q, k and v mix."""
 
 EPSILON = 1e-6
+LARGEST = 80.0
+"""Logarithm of the largest number that outputs are divided by; float32 ends at 88."""
 
 
 def inner_width(width: int) -> int:
@@ -124,12 +127,13 @@ class MLSTM(nn.Module):
         q, k, v = (h.reshape(*lead, self.heads, -1) for h in parts)
         q, k, v = self.q(q), self.k(k), self.v(v)
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
-        wide = jnp.promote_types(f.dtype, jnp.float32)
-        return q, k * k.shape[-1] ** -0.5, v, i.astype(wide), jax.nn.log_sigmoid(f.astype(wide))
+        return q, k * k.shape[-1] ** -0.5, v, widened(i), jax.nn.log_sigmoid(widened(f))
 
     def _out(self, read: Array, m: Array, c: Array, z: Array) -> Array:
         """Output projection of what was read, [..., heads, value + 1], with stabilisers m."""
-        scale = jnp.maximum(jnp.abs(read[..., -1:]), jnp.exp(-m)[..., None].astype(read.dtype))
+        # Beyond that size the output is 0 either way, and the gradient of an infinite one is NaN.
+        least = jnp.exp(jnp.minimum(-m, LARGEST))[..., None].astype(read.dtype)
+        scale = jnp.maximum(jnp.abs(read[..., -1:]), least)
         heads = self.norm(self.head_output(read[..., :-1] / (scale + EPSILON)))
         y = heads.reshape(c.shape) + self.skip[(None,) * (c.ndim - 1)] * c
         return self.down_proj(y * jax.nn.silu(z))

@@ -8,9 +8,9 @@ The scale is one vector for all heads, or has an entry for every channel of ever
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
+from mecheval_jax.ops.precision import widened
 
 
 class HeadNorm(nn.Module):
@@ -36,7 +36,7 @@ class HeadNorm(nn.Module):
         shape = x.shape[-1:] if self.shared else x.shape[-2:]
         start = nn.initializers.constant(1 - self.offset)
         scale = self.param("scale", start, (shape[0] * (1 if self.shared else shape[1]),))
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = widened(x)
         if self.center:
             wide = wide - wide.mean(axis=-1, keepdims=True)
         square = (wide * wide).mean(axis=-1, keepdims=True)

@@ -12,9 +12,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.ops.positions import at_positions
-
-MASKED = -1e4
-"""Score of a masked pair. The reference adds -10000; exp of either is 0 in float32."""
+from mecheval_jax.ops.precision import widened
 
 SITES = {
     "scores": "scores [batch, length, heads, source] before masking",
@@ -46,7 +44,9 @@ def read_values(
     visible = visible[:, None]
     if mixer.scores.replaced():  # a score of minus infinity cuts an edge
         visible &= scores > -jnp.inf
-    pattern = jax.nn.softmax(jnp.where(visible, scores, MASKED), axis=-1)
+    # Below every score: beside the reference's -10,000 a visible score of -20,000 would not count.
+    masked = jnp.finfo(scores.dtype).min
+    pattern = jax.nn.softmax(jnp.where(visible, scores, masked), axis=-1)
     if mixer.scores.replaced():  # a token whose edges are all cut reads nothing
         pattern = jnp.where(visible, pattern, 0)
     pattern = _rows(mixer.pattern(_rows(pattern)))
@@ -68,8 +68,7 @@ def summed_decays(
 
     They are differences of one running sum, which beside a decay of almost 0 is less precise.
     """
-    wide = log_decay.astype(jnp.promote_types(log_decay.dtype, jnp.float32))
-    total = jnp.cumsum(wide, axis=1)
+    total = jnp.cumsum(widened(log_decay), axis=1)
     return jnp.moveaxis(at_positions(total, positions)[:, :, None] - total[:, None], 3, 1)
 
 

@@ -25,6 +25,7 @@ from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.models.blocks import CANON, NORMS, BlockConfig, norm, rematerialized
 from mecheval_jax.models.feed_forward import ACTIVATIONS, FEED_FORWARD, KINDS, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.ops.precision import widened
 from mecheval_jax.site_path import block_name
 from mecheval_jax.sites import Site
 
@@ -261,7 +262,7 @@ class LanguageModel(nn.Module):
         read = self.final_norm(self.output_norm(residual))
         head = self.token_embedding.attend if self.config.tied else self.output_head
         logits = head(read)[..., : self.config.vocabulary_size]
-        return logits.astype(jnp.promote_types(read.dtype, jnp.float32))
+        return widened(logits)
 
     def __call__(
         self,

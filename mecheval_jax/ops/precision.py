@@ -31,6 +31,11 @@ def in_float32(op: Callable) -> Callable:
     return wrapped
 
 
+def widened(x: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+    """An array in float32, or as it is if that is wider."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
 def exp_wide(logarithms: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     """Exponentials in float32 or wider: in half precision decays near 1 would not decay at all."""
-    return jnp.exp(logarithms.astype(jnp.promote_types(logarithms.dtype, jnp.float32)))
+    return jnp.exp(widened(logarithms))

@@ -55,6 +55,10 @@ def test_gates_of_any_size():
     further = jax.tree.map(lambda leaf: leaf, moved)
     further["params"]["i_proj"]["bias"] = moved["params"]["i_proj"]["bias"] + 50.0
     np.testing.assert_allclose(mixer.apply(further, x), y, rtol=1e-3, atol=1e-3)
+    closed = jax.tree.map(lambda leaf: leaf, variables)
+    closed["params"]["i_proj"]["bias"] = variables["params"]["i_proj"]["bias"] - 300.0
+    slopes = jax.grad(lambda v: (mixer.apply(v, x) ** 2).sum())(closed)
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(slopes))
 
 
 # Catches a reshape that fails with a message about arrays where the config is at fault.

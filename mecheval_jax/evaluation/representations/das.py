@@ -52,6 +52,7 @@ from mecheval_jax.interventions.patch import compose, interchange, pin
 from mecheval_jax.interventions.positions import as_computed, gather
 from mecheval_jax.interventions.subspaces import projection_onto
 from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.ops.precision import widened
 from mecheval_jax.tasks.base import Batch
 from mecheval_jax.tasks.scoring import AnswerScores, score
 
@@ -127,7 +128,7 @@ def _search(
         question = Question(model, params, batch)
         seen = question.observe(batch.tokens)[1]
         places = as_computed(batch.roles[search.role][:, 0], question.query, seen[site])
-        rows = gather(seen[site], places)[0].reshape(len(places), -1)
+        rows = widened(gather(seen[site], places)[0]).reshape(len(places), -1)
         return {path: seen[path] for path in (*pinned, site)}, places, rows
 
     base, places, own = look(pairs.base)
@@ -139,7 +140,7 @@ def _search(
     def score_changed(rows: Array, change: Array, answers: Array) -> AnswerScores:
         live, batch = jax.tree.map(lambda values: values[rows], (base, pairs.base))
         changed = (own[rows] + change).reshape(len(rows), 1, *live[site].shape[2:])
-        changed = {site: jnp.broadcast_to(changed, live[site].shape)}
+        changed = {site: jnp.broadcast_to(changed, live[site].shape).astype(live[site].dtype)}
         patch = interchange(changed, site, places[rows], base=live)
         logits = Question(model, params, batch).run(batch.tokens, compose(pin(live, pinned), patch))
         return score(logits, batch.replace(targets=answers[rows]))

@@ -18,6 +18,7 @@ from mecheval_jax.evaluation.representations.mixing_matrices import MixingMatric
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import Activations, capture
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
+from mecheval_jax.ops.precision import widened
 from mecheval_jax.site_path import SitePath
 
 
@@ -45,8 +46,10 @@ def effective_attention(
     mixer = model.block[layer].mixer
     sites = {SitePath.parse(path): value for path, value in activations.items()}
     read = "canon_output" if config.block(layer).has_canon("A") else "mixer_input"
-    x = sites.get(SitePath(layer, read))
-    inside = {s.name: value for s, value in sites.items() if s.layer == layer and s.in_mixer}
+    x = None if (found := sites.get(SitePath(layer, read))) is None else widened(found)
+    inside = {
+        s.name: widened(value) for s, value in sites.items() if s.layer == layer and s.in_mixer
+    }
     return matrices_of(mixer, inside, x)
 
 

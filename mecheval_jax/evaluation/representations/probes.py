@@ -41,6 +41,7 @@ from mecheval_jax.evaluation.rows import describe_share, place_of
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.ops.precision import widened
 from mecheval_jax.statistics.intervals import difference_of_shares
 from mecheval_jax.tasks.base import Batch
 
@@ -131,7 +132,9 @@ def _gather(
     def one(arguments: tuple[Array, Array]) -> dict[str, Array]:
         tokens, positions = arguments
         seen = observe(model, params, tokens[None])[1]
-        return {site: seen[site][0, positions].reshape(len(positions), -1) for site in sites}
+        return {
+            site: widened(seen[site][0, positions]).reshape(len(positions), -1) for site in sites
+        }
 
     found = jax.lax.map(one, (tokens, positions), batch_size=min(BLOCK, len(tokens)))
     return {site: jnp.swapaxes(values, 0, 1) for site, values in found.items()}
