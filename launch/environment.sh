@@ -6,7 +6,8 @@ PYTHON="${PYTHON:-python3}"
 
 install_requirements() {
     local requirements="$1" stamp
-    if [ ! -x .venv/bin/python ]; then
+    # The last file that venv writes: without it the making was broken off.
+    if [ ! -f .venv/bin/activate ]; then
         "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
             echo "error: $("$PYTHON" --version 2>&1) is too old: Python 3.11 or newer is needed;" \
                 "PYTHON=/path/to/python chooses another" >&2

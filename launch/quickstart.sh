@@ -6,6 +6,10 @@
 # Run again, it goes on where it was broken off and skips what is finished.
 # SMOKE=1 makes every training a run of seconds that learns nothing, to see that it works.
 set -euo pipefail
+case "${1:-}" in
+-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit ;;
+-*) echo "error: unknown option '$1': valid are --help, or the name of a folder" >&2 && exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 workdir="${1:-runs/quickstart}"
 smoke="${SMOKE:+,smoke=True}"

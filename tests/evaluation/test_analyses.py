@@ -12,7 +12,7 @@ import pytest
 from mecheval_jax import runs
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation import analyses
-from mecheval_jax.evaluation.config import AnalysesConfig
+from mecheval_jax.evaluation.config import AnalysesConfig, SubspacesConfig
 from mecheval_jax.evaluation.representations import probes
 from mecheval_jax.evaluation.subject import Subject, documents_of
 from mecheval_jax.interventions.capture import observe
@@ -252,3 +252,18 @@ def test_the_tutorial_runs(workdirs):
         assert f"{name}: accuracy " in done.stdout
         assert f"{name}: not_learned: " in done.stdout
     assert (workdirs / "figures" / "tutorial.svg").exists()
+
+
+def test_half_precision():
+    """Catches an analysis that takes bfloat16 into a decomposition or a loop of wider states."""
+    few = {"evaluation.documents": 32, "evaluation.resamples": 50, "evaluation.roles": ("value",)}
+    half = {"model.mixer": "gla,attention", "model.dtype": "bfloat16"}
+    experiment = small.experiment(SHORT | few | half)
+    batch = documents_of(experiment)
+    subject = Subject.of(experiment, initialize(experiment.model, jax.random.key(0)), batch)
+    options = AnalysesConfig(subspaces=SubspacesConfig(documents=64, steps=2))
+    for name in ("subspaces", "attention"):
+        tables = analyses.ANALYSES[name](subject, options, None)
+        values = [row["value"] for rows in tables.values() for row in rows]
+        assert values
+        assert np.isfinite(values).all()

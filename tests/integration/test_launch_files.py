@@ -244,3 +244,27 @@ def test_the_container_recipe():
     # The package imports nothing that is not copied.
     copied = {rest.split()[0] for name, rest in steps if name == "COPY"}
     assert {"mecheval_jax", "configs", "launch", "requirements.txt"} == copied
+
+
+def test_the_quickstart_knows_its_arguments(tmp_path):
+    """Catches an option taken for the name of a folder."""
+    start = ["bash", str(LAUNCH / "quickstart.sh")]
+    told = subprocess.run([*start, "--help"], capture_output=True, text=True, cwd=tmp_path)
+    assert told.returncode == 0
+    assert "launch/quickstart.sh [WORKDIR]" in told.stdout
+    refused = subprocess.run([*start, "--hepl"], capture_output=True, text=True, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "unknown option '--hepl'" in refused.stderr
+
+
+def test_an_environment_that_was_not_finished_is_made_again(tmp_path):
+    """Catches a making that was broken off before pip was there, and every start after it fails."""
+    half = tmp_path / ".venv" / "bin"
+    half.mkdir(parents=True)
+    (half / "python").symlink_to(sys.executable)
+    made = tmp_path / "python"
+    made.write_text('#!/bin/sh\n[ "$1" = -c ] || echo "$@" >> made.txt\n')
+    made.chmod(0o755)
+    script = f"PYTHON={made}; source {LAUNCH / 'environment.sh'}; install_requirements none.txt"
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True)
+    assert (tmp_path / "made.txt").read_text() == "-m venv .venv\n"

@@ -148,7 +148,7 @@ def layer_scatter(tables: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[str]
     corners = [
         axes.text(0.0, 1.13, "induction", ha="center"),
         axes.text(1.0, -0.17, f"retrieved\nby {earlier}", ha="center"),
-        axes.text(0.0, -0.17, "neither\n(delayed, or nothing read)", ha="center"),
+        axes.text(0.0, -0.17, "neither yet\n(retrieved later, or not read)", ha="center"),
     ]
     for text in corners:
         text.set(color="#555555", style="italic", va="center", path_effects=HALO, zorder=3)

@@ -168,11 +168,11 @@ def _controls(run: Reported) -> Table:
         chosen = table[table["metric"] == "attribution"]
         rows = [with_ends(row, "value") for row in chosen.to_dict("records")]
     columns = (
-        *map(Column, ("control", "site", "role")),
+        *map(Column, ("control", "site", "direction", "role")),
         Column("value", "attribution", number, ends=True),
         Column("documents", form=count),
     )
-    return Table("controls", "The same where nothing should be found", columns, rows)
+    return Table("controls", "Before training, and where nothing should be found", columns, rows)
 
 
 def measured(table: pd.DataFrame) -> list[tuple[str, str]]:

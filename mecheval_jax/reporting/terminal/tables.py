@@ -162,9 +162,10 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
         table.add_row(*map(Text, row.values()))
     print_table(console, table)
     console.print(
-        f"@value, @key, @query: attribution at the input of {later} under key corruption. "
-        f"@value high: induction; @query high: retrieved by {earlier}; "
-        "@key high: delayed to a later layer.",
+        f"@value, @key, @query: attribution at the input of {later} under corruption of the pair, "
+        "at the pair, before it and at the question. "
+        f"@value high: induction; @query high: retrieved by {earlier}, from the key or from what "
+        "its convolution has joined; @key high: left to a later layer.",
         style="dim",
     )
 
@@ -252,7 +253,7 @@ def distractor(evidence: Mapping[str, Any]) -> str:
     row = evidence["distractor"]
     return (
         f"distractor: an uninvolved token replaced takes {number(row['value'])} {interval(row)} of "
-        f"what the key's corruption takes ({row['documents']} documents)"
+        f"what the pair's corruption takes ({row['documents']} documents)"
     )
 
 

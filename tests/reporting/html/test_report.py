@@ -12,6 +12,7 @@ from markupsafe import Markup
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_table
 from mecheval_jax.reporting.html import chosen, report, sweep_report
+from mecheval_jax.reporting.html import page as page_maker
 from tests.support.choices import add_choice
 from tests.support.compilation import ROOT
 from tests.support.pages import tables_of, words_of
@@ -55,10 +56,26 @@ def test_report_says_what_was_found(page):
     # Controls beside the reading, and the probability of each verdict.
     assert "0.93 [0.88, 0.98] restores 0.04 -0.06" in text
     assert "0.02 [-0.03, 0.07] negligible - 0.01" in text
-    assert "takes 0.02 [-0.02, 0.06] of what the key" in text
+    assert "takes 0.02 [-0.02, 0.06] of what the pair" in text
     assert "induction 87.4% mixed 12.6%" in text
     assert "One vector of a convolution, at the value, holds the pair." in text
     assert "Changes of the verdict" not in text
+
+
+@pytest.mark.parametrize(
+    ("binding", "words"),
+    [
+        ("convolution_at_value+2", "at value+2, holds the pair: so many tokens behind that one."),
+        ("convolution_at_pair", "at several tokens of the pair hold it together."),
+        ("undecided", "is not clear."),
+        (None, ""),
+    ],
+)
+def test_every_binding_has_a_sentence(binding, words):
+    """Catches a place of binding that the verdict knows and the page does not."""
+    said = str(page_maker._environment().get_template("run.html.jinja").module.bound(binding))
+    assert said.strip().endswith(words)
+    assert bool(said.strip()) == bool(words)
 
 
 def test_report_leaves_figures_in_two_formats(page):
@@ -137,6 +154,7 @@ def test_several_runs_without_anything_to_scatter(tmp_path):
 MEASURED = """
 import resource, sys, time
 from mecheval_jax.reporting.html import chosen, report, sweep_report
+from mecheval_jax.reporting.html import page as page_maker
 begun = time.process_time()
 path = report.write(sys.argv[2:], sys.argv[1])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
