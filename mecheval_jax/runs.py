@@ -151,13 +151,13 @@ def train(
             folder.open(experiment)
             keep = experiment.training.keep_checkpoints or None
             with contextlib.closing(Checkpoints(folder.checkpoints, keep)) as checkpoints:
-                done = folder.finished_at()
-                if done is not None and done in checkpoints.steps():
+                if folder.measured_at(experiment) in checkpoints.steps():
                     say(f"{folder.path}: this run is finished, nothing to train")
-                    return folder
-                saved = _train(experiment, folder, programs, checkpoints, preemption, writers)
-            params, step = multihost.fetch((saved["params"], saved["step"]))
-            _summarize(experiment, folder, params, int(step))
+                else:  # a finished run has other answers under another evaluation
+                    saved = _train(experiment, folder, programs, checkpoints, preemption, writers)
+                    params, step = multihost.fetch((saved["params"], saved["step"]))
+                    _summarize(experiment, folder, params, int(step))
+            folder.write_config(experiment)
     return folder
 
 

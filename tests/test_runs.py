@@ -51,3 +51,17 @@ def test_slices_are_of_the_same_answers(folder):
         assert sum(row["queries"] for row in rows) == 16
         right = sum(row["accuracy"] * row["queries"] for row in rows)
         assert right / 16 == pytest.approx(folder.read_summary()["accuracy"])
+
+
+def test_another_evaluation_of_a_finished_run(folder):
+    """Catches a config that says of which documents the answers are, and answers of others."""
+    before, known = folder.metrics.read_text(), folder.read_summary()
+    runs.train(small.experiment(small.ONE_LAYER | {"evaluation.split": "dev"}), folder.path)
+    summary = folder.read_summary()
+    assert folder.experiment().evaluation.split == summary["split"] == "dev"
+    assert (summary["step"], summary["finished"]) == (20, True)
+    assert (summary["loss"] != known["loss"])
+    assert folder.metrics.read_text() == before
+    runs.train(small.experiment(small.ONE_LAYER), folder.path)
+    assert folder.read_summary() == known
+    assert folder.experiment().evaluation.split == known["split"]

@@ -171,7 +171,14 @@ class RunFolder(TrainingFolder):
         elif there:
             raise UserError(f"workdir {self.path} is not empty and holds no run: choose another")
         self.make()
-        self._write_origin(experiment)
+        # A finished run keeps the config with which its answers were measured.
+        if not self.read_summary().get("finished"):
+            self._write_origin(experiment)
+
+    @by_main
+    def write_config(self, experiment: Experiment) -> None:
+        """Note the evaluation and the analyses with which the run was measured last."""
+        write_json(self.config, experiment.as_dict())
 
     @by_main
     def open_as_member(
@@ -262,10 +269,11 @@ class RunFolder(TrainingFolder):
         return read_json(self.summary, SUMMARY, absent={})
 
     @by_main
-    def finished_at(self) -> int | None:
-        """The last step of a run that is finished; None of another."""
+    def measured_at(self, experiment: Experiment) -> int | None:
+        """Step of a finished run with answers to the evaluation of an experiment; or None."""
         summary = self.read_summary()
-        return summary.get("step") if summary.get("finished") else None
+        known = summary.get("finished") and self.experiment().evaluation == experiment.evaluation
+        return summary.get("step") if known else None
 
     def read_finished(self) -> dict[str, Any]:
         """The summary of a run that has come to its end.

@@ -121,10 +121,11 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+    numbers = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+    index, count = map(int, numbers.groups()) if numbers else (0, 0)
+    if index >= count:
         raise UserError(f"shard {text!r} is none: give i/n with i from 0 to n - 1, such as 0/4")
-    return int(index), int(count)
+    return index, count
 
 
 def shape_of(experiment: Experiment) -> Experiment:
@@ -322,9 +323,11 @@ def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None
     ours, theirs = sweep.experiments, there.experiments
     if len(ours) != len(theirs):
         what = f"{len(theirs)} members there and {len(ours)} here"
-    else:
-        found = map(difference_words, theirs, ours)
-        what = "; ".join(itertools.chain.from_iterable(found))
+    elif found := list(itertools.chain.from_iterable(map(difference_words, theirs, ours))):
+        what = "; ".join(found)
+    else:  # numbers of members are names of folders and stand in tables
+        numbers = [[group.members for group in one.groups] for one in (there, sweep)]
+        what = "" if numbers[0] == numbers[1] else "the same members, in another order"
     if what:
         raise UserError(
             f"workdir {folder.path} holds another sweep ({what[:300]}): choose another workdir"

@@ -180,6 +180,12 @@ def test_a_folder_holds_one_sweep(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             open_folder(folder, plan(BASE, other))
+    # The groups are those of the other order, and the numbers of their members are not.
+    axes = grids.mixers(("based", "mamba")), grids.seeds(2)
+    crossed = SweepFolder(tmp_path / "crossed")
+    open_folder(crossed, plan(BASE, grids.product(*axes)))
+    with pytest.raises(UserError, match="the same members, in another order"):
+        open_folder(crossed, plan(BASE, grids.product(*axes[::-1])))
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.json").touch()
     with pytest.raises(UserError, match="holds no sweep"):
@@ -233,7 +239,7 @@ def test_processes_that_write_one_file_at_once(tmp_path, monkeypatch):
 def test_shards_are_counted_as_slurm_does():
     """Catches a last shard that is refused, or one that nobody takes."""
     assert [parse_shard(f"{i}/3") for i in range(3)] == [(0, 3), (1, 3), (2, 3)]
-    for text in ("3/3", "1", "1/", "/3", "-1/3", "a/3", "0/0", "1/3/5", ""):
+    for text in ("3/3", "1", "1/", "/3", "-1/3", "a/3", "0/0", "1/3/5", "", "0/" + 5000 * "9"):
         with pytest.raises(UserError, match="from 0 to n - 1"):
             parse_shard(text)
 
