@@ -132,6 +132,10 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> Comparison:
     if len(entries) < 2:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise UserError(f"{len(entries)} finished runs are no comparison ({reasons})")
+    held = {entry.experiment.evaluation.confidence: entry.folder for entry in entries}
+    if len(held) > 1:
+        words = ", ".join(f"{share:g} in {folder}" for share, folder in held.items())
+        raise UserError(f"evaluation.confidence is {words}: intervals of one confidence compare")
     sections: dict[str, list[Entry]] = {}
     for entry in entries:
         sections.setdefault(entry.task, []).append(entry)
@@ -189,33 +193,37 @@ def _of_group(path: str, group: GroupFolder, left_out: LeftOut) -> Entry:
     group.check_table()
     if not group.has_table():
         raise UserError(f"not finished ({group.read_status().state})")
-    number, learned = _best_of(group)
-    run = RunFolder(group.member(number))
-    return _entry(path, group.name, run, {"learned": learned}, left_out)
-
-
-def _best_of(group: GroupFolder) -> tuple[int, WithInterval]:
-    """The number of a group's best run, and the share of its runs that have learned."""
     table = read_members(group)
     members, chosen = wide(table), best(table).iloc[0]
+    run = RunFolder(group.member(int(chosen["member"])))
+    # The share of its runs that have learned, with the confidence of their intervals.
     hits = sum(map(has_learned, members["low"], members["floor"], members["verdict"]))
-    return int(chosen["member"]), (hits / len(members), *wilson(hits, len(members)))
+    ends = wilson(hits, len(members), run.experiment().evaluation.confidence)
+    learned = {"learned": (hits / len(members), *ends)}
+    return _entry(path, group.name, run, learned, left_out)
 
 
 def _entry(
     path: str, name: str, folder: RunFolder, estimates: dict[str, WithInterval], left_out: LeftOut
 ) -> Entry:
     experiment, summary = folder.experiment(), folder.read_summary()
-    if summary.get("accuracy") is None:
+    if not summary.get("finished") or summary.get("accuracy") is None:
         raise UserError("not finished: it has no accuracy yet")
     wrong = mismatch(summary, COMPARED)
     if wrong:
         raise UserError(f"{folder.summary} is damaged: {wrong}")
     known = {"accuracy": tuple(summary[end] for end in ACCURACY), **estimates}
-    measured = functools.partial(_concentration, folder, summary)
-    found = left_out.part(f"{path}: concentration of {name}", measured, None)
-    if found and found.low is not None and found.high is not None:
-        known["concentration"] = (found.value, found.low, found.high)
+    if folder.has_final_evidence(summary, experiment):
+        measured = functools.partial(_concentration, folder, summary)
+        found = left_out.part(f"{path}: concentration of {name}", measured, None)
+        if found and found.low is not None and found.high is not None:
+            known["concentration"] = (found.value, found.low, found.high)
+    else:
+        where = f"step {summary.get('evidence_step')} on {summary.get('evidence_split')} documents"
+        left_out.note(
+            f"{path}: verdict of {name}", f"it is of {where}, and not of the finished run"
+        )
+        summary = {key: value for key, value in summary.items() if key != "verdict"}
     return Entry(path, name, experiment, summary, known)
 
 

@@ -69,8 +69,13 @@ def draft_of(path: pathlib.Path) -> Iterator[pathlib.Path]:
             if left == f"{writers}{process}{DRAFT}" and _has_ended(process):
                 path.with_name(left).unlink(missing_ok=True)
     draft = path.with_name(f"{writers}{os.getpid()}{DRAFT}")
-    yield draft
-    draft.replace(path)
+    try:
+        yield draft
+        draft.replace(path)
+    except BaseException:  # half a file would take the place that is lacking
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
 
 
 def _has_ended(process: str) -> bool:

@@ -97,7 +97,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = error.__cause__ or error.__context__
+        # What was raised while another error was handled may be a fault of ours, unless the machine
+        # raised it, too.
+        came_along = isinstance(error, (OSError, MemoryError, RuntimeError))
+        shown = None if error.__suppress_context__ or not came_along else error.__context__
+        error = error.__cause__ or shown
 
 
 def allow_open_files() -> None:

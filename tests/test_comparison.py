@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from mecheval_jax import comparison
+from mecheval_jax.errors import UserError
 from mecheval_jax.files import write_json
 from mecheval_jax.statistics.intervals import difference_of_estimates, wilson
 from mecheval_jax.store.run_folder import RunFolder
@@ -17,6 +18,7 @@ def make_run(path, accuracy, low, high, changes=None, **summary):
     path.mkdir()
     write_json(folder.config, small.experiment(changes).as_dict())
     known = {"accuracy": accuracy, "accuracy_low": low, "accuracy_high": high}
+    known |= {"finished": True, "step": 20}
     write_json(folder.summary, known | {"floors": {"best": 0.25}} | summary)
     return path
 
@@ -212,3 +214,25 @@ def test_the_program(tmp_path):
         done = forked.start(["-m", "launch.compare", *words])
         assert done.returncode == 2, done.stderr
         assert message in done.stderr
+
+
+def test_a_verdict_of_another_step_is_not_the_runs(tmp_path):
+    """Catches the verdict of an early checkpoint beside the accuracy of the last, and a run that
+    has an accuracy before its training has come to its end."""
+    judged = {"verdict": "induction", "probabilities": {"induction": 0.99}}
+    early = {"evidence_step": 10, "evidence_split": "test"}
+    first = make_run(tmp_path / "a", 0.9, 0.85, 0.93, **judged, **early | {"evidence_step": 20})
+    second = make_run(tmp_path / "b", 0.7, 0.65, 0.75, **judged, **early)
+    third = make_run(tmp_path / "c", 0.7, 0.65, 0.75, **judged, **early, finished=False)
+    found = comparison.compare([first, second, third])
+    assert [row["verdict"] for row in rows_of(found, "accuracy")] == ["induction", None]
+    assert found.left_out[f"{second}: verdict of b"].startswith("it is of step 10, test")
+    assert "not finished" in found.left_out[str(third)]
+
+
+def test_intervals_of_one_confidence_are_compared(tmp_path):
+    """Catches a difference of intervals that hold different shares."""
+    first = make_run(tmp_path / "a", 0.9, 0.85, 0.93)
+    second = make_run(tmp_path / "b", 0.7, 0.6, 0.8, {"evaluation.confidence": 0.99})
+    with pytest.raises(UserError, match=r"evaluation\.confidence is 0\.95 in .*, 0\.99 in "):
+        comparison.compare([first, second])

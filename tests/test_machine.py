@@ -54,6 +54,24 @@ def test_other_errors_stay_what_they_are(error):
     assert machine.explain(error) is None
 
 
+def raised_beside(error, first):
+    """An error that is raised while another one is handled."""
+    try:
+        try:
+            raise first
+        except OSError:
+            raise error  # noqa: B904
+    except Exception as caught:
+        return caught
+
+
+def test_errors_beside_those_of_the_machine():
+    """Catches a bug of ours that the machine is blamed for, since it came after an error of it."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert machine.explain(raised_beside(KeyError("a"), full)) is None
+    assert machine.explain(raised_beside(RuntimeError("a"), full)) is not None
+
+
 def test_a_user_without_a_home(monkeypatch, tmp_path):
     """Catches a program that ends for want of a folder that it can do without."""
     for name in ("MECHEVAL_JAX_CACHE", "XDG_CACHE_HOME"):

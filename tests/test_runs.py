@@ -60,7 +60,7 @@ def test_another_evaluation_of_a_finished_run(folder):
     summary = folder.read_summary()
     assert folder.experiment().evaluation.split == summary["split"] == "dev"
     assert (summary["step"], summary["finished"]) == (20, True)
-    assert (summary["loss"] != known["loss"])
+    assert summary["loss"] != known["loss"]
     assert folder.metrics.read_text() == before
     runs.train(small.experiment(small.ONE_LAYER), folder.path)
     assert folder.read_summary() == known

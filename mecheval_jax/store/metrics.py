@@ -71,8 +71,15 @@ def _is_row(row: Any) -> bool:
         and row["step"] in COUNT
         and isinstance(row.get("split"), str)
         and type(row.get("member", 0)) is int
-        and all(isinstance(row.get(name), (float, int, NoneType)) for name in METRICS[2:])
+        and all(_is_score(row.get(name)) for name in METRICS[2:])
     )
+
+
+def _is_score(value: Any) -> bool:
+    """Whether a value can be a score: JSON has whole numbers that no float holds."""
+    if isinstance(value, int):
+        return abs(value) <= 2**53
+    return isinstance(value, (float, NoneType))
 
 
 def dev_rows(metrics: pathlib.Path, members: range | None = None) -> list[dict[str, Any]]:
@@ -190,7 +197,8 @@ class CommaSeparated(_RowFile):
         self._file = path.open("w", newline="", encoding="utf-8")
         self._rows = csv.DictWriter(self._file, columns, restval="", lineterminator="\n")
         self._rows.writeheader()
-        self._rows.writerows(rows)
+        # Fields that somebody has added to metrics.jsonl are no columns.
+        self._rows.writerows({k: row[k] for k in columns if k in row} for row in rows)
         self._file.flush()
 
     def write(self, values: Row) -> None:
@@ -259,7 +267,7 @@ def open_writers(names: Sequence[str], folder: pathlib.Path, members: bool = Fal
     if not is_main():
         return Writers((), {})
     metrics = folder / "metrics.jsonl"
-    rows = read_rows(metrics)
+    rows = read_rows(metrics, members=COUNT if members else None)
     files = (JsonLines(metrics), CommaSeparated(folder / "metrics.csv", rows, members))
     step = max((int(row["step"]) for row in rows), default=0)
     trackers = {}

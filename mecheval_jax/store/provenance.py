@@ -61,6 +61,7 @@ def _commit() -> str | None:
         return result.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", __file__)  # or the repository around us is a user's
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -289,6 +289,16 @@ class RunFolder(TrainingFolder):
             raise UserError(f"{self.summary} is damaged: verdict {verdict!r} has no probability")
         return summary
 
+    @staticmethod
+    def has_final_evidence(summary: Mapping[str, Any], experiment: Experiment) -> bool:
+        """Whether the verdict of a summary, if it has one, is on the answers of the finished run.
+
+        It is not if `launch.intervene` measured another checkpoint or other documents.
+        """
+        measured = summary.get("evidence_step"), summary.get("evidence_split")
+        final = summary.get("step"), experiment.evaluation.split
+        return all(one in (None, other) for one, other in zip(measured, final, strict=True))
+
     def attributions_in(self, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Attributions in the evidence of the run's verdict; none if it has no verdict.
 

@@ -238,10 +238,7 @@ def row_of(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
         **{name: summary.get(name)
            for name in ("accuracy", "accuracy_low", "accuracy_high", "diverged_at", "verdict")},
     }  # fmt: skip
-    measured = summary.get("evidence_step"), summary.get("evidence_split")
-    final = summary.get("step"), experiment.evaluation.split
-    if any(one not in (None, other) for one, other in zip(measured, final, strict=True)):
-        # Of another checkpoint or other documents, as `launch.intervene` can measure them.
+    if not run.has_final_evidence(summary, experiment):
         return row | {"verdict": None}
     if "verdict" in summary:
         row["verdict_layer"] = summary.get("layer")

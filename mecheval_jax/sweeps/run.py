@@ -15,7 +15,7 @@ from mecheval_jax.partitioning import multihost
 from mecheval_jax.reporting.html.sweep_report import write_sweep_report
 from mecheval_jax.reporting.terminal.live import SweepView
 from mecheval_jax.store.provenance import versions
-from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.store.sweep_folder import GroupFolder, GroupStatus, SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, write_tables
 from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import JobEnd, Jobs, launch_jobs
@@ -87,7 +87,7 @@ def run_sweep(
         open_folder(folder, sweep)
         # Show all groups from the start, then run one after the other.
         for plan in plans:
-            status = folder.group(plan.name).read_status()
+            status = _status_of(folder.group(plan.name))
             status.members, status.steps = len(plan.members), plan.steps
             view.update(plan.name, plan.title, status)
         for plan in plans:
@@ -98,6 +98,16 @@ def run_sweep(
                 failed[plan.name] = error
         collect(folder)
     return SweepOutcome(failed)
+
+
+def _status_of(group: GroupFolder) -> GroupStatus:
+    """The status of a group; a damaged one is only of its progress, and written anew."""
+    try:
+        return group.read_status()
+    except UserError as error:
+        say(f"{error}; the group goes on from what it has saved")
+        group.write_status(GroupStatus())
+        return GroupStatus()
 
 
 def _is_finished(group: GroupFolder, options: Options) -> bool:

@@ -7,6 +7,9 @@ from mecheval_jax.fields import Section
 from mecheval_jax.models.blocks import REMAT
 from mecheval_jax.training.optimizer import DECAYS
 
+MOST_STEPS = 1_000_000
+"""Number of steps of one program, whose losses the device holds until it ends."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(Section, section="training"):
@@ -69,7 +72,9 @@ class TrainingConfig(Section, section="training"):
         choose("training.decay", self.decay, DECAYS)
         choose("training.remat", self.remat, REMAT)
         self.at_least(1, "steps", "batch_size", "evaluate_every", "evaluation_documents")
-        self.at_least(1, "checkpoint_every", "steps_per_dispatch", "gradient_accumulation")
+        self.at_least(1, "checkpoint_every", "gradient_accumulation")
+        most = (f"1 to {MOST_STEPS:,}", lambda x: 1 <= x <= MOST_STEPS)
+        self.require(most, "steps_per_dispatch")
         if self.batch_size % self.gradient_accumulation:
             raise UserError(
                 f"training.batch_size {self.batch_size} does not divide into "

@@ -1,6 +1,7 @@
 """Where metrics go: two files always, and trackers that must not cost a run."""
 
 import csv
+import json
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_members_have_a_column(tmp_path):
     with pytest.raises(ValueError, match="member"):
         alone.write(DEV | {"member": 3})
     alone.close()
+
+
+def test_rows_that_somebody_has_edited(tmp_path):
+    """Catches a field that is added by hand and ends every resumed run, a row of a group without
+    its member, and a number that no float holds."""
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text(json.dumps(DEV | {"note": "mine"}) + "\n")
+    with open_writers([], tmp_path) as writer:
+        writer.write(DEV | {"step": 20})
+    assert (tmp_path / "metrics.csv").read_text().count("\n") == 3
+    with pytest.raises(UserError, match="line 1 is no row of a member"):
+        open_writers([], tmp_path, members=True)
+    metrics.write_text(json.dumps(DEV | {"accuracy": 10**400}) + "\n")
+    with pytest.raises(UserError, match="line 1 is no row"):
+        read_rows(metrics)
 
 
 def test_a_resumed_run_takes_no_row_twice(tmp_path):

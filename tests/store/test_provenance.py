@@ -6,9 +6,11 @@ import importlib.metadata
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 
 from mecheval_jax.files import read_json
+from mecheval_jax.store import provenance as module
 from mecheval_jax.store.run_folder import RunFolder
 from tests.support import small
 
@@ -30,9 +32,8 @@ def test_provenance(tmp_path):
     assert provenance["arguments"] == sys.argv[1:]
     started = datetime.datetime.fromisoformat(provenance["started"])
     assert abs(datetime.datetime.now(datetime.UTC) - started) < datetime.timedelta(hours=1)
-    assert provenance["commit"] is None or re.fullmatch(
-        r"[0-9a-f]{40}(\+changes)?", provenance["commit"]
-    )
+    commit = provenance["commit"]
+    assert commit is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", commit)
     assert folder.experiment() == experiment
 
 
@@ -45,3 +46,18 @@ def test_a_folder_opened_again_keeps_where_it_came_from(tmp_path):
     folder.open(small.experiment({"evaluation.documents": 17}))
     assert read_json(folder.provenance) == provenance
     assert folder.experiment().evaluation.documents == 17
+
+
+def test_a_repository_around_the_package_is_not_ours(tmp_path, monkeypatch):
+    """Catches the commit of a user's project, in whose environment the package is installed."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    installed = tmp_path / ".venv" / "provenance.py"
+    installed.parent.mkdir()
+    installed.touch()
+    monkeypatch.setattr(module, "__file__", str(installed))
+    assert module._commit() is None
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
+    assert re.fullmatch(r"[0-9a-f]{40}", module._commit())

@@ -235,3 +235,12 @@ def test_one_program_a_group(tmp_path):
         assert group.status.read_bytes() == before
     outcome = run(folder.path, CHANGES[:2], Options("vmap", interventions="none"))
     assert not outcome.failed
+
+
+def test_a_damaged_status_costs_nothing(tmp_path, capsys):
+    """Catches a sweep that ends because a file of its progress was cut off."""
+    group = SweepFolder(tmp_path).group("000_attention")
+    group.path.mkdir(parents=True)
+    group.status.write_text('{"state": "runn')
+    assert sweeps._status_of(group).state == group.read_status().state == "waiting"
+    assert "status.json is damaged" in capsys.readouterr().err
