@@ -219,10 +219,8 @@ def _entry(
         if found and found.low is not None and found.high is not None:
             known["concentration"] = (found.value, found.low, found.high)
     else:
-        where = f"step {summary.get('evidence_step')} on {summary.get('evidence_split')} documents"
-        left_out.note(
-            f"{path}: verdict of {name}", f"it is of {where}, and not of the finished run"
-        )
+        of = f"step {summary.get('evidence_step')} on {summary.get('evidence_split')} documents"
+        left_out.note(f"{path}: verdict of {name}", f"it is of {of}, and not of the finished run")
         summary = {key: value for key, value in summary.items() if key != "verdict"}
     return Entry(path, name, experiment, summary, known)
 

@@ -226,7 +226,7 @@ def test_a_verdict_of_another_step_is_not_the_runs(tmp_path):
     third = make_run(tmp_path / "c", 0.7, 0.65, 0.75, **judged, **early, finished=False)
     found = comparison.compare([first, second, third])
     assert [row["verdict"] for row in rows_of(found, "accuracy")] == ["induction", None]
-    assert found.left_out[f"{second}: verdict of b"].startswith("it is of step 10, test")
+    assert found.left_out[f"{second}: verdict of b"].startswith("it is of step 10 on test")
     assert "not finished" in found.left_out[str(third)]
 
 

@@ -32,6 +32,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "frequent": (STATISTICAL, "the token of the class that this document has most often"),
     "elimination": (STATISTICAL, "any of the document's that was not answered before"),
     "split": (STATISTICAL, "any of the document's that this split may pair with what is asked"),
+    "split_elimination": (STATISTICAL, "any of these that was not answered before"),
     "half_key": (STATISTICAL, "any of the document's whose key shares one of its two tokens"),
     "first_bound": (STATISTICAL, "the value that was bound first to what is asked"),
     "majority": (STATISTICAL, "the commonest answer in training"),
@@ -93,7 +94,7 @@ def recall_floors(
 
     Returns:
         Accuracies, 0 to 1, by heuristic (`KINDS`), and ``best``, the highest of them.
-        ``elimination`` only if there are several queries.
+        ``elimination`` and ``split_elimination`` only if there are several queries.
     """
     measured = _measure(batch, answers, may_pair)
     floors = {"uniform": 1 / len(answers)} | {name: float(x) for name, x in measured.items()}
@@ -146,12 +147,13 @@ def _measure(batch: Batch, answers: range, may_pair: Array | None) -> dict[str, 
             earlier = batch.query_positions < batch.query_positions[:, query, None]
             earlier &= batch.roles["answer"] >= 0
             given = batch.targets[:, :, None] == batch.tokens[:, None]
-            candidates = seen[:, query] & ~(given & earlier[..., None]).any(axis=1)
-            return (candidates & right[:, query]).sum(axis=-1) / jnp.maximum(
-                candidates.sum(axis=-1), 1
-            )
+            return seen[:, query] & ~(given & earlier[..., None]).any(axis=1)
 
-        found["elimination"] = mean(jax.lax.map(left, jnp.arange(batch.targets.shape[1])).T)
+        queries = jnp.arange(batch.targets.shape[1])
+        candidates = jnp.swapaxes(jax.lax.map(left, queries), 0, 1)
+        found["elimination"] = uniform(candidates)
+        if may_pair is not None:
+            found["split_elimination"] = uniform(candidates & may_pair)
     return found
 
 

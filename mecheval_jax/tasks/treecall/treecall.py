@@ -283,7 +283,12 @@ class Treecall(HostTask, SyntheticTask, GrammarConfig):
     def floors(
         self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
     ) -> dict[str, float]:
-        """Accuracies, 0 to 1, of heuristics on documents of a split, fitted to train documents."""
+        """Accuracies, 0 to 1, of heuristics on documents of a split, fitted to train documents.
+
+        With held-out cells there is no ``split`` as in associative recall. On dev documents to
+        leave out the cells that are never asked gains nothing beside the other heuristics; on test
+        documents to guess at just these would, but nothing in training leads there.
+        """
         fitted, counted = jax.random.split(key)
         drawn = self.draw(fitted, TRAINING_DOCUMENTS, "train"), self.draw(counted, documents, split)
         training, judged = map(first_query, drawn) if first else drawn
