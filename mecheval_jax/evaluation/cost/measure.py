@@ -122,14 +122,16 @@ def _measured(model: ModelConfig, length: int, kind: str, options: CostOptions) 
         counted = program.count()
     except UserError as error:
         return row | {"reason": str(error)}
-    row |= {
-        "flops_per_token": counted.flops / program.tokens,
-        "bytes_per_token": counted.bytes / program.tokens,
-    }
+    if not counted.unbounded:  # nobody knows how often its loops turn
+        row |= {
+            "flops_per_token": counted.flops / program.tokens,
+            "bytes_per_token": counted.bytes / program.tokens,
+        }
     compiled = program.compile()
     memory = compiled.memory_analysis()
     row["temporary_bytes"] = needed = int(memory.temp_size_in_bytes) if memory else None
-    there = options.memory or int(0.75 * free_memory(jax.devices()[0]))
+    free = int(0.75 * free_memory(jax.devices()[0]))
+    there = free if options.memory is None else options.memory
     if needed is not None and needed > there:
         return row | {"reason": f"needs {needed / 1e9:.1f} GB, there are {there / 1e9:.1f} GB"}
     return row | _timed(compiled, program, options)

@@ -6,9 +6,10 @@ turns: a recurrence over 4,096 tokens would count as one of them. This module co
 * a matrix product 2 m n k, a convolution 2 outputs taps channels, a Fourier transform 5 n log2 n,
 * a reduction or cumulative operation by its inputs, other arithmetic by its outputs.
 
-Traffic is counted for products, convolutions, transforms, reductions, gathers and scatters: what
-they read and write. Elementwise operations count as fused into these, and the carry of a loop as
-read and written in every turn.
+Traffic is counted for products, convolutions, transforms, reductions and sorts: what they read and
+write; for gathers, scatters and dynamic slices: the elements that they move, and not the array
+where these lie. Elementwise operations count as fused into these, and the carry of a loop as read
+and written in every turn.
 """
 
 import dataclasses
@@ -27,8 +28,8 @@ FREE = {
 }  # fmt: skip
 """Operations that move numbers without computing."""
 
-MOVING = ("gather", "scatter", "scatter-add", "dynamic_slice", "dynamic_update_slice", "sort")
-"""Operations that need memory traffic although they compute little."""
+READING = ("gather", "dynamic_slice")
+"""Operations that read as many elements of an array as they give."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +80,24 @@ def _of_equation(equation: Any) -> Count:
         return _of_jaxpr(params["body_jaxpr"].jaxpr) + Count(unbounded=True)
     if name == "cond":  # the costliest branch
         return max((_of_jaxpr(b.jaxpr) for b in params["branches"]), key=lambda c: c.flops)
-    inner = list(_inner(params))
+    inner = [] if name.startswith("scatter") else list(_inner(params))  # its own is of one number
     if inner:
         return sum(map(_of_jaxpr, inner), Count())
     flops, moves = _flops(name, equation)
-    moved = _bytes(equation.invars) + _bytes(equation.outvars) if moves else 0
-    return Count(flops, moved)
+    return Count(flops, _traffic(name, equation) if moves else 0)
+
+
+def _traffic(name: str, equation: Any) -> int:
+    """Bytes that an equation reads and writes."""
+    given, results = equation.invars, equation.outvars
+    if name in READING:  # what is read and written, and the places
+        return 2 * _bytes(results) + _bytes(given[1:])
+    if name == "dynamic_update_slice":
+        return 2 * _bytes(given[1:2]) + _bytes(given[2:])
+    if name.startswith("scatter"):  # array, places, updates; others than plain ones read first
+        times = 2 if name == "scatter" else 3
+        return times * _bytes(given[2:]) + _bytes(given[1:2])
+    return _bytes(given) + _bytes(results)
 
 
 def _inner(params: dict[str, Any]) -> Iterator[Any]:
@@ -115,8 +128,11 @@ def _flops(name: str, equation: Any) -> tuple[float, bool]:
         return 5.0 * points * sum(math.log2(max(n, 2)) for n in lengths), True
     if name.startswith(("reduce_", "cum", "arg")):
         return float(inputs), True
-    if name in MOVING or name.startswith("scatter"):
-        return float(outputs) if name == "scatter-add" else 0.0, True
+    if name.startswith("scatter"):
+        added = _size(equation.invars[2])
+        return float(added) if name == "scatter-add" else 0.0, True
+    if name in (*READING, "dynamic_update_slice", "sort"):
+        return 0.0, True
     return 0.0 if name in FREE else float(outputs), False
 
 

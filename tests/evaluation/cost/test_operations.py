@@ -50,6 +50,28 @@ def test_a_loop_counts_as_often_as_it_runs():
     assert count(lambda x: turns(x, 10), x).bytes == 10 * (3 + 2) * x.nbytes
 
 
+@pytest.mark.parametrize(
+    ("function", "arguments", "moved"),
+    [
+        (lambda x, i: x[i], (jnp.ones((1000, 4)), jnp.zeros(3, jnp.int32)), 2 * 3 * 16),
+        (
+            lambda x, u: jax.lax.dynamic_update_slice(x, u, (7, 0)),
+            (jnp.ones((1000, 4)), jnp.ones((1, 4))),
+            2 * 16,
+        ),
+        (lambda x, u: x.at[5].set(u), (jnp.ones((1000, 4)), jnp.ones(4)), 2 * 16),
+        (lambda x, u: x.at[5].add(u), (jnp.ones((1000, 4)), jnp.ones(4)), 3 * 16),
+        (jnp.sort, (jnp.ones(50),), 2 * 200),
+    ],
+    ids=["gather", "update", "scatter", "scatter_add", "sort"],
+)
+def test_traffic_is_of_what_moves(function, arguments, moved):
+    """Catches a whole cache or embedding counted where one row of it is read or written."""
+    found, places = count(function, *arguments), 16  # a few indices
+    assert moved <= found.bytes <= moved + places
+    assert found.flops <= 8
+
+
 def test_the_compiler_agrees_where_there_is_no_loop():
     """Catches a count that is made for one kind of program alone."""
 
