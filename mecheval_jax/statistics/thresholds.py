@@ -85,5 +85,8 @@ def fit_threshold(
     beyond = "" if value is not None else "below" if found[0] < sizes[0] else "above"
     replicates = found[1:] if found.size > 1 else found
     tail = (1 - confidence) / 2
-    low, high = np.quantile(replicates, (tail, 1 - tail), method="nearest")
-    return Threshold(value, inside(low), inside(high), slope, beyond)
+    low, high = map(float, np.quantile(replicates, (tail, 1 - tail), method="nearest"))
+    # An end beyond the other end of the sizes is known to lie beyond that, and no further.
+    least = None if low < sizes[0] else min(low, float(sizes[-1]))
+    most = None if high > sizes[-1] else max(high, float(sizes[0]))
+    return Threshold(value, least, most, slope, beyond)

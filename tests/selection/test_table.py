@@ -99,11 +99,15 @@ def test_the_table_is_written_and_read(made):
     assert list(folder.read_choice()["mixer"]) == ["attention", "mamba", "based"]
 
 
-def test_memorising(made):
+def test_memorising(made, monkeypatch):
     """Catches a model that has seen every answer taken for one that can answer."""
     row = made[1].loc["based"]  # 1.0 on its last train documents, 0.81 on others
     assert (row["train_accuracy"], row["accuracy"]) == (1.0, 0.81)
     assert row["memorised"] == (tables.MEMORISED <= 1.0 - 0.81) == False  # noqa: E712
+    folder = made[0]
+    monkeypatch.setattr(tables, "MEMORISED", 0.1)
+    table = tables.choice_table(folder, plan_of(folder.read(), folder.sweep).groups, 16)
+    assert bool(table.set_index("mixer").loc["based", "memorised"]) is True
 
 
 def test_fronts():

@@ -48,4 +48,4 @@ def test_beyond_what_was_measured(recall, beyond):
     found = fit_threshold(SIZES, GUESS, p[:, None] * ASKED, ASKED, 0.95)
     assert found.value is None
     assert found.beyond == beyond
-    assert (found.high if beyond == "above" else found.low) is None
+    assert (found.low, found.high) == ((64.0, None) if beyond == "above" else (None, 1.0))

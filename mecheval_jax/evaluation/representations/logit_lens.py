@@ -74,8 +74,10 @@ def lens_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     by_site = zip(*(measured[name] for name in ("probability", "rank", "correct")), strict=True)
     for site, (probability, rank, right) in zip(lens_sites(subject.config), by_site, strict=True):
         mean = bootstrap.mean(probability, everywhere)
-        medians = weighted_medians(rank, bootstrap.weights)
-        median = Estimate(float(np.median(rank)), medians, documents)
+        # The same median of the documents as of their replicates: of an even number the lower one.
+        alike = np.full((1, documents), 1 / documents)
+        value, medians = (weighted_medians(rank, w) for w in (alike, bootstrap.weights))
+        median = Estimate(float(value[0]), medians, documents)
         found = {
             "probability": describe(mean, evaluation.confidence, tested=False),
             "rank": describe(median, evaluation.confidence, tested=False),

@@ -30,7 +30,7 @@ from mecheval_jax.tasks.documents.spans import (
     TokenIndices,
     is_whole,
 )
-from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Tokenizer
+from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Tokenizer, Whitespace
 
 PAIR = ("key", "value")
 """Roles that are fields of a query and must come before it in the document."""
@@ -167,7 +167,10 @@ class LineFormat:
         tokens = self.tokenizer.encode(text)
         if not tokens.symbols:
             raise BadLine([f"has a 'text' without tokens: {text!r:.40}"])
-        return list(tokens.symbols), CharacterSpans(text, tokens), text.encode()
+        # Documents of the same words are copies, whatever white space stands between these.
+        alike = isinstance(self.tokenizer, Whitespace)
+        content = " ".join(map(str, tokens.symbols)) if alike else text
+        return list(tokens.symbols), CharacterSpans(text, tokens), content.encode()
 
 
 def _is_unicode(text: str) -> bool:

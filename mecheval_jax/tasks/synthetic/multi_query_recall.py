@@ -165,7 +165,7 @@ class MultiQueryRecall(SyntheticTask):
 
     def corrupted_places(self, batch: Batch, role: str) -> Bool[Array, "batch length"]:
         """A mask of the tokens at the role in every pass over the pairs."""
-        pairs = batch.weights.sum(axis=1).astype(jnp.int32)[:, None]
+        pairs = _pairs_of(batch)
         back = batch.roles[role][:, :1] - jnp.arange(batch.tokens.shape[1])[None]
         return (back >= 0) & (back % (2 * pairs) == 0)
 
@@ -195,7 +195,7 @@ class MultiQueryRecall(SyntheticTask):
         def described(batch: Batch) -> tuple[np.ndarray, ...]:
             """Number of pairs, place and asked pair of every query that counts."""
             # Counted by their keys: where query 0 alone is judged the others have no weight.
-            pairs = (np.asarray(batch.roles["key"]) >= 0).sum(axis=1, keepdims=True)
+            pairs = np.asarray(_pairs_of(batch))
             asked = np.asarray(batch.roles["key"]) // 2 % pairs
             counts = np.asarray(batch.weights) > 0
             every = (pairs, np.asarray(batch.query_positions), asked)
@@ -209,5 +209,10 @@ class MultiQueryRecall(SyntheticTask):
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, and number of pairs."""
-        pairs = batch.weights.sum(axis=1, keepdims=True).astype(jnp.int32)
+        pairs = _pairs_of(batch)
         return super().properties(batch) | {"pairs": jnp.broadcast_to(pairs, batch.targets.shape)}
+
+
+def _pairs_of(batch: Batch) -> Int[Array, "batch 1"]:
+    """Number of pairs of each document, every one of which is asked; weights may leave some out."""
+    return (batch.roles["key"] >= 0).sum(axis=1, keepdims=True)

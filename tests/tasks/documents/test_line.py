@@ -1,5 +1,6 @@
 """A line of a document file: every mistake by its reason."""
 
+import json
 import re
 
 import pytest
@@ -141,3 +142,18 @@ def test_the_documented_lines_are_read():
             (question,) = document.questions
             assert document.symbols[question.position] == document.symbols[question.roles["key"]]
             assert document.symbols[question.roles["value"]] == question.answer
+
+
+# Catches copies that white space alone tells apart in train and in test.
+def test_white_space_between_words_is_not_content():
+    form = LineFormat(Whitespace(), of_ids=False)
+    read = lambda text: form.read(
+        json.dumps({"text": text, "queries": [{"query": [0, 1], "answer": "b"}]}).encode()
+    )
+    plain = read("a b c")
+    assert plain.content == b"a b c"
+    assert {read(text).content for text in ("a  b c", "a b c\n", "a b\r\nc")} == {plain.content}
+    assert read("a b d").content != plain.content
+    raw = LineFormat(Bytes(), of_ids=False)
+    query = {"text": "ab  c", "queries": [{"query": [0, 1], "answer": "b"}]}
+    assert raw.read(json.dumps(query).encode()).content == b"ab  c"
