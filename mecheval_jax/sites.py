@@ -270,3 +270,11 @@ def heads_of(mixer: nn.Module) -> int:
 def is_site(module: nn.Module, method: str) -> bool:
     """Whether a call is that of a site, as the filter of ``capture_intermediates``."""
     return isinstance(module, Site) and method == "__call__"
+
+
+def hands_on(mixer: type[nn.Module]) -> bool:
+    """Whether mixers of a class hand values of the first layer on to the later ones, as in RWKV-7.
+
+    They do where it says ``HANDS_ON = True``: its ``mix`` and ``step_from`` take and give them.
+    """
+    return getattr(mixer, "HANDS_ON", False)

@@ -12,11 +12,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose, expect, several
 from mecheval_jax.interventions.arguments import check_site
-from mecheval_jax.models.arguments import own_parameters, tokens_of
-from mecheval_jax.models.blocks import hands_on
+from mecheval_jax.models.arguments import check_positions, own_parameters, tokens_of
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.site_path import SitePath, in_mixer
-from mecheval_jax.sites import INTERVENTIONS, Entry, check_names, is_site
+from mecheval_jax.sites import INTERVENTIONS, Entry, check_names, hands_on, is_site
 from mecheval_jax.tasks.base import Batch
 
 Activations = dict[str, Array]
@@ -56,6 +55,7 @@ def run(
     tokens = tokens_of(model, batch)
     if isinstance(batch, Batch) and positions is None:
         positions = batch.query_positions
+    check_positions(positions, tokens.shape[1])
     with own_parameters():
         variables = _variables(model, params, interventions)
         return model.apply(variables, tokens, positions, skip_unread=skip_unread)
@@ -75,6 +75,7 @@ def observe(
     With `skip_unread`, sites of the last layer that follow its look-up (``mixer_output`` and, in
     the mixer, such as ``head_output``) hold `positions` only; those before it hold the document.
     """
+    check_positions(positions, tokens.shape[1])
     return _observe(model, params, interventions, tokens, positions, skip_unread=skip_unread)
 
 
@@ -83,7 +84,7 @@ def handed_on(config: ModelConfig, layer: int) -> tuple[str, ...]:
 
     Those of RWKV-7, of which later layers mix in values of the first; none of other blocks.
     """
-    mixes = layer > 0 and hands_on(config.build_mixer(layer))
+    mixes = layer > 0 and hands_on(type(config.build_mixer(layer)))
     return (in_mixer(layer, "v_first"),) if mixes else ()
 
 

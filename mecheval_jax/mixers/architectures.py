@@ -42,6 +42,7 @@ from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.rwkv7 import RWKV7
 from mecheval_jax.mixers.s4d import S4D
+from mecheval_jax.sites import hands_on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +192,7 @@ def mixer_of(name: str, config: Mapping[str, Any]) -> nn.Module:
     fields, values = fields_of(mixer), {}
     for field, value in config.items():
         choose(f"field of {name}", field, fields)
-        values[field] = value if field in CONTEXT else checked(field, value, fields[field])
+        values[field] = value if field in CONTEXT else checked(field, value, mixer)
     require_all(name, mixer, values)
     return mixer(**values)
 
@@ -227,7 +228,7 @@ def build_mixer(
             "one input, which Canon-B convolves; A is in every block, C and D where it has a "
             "feed-forward part"
         )
-    if hasattr(classes[layer], "mix") and not hasattr(classes[0], "mix"):
+    if hands_on(classes[layer]) and not hands_on(classes[0]):
         raise UserError(
             f"model.mixer {architecture!r}: layer {layer} mixes in the values of layer 0, "
             f"of type {classes[0].__name__}: the first layer must be {classes[layer].__name__} too"
@@ -248,7 +249,7 @@ def build_mixer(
                 )
             value = value[layer]
         if option in fields:
-            values[option] = checked(option, value, fields[option])
+            values[option] = checked(option, value, classes[layer])
     # The model's fields, then the architecture's, then the options, as far as the mixer has them.
     wanted = given | dict(chosen[layer].defaults(layer)) | values
     wanted = {name: value for name, value in wanted.items() if name in fields}

@@ -44,6 +44,8 @@ class H3(nn.Module):
 
     width: int
     max_length: int
+    MAY_BE_ZERO = ("d_state",)
+
     d_state: int = 0
     head_dim: int = 2
     discretization: str = "bilinear"

@@ -174,7 +174,7 @@ class Mamba3(nn.Module):
         write = self.write(write + now * outer(k, v))
         write = jnp.swapaxes(self.turned_by(jnp.swapaxes(write, -1, -2), angles[1]), -1, -2)
         entry = self.state.checked_entry(write)
-        states = linear_recurrence(self.decay(decay), write, entry=entry)
+        states = linear_recurrence(self.decay(decay), write, backend=self.backend, entry=entry)
         states = self.state(states, rewritten=True)
         read = jnp.einsum("blhkv,blhrk->blhrv", states, turned[1])
         return read if any(site.replaced() for site in sites) else fast

@@ -109,7 +109,7 @@ class MesaNet(nn.Module):
         beta = self.beta(jax.nn.sigmoid(self.b_proj(x)))
         decay = jax.nn.sigmoid(widened(self.a_proj(x)))[..., None, None]
         kv = beta[..., None] * jnp.concatenate([k, v], axis=-1)
-        return q, decay, k[..., None] * kv[..., None, :]
+        return q, decay, widened(k)[..., None] * widened(kv)[..., None, :]
 
     def _read(self, states: Array, q: Array) -> Array:
         """What the heads read of states [batch, length, heads, key, key + value]."""

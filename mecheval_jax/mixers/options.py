@@ -22,7 +22,10 @@ ZERO = (
     "v_rank",
     "g_rank",
 )
-"""Fields that may be 0, for none or for a default; other whole numbers are at least 1."""
+"""Fields that may be 0, for none or for a default; of one mixer alone its ``MAY_BE_ZERO``.
+
+Other whole numbers are at least 1.
+"""
 
 
 def require_heads(width: int, heads: int) -> None:
@@ -81,17 +84,18 @@ def require_all(name: str, mixer: type[nn.Module], given: Collection[str]) -> No
         raise UserError(f"mixer {name!r} lacks a value for {', '.join(lacking)}")
 
 
-def checked(option: str, value: Any, kind: Any) -> Any:
+def checked(option: str, value: Any, mixer: type[nn.Module]) -> Any:
     """The value of a field, checked.
 
     Args:
         option: Name of the field.
         value: Value that the config gives.
-        kind: Type of the field.
+        mixer: Class of the mixer, which has the field.
 
     Raises:
         UserError: If the field cannot have the value.
     """
+    kind = fields_of(mixer)[option]
     given = f"model.mixer_options.{option} is {value!r}"
     if kind is bool:
         if not isinstance(value, bool):
@@ -106,7 +110,7 @@ def checked(option: str, value: Any, kind: Any) -> Any:
         if not _is_number(value) or value <= 0:
             raise UserError(f"{given}: a positive number")
     elif kind in (int, int | str):
-        smallest = 0 if option in ZERO else 1
+        smallest = 0 if option in (*ZERO, *getattr(mixer, "MAY_BE_ZERO", ())) else 1
         if not _is_number(value) or value != int(value) or value < smallest:
             raise UserError(f"{given}: a whole number, at least {smallest}")
         return int(value)

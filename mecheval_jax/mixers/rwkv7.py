@@ -73,6 +73,7 @@ class RWKV7(nn.Module):
         "gate": "output gate",
     }
     HEADS_ADD = True
+    HANDS_ON = True
     WITHOUT_DECAY = (
         *(f"x_{name}" for name in MIXTURES),
         *(f"{name}{i}" for name in "wav" for i in range(3)),

@@ -55,6 +55,22 @@ def tokens_of(
     return tokens
 
 
+def check_positions(positions: Int[Array, "batch queries"] | None, length: int) -> None:
+    """Check that positions lie in documents of a length; not where they are traced.
+
+    Raises:
+        UserError: If one does not: there is nothing to read.
+    """
+    known = positions is not None and not isinstance(positions, jax.core.Tracer)
+    if known and getattr(positions, "is_fully_addressable", True):
+        numbers = np.asarray(positions)
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= length):
+            raise UserError(
+                f"positions are {numbers.min()} to {numbers.max()}: the documents have 0 to "
+                f"{length - 1}"
+            )
+
+
 @contextlib.contextmanager
 def own_parameters() -> Iterator[None]:
     """Where a model is applied to parameters.

@@ -28,7 +28,7 @@ from mecheval_jax.mixers.short_convolution import (
 )
 from mecheval_jax.models.feed_forward import FEED_FORWARD, FeedForwardConfig
 from mecheval_jax.ops.positions import at_positions
-from mecheval_jax.sites import Site
+from mecheval_jax.sites import Site, hands_on
 
 COMPONENTS = (
     "block_input",
@@ -110,11 +110,6 @@ def norm(kind: str, epsilon: float = 1e-5) -> nn.Module:
     return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False)
 
 
-def hands_on(mixer: nn.Module) -> bool:
-    """Whether the first layer's mixer hands values on to the later ones, as in RWKV-7."""
-    return hasattr(mixer, "mix")
-
-
 class Block(nn.Module):
     """A layer of the model.
 
@@ -163,7 +158,7 @@ class Block(nn.Module):
         whole = self.config.has_canon("C") or self.config.has_canon("D")
         whole = whole or self.config.feed_forward.shifts
         early, late = (None, positions) if whole else (positions, None)
-        if hands_on(self.mixer):
+        if hands_on(type(self.mixer)):
             mixed, first = self.mixer.mix(x, early, first)
         else:
             mixed = self.mixer(x, early)
@@ -216,7 +211,7 @@ class Block(nn.Module):
         x = self.mixer_norm(residual)
         if self.config.has_canon("A"):
             x = x + local("canon", [x[:, None]])[0][:, 0]
-        if hands_on(self.mixer):
+        if hands_on(type(self.mixer)):
             new["mixer"], mixed, first = self.mixer.step_from(state["mixer"], x, first)
         else:
             new["mixer"], mixed = self.mixer.step(state["mixer"], x)

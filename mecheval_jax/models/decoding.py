@@ -11,10 +11,11 @@ from mecheval_jax.models.language_model import (
     ModelConfig,
     parameter_shapes,
 )
+from mecheval_jax.tasks.base import Batch
 
 
 def greedy(
-    model: LanguageModel, params: PyTree, prompt: Int[Array, "batch length"], count: int
+    model: LanguageModel, params: PyTree, prompt: Batch | Int[Array, "batch length"], count: int
 ) -> Int[Array, "batch count"]:
     """Continue a prompt by `count` tokens, each the most likely one after those before it.
 
@@ -24,14 +25,16 @@ def greedy(
     Args:
         model: Model that generates.
         params: Parameters of the model.
-        prompt: Token ids, at least one in each document.
+        prompt: Token ids, at least one in each document; or documents, of which all tokens are
+            read.
         count: Number of tokens that are generated.
 
     Raises:
         UserError: If the prompt is empty or no tokens of the model, the tokens exceed the model's
             length limit, or the parameters are another model's.
     """
-    batch, length = tokens_of(model, prompt).shape
+    tokens = tokens_of(model, prompt).astype(jnp.int32)  # ids that follow may need more bits
+    batch, length = tokens.shape
     limit = model.config.max_length
     if length < 1:
         raise UserError("the prompt is empty: there is nothing to go on from")
@@ -44,7 +47,7 @@ def greedy(
 
     def guess(state: PyTree, tokens_t: Int[Array, " batch"]) -> tuple[PyTree, Array]:
         state, logits = model.apply(variables, state, tokens_t, method="step")
-        return state, logits.argmax(axis=-1).astype(prompt.dtype)
+        return state, logits.argmax(axis=-1).astype(jnp.int32)
 
     def generate(carry: tuple[PyTree, Array], _: None) -> tuple[tuple[PyTree, Array], Array]:
         carry = guess(*carry)
@@ -53,7 +56,7 @@ def greedy(
     # The last token that is generated is not read, so the state needs one token less.
     with own_parameters():
         state = model.apply(variables, batch, length + count - 1, method="initial_state")
-        state, guesses = jax.lax.scan(guess, state, prompt.T)
+        state, guesses = jax.lax.scan(guess, state, tokens.T)
     _, others = jax.lax.scan(generate, (state, guesses[-1]), length=count - 1)
     return jnp.concatenate([guesses[-1:], others]).T
 

@@ -220,3 +220,14 @@ def test_sites_are_a_list_or_one_name():
     )
     with pytest.raises(UserError, match="no sites"):
         zero(tree, [])
+
+
+@pytest.mark.parametrize("position", [-1, 8])
+def test_positions_outside_of_the_documents_are_refused(position):
+    """Catches zeros or NaN for what no document has."""
+    config, params, batch, _, _ = observed_of("attention")
+    model, places = LanguageModel(config), jnp.full((4, 1), position)
+    tokens = batch.tokens[:, :8]
+    for look in (run, observe):
+        with pytest.raises(UserError, match=rf"positions are {position} to {position}: .* 0 to 7"):
+            look(model, params, tokens, positions=places)

@@ -1,10 +1,15 @@
 """Options of mixers: values that cannot be."""
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import pytest
 
+from mecheval_jax import trust
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import MixerContext, build_mixer
-from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
+from mecheval_jax.ops.positions import at_positions
 
 SHAPE = {"layers": 2, "width": 32, "max_length": 32}
 
@@ -36,6 +41,33 @@ SHAPE = {"layers": 2, "width": 32, "max_length": 32}
 def test_wrong_values(mixer, options, message):
     with pytest.raises(UserError, match=message):
         ModelConfig(mixer, vocabulary_size=5, mixer_options=options, **SHAPE)
+
+
+def test_a_default_can_be_written():
+    """Catches a default of one mixer that another's fields forbid, in a hybrid of both."""
+    config = ModelConfig("h3,mamba", vocabulary_size=5, mixer_options={"d_state": [0, 8]}, **SHAPE)
+    assert [config.build_mixer(layer).d_state for layer in range(2)] == [0, 8]
+
+
+class NamesItsPartMix(nn.Module):
+    """A mixer with a part whose name RWKV-7 has for a method."""
+
+    width: int
+
+    def setup(self):
+        self.mix = nn.Dense(self.width)
+
+    def __call__(self, x, positions=None):
+        return at_positions(self.mix(x), positions)
+
+
+def test_a_part_named_mix_hands_nothing_on():
+    """Catches a user's mixer that is taken for RWKV-7 by the name of a part."""
+    config = ModelConfig(f"{__name__}:NamesItsPartMix", vocabulary_size=5, **SHAPE)
+    trust.remember(config.mixer)
+    params = initialize(config, jax.random.key(0))
+    logits = LanguageModel(config).apply({"params": params}, jnp.zeros((1, 3), jnp.int32))
+    assert logits.shape == (1, 3, 5)
 
 
 # Catches a whole number written as 2.0, as JSON may, that Flax would choke on.

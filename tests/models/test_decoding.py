@@ -53,6 +53,17 @@ def test_lengths(mixer):
 
 
 # Catches a state that is born in single precision where the model computes in double.
+def test_documents_are_prompts():
+    """Catches a batch that is accepted and then read as an array, and ids that wrap round."""
+    config = ModelConfig("attention", layers=1, positions="learned", **SHAPE)
+    model, params = LanguageModel(config), planted.lively_parameters(config)
+    batch = planted.documents(planted.TASK, 2)
+    tokens = batch.tokens[:, :6] % SHAPE["vocabulary_size"]
+    generated = greedy(model, params, batch.replace(tokens=tokens), 3)
+    np.testing.assert_array_equal(generated, greedy(model, params, tokens.astype(jnp.int8), 3))
+    assert generated.dtype == jnp.int32
+
+
 def test_double_precision():
     config = ModelConfig("h3,s4d,rwkv4", layers=3, feed_forward="none", **SHAPE)
     with jax.enable_x64(True):
