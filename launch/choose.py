@@ -28,11 +28,12 @@ LENGTH = flags.DEFINE_integer(
     "length", 0, "Tokens at which costs count; 0: a document's length.", 0, 2**24
 )
 CHEAPEST = flags.DEFINE_string("cheapest", "prefill", "Cost that decides: training, decode, ...")
-CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
+CPU_DEVICES = command_line.define_cpu_devices()
 
 
 def main():
     """Run the program."""
+    from mecheval_jax.fields import numbers_of_texts
     from mecheval_jax.reporting.terminal import choice, inspection
     from mecheval_jax.selection import request, run
     from mecheval_jax.store.choice import ChoiceFolder
@@ -40,8 +41,8 @@ def main():
     asked = request.ChoiceRequest(
         experiment=request.experiment_of(CONFIG.value, DOCUMENTS.value, documents_config),
         mixers=tuple(MIXERS.value),
-        widths=request.numbers("--widths", WIDTHS.value, int),
-        rates=request.numbers("--learning_rates", RATES.value, float),
+        widths=numbers_of_texts("--widths", WIDTHS.value, int),
+        rates=numbers_of_texts("--learning_rates", RATES.value, float),
         seeds=SEEDS.value,
         budget=request.parse_budget(BUDGET.value),
         length=LENGTH.value,

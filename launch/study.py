@@ -28,7 +28,7 @@ TABLES = flags.DEFINE_list(
     "tables", [], "Results tables, or folders of them, whose members are not trained again."
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what would be run, and run nothing.")
-CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
+CPU_DEVICES = command_line.define_cpu_devices()
 
 
 def main():

@@ -37,7 +37,7 @@ INTERVENTIONS = flags.DEFINE_enum(
     "interventions", "full", ["full", "verdict", "none"], "Level of measurement of every member."
 )
 RETRIES = flags.DEFINE_integer("retries", 1, "How often a group that fails is run again.", 0, 100)
-CPU_DEVICES = flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
+CPU_DEVICES = command_line.define_cpu_devices()
 LAUNCHER = flags.DEFINE_enum(
     "launcher", "none", ["none", "local", "slurm"], "Run groups here, or as jobs by submitit."
 )

@@ -58,6 +58,11 @@ def define_writers() -> flags.FlagHolder:
     )
 
 
+def define_cpu_devices() -> flags.FlagHolder:
+    """The flag ``--cpu_devices`` of programs that train members side by side."""
+    return flags.DEFINE_integer("cpu_devices", None, "Devices of a CPU; its cores if not given.")
+
+
 def given(*holders: flags.FlagHolder) -> dict[str, Any]:
     """Values of those flags that are set, by name, as fields of a config take them."""
     return {

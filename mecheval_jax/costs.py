@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.cost.crossovers import crossover_rows
 from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows, machine
+from mecheval_jax.fields import numbers_of_texts
 from mecheval_jax.files import make_workdir
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.store.cost_folder import CROSSOVERS, CostFolder
@@ -25,11 +25,7 @@ def options(given: Mapping[str, Any]) -> CostOptions:
     """
     values = dict(given)
     if "lengths" in values:
-        try:
-            values["lengths"] = tuple(int(text) for text in values["lengths"])
-        except ValueError:
-            text = ",".join(values["lengths"])
-            raise UserError(f"--lengths={text}: whole numbers of tokens, 128,1024") from None
+        values["lengths"] = numbers_of_texts("--lengths", values["lengths"], int)
     return CostOptions(**values)
 
 

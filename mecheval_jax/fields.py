@@ -13,7 +13,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from mecheval_jax.errors import UserError, shown
@@ -136,6 +136,23 @@ def field_value_of_text(name: str, text: str, kind: Any) -> Any:
         with contextlib.suppress(ValueError):
             value = kind(text)
     return field_value(name, value, kind)
+
+
+def numbers_of_texts(flag: str, texts: Sequence[str], kind: type) -> tuple[Any, ...]:
+    """The numbers of a flag.
+
+    Raises:
+        UserError: If one is none, or not above 0.
+    """
+    try:
+        found = tuple(kind(text) for text in texts)
+    except ValueError:
+        words = "whole numbers" if kind is int else "numbers"
+        raise UserError(f"{flag}={','.join(texts)}: {words}, with commas between them") from None
+    for number in found:
+        if not 0 < number < float("inf"):
+            raise UserError(f"{flag}={','.join(texts)}: {number} is not above 0")
+    return found
 
 
 def check_fields(instance: Any, section: str) -> None:

@@ -57,7 +57,7 @@ def test_a_measurement_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--lengths=12,x"], "--lengths=12,x: whole numbers of tokens"),
+        (["--lengths=12,x"], "--lengths=12,x: whole numbers, with commas"),
         (["--lengths=1"], "cost.lengths has 1"),
         (["--programs=all"], "unknown program of cost.programs 'all'"),
         (["--mixers=mamber"], "unknown mixer 'mamber' (did you mean 'mamba'?)"),

@@ -11,7 +11,14 @@ from ml_collections import ConfigDict
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.fields import SHARE, Section, field_value, field_value_of_text, types_of
+from mecheval_jax.fields import (
+    SHARE,
+    Section,
+    field_value,
+    field_value_of_text,
+    numbers_of_texts,
+    types_of,
+)
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS
 from mecheval_jax.training.config import TrainingConfig
@@ -157,3 +164,10 @@ def test_no_field_is_named_like_a_method_of_a_config():
     sections = [*TASKS.values(), ModelConfig, TrainingConfig, EvaluationConfig]
     named = {field.name for section in sections for field in dataclasses.fields(section)}
     assert not named & set(dir(ConfigDict))
+
+
+@pytest.mark.parametrize("texts", [["8", "x"], ["0"], ["-1"]])
+def test_numbers(texts):
+    with pytest.raises(UserError, match=f"--widths={','.join(texts)}"):
+        numbers_of_texts("--widths", texts, int)
+    assert numbers_of_texts("--widths", ["8", "16"], int) == (8, 16)

@@ -24,7 +24,8 @@ class EvaluationConfig(Section, section="evaluation"):
 
     Attributes:
         documents: Number of evaluation documents (the study: 320).
-        split: Split of the documents.
+        split: Split of the documents; of a replayed training set ``train`` gives other documents,
+            drawn alike.
         roles: Positions at which activations are exchanged.
         corruptions: Roles whose token is replaced.
         directions: ``restore`` puts clean activations into the corrupted run,

@@ -4,7 +4,6 @@ import dataclasses
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -121,23 +120,6 @@ def experiment_of(
     sections = of_documents().to_dict()
     sections["task"]["path"] = documents
     return fitted(sections)
-
-
-def numbers(flag: str, texts: Sequence[str], kind: type) -> tuple[Any, ...]:
-    """The numbers of a flag.
-
-    Raises:
-        UserError: If one is none, or not above 0.
-    """
-    try:
-        found = tuple(kind(text) for text in texts)
-    except ValueError:
-        words = "whole numbers" if kind is int else "numbers"
-        raise UserError(f"{flag}={','.join(texts)}: {words}, with commas between them") from None
-    for number in found:
-        if not 0 < number < float("inf"):
-            raise UserError(f"{flag}={','.join(texts)}: {number} is not above 0")
-    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ is lr t / w while t < w (so the very first step changes nothing), then
 lr (1 + cos(pi (t - w) / (T - w))) / 2, or lr (T - t) / (T - w), or lr.
 """
 
+import fractions
 import types
 import typing
 from collections.abc import Mapping
@@ -67,8 +68,11 @@ def schedule(
     step: Int[Array, ""], steps: Int[Array, ""], warmup_fraction: float, decay: str
 ) -> Float[Array, ""]:
     """Factor of the learning rate at a step, in [0, 1]."""
-    # The fraction is a float32 on the device: floor(0.1 T) needs a nudge to be exact.
-    warmup = jnp.floor(warmup_fraction * steps + 1e-3)
+    # floor(f T) in whole numbers: in float32 a product just below one may be rounded up to it.
+    share = fractions.Fraction(str(warmup_fraction)).limit_denominator(10_000)
+    whole, rest = steps // share.denominator, steps % share.denominator
+    warmup = whole * share.numerator + rest * share.numerator // share.denominator
+    warmup = warmup.astype(jnp.float32)
     rising = step / jnp.maximum(warmup, 1)
     progress = (step - warmup) / jnp.maximum(steps - warmup, 1)
     falling = {

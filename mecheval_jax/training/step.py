@@ -207,13 +207,14 @@ def evaluate_state(
     """
     training = ensemble.training
     loss, accuracy = loss_and_accuracy(ensemble.model, state.params, ensemble.task, batch)
-    fine = jnp.isfinite(loss) | (state.diverged_at != NEVER)
+    # An ensemble is also evaluated at the last step of a shorter run. Trained alone, this run would
+    # not be evaluated there, so it must not end there either.
+    due = state.step % training.evaluate_every == 0
+    last = state.step == state.hyperparameters.steps
+    fine = jnp.isfinite(loss) | (state.diverged_at != NEVER) | ~(due | last)
     diverged_at = jnp.where(fine, state.diverged_at, state.step - 1)
     stopped_at = state.stopped_at
     if training.target_accuracy is not None:
-        # An ensemble is also evaluated at the last step of a shorter run. Trained alone, this run
-        # would not be evaluated there, so it must not end there either.
-        due = state.step % training.evaluate_every == 0
         reached = state.learns & due & (accuracy >= training.target_accuracy)
         stopped_at = jnp.where(reached, state.step, stopped_at)
     changed = {"diverged_at": diverged_at, "stopped_at": stopped_at}

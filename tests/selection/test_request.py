@@ -55,13 +55,6 @@ def test_what_cannot_be_asked(changes, message):
         ChoiceRequest(EXPERIMENT, **changes)
 
 
-@pytest.mark.parametrize("texts", [["8", "x"], ["0"], ["-1"]])
-def test_numbers(texts):
-    with pytest.raises(UserError, match=f"--widths={','.join(texts)}"):
-        request.numbers("--widths", texts, int)
-    assert request.numbers("--widths", ["8", "16"], int) == (8, 16)
-
-
 def test_commands_are_given_again():
     """Catches advice whose commands lack the user's own flags, or have another folder's."""
     given = ["--documents=my file.jsonl", "--budget=20m", "--seeds=2", "--workdir=runs/a"]

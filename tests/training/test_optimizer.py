@@ -118,6 +118,18 @@ def test_schedule_at_every_step(steps, decay):
         assert factors.argmax() == warmup
 
 
+@pytest.mark.parametrize(
+    ("fraction", "steps", "warmup"),
+    [(0.13, 500_000, 65_000), (0.53, 100_000, 53_000), (0.59, 200_000, 118_000), (1 / 3, 9, 3)],
+)
+def test_a_warmup_in_whole_numbers(fraction, steps, warmup):
+    """Catches a product in float32, which lies just below the whole number that it is."""
+    at = jax.jit(jax.vmap(lambda t: schedule(t, jnp.int32(steps), fraction, "linear")))
+    around = np.asarray(at(jnp.arange(warmup - 1, warmup + 2)))
+    assert around.argmax() == 1
+    assert around[1] == 1
+
+
 def test_schedule_without_warmup():
     """Catches a division by a warm-up of 0 steps."""
     at = jax.vmap(lambda t: schedule(t, jnp.int32(8), 0.0, "linear"))

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from mecheval_jax.models.language_model import LanguageModel, initialize
+from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.optimizer import Special
+from mecheval_jax.training.state import NEVER, hyperparameters_of, new_state
 from mecheval_jax.training.step import (
     answer,
+    evaluate_state,
     gradients_and_metrics,
     loss_and_accuracy,
     read,
@@ -175,3 +178,17 @@ def test_parameters_that_authors_train_otherwise():
     both = special(scaled_rates=True, exempt_from_decay=True)
     assert both["block_0/mixer/w0"] == Special(2.0, decays=False)
     assert both["block_0/mixer/a0"] == Special(decays=False)
+
+
+@pytest.mark.parametrize(("step", "diverged"), [(7, NEVER), (20, 19), (50, 49)])
+def test_a_run_diverges_where_it_would_be_evaluated_alone(step, diverged):
+    """Catches a member that is frozen at the last step of a shorter one."""
+    experiment = small.experiment(small.ONE_LAYER, steps=50, evaluate_every=20)
+    runs = (experiment.training,)
+    ensemble = Ensemble(experiment.model, experiment.task, runs)
+    state = new_state(experiment.model, hyperparameters_of(experiment.training))
+    state = state.replace(step=jnp.int32(step), params=jax.tree.map(jnp.log, state.params))
+    batch = experiment.task.sample(jax.random.key(0), 4, "dev")
+    changed, scores = evaluate_state(state, batch, ensemble)
+    assert not np.isfinite(scores["loss"])
+    assert int(changed["diverged_at"]) == diverged
