@@ -17,11 +17,10 @@ flags.mark_flag_as_required("config")
 
 def main():
     """Run the program."""
-    from mecheval_jax.experiment import Experiment
+    from mecheval_jax.experiment import task_of
     from mecheval_jax.reporting.terminal import inspection
 
-    task = Experiment.from_config(CONFIG.value).task
-    inspection.show(task, SPLIT.value, COUNT.value, SEED.value)
+    inspection.show(task_of(CONFIG.value), SPLIT.value, COUNT.value, SEED.value)
 
 
 if __name__ == "__main__":

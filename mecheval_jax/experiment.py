@@ -81,16 +81,8 @@ class Experiment:
         Raises:
             UserError: If a field is missing or unknown, or a value cannot be.
         """
-        sections = config.to_dict() if isinstance(config, ConfigDict) else config
-        if not isinstance(sections, Mapping):
-            raise UserError(f"{config!r:.80} is no config: give {', '.join(SECTIONS)} by name")
-        for section in SECTIONS:
-            if section not in sections:
-                raise UserError(f"the config has no section {section!r}")
-            _check_section(section, sections[section])
-        task_values = dict(sections["task"])
-        task_name = choose("task", task_values.pop("name", ""), TASKS)
-        task = _build(TASKS[task_name], task_values, "task")
+        sections = _sections_of(config)
+        task_name, task = _task_of(sections)
         vocabulary = {"vocabulary_size": task.vocabulary_size}
         model = _build(ModelConfig, dict(sections["model"]) | vocabulary, "model")
         if task.max_length > model.max_length:
@@ -156,6 +148,34 @@ class Experiment:
         values = self.as_dict()
         del values["evaluation"], values[ANALYSES]
         return hash_of(values)[:16]
+
+
+def task_of(config: ConfigDict | Mapping[str, Any]) -> Task:
+    """The task of a config alone, of which documents can be looked at before they suffice.
+
+    Raises:
+        UserError: As `Experiment.from_config`, of the sections' names and of the task.
+    """
+    return _task_of(_sections_of(config))[1]
+
+
+def _sections_of(config: ConfigDict | Mapping[str, Any]) -> Mapping[str, Any]:
+    """The sections of a config, all of which are there."""
+    sections = config.to_dict() if isinstance(config, ConfigDict) else config
+    if not isinstance(sections, Mapping):
+        raise UserError(f"{config!r:.80} is no config: give {', '.join(SECTIONS)} by name")
+    for section in SECTIONS:
+        if section not in sections:
+            raise UserError(f"the config has no section {section!r}")
+        _check_section(section, sections[section])
+    return sections
+
+
+def _task_of(sections: Mapping[str, Any]) -> tuple[str, Task]:
+    """The name of the task, and the task."""
+    values = dict(sections["task"])
+    name = choose("task", values.pop("name", ""), TASKS)
+    return name, _build(TASKS[name], values, "task")
 
 
 def _check_section(name: str, values: Any) -> None:

@@ -46,6 +46,10 @@ FIELDS = ("query", "answer", *PAIR, "roles")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+NO_JSON = "is no JSON"
+"""Beginning of what is said of a line that cannot be read at all."""
+
+
 class BadLine(UserError):
     """A line that is not in the format.
 
@@ -118,7 +122,7 @@ class LineFormat:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise BadLine([f"is no JSON: {error}"]) from None
+            raise BadLine([f"{NO_JSON}: {error}"]) from None
         if not isinstance(record, dict):
             raise BadLine(["is no JSON object"])
         symbols, places, content = self._ids(record) if self.of_ids else self._text(record)

@@ -20,7 +20,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import open_file
 from mecheval_jax.tasks.base import SPLITS
 from mecheval_jax.tasks.documents.file import DocumentFile, without_split
-from mecheval_jax.tasks.documents.line import PAIR, BadLine, Document, LineFormat
+from mecheval_jax.tasks.documents.line import NO_JSON, PAIR, BadLine, Document, LineFormat
 from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Vocabulary, tokenizer_of
 
 SHOWN = 50
@@ -28,6 +28,9 @@ SHOWN = 50
 
 RANGES = 200
 """Greatest number of ranges of further bad lines that a message lists."""
+
+STRANGE = "answers outside the vocabulary of the train documents"
+"""Beginning of what is said of a line of dev or test with such answers."""
 
 TRAIN = SPLITS.index("train")
 
@@ -186,8 +189,7 @@ class _Scanner:
         self._bad = [
             (
                 number,
-                "answers outside the vocabulary of the train documents: "
-                + ", ".join(strange[number]),
+                f"{STRANGE}: {', '.join(strange[number])}",
             )
             for number in numbers[:SHOWN]
         ]
@@ -195,12 +197,23 @@ class _Scanner:
 
     def _bad_lines(self, path: pathlib.Path) -> str:
         """Message that lists all bad lines."""
+        first, reason = self._bad[0]
+        if not len(self._splits) and reason.startswith(NO_JSON):
+            return (
+                f"{path}: no line is JSON (line {first} {reason}): every line must be an object "
+                '{"text": ..., "queries": [...]}, as docs/documents.md has it'
+            )
         count = len(self._bad) + len(self._further)
         plural = "s" if count > 1 else ""
         lines = [f"{path} has {count} bad line{plural}:"]
         lines += [f"  line {number}: {reasons}" for number, reasons in self._bad]
         if self._further:
             lines.append(f"  and {len(self._further)} more: lines {_ranges(self._further)}")
+        if reason.startswith(STRANGE):
+            lines.append(
+                "  A hash of its words decides a document's split: give more documents with these "
+                "answers, or smaller shares task.dev and task.test"
+            )
         return "\n".join(lines)
 
 

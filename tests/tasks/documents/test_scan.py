@@ -61,7 +61,9 @@ def test_answers_outside_the_vocabulary(tmp_path, place):
     del strange["queries"][0]["value"]
     at = 0 if place == "first" else len(lines)
     lines.insert(at, json.dumps(strange))
-    with pytest.raises(UserError, match=f"line {at + 1}: answers outside.*'Atlantis'"):
+    with pytest.raises(
+        UserError, match=f"line {at + 1}: answers outside.*'Atlantis'\n.*hash of its words"
+    ):
         Documents(write(tmp_path, *lines))
 
 
@@ -88,3 +90,13 @@ def test_splits_are_of_the_content(tmp_path):
 def test_a_file_without_documents(tmp_path):
     with pytest.raises(UserError, match="has no documents"):
         Documents(write(tmp_path, "", " "))
+
+
+# Catches fifty lines of errors for a table that was given in the place of JSON lines.
+def test_a_file_that_is_no_json_lines(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("text,answer\n" + "a b,c\n" * 60)
+    with pytest.raises(UserError) as caught:
+        Documents(str(path))
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: no line is JSON (line 1 is no JSON: Expecting value")
