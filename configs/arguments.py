@@ -23,14 +23,18 @@ def parse(text: str, defaults: dict[str, Any]) -> dict[str, Any]:
     """Values of arguments.
 
     Args:
-        text: Arguments as ``name=value``, separated by commas.
+        text: Arguments as ``name=value``, separated by commas. A value of ``mixer`` may be one
+            for each layer, ``mixer=mamba,attention``.
         defaults: Values of the arguments that `text` leaves out; they set the types.
 
     Raises:
         UserError: If a name is unknown, or a value has another type.
     """
-    values = dict(defaults)
+    values, name = dict(defaults), ""
     for part in filter(None, text.split(",")):
+        if "=" not in part and name == "mixer":
+            values[name] += f",{part}"
+            continue
         name, given, value = part.partition("=")
         if not given:
             raise UserError(f"config argument {part!r}: write name=value, separated by commas")

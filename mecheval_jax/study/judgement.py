@@ -174,10 +174,15 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
         claim = tested.weakest if tested.if_false < 1 or not tested.missing_parts else None
         claim = claim or tested.most_contradicted
         lacking = ", ".join(tested.missing_parts)
+        said = (
+            f"Holds by itself (p = {claim.if_false:.2g}), not among all findings, that"
+            if claim.if_false <= ERROR_RATE
+            else "Cannot be told that"
+        )
         sentence = (
             f"Not run, though essential: {lacking}."
             if lacking
-            else f"Cannot be told that {claim.text}: {_shown(claim)}."
+            else f"{said} {claim.text}: {_shown(claim)}."
         )
     elif tested.if_true < tested.if_false:
         verdict, claim = NOT_REPRODUCED, tested.most_contradicted

@@ -102,6 +102,14 @@ def test_every_file_is_known_here():
     assert files == {pathlib.Path(module.__file__) for module in CONFIGS}
 
 
+def test_a_mixer_for_each_layer():
+    """Catches the mixers of a hybrid taken for further arguments, and these for mixers."""
+    config = recall.get_config("width=32,mixer=mamba,attention,pairs=4")
+    assert (config.model.mixer, config.model.width, config.task.pairs) == ("mamba,attention", 32, 4)
+    with pytest.raises(UserError, match="'attention': write name=value"):
+        recall.get_config("width=32,attention")
+
+
 @pytest.mark.parametrize("module", CONFIGS)
 @pytest.mark.parametrize("argument", ["", "smoke=True"])
 def test_builds(module, argument):

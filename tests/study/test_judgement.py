@@ -7,7 +7,8 @@ import pytest
 
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.every import FINDINGS
-from mecheval_jax.study.judgement import findings_json, findings_table, judge
+from mecheval_jax.study.judgement import Finding, findings_json, findings_table, judge
+from mecheval_jax.study.quantities import Claim
 from tests.support.study_world import changed, world
 
 ATTENTION = {"task": "AR", "layers": 2, "mixer": "attention"}
@@ -62,3 +63,16 @@ def test_written_down(true):
     assert list(table["verdict"]) == [row["verdict"] for row in rows]
     nothing = json.loads(findings_json(judge(StudyCells(true.iloc[:0]), FINDINGS[:1])))
     assert nothing[0]["estimate"] is None
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [(0.01, "Holds by itself (p = 0.01), not among all findings, that x"), (0.2, "Cannot be told")],
+)
+def test_what_holds_by_itself_is_said(p, words):
+    """Catches a page that says it cannot be told what its own table calls a claim that holds."""
+    claim = Claim("x is above 1", "", 1.5, (1.1, 1.9), if_false=p, if_true=1 - p, runs=3)
+    findings = [Finding(n, "text", (), lambda cells: [claim]) for n in range(20)]
+    for one in judge(StudyCells(world().iloc[:0]), findings):
+        assert one.verdict == "undecided"
+        assert one.sentence.startswith(words)
