@@ -71,8 +71,8 @@ def test_written_down(true):
 )
 def test_what_holds_by_itself_is_said(p, words):
     """Catches a page that says it cannot be told what its own table calls a claim that holds."""
-    claim = Claim("x is above 1", "", 1.5, (1.1, 1.9), if_false=p, if_true=1 - p, runs=3)
-    findings = [Finding(n, "text", (), lambda cells: [claim]) for n in range(20)]
+    claim = Claim("x is above 1", "main", 1.5, (1.1, 1.9), if_false=p, if_true=1 - p, runs=3)
+    findings = [Finding(n, "text", ("main",), lambda cells: [claim]) for n in range(20)]
     for one in judge(StudyCells(world().iloc[:0]), findings):
         assert one.verdict == "undecided"
         assert one.sentence.startswith(words)
