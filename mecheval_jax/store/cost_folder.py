@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from mecheval_jax.files import read_json, read_table, write_json, write_table
+from mecheval_jax.store.row_selection import rows_with
 
 NAME = "cost"
 """Name of the folder in that of a run or of a sweep."""
@@ -84,4 +85,4 @@ class CostFolder:
 
 def rows_of(costs: pd.DataFrame, shape: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of costs of one model, by its mixer, width and layers (`ModelConfig.shape`)."""
-    return costs[(costs[list(shape)] == pd.Series(shape)).all(axis="columns")]
+    return rows_with(costs, **shape)

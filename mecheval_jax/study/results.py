@@ -19,6 +19,7 @@ from mecheval_jax.evaluation.config import CORRUPTION, RESTORE
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import hash_of, read_table
 from mecheval_jax.site_path import SitePath, in_mixer
+from mecheval_jax.store.row_selection import attributions, newest
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
 from mecheval_jax.sweeps.plan import plan_of
@@ -255,12 +256,8 @@ RESTORED_FROM |= dict.fromkeys(("step", "value", "low", "high"), float)
 
 def restored(interchange: pd.DataFrame) -> dict[str, float]:
     """The cells ``SITE@ROLE`` of a run's table of interventions, at its last step."""
-    kept = interchange[
-        (interchange["metric"] == "attribution")
-        & (interchange["corruption"] == CORRUPTION)
-        & (interchange["direction"] == RESTORE)
-        & (interchange["step"] == interchange["step"].max())
-    ].set_index(["site", "role"])
+    rows = attributions(newest(interchange), CORRUPTION, RESTORE)
+    kept = rows.set_index(["site", "role"])
     cells = {}
     for site, role in SITES:
         if (site, role) in kept.index:

@@ -15,7 +15,8 @@ from mecheval_jax.evaluation.patching.circuits import RANDOM
 from mecheval_jax.evaluation.patching.effects import EXACT
 from mecheval_jax.reporting.figures import drawing, memory_figures
 from mecheval_jax.reporting.figures.look import styled
-from mecheval_jax.reporting.terminal.tables import interval, number, rows_with
+from mecheval_jax.reporting.terminal.tables import interval, number
+from mecheval_jax.store.row_selection import rows_with
 
 RANKINGS = {
     EXACT: "their measured effect",

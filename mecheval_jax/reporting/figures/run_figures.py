@@ -18,7 +18,6 @@ from mecheval_jax.reporting.figures.labels import HALO, place_labels
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.reporting.terminal.tables import (
     COMPONENTS,
-    attributions,
     interval,
     look_up_words,
     number,
@@ -26,6 +25,7 @@ from mecheval_jax.reporting.terminal.tables import (
     site_words,
 )
 from mecheval_jax.site_path import SitePath
+from mecheval_jax.store.row_selection import attributions
 
 ROLE_ORDER = EvaluationConfig.roles
 

@@ -12,9 +12,9 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.config import DIRECTIONS
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import read_table
-from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.store.columns import PLACE
 from mecheval_jax.store.left_out import LeftOut
+from mecheval_jax.store.row_selection import newest
 from mecheval_jax.store.run_folder import RunFolder
 
 NUMBERS = ("step", "layer", "value", "low", "high")
@@ -83,7 +83,7 @@ def read(folder: RunFolder, name: str) -> Reported:
         folder.read_provenance(),
         folder.read_summary(),
         folder.read_metrics(),
-        None if table is None else tables.newest(table),
+        None if table is None else newest(table),
         table if table is not None and table["step"].nunique() > 1 else None,
     )
 

@@ -13,6 +13,7 @@ from mecheval_jax.reporting.table import Column, Table, with_ends
 from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.columns import read_slices
+from mecheval_jax.store.row_selection import attributions, newest
 from mecheval_jax.tasks.floors import KINDS, kind_of
 
 
@@ -164,7 +165,7 @@ def _over_training(found: Mapping[str, Any]) -> Iterator[Table]:
 def _controls(run: Reported) -> Table:
     rows: list[dict[str, Any]] = []
     if run.folder.controls.exists():
-        table = tables.newest(read_table(run.folder.controls, NEEDED))
+        table = newest(read_table(run.folder.controls, NEEDED))
         chosen = table[table["metric"] == "attribution"]
         rows = [with_ends(row, "value") for row in chosen.to_dict("records")]
     columns = (
@@ -212,7 +213,7 @@ def grids(table: pd.DataFrame) -> Iterator[HeatMap]:
         table: Rows of ``interchange.csv`` at one step.
     """
     for corruption, direction in measured(table):
-        roles, lines = tables.by_site(tables.attributions(table, corruption, direction))
+        roles, lines = tables.by_site(attributions(table, corruption, direction))
         rows = []
         for site, cells in lines:
             row: dict[str, Any] = {"site": site}

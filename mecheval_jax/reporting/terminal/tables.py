@@ -16,6 +16,7 @@ from mecheval_jax.models.blocks import COMPONENTS as BLOCK_COMPONENTS
 from mecheval_jax.reporting.terminal.narrow import print_table
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import FEWEST_RUNS
+from mecheval_jax.store.row_selection import attributions, newest, residual_stream
 
 MISSING = "-"
 """Text of a missing number."""
@@ -63,28 +64,6 @@ def accuracy(summary: Mapping[str, Any]) -> str:
         return MISSING
     ends = {"low": summary.get("accuracy_low"), "high": summary.get("accuracy_high")}
     return f"{percent(summary['accuracy'])} {percents(ends)}".rstrip()
-
-
-def rows_with(table: pd.DataFrame, **values: str) -> pd.DataFrame:
-    """The rows of a table with certain values in certain columns."""
-    return table[(table[list(values)] == pd.Series(values)).all(axis="columns")]
-
-
-def attributions(table: pd.DataFrame, corruption: str, direction: str) -> pd.DataFrame:
-    """The attribution rows of one corruption and direction, with numbers as floats."""
-    place = {"corruption": corruption, "direction": direction}
-    chosen = rows_with(table, metric="attribution", **place).copy()
-    for column in ("value", "low", "high", "layer"):
-        # A column without any value holds None, and has the type object.
-        chosen[column] = pd.to_numeric(chosen[column]).astype(float)
-    return chosen
-
-
-def residual_stream(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the residual stream: at the input of every layer, and behind the last one."""
-    last = rows["layer"].max()
-    inputs, outputs = (rows["component"] == name for name in ("block_input", "block_output"))
-    return rows[inputs | (outputs & (rows["layer"] == last))]
 
 
 def by_site(rows: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[Mapping[str, Any]]]]]:
@@ -168,11 +147,6 @@ def show_runs(summaries: Mapping[str, Mapping[str, Any]]) -> None:
         "its convolution has joined; @key high: left to a later layer.",
         style="dim",
     )
-
-
-def newest(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the last step, in a table that may have several."""
-    return table[table["step"] == table["step"].max()] if "step" in table else table
 
 
 def starred(row: Mapping[str, Any]) -> str:
