@@ -175,8 +175,9 @@ def test_the_page_on_sweeps_says_what_the_code_does():
     """Catches a flag, a helper or a table that the page names and the code does not have."""
     root = ROOT
     text = (root / "docs" / "sweeps.md").read_text()
-    programs = "".join(path.read_text() for path in (root / "launch").glob("*.py"))
-    known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', programs)) | {"config", "writers"}
+    files = [*(root / "launch").glob("*.py"), root / "mecheval_jax" / "command_line.py"]
+    programs = "".join(path.read_text() for path in files)
+    known = set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', programs)) | {"config"}
     flags = set(re.findall(r"(?<![\w-])--(\w+)", text))
     assert {"grid", "shard", "strategy", "members_at_once", "interventions", "retries"} <= flags
     assert flags <= known
