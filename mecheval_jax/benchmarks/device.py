@@ -29,8 +29,9 @@ from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
-from mecheval_jax.training.ensemble.members import Ensemble, Strategy
 from mecheval_jax.training.ensemble.mesh import member_mesh
+from mecheval_jax.training.ensemble.strategy import Strategy
+from mecheval_jax.training.members import Ensemble
 
 WIDTHS = (64, 256, 1024)
 LENGTHS = (37, 512, 4096)

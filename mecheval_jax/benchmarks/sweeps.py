@@ -19,8 +19,9 @@ from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
-from mecheval_jax.training.ensemble.members import Ensemble, Strategy
 from mecheval_jax.training.ensemble.mesh import member_mesh
+from mecheval_jax.training.ensemble.strategy import Strategy
+from mecheval_jax.training.members import Ensemble
 
 MEMBERS, STEPS = 16, 1000
 CONFIG = "configs/recall.py:mixer=attention,width=32"

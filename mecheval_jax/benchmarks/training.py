@@ -29,7 +29,7 @@ from mecheval_jax.tasks.scoring import score, weighted_mean
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.device_programs import RunPrograms
-from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.state import Policy
 from mecheval_jax.training.step import loss_and_accuracy
 

@@ -40,7 +40,7 @@ from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.store.run_folder import GROUPS, Folder, TrainingFolder
-from mecheval_jax.training.ensemble.members import Strategy
+from mecheval_jax.training.ensemble.strategy import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
 """States of a group: not begun, under way (or dead), to be resumed, given up, done."""

@@ -22,10 +22,11 @@ from mecheval_jax.sweeps.plan import GroupPlan, shape_of
 from mecheval_jax.training.callbacks import Standing
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
-from mecheval_jax.training.ensemble.members import KINDS, Ensemble, Strategy, stack
 from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
+from mecheval_jax.training.ensemble.strategy import KINDS, Strategy
 from mecheval_jax.training.ensemble.strategy_choice import AUTO, Choices, Memory, choose_strategy
 from mecheval_jax.training.loop import fit, restore_or_create
+from mecheval_jax.training.members import Ensemble, stack
 from mecheval_jax.training.preemption import Preemption
 from mecheval_jax.training.state import NEVER, Policy, TrainState
 

@@ -30,7 +30,7 @@ from mecheval_jax.partitioning.multihost import shard
 from mecheval_jax.partitioning.padding import padded_rows, resize_tables, resized
 from mecheval_jax.partitioning.rules import Rule, rules_of, shardings
 from mecheval_jax.training.data import HostDocuments
-from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.optimizer import Hyperparameters
 from mecheval_jax.training.state import (
     Policy,

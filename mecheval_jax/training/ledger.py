@@ -15,7 +15,7 @@ from mecheval_jax.array_types import PyTree
 from mecheval_jax.partitioning.multihost import fetch
 from mecheval_jax.training.callbacks import Callbacks, Standing
 from mecheval_jax.training.checkpoints import Checkpoints
-from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.state import NEVER, Diverged, Policy
 
 

@@ -25,7 +25,7 @@ from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.tasks.scoring import AnswerScores, score, weighted_mean
 from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.data import training_batch
-from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.optimizer import Special, schedule, update
 from mecheval_jax.training.state import NEVER, Policy, TrainState
 

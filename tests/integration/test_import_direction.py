@@ -23,6 +23,7 @@ LAYERS = (
     ("models", "study.published"),  # published numbers, and no code of the study
     ("interop", "partitioning"),
     ("training",),
+    ("training.ensemble",),
     ("interventions",),
     ("evaluation.config",),  # what an experiment says about its evaluation
     ("experiment",),

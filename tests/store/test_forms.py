@@ -5,7 +5,7 @@ import dataclasses
 from mecheval_jax.forms import mismatch
 from mecheval_jax.store import forms
 from mecheval_jax.store.sweep_folder import STATUS, GroupStatus
-from mecheval_jax.training.ensemble.members import Strategy
+from mecheval_jax.training.ensemble.strategy import Strategy
 from tests.support import reported_runs
 
 

@@ -15,7 +15,7 @@ from mecheval_jax.study.timing import (
     stated,
 )
 from mecheval_jax.training.device_programs import RunPrograms
-from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.members import Ensemble
 from tests.support import small
 
 

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
-from mecheval_jax.training.ensemble.members import Ensemble
 from mecheval_jax.training.ensemble.mesh import member_mesh
 from mecheval_jax.training.loop import fit
+from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.state import Policy
 from tests.support import small
 

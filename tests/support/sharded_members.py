@@ -19,9 +19,10 @@ from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.measurement import plan_verdict
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
-from mecheval_jax.training.ensemble.members import Ensemble, Strategy, stack
 from mecheval_jax.training.ensemble.mesh import member_mesh, on_members, shard_members
+from mecheval_jax.training.ensemble.strategy import Strategy
 from mecheval_jax.training.loop import fit, restore_or_create
+from mecheval_jax.training.members import Ensemble, stack
 from mecheval_jax.training.preemption import Preempted
 from mecheval_jax.training.state import Policy
 from tests.support import small

@@ -17,7 +17,7 @@ from mecheval_jax.experiment import Experiment
 from mecheval_jax.partitioning.mesh import make_mesh
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.device_programs import RunPrograms
-from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.preemption import Preemption
 from tests.support.compilation import ROOT, settings, trace_quickly
 

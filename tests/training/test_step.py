@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.models.language_model import LanguageModel, initialize
-from mecheval_jax.training.ensemble.members import Ensemble
+from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.optimizer import Special
 from mecheval_jax.training.state import NEVER, hyperparameters_of, new_state
 from mecheval_jax.training.step import (

@@ -23,7 +23,7 @@ from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.tasks.base import ABSENT, PAD, Batch, Task
 from mecheval_jax.tasks.scoring import AnswerScores, score
 from mecheval_jax.training.data import evaluation_batch
-from mecheval_jax.training.ensemble.members import of_one_width
+from mecheval_jax.training.members import of_one_width
 
 SIZES = ("pairs", "length", "contexts", "copied")
 """Fields of tasks that give the size of a document."""

@@ -15,7 +15,7 @@ from mecheval_jax.store.status import Overview
 from mecheval_jax.store.sweep_folder import SweepFolder
 from mecheval_jax.store.sweep_tables import SweepTables, wide
 from mecheval_jax.study.published.tables import published_beside
-from mecheval_jax.training.ensemble.members import Strategy
+from mecheval_jax.training.ensemble.strategy import Strategy
 from mecheval_jax.training.state import HYPERPARAMETERS
 
 SHOWN = ("learning_rate", "seed")

@@ -18,7 +18,6 @@ from jax.sharding import Mesh
 from mecheval_jax.array_types import PyTree
 from mecheval_jax.partitioning.multihost import fetch, is_multiprocess
 from mecheval_jax.training.device_programs import Programs, Steps
-from mecheval_jax.training.ensemble.members import Ensemble, Strategy, stack
 from mecheval_jax.training.ensemble.mesh import (
     members_sharding,
     on_member_of_each_device,
@@ -26,6 +25,8 @@ from mecheval_jax.training.ensemble.mesh import (
     padded_count,
     shard_members,
 )
+from mecheval_jax.training.ensemble.strategy import Strategy
+from mecheval_jax.training.members import Ensemble, stack
 from mecheval_jax.training.state import Policy, TrainState
 from mecheval_jax.training.step import Metrics, take_steps
 

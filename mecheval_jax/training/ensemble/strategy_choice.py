@@ -20,7 +20,7 @@ from mecheval_jax.files import add_to_cache, read_cache
 from mecheval_jax.partitioning.memory import free_memory
 from mecheval_jax.partitioning.multihost import is_multiprocess, on_main
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
-from mecheval_jax.training.ensemble.members import Strategy
+from mecheval_jax.training.ensemble.strategy import Strategy
 
 AUTO = "auto"
 """Name that asks for the strategy that is measured to be the fastest."""

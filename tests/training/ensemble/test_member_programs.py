@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
-from mecheval_jax.training.ensemble.members import Strategy
 from mecheval_jax.training.ensemble.mesh import member_mesh, shard_members
+from mecheval_jax.training.ensemble.strategy import Strategy
 from mecheval_jax.training.loop import fit
 from mecheval_jax.training.preemption import Preempted
 from mecheval_jax.training.state import NEVER, Diverged, Policy

@@ -8,8 +8,8 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.training.ensemble import strategy_choice
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
-from mecheval_jax.training.ensemble.members import Strategy
 from mecheval_jax.training.ensemble.mesh import member_mesh
+from mecheval_jax.training.ensemble.strategy import Strategy
 from mecheval_jax.training.ensemble.strategy_choice import (
     MARGIN,
     Choices,

@@ -1,4 +1,4 @@
-"""Ensembles: runs of one shape that train together, their documents, and their strategies."""
+"""Ensembles: runs of one shape that train together, and their documents."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.errors import UserError, choose
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.config import TrainingConfig
@@ -83,30 +82,3 @@ def stack(trees: Sequence[PyTree]) -> PyTree:
         return np.stack(of) if isinstance(of[0], np.ndarray) else jnp.stack(of)
 
     return jax.tree.map(stacked, *trees)
-
-
-KINDS = ("vmap", "scan", "loop")
-"""How a device computes several members: some or all of them as one batched program (``vmap``),
-one after the other inside one program, each through all steps of a stretch (``scan``), or one after
-the other as programs that the host starts (``loop``)."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Strategy:
-    """How members are computed.
-
-    Attributes:
-        kind: One of `KINDS`.
-        at_once: Number of members that a device computes together.
-    """
-
-    kind: str
-    at_once: int = 1
-
-    def __post_init__(self):
-        choose("strategy", self.kind, KINDS)
-        if not isinstance(self.at_once, int) or self.at_once < 1:
-            raise UserError(f"members at once are {self.at_once!r}: at least 1")
-
-    def __str__(self):
-        return f"vmap of {self.at_once}" if self.kind == "vmap" else self.kind

@@ -4,7 +4,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.training import device_programs
-from mecheval_jax.training.ensemble.members import Strategy
+from mecheval_jax.training.ensemble.strategy import Strategy
 from mecheval_jax.training.ensemble.strategy_choice import Choices, choose_strategy
 from tests.support import small
 from tests.support.ensembles import alone, close, ensemble_of, params_of, programs_of, train
@@ -32,9 +32,3 @@ def test_documents_that_the_host_draws(tmp_path, monkeypatch):
     programs = programs_of(ensemble_of(base, runs))
     with pytest.raises(UserError, match="'loop' cannot compute documents that the host draws"):
         choose_strategy(programs, Choices(tmp_path), "key", None, "loop", print)
-
-
-def test_an_unknown_strategy():
-    """Catches a typo that is taken for something."""
-    with pytest.raises(UserError, match=r"'vmop'.*'vmap'"):
-        Strategy("vmop")
