@@ -7,7 +7,7 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.selection import circuit
 from mecheval_jax.store.choice import ChoiceFolder
-from mecheval_jax.store.run_folder import RunFolder
+from tests.support.choices import runs_of
 
 
 @pytest.fixture
@@ -17,10 +17,6 @@ def group(finished, tmp_path):
     shutil.copytree(folder.path, tmp_path / "copy")
     (only,) = ChoiceFolder(tmp_path / "copy").groups()
     return only
-
-
-def runs_of(group):
-    return [RunFolder(path) for path in sorted(group.members.glob("*"))]
 
 
 def test_the_best_run_is_measured_once(group, monkeypatch):

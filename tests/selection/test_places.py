@@ -10,6 +10,7 @@ from mecheval_jax.reporting.html import report
 from mecheval_jax.selection import places
 from mecheval_jax.store.choice import ChoiceFolder
 from mecheval_jax.store.run_folder import RunFolder
+from tests.support.choices import runs_of
 from tests.support.pages import words_of
 
 
@@ -22,10 +23,6 @@ def group(finished, tmp_path):
     for path in only.members.glob("*"):
         RunFolder(path).update_summary(accuracy_low=1.0, verdict="induction")
     return only
-
-
-def runs_of(group):
-    return [RunFolder(path) for path in sorted(group.members.glob("*"))]
 
 
 def measured(run):

@@ -4,6 +4,7 @@ import pandas as pd
 
 from mecheval_jax.files import write_json, write_table
 from mecheval_jax.store.choice import COLUMNS, Advice, ChoiceFolder, FurtherRun, Paragraph
+from mecheval_jax.store.run_folder import RunFolder
 
 ADVICE = Advice(
     "recommended",
@@ -74,3 +75,8 @@ def add_choice(path):
     machine |= {"matrix_gflops": 1234.5, "memory_gbytes_per_second": 67.89}
     write_json(folder.cost.machine, machine)
     return folder
+
+
+def runs_of(group):
+    """The run folders of the members of a group."""
+    return [RunFolder(path) for path in sorted(group.members.glob("*"))]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mecheval_jax.evaluation.patching.cells import Cells
-from mecheval_jax.evaluation.patching.effects import SMALLEST_GAP
 from mecheval_jax.statistics.intervals import wilson
 from tests.support.fabricated import fabricated_grid
 from tests.support.measured_grids import DOCUMENTS, MODELS, ROLES, measured_of
@@ -110,7 +109,6 @@ def test_a_role_that_no_document_has_is_an_empty_cell():
 )
 def test_a_gap_of_a_hundredth_tells_nothing(gap, told):
     """Catches ratios over almost nothing, and a limit on the gap's size instead of the gap."""
-    assert SMALLEST_GAP == 0.01
     clean = np.full(5, 0.6)
     cells = cells_of(clean, clean - gap, clean - gap / 2)
     row = table_of(cells)["restore", IN, "value", "attribution"]

@@ -10,7 +10,6 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig
 from mecheval_jax.evaluation.patching import circuit_metrics
 from mecheval_jax.evaluation.patching.circuits import (
-    FRACTIONS,
     RANDOM,
     Faithfulness,
     measure_faithfulness,
@@ -56,7 +55,6 @@ def test_areas_by_hand():
     assert benchmark.cpr.value == pytest.approx(by_hand)
     far = 0.099 * 1 + 0.1 * (1 + 0.8) / 2 + 0.3 * (0.8 + 0.4) / 2 + 0.5 * (0.4 + 0.0) / 2
     assert benchmark.cmd.value == pytest.approx(far)
-    assert len(FRACTIONS) == 10
 
 
 def test_areas_have_the_bootstrap_of_their_documents():

@@ -1,7 +1,6 @@
 """Pairs of documents differ in one variable, and the answer that its exchange must give."""
 
 import dataclasses
-import functools
 import types
 
 import jax
@@ -14,20 +13,7 @@ from mecheval_jax.evaluation.representations.counterfactuals import (
 )
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
 from tests.support import planted
-
-DOCUMENTS = 160
-
-
-@functools.cache
-def documents():
-    return planted.documents(planted.TASK, DOCUMENTS)
-
-
-@functools.cache
-def pairs_of(variable):
-    return jax.jit(counterfactual, static_argnums=(0, 2))(
-        planted.TASK, documents(), variable, jax.random.key(0)
-    )
+from tests.support.variable_pairs import DOCUMENTS, documents, pairs_of
 
 
 def arrays(value):

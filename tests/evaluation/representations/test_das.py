@@ -1,8 +1,5 @@
 """Distributed alignment search: it finds the subspace that is there, and its controls do not."""
 
-import functools
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -10,7 +7,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.evaluation.config import EvaluationConfig, SubspacesConfig
-from mecheval_jax.evaluation.representations.counterfactuals import apart, counterfactual, present
+from mecheval_jax.evaluation.representations.counterfactuals import apart, present
 from mecheval_jax.evaluation.representations.das import (
     SUBSPACES,
     align,
@@ -19,27 +16,15 @@ from mecheval_jax.evaluation.representations.das import (
     subspace_rows,
 )
 from tests.support import planted
+from tests.support.variable_pairs import DOCUMENTS, documents, pairs_of
 
-DOCUMENTS = 160
 DIMENSIONS = 7  # of the differences between 8 keys or 8 values
 SITE = "block_1/block_input"
 CONFIG = SubspacesConfig(dimensions=DIMENSIONS, steps=80, learning_rate=0.05, batch_size=32)
 
 
-@functools.cache
-def documents():
-    return planted.documents(planted.TASK, DOCUMENTS)
-
-
 def subject(**evaluation):
     return planted.subject_of(planted.induction(), documents(), EvaluationConfig(**evaluation))
-
-
-@functools.cache
-def pairs_of(variable):
-    return jax.jit(counterfactual, static_argnums=(0, 2))(
-        planted.TASK, documents(), variable, jax.random.key(0)
-    )
 
 
 # Catches a basis that is not orthonormal, or spans other columns than those it is given.

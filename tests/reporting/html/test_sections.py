@@ -1,6 +1,5 @@
 """What is said of one run is what its files hold, and what they lack."""
 
-import contextlib
 
 import pandas as pd
 import pytest
@@ -116,5 +115,8 @@ def test_a_table_of_an_analysis_without_its_rows(name, tmp_path):
     columns = "setting,subspace,component,where,ablation,metric,value,low,high,step,site,role"
     for rows in ("", "," * columns.count(",") + "\n"):
         (folder.analyses / f"{name}.csv").write_text(f"{columns}\n{rows}")
-        with contextlib.suppress(UserError):
+        if name == "generalization" and not rows:  # axes without a line
+            assert len(list(sections.analyses(read(folder, "run"), "x", [name]))) == 1
+            continue
+        with pytest.raises(UserError, match=rf"{name}\.csv is damaged: .*launch\.evaluate"):
             list(sections.analyses(read(folder, "run"), "x", [name]))
