@@ -1,5 +1,6 @@
 """Figures of several models of one task: accuracy against width, and against costs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -146,6 +147,10 @@ def _cost_axis(axes: Axes, unit: str) -> None:
     """A logarithmic axis of costs, and one of accuracies."""
     axes.set_xscale("log")
     axes.margins(x=0.25)
+    # At least a factor of 2: costs that are almost equal should not lie at opposite ends.
+    middle = math.prod(axes.get_xlim()) ** 0.5
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, middle / 2**0.5), max(high, middle * 2**0.5))
     drawing.few_decades(axes.xaxis)
     axes.xaxis.set_major_formatter(EngFormatter(unit.partition(" ")[0]))
     axes.xaxis.set_minor_formatter(NullFormatter())

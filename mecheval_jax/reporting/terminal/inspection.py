@@ -165,10 +165,11 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
     common = ", ".join(
         f"{printable(name)} {percent(share)}" for name, share in frequent(task, batch)
     )
+    read = " (the question left out)" if "divider" in batch.roles else ""
     lines = (
         f"vocabulary: {task.vocabulary_size} tokens; documents have up to {task.max_length}",
         f"most frequent: {common}",
-        f"tokens that their document had before: {percent(repeated_share(task, batch))}",
+        f"tokens that their document had before{read}: {percent(repeated_share(task, batch))}",
     )
     return Group(*map(Text, lines), table)
 

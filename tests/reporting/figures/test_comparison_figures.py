@@ -53,6 +53,15 @@ def test_cost_against_accuracy():
         assert axes.get_xlabel() in ("time a token", "time a document", "size")
 
 
+def test_costs_that_are_almost_equal_lie_together():
+    """Catches a difference of two in a thousand that is drawn across the whole axis."""
+    choice = pd.DataFrame(choice_rows())
+    choice["state_bytes"] = [19_460, 19_500, 19_480]
+    for axes in comparison_figures.cost_against_accuracy(choice).axes:
+        low, high = axes.get_xlim()
+        assert high / low >= 2 * (1 - 1e-9)
+
+
 def test_names_do_not_lie_on_error_bars():
     """Catches a name that is written over the interval of its own mark."""
     rows = pd.DataFrame(choice_rows())

@@ -1,6 +1,5 @@
 """What is said of one run is what its files hold, and what they lack."""
 
-
 import pandas as pd
 import pytest
 
