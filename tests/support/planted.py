@@ -137,3 +137,14 @@ def subject_of(
     """A planted model on some documents."""
     config, params, task = model
     return Subject(LanguageModel(config), params, task, batch, evaluation, **fields)
+
+
+VARIED = task_with(min_pairs=2)
+"""The task with documents of different lengths."""
+
+
+def lively_subject(mixer: str, evaluation: EvaluationConfig, **options) -> Subject:
+    """A model with large random weights on documents of `VARIED`; arguments as of `lively`."""
+    config, params, _ = lively(mixer, **options)
+    batch = documents(VARIED, evaluation.documents, 1)
+    return subject_of((config, params, VARIED), batch, evaluation)

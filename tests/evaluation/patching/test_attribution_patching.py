@@ -23,7 +23,6 @@ from mecheval_jax.interventions import (
 from tests.support import planted
 
 DOCUMENTS = 8
-TASK = planted.task_with(min_pairs=2)
 ROLES = ("key", "value", "next_key", "query")
 EVALUATION = EvaluationConfig(documents=DOCUMENTS, roles=ROLES, corruptions=("key",), resamples=50)
 LOGIT = GradientsConfig(measure="logit")
@@ -32,9 +31,7 @@ MODELS = ("attention,mamba", "lstm,gated_delta_net")
 
 @functools.cache
 def example(mixer, evaluation=EVALUATION, **options):
-    config, params, _ = planted.lively(mixer, **options)
-    batch = planted.documents(TASK, DOCUMENTS, 1)
-    return planted.subject_of((config, params, TASK), batch, evaluation)
+    return planted.lively_subject(mixer, evaluation, **options)
 
 
 class Moved:
@@ -44,7 +41,7 @@ class Moved:
         subject = example(mixer)
         model, params, batch = subject.model, subject.params, subject.batch
         self.sites = site_paths(subject.config)
-        corrupted = corrupted_tokens(TASK, batch, ("key",), EVALUATION.seed)
+        corrupted = corrupted_tokens(planted.VARIED, batch, ("key",), EVALUATION.seed)
         tokens = jnp.stack([batch.tokens, *corrupted])
         seen = jax.jit(jax.vmap(lambda t: capture(model, params, t)))(tokens)
         self.roles = {role: batch.roles[role][:, 0] for role in ROLES}

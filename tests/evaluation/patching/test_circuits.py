@@ -14,28 +14,18 @@ from mecheval_jax.evaluation.patching.circuits import measure_faithfulness
 from mecheval_jax.evaluation.patching.edge_scores import score_edges
 from mecheval_jax.reporting.figures import analyses
 from tests.support import planted
-from tests.support.plain_transformer import Plain
 
-DOCUMENTS = 6
-TASK = planted.task_with(min_pairs=2)
-EVALUATION = EvaluationConfig(documents=DOCUMENTS, corruptions=("key",), resamples=50)
+EVALUATION = EvaluationConfig(documents=6, corruptions=("key",), resamples=50)
 
 
 @functools.cache
 def example(mixer="attention", **options):
-    config, params, _ = planted.lively(mixer, **options)
-    batch = planted.documents(TASK, DOCUMENTS, 1)
-    return planted.subject_of((config, params, TASK), batch, EVALUATION)
+    return planted.lively_subject(mixer, EVALUATION, **options)
 
 
 @functools.cache
 def scored(method, measure="logit"):
     return score_edges(example(), method, CircuitsConfig(steps=3, measure=measure))
-
-
-@pytest.fixture(scope="module")
-def plain():
-    return Plain(example())
 
 
 def test_a_circuit_is_the_model_written_out_with_its_edges(plain):

@@ -13,14 +13,11 @@ from mecheval_jax.interventions.capture import observe
 from tests.support import planted
 
 DOCUMENTS = 4
-TASK = planted.task_with(min_pairs=2)
 EVALUATION = EvaluationConfig(documents=DOCUMENTS, corruptions=("key",), resamples=50)
 
 
 def example(mixer, **options):
-    config, params, _ = planted.lively(mixer, **options)
-    batch = planted.documents(TASK, DOCUMENTS, 1)
-    return planted.subject_of((config, params, TASK), batch, EVALUATION)
+    return planted.lively_subject(mixer, EVALUATION, **options)
 
 
 HEADS = {"mixer_options": {"heads": 2}}

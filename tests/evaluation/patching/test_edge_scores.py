@@ -16,28 +16,18 @@ from mecheval_jax.evaluation.patching.edge_scores import (
 from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.patching.graph import Edge, Graph, Stage
 from tests.support import planted
-from tests.support.plain_transformer import Plain
 
-DOCUMENTS = 6
-TASK = planted.task_with(min_pairs=2)
-EVALUATION = EvaluationConfig(documents=DOCUMENTS, corruptions=("key",), resamples=50)
+EVALUATION = EvaluationConfig(documents=6, corruptions=("key",), resamples=50)
 
 
 @functools.cache
 def example():
-    config, params, _ = planted.lively("attention")
-    batch = planted.documents(TASK, DOCUMENTS, 1)
-    return planted.subject_of((config, params, TASK), batch, EVALUATION)
+    return planted.lively_subject("attention", EVALUATION)
 
 
 @functools.cache
 def scored(method, steps=3):
     return score_edges(example(), method, CircuitsConfig(steps=steps, measure="logit"))
-
-
-@pytest.fixture(scope="module")
-def plain():
-    return Plain(example())
 
 
 def test_base_and_clean_are_the_models_own(plain):
@@ -144,7 +134,7 @@ def test_rows_are_shares_of_the_gap():
     of_key, of_value = edge_rows(scores)
     assert (of_key["sender"], of_key["reader"], of_key["port"]) == ("embedding", "logits", "")
     assert of_key["value"] == pytest.approx(0.3 / 1.2)
-    assert (of_key["low"], of_key["high"]) == (0.0, pytest.approx(0.375))
+    assert of_key["low"] < 0 < 0.375 < of_key["high"]  # two documents tell little
     assert of_value["value"] is None
     assert of_value["documents"] == 2
 
