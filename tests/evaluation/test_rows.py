@@ -18,8 +18,8 @@ def test_the_place_of_a_site():
 def test_cells_of_an_estimate():
     """Catches NaN in a table, and a p-value of what is not tested."""
     samples = np.random.default_rng(0).normal(1.0, 0.1, 500)
-    known = describe(Estimate(1.0, samples, 7), 0.9)
-    assert (known["documents"], known["value"]) == (7, 1.0)
+    known = describe(Estimate(1.0, samples, 40), 0.9)
+    assert (known["documents"], known["value"]) == (40, 1.0)
     assert (known["low"], known["high"]) == pytest.approx(
         np.quantile(samples, (0.05, 0.95)), abs=0.02
     )
