@@ -51,12 +51,18 @@ class Estimate:
     acceleration: float = 0.0
     degrees: float = np.inf
 
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the replicates that are known; NaN if none is."""
+        known = self.samples[~np.isnan(self.samples)]
+        return float(known.std()) if len(known) else np.nan
+
     def interval(self, confidence: float) -> Interval:
         """The BCa interval, or Student's below `FEWEST_DEGREES`; NaN below `FEWEST_UNITS`."""
         if self.documents < FEWEST_UNITS:
             return np.nan, np.nan
         if self.degrees < FEWEST_DEGREES:
-            half = quantile((1 + confidence) / 2, self.degrees) * float(np.nanstd(self.samples))
+            half = quantile((1 + confidence) / 2, self.degrees) * self.spread
             return self.value - half, self.value + half
         return bca_interval(self.samples, self.value, self.acceleration, confidence, self.degrees)
 

@@ -30,7 +30,7 @@ def p_value(estimate: Estimate) -> float:
         return math.nan
     if abs(estimate.value) <= ROUNDING:
         return 1.0
-    spread = float(np.nanstd(estimate.samples))
+    spread = estimate.spread
     beyond = 2 * tail(abs(estimate.value) / spread, estimate.degrees) if spread > 0 else 0.0
     return max(beyond, 2.0 ** (1 - estimate.documents))
 

@@ -264,6 +264,12 @@ def test_intervals_of_few_documents_cover(documents, least):
     assert covered / 300 >= least
 
 
+def test_a_number_without_replicates_has_no_interval():
+    """Catches a warning, and ends, of a ratio whose every replicate divides by 0."""
+    boot, nothing = Bootstrap([5], 50, seed=1), np.zeros(5)
+    assert np.isnan(boot.ratio(np.ones(5), nothing, np.ones(5, bool)).interval(0.95)).all()
+
+
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("runs", [2, 3, 10])
 def test_accuracies_of_several_runs_cover(runs, shared):
