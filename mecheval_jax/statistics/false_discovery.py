@@ -25,12 +25,14 @@ ROUNDING = 1e-5
 
 
 def p_value(estimate: Estimate) -> float:
-    """Two-sided p-value against 0; NaN if there is no estimate, or one of a single document."""
+    """Two-sided p-value against 0; NaN if there is no estimate, one document or no replicate."""
     if math.isnan(estimate.value) or estimate.documents < FEWEST_UNITS:
         return math.nan
     if abs(estimate.value) <= ROUNDING:
         return 1.0
     spread = estimate.spread
+    if math.isnan(spread):
+        return math.nan
     beyond = 2 * tail(abs(estimate.value) / spread, estimate.degrees) if spread > 0 else 0.0
     return max(beyond, 2.0 ** (1 - estimate.documents))
 
