@@ -2,8 +2,8 @@
 
 Question: can this architecture recall, and how?
 
-    python -m launch.train --workdir=DIR --config.training.training_batches=400 \
-        --config=configs/recall.py:mixer=based,pairs=4,keys=32,learning_rate=3e-3,steps=2500
+    python -m launch.train --config=configs/recall.py:mixer=based,pairs=4,keys=32,steps=2500 \
+        --config.training.learning_rate=3e-3 --config.training.training_batches=400 --workdir=DIR
 
 learns within a minute or two. The default is harder: 8 pairs of 128 keys and 128 values, with fresh
 documents at every step, of which Based and attention answer no more than a guess after its 3,000

@@ -1,7 +1,7 @@
 """Train one model.
 
-    python -m launch.train --workdir=DIR --config.training.training_batches=400 \
-        --config=configs/recall.py:mixer=based,pairs=4,keys=32,learning_rate=3e-3,steps=2500
+    python -m launch.train --config=configs/recall.py:mixer=based,pairs=4,keys=32,steps=2500 \
+        --config.training.learning_rate=3e-3 --config.training.training_batches=400 --workdir=DIR
 
 The same command resumes an interrupted run, and skips a finished one. With ``--mesh=2,2,2`` a
 model is spread over devices (docs/sharding.md); a run may resume on another mesh. On several hosts

@@ -198,7 +198,7 @@ class _Scanner:
     def _bad_lines(self, path: pathlib.Path) -> str:
         """Message that lists all bad lines."""
         first, reason = self._bad[0]
-        if not len(self._splits) and reason.startswith(NO_JSON):
+        if not len(self._splits) and all(why.startswith(f"{NO_JSON}:") for _, why in self._bad):
             return (
                 f"{path}: no line is JSON (line {first} {reason}): every line must be an object "
                 '{"text": ..., "queries": [...]}, as docs/documents.md has it'

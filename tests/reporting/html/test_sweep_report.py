@@ -94,7 +94,7 @@ def test_a_choice_with_interventions(tmp_path):
     assert "attribution_key_restore" in tables  # the heat map
     assert "not_learned induction 200 100 -" in text
     assert 'id="best0-t' in page  # attributions over steps
-    assert "placebo block_1/block_input elsewhere 0.01" in text
+    assert "placebo block_1/block_input restore elsewhere 0.01" in text
     assert "Effective attention was not measured of: attention, width 16, 2 layers" in text
     assert f"launch.evaluate --workdir={path} --analyses=attention" in text
     assert "No controls were measured" not in text
