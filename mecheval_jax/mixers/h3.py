@@ -42,10 +42,10 @@ class H3(nn.Module):
         discretization: Discretization of the diagonal model: ``bilinear`` or ``zoh``.
     """
 
-    width: int
-    max_length: int
     MAY_BE_ZERO = ("d_state",)
 
+    width: int
+    max_length: int
     d_state: int = 0
     head_dim: int = 2
     discretization: str = "bilinear"

@@ -43,15 +43,7 @@ def tokens_of(
             f"the tokens are {tokens.dtype}{list(tokens.shape)}: they must be whole numbers, "
             "[documents, length]"
         )
-    size, traced = model.config.vocabulary_size, isinstance(tokens, jax.core.Tracer)
-    # Of several processes each has a part of the documents.
-    if not traced and tokens.size and getattr(tokens, "is_fully_addressable", True):
-        numbers = np.asarray(tokens)
-        if numbers.min() < 0 or numbers.max() >= size:
-            raise UserError(
-                f"tokens are {numbers.min()} to {numbers.max()}: the model's vocabulary has 0 to "
-                f"{size - 1}"
-            )
+    _check_range("tokens", tokens, "the model's vocabulary has", model.config.vocabulary_size)
     return tokens
 
 
@@ -61,14 +53,18 @@ def check_positions(positions: Int[Array, "batch queries"] | None, length: int) 
     Raises:
         UserError: If one does not: there is nothing to read.
     """
-    known = positions is not None and not isinstance(positions, jax.core.Tracer)
-    if known and getattr(positions, "is_fully_addressable", True):
-        numbers = np.asarray(positions)
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= length):
-            raise UserError(
-                f"positions are {numbers.min()} to {numbers.max()}: the documents have 0 to "
-                f"{length - 1}"
-            )
+    if positions is not None:
+        _check_range("positions", positions, "the documents have", length)
+
+
+def _check_range(what: str, numbers: Int[Array, "..."], where: str, count: int) -> None:
+    """Check that numbers are 0 to `count` - 1, as far as this process knows them."""
+    # Of several processes each has a part of the documents.
+    if isinstance(numbers, jax.core.Tracer) or not getattr(numbers, "is_fully_addressable", True):
+        return
+    known = np.asarray(numbers)
+    if known.size and (known.min() < 0 or known.max() >= count):
+        raise UserError(f"{what} are {known.min()} to {known.max()}: {where} 0 to {count - 1}")
 
 
 @contextlib.contextmanager

@@ -77,11 +77,7 @@ def fit_threshold(
     lows, highs = around.min(axis=0) / steps, around.max(axis=0) * steps
     fine = best(*(np.geomspace(*ends) for ends in zip(lows, highs, FINE, strict=True)))
     found, slope = fine[:, 0], float(fine[0, 1])
-
-    def inside(threshold: float) -> float | None:
-        return float(threshold) if sizes[0] <= threshold <= sizes[-1] else None
-
-    value = inside(found[0])
+    value = float(found[0]) if sizes[0] <= found[0] <= sizes[-1] else None
     beyond = "" if value is not None else "below" if found[0] < sizes[0] else "above"
     replicates = found[1:] if found.size > 1 else found
     tail = (1 - confidence) / 2

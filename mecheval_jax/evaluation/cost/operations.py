@@ -23,10 +23,10 @@ import numpy as np
 FREE = {
     "broadcast_in_dim", "reshape", "transpose", "squeeze", "slice", "concatenate", "pad", "rev",
     "iota", "copy", "convert_element_type", "bitcast_convert_type", "stop_gradient", "split",
-    "dynamic_slice", "dynamic_update_slice", "gather", "scatter", "select_n", "copy_p",
-    "random_wrap", "random_unwrap", "optimization_barrier", "sharding_constraint", "expand_dims",
+    "select_n", "copy_p", "random_wrap", "random_unwrap", "optimization_barrier",
+    "sharding_constraint", "expand_dims",
 }  # fmt: skip
-"""Operations that move numbers without computing."""
+"""Operations that move numbers without computing, fused into others."""
 
 READING = ("gather", "dynamic_slice")
 """Operations that read as many elements of an array as they give."""

@@ -44,13 +44,11 @@ def effective_attention(
         raise UserError(f"layer {layer}: the model has layers 0 to {config.layers - 1}")
     model = LanguageModel(config).bind({"params": params})  # layers may share its parameters
     mixer = model.block[layer].mixer
-    sites = {SitePath.parse(path): value for path, value in activations.items()}
+    parsed = ((SitePath.parse(path), value) for path, value in activations.items())
+    here = {site: widened(value) for site, value in parsed if site.layer == layer}
     read = "canon_output" if config.block(layer).has_canon("A") else "mixer_input"
-    x = None if (found := sites.get(SitePath(layer, read))) is None else widened(found)
-    inside = {
-        s.name: widened(value) for s, value in sites.items() if s.layer == layer and s.in_mixer
-    }
-    return matrices_of(mixer, inside, x)
+    inside = {site.name: value for site, value in here.items() if site.in_mixer}
+    return matrices_of(mixer, inside, here.get(SitePath(layer, read)))
 
 
 def reduce_heads(mixing: MixingMatrices) -> Float[Array, "documents heads destination source"]:

@@ -19,9 +19,6 @@ import numpy as np
 
 from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED
 
-UNTRAINED = NOT_LEARNED
-"""Verdict on a model at step 0, for which no checkpoint is kept."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Transition:
@@ -59,8 +56,9 @@ def find_transitions(
     """
     classes = np.array(replicates)
     if steps[0] > 0:
-        steps, verdicts = [0, *steps], [UNTRAINED, *verdicts]
-        classes = np.concatenate([np.full_like(classes[:1], UNTRAINED, dtype=object), classes])
+        # No checkpoint is kept of step 0, at which a model has learned nothing.
+        steps, verdicts = [0, *steps], [NOT_LEARNED, *verdicts]
+        classes = np.concatenate([np.full_like(classes[:1], NOT_LEARNED, dtype=object), classes])
     stretches = _stretches(verdicts)
     return [
         _transition(steps, verdicts, classes, first, second, confidence)

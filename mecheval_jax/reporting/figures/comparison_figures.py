@@ -148,8 +148,8 @@ def _cost_axis(axes: Axes, unit: str) -> None:
     axes.set_xscale("log")
     axes.margins(x=0.25)
     # At least a factor of 2: costs that are almost equal should not lie at opposite ends.
-    middle = math.prod(axes.get_xlim()) ** 0.5
     low, high = axes.get_xlim()
+    middle = math.sqrt(low * high)
     axes.set_xlim(min(low, middle / 2**0.5), max(high, middle * 2**0.5))
     drawing.few_decades(axes.xaxis)
     axes.xaxis.set_major_formatter(EngFormatter(unit.partition(" ")[0]))
