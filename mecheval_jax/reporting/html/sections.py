@@ -210,8 +210,10 @@ def _missing(run: Reported) -> Iterator[tuple[str, str]]:
         yield "The interventions that were made do not suffice for a verdict.", intervene
     elif {int(step) for step in run.table["step"]} - {summary.get("evidence_step")}:
         yield "The verdict is of another step than interchange.csv.", intervene
-    if summary.get("verdict") and summary.get("evidence_step") != run.steps:
-        step = f"{summary.get('evidence_step')} of {run.steps}"
+    # A run that reached its target accuracy ended before the steps of its config.
+    end = summary.get("step", run.steps) if summary.get("finished") else run.steps
+    if summary.get("verdict") and summary.get("evidence_step") != end:
+        step = f"{summary.get('evidence_step')} of {end}"
         yield f"The verdict is of step {step}, before the end of training.", intervene
 
 

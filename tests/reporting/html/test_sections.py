@@ -1,5 +1,7 @@
 """What is said of one run is what its files hold, and what they lack."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -119,3 +121,15 @@ def test_a_table_of_an_analysis_without_its_rows(name, tmp_path):
             continue
         with pytest.raises(UserError, match=rf"{name}\.csv is damaged: .*launch\.evaluate"):
             list(sections.analyses(read(folder, "run"), "x", [name]))
+
+
+def test_the_end_of_a_run_is_where_it_stopped(tmp_path):
+    """Catches a run that reached its target accuracy said to be judged before its end."""
+    folder = make_run(tmp_path / "x", step=150)
+    found = json.loads((folder / "summary.json").read_text()) | {"evidence_step": 150}
+    table_of().assign(step=150).to_csv(folder / "interchange.csv", index=False)
+    (folder / "summary.json").write_text(json.dumps(found))
+    assert "before the end" not in words_of(report.write([str(folder)]).read_text())
+    (folder / "summary.json").write_text(json.dumps(found | {"step": 180}))
+    text = words_of(report.write([str(folder)]).read_text())
+    assert "The verdict is of step 150 of 180, before the end of training." in text
