@@ -59,7 +59,7 @@ def as_smoke(text: str, folder: pathlib.Path) -> str:
     """
     small = "smoke=True" if "runs/based" in text or "mixer=sliding" in text else LAYER
     text = re.sub(r"\bXLA_FLAGS=(\S+)", r'XLA_FLAGS="\1 $XLA_FLAGS"', text)
-    named = r"(--config=configs/[\w/]+\.py:[\w=,.\-/]+|mecheval_jax train \w+:[\w=,.\-/]+)"
+    named = r"(--config=configs/[\w/]+\.py:[\w=,.:\-/]+|mecheval_jax train \w+:[\w=,.\-/]+)"
     text = re.sub(named, rf"\1,{small}", text)
     text = re.sub(r"(--config=configs/[\w/]+\.py)(\s)", rf"\1:{small}\2", text)
     text = re.sub(r"(configs/recall\.py:\S+|mecheval_jax train recall:\S+)", rf"\1 {FEW}", text)
