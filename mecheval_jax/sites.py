@@ -33,6 +33,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
 from mecheval_jax.array_types import Array, Bool, Float, Int, PyTree, Shaped
 from mecheval_jax.errors import UserError
@@ -270,6 +271,29 @@ def heads_of(mixer: nn.Module) -> int:
 def is_site(module: nn.Module, method: str) -> bool:
     """Whether a call is that of a site, as the filter of ``capture_intermediates``."""
     return isinstance(module, Site) and method == "__call__"
+
+
+def apply_captured(
+    module: nn.Module, variables: PyTree, *arguments: Array | None, **options: Any
+) -> tuple[Any, dict[str, Array]]:
+    """What a module returns, and the activations at its sites by path.
+
+    Args:
+        module: Model, mixer or other module with sites.
+        variables: Its parameters and interventions.
+        *arguments: Arguments of the method that is called.
+        **options: Its further arguments, and ``method`` if it is not ``__call__``.
+    """
+    result, seen = module.apply(
+        variables,
+        *arguments,
+        capture_intermediates=is_site,
+        mutable=["intermediates"],
+        **options,
+    )
+    # Flax keeps a tuple with one value per call of a module; a site is called once.
+    flat = flatten_dict(seen["intermediates"], sep="/")
+    return result, {path.removesuffix("/__call__"): value for path, (value,) in flat.items()}
 
 
 def hands_on(mixer: type[nn.Module]) -> bool:

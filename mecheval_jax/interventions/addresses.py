@@ -7,10 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.errors import choose, expect
-from mecheval_jax.interventions.capture import listed, observe
+from mecheval_jax.errors import UserError, choose, expect, several
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
-from mecheval_jax.site_path import SitePath, in_mixer
+from mecheval_jax.site_path import MIXER, OUTSIDE_BLOCKS, SitePath, in_mixer
+from mecheval_jax.sites import apply_captured
 
 
 def site_paths(config: ModelConfig) -> tuple[str, ...]:
@@ -25,12 +25,11 @@ def site_paths(config: ModelConfig) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _site_paths(config: ModelConfig) -> tuple[str, ...]:
-    params = jax.eval_shape(lambda: initialize(config, jax.random.key(0)))
-    tokens = jnp.zeros((1, 1), jnp.int32)
-    _, activations = jax.eval_shape(
-        lambda params: observe(LanguageModel(config), params, tokens), params
-    )
-    paths = set(activations)
+    def activations() -> dict[str, jax.Array]:
+        params, tokens = initialize(config, jax.random.key(0)), jnp.zeros((1, 1), jnp.int32)
+        return apply_captured(LanguageModel(config), {"params": params}, tokens)[1]
+
+    paths = set(jax.eval_shape(activations))
     order = ["embedding"]
     for layer in range(config.layers):
         inner = _in_order(layer, config.build_mixer(layer), paths)
@@ -64,3 +63,37 @@ def resolve(address: str, config: ModelConfig) -> str:
 def resolve_all(addresses: str | Iterable[str], config: ModelConfig) -> tuple[str, ...]:
     """Paths of one site or of several; see `resolve` and `listed`."""
     return tuple(resolve(address, config) for address in listed(addresses))
+
+
+def check_site(path: str, config: ModelConfig) -> None:
+    """Check that a model has a site: most are known without the trace that tells all of them.
+
+    Flax would pass over an entry that no module has.
+
+    Raises:
+        UserError: If it has not.
+    """
+    site = SitePath.parse(path)
+    if site.layer is None:
+        known = OUTSIDE_BLOCKS.values()
+    elif site.layer >= config.layers:
+        known = ()
+    elif site.in_mixer:
+        names = getattr(config.build_mixer(site.layer), "SITES", ())
+        known = [f"{MIXER}{name}" for name in names]
+    else:
+        known = config.components(site.layer)
+    if site.component not in known:
+        resolve(path, config)
+
+
+def listed(sites: str | Iterable[str]) -> tuple[str, ...]:
+    """Sites as a tuple, from one name or several.
+
+    Raises:
+        UserError: If there are no sites.
+    """
+    found = several(sites)
+    if not found:
+        raise UserError("no sites: name at least one")
+    return found

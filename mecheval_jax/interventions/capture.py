@@ -1,21 +1,21 @@
 """Running a model while its sites are read or rewritten.
 
 Activations and interventions are flat mappings here and everywhere else: path of a site -> array
-or entry. Flax needs them nested by module; this file alone converts them.
+or entry. Flax needs interventions nested by module; this file alone converts them.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flax.traverse_util import flatten_dict, unflatten_dict
+from flax.traverse_util import unflatten_dict
 
 from mecheval_jax.array_types import Array, Float, Int, PyTree
-from mecheval_jax.errors import UserError, choose, expect, several
-from mecheval_jax.interventions.arguments import check_site
+from mecheval_jax.errors import UserError, choose, expect
+from mecheval_jax.interventions.addresses import check_site, listed
 from mecheval_jax.models.arguments import check_positions, own_parameters, tokens_of
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.site_path import SitePath, in_mixer
-from mecheval_jax.sites import INTERVENTIONS, Entry, check_names, hands_on, is_site
+from mecheval_jax.sites import INTERVENTIONS, Entry, apply_captured, check_names, hands_on
 from mecheval_jax.tasks.base import Batch
 
 Activations = dict[str, Array]
@@ -129,16 +129,8 @@ def _observe(
     **options: Any,
 ) -> tuple[Array, Activations]:
     with own_parameters():
-        result, captured = model.apply(
-            _variables(model, params, interventions),
-            *arguments,
-            capture_intermediates=is_site,
-            mutable=["intermediates"],
-            **options,
-        )
-    # Flax keeps a tuple with one value per call of a module; a site is called once.
-    flat = flatten_dict(captured["intermediates"], sep="/")
-    return result, {path.removesuffix("/__call__"): value for path, (value,) in flat.items()}
+        variables = _variables(model, params, interventions)
+        return apply_captured(model, variables, *arguments, **options)
 
 
 def _variables(
@@ -207,15 +199,3 @@ def at_sites(activations: Activations, sites: str | Iterable[str]) -> Activation
     """
     paths = (choose("site", SitePath.parse(site).path, activations) for site in listed(sites))
     return {path: activations[path] for path in paths}
-
-
-def listed(sites: str | Iterable[str]) -> tuple[str, ...]:
-    """Sites as a tuple, from one name or several.
-
-    Raises:
-        UserError: If there are no sites.
-    """
-    found = several(sites)
-    if not found:
-        raise UserError("no sites: name at least one")
-    return found

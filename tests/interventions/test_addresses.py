@@ -8,12 +8,9 @@ import pytest
 
 from mecheval_jax import site_path
 from mecheval_jax.errors import UserError
-from mecheval_jax.interventions import (
-    capture,
-    resolve,
-    site_paths,
-)
-from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.interventions import capture, interchange, resolve, run, site_paths
+from mecheval_jax.interventions.addresses import check_site
+from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from tests.support import planted
 from tests.support.observed import FOUR, MIXERS, SIX, canonical
 
@@ -108,3 +105,26 @@ def test_a_mamba_block_has_no_mlp_sites():
     """Catches a list of components that is the same for every block."""
     with pytest.raises(UserError, match="unknown site 'block_0/mlp_output'"):
         resolve("blocks.0.hook_mlp_out", planted.shape_of("mamba"))
+
+
+def test_every_site_of_a_model_is_known():
+    """Catches a site that is refused, and one that is taken though no module has it."""
+    layers = 2
+    config = ModelConfig("attention,h3", layers, 16, 8, 8, canon=2, canon_at="ACD")
+    for path in site_paths(config):
+        check_site(path, config)
+    for path in ("embeding", f"block_{layers}/block_input", "block_0/mixer/x_y", "block_0/q"):
+        with pytest.raises(UserError, match=f"unknown site '{path}'"):
+            check_site(path, config)
+
+
+def test_entries_elsewhere_and_of_other_shapes(attention):
+    """Catches a site that Flax passes over, and a value that is broadcast."""
+    model, params, tokens = attention.model, attention.params, attention.tokens
+    seen = capture(model, params, tokens, ["block_0/block_input"])
+    patch = interchange(seen, ["block_0/block_input"])
+    run(model, params, tokens, patch)
+    with pytest.raises(UserError, match="did you mean 'block_0/block_input'"):
+        run(model, params, tokens, {"block_0/block_inptu": patch["block_0/block_input"]})
+    with pytest.raises(UserError, match="block_0/block_input: the value is"):
+        capture(model, params, tokens[:2], interventions=patch)
