@@ -34,7 +34,9 @@ def mamba_leads_on_easy(cells: StudyCells) -> Iterator[Claim]:
     for mixer in MIXERS[:-1]:
         for width in WIDTHS:
             lead = cells.accuracy("mamba", width, EASY) - cells.accuracy(mixer, width, EASY)
-            yield lead.above(-ACCURACY, "order")
+            # At 256 attention and Mamba have the same number of right answers in the study.
+            tied = (mixer, width) == ("attention", 256)
+            yield lead.above(-ACCURACY if tied else 0.0, "order")
         rise = cells.accuracy(mixer, 256, EASY) - cells.accuracy(mixer, 16, EASY)
         yield rise.above(0.0, "rise")
 
@@ -88,6 +90,7 @@ def mechanisms_are_the_same(cells: StudyCells) -> Iterator[Claim]:
             yield elsewhere.above(HALF, "direct")
         at_value, at_key = (_mean(cells, "base_conv", task, role) for role in ("value", "key"))
         yield at_value.above(ATTRIBUTION / 2, "BaseConv")
+        yield at_value.below(1 - ATTRIBUTION, "BaseConv")
         yield at_key.above(ATTRIBUTION / 2, "BaseConv")
 
 
@@ -209,7 +212,7 @@ def siblings(cells: StudyCells) -> Iterator[Claim]:
             for layers in (1, 2, 3):
                 accuracy = cells.accuracy(mixer, width, SIBLINGS, layers=layers)
                 if layers == 1 and mixer in ("base_conv", "based"):
-                    yield accuracy.below(0.85, "one layer")
+                    yield accuracy.near(0.75, LITTLE, "one layer")
                 else:
                     yield accuracy.above(0.85 - ACCURACY, "all")
 

@@ -1,5 +1,6 @@
 """Findings 26 to 30, each made false."""
 
+import numpy as np
 import pytest
 
 from mecheval_jax.study.findings.others import CONVOLVED, FINDINGS
@@ -40,6 +41,8 @@ def test_made_false(finding):
         (29, case({"task": EASY, "mixer": "mamba", "option": "d_conv=0"}, **both(0.5))),
         # One vector restores much, and not nearly all.
         (28, case(TWO_LAYERS | {"mixer": "mamba", "option": ""}, **{f"{CONVOLVED}@next_key": 0.9})),
+        # Where the pair is joined elsewhere, much is taken away, and not nothing.
+        (28, case(TWO_LAYERS | {"mixer": "mamba", "option": ""}, **{f"{CONVOLVED}@key": -0.6})),
         # Architectures as good as each other because none of them recalls.
         (30, lambda table: table.assign(accuracy=0.0625, dev_accuracy=0.0625)),
     ],
@@ -48,6 +51,17 @@ def test_made_false_by_a_little(number, made_false):
     """Catches bounds so loose that something else than the finding is reproduced."""
     (finding,) = (one for one in FINDINGS if one.number == number)
     assert verdicts(made_false(world()), [finding])[number] != "reproduced"
+
+
+def test_reverse_recall_needs_to_know_at_which_token():
+    """Catches a finding about a place that is reproduced where nobody looked."""
+    unknown = world()
+    reverse = unknown["task"] == "AR reverse"
+    shares = [name for name in unknown.columns if "@" in name]
+    unknown.loc[reverse, shares] = np.nan
+    (finding,) = (one for one in FINDINGS if one.number == 26)
+    assert verdicts(world(), [finding])[26] == "reproduced"
+    assert verdicts(unknown, [finding])[26] == "undecided"
 
 
 def test_what_learns_is_above_the_floor():

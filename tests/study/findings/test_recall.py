@@ -40,6 +40,13 @@ def test_made_false(finding):
 @pytest.mark.parametrize(
     ("number", "made_false"),
     [
+        # Half right where the study's attention only guesses.
+        (1, case(TWO_LAYERS | {"mixer": "attention", "width": 16}, **both(0.45))),
+        # One layer is as good as two, since neither recalls.
+        (8, case({"task": "AR", "mixer": ("mamba", "hyena")}, **both(0.05))),
+        # Two taps retrieve as early as four, but for a little.
+        (12, lambda table: case(TWO_LAYERS | {"option": "d_conv=2"}, **{QUERY: 0.96})(
+            case(TWO_LAYERS | {"option": "d_conv=3"}, **{QUERY: 0.98})(table))),
         # Four taps retrieve later than three.
         (12, case(TWO_LAYERS | {"mixer": "mamba", "option": "d_conv=3"}, **{QUERY: 1.1})),
         # All of the answer comes back at the value: induction that is not partial.

@@ -47,6 +47,12 @@ MAMBA = {"mixer": "mamba", "positions": "none", "option": ""}
 @pytest.mark.parametrize(
     ("number", "made_false"),
     [
+        # Based is a point ahead of Mamba at one width, where Mamba should be the best.
+        (15, case(MAMBA | {"task": EASY, "layers": 2, "width": 32}, **both(0.90))),
+        # Induction that is not mixed.
+        (18, case({"task": (EASY, LARGE, MEDIUM), "mixer": "base_conv"}, **{VALUE: 0.95})),
+        # One layer answers next to nothing, where the study has 75 %.
+        (25, case({"task": SIBLINGS, "layers": 1, "mixer": "based"}, **both(0.1))),
         # Attention stays ahead by a point where Mamba should be.
         (17, case(MAMBA | {"task": LARGE, "width": 256}, **both(0.855))),
         (18, case({"task": EASY, "mixer": "based"}, **{VALUE: 0.55})),
