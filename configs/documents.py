@@ -2,14 +2,14 @@
 
 Question: by which mechanism does a model recall what *these* documents say?
 
-    python -m launch.train --config=configs/documents.py:mixer=based --workdir=DIR
+    python -m launch.train --config=configs/documents.py --workdir=DIR
 
 The default file, ``docs/examples/orders.jsonl``, holds 3,000 documents that note orders and later
-ask where some of them go. Gated DeltaNet answered 94 to 99 % of the questions in unseen documents
-(29 % for the best heuristic without recall). Based at the default settings, after about a minute on
-one core, answers nearly all, by ``induction``, or 34 to 37 %, by seed and machine. Mamba memorises
-so small a file: in all settings that were tried, of at most 1,500 steps, its accuracy on other
-documents stayed below 50 %.
+ask where some of them go. The default, a layer of Mamba below one of attention, answered all
+questions in unseen documents with each of four seeds, by ``induction`` (29 % for the best heuristic
+without recall), and Gated DeltaNet 94 to 99 %. Based answers nearly all, or 34 to 37 %, by seed and
+machine. Mamba alone memorises so small a file: in all settings that were tried, of at most 1,500
+steps, its accuracy on other documents stayed below 50 %.
 """
 
 from ml_collections import ConfigDict
@@ -29,7 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
         | {
             "path": EXAMPLE,
             "tokenizer": "whitespace",
-            "mixer": "based",
+            "mixer": "mamba,attention",
             "learning_rate": 3e-3,
             "steps": 1500,
         },
@@ -52,4 +52,5 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def sweep() -> Changes:
     """Two architectures at two seeds."""
-    return product(mixers(("based", "mamba")), axis("training.learning_rate", (3e-3,)), seeds(2))
+    both = mixers(("mamba,attention", "gated_delta_net"))
+    return product(both, axis("training.learning_rate", (3e-3,)), seeds(2))

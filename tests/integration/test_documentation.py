@@ -57,7 +57,8 @@ def as_smoke(text: str, folder: pathlib.Path) -> str:
 
     A run has two layers where a snippet looks into the second, or where its mixers are listed.
     """
-    small = "smoke=True" if "runs/based" in text or "mixer=sliding" in text else LAYER
+    two = ("runs/based", "mixer=sliding", "configs/documents.py")
+    small = "smoke=True" if any(named in text for named in two) else LAYER
     text = re.sub(r"\bXLA_FLAGS=(\S+)", r'XLA_FLAGS="\1 $XLA_FLAGS"', text)
     named = r"(--config=configs/[\w/]+\.py:[\w=,.:\-/]+|mecheval_jax train \w+:[\w=,.\-/]+)"
     text = re.sub(named, rf"\1,{small}", text)

@@ -302,7 +302,7 @@ def test_a_run_finds_its_documents_from_another_folder(orders, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path / "here")
     pathlib.Path("mine.jsonl").write_text(pathlib.Path(orders.path).read_text())
     run = RunFolder(tmp_path / "run")
-    sections = config.get_config("path=mine.jsonl,width=16,layers=1").to_dict()
+    sections = config.get_config("path=mine.jsonl,mixer=based,width=16,layers=1").to_dict()
     sections["evaluation"]["documents"] = sections["training"]["evaluation_documents"] = 8
     run.open(Experiment.from_config(sections))
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -320,7 +320,7 @@ def test_train_and_intervene(orders, tmp_path):
     """Catches a task that the loop or the interchange grid cannot take, and another file."""
     path = tmp_path / "mine.jsonl"
     path.write_text(pathlib.Path(orders.path).read_text())
-    sections = config.get_config(f"path={path},width=16,layers=1").to_dict()
+    sections = config.get_config(f"path={path},mixer=based,width=16,layers=1").to_dict()
     sections["model"] |= {"max_length": 64, "feed_forward": "none"}
     sections["training"] |= {
         "steps": 4,
@@ -364,7 +364,9 @@ def test_documents_without_roles(tmp_path):
     ]
     del records[3]["queries"][0]["key"]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    sections = config.get_config(f"path={path},tokenizer=ids,width=16,layers=1").to_dict()
+    sections = config.get_config(
+        f"path={path},tokenizer=ids,mixer=based,width=16,layers=1"
+    ).to_dict()
     sections["task"] |= {"dev": 0.3, "test": 0.3}
     sections["training"] |= {"evaluation_documents": 2}
     sections["evaluation"] |= {"documents": 2}
