@@ -1,38 +1,45 @@
 """Agreement of published accuracies with the prediction for one more run of ours."""
 
+from typing import Any
+
 import pandas as pd
 
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.published.tables import CELL, published
+from mecheval_jax.study.quantities import WIDEST, Claim, Quantity
 
 COLUMNS = (
     "source", *CELL, "published", "accuracy", "low", "high", "predicted_low", "predicted_high",
-    "runs", "agrees",
+    "runs", "agrees", "open",
 )  # fmt: skip
+
+ANOTHER_GRAMMAR, TOO_WIDE = "another grammar", "too wide to tell"
+ONE_RUN, ONE_RATE, ANOTHER_RATE = "one run", "one rate", "at another rate"
 
 
 def agreement(cells: StudyCells) -> pd.DataFrame:
     """A row for each published accuracy of which there are runs, at the best learning rate.
 
     ``low`` and ``high`` are the interval of the mean over our seeds, ``predicted_low`` and
-    ``predicted_high`` that of one more run on 320 documents, such as the published one. ``agrees``
-    is missing on treecall, whose grammar is not the study's; where a single run gives another
-    number and no other cell tells how far seeds lie apart; and where runs of a single learning rate
-    give a lower one, since another rate may do better.
+    ``predicted_high`` that of one more run on 320 documents, such as the published one. Where
+    ``agrees`` is missing, ``open`` says why: on treecall, the grammar is not the study's; the
+    interval is so wide that holding a number says nothing; a single run gives another number, and
+    no other cell tells how far seeds lie apart; runs of a single learning rate give a lower one,
+    and another rate may do better; or the best rate does not give it and another one does, since
+    the published number is the best of several.
     """
     rows = []
     for cell in published("accuracies").drop_duplicates(CELL).itertuples():
-        ours = cells.accuracy(
-            cell.mixer, cell.width, cell.task, layers=cell.layers, positions=cell.positions,
-            option=cell.option, split=cell.split,
-        )  # fmt: skip
+        where: dict[str, Any] = {
+            name: getattr(cell, name) for name in ("layers", "positions", "option", "split")
+        }
+        ours = cells.accuracy(cell.mixer, cell.width, cell.task, **where)
         claim = ours.matches(cell.accuracy)
         if not claim.runs:
             continue
         low, high = ours.interval()
-        ends = claim.interval
-        agrees = ends[0] <= cell.accuracy <= ends[1]
-        comparable = not cell.task.startswith("ATR")
+        rates = cells.accuracy_by_rate(cell.mixer, cell.width, cell.task, **where)
+        open_for = _open_for(claim, cell.accuracy, cell.task, rates)
         rows.append(
             {
                 "source": cell.source,
@@ -41,12 +48,27 @@ def agreement(cells: StudyCells) -> pd.DataFrame:
                 "accuracy": ours.value,
                 "low": low,
                 "high": high,
-                "predicted_low": ends[0],
-                "predicted_high": ends[1],
+                "predicted_low": claim.interval[0],
+                "predicted_high": claim.interval[1],
                 "runs": ours.runs,
-                "agrees": (agrees or (None if claim.if_true == 1 else False))
-                if comparable
-                else None,
+                "agrees": None if open_for else _holds(claim, cell.accuracy),
+                "open": open_for,
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"agrees": "boolean"})
+
+
+def _holds(claim: Claim, number: float) -> bool:
+    return claim.interval[0] <= number <= claim.interval[1]
+
+
+def _open_for(claim: Claim, number: float, task: str, rates: dict[float, Quantity]) -> str:
+    """Why it cannot be said whether a number agrees; empty if it can."""
+    if task.startswith("ATR"):
+        return ANOTHER_GRAMMAR
+    if _holds(claim, number):
+        return TOO_WIDE if claim.interval[1] - claim.interval[0] > WIDEST else ""
+    if claim.if_true == 1:
+        return ONE_RUN if claim.runs == 1 else ONE_RATE
+    others = (rate.matches(number) for rate in rates.values())
+    return ANOTHER_RATE if any(_holds(other, number) for other in others) else ""

@@ -20,7 +20,7 @@ from mecheval_jax.study.published.tables import (
     published_shares,
 )
 from mecheval_jax.study.quantities import Quantity, mean, one, share
-from mecheval_jax.study.results import INPUT, column_of
+from mecheval_jax.study.results import ENDS, INPUT, column_of
 
 STUDY_POSITIONS = "study"
 """Positions in the study's main grid: learned for attention alone."""
@@ -101,19 +101,7 @@ class StudyCells:
         cell = _cell(mixer, width, task, where)
         name = _name(cell, where)
         if name not in self._accuracies:
-            runs = self._best(cell._replace(split="test"))
-            of_dev = cell.split == "dev"
-            column, size = (
-                ("dev_accuracy", "dev_documents") if of_dev else ("accuracy", "documents")
-            )
-            runs = runs[runs[column].notna()]
-            of = runs[size].astype(float)
-            right = runs[column] * of
-            known = (
-                share(name, right.tolist(), of.tolist(), DOCUMENTS, self._of_logits)
-                if len(runs)
-                else Quantity(name)
-            )
+            known = self._share(name, self._best(cell._replace(split="test")), cell.split)
             number = published_accuracy(cell)
             published = None if number is None else (number, number)
             tried = self._by_cell.get(cell._replace(split="test"))
@@ -122,6 +110,27 @@ class StudyCells:
                 known, published=published, may_rise=one_rate
             )
         return self._accuracies[name]
+
+    def accuracy_by_rate(
+        self, mixer: str, width: int, task: str = "AR", **where: Any
+    ) -> dict[float, Quantity]:
+        """The accuracy of a cell at each learning rate that was run; arguments as in `accuracy`."""
+        cell = _cell(mixer, width, task, where)
+        runs = self._by_cell.get(cell._replace(split="test"), self.table.iloc[:0])
+        return {
+            float(rate): self._share(f"{_name(cell, where)} at {rate:g}", part, cell.split)
+            for rate, part in runs.groupby("learning_rate")
+        }
+
+    def _share(self, name: str, runs: pd.DataFrame, split: str) -> Quantity:
+        """The accuracy of runs of one cell and learning rate on documents of a split."""
+        of_dev = split == "dev"
+        column, size = ("dev_accuracy", "dev_documents") if of_dev else ("accuracy", "documents")
+        runs = runs[runs[column].notna()]
+        if runs.empty:
+            return Quantity(name)
+        of = runs[size].astype(float)
+        return share(name, (runs[column] * of).tolist(), of.tolist(), DOCUMENTS, self._of_logits)
 
     def published(self, mixer: str, width: int, task: str = "AR", **where: Any) -> float | None:
         """The study's accuracy of the same cell; arguments as in `accuracy`."""
@@ -174,7 +183,7 @@ class StudyCells:
         """
         column = column_of(site, role)
         name = f"{name or 'the mean'} of {column}"
-        known = runs[runs[column].notna()]
+        known = _measured(runs, column)
         if known.empty:
             return Quantity(name)
         return mean(name, known[column].tolist(), _errors(known, column), self._of_shares)
@@ -189,7 +198,7 @@ class StudyCells:
                 f"{what}, width {run.width}, {run.layers} layers, rate {run.learning_rate:g}, "
                 f"seed {run.seed}, on {run.task} of {column}"
             )
-            if own[column].isna().all():
+            if _measured(own, column).empty:
                 yield Quantity(name)
                 continue
             alike = (run.task, int(run.layers), run.mixer, run.option)
@@ -198,10 +207,14 @@ class StudyCells:
             yield dataclasses.replace(number, published=theirs and theirs.ends)
 
 
+def _measured(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Runs with a restored share that has an interval: of too few documents it has none."""
+    return runs[runs[[column, *(column + end for end in ENDS[1:])]].notna().all(axis=1)]
+
+
 def _errors(runs: pd.DataFrame, column: str) -> list[float]:
     """Standard errors of restored shares, over documents."""
-    widths = runs[f"{column}_high"] - runs[f"{column}_low"]
-    return (widths / NORMAL_95).fillna(0.0).tolist()
+    return ((runs[f"{column}_high"] - runs[f"{column}_low"]) / NORMAL_95).tolist()
 
 
 def _prior_of_logits(answered: pd.DataFrame) -> Prior:

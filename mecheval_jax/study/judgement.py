@@ -168,7 +168,7 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
     if p_value is None:
         verdict, claim = NOT_RUN, None
         parts = ", ".join(tested.missing_parts) or "anything of it"
-        sentence = f"Not run: {parts}."
+        sentence = f"No run to judge by: {parts}."
     elif p_value > ERROR_RATE:
         verdict = UNDECIDED
         claim = tested.weakest if tested.if_false < 1 or not tested.missing_parts else None
@@ -180,7 +180,7 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
             else "Cannot be told that"
         )
         sentence = (
-            f"Not run, though essential: {lacking}."
+            f"Essential, and no run to judge by: {lacking}."
             if lacking
             else f"{said} {claim.text}: {_shown(claim)}."
         )

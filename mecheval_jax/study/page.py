@@ -7,11 +7,20 @@ from typing import Any
 
 import pandas as pd
 
+from mecheval_jax.evaluation.verdict.rule import NOT_LEARNED
 from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.reporting.html.page import render
 from mecheval_jax.reporting.table import markdown_lines
-from mecheval_jax.study.judgement import NOT_RUN, UNDECIDED, VERDICTS, Judgement
+from mecheval_jax.study.agreement import (
+    ANOTHER_GRAMMAR,
+    ANOTHER_RATE,
+    ONE_RATE,
+    ONE_RUN,
+    TOO_WIDE,
+)
+from mecheval_jax.study.judgement import ERROR_RATE, NOT_RUN, UNDECIDED, VERDICTS, Judgement
 from mecheval_jax.study.quantities import Claim, with_interval
+from mecheval_jax.study.tables import has_shares
 
 METHOD = (
     "A finding is taken apart into claims about accuracies and restored shares, each a one-sided "
@@ -131,10 +140,12 @@ def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
 def about(what: str, rows: pd.DataFrame) -> str:
     """A phrase that describes the runs: the numbers of members, seeds and widths in a table."""
     widths = ", ".join(str(width) for width in sorted(rows["width"].unique()))
-    members = rows["config_hash"][rows["split"] == "test"].nunique()
-    measured = rows["verdict"].notna()[rows["split"] == "test"].sum()
+    models = rows[rows["split"] == "test"]
+    measured = has_shares(models)
+    failed = models["verdict"].eq(NOT_LEARNED) & ~measured
     return (
-        f"{what}: {members} trained models, {measured} of them with interventions; "
+        f"{what}: {models['config_hash'].nunique()} trained models, {measured.sum()} of them with "
+        f"interventions, {failed.sum()} that have learned nothing to intervene on; "
         f"{rows['seed'].nunique()} seeds, widths {widths or 'none'}"
     )
 
@@ -170,17 +181,29 @@ def by_verdict(judgements: Sequence[Judgement]) -> list[str]:
             "undecided, though each claim that was run holds by itself at 5 %: " + ", ".join(singly)
         )
     if any(one.is_partial for one in judgements):
-        lines.append("a star: judged on a part of its claims, for the rest was not run")
+        lines.append("a star: judged on a part of its claims, for the rest has no run to judge by")
     return lines
 
 
 def agreeing(compared: pd.DataFrame) -> str:
     """Number of published accuracies that agree with the prediction for one more run of ours."""
-    comparable = compared[~compared["task"].str.startswith("ATR")]  # another grammar
+    count = Counter(compared[compared["open"] != ANOTHER_GRAMMAR].apply(_agrees, axis=1))
+    told = "; ".join(f"{count[answer]} {word}" for answer, word in AGREEMENT if count[answer])
     return (
-        f"{int(comparable['agrees'].sum())} of the {len(comparable)} published accuracies of "
-        "recall of which there are runs here lie in the 95 % prediction interval for one more run."
+        f"Where the {count.total()} published accuracies of recall of which there are runs here "
+        f"lie, beside the 95 % prediction interval for one more run: {told or 'nowhere'}."
     )
+
+
+AGREEMENT = (
+    ("yes", "inside"),
+    (TOO_WIDE, "inside one so wide that this says nothing"),
+    ("no", "outside"),
+    (ANOTHER_RATE, "outside, but inside that of another learning rate"),
+    (ONE_RATE, "above, where one learning rate was run"),
+    (ONE_RUN, "elsewhere than a single run"),
+)
+"""What `_agrees` says of a published accuracy, and what that means."""
 
 
 BRIEF = 5
@@ -209,8 +232,9 @@ CLAIM_COLUMNS = ("claim", "here [95 %]", "published", "runs", "")
 def _claim_row(claim: Claim) -> tuple[str, ...]:
     """The cells of a claim, and whether it holds by itself at 5 %."""
     if not claim.runs:
-        return (claim.text, "", claim.published_text, "", "not run")
-    holds = "holds" if claim.if_false <= 0.05 else "false" if claim.if_true <= 0.05 else "open"
+        return (claim.text, "", claim.published_text, "", "no such run")
+    supported, contradicted = (p <= ERROR_RATE for p in (claim.if_false, claim.if_true))
+    holds = "holds" if supported else "false" if contradicted else "open"
     number = with_interval(claim.estimate, *claim.interval)
     known = f"{holds}: {claim.note}" if claim.note and holds == "open" else holds
     return (claim.text, number, claim.published_text, str(claim.runs), known)
@@ -242,7 +266,7 @@ def _numbers(compared: pd.DataFrame) -> list[tuple[str, ...]]:
 
 def _agrees(row: Any) -> str:
     if pd.isna(row.agrees):
-        return "one run" if row.runs == 1 else "one rate"
+        return str(row.open)
     return "yes" if row.agrees else "no"
 
 

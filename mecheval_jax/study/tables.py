@@ -134,7 +134,12 @@ def merged(tables: Sequence[pd.DataFrame], order: Sequence[str] = ()) -> pd.Data
 
 def _said(rows: pd.DataFrame) -> pd.Series:
     """How full rows are: 0 with answers alone, 1 with a verdict, 2 with restored shares, too."""
-    return rows["verdict"].notna().astype(int) + rows[list(RESTORED)].notna().any(axis=1)
+    return rows["verdict"].notna().astype(int) + has_shares(rows)
+
+
+def has_shares(rows: pd.DataFrame) -> pd.Series:
+    """Which rows have restored shares: of whose models activations were exchanged."""
+    return rows[list(RESTORED)].notna().any(axis=1)
 
 
 def finished(rows: pd.DataFrame, measured: str) -> set[str]:

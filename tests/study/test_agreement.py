@@ -2,7 +2,7 @@
 
 import pytest
 
-from mecheval_jax.study.agreement import agreement
+from mecheval_jax.study.agreement import ANOTHER_RATE, ONE_RATE, ONE_RUN, TOO_WIDE, agreement
 from mecheval_jax.study.cells import StudyCells
 from tests.support.study_world import changed, world
 
@@ -24,8 +24,10 @@ def test_agreement():
     # Another learning rate may give the published number.
     of_one_rate = agreement(StudyCells(wrong[wrong["learning_rate"] == 1e-3]))
     assert of_one_rate["runs"].min() == 2
-    assert of_one_rate["agrees"].isna().sum() == 1
-    assert of_one_rate["agrees"].sum() == len(of_one_rate) - 1
+    assert of_one_rate["open"].value_counts()[ONE_RATE] == 1
+    assert set(of_one_rate["open"]) == {"", ONE_RATE, TOO_WIDE}
+    assert of_one_rate["agrees"].dropna().all()
+    assert of_one_rate["agrees"].isna().equals(of_one_rate["open"] != "")
 
 
 def test_a_single_run():
@@ -38,5 +40,19 @@ def test_a_single_run():
     table = agreement(StudyCells(changed(part, other, accuracy=0.575, dev_accuracy=0.575)))
     assert set(table["runs"]) == {1}
     (row,) = table[table["agrees"].isna()].itertuples()
+    assert row.open == ONE_RUN
     assert (row.mixer, row.width, row.accuracy) == ("mamba", 64, pytest.approx(0.575))
     assert table["agrees"].sum() == len(table) - 1
+
+
+def test_the_best_of_several_rates():
+    """Catches a number that is contradicted by one rate where another, with fewer runs, has it."""
+    part = world(documents=320)
+    part = part[(part["task"] == "AR") & (part["width"] == 64)]
+    bare = {"mixer": "mamba", "option": "d_conv=0", "layers": 2, "positions": "none"}
+    most = changed(part, bare | {"learning_rate": 1e-3}, accuracy=0.0, dev_accuracy=0.01)
+    (row,) = agreement(StudyCells(most)).query("option == 'd_conv=0'").itertuples()
+    assert (row.runs, row.accuracy, row.open) == (2, 0.0, ANOTHER_RATE)
+    none = changed(most, bare | {"learning_rate": 1e-4}, accuracy=0.0)
+    (row,) = agreement(StudyCells(none)).query("option == 'd_conv=0'").itertuples()
+    assert (row.agrees, row.open) == (False, "")

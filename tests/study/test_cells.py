@@ -6,6 +6,7 @@ import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.results import INPUT, column_of
 from tests.support.study_world import changed, world
 
 
@@ -95,6 +96,20 @@ def test_published_numbers_stand_beside_ours(true):
     assert next(cells.each(runs, "value")).published == (0.999, 1.033)
     mamba = cells.attribution(cells.learned("mamba"), "query")
     assert mamba.published is None  # the study's median is no mean of runs that have all or nothing
+
+
+def test_a_share_without_an_interval_decides_nothing(true):
+    """Catches a number of one document that is taken for certain."""
+    rows = true[(true["task"] == "AR") & (true["mixer"] == "based")].copy()
+    unknown = rows["seed"] == 0
+    column = column_of(INPUT, "value")
+    rows.loc[unknown, [f"{column}_low", f"{column}_high"]] = np.nan
+    cells = StudyCells(rows)
+    runs = cells.learned("based")
+    shares = list(cells.each(runs, "value"))
+    known = (~runs["seed"].eq(0)).sum()
+    assert [one.samples is None for one in shares] == runs["seed"].eq(0).tolist()
+    assert cells.attribution(runs, "value").runs == known < len(shares)
 
 
 def test_the_spread_of_seeds_is_that_of_all_cells(true):

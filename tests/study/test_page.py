@@ -1,12 +1,26 @@
 """The pages of the study."""
 
+import re
+
+import numpy as np
 import pytest
 
-from mecheval_jax.study.agreement import agreement
+from mecheval_jax.study.agreement import ANOTHER_GRAMMAR, TOO_WIDE, agreement
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.findings.every import FINDINGS
 from mecheval_jax.study.judgement import judge
-from mecheval_jax.study.page import Conclusion, about, brief, by_verdict, html, markdown, summary
+from mecheval_jax.study.page import (
+    Conclusion,
+    about,
+    agreeing,
+    brief,
+    by_verdict,
+    html,
+    markdown,
+    summary,
+)
+from mecheval_jax.study.quantities import WIDEST
+from mecheval_jax.study.results import RESTORED
 from tests.support.study_world import world
 
 
@@ -72,3 +86,28 @@ def test_without_results():
     assert "30 not run" in html(nothing, [])
     (line,) = by_verdict(nothing.judgements)
     assert line.startswith("not run: 1, 2,")
+
+
+def test_models_with_interventions_are_counted():
+    """Catches a model that has learned nothing counted as one of which activations were moved."""
+    part = world()
+    part = part[(part["task"] == "AR") & (part["width"] == 64)].iloc[:5].copy()
+    part.iloc[0, part.columns.get_loc("verdict")] = "not_learned"
+    part.loc[part.index[0], list(RESTORED)] = np.nan
+    assert "5 trained models, 4 of them with interventions, 1 that have learned" in about("", part)
+
+
+def test_every_answer_on_a_published_number_has_its_reason():
+    """Catches a reason that is guessed from the number of runs, and answers that add up to less."""
+    own = world(documents=320)
+    own = own[(own["width"] == 64) & own["task"].isin(("AR", "ATR L=5 S=20"))]
+    table = agreement(StudyCells(own))
+    assert set(table["open"][table["task"] == "ATR L=5 S=20"]) == {ANOTHER_GRAMMAR}
+    wide = table["predicted_high"] - table["predicted_low"] > WIDEST
+    assert (table["open"] == TOO_WIDE).equals(wide & (table["task"] == "AR"))
+    said = agreeing(table)
+    counts = [
+        int(number) for number in re.findall(r"\d+(?= (?:inside|outside|above|elsewhere))", said)
+    ]
+    assert sum(counts) == (table["open"] != ANOTHER_GRAMMAR).sum()
+    assert f"{(table['open'] == TOO_WIDE).sum()} inside one so wide" in said
