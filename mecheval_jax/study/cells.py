@@ -126,11 +126,11 @@ class StudyCells:
         """The accuracy of runs of one cell and learning rate on documents of a split."""
         of_dev = split == "dev"
         column, size = ("dev_accuracy", "dev_documents") if of_dev else ("accuracy", "documents")
-        runs = runs[runs[column].notna()]
-        if runs.empty:
+        known = runs[runs[column].notna()]
+        if known.empty:
             return Quantity(name)
-        of = runs[size].astype(float)
-        return share(name, (runs[column] * of).tolist(), of.tolist(), DOCUMENTS, self._of_logits)
+        of = known[size].astype(float)
+        return share(name, (known[column] * of).tolist(), of.tolist(), DOCUMENTS, self._of_logits)
 
     def published(self, mixer: str, width: int, task: str = "AR", **where: Any) -> float | None:
         """The study's accuracy of the same cell; arguments as in `accuracy`."""

@@ -22,6 +22,7 @@ from mecheval_jax.site_path import SitePath, in_mixer
 from mecheval_jax.store.row_selection import attributions, newest
 from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.sweep_folder import GroupFolder, SweepFolder
+from mecheval_jax.study.published.tables import option_text
 from mecheval_jax.sweeps.plan import plan_of
 
 CONFIG = (
@@ -61,9 +62,6 @@ RESTORED = tuple(column_of(site, role) for site, role in SITES)
 ENDS = ("", "_low", "_high")
 COLUMNS = (*CONFIG, *ANSWERS, *(f"{name}{end}" for name in RESTORED for end in ENDS))
 
-DEFAULTS = {"mamba": {"d_conv": 4}, "based": {"kernel": 3}}
-"""Options of the study's mixers, which the column ``option`` leaves out."""
-
 
 def task_label(task: Mapping[str, Any]) -> str:
     """The study's name of a task: ``AR``, ``ATR L=5 S=20``, and fields that differ from these."""
@@ -85,13 +83,6 @@ def task_label(task: Mapping[str, Any]) -> str:
         if there
     ]
     return " ".join(["AR", *marks])
-
-
-def option_text(mixer: str, options: Mapping[str, Any]) -> str:
-    """Options that differ from the study's own, as ``d_conv=2``."""
-    own = DEFAULTS.get(mixer, {})
-    given = {name: value for name, value in options.items() if own.get(name) != value}
-    return " ".join(f"{name}={given[name]}" for name in sorted(given))
 
 
 DECISIVE = ("task", "model", "training", "evaluation")

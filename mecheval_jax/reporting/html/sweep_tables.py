@@ -100,8 +100,8 @@ def rises(best: pd.DataFrame, curves: Mapping[str, Curves], titles: Mapping[str,
     return Table("rises", caption, columns, rows, of="shape")
 
 
-COMPARED = {"model.mixer", "model.width", "model.layers", "model.positions"}
-"""Fields that members may change and still be compared with published numbers."""
+MODEL = "model."
+"""What the names of changed fields of the model begin with."""
 
 
 def models(members: pd.DataFrame, content: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -112,12 +112,14 @@ def models(members: pd.DataFrame, content: Mapping[str, Any]) -> list[dict[str, 
         content: Content of ``sweep.json``.
     """
     base = content["base"]
-    known = COMPARED | {f"training.{name}" for name in HYPERPARAMETERS}
-    comparable = {name for changes in content["members"] for name in changes} <= known
+    changed = {name for changes in content["members"] for name in changes}
+    known = {f"training.{name}" for name in HYPERPARAMETERS}
+    comparable = all(name.startswith(MODEL) or name in known for name in changed)
 
     def published(row: Mapping[str, Any]) -> float | None:
-        shape = {name: row[name] for name in ("mixer", "width", "layers")}
-        return published_beside(base["task"], base["model"] | shape) if comparable else None
+        changes = content["members"][row["member"]]
+        own = {n.removeprefix(MODEL): changes[n] for n in changes if n.startswith(MODEL)}
+        return published_beside(base["task"], base["model"] | own) if comparable else None
 
     return [
         with_ends(row, "accuracy") | {"published": published(row), "run": f"member {row['member']}"}

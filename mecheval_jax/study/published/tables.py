@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.statistics.intervals import Interval
 
 DOCUMENTS = 320
@@ -78,6 +77,32 @@ RECALL = {
 """The study's recall task, ``AR``."""
 
 
+OPTIONS = {"mamba": {"d_conv": 4}, "based": {"kernel": 3}}
+"""Options of the study's mixers, which `option_text` leaves out."""
+
+
+def option_text(mixer: str, options: Mapping[str, Any]) -> str:
+    """Options that differ from the study's own, as ``d_conv=2``."""
+    own = OPTIONS.get(mixer, {})
+    given = {name: value for name, value in options.items() if own.get(name) != value}
+    return " ".join(f"{name}={given[name]}" for name in sorted(given))
+
+
+MODEL = {
+    "feed_forward": "mlp",
+    "mamba_feed_forward": "none",
+    "canon": 0,
+    "hidden": 0,
+    "activation": "gelu",
+    "feed_forward_bias": True,
+    "norm": "auto",
+    "output_norm": "layer",
+    "parallel": False,
+    "tied": True,
+}
+"""What all of the study's models have in common."""
+
+
 def published_beside(task: Mapping[str, Any], model: Mapping[str, Any]) -> float | None:
     """The published accuracy on test documents that a run may be compared with.
 
@@ -86,14 +111,15 @@ def published_beside(task: Mapping[str, Any], model: Mapping[str, Any]) -> float
         model: Section of the run's config.
 
     Returns:
-        None of another task than the study's recall, of a model with options of its own, and where
-        the study shows no such model.
+        None of another task than the study's recall, and where the study shows no such model.
     """
-    if model["mixer_options"] or any(task.get(name) != value for name, value in RECALL.items()):
+    same = [task.get(name) == value for name, value in RECALL.items()]
+    same += [model.get(name, value) == value for name, value in MODEL.items()]
+    if not all(same):
         return None
-    mixer = str(model["mixer"])
-    shape = (mixer, int(model["width"]), "AR", int(model["layers"]))
-    return published_accuracy(GridCell(*shape, positions=positions_of(mixer)))
+    mixer, option = str(model["mixer"]), option_text(model["mixer"], model["mixer_options"])
+    width, layers = int(model["width"]), int(model["layers"])
+    return published_accuracy(GridCell(mixer, width, "AR", layers, str(model["positions"]), option))
 
 
 class Shares(NamedTuple):

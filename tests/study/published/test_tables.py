@@ -2,12 +2,14 @@
 
 import pytest
 
+from configs.study import ar_two_layers
 from mecheval_jax.study.published.tables import (
     NAMES,
     WIDTHS,
     GridCell,
     published,
     published_accuracy,
+    published_beside,
     published_shares,
 )
 
@@ -28,6 +30,22 @@ def test_numbers_of_the_study():
     assert at("mamba", 256, task="ATR held-out") == 0.65
     assert at("based", 256, task="AR reverse", layers=3) == 0.2
     assert at("h3", 64, task="ATR L=10 S=20") is None
+
+
+def test_what_a_run_is_compared_with():
+    """Catches the number of other positions or options, and of a model that the study has not."""
+    config = ar_two_layers.get_config("mixer=mamba").to_dict()
+
+    def beside(**model):
+        return published_beside(config["task"], config["model"] | model)
+
+    assert beside() == beside(mixer_options={"d_conv": 4}) == 258 / 320
+    assert beside(mixer_options={"d_conv": 2}) == 291 / 320
+    assert beside(positions="learned") == pytest.approx(0.521875)
+    assert beside(mixer="attention", positions="none") == pytest.approx(29 / 320)
+    assert beside(positions="rotary") is None
+    assert beside(canon=4) is beside(feed_forward="glu") is None
+    assert published_beside(config["task"] | {"pairs": 8}, config["model"]) is None
 
 
 def test_tables_are_whole():
