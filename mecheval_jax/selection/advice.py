@@ -165,9 +165,11 @@ def _cost(taken: dict[str, Any], equals: list[dict[str, Any]], asked: Asked) -> 
     elif dearer:
         next_one = min(dearer, key=lambda row: row[column])
         ratio = next_one[column] / taken[column]
+        measured = "" if len(dearer) + 1 == len(equals) else " and were measured"
         text += (
-            f" It is the cheapest of the {len(equals)} that are equally good by what was asked for "
-            f"({asked.cheapest}); the next, {name_of(next_one)}, costs {ratio:.2f} times as much"
+            f" It is the cheapest of the {1 + len(dearer)} that are equally good{measured}, by what "
+            f"was asked for ({asked.cheapest}); the next, {name_of(next_one)}, costs {ratio:.2f} "
+            "times as much"
         )
         numbers |= {"next_cost": next_one[column], "ratio": ratio}
         longest, shortest = taken.get(f"{column}_high"), next_one.get(f"{column}_low")
@@ -244,7 +246,8 @@ def _beaten(
     if lucky:
         each = listed(
             [
-                f"{name_of(row)} ({percent(row)}, and {row['learned']} of {row['members']} runs)"
+                f"{name_of(row)} ({percent(row)}, and {row['learned']:.0f} of "
+                f"{row['members']:.0f} runs)"
                 for row in lucky
             ]
         )
@@ -269,8 +272,8 @@ def _uncertain(
         says.append("one run was made of it, which says nothing of how often training succeeds")
     elif taken["learned"] < taken["members"]:
         says.append(
-            f"{taken['learned']} of its {taken['members']} runs have learned (accuracies from "
-            f"{taken['lowest']:.1%}), so that a training may have to be made again"
+            f"{taken['learned']:.0f} of its {taken['members']:.0f} runs have learned (accuracies "
+            f"from {taken['lowest']:.1%}), so that a training may have to be made again"
         )
     if taken["verdict"] == "undecided" or (taken["probability"] or SURE) < SURE:
         says.append("its mechanism is not settled")

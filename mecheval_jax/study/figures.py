@@ -165,6 +165,7 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
     figure, panels = drawing.panels(2 * len(tasks), 2, 8.4, 0.8 + 3.5 * len(tasks))
     for i, task in enumerate(tasks):
         for axes, role in zip(panels[2 * i : 2 * i + 2], ("value", "key"), strict=True):
+            known = [0.0]
             for line in (axes.axhline, axes.axvline):
                 line(0, color=drawing.PALE, linewidth=0.8, zorder=1)
             for place, (mixer, style) in enumerate(STYLES.items()):
@@ -180,12 +181,17 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
                             for at in ("query", role))  # fmt: skip
                     if x[0] == x[0] and y[0] == y[0]:
                         shown.add(mixer)
+                        known += [x[0], y[0]]
                         ends = {"xerr": drawing.around(*x), "yerr": drawing.around(*y)}
                         # Later marks are smaller and pale: those behind stay visible.
                         mark = {"markersize": 12 - place, "markeredgewidth": 1.6}
                         mark |= {"markerfacecolor": f"{style['color']}40"}
                         axes.errorbar(x[0], y[0], **ends, **mark, elinewidth=0.8, zorder=4, **style)
-            axes.set(xlim=(-0.35, 1.35), ylim=(-0.35, 1.35), xlabel="at the query")
+            limits = (
+                min(-0.35, *(one - 0.1 for one in known)),
+                max(1.35, *(one + 0.1 for one in known)),
+            )
+            axes.set(xlim=limits, ylim=limits, xlabel="at the query")
             axes.set_ylabel(f"at the {role}")
             axes.set_title(task, loc="left")
     entries = [
@@ -194,7 +200,9 @@ def attribution_scatter(cells: StudyCells, tasks: Sequence[str]) -> Figure:
         if mixer in shown
     ]
     box = Line2D([], [], color=GREY, marker="s", markersize=11, alpha=0.4, linestyle="none")
-    drawing.legend_below(figure, 4, [*entries, ("box: the study's runs", box)])
+    drawing.legend_below(
+        figure, 4, [*entries, ("box: the study's runs, on treecall the middle half", box)]
+    )
     return figure
 
 
@@ -250,7 +258,7 @@ def _shares_by_taps(cells: StudyCells, axes: Axes) -> None:
     for index, role in enumerate(ROLES):
         for x, option in enumerate(TAPS[size] for size in taps):
             at = x + 0.26 * (index - 1)
-            theirs = published_shares(("AR", 2, "mamba", option), INPUT, role)
+            theirs = published_shares(("AR", 2, "mamba", option), INPUT, role, "median")
             own = cells.learned("mamba", option=option)[column_of(INPUT, role)]
             _beside_each_other(axes, at, theirs, own, COLOURS[index])
         axes.plot([], [], "D", color=COLOURS[index], label=f"at the {role}")
@@ -284,7 +292,7 @@ def writing_layers(cells: StudyCells) -> Figure:
         for x, mixer in enumerate(STYLES):
             for layer in range(depth):
                 site = SitePath(layer, "mixer_output").path
-                theirs = published_shares(("AR", depth, mixer, ""), site, "query")
+                theirs = published_shares(("AR", depth, mixer, ""), site, "query", "median")
                 own = cells.learned(mixer, layers=depth)[column_of(site, "query")]
                 at = x + 0.26 * (layer - (depth - 1) / 2)
                 _beside_each_other(axes, at, theirs, own, COLOURS[layer])

@@ -159,6 +159,11 @@ def test_what_is_uncertain_is_said():
     assert "its mechanism is not settled" in text
     assert "not finished: mamba of width 64" in text
     assert "uncertain" not in {one.topic for one in advice_on(based={}).paragraphs}
+    # A row without numbers turns the counts of the others into floats.
+    some = {"members": 3, "learned": 2, "lowest": 0.4}
+    few = advice_on(based=some, mamba={"members": 3, "learned": 1}, h3=choice_tables.UNFINISHED)
+    assert "2 of its 3 runs have learned" in text_of(few)
+    assert ", and 1 of 3 runs)" in text_of(few)
 
 
 def test_a_split_verdict_and_an_unknown_price_are_uncertain():
@@ -167,6 +172,9 @@ def test_a_split_verdict_and_an_unknown_price_are_uncertain():
     found = advice_on(based=split, mamba={"prefill_seconds": None, "prefill_seconds_low": None})
     assert "only 34% of its runs that have learned have this mechanism" in text_of(found)
     assert "was not measured of mamba of width 64, which is as good" in text_of(found)
+    unknown = {"prefill_seconds": None, "prefill_seconds_low": None}
+    three = text_of(advice_on(based={}, h3={}, mamba=unknown))
+    assert "the cheapest of the 2 that are equally good and were measured, by" in three
 
 
 def test_more_seeds_are_asked_of_those_in_question():

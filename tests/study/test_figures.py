@@ -61,12 +61,16 @@ def test_scatter_shows_runs_and_boxes(true):
 
 def test_sizes_of_convolutions(true):
     """Catches taps in the wrong place, and sizes that nobody has."""
-    mamba, based, _ = convolution_sizes(StudyCells(true[true["width"] == 64])).axes
+    mamba, based, shares = convolution_sizes(StudyCells(true[true["width"] == 64])).axes
     assert [text.get_text() for text in mamba.get_xticklabels()] == ["0", "1", "2", "3", "4"]
     assert [text.get_text() for text in based.get_xticklabels()] == ["1", "2", "3", "4", "long"]
     # The study's at five widths, and ours at the one in the middle, at exactly the same place.
     assert sorted(heights(mamba, 2))[-3:-1] == pytest.approx([291 / 320] * 2)
     assert len(heights(mamba, 2)) == 6
+    # The study's medians with two, three and four taps, of which it shows the whole range, too.
+    medians = [float(y) for line in shares.get_lines() if line.get_marker() == "o"
+               for y in line.get_ydata()]  # fmt: skip
+    assert sorted(medians) == sorted([0.2, 0.04, 0.01, 0.18, 0.75, 0.0, 0.0, 1.0, 0.0])
 
 
 def test_layers_that_write(true):

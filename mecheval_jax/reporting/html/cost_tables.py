@@ -47,7 +47,7 @@ MEASURED = (
     Column("state_bytes", "state", size),
     Column("tokens_per_second", "tokens a second", count),
     Column("seconds_per_token", "time a token", seconds, ends=True),
-    Column("joules_per_token", "energy a token", quantity),
+    Column("joules_per_token", "energy a token", functools.partial(quantity, unit="J")),
     Column("reason", "not measured because"),
 )
 CROSSINGS = (

@@ -154,15 +154,17 @@ def _by_place() -> dict[tuple, dict[str, Shares]]:
     return places
 
 
-def published_shares(runs: tuple[str, int, str, str], site: str, role: str) -> Shares | None:
+def published_shares(
+    runs: tuple[str, int, str, str], site: str, role: str, first: str = "range"
+) -> Shares | None:
     """Restored shares of the study's runs at a place, key corrupted; None if it shows none.
-
-    It is the range of all runs, with which a single one is compared, or else their median.
 
     Args:
         runs: Task, number of layers, mixer and option.
         site: Path of the site.
         role: Role of the token.
+        first: ``range`` of all runs, with which a single one is compared, or ``median`` with the
+            middle half; where the study shows only the other, it is that one.
     """
     shown = _by_place().get((*runs, site, role), {})
-    return next((shown[name] for name in ("range", "median") if name in shown), None)
+    return shown.get(first) or next(iter(shown.values()), None)
