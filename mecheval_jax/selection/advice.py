@@ -167,9 +167,9 @@ def _cost(taken: dict[str, Any], equals: list[dict[str, Any]], asked: Asked) -> 
         ratio = next_one[column] / taken[column]
         measured = "" if len(dearer) + 1 == len(equals) else " and were measured"
         text += (
-            f" It is the cheapest of the {1 + len(dearer)} that are equally good{measured}, by what "
-            f"was asked for ({asked.cheapest}); the next, {name_of(next_one)}, costs {ratio:.2f} "
-            "times as much"
+            f" It is the cheapest of the {1 + len(dearer)} that are equally good{measured}, by "
+            f"what was asked for ({asked.cheapest}); the next, {name_of(next_one)}, costs "
+            f"{ratio:.2f} times as much"
         )
         numbers |= {"next_cost": next_one[column], "ratio": ratio}
         longest, shortest = taken.get(f"{column}_high"), next_one.get(f"{column}_low")
