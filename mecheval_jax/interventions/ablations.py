@@ -55,8 +55,9 @@ def mean(
     Args:
         reference: Activations of a run on the documents that will be patched.
         sites: Paths as in `reference`, or aliases.
-        positions: Places of the means and of the patch; all positions if None. Documents
-            that lack a place do not count in its mean.
+        positions: Places of the means and of the patch. Documents that lack a place do not
+            count in its mean. All positions if None, padding included: of documents of several
+            lengths give ``locate(batch, inside(batch))``.
 
     Raises:
         UserError: If `reference` lacks a site.
@@ -113,7 +114,11 @@ def resample(
 
 
 def _check_key(key: Key) -> None:
-    expect("the key", key, jax.Array, "a random key, jax.random.key(0)")
+    takes = "a random key, jax.random.key(0)"
+    expect("the key", key, jax.Array, takes)
+    old_style = key.dtype == jnp.uint32 and key.shape == (2,)  # of jax.random.PRNGKey
+    if not old_style and not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise UserError(f"the key is {key.dtype}{list(key.shape)}: give {takes}")
 
 
 def _donors(key: Key, present: Bool[Array, "batch places"]) -> Int[Array, " batch"]:
@@ -135,9 +140,10 @@ def _from_moments(
     values = {}
     for path, activation in at_sites(reference, sites).items():
         x, present = gather(widened(activation), positions)
-        weight = present.reshape(*present.shape, *(1,) * (x.ndim - 2)).astype(x.dtype)
+        here = present.reshape(*present.shape, *(1,) * (x.ndim - 2))
+        x, weight = jnp.where(here, x, 0), here.astype(x.dtype)  # x may be infinite elsewhere
         count = jnp.maximum(weight.sum(axis=0, keepdims=True), 1)
-        centre = (weight * x).sum(axis=0, keepdims=True) / count
+        centre = x.sum(axis=0, keepdims=True) / count
         spread = jnp.sqrt((weight * (x - centre) ** 2).sum(axis=0, keepdims=True) / count)
         centre, spread = (jnp.broadcast_to(h, x.shape) for h in (centre, spread))
         put = make(centre, spread, path).astype(activation.dtype)

@@ -57,6 +57,7 @@ def resolve(address: str, config: ModelConfig) -> str:
     Raises:
         UserError: If the model has no such site; the message suggests the nearest name.
     """
+    expect("the site", address, str, "one path or name")
     return choose("site", SitePath.parse(address).path, site_paths(config))
 
 

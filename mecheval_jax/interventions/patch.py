@@ -38,7 +38,7 @@ def interchange(
             exempt: later states must follow from the replaced one.
 
     Raises:
-        UserError: If `source` or `base` lacks a site.
+        UserError: If `source` or `base` lacks a site, or they are of documents of other shapes.
     """
     held = None if base is None else at_sites(base, sites)
     return replace(at_sites(source, sites), positions, held)
@@ -87,8 +87,11 @@ def swap(
 def _check_donors(donors: Int[Array, " donors"], documents: int) -> None:
     takes = "an array with the index of a document for each"
     expect("one of the donors", donors, ARRAYS, takes)
-    if donors.shape != (documents,):
-        raise UserError(f"donors are {list(donors.shape)}: one for each of {documents} documents")
+    if donors.shape != (documents,) or not jnp.issubdtype(donors.dtype, jnp.integer):
+        raise UserError(
+            f"donors are {donors.dtype}{list(donors.shape)}: the index of one for each of "
+            f"{documents} documents"
+        )
     if isinstance(donors, jax.core.Tracer):
         return
     numbers = np.asarray(donors)
@@ -104,10 +107,12 @@ def on_channels(interventions: Interventions, channels: Sequence[int]) -> Interv
     """Interventions restricted to some channels, entries of the last axis.
 
     Raises:
-        UserError: If a site lacks a channel, or a projection, which mixes channels, comes after
-            another intervention there.
+        UserError: If there are no channels, a site lacks one, or a projection, which mixes
+            channels, comes after another intervention there.
     """
     chosen = several(channels)
+    if not chosen:
+        raise UserError("no channels: name at least one")
     return {path: _narrowed(path, entry, chosen) for path, entry in interventions.items()}
 
 
@@ -142,6 +147,11 @@ def replace(
         return {path: {"value": value} for path, value in values.items()}
     found: Interventions = {}
     for path, value in values.items():
+        # Broadcasting would take the activations of one document for those of all.
+        if base is not None and base[path].shape != value.shape:
+            raise UserError(
+                f"{path}: the base run has {list(base[path].shape)}, the source {list(value.shape)}"
+            )
         mask = positions_mask(positions, value.shape)
         if base is None or is_state(path):
             found[path] = {"value": value, "mask": mask}
@@ -178,13 +188,14 @@ def merge_disjoint(first: Interventions, *others: Interventions) -> Intervention
     an order, for which there is `compose`. Not traceable.
 
     Raises:
-        UserError: If two of them need an order.
+        UserError: If two of them need an order, or have values of different shapes.
     """
     combined = by_path(first)
     for other in map(by_path, others):
         for path in combined.keys() & other.keys():
             if all(set(entry) == {"shift"} for entry in (combined[path], other[path])):
                 continue
+            _check_same_shape(combined[path], other[path])
             shared = np.argwhere(_claimed(combined[path]) & _claimed(other[path]))
             if len(shared):
                 document, position = shared[0]
@@ -211,11 +222,7 @@ def _over(below: Entry, above: Entry) -> Entry:
     """One entry that acts as `below` and then `above`."""
     if _takes_all(above):
         return above
-    shapes = [_shape(entry) for entry in (below, above)]
-    if shapes[0] != shapes[1]:
-        raise UserError(
-            f"interventions on one site have values of shapes {shapes[0]} and {shapes[1]}"
-        )
+    _check_same_shape(below, above)
     if "then" in below:
         return {**below, "then": _over(below["then"], above)}
     if "then" in above or any("projection" in entry for entry in (below, above)):
@@ -234,6 +241,14 @@ def _over(below: Entry, above: Entry) -> Entry:
         kept = jnp.where(above["mask"], 0, shift) if "value" in above else shift
         merged["shift"] = kept + above["shift"] if "shift" in above else kept
     return merged
+
+
+def _check_same_shape(below: Entry, above: Entry) -> None:
+    shapes = [_shape(entry) for entry in (below, above)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"interventions on one site have values of shapes {shapes[0]} and {shapes[1]}"
+        )
 
 
 def _takes_all(entry: Entry) -> bool:

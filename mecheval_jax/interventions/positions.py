@@ -13,6 +13,7 @@ position in all documents.
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -59,11 +60,11 @@ def locate(
     if any(masks):
         if len(where) > 1:
             raise UserError(f"a mask stands alone: {len(where)} kinds of positions are given")
-        if where[0].shape != batch.tokens.shape:
+        if arrays[0].shape != batch.tokens.shape:
             raise UserError(
-                f"the mask is {list(where[0].shape)}, the documents {list(batch.tokens.shape)}"
+                f"the mask is {list(arrays[0].shape)}, the documents {list(batch.tokens.shape)}"
             )
-        outside = np.asarray(where[0]) & ~np.asarray(inside(batch))
+        outside = np.asarray(arrays[0]) & ~np.asarray(inside(batch))
         _refuse("a selected position", outside.any(axis=1))
         return arrays[0]
     # Every other kind gives columns.
@@ -100,9 +101,11 @@ def check_positions(positions: Any) -> Shaped[Array, "..."]:
     """
     takes = "an array of positions, or a mask; locate(batch, 'value') gives those of a role"
     expect("one of the positions", positions, ARRAYS, takes)
-    if positions.dtype != bool and not jnp.issubdtype(positions.dtype, jnp.integer):
+    numbers = positions.dtype == bool or jnp.issubdtype(positions.dtype, jnp.integer)
+    if not numbers or not positions.ndim:
         raise UserError(f"positions are {positions.dtype}{list(positions.shape)}: give {takes}")
-    return positions
+    # A copy of NumPy's, which its owner may go on to change.
+    return positions if isinstance(positions, jax.Array) else jnp.array(positions)
 
 
 def _refuse(name: str, missing: np.ndarray) -> None:
@@ -143,7 +146,8 @@ def _of_documents(
 
     Broadcasting would take the positions of one document for those of all.
     """
-    own = check_positions(positions).shape
+    positions = check_positions(positions)
+    own = positions.shape
     if own[0] != shape[0]:
         raise UserError(f"positions of {own[0]} documents: the activations are of {shape[0]}")
     if positions.dtype == bool and own != shape[:2]:

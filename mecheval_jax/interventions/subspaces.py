@@ -67,8 +67,11 @@ def projection_onto(basis: Float[Array, "channels dimension"]) -> Float[Array, "
         UserError: If the columns are not orthonormal; traced values are not checked.
     """
     expect("the basis", basis, ARRAYS, "an array [channels, dimension]")
-    if basis.ndim != 2:
-        raise UserError(f"the basis is {list(basis.shape)}: it takes [channels, dimension]")
+    if basis.ndim != 2 or not basis.shape[1]:
+        raise UserError(
+            f"the basis is {list(basis.shape)}: it takes [channels, dimension], with a "
+            "column at least"
+        )
     dimension = basis.shape[1]
     if not isinstance(basis, jax.core.Tracer):
         columns = np.asarray(basis, np.float64)

@@ -79,6 +79,11 @@ class BlockConfig:
         return bool(self.canon) and place in self.canon_at and exists.get(place, True)
 
     @property
+    def reads_neighbours(self) -> bool:
+        """Whether a part after the mixer does: then the mixer's output is needed at every token."""
+        return self.has_canon("C") or self.has_canon("D") or self.feed_forward.shifts
+
+    @property
     def components(self) -> tuple[str, ...]:
         """Those of `COMPONENTS` that the block has."""
         absent = {site for site, place in CANON_SITES.items() if not self.has_canon(place)}
@@ -154,9 +159,7 @@ class Block(nn.Module):
         x = self.mixer_input(spread(self.mixer_norm(residual), DOCUMENTS))
         if self.config.has_canon("A"):
             x = self.canon_output(x + self.canon(x))
-        # Canon C and D and a shift read neighbours: up to them every token is computed.
-        whole = self.config.has_canon("C") or self.config.has_canon("D")
-        whole = whole or self.config.feed_forward.shifts
+        whole = self.config.reads_neighbours
         early, late = (None, positions) if whole else (positions, None)
         if hands_on(type(self.mixer)):
             mixed, first = self.mixer.mix(x, early, first)

@@ -258,8 +258,10 @@ class LanguageModel(nn.Module):
             residual = residual + self.position_embedding(index)
         return self.embedding(spread(residual, DOCUMENTS))
 
-    def _logits(self, residual: Float[Array, "*axes width"]) -> Float[Array, "*axes vocabulary"]:
-        read = self.final_norm(self.output_norm(residual))
+    def _read(self, residual: Float[Array, "*axes width"]) -> Float[Array, "*axes width"]:
+        return self.final_norm(self.output_norm(residual))
+
+    def _head(self, read: Float[Array, "*axes width"]) -> Float[Array, "*axes vocabulary"]:
         head = self.token_embedding.attend if self.config.tied else self.output_head
         logits = head(read)[..., : self.config.vocabulary_size]
         return widened(logits)
@@ -291,9 +293,8 @@ class LanguageModel(nn.Module):
             last = layer == self.config.layers - 1
             at = positions if last and skip_unread else None
             residual, first = block(residual, at, first)
-        if not skip_unread:
-            residual = at_positions(residual, positions)
-        return self._logits(residual)
+        read = self._read(residual)
+        return self._head(read if skip_unread else at_positions(read, positions))
 
     def initial_state(self, batch: int, max_length: int) -> dict[str, PyTree]:
         """State of the recurrent form before the first token.
@@ -329,7 +330,8 @@ class LanguageModel(nn.Module):
         for block, block_state in zip(self.block, state["blocks"], strict=True):
             block_state, residual, first = block.step(block_state, residual, first)
             blocks.append(block_state)
-        return {"blocks": blocks, "position": state["position"] + 1}, self._logits(residual)
+        logits = self._head(self._read(residual))
+        return {"blocks": blocks, "position": state["position"] + 1}, logits
 
 
 def cast_to_compute_dtype(params: PyTree, config: ModelConfig) -> PyTree:

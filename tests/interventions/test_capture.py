@@ -152,6 +152,22 @@ def test_capture_of_chosen_sites():
         np.testing.assert_array_equal(value, everything[path])
 
 
+def test_what_the_output_head_reads_is_rewritten_in_documents():
+    """Catches a site that is captured at every token and can be rewritten at the query alone."""
+    config, params, task = planted.lively("attention", layers=1)
+    model, batch = LanguageModel(config), planted.documents(task, 4)
+    other = capture(model, params, jnp.roll(batch.tokens, 1, axis=0), ["final_norm"])
+    at_query = interchange(other, ["final_norm"], batch.query_positions)
+    before, after = (run(model, params, batch, patch) for patch in (None, at_query))
+    assert before.shape == after.shape == (4, 1, config.vocabulary_size)
+    asked = np.take_along_axis(other["final_norm"], np.asarray(batch.query_positions)[..., None], 1)
+    table = np.asarray(params["token_embedding"]["embedding"])
+    np.testing.assert_allclose(after, asked @ table.T, rtol=1e-5, atol=1e-5)
+    assert not np.allclose(before, after)
+    elsewhere = interchange(other, ["final_norm"], jnp.zeros(4, int))
+    np.testing.assert_array_equal(run(model, params, batch, elsewhere), before)
+
+
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_reading_at_the_query_alone_sees_the_same(mixer):
     """Catches a shortened last layer whose logits or sites differ from the whole one's."""

@@ -277,7 +277,7 @@ def test_donors_are_documents():
     """Catches a donor that wraps or is clipped, and a list that is shorter than the documents."""
     tree = {"embedding": jnp.arange(24.0).reshape(3, 4, 2)}
     for donors, message in (
-        ([0, 1], r"donors are \[2\]: one for each of 3 documents"),
+        ([0, 1], r"donors are int32\[2\]: the index of one for each of 3 documents"),
         ([0, 3, 1], "the donor of document 1 is 3: valid are 0 to 2"),
         ([0, 1, -1], "the donor of document 2 is -1"),
     ):

@@ -244,7 +244,8 @@ def _output(question: Question, stage: Stage, stream: Array, inside: Activations
     if site.component == "mlp_output":
         # The MLP reads the stream alone, whether or not its block is a parallel one.
         query = _asked(question, stage.layer, stream)
-        reads = stream if query is None else at_positions(stream, query)
+        whole = query is None or question.model.config.block(stage.layer).reads_neighbours
+        reads = stream if whole else at_positions(stream, query)
         held[site.beside("mixer_output").path] = jnp.zeros_like(reads)
     return _block(question, stage.layer, stream, held, node)
 

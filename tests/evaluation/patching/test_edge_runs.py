@@ -29,6 +29,8 @@ MODELS = {
         {"mixer": "rwkv7,mlstm,gated_delta_net", "layers": 3, **HEADS},
     ),
     "convolutions": ("auto", {"mixer": "base_conv,mamba", "canon": 2}),
+    "convolutions after the mixer": ("auto", {"mixer": "attention", "canon": 2, "canon_at": "CD"}),
+    "an MLP with a shift": ("none", {"mixer": "attention", "feed_forward": "channel_mix"}),
     "heads read at the query": ("auto", {"mixer": "h3,gated_attention", **HEADS}),
 }
 
