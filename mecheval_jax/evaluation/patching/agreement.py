@@ -1,8 +1,9 @@
 """Agreement of estimated effects with measured ones.
 
-It is Spearman's rank correlation over the cells, a cell being a site at a role. Only those count in
-which anything changes: where both runs have the same activation every method gives 0, and counting
-this as agreement would flatter the method.
+It is Spearman's rank correlation over the cells, a cell being a site at a role. Only those count to
+which some method, or the measurement, gives an effect: where both runs have the same activation all
+give 0, and counting this as agreement would flatter them. All methods are compared over the same
+cells.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ def attribution_rows(effects: Effects) -> Iterator[dict[str, Any]]:
 
 
 def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dict[str, Any]]:
-    """Rank correlation of every estimate with the measured effects, a row for each case.
+    """Rank correlation of every estimate with the measured effects, for each case.
 
     The value is None if fewer than two cells have an effect. The interval is the bootstrap's, over
     documents.
@@ -40,14 +41,16 @@ def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dic
     """
     for estimate in estimates:
         _check_axes(exact, estimate)
-        for case in exact.cases():
-            pair = [_attributions(each, case) for each in (exact, estimate)]
-            cells = [
-                cell
-                for cell in pair[0]
-                if any(abs(cells[cell].value) > UNCHANGED for cells in pair)  # nor is it NaN
-            ]
-            correlation = _correlation(*([each[cell] for cell in cells] for each in pair))
+    for case in exact.cases():
+        measured, *estimated = (_attributions(each, case) for each in (exact, *estimates))
+        cells = [
+            cell
+            for cell in measured
+            if any(abs(one[cell].value) > UNCHANGED for one in (measured, *estimated))  # nor NaN
+        ]
+        for estimate, own in zip(estimates, estimated, strict=True):
+            pair = ([each[cell] for cell in cells] for each in (measured, own))
+            correlation = _correlation(*pair)
             named = {"method": estimate.method, "measure": estimate.measure, **case}
             found = describe(correlation, exact.evaluation.confidence, tested=False)
             yield named | {"metric": "rank_correlation", **found, "cells": len(cells)}

@@ -43,6 +43,10 @@ def test_agreement_is_spearmans_over_cells_that_change():
     (same,) = agreement_rows(one, [one])
     assert same["value"] == pytest.approx(1)
     assert same["cells"] == 4
+    # A method that finds nothing anywhere is compared over the cells in which another finds much.
+    blind = fabricated("blind", {site: [0.0, 0.0] for site in sites})
+    found = agreement_rows(one, [other, blind])
+    assert {row["method"]: row["cells"] for row in found} == {"guess": 4, "blind": 4}
     with pytest.raises(UserError, match="guess has the sites"):
         list(agreement_rows(one, [fabricated("guess", {sites[0]: [0, 0]})]))
 

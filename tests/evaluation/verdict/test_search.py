@@ -1,9 +1,14 @@
 """The search over positions finds where a pair is held."""
 
+import numpy as np
 import pytest
 
+from mecheval_jax.evaluation.config import EvaluationConfig
+from mecheval_jax.evaluation.verdict import search
+from mecheval_jax.evaluation.verdict.places import nearest
 from mecheval_jax.evaluation.verdict.search import search_positions
 from mecheval_jax.evaluation.verdict.verdict import Verdict
+from mecheval_jax.tasks.geometry import geometry
 from tests.support import planted
 
 
@@ -19,3 +24,14 @@ def test_the_position_that_holds_the_pair():
     assert max(row["value"] for row in rows[1:]) < 0.05
     assert found.reason.startswith("why; ")
     assert "1.00 at +1" in found.reason
+
+
+def test_the_documents_are_those_that_were_judged():
+    """Catches documents in which a convolution could have joined the pair, or fetched it."""
+    evaluation = EvaluationConfig(documents=16, corruptions=("key",), resamples=50)
+    subject = planted.lively_subject("mamba", evaluation)
+    _, _, present = search._restored(subject, subject.params, "block_1/block_input")
+    found = geometry(subject.task, subject.batch)
+    judged = found.apart(nearest(subject.config, subject.task.read_length)).applies
+    assert judged.sum() < found.applies.sum()
+    np.testing.assert_array_equal(np.asarray(present).any(axis=0), judged)
