@@ -37,7 +37,12 @@ from mecheval_jax import interventions as iv
 QUICKSTART = pathlib.Path(os.environ.get("QUICKSTART", "runs/quickstart"))
 trained = me.load(QUICKSTART / "gated_delta_net")
 model, params = trained.model, trained.params
-batch = trained.documents(64)
+drawn = trained.documents(96)
+# Those in which the asked pair is not the last: the tokens behind it are looked at, too.
+places = ("key", "value", "next_key", "value+2")
+whole = (me.locate(drawn, *places, skip_absent=True) >= 0).all(axis=1)
+batch = jax.tree.map(lambda array: array[whole], drawn)
+print(len(batch.tokens), "documents, the first of them:")
 print(trained.task.describe(batch, 0))
 
 # %% [markdown]
@@ -58,13 +63,9 @@ def answers(patch: dict | None = None, targets: jax.Array | None = None) -> floa
     return float(me.answer_probability(me.run(model, params, batch, patch), asked).mean())
 
 
-places = ("key", "value", "next_key", "value+2")
-lost = {
-    name: answers(iv.zero(seen, [WRITE], me.locate(batch, name, skip_absent=True)))
-    for name in places
-}
+lost = {name: answers(iv.zero(seen, [WRITE], me.locate(batch, name))) for name in places}
 place = min(lost, key=lost.get)
-behind = me.locate(batch, *places[1:], skip_absent=True)
+behind = me.locate(batch, *places[1:])
 lost["all three behind the key"] = answers(iv.zero(seen, [WRITE], behind))
 print(f"as it is: {answers():.3f}")
 print(pd.Series(lost, name="without the write at").round(3).to_string())
@@ -78,7 +79,7 @@ print(pd.Series(lost, name="without the write at").round(3).to_string())
 
 # %%
 rows = jnp.arange(len(batch.tokens))
-written = me.locate(batch, place, skip_absent=True)[:, 0]
+written = me.locate(batch, place)[:, 0]
 before = me.locate(batch, "query")[:, 0] - 1
 asking = me.locate(batch, "query")[:, 0]
 key, value = (seen[f"block_1/mixer/{name}"][rows, written] for name in ("k", "v"))
