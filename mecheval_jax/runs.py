@@ -219,7 +219,7 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
         lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), (*members, *leaf.shape)),
         {"step": new.step, "params": new.params},
     )
-    with contextlib.closing(_checkpoints(folder)) as kept:
+    with contextlib.closing(_checkpoints(folder, any_length=member is not None)) as kept:
         newest = step is None
         saved = kept.restore(wanted, say, set_aside=False) if newest else kept.read(step, wanted)
     if saved is None:
@@ -244,10 +244,10 @@ def kept_steps(workdir: str | os.PathLike) -> list[int]:
     return steps
 
 
-def _checkpoints(folder: RunFolder) -> Checkpoints:
-    if not folder.checkpoints.exists():
+def _checkpoints(folder: RunFolder, *, any_length: bool = False) -> Checkpoints:
+    if not folder.checkpoints.is_dir():
         raise UserError(f"{folder.path} has no checkpoint yet: train it first")
-    return Checkpoints(folder.checkpoints, keep=None)  # a reader deletes no checkpoint
+    return Checkpoints(folder.checkpoints, None, any_length=any_length)  # a reader deletes none
 
 
 def intervene(

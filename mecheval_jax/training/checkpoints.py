@@ -30,6 +30,9 @@ LATER = {"diverged_at": NEVER, "stopped_at": NEVER}
 ITEM = "default"
 """Folder of a checkpoint in which orbax keeps the tree."""
 
+PARAMS = "params"
+"""The part of a checkpoint that has to be that of the model, array by array."""
+
 LATER_FILES = ("commit_success.txt",)
 """Files that orbax adds after all others and that therefore have no hash."""
 
@@ -66,13 +69,43 @@ def _owned(tree: PyTree) -> PyTree:
     return tree if on_host else _copy(tree)
 
 
-def _check_shapes(wanted: PyTree, saved: PyTree) -> None:
-    """Check that arrays differ in their first axis at most: orbax would cut and fill any."""
-    known = ocp.tree.to_flat_dict(saved)
-    for path, leaf in ocp.tree.to_flat_dict(wanted).items():
-        if path in known and known[path].shape[1:] != leaf.shape[1:]:
-            name = "/".join(map(str, path))
-            raise ValueError(f"{name} is saved as {known[path].shape}, and is here {leaf.shape}")
+class OtherModel(UserError):
+    """What is saved is whole, and of another model."""
+
+
+def _check_same(wanted: PyTree, saved: PyTree, *, any_length: bool) -> None:
+    """Check that the saved parameters are those that are wanted, and all arrays of their shapes.
+
+    Orbax would fill up with zeros what is missing, and read arrays of any shape.
+
+    Args:
+        wanted: Abstract tree.
+        saved: Metadata of the tree that is there.
+        any_length: Whether the first axes may differ.
+
+    Raises:
+        OtherModel: If they are not; the message names the first difference.
+    """
+    known, asked = (ocp.tree.to_flat_dict(tree) for tree in (saved, wanted))
+    of_model = [path for path in (*asked, *known) if path[0] == PARAMS and PARAMS in wanted]
+    start = 1 if any_length else 0
+    for path in dict.fromkeys((*asked, *of_model)):
+        name = "/".join(map(str, path))
+        if path not in known:
+            if path in of_model:
+                raise OtherModel(f"{name} is not in it")
+        elif path not in asked:
+            raise OtherModel(f"it has {name}, which the model has not")
+        elif known[path].shape[start:] != asked[path].shape[start:]:
+            raise OtherModel(
+                f"{name} is saved as {known[path].shape}, and is here {asked[path].shape}"
+            )
+
+
+def _of_any_length(of_leaf: ocp.RestoreArgs) -> ocp.RestoreArgs:
+    """Arguments that cut or fill up an array on devices; one of the host is read as it is."""
+    on_devices = isinstance(of_leaf, ocp.ArrayRestoreArgs)
+    return dataclasses.replace(of_leaf, strict=False) if on_devices else of_leaf
 
 
 def _full(wanted: jax.ShapeDtypeStruct, value: int) -> PyTree:
@@ -144,12 +177,15 @@ class Checkpoints:
                 the folder stays as it is.
 
         Raises:
-            UserError: If the machine refuses to read one, which may be whole.
+            UserError: If the machine refuses to read one, which may be whole, or one is of another
+                model.
         """
         for step in reversed(self.steps()):
             state, reason, refused = None, "another host cannot read it", None
             try:
                 state = self._read(step, abstract)
+            except OtherModel as error:
+                raise self._other_model(step, error) from None
             except Exception as error:  # whatever a damaged file makes orbax raise
                 reason = one_line(error, 120) or repr(error)
                 refused = machine.explain(error, self._folder, passed_over=machine.NAMED)
@@ -169,12 +205,10 @@ class Checkpoints:
         known = self._manager.item_metadata(step).tree
         absent = {name: value for name, value in LATER.items() if name not in known}
         asked, abstract = abstract, {n: of for n, of in abstract.items() if n not in absent}
+        _check_same(abstract, known, any_length=self._any_length)
         restore_args = ocp.checkpoint_utils.construct_restore_args(abstract)
         if self._any_length:
-            _check_shapes(abstract, known)
-            restore_args = jax.tree.map(
-                lambda of_leaf: dataclasses.replace(of_leaf, strict=False), restore_args
-            )
+            restore_args = jax.tree.map(_of_any_length, restore_args)
         arguments = _Restore(
             abstract,
             restore_args=restore_args,
@@ -192,10 +226,18 @@ class Checkpoints:
         choose("step", str(step), map(str, self.steps()))
         try:
             return self._read(step, abstract)
+        except OtherModel as error:
+            raise self._other_model(step, error) from None
         except Exception as error:  # whatever a damaged file makes orbax raise
             raise UserError(
                 f"the checkpoint of step {step} in {self._folder} cannot be read: {error}"
             ) from None
+
+    def _other_model(self, step: int, error: OtherModel) -> UserError:
+        return UserError(
+            f"the checkpoint of step {step} in {self._folder} is of another model than its config "
+            f"describes: {error}"
+        )
 
     def _set_aside(self, step: int) -> str:
         """Rename a checkpoint, so that its step can be saved again; returns the new name."""

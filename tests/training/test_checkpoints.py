@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import pathlib
 import shutil
@@ -213,6 +214,25 @@ def test_another_number_of_members_and_nothing_else(tmp_path):
     with pytest.raises(UserError, match=r"a is saved as \(3, 4\), and is here \(3, 6\)"):
         read(3, 6)
     checkpoints.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"layers": 2}, "params/block_1/.* is not in it"),
+        ({"output_norm": "none"}, "it has params/output_norm.*, which the model has not"),
+        ({"width": 32}, r"params/.* is saved as \(.*\b16\b.*\), and is here \(.*\b32\b"),
+    ],
+)
+def test_a_config_that_was_changed_by_hand(change, said, undisturbed, broken_off, capsys):
+    """Catches layers that nobody trained, full of zeros, and a whole checkpoint set aside."""
+    values = json.loads(broken_off.config.read_text())
+    values["model"] |= change
+    broken_off.config.write_text(json.dumps(values))
+    for step in (None, 40):
+        with pytest.raises(UserError, match=f"step 40 .* is of another model .*: {said}"):
+            runs.load(broken_off.path, step)
+    assert {path.name for path in broken_off.checkpoints.iterdir()} == {"30", "40"}
 
 
 TREE = {
