@@ -32,7 +32,7 @@ def options(given: Mapping[str, Any]) -> CostOptions:
 def measure(
     model: ModelConfig, mixers: Sequence[str], workdir: str | os.PathLike, how: CostOptions
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Measure architectures of one shape, and write the tables after each of them.
+    """Measure architectures of one shape anew, and write the tables after each of them.
 
     Args:
         model: Config of the models.
@@ -46,14 +46,13 @@ def measure(
         architecture; and the machine.
 
     Raises:
-        UserError: If an architecture is unknown, or the folder cannot be made.
+        UserError: If an architecture is unknown, or the folder cannot be made, or holds other
+            files.
     """
     shapes = models_of(model, mixers)
     folder = CostFolder(workdir)
-    make_workdir(folder.path)
-    folder.costs.unlink(missing_ok=True)
-    folder.machine.unlink(missing_ok=True)
-    return continue_measuring(shapes, folder, how)
+    make_workdir(folder.path, "costs", folder.costs.name)
+    return continue_measuring(shapes, folder, how, anew=True)
 
 
 def continue_measuring(
@@ -61,6 +60,8 @@ def continue_measuring(
     folder: CostFolder,
     how: CostOptions,
     until: float | None = None,
+    *,
+    anew: bool = False,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Measure what a folder does not have yet; as of `measure`.
 
@@ -69,12 +70,13 @@ def continue_measuring(
         folder: Folder that is written.
         how: What is measured.
         until: Time of `time.monotonic` after which no further measurement is begun; None for all.
+        anew: Whether what the folder has is measured again; it stays until there is a new row.
 
     Raises:
         UserError: If a file of the folder is damaged.
     """
     make_workdir(folder.path)
-    before, found = folder.read_costs(), folder.read_machine()
+    before, found = (None, {}) if anew else (folder.read_costs(), folder.read_machine())
     rows = [] if before is None else before.to_dict("records")
     known = {(row["model"], row["length"], row["program"]) for row in rows}
     missing = cost_rows(shapes, how, known)

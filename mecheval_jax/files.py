@@ -50,9 +50,19 @@ def make_folder(path: pathlib.Path, what: str = "folder") -> None:
         raise UserError(f"{what} {path} cannot be made: {error.strerror}") from None
 
 
-def make_workdir(path: pathlib.Path) -> None:
-    """Make a folder of a program's results, unless it is there; as `make_folder`."""
+def make_workdir(path: pathlib.Path, what: str = "", *own: str) -> None:
+    """Make a folder of a program's results, unless it is there; as `make_folder`.
+
+    Args:
+        path: The folder.
+        what: What the program writes, in the plural, if it goes into a folder of its own alone.
+        own: Names by which such a folder is known: one that has other files and none of these is
+            refused.
+    """
     make_folder(path, "workdir")
+    there = {name for name in os.listdir(path) if not name.startswith(".")} if own else set()
+    if there and not there & set(own):
+        raise UserError(f"workdir {path} is not empty and holds no {what}: choose another")
 
 
 @contextlib.contextmanager

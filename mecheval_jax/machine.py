@@ -91,6 +91,12 @@ def explain(
     return None
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left, on the host or on a device."""
+    told, remedies = explain(error), (SAID["Out of memory"], REMEDIES[errno.ENOMEM])
+    return told is not None and str(told).endswith(remedies)
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error, and those that it came from."""
     seen: set[int] = set()

@@ -54,6 +54,25 @@ def test_a_measurement_goes_on(tmp_path):
     assert whole["seconds"][0] == first["seconds"][0]
 
 
+def test_earlier_results_stay_until_there_are_new_ones(tmp_path, monkeypatch):
+    """Catches a table that is gone because the next measurement failed, and a foreign folder."""
+    how = CostOptions(lengths=(8,), programs=("prefill",), tokens=8, repeats=1)
+    costs.measure(SMALL, [], tmp_path / "costs", how)
+    before = (tmp_path / "costs" / "cost.csv").read_text()
+
+    def broken(*_):
+        raise RuntimeError("broken")
+        yield
+
+    monkeypatch.setattr(costs, "cost_rows", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        costs.measure(SMALL, [], tmp_path / "costs", how)
+    assert (tmp_path / "costs" / "cost.csv").read_text() == before
+    assert (tmp_path / "costs" / "machine.json").exists()
+    with pytest.raises(UserError, match="is not empty and holds no costs"):
+        costs.measure(SMALL, [], tmp_path, how)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -36,6 +36,16 @@ def test_what_is_refused(error, words):
     assert "\n" not in text
 
 
+def test_which_of_them_is_memory():
+    """Catches other things that are used up taken for memory."""
+    full = RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+    for error in (MemoryError(), OSError(errno.ENOMEM, "Cannot allocate"), full):
+        assert machine.is_out_of_memory(error)
+    files = RuntimeError("RESOURCE_EXHAUSTED: Too many open files")
+    for error in (files, OSError(errno.ENOSPC, "No space left"), ValueError("x")):
+        assert not machine.is_out_of_memory(error)
+
+
 def test_the_folder_is_named():
     """Catches a full disk among several, of which nobody knows which."""
     error = OSError(errno.ENOSPC, "No space left on device")

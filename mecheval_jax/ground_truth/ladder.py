@@ -40,6 +40,7 @@ from mecheval_jax.evaluation.representations.counterfactuals import counterfactu
 from mecheval_jax.evaluation.representations.das import align
 from mecheval_jax.evaluation.rows import describe, describe_share
 from mecheval_jax.evaluation.subject import Subject
+from mecheval_jax.fields import LARGEST
 from mecheval_jax.files import make_workdir, read_json, sha256_of, write_json, write_table
 from mecheval_jax.ground_truth import planted
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
@@ -55,6 +56,12 @@ from mecheval_jax.store.run_folder import Folder
 
 EDGES, SUBSPACES, TRAINING, COLLECTION = RUNGS = ("edges", "subspaces", "trained", "collection")
 CONFUSION = "confusion"
+
+PARTS = "parts"
+"""Folder of the rows of finished units."""
+
+MOST_SEEDS = 1000
+"""Greatest number of models of each kind."""
 
 _JUDGED = ("mixer", "trained_to", "seed", "verdict", "accuracy", "probability", "grade")
 COLUMNS = {
@@ -96,10 +103,17 @@ class LadderRequest:
                 raise UserError(f"--rungs names {rung} twice: its models would count twice")
         if not self.rungs:
             raise UserError("--rungs is empty: name at least one")
-        if self.seeds < 1 or self.steps < 0:
+        if not 1 <= self.seeds <= MOST_SEEDS or not 0 <= self.steps <= LARGEST:
             raise UserError(
-                f"--seeds={self.seeds} --steps={self.steps}: at least 1 seed, and 0 or more steps"
+                f"--seeds={self.seeds} --steps={self.steps}: 1 to {MOST_SEEDS:,} seeds, and 0 to "
+                f"{LARGEST:,} steps"
             )
+        for flag, given, rung in (
+            ("--steps", self.steps, TRAINING),
+            ("--collection", self.collection, COLLECTION),
+        ):
+            if given and rung not in self.rungs:
+                raise UserError(f"{flag}={given} is for --rungs={rung}, which is not asked for")
         if COLLECTION in self.rungs and self.collection is None:
             raise UserError("--rungs=collection needs --collection=FILE.safetensors")
 
@@ -113,11 +127,12 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
     planned = [
         (rung, name, unit) for rung in request.rungs for name, unit in units_of(rung, request)
     ]
-    make_workdir(request.workdir)
+    own = (PARTS, "models", "models.json", "models.safetensors")
+    make_workdir(request.workdir, "results of known circuits", *own)
     Folder(request.workdir).check_links()
     found: dict[str, Rows] = {rung: [] for rung in request.rungs}
     for number, (rung, name, unit) in enumerate(planned, start=1):
-        path = request.workdir / "parts" / rung / f"{_file_name(name)}.json"
+        path = request.workdir / PARTS / rung / f"{_file_name(name)}.json"
         if path.exists():
             rows = read_part(path, rung)
             models = _models_path(request, name)

@@ -7,6 +7,7 @@ is gone, on another machine if it has written nothing for a while.
 import collections
 import datetime
 import functools
+import math
 import os
 import pathlib
 import shlex
@@ -217,7 +218,8 @@ def _best_member(
         read = functools.partial(dev_rows, metrics, members)
         rows = left_out.part(group.name, read, [])
         if rows:
-            row = max(rows, key=lambda row: row["accuracy"])
+            # As in best.csv, of equal accuracies the one with the lower loss.
+            row = max(rows, key=lambda row: (row["accuracy"], -row.get("loss", math.inf)))
             member = row["member"]
             return Best(group.name, member, row["accuracy"], dict(changes[member]))
     return None

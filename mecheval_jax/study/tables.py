@@ -98,11 +98,13 @@ def read_tables(paths: Iterable[str | pathlib.Path]) -> pd.DataFrame:
         paths: Tables, or folders with tables.
 
     Raises:
-        UserError: If a table does not exist, or was edited.
+        UserError: If a table does not exist, or was edited, or a folder has none.
     """
     tables = []
     for path in map(pathlib.Path, paths):
         files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
+        if not files:
+            raise UserError(f"{path} holds no results table (no .csv file): give another folder")
         tables += [read_table(file) for file in files]
     return merged(tables)
 

@@ -1,5 +1,7 @@
 """The ladder: rungs are climbed once, go on where they were broken off, and end in tables."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import pandas as pd
@@ -129,6 +131,13 @@ def test_no_link_leads_out_of_the_folder(tmp_path):
         climb(LadderRequest(tmp_path / "ladder"))
 
 
+def test_a_folder_of_something_else(tmp_path):
+    """Catches tables that are written between the files of a run."""
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="is not empty and holds no results of known circuits"):
+        climb(LadderRequest(tmp_path))
+
+
 def test_every_rung_has_its_units(tmp_path):
     """Catches a kind, an architecture or a seed that the ladder leaves out."""
     request = LadderRequest(tmp_path, seeds=3)
@@ -147,6 +156,9 @@ def test_every_rung_has_its_units(tmp_path):
         ({"rungs": ("edge",)}, r"unknown --rungs 'edge' \(did you mean 'edges'"),
         ({"rungs": ()}, r"--rungs is empty"),
         ({"seeds": 0}, r"--seeds=0"),
+        ({"seeds": 10**11}, r"--seeds=100000000000 .* 1 to 1,000 seeds"),
+        ({"rungs": ("edges",), "steps": 5}, r"--steps=5 is for --rungs=trained"),
+        ({"collection": pathlib.Path("x")}, r"--collection=x is for --rungs=collection"),
         ({"rungs": ("edges", "edges")}, r"--rungs names edges twice"),
         ({"rungs": ("collection",)}, r"needs --collection"),
     ],

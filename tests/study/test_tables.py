@@ -58,6 +58,9 @@ def test_a_member_in_two_tables(tmp_path):
         assert rows["verdict"].notna().sum() == len(part.iloc[1:])
     assert len(read_tables([tmp_path])) == len(part)
     assert read_tables([]).empty
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(UserError, match="nothing holds no results table"):
+        read_tables([tmp_path / "nothing"])
 
 
 def test_merging_drops_nothing():

@@ -13,6 +13,7 @@ from mecheval_jax.errors import UserError, choose
 from mecheval_jax.evaluation.cost import energy, timing
 from mecheval_jax.evaluation.cost.measured_programs import PROGRAMS, Program
 from mecheval_jax.fields import POSITIVE, Section
+from mecheval_jax.machine import is_out_of_memory
 from mecheval_jax.models.decoding import known_state_bytes
 from mecheval_jax.models.language_model import ModelConfig, parameter_count
 from mecheval_jax.partitioning.devices import device_name
@@ -118,10 +119,22 @@ def _measured(model: ModelConfig, length: int, kind: str, options: CostOptions) 
     batch = options.batch if kind == "decode" else max(1, options.tokens // length)
     row = NOTHING | {"batch": batch}
     try:
+        return row | _numbers(model, length, kind, batch, options)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return row | {"reason": f"there is no memory for a batch of {batch:,}"}
+
+
+def _numbers(
+    model: ModelConfig, length: int, kind: str, batch: int, options: CostOptions
+) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    try:
         program = PROGRAMS[kind](model, length, batch)
         counted = program.count()
     except UserError as error:
-        return row | {"reason": str(error)}
+        return {"reason": str(error)}
     if not counted.unbounded:  # nobody knows how often its loops turn
         row |= {
             "flops_per_token": counted.flops / program.tokens,

@@ -1,6 +1,7 @@
 """Groups of a sweep in training: a live table in a terminal, plain lines elsewhere."""
 
 import json
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 
@@ -237,7 +238,8 @@ def advice(overview: Overview) -> str:
             return f"all done; {folder.report} shows it"
         if folder.sweep.exists():
             return f"all groups are finished; to write the tables and the report: {command}"
-        return f"all done; {programs.command('report')} --workdir={overview.workdir} shows it"
+        workdir = shlex.quote(f"--workdir={overview.workdir}")
+        return f"all done; {programs.command('report')} {workdir} shows it"
     stuck = sum(counts.get(state, 0) for state in ("dead", "failed", "preempted"))
     if "running" in counts:
         return f"{stuck} to be taken up again, by {command}" if stuck else "running"

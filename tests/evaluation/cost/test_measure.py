@@ -53,6 +53,20 @@ def test_what_cannot_be_measured_says_why(monkeypatch):
     assert row["state_bytes"] is None
 
 
+def test_what_the_memory_does_not_hold_says_so(monkeypatch):
+    """Catches a program that is too large and ends those after it."""
+
+    def refused(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+    monkeypatch.setattr(measure, "_timed", refused)
+    options = CostOptions(lengths=(8, 16), programs=("prefill",), tokens=16)
+    rows = list(cost_rows({"a": SMALL}, options))
+    assert [row["reason"] for row in rows] == [
+        "there is no memory for a batch of 2", "there is no memory for a batch of 1"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -8,7 +8,7 @@ from rich.console import Console
 from mecheval_jax.reporting.terminal import live
 from mecheval_jax.reporting.terminal.live import SweepView, advice, show_overview, status_table
 from mecheval_jax.store.choice import CHOICE
-from mecheval_jax.store.status import NamedStatus, read_overview
+from mecheval_jax.store.status import NamedStatus, Overview, read_overview
 from tests.support.sweep_standing import make_standing, standing
 
 
@@ -24,6 +24,13 @@ def test_what_shows_a_sweep_that_is_done(sweep):
     assert advice(read_overview(sweep.path)).startswith("all groups are finished; to write the")
     sweep.report.touch()
     assert advice(read_overview(sweep.path)) == f"all done; {sweep.report} shows it"
+
+
+def test_what_shows_a_run_that_is_done(tmp_path):
+    """Catches a command that breaks when it is pasted."""
+    group = NamedStatus("run", "mamba", standing("finished"))
+    done = Overview(str(tmp_path / "my run"), [group], None, None, {})
+    assert advice(done).endswith(f"launch.report '--workdir={tmp_path / 'my run'}' shows it")
 
 
 def printed(groups, width=120, room=None, title="sweep"):
