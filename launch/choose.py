@@ -12,11 +12,10 @@ same command resumes (docs/choosing.md).
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
 from mecheval_jax import command_line
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+CONFIG = command_line.define_config()
 DOCUMENTS = flags.DEFINE_string("documents", None, "File of one's own, in place of a config.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the choice.", required=True)
 BUDGET = flags.DEFINE_string("budget", None, "Time it may take: 90s, 30m, 2h; any if not given.")

@@ -12,11 +12,10 @@ should have nothing else to do.
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from mecheval_jax import command_line
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+CONFIG = command_line.define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the tables.", required=True)
 MIXERS = flags.DEFINE_list("mixers", [], "Architectures to compare; the config's if not given.")
 LENGTHS = flags.DEFINE_list("lengths", None, "Lengths of context; 128 to 32,768 if not given.")

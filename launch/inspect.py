@@ -4,11 +4,10 @@ python -m launch.inspect --config=configs/documents.py [--split=train] [--count=
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from mecheval_jax import command_line
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+CONFIG = command_line.define_config()
 SPLIT = flags.DEFINE_string("split", "train", "Split: train, dev or test.")
 COUNT = flags.DEFINE_integer("count", 5, "Documents to print.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the documents.", 0, 2**32 - 1)

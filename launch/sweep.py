@@ -12,11 +12,10 @@ The same command resumes an interrupted sweep and skips finished groups; with
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
 from mecheval_jax import command_line
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+CONFIG = command_line.define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the sweep.", required=True)
 GRID = flags.DEFINE_multi_string("grid", [], "field=value,value,... in place of sweep().")
 GROUPS = flags.DEFINE_list("groups", None, "Names of the groups to run; all if not given.")

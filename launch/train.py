@@ -10,11 +10,10 @@ is one run on all their devices; see docs/hosts.md.
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from mecheval_jax import command_line
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Config file.", lock_config=True)
+CONFIG = command_line.define_config()
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 WRITERS = command_line.define_writers()
 MESH = flags.DEFINE_string(

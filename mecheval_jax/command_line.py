@@ -3,9 +3,7 @@
 import gc
 import io
 import itertools
-import math
 import os
-import re
 import select
 import signal
 import sys
@@ -17,12 +15,12 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from mecheval_jax import machine, programs, trust
+from mecheval_jax import machine, programs, trust, usage_errors
 from mecheval_jax.allocator import keep_memory
-from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, choose, one_line
+from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, one_line
+from mecheval_jax.programs import CONFIG, WORKDIR
 
 REQUEUE = 75
 """Exit code of work that stopped before its end and that the same command resumes (EX_TEMPFAIL)."""
@@ -42,11 +40,13 @@ MOST_CPU_DEVICES = 1024
 OTHERS = r"(?!mecheval_jax|launch|configs)"
 """Modules that are not this repository's."""
 
-CONFIG = "config"
-"""Name of the flag for the config file, in every program that has one."""
 
-WORKDIR = "workdir"
-"""Name of the flag for the folder of a run or sweep, likewise."""
+def define_config() -> flags.FlagHolder:
+    """The flag ``--config`` of programs that take an experiment."""
+    try:
+        return config_flags.DEFINE_config_file(CONFIG, None, "Config file.", lock_config=True)
+    except flags.Error as error:  # it looks into the command line for the file already here
+        _fail(usage_errors.explain(error, None, sys.argv))
 
 
 def define_writers() -> flags.FlagHolder:
@@ -183,35 +183,28 @@ def _join_hosts() -> None:
 
 def _parse(arguments: Sequence[str]) -> Sequence[str]:
     path = None
+    logging.set_verbosity(logging.FATAL)  # what is wrong is said in our own words
     try:
         arguments = with_names(arguments)
         sys.argv[:] = arguments  # Flags inside the config file read sys.argv, and so do jobs.
         path = _config_path(arguments)
         rest = flags.FLAGS(arguments)
-        _check_values()
+        usage_errors.check_values()
         if CONFIG in flags.FLAGS:
             # A file that cannot be read raises its error only when the config is used.
             hasattr(flags.FLAGS[CONFIG].value, "to_dict")
         return rest
-    # The config file runs inside the parser, which wraps some of what it raises.
-    except (flags.Error, UserError, AttributeError, KeyError, TypeError, ValueError, OSError) as e:
-        _fail(_explain(e, path, arguments))
+    except SystemExit:
+        if _asks_for_help(arguments):
+            sys.exit(0)
+        _fail(f"config file {path!r} ends the program (sys.exit)")
+    except Exception as error:
+        _fail(usage_errors.explain(error, path, arguments))
 
 
-def _check_values() -> None:
-    """Refuse what no flag can mean: nothing where something belongs, and no finite number.
-
-    Fields of a config have bounds of their own, and may well be empty.
-    """
-    for name in flags.FLAGS:
-        flag = flags.FLAGS[name]
-        if not flag.present or name.partition(".")[0] == CONFIG:
-            continue
-        values = flag.value if isinstance(flag.value, list) else [flag.value]
-        if not values or any(isinstance(value, str) and not value.strip() for value in values):
-            raise UserError(f"--{name} is empty: give a value, or leave it out ({flag.help})")
-        if any(isinstance(value, float) and not math.isfinite(value) for value in values):
-            raise UserError(f"--{name} is {values[0]}: it must be a finite number")
+def _asks_for_help(arguments: Sequence[str]) -> bool:
+    names = {argument.lstrip("-").partition("=")[0] for argument in arguments[1:]}
+    return bool(names & {"help", "helpfull", "helpshort", "helpxml", "?"})
 
 
 def with_names(arguments: Sequence[str]) -> list[str]:
@@ -244,53 +237,6 @@ def _config_path(arguments: Sequence[str]) -> str | None:
     """The value of ``--config`` as it was typed, with the file's arguments."""
     flag = f"--{CONFIG}="  # as `with_names` writes it
     return next((word.removeprefix(flag) for word in arguments if word.startswith(flag)), None)
-
-
-def _explain(error: BaseException, path: str | None, arguments: Sequence[str]) -> object:
-    """What to tell the user; raises what is no mistake of the user's."""
-    mistake, link = None, error
-    while link is not None:  # the first that was raised is the last of the chain
-        mistake = link if isinstance(link, UserError) else mistake
-        link = link.__cause__ or link.__context__
-    if mistake is not None:
-        return mistake
-    if "no attribute 'get_config'" in str(error):
-        return f"config file {path!r} has no function get_config"
-    if isinstance(error, (AttributeError, KeyError)):
-        try:
-            _check_fields(path, arguments)
-        except UserError as unknown_field:
-            return unknown_field
-    missing = re.search(r"Flag --(\S+) must have a value other than None", str(error))
-    if missing:
-        return f"--{missing[1]} is missing: {flags.FLAGS[missing[1]].help}"
-    if isinstance(error, OSError):
-        return f"config file {path!r} cannot be read: {error.__cause__ or error}"
-    if isinstance(error, flags.Error) and "whilst parsing config file" not in str(error):
-        return error
-    raise error
-
-
-def _check_fields(path: str | None, arguments: Sequence[str]) -> None:
-    """Raise UserError for a ``--config.section.field`` that the config does not have."""
-    if path is None:
-        return
-    config = config_flags.ConfigFileFlagParser(CONFIG).parse(path)
-    for argument in arguments:
-        name = argument.lstrip("-").partition("=")[0]
-        if not (argument.startswith("-") and name.startswith(f"{CONFIG}.")):
-            continue
-        section, where = config, CONFIG
-        for field in name.split(".")[1:]:
-            if not isinstance(section, ConfigDict):
-                raise UserError(f"{where} has no fields, but {name} was given")
-            if not section and field not in section:
-                raise UserError(
-                    f"{where} has no field {field!r}: set it whole, "
-                    f"--{where}=\"{{'{field}': ...}}\""
-                )
-            choose(f"field of {where}", field, section)
-            section, where = section[field], f"{where}.{field}"
 
 
 def _guarded(main: Callable[[], None], arguments: Sequence[str]) -> None:

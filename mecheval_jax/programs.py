@@ -13,6 +13,12 @@ from mecheval_jax.errors import choose
 COMMAND = "mecheval"
 """Name of the console command, whose subcommands are the programs."""
 
+CONFIG = "config"
+"""Name of the flag for the config file, in every program that has one."""
+
+WORKDIR = "workdir"
+"""Name of the flag for the folder of a run or sweep, likewise."""
+
 _SHIPPED = pathlib.Path(__file__).parent / "shipped"
 
 ROOT = _SHIPPED if _SHIPPED.is_dir() else pathlib.Path(__file__).parents[1]

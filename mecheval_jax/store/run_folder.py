@@ -229,6 +229,11 @@ class RunFolder(TrainingFolder):
             UserError: If the folder holds no run, or one that would run code of its own (`trust`).
         """
         if not self.config.exists():
+            if (self.path / "sweep.json").exists():
+                raise UserError(
+                    f"{self.path} is a sweep: give one of its runs, "
+                    f"{self.path}/{GROUPS}/NAME/members/NUMBER"
+                )
             raise UserError(f"{self.path} holds no run (no config.json): give a training workdir")
         self.check_links()
         if self.member.exists() and self.path.resolve().parents[2].name != GROUPS:

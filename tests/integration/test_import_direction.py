@@ -15,7 +15,7 @@ LAYERS = (
     ("array_types", "errors", "console", "statistics", "site_path"),
     ("allocator", "fields", "forms", "machine"),
     ("files", "programs"),
-    ("checksums", "trust"),
+    ("checksums", "trust", "usage_errors"),
     ("mesh_axes",),
     ("sites",),
     ("ops",),

@@ -1,0 +1,169 @@
+"""What is wrong with a command line, in one line: flags, and the config file behind one of them."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+from absl import flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
+
+from mecheval_jax.errors import UserError, choose, one_line
+from mecheval_jax.programs import CONFIG, WORKDIR
+
+CANNOT_BE_READ = {
+    # what Python says of a text -> what the flag takes
+    "invalid literal for int()": "a whole number",
+    "could not convert string to float": "a number",
+    "Failed to parse": "a value as Python writes it, texts in quotes",
+    "Non-boolean argument": "True or False",
+}
+
+IN_CONFIG = "whilst parsing config file"
+"""What the flags' library says of an error that the config file has raised."""
+
+TAKES_A_TEXT = 'must be a function of one text, def get_config(arg="")'
+
+
+def check_values() -> None:
+    """Refuse what no flag can mean: nothing where something belongs, and no finite number.
+
+    Fields of a config have bounds of their own, and may well be empty.
+
+    Raises:
+        UserError: If a flag has such a value, or one that takes a single value was given several.
+    """
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if not flag.present or name.startswith(f"{CONFIG}."):
+            continue
+        if name in (CONFIG, WORKDIR) and not isinstance(flag, flags.MultiFlag) and flag.present > 1:
+            raise UserError(f"--{name} is given {flag.present} times: this program takes one")
+        if name == CONFIG:
+            continue
+        values = flag.value if isinstance(flag.value, list) else [flag.value]
+        if not values or any(isinstance(value, str) and not value.strip() for value in values):
+            raise UserError(f"--{name} is empty: give a value ({_help(name)})")
+        if any(isinstance(value, float) and not math.isfinite(value) for value in values):
+            raise UserError(f"--{name} is {values[0]}: it must be a finite number")
+
+
+def _help(name: str) -> str:
+    """The help of a flag in one line, without what absl adds to that of flags that repeat."""
+    return one_line(str(flags.FLAGS[name].help)).partition("; repeat this option")[0]
+
+
+def explain(error: BaseException, path: str | None, arguments: Sequence[str]) -> object:
+    """What to tell the user of an error in parsing; raises what is no mistake of the user's.
+
+    Args:
+        error: The error. The config file runs inside the parser, which wraps some of what it
+            raises.
+        path: The value of ``--config`` as it was typed; None if it was not given.
+        arguments: The command line.
+    """
+    links = list(_chain(error))
+    mistakes = [link for link in links if isinstance(link, UserError)]
+    if mistakes:
+        return mistakes[-1]  # the first that was raised
+    if isinstance(error, flags.CantOpenFlagFileError):
+        return f"--flagfile cannot be read: {links[-1]}"
+    of_flag = isinstance(error, flags.IllegalFlagValueError) and IN_CONFIG not in str(error)
+    if path is not None and not of_flag and (told := _of_config_file(links, path, arguments)):
+        return told
+    missing = re.search(r"Flag --(\S+) must have a value other than None", str(error))
+    if missing and missing[1] == CONFIG and path is not None:
+        return f"config file {path!r}: get_config returned None, and not the config"
+    if missing:
+        return f"--{missing[1]} is missing: {_help(missing[1])}"
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return _of_unknown_flag(error, path)
+    if isinstance(error, flags.Error) and IN_CONFIG not in str(error):
+        return _in_our_words(str(error))
+    raise error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came from, the last of them the first that was raised."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _of_config_file(
+    links: Sequence[BaseException], path: str, arguments: Sequence[str]
+) -> object | None:
+    """What is wrong with the config file; None if nothing is, or it is a fault inside it."""
+    error, first = links[0], links[-1]
+    if isinstance(first, SyntaxError):
+        where = f"{first.filename}, line {first.lineno}" if first.filename else f"{path!r}"
+        return f"config file {where}: {first.msg}"
+    if isinstance(first, ImportError):
+        return f"config file {path!r} cannot be imported: {first}"
+    if isinstance(first, TypeError) and not _is_from_within(first.__traceback__):
+        return f"config file {path!r}: get_config {TAKES_A_TEXT} ({first})"
+    if "no attribute 'get_config'" in str(error):
+        return f"config file {path!r} has no function get_config"
+    if "no attribute 'loader'" in str(error):
+        return f"config file {path!r} cannot be read: its name must end in .py"
+    if isinstance(error, (AttributeError, KeyError)):
+        try:
+            _check_fields(path, arguments)
+        except UserError as unknown_field:
+            return unknown_field
+    if isinstance(error, OSError):
+        return f"config file {path!r} cannot be read: {error.__cause__ or error}"
+    return None
+
+
+def _is_from_within(trace: TracebackType | None) -> bool:
+    """Whether an error was raised inside of what the flags' library calls, and not by the call."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or "config_flags" not in trace.tb_frame.f_code.co_filename
+
+
+def _of_unknown_flag(error: flags.UnrecognizedFlagError, path: str | None) -> str:
+    """The error of a flag that no program has, or that is a field of the config."""
+    name = error.flagname
+    if CONFIG not in flags.FLAGS:
+        return str(error)
+    if name.startswith(f"{CONFIG}.") and path is None:
+        return f"--{CONFIG} is missing, of which --{name} is a field: {_help(CONFIG)}"
+    sections = {} if path is None else config_flags.ConfigFileFlagParser(CONFIG).parse(path)
+    fields = [
+        f"--{CONFIG}.{section}.{name}"
+        for section, values in sections.items()
+        if isinstance(values, ConfigDict) and name in values
+    ]
+    hint = f" (a field of the config is {' or '.join(fields)})" if fields else ""
+    return f"{error}{hint}"
+
+
+def _in_our_words(text: str) -> str:
+    """The error of a flag whose value cannot be read, with what it takes."""
+    for said, takes in CANNOT_BE_READ.items():
+        if flag := re.match(rf"flag (--\S+?=.*?): \W*{re.escape(said)}", text, re.DOTALL):
+            return f"{flag[1]}: it takes {takes}"
+    return text
+
+
+def _check_fields(path: str, arguments: Sequence[str]) -> None:
+    """Raise UserError for a ``--config.section.field`` that the config does not have."""
+    config = config_flags.ConfigFileFlagParser(CONFIG).parse(path)
+    for argument in arguments:
+        name = argument.lstrip("-").partition("=")[0]
+        if not (argument.startswith("-") and name.startswith(f"{CONFIG}.")):
+            continue
+        section, where = config, CONFIG
+        for field in name.split(".")[1:]:
+            if not isinstance(section, ConfigDict):
+                raise UserError(f"{where} has no fields, but {name} was given")
+            if not section and field not in section:
+                raise UserError(
+                    f"{where} has no field {field!r}: set it whole, "
+                    f"--{where}=\"{{'{field}': ...}}\""
+                )
+            choose(f"field of {where}", field, section)
+            section, where = section[field], f"{where}.{field}"

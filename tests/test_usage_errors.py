@@ -1,0 +1,67 @@
+"""What is wrong with a command line is one line, and a fault of a config file is not hidden."""
+
+import pytest
+
+from tests.support import forked
+from tests.support.called import call, refused
+
+FILES = {
+    "arity": ("def get_config():\n    return 1\n", "get_config must be a function of one text"),
+    "two": ("def get_config(a, b):\n    return 1\n", "get_config must be a function of one text"),
+    "number": ("get_config = 5\n", "get_config must be a function of one text"),
+    "syntax": ("def get_config(arg=''):\n  retur n\n", "syntax.py, line 2: invalid syntax"),
+    "imports": ("import nonexistent_module\n", "cannot be imported: No module named"),
+    "none": ("def get_config(arg=''):\n    return None\n", "get_config returned None"),
+    "ends": ("import sys\nsys.exit(0)\n", "ends the program"),
+    "bytes": ("a\0b", "null bytes"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_config_files_that_are_none(name, tmp_path):
+    """Catches seventy lines of the flags' library, and success where nothing was done."""
+    text, said = FILES[name]
+    file = tmp_path / f"{name}.py"
+    file.write_text(text)
+    refused(call("inspect", f"--config={file}:x"), said, name)
+
+
+RECALL = "--config=configs/recall.py"
+FLAGS = {
+    "a flag file that is not there": (["inspect", RECALL, "--flagfile=/none"], "/none"),
+    "a folder without a name": (["train", RECALL, "--workdir="], "--workdir is empty: give a"),
+    "no values": (["sweep", RECALL, "--workdir={}/w", "--grid="], "--grid is empty: give a value"),
+    "a field without a config": (
+        ["train", "--config.training.steps=3", "--workdir={}/w"],
+        "--config is missing, of which --config.training.steps is a field",
+    ),
+    "a field without its section": (
+        ["train", RECALL, "--steps=3", "--workdir={}/w"], "is --config.training.steps"
+    ),
+    "no number": (
+        ["train", RECALL, "--config.training.steps=abc", "--workdir={}/w"],
+        "--config.training.steps=abc: it takes a whole number",
+    ),
+    "no section": (
+        ["train", RECALL, "--config.training=abc", "--workdir={}/w"],
+        "--config.training=abc: it takes a value as Python writes it",
+    ),
+    "neither true nor false": (["status", "--json=maybe", "--workdir=x"], "takes True or False"),
+    "two folders": (["status", "{}", "x"], "--workdir is given 2 times"),
+    "two configs": (["inspect", "recall", "--config=configs/base.py"], "--config is given 2 times"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_flags(name, tmp_path):
+    """Catches a flag that is dropped without a word, and what only Python understands."""
+    arguments, said = FLAGS[name]
+    refused(call(*(argument.format(tmp_path) for argument in arguments)), said)
+    assert not (tmp_path / "w").exists()
+
+
+def test_help_is_no_mistake():
+    """Catches an exit code that means a fault."""
+    done = forked.start(["-m", "launch.train", "--help"])
+    assert done.returncode == 0, done.stderr
+    assert "--workdir" in done.stdout
