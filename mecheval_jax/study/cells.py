@@ -65,7 +65,7 @@ class StudyCells:
 
         answered = self.table[self.table["accuracy"].notna()]
         self._by_cell = dict(iter(answered.groupby(CELL)))
-        usual = self.table["mixer"].map(positions_of) == self.table["positions"]
+        usual = has_usual_positions(self.table)
         answers = self.table[["accuracy_low", "floor", "verdict"]].itertuples(index=False)
         learned = self.table[usual & np.array([has_learned(*row) for row in answers], bool)]
         self._learned = dict(iter(learned.groupby(["task", "split", "layers", "mixer", "option"])))
@@ -205,6 +205,11 @@ class StudyCells:
             theirs = published_shares(alike, site, role)
             number = one(name, own[column].iloc[0], _errors(own, column)[0])
             yield dataclasses.replace(number, published=theirs and theirs.ends)
+
+
+def has_usual_positions(rows: pd.DataFrame) -> pd.Series:
+    """Which rows have the positions of the study's main grid."""
+    return rows["mixer"].map(positions_of) == rows["positions"]
 
 
 def _measured(runs: pd.DataFrame, column: str) -> pd.DataFrame:

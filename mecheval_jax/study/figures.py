@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.reporting.figures import drawing
 from mecheval_jax.reporting.figures.drawing import COLOURS, GREY
 from mecheval_jax.reporting.figures.look import styled
 from mecheval_jax.site_path import SitePath
-from mecheval_jax.study.cells import StudyCells
+from mecheval_jax.study.cells import StudyCells, has_usual_positions
 from mecheval_jax.study.published.tables import WIDTHS, Shares, published_shares
 from mecheval_jax.study.quantities import Quantity
 from mecheval_jax.study.results import INPUT, column_of
@@ -72,8 +71,7 @@ def _has_marks(cells: StudyCells, task: str) -> bool:
 
 def _trained(rows: pd.DataFrame) -> list[tuple[str, int]]:
     """Tasks and depths of the main grid with trained models, AR with two layers first."""
-    usual = rows["mixer"].map(positions_of) == rows["positions"]
-    own = rows[usual & (rows["option"] == "") & (rows["split"] == "test")]
+    own = rows[has_usual_positions(rows) & (rows["option"] == "") & (rows["split"] == "test")]
     pairs = {(str(row.task), int(row.layers)) for row in own.itertuples()}
     return sorted(pairs, key=lambda pair: (pair[0] != "AR", pair[0], abs(pair[1] - 2), pair[1]))
 
@@ -91,7 +89,7 @@ def accuracy_by_width(cells: StudyCells, task: str, layers: int) -> Figure:
     rows = cells.table
     of_task = rows[
         (rows["task"] == task) & (rows["layers"] == layers) & (rows["split"] == "test")
-        & (rows["option"] == "") & (rows["mixer"].map(positions_of) == rows["positions"])
+        & (rows["option"] == "") & has_usual_positions(rows)
     ]  # fmt: skip
     shown = {
         mixer: {w: cells.published(mixer, w, task, layers=layers) for w in WIDTHS}
