@@ -33,7 +33,7 @@ def based_recalls(cells: StudyCells) -> Iterator[Claim]:
 
 
 @finding(3, "Mamba reaches 10, 77, 81, 90 and 91 % over the widths: more than all other state "
-         "space models but Based, and never 99 %", "numbers", "order")  # fmt: skip
+         "space models but Based, and never 99 %", "numbers", "order of architectures")  # fmt: skip
 def mamba_is_the_best_ssm(cells: StudyCells) -> Iterator[Claim]:
     """The published numbers, the order at every width, and the limit."""
     for width in WIDTHS:
@@ -41,7 +41,7 @@ def mamba_is_the_best_ssm(cells: StudyCells) -> Iterator[Claim]:
         yield mamba.matches(cells.published("mamba", width), "numbers")
         yield mamba.below(0.99, "limit")
         for other in ("base_conv", "h3", "hyena"):
-            yield (mamba - cells.accuracy(other, width)).above(0.0, "order")
+            yield (mamba - cells.accuracy(other, width)).above(0.0, "order of architectures")
 
 
 @finding(4, "Hyena only starts at width 128 (14 %, then 30 %); BaseConv stays at 10 % or less, "
@@ -134,7 +134,8 @@ THIRD_LAYER = {
 
 
 @finding(9, "A third layer changes little, but for Mamba at width 32 (77 to 13 %) and Hyena at 256 "
-         "(30 to 20 %); Based and attention at 16 gain", "little", "much")  # fmt: skip
+         "(30 to 20 %); Based and attention at 16 gain",
+         "small changes", "large changes")  # fmt: skip
 def third_layer_changes_little(cells: StudyCells) -> Iterator[Claim]:
     """Three layers less two."""
     for mixer in MIXERS:
@@ -143,11 +144,11 @@ def third_layer_changes_little(cells: StudyCells) -> Iterator[Claim]:
             change = three - two
             low, high = THIRD_LAYER.get((mixer, width), (-LITTLE, LITTLE))
             if low == -LITTLE and high == LITTLE:
-                yield change.near(0.0, LITTLE, "little")
+                yield change.near(0.0, LITTLE, "small changes")
             elif low is not None:
-                yield change.above(low, "much")
+                yield change.above(low, "large changes")
             else:
-                yield change.below(high, "much")
+                yield change.below(high, "large changes")
 
 
 @finding(10, "Layer 1 writes the answer in attention, Based and BaseConv, layer 0 in Hyena and "
