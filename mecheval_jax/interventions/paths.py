@@ -42,8 +42,8 @@ def freeze(
         receiver: Site at the end of the path.
 
     Raises:
-        UserError: If a site is unknown, there is no sender, the receiver is not computed after
-            all senders, or one sender reaches the receiver through the mixer of another.
+        UserError: If a site is unknown, `base` lacks one, there is no sender, the receiver is not
+            computed after all senders, or one sender reaches the receiver through the mixer of another.
     """
     senders = senders if isinstance(senders, str) else tuple(senders)
     if not senders:
@@ -77,6 +77,8 @@ def freeze(
     layers = range(config.layers if last is None else last + 1)
     past = itertools.chain.from_iterable(handed_on(config, layer) for layer in layers)
     held += [path for path in past if path not in (receiver, *senders)]
+    if lacking := [path for path in held if path not in base]:
+        raise UserError(f"the base run has no {lacking[0]}: capture it without choosing sites")
     return pin(base, held)
 
 

@@ -169,6 +169,10 @@ INTERVENTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
         ),
         "values of shapes",
     ),
+    "path patch: a base run without an output": (
+        lambda w: iv.freeze({SITE: w.clean[SITE]}, w.run.model.config, ["embedding"], SITE),
+        "the base run has no block_0/mixer_output",
+    ),
     "path patch: several receivers": (
         lambda w: iv.path_patch(*w.model, w.batch.tokens, w.patch, [SITE]),
         "the site",
