@@ -43,7 +43,8 @@ def freeze(
 
     Raises:
         UserError: If a site is unknown, `base` lacks one, there is no sender, the receiver is not
-            computed after all senders, or one sender reaches the receiver through the mixer of another.
+            computed after all senders, or one sender reaches the receiver through the mixer of
+            another.
     """
     senders = senders if isinstance(senders, str) else tuple(senders)
     if not senders:
