@@ -194,10 +194,11 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
             # A file that cannot be read raises its error only when the config is used.
             hasattr(flags.FLAGS[CONFIG].value, "to_dict")
         return rest
-    except SystemExit:
+    except SystemExit as end:
         if _asks_for_help(arguments):
             sys.exit(0)
-        _fail(f"config file {path!r} ends the program (sys.exit)")
+        said = f": {end.code}" if isinstance(end.code, str) else ""
+        _fail(f"config file {path!r} ends the program (sys.exit){said}")
     except Exception as error:
         _fail(usage_errors.explain(error, path, arguments))
 

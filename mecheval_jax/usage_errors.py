@@ -1,6 +1,7 @@
 """What is wrong with a command line, in one line: flags, and the config file behind one of them."""
 
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -16,6 +17,7 @@ CANNOT_BE_READ = {
     # what Python says of a text -> what the flag takes
     "invalid literal for int()": "a whole number",
     "could not convert string to float": "a number",
+    "Error while parsing string": "a tuple as Python writes it",
     "Failed to parse": "a value as Python writes it, texts in quotes",
     "Non-boolean argument": "True or False",
 }
@@ -63,14 +65,14 @@ def explain(error: BaseException, path: str | None, arguments: Sequence[str]) ->
         path: The value of ``--config`` as it was typed; None if it was not given.
         arguments: The command line.
     """
-    links = list(_chain(error))
+    links = list(_all_links(error))
     mistakes = [link for link in links if isinstance(link, UserError)]
     if mistakes:
         return mistakes[-1]  # the first that was raised
     if isinstance(error, flags.CantOpenFlagFileError):
         return f"--flagfile cannot be read: {links[-1]}"
     of_flag = isinstance(error, flags.IllegalFlagValueError) and IN_CONFIG not in str(error)
-    if path is not None and not of_flag and (told := _of_config_file(links, path, arguments)):
+    if path is not None and not of_flag and (told := _of_config_file(error, path, arguments)):
         return told
     missing = re.search(r"Flag --(\S+) must have a value other than None", str(error))
     if missing and missing[1] == CONFIG and path is not None:
@@ -84,25 +86,23 @@ def explain(error: BaseException, path: str | None, arguments: Sequence[str]) ->
     raise error
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it came from, the last of them the first that was raised."""
+def _all_links(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those in whose handling it was raised, suppressed or not; the first is last."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def _of_config_file(
-    links: Sequence[BaseException], path: str, arguments: Sequence[str]
-) -> object | None:
+def _of_config_file(error: BaseException, path: str, arguments: Sequence[str]) -> object | None:
     """What is wrong with the config file; None if nothing is, or it is a fault inside it."""
-    error, first = links[0], links[-1]
-    if isinstance(first, SyntaxError):
-        where = f"{first.filename}, line {first.lineno}" if first.filename else f"{path!r}"
-        return f"config file {where}: {first.msg}"
-    if isinstance(first, ImportError):
-        return f"config file {path!r} cannot be imported: {first}"
-    if isinstance(first, TypeError) and not _is_from_within(first.__traceback__):
-        return f"config file {path!r}: get_config {TAKES_A_TEXT} ({first})"
+    raised = next(link for link in _all_links(error) if not _is_wrapper(link))
+    if isinstance(raised, SyntaxError):
+        where = f"{raised.filename}, line {raised.lineno}" if raised.filename else f"{path!r}"
+        return f"config file {where}: {raised.msg}"
+    if isinstance(raised, ImportError):
+        return f"config file {path!r} cannot be imported: {raised}"
+    if isinstance(raised, TypeError) and _is_of_the_call(raised.__traceback__):
+        return f"config file {path!r}: get_config {TAKES_A_TEXT} ({raised})"
     if "no attribute 'get_config'" in str(error):
         return f"config file {path!r} has no function get_config"
     if "no attribute 'loader'" in str(error):
@@ -113,15 +113,24 @@ def _of_config_file(
         except UserError as unknown_field:
             return unknown_field
     if isinstance(error, OSError):
-        return f"config file {path!r} cannot be read: {error.__cause__ or error}"
+        cause = error.__cause__ or error
+        file = getattr(cause, "filename", None)
+        own = file is None or os.path.abspath(file) == os.path.abspath(path.partition(":")[0])
+        return f"config file {path!r}{' cannot be read' if own else ''}: {cause}"
     return None
 
 
-def _is_from_within(trace: TracebackType | None) -> bool:
-    """Whether an error was raised inside of what the flags' library calls, and not by the call."""
+def _is_wrapper(link: BaseException) -> bool:
+    """Whether the flags' libraries have raised an error in the place of another."""
+    inner = link.__cause__ or link.__context__
+    return inner is not None and (isinstance(link, flags.Error) or IN_CONFIG in str(link))
+
+
+def _is_of_the_call(trace: TracebackType | None) -> bool:
+    """Whether the call of get_config was wrong, and not something inside of it."""
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is None or "config_flags" not in trace.tb_frame.f_code.co_filename
+    return trace is not None and trace.tb_frame.f_code.co_filename == config_flags.__file__
 
 
 def _of_unknown_flag(error: flags.UnrecognizedFlagError, path: str | None) -> str:
@@ -131,13 +140,17 @@ def _of_unknown_flag(error: flags.UnrecognizedFlagError, path: str | None) -> st
         return str(error)
     if name.startswith(f"{CONFIG}.") and path is None:
         return f"--{CONFIG} is missing, of which --{name} is a field: {_help(CONFIG)}"
-    sections = {} if path is None else config_flags.ConfigFileFlagParser(CONFIG).parse(path)
+    if path is None:
+        return str(error)
+    config = config_flags.ConfigFileFlagParser(CONFIG).parse(path)
     fields = [
         f"--{CONFIG}.{section}.{name}"
-        for section, values in sections.items()
+        for section, values in (config.items() if isinstance(config, ConfigDict) else ())
         if isinstance(values, ConfigDict) and name in values
     ]
-    hint = f" (a field of the config is {' or '.join(fields)})" if fields else ""
+    if name == "mixer" and fields:  # the argument sets its positions, too
+        fields.insert(0, f"--{CONFIG}={path.partition(':')[0]}:{name}={error.flagvalue}")
+    hint = f" (say {' or '.join(fields)})" if fields else ""
     return f"{error}{hint}"
 
 
