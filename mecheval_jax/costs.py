@@ -12,7 +12,7 @@ import pandas as pd
 from mecheval_jax.evaluation.cost.crossovers import crossover_rows
 from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows, machine
 from mecheval_jax.fields import numbers_of_texts
-from mecheval_jax.files import make_workdir
+from mecheval_jax.files import make_own_workdir, make_workdir
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.store.cost_folder import CROSSOVERS, CostFolder
 
@@ -51,7 +51,7 @@ def measure(
     """
     shapes = models_of(model, mixers)
     folder = CostFolder(workdir)
-    make_workdir(folder.path, "costs", folder.costs.name)
+    make_own_workdir(folder.path, "costs", [folder.costs.name, folder.machine.name])
     return continue_measuring(shapes, folder, how, anew=True)
 
 
@@ -81,11 +81,11 @@ def continue_measuring(
     known = {(row["model"], row["length"], row["program"]) for row in rows}
     missing = cost_rows(shapes, how, known)
     while (until is None or time.monotonic() < until) and (row := next(missing, None)):
+        if not found:  # before the first row: rows never stand beside another machine
+            found = machine()
+            folder.begin(found)
         rows.append(row)
         folder.write_costs(pd.DataFrame(rows))
-    if rows and not found:
-        found = machine()
-        folder.write_machine(found)
     if not rows:
         return pd.DataFrame(), pd.DataFrame(columns=CROSSOVERS), found
     table = pd.DataFrame(rows)

@@ -27,6 +27,9 @@ LARGEST = 2**31 - 1
 LARGEST_NUMBER = 3.4e38
 """Greatest of other numbers, which devices hold in 32 bits."""
 
+MOST_SEEDS = 1000
+"""Greatest number of runs of one kind that a program makes at once."""
+
 LARGEST_SEED = 2**32 - 1
 """Greatest seed."""
 

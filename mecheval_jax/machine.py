@@ -37,6 +37,9 @@ REMEDIES = {
 }
 """What to do about what the system says, by its number."""
 
+MEMORY = "Out of memory"
+"""What XLA says where a device, or the host, has none left."""
+
 SAID = {
     "No space left on device": REMEDIES[errno.ENOSPC],
     "Disk quota exceeded": REMEDIES[errno.EDQUOT],
@@ -47,7 +50,7 @@ SAID = {
     "NOT_FOUND: Error": REMEDIES[errno.ENOENT],
     "Unable to initialize backend": "set JAX_PLATFORMS to a platform of this machine, such as cpu",
     "for JAX flag": "unset that variable, or give it what jax takes",
-    "Out of memory": "take a smaller model, batch or sweep, or a device with more memory",
+    MEMORY: "take a smaller model, batch or sweep, or a device with more memory",
     "RESOURCE_EXHAUSTED": "take a smaller model, batch or sweep, or a device with more memory",
 }
 """What to do about what libraries say in other errors, which have no number."""
@@ -80,7 +83,7 @@ def explain(
             said = link.strerror or os.strerror(link.errno)
             return UserError(f"{where}{said}: {REMEDIES[link.errno]}")
         if isinstance(link, MemoryError):
-            return UserError(f"no memory is left: {SAID['Out of memory']}")
+            return UserError(f"no memory is left: {SAID[MEMORY]}")
     for link in _chain(error):
         text = one_line(link)
         for words, remedy in SAID.items():
@@ -93,8 +96,12 @@ def explain(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that there is no memory left, on the host or on a device."""
-    told, remedies = explain(error), (SAID["Out of memory"], REMEDIES[errno.ENOMEM])
-    return told is not None and str(told).endswith(remedies)
+    return any(
+        isinstance(link, MemoryError)
+        or (isinstance(link, OSError) and link.errno == errno.ENOMEM)
+        or MEMORY in str(link)
+        for link in _chain(error)
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

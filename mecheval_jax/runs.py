@@ -206,7 +206,7 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
         step: Step of the checkpoint; the newest that can be read if None.
 
     Raises:
-        UserError: If there is no run, no checkpoint of that step, or no readable checkpoint.
+        UserError: If there is no run, no readable checkpoint, or one of another model.
     """
     folder = RunFolder(workdir)
     experiment, member = folder.experiment(), folder.read_member()

@@ -149,7 +149,7 @@ def _of_unknown_flag(error: flags.UnrecognizedFlagError, path: str | None) -> st
         if isinstance(values, ConfigDict) and name in values
     ]
     if name == "mixer" and fields:  # the argument sets its positions, too
-        fields.insert(0, f"--{CONFIG}={path.partition(':')[0]}:{name}={error.flagvalue}")
+        fields.insert(0, f"--{CONFIG}={path.partition(':')[0]}:{name}=...")
     hint = f" (say {' or '.join(fields)})" if fields else ""
     return f"{error}{hint}"
 

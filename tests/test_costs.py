@@ -8,7 +8,7 @@ import pytest
 
 from mecheval_jax import costs
 from mecheval_jax.errors import UserError
-from mecheval_jax.evaluation.cost.measure import CostOptions
+from mecheval_jax.evaluation.cost.measure import CostOptions, cost_rows
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.store.cost_folder import CostFolder
 from tests.support import forked
@@ -69,6 +69,19 @@ def test_earlier_results_stay_until_there_are_new_ones(tmp_path, monkeypatch):
         costs.measure(SMALL, [], tmp_path / "costs", how)
     assert (tmp_path / "costs" / "cost.csv").read_text() == before
     assert (tmp_path / "costs" / "machine.json").exists()
+    # Broken off after a row, the folder has that row, its machine, and nothing of earlier ones.
+    monkeypatch.setattr(costs, "machine", lambda: {"device": "another"})
+
+    def broken_later(*given):
+        yield next(cost_rows(*given))
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(costs, "cost_rows", broken_later)
+    with pytest.raises(RuntimeError, match="broken"):
+        costs.measure(SMALL, [], tmp_path / "costs", how)
+    assert (tmp_path / "costs" / "cost.csv").read_text() != before
+    assert "another" in (tmp_path / "costs" / "machine.json").read_text()
+    assert {path.name for path in (tmp_path / "costs").iterdir()} == {"cost.csv", "machine.json"}
     with pytest.raises(UserError, match="is not empty and holds no costs"):
         costs.measure(SMALL, [], tmp_path, how)
 

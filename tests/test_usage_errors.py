@@ -12,6 +12,8 @@ FILES = {
     "syntax": ("def get_config(arg=''):\n  retur n\n", "syntax.py, line 2: invalid syntax"),
     "imports": ("import nonexistent_module\n", "cannot be imported: No module named"),
     "none": ("def get_config(arg=''):\n    return None\n", "get_config returned None"),
+    "says": ("import sys\nsys.exit('give a path')\n", "ends the program (sys.exit): give a path"),
+    "data": ("open('/none/such')\n", "/none/such"),
     "ends": ("import sys\nsys.exit(0)\n", "ends the program"),
     "bytes": ("a\0b", "null bytes"),
 }
@@ -26,6 +28,33 @@ def test_config_files_that_are_none(name, tmp_path):
     refused(call("inspect", f"--config={file}:x"), said, name)
 
 
+FAULTS = {
+    "its own error after another": (
+        "try:\n    import nonexistent_module\nexcept ImportError:\n    raise ValueError('own')\n",
+        ValueError,
+    ),
+    "an error inside of get_config": (
+        "def helper(a):\n    pass\ndef get_config(arg=''):\n    helper()\n", TypeError
+    ),
+    "a key that is missing": ("def get_config(arg=''):\n    return {}['missing']\n", KeyError),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_a_config_file_is_not_hidden(name, tmp_path):
+    """Catches a bug of a user's file explained as if its form or its name were wrong."""
+    text, kind = FAULTS[name]
+    folder = tmp_path / "my_config_flags"
+    folder.mkdir()
+    (folder / "mine.py").write_text(text)
+    try:
+        call("inspect", f"--config={folder / 'mine.py'}")
+    except Exception as error:  # the flags' library wraps some
+        assert kind.__name__ in f"{type(error).__name__} {error}"
+    else:
+        pytest.fail("it was explained")
+
+
 RECALL = "--config=configs/recall.py"
 FLAGS = {
     "a flag file that is not there": (["inspect", RECALL, "--flagfile=/none"], "/none"),
@@ -36,7 +65,15 @@ FLAGS = {
         "--config is missing, of which --config.training.steps is a field",
     ),
     "a field without its section": (
-        ["train", RECALL, "--steps=3", "--workdir={}/w"], "is --config.training.steps"
+        ["train", RECALL, "--steps=3", "--workdir={}/w"], "(say --config.training.steps)"
+    ),
+    "an architecture": (
+        ["train", RECALL, "--mixer=mamba", "--workdir={}/w"],
+        "(say --config=configs/recall.py:mixer=... or --config.model.mixer)",
+    ),
+    "half a tuple": (
+        ["train", RECALL, "--config.evaluation.corruptions=(1,", "--workdir={}/w"],
+        "it takes a tuple",
     ),
     "no number": (
         ["train", RECALL, "--config.training.steps=abc", "--workdir={}/w"],

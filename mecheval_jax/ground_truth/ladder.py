@@ -40,8 +40,8 @@ from mecheval_jax.evaluation.representations.counterfactuals import counterfactu
 from mecheval_jax.evaluation.representations.das import align
 from mecheval_jax.evaluation.rows import describe, describe_share
 from mecheval_jax.evaluation.subject import Subject
-from mecheval_jax.fields import LARGEST
-from mecheval_jax.files import make_workdir, read_json, sha256_of, write_json, write_table
+from mecheval_jax.fields import LARGEST, MOST_SEEDS
+from mecheval_jax.files import make_own_workdir, read_json, sha256_of, write_json, write_table
 from mecheval_jax.ground_truth import planted
 from mecheval_jax.ground_truth.collection import Trained, load_collection, save_collection
 from mecheval_jax.ground_truth.judging import UNKNOWN, confusion_rows, judge_blind
@@ -59,9 +59,6 @@ CONFUSION = "confusion"
 
 PARTS = "parts"
 """Folder of the rows of finished units."""
-
-MOST_SEEDS = 1000
-"""Greatest number of models of each kind."""
 
 _JUDGED = ("mixer", "trained_to", "seed", "verdict", "accuracy", "probability", "grade")
 COLUMNS = {
@@ -128,7 +125,7 @@ def climb(request: LadderRequest) -> dict[str, pd.DataFrame]:
         (rung, name, unit) for rung in request.rungs for name, unit in units_of(rung, request)
     ]
     own = (PARTS, "models", "models.json", "models.safetensors")
-    make_workdir(request.workdir, "results of known circuits", *own)
+    make_own_workdir(request.workdir, "results of known circuits", own)
     Folder(request.workdir).check_links()
     found: dict[str, Rows] = {rung: [] for rung in request.rungs}
     for number, (rung, name, unit) in enumerate(planned, start=1):

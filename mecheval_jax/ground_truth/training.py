@@ -32,13 +32,13 @@ from mecheval_jax.array_types import Array, Float, Int, Key, PyTree, UInt32
 from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs
 from mecheval_jax.evaluation.question import Question
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, pair_runs
-from mecheval_jax.evaluation.verdict.places import Place, nearest
+from mecheval_jax.evaluation.verdict.places import Place, judged
 from mecheval_jax.fields import POSITIVE, Section
 from mecheval_jax.ground_truth.mechanisms import Rule, rules_of
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, Task
-from mecheval_jax.tasks.geometry import Geometry, geometry
+from mecheval_jax.tasks.geometry import Geometry
 from mecheval_jax.tasks.scoring import divergence, log_probabilities, score, weighted_mean
 from mecheval_jax.training.data import stream
 from mecheval_jax.training.step import answer
@@ -224,7 +224,7 @@ def _both_runs(
     config: ModelConfig, task: Task, rules: Rules, params: PyTree, batch: Batch, key: Key
 ) -> tuple[Runs, Geometry]:
     """The clean and the corrupted run, with all that rules exchange, and where pairs stand."""
-    found = geometry(task, batch).apart(nearest(config, task.read_length))
+    found = judged(config, task, batch)
     question = Question(LanguageModel(config), params, batch)
     sites = {path for _, place in rules for path in place.sites}
     sites |= {SitePath(layer, "block_input").path for layer in range(config.layers)}

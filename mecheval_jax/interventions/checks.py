@@ -13,7 +13,7 @@ import numpy as np
 from mecheval_jax.array_types import Array, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.interventions.capture import Activations, by_path
-from mecheval_jax.interventions.positions import check_positions, columns
+from mecheval_jax.interventions.positions import check_positions
 from mecheval_jax.sites import check_entry, rewrite, steps
 
 
@@ -53,12 +53,12 @@ def validate_positions(
         UserError: If a position lies outside; the message names the first. If they are a mask,
             or of another number of documents.
     """
-    given = check_positions(positions)
-    if given.dtype == bool:
-        raise UserError("a mask of positions: indices are checked here; locate checks a mask")
-    if len(given) != len(lengths):
-        raise UserError(f"{len(given)} positions for {len(lengths)} documents")
-    chosen = np.asarray(columns(given))
+    check_positions(positions)
+    if positions.dtype == bool:
+        raise UserError("positions are a mask: give indices, or check it by locate(batch, mask)")
+    if len(positions) != len(lengths):
+        raise UserError(f"{len(positions)} positions for {len(lengths)} documents")
+    chosen = np.asarray(positions).reshape(len(lengths), -1)  # devices would cut large numbers
     outside = np.argwhere(chosen >= np.asarray(lengths)[:, None])
     if len(outside):
         document, column = outside[0]

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from mecheval_jax import programs
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.experiment import Experiment
-from mecheval_jax.fields import LARGEST
+from mecheval_jax.fields import LARGEST, LARGEST_NUMBER, MOST_SEEDS
 from mecheval_jax.selection.documents import fitted
 from mecheval_jax.store.choice import COSTS
 from mecheval_jax.store.status import without_flags
@@ -23,9 +23,6 @@ HYBRID = ("mamba", "attention")
 
 SEEDS = 3
 """Runs of each setting, by default."""
-
-MOST_SEEDS = 1000
-"""Greatest number of runs of each setting."""
 
 MULTIPLES = (1, 4, 16)
 """Lengths of context at which costs are measured, in lengths of the user's documents."""
@@ -85,8 +82,9 @@ class ChoiceRequest:
         ):
             if not 1 <= number <= most:
                 raise UserError(f"{name} is {number}: 1 to {most:,}")
-        for rate in self.rates:  # one that cannot be is refused here
-            dataclasses.replace(training, learning_rate=rate)
+        for rate in self.rates:
+            if not 0 < rate <= LARGEST_NUMBER:
+                raise UserError(f"--learning_rates has {rate:g}: above 0, to {LARGEST_NUMBER:g}")
         for width in self.widths:
             for mixer in self.mixers:  # a shape that cannot be is refused here
                 dataclasses.replace(model, width=width, **model.changes_to(mixer))

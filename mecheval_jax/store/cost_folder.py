@@ -28,6 +28,12 @@ READ |= dict.fromkeys(("width", "layers", "length", "flops_per_token", "bytes_pe
 READ |= dict.fromkeys(("seconds", "low", "high", "seconds_per_token", "state_bytes"), float)
 """Columns of ``cost.csv`` that are read."""
 
+MADE = (
+    *("cost.md", "cost.tex", "crossovers.md", "crossovers.tex"),
+    *("cost.png", "cost.svg", "cost.pdf"),
+)
+"""Files that are made of the tables."""
+
 CROSSED = dict.fromkeys(("model", "against", "program", "quantity", "note"), str)
 CROSSED |= dict.fromkeys(("length", "low", "high"), float)
 """Columns of ``crossovers.csv`` that are read."""
@@ -69,6 +75,12 @@ class CostFolder:
             UserError: If the file is damaged.
         """
         return read_json(self.machine, {"device?": str}, absent={})
+
+    def begin(self, machine: Mapping[str, Any]) -> None:
+        """Write the machine of the rows that come now; what was made of earlier ones is gone."""
+        for name in (*MADE, self.crossovers.name):
+            (self.path / name).unlink(missing_ok=True)
+        self.write_machine(machine)
 
     def write_costs(self, table: pd.DataFrame) -> None:
         """Write ``cost.csv``."""

@@ -62,13 +62,19 @@ def _holds(claim: Claim, number: float) -> bool:
     return claim.interval[0] <= number <= claim.interval[1]
 
 
+def _is_wide(claim: Claim) -> bool:
+    """Whether an interval is too wide to say something by holding a number."""
+    return claim.interval[1] - claim.interval[0] > WIDEST
+
+
 def _open_for(claim: Claim, number: float, task: str, rates: dict[float, Quantity]) -> str:
     """Why it cannot be said whether a number agrees; empty if it can."""
     if task.startswith("ATR"):
         return ANOTHER_GRAMMAR
     if _holds(claim, number):
-        return TOO_WIDE if claim.interval[1] - claim.interval[0] > WIDEST else ""
+        return TOO_WIDE if _is_wide(claim) else ""
     if claim.if_true == 1:
         return ONE_RUN if claim.runs == 1 else ONE_RATE
     others = (rate.matches(number) for rate in rates.values())
-    return ANOTHER_RATE if any(_holds(other, number) for other in others) else ""
+    found = any(_holds(other, number) and not _is_wide(other) for other in others)
+    return ANOTHER_RATE if found else ""

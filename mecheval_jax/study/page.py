@@ -30,9 +30,10 @@ METHOD = (
     "method for the number of findings at 5 %; otherwise undecided. The number that is shown is of "
     "the claim that decided, with its 95 % interval. A published accuracy is one seed on 320 "
     "documents, the best of a grid: it agrees if it lies in the 95 % prediction interval for one "
-    "more run of our best learning rate. Where only one learning rate was run, "
-    "another may do better: that an accuracy is low there neither contradicts a claim that it is "
-    "high nor supports one that it is low."
+    "more run of our best learning rate. It is not said to agree where that interval is wider than "
+    "30 points, nor to disagree where that of another learning rate holds it. Where only one was "
+    "run, another may do better: that an accuracy is low there neither contradicts a claim that it "
+    "is high nor supports one that it is low."
 )
 
 
@@ -232,7 +233,7 @@ CLAIM_COLUMNS = ("claim", "here [95 %]", "published", "runs", "")
 def _claim_row(claim: Claim) -> tuple[str, ...]:
     """The cells of a claim, and whether it holds by itself at 5 %."""
     if not claim.runs:
-        return (claim.text, "", claim.published_text, "", "no such run")
+        return (claim.text, "", claim.published_text, "", "no run to judge by")
     supported, contradicted = (p <= ERROR_RATE for p in (claim.if_false, claim.if_true))
     holds = "holds" if supported else "false" if contradicted else "open"
     number = with_interval(claim.estimate, *claim.interval)

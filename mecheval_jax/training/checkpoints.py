@@ -121,8 +121,9 @@ class Checkpoints:
     Args:
         folder: Folder of the checkpoints.
         keep: Number of the newest that are kept; all if None.
-        any_length: Whether arrays may have another first axis than was saved: they are cut, or
-            filled up with zeros. Members of a group need it, which fill up other devices elsewhere.
+        any_length: Whether arrays may have another first axis than was saved. Those on devices are
+            cut, or filled up with zeros; those of the host are read as they are. Members of a group
+            need it, which fill up other devices elsewhere.
     """
 
     def __init__(self, folder: pathlib.Path, keep: int | None = 2, *, any_length: bool = False):
@@ -185,7 +186,7 @@ class Checkpoints:
             try:
                 state = self._read(step, abstract)
             except OtherModel as error:
-                raise self._other_model(step, error) from None
+                refused = self._other_model(step, error)
             except Exception as error:  # whatever a damaged file makes orbax raise
                 reason = one_line(error, 120) or repr(error)
                 refused = machine.explain(error, self._folder, passed_over=machine.NAMED)
@@ -221,7 +222,7 @@ class Checkpoints:
         """The checkpoint of one step.
 
         Raises:
-            UserError: If there is none, or it cannot be read.
+            UserError: If there is none, or it cannot be read, or is of another model.
         """
         choose("step", str(step), map(str, self.steps()))
         try:

@@ -130,3 +130,13 @@ def test_zero(subject):
     same(after[rest], before[rest])
     assert differs(logits, subject.logits).all()
     assert not subject.patched(zero(subject.activations, ["final_norm"], EVERYWHERE)).any()
+
+
+def test_absent_places_have_no_part_in_a_mean():
+    """Catches an infinite activation of a document that lacks the place, as of masked scores."""
+    x = jnp.asarray([[1.0], [3.0], [-jnp.inf]])[:, :, None]
+    here = jnp.asarray([[True], [True], [False]])
+    entry = mean({"embedding": x}, ["embedding"], here)["embedding"]
+    np.testing.assert_array_equal(entry["value"][:2, 0, 0], 2.0)
+    noise = gaussian({"embedding": x}, ["embedding"], jax.random.key(0), here)["embedding"]
+    assert np.isfinite(noise["value"][:2]).all()

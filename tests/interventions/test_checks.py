@@ -3,13 +3,11 @@
 import re
 
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.interventions import compose, interchange, mean, validate
+from mecheval_jax.interventions import compose, interchange, validate
 from mecheval_jax.interventions.checks import validate_positions
-from mecheval_jax.interventions.positions import check_positions
 from tests.support.two_runs import (
     DOCUMENTS,
     subject_of,
@@ -130,19 +128,3 @@ def test_a_position_outside_the_document_is_refused():
         validate_positions(jnp.array([4, 3]), lengths)
     with pytest.raises(UserError, match="position 5 lies outside document 0, which has 5 tokens"):
         validate_positions(jnp.array([[0, 5], [2, 9]]), lengths)
-
-
-def test_positions_are_those_that_were_given():
-    """Catches a mask that is held by reference, and emptied by a loop that uses it again."""
-    mask = np.ones((4, 5), bool)
-    held = check_positions(mask)
-    mask[:] = False
-    assert held.all()
-
-
-def test_absent_places_have_no_part_in_a_mean():
-    """Catches an infinite activation of a document that lacks the place, as of masked scores."""
-    x = jnp.asarray([[1.0], [3.0], [-jnp.inf]])[:, :, None]
-    here = jnp.asarray([[True], [True], [False]])
-    entry = mean({"embedding": x}, ["embedding"], here)["embedding"]
-    np.testing.assert_array_equal(entry["value"][:2, 0, 0], 2.0)

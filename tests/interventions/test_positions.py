@@ -13,7 +13,12 @@ from mecheval_jax.interventions import (
     locate,
     mean,
 )
-from mecheval_jax.interventions.positions import as_computed, gather, positions_mask
+from mecheval_jax.interventions.positions import (
+    as_computed,
+    check_positions,
+    gather,
+    positions_mask,
+)
 from mecheval_jax.tasks.base import Batch
 from tests.support.two_runs import DOCUMENTS, differs, same
 
@@ -122,3 +127,11 @@ def test_a_position_beyond_the_documents_is_absent():
     patch = mean({"embedding": activation}, ["embedding"], jnp.array([0, 1, 4]))
     assert np.isfinite(patch["embedding"]["value"]).all()
     np.testing.assert_array_equal(found[:2, 0], activation[[0, 1], [0, 1]])
+
+
+def test_positions_are_those_that_were_given():
+    """Catches a mask that is held by reference, and emptied by a loop that uses it again."""
+    mask = np.ones((4, 5), bool)
+    held = check_positions(mask)
+    mask[:] = False
+    assert held.all()

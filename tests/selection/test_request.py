@@ -86,7 +86,7 @@ def test_an_experiment_of_a_config_or_of_documents(tmp_path):
         (["--documents={bad}"], "has 1 bad line"),
         (["recall", "--budget=soon"], "--budget=soon: a time such as"),
         (["recall", "--widths=wide"], "--widths=wide: whole numbers"),
-        (["recall", "--learning_rates=1e39"], "training.learning_rate is 1e+39"),
+        (["recall", "--learning_rates=1e39"], "--learning_rates has 1e+39: above 0"),
         (["recall", "--seeds=99999999999"], "--seeds is 99999999999: 1 to 1,000"),
         (["recall:smoke=True", "--workdir={full}"], "is not empty (something)"),
     ],

@@ -53,6 +53,10 @@ def test_the_best_of_several_rates():
     most = changed(part, bare | {"learning_rate": 1e-3}, accuracy=0.0, dev_accuracy=0.01)
     (row,) = agreement(StudyCells(most)).query("option == 'd_conv=0'").itertuples()
     assert (row.runs, row.accuracy, row.open) == (2, 0.0, ANOTHER_RATE)
+    # A rate of which the interval holds nearly every number says nothing.
+    wide = changed(most, bare | {"learning_rate": 1e-4}, accuracy=0.3)
+    (row,) = agreement(StudyCells(wide)).query("option == 'd_conv=0'").itertuples()
+    assert row.open == ""
     none = changed(most, bare | {"learning_rate": 1e-4}, accuracy=0.0)
     (row,) = agreement(StudyCells(none)).query("option == 'd_conv=0'").itertuples()
     assert (row.agrees, row.open) == (False, "")

@@ -181,8 +181,12 @@ INTERVENTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda w: validate_positions(jnp.zeros(3, int), w.batch.lengths),
         "3 positions for 8 documents",
     ),
+    "positions: far beyond": (
+        lambda w: validate_positions(np.full(8, 2**40), w.batch.lengths),
+        "position 1099511627776 lies outside document 0",
+    ),
     "positions: a mask": (
         lambda w: validate_positions(iv.inside(w.batch), w.batch.lengths),
-        "a mask of positions",
+        "positions are a mask",
     ),
 }

@@ -119,35 +119,36 @@ def _measured(model: ModelConfig, length: int, kind: str, options: CostOptions) 
     batch = options.batch if kind == "decode" else max(1, options.tokens // length)
     row = NOTHING | {"batch": batch}
     try:
-        return row | _numbers(model, length, kind, batch, options)
+        _measure_into(row, model, length, kind, options)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        return row | {"reason": f"there is no memory for a batch of {batch:,}"}
+        row["reason"] = f"there is no memory for a batch of {batch:,}"
+    return row
 
 
-def _numbers(
-    model: ModelConfig, length: int, kind: str, batch: int, options: CostOptions
-) -> dict[str, Any]:
-    row: dict[str, Any] = {}
+def _measure_into(
+    row: dict[str, Any], model: ModelConfig, length: int, kind: str, options: CostOptions
+) -> None:
+    """Write the numbers of one program into its row, so that those before a failure stay."""
     try:
-        program = PROGRAMS[kind](model, length, batch)
+        program = PROGRAMS[kind](model, length, row["batch"])
         counted = program.count()
     except UserError as error:
-        return {"reason": str(error)}
+        row["reason"] = str(error)
+        return
     if not counted.unbounded:  # nobody knows how often its loops turn
-        row |= {
-            "flops_per_token": counted.flops / program.tokens,
-            "bytes_per_token": counted.bytes / program.tokens,
-        }
+        row["flops_per_token"] = counted.flops / program.tokens
+        row["bytes_per_token"] = counted.bytes / program.tokens
     compiled = program.compile()
     memory = compiled.memory_analysis()
     row["temporary_bytes"] = needed = int(memory.temp_size_in_bytes) if memory else None
     free = int(0.75 * free_memory(jax.devices()[0]))
     there = free if options.memory is None else options.memory
     if needed is not None and needed > there:
-        return row | {"reason": f"needs {needed / 1e9:.1f} GB, there are {there / 1e9:.1f} GB"}
-    return row | _timed(compiled, program, options)
+        row["reason"] = f"needs {needed / 1e9:.1f} GB, there are {there / 1e9:.1f} GB"
+    else:
+        row |= _timed(compiled, program, options)
 
 
 def _timed(compiled: jax.stages.Compiled, program: Program, options: CostOptions) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from mecheval_jax.array_types import Array, Bool, Key, PyTree
 from mecheval_jax.evaluation.config import DAMAGE, RESTORE
 from mecheval_jax.evaluation.patching.exchange import CLEAN, Runs, pinned_sites
 from mecheval_jax.evaluation.question import Question, corruption_key
-from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place, nearest, places_of
+from mecheval_jax.evaluation.verdict.places import LOCAL, READING, STREAM, Place, judged, places_of
 from mecheval_jax.interventions.capture import handed_on, observe_block
 from mecheval_jax.interventions.patch import compose, interchange, pin, replace
 from mecheval_jax.interventions.positions import as_computed
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.tasks.base import Batch, Task, asked_positions, at_position
-from mecheval_jax.tasks.geometry import Geometry, corrupt_pair, geometry
+from mecheval_jax.tasks.geometry import Geometry, corrupt_pair
 from mecheval_jax.tasks.scoring import MEASURES
 
 WITHHOLD = "withhold"
@@ -126,7 +126,7 @@ class Exchanges:
             ``applies`` [document]; ``runs``: each of `MEASURES` [run, document]; and by place,
             each of `MEASURES` [case, document] and ``present`` [case, document].
         """
-        found = geometry(self.task, batch).apart(nearest(self.model, self.task.read_length))
+        found = judged(self.model, self.task, batch)
         question = Question(LanguageModel(self.model), params, batch)
         places = places_of(self.model, self.task.read_length)
         sites = {path for place in places for path in place.sites}

@@ -16,7 +16,8 @@ from mecheval_jax.interventions.capture import handed_on
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath, in_mixer, together
 from mecheval_jax.sites import ALL, reach_of
-from mecheval_jax.tasks.geometry import Geometry
+from mecheval_jax.tasks.base import Batch, Task
+from mecheval_jax.tasks.geometry import Geometry, geometry
 
 STREAM, LOCAL, READING = "stream", "local", "reading"
 """Kinds of places: a cut, local operations of a layer, and a layer's reading at the question."""
@@ -91,6 +92,11 @@ def nearest(config: ModelConfig, length: int) -> float:
     # A short convolution may lie beside a filter over the whole document.
     short = [reach for layer in range(config.layers) for reach in _chosen(config, layer, length)]
     return max([*inside, *(reach for reach in short if reach < ALL)], default=0)
+
+
+def judged(config: ModelConfig, task: Task, batch: Batch) -> Geometry:
+    """Where pairs stand, in documents that are judged: convolutions reach none of the question."""
+    return geometry(task, batch).apart(nearest(config, task.read_length))
 
 
 def _chosen(config: ModelConfig, layer: int, length: int) -> Mapping[float, tuple[str, ...]]:

@@ -16,13 +16,12 @@ from mecheval_jax.evaluation.patching.exchange import CLEAN
 from mecheval_jax.evaluation.question import Question, corruption_key
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.evaluation.verdict.exchanges import CORRUPTED, pair_runs
-from mecheval_jax.evaluation.verdict.places import nearest
+from mecheval_jax.evaluation.verdict.places import judged
 from mecheval_jax.evaluation.verdict.verdict import Verdict
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.site_path import SitePath
 from mecheval_jax.statistics.bootstrap import Bootstrap
 from mecheval_jax.tasks.base import at_position
-from mecheval_jax.tasks.geometry import geometry
 
 FURTHEST = 64
 """Number of positions behind the pair's earlier token that are searched."""
@@ -64,8 +63,7 @@ def _restored(subject: Subject, params: PyTree, site: str) -> tuple[Array, Array
 
     @jax.jit
     def program(params: PyTree) -> tuple[Array, Array, Array]:
-        # Of the documents that were judged: those where a convolution tells the places apart.
-        found = geometry(task, batch).apart(nearest(subject.config, task.read_length))
+        found = judged(subject.config, task, batch)
         question = Question(LanguageModel(subject.config), params, batch)
         runs = pair_runs(question, task, corruption_key(evaluation.seed), {site})
         first, length = jnp.argmax(found.earlier, axis=1), batch.tokens.shape[1]

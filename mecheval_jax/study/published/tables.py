@@ -96,9 +96,12 @@ MODEL = {
     "activation": "gelu",
     "feed_forward_bias": True,
     "norm": "auto",
+    "norm_epsilon": 1e-5,
     "output_norm": "layer",
     "parallel": False,
     "tied": True,
+    "dtype": "float32",
+    "max_length": 1024,
 }
 """What all of the study's models have in common."""
 

@@ -65,6 +65,7 @@ def test_what_the_memory_does_not_hold_says_so(monkeypatch):
     assert [row["reason"] for row in rows] == [
         "there is no memory for a batch of 2", "there is no memory for a batch of 1"
     ]  # fmt: skip
+    assert all(row["flops_per_token"] > 0 and row["seconds"] is None for row in rows)
 
 
 @pytest.mark.parametrize(

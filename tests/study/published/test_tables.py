@@ -44,7 +44,7 @@ def test_what_a_run_is_compared_with():
     assert beside(positions="learned") == pytest.approx(0.521875)
     assert beside(mixer="attention", positions="none") == pytest.approx(29 / 320)
     assert beside(positions="rotary") is None
-    assert beside(canon=4) is beside(feed_forward="glu") is None
+    assert beside(canon=4) is beside(feed_forward="glu") is beside(dtype="bfloat16") is None
     assert published_beside(config["task"] | {"pairs": 8}, config["model"]) is None
 
 
