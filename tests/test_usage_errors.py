@@ -1,6 +1,7 @@
 """What is wrong with a command line is one line, and a fault of a config file is not hidden."""
 
 import pytest
+from absl import flags
 
 from tests.support import forked
 from tests.support.called import call, refused
@@ -47,12 +48,9 @@ def test_a_fault_of_a_config_file_is_not_hidden(name, tmp_path):
     folder = tmp_path / "my_config_flags"
     folder.mkdir()
     (folder / "mine.py").write_text(text)
-    try:
+    with pytest.raises((kind, flags.Error)) as raised:  # the flags' library wraps some
         call("inspect", f"--config={folder / 'mine.py'}")
-    except Exception as error:  # the flags' library wraps some
-        assert kind.__name__ in f"{type(error).__name__} {error}"
-    else:
-        pytest.fail("it was explained")
+    assert kind.__name__ in f"{type(raised.value).__name__} {raised.value}"
 
 
 RECALL = "--config=configs/recall.py"
