@@ -97,7 +97,8 @@ def brief(found: Conclusion, folder: str) -> list[str]:
         folder: Path from the other page to the folder of this page, with a slash at its end.
     """
     rows = [_row(one)[:BRIEF] for one in found.judgements]
-    return [*_head(found), "", *_table(FINDING_COLUMNS[:BRIEF], rows), *_figures(found, folder)]
+    lines = [*_head(found), "", agreeing(found.compared), ""]
+    return [*lines, *_table(FINDING_COLUMNS[:BRIEF], rows), *_figures(found, folder)]
 
 
 def _head(found: Conclusion) -> list[str]:
