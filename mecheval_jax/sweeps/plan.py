@@ -218,7 +218,11 @@ def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, st
     Raises:
         UserError: If the config has no such field.
     """
-    section, _, field = path.partition(".")
+    section, dotted, field = path.partition(".")
+    owners = [name for name, fields in sections.items() if path in fields]
+    if owners and not dotted:
+        valid = " or ".join(f"{name}.{path}" for name in owners)
+        raise UserError(f"{path!r} is a field without its section: {valid}")
     choose("section", section, sections)
     return section, choose(f"field of {section}", field, sections[section])
 

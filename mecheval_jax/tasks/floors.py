@@ -69,7 +69,7 @@ def kind_of(name: str, recall_like: Collection[str] = ()) -> tuple[str, str]:
     """
     kind, what = KINDS[name]
     if name in recall_like:
-        return RECALL_LIKE, f"{what}; where pairs stand side by side this is recall"
+        return RECALL_LIKE, f"{what}; not counted: where pairs stand side by side this is recall"
     return kind, what
 
 

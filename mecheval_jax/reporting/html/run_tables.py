@@ -14,7 +14,7 @@ from mecheval_jax.reporting.terminal import tables
 from mecheval_jax.reporting.terminal.tables import number, percent
 from mecheval_jax.store.columns import read_slices
 from mecheval_jax.store.row_selection import attributions, newest
-from mecheval_jax.tasks.floors import KINDS, kind_of
+from mecheval_jax.tasks.floors import KINDS, RECALL_LIKE, kind_of
 
 
 def count(value: Any) -> str:
@@ -76,13 +76,13 @@ def _accuracy(run: Reported) -> Table:
 
 
 def floors(run: Reported) -> Table:
-    """Chance and every heuristic of a run's task, the best first; no rows before its end."""
+    """Chance and every heuristic of a run's task, as `_heuristics`; no rows before its end."""
     columns = (Column("heuristic"), Column("kind"), Column("who", "what it guesses"), SHARE)
     return Table("floors", "Accuracy without recall", columns, _heuristics(run))
 
 
 def _heuristics(run: Reported) -> list[dict[str, Any]]:
-    """Chance and the heuristics that were measured, by their accuracies."""
+    """Chance and the heuristics that were measured, by their accuracies; recall-like ones last."""
     if not run.floors:
         return []
     task = run.experiment.task
@@ -93,7 +93,8 @@ def _heuristics(run: Reported) -> list[dict[str, Any]]:
             kind = kind_of(name, task.recall_like)[0] if name in KINDS else None
             who = KINDS[name][1] if name in KINDS else name
             rows.append({"heuristic": name, "kind": kind, "who": who, "accuracy": share})
-    return sorted(rows, key=lambda row: -row["accuracy"])
+    # What is not counted stands below what is.
+    return sorted(rows, key=lambda row: (row.get("kind") == RECALL_LIKE, -row["accuracy"]))
 
 
 def _slices(run: Reported) -> Table:

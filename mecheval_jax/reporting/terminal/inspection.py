@@ -54,7 +54,7 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
         legend(task, coloured),
         *([Text(f"documents: {sizes}")] if sizes else []),
         statistics(task, batch, split, task.statistics(jax.random.key(seed), SAMPLE, split)),
-        accuracies(task, floors),
+        accuracies(task, floors, split),
     ):
         console.print(part, soft_wrap=isinstance(part, Text))
         console.print()
@@ -174,11 +174,15 @@ def statistics(task: Task, batch: Batch, split: str, further: Mapping[str, np.nd
     return Group(*map(Text, lines), table)
 
 
-def accuracies(task: Task, floors: Mapping[str, float]) -> Table:
-    """Chance and the floors, the best of which a model has to exceed."""
-    words = ["accuracy without recall", "kind"]
+def accuracies(task: Task, floors: Mapping[str, float], split: str) -> Table:
+    """Chance and the floors of a split, the best of which a model has to exceed; then the others.
+
+    The others are recall-like ones, which are not counted.
+    """
+    words = [f"accuracy without recall, {split} documents", "kind"]
     table = plain_table([words[0], "", words[1]], words)
-    for name, value in {"chance": task.chance, **floors}.items():
+    named = {"chance": task.chance, **floors}.items()
+    for name, value in sorted(named, key=lambda item: item[0] in task.recall_like):
         what = ": ".join(kind_of(name, task.recall_like)) if name in KINDS else ""
         style = "bold" if name == "best" else None
         table.add_row(Text(name), percent(value), Text(what), style=style)
