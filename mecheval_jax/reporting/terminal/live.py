@@ -179,6 +179,8 @@ def describe(group: NamedStatus) -> str:
         said += f", best dev accuracy {percent(status.best_accuracy)}"
     if status.state == "running" and status.seconds_left:
         said += f", {status.rate:,.0f} steps/s in all, {duration(status.seconds_left)} left"
+    elif status.state == "running" and not status.step:
+        said += "; first the programs are compiled, and tried"
     return said + (f" ({status.error})" if status.error else "")
 
 

@@ -6,7 +6,13 @@ import pytest
 from rich.console import Console
 
 from mecheval_jax.reporting.terminal import live
-from mecheval_jax.reporting.terminal.live import SweepView, advice, show_overview, status_table
+from mecheval_jax.reporting.terminal.live import (
+    SweepView,
+    advice,
+    describe,
+    show_overview,
+    status_table,
+)
 from mecheval_jax.store.choice import CHOICE
 from mecheval_jax.store.status import NamedStatus, Overview, read_overview
 from tests.support.sweep_standing import make_standing, standing
@@ -31,6 +37,13 @@ def test_what_shows_a_run_that_is_done(tmp_path):
     group = NamedStatus("run", "mamba", standing("finished"))
     done = Overview(str(tmp_path / "my run"), [group], None, None, {})
     assert advice(done).endswith(f"launch.report '--workdir={tmp_path / 'my run'}' shows it")
+
+
+def test_a_group_that_begins_says_what_it_does():
+    """Catches minutes of the same line, as if nothing were done."""
+    told = describe(NamedStatus("g", "mamba", standing(step=0, training=6)))
+    assert told.endswith("training; first the programs are compiled, and tried")
+    assert "compiled" not in describe(NamedStatus("g", "mamba", standing(step=3, training=6)))
 
 
 def printed(groups, width=120, room=None, title="sweep"):
