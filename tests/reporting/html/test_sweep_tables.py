@@ -7,6 +7,7 @@ from mecheval_jax.mixers.architectures import positions_of
 from mecheval_jax.reporting.html import sweep_tables
 from mecheval_jax.store.status import read_overview
 from mecheval_jax.store.sweep_tables import SweepTables, wide
+from mecheval_jax.study.published.tables import MODEL
 from tests.support.sweep_results import ATTENTION
 
 
@@ -44,7 +45,9 @@ def test_published_numbers_stand_at_what_may_be_compared(swept):
     content, members = swept.read(), wide(pd.read_csv(swept.table))
     assert {row["published"] for row in sweep_tables.models(members, content)} == {None}
     recall = {"pairs": 16, "key_vocabulary": 4096, "value_vocabulary": 4096}
-    base = content["base"] | {"task": content["base"]["task"] | recall}
+    base = {name: dict(section) for name, section in content["base"].items()}
+    base["task"] |= recall
+    base["model"] |= MODEL
     usual = [
         changes | {"model.positions": positions_of(changes["model.mixer"])}
         for changes in content["members"]
