@@ -219,7 +219,11 @@ def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, st
         UserError: If the config has no such field.
     """
     section, dotted, field = path.partition(".")
-    owners = [name for name, fields in sections.items() if path in fields]
+    owners = [
+        name
+        for name, fields in sections.items()
+        if isinstance(fields, (Mapping, ConfigDict)) and path in fields
+    ]
     if owners and not dotted:
         valid = " or ".join(f"{name}.{path}" for name in owners)
         raise UserError(f"{path!r} is a field without its section: {valid}")
