@@ -119,7 +119,7 @@ def test_grid_of_the_command_line():
         ("training.seed", "field=value"),
         ("training.seed=", "field=value"),
         ("training.sed=1", "'sed'.*'seed'"),
-        ("seed=1", "'seed' is a field without its section: task.seed or .*training.seed"),
+        ("seed=1", "'seed' is a field without its section: evaluation.seed or task.seed or"),
         ("traning.seed=1", "unknown section 'traning'.*'training'"),
         ("training.seed=a", "seed is 'a': it takes a whole number"),
         ("model.tied=yes", "tied is 'yes': it takes True or False"),
