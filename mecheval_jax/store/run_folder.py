@@ -45,6 +45,9 @@ from mecheval_jax.store.provenance import provenance
 from mecheval_jax.tasks import files_of
 from mecheval_jax.tasks.example import Example, ExampleQuestion
 
+SWEEP_FILE = "sweep.json"
+"""File by which the folder of a sweep is known."""
+
 GROUPS = "groups"
 """Folder of a sweep that has its groups, in whose folders those of the members are."""
 
@@ -229,7 +232,7 @@ class RunFolder(TrainingFolder):
             UserError: If the folder holds no run, or one that would run code of its own (`trust`).
         """
         if not self.config.exists():
-            if (self.path / "sweep.json").exists():
+            if (self.path / SWEEP_FILE).exists():
                 raise UserError(
                     f"{self.path} is a sweep: give one of its runs, "
                     f"{self.path}/{GROUPS}/NAME/members/NUMBER"

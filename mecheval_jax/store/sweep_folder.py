@@ -39,7 +39,7 @@ from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.provenance import provenance
-from mecheval_jax.store.run_folder import GROUPS, Folder, TrainingFolder
+from mecheval_jax.store.run_folder import GROUPS, SWEEP_FILE, Folder, TrainingFolder
 from mecheval_jax.training.ensemble.strategy import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -215,7 +215,7 @@ class SweepFolder(Folder):
 
     def __init__(self, path: str | os.PathLike):
         super().__init__(path)
-        self.sweep = self.path / "sweep.json"
+        self.sweep = self.path / SWEEP_FILE
         self.provenance = self.path / "provenance.json"
         self.table = self.path / "members.csv"
         self.best = self.path / "best.csv"

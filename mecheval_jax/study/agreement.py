@@ -1,12 +1,13 @@
 """Agreement of published accuracies with the prediction for one more run of ours."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from mecheval_jax.study.cells import StudyCells
 from mecheval_jax.study.published.tables import CELL, published
-from mecheval_jax.study.quantities import WIDEST, Claim, Quantity
+from mecheval_jax.study.quantities import Claim, Quantity
 
 COLUMNS = (
     "source", *CELL, "published", "accuracy", "low", "high", "predicted_low", "predicted_high",
@@ -38,7 +39,7 @@ def agreement(cells: StudyCells) -> pd.DataFrame:
         if not claim.runs:
             continue
         low, high = ours.interval()
-        rates = cells.accuracy_by_rate(cell.mixer, cell.width, cell.task, **where)
+        rates = cells.accuracy_at_rates(cell.mixer, cell.width, cell.task, **where)
         open_for = _open_for(claim, cell.accuracy, cell.task, rates)
         rows.append(
             {
@@ -62,19 +63,16 @@ def _holds(claim: Claim, number: float) -> bool:
     return claim.interval[0] <= number <= claim.interval[1]
 
 
-def _is_wide(claim: Claim) -> bool:
-    """Whether an interval is too wide to say something by holding a number."""
-    return claim.interval[1] - claim.interval[0] > WIDEST
+def _open_for(claim: Claim, number: float, task: str, rates: Iterator[Quantity]) -> str:
+    """Why it cannot be said whether a number agrees; empty if it can.
 
-
-def _open_for(claim: Claim, number: float, task: str, rates: dict[float, Quantity]) -> str:
-    """Why it cannot be said whether a number agrees; empty if it can."""
+    An interval supports nothing by holding a number if it is too wide; see `Quantity.matches`.
+    """
     if task.startswith("ATR"):
         return ANOTHER_GRAMMAR
     if _holds(claim, number):
-        return TOO_WIDE if _is_wide(claim) else ""
+        return TOO_WIDE if claim.if_false else ""
     if claim.if_true == 1:
         return ONE_RUN if claim.runs == 1 else ONE_RATE
-    others = (rate.matches(number) for rate in rates.values())
-    found = any(_holds(other, number) and not _is_wide(other) for other in others)
+    found = any(not rate.matches(number).if_false for rate in rates)
     return ANOTHER_RATE if found else ""

@@ -111,16 +111,14 @@ class StudyCells:
             )
         return self._accuracies[name]
 
-    def accuracy_by_rate(
+    def accuracy_at_rates(
         self, mixer: str, width: int, task: str = "AR", **where: Any
-    ) -> dict[float, Quantity]:
+    ) -> Iterator[Quantity]:
         """The accuracy of a cell at each learning rate that was run; arguments as in `accuracy`."""
         cell = _cell(mixer, width, task, where)
         runs = self._by_cell.get(cell._replace(split="test"), self.table.iloc[:0])
-        return {
-            float(rate): self._share(f"{_name(cell, where)} at {rate:g}", part, cell.split)
-            for rate, part in runs.groupby("learning_rate")
-        }
+        for rate, part in runs.groupby("learning_rate"):
+            yield self._share(f"{_name(cell, where)} at {rate:g}", part, cell.split)
 
     def _share(self, name: str, runs: pd.DataFrame, split: str) -> Quantity:
         """The accuracy of runs of one cell and learning rate on documents of a split."""

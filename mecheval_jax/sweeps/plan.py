@@ -219,14 +219,11 @@ def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, st
         UserError: If the config has no such field.
     """
     section, dotted, field = path.partition(".")
-    owners = [
-        name
-        for name, fields in sections.items()
-        if isinstance(fields, (Mapping, ConfigDict)) and path in fields
-    ]
-    if owners and not dotted:
-        valid = " or ".join(f"{name}.{path}" for name in owners)
-        raise UserError(f"{path!r} is a field without its section: {valid}")
+    if not dotted:
+        of_sections = ((n, v) for n, v in sections.items() if isinstance(v, (Mapping, ConfigDict)))
+        owners = [f"{name}.{path}" for name, fields in of_sections if path in fields]
+        if owners:
+            raise UserError(f"{path!r} is a field without its section: {' or '.join(owners)}")
     choose("section", section, sections)
     return section, choose(f"field of {section}", field, sections[section])
 
