@@ -10,7 +10,7 @@ arms turn all of them; add learned positions to the embedding; or have a convolu
 before the mixer. The last is plain attention with learned positions, without gate and norms. Two
 rates and two seeds. With ``smoke=True`` it is a run of a few seconds that learns nothing.
 
-What was found: docs/results.md.
+What was found: docs/experiments.md.
 """
 
 from ml_collections import ConfigDict

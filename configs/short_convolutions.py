@@ -10,7 +10,7 @@ keys and values 99 %; Mamba 99 %, without its convolution 2 %, without its gate 
 both but with an MLP behind it 98 %. That last one is unexplained there: nothing in its mixer lets a
 value's token see the key. Here the documents have 8 pairs of 32 keys and values, each arm has two
 learning rates and two seeds, and a run ends early at 99 % of 320 dev documents. The sweep of 28
-runs takes three quarters of an hour on one core. What was found: docs/results.md.
+runs takes three quarters of an hour on one core. What was found: docs/experiments.md.
 
 The last arm stands beside its control without the MLP. With ``smoke=True`` it is a run of a few
 seconds that learns nothing.

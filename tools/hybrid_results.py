@@ -1,10 +1,10 @@
-"""Put what a sweep of hybrids found into the page of results: which layers bind, and which read.
+"""Put what a sweep of hybrids found into the page of experiments: which layers bind, and which read.
 
     python -m tools.hybrid_results --sweep=WORKDIR
 
 for a sweep of configs/hybrids.py whose members have the analysis ``components``. Adds a row for
 each layer of each member to docs/results/memory/hybrids.csv, and writes a line for each member into
-docs/results.md. Without --sweep the page alone is written, from the table there.
+docs/experiments.md. Without --sweep the page alone is written, from the table there.
 """
 
 import json
@@ -81,11 +81,11 @@ def _needed(rows: pd.DataFrame, place: str) -> str:
 
 
 def put(root: pathlib.Path) -> None:
-    """Write the table of hybrids into the page of results."""
+    """Write the table of hybrids into the page of experiments."""
     from mecheval_jax.files import read_table
 
     lines = lines_of(read_table(root / TABLE))
-    put_block(root / "docs" / "results.md", list(lines), MARKS)
+    put_block(root / "docs" / "experiments.md", list(lines), MARKS)
 
 
 def main() -> None:

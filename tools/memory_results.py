@@ -5,7 +5,7 @@
 
 Adds runs under their names (members of a sweep as NAME_MIXER_SEED) to docs/results/memory:
 ``runs.csv``, and for each analysis of `TABLES` that a run has the rows of these metrics. Then the
-figure is drawn and docs/results.md is written, from the tables alone; without a run or a sweep
+figure is drawn and docs/experiments.md is written, from the tables alone; without a run or a sweep
 nothing but that is done.
 """
 
@@ -255,10 +255,10 @@ def points(row: pd.Series) -> str:
 
 
 def put(root: pathlib.Path) -> None:
-    """Write the tables into the page of results."""
+    """Write the tables into the page of experiments."""
     from mecheval_jax.files import read_table
 
-    folder, page = root / FOLDER, root / "docs" / "results.md"
+    folder, page = root / FOLDER, root / "docs" / "experiments.md"
     runs = read_table(folder / RUNS).set_index("run")
 
     def block(name: str, lines: Lines) -> None:

@@ -3,7 +3,7 @@
     python -m tools.sweep_results --sweep=WORKDIR --name=architectures_2026
 
 Adds the members that are evaluated so far to docs/results/sweeps/NAME.csv, which keeps those that
-other machines have finished, and writes into docs/results.md, between the marks of that name, a
+other machines have finished, and writes into docs/experiments.md, between the marks of that name, a
 line for each arm: members that differ in their learning rates and seeds alone. Without --sweep the
 page alone is written, from the tables there.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VARIED = "training.learning_rate", "training.seed", "training.data_seed"
 """Fields in which the members of an arm differ."""
 
-PAGE = pathlib.Path("docs", "results.md")
+PAGE = pathlib.Path("docs", "experiments.md")
 """Page of the tables, in the folder that holds the pages."""
 
 MEMBER = ["arm", "learning_rate", "seed"]

@@ -1,8 +1,9 @@
 """Writes what docs say of all architectures from the code: python -m tools.write_architectures.
 
-The table of docs/architectures.md, and docs/mixers.md with the equations of each.
+The table of docs/architectures.md, and docs/mixers.md with the equations and options of each.
 """
 
+import dataclasses
 import inspect
 import math
 import pathlib
@@ -13,6 +14,7 @@ from mecheval_jax.evaluation.cost.measured_programs import prefill
 from mecheval_jax.files import write_text
 from mecheval_jax.interventions import site_paths
 from mecheval_jax.mixers import ARCHITECTURES
+from mecheval_jax.mixers.architectures import CONTEXT, fields_of
 from mecheval_jax.models.decoding import state_bytes
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.site_path import SitePath
@@ -124,20 +126,72 @@ def powers_on(page: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `(\w+)` \|.*\| ([\d.]+) \| [^|]* \|$", page, re.MULTILINE))
 
 
+def meanings(mixer: type) -> dict[str, str]:
+    """What the docstrings of a class and of those that it is made of say of its fields."""
+    found: dict[str, str] = {}
+    for part in reversed(mixer.__mro__):
+        _, _, told = inspect.cleandoc(part.__doc__ or "").partition("Attributes:\n")
+        section = re.match(r"(?:    .*\n?)*", told)
+        for field in re.split(r"\n(?=    \w)", section.group() if section else ""):
+            names, _, meaning = field.strip().partition(": ")
+            found |= dict.fromkeys(names.split(", "), " ".join(meaning.split()))
+    return found
+
+
+def options(name: str, file: str) -> dict[str, tuple[str, str]]:
+    """Options of an architecture in a module: their defaults, and what they mean."""
+    architecture, found = ARCHITECTURES[name], {}
+    for layer in (0, 1):
+        mixer = architecture.mixer(layer)
+        if file_of(mixer) != file:
+            continue
+        told, own = meanings(mixer), dict(architecture.defaults(layer))
+        for field in dataclasses.fields(mixer):
+            if field.name not in fields_of(mixer) or field.name in CONTEXT:
+                continue
+            default = own.get(field.name, field.default)
+            value = "required" if default is dataclasses.MISSING else f"`{default!r}`"
+            found.setdefault(field.name, {})[value] = told.get(field.name, "")
+    return {
+        option: (" in even layers, ".join(values), next(iter(values.values())))
+        for option, values in found.items()
+    }
+
+
+def options_table(file: str, names: list[str]) -> str:
+    """The options of architectures that a module makes; defaults that differ, one by one."""
+    merged: dict[tuple[str, str, str], list[str]] = {}
+    for name in names:
+        for option, (default, meaning) in options(name, file).items():
+            merged.setdefault((option, default, meaning), []).append(name)
+    lines = [
+        (
+            f"`{option}`" + (f" ({', '.join(of)})" if len(of) < len(names) else ""),
+            default,
+            meaning.replace("``", "`"),
+        )
+        for (option, default, meaning), of in merged.items()
+    ]
+    return table(("option", "default", "what it is"), lines) if lines else "No options."
+
+
 def equations() -> str:
     """What every module of a mixer says, once for all architectures that it makes."""
     modules: dict[str, tuple[str, list[str]]] = {}
     for name, architecture in ARCHITECTURES.items():
         for layer in (0, 1):
             mixer = architecture.mixer(layer)
-            modules.setdefault(file_of(mixer), (text_of(mixer), []))[1].append(f"`{name}`")
+            names = modules.setdefault(file_of(mixer), (text_of(mixer), []))[1]
+            names += [] if name in names else [name]
     parts = [
-        f"## {file}\n\nOf {', '.join(dict.fromkeys(names))}. {text.replace('``', '`')}\n"
+        f"## {file}\n\nOf {', '.join(f'`{name}`' for name in names)}. {text.replace('``', '`')}\n\n"
+        f"{options_table(file, names)}\n"
         for file, (text, names) in modules.items()
     ]
     head = (
-        "# Equations\n\n*Written by tools/write_architectures.py from the code.* "
-        "[architectures.md](architectures.md) compares them.\n"
+        "# Equations and options\n\n*Written by tools/write_architectures.py from the code.* "
+        "[architectures.md](architectures.md) compares them. Options are fields of "
+        "`model.mixer_options`; a list has one value for each layer.\n"
     )
     return "\n".join([head, *parts])
 

@@ -73,6 +73,8 @@ class Judgement:
         high: Upper end of its interval.
         published: The same number in the study, or the range of its runs; empty if there is none.
         p_value: p-value, corrected for all findings.
+        runs: Number of runs of the claim that decided.
+        missing: Essential parts that have no run to judge by.
         claims_judged: Number of claims that were judged.
         claims: Number of all claims.
         supported: Number of claims that hold by themselves, at 5 %.
@@ -90,6 +92,8 @@ class Judgement:
     high: float
     published: str
     p_value: float
+    runs: int
+    missing: str
     claims_judged: int
     claims: int
     supported: int
@@ -165,23 +169,22 @@ def judge(cells: StudyCells, findings: Sequence[Finding]) -> list[Judgement]:
 def _judged(tested: _Tested, p_value: float | None) -> Judgement:
     """The judgement of a finding, from its corrected p-value (None if it was not run)."""
     # The verdict, and the claim that decided it.
+    missing = ", ".join(tested.missing_parts)
     if p_value is None:
         verdict, claim = NOT_RUN, None
-        parts = ", ".join(tested.missing_parts) or "anything of it"
-        sentence = f"No run to judge by: {parts}."
+        sentence = f"No run to judge by: {missing or 'anything of it'}."
     elif p_value > ERROR_RATE:
         verdict = UNDECIDED
         claim = tested.weakest if tested.if_false < 1 or not tested.missing_parts else None
         claim = claim or tested.most_contradicted
-        lacking = ", ".join(tested.missing_parts)
         said = (
             f"Holds by itself (p = {claim.if_false:.2g}), not among all findings, that"
             if claim.if_false <= ERROR_RATE
             else "Cannot be told that"
         )
         sentence = (
-            f"Essential, and no run to judge by: {lacking}."
-            if lacking
+            f"Essential, and no run to judge by: {missing}."
+            if missing
             else f"{said} {claim.text}: {_shown(claim)}."
         )
     elif tested.if_true < tested.if_false:
@@ -206,6 +209,8 @@ def _judged(tested: _Tested, p_value: float | None) -> Judgement:
         high=claim.interval[1] if claim else math.nan,
         published=claim.published_text if claim else "",
         p_value=math.nan if p_value is None else p_value,
+        runs=claim.runs if claim else 0,
+        missing=missing,
         claims_judged=len(known),
         claims=len(claims),
         supported=sum(claim.if_false <= ERROR_RATE for claim in known),

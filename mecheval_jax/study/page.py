@@ -103,7 +103,9 @@ def brief(found: Conclusion, folder: str) -> list[str]:
 
 def _head(found: Conclusion) -> list[str]:
     lines = [f"**{summary(found.judgements)}**", "", f"This is {found.what}.", ""]
-    return lines + [f"* {line}" for line in by_verdict(found.judgements)]
+    for line, reasons in by_verdict(found.judgements):
+        lines += [f"* {line}", *(f"  * {reason}" for reason in reasons)]
+    return lines
 
 
 def _figures(found: Conclusion, folder: str = "") -> list[str]:
@@ -124,7 +126,7 @@ def html(found: Conclusion, pictures: Sequence[tuple[str, Any]]) -> str:
         "study.html.jinja",
         what=found.what,
         summary=summary(found.judgements),
-        by_verdict=by_verdict(found.judgements),
+        undecided=[why for _, reasons in by_verdict(found.judgements) for why in reasons],
         method=METHOD,
         findings=[
             (one, _estimate(one), [_claim_row(claim) for claim in one.evidence])
@@ -159,32 +161,52 @@ def summary(judgements: Sequence[Judgement]) -> str:
     return f"Of the study's {len(judgements)} findings: {told}."
 
 
-def by_verdict(judgements: Sequence[Judgement]) -> list[str]:
-    """A line for each verdict that occurs, with the numbers of its findings.
+def by_verdict(judgements: Sequence[Judgement]) -> list[tuple[str, list[str]]]:
+    """A line for each verdict that occurs, with the numbers of its findings, and what they lack.
 
     A star marks findings that are judged on a part of their claims.
     """
-    lines = []
+    lines: list[tuple[str, list[str]]] = []
     for verdict in VERDICTS:
-        numbers = [
-            f"{one.finding}{'*' if one.is_partial else ''}"
-            for one in judgements
-            if one.verdict == verdict
-        ]
-        if numbers:
-            lines.append(f"{verdict}: {', '.join(numbers)}")
-    singly = [
-        str(one.finding)
-        for one in judgements
-        if one.verdict == UNDECIDED and one.claims_judged == one.supported > 0
-    ]
-    if singly:
-        lines.append(
-            "undecided, though each claim that was run holds by itself at 5 %: " + ", ".join(singly)
-        )
+        of_it = [one for one in judgements if one.verdict == verdict]
+        if of_it:
+            reasons = _why_undecided(of_it) if verdict == UNDECIDED else []
+            lacking = [f"{why}: {_listed(ones)}" for why, ones in reasons if ones]
+            lines.append((f"{verdict}: {_listed(of_it, starred=True)}", lacking))
     if any(one.is_partial for one in judgements):
-        lines.append("a star: judged on a part of its claims, for the rest has no run to judge by")
+        star = "a star: judged on a part of its claims, for the rest has no run to judge by"
+        lines.append((star, []))
     return lines
+
+
+FEW_RUNS = 5
+"""So few runs of the claim that decides hardly show how far seeds lie apart."""
+
+
+def _why_undecided(judgements: Sequence[Judgement]) -> list[tuple[str, list[Judgement]]]:
+    """What undecided findings lack."""
+    waiting = [one for one in judgements if one.missing]
+    rest = [one for one in judgements if not one.missing]
+    singly = [one for one in rest if one.claims_judged == one.supported]
+    rest = [one for one in rest if one not in singly]
+    return [
+        ("an essential part has no run", waiting),
+        ("each claim holds by itself at 5 %, and not surely enough among all findings", singly),
+        (
+            f"the claim that decides has {FEW_RUNS} runs or fewer",
+            [one for one in rest if one.runs <= FEW_RUNS],
+        ),
+        (
+            "it has more, and they lie near the bound or disagree",
+            [one for one in rest if one.runs > FEW_RUNS],
+        ),
+    ]
+
+
+def _listed(judgements: Sequence[Judgement], starred: bool = False) -> str:
+    return ", ".join(
+        f"{one.finding}{'*' if starred and one.is_partial else ''}" for one in judgements
+    )
 
 
 def agreeing(compared: pd.DataFrame) -> str:

@@ -79,4 +79,4 @@ def test_tables_of_several_machines_add_up(tmp_path):
 
 def test_the_page_has_the_table(tmp_path):
     """Catches numbers that were changed by hand."""
-    check_written(tmp_path, "docs/results.md", [TABLE], put)
+    check_written(tmp_path, "docs/experiments.md", [TABLE], put)

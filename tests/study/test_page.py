@@ -84,8 +84,22 @@ def test_without_results():
     nothing = conclusion(world().iloc[:0], FINDINGS, "nothing")
     assert "0 reproduced" in markdown(nothing)
     assert "30 not run" in html(nothing, [])
-    (line,) = by_verdict(nothing.judgements)
-    assert line.startswith("not run: 1, 2,")
+    ((line, reasons),) = by_verdict(nothing.judgements)
+    assert line.startswith("not run: 1, 2,") and not reasons
+
+
+def test_what_undecided_findings_lack():
+    """Catches an undecided finding without a reason, or with two."""
+    part = world()
+    part = part[(part["task"] == "AR") & (part["width"] == 64) & (part["seed"] < 2)]
+    found = conclusion(part, FINDINGS, "a part")
+    open_ones = [one for one in found.judgements if one.verdict == "undecided"]
+    ((_, reasons),) = [each for each in by_verdict(open_ones) if each[1]]
+    told = [number for why in reasons for number in why.rpartition(": ")[2].split(", ")]
+    assert sorted(map(int, told)) == [one.finding for one in open_ones]
+    waiting = [one.finding for one in open_ones if one.missing]
+    assert waiting and reasons[0].endswith(": " + ", ".join(map(str, waiting)))
+    assert all(f"<li>{why}" in html(found, []) for why in reasons)
 
 
 def test_models_with_interventions_are_counted():
