@@ -9,8 +9,8 @@ Two layers of width 32 with one head, 400 batches of 64 documents replayed for a
 rates of 3e-3 and 1e-2, two seeds; a run ends early at 99 % of 320 dev documents. With
 ``smoke=True`` it is a run of a few seconds that learns nothing.
 
-What was found: docs/experiments.md. The replayed set matters: with 32 fresh documents a step Mamba-3
-had 56 % after 6,000 steps, gated attention 28 % after 6,000 and HGRN2 3 % after 2,000.
+What was found: docs/experiments.md. The replayed set matters: with 32 fresh documents a step
+Mamba-3 had 56 % after 6,000 steps, gated attention 28 % after 6,000 and HGRN2 3 % after 2,000.
 """
 
 from ml_collections import ConfigDict

@@ -9,9 +9,9 @@ states of equal bytes?
 for every RUN; docs/memory.md puts them into one table and figure. Documents are those of
 multi-query recall with 1, 2, 4, ... up to `pairs` pairs, mixed in training, and as many tokens
 again as pairs have for the questions. `state_bytes` is the size of a layer's state without its
-short convolution. What twelve runs found stands in docs/experiments.md; they took about 70 minutes on
-two cores beside other work. Mamba-2 is not among them, since it did not learn the task in twice as
-many steps. With ``smoke=True`` it is a run of a few seconds that learns nothing.
+short convolution. What twelve runs found stands in docs/experiments.md; they took about 70
+minutes on two cores beside other work. Mamba-2 is not among them, since it did not learn the task
+in twice as many steps. With ``smoke=True`` it is a run of a few seconds that learns nothing.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Put what a sweep of hybrids found into the page of experiments: which layers bind, and which read.
+"""Put what a sweep of hybrids found into the page of experiments: which layers bind, which read.
 
     python -m tools.hybrid_results --sweep=WORKDIR
 
