@@ -149,9 +149,9 @@ def train(
         folder.contents()  # refuses a file in the folder's place
         with folder.lock("training"):
             folder.open(experiment)
-            keep = experiment.training.keep_checkpoints or None
-            with contextlib.closing(Checkpoints(folder.checkpoints, keep)) as checkpoints:
-                if folder.measured_at(experiment) in checkpoints.steps():
+            kept = Checkpoints.of_training(folder.checkpoints, experiment.training)
+            with contextlib.closing(kept) as checkpoints:
+                if checkpoints.has_whole(folder.measured_at(experiment)):
                     say(f"{folder.path}: this run is finished, nothing to train")
                 else:  # a finished run has other answers under another evaluation
                     saved = _train(experiment, folder, programs, checkpoints, preemption, writers)
@@ -223,7 +223,7 @@ def load(workdir: str | os.PathLike, step: int | None = None) -> Run:
         newest = step is None
         saved = kept.restore(wanted, say, set_aside=False) if newest else kept.read(step, wanted)
     if saved is None:
-        raise UserError(f"{folder.path} has no checkpoint that can be read: train it first")
+        raise UserError(f"{folder.path} has no checkpoint that can be read: train it again")
     own = ... if member is None else member.place
     saved = jax.tree.map(lambda leaf: jnp.asarray(leaf[own]), saved)
     return Run(folder, experiment, saved["params"], int(saved["step"]))

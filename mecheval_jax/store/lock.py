@@ -14,12 +14,16 @@ import os
 import pathlib
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import make_workdir
 from mecheval_jax.partitioning.multihost import on_main
+
+GLANCE = 0.3
+"""Seconds for which a lock is tried: `held_by`, as of `launch.status`, holds it for a moment."""
 
 PREFIX = "lock-"
 """First letters of the names of these files; a folder with no other files counts as empty."""
@@ -40,7 +44,7 @@ def lock(folder: pathlib.Path, work: str) -> Iterator[None]:
         UserError: If another process holds it; the message says which.
     """
     with contextlib.ExitStack() as stack:
-        on_main(lambda: stack.enter_context(_locked(folder, work)))
+        on_main(lambda: stack.enter_context(held(folder, work, GLANCE)))
         yield
 
 
@@ -58,10 +62,20 @@ def held_by(folder: pathlib.Path, work: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _locked(folder: pathlib.Path, work: str) -> Iterator[None]:
+def held(folder: pathlib.Path, work: str, patience: float = 10.0) -> Iterator[None]:
+    """Keep other programs off a piece of work that takes a moment; waits for theirs.
+
+    Args:
+        folder: Folder that is worked on; made if it is missing.
+        work: What is done in it, one word: ``summary``.
+        patience: Seconds after which another holder counts as one that will not end.
+
+    Raises:
+        UserError: If another process holds it for longer.
+    """
     make_workdir(folder)
     path = folder / f"{PREFIX}{work}"
-    file = _taken(path)
+    file = _taken(path, patience)
     with file:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         holder = {"work": work, "host": socket.gethostname(), "process": os.getpid(), "since": now}
@@ -77,17 +91,22 @@ def _locked(folder: pathlib.Path, work: str) -> Iterator[None]:
                 path.unlink(missing_ok=True)
 
 
-def _taken(path: pathlib.Path) -> BinaryIO:
+def _taken(path: pathlib.Path, patience: float) -> BinaryIO:
     """The file of a lock, which this process holds.
 
     Raises:
-        UserError: If another holds it.
+        UserError: If another holds it for so many seconds.
     """
+    end = time.monotonic() + patience
     while True:
         file = _opened(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if time.monotonic() < end:
+                file.close()
+                time.sleep(0.01)
+                continue
             with file:
                 raise UserError(
                     f"{path.parent} is being worked on by another program ({_holder(file)}): wait "

@@ -39,7 +39,7 @@ from mecheval_jax.files import is_draft, make_workdir, read_json, write_json, wr
 from mecheval_jax.forms import mismatch
 from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store.forms import EXAMPLE, FINISHED, LOOKED_AT, MEMBER, PROVENANCE, SUMMARY
-from mecheval_jax.store.lock import PREFIX, lock
+from mecheval_jax.store.lock import PREFIX, held, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
 from mecheval_jax.store.provenance import provenance
 from mecheval_jax.tasks import files_of
@@ -351,10 +351,21 @@ class RunFolder(TrainingFolder):
 
     @by_main
     def update_summary(self, **values: Any) -> dict[str, Any]:
-        """Add to the summary, or change it, and return it."""
-        summary = self.read_summary() | values
-        write_json(self.summary, summary)
+        """Add to the summary, or change it, and return it.
+
+        What measures a run may do so while another program trains it: neither loses the other's.
+        """
+        with held(self.path, "summary"):
+            summary = self.read_summary() | values
+            write_json(self.summary, summary)
         return summary
+
+    @by_main
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps that will be taken again, and that the run diverged there."""
+        super().forget_after(step)
+        if self.read_summary().get("diverged_at") is not None:
+            self.update_summary(diverged_at=None)
 
 
 @dataclasses.dataclass(frozen=True)

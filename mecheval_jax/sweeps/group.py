@@ -110,11 +110,12 @@ class _GroupRun:
         first = plan.experiments[0]
         self.plan, self.folder, self.options, self.show = plan, folder, options, show
         self.status = folder.read_status()
+        self.was_finished = self.status.state == "finished"
         runs = tuple(experiment.training for experiment in plan.experiments)
         self.ensemble = Ensemble(first.model, first.task, runs)
         self.programs = MemberPrograms(self.ensemble, member_mesh())
-        keep = self.ensemble.training.keep_checkpoints or None
-        self.checkpoints = Checkpoints(folder.checkpoints, keep, any_length=True)
+        training = self.ensemble.training
+        self.checkpoints = Checkpoints.of_training(folder.checkpoints, training, any_length=True)
 
     def tell(self, **changes: Any) -> None:
         """Change fields of the status."""
@@ -168,13 +169,18 @@ class _GroupRun:
     def _strategy(self) -> Strategy:
         """The strategy that the group began with, or a new choice.
 
-        Another strategy would change its numbers by rounding: a resumed sweep would differ.
+        Another strategy would change its numbers by rounding: a resumed sweep would differ. Only
+        another number of members at once counts, since a device may have run out of memory.
         """
         kept = self.folder.read_strategy()
-        if kept is not None:
-            Memory(self.programs).check(kept)  # there may be fewer devices than before
+        asked = self.options.at_once, self.options.strategy
+        if kept is not None and self._is_asked(kept):
+            if not self.was_finished:
+                Memory(self.programs).check(kept)  # there may be fewer devices than before
             self.say(f"members are computed by {kept}, as before")
             return kept
+        if kept is not None:
+            self.say(f"members were computed by {kept}: from here on numbers differ by rounding")
         device, model = jax.devices()[0], self.ensemble.model
         shape = shape_of(self.plan.experiments[0])
         key = (
@@ -183,10 +189,14 @@ class _GroupRun:
             f"{device.platform} {device_name(device)}, jax {jax.__version__}"
         )
         choices = Choices(machine.cache_folder() / "strategies.json")
-        asked = self.options.at_once, self.options.strategy
         chosen = choose_strategy(self.programs, choices, key, *asked, self.say)
         # Every process has measured for itself; the first one's choice counts.
         return self.folder.keep_strategy(chosen)
+
+    def _is_asked(self, kept: Strategy) -> bool:
+        """Whether the options ask for no other number of members at once."""
+        at_once = self.options.at_once
+        return at_once is None or kept == Strategy("vmap", min(at_once, self.programs.on_each))
 
     def conclude(self, members: TrainState) -> None:
         """Compute answers, interventions and verdicts of all members as one program."""

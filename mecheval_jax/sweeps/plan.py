@@ -9,6 +9,7 @@ import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from mecheval_jax import trust
@@ -171,7 +172,8 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     seen: dict[str, int] = {}
     groups: dict[Experiment, list[int]] = {}
     for number, experiment in enumerate(experiments):
-        same = seen.setdefault(json.dumps(experiment.as_dict(), sort_keys=True), number)
+        text = json.dumps(as_computed(experiment.as_dict()), sort_keys=True)
+        same = seen.setdefault(text, number)
         if same != number:
             raise UserError(f"members {same} and {number} are the same run: {_listed(typed[same])}")
         groups.setdefault(shape_of(experiment), []).append(number)
@@ -179,10 +181,24 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     plans = []
     for index, (shape, numbers) in enumerate(groups.items()):
         own = tuple(experiments[number] for number in numbers)
-        plans.append(GroupPlan(_name(index, shape), _title(shape, first), tuple(numbers), own))
+        title = _title(shape, first)
+        if any(title == plan.title for plan in plans):
+            title += f" ({index})"
+        plans.append(GroupPlan(_name(index, shape), title, tuple(numbers), own))
     base_as_json_has_it = json.loads(json.dumps(sections))
     base_as_json_has_it["task"] |= _hash_of_files(sections["task"], experiments)
     return Sweep(base_as_json_has_it, tuple(typed), tuple(plans))
+
+
+def as_computed(value: Any) -> Any:
+    """A value of a config with numbers as they are computed with, in float32: 1 and 1.0 are one."""
+    if isinstance(value, Mapping):
+        return {name: as_computed(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_computed(one) for one in value]
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else float(np.float32(value))
+    return value
 
 
 def _hash_of_files(values: Mapping[str, Any], experiments: Sequence[Experiment]) -> dict[str, str]:
@@ -237,6 +253,10 @@ def _name(index: int, shape: Experiment) -> str:
     return f"{index:03d}_{mixer}_width_{shape.model.width}"
 
 
+LONGEST_NAMED = 40
+"""Characters of a value in a title; that of a longer one is left out."""
+
+
 def _title(shape: Experiment, first: Experiment) -> str:
     model = shape.model
     title = f"{model.mixer}, width {model.width}, {model.layers} layers"
@@ -244,7 +264,7 @@ def _title(shape: Experiment, first: Experiment) -> str:
     others = [
         f"{name} {ours}"
         for name, _, ours in differences(first, shape)
-        if name not in named and isinstance(ours, (int, float, str))
+        if name not in named and len(str(ours)) <= LONGEST_NAMED
     ]
     return ", ".join((title, *others[:3]))
 

@@ -20,6 +20,8 @@ from mecheval_jax.store.sweep_tables import SweepTables, write_tables
 from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import JobEnd, Jobs, launch_jobs
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
+from mecheval_jax.training.checkpoints import damage
+from mecheval_jax.training.ensemble.strategy_choice import check_strategy
 from mecheval_jax.training.footprint import check_training
 from mecheval_jax.training.preemption import Preemption
 
@@ -68,9 +70,7 @@ def run_sweep(
     """
     # All groups are checked before the first is trained.
     folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups
-    if options.interventions != "none":
-        for plan in plans:
-            plan.experiments[0].evaluation.check_against(plan.experiments[0].task)
+    _check(plans, options)
     for plan in plans:
         first = plan.experiments[0]
         check_training(first.model, first.task, first.training, first.evaluation.documents)
@@ -100,6 +100,19 @@ def run_sweep(
     return SweepOutcome(failed)
 
 
+def _check(plans: Sequence[GroupPlan], options: Options) -> None:
+    """Check that groups can be computed so, wherever that will be.
+
+    Raises:
+        UserError: If one cannot.
+    """
+    for plan in plans:
+        first = plan.experiments[0]
+        check_strategy(options.strategy, first.task)
+        if options.interventions != "none":
+            first.evaluation.check_against(first.task)
+
+
 def _status_of(group: GroupFolder) -> GroupStatus:
     """The status of a group; a damaged one is only of its progress, and written anew."""
     try:
@@ -112,10 +125,12 @@ def _status_of(group: GroupFolder) -> GroupStatus:
 
 def _is_finished(group: GroupFolder, options: Options) -> bool:
     """Whether nothing is left to do for a group; says so."""
-    finished = group.is_finished(options.interventions)
-    if finished:
-        say(f"{group.name}: finished before, skipped")
-    return finished
+    if not group.is_finished(options.interventions):
+        return False
+    found = multihost.on_main(lambda: damage(group.checkpoints))
+    was = f"{group.name}: finished before"
+    say(f"{was}, and {found}: trained on from before that" if found else f"{was}, skipped")
+    return not found
 
 
 def _run_one(
@@ -242,6 +257,7 @@ def launch_sweep(
             "no --coordinator, or --processes=1"
         )
     folder, plans = SweepFolder(workdir), sweep.groups if groups is None else groups
+    _check(plans, options)
     open_folder(folder, sweep, here=False)
     names = [p.name for p in plans if not _is_finished(folder.group(p.name), options)]
     ends: dict[str, JobEnd] = {}
@@ -256,21 +272,32 @@ def launch_sweep(
             if names and left:
                 say(f"once more: {', '.join(names)}")
     collect(folder)
-    bad = {name: end for name, end in ends.items() if end.state != "finished"}
-    if bad and all(end.state == "preempted" for end in bad.values()):
-        raise Interrupted(f"preempted: {', '.join(bad)}; the same command resumes")
-    return SweepOutcome({name: RuntimeError(f"see {end.log}") for name, end in bad.items()})
+    preempted = [name for name, end in ends.items() if end.state == "preempted"]
+    failed = {name: end.error for name, end in ends.items() if end.state == "failed"}
+    if preempted:
+        told = f"preempted: {', '.join(preempted)}; the same command resumes"
+        if not failed:
+            raise Interrupted(told)
+        say(told)
+    return SweepOutcome(failed)
 
 
 def report_failures(outcome: SweepOutcome) -> None:
     """End with an error if a group failed.
 
     Raises:
-        UserError: If the first failed group could not run because of a user's mistake.
-        SystemExit: With code 1, for any other reason.
+        UserError: If all that failed could not run because of a user's mistake; the first one's.
+        SystemExit: With code 1, if one failed for any other reason.
     """
-    if isinstance(outcome.error, UserError):
-        raise outcome.error
-    if outcome.failed:
-        say(f"error: {len(outcome.failed)} groups failed: {', '.join(outcome.failed)}")
+    count, mistakes = len(outcome.failed), map(_is_mistake, outcome.failed.values())
+    only_mistakes = all(mistakes)
+    if count > 1 or not only_mistakes:
+        say(f"error: {count} group{'s' if count > 1 else ''} failed: {', '.join(outcome.failed)}")
+    if not only_mistakes:
         sys.exit(1)
+    if outcome.error is not None:
+        raise outcome.error
+
+
+def _is_mistake(error: Exception) -> bool:
+    return isinstance(error, UserError)

@@ -8,7 +8,7 @@ anything of it is read: orbax does not notice a byte that has changed.
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -18,10 +18,11 @@ import orbax.checkpoint as ocp
 
 from mecheval_jax import machine
 from mecheval_jax.array_types import PyTree
-from mecheval_jax.checksums import check_sums, write_sums
+from mecheval_jax.checksums import SUMS, check_sums, write_sums
 from mecheval_jax.errors import UserError, choose, one_line
 from mecheval_jax.files import gone
 from mecheval_jax.partitioning.multihost import all_can, on_main, shard
+from mecheval_jax.training.config import TrainingConfig
 from mecheval_jax.training.state import NEVER
 
 LATER = {"diverged_at": NEVER, "stopped_at": NEVER}
@@ -67,6 +68,48 @@ def _owned(tree: PyTree) -> PyTree:
     """The tree, its arrays on devices copied; those of the host are nobody else's."""
     on_host = all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree))
     return tree if on_host else _copy(tree)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """Which checkpoints are kept (a preservation policy of orbax): the newest regular ones.
+
+    One that was saved between two intervals, where a run was told to end, is kept only as long as
+    it is the newest: in the end there are those of an undisturbed run.
+
+    Attributes:
+        most: Number of regular ones that are kept; all if None.
+        regular: Function that says whether an undisturbed run has a checkpoint at a step.
+    """
+
+    most: int | None
+    regular: Callable[[int], bool]
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Called by orbax at every save, with what is there and what is being saved."""
+        steps = [one.step for one in checkpoints]
+        regular = sorted(step for step in steps if self.regular(step))
+        kept = {max(steps), *(regular[-self.most :] if self.most else regular)}
+        return [step in kept for step in steps]
+
+
+def damage(folder: pathlib.Path) -> str | None:
+    """What is wrong with the files of the newest checkpoint in a folder; None if nothing is.
+
+    There may be no checkpoint, or one without hashes (of version 0.4): nothing is said of these.
+    """
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    steps = [int(name) for name in names if name.isdecimal()]
+    if not steps:
+        return None
+    item, name = folder / str(max(steps)) / ITEM, f"the checkpoint of step {max(steps)}"
+    if not (item / SUMS).exists():
+        return None if any(path.is_file() for path in item.rglob("*")) else f"{name} is empty"
+    try:
+        check_sums(item, LATER_FILES)
+    except UserError as error:
+        return f"{name} is damaged ({error})"
+    return None
 
 
 class OtherModel(UserError):
@@ -121,22 +164,44 @@ class Checkpoints:
     Args:
         folder: Folder of the checkpoints.
         keep: Number of the newest that are kept; all if None.
+        regular: Function that says whether an undisturbed run has a checkpoint at a step; others
+            are kept only while they are the newest.
         any_length: Whether arrays may have another first axis than was saved. Those on devices are
             cut, or filled up with zeros; those of the host are read as they are. Members of a group
             need it, which fill up other devices elsewhere.
     """
 
-    def __init__(self, folder: pathlib.Path, keep: int | None = 2, *, any_length: bool = False):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        keep: int | None = 2,
+        *,
+        regular: Callable[[int], bool] = lambda step: True,
+        any_length: bool = False,
+    ):
         self._folder = folder.absolute()  # orbax refuses relative paths
         self._any_length = any_length
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+        policy = _Kept(keep, regular)
+        options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=True)
         # Named here, or orbax guesses the layout from the newest folder, which may be damaged.
         handler = _Summed()
         self._manager = ocp.CheckpointManager(self._folder, options=options, item_handlers=handler)
 
+    @classmethod
+    def of_training(
+        cls, folder: pathlib.Path, training: TrainingConfig, *, any_length: bool = False
+    ) -> "Checkpoints":
+        """Those of a training, of which so many are kept as its config says."""
+        keep = training.keep_checkpoints or None
+        return cls(folder, keep, regular=training.is_saved, any_length=any_length)
+
     def steps(self) -> list[int]:
         """Steps of which a checkpoint exists, in order."""
         return sorted(self._manager.all_steps())
+
+    def has_whole(self, step: int | None) -> bool:
+        """Whether there is a checkpoint of a step, and the newest one is what was written."""
+        return step in self.steps() and on_main(lambda: damage(self._folder)) is None
 
     def save(self, step: int, tree: PyTree) -> None:
         """Write a tree, in the background; a step that exists already is left alone.

@@ -1,11 +1,14 @@
 """The config of training: schedule, batches, evaluations and checkpoints."""
 
 import dataclasses
+import math
+
+import numpy as np
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.fields import Section
 from mecheval_jax.models.blocks import REMAT
-from mecheval_jax.training.optimizer import DECAYS
+from mecheval_jax.training.optimizer import DECAYS, MOST_PARTS, fraction
 
 MOST_STEPS = 1_000_000
 """Number of steps of one program, whose losses the device holds until it ends."""
@@ -82,7 +85,15 @@ class TrainingConfig(Section, section="training"):
             )
         self.require(("at least 0, or None", lambda x: x is None or x >= 0), "keep_checkpoints")
         self.require(("at least 1, or None", lambda x: x is None or x >= 1), "training_batches")
-        self.require(("in [0, 1)", lambda x: 0 <= x < 1), "warmup_fraction", "beta1", "beta2")
+        # Steps are computed in float32, in which 0.99999999 is 1 and a mean that never moves.
+        self.require(("in [0, 1), as float32", lambda x: 0 <= np.float32(x) < 1), "beta1", "beta2")
+        self.require(("in [0, 1)", lambda x: 0 <= x < 1), "warmup_fraction")
+        share = fraction(self.warmup_fraction)
+        if not math.isclose(share, self.warmup_fraction, rel_tol=1e-12):
+            raise UserError(
+                f"training.warmup_fraction {self.warmup_fraction} has a denominator above "
+                f"{MOST_PARTS:,}, whose number of steps is not exact: take {float(share):.4g}"
+            )
         self.require(("0 or positive", lambda x: x >= 0), "learning_rate", "weight_decay")
         target = ("in (0, 1], or None", lambda x: x is None or 0 < x <= 1)
         self.require(target, "target_accuracy")
@@ -99,6 +110,10 @@ class TrainingConfig(Section, section="training"):
         It is the next multiple of any interval: a resumed run stops where an undisturbed one does.
         """
         return min(self.steps, *((step // every + 1) * every for every in self._intervals))
+
+    def is_saved(self, step: int) -> bool:
+        """Whether a run that nothing disturbs has a checkpoint of a step."""
+        return step == self.steps or step % self.checkpoint_every == 0
 
     def is_stop(self, step: int) -> bool:
         """Whether the loop returns to the host at a step."""

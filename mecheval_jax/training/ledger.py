@@ -88,7 +88,9 @@ class Ledger:
         scores = jax.tree.map(np.atleast_1d, scores)
         before, self._flags = self._flags["step"], self._own(flags)
         taken = self._flags["step"] - before
-        for i in map(int, np.flatnonzero(taken)):
+        # A member that diverged in its first step here has the row of the steps before left.
+        left = np.array([bool(rows) for rows in self._since]) & ~self._flags["learns"]
+        for i in map(int, np.flatnonzero((taken > 0) | left)):
             run, learns = self._ensemble.runs[i], self._flags["learns"][i]
             losses = metrics["loss"][i, : taken[i]]
             bad = np.flatnonzero(~np.isfinite(losses))

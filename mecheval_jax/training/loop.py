@@ -65,12 +65,14 @@ def fit(
         Preempted: If `preemption` requested it; the state is saved.
     """
     ensemble, training = programs.ensemble, programs.ensemble.training
-    run, evaluate = programs.steps(policy), programs.evaluate()
     step = int(np.max(fetch(state.step)))
     if step and training.target_accuracy is not None and ensemble.is_evaluated_at(step):
         # The run may have been interrupted after its end, which checkpoints of 0.4 do not record.
-        state, _ = evaluate(state)
+        state, _ = programs.evaluate()(state)
     ledger = Ledger(ensemble, flags_of(state), callbacks, policy, checkpoints)
+    if not ledger.learns:
+        return state  # nothing is compiled for steps that nobody takes
+    run, evaluate = programs.steps(policy), programs.evaluate()
     pending: Dispatched | None = None
     while ledger.learns:
         stop = ensemble.next_stop(step)

@@ -23,6 +23,9 @@ DECAYS = ("cosine", "linear", "constant")
 
 EPSILON = 1e-8
 
+MOST_PARTS = 10_000
+"""Greatest denominator of a warm-up's share, with which whole numbers of 32 bits are exact."""
+
 
 @typing.no_type_check  # as a tree it also holds shapes and shardings
 @flax.struct.dataclass
@@ -59,6 +62,11 @@ class Special(typing.NamedTuple):
     decays: bool = True
 
 
+def fraction(share: float) -> fractions.Fraction:
+    """The fraction that a share stands for: 1/3 is 0.3333333333333333."""
+    return fractions.Fraction(str(share)).limit_denominator(MOST_PARTS)
+
+
 def new_opt_state(params: PyTree) -> optax.OptState:
     """Adam's running means before the first step: zeros, whatever the betas."""
     return optax.scale_by_adam().init(params)
@@ -69,7 +77,7 @@ def schedule(
 ) -> Float[Array, ""]:
     """Factor of the learning rate at a step, in [0, 1]."""
     # floor(f T) in whole numbers: in float32 a product just below one may be rounded up to it.
-    share = fractions.Fraction(str(warmup_fraction)).limit_denominator(10_000)
+    share = fraction(warmup_fraction)
     whole, rest = steps // share.denominator, steps % share.denominator
     warmup = whole * share.numerator + rest * share.numerator // share.denominator
     warmup = warmup.astype(jnp.float32)

@@ -35,7 +35,8 @@ class TrainState:
         opt_state: Adam's running means.
         hyperparameters: Settings in which runs of one shape differ.
         key: Key of the documents; folded with the step.
-        diverged_at: Step whose loss or update was not finite; `NEVER` if there was none.
+        diverged_at: Step whose loss or update was not finite, or after which the loss on dev
+            documents was not; `NEVER` if there was none.
         stopped_at: Step at which the target accuracy was reached; `NEVER` if it was not.
     """
 

@@ -74,7 +74,7 @@ def array(own, first, last, count):
 
 def test_slurm_requeues_what_was_preempted(tmp_path):
     """Catches a job that is not gone on with, and an array that is requeued whole."""
-    calls, result = slurm(tmp_path, REQUEUE, "--workdir=/x", **array(5, 2, 5, 4))
+    calls, result = slurm(tmp_path, REQUEUE, "--workdir=/x", **array(3, 0, 3, 4))
     assert result.returncode == 0, result.stderr
     (program, requeue) = calls
     assert program.endswith("-m launch.sweep --shard=3/4 --workdir=/x")
@@ -99,7 +99,21 @@ def test_slurm_arrays_share_out_sweeps(tmp_path):
     (tmp_path / "gaps").mkdir()
     calls, result = slurm(tmp_path / "gaps", 0, **array(2, 0, 6, 4))  # --array=0-6:2
     assert (calls, result.returncode) == ([], 2)
-    assert "give --array=0-3" in result.stderr
+    assert "that is not 0-3" in result.stderr
+    (tmp_path / "again").mkdir()
+    calls, result = slurm(tmp_path / "again", 0, **array(3, 3, 3, 1))  # --array=3
+    assert (calls, result.returncode) == ([], 2)
+    assert "SHARDS=8" in result.stderr
+
+
+def test_a_job_of_an_array_is_submitted_again(tmp_path):
+    """Catches a job alone in its array that trains the whole sweep, beside those that still run."""
+    calls, _ = slurm(tmp_path, 0, "--workdir=/x", SHARDS="8", **array(3, 3, 3, 1))
+    assert calls[0].endswith("-m launch.sweep --shard=3/8 --workdir=/x")
+    (tmp_path / "none").mkdir()
+    calls, result = slurm(tmp_path / "none", 0, SHARDS="8", **array(8, 8, 8, 1))
+    assert (calls, result.returncode) == ([], 2)
+    assert "count from 0" in result.stderr
 
 
 def test_slurm_settings():

@@ -1,15 +1,18 @@
 """A folder that one program works on at a time."""
 
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 from mecheval_jax.errors import UserError
-from mecheval_jax.store.lock import PREFIX, held_by, lock
+from mecheval_jax.store.lock import PREFIX, held, held_by, lock
 from mecheval_jax.store.run_folder import RunFolder
 
 
@@ -84,3 +87,39 @@ def test_nothing_but_a_file_is_a_lock(tmp_path):
         path.unlink()
     assert mine.read_text() == "precious"
     assert not (tmp_path / "new").exists()
+
+
+def test_who_looks_keeps_nobody_off(tmp_path):
+    """Catches a program that is refused because another asked for a moment who works there."""
+    path = tmp_path / f"{PREFIX}choice"
+    path.touch()
+    with path.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        end = threading.Timer(0.1, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        end.start()
+        with lock(tmp_path, "choice"):
+            pass
+        end.join()
+
+
+def test_a_moment_is_waited_for(tmp_path):
+    """Catches two programs that change one file, of which the later undoes what the other did."""
+    order = []
+
+    def other():
+        with held(tmp_path, "summary"):
+            order.append("second")
+
+    with held(tmp_path, "summary"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        time.sleep(0.1)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    with (
+        held(tmp_path, "summary"),
+        pytest.raises(UserError, match="another program"),
+        held(tmp_path, "summary", patience=0.05),
+    ):
+        pass

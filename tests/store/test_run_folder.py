@@ -108,3 +108,13 @@ def test_the_example_is_kept(tmp_path):
         folder.example.write_text(json.dumps(whole | wrong))
         with pytest.raises(UserError, match=r"example\.json is damaged"):
             folder.read_example()
+
+
+def test_a_run_that_is_trained_again_has_not_diverged(tmp_path):
+    """Catches a status that says failed while the run goes on, and after its end."""
+    folder = RunFolder(tmp_path)
+    folder.update_summary(finished=False, diverged_at=7)
+    folder.forget_after(5)
+    assert folder.read_summary()["diverged_at"] is None
+    folder.update_summary(finished=True, step=9)
+    assert folder.read_summary() == {"finished": True, "diverged_at": None, "step": 9}

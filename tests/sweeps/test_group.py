@@ -16,6 +16,7 @@ from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
 from mecheval_jax.training.checkpoints import Checkpoints
 from mecheval_jax.training.ensemble import strategy_choice
+from mecheval_jax.training.ensemble.strategy import Strategy
 from tests.support import small
 from tests.support.pages import words_of
 from tests.support.whole_sweeps import CHANGES, OPTIONS, SHAPE, member, run
@@ -167,3 +168,21 @@ def test_a_resumed_group_must_fit(finished, tmp_path, monkeypatch):
     outcome = run(folder.path)
     assert isinstance(outcome.error, UserError)
     assert "5 members on a device do not fit" in str(outcome.error)
+
+
+def test_another_strategy_for_a_group_that_was_begun(finished, tmp_path, capsys):
+    """Catches a remedy for too little memory that counts for nothing once a group was begun."""
+    shutil.copytree(finished.path, tmp_path / "sweep")
+    folder = SweepFolder(tmp_path / "sweep")
+    (group, *_) = folder.groups()
+    kept = group.read_strategy()
+    assert kept == Strategy("vmap", 5)
+    for options, strategy, said in (
+        (Options(), kept, "vmap of 5, as before"),
+        (Options(at_once=2), Strategy("vmap", 2), "were computed by vmap of 5: from here on"),
+        (Options("scan"), Strategy("vmap", 2), "vmap of 2, as before"),
+    ):
+        group.status.unlink()
+        assert not run(folder.path, options=options).failed
+        assert group.read_strategy() == strategy
+        assert said in capsys.readouterr().err

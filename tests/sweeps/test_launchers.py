@@ -11,14 +11,27 @@ import time
 import pytest
 
 from mecheval_jax.command_line import REQUEUE
-from mecheval_jax.errors import Interrupted, UserError
+from mecheval_jax.errors import USAGE_ERROR, Interrupted, UserError
 from mecheval_jax.sweeps.launchers import (
     Command,
+    JobEnd,
     Jobs,
     launch_jobs,
     parse_parameters,
 )
 from tests.support import small
+
+
+def test_the_error_of_a_job(tmp_path):
+    """Catches a mistake whose reason nobody reads, and a fault that passes for one."""
+    log = tmp_path / "log"
+    log.write_text("error: first\nerror: batch_size 3 does not divide\ngood bye\n")
+    error = JobEnd("a", "1", USAGE_ERROR, log).error
+    assert isinstance(error, UserError)
+    assert str(error) == f"batch_size 3 does not divide ({log})"
+    for end in (JobEnd("a", "1", USAGE_ERROR, tmp_path / "gone"), JobEnd("a", "1", 1, log)):
+        assert str(end.error) == f"see {end.log}"
+        assert isinstance(end.error, UserError) == (end.code == USAGE_ERROR)
 
 
 def test_parameters_of_slurm():

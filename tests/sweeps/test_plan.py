@@ -87,6 +87,26 @@ def test_sweeps_that_cannot_be(changes, message):
         plan(BASE, changes)
 
 
+def test_members_that_are_computed_alike():
+    """Catches one run that counts twice, because it is written in two ways."""
+    for field, one, other in (
+        ("training.target_accuracy", 1, 1.0),
+        ("training.learning_rate", 1e-3, 0.00100000001),
+    ):
+        with pytest.raises(UserError, match="members 0 and 1 are the same run"):
+            plan(BASE, [{field: one}, {field: other}])
+
+
+def test_no_two_groups_have_one_title():
+    """Catches two rows of the live view that nobody can tell apart."""
+    sweep = plan(BASE, [{"training.target_accuracy": 0.9}, {"training.target_accuracy": None}])
+    assert sweep.groups[1].title.endswith("training.target_accuracy None")
+    roles = ("key", "value", "next_key", "query", "divider", "value+2")
+    changes = [{"evaluation.roles": roles[: 5 + n]} for n in range(2)]
+    titles = [group.title for group in plan(BASE, [{}, *changes]).groups]
+    assert len(set(titles)) == 3
+
+
 def test_values_have_their_fields_types():
     """Catches 1 and 1.0 that seem to be two values of a field, in what is kept and in tables."""
     changes = plan(BASE, [{"training.learning_rate": 1, "model.width": 16.0}]).changes

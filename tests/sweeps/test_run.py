@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs import treecall
 from mecheval_jax import runs
 from mecheval_jax.errors import Interrupted, UserError
 from mecheval_jax.evaluation.verdict.rule import CLASSES
@@ -15,6 +16,7 @@ from mecheval_jax.store.sweep_folder import GroupStatus, SweepFolder
 from mecheval_jax.sweeps import group as groups
 from mecheval_jax.sweeps import run as sweeps
 from mecheval_jax.sweeps.group import Options
+from mecheval_jax.sweeps.launchers import Jobs
 from mecheval_jax.sweeps.plan import open_folder, plan
 from mecheval_jax.training.preemption import Preemption
 from tests.support.whole_sweeps import BASE, CHANGES, run
@@ -244,3 +246,43 @@ def test_a_damaged_status_costs_nothing(tmp_path, capsys):
     group.status.write_text('{"state": "runn')
     assert sweeps._status_of(group).state == group.read_status().state == "waiting"
     assert "status.json is damaged" in capsys.readouterr().err
+
+
+def test_a_finished_group_whose_checkpoint_is_damaged(finished, tmp_path, capsys):
+    """Catches a group that counts as finished for ever, and whose members nobody can read."""
+    shutil.copytree(finished.path, tmp_path / "sweep")
+    folder = SweepFolder(tmp_path / "sweep")
+    (group, *_) = folder.groups()
+    largest = max(group.checkpoints.glob("20/**/*"), key=lambda path: path.stat().st_size)
+    largest.write_bytes(b"x" + largest.read_bytes()[1:])
+    assert not run(folder.path).failed
+    assert "the checkpoint of step 20 is damaged" in capsys.readouterr().err
+    assert runs.load(group.member(0)).step == 20
+    assert folder.table.read_bytes() == finished.table.read_bytes()
+
+
+def test_what_is_known_from_the_config_alone_is_checked_first(tmp_path, monkeypatch):
+    """Catches a folder that is made, and a job that waits in a queue, for a mistake."""
+    sweep = plan(treecall.get_config("smoke=True").to_dict(), [{}])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    for jobs in (Jobs("none"), Jobs("local")):
+        with pytest.raises(UserError, match="'scan' cannot compute documents that the host draws"):
+            sweeps.launch_sweep(sweep, tmp_path / "sweep", Options("scan"), jobs)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_how_failures_end(capsys):
+    """Catches faults that pass for a mistake, and groups that nobody hears of."""
+    mistake, fault = UserError("no room"), RuntimeError("see log")
+    sweeps.report_failures(sweeps.SweepOutcome({}))
+    with pytest.raises(UserError, match="no room"):
+        sweeps.report_failures(sweeps.SweepOutcome({"a": mistake}))
+    assert capsys.readouterr().err == ""
+    for failed, said in (
+        ({"a": mistake, "b": fault}, "error: 2 groups failed: a, b"),
+        ({"b": fault}, "error: 1 group failed: b"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            sweeps.report_failures(sweeps.SweepOutcome(failed))
+        assert end.value.code == 1
+        assert said in capsys.readouterr().err

@@ -122,6 +122,38 @@ def test_a_step_that_is_damaged_twice_is_saved_again(undisturbed, broken_off, ca
         assert_same_run(broken_off, undisturbed)
 
 
+@pytest.mark.parametrize("damage", [cut_files, delete_data, delete_all_but_the_folder])
+def test_a_finished_run_whose_last_checkpoint_is_damaged(damage, undisturbed, tmp_path, capsys):
+    """Catches a run that counts as finished for ever, and that no program can read."""
+    folder = runs.RunFolder(shutil.copytree(undisturbed.path, tmp_path / "copy"))
+    damage(folder.checkpoints / "40")
+    said = resume(folder, capsys)
+    assert "damaged_40" in said
+    assert "resuming at step 30" in said
+    assert_same_run(folder, undisturbed)
+    assert "nothing to train" in resume(folder, capsys)
+
+
+def test_what_is_saved_between_intervals_goes_when_it_is_not_the_newest(tmp_path):
+    """Catches other checkpoints in the end than those of a run that nothing disturbed."""
+    tree = {"a": jnp.ones(3)}
+    for keep, left in ((2, [30, 37]), (None, [10, 20, 30, 37])):
+        folder = tmp_path / str(keep)
+        training = small.experiment(steps=37, checkpoint_every=10, keep_checkpoints=keep).training
+        with contextlib.closing(Checkpoints.of_training(folder, training)) as checkpoints:
+            for step in (10, 14, 20):
+                checkpoints.save(step, tree)
+        assert 14 not in checkpoints.steps()
+        with contextlib.closing(Checkpoints.of_training(folder, training)) as checkpoints:
+            for step in (30, 33):
+                checkpoints.save(step, tree)
+        with contextlib.closing(Checkpoints.of_training(folder, training)) as checkpoints:
+            assert checkpoints.steps()[-1] == 33  # the newest is what a resumed run begins from
+            checkpoints.save(37, tree)
+        with contextlib.closing(Checkpoints.of_training(folder, training)) as checkpoints:
+            assert checkpoints.steps() == left
+
+
 REFUSALS = {
     "the file system lost it": OSError(errno.ESTALE, os.strerror(errno.ESTALE), "40"),
     "no memory": MemoryError(),

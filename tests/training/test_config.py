@@ -18,6 +18,21 @@ def test_settings_that_cannot_be():
         small.experiment(remat="ful")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"beta2": 0.99999999}, "training.beta2 .*0.99999999.* as float32"),
+        ({"warmup_fraction": 0.00005}, "warmup_fraction 5e-05 has a denominator above 10,000"),
+        ({"warmup_fraction": 0.50004}, "take 0.5001$"),
+    ],
+)
+def test_numbers_that_would_be_others(change, message):
+    """Catches a beta that is 1 in float32, whose first step is NaN, and another warm-up."""
+    with pytest.raises(UserError, match=message):
+        small.experiment(**change)
+    small.experiment(beta2=0.9999999, warmup_fraction=1 / 3)
+
+
 def test_configs_from_before_these_fields(tmp_path):
     """Catches a run of an older version that cannot be resumed."""
     folder = RunFolder(tmp_path / "run")

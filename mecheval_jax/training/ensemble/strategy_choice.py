@@ -19,6 +19,7 @@ from mecheval_jax.errors import UserError
 from mecheval_jax.files import add_to_cache, read_cache
 from mecheval_jax.partitioning.memory import free_memory
 from mecheval_jax.partitioning.multihost import is_multiprocess, on_main
+from mecheval_jax.tasks.base import Task
 from mecheval_jax.training.ensemble.member_programs import MemberPrograms
 from mecheval_jax.training.ensemble.strategy import Strategy
 
@@ -71,9 +72,24 @@ class MemoryEstimate:
             )
         wanted = min(at_once or 1, self.members)
         if wanted > max(self.at_once, 1):
+            fit = max(self.at_once, 1)
             raise UserError(
-                f"{wanted} members at once do not fit into {gibibytes}: {max(self.at_once, 1)} do"
+                f"{wanted} members at once do not fit into {gibibytes}: {fit} do "
+                f"(--members_at_once={fit})"
             )
+
+
+def check_strategy(kind: str, task: Task) -> None:
+    """Check that a strategy can compute the documents of a task.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    if not task.traceable and kind not in (AUTO, "vmap"):
+        raise UserError(
+            f"strategy {kind!r} cannot compute documents that the host draws, as those of "
+            f"{type(task).__name__}: vmap can, with --members_at_once=1 one member after the other"
+        )
 
 
 class Memory:
@@ -191,12 +207,8 @@ def choose_strategy(
         UserError: If more members are requested than fit (the message says how many do), or if the
             strategy cannot compute them.
     """
+    check_strategy(kind, programs.ensemble.task)
     traceable = programs.ensemble.task.traceable
-    if not traceable and kind not in (AUTO, "vmap"):
-        raise UserError(
-            f"strategy {kind!r} cannot compute documents that the host draws: vmap can, "
-            "with --members_at_once=1 one member after the other"
-        )
     # What was measured before counts, if it fits into the memory.
     memory = Memory(programs)
     measuring = kind == AUTO and at_once is None and traceable and programs.on_each > 1
