@@ -57,7 +57,7 @@ def as_smoke(text: str, folder: pathlib.Path) -> str:
 
     A run has two layers where a snippet looks into the second, or where its mixers are listed.
     """
-    two = ("runs/based", "mixer=sliding", "configs/documents.py")
+    two = ("runs/based", "mixer=sliding", "configs/documents.py", "mamba,attention")
     small = "smoke=True" if any(named in text for named in two) else LAYER
     text = re.sub(r"\bXLA_FLAGS=(\S+)", r'XLA_FLAGS="\1 $XLA_FLAGS"', text)
     named = r"(--config=configs/[\w/]+\.py:[\w=,.:\-/]+|mecheval_jax train \w+:[\w=,.\-/]+)"
@@ -65,6 +65,7 @@ def as_smoke(text: str, folder: pathlib.Path) -> str:
     text = re.sub(r"(--config=configs/[\w/]+\.py)(\s)", rf"\1:{small}\2", text)
     text = re.sub(r"(configs/recall\.py:\S+|mecheval_jax train recall:\S+)", rf"\1 {FEW}", text)
     text = re.sub(r"-m launch\.sweep", rf"-m launch.sweep {SWEEP}", text)
+    text = text.replace("--lengths=128,512,2048,8192", "--lengths=64,128")
     # Minutes, however small: its flags are read here, and `tests/selection` runs it.
     text = re.sub(r"-m launch\.(choose|ground_truth)", r"-m launch.\1 --only_check_args", text)
     text = re.sub(r"\[--analyses=.*", "--analyses=lens", text)  # what may be given
