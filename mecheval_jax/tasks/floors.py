@@ -43,6 +43,16 @@ KINDS: dict[str, tuple[str, str]] = {
     "last": (POSITIONAL, "the last token of the class"),
     "copy_first": (POSITIONAL, "the first token that can be an answer"),
     "copy_last": (POSITIONAL, "the last token that can be an answer"),
+    "from_start": (
+        POSITIONAL,
+        "the token so far from the start that is right most often in training, of queries with "
+        "as many before them",
+    ),
+    "from_query": (
+        POSITIONAL,
+        "the token so far from the query that is right most often in training, of queries with "
+        "as many before them",
+    ),
     "copy_query": (POSITIONAL, "what is asked, itself"),
     "copy_next": (POSITIONAL, "the token after what is asked: where it stands is all that counts"),
     "copy_previous": (POSITIONAL, "the token before what is asked"),

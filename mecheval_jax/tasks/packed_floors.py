@@ -113,10 +113,10 @@ def _types(documents: Packed) -> Int[np.ndarray, " documents"]:
 
 def accuracy(guesses: Guesses, documents: Packed) -> float:
     """Share of the queries, by weight, whose answer is guessed right."""
-    return _mean(guesses == documents.targets, documents)
+    return mean_of(guesses == documents.targets, documents)
 
 
-def _mean(scores: np.ndarray, documents: Packed) -> float:
+def mean_of(scores: np.ndarray, documents: Packed) -> float:
     """Weighted mean over queries, in float64 so that counts stay exact."""
     weights = documents.weights.astype(np.float64)
     return float((scores * weights).sum() / weights.sum())
@@ -140,7 +140,7 @@ def copy_last(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guesse
     """Guess the last token that can be an answer."""
     index = np.arange(len(documents.tokens))
     last = np.maximum.accumulate(np.where(np.isin(documents.tokens, answers), index, NONE))
-    position = last[_ends(documents) - 1]
+    position = last[ends_of(documents) - 1]
     return np.where(position < documents.starts[:-1, None], NONE, documents.tokens[position])
 
 
@@ -149,7 +149,7 @@ def copy_first(documents: Packed, answers: Int[np.ndarray, " answers"]) -> Guess
     size = len(documents.tokens)
     places = np.where(np.isin(documents.tokens, answers), np.arange(size), size)
     first = np.minimum.accumulate(places[::-1])[::-1][documents.starts[:-1, None]]
-    return np.where(first < _ends(documents), documents.tokens[np.minimum(first, size - 1)], NONE)
+    return np.where(first < ends_of(documents), documents.tokens[np.minimum(first, size - 1)], NONE)
 
 
 def majority(train: Packed, documents: Packed) -> Guesses:
@@ -195,7 +195,7 @@ def offset(
     distances = np.arange(-FURTHEST, FURTHEST + 1)
     positions = _last_occurrence(train, asked(train))
     asks = (train.weights > 0) & (positions >= 0)
-    right = [_at_distance(train, positions, int(d))[asks] == train.targets[asks] for d in distances]
+    right = [at_distance(train, positions, int(d))[asks] == train.targets[asks] for d in distances]
     right = np.stack(right)
     overall = int(right.sum(axis=1).argmax()) if right.size else 0
     wanted = _last_occurrence(documents, asked(documents))
@@ -214,7 +214,7 @@ def offset(
         use = np.where(known[at] == numbers, chosen[at], overall)
     guesses = np.full(wanted.shape, NONE)
     for number, distance in enumerate(distances):
-        beside = _at_distance(documents, wanted, int(distance))
+        beside = at_distance(documents, wanted, int(distance))
         guesses = np.where(use == number, beside, guesses)
     return guesses
 
@@ -225,37 +225,53 @@ def _as_one(rows: np.ndarray, size: int) -> np.ndarray:
     return first * size + second
 
 
-def _at_distance(documents: Packed, positions: np.ndarray, distance: int) -> Guesses:
+def at_distance(documents: Packed, positions: np.ndarray, distance: int | np.ndarray) -> Guesses:
     """Tokens so far from some positions, `NONE` outside of what copies read."""
     places = positions + distance
     inside = (positions >= 0) & (places >= documents.starts[:-1, None])
-    inside &= places < _ends(documents)
+    inside &= places < ends_of(documents)
     return np.where(inside, documents.tokens[np.where(inside, places, 0)], NONE)
 
 
 def _by_place(documents: Packed, positions: np.ndarray) -> np.ndarray:
     """Length of what copies read, and tokens from the asked one to its end."""
-    ends = _ends(documents)
+    ends = ends_of(documents)
     return np.stack([ends - documents.starts[:-1, None], ends - positions], axis=-1)
 
 
 def _by_tokens(documents: Packed, positions: np.ndarray) -> np.ndarray:
     """The asked token, and the one after its last occurrence; `NONE` behind what copies read."""
     behind = np.minimum(positions + 1, len(documents.tokens) - 1)
-    following = np.where(positions + 1 < _ends(documents), documents.tokens[behind], NONE)
+    following = np.where(positions + 1 < ends_of(documents), documents.tokens[behind], NONE)
     return np.stack([asked(documents), following], axis=-1)
 
 
-def in_document(documents: Packed, answers: Int[np.ndarray, " answers"]) -> float:
-    """Expected accuracy of a uniform occurrence of a token that can be an answer."""
-    is_answer = np.isin(documents.tokens, answers)
-    before = np.concatenate([[0], np.cumsum(is_answer)])
-    ends, starts = _ends(documents), documents.starts[:-1, None]
+def in_document(
+    documents: Packed, answers: Int[np.ndarray, " answers"], *, eliminate: bool = False
+) -> float:
+    """Expected accuracy of a uniform occurrence of a token that can be an answer.
+
+    With `eliminate` no token is guessed that was the answer of an earlier query and stands before
+    the query as such.
+    """
+    before = np.concatenate([[0], np.cumsum(np.isin(documents.tokens, answers))])
+    ends, starts = ends_of(documents), documents.starts[:-1, None]
     candidates = before[ends] - before[starts]
-    keys, wanted = _sorted_by_token(documents, documents.targets)
-    right = np.searchsorted(keys, wanted + ends) - np.searchsorted(keys, wanted + starts)
-    shares = right * np.isin(documents.targets, answers) / np.maximum(candidates, 1)
-    return _mean(shares, documents)
+    keys, wanted = sorted_by_token(documents, documents.targets)
+    possible = np.isin(documents.targets, answers)
+    right = times_between(keys, wanted, starts, ends) * possible
+    if eliminate:
+        given, asks = documents.roles["answer"], asked_positions(documents)
+        for query in range(right.shape[1]):
+            one = slice(query, query + 1)
+            earlier = possible & (given >= 0) & (given <= asks[:, one])
+            gone = np.sort(np.where(earlier, wanted, NONE), axis=1)
+            # Of equal answers one: its occurrences are struck out once.
+            distinct = np.diff(gone, axis=1, prepend=NONE) > 0
+            struck = times_between(keys, np.maximum(gone, 0), starts, ends[:, one]) * distinct
+            candidates[:, query] -= struck.sum(axis=1)
+            right[:, query] *= ~(earlier & (wanted == wanted[:, one])).any(axis=1)
+    return mean_of(right / np.maximum(candidates, 1), documents)
 
 
 def asked(documents: Packed) -> Guesses:
@@ -265,7 +281,7 @@ def asked(documents: Packed) -> Guesses:
     return documents.tokens[documents.starts[:-1, None] + places]
 
 
-def _ends(documents: Packed) -> Int[np.ndarray, "documents queries"]:
+def ends_of(documents: Packed) -> Int[np.ndarray, "documents queries"]:
     """Index, among all tokens, of the end of what copies read: the divider or the query."""
     queries = asked_positions(documents)
     ends = np.broadcast_to(documents.roles.get("divider", queries), queries.shape)
@@ -277,7 +293,7 @@ def _positions_in_document(documents: Packed) -> Int[np.ndarray, " tokens"]:
     return np.arange(len(documents.tokens)) - np.repeat(documents.starts[:-1], documents.lengths)
 
 
-def _sorted_by_token(documents: Packed, wanted: Guesses) -> tuple[np.ndarray, np.ndarray]:
+def sorted_by_token(documents: Packed, wanted: Guesses) -> tuple[np.ndarray, np.ndarray]:
     """Sort keys of all tokens, ordered by document, then token, then place.
 
     Returns:
@@ -292,10 +308,17 @@ def _sorted_by_token(documents: Packed, wanted: Guesses) -> tuple[np.ndarray, np
     return keys, (document[:, None] * vocabulary + wanted) * places
 
 
+def times_between(
+    keys: np.ndarray, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray
+) -> Int[np.ndarray, "..."]:
+    """How often tokens stand between two places among all tokens, by `sorted_by_token`."""
+    return np.searchsorted(keys, tokens + ends) - np.searchsorted(keys, tokens + starts)
+
+
 def _last_occurrence(documents: Packed, wanted: Guesses) -> Guesses:
     """Index, among all tokens, of the last occurrence of each wanted token; `NONE` if none."""
-    keys, first = _sorted_by_token(documents, wanted)
-    found = keys[np.maximum(np.searchsorted(keys, first + _ends(documents)) - 1, 0)]
+    keys, first = sorted_by_token(documents, wanted)
+    found = keys[np.maximum(np.searchsorted(keys, first + ends_of(documents)) - 1, 0)]
     positions = found - first
     return np.where((positions >= 0) & (positions < len(documents.tokens)), positions, NONE)
 

@@ -39,6 +39,7 @@ from mecheval_jax.tasks.base import (
     first_query,
     query_properties,
 )
+from mecheval_jax.tasks.documents.document_floors import place_floors, value_floors
 from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, DocumentQuery
 from mecheval_jax.tasks.documents.scan import scanned
 from mecheval_jax.tasks.documents.tokenizers import NAMES, is_file
@@ -283,8 +284,10 @@ class Documents(HostTask, Section, section="task"):
         judged = self.draw(judge, min(documents, self._file.of_split(split).size), split)
         if first:
             train, judged = first_query(train), first_query(judged)
-        floors = packed_floors(train, judged)
-        floors |= {"uniform": self.chance, "in_document": in_document(judged, answer_class(train))}
+        answers = answer_class(train)
+        floors = packed_floors(train, judged) | place_floors(train, judged)
+        floors |= value_floors(judged, answers)
+        floors |= {"uniform": self.chance, "in_document": in_document(judged, answers)}
         return with_best({n: x for n, x in floors.items() if n != "best"}, self.recall_like)
 
 
