@@ -97,5 +97,6 @@ class Memorization(SyntheticTask):
         self, key: Key, documents: int = 4096, split: str = "test", *, first: bool = False
     ) -> dict[str, float]:
         """Of a uniform value, and of the commonest one."""
-        counts = np.bincount(np.asarray(self.judged(key, documents, split, first).targets).ravel())
+        batch = self.judged(key, documents, split, first)
+        counts = np.bincount(np.ravel(batch.targets), np.ravel(batch.weights))
         return with_best({"uniform": self.chance, "majority": float(counts.max() / counts.sum())})

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import pytest
 
 from mecheval_jax.errors import UserError
@@ -32,6 +33,13 @@ def test_fuzzy_recall_is_uniform():
     assert is_uniform(itertools.product((1, 2), repeat=4), lengths)
     of_two = [value for value in values if len(value) == 2]
     assert is_uniform(itertools.product((6, 7), repeat=2), of_two)
+
+
+def test_looking_up_the_last_token_is_recall():
+    """Catches a perfect model that is held to a floor of 100 %, since keys have one token."""
+    floors = FuzzyRecall(key_tokens=1, value_tokens=1).floors(jax.random.key(0), 256)
+    assert floors["copy_next"] == 1
+    assert floors["best"] < 0.5
 
 
 # Catches a mistake that shows up later as a shape, or never.

@@ -2,6 +2,7 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
@@ -25,6 +26,16 @@ def test_the_table_is_that_of_the_seed():
     batch = drawn(Memorization(queries=2, key_vocabulary=3, value_vocabulary=2))
     pairs = zip(batch.tokens[:, 1:5:2].ravel(), batch.targets.ravel(), strict=True)
     assert len(set(pairs)) == 3
+
+
+def test_the_commonest_answer_of_the_first_query():
+    """Catches a floor of query 0 that counts the answers of all queries."""
+    task, key = Memorization(queries=4, key_vocabulary=6, value_vocabulary=3), jax.random.key(0)
+    targets = np.asarray(task.sample(key, 50, "test").targets)
+    for first, counted in ((False, targets), (True, targets[:, 0])):
+        expected = np.bincount(counted.ravel()).max() / counted.size
+        assert task.floors(key, 50, first=first)["majority"] == pytest.approx(expected)
+    assert np.bincount(targets[:, 0]).max() / 50 != np.bincount(targets.ravel()).max() / 200
 
 
 # Catches a mistake that shows up later as a shape, or never.
