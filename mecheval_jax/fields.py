@@ -64,13 +64,24 @@ class Section:
 
     def __post_init__(self):
         check_fields(self, self.section)
+        for name in types_of(type(self)):
+            if isinstance(value := getattr(self, name), list):  # a frozen section is hashed
+                object.__setattr__(self, name, tuple(value))
         self.check()
+        self.check_whole()
 
     def check(self) -> None:
         """Check what fields take beyond their types; a subclass with such fields overrides it.
 
         Raises:
             UserError: If a field has a value that it does not take.
+        """
+
+    def check_whole(self) -> None:
+        """Check what follows from fields that are valid; for bases, whose subclasses have `check`.
+
+        Raises:
+            UserError: If the fields together make what cannot be.
         """
 
     def require(self, rule: Rule, *names: str) -> None:

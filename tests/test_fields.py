@@ -21,6 +21,7 @@ from mecheval_jax.fields import (
 )
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.tasks import TASKS
+from mecheval_jax.tasks.synthetic.multi_query_recall import MultiQueryRecall
 from mecheval_jax.training.config import TrainingConfig
 
 WHOLE = "a whole number, at most 2147483647"
@@ -53,6 +54,19 @@ def test_values_that_can_be(field, values):
     """Catches a check that refuses what a config may say."""
     for value in values:
         Some(**{field: value})
+
+
+@dataclasses.dataclass(frozen=True)
+class OfSettings(MultiQueryRecall):
+    """The task, whose constructor is not told the types of its arguments by the tests."""
+
+
+def test_lists_become_what_can_be_hashed():
+    """Catches a task made in Python with a list, whose documents end in an error about hashes."""
+    assert Some(names=["a", "b"]).names == ("a", "b")
+    task = OfSettings(vocabulary=32, lengths=[16], pairs=[2])
+    assert hash(task) == hash(OfSettings(vocabulary=32, lengths=(16,), pairs=(2,)))
+    assert task.lengths == (16,)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, Key
 from mecheval_jax.errors import UserError, choose
-from mecheval_jax.fields import Section
+from mecheval_jax.fields import LARGEST, Section, types_of
 from mecheval_jax.tasks import held_out
 from mecheval_jax.tasks.base import (
     EOS,
@@ -104,6 +104,13 @@ class SyntheticTask(SelfContained, Section, section="task"):
 
     traceable = True
     fresh_replacement = False
+
+    def check_whole(self) -> None:
+        """Check that every token has an id of 32 bits."""
+        if self.vocabulary_size > LARGEST:
+            sizes = (name for name in types_of(type(self)) if name.endswith("vocabulary"))
+            given = ", ".join(f"task.{name} {getattr(self, name)}" for name in sizes)
+            raise UserError(f"{given}: {self.vocabulary_size:,} token ids, at most {LARGEST:,}")
 
     @property
     def classes(self) -> dict[str, range]:

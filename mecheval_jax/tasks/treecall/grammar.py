@@ -329,7 +329,7 @@ def _typed(what: str, value: Any, *kinds: type) -> Any:
 
 def _symbol(word: Any, terminals: int) -> int:
     """The symbol of a name such as ``t3`` or ``nt7``."""
-    found = re.fullmatch(r"(nt|t)([0-9]+)", word) if isinstance(word, str) else None
+    found = re.fullmatch(r"(nt|t)([0-9]{1,9})", word) if isinstance(word, str) else None
     if not found:
         raise UserError(f"a rule has {word!r:.40}, which is no symbol such as 't3' or 'nt7'")
     number = int(found[2])

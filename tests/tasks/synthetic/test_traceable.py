@@ -10,6 +10,8 @@ import pytest
 from mecheval_jax.errors import UserError
 from mecheval_jax.tasks import TASKS
 from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.synthetic.memorization import Memorization
+from mecheval_jax.tasks.synthetic.stacked_recall import StackedRecall
 from mecheval_jax.tasks.synthetic.traceable import SyntheticTask, consecutive
 
 
@@ -50,6 +52,17 @@ def test_classes_and_names():
     assert TASK.vocabulary_size == 10
     names = [TASK.name_of(token) for token in range(10)]
     assert names == ["<pad>", "<bos>", "<eos>", "k0", "k1", "k2", "k3", "v0", "v1", "v2"]
+
+
+def test_ids_that_32_bits_cannot_hold():
+    """Catches a vocabulary that ends in an error of arrays, with no field named."""
+    message = r"task\.key_vocabulary 46341, task\.value_vocabulary 46341: 2,147,580,966 token ids"
+    with pytest.raises(UserError, match=message):
+        StackedRecall(key_vocabulary=46341, value_vocabulary=46341)
+    sizes = {"key_vocabulary": 2**31 - 1, "value_vocabulary": 4}
+    with pytest.raises(UserError, match=r"key_vocabulary 2147483647.*at most 2,147,483,647"):
+        Memorization(**sizes)
+    assert Memorization(**sizes | {"key_vocabulary": 2**31 - 9}).vocabulary_size == 2**31 - 1
 
 
 # Catches a replacement that is in the document already, and one of another class.

@@ -168,6 +168,7 @@ def broken(**changes):
         (broken(head_side="top"), "unknown head_side 'top'"),
         (broken(rules={"nt0": [["t-1"], ["t0"]], "nt1": [["t1"]]}), "'t-1'.*no symbol"),
         (broken(rules={"nt0": [["nt-1"], ["t0"]], "nt1": [["t1"]]}), "'nt-1'.*no symbol"),
+        (broken(rules={"nt0": [["t" + "9" * 5000], ["t0"]], "nt1": [["t1"]]}), "'t999.*no symbol"),
         (broken(rules={"nt0": [[3], ["t0"]], "nt1": [["t1"]]}), "has 3, which is no symbol"),
         (broken(rules={"nt0": ["t0", ["t0"]], "nt1": [["t1"]]}), "a rule .*'t0'.*not a list"),
         (broken(rules={}), "no rules"),
