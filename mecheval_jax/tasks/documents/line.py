@@ -30,7 +30,7 @@ from mecheval_jax.tasks.documents.spans import (
     TokenIndices,
     is_whole,
 )
-from mecheval_jax.tasks.documents.tokenizers import IDS, Symbol, Tokenizer, Whitespace
+from mecheval_jax.tasks.documents.tokenizers import IDS, Bytes, Symbol, Tokenizer, Whitespace
 
 PAIR = ("key", "value")
 """Roles that are fields of a query and must come before it in the document."""
@@ -86,7 +86,7 @@ class Document:
     Attributes:
         symbols: Symbols of its tokens.
         questions: Queries, at least one.
-        content: Text or ids of the document as bytes, which do not depend on the queries.
+        content: Tokens of the document as bytes, which do not depend on the queries.
     """
 
     symbols: list[Symbol]
@@ -156,7 +156,7 @@ class LineFormat:
             raise BadLine(["has no tokens"])
         if min(ids) < 0:
             raise BadLine([f"has the negative token id {min(ids)}"])
-        return ids, TokenIndices(len(ids)), json.dumps(ids).encode()
+        return ids, TokenIndices(len(ids)), self._content(ids)
 
     def _text(self, record: dict[str, Any]) -> tuple[list[Symbol], Places, bytes]:
         """Symbols, places and content of a document that is a text."""
@@ -171,10 +171,17 @@ class LineFormat:
         tokens = self.tokenizer.encode(text)
         if not tokens.symbols:
             raise BadLine([f"has a 'text' without tokens: {text!r:.40}"])
-        # Documents of the same words are copies, whatever white space stands between these.
-        alike = isinstance(self.tokenizer, Whitespace)
-        content = " ".join(map(str, tokens.symbols)) if alike else text
-        return list(tokens.symbols), CharacterSpans(text, tokens), content.encode()
+        symbols = list(tokens.symbols)
+        return symbols, CharacterSpans(text, tokens), self._content(symbols)
+
+    def _content(self, symbols: list[Symbol]) -> bytes:
+        """Tokens of a text as bytes: documents of the same tokens are copies.
+
+        Words and bytes are written as in the text, since the split of a document is a hash of it.
+        """
+        if isinstance(self.tokenizer, Whitespace):
+            return " ".join(map(str, symbols)).encode()
+        return bytes(symbols) if isinstance(self.tokenizer, Bytes) else json.dumps(symbols).encode()
 
 
 def _is_unicode(text: str) -> bool:
@@ -221,6 +228,7 @@ class _Asking:
         }
         self._check_order(spans)
         spans |= self._named()
+        self._check_divider(spans)
         roles = {name: span.last for name, span in spans.items()}
         if self._form.first_answer_token and "value" in spans:
             roles["value"] = spans["value"].first
@@ -244,6 +252,12 @@ class _Asking:
             if name in RESERVED:
                 self._reasons.append(f"role {name!r} has a name with a meaning of its own")
                 continue
+            if not name.isprintable() or not name or {" ", ","} & set(name):
+                self._reasons.append(
+                    f"role {name!r:.40}: a name takes printable characters, without white space "
+                    "and commas"
+                )
+                continue
             span = self._try(self._places.find, f"role {name!r}", place)
             if span is not None:
                 spans[name] = span
@@ -256,6 +270,14 @@ class _Asking:
                 self._reasons.append(f"{one.label} and {other.label} overlap")
             elif "query" in spans and one is spans["query"] and other.start > one.start:
                 self._reasons.append(f"{other.label} comes after the {one.label}")
+
+    def _check_divider(self, spans: Mapping[str, CharacterSpan]) -> None:
+        """Check that what is read before the divider is no more than what a query has read."""
+        if {"divider", "query"} <= set(spans) and spans["divider"].last > spans["query"].last:
+            self._reasons.append(
+                f"{spans['divider'].label} comes after the {spans['query'].label}: floors read up "
+                "to it"
+            )
 
     def _check_value(self, value: Symbol, answer: Symbol) -> None:
         """Check that the token at ``value`` is the answer, so that copying it is right."""
@@ -298,6 +320,11 @@ class _Asking:
                     "before it as a string"
                 )
             pieces, position = symbols[span.first : span.last + 1], span.first
+        if pieces[0] == self._form.tokenizer.unknown:
+            raise UserError(
+                f"the tokenizer does not know the answer {answer!r:.40}: its first token is "
+                f"{pieces[0]!r}, which stands for every unknown word"
+            )
         if len(pieces) > 1 and not self._form.first_answer_token:
             names = ", ".join(repr(self._form.tokenizer.name_of(piece)) for piece in pieces)
             raise UserError(

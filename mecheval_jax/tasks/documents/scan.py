@@ -2,7 +2,7 @@
 
 All bad lines are reported together. The result is a `DocumentFile`.
 
-The split of a document is a function of its content alone: its words, text or ids. With u =
+The split of a document is a function of its content alone, its tokens (words, bytes, ids). With u =
 BLAKE2b(content) as a number of [0, 1), it is ``test`` if u < test, else ``dev`` if u < test + dev,
 else ``train``. The order of lines does not matter, and copies of a document are in the same split.
 """

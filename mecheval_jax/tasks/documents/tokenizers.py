@@ -6,10 +6,11 @@ so that a model has no embeddings that are never trained.
 """
 
 import dataclasses
+import json
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.tasks.base import EOS, SPECIAL
@@ -42,7 +43,13 @@ class Tokens:
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Interface of tokenizers."""
+    """Interface of tokenizers.
+
+    Attributes:
+        unknown: Symbol that stands for everything the tokenizer does not know; None if it has none.
+    """
+
+    unknown: Symbol | None
 
     def encode(self, text: str) -> Tokens:
         """The tokens of a text, without special tokens."""
@@ -55,6 +62,8 @@ class Tokenizer(Protocol):
 
 class Whitespace:
     """Tokenizer into words separated by white space."""
+
+    unknown: Symbol | None = None
 
     def encode(self, text: str) -> Tokens:
         """The words of a text, with adjacent punctuation."""
@@ -73,6 +82,8 @@ class Whitespace:
 class Bytes:
     """Tokenizer into the bytes of the text in UTF-8."""
 
+    unknown: Symbol | None = None
+
     def encode(self, text: str) -> Tokens:
         """The bytes of a text; all bytes of a character cover that character."""
         places = [i for i, character in enumerate(text) for _ in character.encode()]
@@ -86,6 +97,8 @@ class Bytes:
 
 class Ids:
     """Tokenizer of documents that consist of ids and have no text."""
+
+    unknown: Symbol | None = None
 
     def encode(self, text: str) -> Tokens:
         """Refuse any text.
@@ -127,6 +140,7 @@ class HuggingFace:
             raise UserError(f"task.tokenizer {path} cannot be read: {error}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self.unknown: Symbol | None = _unknown_of(json.loads(self._tokenizer.to_str())["model"])
 
     def encode(self, text: str) -> Tokens:
         """The pieces of a text."""
@@ -137,6 +151,12 @@ class HuggingFace:
     def name_of(self, symbol: Symbol) -> str:
         """The piece, as the tokenizer spells it."""
         return str(symbol)
+
+
+def _unknown_of(model: Mapping[str, Any]) -> str | None:
+    """Piece for what a model of a ``tokenizer.json`` does not know, which Unigram has by number."""
+    number = model.get("unk_id")
+    return model.get("unk_token") if number is None else model["vocab"][number][0]
 
 
 BUILT_IN: dict[str, type] = {IDS: Ids, "whitespace": Whitespace, "bytes": Bytes}

@@ -46,6 +46,15 @@ MISTAKES = {
     "roles_type": (line(roles=[1]), "roles are no JSON object"),
     "reserved": (line(roles={"next_key": [0, 5]}), "role 'next_key' has a name with a meaning"),
     "a type of ours": (line(roles={"query_type": [0, 5]}), "role 'query_type' has a name with"),
+    "a role without a name": (line(roles={"": [0, 5]}), "role '': a name takes printable"),
+    "a role of two lines": (line(roles={"a\nb": [0, 5]}), r"role 'a\\nb': a name takes printable"),
+    "a role with a comma": (line(roles={"a,b": [0, 5]}), "role 'a,b': a name takes printable"),
+    "a role with a space": (line(roles={" key": [0, 5]}), "role ' key': a name takes printable"),
+    "a role of half a pair": (line(roles={"\ud800": [0, 5]}), r"role '\\ud800': a name takes"),
+    "divider": (
+        line(roles={"divider": [29, 33]}),
+        r"'divider' \[29, 33\] comes after the query \[26, 28\]: floors read up to it",
+    ),
     "role_span": (line(roles={"mine": [0, 500]}), r"role 'mine' \[0, 500\] lies outside"),
     "long": (line(TEXT + " x x"), "has 13 tokens with bos and eos: task.max_length is 11"),
 }
@@ -83,6 +92,8 @@ def test_mistakes_in_a_line_of_ids(name):
 def test_good_lines_are_read():
     assert LineFormat(Whitespace(), of_ids=False, max_length=11).read(line().encode())
     assert LineFormat(Ids(), of_ids=True).read(ids().encode())
+    named = line(roles={"Öffnung-2": [0, 5], "divider": [24, 25]})
+    assert LineFormat(Whitespace(), of_ids=False).read(named.encode())
 
 
 # Catches a report that stops at the first mistake of a query.

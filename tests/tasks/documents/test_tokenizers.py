@@ -58,6 +58,16 @@ def test_hugging_face_tokenizer(tmp_path):
     assert question.position == 8
     assert covered[question.roles["key"]] == "7"
     assert question.roles["key"] < question.roles["value"]
+    # Other words that the tokenizer does not know either make the same tokens: one split has both.
+    form = LineFormat(ours, of_ids=False)
+    unknown = [text.replace("paid", word) for word in ("sent", "lost")]
+    contents = {form.read(json.dumps(record | {"text": one}).encode()).content for one in unknown}
+    assert len(contents) == 1
+    assert form.read(json.dumps(record).encode()).content not in contents
+    record["queries"][0]["answer"] = "Lima"
+    with pytest.raises(UserError, match=r"does not know the answer 'Lima': .* '\[UNK\]'"):
+        form.read(json.dumps(record).encode())
+    record["queries"][0]["answer"] = "7"
     task_file = write(tmp_path, json.dumps(record))
     task = Documents(task_file, tokenizer=str(path), dev=0.0, test=0.0)
     assert task.sha256 != Documents(task_file, dev=0.0, test=0.0).sha256
