@@ -42,7 +42,7 @@ from mecheval_jax.tasks.base import (
 from mecheval_jax.tasks.documents.document_floors import place_floors, value_floors
 from mecheval_jax.tasks.documents.line import DERIVED, PAIR, Document, DocumentQuery
 from mecheval_jax.tasks.documents.scan import scanned
-from mecheval_jax.tasks.documents.tokenizers import NAMES, is_file
+from mecheval_jax.tasks.documents.tokenizers import NAMES, check_file, is_file
 from mecheval_jax.tasks.floors import with_best
 from mecheval_jax.tasks.packed import HostTask, Packed, generator
 from mecheval_jax.tasks.packed_floors import answer_class, in_document, packed_floors
@@ -106,8 +106,12 @@ class Documents(HostTask, Section, section="task"):
             )
         if self.max_length < 0:
             raise UserError(f"task.max_length is {self.max_length}: 0 or a number of tokens")
+        if not self.path:
+            raise UserError("task.path is empty: the path of a file of JSON lines")
         files = [pathlib.Path(self.path)]
-        files += [pathlib.Path(self.tokenizer)] if is_file(self.tokenizer) else []
+        if is_file(self.tokenizer):
+            check_file(self.tokenizer)
+            files.append(pathlib.Path(self.tokenizer))
         found = sha256_of(files)
         if self.sha256 not in ("", found):
             raise UserError(

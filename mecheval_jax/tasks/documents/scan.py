@@ -8,6 +8,7 @@ else ``train``. The order of lines does not matter, and copies of a document are
 """
 
 import array
+import codecs
 import functools
 import hashlib
 import pathlib
@@ -50,11 +51,22 @@ def scan(path: pathlib.Path, line_format: LineFormat, shares: Mapping[str, float
     scanner = _Scanner(line_format, shares)
     offset = 0
     with open_file(path) as file:
+        _check_form(path, file.read(64))
+        file.seek(0)
         for number, line in enumerate(file, 1):
             if line.strip():
                 scanner.add(number, offset, line)
             offset += len(line)
     return scanner.finish(path)
+
+
+def _check_form(path: pathlib.Path, head: bytes) -> None:
+    """Raise UserError if the first bytes of a file are those of another format as a whole."""
+    form = "a JSON array" if head.lstrip().startswith(b"[") else None
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head:
+        form = "text in UTF-16"
+    if form:
+        raise UserError(f"{path} is {form}: give one JSON object a line, in UTF-8")
 
 
 @functools.lru_cache(maxsize=4)

@@ -132,8 +132,7 @@ class HuggingFace:
             raise UserError(
                 f"task.tokenizer {path} needs the package tokenizers: pip install tokenizers"
             ) from None
-        if not pathlib.Path(path).is_file():
-            raise UserError(f"task.tokenizer {path}: there is no such file")
+        check_file(path)
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(path)
         except Exception as error:  # the package raises bare Exceptions
@@ -165,6 +164,16 @@ BUILT_IN: dict[str, type] = {IDS: Ids, "whitespace": Whitespace, "bytes": Bytes}
 def is_file(name: str) -> bool:
     """Whether the name of a tokenizer is the path of a ``tokenizer.json``."""
     return name not in BUILT_IN and name.endswith(".json")
+
+
+def check_file(name: str) -> None:
+    """Check that a ``tokenizer.json`` is there.
+
+    Raises:
+        UserError: If it is not.
+    """
+    if not pathlib.Path(name).is_file():
+        raise UserError(f"task.tokenizer {name}: there is no such file")
 
 
 def tokenizer_of(name: str) -> Tokenizer:

@@ -36,6 +36,8 @@ def test_empty_splits(tmp_path):
         ({"sha256": "0" * 64}, "not what it was"),
         ({"path": "nowhere.jsonl"}, "nowhere.jsonl cannot be read"),
         ({"path": "tests"}, "tests cannot be read"),
+        ({"path": ""}, "task.path is empty: the path of a file of JSON lines"),
+        ({"tokenizer": "nope.json"}, "task.tokenizer nope.json: there is no such file"),
     ],
 )
 def test_fields_that_cannot_be(tmp_path, values, message):

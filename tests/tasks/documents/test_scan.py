@@ -100,3 +100,21 @@ def test_a_file_that_is_no_json_lines(tmp_path):
         Documents(str(path))
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{path}: no line is JSON (line 1 is no JSON: Expecting value")
+
+
+# Catches a hundred bad lines for a file that is another format as a whole.
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (json.dumps([json.loads(line())] * 3, indent=1).encode(), "a JSON array"),
+        (b" \n[" + line().encode() + b"]", "a JSON array"),
+        (line().encode("utf-16"), "text in UTF-16"),
+        (line().encode("utf-16-be"), "text in UTF-16"),
+    ],
+)
+def test_a_file_of_another_form(tmp_path, content, form):
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        Documents(str(path))
+    assert str(caught.value) == f"{path} is {form}: give one JSON object a line, in UTF-8"
