@@ -153,6 +153,10 @@ class Task(Protocol):
         """Number of documents of each split; empty if there is no limit."""
         ...
 
+    def remarks(self) -> tuple[str, ...]:
+        """What is odd about its documents and a user should know, each as a sentence."""
+        ...
+
     def absent(self) -> dict[str, str]:
         """Reasons for which roles, or their corruptions, are missing, by role."""
         ...
@@ -196,6 +200,10 @@ class SelfContained:
     def absent(self) -> dict[str, str]:
         """None, since all documents have the same roles; see `Task.absent`."""
         return {}
+
+    def remarks(self) -> tuple[str, ...]:
+        """None; see `Task.remarks`."""
+        return ()
 
     def sizes(self) -> dict[str, int]:
         """None, since documents are drawn without limit; see `Task.sizes`."""

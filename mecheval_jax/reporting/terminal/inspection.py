@@ -38,14 +38,17 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
     Args:
         task: Task that is shown.
         split: Split of the documents.
-        count: Number of documents to print.
+        count: Number of documents to print; all if a split has fewer.
         seed: Seed of the documents; that of a run's data gives its evaluation documents.
 
     Raises:
         UserError: If the split is unknown or empty.
     """
     console = output()
-    batch = evaluation_batch(task, seed, max(count, SAMPLE), split)
+    # No document is counted twice, and a split that has none says so itself.
+    there = task.sizes().get(split) or max(count, SAMPLE)
+    count = min(count, there)
+    batch = evaluation_batch(task, seed, min(max(count, SAMPLE), there), split)
     floors = floors_of(task, seed, split)
     coloured = console.is_terminal and not console.no_color
     sizes = ", ".join(f"{name} {size:,}" for name, size in task.sizes().items())
@@ -53,6 +56,7 @@ def show(task: Task, split: str = "train", count: int = 5, seed: int = 0) -> Non
         *(document(task, batch, index, coloured) for index in range(count)),
         legend(task, coloured),
         *([Text(f"documents: {sizes}")] if sizes else []),
+        *map(Text, map(printable, task.remarks())),
         statistics(task, batch, split, task.statistics(jax.random.key(seed), SAMPLE, split)),
         accuracies(task, floors, split),
     ):

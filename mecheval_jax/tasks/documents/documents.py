@@ -185,8 +185,12 @@ class Documents(HostTask, Section, section="task"):
             reasons |= dict.fromkeys(DERIVED, reasons["value"])
         return reasons
 
+    def remarks(self) -> tuple[str, ...]:
+        """Of lines that repeat others, and of keys that nothing tells apart."""
+        return self._file.remarks()
+
     def sizes(self) -> dict[str, int]:
-        """Number of documents of each split."""
+        """Number of different documents of each split."""
         return {name: int((self._file.splits == i).sum()) for i, name in enumerate(SPLITS)}
 
     def draw(self, key: Key, count: int, split: str) -> Packed:

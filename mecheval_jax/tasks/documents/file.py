@@ -35,6 +35,10 @@ class DocumentFile:
             a role that no first query lacks is left out.
         answers: Symbols that answer some train query.
         classes: Symbols that stand at ``key`` and ``value`` in train documents, by role.
+        repeated: Number of lines that were left out, since an earlier one has the same tokens
+            and queries.
+        unclear: Number of documents of each split, in the order of `SPLITS`, of which nothing
+            tells the asked key of the first query from another token: both are unknown.
     """
 
     path: pathlib.Path
@@ -49,6 +53,29 @@ class DocumentFile:
     without: dict[str, int]
     answers: frozenset[Symbol]
     classes: dict[str, frozenset[Symbol]]
+    repeated: int
+    unclear: tuple[int, ...]
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is odd about the documents, each as a sentence."""
+        found = []
+        if self.repeated:
+            found.append(
+                f"{self.path}: {self.repeated:,} line{'s' * (self.repeated > 1)} with the tokens "
+                "and queries of an earlier one left out"
+            )
+        counts = zip(SPLITS, self.unclear, strict=True)
+        found += [self.unclear_keys(split) for split, count in counts if count]
+        return tuple(found)
+
+    def unclear_keys(self, split: str) -> str:
+        """A sentence on the documents of a split that `unclear` counts."""
+        i = SPLITS.index(split)
+        return (
+            f"{self.path}: in {self.unclear[i]:,} of {(self.splits == i).sum():,} {split} "
+            "documents the asked key is an unknown token, and so is another token before the "
+            "query: nothing tells them apart"
+        )
 
     def of_split(self, split: str) -> Int[np.ndarray, " documents_of_split"]:
         """Numbers of the documents of a split.

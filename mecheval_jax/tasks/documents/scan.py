@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mecheval_jax.console import say
 from mecheval_jax.errors import UserError
 from mecheval_jax.files import open_file
 from mecheval_jax.tasks.base import SPLITS
@@ -57,7 +58,10 @@ def scan(path: pathlib.Path, line_format: LineFormat, shares: Mapping[str, float
             if line.strip():
                 scanner.add(number, offset, line)
             offset += len(line)
-    return scanner.finish(path)
+    file = scanner.finish(path)
+    for remark in file.remarks():
+        say(remark)
+    return file
 
 
 def _check_form(path: pathlib.Path, head: bytes) -> None:
@@ -103,6 +107,11 @@ class _Scanner:
         self._roles: set[str] = set()
         self._without: dict[str, int] = {}
         self._queries = self._last_query = 0
+        self._names = array.array("Q")  # hashes that tell documents with their queries apart
+        self._unclear = array.array("q")  # documents by number
+        # Of documents of dev and test whose asked key no train document had so far: number, key,
+        # and the other symbols before the query that none had.
+        self._doubtful: list[tuple[int, Symbol, frozenset[Symbol]]] = []
         self._bad: list[tuple[int, str]] = []
         self._further = array.array("q")  # bad lines that are not shown
 
@@ -123,6 +132,8 @@ class _Scanner:
                 self._further.append(number)
             return
         split = self._split_of(document.content)
+        self._names.append(_name_of(document))
+        self._note_key(len(self._splits), document, split)
         self._offsets.append(offset)
         self._lengths.append(len(document.symbols))
         self._splits.append(split)
@@ -151,6 +162,19 @@ class _Scanner:
         self._queries = max(self._queries, len(questions))
         self._last_query = max(self._last_query, *(q.position for q in questions), 0)
 
+    def _note_key(self, number: int, document: Document, split: int) -> None:
+        """Record whether the key of the first query may be an unknown token among others."""
+        question, unknown = document.questions[0], self._format.tokenizer.unknown
+        asked = document.symbols[question.roles.get("key", question.position)]
+        before = document.symbols[: question.position]
+        if asked == unknown:
+            if before.count(asked) > 1:
+                self._unclear.append(number)
+        elif split != TRAIN and asked not in self._symbols:
+            others = frozenset(before) - self._symbols - {asked}
+            if others:
+                self._doubtful.append((number, asked, others))
+
     def _fit(self, document: Document) -> None:
         """Add a train document to the vocabulary and the classes."""
         self._symbols.update(document.symbols)
@@ -174,12 +198,14 @@ class _Scanner:
             raise UserError(self._bad_lines(path))
         if not has_train:
             raise UserError(without_split(path, "train", splits))
-        return DocumentFile(
+        # Of lines that say the same the first one.
+        kept = np.sort(np.unique(np.array(self._names, np.uint64), return_index=True)[1])
+        file = DocumentFile(
             path=path,
             line_format=self._format,
-            offsets=np.array(self._offsets, np.int64),
-            lengths=np.array(self._lengths, np.int32),
-            splits=splits,
+            offsets=np.array(self._offsets, np.int64)[kept],
+            lengths=np.array(self._lengths, np.int32)[kept],
+            splits=splits[kept],
             vocabulary=Vocabulary(self._symbols),
             queries=self._queries,
             last_query=self._last_query,
@@ -187,7 +213,21 @@ class _Scanner:
             without=self._without,
             answers=frozenset(self._answers),
             classes={role: frozenset(symbols) for role, symbols in self._classes.items()},
+            repeated=len(splits) - len(kept),
+            unclear=self._unclear_of(splits, kept),
         )
+        _check_keys(file)
+        return file
+
+    def _unclear_of(self, splits: np.ndarray, kept: np.ndarray) -> tuple[int, ...]:
+        """Number of documents of each split of which nothing tells the asked key from another."""
+        found = [
+            number
+            for number, asked, others in self._doubtful
+            if asked not in self._symbols and others - self._symbols
+        ]
+        numbers = np.intersect1d(kept, np.array([*self._unclear, *found], np.int64))
+        return tuple(int((splits[numbers] == i).sum()) for i in range(len(SPLITS)))
 
     def _note_strange_answers(self) -> None:
         """Record lines as bad whose answers occur in no train document."""
@@ -227,6 +267,27 @@ class _Scanner:
                 "answers, or smaller shares task.dev and task.test"
             )
         return "\n".join(lines)
+
+
+def _name_of(document: Document) -> int:
+    """A number for a document and its queries, equal for lines that say the same."""
+    queries = [
+        (one.position, one.answer, one.answer_position, sorted(one.roles.items()))
+        for one in document.questions
+    ]
+    digest = hashlib.blake2b(document.content, digest_size=8)
+    digest.update(repr(queries).encode())
+    return int.from_bytes(digest.digest(), "big")
+
+
+def _check_keys(file: DocumentFile) -> None:
+    """Raise UserError if nothing tells the asked key apart in most documents of a split."""
+    for i, split in enumerate(SPLITS):
+        if 2 * file.unclear[i] > (file.splits == i).sum():
+            raise UserError(
+                f"{file.unclear_keys(split)}. Ask for keys whose tokens train documents have, or "
+                "take another task.tokenizer"
+            )
 
 
 def _ranges(numbers: Sequence[int]) -> str:

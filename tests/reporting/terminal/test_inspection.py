@@ -139,16 +139,18 @@ def test_tokens_are_texts_on_a_terminal(tmp_path, capsys):
     assert "\\x1b[31mred\\x07" in out
 
 
-def test_roles_are_texts_on_a_terminal(tmp_path, capsys):
-    """Catches a role of a user's document that a terminal obeys."""
-    record = {"text": "a b a", "queries": [{"query": [4, 5], "answer": "b"}]}
-    record["queries"][0]["roles"] = {"\x1b[31mevil": [0, 1]}
-    path = tmp_path / "evil.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for _ in range(40)))
-    inspection.show(Documents(str(path), dev=0.0, test=0.0), "train", count=1)
+def test_no_document_of_a_small_split_is_shown_twice(tmp_path, capsys):
+    """Catches statistics of 512 documents of a split that has three, and lines that repeat others
+    counted as documents."""
+    lines = list(document_lines.many(3))
+    task = Documents(document_lines.write(tmp_path, *lines, *lines[:2]), dev=0.0, test=0.0)
+    inspection.show(task, "train", count=50)
     out = capsys.readouterr().out
-    assert "\x1b" not in out
-    assert "\\x1b[31mevil" in out
+    assert "3 documents of train" in out
+    assert "documents: train 3, dev 0, test 0" in out
+    assert "2 lines with the tokens and queries of an earlier one left out" in " ".join(out.split())
+    for i in range(3):
+        assert out.count(f"<bos> n{i} ") == 1
 
 
 def test_the_program(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import random
 
+import jax
 import numpy as np
 import pytest
 
@@ -78,6 +79,8 @@ def test_splits_are_of_the_content(tmp_path):
     for i, text in enumerate(shuffled):
         record = json.loads(text)
         record["queries"][0]["roles"] = {"mine": [0, 2]} if record["text"][2] == " " else {}
+        if i >= len(lines):
+            del record["queries"][0]["key"]  # the same words, asked in another way
         shuffled[i] = json.dumps(record, indent=None, sort_keys=True)
     again = Documents(write(tmp_path, *shuffled), dev=0.1, test=0.3)
     assert [of_text[json.loads(x)["text"]] for x in shuffled] == splits_of(again)
@@ -118,3 +121,59 @@ def test_a_file_of_another_form(tmp_path, content, form):
     with pytest.raises(UserError) as caught:
         Documents(str(path))
     assert str(caught.value) == f"{path} is {form}: give one JSON object a line, in UTF-8"
+
+
+def test_lines_that_repeat_others_are_left_out(tmp_path, capsys):
+    """Catches ten copies of a document that are drawn as ten, and other questions about the same
+    words that are taken for copies."""
+    lines = list(many(60))
+    other = json.loads(lines[7])
+    del other["queries"][0]["key"]
+    spaced = json.loads(lines[5])
+    spaced["text"] += "  "
+    spaced["queries"][0] = dict(reversed(spaced["queries"][0].items()))
+    path = write(tmp_path, *lines * 10, json.dumps(other), json.dumps(spaced))
+    task = Documents(path, dev=0.2, test=0.3)
+    assert sum(task.sizes().values()) == 61
+    (remark,) = task.remarks()
+    assert remark == f"{path}: 541 lines with the tokens and queries of an earlier one left out"
+    assert remark in capsys.readouterr().err
+    drawn = task.draw(jax.random.key(0), task.sizes()["train"], "train")
+    words = [drawn[i : i + 1].tokens.tobytes() for i in range(len(drawn))]
+    assert len(set(words)) >= len(words) - 1
+    assert Documents(write(tmp_path, *lines), dev=0.2, test=0.3).remarks() == ()
+
+
+def two_orders(folder, count, new, alone=False):
+    """Documents of two orders, one asked; in every `new`-th both have numbers that no other has.
+
+    With `alone` only the asked one has.
+    """
+    records = []
+    for i in range(count):
+        asked, other = (1000 + 2 * i, 1001 + 2 * i) if i % new == 0 else (1, 2)
+        orders = [(asked, 10), (2 if alone else other, 11)]
+        queries = [{"query": 6, "answer": 10, "key": 1 if i % 2 else 3}]
+        (a, to_a), (b, to_b) = orders if i % 2 else orders[::-1]
+        tokens = [20 + i % 9, a, to_a, b, to_b, 30 + i // 9, asked]
+        records.append({"id": i, "tokens": tokens, "queries": queries})
+    return records, write(folder, *map(json.dumps, records))
+
+
+def test_keys_that_are_all_unknown(tmp_path, capsys):
+    """Catches test documents whose keys are one and the same token to the model, so that nothing
+    tells which is asked: refused where most are, said where some are."""
+    of_ids = {"tokenizer": "ids", "dev": 0.0, "test": 0.3}
+    _, path = two_orders(tmp_path, 300, new=1)
+    with pytest.raises(UserError, match=r"in (\d+) of \1 test documents the asked key is an unk"):
+        Documents(path, **of_ids)
+    records, path = two_orders(tmp_path, 300, new=5)
+    task = Documents(path, **of_ids)
+    splits = zip(records, splits_of(task), strict=True)
+    test = [one["id"] % 5 == 0 for one, split in splits if split == "test"]
+    assert sum(test) > 5
+    (remark,) = task.remarks()
+    assert f"in {sum(test)} of {len(test)} test documents the asked key is an unknown" in remark
+    assert remark in capsys.readouterr().err
+    _, path = two_orders(tmp_path, 300, new=1, alone=True)
+    assert Documents(path, **of_ids).remarks() == ()

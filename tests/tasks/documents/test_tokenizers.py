@@ -71,6 +71,12 @@ def test_hugging_face_tokenizer(tmp_path):
     task_file = write(tmp_path, json.dumps(record))
     task = Documents(task_file, tokenizer=str(path), dev=0.0, test=0.0)
     assert task.sha256 != Documents(task_file, dev=0.0, test=0.0).sha256
+    # Two words that it does not know are one token, and nothing tells which is asked.
+    text = " order Lima to 7 Rome to 7 Lima"
+    query = {"query": [27, 31], "answer": "7", "key": [7, 11]}
+    task_file = write(tmp_path, json.dumps({"text": text, "queries": [query]}))
+    with pytest.raises(UserError, match="in 1 of 1 train documents the asked key is an unknown"):
+        Documents(task_file, tokenizer=str(path), dev=0.0, test=0.0)
     with pytest.raises(UserError, match="cannot be read"):
         tokenizer_of(write_bad_tokenizer(tmp_path))
 
