@@ -16,7 +16,7 @@ packed documents: those of a grammar, and one's own. `Task.floors` puts those of
 """
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -89,8 +89,15 @@ def with_best(floors: Mapping[str, float], recall_like: Collection[str] = ()) ->
     return {**floors, "best": max(counted)}
 
 
+PART = 2**24
+"""Greatest number of entries (documents x queries x tokens, or documents x answers) of an array."""
+
+MayPair = Callable[[Batch], Bool[Array, "batch queries length"]]
+"""Whether a split asks each token of documents together with what is asked."""
+
+
 def recall_floors(
-    batch: Batch, answers: range, may_pair: Bool[Array, "batch queries length"] | None = None
+    batch: Batch, answers: range, may_pair: MayPair | None = None
 ) -> dict[str, float]:
     """Floors of a task whose answer is a token of one class that occurs in the document.
 
@@ -99,20 +106,52 @@ def recall_floors(
     Args:
         batch: Sampled documents.
         answers: Ids of the class of the answers.
-        may_pair: Whether the split asks each token together with what is asked; without it there
-            is no ``split``.
+        may_pair: What the split may ask in some of the documents; without it there is no
+            ``split``.
 
     Returns:
         Accuracies, 0 to 1, by heuristic (`KINDS`), and ``best``, the highest of them.
         ``elimination`` and ``split_elimination`` only if there are several queries.
     """
-    measured = _measure(batch, answers, may_pair)
-    floors = {"uniform": 1 / len(answers)} | {name: float(x) for name, x in measured.items()}
+    found = [
+        _chances(part, answers, None if may_pair is None else may_pair(part))
+        for part in _parts(batch, len(answers))
+    ]
+    chances = {name: jnp.concatenate([one[name] for one in found]) for name in found[0]}
+    counts = jnp.zeros(answers.stop).at[batch.targets].add(batch.weights)
+    floors = {
+        "uniform": 1 / len(answers),
+        "majority": float(counts.max() / counts.sum()),
+        **{name: _mean(values, batch) for name, values in chances.items()},
+    }
     return with_best(floors)
 
 
+def _parts(batch: Batch, width: int = 1) -> list[Batch]:
+    """Documents in parts of which no array has more than `PART` entries.
+
+    Args:
+        batch: Documents.
+        width: Number of entries that a document has at least.
+    """
+    documents, length = batch.tokens.shape
+    entries = max(batch.targets.shape[1] * length, width)
+    # All but the last are of one size, a power of two, and share a program.
+    size = 2 ** (max(PART // entries, 1).bit_length() - 1)
+    return [
+        jax.tree.map(lambda rows, at=at: rows[at : at + size], batch)
+        for at in range(0, documents, size)
+    ]
+
+
+def _mean(values: Array, batch: Batch) -> float:
+    """Mean over the queries that count."""
+    return float((values * batch.weights).sum() / batch.weights.sum())
+
+
 @functools.partial(jax.jit, static_argnums=1)
-def _measure(batch: Batch, answers: range, may_pair: Array | None) -> dict[str, Array]:
+def _chances(batch: Batch, answers: range, may_pair: Array | None) -> dict[str, Array]:
+    """Probability [document, query] of the right answer, by heuristic."""
     stop = batch.roles.get("divider", batch.query_positions)
     # An absent query has no divider; reading one token is harmless, as its weight is 0.
     stop = jnp.maximum(stop, 1)
@@ -126,13 +165,10 @@ def _measure(batch: Batch, answers: range, may_pair: Array | None) -> dict[str, 
     def at(values: Array, positions: Array) -> Array:
         return jnp.take_along_axis(values, positions, axis=1)
 
-    def mean(values: Array) -> Array:
-        return (values * batch.weights).sum() / batch.weights.sum()
-
     def uniform(candidates: Array) -> Array:
-        """Accuracy of any of the candidates."""
+        """Probability with any of the candidates."""
         number = jnp.maximum(candidates.sum(axis=-1), 1)
-        return mean((candidates & right).sum(axis=-1) / number)
+        return (candidates & right).sum(axis=-1) / number
 
     # How often each token of the class stands before the first query.
     member = jnp.where(seen[:, 0], batch.tokens - answers.start, len(answers))
@@ -141,13 +177,11 @@ def _measure(batch: Batch, answers: range, may_pair: Array | None) -> dict[str, 
     most = times == times.max(axis=1, keepdims=True)
     is_most = at(most, jnp.clip(batch.targets - answers.start, 0, len(answers) - 1))
     first = jnp.argmax(is_answer, axis=1)[:, None]
-    counts = jnp.zeros(answers.stop).at[batch.targets].add(batch.weights)
     found = {
         "in_document": uniform(seen),
-        "frequent": mean(is_most / most.sum(axis=1, keepdims=True)),
-        "first": mean(at(batch.tokens, first) == batch.targets),
-        "last": mean(at(batch.tokens, at(last, stop - 1)) == batch.targets),
-        "majority": counts.max() / counts.sum(),
+        "frequent": is_most / most.sum(axis=1, keepdims=True),
+        "first": at(batch.tokens, first) == batch.targets,
+        "last": at(batch.tokens, at(last, stop - 1)) == batch.targets,
     }
     if may_pair is not None:
         found["split"] = uniform(seen & may_pair)
@@ -169,11 +203,15 @@ def _measure(batch: Batch, answers: range, may_pair: Array | None) -> dict[str, 
 
 def copy_next(batch: Batch) -> float:
     """Accuracy of the token after the last occurrence, before the divider, of the last one read."""
+    return _mean(jnp.concatenate([_is_next(part) for part in _parts(batch)]), batch)
+
+
+def _is_next(batch: Batch) -> Bool[Array, "batch queries"]:
+    """Whether that token is the answer."""
     length = batch.tokens.shape[1]
     stop = batch.roles.get("divider", batch.query_positions)[..., None]
     last = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[..., None]
     index = jnp.arange(length)[None, None]
     place = jnp.where((batch.tokens[:, None] == last) & (index < stop), index, -1).max(axis=-1)
     beside = jnp.take_along_axis(batch.tokens, jnp.minimum(place + 1, length - 1), axis=1)
-    right = (place >= 0) & (beside == batch.targets)
-    return float((right * batch.weights).sum() / batch.weights.sum())
+    return (place >= 0) & (beside == batch.targets)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mecheval_jax.tasks import floors as floors_module
 from mecheval_jax.tasks.base import Batch, first_query
 from mecheval_jax.tasks.floors import (
     KINDS,
@@ -135,6 +136,27 @@ def test_what_a_split_may_ask_as_counted(reverse, split):
     found = task.floors(key, 300, split)
     assert found["split"] == pytest.approx(mean(scores), rel=1e-5)
     assert (found["split"] > 0.6) == (split == "test")
+
+
+def test_parts_give_what_all_documents_give(monkeypatch):
+    """Catches arrays that grow with all documents at once (4,096 with 512 queries took gigabytes),
+    a part that is left out or counted twice, and one whose split is that of other documents."""
+    sizes = {"key_vocabulary": 24, "value_vocabulary": 24}
+    task = AssociativeRecall(pairs=4, queries=3, held_out=0.2, **sizes)
+    key, entries = jax.random.key(1), 3 * task.max_length
+    whole = task.floors(key, 37, "test")
+    seen, chances = [], floors_module._chances
+    monkeypatch.setattr(floors_module, "PART", 8 * entries + 1)
+    monkeypatch.setattr(
+        floors_module, "_chances", lambda part, *rest: seen.append(part) or chances(part, *rest)
+    )
+    assert task.floors(key, 37, "test") == pytest.approx(whole, rel=1e-6)
+    assert [len(part.tokens) for part in seen] == [8, 8, 8, 8, 5]
+    fuzzy = FuzzyRecall(pairs=3, key_tokens=2, value_tokens=2, key_vocabulary=4, value_vocabulary=3)
+    batch = fuzzy.sample(key, 37, "test")
+    in_parts = copy_next(batch)
+    monkeypatch.setattr(floors_module, "PART", 2**24)
+    assert in_parts == pytest.approx(copy_next(batch), rel=1e-6)
 
 
 def test_the_floors_of_the_first_query():

@@ -256,17 +256,18 @@ class AssociativeRecall(SyntheticTask):
     ) -> dict[str, float]:
         """Those of `tasks.floors`; with held-out cells also ``split``: the asked ones are known."""
         batch = self.judged(key, documents, split, first)
-        if not self.held_out:
-            return recall_floors(batch, self.class_of("value"))
+        may_pair = functools.partial(self._may_pair, split) if self.held_out else None
+        return recall_floors(batch, self.class_of("value"), may_pair)
+
+    def _may_pair(self, split: str, batch: Batch) -> Bool[Array, "batch queries length"]:
+        """Whether a split asks each token together with what is asked."""
         keys, values = self.classes["k"].start, self.classes["v"].start
         asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[..., None]
         tokens = batch.tokens[:, None]
         sides = (tokens - keys, asked - values) if self.reverse else (asked - keys, tokens - values)
         sides = (jnp.broadcast_to(s, (*asked.shape[:2], tokens.shape[-1])) for s in sides)
         forbidden = held_out.is_held_out(self.seed, self.held_out, *sides)
-        return recall_floors(
-            batch, self.class_of("value"), forbidden if split == "test" else ~forbidden
-        )
+        return forbidden if split == "test" else ~forbidden
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, and number of pairs of the document."""

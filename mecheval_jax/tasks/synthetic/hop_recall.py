@@ -22,7 +22,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from mecheval_jax.array_types import Array, Int, Key
+from mecheval_jax.array_types import Array, Bool, Int, Key
 from mecheval_jax.tasks.base import Batch, sample_distinct
 from mecheval_jax.tasks.floors import recall_floors
 from mecheval_jax.tasks.synthetic.behind_divider import BehindDivider
@@ -96,8 +96,7 @@ class HopRecall(BehindDivider):
     ) -> dict[str, float]:
         """Those of `tasks.floors`; ``split``: any token of the document but the asked one."""
         batch = self.judged(key, documents, split, first)
-        asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[..., None]
-        return recall_floors(batch, self.class_of("value"), batch.tokens[:, None] != asked)
+        return recall_floors(batch, self.class_of("value"), _is_another)
 
     def properties(self, batch: Batch) -> dict[str, Int[Array, "batch queries"]]:
         """Length, distance from key to query, and whether every hop stands before the next one."""
@@ -110,3 +109,9 @@ class HopRecall(BehindDivider):
             forward &= item > before
             before, here = item, jnp.take_along_axis(batch.tokens, item + 1, axis=1)
         return super().properties(batch) | {"forward": forward.astype(jnp.int32)}
+
+
+def _is_another(batch: Batch) -> Bool[Array, "batch queries length"]:
+    """Whether each token is another than the asked one."""
+    asked = jnp.take_along_axis(batch.tokens, batch.query_positions, axis=1)[..., None]
+    return batch.tokens[:, None] != asked

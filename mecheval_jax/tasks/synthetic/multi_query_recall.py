@@ -191,18 +191,19 @@ class MultiQueryRecall(SyntheticTask):
 
     def _offset(self, train: Batch, batch: Batch) -> float:
         """Accuracy of the pair that train documents ask most at the place of the query."""
+        # Numbers of pairs are few, and are counted by their order.
+        numbers = np.unique(self.pairs)
 
         def described(batch: Batch) -> tuple[np.ndarray, ...]:
-            """Number of pairs, place and asked pair of every query that counts."""
+            """Rank of the number of pairs, place and asked pair of every query that counts."""
             # Counted by their keys: where query 0 alone is judged the others have no weight.
             pairs = np.asarray(_pairs_of(batch))
             asked = np.asarray(batch.roles["key"]) // 2 % pairs
             counts = np.asarray(batch.weights) > 0
-            every = (pairs, np.asarray(batch.query_positions), asked)
+            every = (np.searchsorted(numbers, pairs), np.asarray(batch.query_positions), asked)
             return tuple(np.broadcast_to(one, counts.shape)[counts] for one in every)
 
-        most = max(self.pairs)
-        times = np.zeros((most + 1, self.max_length, most))
+        times = np.zeros((len(numbers), self.max_length, max(self.pairs)), np.int32)
         np.add.at(times, described(train), 1)
         pairs, places, asked = described(batch)
         return float((times.argmax(axis=-1)[pairs, places] == asked).mean())
