@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import widened
 
 SITES = {
@@ -66,10 +65,15 @@ def summed_decays(
 ) -> Float[Array, "batch heads queries length"]:
     """Sums of logarithms of decays after each source up to each query, in float32 or wider.
 
-    They are differences of one running sum, which beside a decay of almost 0 is less precise.
+    Each is summed on its own: a difference of two running sums would lose all digits beside a
+    decay of almost 0, and be NaN beside one of 0. Sources after the query have 0.
     """
-    total = jnp.cumsum(widened(log_decay), axis=1)
-    return jnp.moveaxis(at_positions(total, positions)[:, :, None] - total[:, None], 3, 1)
+    index = jnp.arange(log_decay.shape[1])[None]
+    queries = index if positions is None else positions
+    passed = (index[:, None] <= queries[..., None])[:, None]
+    by_source = jnp.moveaxis(widened(log_decay), 1, 2)[:, :, None]
+    sums = jax.lax.cumsum(jnp.where(passed, by_source, 0), axis=3, reverse=True)
+    return jnp.pad(sums[..., 1:], [(0, 0)] * 3 + [(0, 1)])
 
 
 def _rows(scores: Array) -> Array:

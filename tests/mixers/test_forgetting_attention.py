@@ -1,16 +1,22 @@
 """Forgetting attention: what its gates, norms and shift are, and shapes that cannot be."""
 
+import chex
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import ForgettingAttention
 from tests.support.mixer_cases import (
+    AT,
     BATCH,
     LENGTH,
     WIDTH,
     assert_gives,
+    at,
     dense,
+    example,
     in_float64,
     rms_norm,
     sigmoid,
@@ -46,6 +52,27 @@ def test_pro_against_its_twin():
         "forgetting_attention_pro",
         dense(read * sigmoid(dense(x, params["g_proj"])), params["out_proj"]),
     )
+
+
+# Catches scores that a closed gate spoils though it is none of theirs: the parallel form has to
+# read what the recurrent one does.
+@pytest.mark.parametrize("case", ["forgetting_attention_pro", "path_attention_no_conv"])
+@pytest.mark.parametrize("closed", [-np.inf, -1e7])
+def test_closed_gates(case, closed):
+    mixer, variables, x = example(case)
+    value = jnp.full((BATCH, LENGTH, mixer.heads), closed)
+    entry = {"value": value, "mask": at(AT, value)}
+    replaced = variables | {"interventions": {"forget": entry}}
+    read = lambda params, x: mixer.apply(replaced | {"params": params}, x)
+    y = jax.jit(read)(variables["params"], x)
+    step = jax.jit(lambda *arguments: mixer.apply(*arguments, method="step"))
+    state = mixer.apply(variables, BATCH, LENGTH, method="initial_state")
+    for t in range(LENGTH):
+        now = {"value": value[:, :1], "mask": jnp.full((BATCH, 1, 1), t == AT)}
+        state, y_t = step(variables | {"interventions": {"forget": now}}, state, x[:, t])
+        np.testing.assert_allclose(y[:, t], y_t, atol=1e-5 * np.abs(y).max())
+    slopes = jax.jit(jax.grad(lambda *given: (read(*given) ** 2).sum()))(variables["params"], x)
+    chex.assert_tree_all_finite(slopes)
 
 
 # Catches a reshape that fails with a message about arrays where the config is at fault.

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from mecheval_jax.mixers.pattern import repeated, summed_decays
 
@@ -18,6 +19,17 @@ def test_sums_of_decays():
         if s <= t:
             expected = log_decay[b, s + 1 : t + 1].sum(axis=0)
             np.testing.assert_allclose(got[b, :, query, s], expected, atol=1e-6)
+
+
+# Catches a difference of running sums, in which one strong decay spoils all sums behind it.
+@pytest.mark.parametrize("strong", [-jnp.inf, -1e7])
+def test_a_strong_decay_spoils_no_other_sum(strong):
+    log_decay = -np.random.default_rng(0).uniform(size=(2, 7, 3)).astype(np.float32)
+    log_decay[:, 2, 0] = strong
+    got = np.asarray(summed_decays(jnp.asarray(log_decay), None))
+    for t, s in np.ndindex(7, 7):
+        expected = log_decay[:, s + 1 : t + 1].sum(axis=1)
+        np.testing.assert_allclose(got[:, :, t, s], expected, rtol=1e-6)
 
 
 # Catches shared heads that are dealt out in turn: neighbours share one.
