@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
 from mecheval_jax.ops.precision import widened
+from mecheval_jax.ops.stabilizer import bounded_below
 
 
 class LowerBounds(nn.Module):
@@ -34,6 +35,12 @@ class LowerBounds(nn.Module):
     def __call__(self, layer: int) -> Float[Array, " width"]:
         """Lower bounds of one layer."""
         return jax.nn.softmax(self.logits, axis=0)[1 : layer + 1].sum(axis=0)
+
+    def logarithms(self, layer: int) -> tuple[Float[Array, " width"], Float[Array, " width"]]:
+        """Logarithms of the lower bounds b of one layer above the first, and of 1 - b."""
+        shares = jax.nn.log_softmax(bounded_below(widened(self.logits)), axis=0)
+        below, above = shares[1 : layer + 1], jnp.delete(shares, slice(1, layer + 1), axis=0)
+        return jax.nn.logsumexp(below, axis=0), jax.nn.logsumexp(above, axis=0)
 
 
 class HGRN2(MatrixStateMixer):
@@ -69,24 +76,26 @@ class HGRN2(MatrixStateMixer):
         if self.layer:
             self.lower_bounds = self.shared_module() if self.shared is None else self.shared
 
-    def _bound(self, raw: Array) -> Array | float:
-        """Lower bounds by head, for forget gates [..., heads, key]; 0 in layer 0."""
-        if not self.layer:
-            return 0.0
-        return self.lower_bounds(self.layer).reshape(raw.shape[-2:])[(None,) * (raw.ndim - 2)]
+    def _by_head(self, bounds: Array, raw: Array) -> Array:
+        """Bounds of all channels as they belong to forget gates [..., heads, key]."""
+        return bounds.reshape(raw.shape[-2:])[(None,) * (raw.ndim - 2)]
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
         """Activated queries, and what the forget gates leave."""
         del index
-        return jax.nn.silu(q) * q.shape[-1] ** -0.5, (1 - self._bound(k)) * jax.nn.sigmoid(-k)
+        left = jax.nn.sigmoid(-k)
+        if self.layer:
+            left = (1 - self._by_head(self.lower_bounds(self.layer), k)) * left
+        return jax.nn.silu(q) * q.shape[-1] ** -0.5, left
 
     def log_decay(self, x: Array, raw: Array) -> Array:
-        """Logarithms of the forget gates."""
+        """Logarithms of the forget gates, finite however small these are."""
         del x
         if not self.layer:
-            return jax.nn.log_sigmoid(raw)
-        bound = self._bound(raw)
-        return jnp.log1p((bound - 1) * jax.nn.sigmoid(-widened(raw)))  # of bound + (1 - bound) f
+            return bounded_below(jax.nn.log_sigmoid(raw))
+        bound, rest = (self._by_head(h, raw) for h in self.lower_bounds.logarithms(self.layer))
+        gate = rest + jax.nn.log_sigmoid(bounded_below(widened(raw)))
+        return jnp.logaddexp(bound, gate)  # of bound + (1 - bound) sigmoid
 
     def _out(self, heads: Array, x: Array) -> Array:
         """Output projection of the norm of all heads together."""

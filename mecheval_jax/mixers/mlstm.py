@@ -25,7 +25,7 @@ from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.ops.precision import widened
-from mecheval_jax.ops.stabilizer import log_maximum
+from mecheval_jax.ops.stabilizer import bounded_below, log_maximum
 from mecheval_jax.sites import declare
 
 BLOCK = 4
@@ -127,7 +127,9 @@ class MLSTM(nn.Module):
         q, k, v = (h.reshape(*lead, self.heads, -1) for h in parts)
         q, k, v = self.q(q), self.k(k), self.v(v)
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], axis=-1)
-        return q, k * k.shape[-1] ** -0.5, v, widened(i), jax.nn.log_sigmoid(widened(f))
+        # Differences with the stabiliser would be NaN of gates that are minus infinity.
+        gates = bounded_below(widened(i)), bounded_below(jax.nn.log_sigmoid(widened(f)))
+        return q, k * k.shape[-1] ** -0.5, v, *gates
 
     def _out(self, read: Array, m: Array, c: Array, z: Array) -> Array:
         """Output projection of what was read, [..., heads, value + 1], with stabilisers m."""

@@ -11,6 +11,14 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float
 
+LOWEST = -1e30
+"""Logarithm of nothing: e^LOWEST is 0, and LOWEST - LOWEST is not NaN as for minus infinity."""
+
+
+def bounded_below(logarithms: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
+    """Logarithms of weights and decays, `LOWEST` in place of what is below it."""
+    return jnp.maximum(logarithms, LOWEST)
+
 
 def log_maximum(
     log_decay: Float[Array, "batch length heads"], x: Float[Array, "batch length heads"]

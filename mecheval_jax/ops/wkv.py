@@ -23,11 +23,10 @@ from jax.typing import DTypeLike
 from mecheval_jax.array_types import Array, Float
 from mecheval_jax.ops.linear_recurrence import resolve_backend
 from mecheval_jax.ops.precision import in_float32
+from mecheval_jax.ops.stabilizer import LOWEST, bounded_below
 from mecheval_jax.sites import NO_ENTRY, Entry, rewrite_at, tokens_of
 
 BACKENDS = ("auto", "sequential", "associative")
-LOWEST = -1e30
-"""Maximum m of an empty sum: e^LOWEST is 0, and LOWEST - LOWEST is not NaN as for -inf."""
 
 
 @in_float32
@@ -42,7 +41,8 @@ def wkv(
     """Averages y, and the states after each token.
 
     Args:
-        k: Logarithms of the weights.
+        k: Logarithms of the weights; below `LOWEST` they are taken for it, so that a first token
+            of weight 0 still averages its own value.
         v: Values that are averaged.
         w: Logarithm of the decay per token, negative.
         u: Bonus that is added to the logarithm of the current token's weight.
@@ -53,7 +53,7 @@ def wkv(
     Raises:
         UserError: If the backend is unknown.
     """
-    backend = resolve_backend(backend, BACKENDS)
+    backend, k = resolve_backend(backend, BACKENDS), bounded_below(k)
     start = wkv_state(k.shape[0], k.shape[2], k.dtype)
     if backend == "associative" and not entry:
         # All tokens by a parallel scan over [n', d', m] and the logarithm of the decay.
@@ -81,7 +81,7 @@ def wkv(
 def wkv_state(
     batch: int, width: int, dtype: DTypeLike | None = None
 ) -> Float[Array, "batch 3 width"]:
-    """State before the first token: empty sums."""
+    """State before the first token: empty sums, of the maximum `LOWEST`."""
     return jnp.zeros((batch, 3, width), dtype).at[:, 2].set(LOWEST)
 
 
@@ -93,6 +93,7 @@ def wkv_step(
     u: Float[Array, " width"],
 ) -> tuple[Float[Array, "batch 3 width"], Float[Array, "batch width"]]:
     """Process one token; return the next state and the average."""
+    k_t = bounded_below(k_t)
     y = _read(jnp.moveaxis(state, 1, 0), k_t, v_t, u[None])
     n, d, m = jnp.moveaxis(state, 1, 0)
     _, *after = _join((w[None], n, d, m), (w[None], v_t, jnp.ones_like(v_t), k_t))

@@ -1,5 +1,6 @@
 """HGRN2: its equation, and the lower bounds that all layers share."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +14,13 @@ from mecheval_jax.models.language_model import LanguageModel
 from tests.support import planted, references
 from tests.support.matrix_state import by_head
 from tests.support.mixer_cases import (
+    AT,
     BATCH,
     LENGTH,
     assert_gives,
+    at,
     dense,
+    example,
     in_float64,
     rms_norm,
     sigmoid,
@@ -61,6 +65,36 @@ def test_bounds_of_the_layers():
     params = bounds.init(jax.random.key(0), 1)
     found = [np.asarray(bounds.apply(params, layer)) for layer in range(4)]
     np.testing.assert_allclose(found, np.arange(4)[:, None] / 4 * np.ones((1, 3)), atol=1e-6)
+
+
+# Catches the logarithm of a sum that rounds to 0: gates that are almost 0 are finite, and so are
+# their gradients.
+@pytest.mark.parametrize("size", [20.0, 200.0, 1e6, np.inf])
+def test_tiny_bounds(size):
+    mixer, variables, x = example("hgrn2")
+    logits, signs = variables["params"]["lower_bounds"]["logits"], jnp.array([-1.0, 1.0])[:, None]
+    raw = jnp.where(jnp.arange(mixer.width) % 3 == 0, -size, 1.0).reshape(mixer.heads, -1)
+    raw = jnp.broadcast_to(raw, (BATCH, LENGTH, *raw.shape))
+    entries = {"k": {"value": raw, "mask": at(AT, raw)}}
+
+    def read(logits, x):
+        params = variables["params"] | {"lower_bounds": {"logits": logits}}
+        return mixer.apply({"params": params, "interventions": entries}, x)
+
+    slope = jax.jit(jax.value_and_grad(lambda *given: (read(*given) ** 2).sum(), (0, 1)))
+    for sign in (1, -1):  # bounds that are almost 0, and almost 1
+        extreme = -sign * min(size, 1e38) * signs * jnp.ones_like(logits)
+        chex.assert_tree_all_finite(slope(extreme, x))
+
+
+# Catches bounds and logarithms that are not of one another.
+def test_logarithms_of_the_bounds():
+    bounds = LowerBounds(4, 3)
+    params = {"params": {"logits": jax.random.normal(jax.random.key(0), (4, 3))}}
+    for layer in (1, 2, 3):
+        b = bounds.apply(params, layer)
+        found = bounds.apply(params, layer, method="logarithms")
+        np.testing.assert_allclose(np.exp(found), [b, 1 - b], rtol=1e-5)
 
 
 # Catches layers with bounds of their own: one parameter moves the gates of all.

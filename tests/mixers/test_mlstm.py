@@ -1,6 +1,7 @@
 """mLSTM: its equation, gates of any size, and shapes that cannot be."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,9 +11,11 @@ from mecheval_jax.mixers.mlstm import inner_width
 from tests.support import references
 from tests.support.matrix_state import by_head
 from tests.support.mixer_cases import (
+    AT,
     BATCH,
     LENGTH,
     assert_gives,
+    at,
     dense,
     example,
     in_float64,
@@ -59,6 +62,29 @@ def test_gates_of_any_size():
     closed["params"]["i_proj"]["bias"] = variables["params"]["i_proj"]["bias"] - 300.0
     slopes = jax.grad(lambda v: (mixer.apply(v, x) ** 2).sum())(closed)
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(slopes))
+
+
+# Catches differences of infinite logarithms: a gate that is shut is as one that is almost shut.
+@pytest.mark.parametrize(("gate", "position"), [("input_gate", 0), ("forget_gate", AT)])
+def test_gates_that_are_shut(gate, position):
+    mixer, variables, x = example("mlstm")
+    value = jnp.ones((BATCH, LENGTH, mixer.heads))
+
+    def read(x, shut):
+        entry = {"value": shut * value, "mask": at(position, value)}
+        return mixer.apply(variables | {"interventions": {gate: entry}}, x)
+
+    y = jax.jit(read)(x, -np.inf)
+    np.testing.assert_allclose(y, jax.jit(read)(x, -1e4), atol=1e-5)
+    slope = jax.jit(jax.grad(lambda x: (read(x, -np.inf) ** 2).sum()))(x)
+    assert np.isfinite(np.asarray(slope)).all()
+    step = jax.jit(lambda *arguments: mixer.apply(*arguments, method="step"))
+    state = mixer.apply(variables, BATCH, LENGTH, method="initial_state")
+    for t in range(LENGTH):
+        mask = jnp.full((BATCH, mixer.heads), t == position)
+        now = {gate: {"value": -jnp.inf * value[:, 0], "mask": mask}}
+        state, y_t = step(variables | {"interventions": now}, state, x[:, t])
+        np.testing.assert_allclose(y_t, y[:, t], atol=1e-5 * np.abs(y).max())
 
 
 # Catches a reshape that fails with a message about arrays where the config is at fault.

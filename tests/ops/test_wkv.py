@@ -39,6 +39,19 @@ def test_wkv_of_extreme_weights(backend):
     chex.assert_tree_all_finite(gradients)
 
 
+# Catches 0 / 0 at a first token of weight 0, whose average is its own value.
+@pytest.mark.parametrize("backend", ["sequential", "associative"])
+def test_wkv_of_a_first_token_without_weight(backend):
+    k, v = normal(0, 1, 5, 3), normal(1, 1, 5, 3)
+    k[:, 0] = -np.inf
+    w, u = -np.ones(3), np.ones(3)
+    op = lambda *arguments: wkv(*arguments, backend=backend)[0]
+    y, gradients = jax.jit(lambda *a: value_and_gradients(op, *a))(k, v, w, u)
+    np.testing.assert_allclose(y[:, 0], v[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(y[:, 1:], references.wkv(k[:, 1:], v[:, 1:], w, u), rtol=1e-5)
+    chex.assert_tree_all_finite(gradients)
+
+
 def test_a_replaced_state_reaches_its_own_token():
     """Catches a state that is read from the next token on: at the query it could carry nothing."""
     k, v, others = (normal(seed, BATCH, 9, VALUE) for seed in range(3))

@@ -61,7 +61,7 @@ from mecheval_jax.mixers.rwkv import RWKV4
 from mecheval_jax.mixers.rwkv7 import RWKV7
 from mecheval_jax.mixers.s4d import S4D
 from mecheval_jax.mixers.softmax_attention import SoftmaxAttention
-from mecheval_jax.ops.stabilizer import log_maximum
+from mecheval_jax.ops.stabilizer import bounded_below, log_maximum
 from mecheval_jax.ops.trapezoid import weight_of_write
 
 Sites = dict[str, Array]
@@ -283,8 +283,8 @@ def _of_mesa_net(mixer: MesaNet, sites: Sites, x: Array) -> MixingMatrices:
 @matrices_of.register
 def _of_mlstm(mixer: MLSTM, sites: Sites, x: Array) -> MixingMatrices:
     """A recurrence divided by its normaliser, which is its reading of values that are all 1."""
-    i = sites["input_gate"]
-    m = log_maximum(jax.nn.log_sigmoid(sites["forget_gate"]), i)
+    i = bounded_below(sites["input_gate"])
+    m = log_maximum(bounded_below(jax.nn.log_sigmoid(sites["forget_gate"])), i)
     write = jnp.exp(i - m)[..., None] * sites["k"] * sites["k"].shape[-1] ** -0.5
     matrices = unrolled_recurrence(write, sites["decay"][..., 0], sites["q"])
     smallest = jnp.swapaxes(jnp.exp(-m), 1, 2)
@@ -308,7 +308,7 @@ def _of_log_linear_mamba2(mixer: LogLinearMamba2, sites: Sites, x: Array) -> Mix
 @matrices_of.register
 def _of_rwkv4(mixer: RWKV4, sites: Sites, x: Array) -> MixingMatrices:
     """Softmax of k[s] + (t - 1 - s) w over earlier tokens, and k[t] + u for the token itself."""
-    index, k = jnp.arange(x.shape[1]), sites["k"]
+    index, k = jnp.arange(x.shape[1]), bounded_below(sites["k"])
     w, u = -jnp.exp(mixer.time_decay), mixer.time_first
     lag = (index[:, None] - index[None, :])[None]
     bonus = jnp.where(lag == 0, u[:, None, None], (lag - 1) * w[:, None, None])
