@@ -1,5 +1,6 @@
 """Training with bfloat16 activations, all mixers of the family."""
 
+import dataclasses
 import re
 
 import jax
@@ -10,7 +11,12 @@ import pytest
 from mecheval_jax.interventions import capture, interchange, run
 from mecheval_jax.mixers import ARCHITECTURES
 from mecheval_jax.models.decoding import greedy
-from mecheval_jax.models.language_model import LanguageModel, parameter_shapes
+from mecheval_jax.models.language_model import (
+    LanguageModel,
+    ModelConfig,
+    initialize,
+    parameter_shapes,
+)
 from mecheval_jax.training.state import Policy
 from tests.support import small
 
@@ -45,6 +51,23 @@ def trained(mixers, dtype):
     steps = programs.steps(Policy.RAISE)
     state, metrics = steps(programs.create(), np.int32(0), np.int32(STEPS))
     return experiment, state, np.asarray(metrics["loss"])
+
+
+# Catches filters that are computed in half precision, in which far positions are one number.
+@pytest.mark.parametrize(
+    ("mixer", "options"), [("hyena", {}), ("base_conv", {"kernel": "implicit"})]
+)
+def test_filters_are_computed_wide(mixer, options):
+    config = ModelConfig(mixer, 1, 8, vocabulary_size=5, max_length=1024, mixer_options=options)
+    params = initialize(config, jax.random.key(0))
+
+    def filter_of(dtype):
+        model = LanguageModel(dataclasses.replace(config, dtype=dtype))
+        return model.bind({"params": params}).block[0].mixer.filter(1024)
+
+    taps = filter_of("bfloat16")
+    assert taps.dtype == jnp.float32
+    np.testing.assert_allclose(taps, filter_of("float32"), rtol=1e-6)
 
 
 # Catches a mixer that is in no model below.
