@@ -6,7 +6,7 @@
 import flax.linen as nn
 
 from mecheval_jax import mixers
-from mecheval_jax.interop.reference_tables import QKV, Reference
+from mecheval_jax.interop.reference_tables import CONVOLVED, QKV, Reference
 from mecheval_jax.interop.state_dict import Table, Target, dense, short_convolution
 from mecheval_jax.mixers.mamba3_rates import RATES
 
@@ -31,7 +31,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
     # fla.
     mixers.ForgettingAttention: Reference(
         dense(*QKV, "f_proj", "g_proj", OUT) | _scales("q_norm", "k_norm"),
-        defaults=("shift", "output_norm"),
+        defaults=("shift", "output_norm", "window"),
     ),
     # zhixuan-lin/forgetting-transformer.
     mixers.ForgettingAttentionPro: Reference(
@@ -39,12 +39,19 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         | dense(*(f"{n}_proj.linear={n}_proj" for n in "kv"))
         | dense(*(f"{n}_proj.shift_proj={n}_mix" for n in "kv"))
         | _scales("q_norm", "k_norm", "output_norm=o_norm"),
+        defaults=("shift", "key_heads", "window"),
     ),
     # fla.
     mixers.PathAttention: Reference(
         dense(*QKV, "w_proj.0=w_down", "w_proj.1=w_up", "bt_proj=b_proj", "g_proj=f_proj", OUT)
         | short_convolution("w_conv1d", "w_conv")
         | _scales("maybe_q_norm=q_norm", "maybe_k_norm=k_norm"),
+        defaults=("window", "kernel", "rank", "key_heads"),
+        nonzero={"kernel": "without its convolution the reference has no silu, this mixer has it"},
+        together={
+            ("g_proj.weight", "maybe_q_norm.weight"): "here a forget gate comes with norms of "
+            "queries and keys, in the reference each has an option of its own"
+        },
     ),
     # huggingface/transformers, Qwen3-Next.
     mixers.GatedAttention: Reference(
@@ -78,6 +85,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         | short_convolution("k_conv1d", "k_conv")
         | _scales("o_norm")
         | {"lambda_params": Target("penalty")},
+        nonzero={"kernel": CONVOLVED},
     ),
     # fla.
     mixers.LogLinearMamba2: Reference(
@@ -85,6 +93,7 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         | short_convolution("conv1d", "conv")
         | _scales("norm")
         | {name: Target(name) for name in ("dt_bias", "A_log", "L", "D")},
+        nonzero={"d_conv": CONVOLVED},
     ),
     # NX-AI/xlstm.
     mixers.MLSTM: Reference(
@@ -94,5 +103,6 @@ ARCHITECTURES: dict[type[nn.Module], Reference] = {
         | _scales("mlstm_cell.outnorm=norm")
         | {f"{name}_proj.weight": Target(f"{name}_map") for name in "qkv"}
         | {"learnable_skip": Target("skip")},
+        nonzero={"kernel": CONVOLVED},
     ),
 }

@@ -7,7 +7,7 @@ import flax.linen as nn
 import numpy as np
 
 from mecheval_jax import mixers
-from mecheval_jax.interop.reference_tables import DELTA_NET, Reference
+from mecheval_jax.interop.reference_tables import DELTA_NET, WITHOUT_SILU, Reference
 from mecheval_jax.interop.state_dict import Table, Target, dense
 from mecheval_jax.mixers.rwkv7_start import MIXTURES, RANKS, rank_of
 
@@ -38,9 +38,11 @@ RWKV7 |= _vectors("r_k", *(f"{name}{i}" for name in RANKS for i in (1, 2)))
 RWKV7 |= {"ln_x.weight": Target("ln_scale"), "ln_x.bias": Target("ln_bias")}
 
 DELTA_FAMILY: dict[type[nn.Module], Reference] = {
-    mixers.KDA: Reference(KDA),
-    mixers.GatedDeltaNet2: Reference(KDA | dense("w_proj")),
-    mixers.GatedDeltaProduct: Reference(GATED),
+    mixers.KDA: Reference(KDA, nonzero=WITHOUT_SILU),
+    mixers.GatedDeltaNet2: Reference(KDA | dense("w_proj"), nonzero=WITHOUT_SILU),
+    mixers.GatedDeltaProduct: Reference(GATED, nonzero=WITHOUT_SILU),
     mixers.RWKV7: Reference(RWKV7, dead=_dead_of_rwkv7),
-    mixers.Comba: Reference(GATED | _vectors("D") | {"decay": Target("decay_logit")}),
+    mixers.Comba: Reference(
+        GATED | _vectors("D") | {"decay": Target("decay_logit")}, nonzero=WITHOUT_SILU
+    ),
 }

@@ -27,7 +27,7 @@ from mecheval_jax.interop.state_dict import (
     split,
     split_heads,
 )
-from mecheval_jax.mixers import Attention, mixer_of
+from mecheval_jax.mixers import Attention, architectures_of, mixer_of
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from mecheval_jax.site_path import block_name
 
@@ -96,9 +96,11 @@ def to_reference(params: PyTree, config: ModelConfig) -> dict[str, np.ndarray]:
     entries that it never reads, get their initial values.
     """
     table = _model_table(config)
-    wrapper = "mixer." if config.mixer == "based" else ""  # hybrids of the reference nest deeper
-    names = [_names_of(layer) for layer in range(config.layers)]
-    names = [(theirs + wrapper, ours) for theirs, ours in names]
+    names = []
+    for layer, chosen in enumerate(architectures_of(config.mixer, config.layers)):
+        theirs, ours = _names_of(layer)
+        hybrid = chosen.mixer(0) is not chosen.mixer(1)  # which nest deeper in the reference
+        names.append((f"{theirs}mixer." if hybrid else theirs, ours))
     mixers = [config.build_mixer(layer) for layer in range(config.layers)]
     for mixer, (theirs, ours) in zip(mixers, names, strict=True):
         table |= below(_table(mixer), theirs, ours)
@@ -129,6 +131,13 @@ def _model_table(config: ModelConfig) -> Table:
         given = getattr(config, field)
         if given != value:
             raise UserError(f"model.{field} is {given!r}: in the study's models it is {value!r}")
+    for mixer in map(config.build_mixer, range(config.layers)):
+        if hasattr(mixer, "shared_module"):
+            raise UserError(
+                f"model.mixer is {config.mixer!r}: the {mixer.SHARED} that its layers share have "
+                "no place in the reference's models; from_reference_mixer and to_reference_mixer "
+                "convert one layer"
+            )
     table = norm("backbone.ln_f", "output_norm") | {
         EMBEDDING: Target("token_embedding/embedding"),
         "backbone.embeddings.position_embeddings.weight": Target("position_embedding/embedding"),
@@ -146,6 +155,9 @@ def _table(mixer: nn.Module) -> Table:
     """Table of a mixer's entries; UserError for a mixer that the reference lacks."""
     reference = _reference(mixer)
     defaults = {field.name: field.default for field in dataclasses.fields(mixer)}
+    for name, why in reference.nonzero.items():
+        if getattr(mixer, name) == 0:
+            raise UserError(f"{name} is 0: {why}")
     for name in reference.defaults:
         given = getattr(mixer, name)
         if given != defaults[name]:
@@ -195,6 +207,11 @@ def _take_mixer(
     for name in list(entries):  # hybrids of the reference nest deeper
         if name.startswith(f"{theirs}mixer."):
             entries[theirs + name.removeprefix(f"{theirs}mixer.")] = entries.pop(name)
+    for (one, other), why in reference.together.items():
+        found = {name: theirs + name in entries for name in (one, other)}
+        if found[one] != found[other]:
+            here, lacking = sorted(found, key=found.__getitem__, reverse=True)
+            problems.append(f"{theirs + here} without {theirs + lacking}: {why}")
     for fused, parts in reference.fused.items():
         for kind in ("weight", "bias"):
             names = [(f"{theirs}{part}.{kind}", mixer.width) for part in parts]

@@ -30,6 +30,9 @@ class Reference:
         dead: Function from the mixer to the entries that are never read, with the values that
             an export writes.
         defaults: Fields of the mixer that have only their default in the reference.
+        nonzero: Fields that the reference cannot have at 0, and why not.
+        together: Entries that the mixer has both or neither of, and why, where the reference may
+            have one of them alone.
         unsaid: Fields that have to be given, as the entries do not tell them, and their values.
     """
 
@@ -40,6 +43,8 @@ class Reference:
     constants: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
     dead: Callable[[nn.Module], dict[str, np.ndarray]] = _no_entries
     defaults: tuple[str, ...] = ()
+    nonzero: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    together: Mapping[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     unsaid: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
@@ -71,6 +76,8 @@ def _s4d_kernel(theirs: str) -> Table:
     return {f"{theirs}.{name}": target for name, target in parameters.items()}
 
 
+CONVOLVED = "the reference always has the short convolution"
+WITHOUT_SILU = {"kernel": "without its convolutions this mixer has no silu, the reference keeps it"}
 QKV = ("q_proj", "k_proj", "v_proj")
 ATTENTION = Reference(
     dense(*QKV, "out_proj"),
@@ -108,6 +115,7 @@ REFERENCES: dict[type[nn.Module], Reference] = {
             for i in (3, 5)
         },
         constants=_constants_of_hyena,
+        nonzero={"kernel": CONVOLVED},
     ),
     mixers.H3: Reference(
         dense(*QKV, "output_linear=out_proj")
@@ -133,12 +141,13 @@ REFERENCES: dict[type[nn.Module], Reference] = {
         | {"norm.weight": Target("norm_scale")},
         defaults=("gated",),
     ),
-    mixers.DeltaNet: Reference(DELTA_NET),
+    mixers.DeltaNet: Reference(DELTA_NET, nonzero=WITHOUT_SILU),
     mixers.GatedDeltaNet: Reference(
         DELTA_NET
         | dense("a_proj", "g_proj")
         | {name: Target(name) for name in ("A_log", "dt_bias")},
         dead=_dead_of_gated_delta_net,
+        nonzero=WITHOUT_SILU,
     ),
     mixers.GatedLinearAttention: Reference(
         dense(*QKV, "g_proj", "o_proj", "gk_proj.0=decay_down", "gk_proj.1=decay_up") | GATED_NORM,

@@ -57,7 +57,8 @@ class MatrixStateMixer(nn.Module):
         backend: Backend of `ops.dplr`.
         key_share: Number of channels of all keys, as a share of the width.
         value_share: Number of channels of all values, as a share of the width.
-        kernel: Number of taps of the short convolutions; 0 for none.
+        kernel: Number of taps of the short convolutions; 0 for none, and then without their silu,
+            unlike in flash-linear-attention.
         gated: Whether there is an output gate.
         epsilon: Epsilon of the norm of the heads' outputs.
     """

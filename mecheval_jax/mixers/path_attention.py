@@ -5,7 +5,8 @@
 
 by head: each token reflects the keys of all before it. With ``forget_gate``, q and k of each head
 are normalised first, and sum_{s < r <= t} log sigmoid(W_g x[r] + b) / sqrt(d_head) is added to the
-scores (scaled as the products are, unlike in FoX). See `ops.householder`.
+scores (scaled as the products are, unlike in FoX). In flash-linear-attention gate and norms are
+two options, and W_2 W_1 is one matrix of full rank where heads share keys. See `ops.householder`.
 """
 
 import flax.linen as nn

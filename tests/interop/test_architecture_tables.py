@@ -22,6 +22,17 @@ def test_queries_and_gates_stand_in_each_head():
     np.testing.assert_array_equal(back["q_proj.weight"], rows)
 
 
+# Catches a forget gate without the norms that come with it here, of which the message was about a
+# missing entry.
+def test_a_forget_gate_without_norms():
+    state, _ = golden_files.load("mixer__path_attention_fox_d32_h2")
+    name, config = golden_files.MIXERS["path_attention_fox_d32_h2"]
+    del state["maybe_q_norm.weight"], state["maybe_k_norm.weight"]
+    message = r"g_proj.weight without maybe_q_norm.weight: here a forget gate comes with norms"
+    with pytest.raises(UserError, match=message):
+        from_reference_mixer(name, state, config)
+
+
 # Catches weights of another version, of the same names and shapes, that are read in silence.
 def test_mamba3_of_another_version():
     state, _ = golden_files.load("mixer__mamba3_d32")

@@ -1,5 +1,6 @@
 """State dicts that do not fit are refused, with everything that is wrong in one message."""
 
+import dataclasses
 import re
 
 import jax
@@ -12,10 +13,13 @@ from mecheval_jax.interop import (
     from_reference,
     from_reference_mixer,
     to_reference,
+    to_reference_mixer,
 )
 from mecheval_jax.models.language_model import ModelConfig, initialize
 from tests.support import golden_files
 from tests.support.reference import EMBEDDING, SHAPE, language_model, problems
+
+DELTA = ("delta_net", "gated_delta_net", "kda", "gated_delta_net_2", "gated_delta_product", "comba")
 
 
 # Catches a parameter that keeps its random value, or another shape, after loading.
@@ -54,6 +58,51 @@ def test_models_beyond_the_study(change, message):
     config = ModelConfig(**({"mixer": "attention"} | SHAPE | change))
     with pytest.raises(UserError, match=message):
         from_reference(state, config)
+
+
+# Catches a model that is told by the text of its name: this one is the same model.
+def test_a_hybrid_that_is_named_layer_by_layer():
+    state, config = language_model("based")
+    named = dataclasses.replace(config, mixer="based,based")
+    back = to_reference(from_reference(state, named), named)
+    assert set(back) == set(state)
+
+
+# Catches a whole model whose layers share parameters, of which the message spoke as of no one's.
+def test_shared_parameters_have_no_place():
+    config = ModelConfig(**({"mixer": "hgrn2"} | SHAPE))
+    message = "'hgrn2': the lower_bounds that its layers share have no place"
+    with pytest.raises(UserError, match=message):
+        to_reference({}, config)
+    with pytest.raises(UserError, match=message):
+        from_reference({}, config)
+
+
+# Catches a mixer that is written, or read, as one that computes something else.
+@pytest.mark.parametrize(
+    ("mixer", "fields", "message"),
+    [
+        *((name, {"kernel": 0}, "this mixer has no silu, the reference keeps") for name in DELTA),
+        ("path_attention", {"kernel": 0}, "the reference has no silu, this mixer has it"),
+        ("path_attention", {"kernel": 4}, "kernel is 4: the reference has 3 only"),
+        ("path_attention", {"window": 3}, "window is 3: the reference has 0 only"),
+        ("path_attention", {"rank": 4}, "rank is 4: the reference has 32 only"),
+        ("path_attention", {"heads": 4, "key_heads": 2}, "key_heads is 2: the reference has 0"),
+        ("forgetting_attention", {"window": 3}, "window is 3: the reference has 0 only"),
+        ("forgetting_attention_pro", {"window": 3}, "window is 3: the reference has 0 only"),
+        ("forgetting_attention_pro", {"shift": False}, "shift is False: the reference has True"),
+        ("mlstm", {"kernel": 0}, "kernel is 0: the reference always has the short convolution"),
+        ("mesa_net", {"kernel": 0}, "kernel is 0: the reference always has the short convolution"),
+        ("log_linear_mamba2", {"d_conv": 0}, "d_conv is 0: the reference always has the short"),
+        ("hyena", {"kernel": 0, "max_length": 8}, "kernel is 0: the reference always has"),
+    ],
+)
+def test_mixers_that_the_reference_lacks(mixer, fields, message):
+    fields = {"width": 32} | fields
+    with pytest.raises(UserError, match=message):
+        to_reference_mixer(mixer, {}, fields)
+    with pytest.raises(UserError, match=message):
+        from_reference_mixer(mixer, {}, fields)
 
 
 # Catches a model of another shape that is loaded half: depth, positions, and the mixer itself.
