@@ -4,8 +4,10 @@
     beta = sigmoid(W_b x);   S <- a (I - beta k k^T) S + beta k v^T
 
 and the rest as in `mixers.matrix_state`. DeltaNet has a = 1 and no output gate. Gated DeltaNet has
-a = exp(-exp(A_log) softplus(W_a x + b)), an output gate, and values twice as wide. With negative
-eigenvalues beta is twice as large (Grazzi et al. 2024).
+a = exp(-exp(A_log) softplus(W_a x + b)), an output gate, and values twice as wide. Its rates
+exp(A_log) start uniform between 1 and 16, those of its authors and of flash-linear-attention between
+0 and 16: here no head starts with a rate below 1. With negative eigenvalues beta is twice as large
+(Grazzi et al. 2024).
 """
 
 import jax
@@ -86,7 +88,7 @@ class GatedDeltaNet(DeltaNet):
     SITES = DELTA_SITES
     WITHOUT_DECAY = ("A_log", "dt_bias")
     SLOWEST = 1.0
-    """Least rate of the decays at the start; the fastest is 16."""
+    """Least rate of the decays at the start, 0 in the authors' code; the greatest is 16."""
 
     def setup(self):
         super().setup()
