@@ -71,7 +71,7 @@ def resolve_backend(backend: str, backends: tuple[str, ...] = BACKENDS) -> str:
 
 
 def linear_recurrence(
-    decay: Float[Array, "batch length *#state"],
+    decay: Float[Array, "#batch #length *#state"],
     write: Float[Array, "batch length *state"],
     initial: Float[Array, "batch *state"] | None = None,  # noqa: F821
     backend: str = "auto",
@@ -95,6 +95,8 @@ def linear_recurrence(
     scan = _SCANS[resolve_backend(backend)]
     wide = jnp.promote_types(jnp.result_type(decay, write), jnp.float32)
     wide_decay, wide_write = decay.astype(wide), write.astype(wide)
+    # The scans run over the decays as well.
+    wide_decay = jnp.broadcast_to(wide_decay, (*write.shape[:2], *decay.shape[2:]))
     if initial is not None:
         wide_write = wide_write.at[:, 0].add(wide_decay[:, 0] * initial)
     if is_elementwise(entry):

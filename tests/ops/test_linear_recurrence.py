@@ -39,6 +39,24 @@ def test_linear_recurrence_with_a_shared_decay(backend, shared):
     check(op, references.linear_recurrence, (decay, write, initial))
 
 
+# Catches a decay of all tokens, or of all sequences, that is taken for that of the first.
+@pytest.mark.parametrize("lead", [(BATCH, 1), (1, 65), (1, 1)])
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_linear_recurrence_with_one_decay_for_all_tokens(backend, lead):
+    decay = np.random.default_rng(0).uniform(0, 1, (*lead, WIDTH))
+    write, initial = normal(1, BATCH, 65, WIDTH), normal(2, BATCH, WIDTH)
+    op = lambda *arguments: linear_recurrence(*arguments, backend=backend)
+    whole = np.broadcast_to(decay, write.shape)
+    expected = references.linear_recurrence(whole, write, initial)
+    got = jax.jit(op)(*map(jnp.asarray, (decay, write, initial)))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    slope = jax.grad(lambda decay: op(decay, jnp.asarray(write), jnp.asarray(initial)).sum())
+    shared = jax.jit(slope)(jnp.asarray(decay))
+    axes = tuple(axis for axis, size in enumerate(lead) if size == 1)
+    each = jax.jit(slope)(jnp.asarray(whole)).sum(axis=axes, keepdims=True)
+    np.testing.assert_allclose(shared, each, rtol=1e-4, atol=1e-4)
+
+
 # Catches a decay without the state's axes, which would be matched with batch and length.
 def test_linear_recurrence_refuses_a_decay_of_another_rank():
     with pytest.raises(AssertionError, match="rank"):
