@@ -5,8 +5,8 @@
 
 and the rest as in `mixers.matrix_state`. DeltaNet has a = 1 and no output gate. Gated DeltaNet has
 a = exp(-exp(A_log) softplus(W_a x + b)), an output gate, and values twice as wide. Its rates
-exp(A_log) start uniform between 1 and 16, those of its authors and of flash-linear-attention between
-0 and 16: here no head starts with a rate below 1. With negative eigenvalues beta is twice as large
+exp(A_log) start uniform between 1 and 16, in the code of others (flash-linear-attention) between 0
+and 16: here no head starts with a rate below 1. With negative eigenvalues beta is twice as large
 (Grazzi et al. 2024).
 """
 
