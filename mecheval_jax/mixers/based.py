@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Float, Int
-from mecheval_jax.errors import choose
+from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.options import require_heads
 from mecheval_jax.mixers.recurrence import STATE_SITES, Recurrence, recurrence
@@ -69,6 +69,11 @@ class Based(nn.Module):
     def __post_init__(self):
         require_heads(self.width, self.heads)
         choose("encoding", self.encoding, ("none", "rotary"))
+        if self.encoding == "rotary" and self.feature_width < 2:
+            raise UserError(
+                f"feature_width is {self.feature_width}: rotary positions turn pairs of channels; "
+                "it must be at least 2 with them"
+            )
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()
 

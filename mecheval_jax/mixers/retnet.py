@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import Array
+from mecheval_jax.errors import UserError
 from mecheval_jax.mixers.canon import SITES as CANON_SITES
 from mecheval_jax.mixers.matrix_state import SITES, MatrixStateMixer
 from mecheval_jax.ops.rotary import rotary
@@ -24,6 +25,14 @@ class RetNet(MatrixStateMixer):
     canon_bias: bool = True
 
     SITES = CANON_SITES | SITES
+
+    def __post_init__(self):
+        if self.keys < 2 * self.heads:
+            raise UserError(
+                f"heads is {self.heads}: of {self.keys} channels of keys a head has no pair that "
+                f"rotary positions turn; take at most {self.keys // 2} heads"
+            )
+        super().__post_init__()
 
     def prepare(self, q: Array, k: Array, index: Array) -> tuple[Array, Array]:
         """Rotate both by their positions, and scale the queries by 1 / sqrt(key)."""

@@ -22,3 +22,10 @@ def test_against_its_twin():
 def test_shapes_that_do_not_divide():
     with pytest.raises(UserError, match=r"16.*\b3 heads"):
         Based(16, heads=3)
+
+
+# Catches positions that turn nothing, so that the option does nothing.
+def test_rotary_positions_turn_pairs():
+    with pytest.raises(UserError, match=r"feature_width is 1: .* at least 2"):
+        Based(16, feature_width=1, encoding="rotary")
+    Based(16, feature_width=1)

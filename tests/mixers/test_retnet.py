@@ -1,7 +1,10 @@
 """Retention: its equation."""
 
 import numpy as np
+import pytest
 
+from mecheval_jax.errors import UserError
+from mecheval_jax.mixers import RetNet
 from tests.support import references
 from tests.support.matrix_state import out, projections
 from tests.support.mixer_cases import BATCH, LENGTH, assert_gives, in_float64
@@ -19,3 +22,9 @@ def test_against_its_twin():
     log_decay = np.broadcast_to(np.log(decays)[:, None], (BATCH, LENGTH, mixer.heads, 1))
     heads = references.dplr(q / np.sqrt(q.shape[-1]), k, v, log_decay)
     assert_gives("retnet", out(mixer, params, x, heads))
+
+
+# Catches heads of one channel, of which rotary positions turn nothing.
+def test_rotary_positions_turn_pairs():
+    with pytest.raises(UserError, match=r"heads is 16: of 16 channels.*at most 8 heads"):
+        RetNet(16, heads=16)
