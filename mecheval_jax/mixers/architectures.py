@@ -185,14 +185,14 @@ def mixer_of(name: str, config: Mapping[str, Any]) -> nn.Module:
         config: Values of the fields of its mixer.
 
     Raises:
-        UserError: If a name or a field is unknown.
+        UserError: If a name or a field is unknown, or the mixer cannot have a value.
     """
     # An architecture with two kinds of layers is named after the second.
     mixer = _known(name).mixer(1)
     fields, values = fields_of(mixer), {}
     for field, value in config.items():
         choose(f"field of {name}", field, fields)
-        values[field] = value if field in CONTEXT else checked(field, value, mixer)
+        values[field] = value if field == "shared" else checked(field, value, mixer, f"{name}: ")
     require_all(name, mixer, values)
     return mixer(**values)
 

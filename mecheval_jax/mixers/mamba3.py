@@ -91,10 +91,13 @@ class Mamba3(nn.Module):
 
     def __post_init__(self):
         require_inner_heads("mamba3", self.expand * self.width, self.head_dim)
-        if self.d_state % 2 or not 0 < self.planes <= self.d_state // 2:
+        if self.d_state % 2:
+            raise UserError(f"mamba3: d_state {self.d_state}: the state has an even size")
+        if not 0 < self.planes <= self.d_state // 2:
             raise UserError(
-                f"mamba3: d_state {self.d_state} and turned {self.turned}: the state has an even "
-                "size, of which a share above 0 and at most 1 is turned"
+                f"mamba3: turned {self.turned} of d_state {self.d_state} is "
+                f"{self.turned * self.d_state:g} channels: at least 2 and at most {self.d_state} "
+                "are turned"
             )
         choose("rates", self.rates, RATES)
         choose("backend", self.backend, BACKENDS)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from mecheval_jax.array_types import Array, Float, Int
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import canon, initializers
+from mecheval_jax.mixers.options import OPTIONS
 from mecheval_jax.mixers.projection import together
 from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.short_convolution import (
@@ -85,11 +86,13 @@ class MatrixStateMixer(nn.Module):
         return dict.fromkeys("qkv", taps - 1) if (taps := self.kernel or self.canon) else {}
 
     def __post_init__(self):
-        for share in (self.key_share, self.value_share):
-            if _channels(share, self.width) % self.heads:
+        for name in ("key_share", "value_share"):
+            share = getattr(self, name)
+            channels = _channels(share, self.width)
+            if channels < 1 or channels % self.heads:
                 raise UserError(
-                    f"width {self.width} gives {share * self.width:g} channels of keys or values, "
-                    f"which are not divisible by {self.heads} heads"
+                    f"{OPTIONS}{name} is {share:g}: {share * self.width:g} channels, of width "
+                    f"{self.width}, are not divisible by {self.heads} heads of at least 1 channel"
                 )
         canon.check_alone(self)
         if self.kernel and not self.CONVOLVED:

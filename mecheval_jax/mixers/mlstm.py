@@ -20,6 +20,7 @@ from mecheval_jax.array_types import Array, Float, Int, PyTree
 from mecheval_jax.errors import UserError, choose
 from mecheval_jax.mixers import initializers
 from mecheval_jax.mixers.norms import HeadNorm
+from mecheval_jax.mixers.options import OPTIONS, divisors_near
 from mecheval_jax.mixers.recurrence import STATE_SITES, dplr_recurrence, passed_decay
 from mecheval_jax.mixers.short_convolution import ShortConvolution
 from mecheval_jax.ops.dplr import BACKENDS, Update, dplr_step
@@ -85,8 +86,9 @@ class MLSTM(nn.Module):
         inner = inner_width(self.width)
         if inner % (BLOCK * self.heads):
             raise UserError(
-                f"mlstm: {inner} inner channels do not divide into {self.heads} heads of whole "
-                f"blocks of {BLOCK}"
+                f"mlstm: {OPTIONS}heads is {self.heads}: {inner} inner channels do not divide into "
+                f"{self.heads} heads of whole blocks of {BLOCK}; "
+                f"they do into {divisors_near(inner // BLOCK, self.heads)}"
             )
         choose("backend", self.backend, BACKENDS)
         super().__post_init__()

@@ -12,6 +12,8 @@ import flax.linen as nn
 from mecheval_jax.errors import UserError
 
 ZERO = (
+    "layer",
+    "canon",
     "kernel",
     "d_conv",
     "dt_rank",
@@ -28,6 +30,10 @@ Other whole numbers are at least 1.
 """
 
 
+OPTIONS = "model.mixer_options."
+"""Where a config has the fields of mixers."""
+
+
 def require_heads(width: int, heads: int) -> None:
     """Check that the channels of a mixer are those of whole heads.
 
@@ -35,7 +41,10 @@ def require_heads(width: int, heads: int) -> None:
         UserError: If the width is not divisible by the number of heads.
     """
     if width % heads:
-        raise UserError(f"width {width} is not divisible by {heads} heads")
+        raise UserError(
+            f"{OPTIONS}heads is {heads}: width {width} is not divisible by {heads} heads; "
+            f"it is by {divisors_near(width, heads)}"
+        )
 
 
 def require_inner_heads(name: str, inner: int, head: int, groups: int = 1) -> None:
@@ -50,11 +59,24 @@ def require_inner_heads(name: str, inner: int, head: int, groups: int = 1) -> No
     Raises:
         UserError: If they are not.
     """
-    if inner % head or (inner // head) % groups:
+    if inner % head:
         raise UserError(
-            f"{name}: {inner} inner channels do not divide into heads of {head} channels"
-            + (f" in {groups} groups" if groups > 1 else "")
+            f"{name}: {OPTIONS}head_dim is {head}: {inner} inner channels do not divide into heads "
+            f"of {head} channels; they do into heads of {divisors_near(inner, head)}"
         )
+    heads = inner // head
+    if heads % groups:
+        raise UserError(
+            f"{name}: {OPTIONS}groups is {groups}: the {heads} heads of {head} channels do not "
+            f"divide into {groups} groups; they do into {divisors_near(heads, groups)}"
+        )
+
+
+def divisors_near(number: int, value: int) -> str:
+    """The divisors of a number that are nearest to a value, at most three, for a message."""
+    divisors = [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+    nearest = sorted(divisors, key=lambda divisor: abs(divisor - value))[:3]
+    return " or ".join(map(str, sorted(nearest)))
 
 
 @functools.cache
@@ -84,19 +106,20 @@ def require_all(name: str, mixer: type[nn.Module], given: Collection[str]) -> No
         raise UserError(f"mixer {name!r} lacks a value for {', '.join(lacking)}")
 
 
-def checked(option: str, value: Any, mixer: type[nn.Module]) -> Any:
+def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTIONS) -> Any:
     """The value of a field, checked.
 
     Args:
         option: Name of the field.
         value: Value that the config gives.
         mixer: Class of the mixer, which has the field.
+        where: What stands before the name in messages.
 
     Raises:
         UserError: If the field cannot have the value.
     """
     kind = fields_of(mixer)[option]
-    given = f"model.mixer_options.{option} is {value!r}"
+    given = f"{where}{option} is {value!r}"
     if kind is bool:
         if not isinstance(value, bool):
             raise UserError(f"{given}: True or False")

@@ -6,6 +6,7 @@ where parameters are another model's.
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import flax.errors
 import jax
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mecheval_jax.array_types import ARRAYS, Array, Int
-from mecheval_jax.errors import UserError, expect
+from mecheval_jax.errors import UserError, expect, shown
 from mecheval_jax.models.language_model import LanguageModel
 from mecheval_jax.tasks.base import Batch
 
@@ -43,8 +44,24 @@ def tokens_of(
             f"the tokens are {tokens.dtype}{list(tokens.shape)}: they must be whole numbers, "
             "[documents, length]"
         )
+    if not tokens.shape[1]:
+        raise UserError(
+            f"the tokens are {tokens.dtype}{list(tokens.shape)}: the documents are empty, where a "
+            "model reads at least one token of each"
+        )
     _check_range("tokens", tokens, "the model's vocabulary has", model.config.vocabulary_size)
     return tokens
+
+
+def check_count(name: str, count: Any, least: int = 1) -> None:
+    """Check that an argument is a whole number.
+
+    Raises:
+        UserError: If it is not, or below the least.
+    """
+    is_whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+    if not is_whole or count < least:
+        raise UserError(f"{name} is {shown(count)}: it takes a whole number, at least {least}")
 
 
 def check_positions(positions: Int[Array, "batch queries"] | None, length: int) -> None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from mecheval_jax.array_types import Array, Int, PyTree
 from mecheval_jax.errors import UserError
-from mecheval_jax.models.arguments import own_parameters, tokens_of
+from mecheval_jax.models.arguments import check_count, own_parameters, tokens_of
 from mecheval_jax.models.language_model import (
     LanguageModel,
     ModelConfig,
@@ -30,15 +30,14 @@ def greedy(
         count: Number of tokens that are generated.
 
     Raises:
-        UserError: If the prompt is empty or no tokens of the model, the tokens exceed the model's
-            length limit, or the parameters are another model's.
+        UserError: If the prompt is empty or no tokens of the model, the count is no whole number,
+            the tokens exceed the model's length limit, or the parameters are another model's.
     """
     tokens = tokens_of(model, prompt).astype(jnp.int32)  # ids that follow may need more bits
     batch, length = tokens.shape
     limit = model.config.max_length
-    if length < 1:
-        raise UserError("the prompt is empty: there is nothing to go on from")
-    if count < 1 or length + count > limit + 1:
+    check_count("count", count)
+    if length + count > limit + 1:
         raise UserError(
             f"{count} tokens after a prompt of {length}: at least 1, and at most "
             f"{limit + 1 - length} with a max_length of {limit}"
@@ -71,7 +70,11 @@ def state_bytes(config: ModelConfig, max_length: int, shapes: PyTree | None = No
         config: Config of the model.
         max_length: Tokens of the document.
         shapes: The model's `parameter_shapes`, where they are known already.
+
+    Raises:
+        UserError: If there is no such length, or a mixer has no recurrent form.
     """
+    check_count("max_length", max_length)
     model = LanguageModel(config)
 
     def initial_state(params: PyTree) -> PyTree:

@@ -23,6 +23,7 @@ from mecheval_jax.mixers import (
     MixerContext,
     SlidingWindowAttention,
     build_mixer,
+    mixer_of,
 )
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.ops.positions import at_positions
@@ -161,6 +162,20 @@ def own_module(monkeypatch):
 
 
 @pytest.mark.usefixtures("own_module")
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("width", "a", "gla: width is 'a': it takes a number"),
+        ("width", 0, "gla: width is 0: a whole number, at least 1"),
+        ("heads", 0, "gla: heads is 0: a whole number, at least 1"),
+    ],
+)
+def test_a_single_mixer_with_a_value_that_cannot_be(field, value, message):
+    """Catches the fields of the model that are handed on as they are, and fail inside Flax."""
+    with pytest.raises(UserError, match=message):
+        mixer_of("gla", {"width": 16} | {field: value})
+
+
 def test_a_mixer_of_ones_own():
     """Catches a plug-in whose options, sites or positions are lost."""
     options = {"mixer_options": {"gain": 2.0}}

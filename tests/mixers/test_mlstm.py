@@ -90,5 +90,5 @@ def test_gates_that_are_shut(gate, position):
 # Catches a reshape that fails with a message about arrays where the config is at fault.
 def test_shapes_that_do_not_divide():
     assert [inner_width(width) for width in (16, 64, 80)] == [64, 128, 192]
-    with pytest.raises(UserError, match=r"64 inner channels.*3 heads"):
+    with pytest.raises(UserError, match=r"heads is 3: 64 inner channels.*3 heads.*2 or 4"):
         MLSTM(16, heads=3)

@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.interventions import run
-from mecheval_jax.models.arguments import tokens_of
+from mecheval_jax.models.arguments import check_count, tokens_of
 from mecheval_jax.models.decoding import greedy
 from tests.support.two_runs import subject_of
 
@@ -25,6 +26,20 @@ def test_tokens(attention):
         run(model, attention.params, jnp.array([[0, 999]]))
     with pytest.raises(UserError, match=r"tokens are 0 to 999: the model's vocabulary has 0 to"):
         greedy(model, attention.params, jnp.array([[0, 999]]), 1)
+
+
+def test_documents_without_tokens(attention):
+    """Catches a division by their length inside a mixer."""
+    with pytest.raises(UserError, match=r"the tokens are int32\[2, 0\]: the documents are empty"):
+        run(attention.model, attention.params, jnp.zeros((2, 0), jnp.int32))
+
+
+@pytest.mark.parametrize("wrong", [0, 3.0, "3", True, None])
+def test_counts_that_are_none(wrong):
+    """Catches a number that fails where an array gets its shape."""
+    with pytest.raises(UserError, match=rf"count is {wrong!r}: it takes a whole number, at least"):
+        check_count("count", wrong)
+    check_count("count", np.int64(3))
 
 
 def test_parameters_of_another_model(attention):

@@ -45,9 +45,12 @@ def test_lengths(mixer):
     model, params = LanguageModel(config), planted.lively_parameters(config)
     prompt = jnp.ones((1, 10), jnp.int32)
     assert greedy(model, params, prompt, 7).shape == (1, 7)
-    for wrong in (0, 8):
-        with pytest.raises(UserError, match=rf"{wrong} tokens after a prompt of 10.*at most 7"):
-            greedy(model, params, prompt, wrong)
+    with pytest.raises(UserError, match=r"8 tokens after a prompt of 10.*at most 7"):
+        greedy(model, params, prompt, 8)
+    with pytest.raises(UserError, match="count is 0: it takes a whole number, at least 1"):
+        greedy(model, params, prompt, 0)
+    with pytest.raises(UserError, match="max_length is -1: it takes a whole number, at least 1"):
+        state_bytes(config, -1)
     with pytest.raises(UserError, match="empty"):
         greedy(model, params, prompt[:, :0], 3)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 import mecheval_jax as me
 from mecheval_jax import interventions as iv
+from mecheval_jax.models.decoding import greedy, state_bytes
 from tests.support import small
 from tests.support.misused_interventions import INTERVENTIONS, SITE
 
@@ -237,6 +238,18 @@ MISUSES: dict[str, tuple[Callable[[World], Any], str]] = {
     "capture: documents that are too long": (
         lambda w: me.capture(*w.model, jnp.ones((2, 99), int)),
         "max_length is 16",
+    ),
+    "capture: documents without tokens": (
+        lambda w: me.capture(*w.model, jnp.ones((2, 0), int)),
+        "the documents are empty",
+    ),
+    "greedy: a count that is no whole number": (
+        lambda w: greedy(*w.model, w.batch.tokens[:, :2], 3.0),
+        "count is 3.0: it takes a whole number",
+    ),
+    "state_bytes: half a token": (
+        lambda w: state_bytes(w.run.model.config, 1.5),
+        "max_length is 1.5: it takes a whole number",
     ),
     "capture: parameters of another shape": (
         lambda w: me.capture(w.run.model, jax.tree.map(lambda x: x[:8], w.run.params), w.batch),
