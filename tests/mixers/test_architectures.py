@@ -161,7 +161,6 @@ def own_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "their_mixers", module)
 
 
-@pytest.mark.usefixtures("own_module")
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -176,6 +175,7 @@ def test_a_single_mixer_with_a_value_that_cannot_be(field, value, message):
         mixer_of("gla", {"width": 16} | {field: value})
 
 
+@pytest.mark.usefixtures("own_module")
 def test_a_mixer_of_ones_own():
     """Catches a plug-in whose options, sites or positions are lost."""
     options = {"mixer_options": {"gain": 2.0}}
