@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mecheval_jax.evaluation.representations import mixing_matrices
+from tests.support import mixer_cases
 from tests.support.mixing import DOCUMENTS, LAYERS, LENGTH, MIXERS, measured, model
 
 
@@ -41,6 +42,18 @@ def test_the_matrices_give_what_the_mixer_read(layer):
     assert not np.triu(matrices, 1).any()
     below = np.abs(np.tril(matrices, -1)).max()
     assert below > 1e-3 * np.abs(matrices).max(), "nothing is read of other tokens"
+
+
+# Catches a first token without weight that makes matrices NaN though the mixer's outputs are none.
+@pytest.mark.parametrize(("case", "site"), [("mlstm", "input_gate"), ("rwkv4", "k")])
+def test_a_first_token_without_weight(case, site):
+    mixer, variables, x = mixer_cases.example(case)
+    sites = mixer_cases.capture(case, x)
+    shut = sites | {site: sites[site].at[:, 0].set(-jnp.inf)}
+    bound = mixer.bind(variables)
+    matrices = [mixing_matrices.matrices_of(bound, found, x).matrices for found in (sites, shut)]
+    assert np.isfinite(np.asarray(matrices[1])).all()
+    assert (np.asarray(matrices[1]) != np.asarray(matrices[0])).any()
 
 
 # Catches a state transition that is applied in another order, or to the token's own write.
