@@ -125,7 +125,8 @@ LINES = [
     ("", "no documents"),
     ("3", "is no JSON object"),
     ("{", "is no JSON"),
-    ("[" * 20_000, "is no JSON"),
+    ("[" * 20_000, "one JSON object a line"),
+    ('{"text": ' + "[" * 20_000, "is no JSON"),
     ('{"text": "a b c"}', "no list 'queries'"),
     ('{"text": "a b c", "queries": []}', "no list 'queries'"),
     ('{"text": "a b c", "queries": {}}', "no list 'queries'"),
@@ -145,7 +146,8 @@ LINES = [
         "JSON",
     ),
     ('{"tokens": [1, 2], "queries": [{"query": 0, "answer": 2}]}', "text"),
-    ("\xff\xfe", "is no JSON"),
+    ("\xff\xfe", "one JSON object a line"),
+    ("\xff", "is no JSON"),
 ]
 
 

@@ -16,6 +16,10 @@ class Asked(BehindDivider):
     queries: int = 2
     body_length = 4
 
+    @property
+    def classes(self):
+        return {"": range(3, 60)}
+
 
 # Catches a question that is answered at its first token, roles on the divider, a length without the
 # questions, and an answer in the document.
