@@ -86,8 +86,13 @@ def interpreter(folder: pathlib.Path) -> Iterator[pathlib.Path]:
                     request = shell.recv()
                     if request is None:
                         return
-                    done = start(*request)
-                    shell.send((done.returncode, done.stdout, done.stderr))
+                    try:
+                        done = start(*request)
+                        answer = done.returncode, done.stdout, done.stderr
+                    except Exception as error:  # the next program is started all the same
+                        answer = 1, "", f"{error}\n"
+                    with contextlib.suppress(OSError):  # a shell that was ended meanwhile
+                        shell.send(answer)
 
         server = threading.Thread(target=serve, daemon=True)
         server.start()
