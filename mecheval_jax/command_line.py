@@ -22,6 +22,9 @@ from mecheval_jax.allocator import keep_memory
 from mecheval_jax.errors import USAGE_ERROR, Interrupted, Stopped, UserError, one_line
 from mecheval_jax.programs import CONFIG, WORKDIR
 
+ERROR = "error: "
+"""Start of the line with which a program ends that could not go on."""
+
 REQUEUE = 75
 """Exit code of work that stopped before its end and that the same command resumes (EX_TEMPFAIL)."""
 
@@ -280,7 +283,7 @@ def _fail(error: object) -> None:
     text = str(error) if isinstance(error, UserError) else one_line(error)  # ours may break lines
     from mecheval_jax.console import printable
 
-    print(f"error: {printable(text)}", file=sys.stderr)
+    print(f"{ERROR}{printable(text)}", file=sys.stderr)
     _end(USAGE_ERROR, error)
 
 

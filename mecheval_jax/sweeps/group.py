@@ -173,13 +173,12 @@ class _GroupRun:
         another number of members at once counts, since a device may have run out of memory.
         """
         kept = self.folder.read_strategy()
-        asked = self.options.at_once, self.options.strategy
-        if kept is not None and self._is_asked(kept):
-            if not self.was_finished:
-                Memory(self.programs).check(kept)  # there may be fewer devices than before
-            self.say(f"members are computed by {kept}, as before")
-            return kept
         if kept is not None:
+            if self._is_asked(kept):
+                if not self.was_finished:
+                    Memory(self.programs).check(kept)  # there may be fewer devices than before
+                self.say(f"members are computed by {kept}, as before")
+                return kept
             self.say(f"members were computed by {kept}: from here on numbers differ by rounding")
         device, model = jax.devices()[0], self.ensemble.model
         shape = shape_of(self.plan.experiments[0])
@@ -189,6 +188,7 @@ class _GroupRun:
             f"{device.platform} {device_name(device)}, jax {jax.__version__}"
         )
         choices = Choices(machine.cache_folder() / "strategies.json")
+        asked = self.options.at_once, self.options.strategy
         chosen = choose_strategy(self.programs, choices, key, *asked, self.say)
         # Every process has measured for itself; the first one's choice counts.
         return self.folder.keep_strategy(chosen)

@@ -20,7 +20,7 @@ from typing import Any
 
 import jax
 
-from mecheval_jax.command_line import REQUEUE
+from mecheval_jax.command_line import ERROR, REQUEUE
 from mecheval_jax.errors import USAGE_ERROR, Stopped, UserError, choose, one_line
 from mecheval_jax.fields import field_value_of_text
 from mecheval_jax.store.status import without_flags
@@ -38,9 +38,6 @@ MAX_REQUEUES = 1000
 """How often submitit may requeue a job that Slurm ended at its time limit; each time it resumes."""
 
 POLL_SECONDS = 0.5
-
-ERROR = "error: "
-"""Start of the line with which a program ends that could not go on."""
 
 
 @contextlib.contextmanager
@@ -141,14 +138,13 @@ class JobEnd:
     @property
     def error(self) -> Exception:
         """The error with which it failed: a user's mistake as its own last line says it."""
-        if self.code == USAGE_ERROR:
-            with contextlib.suppress(OSError):
-                lines = self.log.read_text(errors="replace").splitlines()
-                told = [line for line in lines if line.startswith(ERROR)]
-                if told:
-                    return UserError(f"{told[-1].removeprefix(ERROR)} ({self.log})")
-            return UserError(f"see {self.log}")
-        return RuntimeError(f"see {self.log}")
+        if self.code != USAGE_ERROR:
+            return RuntimeError(f"see {self.log}")
+        lines: list[str] = []
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(errors="replace").splitlines()
+        told = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+        return UserError(f"{told[-1]} ({self.log})" if told else f"see {self.log}")
 
     def __str__(self) -> str:
         if self.state == "finished":

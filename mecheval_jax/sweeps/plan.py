@@ -172,7 +172,7 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     seen: dict[str, int] = {}
     groups: dict[Experiment, list[int]] = {}
     for number, experiment in enumerate(experiments):
-        text = json.dumps(as_computed(experiment.as_dict()), sort_keys=True)
+        text = json.dumps(_as_computed(experiment.as_dict()), sort_keys=True)
         same = seen.setdefault(text, number)
         if same != number:
             raise UserError(f"members {same} and {number} are the same run: {_listed(typed[same])}")
@@ -190,12 +190,12 @@ def plan(base: ConfigDict | Mapping[str, Any], changes: Sequence[Changes]) -> Sw
     return Sweep(base_as_json_has_it, tuple(typed), tuple(plans))
 
 
-def as_computed(value: Any) -> Any:
+def _as_computed(value: Any) -> Any:
     """A value of a config with numbers as they are computed with, in float32: 1 and 1.0 are one."""
     if isinstance(value, Mapping):
-        return {name: as_computed(one) for name, one in value.items()}
+        return {name: _as_computed(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [as_computed(one) for one in value]
+        return [_as_computed(one) for one in value]
     if isinstance(value, float):
         return int(value) if value.is_integer() else float(np.float32(value))
     return value

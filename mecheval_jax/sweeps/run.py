@@ -289,15 +289,11 @@ def report_failures(outcome: SweepOutcome) -> None:
         UserError: If all that failed could not run because of a user's mistake; the first one's.
         SystemExit: With code 1, if one failed for any other reason.
     """
-    count, mistakes = len(outcome.failed), map(_is_mistake, outcome.failed.values())
-    only_mistakes = all(mistakes)
+    count = len(outcome.failed)
+    only_mistakes = all(isinstance(error, UserError) for error in outcome.failed.values())
     if count > 1 or not only_mistakes:
         say(f"error: {count} group{'s' if count > 1 else ''} failed: {', '.join(outcome.failed)}")
     if not only_mistakes:
         sys.exit(1)
     if outcome.error is not None:
         raise outcome.error
-
-
-def _is_mistake(error: Exception) -> bool:
-    return isinstance(error, UserError)

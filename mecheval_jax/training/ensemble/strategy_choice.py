@@ -70,9 +70,8 @@ class MemoryEstimate:
                 f"{self.members} members on a device do not fit into {gibibytes}: {self.most} do; "
                 "take more devices, or a smaller sweep"
             )
-        wanted = min(at_once or 1, self.members)
-        if wanted > max(self.at_once, 1):
-            fit = max(self.at_once, 1)
+        wanted, fit = min(at_once or 1, self.members), max(self.at_once, 1)
+        if wanted > fit:
             raise UserError(
                 f"{wanted} members at once do not fit into {gibibytes}: {fit} do "
                 f"(--members_at_once={fit})"
