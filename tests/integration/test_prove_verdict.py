@@ -68,7 +68,7 @@ def test_the_page_has_the_table():
     assert [title for title in titles if title] == [title for title in known if title]
 
 
-OTHERS = {"first_bound", "split_elimination", "from_start", "from_query"}
+OTHERS = {"first_bound", "split_elimination"}
 """Heuristics that are not planted."""
 
 
@@ -76,7 +76,7 @@ def test_every_floor_is_planted():
     """Catches a new heuristic that no verdict was tried on.
 
     ``first_bound`` recalls, and a verdict is on query 0, for which ``split_elimination`` is
-    ``split``. ``from_start`` and ``from_query`` are of documents of one's own alone.
+    ``split``.
     """
     planted = {name.removeprefix("heuristic: ") for name in KINDS if name.startswith("heuristic: ")}
     assert planted == set(FLOORS) - OTHERS

@@ -17,7 +17,7 @@ SCAN_BACKENDS = selective_scan_module.BACKENDS[1:]  # all but auto
 LENGTHS = (1, 2, 7, 64, 65)  # the loops are unrolled by 5: with a remainder and without
 
 
-LONG = 200  # several chunks, of which the last is not full
+LONG = 300  # several chunks and segments, of which the last is not full
 
 
 # Catches an error in a hand-written gradient, and a swap of B and C.

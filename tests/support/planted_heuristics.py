@@ -19,12 +19,14 @@ from mecheval_jax.ground_truth.planted import ANSWER, TASK, Planted, as_arrays, 
 from mecheval_jax.models.language_model import ModelConfig
 from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.tasks.base import EOS, Batch
+from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.packed_floors import FURTHEST
 from mecheval_jax.tasks.synthetic.in_context_bigrams import InContextBigrams
 from mecheval_jax.tasks.synthetic.two_token_recall import CompositionalRecall
 from mecheval_jax.tasks.treecall.queries import QUERY_TYPES
 from mecheval_jax.tasks.treecall.treecall import Treecall
 from tests.support.planted import task_with
+from tests.support.planted_order import value_first
 
 NONE = range(1, 1)
 """Ids of no token."""
@@ -141,6 +143,10 @@ RULES: dict[str, Rule] = {
             read.candidates & (table[read.asked[..., None], read.tokens[:, None]] > 0)
         )
     ),
+    "from_start": lambda read, table, answers: read.at(jnp.full_like(read.tokens, table[0, 0])),
+    "from_query": lambda read, table, answers: read.at(
+        jnp.broadcast_to(jnp.arange(read.tokens.shape[1]) + table[0, 0], read.tokens.shape)
+    ),
     "half_key": lambda read, table, answers: read.at(
         read.random(read.candidates & jnp.roll(read.occurrences, 1, axis=-1))
     ),
@@ -239,7 +245,7 @@ class Counted:
     def of(cls, task: Any) -> "Counted":
         """Count train documents of a task."""
         batch = task.sample(jax.random.key(99), 8192, "train")
-        read = Read.of(batch.tokens, task.class_of("value"), task.classes.get("type", NONE))
+        read = Read.of(batch.tokens, *_classes(task))
         query, rows = np.asarray(batch.query_positions)[:, 0], np.arange(8192)
         answer, asked = np.asarray(batch.targets)[:, 0], np.asarray(read.asked)[rows, query]
         return cls(task, batch, read, rows, query, answer, asked)
@@ -306,9 +312,18 @@ def _of(task: Any, *tokens: int) -> np.ndarray:
     return np.isin(np.arange(task.vocabulary_size), tokens)[:, None]
 
 
+def _commonest_place(task: Any, anchor: str) -> np.ndarray:
+    """The distance of the value from a role that most train documents have."""
+    roles = task.sample(jax.random.key(99), task.sizes()["train"], "train").roles
+    distances, times = np.unique(roles["value"] - roles[anchor], return_counts=True)
+    return distances[times.argmax()][None, None]
+
+
 BIGRAMS = InContextBigrams(length=22, triggers=3, vocabulary=8, concentration=0.5)
 TREES = Treecall(longest=26)
 TYPES = Treecall(longest=26, query_types=QUERY_TYPES, seed=3)
+FILLED_BEHIND = functools.partial(value_first, often=2, fillers_at=2)
+FILLED_BEFORE = functools.partial(value_first, often=2, fillers_at=1)
 NOTHING = lambda task: np.zeros((1, 1))
 
 HEURISTICS: Mapping[str, tuple[Any, Callable[[Any], np.ndarray]]] = {
@@ -332,21 +347,32 @@ HEURISTICS: Mapping[str, tuple[Any, Callable[[Any], np.ndarray]]] = {
     "offset": (TREES, lambda task: Counted.of(task).distances(_by_place)),
     "offset_by_tokens": (TREES, lambda task: Counted.of(task).distances(_by_tokens)),
     "by_type": (TYPES, lambda task: Counted.of(task).best_of_types()),
+    "from_start": (FILLED_BEHIND, lambda task: _commonest_place(task, "bos")),
+    "from_query": (FILLED_BEFORE, lambda task: _commonest_place(task, "query")),
 }
-"""By the name of the floor: documents, and what the heuristic has counted in training. There is no
-``first_bound``, which recalls wherever it is measured."""
+"""By the name of the floor: documents, or a function that makes them, and what the heuristic has
+counted in training. There is no ``first_bound``, which recalls wherever it is measured."""
 
 
 @functools.cache
-def _table(name: str) -> np.ndarray:
+def _planted(name: str) -> tuple[Any, np.ndarray]:
+    """The task of a heuristic, and its table."""
     task, count = HEURISTICS[name]
-    return np.asarray(count(task))
+    task = task() if callable(task) else task
+    return task, np.asarray(count(task))
+
+
+def _classes(task: Any) -> tuple[range, range]:
+    """Ids of the tokens that can be an answer, of own documents all, and of types of queries."""
+    if isinstance(task, Documents):
+        return range(1, task.vocabulary_size), NONE
+    return task.class_of("value"), task.classes.get("type", NONE)
 
 
 def heuristic(seed: int = 0, name: str = "first") -> Planted:
     """A model that is one of the heuristics, in layer 0 or in layer 1."""
-    task, table = HEURISTICS[name][0], _table(name)
-    answers, types = task.class_of("value"), task.classes.get("type", NONE)
+    task, table = _planted(name)
+    answers, types = _classes(task)
     width, vocabulary = 48, task.vocabulary_size
     options = {"vocabulary": vocabulary, "rule": name, "rows": len(table)}
     options |= {"columns": table.shape[1], "answers_from": answers.start}

@@ -113,19 +113,29 @@ def sibling(seed: int = 0) -> Planted:
 
 
 @functools.cache
-def value_first() -> Documents:
-    """Own documents of four pairs, each with its value first."""
+def value_first(often: int | None = None, fillers_at: int = 0) -> Documents:
+    """Own documents of four pairs, each with its value first.
+
+    Args:
+        often: Index of a pair that two documents of three ask; each is asked as often as the
+            others if None.
+        fillers_at: 1 for up to three fillers before all pairs, 2 for them behind; 0 for none.
+    """
     draw, lines = np.random.default_rng(0), []
+    askable = range(PAIRS) if often is None else (*range(PAIRS), *[often] * (2 * PAIRS - 3))
     for _ in range(1500):
         keys, values = (draw.choice(8, PAIRS, replace=False) for _ in "kv")
         words = [word for k, v in zip(keys, values, strict=True) for word in (f"v{v}", f"k{k}")]
-        asked = int(draw.integers(PAIRS))
-        words += ["|", words[2 * asked + 1]]
+        asked = int(draw.choice(askable))
+        fillers = ["w"] * int(draw.integers(4)) if fillers_at else []
+        before, behind = (fillers, []) if fillers_at == 1 else ([], fillers)
+        value, divider = len(before) + 2 * asked, len(fillers) + 2 * PAIRS
+        words = [*before, *words, *behind, "|", words[2 * asked + 1]]
         starts = np.cumsum([0, *(len(word) + 1 for word in words)])
         span = lambda i, starts=starts: [int(starts[i]), int(starts[i + 1]) - 1]
-        query = {"query": span(2 * PAIRS + 1), "answer": words[2 * asked]}
-        query |= {"value": span(2 * asked), "key": span(2 * asked + 1)}
-        query["roles"] = {"divider": span(2 * PAIRS)}
+        query = {"query": span(divider + 1), "answer": words[value]}
+        query |= {"value": span(value), "key": span(value + 1)}
+        query["roles"] = {"divider": span(divider)}
         lines.append(json.dumps({"text": " ".join(words), "queries": [query]}))
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "value_first.jsonl"
