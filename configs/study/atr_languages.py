@@ -14,8 +14,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from configs import treecall
-from configs.grids import Changes
+from configs.grids import Changes, product, seeds
 from configs.study import atr_two_layers
+from configs.study.ar_second_rates import cell
 from configs.study.cells import cells
 
 
@@ -29,6 +30,15 @@ def language(name: str) -> dict[str, Any]:
     terminals, symbols = atr_two_layers.LANGUAGES[name]
     task = treecall.task(terminals, symbols)
     return {f"task.{field}": task[field] for field in ("terminals", "symbols", "terminal_weight")}
+
+
+def mamba_and_attention(name: str, width: int, count: int) -> Changes:
+    """Both in a language, each with so many seeds at one learning rate."""
+    return [
+        member
+        for mixer in ("mamba", "attention")
+        for member in product(cell(mixer, 1e-3, language(name), width=width), seeds(count))
+    ]
 
 
 def runs(scale: str) -> Changes:

@@ -14,10 +14,9 @@ Expected (the study): 84 % for attention and 78 % for Mamba, whose answer comes 
 
 from ml_collections import ConfigDict
 
-from configs.grids import Changes, product, seeds
+from configs.grids import Changes
 from configs.study import atr_two_layers
-from configs.study.ar_second_rates import cell
-from configs.study.atr_languages import language
+from configs.study.atr_languages import mamba_and_attention
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -27,9 +26,4 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def sweep() -> Changes:
     """Seeds 0 and 1 of both."""
-    large = language("large")
-    return [
-        member
-        for mixer in ("mamba", "attention")
-        for member in product(cell(mixer, 1e-3, large, width=32), seeds(2))
-    ]
+    return mamba_and_attention("large", width=32, count=2)

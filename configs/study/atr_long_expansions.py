@@ -13,10 +13,9 @@ Expected (the study): 51 % for attention and 77 % for Mamba.
 
 from ml_collections import ConfigDict
 
-from configs.grids import Changes, product, seeds
+from configs.grids import Changes
 from configs.study import atr_two_layers
-from configs.study.ar_second_rates import cell
-from configs.study.atr_languages import language
+from configs.study.atr_languages import mamba_and_attention
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -26,9 +25,4 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def sweep() -> Changes:
     """Seed 0 of both."""
-    medium = language("medium")
-    return [
-        member
-        for mixer in ("mamba", "attention")
-        for member in product(cell(mixer, 1e-3, medium, width=16), seeds(1))
-    ]
+    return mamba_and_attention("medium", width=16, count=1)
