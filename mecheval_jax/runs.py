@@ -38,8 +38,8 @@ from mecheval_jax.store.run_folder import RunFolder
 from mecheval_jax.store.trackers import check_trackers
 from mecheval_jax.tasks.base import Batch, Task
 from mecheval_jax.training.checkpoints import Checkpoints
+from mecheval_jax.training.checks import check_training
 from mecheval_jax.training.device_programs import RunPrograms
-from mecheval_jax.training.footprint import check_training
 from mecheval_jax.training.loop import fit, restore_or_create
 from mecheval_jax.training.members import Ensemble
 from mecheval_jax.training.preemption import Preemption

@@ -291,9 +291,13 @@ def apply_captured(
         mutable=["intermediates"],
         **options,
     )
-    # Flax keeps a tuple with one value per call of a module; a site is called once.
-    flat = flatten_dict(seen["intermediates"], sep="/")
-    return result, {path.removesuffix("/__call__"): value for path, (value,) in flat.items()}
+    # Flax keeps a tuple with one value per call of a module.
+    flat = flatten_dict(seen.get("intermediates", {}), sep="/")
+    calls = {path.removesuffix("/__call__"): values for path, values in flat.items()}
+    for path, values in calls.items():
+        if len(values) != 1:
+            raise UserError(f"the site {path} is called {len(values)} times: give each its own")
+    return result, {path: values[0] for path, values in calls.items()}
 
 
 def hands_on(mixer: type[nn.Module]) -> bool:

@@ -164,10 +164,21 @@ def _own(path: str) -> Architecture:
     """The architecture of a class given as ``module:Class``."""
     module, _, name = path.partition(":")
     try:
-        mixer = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"model.mixer {path!r} cannot be imported: {error}") from error
-    if not (isinstance(mixer, type) and issubclass(mixer, nn.Module)):
+        imported = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"model.mixer {path!r} cannot be imported: {error}; it is module:Class, and the folder "
+            "of the module's file must be on PYTHONPATH"
+        ) from error
+    except Exception as error:  # of the user's own file
+        said = f"{type(error).__name__}: {error}"
+        raise UserError(f"model.mixer {path!r} cannot be imported: {said}") from error
+    if not hasattr(imported, name):
+        modules = {key: value for key, value in vars(imported).items() if _is_module(value)}
+        own = [key for key, value in modules.items() if not _is_ours(value)]
+        choose(f"class of {module}", name, own)
+    mixer = getattr(imported, name)
+    if not _is_module(mixer):
         raise UserError(f"model.mixer {path!r} is not a Flax module (flax.linen.Module)")
     if "positions" not in inspect.signature(mixer.__call__).parameters:
         raise UserError(
@@ -175,6 +186,16 @@ def _own(path: str) -> Architecture:
             "mecheval_jax.ops.positions.at_positions reads an output there"
         )
     return _of(mixer)
+
+
+def _is_module(value: Any) -> bool:
+    """Whether something is a class of Flax modules."""
+    return isinstance(value, type) and issubclass(value, nn.Module)
+
+
+def _is_ours(module: type) -> bool:
+    """Whether a class is of this package."""
+    return module.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def mixer_of(name: str, config: Mapping[str, Any]) -> nn.Module:

@@ -120,6 +120,8 @@ def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTION
     """
     kind = fields_of(mixer)[option]
     given = f"{where}{option} is {value!r}"
+    # Beyond the type, what a mixer of one's own may be given is known to its author alone.
+    bounded = mixer.__module__.startswith(f"{__package__}.")
     if kind is bool:
         if not isinstance(value, bool):
             raise UserError(f"{given}: True or False")
@@ -130,12 +132,12 @@ def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTION
         if kind in (int, float):
             raise UserError(f"{given}: it takes a number")
     elif kind is float:
-        if not _is_number(value) or value <= 0:
-            raise UserError(f"{given}: a positive number")
+        if not _is_number(value) or (bounded and value <= 0):
+            raise UserError(f"{given}: a {'positive ' * bounded}number")
     elif kind in (int, int | str):
         smallest = 0 if option in (*ZERO, *getattr(mixer, "MAY_BE_ZERO", ())) else 1
-        if not _is_number(value) or value != int(value) or value < smallest:
-            raise UserError(f"{given}: a whole number, at least {smallest}")
+        if not _is_number(value) or value != int(value) or (bounded and value < smallest):
+            raise UserError(f"{given}: a whole number{f', at least {smallest}' * bounded}")
         return int(value)
     return value
 

@@ -21,8 +21,8 @@ from mecheval_jax.sweeps.group import Options, run_group
 from mecheval_jax.sweeps.launchers import JobEnd, Jobs, launch_jobs
 from mecheval_jax.sweeps.plan import GroupPlan, Sweep, open_folder
 from mecheval_jax.training.checkpoints import damage
+from mecheval_jax.training.checks import check_training
 from mecheval_jax.training.ensemble.strategy_choice import check_strategy
-from mecheval_jax.training.footprint import check_training
 from mecheval_jax.training.preemption import Preemption
 
 

@@ -58,9 +58,7 @@ class Footprint:
             )
 
 
-def check_training(
-    model: ModelConfig, task: Task, training: TrainingConfig, documents: int
-) -> None:
+def check_memory(model: ModelConfig, task: Task, training: TrainingConfig, documents: int) -> None:
     """Check that there is memory for a training, before anything is allocated.
 
     Args:
@@ -93,7 +91,7 @@ def check_documents(task: Task, count: int) -> None:
 def footprint_of(
     model: ModelConfig, task: Task, training: TrainingConfig, documents: int
 ) -> Footprint:
-    """What a training takes at the least; the arguments are those of `check_training`."""
+    """What a training takes at the least; the arguments are those of `check_memory`."""
     length, rows = _length(task), training.batch_size // training.gradient_accumulation
     tables = model.vocabulary_size * (1 if model.tied else 2)
     tables += model.max_length if model.positions == "learned" else 0

@@ -194,8 +194,8 @@ def test_a_mixer_of_ones_own():
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("their_mixer:Mean", "cannot be imported: No module named 'their_mixer'"),
-        ("their_mixers:Maen", "cannot be imported: .*Maen"),
+        ("their_mixer:Mean", "cannot be imported: No module named 'their_mixer'.*PYTHONPATH"),
+        ("their_mixers:Maen", r"class of their_mixers 'Maen' \(did you mean 'Mean'\?\)"),
         ("their_mixers:number", "not a Flax module"),
         (":Mean", "cannot be imported"),
         ("their_mixers:Deaf", r"must take \(x, positions=None\)"),
@@ -204,6 +204,29 @@ def test_a_mixer_of_ones_own():
 def test_what_is_no_mixer(path, message):
     with pytest.raises(UserError, match=message):
         ModelConfig(path, vocabulary_size=5, **SHAPE)
+
+
+@pytest.mark.parametrize("content", ["def x(:", "y = it", "raise SystemError('no')"])
+def test_a_file_that_cannot_be_read(content, tmp_path, monkeypatch):
+    """Catches a traceback of what a user's own file raises."""
+    (tmp_path / "broken_mixers.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_mixers", raising=False)
+    with pytest.raises(UserError, match=r"'broken_mixers:Broken' cannot be imported: .*Error: "):
+        ModelConfig("broken_mixers:Broken", vocabulary_size=5, **SHAPE)
+
+
+@pytest.mark.usefixtures("own_module")
+def test_options_of_ones_own_have_no_bounds():
+    """Catches bounds of built-in options, where a gain below 0 is as good."""
+    for gain in (-2.0, 0.0):
+        options = {"mixer_options": {"gain": gain}}
+        config = ModelConfig("their_mixers:Mean", vocabulary_size=5, **options, **SHAPE)
+        assert config.build_mixer(0).gain == gain
+    with pytest.raises(UserError, match=r"gain is nan: a number"):
+        ModelConfig(
+            "their_mixers:Mean", vocabulary_size=5, mixer_options={"gain": float("nan")}, **SHAPE
+        )
 
 
 def test_the_table_is_the_code():

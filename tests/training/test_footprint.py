@@ -41,7 +41,7 @@ def test_what_cannot_be(changes, what, monkeypatch):
     experiment, found = of(changes)
     assert getattr(found, what) > 16 * GIB
     with pytest.raises(UserError, match=rf"at least [\d,.]+ GiB .*{what} [\d,.]+ GiB.* 16\.00 GiB"):
-        footprint.check_training(experiment.model, experiment.task, experiment.training, 16)
+        footprint.check_memory(experiment.model, experiment.task, experiment.training, 16)
 
 
 def test_micro_batches_need_less():

@@ -1,0 +1,159 @@
+"""Mixers of one's own are tried before they are trained: each promise that one can break."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import pytest
+
+from mecheval_jax.errors import UserError
+from mecheval_jax.mixers import ARCHITECTURES, MixerContext, build_mixer
+from mecheval_jax.models import own_mixers
+from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.models.own_mixers import check_mixer, check_own_mixers
+from mecheval_jax.ops.linear_recurrence import linear_recurrence
+from mecheval_jax.ops.positions import at_positions
+from mecheval_jax.sites import Site
+
+WIDTH = 8
+
+
+class Fading(nn.Module):
+    """Keeps every promise; each class below breaks one."""
+
+    width: int
+
+    def setup(self):
+        self.value, self.out = nn.Dense(self.width), nn.Dense(self.width)
+        self.write, self.shifted, self.state = Site(), Site(), Site()
+
+    def local_reach(self) -> Any:
+        return {"shifted": 1}
+
+    def before(self, x):
+        return jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1]
+
+    def states(self, write):
+        decay = jnp.full(write.shape, 0.5)
+        entry = self.state.checked_entry(write)
+        return self.state(linear_recurrence(decay, write, entry=entry), rewritten=True)
+
+    def __call__(self, x, positions=None):
+        write = self.write(self.value(x + self.shifted(self.before(x))))
+        return self.ends(self.out(self.states(write)), positions)
+
+    def ends(self, y, positions):
+        return at_positions(y, positions)
+
+    def initial_state(self, batch, max_length):
+        return jnp.zeros((batch, self.width)), jnp.zeros((batch, self.width))
+
+    def step(self, state, x_t):
+        previous, past = state
+        past = self.decayed(past) + self.value(x_t + previous)
+        return (x_t, past), self.out(past)
+
+    def decayed(self, past):
+        return 0.5 * past
+
+
+class Foreseeing(Fading):
+    def before(self, x):
+        return jnp.roll(x, -1, axis=1)
+
+
+class Deaf(Fading):
+    def ends(self, y, positions):
+        return y
+
+
+class Wide(Fading):
+    def ends(self, y, positions):
+        return at_positions(jnp.concatenate([y, y[..., :1]], axis=-1), positions)
+
+
+class Infinite(Fading):
+    def ends(self, y, positions):
+        return at_positions(y / 0, positions)
+
+
+class Forgetful(Fading):
+    def decayed(self, past):
+        return 0.4 * past
+
+
+class Lasting(Fading):
+    def states(self, write):
+        return self.state(linear_recurrence(jnp.full(write.shape, 0.5), write))
+
+
+class Misnamed(Fading):
+    def local_reach(self):
+        return {"shift": 1}
+
+
+class Counting(Fading):
+    def local_reach(self):
+        return 1
+
+
+class Twice(Fading):
+    def before(self, x):
+        return self.write(jnp.pad(x, ((0, 0), (1, 0), (0, 0)))[:, :-1])
+
+
+class Failing(Fading):
+    def before(self, x):
+        return x @ jnp.ones((7, 7))
+
+
+class Bare(nn.Module):
+    """No sites, no recurrent form, and nothing to learn."""
+
+    def __call__(self, x, positions=None):
+        return at_positions(jnp.cumsum(x, axis=1), positions)
+
+
+def test_a_mixer_that_keeps_all_promises():
+    """Catches a check that refuses a good mixer."""
+    check_mixer(Fading(WIDTH), WIDTH)
+    check_mixer(Bare(), WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "message"),
+    [
+        (Foreseeing, "theirs: not causal: its outputs up to token 0 change"),
+        (Deaf, r"theirs: gives \[2, 12, 8\] at positions \[2, 2\].*at_positions"),
+        (Wide, r"theirs: gives \[2, 12, 9\] for inputs .* \[2, 12, 8\]"),
+        (Infinite, "theirs: its outputs are not finite"),
+        (Forgetful, "theirs: step gives another output than __call__ at token 1"),
+        (Lasting, "theirs: later tokens do not go on from a replaced 'state'"),
+        (Misnamed, r"theirs: local_reach\(\) names 'shift': its sites are .*shifted"),
+        (Counting, r"theirs: local_reach\(\) gives 1"),
+        (Twice, "theirs: .*the site write is called 2 times"),
+        (Failing, r"theirs: test_own_mixers.py, line \d+: TypeError: "),
+    ],
+)
+def test_a_promise_that_is_broken(mixer, message):
+    """Catches a mixer that is trained and judged by a rule that does not hold of it."""
+    with pytest.raises(UserError, match=message):
+        check_mixer(mixer(WIDTH), WIDTH, name="theirs")
+
+
+def test_it_is_tried_once_and_built_in_ones_never(monkeypatch):
+    """Catches a check that a sweep pays for in every group, and one of what tests know."""
+    tried = []
+    monkeypatch.setattr(own_mixers, "check_mixer", lambda mixer, *_: tried.append(mixer))
+    monkeypatch.setattr(own_mixers, "_passed", set())
+    shape = {"layers": 2, "width": WIDTH, "vocabulary_size": 9, "max_length": 16}
+    for mixer in ("mamba", f"{__name__}:Fading", f"{__name__}:Fading,attention"):
+        check_own_mixers(ModelConfig(mixer, **shape))
+    assert tried == [Fading(WIDTH)]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_built_in_mixer_would_pass(name):
+    """Catches a check that asks for more than the package's own mixers keep."""
+    mixer = build_mixer(name, MixerContext(layer=0, layers=2, width=32, max_length=32))
+    check_mixer(mixer, 32)
