@@ -176,7 +176,10 @@ def _own(path: str) -> Architecture:
     if not hasattr(imported, name):
         modules = {key: value for key, value in vars(imported).items() if _is_module(value)}
         own = [key for key, value in modules.items() if not _is_ours(value)]
-        choose(f"class of {module}", name, own)
+        try:
+            choose(f"class of {module}", name, own)
+        except UserError as error:
+            raise UserError(f"model.mixer {path!r} cannot be imported: {error}") from None
     mixer = getattr(imported, name)
     if not _is_module(mixer):
         raise UserError(f"model.mixer {path!r} is not a Flax module (flax.linen.Module)")

@@ -78,6 +78,7 @@ PROVENANCE = {
     "commit?": (str, None),
     "platform?": str,
     "started?": str,
+    "own_code?": {...: str},
 }
 """``provenance.json``"""
 

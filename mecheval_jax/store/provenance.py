@@ -7,13 +7,18 @@ import pathlib
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 
 import mecheval_jax
+from mecheval_jax.console import say
 from mecheval_jax.experiment import Experiment
+from mecheval_jax.files import sha256_of
 from mecheval_jax.partitioning.devices import device_name
+
+_said: set[tuple[str, str]] = set()
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -38,10 +43,44 @@ def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
         "seed": experiment.training.seed,
         "data_seed": experiment.training.data_seed,
         "config_hash": experiment.fingerprint(),
+        "own_code": own_code(experiment.model.mixer),
         "arguments": sys.argv[1:],
         "folder": os.getcwd(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def own_code(mixer: str) -> dict[str, str]:
+    """Hash of the file of each mixer that a model names by its import path, and has imported.
+
+    Args:
+        mixer: Value of ``model.mixer``.
+    """
+    names = [name.strip() for name in mixer.split(",")]
+    files = {
+        name: getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
+        for name in names
+        if ":" in name
+    }
+    return {name: sha256_of([pathlib.Path(file)]) for name, file in files.items() if file}
+
+
+def say_what_changed(mixer: str, known: Mapping[str, Any], folder: pathlib.Path) -> None:
+    """Say of which mixers the file is another than when a run was begun, once for each.
+
+    Args:
+        mixer: Value of ``model.mixer`` of the run.
+        known: Its ``provenance.json``.
+        folder: Its folder.
+    """
+    before = known.get("own_code", {})
+    for name, now in own_code(mixer).items():
+        if before.get(name, now) != now and (str(folder), name) not in _said:
+            _said.add((str(folder), name))
+            say(
+                f"{folder}: the file of {name} has changed since this run was begun; what is "
+                "measured from here on is of the mixer as it is now"
+            )
 
 
 def versions() -> dict[str, str]:

@@ -41,7 +41,7 @@ from mecheval_jax.partitioning.multihost import by_main
 from mecheval_jax.store.forms import EXAMPLE, FINISHED, LOOKED_AT, MEMBER, PROVENANCE, SUMMARY
 from mecheval_jax.store.lock import PREFIX, held, lock
 from mecheval_jax.store.metrics import forget_after, read_rows, write_rows
-from mecheval_jax.store.provenance import provenance
+from mecheval_jax.store.provenance import provenance, say_what_changed
 from mecheval_jax.tasks import files_of
 from mecheval_jax.tasks.example import Example, ExampleQuestion
 
@@ -252,9 +252,12 @@ class RunFolder(TrainingFolder):
         trust.check(model.get("mixer") if isinstance(model, dict) else None, self.config)
         trust.check_files(files_of(values.get("task")), self.config)
         try:
-            return Experiment.from_config(values)
+            experiment = Experiment.from_config(values)
         except UserError as error:
             raise UserError(f"{self.config}: {error}") from None
+        if ":" in experiment.model.mixer:
+            say_what_changed(experiment.model.mixer, self.read_provenance(), self.path)
+        return experiment
 
     def _find_files(self, task: dict[str, Any]) -> None:
         """Look elsewhere for files of the task that are not here: where training was started.
