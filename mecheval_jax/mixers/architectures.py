@@ -147,7 +147,10 @@ def architectures_of(mixer: str, layers: int) -> tuple[Architecture, ...]:
     names = [name.strip() for name in mixer.split(",")]
     found = [_own(name) if ":" in name else _known(name) for name in names]
     if len(found) not in (1, layers):
-        raise UserError(f"model.mixer {mixer!r} names {len(found)} mixers for {layers} layers")
+        raise UserError(
+            f"model.mixer {mixer!r} names {len(found)} mixers for {layers} layers; commas part the "
+            "layers of one architecture"
+        )
     return tuple(found) if len(found) == layers else tuple(found) * layers
 
 
