@@ -21,11 +21,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError
 from mecheval_jax.models.language_model import ModelConfig
-from mecheval_jax.sites import INTERVENTIONS, STATE, apply_captured, hands_on
+from mecheval_jax.sites import INTERVENTIONS, apply_captured, hands_on, is_state
 
 DOCUMENTS, LENGTH = 2, 12
 """Size of what a mixer is tried on."""
@@ -161,16 +162,14 @@ class _Tried:
                     f"local_reach() names {site!r}: its sites are {', '.join(self.seen) or 'none'}"
                 )
         for path, state in self.seen.items():
-            if path.rpartition("/")[2] == STATE:
+            if is_state(path):
                 self._check_state(path, state)
 
     def _check_state(self, path: str, state: Array) -> None:
         token = state.shape[1] // 2
         mask = (jnp.arange(state.shape[1]) == token).reshape(1, -1, *[1] * (state.ndim - 2))
         mask = jnp.broadcast_to(mask, (len(state), *mask.shape[1:]))
-        entry: PyTree = {"value": state + 1, "mask": mask}
-        for part in reversed(path.split("/")):
-            entry = {part: entry}
+        entry = unflatten_dict({f"{path}/value": state + 1, f"{path}/mask": mask}, sep="/")
         _, seen = self._own(jax.jit(lambda: self._captured(entry)))
         if self._are_equal(seen[path][:, token + 1 :], state[:, token + 1 :]):
             self._fail(

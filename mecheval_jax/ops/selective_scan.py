@@ -37,6 +37,10 @@ SEGMENT = 32  # tokens of a segment, where the gradient keeps the states at its 
 IN_SEGMENTS = 256  # tokens from which on that is done
 
 
+Tokens = tuple[Array, Array, Array, Array]
+"""x, dt, B and C of some tokens."""
+
+
 @in_float32
 def selective_scan(
     x: Float[Array, "batch length inner"],
@@ -100,16 +104,15 @@ def _in_segments(
     batch, length, inner = x.shape
     start = jnp.zeros((batch, *rates.shape), x.dtype)
     if length < IN_SEGMENTS:
-        return _segment(UNROLL, start, x, dt, rates, B, C)[1]
+        return _segment(UNROLL, start, rates, (x, dt, B, C))[1]
 
     def cut(array: Array) -> Array:
         padded = jnp.pad(array, ((0, 0), (0, -length % SEGMENT), (0, 0)))
         return jnp.moveaxis(padded.reshape(batch, -1, SEGMENT, array.shape[2]), 1, 0)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def advance(state: Array, segment: tuple[Array, ...]) -> tuple[Array, Array]:
-        x, dt, B, C = segment
-        return _segment(1, state, x, dt, rates, B, C)
+    def advance(state: Array, tokens: Tokens) -> tuple[Array, Array]:
+        return _segment(1, state, rates, tokens)
 
     segments = tuple(map(cut, (x, dt, B, C)))
     y = jnp.moveaxis(jax.lax.scan(advance, start, segments)[1], 0, 1)
@@ -117,7 +120,7 @@ def _in_segments(
 
 
 def _scan(
-    unroll: int, start: Array, x: Array, dt: Array, rates: Array, B: Array, C: Array
+    unroll: int, start: Array, rates: Array, tokens: Tokens
 ) -> tuple[Array, tuple[Array, Array]]:
     """The last state; and outputs y and the state before each token, with time leading."""
 
@@ -125,29 +128,27 @@ def _scan(
         after, y_t = selective_scan_step(state, at_t[0], at_t[1], rates.T, at_t[2], at_t[3])
         return after, (y_t, state)
 
-    return jax.lax.scan(advance, start, _by_time(x, dt, B, C), unroll=unroll)
+    return jax.lax.scan(advance, start, _by_time(*tokens), unroll=unroll)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _segment(
-    unroll: int, start: Array, x: Array, dt: Array, rates: Array, B: Array, C: Array
-) -> tuple[Array, Array]:
+def _segment(unroll: int, start: Array, rates: Array, tokens: Tokens) -> tuple[Array, Array]:
     """The state behind some tokens, and their outputs, from the state before them."""
-    end, (y, _) = _scan(unroll, start, x, dt, rates, B, C)
+    end, (y, _) = _scan(unroll, start, rates, tokens)
     return end, jnp.moveaxis(y, 0, 1)
 
 
 def _forward(
-    unroll: int, start: Array, x: Array, dt: Array, rates: Array, B: Array, C: Array
-) -> tuple[tuple[Array, Array], tuple[Array, ...]]:
-    end, (y, states) = _scan(unroll, start, x, dt, rates, B, C)
-    return (end, jnp.moveaxis(y, 0, 1)), (x, dt, rates, B, C, states)
+    unroll: int, start: Array, rates: Array, tokens: Tokens
+) -> tuple[tuple[Array, Array], tuple[Array, Tokens, Array]]:
+    end, (y, states) = _scan(unroll, start, rates, tokens)
+    return (end, jnp.moveaxis(y, 0, 1)), (rates, tokens, states)
 
 
 def _backward(
-    unroll: int, saved: tuple[Array, ...], bars: tuple[Array, Array]
-) -> tuple[Array, ...]:
-    x, dt, rates, B, C, states = saved
+    unroll: int, saved: tuple[Array, Tokens, Array], bars: tuple[Array, Array]
+) -> tuple[Array, Array, Tokens]:
+    rates, tokens, states = saved
     end_bar, y_bar = bars
 
     def retreat(carry: tuple[Array, Array], at_t: tuple[Array, ...]) -> tuple[tuple, tuple]:
@@ -167,12 +168,12 @@ def _backward(
         dt_bar = (exponent_bar * rates[None]).sum(axis=1) + written_bar * x_t
         return (h_bar * decay, rates_bar), (written_bar * dt_t, dt_bar, B_bar, C_bar)
 
-    at_t = (*_by_time(x, dt, B, C, y_bar), states)
+    at_t = (*_by_time(*tokens, y_bar), states)
     (start_bar, rates_bar), by_time = jax.lax.scan(
         retreat, (end_bar, jnp.zeros_like(end_bar)), at_t, reverse=True, unroll=unroll
     )
     x_bar, dt_bar, B_bar, C_bar = (jnp.moveaxis(array, 0, 1) for array in by_time)
-    return start_bar, x_bar, dt_bar, rates_bar.sum(axis=0), B_bar, C_bar
+    return start_bar, rates_bar.sum(axis=0), (x_bar, dt_bar, B_bar, C_bar)
 
 
 _segment.defvjp(_forward, _backward)
