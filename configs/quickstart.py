@@ -7,7 +7,7 @@ Question: Based and Gated DeltaNet both recall; do they do it in the same way?
 Documents have 4 pairs of 32 keys and 32 values; a training set of 25,600 documents (400 batches of
 64) is replayed. Both architectures leave the plateau of a guess within 500 steps. Expected: test
 accuracies of at least 95 %, ``induction`` for Based and ``convolutional_binding`` for Gated
-DeltaNet. That is seed 0; one in five of the others does not learn in time
+DeltaNet. That is seed 0; one in four of the others does not learn in time
 (``docs/experiments.md``).
 """
 

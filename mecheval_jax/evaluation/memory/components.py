@@ -23,6 +23,7 @@ import numpy as np
 
 from mecheval_jax.array_types import Array, Bool, Float, PyTree
 from mecheval_jax.errors import UserError
+from mecheval_jax.evaluation.accuracy import accuracy_interval
 from mecheval_jax.evaluation.memory.removal import SPAN
 from mecheval_jax.evaluation.rows import describe
 from mecheval_jax.evaluation.subject import Subject
@@ -111,12 +112,15 @@ def component_rows(subject: Subject) -> Iterator[dict[str, Any]]:
     combinations = [(p.name, w, h) for p in components for w in places for h in HOWS]
     for (name, where, how), (probability, correct) in zip(combinations, switched, strict=True):
         present = np.ones_like(here) if where == EVERYWHERE else here
-        for metric, estimate in (
-            ("kept", bootstrap.ratio(probability, clean, present)),
-            ("accuracy", bootstrap.mean(correct, present)),
-        ):
-            named = {"component": name, "where": where, "ablation": how, "metric": metric}
-            yield named | describe(estimate, evaluation.confidence, tested=False)
+        named = {"component": name, "where": where, "ablation": how}
+        kept = bootstrap.ratio(probability, clean, present)
+        yield named | {"metric": "kept"} | describe(kept, evaluation.confidence, tested=False)
+        cells = describe(bootstrap.mean(correct, present), evaluation.confidence, tested=False)
+        if present.any():
+            right, asked = np.where(present, correct, 0), present.astype(float)
+            ends = accuracy_interval(right, asked, evaluation.confidence, bootstrap)[0]
+            cells |= dict(zip(("low", "high"), ends, strict=True))
+        yield named | {"metric": "accuracy"} | cells
 
 
 def _places(task: Task, batch: Batch) -> dict[str, Bool[Array, "documents length"]]:

@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+import pytest
 
 from mecheval_jax.evaluation.memory.components import _ablated, component_rows, components_of
 from mecheval_jax.evaluation.subject import Subject
 from mecheval_jax.interventions.capture import observe
 from mecheval_jax.models.language_model import LanguageModel
+from mecheval_jax.statistics.intervals import wilson
 from mecheval_jax.tasks.synthetic.compression import Compression
 from tests.support import planted, planted_memory
 
@@ -37,6 +39,11 @@ def test_layer_0_binds_and_layer_1_reads():
     for how in ("zero", "resample"):
         assert kept[first, "pair", how] < 0.5
     assert set(table["component"]) == {first, second}
+    # An accuracy has Wilson's interval: of no document or of all it is no point.
+    accuracy = table[table["metric"] == "accuracy"]
+    assert {0.0, 1.0} <= set(accuracy["value"])
+    for value, low, high in accuracy[["value", "low", "high"]].itertuples(index=False):
+        assert (low, high) == pytest.approx(wilson(value * len(batch.tokens), len(batch.tokens)))
 
 
 def test_components_of_a_hybrid():
