@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 from mecheval_jax import __version__, programs
 from tests.support.compilation import ROOT
 
-LARGEST = 1_000_000
-"""Bytes of a wheel."""
+LARGEST = 1_200_000
+"""Bytes of a wheel; its modules have one million, and what does not belong there would add more."""
 
 
 @pytest.fixture(scope="module")
