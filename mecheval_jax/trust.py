@@ -34,7 +34,7 @@ def allow_code() -> None:
 
 def remember(mixer: str) -> None:
     """Take note of the code that a user's own config names, for later programs too."""
-    new = {*_imports(mixer)} - _known
+    new = {*imports_of(mixer)} - _known
     _known.update(new)
     if new - _remembered():
         add_to_cache(_file(), {"mixers": sorted(new | _remembered())})
@@ -50,7 +50,7 @@ def check(mixer: Any, source: pathlib.Path) -> None:
     Raises:
         UserError: If its user has neither used nor allowed it.
     """
-    unknown = [path for path in _imports(mixer) if path not in _known]
+    unknown = [path for path in imports_of(mixer) if path not in _known]
     unknown = [path for path in unknown if path not in _remembered()]
     if unknown and not _is_allowed():
         raise UserError(
@@ -117,7 +117,8 @@ def _is_allowed() -> bool:
     return os.environ.get(ALLOWED) == "1"
 
 
-def _imports(mixer: Any) -> Iterable[str]:
+def imports_of(mixer: Any) -> Iterable[str]:
+    """The import paths, ``module:Class``, among the names of a value of ``model.mixer``."""
     names = mixer.split(",") if isinstance(mixer, str) else ()
     return [name.strip() for name in names if ":" in name]
 

@@ -36,7 +36,7 @@ from mecheval_jax.mixers.mamba2 import Mamba2
 from mecheval_jax.mixers.mamba3 import Mamba3
 from mecheval_jax.mixers.mesa_net import MesaNet
 from mecheval_jax.mixers.mlstm import MLSTM
-from mecheval_jax.mixers.options import checked, fields_of, require_all
+from mecheval_jax.mixers.options import checked, fields_of, is_built_in, require_all
 from mecheval_jax.mixers.path_attention import PathAttention
 from mecheval_jax.mixers.retnet import RetNet
 from mecheval_jax.mixers.rwkv import RWKV4
@@ -168,21 +168,18 @@ def _own(path: str) -> Architecture:
     module, _, name = path.partition(":")
     try:
         imported = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"model.mixer {path!r} cannot be imported: {error}; it is module:Class, and the folder "
-            "of the module's file must be on PYTHONPATH"
-        ) from error
-    except Exception as error:  # of the user's own file
-        said = f"{type(error).__name__}: {error}"
-        raise UserError(f"model.mixer {path!r} cannot be imported: {said}") from error
-    if not hasattr(imported, name):
-        modules = {key: value for key, value in vars(imported).items() if _is_module(value)}
-        own = [key for key, value in modules.items() if not _is_ours(value)]
-        try:
+        if not hasattr(imported, name):
+            modules = {key: value for key, value in vars(imported).items() if _is_module(value)}
+            own = [key for key, value in modules.items() if not is_built_in(value)]
             choose(f"class of {module}", name, own)
-        except UserError as error:
-            raise UserError(f"model.mixer {path!r} cannot be imported: {error}") from None
+    except Exception as error:  # of the user's own file, which may raise anything
+        said = f"{error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            said = (
+                f"{error}; it is module:Class, and the folder of the module's file must be on "
+                "PYTHONPATH"
+            )
+        raise UserError(f"model.mixer {path!r} cannot be imported: {said}") from error
     mixer = getattr(imported, name)
     if not _is_module(mixer):
         raise UserError(f"model.mixer {path!r} is not a Flax module (flax.linen.Module)")
@@ -197,11 +194,6 @@ def _own(path: str) -> Architecture:
 def _is_module(value: Any) -> bool:
     """Whether something is a class of Flax modules."""
     return isinstance(value, type) and issubclass(value, nn.Module)
-
-
-def _is_ours(module: type) -> bool:
-    """Whether a class is of this package."""
-    return module.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def mixer_of(name: str, config: Mapping[str, Any]) -> nn.Module:

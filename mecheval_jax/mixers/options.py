@@ -106,6 +106,11 @@ def require_all(name: str, mixer: type[nn.Module], given: Collection[str]) -> No
         raise UserError(f"mixer {name!r} lacks a value for {', '.join(lacking)}")
 
 
+def is_built_in(module: type[nn.Module]) -> bool:
+    """Whether a class of modules is of this package, and not of its user."""
+    return module.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
 def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTIONS) -> Any:
     """The value of a field, checked.
 
@@ -121,7 +126,7 @@ def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTION
     kind = fields_of(mixer)[option]
     given = f"{where}{option} is {value!r}"
     # Beyond the type, what a mixer of one's own may be given is known to its author alone.
-    bounded = mixer.__module__.startswith(f"{__package__}.")
+    bounded = is_built_in(mixer)
     if kind is bool:
         if not isinstance(value, bool):
             raise UserError(f"{given}: True or False")
@@ -133,11 +138,12 @@ def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTION
             raise UserError(f"{given}: it takes a number")
     elif kind is float:
         if not _is_number(value) or (bounded and value <= 0):
-            raise UserError(f"{given}: a {'positive ' * bounded}number")
+            raise UserError(f"{given}: a {'positive number' if bounded else 'number'}")
     elif kind in (int, int | str):
         smallest = 0 if option in (*ZERO, *getattr(mixer, "MAY_BE_ZERO", ())) else 1
         if not _is_number(value) or value != int(value) or (bounded and value < smallest):
-            raise UserError(f"{given}: a whole number{f', at least {smallest}' * bounded}")
+            least = f", at least {smallest}" if bounded else ""
+            raise UserError(f"{given}: a whole number{least}")
         return int(value)
     return value
 

@@ -25,7 +25,9 @@ from flax.traverse_util import unflatten_dict
 
 from mecheval_jax.array_types import Array, PyTree
 from mecheval_jax.errors import UserError
+from mecheval_jax.mixers.options import is_built_in
 from mecheval_jax.models.language_model import ModelConfig
+from mecheval_jax.ops.positions import at_positions
 from mecheval_jax.sites import INTERVENTIONS, apply_captured, hands_on, is_state
 
 DOCUMENTS, LENGTH = 2, 12
@@ -39,15 +41,16 @@ _passed: set[str] = set()
 
 
 def check_own_mixers(config: ModelConfig) -> None:
-    """Check each mixer of a model that is named by its import path; the others are known.
+    """Check the mixers of a model that are not this package's, one of each class.
 
     Raises:
         UserError: If one does not keep what a mixer promises; the message names it, and what.
     """
-    names = [name.strip() for name in config.mixer.split(",")]
-    names = names if len(names) == config.layers else names * config.layers
-    for name in {name for name in names if ":" in name}:
-        mixer, length = config.build_mixer(names.index(name)), min(LENGTH, config.max_length)
+    mixers = [config.build_mixer(layer) for layer in reversed(range(config.layers))]
+    first_of_class = {type(mixer): mixer for mixer in mixers if not is_built_in(type(mixer))}
+    length = min(LENGTH, config.max_length)
+    for kind, mixer in first_of_class.items():
+        name = f"{kind.__module__}:{kind.__name__}"
         if (case := f"{name} {mixer} {config.width} {length}") not in _passed:
             check_mixer(mixer, config.width, length, f"model.mixer {name!r}")
             _passed.add(case)
@@ -103,8 +106,8 @@ class _Tried:
     def _fail(self, reason: str) -> None:
         raise UserError(f"{self.name}: {reason}")
 
-    def _apply(self, x: Array, *arguments: Any, **options: Any) -> Any:
-        return self.mixer.apply(self.params, x, *arguments, **options)
+    def _apply(self, x: Array, positions: Array | None = None) -> Array:
+        return self.mixer.apply(self.params, x, positions)
 
     def _captured(self, entries: Mapping[str, PyTree]) -> tuple[Array, dict[str, Array]]:
         interventions = {INTERVENTIONS: entries} if entries else {}
@@ -129,7 +132,7 @@ class _Tried:
         last = self.x.shape[1] - 1
         positions = jnp.tile(jnp.array([[last // 2, last]]), (DOCUMENTS, 1))
         some = self._own(jax.jit(lambda: self._apply(self.x, positions)))
-        wanted = self.y[:, jnp.array([last // 2, last])]
+        wanted = at_positions(self.y, positions)
         if some.shape != wanted.shape or not self._are_equal(some, wanted):
             self._fail(
                 f"gives {list(some.shape)} at positions {list(positions.shape)}, not its outputs "

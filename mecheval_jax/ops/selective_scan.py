@@ -7,11 +7,11 @@ with one state of size n per inner channel; B and C are shared by the channels.
 The ``sequential`` backend forms exp(dt A) and dt x B inside the loop, so that the states are
 the only array of size length x inner x state that is stored. It has a gradient of its own, which
 recomputes the decay in the backward loop instead of storing it, and of long documents the states,
-too, a segment at a time: a training step then takes less than half the memory, and 0.83 to 0.88
-of the time (two layers of width 64, 256 to 2,048 tokens). The state is laid out [batch,
-state, inner], channels last, which makes the sum over the state a sum of vectors. This and the
-batched products of the backward loop make it 3-4 times faster than the derived gradient on a CPU
-(batch 32, length 35, inner 128, state 16: 6-8 ms against 25 ms on 2 cores).
+too, a segment at a time: that takes less than half the memory, and 0.87 to 0.89 of the time (two
+layers of width 64, 256 to 2,048 tokens). The state is laid out [batch, state, inner], channels
+last, which makes the sum over the state a sum of vectors. This and the batched products of the
+backward loop make it 3-4 times faster than the derived gradient on a CPU (batch 32, length 35,
+inner 128, state 16: 6-8 ms against 25 ms on 2 cores).
 
 ``associative`` and ``chunked`` are those of `ops.linear_recurrence`, over stored decays and
 writes; ``pallas`` is a fused kernel, `ops.selective_scan_kernel`. ``auto`` takes

@@ -13,14 +13,16 @@ from typing import Any
 import jax
 
 import mecheval_jax
+from mecheval_jax import trust
 from mecheval_jax.console import say
 from mecheval_jax.experiment import Experiment
 from mecheval_jax.files import sha256_of
 from mecheval_jax.partitioning.devices import device_name
 
-_said: set[tuple[str, str]] = set()
-
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+_said: set[tuple[str, str]] = set()
+"""Folders and mixers of which it was said that their file has changed."""
 
 
 def provenance(experiment: Experiment, *, here: bool = True) -> dict[str, Any]:
@@ -56,11 +58,9 @@ def own_code(mixer: str) -> dict[str, str]:
     Args:
         mixer: Value of ``model.mixer``.
     """
-    names = [name.strip() for name in mixer.split(",")]
     files = {
         name: getattr(sys.modules.get(name.partition(":")[0]), "__file__", None)
-        for name in names
-        if ":" in name
+        for name in trust.imports_of(mixer)
     }
     return {name: sha256_of([pathlib.Path(file)]) for name, file in files.items() if file}
 

@@ -12,11 +12,7 @@ def check_training(
 ) -> None:
     """Check that there is memory for a training, and that mixers of one's own keep their promises.
 
-    Args:
-        model: Shape of the model.
-        task: Source of the documents.
-        training: Regime of the training.
-        documents: Number of documents on which the trained model is evaluated.
+    The arguments are those of `check_memory`.
 
     Raises:
         UserError: If not.
