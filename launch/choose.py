@@ -22,6 +22,7 @@ BUDGET = flags.DEFINE_string("budget", None, "Time it may take: 90s, 30m, 2h; an
 MIXERS = flags.DEFINE_multi_string("mixer", [], "An architecture; give it several times.")
 WIDTHS = flags.DEFINE_list("widths", [], "Widths; the config's and half of it if not given.")
 RATES = flags.DEFINE_list("learning_rates", [], "Rates; the config's and two around it.")
+STEPS = flags.DEFINE_integer("steps", None, "Steps of a run; the config's if not given.")
 SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each setting.")
 LENGTH = flags.DEFINE_integer(
     "length", 0, "Tokens at which costs count; 0: a document's length.", 0, 2**24
@@ -38,7 +39,9 @@ def main():
     from mecheval_jax.store.choice import ChoiceFolder
 
     asked = request.ChoiceRequest(
-        experiment=request.experiment_of(CONFIG.value, DOCUMENTS.value, documents_config),
+        experiment=request.experiment_of(
+            CONFIG.value, DOCUMENTS.value, documents_config, STEPS.value
+        ),
         mixers=tuple(MIXERS.value),
         widths=numbers_of_texts("--widths", WIDTHS.value, int),
         rates=numbers_of_texts("--learning_rates", RATES.value, float),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from mecheval_jax.errors import UserError
 from mecheval_jax.selection.request import ChoiceRequest, words_of_time
+from mecheval_jax.selection.words import counted
 from mecheval_jax.sweeps.plan import Changes, Sweep, plan
 
 LADDER = (
@@ -157,8 +158,8 @@ def _too_small(
     enough = 60 * math.ceil(needed / 60)
     return (
         f"--budget={words_of_time(request.budget or left)} is too small for one model of each of "
-        f"{len(timings)} architectures of width {least.widths[0]} in {steps:,} steps: here they "
-        f"take about {words_of_time(enough)}; {_fitting(request, timings, devices)}"
+        f"{counted(len(timings), 'architecture')} of width {least.widths[0]} in {steps:,} steps: "
+        f"here that takes about {words_of_time(enough)}; {_fitting(request, timings, devices)}"
     )
 
 
@@ -168,8 +169,8 @@ def _not_measured(
     """What to say of a budget of which too much goes before all architectures are measured."""
     return (
         f"--budget={words_of_time(request.budget or 0)} is too small: half of it went into "
-        f"measuring a training step of {'; '.join(timings)}, and {'; '.join(not_reached)} were not "
-        f"reached; {_fitting(request, timings, devices)}"
+        f"measuring a training step of {'; '.join(timings)}, and not of "
+        f"{'; '.join(not_reached)}; {_fitting(request, timings, devices)}"
     )
 
 
@@ -187,7 +188,7 @@ def _fitting(request: ChoiceRequest, timings: Mapping[str, Timing], devices: int
             fitting.append(f"--mixer={name}")
     if fitting:
         return f"what would fit: {' '.join(fitting)}"
-    return "not one of them would fit: fewer steps or a smaller width take less"
+    return "not one of them would fit: fewer steps (--steps) or a smaller width (--widths) take less"
 
 
 def sweep_of(request: ChoiceRequest, size: Size, timings: Mapping[str, Timing]) -> Sweep:

@@ -107,7 +107,10 @@ def rates_around(rate: float) -> tuple[float, ...]:
 
 
 def experiment_of(
-    config: ConfigDict | None, documents: str | None, of_documents: Callable[[], ConfigDict]
+    config: ConfigDict | None,
+    documents: str | None,
+    of_documents: Callable[[], ConfigDict],
+    steps: int | None = None,
 ) -> Experiment:
     """The experiment of a config, or of a file of documents.
 
@@ -115,6 +118,7 @@ def experiment_of(
         config: Config that was given, if one was.
         documents: Path of a file of documents, if one was given.
         of_documents: Maker of the config of documents.
+        steps: Steps of a run; the config's if None.
 
     Raises:
         UserError: If neither or both are given, or the config or the file cannot be taken.
@@ -122,9 +126,11 @@ def experiment_of(
     if (config is None) == (documents is None):
         what = "both are given" if documents else "neither is"
         raise UserError(f"give either --documents=FILE.jsonl or --config=FILE.py: {what}")
+    sections = (of_documents() if config is None else config).to_dict()
+    if steps is not None and "training" in sections:  # a config without one is refused below
+        sections["training"]["steps"] = steps
     if config is not None:
-        return Experiment.from_config(config)
-    sections = of_documents().to_dict()
+        return Experiment.from_config(sections)
     sections["task"]["path"] = documents
     return fitted(sections)
 

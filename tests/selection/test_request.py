@@ -1,10 +1,12 @@
 """What may be asked of a choice, and every mistake in asking: one line, code 2, nothing made."""
 
 import pytest
+from ml_collections import ConfigDict
 
 from configs import documents as documents_config
 from mecheval_jax.errors import UserError
 from mecheval_jax.selection import request
+from mecheval_jax.selection.documents import fitted
 from mecheval_jax.selection.request import ChoiceRequest
 from tests.support import document_lines, forked, small
 
@@ -72,6 +74,14 @@ def test_an_experiment_of_a_config_or_of_documents(tmp_path):
     path.write_text("\n".join(document_lines.many(300)))
     found = request.experiment_of(None, str(path), documents_config.get_config)
     assert found.task.path == str(path)
+    fewer = request.experiment_of(None, str(path), documents_config.get_config, steps=300)
+    # Evaluated as often in fewer steps, as the config of so many steps would be.
+    config = documents_config.get_config("steps=300")
+    config.task.path = str(path)
+    assert fewer.training == fitted(config.to_dict()).training != found.training
+    recall = ConfigDict(EXPERIMENT.as_dict())
+    given = request.experiment_of(recall, None, documents_config.get_config, steps=200)
+    assert given.training.steps == 200
     for given in ((None, None), (documents_config.get_config(), str(path))):
         with pytest.raises(UserError, match="give either --documents"):
             request.experiment_of(*given, documents_config.get_config)
@@ -85,6 +95,7 @@ def test_an_experiment_of_a_config_or_of_documents(tmp_path):
         (["--documents={folder}/none.jsonl"], "cannot be read"),
         (["--documents={bad}"], "has 1 bad line"),
         (["recall", "--budget=soon"], "--budget=soon: a time such as"),
+        (["recall", "--steps=0"], "training.steps is 0"),
         (["recall", "--widths=wide"], "--widths=wide: whole numbers"),
         (["recall", "--learning_rates=1e39"], "--learning_rates has 1e+39: above 0"),
         (["recall", "--seeds=99999999999"], "--seeds is 99999999999: 1 to 1,000"),
