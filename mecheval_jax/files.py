@@ -185,11 +185,17 @@ def read_arrays(
         with open_file(path) as content, np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in (file.files if names is None else names)}
     except Exception as error:  # whatever a damaged archive makes numpy raise
-        raise UserError(f"{path} is damaged ({error}): {remedy}") from None
+        # Of a file that is no archive numpy says how to load it all the same, as a pickle.
+        why = "it is no archive of arrays" if "pickle" in str(error) else error
+        raise _damaged(path, why, remedy) from None
 
 
-def read_text(path: pathlib.Path) -> str:
+def read_text(path: pathlib.Path, remedy: str = "") -> str:
     """Read a text in UTF-8, whatever the terminal's own encoding.
+
+    Args:
+        path: File that is read.
+        remedy: What the user of a damaged file is told to do.
 
     Raises:
         UserError: If it cannot be read, or is no such text.
@@ -198,15 +204,21 @@ def read_text(path: pathlib.Path) -> str:
         with open_file(path) as file:
             return file.read().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is damaged: {error}") from None
+        raise _damaged(path, error, remedy) from None
 
 
-def parse_json(text: str, source: str, **options: Any) -> Any:
+def _damaged(source: str | os.PathLike, why: object, remedy: str) -> UserError:
+    """The error of what cannot be what was written, with what its user can do if that is known."""
+    return UserError(f"{source} is damaged: {why}" + f"; {remedy}" * bool(remedy))
+
+
+def parse_json(text: str, source: str, remedy: str = "", **options: Any) -> Any:
     """The value of a JSON text.
 
     Args:
         text: The text.
         source: Where it comes from, for the message.
+        remedy: What the user of a damaged one is told to do.
         **options: Options of `json.loads`.
 
     Raises:
@@ -215,9 +227,9 @@ def parse_json(text: str, source: str, **options: Any) -> Any:
     try:
         return json.loads(text, **options)
     except RecursionError:
-        raise UserError(f"{source} is damaged: it is nested too deeply") from None
+        raise _damaged(source, "it is nested too deeply", remedy) from None
     except (ValueError, TypeError) as error:  # among them a number of more than 4,300 digits
-        raise UserError(f"{source} is damaged: {error}") from None
+        raise _damaged(source, error, remedy) from None
 
 
 def read_json(
@@ -242,10 +254,9 @@ def read_json(
     """
     if absent is not None and not os.path.lexists(path):
         return absent
-    values = parse_json(read_text(path), str(path), **options)
-    wrong = mismatch(values, dict) or mismatch(values, form)
-    if wrong:
-        raise UserError(f"{path} is damaged: {wrong}" + f"; {remedy}" * bool(remedy))
+    values = parse_json(read_text(path, remedy), str(path), remedy, **options)
+    if wrong := mismatch(values, dict) or mismatch(values, form):
+        raise _damaged(path, wrong, remedy)
     return values
 
 
@@ -281,7 +292,6 @@ def read_table(
     """
     import pandas as pd
 
-    end = f"; {remedy}" * bool(remedy)
     try:
         with open_file(path) as file:
             table = pd.read_csv(file, encoding="utf-8", **options).rename(columns=_unguarded)
@@ -297,7 +307,7 @@ def read_table(
         raise
     except (ValueError, OverflowError, TypeError, MemoryError, RecursionError) as error:
         # raised by pandas
-        raise UserError(f"{path} is damaged: {one_line(error, 300)}{end}") from None
+        raise _damaged(path, one_line(error, 300), remedy) from None
     texts = table.select_dtypes(["object", "string"])
     return table.assign(**{name: texts[name].map(_unguarded) for name in texts})
 

@@ -1,10 +1,12 @@
 """Runs from end to end: what their folders hold."""
 
 import json
+import shutil
 
 import pytest
 
 from mecheval_jax import runs
+from mecheval_jax.errors import UserError
 from mecheval_jax.files import read_table
 from tests.support import small
 
@@ -65,3 +67,27 @@ def test_another_evaluation_of_a_finished_run(folder):
     runs.train(small.experiment(small.ONE_LAYER), folder.path)
     assert folder.read_summary() == known
     assert folder.experiment().evaluation.split == known["split"]
+
+
+def test_what_a_damaged_summary_says_to_do(folder):
+    """Catches advice that does not help: a summary that stays damaged, or comes back another."""
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+    folder.summary.write_text("{")
+    with pytest.raises(UserError, match="remove it, and the command that trained the run measures"):
+        runs.train(small.experiment(small.ONE_LAYER), folder.path)
+    folder.summary.unlink()
+    runs.train(small.experiment(small.ONE_LAYER), folder.path)
+    assert before == {
+        path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()
+    }
+
+
+def test_a_finished_run_without_checkpoints_says_that_it_is_trained_anew(folder, capfd):
+    """Catches hours of training that nobody asked for, without a word."""
+    runs.train(small.experiment(small.ONE_LAYER), folder.path)
+    assert "finished, nothing to train" in capfd.readouterr().err
+    known = folder.read_summary()
+    shutil.rmtree(folder.checkpoints)
+    runs.train(small.experiment(small.ONE_LAYER), folder.path)
+    assert "its checkpoints are gone: trained anew" in capfd.readouterr().err
+    assert folder.read_summary() == known

@@ -188,7 +188,9 @@ def _fitting(request: ChoiceRequest, timings: Mapping[str, Timing], devices: int
             fitting.append(f"--mixer={name}")
     if fitting:
         return f"what would fit: {' '.join(fitting)}"
-    return "not one of them would fit: fewer steps (--steps) or a smaller width (--widths) take less"
+    return (
+        "not one of them would fit: fewer steps (--steps) or a smaller width (--widths) take less"
+    )
 
 
 def sweep_of(request: ChoiceRequest, size: Size, timings: Mapping[str, Timing]) -> Sweep:

@@ -142,7 +142,8 @@ def _planned(folder: ChoiceFolder, request: ChoiceRequest, clock: Deadline) -> S
     }
     how = options_of(request)
     first = dataclasses.replace(how, lengths=how.lengths[:1], programs=("training",))
-    say(f"a training step of each of {counted(len(models), 'architecture')} is measured before the plan")
+    each = counted(len(models), "architecture")
+    say(f"a training step of each of {each} is measured before the plan")
     timings, rows = measure_steps(models, first, clock.until(MEASURING_SHARE))
     plan = fit(request, timings, clock.left, jax.device_count())
     sweep = sweep_of(request, plan.size, timings)

@@ -33,6 +33,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mecheval_jax import trust
+from mecheval_jax.console import say
 from mecheval_jax.errors import UserError, expect
 from mecheval_jax.experiment import Experiment, difference_words
 from mecheval_jax.files import is_draft, make_workdir, read_json, write_json, write_text
@@ -50,6 +51,10 @@ SWEEP_FILE = "sweep.json"
 
 GROUPS = "groups"
 """Folder of a sweep that has its groups, in whose folders those of the members are."""
+
+MEASURED_AGAIN = "remove it, and the command that trained the run measures it again"
+NOT_NEEDED = "remove it: a run can be without it"
+AS_IT_WAS = "put it back as it was: nothing else has what it says"
 
 
 class Folder:
@@ -148,7 +153,7 @@ class RunFolder(TrainingFolder):
         """Which part of the group's checkpoints is this run's; None for a run on its own."""
         if not self.member.exists():
             return None
-        values = read_json(self.member, MEMBER)
+        values = read_json(self.member, MEMBER, remedy=AS_IT_WAS)
         if values["place"] >= values["of"]:
             raise UserError(f"{self.member} is damaged: place {values['place']} of {values['of']}")
         return MemberPlace(values["place"], values["of"])
@@ -244,7 +249,7 @@ class RunFolder(TrainingFolder):
                 f"{self.path} is a member of a sweep, which has its parameters: leave it in the "
                 "folder of the sweep"
             )
-        values = read_json(self.config)
+        values = read_json(self.config, remedy=AS_IT_WAS)
         task = values.get("task")
         if isinstance(task, dict):
             self._find_files(task)
@@ -277,7 +282,7 @@ class RunFolder(TrainingFolder):
 
     def read_summary(self) -> dict[str, Any]:
         """The summary so far; empty before there is one."""
-        return read_json(self.summary, SUMMARY, absent={})
+        return read_json(self.summary, SUMMARY, absent={}, remedy=MEASURED_AGAIN)
 
     @by_main
     def measured_at(self, experiment: Experiment) -> int | None:
@@ -294,10 +299,13 @@ class RunFolder(TrainingFolder):
         """
         if not self.summary.exists():
             raise UserError(f"{self.path} is damaged: a finished member without summary.json")
-        summary = read_json(self.summary, FINISHED)
+        summary = read_json(self.summary, FINISHED, remedy=MEASURED_AGAIN)
         verdict = summary.get("verdict")
         if verdict is not None and verdict not in summary.get("probabilities", {}):
-            raise UserError(f"{self.summary} is damaged: verdict {verdict!r} has no probability")
+            raise UserError(
+                f"{self.summary} is damaged: verdict {verdict!r} has no probability; "
+                f"{MEASURED_AGAIN}"
+            )
         return summary
 
     @staticmethod
@@ -321,7 +329,7 @@ class RunFolder(TrainingFolder):
         """
         rows = (summary.get("evidence") or {}).get("attributions", [])
         if wrong := mismatch(rows, [LOOKED_AT], "attributions"):
-            raise UserError(f"{self.summary} is damaged, or older: {wrong}")
+            raise UserError(f"{self.summary} is damaged, or older: {wrong}; {MEASURED_AGAIN}")
         return rows
 
     def write_example(self, document: Example) -> None:
@@ -336,21 +344,23 @@ class RunFolder(TrainingFolder):
         """
         if not self.example.exists():
             return None
-        values = read_json(self.example, EXAMPLE)
+        values = read_json(self.example, EXAMPLE, remedy=NOT_NEEDED)
         try:
             roles = {int(at): tuple(named) for at, named in values["roles"].items()}
             questions = tuple(ExampleQuestion(**one) for one in values["questions"])
         except (TypeError, ValueError) as error:
-            raise UserError(f"{self.example} is damaged: {error}") from None
+            raise UserError(f"{self.example} is damaged: {error}; {NOT_NEEDED}") from None
         count = len(values["words"])
         places = {*roles, *(one.position for one in questions)}
         if not questions or not all(0 <= at < count for at in places):
-            raise UserError(f"{self.example} is damaged: a role or a question is at no token")
+            raise UserError(
+                f"{self.example} is damaged: a role or a question is at no token; {NOT_NEEDED}"
+            )
         return Example(tuple(values["words"]), roles, questions)
 
     def read_provenance(self) -> dict[str, Any]:
         """Where the run comes from; empty if that is not known."""
-        return read_json(self.provenance, PROVENANCE, absent={})
+        return read_json(self.provenance, PROVENANCE, absent={}, remedy=NOT_NEEDED)
 
     @by_main
     def update_summary(self, **values: Any) -> dict[str, Any]:
@@ -367,7 +377,10 @@ class RunFolder(TrainingFolder):
     def forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be taken again, and that the run diverged there."""
         super().forget_after(step)
-        if self.read_summary().get("diverged_at") is not None:
+        summary = self.read_summary()
+        if summary.get("finished") and not step:
+            say(f"{self.path}: this run was finished, and its checkpoints are gone: trained anew")
+        if summary.get("diverged_at") is not None:
             self.update_summary(diverged_at=None)
 
 

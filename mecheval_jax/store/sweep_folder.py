@@ -39,7 +39,7 @@ from mecheval_jax.partitioning.multihost import by_main, is_main, on_main
 from mecheval_jax.store.forms import STRATEGY, SWEEP
 from mecheval_jax.store.metrics import read_rows
 from mecheval_jax.store.provenance import provenance
-from mecheval_jax.store.run_folder import GROUPS, SWEEP_FILE, Folder, TrainingFolder
+from mecheval_jax.store.run_folder import AS_IT_WAS, GROUPS, SWEEP_FILE, Folder, TrainingFolder
 from mecheval_jax.training.ensemble.strategy import Strategy
 
 STATES = ("waiting", "running", "preempted", "failed", "finished")
@@ -269,7 +269,7 @@ class SweepFolder(Folder):
         if not self.sweep.exists():
             raise UserError(f"{self.path} holds no sweep (no sweep.json): give a sweep's workdir")
         self.check_links()
-        values = read_json(self.sweep, SWEEP)
+        values = read_json(self.sweep, SWEEP, remedy=AS_IT_WAS)
         members = len(values["members"])
         for group in values["groups"]:
             # Its name is a folder's: one that leads elsewhere is nobody's.

@@ -142,7 +142,8 @@ def read_members(group: GroupFolder) -> pd.DataFrame:
     Raises:
         UserError: If the file is damaged.
     """
-    table = read_table(group.table, MEMBER_NUMBERS)
+    again = "remove it, and the command of the sweep writes it again"
+    table = read_table(group.table, MEMBER_NUMBERS, again)
     lacking = [name for name in KNOWN if name not in set(table["metric"])]
     twice = table[table.duplicated(["member", "metric"])]
     wrong = None
@@ -158,7 +159,7 @@ def read_members(group: GroupFolder) -> pd.DataFrame:
         member, metric = twice[["member", "metric"]].iloc[0]
         wrong = f"member {member:g} has {metric!r} twice"
     if wrong:
-        raise UserError(f"{group.table} is damaged: {wrong}")
+        raise UserError(f"{group.table} is damaged: {wrong}; {again}")
     return table
 
 
