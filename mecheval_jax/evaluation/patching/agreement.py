@@ -34,7 +34,8 @@ def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dic
     """Rank correlation of every estimate with the measured effects, for each case.
 
     The value is None if fewer than two cells have an effect. The interval is the bootstrap's, over
-    documents.
+    documents. A method that should account for the whole gap (`Effects.whole`) has its
+    ``completeness`` beside: the share of it for which it does.
 
     Raises:
         UserError: If an estimate is of another grid than `exact`.
@@ -54,6 +55,12 @@ def agreement_rows(exact: Effects, estimates: Sequence[Effects]) -> Iterator[dic
             named = {"method": estimate.method, "measure": estimate.measure, **case}
             found = describe(correlation, exact.evaluation.confidence, tested=False)
             yield named | {"metric": "rank_correlation", **found, "cells": len(cells)}
+            if estimate.whole is not None:
+                corruption = case["corruption"]
+                index = estimate.evaluation.corruptions.index(corruption)
+                share = estimate.gap(corruption).share(estimate.whole[index])
+                found = describe(share, exact.evaluation.confidence, tested=False)
+                yield named | {"metric": "completeness", **found}
 
 
 def _attributions(effects: Effects, case: dict[str, str]) -> dict[tuple[str, str], Estimate]:

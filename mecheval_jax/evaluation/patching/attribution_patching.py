@@ -16,8 +16,10 @@ on the line between them, e(t) = (1 - t) e(c) + t e(o):
                             Pezzelle and Belinkov 2024); the same for both directions
 
 For the embedding itself the latter is complete: over all positions, its changes sum to
-y(o) - y(c), up to the error of the midpoint rule. The estimate fails where y is far from
-linear in a, above all where a softmax is saturated; `agreement` measures by how much.
+y(o) - y(c), up to the error of the midpoint rule, which `Effects.whole` lets one see. Inside the
+model they need not, since activations do not move on a straight line while the embedding does. The
+estimate fails where y is far from linear in a, above all where a softmax is saturated; `agreement`
+measures by how much.
 
 Only changes of the answer are estimated here. `evaluation.patching.effects` defines the attribution
 that follows from a change, for these estimates and for the measured grid alike.
@@ -68,9 +70,9 @@ def attribute(
     choose("method", method, METHODS)
     evaluation, chosen = subject.evaluation, check_request(subject, sites)
     program = compile_gradients(subject, chosen, method, options)
-    runs, changes = as_doubles(program(subject.params, subject.batch))
+    runs, changes, whole = as_doubles(program(subject.params, subject.batch))
     present = np.asarray(role_positions(subject.batch, evaluation.roles)) >= 0
-    return Effects(method, options.measure, evaluation, runs, chosen, present, changes)
+    return Effects(method, options.measure, evaluation, runs, chosen, present, changes, whole)
 
 
 def as_doubles(found: PyTree) -> PyTree:
@@ -81,7 +83,7 @@ def as_doubles(found: PyTree) -> PyTree:
 def compile_gradients(
     subject: Subject, sites: Sequence[str], method: str, options: GradientsConfig
 ) -> jax.stages.Wrapped:
-    """The jitted estimate: (params, batch) -> (runs, changes), as in `Effects`."""
+    """The jitted estimate: (params, batch) -> (runs, changes, whole), as in `Effects`."""
     task, evaluation = subject.task, subject.evaluation
     # Slopes are taken at times t on the line from each corrupted run (by its index) to the clean.
     integrated = method == "integrated_gradients"
@@ -103,10 +105,12 @@ def compile_gradients(
 
         runs, embeddings, at_roles = jax.lax.map(end, tokens)
         shapes = jax.eval_shape(question.observe, tokens[CLEAN])[1]
-        blank = {site: jnp.zeros(shapes[site].shape, shapes[site].dtype) for site in sites}
+        moved = dict.fromkeys((*sites, "embedding"))
+        blank = {site: jnp.zeros(shapes[site].shape, shapes[site].dtype) for site in moved}
 
-        # Changes that the slopes of one run give for these differences: [role, document].
-        def changes_at(place: tuple[Array, Array]) -> dict[str, Array]:
+        # Changes that the slopes of one run give for these differences: [role, document] of every
+        # site, and [document] of the embedding at all positions together.
+        def changes_at(place: tuple[Array, Array]) -> tuple[dict[str, Array], Array]:
             source, time = place
             along = (1 - time) * embeddings[source] + time * embeddings[CLEAN]
 
@@ -116,21 +120,29 @@ def compile_gradients(
                 return question.answers(question.run(tokens[CLEAN], patch))[options.measure].sum()
 
             slopes = jax.grad(answer)(blank)
-            return {
+            changes = {
                 site: _products(
                     read_roles(slopes[site], positions, question.query),
                     at_roles[site][CLEAN] - at_roles[site][source],
                 )
                 for site in sites
             }
+            whole = _products(slopes["embedding"], embeddings[CLEAN] - embeddings[source])
+            return changes, whole.sum(axis=-1)
 
-        found = jax.lax.map(changes_at, jax.tree.map(jnp.asarray, places))
-        return runs, {site: by_direction(changes) for site, changes in found.items()}
+        found, whole = jax.lax.map(changes_at, jax.tree.map(jnp.asarray, places))
+        changes = {site: by_direction(changes) for site, changes in found.items()}
+        return runs, changes, mean_of_lines(whole) if integrated else None
+
+    def of_lines(changes: Array) -> Array:
+        return changes.reshape(len(lines), len(times), *changes.shape[1:])
+
+    def mean_of_lines(changes: Array) -> Array:
+        return of_lines(changes).mean(axis=1)
 
     def by_direction(changes: Array) -> Array:
         """From [place, role, document] to [direction, corruption, role, document]."""
-        by_line = changes.reshape(len(lines), len(times), *changes.shape[1:])
-        mean = by_line.mean(axis=1)
+        mean, by_line = mean_of_lines(changes), of_lines(changes)
         restored, lost = (mean, mean) if integrated else (by_line[:, 0], by_line[:, 1])
         by_name = {RESTORE: restored, DAMAGE: -lost}
         return jnp.stack([by_name[direction] for direction in evaluation.directions])
@@ -159,6 +171,6 @@ def read_roles(
 
 
 def _products(slopes: Array, differences: Array) -> Array:
-    """Products summed over all channels, in float32: [role, document]."""
+    """Products summed over all channels, in float32: [role, document], or whichever axes lead."""
     axes = tuple(range(2, differences.ndim))
     return (slopes.astype(jnp.float32) * differences.astype(jnp.float32)).sum(axis=axes)

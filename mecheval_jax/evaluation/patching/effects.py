@@ -116,11 +116,14 @@ class Effects(Ends):
         sites: Paths.
         present: [role, document] Whether the document has the role.
         changes: [direction, corruption, role, document] Changes of the measure, by site.
+        whole: [corruption, document] What an estimate makes of the whole gap, which it should
+            equal; None of a method that does not aim at that.
     """
 
     sites: tuple[str, ...]
     present: np.ndarray
     changes: dict[str, np.ndarray]
+    whole: np.ndarray | None = None
 
     def cases(self) -> Iterator[dict[str, str]]:
         """Every corruption in every direction, as cells of a row."""

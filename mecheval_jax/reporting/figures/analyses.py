@@ -155,7 +155,7 @@ def exact_against_gradient(table: pd.DataFrame, agreement: pd.DataFrame) -> Figu
     """Estimated against measured attributions, a panel for each method, a mark for a site and role.
 
     They are those of the first corruption and direction of the table. On the dashed line both are
-    equal. The title gives the rank correlation.
+    equal. The title gives the rank correlation and, of integrated gradients, how complete they are.
 
     Args:
         table: Rows of `agreement.attribution_rows`, those of the method ``exact`` among them.
@@ -180,8 +180,9 @@ def exact_against_gradient(table: pd.DataFrame, agreement: pd.DataFrame) -> Figu
             style = drawing.MARK | drawing.colour_and_marker(index)
             axes.plot(own[EXACT], own[method], **style, label=f"@{role}", zorder=2)
         title = method.replace("_", " ")
-        for row in rows_with(agreement, **place, method=method).head(1).to_dict("records"):
-            title += f"\nrank correlation {number(row['value'])} {interval(row)}".rstrip()
+        for row in rows_with(agreement, **place, method=method).to_dict("records"):
+            named = row["metric"].replace("_", " ")
+            title += f"\n{named} {number(row['value'])} {interval(row)}".rstrip()
         axes.set_title(title, loc="left")
         axes.set(xlim=limits, ylim=limits, aspect="equal")
         axes.set_xlabel("attribution measured by interchange")

@@ -1,5 +1,7 @@
 """Agreement of estimates with what was measured, on fabricated effects."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -49,6 +51,21 @@ def test_agreement_is_spearmans_over_cells_that_change():
     assert {row["method"]: row["cells"] for row in found} == {"guess": 4, "blind": 4}
     with pytest.raises(UserError, match="guess has the sites"):
         list(agreement_rows(one, [fabricated("guess", {sites[0]: [0, 0]})]))
+
+
+def test_completeness_is_the_share_of_the_gap_that_an_estimate_accounts_for():
+    """Catches a mean of ratios, and a row of a method that does not aim at completeness."""
+    exact = fabricated("exact", {"embedding": [0.1, 0.3], "final_norm": [0.2, 0.2]})
+    # The gaps are 0.8 and 0.4.
+    estimate = dataclasses.replace(exact, method="ig", whole=np.array([[0.8, 0.1]]))
+    rows = list(agreement_rows(exact, [estimate, exact]))
+    assert [(row["method"], row["metric"]) for row in rows] == [
+        ("ig", "rank_correlation"),
+        ("ig", "completeness"),
+        ("exact", "rank_correlation"),
+    ]
+    assert rows[1]["value"] == pytest.approx(0.9 / 1.2)
+    assert rows[1]["low"] <= rows[1]["value"] <= rows[1]["high"]
 
 
 def test_nothing_can_be_told_without_a_gap():

@@ -101,12 +101,17 @@ def test_integrated_gradients_are_complete():
     model = example("attention", BOTH)
     fine = GradientsConfig(steps=128, measure="logit")
     found = attribute(model, ["embedding"], "integrated_gradients", fine)
+    assert attribute(model, ["embedding"], options=LOGIT).whole is None
+    # The whole is that of all positions, whichever sites are asked for.
+    other = attribute(model, ["final_norm"], "integrated_gradients", fine)
+    np.testing.assert_allclose(other.whole, found.whole, rtol=1e-4, atol=1e-6)
     # Only the corrupted token's embedding differs between the runs.
     for c, role in enumerate(BOTH.corruptions):
         changes = found.changes["embedding"][:, c, ROLES.index(role)]
         gap = found.gap(role).sizes
         assert np.abs(gap).max() > 0.01
         np.testing.assert_allclose(changes, np.stack([gap, -gap]), atol=0.02 * np.abs(gap).max())
+        np.testing.assert_allclose(found.whole[c], changes[0], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,13 @@ def gradients(corruption, direction, value):
         {"site": "block_0/block_output", "role": "value", "method": method, "value": value}
         for method in ("exact", "eap")
     ]
-    agreement = {"method": "eap", "value": value / 2, "low": None, "high": None}
+    agreement = {
+        "method": "eap",
+        "metric": "rank_correlation",
+        "value": value / 2,
+        "low": None,
+        "high": None,
+    }
     return [place | row for row in rows], [place | agreement]
 
 
