@@ -166,7 +166,10 @@ def _sections_of(config: ConfigDict | Mapping[str, Any]) -> Mapping[str, Any]:
         raise UserError(f"{config!r:.80} is no config: give {', '.join(SECTIONS)} by name")
     for section in SECTIONS:
         if section not in sections:
-            raise UserError(f"the config has no section {section!r}")
+            raise UserError(
+                f"the config has no section {section!r}: start from another config, as "
+                "configs/recall.py does from configs/base.py"
+            )
         _check_section(section, sections[section])
     return sections
 

@@ -64,9 +64,13 @@ class Section:
 
     def __post_init__(self):
         check_fields(self, self.section)
-        for name in types_of(type(self)):
-            if isinstance(value := getattr(self, name), list):  # a frozen section is hashed
-                object.__setattr__(self, name, tuple(value))
+        for name, kind in types_of(type(self)).items():
+            value = getattr(self, name)
+            if isinstance(value, (list, tuple)):  # a frozen section is hashed: no lists
+                names = _tuple_in(kind) == tuple[str, ...]
+                # The command line gives names between commas as one text.
+                separate = (one for text in value for one in text.split(",")) if names else value
+                object.__setattr__(self, name, tuple(separate))
         self.check()
         self.check_whole()
 
@@ -139,8 +143,7 @@ def field_value_of_text(name: str, text: str, kind: Any) -> Any:
     Raises:
         UserError: If the field cannot take it.
     """
-    several = next((one for one in (kind, *typing.get_args(kind)) if _is_tuple(one)), None)
-    if several is not None and text != "None":
+    if (several := _tuple_in(kind)) is not None and text != "None":
         of = typing.get_args(several)[0]
         return tuple(field_value_of_text(name, one, of) for one in text.split(","))
     kind = next((one for one in (kind, *typing.get_args(kind)) if one in KINDS), kind)
@@ -199,6 +202,11 @@ def check_values(kind: type, values: Mapping[str, Any], section: str) -> None:
         wrong = _mismatch(value, kinds[name], name)
         if wrong:
             raise UserError(f"{section}.{name} is {shown(value)}: it takes {wrong}")
+
+
+def _tuple_in(kind: Any) -> Any:
+    """The type of tuples that a field takes, among others as the case may be; None if none."""
+    return next((one for one in (kind, *typing.get_args(kind)) if _is_tuple(one)), None)
 
 
 def _is_tuple(kind: Any) -> bool:

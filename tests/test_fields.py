@@ -64,6 +64,9 @@ class OfSettings(MultiQueryRecall):
 def test_lists_become_what_can_be_hashed():
     """Catches a task made in Python with a list, whose documents end in an error about hashes."""
     assert Some(names=["a", "b"]).names == ("a", "b")
+    # As `--config.s.names=a,b` gives them.
+    assert Some(names=("a,b",)).names == ("a", "b")
+    assert Some(name="a,b", names=()).name == "a,b"
     task = OfSettings(vocabulary=32, lengths=[16], pairs=[2])
     assert hash(task) == hash(OfSettings(vocabulary=32, lengths=(16,), pairs=(2,)))
     assert task.lengths == (16,)
