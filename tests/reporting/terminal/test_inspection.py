@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from mecheval_jax.reporting.terminal import inspection, tables
-from mecheval_jax.tasks.base import Batch
+from mecheval_jax.tasks.base import EOS, Batch
 from mecheval_jax.tasks.documents.documents import Documents
 from mecheval_jax.tasks.synthetic.associative_recall import AssociativeRecall
 from tests.support import document_lines, small
@@ -80,6 +80,11 @@ def test_statistics_by_hand():
     assert inspection.repeated_share(TASK, batch) == 0
     whole = {name: positions for name, positions in batch.roles.items() if name != "divider"}
     assert inspection.repeated_share(TASK, batch.replace(roles=whole)) == 4 / 8
+    # The answer stands after the query, too, which does not count; nor does a query of no weight.
+    assert inspection.answered_before(batch) == 1
+    alone = batch.tokens.at[0, : batch.query_positions[0, 0] + 1].set(EOS)
+    assert inspection.answered_before(batch.replace(tokens=alone)) == 0
+    assert inspection.answered_before(batch.replace(weights=0 * batch.weights)) == 0
     assert inspection.frequent(TASK, batch)[0] == ("<eos>", 2 / 11)
     assert sum(share for _, share in inspection.frequent(TASK, batch)) == pytest.approx(1)
     absent = batch.replace(roles={**batch.roles, "key": -jnp.ones_like(batch.roles["key"])})
