@@ -24,8 +24,8 @@ MISSING = "-"
 ANALYSED = (
     *("corruption", "direction", "site", "role", "variable", "subspace", "target", "method"),
     *("sender", "reader", "port", "circuit", "points", "edges", "matrix"),
-    *("destination_token", "source_token"),
-    "metric",
+    *("destination_token", "source_token", "setting", "pairs", "place", "operation", "question"),
+    *("component", "where", "ablation", "metric"),
 )
 """Columns that say to which quantity a value of an analysis belongs."""
 
@@ -299,9 +299,17 @@ def show_analyses(found: Mapping[str, pd.DataFrame]) -> None:
         console.print(Text(f"{name}: {len(table):,} values", style="bold"))
         measured = table.assign(value=pd.to_numeric(table["value"])).dropna(subset="value")
         for row in measured.nlargest(3, "value").to_dict("records"):
-            told = [str(row[c]) for c in ANALYSED if c in row and not pd.isna(row[c])]
-            words = map(printable, told)
-            console.print(Text(f"  {number(row['value'])} {interval(row)}  {', '.join(words)}"))
+            words = ", ".join(map(printable, _quantity(row)))
+            console.print(Text(f"  {number(row['value'])} {interval(row)}  {words}"))
+
+
+def _quantity(row: Mapping[str, Any]) -> list[str]:
+    """What a row of an analysis is a value of, in words: numbers with what they count."""
+    named = {name: row[name] for name in ANALYSED if name in row and not pd.isna(row[name])}
+    if "site" in named:  # which names the component
+        named.pop("component", None)
+    texts = (v if isinstance(v, str) else f"{name} {v:g}" for name, v in named.items())
+    return [text for text in texts if text]
 
 
 def readings(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
