@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 
 import jax
@@ -71,11 +70,6 @@ def test_every_analysis_is_a_table_and_a_figure(workdirs, found, capsys):
     printed = capsys.readouterr().out
     for name, table in found.items():
         assert f"{name}: {len(table):,} values" in printed
-    # What is a value of what can be told, and nothing is told twice or as an empty text.
-    assert re.search(r"  layer \d \(Based\), [\w ]+, \w+, (kept|accuracy)\n", printed)
-    assert re.search(r", edges \d+, faithfulness\n", printed)
-    assert re.search(r"  pairs \d+, recall\n", printed)
-    assert ", ," not in printed
 
 
 def test_random_circuits_are_run_once(found):

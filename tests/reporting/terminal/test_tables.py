@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pandas as pd
+
 from mecheval_jax.reporting.terminal import tables
 from tests.support.reported_runs import (
     DISTRACTOR,
@@ -61,3 +63,22 @@ def test_nothing_has_no_sign():
     assert tables.percent(-0.0004) == "0.0%"
     assert tables.percent(-0.0006) == "-0.1%"
     assert tables.interval({"low": -0.0004, "high": 0.2}, tables.percent) == "[0.0%, 20.0%]"
+
+
+def test_of_what_the_values_of_analyses_are(capsys):
+    """Catches numbers without what they count, a component told twice, and gaps between commas."""
+    measured = {"value": 0.5, "low": 0.25, "high": 0.75}
+    found = {
+        "components": {"component": "layer 0 (Based)", "where": "pair", "metric": "kept"},
+        "circuits": {"corruption": "key", "circuit": "eap", "edges": 9, "metric": "faithfulness"},
+        "edges": {"sender": "embedding", "reader": "logits", "port": "", "metric": "edge"},
+        "editing": {"component": "write", "site": "block_1/mixer/write", "operation": "edit"},
+    }
+    tables.show_analyses({name: pd.DataFrame([row | measured]) for name, row in found.items()})
+    told = [line.strip() for line in capsys.readouterr().out.splitlines()[1::2]]
+    assert told == [
+        "0.50 [0.25, 0.75]  layer 0 (Based), pair, kept",
+        "0.50 [0.25, 0.75]  key, eap, edges 9, faithfulness",
+        "0.50 [0.25, 0.75]  embedding, logits, edge",
+        "0.50 [0.25, 0.75]  block_1/mixer/write, edit",
+    ]
