@@ -1,5 +1,7 @@
 """The plan of a sweep: its runs, and the groups of one shape that train together."""
 
+import ast
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -220,16 +222,20 @@ def _changed(sections: Mapping[str, Any], change: Changes) -> tuple[dict[str, An
     """The config with a change, and the change, with values of the types of the fields."""
     changed, typed = {name: dict(values) for name, values in sections.items()}, {}
     for path, value in change.items():
-        section, field = _place(str(path), sections)
-        kind = type(sections[section][field])
+        section, field, option = _place(str(path), sections)
+        there = changed[section][field]
         # Scalars of numpy or jax become Python's own, which JSON can hold.
         value = value.item() if getattr(value, "ndim", None) == 0 else value
-        changed[section][field] = typed[str(path)] = field_value(path, value, kind)
+        kind = type(there.get(option) if option else sections[section][field])
+        value = typed[str(path)] = field_value(path, value, kind)
+        changed[section][field] = {**there, option: value} if option else value
     return changed, typed
 
 
-def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, str]:
-    """Section and field of ``section.field``.
+def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, str, str]:
+    """Section and field of ``section.field``, and the option of ``section.field.option`` or "".
+
+    Fields with options are ``model.mixer_options``, whose options the mixer knows, and analyses.
 
     Raises:
         UserError: If the config has no such field.
@@ -240,8 +246,11 @@ def _place(path: str, sections: Mapping[str, Any] | ConfigDict) -> tuple[str, st
         owners = [f"{name}.{path}" for name, fields in of_sections if path in fields]
         if owners:
             raise UserError(f"{path!r} is a field without its section: {' or '.join(owners)}")
-    choose("section", section, sections)
-    return section, choose(f"field of {section}", field, sections[section])
+    fields = sections[choose("section", section, sections)]
+    first, _, option = field.partition(".")
+    has_options = isinstance(fields.get(first), (Mapping, ConfigDict))
+    name, option = (first, option) if has_options else (field, "")
+    return section, choose(f"field of {section}", name, fields), option
 
 
 def _listed(change: Changes) -> str:
@@ -302,7 +311,8 @@ def changes_of_file(path: str) -> list[Changes]:
 def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
     """Every combination of ``field=value,value`` texts, the last field the fastest.
 
-    Values are read as the type that the field has in the base config.
+    Values are read as the type that the field has in the base config, or as what they look like
+    where only the mixer knows it (``model.mixer_options.d_conv=2,4``).
 
     Raises:
         UserError: If a field is unknown, occurs twice or takes no single value, or if its values
@@ -313,17 +323,26 @@ def changes_of_grid(axes: Sequence[str], base: ConfigDict) -> list[Changes]:
         path, given, listed = text.partition("=")
         if not given or not listed:
             raise UserError(f"--grid={text}: write field=value,value,... (training.seed=0,1,2)")
-        section, field = _place(path, base)
+        section, field, option = _place(path, base)
         if path in combined[0]:
             raise UserError(f"--grid: {path} is there twice: give all of its values in one")
-        kind = base[section].get_type(field)
-        if kind not in KINDS:
-            raise UserError(f"--grid: {path} takes a {kind.__name__}: vary it in sweep()")
-        values = [
-            field_value_of_text(f"--grid: {path}", value, kind) for value in listed.split(",")
-        ]
+        values: list[Any] = listed.split(",")
+        if option:
+            values = list(map(_literal, values))
+        else:
+            kind = base[section].get_type(field)
+            if kind not in KINDS:
+                raise UserError(f"--grid: {path} takes a {kind.__name__}: vary it in sweep()")
+            values = [field_value_of_text(f"--grid: {path}", value, kind) for value in values]
         combined = [{**change, path: value} for change in combined for value in values]
     return combined
+
+
+def _literal(text: str) -> Any:
+    """A value of an option, whose type its mixer knows: a number, True or False, or a name."""
+    with contextlib.suppress(ValueError, SyntaxError):
+        return ast.literal_eval(text)
+    return text
 
 
 def open_folder(folder: SweepFolder, sweep: Sweep, *, here: bool = True) -> None:

@@ -144,12 +144,36 @@ def test_grid_of_the_command_line():
         ("training.seed=a", "seed is 'a': it takes a whole number"),
         ("model.tied=yes", "tied is 'yes': it takes True or False"),
         ("evaluation.roles=key", r"roles takes a tuple: vary it in sweep\(\)"),
+        ("model.mixer.d_conv=2", r"unknown field of model 'mixer\.d_conv'"),
     ],
 )
 def test_mistakes_in_a_grid(text, message):
     """Catches a traceback for a typo."""
     with pytest.raises(UserError, match=message):
         changes_of_grid([text], recall.get_config())
+
+
+def test_options_of_a_mixer_are_varied_each():
+    """Catches options that replace one another, and values that stay texts."""
+    config = recall.get_config("mixer=mamba")
+    config.model.mixer_options.d_state = 4
+    options = "model.mixer_options"
+    changes = changes_of_grid([f"{options}.d_conv=2,4", f"{options}.gated=True,False"], config)
+    assert changes[0] == {f"{options}.d_conv": 2, f"{options}.gated": True}
+    sweep = plan(config, changes)
+    found = [group.experiments[0].model.mixer_options for group in sweep.groups]
+    assert list(map(dict, found)) == [
+        {"d_state": 4, "d_conv": taps, "gated": gated} for taps in (2, 4) for gated in (True, False)
+    ]
+    again = plan_of(json.loads(json.dumps(sweep.as_dict())), pathlib.Path("sweep.json"))
+    assert again.experiments == sweep.experiments
+    for wrong, message in (
+        (f"{options}.d_cnov=2", r"has no option 'd_cnov': valid are bias"),
+        (f"{options}.d_conv=two", r"d_conv is 'two': it takes a number"),
+        (f"{options}.d_state=two", r"d_state is 'two': it takes a whole number"),
+    ):
+        with pytest.raises(UserError, match=message):
+            plan(config, changes_of_grid([wrong], config))
 
 
 def test_a_field_twice_in_a_grid():
