@@ -199,6 +199,13 @@ def member_rows(
     return [constants | row for row in rows]
 
 
+def _of_config(base: Mapping[str, Any], path: str) -> Any:
+    """The value of a field of a config, or of an option of one: empty if the mixer's default."""
+    section, field, *option = path.split(".", 2)
+    value = base[section][field]
+    return value.get(option[0], "") if option else value
+
+
 def with_shapes(table: pd.DataFrame, content: Mapping[str, Any]) -> pd.DataFrame:
     """A table with a column for each further field in which shapes of the sweep differ.
 
@@ -213,10 +220,8 @@ def with_shapes(table: pd.DataFrame, content: Mapping[str, Any]) -> pd.DataFrame
     table = table.copy()
     of_first = {group["name"]: changes[group["members"][0]] for group in groups}
     for path in sorted({path for change in changes for path in change} - known, reverse=True):
-        section, _, field = path.partition(".")
-        values = {
-            name: str(change.get(path, base[section][field])) for name, change in of_first.items()
-        }
+        given = _of_config(base, path)
+        values = {name: str(change.get(path, given)) for name, change in of_first.items()}
         if len(set(values.values())) > 1:
             table.insert(place, path, table["group"].map(values))
     return table

@@ -99,6 +99,18 @@ def on_documents(correct, first=0):
     return Answers(*(np.array([values]) for values in (correct, np.ones(len(correct)), names)))
 
 
+def test_an_option_by_itself_is_a_column():
+    """Catches a table that ends at a field inside a field, and a default told as another's."""
+    names = [f"00{number}_mamba_width_16" for number in range(3)]
+    members = [{}, {"model.mixer_options.d_conv": 2}, {"model.mixer_options.d_conv": 4}]
+    groups = [{"name": name, "members": [place]} for place, name in enumerate(names)]
+    for options, default in (({}, ""), ({"d_conv": 3}, "3")):
+        base = {"model": {"mixer_options": options}}
+        content = {"base": base, "members": members, "groups": groups}
+        table = with_shapes(pd.DataFrame({"group": names, "layers": 1, "value": 0.5}), content)
+        assert table["model.mixer_options.d_conv"].tolist() == [default, "2", "4"]
+
+
 def test_members_on_the_same_documents_count_for_fewer():
     """Catches Wilson's interval on five members that pass or fail by one and the same document."""
     table = rows_of(grids.axis("training.seed", tuple(range(5))), lambda number: 0.6)
