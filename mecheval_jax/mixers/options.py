@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import operator
 import typing
 from collections.abc import Collection
 from typing import Any
@@ -125,6 +126,12 @@ def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTION
     """
     kind = fields_of(mixer)[option]
     given = f"{where}{option} is {value!r}"
+    if type(None) in (
+        others := typing.get_args(kind)
+    ):  # such as float | None
+        if value is None:
+            return None
+        kind = functools.reduce(operator.or_, (one for one in others if one is not type(None)))
     # Beyond the type, what a mixer of one's own may be given is known to its author alone.
     bounded = is_built_in(mixer)
     if kind is bool:

@@ -151,8 +151,10 @@ class Diverged(UserError):
 
     def __init__(self, step: int, what: str, learning_rate: float, last_good: int | None):
         kept = f"the checkpoint of step {last_good} is kept" if last_good else "no checkpoint yet"
+        # The first loss is that of initial parameters, on which no rate has had an effect.
+        options = "" if step else ", or look at the options of the mixers"
         super().__init__(
             f"training diverged: {what} at step {step} with learning rate "
-            f"{learning_rate:g} ({kept}): take a lower learning rate"
+            f"{learning_rate:g} ({kept}): take a lower learning rate{options}"
         )
         self.step = step

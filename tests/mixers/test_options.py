@@ -8,6 +8,7 @@ import pytest
 from mecheval_jax import trust
 from mecheval_jax.errors import UserError
 from mecheval_jax.mixers import MixerContext, build_mixer
+from mecheval_jax.mixers.options import checked
 from mecheval_jax.models.language_model import LanguageModel, ModelConfig, initialize
 from mecheval_jax.ops.positions import at_positions
 
@@ -76,3 +77,33 @@ def test_a_part_named_mix_hands_nothing_on():
 # Catches a whole number written as 2.0, as JSON may, that Flax would choke on.
 def test_whole_floats_are_numbers():
     assert build_mixer("mamba", MixerContext(0, **SHAPE), {"d_conv": 2.0}).d_conv == 2
+
+
+class HasOptions(nn.Module):
+    """A mixer with options of every kind, some of which may be None."""
+
+    width: int
+    scale: float = 1.0
+    limit: float | None = None
+    taps: int | None = None
+    how: str | None = None
+    gated: bool | None = None
+
+
+@pytest.mark.parametrize(
+    ("option", "valid", "wrong", "message"),
+    [
+        ("scale", (-1.0, 0), None, "scale is None: a number"),
+        ("limit", (None, -0.5, 2), "big", "limit is 'big': it takes a number"),
+        ("limit", (), True, "limit is True: a number"),
+        ("taps", (None, 0, 3), 2.5, "taps is 2.5: a whole number"),
+        ("how", (None, "fast"), 3, "how is 3: it takes a name"),
+        ("gated", (None, True), 1, "gated is 1: True or False"),
+    ],
+)
+def test_options_of_a_mixer_of_ones_own(option, valid, wrong, message):
+    """Catches options that are not checked because they may be None, and bounds of ours."""
+    for value in valid:
+        assert checked(option, value, HasOptions) == value
+    with pytest.raises(UserError, match=message):
+        checked(option, wrong, HasOptions)

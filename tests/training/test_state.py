@@ -81,6 +81,7 @@ def test_divergence_is_named_and_never_saved(tmp_path):
     states = states_of(folder, experiment)
     assert f"at step {caught.value.step} " in str(caught.value)
     assert "1e+09" in str(caught.value)
+    assert str(caught.value).endswith("take a lower learning rate")
     assert f"the checkpoint of step {max(states)} is kept" in str(caught.value)
     assert caught.value.step in (max(states), max(states) - 1)
     for state in states.values():
@@ -100,7 +101,7 @@ def test_divergence_in_the_last_update(tmp_path):
         learning_rate=1e38,
         weight_decay=1e10,
     )
-    with pytest.raises(Diverged, match="at step 0 "):
+    with pytest.raises(Diverged, match=r"at step 0 .* lower learning rate, or look at the options"):
         runs.train(experiment, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
     assert not states_of(folder, experiment)
