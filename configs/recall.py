@@ -1,4 +1,4 @@
-"""Associative recall with any mixer, a starting point for experiments of one's own.
+r"""Associative recall with any mixer, a starting point for experiments of one's own.
 
 Question: can this architecture recall, and how?
 

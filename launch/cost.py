@@ -1,4 +1,4 @@
-"""Measure costs over lengths of context: operations, memory, time, energy, size of the state.
+r"""Measure costs over lengths of context: operations, memory, time, energy, size of the state.
 
     python -m launch.cost --config=configs/recall.py:width=64 \
         --mixers=attention,mamba,gated_delta_net --workdir=DIR

@@ -1,4 +1,4 @@
-"""Train a whole sweep: runs of one shape as one program, on all devices.
+r"""Train a whole sweep: runs of one shape as one program, on all devices.
 
     python -m launch.sweep --config=configs/recall.py --workdir=DIR
     python -m launch.sweep --config=configs/recall.py --workdir=DIR \

@@ -1,4 +1,4 @@
-"""Train one model.
+r"""Train one model.
 
     python -m launch.train --config=configs/recall.py:mixer=based,pairs=4,keys=32,steps=2500 \
         --config.training.learning_rate=3e-3 --config.training.training_batches=400 --workdir=DIR

@@ -1,4 +1,4 @@
-"""The experiment "AR 32" of arXiv 2505.15105: two layers, 16 pairs of 4,096 keys and values.
+r"""The experiment "AR 32" of arXiv 2505.15105: two layers, 16 pairs of 4,096 keys and values.
 
 Question: which architectures recall, and by which mechanism?
 

@@ -1,4 +1,4 @@
-"""Associative Treecall as in arXiv 2505.15105: two layers, three languages.
+r"""Associative Treecall as in arXiv 2505.15105: two layers, three languages.
 
 Question: does recall in structured documents need another mechanism than in lists of pairs?
 

@@ -126,9 +126,7 @@ def checked(option: str, value: Any, mixer: type[nn.Module], where: str = OPTION
     """
     kind = fields_of(mixer)[option]
     given = f"{where}{option} is {value!r}"
-    if type(None) in (
-        others := typing.get_args(kind)
-    ):  # such as float | None
+    if type(None) in (others := typing.get_args(kind)):  # such as float | None
         if value is None:
             return None
         kind = functools.reduce(operator.or_, (one for one in others if one is not type(None)))

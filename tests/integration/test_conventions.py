@@ -71,3 +71,27 @@ def test_what_is_broken_is_found():
         "f: 7 parameters"
     ]
     assert broken(f"def f(self, a: int):\n    # told\n{lines}\n") == []
+
+
+def joins_lines(source: str) -> bool:
+    """Whether the docstring of a module loses a backslash, as that of a command in two lines."""
+    docstring = ast.get_docstring(ast.parse(source), clean=False) or ""
+    literal = source[: source.find('"""', source.find('"""') + 3)]
+    return literal.count("\n") > docstring.count("\n")
+
+
+CONFIGS = sorted((ROOT / "configs").rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES + CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_in_docstrings_keep_their_lines(module):
+    """Catches a help whose command has lost the backslash at the end of its line."""
+    assert not joins_lines(module.read_text())
+
+
+def test_a_lost_backslash_is_found():
+    """Catches a check that passes whatever stands there."""
+    command = '"""Train.\n\n    python -m a \\\n        --b\n"""\n'
+    assert joins_lines(command)
+    assert not joins_lines(f"r{command}")
+    assert not joins_lines("import os\n")
