@@ -75,9 +75,11 @@ def test_what_is_broken_is_found():
 
 def joins_lines(source: str) -> bool:
     """Whether the docstring of a module loses a backslash, as that of a command in two lines."""
-    docstring = ast.get_docstring(ast.parse(source), clean=False) or ""
-    literal = source[: source.find('"""', source.find('"""') + 3)]
-    return literal.count("\n") > docstring.count("\n")
+    module = ast.parse(source)
+    docstring = ast.get_docstring(module, clean=False)
+    return docstring is not None and (
+        module.body[0].end_lineno - module.body[0].lineno > docstring.count("\n")
+    )
 
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.py"))
